@@ -1,0 +1,5 @@
+"""``python -m semrsm_bench`` is ``semrsm-bench``."""
+
+from semrsm_bench.cli import main
+
+main()

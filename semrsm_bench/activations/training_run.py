@@ -1,0 +1,137 @@
+"""From the options of ``data train`` to a weights file with its recipe inside."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+
+from semrsm_bench.activations.images import find_images, load_images, read_classes
+from semrsm_bench.activations.resnet import ResNet
+from semrsm_bench.activations.train import Recipe, parse_phases, top1, train
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """State dict of a ``.safetensors`` file, or of a ``.pt``/``.pth`` file read with ``weights_only``.
+
+    Raises
+    ------
+    ValueError
+        The file is neither, is damaged, or a ``.pt`` file holds anything but tensors.
+    """
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except Exception as error:  # safetensors raises its own class, which it does not export
+            raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
+    if path.suffix not in (".pt", ".pth"):
+        raise ValueError(f"{path}: weights must be .safetensors, .pt or .pth")
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path}: cannot be read with weights_only ({error}); save the bare state dict") from None
+    for key in ("state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
+        raise ValueError(f"{path}: does not hold a state dict of tensors")
+    return {str(k).removeprefix("module."): v for k, v in loaded.items()}
+
+
+def save_weights(path: Path, network: ResNet, metadata: dict[str, Any]) -> None:
+    """Write float16 weights with their metadata (values as JSON) in the header."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in network.state_dict().items()
+    }
+    save_file(tensors, path, metadata={k: json.dumps(v) for k, v in metadata.items()})
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingRun:
+    """The options of ``semrsm-bench data train``; see its help."""
+
+    images: tuple[Path, ...]
+    out: Path
+    val: tuple[Path, ...] = ()
+    classes: Path | None = None
+    architecture: str = "resnet18"
+    width: int = 64
+    phases: str = "32:5,64:2"
+    batch: int = 128
+    lr: float = 0.2
+    seed: int = 0
+    init: Path | None = None
+    compile_network: bool = False
+    threads: int | None = None
+    quiet: bool = False
+
+    def execute(self) -> str:
+        """Train (or go on), validate, write the weights; returns what to tell the user."""
+        if self.out.suffix != ".safetensors":
+            raise ValueError(f"--out must end in .safetensors, got {self.out}")
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        names = read_classes(self.classes) if self.classes else None
+        pixels, labels, classes = self._load(self.images, names)
+        recipe = Recipe(
+            architecture=self.architecture,
+            width=self.width,
+            num_classes=classes,
+            phases=parse_phases(self.phases),
+            batch=self.batch,
+            lr=self.lr,
+            seed=self.seed,
+            init_sha256=file_sha256(self.init) if self.init else None,
+        )
+        network, log = train(
+            recipe,
+            pixels,
+            labels,
+            self.out.with_suffix(".ckpt.safetensors"),
+            init=load_weights(self.init) if self.init else None,
+            compile_network=self.compile_network,
+            quiet=self.quiet,
+        )
+        # Validate what is written: float16 weights, BatchNorm statistics included.
+        network.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in network.state_dict().items()})
+        accuracy = None
+        if self.val:
+            val_pixels, val_labels, _ = self._load(self.val, names)
+            accuracy = top1(network, val_pixels, val_labels, recipe.phases[-1][0], quiet=self.quiet)
+        metadata = {
+            "recipe": dataclasses.asdict(recipe),
+            "log": log,
+            "images": len(pixels),
+            "top1": accuracy,
+            "val_images": len(val_pixels) if self.val else 0,
+            "torch": torch.__version__,
+        }
+        save_weights(self.out, network, metadata)
+        told = f"top-1 {accuracy:.2%} on {len(val_pixels)} images, " if accuracy is not None else ""
+        return f"{self.out}: {told}{log['steps_done']} steps in {log['seconds'] / 60:.1f} minutes, sha256 {file_sha256(self.out)}"
+
+    def _load(
+        self, sources: tuple[Path, ...], names: list[str] | None
+    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
+        images = find_images(sources, names)
+        labels = np.array([image.label for image in images], dtype=np.int64)
+        if (labels < 0).any():
+            stray = images[int(np.argmax(labels < 0))]
+            raise ValueError(f"{stray.container}: {stray.name} lies in no class directory; training needs one folder per class")
+        classes = len(names) if names else int(labels.max()) + 1
+        size = max(size for size, _ in parse_phases(self.phases))
+        return load_images(images, size, quiet=self.quiet), labels, classes

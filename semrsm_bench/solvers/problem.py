@@ -1,0 +1,224 @@
+"""One pair of images as an assignment problem, and how a matching of it is scored."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.floating[Any]]
+Permutation = NDArray[np.intp]
+
+# Rows of a block when something is summed over positions: bounds the memory of scoring at S = 65,536.
+_BLOCK = 4096
+
+
+def as_float_array(values: Any, name: str) -> Floats:
+    """Array of float32 or float64 from whatever holds numbers: numpy, nested lists, or a torch tensor on any device.
+
+    float16, bfloat16 and integers become float32 (integers too large for it float64); float32 and float64 stay.
+
+    Raises
+    ------
+    ValueError
+        ``values`` is not numeric or not finite; the message names the first bad position.
+    """
+    if hasattr(values, "detach"):
+        values = values.detach().cpu()
+        if str(values.dtype) == "torch.bfloat16":
+            values = values.float()
+        values = values.numpy()
+    array = np.asarray(values)
+    if array.dtype.kind in "iub":
+        array = array.astype(np.float64 if array.dtype.itemsize > 2 else np.float32)
+    elif array.dtype.kind != "f":
+        raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    elif array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise ValueError(f"{name} is not finite: {array[where]} at {where}; clean the activations before matching")
+    return array
+
+
+class MatchingProblem:
+    """Two sets of S position vectors whose rows are to be matched one to one.
+
+    Parameters
+    ----------
+    x, y : array_like, (S, C)
+        Position vectors of the two images, numpy or torch. They are copied unless they are already read-only,
+        C-contiguous float arrays. The wider of the two precisions is used for both.
+
+    Attributes
+    ----------
+    x, y : ndarray, (S, C), float32 or float64, read-only
+    size, channels : int
+        S and C.
+    affinity : ndarray, (S, S), read-only
+        ``x @ y.T``, made on first use; float64 where float32 would overflow or lose everything to underflow.
+
+    Raises
+    ------
+    ValueError
+        Shapes differ or are not (S, C), or a value is not finite.
+    """
+
+    __slots__ = ("_affinity", "x", "y")
+
+    x: Floats
+    y: Floats
+
+    def __init__(self, x: ArrayLike | Any, y: ArrayLike | Any) -> None:
+        arrays = as_float_array(x, "x"), as_float_array(y, "y")
+        for name, array in zip("xy", arrays):
+            if array.ndim != 2:
+                raise ValueError(f"{name} must have shape (positions, channels), got {array.shape}")
+        if arrays[0].shape[0] != arrays[1].shape[0]:
+            raise ValueError(
+                f"x has {arrays[0].shape[0]} positions and y has {arrays[1].shape[0]}: "
+                "a one-to-one matching needs as many on both sides; resample one image or pad it"
+            )
+        if arrays[0].shape[1] != arrays[1].shape[1]:
+            raise ValueError(f"x has {arrays[0].shape[1]} channels and y has {arrays[1].shape[1]}: they must agree")
+        dtype = np.result_type(*arrays)
+        if dtype == np.float32 and not _fits_float32(*arrays):
+            dtype = np.dtype(np.float64)
+        object.__setattr__(self, "x", _frozen(arrays[0], x, dtype))
+        object.__setattr__(self, "y", _frozen(arrays[1], y, dtype))
+        object.__setattr__(self, "_affinity", None)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"a MatchingProblem is frozen; make a new one to change {name!r}")
+
+    def __reduce__(self) -> tuple[type, tuple[Floats, Floats]]:
+        return type(self), (self.x, self.y)
+
+    def __repr__(self) -> str:
+        return f"MatchingProblem(S={self.size}, C={self.channels}, {self.x.dtype})"
+
+    @property
+    def size(self) -> int:
+        """Number of positions S."""
+        return int(self.x.shape[0])
+
+    @property
+    def channels(self) -> int:
+        """Number of channels C."""
+        return int(self.x.shape[1])
+
+    @property
+    def affinity(self) -> Floats:
+        """``x @ y.T``, (S, S), read-only; computed once."""
+        if self._affinity is None:
+            affinity = self.x @ self.y.T
+            affinity.flags.writeable = False
+            object.__setattr__(self, "_affinity", affinity)
+        made: Floats = self._affinity
+        return made
+
+    @property
+    def has_affinity(self) -> bool:
+        """Whether the affinity has been made already."""
+        return self._affinity is not None
+
+
+def _frozen(array: Floats, given: object, dtype: np.dtype[Any]) -> Floats:
+    shared = array is given or np.may_share_memory(array, given) if isinstance(given, np.ndarray) else True
+    if array.dtype == dtype and array.flags.c_contiguous and (not array.flags.writeable or not shared):
+        result = array.view()
+    else:
+        result = np.array(array, dtype=dtype, order="C", copy=True)
+    result.flags.writeable = False
+    return result
+
+
+def _fits_float32(x: Floats, y: Floats) -> bool:
+    """Whether every inner product stays well inside float32: neither overflow nor a flood of denormals."""
+    if x.size == 0:
+        return True
+    largest = [float(np.abs(a).max()) for a in (x, y)]
+    bound = largest[0] * largest[1] * x.shape[1]
+    if bound >= 1e37:
+        return False
+    return bound == 0.0 or largest[0] * largest[1] >= 1e-30
+
+
+def check_permutation(perm: ArrayLike, size: int) -> Permutation:
+    """The permutation as intp, or a ValueError that says what is wrong with it.
+
+    Parameters
+    ----------
+    perm : array_like, (S,)
+        ``perm[i]`` is the row of y matched with row i of x.
+    size : int
+        S.
+    """
+    array = np.asarray(perm)
+    if array.shape != (size,):
+        raise ValueError(f"a permutation of {size} positions has shape ({size},), got {array.shape}")
+    if size and array.dtype.kind not in "iu":
+        raise ValueError(f"a permutation holds integers, got dtype {array.dtype}")
+    result = array.astype(np.intp)
+    if size == 0:
+        return result
+    if result.min() < 0 or result.max() >= size:
+        raise ValueError(f"a permutation of {size} positions holds 0..{size - 1}, got {result.min()}..{result.max()}")
+    counts = np.bincount(result, minlength=size)
+    if (counts != 1).any():
+        column = int(np.argmax(counts > 1))
+        raise ValueError(f"not a permutation: position {column} is matched {counts[column]} times")
+    return result
+
+
+def matching_value(problem: MatchingProblem, perm: ArrayLike) -> float:
+    """k of a matching: ``sum_i x_i . y_perm(i)``, in float64 and without the affinity.
+
+    Parameters
+    ----------
+    problem : MatchingProblem
+    perm : array_like, (S,)
+        A valid permutation; anything else raises ValueError.
+
+    Returns
+    -------
+    float
+        Unbounded; larger is better.
+    """
+    order = check_permutation(perm, problem.size)
+    parts = []
+    for i in range(0, problem.size, _BLOCK):
+        rows = problem.x[i : i + _BLOCK].astype(np.float64)
+        cols = problem.y[order[i : i + _BLOCK]].astype(np.float64)
+        parts.append(float(np.einsum("sc,sc->", rows, cols)))
+    return math.fsum(parts)
+
+
+def random_value(problem: MatchingProblem) -> float:
+    """k_rand: the mean of k over all permutations, ``(sum x) . (sum y) / S``, in float64 (0 for S = 0)."""
+    if problem.size == 0:
+        return 0.0
+    sums = [a.sum(axis=0, dtype=np.float64) for a in (problem.x, problem.y)]
+    return float(sums[0] @ sums[1]) / problem.size
+
+
+def quality(k: float, k_opt: float) -> float:
+    """The paper's ratio k / k_opt; NaN where k_opt <= 0, because there the ratio means nothing.
+
+    Source: Wald et al., "Decoupling Semantic Similarity from Spatial Alignment for Neural Networks", NeurIPS 2024.
+    """
+    return k / k_opt if k_opt > 0 else math.nan
+
+
+def chance_corrected(k: float, k_opt: float, k_rand: float) -> float:
+    """(k - k_rand) / (k_opt - k_rand): 0 is a random matching, 1 the optimum; 1 where the two coincide.
+
+    It does not change when constants are added to rows or columns of the affinity, so centring by channel leaves it as it is.
+    """
+    span = k_opt - k_rand
+    scale = max(abs(k_opt), abs(k_rand), abs(k))
+    if span <= 1e-12 * scale:
+        return 1.0
+    return (k - k_rand) / span
