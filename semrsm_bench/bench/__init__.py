@@ -1,0 +1,1 @@
+"""Solver x pair -> record: cases, workers, runner, results, environment and statistics."""
