@@ -65,3 +65,117 @@ def train(
     )
     report = run.execute()
     click.echo(report)
+
+
+@data.command()
+@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--model", required=True, help="FILE.safetensors, FILE.pt, torchvision:NAME or timm:NAME.")
+@click.option("--layers", help="Submodules to read, separated by commas; default: layer1,layer2,layer3,layer4.")
+@click.option("--classes", type=click.Path(exists=True, path_type=Path), help="Class directories in label order, one a line.")
+@click.option("--count", type=int, help="Store this many images, spread over the classes; default: all.")
+@click.option("--mean-images", default=1000, show_default=True, help="Images the mean is taken over.")
+@click.option("--size", type=int, help="Side of the images in pixels; default: the model's own.")
+@click.option("--drop-tokens", type=int, help="Leading tokens to leave out; default: 1 where that leaves a square, else 0.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The cache file, .safetensors.")
+def extract(
+    images: tuple[Path, ...],
+    model: str,
+    layers: str | None,
+    classes: Path | None,
+    count: int | None,
+    mean_images: int,
+    size: int | None,
+    drop_tokens: int | None,
+    seed: int,
+    out: Path,
+) -> None:
+    """Run a network over IMAGES (folders, zips or files) and store its activations."""
+    from semrsm_bench.activations.extract import choose_images
+    from semrsm_bench.activations.extract import extract as run_extract
+    from semrsm_bench.activations.images import find_images, read_classes
+    from semrsm_bench.activations.models import load_model
+
+    if out.suffix != ".safetensors":
+        raise ValueError(f"--out must end in .safetensors, got {out}")
+    found = find_images(images, read_classes(classes) if classes else None)
+    loaded = load_model(model, [name.strip() for name in layers.split(",")] if layers else ())
+    names = " ".join(p.name for p in images)
+    options = {"--count": count, "--mean-images": mean_images, "--size": size, "--drop-tokens": drop_tokens, "--seed": seed}
+    command = f"semrsm-bench data extract {names} --model {Path(model).name if Path(model).is_file() else model}"
+    command += "".join(f" {key} {value}" for key, value in options.items() if value is not None)
+    command += f" --layers {layers}" if layers else ""
+    metadata = run_extract(
+        loaded,
+        found,
+        out,
+        keep=choose_images(found, count, seed) if count else None,
+        mean_images=mean_images,
+        size=size,
+        drop_tokens=drop_tokens,
+        seed=seed,
+        dataset=names,
+        command=command + f" --out {out.name}",
+    )
+    if metadata["mean_images"] < 1000:
+        click.echo(f"note: the mean is over {metadata['mean_images']} images only; 1000 or more are better for centring", err=True)
+    describe(out)
+
+
+def describe(path: Path) -> None:
+    """Print one cache: layers, shapes, provenance."""
+    from semrsm_bench.activations.store import open_cache
+
+    cache = open_cache(path)
+    shapes = ", ".join(f"{layer} {cache.shape(layer)[1]}x{cache.shape(layer)[2]}" for layer in cache.layers)
+    click.echo(f"{path}: {len(cache)} images, {shapes} (channels x positions)")
+
+
+@data.command("list")
+@click.option("--data", "folder", type=click.Path(path_type=Path), help="Folder or file; default: where data is found.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def list_command(folder: Path | None, as_json: bool) -> None:
+    """List the caches that a run would use."""
+    import json
+
+    from semrsm_bench.activations.store import find_data, list_caches, open_cache
+
+    place = find_data(folder)
+    paths = [place] if place.is_file() else list_caches(place)
+    caches = [open_cache(path) for path in paths]
+    if as_json:
+        rows = [
+            {
+                "file": str(c.path),
+                "images": len(c),
+                "pairs": len(c) * (len(c) - 1) // 2,
+                "layers": {layer: list(c.shape(layer)[1:]) for layer in c.layers},
+                "sha256": c.sha256,
+                "model": c.metadata.get("model"),
+                "dataset": c.metadata.get("dataset"),
+                "command": c.metadata.get("command"),
+            }
+            for c in caches
+        ]
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for cache in caches:
+        describe(cache.path)
+        click.echo(f"  model {cache.metadata.get('model')}, data {cache.metadata.get('dataset') or 'not said'}, sha256 {cache.sha256[:12]}")
+        if cache.metadata.get("command"):
+            click.echo(f"  made by: {cache.metadata['command']}")
+
+
+@data.command()
+@click.option("--data", "folder", type=click.Path(path_type=Path), help="Folder or file; default: where data is found.")
+def verify(folder: Path | None) -> int:
+    """Check every file against the manifest, and every value of every cache; exit code 1 if one fails."""
+    from semrsm_bench.activations.verify import verify_folder
+
+    failed = 0
+    for name, problem in verify_folder(folder):
+        click.echo(f"{'FAILED' if problem else 'ok    '}  {name}" + (f": {problem}" if problem else ""))
+        failed += bool(problem)
+    if failed:
+        click.echo(f"{failed} file(s) failed", err=True)
+    return 1 if failed else 0

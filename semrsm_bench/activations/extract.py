@@ -1,0 +1,201 @@
+"""Images in, one cache of activations out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from semrsm_bench.activations.images import ImageRef, load_images
+from semrsm_bench.activations.models import Model
+from semrsm_bench.activations.store import write_cache
+from semrsm_bench.progress import progress_bar
+
+MEAN_IMAGES = 1000
+_BATCH = 32
+
+
+@dataclass
+class _Layer:
+    """Activations of one layer while they come in: those kept, and the sum over the images of the mean."""
+
+    kept: list[NDArray[Any]]
+    total: NDArray[np.float64] | None = None
+    grid: tuple[int, int] | None = None
+
+
+def choose_images(images: Sequence[ImageRef], count: int, seed: int = 0) -> list[int]:
+    """Indices of ``count`` images, spread over as many classes as there are; sorted, seeded.
+
+    Raises
+    ------
+    ValueError
+        Fewer images than asked for.
+    """
+    if not 1 <= count <= len(images):
+        raise ValueError(f"asked for {count} images of {len(images)}")
+    order = np.random.default_rng(seed).permutation(len(images))
+    rank: dict[int, int] = {}
+    turn = []
+    for i in order:
+        label = images[i].label
+        turn.append(rank.get(label, 0))
+        rank[label] = turn[-1] + 1
+    # First one image of every class, then a second, and so on; the sort is stable, so the seeded order decides ties.
+    chosen = order[np.argsort(turn, kind="stable")[:count]]
+    return sorted(int(i) for i in chosen)
+
+
+def tokens_to_positions(tokens: NDArray[Any], drop: int | None) -> NDArray[Any]:
+    """(N, T, D) tokens as (N, D, T - drop) activations.
+
+    ``drop`` leading tokens are left out; ``None`` leaves out one where T - 1 is a square number and T is not (a class token).
+    """
+    count = tokens.shape[1]
+    if drop is None:
+        drop = int(round((count - 1) ** 0.5) ** 2 == count - 1 and round(count**0.5) ** 2 != count)
+    if not 0 <= drop < count:
+        raise ValueError(f"cannot drop {drop} of {count} tokens")
+    return np.ascontiguousarray(tokens[:, drop:].transpose(0, 2, 1))
+
+
+class _Tap:
+    """Reads the outputs of named submodules during a forward pass."""
+
+    def __init__(self, model: Model, drop_tokens: int | None) -> None:
+        self.model = model
+        self.drop_tokens = drop_tokens
+        self.outputs: dict[str, NDArray[np.float32]] = {}
+        self.grids: dict[str, tuple[int, int] | None] = {}
+        self._handles = [
+            model.network.get_submodule(layer).register_forward_hook(self._hook(layer)) for layer in model.layers
+        ]
+
+    def _hook(self, layer: str) -> Callable[[Any, Any, Any], None]:
+        def keep(_module: Any, _inputs: Any, output: Any) -> None:
+            value = output[0] if isinstance(output, tuple | list) else output
+            if not isinstance(value, torch.Tensor) or value.ndim not in (3, 4):
+                shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
+                raise ValueError(f"layer {layer!r} returns {shape}; needed are maps (N, C, H, W) or tokens (N, T, D)")
+            array = value.detach().float().cpu().numpy()
+            if array.ndim == 4:
+                self.grids[layer] = (array.shape[2], array.shape[3])
+                self.outputs[layer] = array.reshape(array.shape[0], array.shape[1], -1)
+            else:
+                self.outputs[layer] = tokens_to_positions(array, self.drop_tokens)
+                side = int(round(self.outputs[layer].shape[2] ** 0.5))
+                self.grids[layer] = (side, side) if side * side == self.outputs[layer].shape[2] else None
+
+        return keep
+
+    def __enter__(self) -> _Tap:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+
+def extract(
+    model: Model,
+    images: Sequence[ImageRef],
+    out: Path,
+    *,
+    keep: Sequence[int] | None = None,
+    mean_images: int = MEAN_IMAGES,
+    size: int | None = None,
+    drop_tokens: int | None = None,
+    seed: int = 0,
+    dataset: str = "",
+    command: str = "",
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Run a network over images and write the cache.
+
+    Parameters
+    ----------
+    model : Model
+    images : sequence of ImageRef
+    out : Path
+        The cache file.
+    keep : sequence of int, optional
+        Which images' activations are stored; default: all.
+    mean_images : int
+        The mean is taken over the kept images and as many others (seeded choice) as make this number, or over all there are.
+    size : int, optional
+        Side of the images; default: the model's own.
+    drop_tokens : int, optional
+        See `tokens_to_positions`.
+    dataset, command : str
+        Provenance.
+
+    Returns
+    -------
+    dict
+        The metadata written.
+
+    Raises
+    ------
+    ValueError
+        A layer returns something else than maps or tokens, or activations are not finite in float16.
+    """
+    keep = list(range(len(images))) if keep is None else list(keep)
+    size = size or model.size
+    kept = set(keep)
+    others = [i for i in np.random.default_rng(seed).permutation(len(images)).tolist() if i not in kept]
+    order = keep + others[: max(0, mean_images - len(keep))]
+    layers = {layer: _Layer([]) for layer in model.layers}
+    logits: list[NDArray[np.float32]] = []
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = model.network.to(device).eval()
+    mean = torch.tensor(model.mean, device=device).view(1, 3, 1, 1) * 255
+    std = torch.tensor(model.std, device=device).view(1, 3, 1, 1) * 255
+    batch = max(1, _BATCH * 64 * 64 // (size * size))
+    with (
+        torch.inference_mode(),
+        _Tap(model, drop_tokens) as tap,
+        progress_bar(len(order), "extracting", unit="image", quiet=quiet) as bar,
+    ):
+        for start in range(0, len(order), batch):
+            chosen = order[start : start + batch]
+            pixels = torch.from_numpy(load_images([images[i] for i in chosen], size, quiet=True)).to(device)
+            output = network((pixels.permute(0, 3, 1, 2).float() - mean) / std)
+            stored = max(0, min(len(chosen), len(keep) - start))
+            if stored and isinstance(output, torch.Tensor) and output.ndim == 2:
+                logits.append(output[:stored].float().cpu().numpy())
+            for name, layer in layers.items():
+                values = tap.outputs[name]
+                layer.grid = tap.grids[name]
+                if stored:
+                    layer.kept.append(values[:stored].copy())
+                total = values.sum(axis=0, dtype=np.float64)
+                layer.total = total if layer.total is None else layer.total + total
+            bar.update(len(chosen))
+    ids = [images[i].id for i in keep]
+    metadata = {
+        "model": model.name,
+        "weights_sha256": model.weights_sha256,
+        "dataset": dataset,
+        "preprocessing": f"RGB, shorter side to {size}, centre crop {size}x{size}, minus {model.mean}, over {model.std} (scale 0..1)",
+        "torch": torch.__version__,
+        "command": command,
+        "mean_images": len(order),
+        "mean_images_sha256": hashlib.sha256("\n".join(images[i].id for i in order).encode()).hexdigest(),
+    }
+    write_cache(
+        out,
+        {name: np.concatenate(layer.kept) for name, layer in layers.items()},
+        {name: np.asarray(layer.total) / len(order) for name, layer in layers.items()},
+        images=ids,
+        labels=np.array([images[i].label for i in keep], dtype=np.int64),
+        logits=np.concatenate(logits) if logits else None,
+        grids={name: layer.grid for name, layer in layers.items()},
+        metadata=metadata,
+    )
+    return metadata

@@ -1,0 +1,133 @@
+"""Networks to extract from: our own checkpoints, torchvision's and timm's where they are installed, or any module."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from semrsm_bench.activations.images import CHANNEL_MEAN, CHANNEL_STD
+from semrsm_bench.activations.resnet import STAGES, resnet_from_state
+from semrsm_bench.activations.store import file_sha256
+from semrsm_bench.activations.weights import load_weights
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True)
+class Model:
+    """A network with what must be known to feed it and to say where it came from.
+
+    Attributes
+    ----------
+    name : str
+    network : torch.nn.Module
+        Takes (N, 3, size, size), returns logits (or anything else, then no logits are kept).
+    layers : tuple of str
+        Default layers, names of submodules.
+    size : int
+        Default side of the images.
+    mean, std : tuple of float
+        Of the channels on the scale 0..1.
+    weights_sha256 : str
+    """
+
+    name: str
+    network: nn.Module
+    layers: tuple[str, ...]
+    size: int = 64
+    mean: tuple[float, ...] = CHANNEL_MEAN
+    std: tuple[float, ...] = CHANNEL_STD
+    weights_sha256: str = ""
+
+
+def state_sha256(network: nn.Module) -> str:
+    """Digest of all parameters and buffers, for networks that do not come from one file."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def load_model(spec: str, layers: Sequence[str] = ()) -> Model:
+    """Load ``FILE.safetensors``, ``FILE.pt``, ``torchvision:NAME`` or ``timm:NAME``.
+
+    Parameters
+    ----------
+    spec : str
+    layers : sequence of str
+        Names of submodules; required for networks without stages ``layer1 .. layer4``.
+
+    Raises
+    ------
+    ValueError
+        The file is not a state dict of our family, the library does not know the name, or a layer does not exist.
+    ImportError
+        torchvision or timm is not installed.
+    FileNotFoundError
+        No such file.
+    """
+    library, _, name = spec.partition(":")
+    if library in ("torchvision", "timm") and name:
+        model = _torchvision(name) if library == "torchvision" else _timm(name)
+    elif Path(spec).is_file():
+        path = Path(spec)
+        network = resnet_from_state(load_weights(path))
+        model = Model(path.stem, network.eval(), STAGES, weights_sha256=file_sha256(path))
+    else:
+        raise FileNotFoundError(f"{spec}: no such checkpoint; give a .safetensors or .pt file, torchvision:NAME or timm:NAME")
+    return with_layers(model, layers)
+
+
+def with_layers(model: Model, layers: Sequence[str] = ()) -> Model:
+    """The model with other layers, checked against the names of its submodules."""
+    names = dict(model.network.named_modules())
+    chosen = tuple(layers) or tuple(layer for layer in model.layers if layer in names)
+    if not chosen:
+        known = ", ".join(n for n in names if n and "." not in n)
+        raise ValueError(f"{model.name} has no stages layer1..layer4: name layers with --layers; at the top are {known}")
+    for layer in chosen:
+        if layer not in names:
+            near = ", ".join(n for n in names if n and n.split(".")[-1] == layer.split(".")[-1])[:200]
+            raise ValueError(f"{model.name} has no submodule {layer!r}" + (f"; it has {near}" if near else ""))
+    return Model(model.name, model.network, chosen, model.size, model.mean, model.std, model.weights_sha256)
+
+
+def _library(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"models named {name}:... need the library {name} ({error}); install it beside your torch") from None
+
+
+def _torchvision(name: str) -> Model:
+    models = _library("torchvision").models
+    if name not in models.list_models():
+        raise ValueError(f"torchvision has no model {name!r}; `torchvision.models.list_models()` lists them")
+    network = models.get_model(name, weights="DEFAULT").eval()
+    return Model(f"torchvision-{name}", network, STAGES, 224, IMAGENET_MEAN, IMAGENET_STD, state_sha256(network))
+
+
+def _timm(name: str) -> Model:
+    timm = _library("timm")
+    if not timm.list_models(name):
+        raise ValueError(f"timm has no model {name!r}; `timm.list_models()` lists them")
+    network = timm.create_model(name, pretrained=True).eval()
+    config = timm.data.resolve_model_data_config(network)
+    return Model(
+        f"timm-{name}",
+        network,
+        STAGES,
+        int(config["input_size"][-1]),
+        tuple(config["mean"]),
+        tuple(config["std"]),
+        state_sha256(network),
+    )

@@ -1,0 +1,383 @@
+"""Caches of activations: one safetensors file each, a manifest beside them, read lazily and checked once."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+Centring = Literal["none", "channel", "position"]
+CENTRINGS: tuple[Centring, ...] = ("none", "channel", "position")
+FORMAT = "semrsm_bench.activations/1"
+MANIFEST = "manifest.json"
+DATA_VARIABLE = "SEMRSM_BENCH_DATA"
+
+
+class CacheError(ValueError):
+    """A cache file is missing, damaged, swapped or not a cache; the message names the file and what mends it."""
+
+
+# ---------------------------------------------------------------------------------------------- where data is looked for
+
+
+def user_cache_folder() -> Path:
+    """Folder for caches that the user makes: ``$XDG_CACHE_HOME/semrsm_bench`` or ``~/.cache/semrsm_bench``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "semrsm_bench"
+
+
+def mini_folder() -> Path:
+    """Folder of the mini cache of four images that the package itself carries."""
+    return Path(__file__).resolve().parent.parent / "mini"
+
+
+def find_data(data: str | Path | None = None) -> Path:
+    """Folder (or single cache file) that activations are read from.
+
+    Looked for in this order: the argument, the environment variable ``SEMRSM_BENCH_DATA``, the checkout's ``data/``, the
+    user's cache folder, the mini cache inside the package.
+
+    Raises
+    ------
+    CacheError
+        The place named by the argument or the variable holds no cache, or there is none anywhere.
+    """
+    for named, source in ((data, "--data"), (os.environ.get(DATA_VARIABLE) or None, DATA_VARIABLE)):
+        if named is not None:
+            path = Path(named)
+            if not path.exists():
+                raise CacheError(f"{source}: {path} does not exist; make a cache with `semrsm-bench data extract`")
+            if path.is_dir() and not list_caches(path):
+                raise CacheError(f"{source}: {path} holds no cache; make one with `semrsm-bench data extract`")
+            return path
+    checkout = Path(__file__).resolve().parent.parent.parent / "data"
+    for folder in (checkout, user_cache_folder(), mini_folder()):
+        if list_caches(folder):
+            return folder
+    raise CacheError("no activations found; make a cache with `semrsm-bench data extract`, or give --data")
+
+
+def list_caches(folder: Path) -> list[Path]:
+    """Cache files of a folder, by name; weights and other safetensors files are left out.
+
+    A file that the manifest calls a cache is listed even where it is missing or unreadable, so that `open_cache` can say so.
+    """
+    if not folder.is_dir():
+        return []
+    listed = {folder / name for name, entry in read_manifest(folder).items() if entry.get("kind") == "activations"}
+    others = (p for p in folder.glob("*.safetensors") if p.name not in read_manifest(folder))
+    return sorted(listed | {p for p in others if _raw_metadata(p).get("format") == FORMAT})
+
+
+def _raw_metadata(path: Path) -> dict[str, str]:
+    try:
+        with safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}
+
+
+# ------------------------------------------------------------------------------------------------------------- manifest
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _sha256_of_version(path: Path, mtime_ns: int, size: int) -> str:
+    return file_sha256(path)
+
+
+def _sha256_once(path: Path) -> str:
+    """Digest of a file, computed once for each version of it."""
+    stat = path.stat()
+    return _sha256_of_version(path, stat.st_mtime_ns, stat.st_size)
+
+
+def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Entries of ``manifest.json`` by file name; empty where there is no manifest.
+
+    Raises
+    ------
+    CacheError
+        The manifest is not JSON of the expected form.
+    """
+    path = folder / MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {str(name): dict(entry) for name, entry in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CacheError(f"{path} is damaged ({error}); {_mend(path)}") from None
+
+
+def update_manifest(folder: Path, path: Path, kind: str, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Enter (or renew) one file's sha256, size and shapes in the folder's manifest; the write is atomic."""
+    files = read_manifest(folder)
+    files[path.name] = {
+        "kind": kind,
+        "sha256": file_sha256(path),
+        "bytes": path.stat().st_size,
+        "shapes": {name: list(shape) for name, shape in shapes.items()},
+    }
+    text = json.dumps({"files": dict(sorted(files.items()))}, indent=1) + "\n"
+    partial = folder / (MANIFEST + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    os.replace(partial, folder / MANIFEST)
+
+
+def _mend(path: Path) -> str:
+    """The command that brings a damaged or missing file back."""
+    folder = path.resolve().parent
+    if folder == mini_folder().resolve():
+        return "reinstall the package: `pip install --force-reinstall semrsm-bench`"
+    if (folder.parent / ".git").exists():
+        return f"restore it with `git checkout -- {folder.name}/{path.name}`"
+    return "make it again with `semrsm-bench data extract`"
+
+
+def check_file(path: Path) -> str:
+    """sha256 of a file, after comparing it with its folder's manifest (where it has an entry).
+
+    Raises
+    ------
+    CacheError
+        The file is missing, shorter or longer than it should be, or holds other bytes.
+    """
+    entry = read_manifest(path.parent).get(path.name)
+    if not path.is_file():
+        raise CacheError(f"{path} is missing; {_mend(path)}")
+    size = path.stat().st_size
+    if entry is not None and size != entry["bytes"]:
+        what = "truncated" if size < entry["bytes"] else "too long"
+        raise CacheError(f"{path} is {what}: {size:,} bytes instead of {entry['bytes']:,}; {_mend(path)}")
+    digest = _sha256_once(path.resolve())
+    if entry is not None and digest != entry["sha256"]:
+        raise CacheError(
+            f"{path} is not the file the manifest describes (sha256 {digest[:12]}... instead of "
+            f"{entry['sha256'][:12]}...): damaged or swapped; {_mend(path)}"
+        )
+    return digest
+
+
+# ----------------------------------------------------------------------------------------------------------------- cache
+
+
+class Cache:
+    """One open cache of activations; images are read one slice at a time.
+
+    Attributes
+    ----------
+    path, name : Path, str
+        The file, and its name without the suffix.
+    sha256 : str
+    metadata : dict
+        Provenance: model, weights_sha256, dataset, images, preprocessing, torch, command, layers, mean_images.
+    layers : list of str
+    images : list of str
+        Ids of the images, in order.
+    labels : ndarray, (N,), int64
+        -1 where there is no label.
+    logits : ndarray, (N, classes), float32
+        Of width 0 for models without a classifier.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.stem
+        self.sha256 = check_file(path)
+        try:
+            self._file = safe_open(path, framework="np")
+        except (SafetensorError, OSError) as error:
+            raise CacheError(f"{path} is not a readable safetensors file ({error}); {_mend(path)}") from None
+        raw = self._file.metadata() or {}
+        if raw.get("format") != FORMAT:
+            raise CacheError(f"{path} is not a cache of activations (format {raw.get('format')!r}); {_mend(path)}")
+        self.metadata: dict[str, Any] = {k: json.loads(v) for k, v in raw.items() if k != "format"}
+        self.layers: list[str] = list(self.metadata["layers"])
+        self.images: list[str] = list(self.metadata["images"])
+        self._shapes = self._check_shapes()
+        self.labels: NDArray[np.int64] = self._file.get_tensor("labels")
+        self.logits: NDArray[np.float32] = self._file.get_tensor("logits")
+
+    def __repr__(self) -> str:
+        return f"Cache({self.name!r}, {len(self)} images, {', '.join(self.layers)})"
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        return type(self), (self.path,)
+
+    def _check_shapes(self) -> dict[str, tuple[int, int, int]]:
+        names = set(self._file.keys())
+        expected = {"labels", "logits"} | {n for layer in self.layers for n in (layer, f"{layer}.mean")}
+        if names != expected:
+            odd = ", ".join(sorted(names ^ expected))
+            raise CacheError(f"{self.path}: tensors missing or unexpected: {odd}; {_mend(self.path)}")
+        shapes: dict[str, tuple[int, int, int]] = {}
+        for layer in self.layers:
+            shape = tuple(self._file.get_slice(layer).get_shape())
+            mean = tuple(self._file.get_slice(f"{layer}.mean").get_shape())
+            if len(shape) != 3 or shape[0] != len(self.images) or mean != shape[1:]:
+                raise CacheError(
+                    f"{self.path}: {layer} has shape {shape} and mean {mean} for {len(self.images)} images; {_mend(self.path)}"
+                )
+            shapes[layer] = shape
+        return shapes
+
+    def shape(self, layer: str) -> tuple[int, int, int]:
+        """(N, C, S) of a layer."""
+        if layer not in self._shapes:
+            raise ValueError(f"{self.name} has no layer {layer!r}; it has {', '.join(self.layers)}")
+        return self._shapes[layer]
+
+    def grid(self, layer: str) -> tuple[int, int] | None:
+        """(H, W) of a layer's positions, or None where they do not form a grid."""
+        self.shape(layer)
+        grid = self.metadata["layers"][layer].get("grid")
+        return (grid[0], grid[1]) if grid else None
+
+    def activations(self, layer: str, index: int | slice) -> NDArray[np.float16]:
+        """Raw activations of one image, (C, S), or of a slice of images, (n, C, S), as stored."""
+        n = self.shape(layer)[0]
+        if isinstance(index, slice):
+            start, stop, step = index.indices(n)
+            part: NDArray[np.float16] = self._file.get_slice(layer)[start : max(start, stop)]
+            return part[::step]
+        if not -n <= index < n:
+            raise IndexError(f"{self.name} has images 0..{n - 1}, asked for {index}")
+        one: NDArray[np.float16] = self._file.get_slice(layer)[index % n : index % n + 1][0]
+        return one
+
+    def mean(self, layer: str) -> NDArray[np.float32]:
+        """Mean activation (C, S) over the images that `metadata` counts in ``mean_images``."""
+        self.shape(layer)
+        mean: NDArray[np.float32] = self._file.get_tensor(f"{layer}.mean")
+        return mean
+
+    def positions(self, layer: str, index: int, centring: Centring = "none") -> NDArray[np.float32]:
+        """Position vectors of one image, (S, C) float32, read-only.
+
+        Parameters
+        ----------
+        layer : str
+        index : int
+        centring : {"none", "channel", "position"}
+            Subtract nothing, the mean of each channel over images and positions, or the mean of each channel at each
+            position (which makes the position vectors depend on where they stand).
+        """
+        if centring not in CENTRINGS:
+            raise ValueError(f"centring must be one of {', '.join(CENTRINGS)}, got {centring!r}")
+        values = self.activations(layer, index).astype(np.float32)
+        if centring != "none":
+            mean = self.mean(layer)
+            values -= mean if centring == "position" else mean.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
+        positions = np.ascontiguousarray(values.T)
+        positions.flags.writeable = False
+        return positions
+
+
+def open_cache(path: str | Path) -> Cache:
+    """Open a cache file, or the only cache of a folder.
+
+    Raises
+    ------
+    CacheError
+        No such file, several caches in the folder, or the file is damaged, swapped or not a cache.
+    """
+    path = Path(path)
+    if path.is_dir():
+        caches = list_caches(path)
+        if len(caches) != 1:
+            names = ", ".join(p.name for p in caches) or "none"
+            raise CacheError(f"{path} holds {len(caches)} caches ({names}): name the file")
+        path = caches[0]
+    return Cache(path)
+
+
+def write_cache(
+    path: Path,
+    layers: Mapping[str, NDArray[Any]],
+    means: Mapping[str, NDArray[Any]],
+    *,
+    images: Sequence[str],
+    labels: NDArray[Any] | None = None,
+    logits: NDArray[Any] | None = None,
+    grids: Mapping[str, tuple[int, int] | None] | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a cache and enter it in its folder's manifest; both writes are atomic.
+
+    Parameters
+    ----------
+    path : Path
+        Ends in ``.safetensors``.
+    layers : mapping of str to ndarray, (N, C, S)
+        Stored as float16.
+    means : mapping of str to ndarray, (C, S)
+        Mean activation of each layer; stored as float32.
+    images : sequence of str
+        N distinct ids.
+    labels, logits : ndarray, (N,) and (N, classes), optional
+    grids : mapping of str to (H, W), optional
+        Where a layer's positions form a grid; default: square where S is a square number.
+    metadata : mapping, optional
+        Provenance; values must be JSON.
+
+    Raises
+    ------
+    ValueError
+        Shapes disagree, ids repeat, or a value is not finite in float16 (then the message names layer and image).
+    """
+    n = len(images)
+    if path.suffix != ".safetensors":
+        raise ValueError(f"a cache file ends in .safetensors, got {path}")
+    if n == 0 or not layers:
+        raise ValueError("a cache needs at least one image and one layer")
+    if len(set(images)) != n:
+        raise ValueError("two images have the same id")
+    tensors: dict[str, NDArray[Any]] = {}
+    described: dict[str, dict[str, Any]] = {}
+    for name, values in layers.items():
+        values = np.asarray(values)
+        if values.ndim != 3 or len(values) != n or means[name].shape != values.shape[1:]:
+            raise ValueError(f"{name}: activations {values.shape} and mean {means[name].shape} do not fit {n} images")
+        with np.errstate(over="ignore"):
+            stored = np.ascontiguousarray(values, dtype=np.float16)
+        bad = ~np.isfinite(stored).reshape(n, -1).all(axis=1)
+        if bad.any():
+            first = int(np.argmax(bad))
+            raise ValueError(f"{name}: image {images[first]} has activations that are not finite in float16 (|value| <= 65504)")
+        tensors[name] = stored
+        tensors[f"{name}.mean"] = np.ascontiguousarray(means[name], dtype=np.float32)
+        grid = (grids or {}).get(name, _square(values.shape[2]) if grids is None else None)
+        described[name] = {"grid": list(grid) if grid else None}
+    tensors["labels"] = np.full(n, -1, np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
+    tensors["logits"] = np.zeros((n, 0), np.float32) if logits is None else np.ascontiguousarray(logits, np.float32)
+    if tensors["labels"].shape != (n,) or tensors["logits"].shape[:1] != (n,) or tensors["logits"].ndim != 2:
+        raise ValueError(f"labels {tensors['labels'].shape} and logits {tensors['logits'].shape} do not fit {n} images")
+    header = {"model": path.stem, **(metadata or {}), "images": list(images), "layers": described}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata={"format": FORMAT, **{k: json.dumps(v) for k, v in header.items()}})
+    os.replace(partial, path)
+    update_manifest(path.parent, path, "activations", {k: v.shape for k, v in tensors.items()})
+
+
+def _square(size: int) -> tuple[int, int] | None:
+    side = int(round(size**0.5))
+    return (side, side) if side * side == size else None
