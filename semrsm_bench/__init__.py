@@ -22,7 +22,8 @@ _EXPORTS = {
 _MODULES = ("metrics", "solvers")
 
 if TYPE_CHECKING:
-    from semrsm_bench import metrics, solvers
+    import semrsm_bench.metrics as metrics
+    import semrsm_bench.solvers as solvers
     from semrsm_bench.solvers import (
         MatchingProblem,
         Solution,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,10 +60,14 @@ def tokens_to_positions(tokens: NDArray[Any], drop: int | None) -> NDArray[Any]:
     """
     count = tokens.shape[1]
     if drop is None:
-        drop = int(round((count - 1) ** 0.5) ** 2 == count - 1 and round(count**0.5) ** 2 != count)
+        drop = int(_is_square(count - 1) and not _is_square(count))
     if not 0 <= drop < count:
         raise ValueError(f"cannot drop {drop} of {count} tokens")
     return np.ascontiguousarray(tokens[:, drop:].transpose(0, 2, 1))
+
+
+def _is_square(number: int) -> bool:
+    return math.isqrt(number) ** 2 == number
 
 
 class _Tap:
@@ -89,8 +94,8 @@ class _Tap:
                 self.outputs[layer] = array.reshape(array.shape[0], array.shape[1], -1)
             else:
                 self.outputs[layer] = tokens_to_positions(array, self.drop_tokens)
-                side = int(round(self.outputs[layer].shape[2] ** 0.5))
-                self.grids[layer] = (side, side) if side * side == self.outputs[layer].shape[2] else None
+                side = math.isqrt(self.outputs[layer].shape[2])
+                self.grids[layer] = (side, side) if _is_square(self.outputs[layer].shape[2]) else None
 
         return keep
 
@@ -182,7 +187,7 @@ def extract(
         "model": model.name,
         "weights_sha256": model.weights_sha256,
         "dataset": dataset,
-        "preprocessing": f"RGB, shorter side to {size}, centre crop {size}x{size}, minus {model.mean}, over {model.std} (scale 0..1)",
+        "preprocessing": f"RGB, shorter side to {size}, centre crop, minus {model.mean}, over {model.std} (scale 0..1)",
         "torch": torch.__version__,
         "command": command,
         "mean_images": len(order),

@@ -73,7 +73,9 @@ def find_images(sources: Iterable[str | Path], classes: Sequence[str] | None = N
     found: list[tuple[Path, str]] = []
     for source in map(Path, sources):
         if source.is_dir():
-            names = sorted(p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file() and _is_image(p.name))
+            names = sorted(
+                p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file() and _is_image(p.name)
+            )
         elif source.suffix.lower() == ".zip" and source.is_file():
             try:
                 with zipfile.ZipFile(source) as archive:

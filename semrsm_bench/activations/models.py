@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from semrsm_bench.activations.images import CHANNEL_MEAN, CHANNEL_STD
+from semrsm_bench.activations.manifest import file_sha256
 from semrsm_bench.activations.resnet import STAGES, resnet_from_state
-from semrsm_bench.activations.store import file_sha256
 from semrsm_bench.activations.weights import load_weights
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -83,7 +83,9 @@ def load_model(spec: str, layers: Sequence[str] = ()) -> Model:
         network = resnet_from_state(load_weights(path))
         model = Model(path.stem, network.eval(), STAGES, weights_sha256=file_sha256(path))
     else:
-        raise FileNotFoundError(f"{spec}: no such checkpoint; give a .safetensors or .pt file, torchvision:NAME or timm:NAME")
+        raise FileNotFoundError(
+            f"{spec}: no such checkpoint; give a .safetensors or .pt file, torchvision:NAME or timm:NAME"
+        )
     return with_layers(model, layers)
 
 
@@ -93,7 +95,9 @@ def with_layers(model: Model, layers: Sequence[str] = ()) -> Model:
     chosen = tuple(layers) or tuple(layer for layer in model.layers if layer in names)
     if not chosen:
         known = ", ".join(n for n in names if n and "." not in n)
-        raise ValueError(f"{model.name} has no stages layer1..layer4: name layers with --layers; at the top are {known}")
+        raise ValueError(
+            f"{model.name} has no stages layer1..layer4: name layers with --layers; at the top are {known}"
+        )
     for layer in chosen:
         if layer not in names:
             near = ", ".join(n for n in names if n and n.split(".")[-1] == layer.split(".")[-1])[:200]
@@ -105,7 +109,9 @@ def _library(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise ImportError(f"models named {name}:... need the library {name} ({error}); install it beside your torch") from None
+        raise ImportError(
+            f"models named {name}:... need the library {name} ({error}); install it beside your torch"
+        ) from None
 
 
 def _torchvision(name: str) -> Model:

@@ -34,7 +34,8 @@ class BasicBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
-        return self.relu(self.bn2(self.conv2(x)) + shortcut)
+        out: torch.Tensor = self.relu(self.bn2(self.conv2(x)) + shortcut)
+        return out
 
 
 class Bottleneck(nn.Module):
@@ -57,7 +58,8 @@ class Bottleneck(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
-        return self.relu(self.bn3(self.conv3(x)) + shortcut)
+        out: torch.Tensor = self.relu(self.bn3(self.conv3(x)) + shortcut)
+        return out
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
@@ -163,6 +165,8 @@ def resnet_from_state(state: dict[str, torch.Tensor]) -> ResNet:
             try:
                 network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
             except RuntimeError as error:
-                raise ValueError(f"the state dict looks like a {name} of width {width} but does not fit: {error}") from None
+                raise ValueError(
+                    f"the state dict looks like a {name} of width {width} but does not fit: {error}"
+                ) from None
             return network
     raise ValueError(f"no network of this family has {depths} blocks per stage")

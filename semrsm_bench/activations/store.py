@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,165 +14,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from semrsm_bench.activations.locate import FORMAT, find_data, list_caches
+from semrsm_bench.activations.manifest import CacheError, check_file, mend, update_manifest
+
+__all__ = ["CENTRINGS", "Cache", "CacheError", "Centring", "find_data", "list_caches", "open_cache", "write_cache"]
+
 Centring = Literal["none", "channel", "position"]
 CENTRINGS: tuple[Centring, ...] = ("none", "channel", "position")
-FORMAT = "semrsm_bench.activations/1"
-MANIFEST = "manifest.json"
-DATA_VARIABLE = "SEMRSM_BENCH_DATA"
-
-
-class CacheError(ValueError):
-    """A cache file is missing, damaged, swapped or not a cache; the message names the file and what mends it."""
-
-
-# ---------------------------------------------------------------------------------------------- where data is looked for
-
-
-def user_cache_folder() -> Path:
-    """Folder for caches that the user makes: ``$XDG_CACHE_HOME/semrsm_bench`` or ``~/.cache/semrsm_bench``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "semrsm_bench"
-
-
-def mini_folder() -> Path:
-    """Folder of the mini cache of four images that the package itself carries."""
-    return Path(__file__).resolve().parent.parent / "mini"
-
-
-def find_data(data: str | Path | None = None) -> Path:
-    """Folder (or single cache file) that activations are read from.
-
-    Looked for in this order: the argument, the environment variable ``SEMRSM_BENCH_DATA``, the checkout's ``data/``, the
-    user's cache folder, the mini cache inside the package.
-
-    Raises
-    ------
-    CacheError
-        The place named by the argument or the variable holds no cache, or there is none anywhere.
-    """
-    for named, source in ((data, "--data"), (os.environ.get(DATA_VARIABLE) or None, DATA_VARIABLE)):
-        if named is not None:
-            path = Path(named)
-            if not path.exists():
-                raise CacheError(f"{source}: {path} does not exist; make a cache with `semrsm-bench data extract`")
-            if path.is_dir() and not list_caches(path):
-                raise CacheError(f"{source}: {path} holds no cache; make one with `semrsm-bench data extract`")
-            return path
-    checkout = Path(__file__).resolve().parent.parent.parent / "data"
-    for folder in (checkout, user_cache_folder(), mini_folder()):
-        if list_caches(folder):
-            return folder
-    raise CacheError("no activations found; make a cache with `semrsm-bench data extract`, or give --data")
-
-
-def list_caches(folder: Path) -> list[Path]:
-    """Cache files of a folder, by name; weights and other safetensors files are left out.
-
-    A file that the manifest calls a cache is listed even where it is missing or unreadable, so that `open_cache` can say so.
-    """
-    if not folder.is_dir():
-        return []
-    listed = {folder / name for name, entry in read_manifest(folder).items() if entry.get("kind") == "activations"}
-    others = (p for p in folder.glob("*.safetensors") if p.name not in read_manifest(folder))
-    return sorted(listed | {p for p in others if _raw_metadata(p).get("format") == FORMAT})
-
-
-def _raw_metadata(path: Path) -> dict[str, str]:
-    try:
-        with safe_open(path, framework="np") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError):
-        return {}
-
-
-# ------------------------------------------------------------------------------------------------------------- manifest
-
-
-def file_sha256(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-@lru_cache(maxsize=64)
-def _sha256_of_version(path: Path, mtime_ns: int, size: int) -> str:
-    return file_sha256(path)
-
-
-def _sha256_once(path: Path) -> str:
-    """Digest of a file, computed once for each version of it."""
-    stat = path.stat()
-    return _sha256_of_version(path, stat.st_mtime_ns, stat.st_size)
-
-
-def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
-    """Entries of ``manifest.json`` by file name; empty where there is no manifest.
-
-    Raises
-    ------
-    CacheError
-        The manifest is not JSON of the expected form.
-    """
-    path = folder / MANIFEST
-    if not path.exists():
-        return {}
-    try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {str(name): dict(entry) for name, entry in files.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CacheError(f"{path} is damaged ({error}); {_mend(path)}") from None
-
-
-def update_manifest(folder: Path, path: Path, kind: str, shapes: Mapping[str, Sequence[int]]) -> None:
-    """Enter (or renew) one file's sha256, size and shapes in the folder's manifest; the write is atomic."""
-    files = read_manifest(folder)
-    files[path.name] = {
-        "kind": kind,
-        "sha256": file_sha256(path),
-        "bytes": path.stat().st_size,
-        "shapes": {name: list(shape) for name, shape in shapes.items()},
-    }
-    text = json.dumps({"files": dict(sorted(files.items()))}, indent=1) + "\n"
-    partial = folder / (MANIFEST + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    os.replace(partial, folder / MANIFEST)
-
-
-def _mend(path: Path) -> str:
-    """The command that brings a damaged or missing file back."""
-    folder = path.resolve().parent
-    if folder == mini_folder().resolve():
-        return "reinstall the package: `pip install --force-reinstall semrsm-bench`"
-    if (folder.parent / ".git").exists():
-        return f"restore it with `git checkout -- {folder.name}/{path.name}`"
-    return "make it again with `semrsm-bench data extract`"
-
-
-def check_file(path: Path) -> str:
-    """sha256 of a file, after comparing it with its folder's manifest (where it has an entry).
-
-    Raises
-    ------
-    CacheError
-        The file is missing, shorter or longer than it should be, or holds other bytes.
-    """
-    entry = read_manifest(path.parent).get(path.name)
-    if not path.is_file():
-        raise CacheError(f"{path} is missing; {_mend(path)}")
-    size = path.stat().st_size
-    if entry is not None and size != entry["bytes"]:
-        what = "truncated" if size < entry["bytes"] else "too long"
-        raise CacheError(f"{path} is {what}: {size:,} bytes instead of {entry['bytes']:,}; {_mend(path)}")
-    digest = _sha256_once(path.resolve())
-    if entry is not None and digest != entry["sha256"]:
-        raise CacheError(
-            f"{path} is not the file the manifest describes (sha256 {digest[:12]}... instead of "
-            f"{entry['sha256'][:12]}...): damaged or swapped; {_mend(path)}"
-        )
-    return digest
-
-
-# ----------------------------------------------------------------------------------------------------------------- cache
 
 
 class Cache:
@@ -200,12 +47,12 @@ class Cache:
         self.name = path.stem
         self.sha256 = check_file(path)
         try:
-            self._file = safe_open(path, framework="np")
+            self._file: Any = safe_open(path, framework="np")
         except (SafetensorError, OSError) as error:
-            raise CacheError(f"{path} is not a readable safetensors file ({error}); {_mend(path)}") from None
+            raise CacheError(f"{path} is not a readable safetensors file ({error}); {mend(path)}") from None
         raw = self._file.metadata() or {}
         if raw.get("format") != FORMAT:
-            raise CacheError(f"{path} is not a cache of activations (format {raw.get('format')!r}); {_mend(path)}")
+            raise CacheError(f"{path} is not a cache of activations (format {raw.get('format')!r}); {mend(path)}")
         self.metadata: dict[str, Any] = {k: json.loads(v) for k, v in raw.items() if k != "format"}
         self.layers: list[str] = list(self.metadata["layers"])
         self.images: list[str] = list(self.metadata["images"])
@@ -227,14 +74,14 @@ class Cache:
         expected = {"labels", "logits"} | {n for layer in self.layers for n in (layer, f"{layer}.mean")}
         if names != expected:
             odd = ", ".join(sorted(names ^ expected))
-            raise CacheError(f"{self.path}: tensors missing or unexpected: {odd}; {_mend(self.path)}")
+            raise CacheError(f"{self.path}: tensors missing or unexpected: {odd}; {mend(self.path)}")
         shapes: dict[str, tuple[int, int, int]] = {}
         for layer in self.layers:
             shape = tuple(self._file.get_slice(layer).get_shape())
             mean = tuple(self._file.get_slice(f"{layer}.mean").get_shape())
             if len(shape) != 3 or shape[0] != len(self.images) or mean != shape[1:]:
                 raise CacheError(
-                    f"{self.path}: {layer} has shape {shape} and mean {mean} for {len(self.images)} images; {_mend(self.path)}"
+                    f"{self.path}: {layer} has shape {shape} and mean {mean} for {len(self.images)} images; {mend(self.path)}"
                 )
             shapes[layer] = shape
         return shapes
@@ -285,7 +132,11 @@ class Cache:
         values = self.activations(layer, index).astype(np.float32)
         if centring != "none":
             mean = self.mean(layer)
-            values -= mean if centring == "position" else mean.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
+            values -= (
+                mean
+                if centring == "position"
+                else mean.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
+            )
         positions = np.ascontiguousarray(values.T)
         positions.flags.writeable = False
         return positions
@@ -361,7 +212,9 @@ def write_cache(
         bad = ~np.isfinite(stored).reshape(n, -1).all(axis=1)
         if bad.any():
             first = int(np.argmax(bad))
-            raise ValueError(f"{name}: image {images[first]} has activations that are not finite in float16 (|value| <= 65504)")
+            raise ValueError(
+                f"{name}: image {images[first]} has activations that are not finite in float16 (|value| <= 65504)"
+            )
         tensors[name] = stored
         tensors[f"{name}.mean"] = np.ascontiguousarray(means[name], dtype=np.float32)
         grid = (grids or {}).get(name, _square(values.shape[2]) if grids is None else None)
@@ -379,5 +232,5 @@ def write_cache(
 
 
 def _square(size: int) -> tuple[int, int] | None:
-    side = int(round(size**0.5))
+    side = math.isqrt(size)
     return (side, side) if side * side == size else None

@@ -175,7 +175,7 @@ def train(
     """
     if len(pixels) != len(labels):
         raise ValueError(f"{len(pixels)} images but {len(labels)} labels")
-    if len(labels) and not (0 <= labels.min() and labels.max() < recipe.num_classes):
+    if len(labels) and not (labels.min() >= 0 and labels.max() < recipe.num_classes):
         raise ValueError(f"labels must lie in 0..{recipe.num_classes - 1}; found {labels.min()}..{labels.max()}")
     device = _device()
     plan = _Plan(recipe, len(pixels))
@@ -210,7 +210,9 @@ def train(
             with torch.autocast(device.type, torch.bfloat16):
                 loss = functional.cross_entropy(forward(x), y, label_smoothing=recipe.label_smoothing)
             if not torch.isfinite(loss):
-                raise ValueError(f"the loss is {loss.item()} at step {step}: lower --lr (now {recipe.lr}) or lengthen the warm-up")
+                raise ValueError(
+                    f"the loss is {loss.item()} at step {step}: lower --lr (now {recipe.lr}) or lengthen the warm-up"
+                )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -257,7 +259,9 @@ def _restore(path: Path, identity: str, network: ResNet, optimizer: torch.optim.
 
 
 @torch.no_grad()
-def top1(network: ResNet, pixels: NDArray[np.uint8], labels: NDArray[np.int64], size: int, *, quiet: bool = False) -> float:
+def top1(
+    network: ResNet, pixels: NDArray[np.uint8], labels: NDArray[np.int64], size: int, *, quiet: bool = False
+) -> float:
     """Share of images whose largest logit is their label's; float32, images scaled to ``size``."""
     device = next(network.parameters()).device
     network.eval()

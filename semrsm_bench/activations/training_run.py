@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.images import find_images, load_images, read_classes
-from semrsm_bench.activations.store import file_sha256
+from semrsm_bench.activations.manifest import file_sha256
 from semrsm_bench.activations.train import Recipe, parse_phases, top1, train
 from semrsm_bench.activations.weights import load_weights, save_weights
 
@@ -62,7 +62,9 @@ class TrainingRun:
             quiet=self.quiet,
         )
         # Validate what is written: float16 weights, BatchNorm statistics included.
-        network.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in network.state_dict().items()})
+        network.load_state_dict(
+            {k: v.half().float() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+        )
         accuracy = None
         if self.val:
             val_pixels, val_labels, _ = self._load(self.val, names)
@@ -86,7 +88,9 @@ class TrainingRun:
         labels = np.array([image.label for image in images], dtype=np.int64)
         if (labels < 0).any():
             stray = images[int(np.argmax(labels < 0))]
-            raise ValueError(f"{stray.container}: {stray.name} lies in no class directory; training needs one folder per class")
+            raise ValueError(
+                f"{stray.container}: {stray.name} lies in no class directory; training needs one folder per class"
+            )
         classes = len(names) if names else int(labels.max()) + 1
         size = max(size for size, _ in parse_phases(self.phases))
         return load_images(images, size, quiet=self.quiet), labels, classes

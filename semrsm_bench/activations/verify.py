@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from semrsm_bench.activations.store import CacheError, check_file, find_data, list_caches, open_cache, read_manifest
+from semrsm_bench.activations.manifest import CacheError, check_file, read_manifest
+from semrsm_bench.activations.store import find_data, list_caches, open_cache
 
 
 def verify_folder(data: str | Path | None = None) -> Iterator[tuple[str, str]]:

@@ -15,17 +15,32 @@ def data() -> None:
 @data.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--val", multiple=True, type=click.Path(path_type=Path), help="Images to report the top-1 on at the end.")
-@click.option("--classes", type=click.Path(exists=True, path_type=Path), help="Class directories in label order, one a line.")
-@click.option("--architecture", default="resnet18", show_default=True, help="resnet18, resnet34, resnet50 or resnet101.")
-@click.option("--width", default=64, show_default=True, help="Channels of the first stage; 16 is a quarter of the full width.")
+@click.option(
+    "--classes", type=click.Path(exists=True, path_type=Path), help="Class directories in label order, one a line."
+)
+@click.option(
+    "--architecture", default="resnet18", show_default=True, help="resnet18, resnet34, resnet50 or resnet101."
+)
+@click.option(
+    "--width", default=64, show_default=True, help="Channels of the first stage; 16 is a quarter of the full width."
+)
 @click.option("--phases", default="32:5,64:2", show_default=True, help="Image size : epochs, in order.")
 @click.option("--batch", default=128, show_default=True)
 @click.option("--lr", default=0.2, show_default=True, help="Peak learning rate.")
 @click.option("--seed", default=0, show_default=True)
-@click.option("--init", type=click.Path(exists=True, path_type=Path), help="Weights to start from (safetensors or .pt).")
-@click.option("--compile/--no-compile", "compile_network", default=False, help="Fuse with torch.compile (needs a C++ compiler).")
+@click.option(
+    "--init", type=click.Path(exists=True, path_type=Path), help="Weights to start from (safetensors or .pt)."
+)
+@click.option(
+    "--compile/--no-compile", "compile_network", default=False, help="Fuse with torch.compile (needs a C++ compiler)."
+)
 @click.option("--threads", type=int, help="CPU threads; default: all.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Weights, float16 safetensors. OUT.ckpt... beside it resumes.")
+@click.option(
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Weights, float16 safetensors. OUT.ckpt... beside it resumes.",
+)
 def train(
     images: tuple[Path, ...],
     val: tuple[Path, ...],
@@ -71,11 +86,15 @@ def train(
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", required=True, help="FILE.safetensors, FILE.pt, torchvision:NAME or timm:NAME.")
 @click.option("--layers", help="Submodules to read, separated by commas; default: layer1,layer2,layer3,layer4.")
-@click.option("--classes", type=click.Path(exists=True, path_type=Path), help="Class directories in label order, one a line.")
+@click.option(
+    "--classes", type=click.Path(exists=True, path_type=Path), help="Class directories in label order, one a line."
+)
 @click.option("--count", type=int, help="Store this many images, spread over the classes; default: all.")
 @click.option("--mean-images", default=1000, show_default=True, help="Images the mean is taken over.")
 @click.option("--size", type=int, help="Side of the images in pixels; default: the model's own.")
-@click.option("--drop-tokens", type=int, help="Leading tokens to leave out; default: 1 where that leaves a square, else 0.")
+@click.option(
+    "--drop-tokens", type=int, help="Leading tokens to leave out; default: 1 where that leaves a square, else 0."
+)
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="The cache file, .safetensors.")
 def extract(
@@ -101,7 +120,13 @@ def extract(
     found = find_images(images, read_classes(classes) if classes else None)
     loaded = load_model(model, [name.strip() for name in layers.split(",")] if layers else ())
     names = " ".join(p.name for p in images)
-    options = {"--count": count, "--mean-images": mean_images, "--size": size, "--drop-tokens": drop_tokens, "--seed": seed}
+    options = {
+        "--count": count,
+        "--mean-images": mean_images,
+        "--size": size,
+        "--drop-tokens": drop_tokens,
+        "--seed": seed,
+    }
     command = f"semrsm-bench data extract {names} --model {Path(model).name if Path(model).is_file() else model}"
     command += "".join(f" {key} {value}" for key, value in options.items() if value is not None)
     command += f" --layers {layers}" if layers else ""
@@ -118,7 +143,10 @@ def extract(
         command=command + f" --out {out.name}",
     )
     if metadata["mean_images"] < 1000:
-        click.echo(f"note: the mean is over {metadata['mean_images']} images only; 1000 or more are better for centring", err=True)
+        click.echo(
+            f"note: the mean is over {metadata['mean_images']} images only; 1000 or more are better for centring",
+            err=True,
+        )
     describe(out)
 
 
@@ -161,7 +189,9 @@ def list_command(folder: Path | None, as_json: bool) -> None:
         return
     for cache in caches:
         describe(cache.path)
-        click.echo(f"  model {cache.metadata.get('model')}, data {cache.metadata.get('dataset') or 'not said'}, sha256 {cache.sha256[:12]}")
+        click.echo(
+            f"  model {cache.metadata.get('model')}, data {cache.metadata.get('dataset') or 'not said'}, sha256 {cache.sha256[:12]}"
+        )
         if cache.metadata.get("command"):
             click.echo(f"  made by: {cache.metadata['command']}")
 

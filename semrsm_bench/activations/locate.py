@@ -1,0 +1,65 @@
+"""Where caches of activations are looked for."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from semrsm_bench.activations.manifest import CacheError, mini_folder, read_manifest
+
+FORMAT = "semrsm_bench.activations/1"
+DATA_VARIABLE = "SEMRSM_BENCH_DATA"
+
+
+def user_cache_folder() -> Path:
+    """Folder for caches that the user makes: ``$XDG_CACHE_HOME/semrsm_bench`` or ``~/.cache/semrsm_bench``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "semrsm_bench"
+
+
+def find_data(data: str | Path | None = None) -> Path:
+    """Folder (or single cache file) that activations are read from.
+
+    Looked for in this order: the argument, the environment variable ``SEMRSM_BENCH_DATA``, the checkout's ``data/``, the
+    user's cache folder, the mini cache inside the package.
+
+    Raises
+    ------
+    CacheError
+        The place named by the argument or the variable holds no cache, or there is none anywhere.
+    """
+    for named, source in ((data, "--data"), (os.environ.get(DATA_VARIABLE) or None, DATA_VARIABLE)):
+        if named is not None:
+            path = Path(named)
+            if not path.exists():
+                raise CacheError(f"{source}: {path} does not exist; make a cache with `semrsm-bench data extract`")
+            if path.is_dir() and not list_caches(path):
+                raise CacheError(f"{source}: {path} holds no cache; make one with `semrsm-bench data extract`")
+            return path
+    checkout = Path(__file__).resolve().parent.parent.parent / "data"
+    for folder in (checkout, user_cache_folder(), mini_folder()):
+        if list_caches(folder):
+            return folder
+    raise CacheError("no activations found; make a cache with `semrsm-bench data extract`, or give --data")
+
+
+def list_caches(folder: Path) -> list[Path]:
+    """Cache files of a folder, by name; weights and other safetensors files are left out.
+
+    A file that the manifest calls a cache is listed even where it is missing or unreadable, so that `open_cache` can say so.
+    """
+    if not folder.is_dir():
+        return []
+    listed = {folder / name for name, entry in read_manifest(folder).items() if entry.get("kind") == "activations"}
+    others = (p for p in folder.glob("*.safetensors") if p.name not in read_manifest(folder))
+    return sorted(listed | {p for p in others if _raw_metadata(p).get("format") == FORMAT})
+
+
+def _raw_metadata(path: Path) -> dict[str, str]:
+    try:
+        with safe_open(path, framework="np") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError):
+        return {}
