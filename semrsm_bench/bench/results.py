@@ -74,6 +74,8 @@ class Row:
         Timed samples behind the medians; each loops the solver until it lasts a millisecond.
     seconds_min, seconds_max : float or None
         Fastest and slowest of those samples.
+    wall_seconds : float or None
+        What the whole measurement took, warm-up and affinity included; budgets and estimates are made of it.
     optimum_solver : str
         Who found k_opt.
     optimum_certificate : float or None
@@ -111,6 +113,7 @@ class Row:
     samples: int = 0
     seconds_min: float | None = None
     seconds_max: float | None = None
+    wall_seconds: float | None = None
     optimum_solver: str = ""
     optimum_certificate: float | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
@@ -291,7 +294,7 @@ def load_rows(run: Path) -> pd.DataFrame:
     }
     records = [{name: row.get(name, _DEFAULTS[name]) for name in COLUMNS} for row in by_key.values()]
     frame = pd.DataFrame.from_records(records, columns=list(COLUMNS))
-    types = {name: "float64" for name in _FLOATS} | {"peak_bytes": "Int64"}
+    types = dict.fromkeys(_FLOATS, "float64") | {"peak_bytes": "Int64"}
     types |= dict.fromkeys(("schema", "size", "channels", "repeat", "samples"), "int64") | {"matrix_free": "bool"}
     return frame.astype(types)
 
