@@ -70,6 +70,7 @@ class MatchingProblem:
 
     x: Floats
     y: Floats
+    _affinity: Floats | None
 
     def __init__(self, x: ArrayLike | Any, y: ArrayLike | Any) -> None:
         arrays = as_float_array(x, "x"), as_float_array(y, "y")
@@ -112,17 +113,36 @@ class MatchingProblem:
     @property
     def affinity(self) -> Floats:
         """``x @ y.T``, (S, S), read-only; computed once."""
-        if self._affinity is None:
+        affinity = self._affinity
+        if affinity is None:
             affinity = self.x @ self.y.T
             affinity.flags.writeable = False
             object.__setattr__(self, "_affinity", affinity)
-        made: Floats = self._affinity
-        return made
+        return affinity
 
     @property
     def has_affinity(self) -> bool:
         """Whether the affinity has been made already."""
         return self._affinity is not None
+
+    def block(self, rows: Permutation, columns: Permutation) -> MatchingProblem:
+        """The smaller problem of some rows of x and as many rows of y.
+
+        Its affinity is cut out of this one's if that has been made, and otherwise computed on first use.
+
+        Parameters
+        ----------
+        rows, columns : ndarray of integers, (n,)
+        """
+        if np.shape(rows) != np.shape(columns) or np.ndim(rows) != 1:
+            raise ValueError(f"a block has as many rows as columns, got {np.shape(rows)} and {np.shape(columns)}")
+        part = object.__new__(MatchingProblem)
+        affinity = None if self._affinity is None else self._affinity[rows[:, None], columns]
+        for name, array in (("x", self.x[rows]), ("y", self.y[columns]), ("_affinity", affinity)):
+            if array is not None:
+                array.flags.writeable = False
+            object.__setattr__(part, name, array)
+        return part
 
 
 def _frozen(array: Floats, given: object, dtype: np.dtype[Any]) -> Floats:
@@ -174,7 +194,7 @@ def check_permutation(perm: ArrayLike, size: int) -> Permutation:
 
 
 def matching_value(problem: MatchingProblem, perm: ArrayLike) -> float:
-    """k of a matching: ``sum_i x_i . y_perm(i)``, in float64 and without the affinity.
+    """Value k of a matching: ``sum_i x_i . y_perm(i)``, in float64 and without the affinity.
 
     Parameters
     ----------

@@ -245,7 +245,10 @@ def _add(solver: Solver) -> None:
 def _load_builtin() -> None:
     if not _LOADED["builtin"]:
         _LOADED["builtin"] = True
-        importlib.import_module("semrsm_bench.solvers.builtin")
+        from semrsm_bench.solvers.builtin import MODULES
+
+        for module in MODULES:
+            importlib.import_module(f"semrsm_bench.solvers.{module}")
 
 
 def _load_entry_points() -> None:
@@ -295,7 +298,9 @@ def load_plugin(path: str | Path) -> list[str]:
         raise ValueError(f"plugin {path} failed to import: {type(error).__name__}: {error}") from error
     added = [name for name in _SOLVERS if name not in before]
     if not added:
-        raise ValueError(f"plugin {path} registers no solver; decorate a function with @semrsm_bench.register_solver(...)")
+        raise ValueError(
+            f"plugin {path} registers no solver; decorate a function with @semrsm_bench.register_solver(...)"
+        )
     return added
 
 

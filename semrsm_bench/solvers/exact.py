@@ -1,0 +1,273 @@
+"""Exact solvers of other libraries, each behind the same door, and the matching that does nothing."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import threading
+from collections import OrderedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation
+from semrsm_bench.solvers.registry import Solution, register_solver
+
+_JONKER_VOLGENANT = "Jonker & Volgenant 1987, Computing 38"
+# The libraries count the S*S entries in 32-bit integers.
+_MAX_SIZE = 32768
+_ROWS_PER_PASS = 64
+
+
+@register_solver(
+    "ortools",
+    kind="exact",
+    complexity="O(S^3 log(S L))",
+    reference="Goldberg & Kennedy 1995, Math. Programming 71 (cost scaling push-relabel); OR-Tools SimpleLinearSumAssignment",
+    requires=("ortools",),
+    distribution="ortools",
+    max_size=_MAX_SIZE,
+)
+def ortools(problem: MatchingProblem, *, levels: int = 2**24) -> Permutation:
+    """Cost-scaling push-relabel of OR-Tools on integer costs.
+
+    Parameters
+    ----------
+    problem : MatchingProblem
+    levels : int
+        Number of integer costs that the range of the affinity is rounded to. k falls short of the optimum by at most
+        ``S * (max A - min A) / levels``; float32 affinities are not finer than the default.
+    """
+    costs = integer_costs(problem.affinity, levels)
+    if costs is None:
+        return np.arange(problem.size)
+    from ortools.graph.python.linear_sum_assignment import SimpleLinearSumAssignment
+
+    assignment = SimpleLinearSumAssignment()
+    left, right = _arcs(problem.size)
+    assignment.add_arcs_with_cost(left, right, costs.ravel())
+    status = assignment.solve()
+    if status != assignment.OPTIMAL:
+        raise RuntimeError(f"OR-Tools gave up with status {status.name} at S={problem.size} and {levels} cost levels")
+    return np.fromiter(map(assignment.right_mate, range(problem.size)), np.intp, problem.size)
+
+
+@register_solver(
+    "scipy",
+    kind="exact",
+    complexity="O(S^3)",
+    reference="Crouse 2016, IEEE TAES 52 (shortest augmenting paths); scipy.optimize.linear_sum_assignment",
+    distribution="scipy",
+    max_size=_MAX_SIZE,
+)
+def scipy(problem: MatchingProblem) -> Permutation:
+    """Shortest augmenting paths of SciPy, in float64."""
+    from scipy.optimize import linear_sum_assignment
+
+    columns: Permutation = linear_sum_assignment(problem.affinity, maximize=True)[1]
+    return columns
+
+
+@register_solver(
+    "lapjv",
+    kind="exact",
+    complexity="O(S^3)",
+    reference=f"{_JONKER_VOLGENANT}; package lapjv (src-d)",
+    requires=("lapjv",),
+    distribution="lapjv",
+    max_size=_MAX_SIZE,
+)
+def lapjv(problem: MatchingProblem) -> Permutation | Solution:
+    """Jonker-Volgenant of the package lapjv, in float64 (left alone it would round to float32)."""
+    costs = unit_costs(problem.affinity)
+    if costs is None:
+        return np.arange(problem.size)
+    import lapjv as library
+
+    columns: Permutation = library.lapjv(costs, force_doubles=True)[0]
+    return columns
+
+
+def _module_lap(problem: MatchingProblem) -> Permutation:
+    costs = unit_costs(problem.affinity)
+    if costs is None:
+        return np.arange(problem.size)
+    import lap as library
+
+    columns: Permutation = library.lapjv(costs, return_cost=False)[0]
+    return columns
+
+
+@functools.cache
+def _owner_of_module_lap() -> str:
+    """Distribution whose files the module ``lap`` consists of: "lap", "lapx", or "" where there is none.
+
+    Both may be recorded as installed while the later one has overwritten the other's ``lap/__init__.py``, so the version
+    that the module states decides between them.
+    """
+    versions = {}
+    for name in ("lap", "lapx"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    if len(versions) < 2:
+        return next(iter(versions), "")
+    try:
+        import lap as library
+    except ImportError:
+        return ""
+    stated = getattr(library, "__version__", "")
+    matching = [name for name, version in versions.items() if version == stated]
+    # lapx alone has lapjvx; both may carry the same version number.
+    return matching[0] if len(matching) == 1 else ("lapx" if hasattr(library, "lapjvx") else "lap")
+
+
+def _reason_without(wanted: str) -> str:
+    owner = _owner_of_module_lap()
+    if owner == wanted:
+        return ""
+    if not owner:
+        return f"needs the package {wanted!r}, which is not installed"
+    return (
+        f"the module lap belongs to the package {owner!r} here; {wanted} installs the same module, "
+        f"so one environment holds only one of them"
+    )
+
+
+@register_solver(
+    "lap",
+    kind="exact",
+    complexity="O(S^3)",
+    reference=f"{_JONKER_VOLGENANT}; package lap",
+    requires=("lap",),
+    unavailable=functools.partial(_reason_without, "lap"),
+    distribution="lap",
+    max_size=_MAX_SIZE,
+)
+def lap(problem: MatchingProblem) -> Permutation:
+    """Jonker-Volgenant of the package lap, in float64."""
+    return _module_lap(problem)
+
+
+@register_solver(
+    "lapx",
+    kind="exact",
+    complexity="O(S^3)",
+    reference=f"{_JONKER_VOLGENANT}; package lapx",
+    requires=("lap",),
+    unavailable=functools.partial(_reason_without, "lapx"),
+    distribution="lapx",
+    max_size=_MAX_SIZE,
+)
+def lapx(problem: MatchingProblem) -> Permutation:
+    """Jonker-Volgenant of the package lapx, in float64."""
+    return _module_lap(problem)
+
+
+@register_solver(
+    "identity",
+    kind="baseline",
+    matrix_free=True,
+    complexity="O(S)",
+    reference="same-position matching, Wald et al. 2024",
+)
+def identity(problem: MatchingProblem) -> Permutation:
+    """Every position with the one at the same place: no matching at all."""
+    return np.arange(problem.size)
+
+
+def integer_costs(affinity: Floats, levels: int) -> NDArray[np.int64] | None:
+    """Costs 0..levels that fall as the affinity rises, rounded to nearest; None where every permutation is as good.
+
+    Raises
+    ------
+    ValueError
+        ``levels`` below 2, or so many that the library's products with S^2 leave 64 bits.
+    """
+    size = len(affinity)
+    most = 2**60 // max(1, size * (size + 1))
+    if not 2 <= levels <= most:
+        raise ValueError(f"levels must lie in 2..{most} at S={size}, got {levels}")
+    span = _span(affinity)
+    if span is None:
+        return None
+    top, width = span
+    costs = np.empty((size, size), dtype=np.int64)
+    # A few rows at a time: the float64 in between stays in the cache.
+    buffer = np.empty((_ROWS_PER_PASS, size))
+    for start in range(0, size, _ROWS_PER_PASS):
+        rows = affinity[start : start + _ROWS_PER_PASS]
+        part = buffer[: len(rows)]
+        np.subtract(top, rows, out=part)
+        part /= width
+        part *= levels
+        np.rint(part, out=part)
+        costs[start : start + _ROWS_PER_PASS] = part
+    return costs
+
+
+def unit_costs(affinity: Floats) -> NDArray[np.float64] | None:
+    """float64 costs in [0, 1] that fall as the affinity rises; None where every permutation is as good.
+
+    The module ``lap`` takes 1e6 for infinity, so costs must not keep the affinity's own scale.
+    """
+    span = _span(affinity)
+    if span is None:
+        return None
+    top, width = span
+    costs = np.subtract(top, affinity, dtype=np.float64)
+    costs /= width
+    return costs
+
+
+def _span(affinity: Floats) -> tuple[np.float64, np.float64] | None:
+    """Largest affinity and the range, or None for fewer than two positions and for a constant affinity.
+
+    Those never reach a library: ``lap`` writes out of bounds at S = 0, ``lapjv`` refuses it.
+    """
+    if len(affinity) < 2:
+        return None
+    top, bottom = np.float64(affinity.max()), np.float64(affinity.min())
+    width = top - bottom
+    return (top, width) if width > 0 else None
+
+
+class _ArcCache:
+    """Index arrays of the complete bipartite graph per S, the least recently used dropped beyond a budget."""
+
+    def __init__(self, budget_bytes: int) -> None:
+        self._budget = budget_bytes
+        self._held: OrderedDict[int, tuple[NDArray[np.int32], NDArray[np.int32]]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __call__(self, size: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        with self._lock:
+            if size in self._held:
+                self._held.move_to_end(size)
+                return self._held[size]
+        indices = np.arange(size, dtype=np.int32)
+        arcs = np.repeat(indices, size), np.tile(indices, size)
+        for array in arcs:
+            array.flags.writeable = False
+        cost = 2 * arcs[0].nbytes
+        if cost <= self._budget:
+            with self._lock:
+                self._held[size] = arcs
+                while self.nbytes > self._budget:
+                    self._held.popitem(last=False)
+        return arcs
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes held now."""
+        return sum(a.nbytes + b.nbytes for a, b in self._held.values())
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._lock:
+            self._held.clear()
+
+
+# Enough for S = 4096 (134 MB) together with every smaller stage.
+_arcs = _ArcCache(2**28)
