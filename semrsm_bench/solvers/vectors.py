@@ -1,0 +1,232 @@
+"""Short vectors inside numba: sixteen float32 or eight float64 in one value.
+
+numba leaves float maxima in a loop scalar, because a maximum that must respect the order of its operands does not
+vectorise. These types hand whole vectors to LLVM instead, which turns them into whatever registers the machine has
+(AVX-512, two AVX2 halves, four NEON quarters): the same kernels run everywhere, fastest where registers are widest.
+
+Only what the assignment kernels need is here: `load`, `spread` (one number in all lanes), difference, maximum,
+minimum, `gather`, and the reductions `highest`, `lane_of`, `at_least` (a bit mask).
+The lanes of float32 and of float64 differ in number; kernels ask `lanes_of(array)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import PrimitiveModel
+from numba.core.extending import register_model
+from numba.extending import intrinsic
+
+LANES = {types.float32: 16, types.float64: 8}
+_BITS = 512
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """numba type of a vector of ``LANES[dtype]`` floats."""
+
+    def __init__(self, dtype: Any) -> None:
+        self.dtype = dtype
+        self.lanes = LANES[dtype]
+        super().__init__(name=f"Vector({dtype} x {self.lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, kind: Vector) -> None:
+        super().__init__(manager, kind, _llvm_type(kind))
+
+
+def _llvm_type(kind: Vector) -> ir.VectorType:
+    scalar = ir.FloatType() if kind.dtype == types.float32 else ir.DoubleType()
+    return ir.VectorType(scalar, kind.lanes)
+
+
+def _shuffle(builder: ir.IRBuilder, value: ir.Value, order: list[int]) -> ir.Value:
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order)
+    return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), mask)
+
+
+def _splat(builder: ir.IRBuilder, scalar: ir.Value, kind: Vector) -> ir.Value:
+    base = ir.Constant(_llvm_type(kind), ir.Undefined)
+    single = builder.insert_element(base, scalar, ir.Constant(ir.IntType(32), 0))
+    return _shuffle(builder, single, [0] * kind.lanes)
+
+
+def _element_pointer(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, at: ir.Value) -> ir.Value:
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.gep(data, [at])
+
+
+def _is_line(array: Any) -> bool:
+    return isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and array.dtype in LANES
+
+
+@intrinsic  # type: ignore[misc]
+def lanes_of(typingctx: Any, array: Any) -> Any:
+    """How many elements of this array go into one vector."""
+    lanes = LANES[array.dtype]
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.get_constant(types.intp, lanes)
+
+    return types.intp(array), codegen
+
+
+@intrinsic  # type: ignore[misc]
+def load(typingctx: Any, array: Any, at: Any) -> Any:
+    """``array[at : at + lanes]``; the caller keeps within bounds."""
+    if not _is_line(array) or not isinstance(at, types.Integer):
+        return None
+    kind = Vector(array.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
+        wide = builder.bitcast(pointer, ir.PointerType(_llvm_type(kind)))
+        return builder.load(wide, align=np.dtype(str(kind.dtype)).itemsize, typ=_llvm_type(kind))
+
+    return kind(array, types.intp), codegen
+
+
+@intrinsic  # type: ignore[misc]
+def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
+    """``array[at : at + lanes] = value``."""
+    if not _is_line(array) or value != Vector(array.dtype):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
+        wide = builder.bitcast(pointer, ir.PointerType(_llvm_type(value)))
+        builder.store(args[2], wide, align=np.dtype(str(value.dtype)).itemsize)
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp, value), codegen
+
+
+@intrinsic  # type: ignore[misc]
+def spread(typingctx: Any, array: Any, scalar: Any) -> Any:
+    """A vector of the array's precision with ``scalar`` in every lane."""
+    if not isinstance(scalar, types.Float):
+        return None
+    kind = Vector(array.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _splat(builder, args[1], kind)
+
+    return kind(array, kind.dtype), codegen
+
+
+@intrinsic  # type: ignore[misc]
+def gather(typingctx: Any, array: Any, index: Any, at: Any) -> Any:
+    """``array[index[at : at + lanes]]`` for an int32 ``index``."""
+    if not _is_line(array) or not isinstance(index, types.Array) or index.dtype != types.int32:
+        return None
+    kind = Vector(array.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = _llvm_type(kind)
+        where = _element_pointer(context, builder, signature.args[1], args[1], args[2])
+        numbers = ir.VectorType(ir.IntType(32), kind.lanes)
+        wide = builder.bitcast(where, ir.PointerType(numbers))
+        places = builder.load(wide, align=4, typ=numbers)
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        base = builder.ptrtoint(data, ir.IntType(64))
+        long = ir.VectorType(ir.IntType(64), kind.lanes)
+        size = np.dtype(str(kind.dtype)).itemsize
+        offsets = builder.mul(builder.sext(places, long), ir.Constant(long, [size] * kind.lanes))
+        start = builder.insert_element(ir.Constant(long, ir.Undefined), base, ir.Constant(ir.IntType(32), 0))
+        addresses = builder.add(_shuffle(builder, start, [0] * kind.lanes), offsets)
+        pointers = builder.inttoptr(addresses, ir.VectorType(ir.PointerType(vector.element), kind.lanes))
+        bits = ir.VectorType(ir.IntType(1), kind.lanes)
+        suffix = f"v{kind.lanes}{'f32' if kind.dtype == types.float32 else 'f64'}"
+        name = f"llvm.masked.gather.{suffix}.v{kind.lanes}p0"
+        signature_ = ir.FunctionType(vector, [pointers.type, ir.IntType(32), bits, vector])
+        function = cgutils.get_or_insert_function(builder.module, signature_, name)
+        everywhere = ir.Constant(bits, [1] * kind.lanes)
+        return builder.call(
+            function, [pointers, ir.Constant(ir.IntType(32), size), everywhere, ir.Constant(vector, ir.Undefined)]
+        )
+
+    return kind(array, index, types.intp), codegen
+
+
+def _pairwise(emit: Callable[[Any, Any, Any], Any], doc: str) -> Any:
+    def operation(typingctx: Any, a: Any, b: Any) -> Any:
+        if not isinstance(a, Vector) or a != b:
+            return None
+
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            return emit(builder, args[0], args[1])
+
+        return a(a, b), codegen
+
+    operation.__doc__ = doc
+    return intrinsic(operation)
+
+
+def _select(sign: str) -> Callable[[Any, Any, Any], Any]:
+    return lambda builder, a, b: builder.select(builder.fcmp_ordered(sign, a, b), a, b)
+
+
+minus = _pairwise(lambda builder, a, b: builder.fsub(a, b), "Lane by lane difference ``a - b``.")
+higher = _pairwise(_select(">"), "Lane by lane maximum (of finite numbers).")
+lower = _pairwise(_select("<"), "Lane by lane minimum (of finite numbers).")
+
+
+@intrinsic  # type: ignore[misc]
+def highest(typingctx: Any, a: Any) -> Any:
+    """Largest lane."""
+    if not isinstance(a, Vector):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        value, width = args[0], a.lanes
+        while width > 1:
+            width //= 2
+            order = [(lane + width) % a.lanes for lane in range(a.lanes)]
+            value = _select(">")(builder, value, _shuffle(builder, value, order))
+        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+
+    return a.dtype(a), codegen
+
+
+@intrinsic  # type: ignore[misc]
+def at_least(typingctx: Any, a: Any, b: Any) -> Any:
+    """Bit ``l`` of the result says whether ``a[l] >= b[l]``."""
+    if not isinstance(a, Vector) or a != b:
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        bits = builder.fcmp_ordered(">=", args[0], args[1])
+        return builder.zext(builder.bitcast(bits, ir.IntType(a.lanes)), ir.IntType(64))
+
+    return types.int64(a, b), codegen
+
+
+@intrinsic  # type: ignore[misc]
+def first_bit(typingctx: Any, mask: Any) -> Any:
+    """Place of the lowest set bit of a mask that is not zero."""
+    if not isinstance(mask, types.Integer):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic  # type: ignore[misc]
+def without_lane(typingctx: Any, a: Any, lane: Any, b: Any) -> Any:
+    """``a`` with lane ``lane`` taken from ``b``."""
+    if not isinstance(a, Vector) or a != b or not isinstance(lane, types.Integer):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = builder.trunc(args[1], ir.IntType(32))
+        return builder.insert_element(args[0], builder.extract_element(args[2], place), place)
+
+    return a(a, types.int64, b), codegen
