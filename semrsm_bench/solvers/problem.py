@@ -91,6 +91,26 @@ class MatchingProblem:
         object.__setattr__(self, "y", _frozen(arrays[1], y, dtype))
         object.__setattr__(self, "_affinity", None)
 
+    @classmethod
+    def trusted(cls, x: Floats, y: Floats, affinity: Floats | None = None) -> MatchingProblem:
+        """Problem from arrays that were checked before: nothing is copied, tested or converted.
+
+        For loops over many pairs, where the checks of every pair would repeat those of every image. The caller answers for
+        finite C-contiguous arrays of one float dtype and one shape, and for an affinity that is ``x @ y.T``.
+
+        Parameters
+        ----------
+        x, y : ndarray, (S, C)
+        affinity : ndarray, (S, S), optional
+        """
+        problem = object.__new__(cls)
+        for name, array in (("x", x), ("y", y), ("_affinity", affinity)):
+            view = None if array is None else array.view()
+            if view is not None:
+                view.flags.writeable = False
+            object.__setattr__(problem, name, view)
+        return problem
+
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a MatchingProblem is frozen; make a new one to change {name!r}")
 
@@ -156,14 +176,16 @@ def _frozen(array: Floats, given: object, dtype: np.dtype[Any]) -> Floats:
 
 
 def _fits_float32(x: Floats, y: Floats) -> bool:
-    """Whether every inner product stays well inside float32: neither overflow nor a flood of denormals."""
+    """Whether every inner product of these two stays well inside float32."""
     if x.size == 0:
         return True
-    largest = [float(np.abs(a).max()) for a in (x, y)]
-    bound = largest[0] * largest[1] * x.shape[1]
-    if bound >= 1e37:
-        return False
-    return bound == 0.0 or largest[0] * largest[1] >= 1e-30
+    return fits_float32(float(np.abs(x).max()), float(np.abs(y).max()), x.shape[1])
+
+
+def fits_float32(largest_x: float, largest_y: float, channels: int) -> bool:
+    """Whether inner products of vectors with these largest entries neither overflow float32 nor drown in denormals."""
+    product = largest_x * largest_y
+    return product * channels < 1e37 and (product == 0.0 or product >= 1e-30)
 
 
 def check_permutation(perm: ArrayLike, size: int) -> Permutation:

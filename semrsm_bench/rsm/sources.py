@@ -1,0 +1,324 @@
+"""Where the images of an RSM come from: arrays, memory-mapped files, tensors, a layer of a cache file.
+
+A source reads a few images at a time, so that nothing larger than a block has to fit in memory, and travels between
+processes as a path wherever there is a file behind it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeGuard, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.activations.store import Cache, open_cache
+
+Layout = Literal["channels_first", "channels_last"]
+ClassToken = Literal["keep", "drop"]
+Centring = Literal["none", "channel", "position"]
+Floats = NDArray[np.floating[Any]]
+Grid = tuple[int, int]
+
+# Bytes read at once when a source is walked from end to end.
+_CHUNK_BYTES = 32 * 2**20
+
+
+class ImageSource(ABC):
+    """N images of S position vectors with C channels each, read in slices.
+
+    Attributes
+    ----------
+    name : str
+        Used in messages.
+    count, size, channels : int
+        N, S and C.
+    grid : (H, W) or None
+        How the positions lie, where that is known.
+    dtype : dtype
+        float32, or float64 for sources of that precision.
+    """
+
+    name: str
+    count: int
+    size: int
+    channels: int
+    grid: Grid | None
+    dtype: np.dtype[Any]
+
+    @abstractmethod
+    def read(self, start: int, stop: int) -> Floats:
+        """Images ``start:stop`` as a new C-contiguous array (n, S, C)."""
+
+    @abstractmethod
+    def portion(self, start: int, stop: int) -> ImageSource:
+        """Images ``start:stop`` as a source of their own."""
+
+    @property
+    @abstractmethod
+    def travels_light(self) -> bool:
+        """Whether pickling it costs a path and not the activations."""
+
+    def stored_mean(self) -> Floats | None:
+        """Mean activation (S, C) that came with the data, or None where it has to be computed."""
+        return None
+
+    def stored_digest(self) -> str | None:
+        """Digest of the content that came with the data, or None where it has to be computed."""
+        return None
+
+    def chunks(self) -> Iterator[tuple[int, Floats]]:
+        """All images in order: pairs of the first index and an array (n, S, C) of bounded size."""
+        step = max(1, _CHUNK_BYTES // (self.size * self.channels * self.dtype.itemsize))
+        for start in range(0, self.count, step):
+            yield start, self.read(start, min(start + step, self.count))
+
+
+class ArraySource(ImageSource):
+    """Images in an array: in memory, or mapped from a file (then only the path travels between processes)."""
+
+    def __init__(
+        self,
+        array: NDArray[Any],
+        name: str,
+        layout: Layout = "channels_first",
+        class_token: ClassToken = "keep",
+        grid: Grid | None = None,
+    ) -> None:
+        self.name = name
+        self.layout = layout
+        self.class_token = class_token
+        shape = array.shape
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        if len(shape) not in (3, 4):
+            raise ValueError(
+                f"{name} has shape {shape}: an RSM is made of images (N, C, H, W) or (N, C, S), "
+                'or tokens (N, T, D) with layout="channels_last"'
+            )
+        spatial = shape[2:] if layout == "channels_first" else shape[1:-1]
+        self.count, self.channels = int(shape[0]), int(shape[1] if layout == "channels_first" else shape[-1])
+        self.size = int(np.prod(spatial)) - (class_token == "drop")
+        if class_token == "drop" and (layout != "channels_last" or len(shape) != 3):
+            raise ValueError(f'class_token="drop" is for tokens (N, T, D) with layout="channels_last"; {name} is {shape}')
+        if self.count == 0 or self.channels == 0 or self.size <= 0:
+            raise ValueError(f"{name} is empty: its shape is {shape}")
+        self.grid = _checked_grid(grid, (int(spatial[0]), int(spatial[1])) if len(spatial) == 2 else None, self.size, name)
+        double = array.dtype.itemsize >= 8 if array.dtype.kind == "f" else array.dtype.itemsize > 2
+        self.dtype = np.dtype(np.float64 if double else np.float32)
+        self._array = array
+        self._file = _mapped_file(array)
+
+    def read(self, start: int, stop: int) -> Floats:
+        part = self._array[start:stop]
+        if self.layout == "channels_first":
+            flat = part.reshape(len(part), self.channels, self.size).swapaxes(1, 2)
+        else:
+            flat = part.reshape(len(part), -1, self.channels)[:, -self.size :]
+        return np.array(flat, dtype=self.dtype, order="C", copy=True)
+
+    def portion(self, start: int, stop: int) -> ArraySource:
+        part = np.ascontiguousarray(self._array[start:stop]) if self._file is None else self._array[start:stop]
+        grid = self.grid if part.ndim == 3 else None
+        return ArraySource(part, self.name, self.layout, self.class_token, grid)
+
+    @property
+    def travels_light(self) -> bool:
+        return self._file is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(self.__dict__)
+        if self._file is not None:
+            del state["_array"]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._file is not None:
+            self._array = self._file.open()
+
+
+class CacheLayer(ImageSource):
+    """A layer of a cache file (see `semrsm_bench.activations`); processes open the file themselves.
+
+    Parameters
+    ----------
+    cache : Cache, str or Path
+        The cache or its file.
+    layer : str
+    images : slice, optional
+        Which images, by default all; the step must be 1.
+    """
+
+    def __init__(self, cache: Cache | str | Path, layer: str, images: slice | None = None) -> None:
+        self._cache: Cache | None = cache if isinstance(cache, Cache) else open_cache(cache)
+        self._path = self._cache.path.resolve()
+        self._sha256 = self._cache.sha256
+        self.layer = layer
+        total, self.channels, self.size = self._cache.shape(layer)
+        self._start, stop, step = (images or slice(None)).indices(total)
+        self.count = max(0, stop - self._start)
+        self.name = f"{self._cache.name}:{layer}"
+        if step != 1 or self.count == 0:
+            raise ValueError(f"{self.name}: images must be a non-empty range of 0:{total} with step 1, got {images}")
+        self.grid = self._cache.grid(layer)
+        self.dtype = np.dtype(np.float32)
+
+    def read(self, start: int, stop: int) -> Floats:
+        raw = self.cache.activations(self.layer, slice(self._start + start, self._start + stop))
+        return np.ascontiguousarray(raw.swapaxes(1, 2), dtype=np.float32)
+
+    def portion(self, start: int, stop: int) -> CacheLayer:
+        return CacheLayer(self.cache, self.layer, slice(self._start + start, self._start + stop))
+
+    @property
+    def travels_light(self) -> bool:
+        return True
+
+    @property
+    def cache(self) -> Cache:
+        """The open cache."""
+        if self._cache is None:
+            self._cache = _open_once(self._path, self._sha256)
+        return self._cache
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """Labels of the images."""
+        labels: NDArray[np.int64] = self.cache.labels[self._start : self._start + self.count]
+        return labels
+
+    def stored_mean(self) -> Floats | None:
+        return np.ascontiguousarray(self.cache.mean(self.layer).T)
+
+    def stored_digest(self) -> str | None:
+        text = f"{self._sha256} {self.layer} {self._start}:{self._start + self.count}"
+        return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_cache": None}
+
+
+def as_source(
+    z: Any,
+    name: str = "z",
+    *,
+    layout: Layout = "channels_first",
+    class_token: ClassToken = "keep",
+    grid: Grid | None = None,
+) -> ImageSource:
+    """Source for whatever holds activations.
+
+    Parameters
+    ----------
+    z : array_like, tensor, ImageSource, or path of an .npy file
+        (N, C, H, W), (N, C, S); with ``layout="channels_last"`` (N, H, W, C) or (N, T, D). An .npy file is mapped, not
+        loaded. Torch tensors of any device and precision are taken without importing torch.
+    name : str
+        For messages.
+    layout : {"channels_first", "channels_last"}
+    class_token : {"keep", "drop"}
+        Whether token 0 counts as a position.
+    grid : (H, W), optional
+        How flat positions lie.
+
+    Raises
+    ------
+    ValueError
+        Not numeric, ragged, masked, empty, of another number of axes, or a grid that does not fit.
+    FileNotFoundError
+        No such .npy file.
+    """
+    if layout not in get_args(Layout):
+        raise ValueError(f"layout must be one of {', '.join(get_args(Layout))}; got {layout!r}")
+    if class_token not in get_args(ClassToken):
+        raise ValueError(f"class_token must be one of {', '.join(get_args(ClassToken))}; got {class_token!r}")
+    if isinstance(z, ImageSource):
+        if grid is not None and z.grid != tuple(grid):
+            _checked_grid(grid, z.grid, z.size, z.name)
+        return z
+    if isinstance(z, Cache):
+        raise ValueError(f"name the layer: CacheLayer(cache, {z.layers[0]!r})")
+    if isinstance(z, str | Path):
+        return ArraySource(_map_npy(Path(z)), Path(z).name, layout, class_token, grid)
+    return ArraySource(_as_array(z, name), name, layout, class_token, grid)
+
+
+def _as_array(z: Any, name: str) -> NDArray[Any]:
+    if hasattr(z, "detach"):
+        z = z.detach().cpu()
+        if str(z.dtype) == "torch.bfloat16":
+            z = z.float()
+        z = z.numpy()
+    if np.ma.isMaskedArray(z) and np.ma.getmaskarray(z).any():
+        raise ValueError(f"{name} has masked entries: activations must be complete")
+    try:
+        return np.asanyarray(z) if isinstance(z, np.memmap) else np.asarray(z)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array ({error}); images must agree in C and S") from None
+
+
+def _map_npy(path: Path) -> NDArray[Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is not an .npy file of numbers: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} holds several arrays; an RSM is made of one .npy")
+    return array
+
+
+def _checked_grid(grid: Grid | None, known: Grid | None, size: int, name: str) -> Grid | None:
+    if grid is None:
+        return known
+    if len(grid) != 2 or grid[0] * grid[1] != size:
+        raise ValueError(f"grid {tuple(grid)} does not hold the {size} positions of {name}")
+    if known is not None and tuple(grid) != known:
+        raise ValueError(f"grid {tuple(grid)} contradicts {name}, whose positions lie on {known}")
+    return int(grid[0]), int(grid[1])
+
+
+@dataclass(frozen=True)
+class _MappedFile:
+    path: str
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def open(self) -> NDArray[Any]:
+        return np.memmap(self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=self.shape, order="C")
+
+
+def _is_memmap(array: object) -> TypeGuard[np.memmap[Any, np.dtype[Any]]]:
+    return isinstance(array, np.memmap)
+
+
+def _mapped_file(array: NDArray[Any]) -> _MappedFile | None:
+    """The file behind a C-contiguous memory-mapped array, or None for an array in memory."""
+    if not _is_memmap(array) or not array.flags.c_contiguous or array.filename is None:
+        return None
+    # A slice of a memmap keeps the attributes of the whole; its true place in the file follows from the addresses.
+    root: np.memmap[Any, np.dtype[Any]] = array
+    while _is_memmap(root.base):
+        root = root.base
+    shift = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    path = str(Path(str(root.filename)).resolve())
+    return _MappedFile(path, int(root.offset) + shift, array.shape, array.dtype)
+
+
+_OPEN: dict[Path, Cache] = {}
+
+
+def _open_once(path: Path, sha256: str) -> Cache:
+    """Open a cache once in this process: its hash is checked the first time only."""
+    if path not in _OPEN:
+        _OPEN[path] = open_cache(path)
+    if _OPEN[path].sha256 != sha256:
+        raise ValueError(f"{path} is another file here than where the run was started")
+    return _OPEN[path]
