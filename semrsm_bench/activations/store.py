@@ -100,11 +100,14 @@ class Cache:
 
     def activations(self, layer: str, index: int | slice) -> NDArray[np.float16]:
         """Raw activations of one image, (C, S), or of a slice of images, (n, C, S), as stored."""
-        n = self.shape(layer)[0]
+        n, channels, size = self.shape(layer)
         if isinstance(index, slice):
-            start, stop, step = index.indices(n)
-            part: NDArray[np.float16] = self._file.get_slice(layer)[start : max(start, stop)]
-            return part[::step]
+            wanted = range(n)[index]
+            if not wanted:
+                return np.empty((0, channels, size), np.float16)
+            first = min(wanted)
+            part: NDArray[np.float16] = self._file.get_slice(layer)[first : max(wanted) + 1]
+            return part[[i - first for i in wanted]]
         if not -n <= index < n:
             raise IndexError(f"{self.name} has images 0..{n - 1}, asked for {index}")
         one: NDArray[np.float16] = self._file.get_slice(layer)[index % n : index % n + 1][0]

@@ -1,0 +1,112 @@
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from semrsm_bench.activations.resnet import ResNet
+from semrsm_bench.activations.weights import save_weights
+from semrsm_bench.cli import cli
+from tests.image_files import image_zip
+from tests.test_store import flip_byte, make_cache
+
+
+def test_train_extract_list_verify(tmp_path):
+    archive = image_zip(tmp_path / "pictures.zip", per_class=6, size=64)
+    runner = CliRunner()
+    train = [
+        "data",
+        "train",
+        str(archive),
+        "--val",
+        str(archive),
+        "--width",
+        "4",
+        "--phases",
+        "64:8",
+        "--lr",
+        "0.02",
+        "--batch",
+        "4",
+    ]
+    done = runner.invoke(cli, [*train, "--out", str(tmp_path / "net.safetensors")], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "top-1" in done.output
+    out = tmp_path / "caches" / "mine.safetensors"
+    done = runner.invoke(
+        cli,
+        [
+            "data",
+            "extract",
+            str(archive),
+            "--model",
+            str(tmp_path / "net.safetensors"),
+            "--count",
+            "4",
+            "--out",
+            str(out),
+        ],
+        catch_exceptions=False,
+    )
+    assert done.exit_code == 0
+    assert "4 images" in done.output
+    assert "the mean is over 12 images only" in done.output
+    listed = json.loads(runner.invoke(cli, ["data", "list", "--data", str(out.parent), "--json"]).output)
+    assert listed[0]["pairs"] == 6
+    assert listed[0]["layers"]["layer1"] == [4, 4096]
+    # Provenance names files, never the folders of the machine they came from.
+    assert str(tmp_path) not in listed[0]["command"]
+    assert listed[0]["command"].startswith("semrsm-bench data extract pictures.zip --model net.safetensors")
+    assert runner.invoke(cli, ["data", "verify", "--data", str(out.parent)]).exit_code == 0
+    flip_byte(out)
+    verified = runner.invoke(cli, ["data", "verify", "--data", str(out.parent)])
+    assert "FAILED  mine.safetensors" in verified.output
+
+
+def run(*args: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, "-m", "semrsm_bench", *args], capture_output=True, text=True, timeout=120)
+
+
+def test_exit_codes_and_messages_of_the_real_command(tmp_path):
+    path = make_cache(tmp_path / "c.safetensors")
+    assert run("data", "verify", "--data", str(tmp_path)).returncode == 0
+    flip_byte(path)
+    failed = run("data", "verify", "--data", str(tmp_path))
+    assert failed.returncode == 1
+    assert "damaged or swapped" in failed.stdout
+    wrong = run("data", "list", "--data", str(tmp_path / "nowhere"))
+    assert wrong.returncode == 2
+    assert "does not exist" in wrong.stderr
+    assert "Traceback" not in wrong.stderr
+    mistyped = run("dta")
+    assert mistyped.returncode == 2
+    assert "Did you mean 'data'" in mistyped.stderr
+
+
+@pytest.mark.parametrize(
+    "args", [["--help"], ["data", "--help"], ["data", "train", "--help"], ["data", "extract", "-h"]]
+)
+def test_help_needs_no_torch(args):
+    code = "import sys; sys.modules['torch'] = None; from semrsm_bench.cli import main; main(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-c", code, *args], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0
+    assert "Usage" in done.stdout
+
+
+def test_importing_the_package_imports_no_torch_and_no_plotting():
+    code = "import sys, semrsm_bench; print(sorted({'torch', 'matplotlib', 'numba', 'pandas'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_state_dict_of_another_family_is_refused_with_one_line(tmp_path):
+    torch.save({"w": torch.zeros(2)}, tmp_path / "other.pt")
+    save_weights(tmp_path / "net.safetensors", ResNet("resnet18", 2, width=4), {})
+    archive = image_zip(tmp_path / "a.zip", per_class=1)
+    done = run(
+        "data", "extract", str(archive), "--model", str(tmp_path / "other.pt"), "--out", str(tmp_path / "o.safetensors")
+    )
+    assert done.returncode == 2
+    assert "not a ResNet state dict" in done.stderr

@@ -1,0 +1,205 @@
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from semrsm_bench.activations.extract import choose_images, extract, tokens_to_positions
+from semrsm_bench.activations.images import ImageRef, find_images, load_images
+from semrsm_bench.activations.models import Model, load_model, with_layers
+from semrsm_bench.activations.resnet import ResNet
+from semrsm_bench.activations.store import open_cache
+from semrsm_bench.activations.train import to_input
+from semrsm_bench.activations.weights import load_weights, save_weights
+from tests.image_files import image_zip
+
+
+@pytest.fixture
+def images(tmp_path):
+    return find_images([image_zip(tmp_path / "a.zip", per_class=6)])
+
+
+@pytest.fixture
+def weights(tmp_path):
+    torch.manual_seed(0)
+    save_weights(tmp_path / "net.safetensors", ResNet("resnet18", 3, width=4), {"top1": None})
+    return tmp_path / "net.safetensors"
+
+
+def test_the_cache_holds_what_the_network_computes(tmp_path, images, weights):
+    keep = [1, 4, 9]
+    metadata = extract(
+        load_model(str(weights)),
+        images,
+        tmp_path / "c.safetensors",
+        keep=keep,
+        mean_images=12,
+        dataset="d",
+        command="cmd",
+        quiet=True,
+    )
+    cache = open_cache(tmp_path / "c.safetensors")
+    network = load_model(str(weights)).network
+    with torch.no_grad():
+        stages = network.stages(to_input(torch.from_numpy(load_images(images, 64))))
+        logits = network(to_input(torch.from_numpy(load_images(images, 64))))
+    assert cache.images == [images[i].id for i in keep]
+    np.testing.assert_array_equal(cache.labels, [images[i].label for i in keep])
+    np.testing.assert_allclose(cache.logits, logits[keep].numpy(), rtol=1e-4, atol=1e-4)
+    for name, stage in zip(("layer1", "layer2", "layer3", "layer4"), stages):
+        flat = stage.flatten(2).numpy()
+        assert cache.grid(name) == tuple(stage.shape[2:])
+        np.testing.assert_allclose(cache.activations(name, slice(None)), flat[keep], rtol=2e-3, atol=2e-3)
+        np.testing.assert_allclose(cache.mean(name), flat.mean(axis=0), rtol=1e-4, atol=1e-4)
+    assert metadata["mean_images"] == 12
+    assert cache.metadata["weights_sha256"] == load_model(str(weights)).weights_sha256 != ""
+    assert {k: cache.metadata[k] for k in ("dataset", "command", "model")} == {
+        "dataset": "d",
+        "command": "cmd",
+        "model": "net",
+    }
+
+
+def test_the_choice_of_images_spreads_over_the_classes():
+    refs = [ImageRef(None, f"{c}/{i}", c) for c in range(5) for i in range(10)]
+    chosen = choose_images(refs, 12, seed=3)
+    counts = np.bincount([refs[i].label for i in chosen])
+    assert len(set(chosen)) == 12
+    assert counts.min() == 2
+    assert counts.max() == 3
+    assert chosen == choose_images(refs, 12, seed=3) != choose_images(refs, 12, seed=4)
+    with pytest.raises(ValueError, match="asked for 51 images of 50"):
+        choose_images(refs, 51)
+
+
+class TinyViT(nn.Module):
+    """A stand-in for a vision transformer: tokens (N, 1 + 16, 8) from a named block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.patch = nn.Conv2d(3, 8, 16, stride=16)
+        self.block = nn.Identity()
+        self.head = nn.Linear(8, 4)
+
+    def forward(self, x):
+        tokens = self.patch(x).flatten(2).transpose(1, 2)
+        tokens = self.block(torch.cat([tokens.mean(1, keepdim=True), tokens], dim=1))
+        return self.head(tokens[:, 0])
+
+
+@pytest.mark.parametrize(("drop", "positions"), [(None, 16), (0, 17), (1, 16)])
+def test_tokens_of_a_named_layer_become_positions(tmp_path, images, drop, positions):
+    torch.manual_seed(0)
+    model = with_layers(Model("vit", TinyViT().eval(), ()), ["block"])
+    extract(model, images[:2], tmp_path / "c.safetensors", drop_tokens=drop, quiet=True)
+    cache = open_cache(tmp_path / "c.safetensors")
+    assert cache.shape("block") == (2, 8, positions)
+    assert cache.grid("block") == ((4, 4) if positions == 16 else None)
+    with torch.no_grad():
+        patches = model.network.patch(to_input(torch.from_numpy(load_images(images[:2])))).flatten(2).numpy()
+    np.testing.assert_allclose(cache.activations("block", slice(None))[:, :, -16:], patches, atol=1e-2)
+
+
+def test_tokens_to_positions():
+    tokens = np.arange(2 * 5 * 3).reshape(2, 5, 3)
+    np.testing.assert_array_equal(tokens_to_positions(tokens, None), tokens[:, 1:].transpose(0, 2, 1))
+    np.testing.assert_array_equal(tokens_to_positions(tokens[:, :4], None), tokens[:, :4].transpose(0, 2, 1))
+    with pytest.raises(ValueError, match="cannot drop 5 of 5"):
+        tokens_to_positions(tokens, 5)
+
+
+def test_a_layer_that_gives_vectors_is_refused(tmp_path, images):
+    model = with_layers(Model("vit", TinyViT().eval(), ()), ["head"])
+    with pytest.raises(ValueError, match=r"layer 'head' returns \(2, 4\); needed are maps"):
+        extract(model, images[:2], tmp_path / "c.safetensors", quiet=True)
+
+
+def test_layers_must_exist(weights):
+    with pytest.raises(ValueError, match=r"no submodule 'layer9'"):
+        load_model(str(weights), ["layer9"])
+    with pytest.raises(ValueError, match="name layers with --layers; at the top are patch, block, head"):
+        with_layers(Model("vit", TinyViT(), ("layer1",)))
+    assert load_model(str(weights), ["layer2.0.conv1"]).layers == ("layer2.0.conv1",)
+
+
+def stand_in(name: str, **attributes) -> types.ModuleType:
+    module = types.ModuleType(name)
+    for key, value in attributes.items():
+        setattr(module, key, value)
+    return module
+
+
+def test_torchvision_models_with_a_stand_in_for_the_library(tmp_path, images, monkeypatch):
+    # torchvision has no build for the pinned torch here: this stands in for the three calls made of it.
+    models = stand_in(
+        "torchvision.models",
+        list_models=lambda: ["resnet18"],
+        get_model=lambda name, weights: ResNet("resnet18", 10, width=4) if weights == "DEFAULT" else None,
+    )
+    monkeypatch.setitem(sys.modules, "torchvision", stand_in("torchvision", models=models))
+    model = load_model("torchvision:resnet18")
+    assert (model.name, model.size, model.mean) == ("torchvision-resnet18", 224, (0.485, 0.456, 0.406))
+    extract(model, images[:1], tmp_path / "c.safetensors", size=32, quiet=True)
+    assert open_cache(tmp_path / "c.safetensors").shape("layer4") == (1, 32, 16)
+    with pytest.raises(ValueError, match="torchvision has no model 'resnet19'"):
+        load_model("torchvision:resnet19")
+
+
+def test_timm_models_with_a_stand_in_for_the_library(monkeypatch):
+    config = {"input_size": (3, 64, 64), "mean": (0.5, 0.5, 0.5), "std": (0.1, 0.2, 0.3)}
+    timm = stand_in(
+        "timm",
+        list_models=lambda name: [name] if name == "vit_tiny" else [],
+        create_model=lambda name, pretrained: TinyViT(),
+        data=stand_in("timm.data", resolve_model_data_config=lambda network: config),
+    )
+    monkeypatch.setitem(sys.modules, "timm", timm)
+    model = load_model("timm:vit_tiny", ["block"])
+    assert (model.size, model.mean, model.std) == (64, (0.5, 0.5, 0.5), (0.1, 0.2, 0.3))
+    with pytest.raises(ValueError, match="timm has no model 'vit_huge'"):
+        load_model("timm:vit_huge")
+
+
+@pytest.mark.parametrize("library", ["torchvision", "timm"])
+def test_a_missing_library_is_named(monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match=f"models named {library}:... need the library {library}"):
+        load_model(f"{library}:resnet18")
+
+
+def test_checkpoints_of_every_accepted_kind(tmp_path, weights):
+    state = load_weights(weights)
+    for name, content in {
+        "bare.pt": state,
+        "wrapped.pth": {"state_dict": state, "epoch": 3},
+        "parallel.pt": {f"module.{k}": v for k, v in state.items()},
+    }.items():
+        torch.save(content, tmp_path / name)
+        assert load_weights(tmp_path / name).keys() == state.keys()
+
+
+def test_a_pickle_that_would_run_code_is_refused(tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (print, ("executed",))
+
+    torch.save(Trap(), tmp_path / "trap.pt")
+    with pytest.raises(ValueError, match="cannot be read with weights_only"):
+        load_weights(tmp_path / "trap.pt")
+
+
+def test_bad_checkpoints_are_named(tmp_path):
+    (tmp_path / "bad.safetensors").write_bytes(b"1234")
+    (tmp_path / "net.bin").write_bytes(b"1234")
+    torch.save({"a": 1}, tmp_path / "numbers.pt")
+    for name, words in {
+        "bad.safetensors": "not a readable",
+        "net.bin": "must be",
+        "numbers.pt": "state dict of tensors",
+    }.items():
+        with pytest.raises(ValueError, match=words):
+            load_weights(tmp_path / name)
+    with pytest.raises(FileNotFoundError, match="no such checkpoint"):
+        load_model(str(tmp_path / "absent.safetensors"))

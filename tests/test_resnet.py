@@ -1,0 +1,85 @@
+import pytest
+import torch
+
+from semrsm_bench.activations.resnet import ARCHITECTURES, STAGES, ResNet, resnet_from_state
+
+# Published parameter counts of torchvision's models (1000 classes, 7x7 stem); ours differ by the stem alone.
+TORCHVISION_PARAMETERS = {
+    "resnet18": 11_689_512,
+    "resnet34": 21_797_672,
+    "resnet50": 25_557_032,
+    "resnet101": 44_549_160,
+}
+STEM_DIFFERENCE = 64 * 3 * (7 * 7 - 3 * 3)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_parameter_count_is_torchvisions_but_for_the_stem(name):
+    network = ResNet(name, num_classes=1000)
+    assert sum(p.numel() for p in network.parameters()) == TORCHVISION_PARAMETERS[name] - STEM_DIFFERENCE
+
+
+def test_key_names_are_torchvisions():
+    keys = set(ResNet("resnet18").state_dict())
+    assert len(keys) == 122
+    assert {
+        "conv1.weight",
+        "bn1.running_mean",
+        "layer1.1.bn2.bias",
+        "layer2.0.downsample.0.weight",
+        "layer2.0.downsample.1.num_batches_tracked",
+        "layer4.1.conv2.weight",
+        "fc.weight",
+        "fc.bias",
+    } <= keys
+    assert not any(k.startswith("layer1.0.downsample") for k in keys)
+    bottleneck = ResNet("resnet50").state_dict()
+    assert len(bottleneck) == 320
+    assert bottleneck["layer1.0.downsample.0.weight"].shape == (256, 64, 1, 1)
+    assert bottleneck["layer3.5.conv3.weight"].shape == (1024, 256, 1, 1)
+    # torchvision puts the stride on the 3x3 convolution.
+    assert ResNet("resnet50").layer2[0].conv2.stride == (2, 2)
+
+
+@pytest.mark.parametrize(("name", "expansion"), [("resnet18", 1), ("resnet50", 4)])
+def test_stages_have_the_four_sizes(name, expansion):
+    network = ResNet(name, num_classes=7, width=8).eval()
+    x = torch.randn(2, 3, 64, 64)
+    stages = network.stages(x)
+    assert [tuple(s.shape) for s in stages] == [
+        (2, 8 * expansion, 64, 64),
+        (2, 16 * expansion, 32, 32),
+        (2, 32 * expansion, 16, 16),
+        (2, 64 * expansion, 8, 8),
+    ]
+    pooled = stages[-1].mean(dim=(2, 3))
+    torch.testing.assert_close(network(x), pooled @ network.fc.weight.T + network.fc.bias)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_state_dict_says_which_network_it_is(name):
+    network = ResNet(name, num_classes=5, width=4).eval()
+    state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    again = resnet_from_state(state)
+    assert (again.architecture, again.width, again.fc.out_features) == (name, 4, 5)
+    for key, value in again.state_dict().items():
+        torch.testing.assert_close(value, state[key].to(value.dtype))
+
+
+def test_a_stranger_is_refused():
+    with pytest.raises(ValueError, match=r"it has no tensor 'fc\.weight'"):
+        resnet_from_state({"weight": torch.zeros(1)})
+    state = ResNet("resnet18", width=4).state_dict()
+    with pytest.raises(ValueError, match="7x7"):
+        resnet_from_state({**state, "conv1.weight": torch.zeros(4, 3, 7, 7)})
+    with pytest.raises(ValueError, match="no network of this family"):
+        resnet_from_state({k: v for k, v in state.items() if not k.startswith(STAGES[3])})
+    with pytest.raises(ValueError, match="does not fit"):
+        resnet_from_state({k: v for k, v in state.items() if k != "layer1.0.bn1.bias"})
+
+
+def test_wrong_options():
+    with pytest.raises(ValueError, match="unknown architecture 'resnet19'"):
+        ResNet("resnet19")
+    with pytest.raises(ValueError, match="width"):
+        ResNet("resnet18", width=0)
