@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
@@ -110,3 +111,40 @@ def test_a_state_dict_of_another_family_is_refused_with_one_line(tmp_path):
     )
     assert done.returncode == 2
     assert "not a ResNet state dict" in done.stderr
+
+
+def test_a_part_of_a_cache_is_a_cache(tmp_path):
+    from semrsm_bench.activations.store import open_cache
+
+    whole = open_cache(make_cache(tmp_path / "c.safetensors"))
+    done = CliRunner().invoke(
+        cli, ["data", "subset", str(whole.path), "--count", "2", "--out", str(tmp_path / "p" / "part.safetensors")]
+    )
+    assert done.exit_code == 0
+    part = open_cache(tmp_path / "p")
+    assert part.images == whole.images[:2]
+    assert part.metadata["part_of"] == whole.sha256
+    np.testing.assert_array_equal(part.activations("layer2", 1), whole.activations("layer2", 1))
+    np.testing.assert_array_equal(part.mean("layer2"), whole.mean("layer2"))
+
+
+def test_large_images_from_the_pictures_that_packages_ship(tmp_path, monkeypatch):
+    from semrsm_bench.activations.store import open_cache
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    save_weights(tmp_path / "net.weights.safetensors", ResNet("resnet18", 2, width=2), {})
+    command = ["data", "large", "--model", str(tmp_path / "net.weights.safetensors"), "--size", "96", "--count", "1"]
+    done = CliRunner().invoke(cli, [*command, str(image_zip(tmp_path / "a.zip", per_class=1))], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert open_cache(tmp_path / "semrsm_bench" / "large" / "net-96px.safetensors").shape("layer1") == (1, 2, 96 * 96)
+
+
+def test_package_pictures_are_photographs():
+    from semrsm_bench.activations.images import decode
+    from semrsm_bench.activations.pictures import package_pictures
+
+    pictures = package_pictures()
+    assert "grace_hopper.jpg" in [p.name for p in pictures]
+    for path in pictures:
+        pixels = decode(path.read_bytes(), 32, path.name)
+        assert pixels.std() > 10

@@ -206,11 +206,11 @@ def test_search_order(tmp_path, monkeypatch):
     monkeypatch.setenv("SEMRSM_BENCH_DATA", str(variable))
     assert find_data() == variable
     assert find_data(named) == named
-    with pytest.raises(CacheError, match="--data: .* does not exist"):
+    with pytest.raises(CacheError, match=r"--data: .* does not exist"):
         find_data(tmp_path / "nowhere")
     (tmp_path / "hollow").mkdir()
     monkeypatch.setenv("SEMRSM_BENCH_DATA", str(tmp_path / "hollow"))
-    with pytest.raises(CacheError, match="SEMRSM_BENCH_DATA: .* holds no cache"):
+    with pytest.raises(CacheError, match=r"SEMRSM_BENCH_DATA: .* holds no cache"):
         find_data()
 
 

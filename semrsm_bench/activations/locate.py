@@ -7,7 +7,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from semrsm_bench.activations.manifest import CacheError, mini_folder, read_manifest
+from semrsm_bench.activations.manifest import CacheError, check_file, mini_folder, read_manifest
 
 FORMAT = "semrsm_bench.activations/1"
 DATA_VARIABLE = "SEMRSM_BENCH_DATA"
@@ -17,6 +17,29 @@ def user_cache_folder() -> Path:
     """Folder for caches that the user makes: ``$XDG_CACHE_HOME/semrsm_bench`` or ``~/.cache/semrsm_bench``."""
     base = os.environ.get("XDG_CACHE_HOME")
     return (Path(base) if base else Path.home() / ".cache") / "semrsm_bench"
+
+
+def large_folder() -> Path:
+    """Folder of the caches of large images that ``semrsm-bench data large`` makes."""
+    return user_cache_folder() / "large"
+
+
+def checkout_data() -> Path:
+    """``data/`` of the checkout this package is run from (it need not exist)."""
+    return Path(__file__).resolve().parent.parent.parent / "data"
+
+
+def shipped_weights() -> Path:
+    """The trained ResNet-18 in the checkout's ``data/``.
+
+    Raises
+    ------
+    CacheError
+        There is no checkout, or the file is missing or damaged.
+    """
+    path = checkout_data() / "resnet18-tiny-imagenet.weights.safetensors"
+    check_file(path)
+    return path
 
 
 def find_data(data: str | Path | None = None) -> Path:
@@ -38,8 +61,7 @@ def find_data(data: str | Path | None = None) -> Path:
             if path.is_dir() and not list_caches(path):
                 raise CacheError(f"{source}: {path} holds no cache; make one with `semrsm-bench data extract`")
             return path
-    checkout = Path(__file__).resolve().parent.parent.parent / "data"
-    for folder in (checkout, user_cache_folder(), mini_folder()):
+    for folder in (checkout_data(), user_cache_folder(), mini_folder()):
         if list_caches(folder):
             return folder
     raise CacheError("no activations found; make a cache with `semrsm-bench data extract`, or give --data")

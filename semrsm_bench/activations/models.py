@@ -81,7 +81,7 @@ def load_model(spec: str, layers: Sequence[str] = ()) -> Model:
     elif Path(spec).is_file():
         path = Path(spec)
         network = resnet_from_state(load_weights(path))
-        model = Model(path.stem, network.eval(), STAGES, weights_sha256=file_sha256(path))
+        model = Model(path.stem.removesuffix(".weights"), network.eval(), STAGES, weights_sha256=file_sha256(path))
     else:
         raise FileNotFoundError(
             f"{spec}: no such checkpoint; give a .safetensors or .pt file, torchvision:NAME or timm:NAME"

@@ -234,6 +234,24 @@ def write_cache(
     update_manifest(path.parent, path, "activations", {k: v.shape for k, v in tensors.items()})
 
 
+def copy_part(cache: Cache, keep: Sequence[int], out: Path, command: str = "") -> None:
+    """Write a cache of some images of another; means and provenance stay those of the whole."""
+    write_cache(
+        out,
+        {layer: np.stack([cache.activations(layer, i) for i in keep]) for layer in cache.layers},
+        {layer: cache.mean(layer) for layer in cache.layers},
+        images=[cache.images[i] for i in keep],
+        labels=cache.labels[list(keep)],
+        logits=cache.logits[list(keep)],
+        grids={layer: cache.grid(layer) for layer in cache.layers},
+        metadata={
+            **{k: v for k, v in cache.metadata.items() if k not in ("images", "layers")},
+            "part_of": cache.sha256,
+            "part_command": command,
+        },
+    )
+
+
 def _square(size: int) -> tuple[int, int] | None:
     side = math.isqrt(size)
     return (side, side) if side * side == size else None

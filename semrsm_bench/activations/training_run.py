@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.images import find_images, load_images, read_classes
-from semrsm_bench.activations.manifest import file_sha256
+from semrsm_bench.activations.manifest import file_sha256, update_manifest
 from semrsm_bench.activations.train import Recipe, parse_phases, top1, train
 from semrsm_bench.activations.weights import load_weights, save_weights
 
@@ -78,6 +78,8 @@ class TrainingRun:
             "torch": torch.__version__,
         }
         save_weights(self.out, network, metadata)
+        shapes = {k: tuple(v.shape) for k, v in network.state_dict().items()}
+        update_manifest(self.out.parent, self.out, "weights", shapes)
         told = f"top-1 {accuracy:.2%} on {len(val_pixels)} images, " if accuracy is not None else ""
         return f"{self.out}: {told}{log['steps_done']} steps in {log['seconds'] / 60:.1f} minutes, sha256 {file_sha256(self.out)}"
 

@@ -150,6 +150,67 @@ def extract(
     describe(out)
 
 
+@data.command()
+@click.argument("cache", type=click.Path(exists=True, path_type=Path))
+@click.option("--count", type=int, required=True, help="Keep the first COUNT images.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="The smaller cache file.")
+def subset(cache: Path, count: int, out: Path) -> None:
+    """Write the first images of CACHE as a cache of their own (the package's mini cache is made so)."""
+    from semrsm_bench.activations.store import copy_part, open_cache
+
+    whole = open_cache(cache)
+    if not 1 <= count <= len(whole):
+        raise ValueError(f"--count must lie in 1..{len(whole)}, got {count}")
+    command = f"semrsm-bench data subset {whole.path.name} --count {count} --out {out.name}"
+    copy_part(whole, range(count), out, command)
+    describe(out)
+
+
+@data.command()
+@click.argument("images", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--model", type=click.Path(exists=True, path_type=Path), help="Checkpoint; default: the shipped ResNet-18."
+)
+@click.option(
+    "--size", "sizes", multiple=True, type=int, default=(128, 256), show_default=True, help="Side of the images."
+)
+@click.option("--count", type=int, default=8, show_default=True, help="Images to store.")
+@click.option("--out", type=click.Path(path_type=Path), help="Folder; default: large/ in the user's cache folder.")
+def large(images: tuple[Path, ...], model: Path | None, sizes: tuple[int, ...], count: int, out: Path | None) -> None:
+    """First-stage activations of large images: S = 16,384 at 128 pixels and 65,536 at 256.
+
+    Without IMAGES the photographs that scikit-image, scikit-learn and matplotlib ship are used. The caches are written outside
+    the repository; `semrsm-bench run --profile large` finds them there.
+    """
+    from semrsm_bench.activations.extract import extract as run_extract
+    from semrsm_bench.activations.images import find_images
+    from semrsm_bench.activations.locate import large_folder, shipped_weights
+    from semrsm_bench.activations.models import load_model
+    from semrsm_bench.activations.pictures import package_pictures
+
+    sources = list(images) or package_pictures()
+    found = find_images(sources)
+    if len(found) < 2:
+        raise ValueError(
+            "a pair needs two images: name some, or install scikit-image or scikit-learn, which ship photographs"
+        )
+    checkpoint = model or shipped_weights()
+    names = " ".join(p.name for p in images)
+    for size in sizes:
+        network = load_model(str(checkpoint), ["layer1"])
+        path = (out or large_folder()) / f"{network.name}-{size}px.safetensors"
+        run_extract(
+            network,
+            found,
+            path,
+            keep=range(min(count, len(found))),
+            size=size,
+            dataset=names or "photographs shipped by scikit-image, scikit-learn and matplotlib",
+            command=f"semrsm-bench data large {names} --size {size} --count {count}".replace("  ", " "),
+        )
+        describe(path)
+
+
 def describe(path: Path) -> None:
     """Print one cache: layers, shapes, provenance."""
     from semrsm_bench.activations.store import open_cache
