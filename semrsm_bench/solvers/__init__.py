@@ -20,6 +20,7 @@ from semrsm_bench.solvers.registry import (
     solve,
     solve_many,
     solver_names,
+    warm_up,
 )
 
 __all__ = [
@@ -40,4 +41,5 @@ __all__ = [
     "solve",
     "solve_many",
     "solver_names",
+    "warm_up",
 ]

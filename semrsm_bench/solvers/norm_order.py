@@ -44,11 +44,13 @@ def topk_greedy(problem: MatchingProblem, *, k: int = 128, block_solver: str = "
     """
     k = _positive(k, "k")
     if k >= problem.size:
-        return _optimal(problem, block_solver)
-    rows, columns = _descending(problem.x), _descending(problem.y)
-    perm = np.full(problem.size, -1, dtype=np.intp)
-    perm[rows[:k]] = columns[_optimal(problem.block(rows[:k], columns[:k]), block_solver)]
-    _take_best_free(problem.affinity, rows[k:], perm)
+        perm, rest = _optimal(problem, block_solver), np.empty(0, dtype=np.intp)
+    else:
+        rows, columns = _descending(problem.x), _descending(problem.y)
+        perm, rest = np.full(problem.size, -1, dtype=np.intp), rows[k:]
+        perm[rows[:k]] = columns[_optimal(problem.block(rows[:k], columns[:k]), block_solver)]
+    # With nothing left over it is called all the same: a small problem then compiles what a large one needs.
+    _take_best_free(problem.affinity, rest, perm)
     return perm
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import mmap
 from typing import Any
 
 import numpy as np
@@ -49,8 +50,8 @@ class MatchingProblem:
     Parameters
     ----------
     x, y : array_like, (S, C)
-        Position vectors of the two images, numpy or torch. They are copied unless they are already read-only,
-        C-contiguous float arrays. The wider of the two precisions is used for both.
+        Position vectors of the two images, numpy or torch. They are copied unless they are C-contiguous float arrays
+        that nobody can write to. The wider of the two precisions is used for both.
 
     Attributes
     ----------
@@ -63,7 +64,7 @@ class MatchingProblem:
     Raises
     ------
     ValueError
-        Shapes differ or are not (S, C), or a value is not finite.
+        Shapes differ or are not (S, C), or a value is not finite, or so large that inner products leave float64.
     """
 
     __slots__ = ("_affinity", "x", "y")
@@ -84,9 +85,7 @@ class MatchingProblem:
             )
         if arrays[0].shape[1] != arrays[1].shape[1]:
             raise ValueError(f"x has {arrays[0].shape[1]} channels and y has {arrays[1].shape[1]}: they must agree")
-        dtype = np.result_type(*arrays)
-        if dtype == np.float32 and not _fits_float32(*arrays):
-            dtype = np.dtype(np.float64)
+        dtype = _common_dtype(*arrays)
         object.__setattr__(self, "x", _frozen(arrays[0], x, dtype))
         object.__setattr__(self, "y", _frozen(arrays[1], y, dtype))
         object.__setattr__(self, "_affinity", None)
@@ -135,8 +134,7 @@ class MatchingProblem:
         """``x @ y.T``, (S, S), read-only; computed once."""
         affinity = self._affinity
         if affinity is None:
-            affinity = self.x @ self.y.T
-            affinity.flags.writeable = False
+            affinity = _locked(self.x @ self.y.T)
             object.__setattr__(self, "_affinity", affinity)
         return affinity
 
@@ -156,30 +154,48 @@ class MatchingProblem:
         """
         if np.shape(rows) != np.shape(columns) or np.ndim(rows) != 1:
             raise ValueError(f"a block has as many rows as columns, got {np.shape(rows)} and {np.shape(columns)}")
-        part = object.__new__(MatchingProblem)
         affinity = None if self._affinity is None else self._affinity[rows[:, None], columns]
-        for name, array in (("x", self.x[rows]), ("y", self.y[columns]), ("_affinity", affinity)):
-            if array is not None:
-                array.flags.writeable = False
-            object.__setattr__(part, name, array)
-        return part
+        return MatchingProblem.trusted(self.x[rows], self.y[columns], affinity)
 
 
 def _frozen(array: Floats, given: object, dtype: np.dtype[Any]) -> Floats:
-    shared = array is given or np.may_share_memory(array, given) if isinstance(given, np.ndarray) else True
-    if array.dtype == dtype and array.flags.c_contiguous and (not array.flags.writeable or not shared):
-        result = array.view()
+    """Read-only array of that type which nobody else can change: a view where that is sure already, else a copy."""
+    shared = np.may_share_memory(array, given) if isinstance(given, np.ndarray) else True
+    if array.dtype == dtype and array.flags.c_contiguous and (not shared or _immutable(array)):
+        own = array
     else:
-        result = np.array(array, dtype=dtype, order="C", copy=True)
-    result.flags.writeable = False
-    return result
+        own = np.array(array, dtype=dtype, order="C", copy=True)
+    return _locked(own)
 
 
-def _fits_float32(x: Floats, y: Floats) -> bool:
-    """Whether every inner product of these two stays well inside float32."""
+def _locked(array: Floats) -> Floats:
+    """Read-only view of an array that becomes read-only itself, so that the view cannot be made writeable again."""
+    array.flags.writeable = False
+    return array.view()
+
+
+def _immutable(array: NDArray[Any]) -> bool:
+    """Whether no array below this one may be written to either."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        if base.flags.writeable:
+            return False
+        base = base.base
+    return base is None or isinstance(base, (bytes, mmap.mmap))
+
+
+def _common_dtype(x: Floats, y: Floats) -> np.dtype[Any]:
+    """Wider of the two types; float64 where products in float32 would overflow or drown; ValueError where float64 would."""
+    dtype = np.result_type(x, y)
     if x.size == 0:
-        return True
-    return fits_float32(float(np.abs(x).max()), float(np.abs(y).max()), x.shape[1])
+        return dtype
+    largest_x, largest_y = (max(float(a.max()), -float(a.min())) for a in (x, y))
+    if largest_x * largest_y * x.size >= 1e300:
+        raise ValueError(
+            f"x reaches {largest_x:.3g} and y {largest_y:.3g}: their inner products leave float64; "
+            "divide them by a constant, which changes no matching"
+        )
+    return dtype if dtype == np.float64 or fits_float32(largest_x, largest_y, x.shape[1]) else np.dtype(np.float64)
 
 
 def fits_float32(largest_x: float, largest_y: float, channels: int) -> bool:
@@ -198,7 +214,10 @@ def check_permutation(perm: ArrayLike, size: int) -> Permutation:
     size : int
         S.
     """
-    array = np.asarray(perm)
+    try:
+        array = np.asarray(perm)
+    except ValueError:
+        raise ValueError(f"a permutation of {size} positions has shape ({size},), got a ragged list") from None
     if array.shape != (size,):
         raise ValueError(f"a permutation of {size} positions has shape ({size},), got {array.shape}")
     if size and array.dtype.kind not in "iu":
@@ -230,11 +249,11 @@ def matching_value(problem: MatchingProblem, perm: ArrayLike) -> float:
         Unbounded; larger is better.
     """
     order = check_permutation(perm, problem.size)
-    parts = []
+    parts: list[float] = []
     for i in range(0, problem.size, _BLOCK):
         rows = problem.x[i : i + _BLOCK].astype(np.float64)
-        cols = problem.y[order[i : i + _BLOCK]].astype(np.float64)
-        parts.append(float(np.einsum("sc,sc->", rows, cols)))
+        columns = problem.y[order[i : i + _BLOCK]].astype(np.float64)
+        parts.extend(np.einsum("sc,sc->s", rows, columns).tolist())
     return math.fsum(parts)
 
 

@@ -2,159 +2,74 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
+import hashlib
 import importlib.metadata
 import importlib.util
-import inspect
 import itertools
+import re
 import sys
+import threading
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import DTypeLike
 
-from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation, check_permutation
+from semrsm_bench.solvers.builtin import MODULES
+from semrsm_bench.solvers.problem import MatchingProblem, Permutation
+from semrsm_bench.solvers.solver import (
+    KINDS,
+    OWN_DISTRIBUTION,
+    InvalidMatchingError,
+    Kind,
+    Solution,
+    Solver,
+    SolverFunction,
+    SolverUnavailableError,
+)
 
-Kind = Literal["exact", "approximate", "baseline"]
-KINDS: tuple[Kind, ...] = ("exact", "approximate", "baseline")
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "KINDS",
+    "InvalidMatchingError",
+    "Kind",
+    "Solution",
+    "Solver",
+    "SolverFunction",
+    "SolverUnavailableError",
+    "UnknownSolverError",
+    "get_solver",
+    "load_plugin",
+    "register_solver",
+    "solve",
+    "solve_many",
+    "solver_names",
+    "warm_up",
+]
+
 ENTRY_POINT_GROUP = "semrsm_bench.solvers"
-
-
-class SolverUnavailableError(RuntimeError):
-    """The solver is registered, but a library it needs is not installed."""
-
-
-class InvalidMatchingError(RuntimeError):
-    """A solver returned something that is not a permutation."""
-
-
-@dataclass(frozen=True)
-class Solution:
-    """What a solver may return instead of a bare permutation.
-
-    Attributes
-    ----------
-    perm : ndarray, (S,)
-    duals : (ndarray, ndarray), optional
-        Row and column potentials (S,) each, feasible up to rounding: ``u_i + v_j >= A_ij``.
-    info : mapping
-        Facts worth a line in the results, such as ``{"fallback": "scipy"}``.
-    """
-
-    perm: Permutation
-    duals: tuple[Floats, Floats] | None = None
-    info: Mapping[str, Any] = field(default_factory=dict)
-
-
-SolverFunction = Callable[..., ArrayLike | Solution]
-
-
-@dataclass(frozen=True)
-class Solver:
-    """A registered solver: a function with bound options and what one must know to use it.
-
-    Attributes
-    ----------
-    name : str
-    kind : {"exact", "approximate", "baseline"}
-    function : callable
-        ``function(problem, **options)`` returns a permutation or a `Solution`.
-    options : mapping
-        Options bound to this name (``{"b": 128}``); a call may override them and give any other option of the function.
-    matrix_free : bool
-        Never touches ``problem.affinity``.
-    complexity, reference : str
-        In O-notation, and where the algorithm is described.
-    max_size : int or None
-        Largest S it is meant for.
-    requires : tuple of str
-        Modules that must be importable.
-    version : str
-        Version of the library that does the work, or of this package.
-    """
-
-    name: str
-    kind: Kind
-    function: SolverFunction
-    options: Mapping[str, Any] = field(default_factory=dict)
-    matrix_free: bool = False
-    complexity: str = ""
-    reference: str = ""
-    max_size: int | None = None
-    requires: tuple[str, ...] = ()
-    unavailable: Callable[[], str] | None = None
-    distribution: str = "semrsm-bench"
-
-    @property
-    def reason(self) -> str:
-        """Why the solver cannot be used here; empty when it can."""
-        for module in self.requires:
-            if importlib.util.find_spec(module) is None:
-                return f"needs the module {module!r}, which is not installed"
-        return self.unavailable() if self.unavailable else ""
-
-    @property
-    def available(self) -> bool:
-        """Whether everything it needs is installed."""
-        return not self.reason
-
-    @property
-    def version(self) -> str:
-        """Version of the distribution that does the work; "unknown" for a bare file."""
-        try:
-            return importlib.metadata.version(self.distribution)
-        except importlib.metadata.PackageNotFoundError:
-            return "unknown"
-
-    @property
-    def summary(self) -> str:
-        """First line of the function's docstring."""
-        return (inspect.getdoc(self.function) or "").split("\n")[0]
-
-    def run(self, problem: MatchingProblem, **options: Any) -> Solution:
-        """Solve and validate: the result always holds a valid permutation.
-
-        Raises
-        ------
-        SolverUnavailableError
-            A library is missing.
-        InvalidMatchingError
-            The function returned something else than a permutation.
-        TypeError
-            An option the function does not have.
-        """
-        if reason := self.reason:
-            raise SolverUnavailableError(f"solver {self.name!r} is not available: {reason}")
-        merged = {**self.options, **options}
-        self.check_options(merged)
-        result = self.function(problem, **merged)
-        solution = result if isinstance(result, Solution) else Solution(np.asarray(result))
-        try:
-            perm = check_permutation(solution.perm, problem.size)
-        except ValueError as error:
-            raise InvalidMatchingError(f"solver {self.name!r}: {error}") from None
-        return Solution(perm, solution.duals, dict(solution.info))
-
-    def check_options(self, options: Mapping[str, Any]) -> None:
-        """Raise TypeError for an option that the function does not take, naming those it does."""
-        parameters = list(inspect.signature(self.function).parameters.values())[1:]
-        if any(p.kind is p.VAR_KEYWORD for p in parameters):
-            return
-        known = [p.name for p in parameters]
-        for name in options:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known) or 'none'}"
-                raise TypeError(f"solver {self.name!r} has no option {name!r}; {hint}")
-
+_OWN_ROOM = "semrsm_bench.solvers."
+# Names become parts of file names, of comma-separated lists and of table cells.
+_NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 
 _SOLVERS: dict[str, Solver] = {}
 _LOADED = {"builtin": False, "entry points": False}
+# Names that each plugin file added, by the name its module has in sys.modules.
+_PLUGINS: dict[str, list[str]] = {}
+# Loading registers, and registering loads: one thread may enter again.
+_LOCK = threading.RLock()
+
+
+class UnknownSolverError(KeyError, ValueError):
+    """No solver of that name; a KeyError whose text prints without quotes."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def register_solver(
@@ -168,7 +83,7 @@ def register_solver(
     max_size: int | None = None,
     requires: Iterable[str] = (),
     unavailable: Callable[[], str] | None = None,
-    distribution: str = "semrsm-bench",
+    distribution: str = "",
     **options: Any,
 ) -> Callable[[SolverFunction], SolverFunction]:
     """Register a function as a solver; use it as a decorator.
@@ -176,12 +91,12 @@ def register_solver(
     Parameters
     ----------
     name : str
-        Lower case, words joined by hyphens.
+        Lower case letters, digits and ``. _ + -``, such as ``norm-sort``.
     kind : {"exact", "approximate", "baseline"}
     grid : mapping of option to values, optional
         One solver is registered for each combination, as ``name-value``.
     matrix_free : bool
-        The function never touches ``problem.affinity``.
+        The function never makes ``problem.affinity``.
     complexity, reference : str
         Shown by ``semrsm-bench solvers``.
     max_size : int, optional
@@ -191,28 +106,31 @@ def register_solver(
     unavailable : callable, optional
         Returns a reason (or "") for cases that a module's name does not decide.
     distribution : str
-        Distribution whose version is recorded with every result.
+        Distribution whose version is recorded with every result; by default the one that the plugin came in.
     **options
         Further options bound to the name.
 
     Raises
     ------
     ValueError
-        The name is taken (by another function) or malformed, the kind unknown, or the grid empty.
+        The name is taken or malformed, the kind unknown, or the grid empty. Nothing is registered then.
+    TypeError
+        The function does not take the problem first, or lacks an option that is bound.
     """
     if kind not in KINDS:
         raise ValueError(f"solver {name!r}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    if not name or name != name.strip().lower() or " " in name:
-        raise ValueError(f"a solver's name is lower case, its words joined by hyphens, got {name!r}")
+    if isinstance(requires, str):
+        requires = (requires,)
+    needed = tuple(requires)
 
     def register(function: SolverFunction) -> SolverFunction:
         grids = grid or {}
-        if any(not values for values in grids.values()):
+        if any(not len(values) for values in grids.values()):
             raise ValueError(f"solver {name!r}: an empty grid registers nothing")
-        for values in itertools.product(*grids.values()):
-            full = "-".join([name, *(str(v) for v in values)])
-            solver = Solver(
-                name=full,
+        own = _module_of(function).startswith(_OWN_ROOM)
+        made = [
+            Solver(
+                name="-".join([name, *(str(v).lower() for v in values)]),
                 kind=kind,
                 function=function,
                 options=MappingProxyType({**options, **dict(zip(grids, values))}),
@@ -220,51 +138,79 @@ def register_solver(
                 complexity=complexity,
                 reference=reference,
                 max_size=max_size,
-                requires=tuple(requires),
+                requires=needed,
                 unavailable=unavailable,
-                distribution=distribution,
+                distribution=distribution or (OWN_DISTRIBUTION if own else ""),
             )
-            solver.check_options(solver.options)
-            _add(solver)
+            for values in itertools.product(*grids.values())
+        ]
+        if own:
+            # While the built-in ones load, which holds the lock, another thread may be importing one of their modules.
+            _add(made)
+        else:
+            with _LOCK:
+                _load_builtin()
+                _add(made)
         return function
 
     return register
 
 
-def _add(solver: Solver) -> None:
-    _load_builtin()
-    taken = _SOLVERS.get(solver.name)
-    if taken is not None:
-        raise ValueError(
-            f"a solver named {solver.name!r} is registered already, by {taken.function.__module__}.{taken.function.__qualname__}; "
-            "choose another name"
-        )
-    _SOLVERS[solver.name] = solver
+def _add(solvers: Sequence[Solver]) -> None:
+    fresh: dict[str, Solver] = {}
+    for solver in solvers:
+        if not _NAME.fullmatch(solver.name):
+            raise ValueError(
+                f"a solver's name is lower case letters, digits and . _ + -, its words joined by hyphens, got {solver.name!r}"
+            )
+        solver.check_options(solver.options)
+        taken = _SOLVERS.get(solver.name) or fresh.get(solver.name)
+        if taken is not None:
+            raise ValueError(
+                f"a solver named {solver.name!r} is registered already, by {_module_of(taken.function)}."
+                f"{getattr(taken.function, '__qualname__', repr(taken.function))}; choose another name"
+            )
+        fresh[solver.name] = solver
+    _SOLVERS.update(fresh)
+
+
+def _module_of(function: SolverFunction) -> str:
+    return getattr(function, "__module__", None) or ""
 
 
 def _load_builtin() -> None:
-    if not _LOADED["builtin"]:
+    with _LOCK:
+        if _LOADED["builtin"]:
+            return
         _LOADED["builtin"] = True
-        from semrsm_bench.solvers.builtin import MODULES
-
-        for module in MODULES:
-            importlib.import_module(f"semrsm_bench.solvers.{module}")
+        try:
+            for module in MODULES:
+                importlib.import_module(_OWN_ROOM + module)
+        except BaseException:
+            _LOADED["builtin"] = False
+            raise
 
 
 def _load_entry_points() -> None:
-    if _LOADED["entry points"]:
-        return
-    _LOADED["entry points"] = True
-    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
-        try:
-            point.load()
-        except Exception as error:
-            owner = point.dist.name if point.dist else "unknown distribution"
-            warnings.warn(
-                f"the solver plugin {point.name!r} of {owner} is broken and was left out: {type(error).__name__}: {error}",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+    with _LOCK:
+        if _LOADED["entry points"]:
+            return
+        _LOADED["entry points"] = True
+        for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+            owner = point.dist.name if point.dist else ""
+            before = set(_SOLVERS)
+            try:
+                point.load()
+            except (Exception, SystemExit) as error:
+                _forget_all_but(before)
+                warnings.warn(
+                    f"the solver plugin {point.name!r} of {owner or 'an unknown distribution'} is broken and was left out: "
+                    f"{type(error).__name__}: {error}",
+                    RuntimeWarning,
+                    stacklevel=2,
+                )
+            else:
+                _name_origin(set(_SOLVERS) - before, distribution=owner)
 
 
 def load_plugin(path: str | Path) -> list[str]:
@@ -275,67 +221,87 @@ def load_plugin(path: str | Path) -> list[str]:
     FileNotFoundError
         No such file.
     ValueError
-        It fails to import, or registers nothing.
+        It fails to import, or registers nothing; nothing it registered before failing stays.
     """
     file = Path(path).resolve()
     if not file.is_file():
         raise FileNotFoundError(f"plugin {path}: no such file")
-    module_name = f"semrsm_bench_plugin_{file.stem}_{abs(hash(str(file))):x}"
-    if module_name in sys.modules:
-        return [n for n, s in _SOLVERS.items() if s.function.__module__ == module_name]
-    before = set(solver_names())
-    spec = importlib.util.spec_from_file_location(module_name, file)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"plugin {path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[module_name]
-        for name in set(_SOLVERS) - before:
-            del _SOLVERS[name]
-        raise ValueError(f"plugin {path} failed to import: {type(error).__name__}: {error}") from error
-    added = [name for name in _SOLVERS if name not in before]
-    if not added:
-        raise ValueError(
-            f"plugin {path} registers no solver; decorate a function with @semrsm_bench.register_solver(...)"
-        )
-    return added
+    module_name = f"semrsm_bench_plugin_{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
+    with _LOCK:
+        if module_name in _PLUGINS:
+            return list(_PLUGINS[module_name])
+        solver_names()
+        before = set(_SOLVERS)
+        spec = importlib.util.spec_from_file_location(module_name, file)
+        if spec is None or spec.loader is None:
+            raise ValueError(f"plugin {path}: not a Python file")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[module_name] = module
+        try:
+            spec.loader.exec_module(module)
+            added = [name for name in _SOLVERS if name not in before]
+            if not added:
+                raise ValueError("it registers no solver; decorate a function with @semrsm_bench.register_solver(...)")
+        except (Exception, SystemExit) as error:
+            del sys.modules[module_name]
+            _forget_all_but(before)
+            raise ValueError(f"plugin {path} failed to load: {type(error).__name__}: {error}") from error
+        _name_origin(added, digest=hashlib.sha256(file.read_bytes()).hexdigest()[:12])
+        _PLUGINS[module_name] = added
+        return list(added)
+
+
+def _forget_all_but(names: Collection[str]) -> None:
+    for name in [n for n in _SOLVERS if n not in names]:
+        del _SOLVERS[name]
+
+
+def _name_origin(names: Iterable[str], *, distribution: str = "", digest: str = "") -> None:
+    for name in names:
+        if not _SOLVERS[name].distribution:
+            _SOLVERS[name] = dataclasses.replace(_SOLVERS[name], distribution=distribution, digest=digest)
 
 
 def solver_names(kind: Kind | None = None, *, available_only: bool = False) -> list[str]:
-    """Names of all registered solvers, in the order of registration."""
+    """Names of all registered solvers: the built-in ones in the order of the tables, then plugins as they came.
+
+    Parameters
+    ----------
+    kind : {"exact", "approximate", "baseline"}, optional
+        Only these.
+    available_only : bool
+        Leave out those whose library is missing.
+    """
+    if kind is not None and kind not in KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
     _load_builtin()
     _load_entry_points()
+    # A module may have been imported by itself before the rest: the tables' order holds all the same.
+    rank = {_OWN_ROOM + module: i for i, module in enumerate(MODULES)}
     return [
-        name
-        for name, solver in _SOLVERS.items()
+        solver.name
+        for solver in sorted(_SOLVERS.copy().values(), key=lambda s: rank.get(_module_of(s.function), len(rank)))
         if (kind is None or solver.kind == kind) and (not available_only or solver.available)
     ]
 
 
 def get_solver(name: str) -> Solver:
-    """The solver of that name.
+    """Solver of that name.
 
     Raises
     ------
-    KeyError
-        Unknown; the message names the nearest ones.
+    UnknownSolverError
+        A KeyError; the message names the nearest ones.
     """
-    names = solver_names()
-    if name not in _SOLVERS:
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    found = _SOLVERS.get(name)
+    if found is None:
+        names = solver_names()
+        found = _SOLVERS.get(name)
+    if found is None:
+        near = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
         hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known are {', '.join(names)}"
         raise UnknownSolverError(f"unknown solver {name!r}; {hint}")
-    return _SOLVERS[name]
-
-
-class UnknownSolverError(KeyError, ValueError):
-    """No solver of that name; a KeyError whose text prints without quotes."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
+    return found
 
 
 def solve(problem: MatchingProblem, solver: str, **options: Any) -> Permutation:
@@ -358,7 +324,9 @@ def solve(problem: MatchingProblem, solver: str, **options: Any) -> Permutation:
 
 
 def solve_many(problems: Iterable[MatchingProblem], solver: str, n_jobs: int = 1, **options: Any) -> list[Permutation]:
-    """Match many problems, ``n_jobs`` at a time in threads (the solvers of this package release the GIL).
+    """Match many problems, ``n_jobs`` at a time in threads.
+
+    Threads help as far as a solver releases the GIL: scipy, lapjv and this package's own kernels do, ortools and lap do not.
 
     Returns
     -------
@@ -372,3 +340,25 @@ def solve_many(problems: Iterable[MatchingProblem], solver: str, n_jobs: int = 1
         return [chosen.run(problem, **options).perm for problem in problems]
     solutions = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(chosen.run)(p, **options) for p in problems)
     return [solution.perm for solution in solutions]
+
+
+def warm_up(solver: str, dtype: DTypeLike = np.float32, **options: Any) -> None:
+    """Run a solver on tiny problems, so that compiling and importing are over before anything is timed.
+
+    Parameters
+    ----------
+    solver : str
+    dtype : float32 or float64
+        Of the problems that will follow: compiled kernels exist once per type.
+    **options
+        Those of the calls that will follow.
+    """
+    chosen = get_solver(solver)
+    rng = np.random.default_rng(0)
+    for size in (8, 70):
+        x, y = rng.standard_normal((2, size, 4)).astype(dtype)
+        problem = MatchingProblem(x, y)
+        chosen.run(problem, **options)
+        # Some solvers take another path once the affinity is there.
+        _ = problem.affinity
+        chosen.run(problem, **options)
