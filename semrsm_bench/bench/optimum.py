@@ -1,0 +1,233 @@
+"""k_opt, certified: an exact solver's matching counts only with dual prices that prove it, checked here in float64."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.activations.locate import user_cache_folder
+from semrsm_bench.bench.measure import Outcome, Task
+from semrsm_bench.bench.results import read_json, write_json
+from semrsm_bench.solvers import (
+    MatchingProblem,
+    check_permutation,
+    get_solver,
+    matching_value,
+    random_value,
+    solver_names,
+)
+
+# Raised whenever what is stored, or how it is proved, changes.
+VERSION = 1
+TOLERANCE = 1e-6
+# Tried in this order; whoever proves its matching first is believed.
+CANDIDATES = ("exact-auction", "ortools", "lapjv", "scipy")
+_BLOCK_BYTES = 32 << 20
+# Bellman-Ford needs the affinity in float64: 2 GB at this size.
+_LARGEST_WITHOUT_DUALS = 16384
+
+Solve = Callable[[str, Task], Outcome]
+
+
+@dataclass(frozen=True)
+class Optimum:
+    """What is known about the best matching of a problem.
+
+    Attributes
+    ----------
+    k_opt : float or None
+        None where no solver could prove its matching.
+    k_upper : float or None
+        Certified: no permutation has a larger k.
+    certificate : float or None
+        ``(k_upper - k_opt) / (k_opt - k_rand)``.
+    solver : str
+    """
+
+    k_opt: float | None
+    k_upper: float | None
+    certificate: float | None
+    solver: str
+
+
+def certified_upper(problem: MatchingProblem, prices: NDArray[Any]) -> float:
+    """An upper bound on k of every permutation, from any column prices; float64, rounding errors included.
+
+    The row duals are not taken from anyone but computed: ``u_i = max_j (A_ij - prices_j)``, so that ``u_i + prices_j >= A_ij``
+    holds by construction and weak duality gives ``k <= sum(u) + sum(prices)``.
+
+    Parameters
+    ----------
+    problem : MatchingProblem
+    prices : array_like, (S,)
+        Finite; the better the prices, the tighter the bound.
+    """
+    prices = np.asarray(prices, dtype=np.float64)
+    if prices.shape != (problem.size,) or not np.isfinite(prices).all():
+        raise ValueError(
+            f"prices of {problem.size} columns are {problem.size} finite numbers, got shape {prices.shape}"
+        )
+    if problem.size == 0:
+        return 0.0
+    columns = problem.y.astype(np.float64)
+    sums = []
+    for rows in _row_blocks(problem):
+        sums.append(math.fsum((rows @ columns.T - prices).max(axis=1)))
+    total = math.fsum([*sums, math.fsum(prices)])
+    return total + _rounding(problem, prices)
+
+
+def _rounding(problem: MatchingProblem, prices: NDArray[np.float64]) -> float:
+    """Bound on the error of the float64 inner products and subtractions, summed over rows."""
+    norms = [np.sqrt(np.einsum("sc,sc->s", a, a, dtype=np.float64)) for a in (problem.x, problem.y)]
+    epsilon = float(np.finfo(np.float64).eps)
+    products = float(norms[0].sum()) * float(norms[1].max())
+    return epsilon * ((problem.channels + 2) * products + 2 * problem.size * float(np.abs(prices).max()))
+
+
+def _row_blocks(problem: MatchingProblem) -> Iterator[NDArray[np.float64]]:
+    step = max(1, _BLOCK_BYTES // (8 * problem.size))
+    for i in range(0, problem.size, step):
+        yield problem.x[i : i + step].astype(np.float64)
+
+
+def prices_of(problem: MatchingProblem, perm: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Column prices under which every row likes its own column best, if ``perm`` is optimal; else the best found on the way.
+
+    Longest paths by Bellman and Ford: ``v_j = max_i (A_ij - A_i,perm(i) + v_perm(i))``, relaxing only rows whose column's price
+    rose. A matching that is not optimal has a cycle of positive length; the search then stops after a bounded number of
+    rounds, and the prices prove nothing.
+    """
+    affinity = problem.x.astype(np.float64) @ problem.y.astype(np.float64).T
+    rows = np.arange(problem.size)
+    own = affinity[rows, perm]
+    step = 1e-13 * max(float(np.abs(affinity).max(initial=0.0)), np.finfo(np.float64).tiny)
+    prices = np.zeros(problem.size)
+    active = rows
+    for _ in range(min(problem.size, 400) + 1):
+        raised = prices.copy()
+        for chunk in np.array_split(active, max(1, len(active) * problem.size * 8 // _BLOCK_BYTES)):
+            if len(chunk):
+                np.maximum(
+                    raised, (affinity[chunk] + (prices[perm[chunk]] - own[chunk])[:, None]).max(axis=0), out=raised
+                )
+        changed = raised > prices + step
+        if not changed.any():
+            break
+        prices = np.where(changed, raised, prices)
+        active = np.flatnonzero(changed[perm])
+    return prices
+
+
+def find_optimum(problem: MatchingProblem, solve: Solve, memory: int = 16 << 30) -> Optimum:
+    """The certified optimum of a problem.
+
+    Parameters
+    ----------
+    problem : MatchingProblem
+    solve : callable
+        ``solve(solver_name, task)`` runs a solver somewhere safe.
+    memory : int
+        Bytes the exact solver may take.
+
+    Returns
+    -------
+    Optimum
+        With ``k_opt`` None where every candidate failed or could not be proved to within `TOLERANCE`.
+    """
+    # Image means add only row and column constants to the affinity; without them a float32 solver has digits to spare.
+    means = [a.mean(axis=0, dtype=np.float64) for a in (problem.x, problem.y)]
+    x, y = ((a - m).astype(problem.x.dtype) for a, m in zip((problem.x, problem.y), means))
+    offset = problem.y.astype(np.float64) @ means[0]
+    k_rand = random_value(problem)
+    # Where nothing distinguishes the permutations, a gap this small against the data is equality.
+    floor = 1e-9 * float(np.linalg.norm(problem.x.astype(np.float64)) * np.linalg.norm(problem.y.astype(np.float64)))
+    upper = math.inf
+    for name in CANDIDATES:
+        if not _usable(name, problem.size):
+            continue
+        outcome = solve(name, Task(x, y, {}, memory, timed=False))
+        if outcome.status != "ok" or outcome.perm is None:
+            continue
+        perm = check_permutation(outcome.perm, problem.size)
+        k = matching_value(problem, perm)
+        for prices in _price_candidates(MatchingProblem(x, y), perm, outcome):
+            upper = min(upper, certified_upper(problem, prices + offset))
+            gap = upper - k
+            span = k - k_rand
+            if gap <= max(TOLERANCE * span, floor):
+                certificate = gap / span if span > floor else 0.0
+                return Optimum(k, max(upper, k), max(certificate, 0.0), name)
+    return Optimum(None, upper if math.isfinite(upper) else None, None, "")
+
+
+def _usable(name: str, size: int) -> bool:
+    if name not in solver_names():
+        return False
+    solver = get_solver(name)
+    return solver.available and (solver.max_size is None or size <= solver.max_size)
+
+
+def _price_candidates(
+    centred: MatchingProblem, perm: NDArray[np.intp], outcome: Outcome
+) -> Iterator[NDArray[np.float64]]:
+    if outcome.duals is not None and outcome.duals[1].shape == perm.shape and np.isfinite(outcome.duals[1]).all():
+        yield outcome.duals[1]
+    if len(perm) <= _LARGEST_WITHOUT_DUALS:
+        yield prices_of(centred, perm)
+
+
+def data_key(problem: MatchingProblem) -> str:
+    """Digest of everything an optimum depends on."""
+    digest = hashlib.sha256(f"{VERSION} {problem.x.dtype} {problem.x.shape}\n".encode())
+    for array in (problem.x, problem.y):
+        digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+class OptimumCache:
+    """Optima on disk by the hash of the data; files are written whole or not at all, and a damaged one is made anew.
+
+    Parameters
+    ----------
+    folder : Path, optional
+        Default: ``optima`` in the user's cache folder.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self.folder = folder or user_cache_folder() / "optima"
+
+    def get(self, problem: MatchingProblem, solve: Solve, *, refresh: bool = False) -> Optimum:
+        """The optimum from disk, or found with ``solve`` and kept if it was proved."""
+        key = data_key(problem)
+        path = self.folder / key[:2] / f"{key}.json"
+        stored = None if refresh else _stored(path)
+        if stored is not None:
+            return stored
+        found = find_optimum(problem, solve)
+        if found.k_opt is not None:
+            write_json(path, asdict(found))
+        return found
+
+
+def _stored(path: Path) -> Optimum | None:
+    try:
+        content = read_json(path)
+        optimum = Optimum(
+            float(content["k_opt"]), float(content["k_upper"]), float(content["certificate"]), str(content["solver"])
+        )
+    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError):
+        return None
+    assert optimum.k_opt is not None
+    assert optimum.k_upper is not None
+    numbers = (optimum.k_opt, optimum.k_upper, optimum.certificate)
+    sane = all(math.isfinite(v) for v in numbers if v is not None) and optimum.k_opt <= optimum.k_upper
+    return optimum if sane else None
