@@ -104,16 +104,21 @@ class ArraySource(ImageSource):
         self.count, self.channels = int(shape[0]), int(shape[1] if layout == "channels_first" else shape[-1])
         self.size = int(np.prod(spatial)) - (class_token == "drop")
         if class_token == "drop" and (layout != "channels_last" or len(shape) != 3):
-            raise ValueError(f'class_token="drop" is for tokens (N, T, D) with layout="channels_last"; {name} is {shape}')
+            raise ValueError(
+                f'class_token="drop" is for tokens (N, T, D) with layout="channels_last"; {name} is {shape}'
+            )
         if self.count == 0 or self.channels == 0 or self.size <= 0:
             raise ValueError(f"{name} is empty: its shape is {shape}")
-        self.grid = _checked_grid(grid, (int(spatial[0]), int(spatial[1])) if len(spatial) == 2 else None, self.size, name)
+        self.grid = _checked_grid(
+            grid, (int(spatial[0]), int(spatial[1])) if len(spatial) == 2 else None, self.size, name
+        )
         double = array.dtype.itemsize >= 8 if array.dtype.kind == "f" else array.dtype.itemsize > 2
         self.dtype = np.dtype(np.float64 if double else np.float32)
         self._array = array
         self._file = _mapped_file(array)
 
     def read(self, start: int, stop: int) -> Floats:
+        """See `ImageSource.read`."""
         part = self._array[start:stop]
         if self.layout == "channels_first":
             flat = part.reshape(len(part), self.channels, self.size).swapaxes(1, 2)
@@ -122,12 +127,14 @@ class ArraySource(ImageSource):
         return np.array(flat, dtype=self.dtype, order="C", copy=True)
 
     def portion(self, start: int, stop: int) -> ArraySource:
+        """See `ImageSource.portion`."""
         part = np.ascontiguousarray(self._array[start:stop]) if self._file is None else self._array[start:stop]
         grid = self.grid if part.ndim == 3 else None
         return ArraySource(part, self.name, self.layout, self.class_token, grid)
 
     @property
     def travels_light(self) -> bool:
+        """See `ImageSource.travels_light`."""
         return self._file is not None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -169,14 +176,17 @@ class CacheLayer(ImageSource):
         self.dtype = np.dtype(np.float32)
 
     def read(self, start: int, stop: int) -> Floats:
+        """See `ImageSource.read`."""
         raw = self.cache.activations(self.layer, slice(self._start + start, self._start + stop))
         return np.ascontiguousarray(raw.swapaxes(1, 2), dtype=np.float32)
 
     def portion(self, start: int, stop: int) -> CacheLayer:
+        """See `ImageSource.portion`."""
         return CacheLayer(self.cache, self.layer, slice(self._start + start, self._start + stop))
 
     @property
     def travels_light(self) -> bool:
+        """See `ImageSource.travels_light`."""
         return True
 
     @property
@@ -193,9 +203,11 @@ class CacheLayer(ImageSource):
         return labels
 
     def stored_mean(self) -> Floats | None:
+        """Mean of the cache, transposed to (S, C)."""
         return np.ascontiguousarray(self.cache.mean(self.layer).T)
 
     def stored_digest(self) -> str | None:
+        """Digest of the file, the layer and the images."""
         text = f"{self._sha256} {self.layer} {self._start}:{self._start + self.count}"
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 

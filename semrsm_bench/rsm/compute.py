@@ -1,0 +1,220 @@
+"""`compute_rsm`: pairs of images to a matrix of similarities."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.rsm import kernels as k
+from semrsm_bench.rsm.matchings import Matching, choose_matching
+from semrsm_bench.rsm.run import Images, matched_products, stream_products
+from semrsm_bench.rsm.sources import Centring, ClassToken, Grid, Layout, as_source
+from semrsm_bench.rsm.store import read_description, save_matrix, strips, write_description
+
+Matrix = NDArray[np.float64]
+
+
+def compute_rsm(
+    z: Any,
+    z2: Any = None,
+    *,
+    kernel: str | Sequence[str] = "linear",
+    matching: str | Sequence[str] = "ortools",
+    sigma: str | float = "offdiag_median",
+    centring: Centring = "none",
+    layout: Layout = "channels_first",
+    grid: Grid | None = None,
+    n_jobs: int = 1,
+    t: float = 1.0,
+    class_token: ClassToken = "keep",
+    options: Mapping[str, Any] | None = None,
+    block: int | None = None,
+    out: str | Path | None = None,
+    client: Any | None = None,
+    progress: bool = False,
+    return_permutations: bool = False,
+) -> Any:
+    """Representational similarity matrix of images, with the positions of each pair matched first.
+
+    ``K_ij = k(V_i, V_j[perm_ij])`` on the flattened S * C vectors: a sum over positions, no 1/S. The matching is always
+    made from inner products, ``perm_ij = argmax sum_s <V_i[s], V_j[perm(s)]>``, so that one matching serves all kernels.
+
+    Parameters
+    ----------
+    z : array_like, tensor, path or ImageSource
+        (N, C, H, W), (N, C, S), or with ``layout="channels_last"`` (N, H, W, C) or tokens (N, T, D). NumPy, memory-mapped,
+        torch (any device and precision), the path of an .npy file, or a `CacheLayer`. float32 and narrower is matched in
+        float32 (float64 where that would overflow), wider in float64; values are always summed in float64.
+    z2 : as z, optional
+        A database: the RSM is query x database (N, M), never mirrored. S and C must be those of z.
+    kernel : {"linear", "cosine", "rbf"} or a sequence of them
+        A sequence gives a dict of RSMs.
+    matching : str or a sequence of str
+        "identity" (same position: the spatio-semantic RSM), "translation" (the best circular shift of the grid), or the name
+        of a registered solver. A sequence gives a dict, with one RBF bandwidth shared by all, pooled from their distances.
+    sigma : str or float
+        Bandwidth of the RBF kernel: a rule of `bandwidth`, or a number in units of distance.
+    centring : {"none", "channel", "position"}
+        What to subtract first: nothing, the mean of each channel over images and positions, or of each channel at each
+        position (which breaks the invariance to permutations). With z2 the mean of the database serves both; a cache brings
+        its own mean.
+    layout : {"channels_first", "channels_last"}
+    grid : (H, W), optional
+        How flat positions lie; translation needs it.
+    n_jobs : int
+        Processes of joblib; -1 for all cores. Inside ``joblib.parallel_config(backend="dask")`` the cluster's workers.
+    t : float
+        Factor on the bandwidth.
+    class_token : {"keep", "drop"}
+        Whether token 0 of (N, T, D) is a position like the others or left out.
+    options : mapping, optional
+        Options of the solver.
+    block : int, optional
+        Images on each side of a tile, by default chosen from memory and load. It changes no result.
+    out : path of an .npy file, optional
+        Stream the matched inner products (the linear RSM) there, NaN = not yet. The same call goes on where an interrupted
+        one stopped; other inputs or options are refused. Other kernels are written beside it (``rsm.rbf.npy``), and results
+        come back memory-mapped. With several matchings each gets a file (``rsm.identity.npy``).
+    client : distributed.Client, optional
+        Dask cluster to run on.
+    progress : bool
+        Show a bar with the time left.
+    return_permutations : bool
+        Return ``(rsm, permutations)`` with permutations of shape (N, M, S), intp: position s of image i is matched with
+        position ``permutations[i, j, s]`` of image j. For one matching, without ``out``.
+
+    Returns
+    -------
+    ndarray, (N, N) or (N, M), float64; or a dict by kernel, by matching, or ``{matching: {kernel: RSM}}``
+        z alone: exactly symmetric. Every pair is matched once, with image i < j in the rows of the affinity (the upper
+        triangle), and mirrored; row-driven approximations such as greedy would give other values for the lower triangle.
+        The diagonal's matching is the identity. linear is unbounded with identity <= translation <= optimal; cosine lies in
+        [-1, 1], rbf in [0, 1].
+
+    Raises
+    ------
+    ValueError
+        Bad shapes, non-finite activations, different S or C, unknown names, zero images under the cosine kernel, a
+        bandwidth that is not positive, an output file of another run.
+    InvalidMatchingError
+        A solver returned something that is not a permutation.
+
+    References
+    ----------
+    Wald et al., "Decoupling Semantic Similarity from Spatial Alignment for Neural Networks", NeurIPS 2024. Circular shifts:
+    Williams et al., "Generalized shape metrics on neural representations", NeurIPS 2021.
+    """
+    names = _several(kernel)
+    k.check_kernels(names, sigma, t)
+    matchings = _several(matching)
+    if not matchings:
+        raise ValueError("name at least one matching")
+    _require_counts(n_jobs, block)
+    if return_permutations and (out is not None or len(matchings) > 1):
+        raise ValueError("return_permutations is for one matching, in memory (without out)")
+    rows = as_source(z, "z", layout=layout, class_token=class_token, grid=grid)
+    columns = None if z2 is None else as_source(z2, "z2", layout=layout, class_token=class_token, grid=grid)
+    chosen = {
+        name: choose_matching(name, rows.grid, options or {} if _takes_options(name) else {}) for name in matchings
+    }
+    images = Images.look(rows, columns, centring, digest=out is not None)
+    if "cosine" in names:
+        k.require_no_zero_image(images.row_survey.squared_norms, rows.name)
+        k.require_no_zero_image(images.column_survey.squared_norms, images.columns.name)
+    how: dict[str, Any] = {"n_jobs": n_jobs, "block": block, "client": client, "quiet": not progress}
+    permutations = np.zeros((*images.shape, rows.size), dtype=np.intp) if return_permutations else None
+    if out is None:
+        products = {n: matched_products(images, m, permutations=permutations, **how) for n, m in chosen.items()}
+        result = derive(images, products, names, sigma, t)
+    else:
+        result = _streamed(images, chosen, Path(out), names, sigma, t, how)
+    shaped = {n: per_kernel if not isinstance(kernel, str) else per_kernel[kernel] for n, per_kernel in result.items()}
+    answer: Any = shaped if not isinstance(matching, str) else shaped[matching]
+    return (answer, permutations) if return_permutations else answer
+
+
+def derive(
+    images: Images, products: Mapping[str, Matrix], kernels: Sequence[str], sigma: str | float, t: float
+) -> dict[str, dict[str, Matrix]]:
+    """RSMs of all kernels from the matched inner products of one or several matchings, in memory."""
+    width = _bandwidth(images, products, sigma, t) if "rbf" in kernels else 1.0
+    every = slice(0, images.shape[0])
+    return {m: {n: _kernel_rows(images, p, every, n, width) for n in kernels} for m, p in products.items()}
+
+
+def stream_path(out: Path, matching: str, several: bool) -> Path:
+    """File of one matching: ``out``, or ``out`` with the matching before the suffix where there are several."""
+    return out.with_name(f"{out.stem}.{matching}{out.suffix}") if several else out
+
+
+def kernel_path(path: Path, kernel: str) -> Path:
+    """File of one kernel beside the file of inner products, which is the linear RSM itself."""
+    return path if kernel == "linear" else path.with_name(f"{path.stem}.{kernel}{path.suffix}")
+
+
+def _streamed(
+    images: Images,
+    chosen: Mapping[str, Matching],
+    out: Path,
+    kernels: Sequence[str],
+    sigma: str | float,
+    t: float,
+    how: Mapping[str, Any],
+) -> dict[str, dict[str, Matrix]]:
+    paths = {name: stream_path(out, name, len(chosen) > 1) for name in chosen}
+    for name, matching in chosen.items():
+        stream_products(images, matching, paths[name], **how)
+    products: dict[str, Matrix] = {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
+    width = _bandwidth(images, products, sigma, t) if "rbf" in kernels else 1.0
+    for name, path in paths.items():
+        for kernel in kernels:
+            if kernel != "linear":
+                parts = (
+                    (rows, _kernel_rows(images, products[name], rows, kernel, width)) for rows in strips(images.shape)
+                )
+                save_matrix(kernel_path(path, kernel), images.shape, parts)
+        if "rbf" in kernels:
+            write_description(path, {**read_description(path), "rbf": {"sigma": width, "rule": sigma, "t": t}})
+    return {n: {k_: np.load(kernel_path(p, k_), mmap_mode="r") for k_ in kernels} for n, p in paths.items()}
+
+
+def _kernel_rows(images: Images, products: Matrix, rows: slice, kernel: str, width: float) -> Matrix:
+    part = products[rows]
+    if kernel == "linear":
+        return part
+    norms = images.row_survey.squared_norms[rows], images.column_survey.squared_norms
+    if kernel == "rbf":
+        return k.rbf(k.squared_distances(part, *norms), width)
+    values = k.cosine(part, *norms)
+    if images.mirrored:
+        here = np.arange(rows.start, rows.stop)
+        values[here - rows.start, here] = 1.0
+    return values
+
+
+def _bandwidth(images: Images, products: Mapping[str, Matrix], sigma: str | float, t: float) -> float:
+    if not isinstance(sigma, str):
+        return float(sigma) * t
+    norms = images.row_survey.squared_norms, images.column_survey.squared_norms
+    distances = [k.squared_distances(np.asarray(p), *norms) for p in products.values()]
+    return k.bandwidth(distances, sigma, t=t, query_database=not images.mirrored)
+
+
+def _several(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
+
+
+def _takes_options(matching: str) -> bool:
+    return matching not in ("identity", "translation")
+
+
+def _require_counts(n_jobs: int, block: int | None) -> None:
+    if operator.index(n_jobs) == 0:
+        raise ValueError("n_jobs must not be 0: 1 for this process, -1 for all cores")
+    if block is not None and operator.index(block) < 1:
+        raise ValueError(f"block must be at least 1 image, got {block}")

@@ -1,0 +1,90 @@
+"""From matched inner products to the kernels: one matching serves all of them.
+
+With ``P_ij = <V_i, V_j[perm]>`` and the norms of the images every kernel is a formula of P, because a permutation of
+positions changes no norm: ``|V_i - V_j[perm]|^2 = |V_i|^2 + |V_j|^2 - 2 P_ij``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.metrics.kernels import BANDWIDTH_RULES, bandwidth
+
+__all__ = ["BANDWIDTH_RULES", "KERNELS", "Kernel", "bandwidth", "check_kernels", "cosine", "rbf", "squared_distances"]
+
+Kernel = Literal["linear", "cosine", "rbf"]
+KERNELS: tuple[Kernel, ...] = get_args(Kernel)
+Matrix = NDArray[np.float64]
+
+# A distance this small beside the norms it was computed from is rounding: the two images are equal.
+_ROUNDING = 1e-13
+
+
+def check_kernels(kernels: Sequence[str], sigma: str | float, t: float) -> None:
+    """Raise ValueError for an unknown kernel or bandwidth rule, before anything is matched."""
+    if not kernels:
+        raise ValueError(f"name at least one kernel of {', '.join(KERNELS)}")
+    for kernel in kernels:
+        if kernel not in KERNELS:
+            raise ValueError(f"kernel must be one of {', '.join(KERNELS)}; got {kernel!r}")
+    if isinstance(sigma, str):
+        if sigma not in BANDWIDTH_RULES:
+            raise ValueError(f"sigma must be a positive number or one of {', '.join(BANDWIDTH_RULES)}; got {sigma!r}")
+        sigma = 1.0
+    if not (np.isfinite(sigma) and sigma > 0 and np.isfinite(t) and t > 0):
+        raise ValueError(f"sigma and t must be positive finite numbers; got {sigma} and {t}")
+
+
+def require_no_zero_image(squared_norms: NDArray[np.float64], name: str) -> None:
+    """Raise ValueError if an image is all zeros, because its cosine with anything is undefined."""
+    zero = np.flatnonzero(squared_norms == 0.0)
+    if zero.size:
+        raise ValueError(
+            f"{zero.size} of the images of {name} are all zeros, the first is image {zero[0]}: their cosine is undefined; "
+            "leave them out or use another kernel"
+        )
+
+
+def cosine(products: Matrix, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Matrix:
+    """``P_ij / (|V_i| |V_j|)``, in [-1, 1].
+
+    Parameters
+    ----------
+    products : ndarray, (N, M)
+        Matched inner products P.
+    rows, columns : ndarray, (N,) and (M,)
+        Squared norms, none of them zero.
+    """
+    return np.clip(products / np.sqrt(rows)[:, None] / np.sqrt(columns), -1.0, 1.0)
+
+
+def squared_distances(products: Matrix, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Matrix:
+    """``|V_i|^2 + |V_j|^2 - 2 P_ij``, never negative; exactly 0 where it is rounding beside the norms.
+
+    Parameters
+    ----------
+    products : ndarray, (N, M)
+    rows, columns : ndarray, (N,) and (M,)
+        Squared norms.
+    """
+    scale = rows[:, None] + columns
+    distances: Matrix = scale - 2.0 * products
+    distances[distances <= _ROUNDING * scale] = 0.0
+    return distances
+
+
+def rbf(distances: Matrix, sigma: float) -> Matrix:
+    """``exp(-D / (2 sigma^2))``, in [0, 1].
+
+    Parameters
+    ----------
+    distances : ndarray, (N, M)
+        Squared distances D.
+    sigma : float
+        From `bandwidth`, in units of distance.
+    """
+    return np.asarray(np.exp(distances * (-0.5 / sigma) / sigma))

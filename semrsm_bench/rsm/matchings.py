@@ -1,0 +1,243 @@
+"""How the positions of two images are matched: as they stand, by the best shift, or by a solver.
+
+Each matching takes a block of images on either side and fills a block of inner products; it is a small frozen object that
+travels to worker processes.
+"""
+
+from __future__ import annotations
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.rsm.scoring import matched_value
+from semrsm_bench.rsm.sources import Floats, Grid
+from semrsm_bench.rsm.translation import best_shifts, shift_permutation, spectra
+from semrsm_bench.solvers import (
+    InvalidMatchingError,
+    MatchingProblem,
+    Solution,
+    Solver,
+    SolverUnavailableError,
+    check_permutation,
+    get_solver,
+    load_plugin,
+)
+
+Values = NDArray[np.float64]
+Permutations = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+# Affinities made by one batched product: enough to make the call worthwhile at small S, few enough to stay in cache.
+AFFINITY_BYTES = 2 * 2**20
+
+
+class Matching(ABC):
+    """A way to match positions.
+
+    Attributes
+    ----------
+    name : str
+    """
+
+    name: str
+
+    @abstractmethod
+    def fill(
+        self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
+    ) -> None:
+        """Compute the wanted pairs of a block.
+
+        Parameters
+        ----------
+        x, y : ndarray, (n, S, C) and (m, S, C)
+            Finite, C-contiguous, of one dtype; rows and columns of the block.
+        wanted : ndarray of bool, (n, m)
+        narrow : ndarray of bool, (n, m)
+            Pairs whose affinity fits the precision of x and y.
+        values : ndarray, (n, m), float64
+            Receives ``sum_s <x_i[s], y_j[perm(s)]>`` where wanted.
+        perms : ndarray, (n, m, S), intp, optional
+            Receives the permutations.
+        """
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run has to agree on."""
+        return {"matching": self.name}
+
+
+@dataclass(frozen=True)
+class SamePosition(Matching):
+    """Position s with position s: the spatio-semantic RSM, a plain matrix product."""
+
+    name: str = "identity"
+
+    def fill(
+        self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
+    ) -> None:
+        """See `Matching.fill`."""
+        flat = [a.reshape(len(a), -1).astype(np.float64, copy=False) for a in (x, y)]
+        values[wanted] = (flat[0] @ flat[1].T)[wanted]
+        if perms is not None:
+            perms[wanted] = np.arange(x.shape[1])
+
+
+@dataclass(frozen=True)
+class BestShift(Matching):
+    """The circular shift of the grid with the largest inner product, by FFT."""
+
+    grid: Grid
+    name: str = "translation"
+
+    def fill(
+        self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
+    ) -> None:
+        """See `Matching.fill`."""
+        norms = [np.sqrt(np.einsum("nsc,nsc->n", a, a, dtype=np.float64)) for a in (x, y)]
+        best, shifts = best_shifts(spectra(x, self.grid), spectra(y, self.grid), self.grid, np.multiply.outer(*norms))
+        values[wanted] = best[wanted]
+        if perms is not None:
+            for i, j in np.argwhere(wanted):
+                perms[i, j] = shift_permutation(int(shifts[i, j]), self.grid)
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run has to agree on."""
+        return {"matching": self.name, "grid": list(self.grid)}
+
+
+@dataclass(frozen=True)
+class BySolver(Matching):
+    """A registered solver, one pair after another, on affinities made in batches.
+
+    Parameters
+    ----------
+    name : str
+    matrix_free : bool
+    options : mapping
+        Options bound to the name, and those of the call.
+    version : str
+        Of the distribution that does the work.
+    function : callable, optional
+        Travels along where the name alone would not be known in another process.
+    plugin : str, optional
+        File that registers the name.
+    """
+
+    name: str
+    matrix_free: bool
+    options: dict[str, Any] = field(default_factory=dict)
+    version: str = ""
+    function: Callable[..., Any] | None = None
+    plugin: str | None = None
+
+    @classmethod
+    def of(cls, solver: Solver, options: Mapping[str, Any]) -> BySolver:
+        """Matching by a solver; raises where it is unavailable or does not take an option."""
+        if reason := solver.reason:
+            raise SolverUnavailableError(f"solver {solver.name!r} is not available: {reason}")
+        merged = {**solver.options, **options}
+        solver.check_options(merged)
+        module = solver.function.__module__
+        plugin = sys.modules[module].__file__ if module.startswith("semrsm_bench_plugin_") else None
+        own = module.startswith("semrsm_bench.") or plugin is not None
+        return cls(
+            solver.name,
+            solver.matrix_free,
+            merged,
+            solver.version,
+            None if own else solver.function,
+            plugin,
+        )
+
+    def _resolve(self) -> Callable[..., Any]:
+        if self.function is not None:
+            return self.function
+        if self.plugin is not None:
+            load_plugin(self.plugin)
+        return get_solver(self.name).function
+
+    def fill(
+        self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
+    ) -> None:
+        """See `Matching.fill`."""
+        function = self._resolve()
+        size = x.shape[1]
+        seen = np.empty(size, dtype=np.uint8)
+        batch = max(1, min(len(y), AFFINITY_BYTES // (size * size * x.itemsize)))
+        affinities = None if self.matrix_free else np.empty((batch, size, size), dtype=x.dtype)
+        transposed = y.swapaxes(1, 2)
+        for i in np.flatnonzero(wanted.any(axis=1)).tolist():
+            columns = np.flatnonzero(wanted[i])
+            for group in np.split(columns, range(batch, len(columns), batch)):
+                if affinities is not None:
+                    first, last = int(group[0]), int(group[-1]) + 1
+                    together = last - first == len(group)
+                    theirs = transposed[first:last] if together else transposed[group]
+                    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+                        np.matmul(x[i], theirs, out=affinities[: len(group)])
+                for k, j in enumerate(group.tolist()):
+                    if narrow[i, j]:
+                        problem = MatchingProblem.trusted(x[i], y[j], None if affinities is None else affinities[k])
+                    else:
+                        problem = MatchingProblem(x[i].astype(np.float64), y[j].astype(np.float64))
+                    perm = self._permutation(function(problem, **self.options))
+                    value = matched_value(x[i], y[j], perm, seen)
+                    if value != value:
+                        self._reject(perm, size)
+                    values[i, j] = value
+                    if perms is not None:
+                        perms[i, j] = perm
+
+    def _permutation(self, result: Any) -> Permutations:
+        perm = result.perm if isinstance(result, Solution) else result
+        if isinstance(perm, np.ndarray) and perm.dtype == np.intp and perm.ndim == 1:
+            return np.ascontiguousarray(perm)
+        try:
+            return check_permutation(perm, len(perm))
+        except (ValueError, TypeError) as error:
+            raise InvalidMatchingError(f"solver {self.name!r}: {error}") from None
+
+    def _reject(self, perm: Permutations, size: int) -> None:
+        try:
+            check_permutation(perm, size)
+        except ValueError as error:
+            raise InvalidMatchingError(f"solver {self.name!r}: {error}") from None
+
+    def identity(self) -> dict[str, Any]:
+        """What a resumed run has to agree on."""
+        return {"matching": self.name, "options": dict(sorted(self.options.items())), "solver_version": self.version}
+
+
+def choose_matching(name: str, grid: Grid | None, options: Mapping[str, Any]) -> Matching:
+    """The matching of that name.
+
+    Parameters
+    ----------
+    name : str
+        "identity", "translation", or a registered solver.
+    grid : (H, W) or None
+        Of the images; translation needs it.
+    options : mapping
+        For a solver.
+
+    Raises
+    ------
+    ValueError
+        Unknown name (with the nearest ones), translation without a grid, options for a matching that takes none.
+    SolverUnavailableError, TypeError
+        The solver lacks a library, or does not have the option.
+    """
+    if name in ("identity", "translation") and options:
+        raise ValueError(f"matching {name!r} takes no options, got {', '.join(options)}")
+    if name == "identity":
+        return SamePosition()
+    if name == "translation":
+        if grid is None:
+            raise ValueError("translation shifts a grid: give (N, C, H, W), or grid=(H, W) for flat positions")
+        return BestShift(grid)
+    return BySolver.of(get_solver(name), options)

@@ -1,0 +1,227 @@
+"""One call's images, surveyed and ready, and the loop that fills the matrix of matched inner products."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.progress import progress_bar
+from semrsm_bench.rsm.blocks import Tile, TileTask, block_length, tiles
+from semrsm_bench.rsm.matchings import Matching
+from semrsm_bench.rsm.scheduling import WorkersLostError, dask_client, run_tiles, worker_count
+from semrsm_bench.rsm.sources import Centring, Floats, ImageSource
+from semrsm_bench.rsm.store import Products, open_products
+from semrsm_bench.rsm.survey import Survey, common_mean, pairs_in_float32, survey
+
+# A pool that breaks this often without delivering a single tile in between is not going to.
+_FRUITLESS_ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Images:
+    """Both sides of an RSM, checked against each other and surveyed.
+
+    Attributes
+    ----------
+    rows, columns : ImageSource
+        The same object for z alone.
+    mirrored : bool
+        z alone: only pairs above the diagonal are matched.
+    centring : {"none", "channel", "position"}
+    mean : ndarray or None
+        What centring subtracts.
+    dtype : dtype
+    row_survey, column_survey : Survey
+    """
+
+    rows: ImageSource
+    columns: ImageSource
+    mirrored: bool
+    centring: Centring
+    mean: Floats | None
+    dtype: np.dtype[Any]
+    row_survey: Survey
+    column_survey: Survey
+
+    @classmethod
+    def look(cls, z: ImageSource, z2: ImageSource | None, centring: Centring, *, digest: bool = False) -> Images:
+        """Check and survey; a query x database RSM is centred by the mean of the database (z2).
+
+        Raises
+        ------
+        ValueError
+            The two sides differ in positions, channels or grid, or an image is not sound.
+        """
+        if z2 is not None:
+            _require_alike(z, z2)
+        dtype = np.dtype(np.result_type(z.dtype, z.dtype if z2 is None else z2.dtype))
+        mean = common_mean(z if z2 is None else z2, centring)
+        first = survey(z, mean, dtype, digest=digest)
+        second = first if z2 is None else survey(z2, mean, dtype, digest=digest)
+        return cls(z, z if z2 is None else z2, z2 is None, centring, mean, dtype, first, second)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(N, M)."""
+        return self.rows.count, self.columns.count
+
+    @property
+    def pairs(self) -> int:
+        """Number of pairs to match."""
+        n, m = self.shape
+        return n * (n - 1) // 2 if self.mirrored else n * m
+
+    def fingerprint(self, matching: Matching) -> dict[str, Any]:
+        """Everything that decides the values."""
+        inputs = [self.row_survey.digest] if self.mirrored else [self.row_survey.digest, self.column_survey.digest]
+        sizes = {"images": list(self.shape), "positions": self.rows.size, "channels": self.rows.channels}
+        return {
+            "inputs": inputs,
+            **sizes,
+            "precision": str(self.dtype),
+            "centring": self.centring,
+            **matching.identity(),
+        }
+
+
+def matched_products(
+    images: Images,
+    matching: Matching,
+    *,
+    n_jobs: int = 1,
+    block: int | None = None,
+    client: Any | None = None,
+    quiet: bool = True,
+    permutations: NDArray[np.intp] | None = None,
+) -> NDArray[np.float64]:
+    """Matrix of matched inner products, (N, M), in memory.
+
+    Parameters
+    ----------
+    images : Images
+    matching : Matching
+    n_jobs : int
+    block : int, optional
+        Images on each side of a tile.
+    client : distributed.Client, optional
+    quiet : bool
+        No progress bar.
+    permutations : ndarray, (N, M, S), optional
+        Receives the permutations.
+    """
+    products = Products(np.full(images.shape, np.nan), images.mirrored)
+    _fill(images, matching, products, n_jobs, block, client, quiet, permutations)
+    return products.values
+
+
+def stream_products(
+    images: Images,
+    matching: Matching,
+    out: Path,
+    *,
+    n_jobs: int = 1,
+    block: int | None = None,
+    client: Any | None = None,
+    quiet: bool = True,
+) -> None:
+    """Matched inner products to an .npy file; what the file holds already is kept. See `matched_products`."""
+    labels = getattr(images.rows, "labels", None)
+    fingerprint = images.fingerprint(matching)
+    with open_products(out, images.shape, images.mirrored, fingerprint, labels) as products:
+        _fill(images, matching, products, n_jobs, block, client, quiet, None)
+
+
+def _fill(
+    images: Images,
+    matching: Matching,
+    products: Products,
+    n_jobs: int,
+    block: int | None,
+    client: Any | None,
+    quiet: bool,
+    permutations: NDArray[np.intp] | None,
+) -> None:
+    client = client or dask_client()
+    workers = worker_count(n_jobs, client)
+    rows = images.rows
+    length = block or block_length(
+        rows.size, rows.channels, images.dtype.itemsize, *images.shape, images.mirrored, workers
+    )
+    if images.mirrored:
+        np.fill_diagonal(products.values, images.row_survey.squared_norms)
+        if permutations is not None:
+            permutations[np.arange(rows.count), np.arange(rows.count)] = np.arange(rows.size)
+    missing = [tile for tile in tiles(*images.shape, length, images.mirrored) if products.lacks(tile)]
+    done = images.pairs - sum(_pairs_in(tile, images.mirrored) for tile in missing)
+    fruitless = 0
+    with progress_bar(images.pairs, f"RSM, {matching.name}", unit="pair", initial=done, quiet=quiet) as bar:
+        while missing:
+            before = len(missing)
+            tasks = make_tasks(images, matching, missing, client is not None, permutations is not None)
+            try:
+                for result in run_tiles(tasks, n_jobs, client):
+                    bar.update(products.put(result))
+                    if permutations is not None and result.permutations is not None:
+                        _enter_permutations(permutations, result.tile, result.permutations, images.mirrored)
+                return
+            except WorkersLostError:
+                missing = [tile for tile in missing if products.lacks(tile)]
+                fruitless = fruitless + 1 if len(missing) == before else 0
+                if fruitless == _FRUITLESS_ATTEMPTS:
+                    raise
+
+
+def make_tasks(
+    images: Images, matching: Matching, wanted: list[Tile], by_network: bool, keep_permutations: bool = False
+) -> Iterator[TileTask]:
+    """Tasks for tiles. Over a network, images that have no file travel with the tiles that need them."""
+    narrow = None
+    if images.dtype == np.float32:
+        narrow = pairs_in_float32(images.row_survey, images.column_survey, images.rows.channels)
+    for tile in wanted:
+        rows, columns, shift = images.rows, images.columns, (0, 0)
+        if by_network and not (rows.travels_light and columns.travels_light):
+            rows, columns = rows.portion(tile.top, tile.bottom), columns.portion(tile.left, tile.right)
+            shift = (tile.top, tile.left)
+        part = None if narrow is None else narrow[tile.index]
+        part = None if part is None or part.all() else part
+        yield TileTask(
+            tile, rows, columns, shift, images.mean, images.dtype, matching, part, images.mirrored, keep_permutations
+        )
+
+
+def _pairs_in(tile: Tile, mirrored: bool) -> int:
+    height, width = tile.bottom - tile.top, tile.right - tile.left
+    if mirrored and tile.top == tile.left:
+        return height * (height - 1) // 2
+    return height * width
+
+
+def _enter_permutations(all_: NDArray[np.intp], tile: Tile, perms: NDArray[np.intp], mirrored: bool) -> None:
+    if not mirrored:
+        all_[tile.index] = perms
+        return
+    for i in range(tile.top, tile.bottom):
+        for j in range(max(tile.left, i + 1), tile.right):
+            perm = perms[i - tile.top, j - tile.left]
+            all_[i, j] = perm
+            all_[j, i, perm] = np.arange(len(perm))
+
+
+def _require_alike(z: ImageSource, z2: ImageSource) -> None:
+    if z.size != z2.size:
+        raise ValueError(
+            f"{z.name} has {z.size} positions and {z2.name} has {z2.size}: a one-to-one matching needs as many on both sides; "
+            "extract both at one resolution, or pool the finer one"
+        )
+    if z.channels != z2.channels:
+        raise ValueError(
+            f"{z.name} has {z.channels} channels and {z2.name} has {z2.channels}: they must come from one layer"
+        )
+    if z.grid is not None and z2.grid is not None and z.grid != z2.grid:
+        raise ValueError(f"the positions of {z.name} lie on {z.grid} and those of {z2.name} on {z2.grid}")

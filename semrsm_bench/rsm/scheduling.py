@@ -1,0 +1,90 @@
+"""Tiles to workers: this process, joblib's processes or threads, or a Dask cluster."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from joblib import Parallel, delayed
+from joblib.parallel import get_active_backend
+
+from semrsm_bench.rsm.blocks import TileResult, TileTask, compute_tile
+
+# Tiles waiting on a Dask worker beside the one in progress: enough to hide the network, few enough to bound memory.
+_QUEUED_PER_CORE = 2
+
+
+class WorkersLostError(RuntimeError):
+    """Worker processes died; their tiles are missing, all others have been delivered."""
+
+
+def dask_client() -> Any | None:
+    """Client of the Dask cluster that ``joblib.parallel_config(backend="dask")`` chose, or None."""
+    backend, _ = get_active_backend()
+    return getattr(backend, "client", None) if type(backend).__name__ == "DaskDistributedBackend" else None
+
+
+def connect(address: str) -> Any:
+    """Dask client for a scheduler's address.
+
+    Raises
+    ------
+    ImportError
+        The package distributed is not installed.
+    ValueError
+        Nothing answers at the address.
+    """
+    try:
+        import distributed
+    except ImportError:
+        raise ImportError("a Dask cluster needs the package distributed: `pip install semrsm-bench[dask]`") from None
+    client: Any = distributed.Client
+    try:
+        return client(address, timeout=10, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
+
+
+def worker_count(n_jobs: int, client: Any | None) -> int:
+    """How many tiles are computed at the same time."""
+    if client is not None:
+        return max(1, int(sum(client.ncores().values())))
+    return max(1, int(Parallel(n_jobs=n_jobs)._effective_n_jobs())) if n_jobs != 1 else 1
+
+
+def run_tiles(tasks: Iterator[TileTask], n_jobs: int, client: Any | None) -> Iterator[TileResult]:
+    """Results as they come, in any order, with a bounded number of tasks under way.
+
+    Raises
+    ------
+    WorkersLostError
+        joblib's process pool broke. (Dask reschedules the tiles of a lost worker by itself.)
+    """
+    if client is not None:
+        yield from _on_dask(tasks, client)
+    elif n_jobs == 1:
+        yield from map(compute_tile, tasks)
+    else:
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+        try:
+            yield from parallel(delayed(compute_tile)(task) for task in tasks)
+        except BrokenProcessPool as error:
+            raise WorkersLostError(str(error)) from error
+
+
+def _on_dask(tasks: Iterator[TileTask], client: Any) -> Iterator[TileResult]:
+    import distributed
+
+    as_completed: Any = distributed.as_completed
+    limit = (_QUEUED_PER_CORE + 1) * worker_count(1, client)
+    under_way = as_completed(
+        [client.submit(compute_tile, task, pure=False) for task in itertools.islice(tasks, limit)], with_results=False
+    )
+    for future in under_way:
+        result: TileResult = future.result()
+        future.release()
+        for task in itertools.islice(tasks, 1):
+            under_way.add(client.submit(compute_tile, task, pure=False))
+        yield result

@@ -1,0 +1,121 @@
+"""One pass over the images before anything is matched: are they sound, how long are they, what is their mean."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.rsm.sources import Centring, Floats, ImageSource
+from semrsm_bench.solvers.problem import fits_float32
+
+# Inner products, and sums of a few of them, must stay finite in float64.
+_LARGEST = 1e150
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What is known of a set of images after one look at all of them.
+
+    Attributes
+    ----------
+    squared_norms : ndarray, (N,), float64
+        ``|V_i|^2`` over all positions and channels, after centring.
+    largest : ndarray, (N,), float64
+        Largest absolute entry of each image, after centring.
+    digest : str
+        Digest of the raw activations; "" where none was asked for.
+    """
+
+    squared_norms: NDArray[np.float64]
+    largest: NDArray[np.float64]
+    digest: str = ""
+
+
+def common_mean(source: ImageSource, centring: Centring) -> Floats | None:
+    """What centring subtracts from every image of a call: (C,), (S, C), or None for no centring.
+
+    A cache brings its mean (taken over more images than it holds); of an array it is computed in float64.
+
+    Parameters
+    ----------
+    source : ImageSource
+        The only set of images, or the database of a query x database RSM.
+    centring : {"none", "channel", "position"}
+    """
+    if centring not in get_args(Centring):
+        raise ValueError(f"centring must be one of {', '.join(get_args(Centring))}; got {centring!r}")
+    if centring == "none":
+        return None
+    stored = source.stored_mean()
+    if stored is not None:
+        mean = stored.astype(np.float64)
+    else:
+        mean = np.zeros((source.size, source.channels))
+        for start, images in source.chunks():
+            _require_finite(images, start, source)
+            mean += images.sum(axis=0, dtype=np.float64)
+        mean /= source.count
+    return np.asarray(mean if centring == "position" else mean.mean(axis=0), dtype=source.dtype)
+
+
+def survey(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any], *, digest: bool = False) -> Survey:
+    """Check all images and measure them.
+
+    Raises
+    ------
+    ValueError
+        An image is not finite or too large for float64 inner products; the message says which, and where.
+    """
+    squared_norms, largest = np.empty(source.count), np.empty(source.count)
+    hasher = hashlib.blake2b(digest_size=16) if digest and source.stored_digest() is None else None
+    for start, images in source.chunks():
+        _require_finite(images, start, source)
+        if hasher is not None:
+            hasher.update(images.data)
+        images = centred(images, mean, dtype)
+        for i, image in enumerate(images, start):
+            largest[i] = max(abs(float(image.max())), abs(float(image.min())))
+            flat = image.ravel().astype(np.float64, copy=False)
+            squared_norms[i] = flat @ flat
+    if largest.max() > _LARGEST:
+        i = int(largest.argmax())
+        raise ValueError(
+            f"image {i} of {source.name} reaches {largest[i]:.3g}: scale the activations below {_LARGEST:g}"
+        )
+    text = source.stored_digest() or (hasher.hexdigest() if hasher else "")
+    return Survey(squared_norms, largest, text)
+
+
+def centred(images: Floats, mean: Floats | None, dtype: np.dtype[Any]) -> Floats:
+    """Images minus what `common_mean` gave, in the precision of the call."""
+    images = images.astype(dtype, copy=False)
+    if mean is not None:
+        images -= mean
+    return images
+
+
+def pairs_in_float32(x: Survey, y: Survey, channels: int) -> NDArray[np.bool_]:
+    """Which pairs have affinities that float32 can hold; (N, M) bool."""
+    fit = [[fits_float32(a, b, channels) for b in _extremes(y.largest)] for a in _extremes(x.largest)]
+    if all(map(all, fit)):
+        return np.ones((len(x.largest), len(y.largest)), dtype=bool)
+    return np.array([[fits_float32(a, b, channels) for b in y.largest.tolist()] for a in x.largest.tolist()])
+
+
+def _extremes(largest: NDArray[np.float64]) -> list[float]:
+    positive = largest[largest > 0]
+    return [float(positive.min()), float(positive.max())] if positive.size else [0.0]
+
+
+def _require_finite(images: Floats, start: int, source: ImageSource) -> None:
+    if np.isfinite(images).all():
+        return
+    image, position, channel = (int(k) for k in np.argwhere(~np.isfinite(images))[0])
+    raise ValueError(
+        f"{source.name} is not finite: {images[image, position, channel]} in image {start + image}, position {position}, "
+        f"channel {channel}; clean the activations first"
+    )
