@@ -11,6 +11,8 @@ import click
 
 # verb -> (module below semrsm_bench.cli, attribute, one line of help shown without importing the module)
 VERBS: dict[str, tuple[str, str, str]] = {
+    "solvers": ("solvers", "solvers", "List the registered solvers, your own included."),
+    "check": ("check", "check", "Try a solver on everything that activations can be."),
     "data": ("data", "data", "Train a network, extract activations, list and verify the caches."),
 }
 

@@ -59,7 +59,7 @@ def topk_greedy(problem: MatchingProblem, *, k: int = 128, block_solver: str = "
     kind="approximate",
     grid={"b": [128, 256, 512, 1024]},
     matrix_free=True,
-    complexity="O(S/b b^3)",
+    complexity="S/b O(b^3)",
     reference=_SOURCE,
 )
 def batch_optimal(problem: MatchingProblem, *, b: int = 128, block_solver: str = "ortools") -> Permutation:

@@ -1,0 +1,296 @@
+"""What every solver must bear: the cases of ``semrsm-bench check``, each a function that raises where the solver fails."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation, matching_value, random_value
+from semrsm_bench.solvers.solver import Solution, Solver
+
+Case = Callable[[Solver], None]
+
+# How far an exact solver may stay below the optimum, in units of k_opt - k_rand.
+EXACT_TOLERANCE = 1e-6
+
+
+class CheckFailedError(AssertionError):
+    """A solver does not do what every solver must."""
+
+
+def require(condition: bool, message: str) -> None:
+    """Raise CheckFailedError with the message unless the condition holds."""
+    if not condition:
+        raise CheckFailedError(message)
+
+
+def features(size: int, channels: int, seed: int = 0, dtype: DTypeLike = np.float64) -> tuple[Floats, Floats]:
+    """Two images' worth of ReLU-like position vectors with something in common."""
+    rng = np.random.default_rng([seed, size, channels])
+    common = rng.standard_normal((size, channels))
+    x = np.maximum(common + 0.7 * rng.standard_normal((size, channels)), 0)
+    y = np.maximum(common[rng.permutation(size)] + 0.7 * rng.standard_normal((size, channels)), 0)
+    return x.astype(dtype), y.astype(dtype)
+
+
+def solve_and_judge(solver: Solver, problem: MatchingProblem) -> Permutation:
+    """Permutation, after checking that it is one, that the inputs are as they were, and that exact means exact."""
+    had_affinity = problem.has_affinity
+    before = [array.tobytes() for array in _arrays(problem, had_affinity)]
+    try:
+        solution = solver.run(problem)
+    except Exception as error:
+        raise CheckFailedError(f"{problem!r}: {_describe(error)}") from error
+    after = [array.tobytes() for array in _arrays(problem, had_affinity)]
+    require(before == after, f"{problem!r}: the solver changed its input")
+    if solver.kind == "exact":
+        _require_optimal(problem, solution.perm)
+    _require_feasible_duals(problem, solution)
+    return solution.perm
+
+
+def _arrays(problem: MatchingProblem, with_affinity: bool) -> list[Floats]:
+    return [problem.x, problem.y, *([problem.affinity] if with_affinity else [])]
+
+
+def _describe(error: Exception) -> str:
+    where = error.__traceback__
+    while where is not None and where.tb_next is not None:
+        where = where.tb_next
+    place = f" ({where.tb_frame.f_code.co_filename}:{where.tb_lineno})" if where is not None else ""
+    return f"raised {type(error).__name__}: {error}{place}"
+
+
+def optimum(problem: MatchingProblem) -> float:
+    """Optimum k_opt, by trying every permutation up to S = 6 and by SciPy in float64 beyond."""
+    x, y = problem.x.astype(np.float64), problem.y.astype(np.float64)
+    affinity = x @ y.T
+    if problem.size <= 6:
+        rows = np.arange(problem.size)
+        return max(float(affinity[rows, list(p)].sum()) for p in itertools.permutations(range(problem.size)))
+    from scipy.optimize import linear_sum_assignment
+
+    return matching_value(problem, linear_sum_assignment(affinity, maximize=True)[1])
+
+
+def rounding(problem: MatchingProblem) -> float:
+    """How much k may differ because affinities are rounded to the problem's own precision."""
+    if problem.x.size == 0:
+        return 0.0
+    norms = [float(np.linalg.norm(a.astype(np.float64), axis=1).max()) for a in (problem.x, problem.y)]
+    return 4.0 * problem.size * float(np.finfo(problem.x.dtype).eps) * norms[0] * norms[1]
+
+
+def _require_optimal(problem: MatchingProblem, perm: Permutation) -> None:
+    k, best = matching_value(problem, perm), optimum(problem)
+    allowed = EXACT_TOLERANCE * (best - random_value(problem)) + rounding(problem)
+    require(best - k <= allowed, f"{problem!r}: registered as exact, but k = {k:.17g} is below the optimum {best:.17g}")
+
+
+def _require_feasible_duals(problem: MatchingProblem, solution: Solution) -> None:
+    if solution.duals is None:
+        return
+    u, v = (np.asarray(d, dtype=np.float64) for d in solution.duals)
+    shape = (problem.size,)
+    require(u.shape == v.shape == shape, f"{problem!r}: duals have shapes {u.shape} and {v.shape}, not {shape}")
+    require(bool(np.isfinite(u).all() and np.isfinite(v).all()), f"{problem!r}: the duals are not finite")
+    if problem.size:
+        exact = problem.x.astype(np.float64) @ problem.y.astype(np.float64).T
+        short = float((exact - u[:, None] - v).max())
+        slack = rounding(problem) + 1e-5 * float(np.abs(exact).max())
+        require(short <= slack, f"{problem!r}: the duals are infeasible, u_i + v_j is below A_ij by {short:.3g}")
+
+
+def _judge_all(*problems: tuple[NDArray[Any], NDArray[Any]]) -> Case:
+    """Case that solves each of the given pairs."""
+
+    def case(solver: Solver) -> None:
+        for x, y in problems:
+            solve_and_judge(solver, MatchingProblem(x, y))
+
+    return case
+
+
+def _scaled(factor_x: float, factor_y: float) -> Iterator[tuple[Floats, Floats]]:
+    for dtype in (np.float32, np.float64):
+        x, y = features(70, 8, dtype=dtype)
+        yield x * dtype(factor_x), y * dtype(factor_y)
+
+
+def empty(solver: Solver) -> None:
+    """S = 0 gives an empty permutation."""
+    for dtype in (np.float32, np.float64):
+        solve_and_judge(solver, MatchingProblem(np.empty((0, 3), dtype), np.empty((0, 3), dtype)))
+
+
+def one(solver: Solver) -> None:
+    """S = 1."""
+    _judge_all(*[(np.full((1, 2), a), np.full((1, 2), 1.0)) for a in (-1.0, 0.0, 1.0)])(solver)
+
+
+def two(solver: Solver) -> None:
+    """S = 2, with either order the better one."""
+    corners = np.array([[1.0, 0.0], [0.0, 1.0]])
+    _judge_all((corners, corners), (corners, corners[::-1]), (-corners, corners))(solver)
+
+
+def small(solver: Solver) -> None:
+    """Many problems of 2 to 6 positions; exact solvers against every permutation."""
+    rng = np.random.default_rng(7)
+    for _ in range(30):
+        shape = (int(rng.integers(2, 7)), int(rng.integers(1, 4)))
+        solve_and_judge(solver, MatchingProblem(rng.standard_normal(shape), rng.standard_normal(shape)))
+
+
+def float32(solver: Solver) -> None:
+    """float32 activations."""
+    _judge_all(features(131, 16, dtype=np.float32))(solver)
+
+
+def float64(solver: Solver) -> None:
+    """float64 activations."""
+    _judge_all(features(131, 16, dtype=np.float64))(solver)
+
+
+def odd_sizes(solver: Solver) -> None:
+    """Sizes around blocks of 64 and 128 that are no multiples of them."""
+    _judge_all(*[features(size, 5, dtype=np.float32) for size in (3, 63, 65, 127, 129, 300)])(solver)
+
+
+def larger_than_blocks(solver: Solver) -> None:
+    """S = 1100: more than any block of the built-in solvers."""
+    _judge_all(features(1100, 12, dtype=np.float32))(solver)
+
+
+def ties(solver: Solver) -> None:
+    """Small whole numbers and repeated positions: many matchings are equally good."""
+    rng = np.random.default_rng(3)
+    whole = rng.integers(-1, 2, (2, 60, 2)).astype(np.float32)
+    repeated = rng.standard_normal((2, 5, 4)).astype(np.float32)[:, rng.integers(0, 5, 90)]
+    _judge_all((whole[0], whole[1]), (repeated[0], repeated[1]), (repeated[0], repeated[0]))(solver)
+
+
+def zero_rows(solver: Solver) -> None:
+    """Positions that a ReLU switched off, and images of nothing else."""
+    x, y = features(90, 6, dtype=np.float32)
+    x[::3] = 0
+    y[::4] = 0
+    nothing = np.zeros((40, 6), np.float32)
+    _judge_all((x, y), (nothing, nothing), (nothing, y[:40]))(solver)
+
+
+def constant(solver: Solver) -> None:
+    """Affinities that are all the same, or the same along rows: every permutation is optimal."""
+    x, y = features(50, 3)
+    ones, none = np.ones((50, 3)), np.empty((50, 0))
+    _judge_all((ones, ones), (-ones, ones), (ones, y), (x, ones), (none, none))(solver)
+
+
+def tiny(solver: Solver) -> None:
+    """Activations of 1e-30, whose products leave float32."""
+    _judge_all(*_scaled(1e-30, 1e-30))(solver)
+
+
+def huge(solver: Solver) -> None:
+    """Activations of 1e30, whose products leave float32."""
+    _judge_all(*_scaled(1e30, 1e30))(solver)
+
+
+def mixed_scales(solver: Solver) -> None:
+    """One image of 1e-30 and the other of 1e30."""
+    _judge_all(*_scaled(1e-30, 1e30), *_scaled(1e30, 1e-30))(solver)
+
+
+def negative(solver: Solver) -> None:
+    """Affinities below zero, so that k_opt is negative."""
+    x, y = features(80, 6)
+    _judge_all((x + 0.1, -y - 0.1))(solver)
+
+
+def outlier(solver: Solver) -> None:
+    """One position a thousand times as strong as the rest."""
+    x, y = features(120, 8)
+    x[17] *= 1000
+    _judge_all((x, y), (y, x))(solver)
+
+
+def offset(solver: Solver) -> None:
+    """A large offset common to all positions."""
+    x, y = features(100, 8)
+    _judge_all((x + 1000, y + 1000))(solver)
+
+
+def one_channel(solver: Solver) -> None:
+    """A single channel, where the affinity has rank one."""
+    _judge_all(features(100, 1), features(100, 1, dtype=np.float32))(solver)
+
+
+def many_channels(solver: Solver) -> None:
+    """More channels than positions."""
+    _judge_all(features(20, 300, dtype=np.float32))(solver)
+
+
+def affinity_made_before(solver: Solver) -> None:
+    """The runner may have made the affinity already."""
+    problem = MatchingProblem(*features(150, 8, dtype=np.float32))
+    _ = problem.affinity
+    solve_and_judge(solver, problem)
+
+
+def deterministic(solver: Solver) -> None:
+    """The same problem has the same answer: at once, after another one, and made anew."""
+    for seed in range(3):
+        x, y = features(140, 2, seed, np.float32)
+        first = solve_and_judge(solver, MatchingProblem(x, y))
+        solve_and_judge(solver, MatchingProblem(*features(90, 3, seed)))
+        for again in range(3):
+            same = np.array_equal(first, solve_and_judge(solver, MatchingProblem(x, y)))
+            require(same, f"the answer changed when the same problem was solved again (repeat {again + 1})")
+
+
+def global_random_state(solver: Solver) -> None:
+    """The solver neither reads nor moves the process-wide random generators."""
+    x, y = features(140, 4, 5, np.float32)
+    answers = []
+    for seed in (1, 2):
+        random.seed(seed)
+        np.random.seed(seed)  # noqa: NPY002 - the legacy generator is what this case is about
+        before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr, index]  # noqa: NPY002
+        answers.append(solve_and_judge(solver, MatchingProblem(x, y)))
+        after = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr, index]  # noqa: NPY002
+        require(before == after, "the solver draws from the process-wide random generator; take a seed instead")
+    require(np.array_equal(answers[0], answers[1]), "the answer depends on the process-wide random generator")
+
+
+def threads(solver: Solver) -> None:
+    """Two threads at a time give what one gives."""
+    pairs = [features(size, 6, seed, np.float32) for seed in range(3) for size in (40, 133, 200)]
+    alone = [solve_and_judge(solver, MatchingProblem(x, y)) for x, y in pairs]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(lambda pair: solver.run(MatchingProblem(*pair)).perm, pairs))
+    for one_way, other in zip(alone, together):
+        require(np.array_equal(one_way, other), "two threads at a time give another answer than one; is state shared?")
+
+
+def never_makes_the_affinity(solver: Solver) -> None:
+    """What is registered as matrix-free makes no affinity matrix."""
+    if solver.matrix_free:
+        problem = MatchingProblem(*features(300, 6, dtype=np.float32))
+        solve_and_judge(solver, problem)
+        require(not problem.has_affinity, "registered as matrix_free, but it made problem.affinity")
+
+
+CASES: dict[str, Case] = {
+    case.__name__.replace("_", " "): case
+    for case in (
+        *(empty, one, two, small, float32, float64, odd_sizes, larger_than_blocks),
+        *(ties, zero_rows, constant, tiny, huge, mixed_scales, negative, outlier, offset, one_channel, many_channels),
+        *(affinity_made_before, deterministic, global_random_state, threads, never_makes_the_affinity),
+    )
+}
