@@ -11,6 +11,7 @@ __version__ = "0.1.0"
 _EXPORTS = {
     "MatchingProblem": "semrsm_bench.solvers",
     "Solution": "semrsm_bench.solvers",
+    "compute_rsm": "semrsm_bench.rsm",
     "get_solver": "semrsm_bench.solvers",
     "load_plugin": "semrsm_bench.solvers",
     "matching_value": "semrsm_bench.solvers",
@@ -19,11 +20,13 @@ _EXPORTS = {
     "solve_many": "semrsm_bench.solvers",
     "solver_names": "semrsm_bench.solvers",
 }
-_MODULES = ("metrics", "solvers")
+_MODULES = ("metrics", "rsm", "solvers")
 
 if TYPE_CHECKING:
     import semrsm_bench.metrics as metrics
+    import semrsm_bench.rsm as rsm
     import semrsm_bench.solvers as solvers
+    from semrsm_bench.rsm import compute_rsm
     from semrsm_bench.solvers import (
         MatchingProblem,
         Solution,

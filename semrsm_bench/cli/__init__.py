@@ -14,6 +14,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "solvers": ("solvers", "solvers", "List the registered solvers, your own included."),
     "check": ("check", "check", "Try a solver on everything that activations can be."),
     "data": ("data", "data", "Train a network, extract activations, list and verify the caches."),
+    "rsm": ("rsm", "rsm", "Compute a semantic RSM: kernels, matchings, all cores, a cluster; or what it would cost."),
 }
 
 

@@ -1,8 +1,18 @@
 """Pairs of images to similarity matrices: kernels, matchings, tiles, and runs that can be interrupted."""
 
 from semrsm_bench.rsm.compute import compute_rsm
+from semrsm_bench.rsm.estimate import Estimate, estimate_rsm
 from semrsm_bench.rsm.kernels import bandwidth
 from semrsm_bench.rsm.sources import ArraySource, CacheLayer, ImageSource
 from semrsm_bench.rsm.store import ResumeError
 
-__all__ = ["ArraySource", "CacheLayer", "ImageSource", "ResumeError", "bandwidth", "compute_rsm"]
+__all__ = [
+    "ArraySource",
+    "CacheLayer",
+    "Estimate",
+    "ImageSource",
+    "ResumeError",
+    "bandwidth",
+    "compute_rsm",
+    "estimate_rsm",
+]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -104,6 +105,12 @@ def _threads() -> ThreadpoolController:
     return ThreadpoolController()
 
 
+def one_thread() -> AbstractContextManager[Any]:
+    """Context in which linear algebra runs on one thread, as the solvers do."""
+    limit: AbstractContextManager[Any] = _threads().limit(limits=1)
+    return limit
+
+
 def compute_tile(task: TileTask) -> TileResult:
     """Read the images of a tile, centre them, match every pair.
 
@@ -116,7 +123,7 @@ def compute_tile(task: TileTask) -> TileResult:
         wanted = np.arange(tile.top, tile.bottom)[:, None] < np.arange(tile.left, tile.right)
     values = np.full(shape, np.nan)
     perms = np.zeros((*shape, task.rows.size), dtype=np.intp) if task.keep_permutations else None
-    with _threads().limit(limits=1):
+    with one_thread():
         x = _read(task, task.rows, tile.top - task.shift[0], tile.bottom - task.shift[0])
         same = task.rows is task.columns and (tile.top, tile.bottom) == (tile.left, tile.right)
         y = x if same else _read(task, task.columns, tile.left - task.shift[1], tile.right - task.shift[1])
@@ -126,4 +133,7 @@ def compute_tile(task: TileTask) -> TileResult:
 
 
 def _read(task: TileTask, source: ImageSource, start: int, stop: int) -> Floats:
-    return centred(source.read(start, stop), task.mean, task.dtype)
+    images = centred(source.read(start, stop), task.mean, task.dtype)
+    # A solver sees views of this array; what it writes would reach the pairs after it.
+    images.flags.writeable = False
+    return images

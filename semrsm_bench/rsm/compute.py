@@ -178,8 +178,11 @@ def _streamed(
                     (rows, _kernel_rows(images, products[name], rows, kernel, width)) for rows in strips(images.shape)
                 )
                 save_matrix(kernel_path(path, kernel), images.shape, parts)
-        if "rbf" in kernels:
-            write_description(path, {**read_description(path), "rbf": {"sigma": width, "rule": sigma, "t": t}})
+                # The entry makes it another file's fingerprint, so that nothing goes on with this one as inner products.
+                made = {"kernel": kernel, **({"sigma": width, "rule": sigma, "t": t} if kernel == "rbf" else {})}
+                described = read_description(path)
+                described["fingerprint"] = {**described["fingerprint"], **made}
+                write_description(kernel_path(path, kernel), described)
     return {n: {k_: np.load(kernel_path(p, k_), mmap_mode="r") for k_ in kernels} for n, p in paths.items()}
 
 
