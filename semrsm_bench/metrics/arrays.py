@@ -1,0 +1,185 @@
+"""The door every metric's input comes through: float64, finite, the right shape, or a clear error."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float64]
+
+ROUNDING = 16 * np.finfo(np.float64).eps
+"""Relative size below which what is left after centring is rounding, not signal."""
+
+_SYMMETRY_TOLERANCE = 1e-6
+_SAFE_EXPONENT = 40
+_SMALL = 256
+
+
+def as_float64(value: Any, name: str, *, ndim: int = 2) -> FloatArray:
+    """Return ``value`` as a finite float64 array with ``ndim`` axes; float64 input is not copied.
+
+    NumPy arrays of any real dtype, nested lists and torch tensors (on any device, with or without gradient, bfloat16
+    too) are accepted; torch itself is never imported.
+
+    Raises
+    ------
+    ValueError
+        For complex, masked, non-numeric, empty, non-finite or misshapen input.
+    """
+    if hasattr(value, "detach") and hasattr(value, "double"):
+        if value.is_complex():
+            raise ValueError(f"{name} is complex; the metrics are defined for real numbers")
+        value = value.detach().cpu().double().numpy()
+    if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
+        raise ValueError(f"{name} has masked entries; drop those stimuli from both sides first")
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise ValueError(f"{name} is not a rectangular array: {error}") from error
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must hold real numbers, but its dtype is {array.dtype}")
+    if array.ndim != ndim:
+        hint = f"; flatten each stimulus with {name}.reshape(len({name}), -1)" if ndim == 2 and array.ndim > 2 else ""
+        raise ValueError(f"{name} must have {ndim} axes, but its shape is {array.shape}{hint}")
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: its shape is {array.shape}")
+    array = np.asarray(array, dtype=np.float64)
+    if not np.isfinite(_sum_of_squares(array)):
+        # The sum of squares also overflows for finite numbers beyond 1e154, which are fine.
+        bad = ~np.isfinite(array)
+        if bad.any():
+            where = tuple(int(index) for index in np.argwhere(bad)[0])
+            raise ValueError(f"{name} has {int(bad.sum())} non-finite entries, the first ({array[where]}) at {where}")
+    return array
+
+
+def as_features(value: Any, name: str) -> FloatArray:
+    """Feature matrix of shape (n stimuli, p units) as finite float64."""
+    return as_float64(value, name)
+
+
+def as_feature_pair(X: Any, Y: Any, *, min_n: int = 2) -> tuple[FloatArray, FloatArray]:
+    """Two feature matrices with the same stimuli in their rows, at least ``min_n`` of them."""
+    x, y = as_features(X, "X"), as_features(Y, "Y")
+    if len(x) != len(y):
+        raise ValueError(f"X and Y must hold the same stimuli in their rows, but X has {len(x)} and Y has {len(y)}")
+    require_stimuli(len(x), min_n)
+    return x, y
+
+
+def as_rsm(value: Any, name: str) -> FloatArray:
+    """Square symmetric RSM of shape (n, n) as finite float64; asymmetry beyond 1e-6 of the largest entry raises."""
+    array = as_float64(value, name)
+    if array.shape[0] != array.shape[1]:
+        raise ValueError(f"{name} must be a square RSM, but its shape is {array.shape}; features go through linear_rsm")
+    _require_symmetric(array, name)
+    return array
+
+
+def as_rsm_pair(K: Any, L: Any, *, min_n: int = 2) -> tuple[FloatArray, FloatArray]:
+    """Two RSMs over the same stimuli, at least ``min_n`` of them."""
+    k = as_rsm(K, "K")
+    l = k if L is K else as_rsm(L, "L")  # noqa: E741
+    if k.shape != l.shape:
+        raise ValueError(f"K and L must be RSMs of the same stimuli, but their shapes are {k.shape} and {l.shape}")
+    require_stimuli(len(k), min_n)
+    return k, l
+
+
+def require_stimuli(n: int, least: int) -> None:
+    """Raise unless there are at least ``least`` stimuli."""
+    if n < least:
+        raise ValueError(f"at least {least} stimuli are needed here, but there are {n}")
+
+
+def one_of(value: str, allowed: tuple[str, ...], name: str) -> str:
+    """Return ``value`` if it is one of ``allowed``, else raise with the list of them."""
+    if value not in allowed:
+        raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
+    return value
+
+
+def balanced(array: FloatArray) -> tuple[FloatArray, int]:
+    """Divide by a power of two where squares and fourth powers could leave float64's range.
+
+    Returns
+    -------
+    array : ndarray
+        ``array / 2**exponent``; the very same array, uncopied, in the ordinary case.
+    exponent : int
+        0 in the ordinary case. Scaling by a power of two is exact, so scale-invariant metrics lose nothing by it.
+    """
+    mean_square = _sum_of_squares(array) / array.size
+    low, high = 4.0**-_SAFE_EXPONENT, 4.0**_SAFE_EXPONENT
+    if low < mean_square < high:
+        return array, 0
+    largest = float(np.abs(array).max())
+    if largest == 0.0:
+        return array, 0
+    exponent = int(np.frexp(largest)[1])
+    return np.ldexp(array, -exponent), exponent
+
+
+def centred(array: FloatArray) -> FloatArray:
+    """Columns minus their means; a column that is constant up to rounding becomes exactly zero.
+
+    Without the second half a constant column of 0.1 would leave 1e-17 behind, which the next division by a norm would
+    blow up into a direction.
+    """
+    means = array.mean(axis=0)
+    result = np.asarray(array - means)
+    spread = np.abs(result).max(axis=0)
+    constant = spread <= ROUNDING * np.abs(means)
+    if constant.any():
+        result[:, constant] = 0.0
+    return result
+
+
+def upper_triangle(matrix: FloatArray) -> FloatArray:
+    """Entries above the diagonal (i < j), row by row; shape (n (n - 1) / 2,)."""
+    n = len(matrix)
+    if n <= _SMALL:
+        return np.asarray(matrix.take(_upper_indices(n)))
+    out = np.empty(n * (n - 1) // 2)
+    start = 0
+    for row in range(n - 1):
+        stop = start + n - 1 - row
+        out[start:stop] = matrix[row, row + 1 :]
+        start = stop
+    return out
+
+
+@lru_cache(maxsize=8)
+def _upper_indices(n: int) -> NDArray[np.intp]:
+    rows, columns = np.triu_indices(n, 1)
+    return np.asarray(rows * n + columns)
+
+
+def _sum_of_squares(array: FloatArray) -> float:
+    flat = array.ravel(order="K")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return float(np.dot(flat, flat))
+
+
+def _require_symmetric(array: FloatArray, name: str) -> None:
+    n, tile = len(array), 256
+    tolerance = None
+    for top in range(0, n, tile):
+        for left in range(top, n, tile):
+            block = array[top : top + tile, left : left + tile]
+            mirror = array[left : left + tile, top : top + tile].T
+            if np.array_equal(block, mirror):
+                continue
+            if tolerance is None:
+                tolerance = _SYMMETRY_TOLERANCE * float(np.abs(array).max())
+            difference = np.abs(block * 0.5 - mirror * 0.5)
+            row, column = divmod(int(difference.argmax()), difference.shape[1])
+            if difference[row, column] > 0.5 * tolerance:
+                i, j = row + top, column + left
+                raise ValueError(
+                    f"{name} is not symmetric: [{i}, {j}] is {array[i, j]:.6g} but [{j}, {i}] is {array[j, i]:.6g}; "
+                    "these metrics compare symmetric RSMs (mirror one triangle if a row-driven matching made it)"
+                )

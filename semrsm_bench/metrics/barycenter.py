@@ -1,0 +1,261 @@
+"""Barycentric alignment: many models in one space, so that single stimuli can be compared across models.
+
+The method of Saha, He and Khosla (2026) as generalised Procrustes analysis (Gower 1975).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Self
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from semrsm_bench.metrics.arrays import FloatArray, as_features, centred, one_of, require_stimuli
+from semrsm_bench.metrics.generalised import descend, medoid, starting_points
+from semrsm_bench.metrics.groups import Group, OrthogonalGroup, PermutationGroup
+from semrsm_bench.metrics.procrustes import GROUPS, Assignment
+
+
+class Barycenter:
+    """Common space of K models, fitted on training stimuli and applied to others.
+
+    Minimises sum_k |X_k W_k - M|_F^2 over maps W_k of the group, with X_k centred and M the mean of the aligned X_k. It
+    starts from the medoid (the model with the smallest sum of squared Procrustes distances to the others) and repeats
+    W_k = argmax <X_k' M, W_k> and M = mean X_k W_k, which never increases the objective.
+
+    Parameters
+    ----------
+    group : {"orthogonal", "permutation"}
+        Rotations and reflections, or reorderings of the units. Narrower models are zero-padded to the widest.
+    n_components : int, optional
+        Reduce every model to so many principal components of its training stimuli first (narrower models to all they
+        have). Only for ``orthogonal``.
+    scale : bool
+        Divide every model by its Frobenius norm over the training stimuli.
+    tol : float
+        Stop once an iteration lowers the objective by less than this share of it.
+    max_iter : int
+        Stop after so many iterations in any case, with a RuntimeWarning.
+    n_starts : int, optional
+        Starts to choose the best from: the medoid, then other models in random order, then random maps. By default 1 for
+        ``orthogonal``, 5 for ``permutation``, which gets stuck more easily.
+    seed : int
+        Of the further starts. The default start uses no random numbers.
+    n_jobs : int
+        Threads that share the models of an iteration, with one BLAS thread each. 1 leaves the threads to BLAS.
+    assignment : callable, optional
+        For ``permutation``: affinity of shape (d_k, d) -> distinct columns of the largest total, shape (d_k,), in place of
+        SciPy's solver. It must be exact for the objective to be monotone.
+
+    Attributes
+    ----------
+    barycenter_ : ndarray, shape (n, d)
+        M on the training stimuli, its gauge fixed: for ``orthogonal`` on its principal axes, largest variance first, with
+        the entry of largest magnitude in every column positive; for ``permutation`` with columns of descending norm.
+    objective_ : float
+        Final sum of squared distances to M, of the models as fitted (after ``scale`` and ``n_components``).
+    objective_history_ : ndarray
+        Objective after the start and after every iteration of the best start; never increases.
+    n_iter_ : int
+        Iterations of the best start.
+    converged_ : bool
+    rotations_ : list of ndarray, shape (d_k, d)
+        The map of each model (with ``n_components`` the principal axes included), added models last.
+    means_, scales_ : list
+        Column means of each model over its training stimuli, and its Frobenius norm (1.0 without ``scale``).
+    medoid_ : int
+        The model the first start began from.
+    """
+
+    def __init__(
+        self,
+        group: str = "orthogonal",
+        *,
+        n_components: int | None = None,
+        scale: bool = False,
+        tol: float = 1e-8,
+        max_iter: int = 100,
+        n_starts: int | None = None,
+        seed: int = 0,
+        n_jobs: int = 1,
+        assignment: Assignment | None = None,
+    ) -> None:
+        one_of(group, GROUPS, "group")
+        if n_components is not None and group == "permutation":
+            raise ValueError("n_components mixes units, which leaves a permutation nothing to reorder; leave it out")
+        if assignment is not None and group == "orthogonal":
+            raise ValueError("assignment belongs to group='permutation'")
+        for name, count in (
+            ("n_components", n_components), ("max_iter", max_iter), ("n_starts", n_starts), ("n_jobs", n_jobs)
+        ):  # fmt: skip
+            if count is not None and count < 1:
+                raise ValueError(f"{name} must be at least 1; got {count}")
+        if not tol >= 0:
+            raise ValueError(f"tol must not be negative; got {tol}")
+        self.group = group
+        self.n_components = n_components
+        self.scale = scale
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_starts = n_starts if n_starts is not None else (1 if group == "orthogonal" else 5)
+        self.seed = seed
+        self.n_jobs = n_jobs
+        self.assignment = assignment
+        self._group: Group = OrthogonalGroup() if group == "orthogonal" else PermutationGroup(assignment)
+        self._fitted = 0
+
+    def fit(self, models: Sequence[Any]) -> Self:
+        """Find the barycenter of ``models``, at least two arrays of shape (n, d_k) over the same n >= 2 stimuli.
+
+        Raises
+        ------
+        ValueError
+            For fewer than two models, mismatched n, a model that is the same for all stimuli, ``n_components`` above what
+            every model has, and misshapen or non-finite input.
+        """
+        if len(models) < 2:
+            raise ValueError(f"a barycenter needs at least two models; got {len(models)}")
+        self._fitted = 0
+        self.means_: list[FloatArray] = []
+        self.scales_: list[float] = []
+        self.rotations_: list[FloatArray] = []
+        inputs = [self._prepare(model, f"models[{index}]") for index, model in enumerate(models)]
+        lengths = sorted({len(x) for x, _ in inputs})
+        if len(lengths) > 1:
+            raise ValueError(f"all models must hold the same stimuli, but they have {lengths} of them")
+        xs = [x for x, _ in inputs]
+        width = max(x.shape[1] for x in xs)
+        if self.n_components is not None and width < self.n_components:
+            raise ValueError(f"no model has n_components={self.n_components} principal components; the most is {width}")
+        # With several threads the models share the cores; one matrix product must not take them all.
+        with ThreadPoolExecutor(self.n_jobs) as pool, threadpool_limits(1 if self.n_jobs > 1 else None):
+            self.medoid_ = medoid(xs, self._group, pool)
+            rng = np.random.default_rng(self.seed)
+            starts = starting_points(xs, width, self.medoid_, self.n_starts, self._group, rng)
+            runs = [descend(xs, start, self._group, self.tol, self.max_iter, pool) for start in starts]
+        best = min(runs, key=lambda run: run.history[-1])
+        self.converged_ = best.converged
+        if not self.converged_:
+            warnings.warn(
+                f"Barycenter stopped after max_iter={self.max_iter} iterations, before the relative decrease of the "
+                f"objective fell below tol={self.tol}; raise one of them",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        self.objective_history_ = np.array(best.history)
+        self.objective_ = best.history[-1]
+        self.n_iter_ = len(best.history) - 1
+        maps, self.barycenter_ = self._group.fix_gauge(best.maps, best.mean)
+        for (_, axes), found in zip(inputs, maps, strict=True):
+            self._store(axes, found)
+        self._fitted = len(models)
+        return self
+
+    def add_model(self, model: Any) -> Self:
+        """Align one more model to the fitted barycenter, which does not move.
+
+        Parameters
+        ----------
+        model : array_like, shape (n, d_new)
+            On the training stimuli of `fit`, in their order; no wider than the barycenter (or any width with
+            ``n_components``).
+
+        Returns
+        -------
+        Barycenter
+            Itself; the new model is the last one for `transform`.
+        """
+        self._require_fitted()
+        kept = len(self.means_)
+        try:
+            x, axes = self._prepare(model, "model")
+            n, width = self.barycenter_.shape
+            if len(x) != n:
+                raise ValueError(f"model must hold the {n} training stimuli of fit, but has {len(x)}")
+            if x.shape[1] > width:
+                raise ValueError(
+                    f"model has {x.shape[1]} dimensions but the barycenter only {width}; fit again with this model, or "
+                    "set n_components"
+                )
+        except ValueError:
+            del self.means_[kept:], self.scales_[kept:]
+            raise
+        self._store(axes, self._group.best(x.T @ self.barycenter_))
+        return self
+
+    def transform(self, models: Sequence[Any]) -> list[FloatArray]:
+        """Bring stimuli of all models, seen in `fit` or not, into the common space.
+
+        Parameters
+        ----------
+        models : sequence of array_like, shape (m, d_k)
+            One for each model of `fit`, in that order, or those and one for each model added after it.
+
+        Returns
+        -------
+        list of ndarray, shape (m, d)
+            (x - mean_k) / scale_k W_k, with the mean and scale of the training stimuli.
+
+        Raises
+        ------
+        ValueError
+            Before `fit`, for another number of models or units than fitted, and for mismatched m.
+        """
+        self._require_fitted()
+        known = len(self.rotations_)
+        if len(models) not in (self._fitted, known):
+            added = f", or {known} with those added," if known > self._fitted else ""
+            raise ValueError(
+                f"transform needs the {self._fitted} models of fit{added} in their order; got {len(models)}"
+            )
+        aligned = [self._transform_one(model, index) for index, model in enumerate(models)]
+        lengths = sorted({len(x) for x in aligned})
+        if len(lengths) > 1:
+            raise ValueError(f"all models must hold the same stimuli, but they have {lengths} of them")
+        return aligned
+
+    def fit_transform(self, models: Sequence[Any]) -> list[FloatArray]:
+        """`fit`, then `transform` of the training stimuli."""
+        return self.fit(models).transform(models)
+
+    def _transform_one(self, model: Any, index: int) -> FloatArray:
+        x = as_features(model, f"models[{index}]")
+        mean = self.means_[index]
+        if x.shape[1] != len(mean):
+            raise ValueError(f"models[{index}] was fitted with {len(mean)} units, but now has {x.shape[1]}")
+        return (x - mean) / self.scales_[index] @ self.rotations_[index]
+
+    def _prepare(self, model: Any, name: str) -> tuple[FloatArray, FloatArray | None]:
+        """Centre and scale one model; return it with the axes it was reduced to, if it was.
+
+        A model with more units than stimuli spans n - 1 dimensions at most, so a rotation is looked for among those. The
+        common width then is at most n - 1 too, in which M lies in any case, and the optimum stays the same.
+        """
+        x = as_features(model, name)
+        require_stimuli(len(x), 2)
+        self.means_.append(x.mean(axis=0))
+        x = centred(x)
+        norm = float(np.linalg.norm(x))
+        if norm == 0.0 or not np.isfinite(norm):
+            raise ValueError(f"{name} cannot be aligned: the norm of its centred features is {norm}")
+        self.scales_.append(norm if self.scale else 1.0)
+        if self.scale:
+            x = x / norm
+        if self.group == "permutation" or (self.n_components is None and x.shape[1] < len(x)):
+            return x, None
+        kept = min(x.shape[1], len(x) - 1)
+        if self.n_components is not None:
+            kept = min(kept, self.n_components)
+        axes = np.asarray(np.linalg.svd(x, full_matrices=False)[2][:kept].T)
+        return x @ axes, axes
+
+    def _store(self, axes: FloatArray | None, found: Any) -> None:
+        rotation = self._group.as_matrix(found, self.barycenter_.shape[1])
+        self.rotations_.append(rotation if axes is None else axes @ rotation)
+
+    def _require_fitted(self) -> None:
+        if not self._fitted:
+            raise ValueError("this Barycenter is not fitted yet; call fit first")

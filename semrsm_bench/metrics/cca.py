@@ -1,0 +1,180 @@
+"""Canonical correlations and their summaries: CCA, SVCCA and PWCCA."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from semrsm_bench.metrics.arrays import FloatArray, as_feature_pair, balanced, centred, one_of
+
+SUMMARIES = ("mean", "r2")
+WEIGHTS = ("x", "y", "mean")
+
+
+def canonical_correlations(X: Any, Y: Any, *, centre: bool = True) -> FloatArray:
+    """Canonical correlations of two feature matrices, largest first.
+
+    The singular values of Qx' Qy, where Qx and Qy are orthonormal bases of the centred columns. The bases are rank
+    revealing: constant, repeated or linearly dependent units add nothing.
+
+    Parameters
+    ----------
+    X, Y : array_like, shape (n, p) and (n, q)
+        Features of the same stimuli.
+    centre : bool
+        False keeps the column means, which makes these cosines between subspaces instead of correlations.
+
+    Returns
+    -------
+    ndarray, shape (min(rank X, rank Y),)
+        In [0, 1] up to rounding; invariant to every invertible linear map of the units and, if centred, to translation.
+
+    Raises
+    ------
+    ValueError
+        Where a side has rank n - 1 (n without centring): then every correlation is 1 whatever the data. Also where a
+        side is constant, for mismatched n, and for misshapen or non-finite input.
+    """
+    qx, qy = _bases(X, Y, centre)
+    return np.asarray(np.linalg.svd(qx.T @ qy, compute_uv=False))
+
+
+def cca(X: Any, Y: Any, *, summary: str = "mean", centre: bool = True) -> float:
+    """Mean canonical correlation, or the mean of the squares (R2 CCA, Kornblith et al. 2019, table 1).
+
+    Parameters
+    ----------
+    X, Y : array_like, shape (n, p) and (n, q)
+        Features of the same stimuli.
+    summary : {"mean", "r2"}
+        ``mean``: mean rho; ``r2``: mean rho^2. Both over the smaller of the two ranks, which for features of full column
+        rank is min(p, q); so dead or repeated units do not lower a representation's similarity with itself.
+    centre : bool
+        See `canonical_correlations`.
+
+    Returns
+    -------
+    float
+        In [0, 1]. Symmetric. Invariant as `canonical_correlations`; raises as it does.
+    """
+    one_of(summary, SUMMARIES, "summary")
+    rho = canonical_correlations(X, Y, centre=centre)
+    return float(np.mean(rho if summary == "mean" else rho**2))
+
+
+def svcca(X: Any, Y: Any, threshold: float = 0.99) -> float:
+    """Mean canonical correlation of the leading principal components (SVCCA, Raghu et al. 2017).
+
+    Each side is centred and cut to the fewest principal components whose squared singular values sum to ``threshold`` of
+    the total (squared: shares of variance; the original code summed the singular values themselves).
+
+    Parameters
+    ----------
+    X, Y : array_like, shape (n, p) and (n, q)
+        Features of the same stimuli.
+    threshold : float
+        Share of the variance to keep, in (0, 1].
+
+    Returns
+    -------
+    float
+        In [0, 1]. Symmetric. Invariant to translation, rotation, reflection and permutation of the units and to isotropic
+        scaling, but not to other linear maps, which move variance between components.
+
+    Raises
+    ------
+    ValueError
+        Where n - 1 components are left on a side, where a side is constant, and as `cca` does.
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"threshold must be in (0, 1]; got {threshold}")
+    x, y = as_feature_pair(X, Y, min_n=3)
+    bases = [_leading(centred(balanced(side)[0]), threshold, name) for side, name in ((x, "X"), (y, "Y"))]
+    return float(np.mean(np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)))
+
+
+def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
+    """Projection-weighted CCA (Morcos et al. 2018, eq. 2): canonical correlations weighted by what they explain.
+
+    With the unit-norm canonical variates h_i of one side, alpha_i = sum_j |<h_i, c(x)_j>| over that side's units, and
+    the value is sum alpha_i rho_i / sum alpha_i.
+
+    Parameters
+    ----------
+    X, Y : array_like, shape (n, p) and (n, q)
+        Features of the same stimuli.
+    weights_from : {"x", "y", "mean"}
+        The side whose units give the weights; ``mean`` averages the two values, which alone makes it symmetric.
+
+    Returns
+    -------
+    float
+        In [0, 1]. Invariant to translation, isotropic scaling and permutation of the units on both sides; to every
+        invertible linear map on the side that does not give the weights. Raises as `canonical_correlations` does.
+    """
+    one_of(weights_from, WEIGHTS, "weights_from")
+    x, y = as_feature_pair(X, Y, min_n=3)
+    x, y = centred(balanced(x)[0]), centred(balanced(y)[0])
+    qx, qy = _basis(x, "X", len(x) - 1), _basis(y, "Y", len(y) - 1)
+    u, rho, vt = np.linalg.svd(qx.T @ qy, full_matrices=False)
+    values = []
+    if weights_from in ("x", "mean"):
+        values.append(_projection_weighted(rho, qx @ u, x))
+    if weights_from in ("y", "mean"):
+        values.append(_projection_weighted(rho, qy @ vt.T, y))
+    return float(np.mean(values))
+
+
+def _projection_weighted(rho: FloatArray, variates: FloatArray, features: FloatArray) -> float:
+    weights = np.abs(variates.T @ features).sum(axis=1)
+    return float(weights @ rho / weights.sum())
+
+
+def _bases(X: Any, Y: Any, centre: bool) -> tuple[FloatArray, FloatArray]:
+    x, y = as_feature_pair(X, Y, min_n=3 if centre else 2)
+    x, y = balanced(x)[0], balanced(y)[0]
+    if centre:
+        x, y = centred(x), centred(y)
+    limit = len(x) - 1 if centre else len(x)
+    return _basis(x, "X", limit), _basis(y, "Y", limit)
+
+
+def _basis(x: FloatArray, name: str, limit: int) -> FloatArray:
+    """Orthonormal basis of the columns, shape (n, rank), for rank < limit."""
+    norms = np.linalg.norm(x, axis=0)
+    alive = norms > 0.0
+    if not alive.any():
+        raise ValueError(f"{name} is the same for all stimuli: it has no canonical directions")
+    # Unit columns: a unit with a small spread counts as much as a large one, as canonical correlations demand.
+    columns = x[:, alive] / norms[alive]
+    q, r = np.linalg.qr(columns)
+    s = np.linalg.svd(r, compute_uv=False)
+    rank = _rank(s, columns)
+    _require_unsaturated(rank, limit, name, "units")
+    if rank < r.shape[1]:
+        q = q @ np.linalg.svd(r, full_matrices=False)[0][:, :rank]
+    return np.asarray(q)
+
+
+def _rank(singular_values: FloatArray, x: FloatArray) -> int:
+    return int(np.count_nonzero(singular_values > singular_values[0] * max(x.shape) * np.finfo(np.float64).eps))
+
+
+def _leading(x: FloatArray, threshold: float, name: str) -> FloatArray:
+    """Left singular vectors of the leading components that hold ``threshold`` of the variance."""
+    u, s, _ = np.linalg.svd(x, full_matrices=False)
+    if s[0] == 0.0:
+        raise ValueError(f"{name} is the same for all stimuli: it has no principal components")
+    share = np.cumsum(s**2) / np.sum(s**2)
+    kept = min(_rank(s, x), int(np.searchsorted(share, threshold)) + 1)
+    _require_unsaturated(kept, len(x) - 1, name, "leading components")
+    return np.asarray(u[:, :kept])
+
+
+def _require_unsaturated(rank: int, limit: int, name: str, what: str) -> None:
+    if rank >= limit:
+        raise ValueError(
+            f"the {what} of {name} span all {limit} dimensions that these stimuli have, so every canonical correlation "
+            "is 1 whatever the data; use more stimuli than units, or svcca with a lower threshold"
+        )

@@ -1,0 +1,242 @@
+"""RSMs of feature matrices (linear, cosine, RBF) and the bandwidth rules of the RBF kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from semrsm_bench.metrics.arrays import FloatArray, as_features, as_float64, one_of
+
+BANDWIDTH_RULES = ("offdiag_median", "kornblith", "wald_code", "wald_paper")
+
+_CANCELLATION = 1e-6
+
+
+def linear_rsm(X: Any, X2: Any = None) -> FloatArray:
+    """Inner products of all stimuli: ``X X'``, or ``X X2'`` for a query x database RSM.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, p)
+        One row per stimulus.
+    X2 : array_like, shape (m, p), optional
+        Database to compare with; by default X itself.
+
+    Returns
+    -------
+    ndarray, shape (n, n) or (n, m)
+        Unbounded. Invariant to rotations, reflections and permutations of the units.
+
+    Raises
+    ------
+    ValueError
+        For misshapen or non-finite input.
+    """
+    x, x2 = _pair(X, X2)
+    return _finite(x @ x2.T, "the linear RSM")
+
+
+def cosine_rsm(X: Any, X2: Any = None) -> FloatArray:
+    """Cosine similarity of all stimuli, in [-1, 1] up to rounding.
+
+    Parameters
+    ----------
+    X, X2 : array_like, shape (n, p) and (m, p)
+        As for `linear_rsm`.
+
+    Returns
+    -------
+    ndarray, shape (n, n) or (n, m)
+        Invariant to rotations, reflections and permutations of the units and to the length of every single row.
+
+    Raises
+    ------
+    ValueError
+        If a row is the zero vector, whose direction is undefined, or the input is misshapen or non-finite.
+    """
+    x, x2 = _pair(X, X2)
+    u = unit_rows(x, "X")
+    return np.asarray(u @ (u if x2 is x else unit_rows(x2, "X2")).T)
+
+
+def rbf_rsm(X: Any, X2: Any = None, *, sigma: str | float = "offdiag_median", t: float = 1.0) -> FloatArray:
+    """RBF kernel ``exp(-D / (2 sigma^2))`` of the squared Euclidean distances D, in (0, 1].
+
+    Parameters
+    ----------
+    X, X2 : array_like, shape (n, p) and (m, p)
+        As for `linear_rsm`.
+    sigma : str or float
+        A rule of `bandwidth`, or the bandwidth itself in units of distance.
+    t : float
+        Factor on the bandwidth, see `bandwidth`.
+
+    Returns
+    -------
+    ndarray, shape (n, n) or (n, m)
+        Invariant to rotations, reflections, permutations and translations of the units; with a rule for sigma
+        (other than ``wald_code``, which adds a constant, and ``wald_paper``, which mixes units) also to scaling.
+
+    Raises
+    ------
+    ValueError
+        If the bandwidth is not positive, or the input is misshapen or non-finite.
+    """
+    distances = squared_distances(X, X2)
+    width = bandwidth(distances, sigma, t=t, query_database=X2 is not None)
+    distances *= -0.5 / width / width
+    return np.exp(distances, out=distances)
+
+
+def squared_distances(X: Any, X2: Any = None) -> FloatArray:
+    """Squared Euclidean distances of all stimuli, exactly 0 between equal rows and never negative.
+
+    The usual expansion |x|^2 + |y|^2 - 2 x.y is used on centred rows; the few pairs so close that it cancels are
+    recomputed from the difference of the rows, so no rounding has to be cut off.
+
+    Parameters
+    ----------
+    X, X2 : array_like, shape (n, p) and (m, p)
+        As for `linear_rsm`.
+
+    Returns
+    -------
+    ndarray, shape (n, n) or (n, m)
+    """
+    x, x2 = _pair(X, X2)
+    same = x2 is x
+    # Distances do not see a translation, and without the common offset much less cancels.
+    offset = x.mean(axis=0)
+    x = x - offset
+    x2 = x if same else x2 - offset
+    square = np.einsum("ij,ij->i", x, x)
+    square2 = square if same else np.einsum("ij,ij->i", x2, x2)
+    scale = square[:, None] + square2[None, :]
+    distances = scale - 2.0 * (x @ x2.T)
+    if same:
+        np.fill_diagonal(distances, 0.0)
+    rows, columns = np.nonzero(distances < _CANCELLATION * scale)
+    if same:
+        above = rows < columns
+        rows, columns = rows[above], columns[above]
+    step = max(1, 2**22 // x.shape[1])
+    for start in range(0, len(rows), step):
+        i, j = rows[start : start + step], columns[start : start + step]
+        difference = x[i] - x2[j]
+        exact = np.einsum("ij,ij->i", difference, difference)
+        distances[i, j] = exact
+        if same:
+            distances[j, i] = exact
+    return _finite(distances, "the squared distances")
+
+
+def bandwidth(
+    D: Any | Sequence[Any],
+    rule: str | float = "offdiag_median",
+    *,
+    t: float = 1.0,
+    query_database: bool | None = None,
+) -> float:
+    """Bandwidth sigma of the RBF kernel ``exp(-D / (2 sigma^2))`` from squared distances.
+
+    Rules
+    -----
+    ``offdiag_median``
+        sigma^2 = median of D off the diagonal (by index: equal stimuli count).
+    ``kornblith``
+        sigma^2 = t^2 * median of all of D, the zero diagonal included (Kornblith et al. 2019, section 4).
+    ``wald_code``
+        sigma = sqrt(lower median of the non-zero D) + 1e-3, as the code of Wald et al. (2024) has it.
+    ``wald_paper``
+        sigma^2 = median of sqrt(D) off the diagonal, the paper's sentence read literally.
+
+    Parameters
+    ----------
+    D : array_like, shape (n, m), or list of such matrices
+        Squared distances. A list gives one sigma from all of them pooled: the semantic and the spatio-semantic RSM
+        have to share it, or K_semantic >= K no longer holds.
+    rule : str or float
+        One of the rules, or a positive number that is returned (times t) as it is.
+    t : float
+        Factor on sigma, for every rule. Kornblith's notebook calls it threshold.
+    query_database : bool, optional
+        True where rows and columns are different stimuli, so that there is no diagonal to leave out. By default that
+        is taken to be so exactly if D is not square.
+
+    Returns
+    -------
+    float
+        sigma, in units of distance (not squared).
+
+    Raises
+    ------
+    ValueError
+        For an unknown rule, negative or non-finite distances, or where sigma is not a positive finite number, as when
+        more than half of the stimuli are equal.
+    """
+    if not (np.isfinite(t) and t > 0):
+        raise ValueError(f"t must be a positive number; got {t}")
+    if not isinstance(rule, str):
+        return _positive(float(rule) * t, "the bandwidth given")
+    one_of(rule, BANDWIDTH_RULES, "rule")
+    several = isinstance(D, list | tuple) and len(D) > 0 and np.ndim(D[0]) == 2
+    pooled = [_pool(item, rule, query_database) for item in (D if several else [D])]
+    values = np.concatenate(pooled)
+    if values.size == 0:
+        raise ValueError(f"no distances are left for rule {rule!r}: there is a single stimulus, or all are equal")
+    if rule == "wald_code":
+        sigma = np.sqrt(np.partition(values, (len(values) - 1) // 2)[(len(values) - 1) // 2]) + 1e-3
+    elif rule == "wald_paper":
+        sigma = np.sqrt(np.median(np.sqrt(values)))
+    else:
+        sigma = np.sqrt(np.median(values))
+    return _positive(float(sigma) * t, f"the bandwidth by rule {rule!r}")
+
+
+def unit_rows(x: FloatArray, name: str) -> FloatArray:
+    """Rows divided by their Euclidean norm; a zero row raises."""
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    zero = np.flatnonzero(largest[:, 0] == 0.0)
+    if zero.size:
+        raise ValueError(f"{name} has {zero.size} zero rows, the first at {int(zero[0])}: they have no direction")
+    scaled = x / largest
+    return np.asarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True))
+
+
+def _pair(X: Any, X2: Any) -> tuple[FloatArray, FloatArray]:
+    x = as_features(X, "X")
+    if X2 is None:
+        return x, x
+    x2 = as_features(X2, "X2")
+    if x.shape[1] != x2.shape[1]:
+        raise ValueError(f"X and X2 must have the same units, but X has {x.shape[1]} and X2 has {x2.shape[1]}")
+    return x, x2
+
+
+def _pool(D: Any, rule: str, query_database: bool | None) -> FloatArray:
+    distances = as_float64(D, "D")
+    if (distances < 0).any():
+        raise ValueError(f"D must hold squared distances, but its smallest entry is {distances.min():.6g}")
+    square = distances.shape[0] == distances.shape[1]
+    has_diagonal = square if query_database is None else not query_database
+    if has_diagonal and not square:
+        raise ValueError(f"D of shape {distances.shape} has no diagonal; leave query_database out or set it to True")
+    if rule == "wald_code":
+        return np.asarray(distances[distances != 0.0])
+    if rule == "kornblith" or not has_diagonal:
+        return distances.ravel()
+    return np.asarray(distances[~np.eye(len(distances), dtype=bool)])
+
+
+def _positive(sigma: float, what: str) -> float:
+    if not (np.isfinite(sigma) and sigma > 0):
+        raise ValueError(f"{what} is {sigma}, but an RBF kernel needs a positive finite one; pass a number as sigma")
+    return sigma
+
+
+def _finite(array: FloatArray, what: str) -> FloatArray:
+    if not np.isfinite(array).all():
+        raise ValueError(f"{what} leaves the range of float64; divide the features by their largest entry first")
+    return array

@@ -1,0 +1,200 @@
+"""Significance: what a metric gives once the correspondence of the stimuli is broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from semrsm_bench.metrics.arrays import FloatArray, as_float64, one_of
+from semrsm_bench.metrics.declarations import METRICS, MetricInfo, find_declared
+from semrsm_bench.metrics.instances import instance_similarity
+
+PERMUTES = ("rows", "both")
+
+Metric = Callable[[Any, Any], float]
+
+
+@dataclass(frozen=True)
+class Significance:
+    """A metric's value beside its permutation null.
+
+    Attributes
+    ----------
+    value : float
+        Of the data as they are.
+    null : ndarray, shape (n,)
+        Of the permuted data.
+    p_value : float
+        See `p_value`.
+    score : float
+        See `calibrated_score`; NaN where the metric has no finite best value.
+    """
+
+    value: float
+    null: FloatArray
+    p_value: float
+    score: float
+
+
+def null_distribution(
+    metric: str | Metric, X: Any, Y: Any, n: int = 1000, seed: int = 0, *, permute: str | None = None
+) -> FloatArray:
+    """Values of a metric with the stimuli of Y reordered at random.
+
+    Parameters
+    ----------
+    metric : str or callable
+        A name in `METRICS`, or any function of (X, Y) that returns a number: one of this package's, a `partial` of it,
+        or your own.
+    X, Y : array_like
+        Features with stimuli in rows, or RSMs. X is handed to the metric as it is.
+    n : int
+        Number of permutations.
+    seed : int
+        The same seed gives the same permutations, whatever the metric.
+    permute : {"rows", "both"}, optional
+        Reorder the rows of Y (features, class probabilities, counts), or its rows and columns alike (an RSM). By default
+        as the metric declares; needed for callables that are not declared where Y is square.
+
+    Returns
+    -------
+    ndarray, shape (n,)
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, n < 1, a square Y with an undeclared callable and no ``permute``, and as the metric does.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1; got {n}")
+    function, info = _resolve(metric)
+    y = as_float64(Y, "Y")
+    how = _how(permute, info, y)
+    rng = np.random.default_rng(seed)
+    values = np.empty(n)
+    for i in range(n):
+        order = rng.permutation(len(y))
+        values[i] = function(X, y[order] if how == "rows" else y[np.ix_(order, order)])
+    return values
+
+
+def p_value(value: float, null: Any, direction: str = "similarity") -> float:
+    """Share of the null at least as extreme as the value, the value itself counted in: (1 + #) / (1 + n).
+
+    Parameters
+    ----------
+    value : float
+    null : array_like, shape (n,)
+    direction : {"similarity", "distance"}
+        Whether large or small values mean agreement.
+
+    Returns
+    -------
+    float
+        In [1 / (n + 1), 1]; never 0, since n permutations cannot show less (Phipson and Smyth 2010).
+
+    Raises
+    ------
+    ValueError
+        For NaN, which has no place in an order, or an empty null.
+    """
+    one_of(direction, ("similarity", "distance"), "direction")
+    values = as_float64(null, "null", ndim=1)
+    if not np.isfinite(value):
+        raise ValueError(f"the value is {value}: it cannot be ranked among the null")
+    extreme = values >= value if direction == "similarity" else values <= value
+    return float((1 + np.count_nonzero(extreme)) / (1 + len(values)))
+
+
+def calibrated_score(value: float, null: Any, best: float = 1.0) -> float:
+    """Value on a scale where the mean of the null is 0 and the best possible value 1.
+
+    (value - mean(null)) / (best - mean(null)), for distances too (best = 0). Below 0 means less agreement than after a
+    random reordering. It has the form of the chance-corrected quality of a matching.
+
+    Raises
+    ------
+    ValueError
+        For non-finite input or a null whose mean is the best value, as when a metric is saturated.
+    """
+    values = as_float64(null, "null", ndim=1)
+    chance = float(values.mean())
+    if not (np.isfinite(value) and np.isfinite(best)):
+        raise ValueError(f"value and best must be finite; got {value} and {best}")
+    if chance == best:
+        raise ValueError(
+            f"the null's mean is already the best value, {best}: the metric tells nothing for these shapes"
+        )
+    return (float(value) - chance) / (best - chance)
+
+
+def significance(
+    metric: str | Metric, X: Any, Y: Any, n: int = 1000, seed: int = 0, *, permute: str | None = None
+) -> Significance:
+    """Value, null, p-value and calibrated score of a declared metric.
+
+    Parameters and errors as for `null_distribution`; the metric must be declared in `METRICS`, for its direction and best
+    value. Parameters are set with `functools.partial`.
+    """
+    function, info = _resolve(metric)
+    if info is None:
+        raise ValueError("significance needs a declared metric, for its direction; use null_distribution and p_value")
+    value = float(function(X, Y))
+    null = null_distribution(metric, X, Y, n, seed, permute=permute)
+    best = info.best
+    score = calibrated_score(value, null, best) if best is not None else float("nan")
+    return Significance(value, null, p_value(value, null, info.direction), score)
+
+
+def instance_null(aligned: Sequence[Any], kind: str = "pairwise_cosine", n: int = 1000, seed: int = 0) -> FloatArray:
+    """Instance similarities once every model's stimuli are reordered on their own; shape (n, m).
+
+    Parameters
+    ----------
+    aligned, kind
+        As for `instance_similarity`, on held-out stimuli.
+    n, seed
+        As for `null_distribution`.
+    """
+    if n < 1:
+        raise ValueError(f"n must be at least 1; got {n}")
+    models = [as_float64(a, f"aligned[{k}]") for k, a in enumerate(aligned)]
+    rng = np.random.default_rng(seed)
+    return np.stack([instance_similarity([a[rng.permutation(len(a))] for a in models], kind) for _ in range(n)])
+
+
+def _resolve(metric: str | Metric) -> tuple[Metric, MetricInfo | None]:
+    if isinstance(metric, str):
+        one_of(metric, tuple(METRICS), "metric")
+        info = METRICS[metric]
+        if info.second is None:
+            raise ValueError(f"{metric} compares no pair of inputs, so nothing can be reordered; see instance_null")
+        return info.function, info
+    function: Any = metric
+    keywords: dict[str, Any] = {}
+    while isinstance(function, partial):
+        if function.args:
+            return metric, None
+        keywords = {**function.keywords, **keywords}
+        function = function.func
+    return metric, find_declared(function, keywords)
+
+
+def _how(permute: str | None, info: MetricInfo | None, y: FloatArray) -> str:
+    if permute is not None:
+        how = one_of(permute, PERMUTES, "permute")
+    elif info is not None:
+        how = "both" if info.second == "rsm" else "rows"
+    elif y.shape[0] == y.shape[1]:
+        raise ValueError(
+            "Y is square and the metric is not declared: say permute='rows' or permute='both' (for an RSM)"
+        )
+    else:
+        how = "rows"
+    if how == "both" and y.shape[0] != y.shape[1]:
+        raise ValueError(f"permute='both' needs an RSM as Y, but its shape is {y.shape}")
+    return how

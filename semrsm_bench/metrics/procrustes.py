@@ -1,0 +1,241 @@
+"""Alignment of two feature matrices: Procrustes distances, rotations, permutations, and unit matching."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linear_sum_assignment
+
+from semrsm_bench.metrics.arrays import FloatArray, as_feature_pair, balanced, centred, one_of
+
+GROUPS = ("orthogonal", "permutation")
+VARIANTS = ("raw", "centred", "centred_unit", "angular", "angular_raw")
+
+Assignment = Callable[[FloatArray], NDArray[np.intp]]
+
+_CANCELLATION = 1e-4
+
+
+def procrustes_distance(X: Any, Y: Any, variant: str = "centred") -> float:
+    """Distance of two feature matrices after the best rotation or reflection of the units.
+
+    d^2 = |X|^2 + |Y|^2 - 2 |X'Y|_*, the minimum over Q in O(d) of |X Q - Y|_F^2 with the narrower side zero-padded
+    (Schoenemann 1966; as a metric between representations: Williams et al. 2021). Where the three terms cancel, d is
+    taken from the residual X Q - Y instead, so that equal shapes come out at rounding level and not at its square root.
+
+    Parameters
+    ----------
+    X, Y : array_like, shape (n, p) and (n, q)
+        Features of the same stimuli.
+    variant : {"raw", "centred", "centred_unit", "angular", "angular_raw"}
+        What is compared: the features as they are; minus their column means; those divided by their Frobenius norm; or
+        the angle arccos(|X'Y|_* / (|X| |Y|)) in radians, of the centred features or of the features as they are.
+
+    Returns
+    -------
+    float
+        d, not d^2. A metric up to the invariances: rotation, reflection and permutation of the units and zero-padding;
+        translation, except for raw and angular_raw; isotropic scaling of either side for centred_unit and the angles.
+        Range [0, inf), centred_unit [0, sqrt 2], angles [0, pi / 2].
+
+    Raises
+    ------
+    ValueError
+        Where a norm that divides is 0 (centred_unit, angles), for mismatched n, and for misshapen or non-finite input.
+    """
+    one_of(variant, VARIANTS, "variant")
+    x, y = as_feature_pair(X, Y, min_n=1)
+    x, y, exponent = _jointly_balanced(x, y)
+    if variant not in ("raw", "angular_raw"):
+        x, y = centred(x), centred(y)
+    if variant in ("raw", "centred"):
+        distance = np.ldexp(_orthogonal_distance(x, y), exponent)
+        if not np.isfinite(distance):
+            raise ValueError("the distance leaves the range of float64; divide both sides by their largest entry")
+        return float(distance)
+    chord = _orthogonal_distance(_unit_norm(x, "X"), _unit_norm(y, "Y"))
+    # The arccos of a cosine near 1 loses half the digits; the chord does not.
+    return chord if variant == "centred_unit" else float(2 * np.arcsin(min(chord / 2, np.sqrt(0.5))))
+
+
+def align(X: Any, Y: Any, group: str = "orthogonal") -> FloatArray:
+    """Matrix W of the group that brings X closest to Y: the minimum of |X W - Y|_F.
+
+    Parameters
+    ----------
+    X : array_like, shape (n, p)
+        Features to align. Nothing is centred here.
+    Y : array_like, shape (n, q)
+        Target, with q >= p; a wider X is aligned by zero-padding Y first.
+    group : {"orthogonal", "permutation"}
+        Rotations and reflections, or reorderings of the units.
+
+    Returns
+    -------
+    ndarray, shape (p, q)
+        Orthonormal rows; for ``permutation`` a single 1 in every row and at most one in every column.
+
+    Raises
+    ------
+    ValueError
+        For q < p, mismatched n, and misshapen or non-finite input.
+    """
+    one_of(group, GROUPS, "group")
+    x, y = as_feature_pair(X, Y, min_n=1)
+    if x.shape[1] > y.shape[1]:
+        raise ValueError(
+            f"Y needs at least the {x.shape[1]} units of X, but has {y.shape[1]}; pad it with zero columns"
+        )
+    affinity = balanced(x)[0].T @ balanced(y)[0]
+    if group == "orthogonal":
+        return polar_factor(affinity)
+    matrix = np.zeros_like(affinity)
+    matrix[np.arange(len(affinity)), best_columns(affinity)] = 1.0
+    return matrix
+
+
+def polar_factor(affinity: FloatArray) -> FloatArray:
+    """U V' of the singular value decomposition U S V': the matrix W with orthonormal rows that maximises <affinity, W>."""
+    u, _, vt = np.linalg.svd(affinity, full_matrices=False)
+    return np.asarray(u @ vt)
+
+
+def best_columns(affinity: FloatArray, assignment: Assignment | None = None) -> NDArray[np.intp]:
+    """Distinct column for every row, of the largest total; needs at least as many columns as rows.
+
+    ``assignment`` replaces SciPy's solver; what it returns is checked.
+    """
+    if assignment is None:
+        return np.asarray(linear_sum_assignment(affinity, maximize=True)[1], dtype=np.intp)
+    rows, columns = affinity.shape
+    chosen = np.asarray(assignment(affinity))
+    if chosen.shape != (rows,) or chosen.dtype.kind not in "iu" or len(np.unique(chosen)) != rows:
+        raise ValueError(f"the assignment callable must return {rows} distinct columns as integers; got {chosen!r}")
+    if chosen.min() < 0 or chosen.max() >= columns:
+        raise ValueError(f"the assignment callable returned a column outside 0 .. {columns - 1}")
+    return chosen.astype(np.intp)
+
+
+@dataclass(frozen=True)
+class UnitMatch:
+    """Which units were matched, and how well.
+
+    Attributes
+    ----------
+    x_units, y_units : ndarray of intp, shape (min(p, q),)
+        Unit ``x_units[i]`` of X is matched with ``y_units[i]`` of Y; x_units ascends.
+    scores : ndarray, shape (min(p, q),)
+        Covariance or correlation of each pair, in the order of x_units.
+    """
+
+    x_units: NDArray[np.intp]
+    y_units: NDArray[np.intp]
+    scores: FloatArray
+
+
+def match_units(X: Any, Y: Any, on: str = "correlation") -> UnitMatch:
+    """One-to-one matching of units that maximises the total correlation or covariance (Li et al. 2015).
+
+    Parameters
+    ----------
+    X, Y : array_like, shape (n, p) and (n, q)
+        Features of the same stimuli. With p != q the narrower side is matched completely.
+    on : {"correlation", "covariance"}
+        Score of a pair: Pearson correlation, or the entry of c(X)' c(Y) / (n - 1).
+
+    Raises
+    ------
+    ValueError
+        With ``correlation`` for units that are constant (drop them first), for mismatched n, fewer than 2 stimuli, and
+        misshapen or non-finite input.
+    """
+    one_of(on, ("correlation", "covariance"), "on")
+    x, y = as_feature_pair(X, Y)
+    x, y = centred(x), centred(y)
+    if on == "correlation":
+        scores = _unit_columns(x, "X").T @ _unit_columns(y, "Y")
+    else:
+        scores = x.T @ y / (len(x) - 1)
+        if not np.isfinite(scores).all():
+            raise ValueError("the covariances leave the range of float64; divide both sides by their largest entry")
+    rows, columns = linear_sum_assignment(scores, maximize=True)
+    return UnitMatch(rows.astype(np.intp), columns.astype(np.intp), np.asarray(scores[rows, columns]))
+
+
+def unit_matching(X: Any, Y: Any, on: str = "correlation") -> float:
+    """Similarity of two feature matrices under the best one-to-one matching of units.
+
+    ``correlation``: mean correlation of the matched units. ``covariance``: their total covariance divided by the
+    Frobenius norms of c(X) and c(Y), which is the cosine between them after the best permutation.
+
+    Parameters
+    ----------
+    X, Y, on
+        As for `match_units`.
+
+    Returns
+    -------
+    float
+        In [-1, 1]. Symmetric. Invariant to permutation and translation of the units and to isotropic scaling, for
+        ``correlation`` also to a positive factor on every unit; not to rotation or reflection.
+
+    Raises
+    ------
+    ValueError
+        As `match_units`; with ``covariance`` also where a side is constant.
+    """
+    one_of(on, ("correlation", "covariance"), "on")
+    if on == "correlation":
+        return float(match_units(X, Y, on).scores.mean())
+    x, y = as_feature_pair(X, Y)
+    x, y = _unit_norm(centred(balanced(x)[0]), "X"), _unit_norm(centred(balanced(y)[0]), "Y")
+    affinity = x.T @ y
+    rows, columns = linear_sum_assignment(affinity, maximize=True)
+    return float(affinity[rows, columns].sum())
+
+
+def _orthogonal_distance(x: FloatArray, y: FloatArray) -> float:
+    if x.shape[1] > y.shape[1]:
+        x, y = y, x
+    n = len(x)
+    if x.shape[1] > n:
+        # Both sides are wider than n: rotate each into the n dimensions that its stimuli span.
+        x, y = np.linalg.qr(x.T)[1].T, np.linalg.qr(y.T)[1].T
+    cross = x.T @ y
+    total = float(np.vdot(x, x) + np.vdot(y, y))
+    squared = total - 2 * float(np.linalg.svd(cross, compute_uv=False).sum())
+    if squared > _CANCELLATION * total:
+        return float(np.sqrt(squared))
+    return float(np.linalg.norm(x @ polar_factor(cross) - y))
+
+
+def _unit_norm(x: FloatArray, name: str) -> FloatArray:
+    norm = np.linalg.norm(x)
+    if norm == 0.0:
+        raise ValueError(f"{name} has norm 0 (all stimuli are the same), so it cannot be scaled to norm 1")
+    return np.asarray(x / norm)
+
+
+def _unit_columns(x: FloatArray, name: str) -> FloatArray:
+    largest = np.abs(x).max(axis=0)
+    constant = np.flatnonzero(largest == 0.0)
+    if constant.size:
+        raise ValueError(
+            f"{name} has {constant.size} constant units, the first at {int(constant[0])}: they have no correlation; "
+            "drop them, or match on='covariance'"
+        )
+    scaled = x / largest
+    return np.asarray(scaled / np.linalg.norm(scaled, axis=0))
+
+
+def _jointly_balanced(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, int]:
+    _, ex = balanced(x)
+    _, ey = balanced(y)
+    if ex == ey == 0:
+        return x, y, 0
+    exponent = max(int(np.frexp(np.abs(side).max())[1]) for side in (x, y))
+    return np.ldexp(x, -exponent), np.ldexp(y, -exponent), exponent

@@ -1,0 +1,184 @@
+"""Retrieval by an RSM: does the most similar database image show the same things as the query?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.metrics.arrays import FloatArray, as_features, as_float64
+
+
+def retrieval_f1(
+    K: Any,
+    query_counts: Any,
+    database_counts: Any,
+    query_groups: Sequence[Any] | None = None,
+    database_groups: Sequence[Any] | None = None,
+) -> float:
+    """Mean F1 of object counts between each query and its most similar allowed database image (F1@1).
+
+    F1 = 2 sum_c min(Q_c, D_c) / (sum_c Q_c + sum_c D_c) (Wald et al. 2024, section 4.3).
+
+    Parameters
+    ----------
+    K : array_like, shape (q, d)
+        Similarities of queries (rows) and database images (columns). For features, centre both sides by the database's
+        mean first, see `centre_on_database`.
+    query_counts, database_counts : array_like, shape (q, classes) and (d, classes)
+        How many objects of each class an image shows.
+    query_groups, database_groups : sequences of length q and d, optional
+        Labels such as the video of an image; a query never retrieves from its own group. To retrieve among the
+        queries themselves give the images' indices as both groups, or every query finds itself.
+
+    Returns
+    -------
+    float
+        In [0, 1]. Queries that are empty and retrieve an empty image are 0 / 0, NaN in `retrieval_scores`, and left out
+        of the mean; NaN if that leaves none. Invariant to strictly increasing functions of K, row by row.
+
+    Raises
+    ------
+    ValueError
+        Where a query has no allowed database image, for negative counts, only one of the two groups, and mismatched,
+        misshapen or non-finite input.
+    """
+    return _mean(retrieval_scores(K, query_counts, database_counts, query_groups, database_groups, score="f1"))
+
+
+def retrieval_iou(
+    K: Any,
+    query_classes: Any,
+    database_classes: Any,
+    query_groups: Sequence[Any] | None = None,
+    database_groups: Sequence[Any] | None = None,
+) -> float:
+    """Mean intersection over union of the class sets of each query and its most similar allowed image (IoU@1).
+
+    Parameters
+    ----------
+    K, query_groups, database_groups
+        As for `retrieval_f1`.
+    query_classes, database_classes : array_like, shape (q, classes) and (d, classes)
+        Boolean membership, or counts, of which anything above 0 is membership.
+
+    Returns
+    -------
+    float
+        In [0, 1]; two empty sets count as 0.
+
+    Raises
+    ------
+    ValueError
+        As `retrieval_f1`.
+    """
+    return _mean(retrieval_scores(K, query_classes, database_classes, query_groups, database_groups, score="iou"))
+
+
+def self_retrieval(K: Any, counts: Any, score: str = "f1", groups: Sequence[Any] | None = None) -> float:
+    """Retrieval among the queries themselves: every image looks for its most similar other one.
+
+    Parameters
+    ----------
+    K : array_like, shape (n, n)
+    counts : array_like, shape (n, classes)
+    score : {"f1", "iou"}
+    groups : sequence of length n, optional
+        An image never retrieves from its own group; by default every image is a group of its own.
+
+    Returns
+    -------
+    float
+        As `retrieval_f1` and `retrieval_iou`, whose errors it raises too.
+    """
+    labels = range(len(counts)) if groups is None else groups
+    return _mean(retrieval_scores(K, counts, counts, labels, labels, score=score))
+
+
+def retrieval_scores(
+    K: Any,
+    query_counts: Any,
+    database_counts: Any,
+    query_groups: Sequence[Any] | None = None,
+    database_groups: Sequence[Any] | None = None,
+    *,
+    score: str = "f1",
+) -> FloatArray:
+    """F1 or IoU of every query, shape (q,); parameters as for `retrieval_f1`, ``score`` is "f1" or "iou"."""
+    if score not in ("f1", "iou"):
+        raise ValueError(f"score must be f1 or iou; got {score!r}")
+    k = as_float64(K, "K")
+    queries, database = _counts(query_counts, "query_counts"), _counts(database_counts, "database_counts")
+    if k.shape != (len(queries), len(database)):
+        raise ValueError(f"K must be {len(queries)} queries x {len(database)} database images, but it is {k.shape}")
+    if queries.shape[1] != database.shape[1]:
+        raise ValueError(f"queries have {queries.shape[1]} classes but the database has {database.shape[1]}")
+    found = database[most_similar(k, query_groups, database_groups)]
+    if score == "iou":
+        union = ((queries > 0) | (found > 0)).sum(axis=1)
+        shared = ((queries > 0) & (found > 0)).sum(axis=1)
+        return np.asarray(shared / np.maximum(union, 1))
+    total = queries.sum(axis=1) + found.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(2 * np.minimum(queries, found).sum(axis=1) / total)
+
+
+def most_similar(
+    K: Any, query_groups: Sequence[Any] | None = None, database_groups: Sequence[Any] | None = None
+) -> NDArray[np.intp]:
+    """Column of the largest allowed similarity in every row of K, the lowest of equals; shape (q,).
+
+    Parameters and errors as for `retrieval_f1`.
+    """
+    k = as_float64(K, "K")
+    if (query_groups is None) != (database_groups is None):
+        raise ValueError("give both query_groups and database_groups, or neither")
+    if query_groups is None or database_groups is None:
+        return np.asarray(k.argmax(axis=1))
+    if (len(query_groups), len(database_groups)) != k.shape:
+        raise ValueError(
+            f"K is {k.shape}, but there are {len(query_groups)} query_groups and {len(database_groups)} database_groups"
+        )
+    labels = {label: code for code, label in enumerate(dict.fromkeys([*query_groups, *database_groups]))}
+    of_query = np.array([labels[label] for label in query_groups])
+    of_database = np.array([labels[label] for label in database_groups])
+    forbidden = of_query[:, None] == of_database[None, :]
+    alone = np.flatnonzero(forbidden.all(axis=1))
+    if alone.size:
+        raise ValueError(
+            f"{alone.size} queries have no database image outside their own group, the first is query {int(alone[0])}"
+        )
+    return np.asarray(np.where(forbidden, -np.inf, k).argmax(axis=1))
+
+
+def centre_on_database(queries: Any, database: Any) -> tuple[FloatArray, FloatArray]:
+    """Both sides minus the database's column means (Wald et al. 2024, appendix D.1).
+
+    Parameters
+    ----------
+    queries, database : array_like, shape (q, p) and (d, p)
+
+    Returns
+    -------
+    queries, database : ndarray
+        Centred copies; a query is never part of the mean it is centred by.
+    """
+    q, d = as_features(queries, "queries"), as_features(database, "database")
+    if q.shape[1] != d.shape[1]:
+        raise ValueError(f"queries have {q.shape[1]} units but the database has {d.shape[1]}")
+    mean = d.mean(axis=0)
+    return q - mean, d - mean
+
+
+def _counts(value: Any, name: str) -> FloatArray:
+    counts = as_float64(value, name)
+    if (counts < 0).any():
+        raise ValueError(f"{name} must not be negative, but its smallest entry is {counts.min():.6g}")
+    return counts
+
+
+def _mean(scores: FloatArray) -> float:
+    defined = scores[~np.isnan(scores)]
+    return float(defined.mean()) if defined.size else float("nan")

@@ -1,0 +1,162 @@
+"""Representational similarity analysis: correlations of two RSMs over their upper triangles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_rsm_pair, balanced, one_of, upper_triangle
+
+METHODS = ("pearson", "spearman", "kendall_a", "kendall_b", "rho_a", "cosine")
+
+_ALL_EQUAL = "all off-diagonal entries given by {} are equal, so it has no correlation with anything"
+
+
+def compare_rsms(K: Any, L: Any, method: str = "pearson") -> float:
+    """Correlation of two RSMs over their entries above the diagonal (i < j).
+
+    Parameters
+    ----------
+    K, L : array_like, shape (n, n)
+        Symmetric RSMs of the same n >= 3 stimuli. The diagonals are not used.
+    method : {"pearson", "spearman", "kendall_a", "kendall_b", "rho_a", "cosine"}
+        ``spearman``: Pearson of mid-ranks. ``kendall_a``: (concordant - discordant) / all pairs of entries; ``kendall_b``:
+        the same over the geometric mean of the pairs untied on each side. ``rho_a``: Spearman's rho expected when ties
+        are broken at random, 12 r.s / (m^3 - m) - 3 (m + 1) / (m - 1) with mid-ranks r and s of m entries (Schuett et
+        al. 2023, eq. 19). ``cosine``: no means are subtracted.
+
+    Returns
+    -------
+    float
+        In [-1, 1] up to rounding; with ties kendall_a and rho_a cannot reach 1. Symmetric. Invariant to one reordering
+        of the stimuli in both RSMs and to positive scaling of either; all but ``cosine`` to an added constant; the four
+        rank correlations to every strictly increasing function.
+
+    Raises
+    ------
+    ValueError
+        Where all entries of one side are equal up to rounding, which leaves 0 / 0 for pearson, spearman and kendall_b (all
+        zero for cosine), for fewer than 3 stimuli, and for asymmetric, misshapen or non-finite RSMs.
+    """
+    one_of(method, METHODS, "method")
+    k, l = as_rsm_pair(K, L, min_n=3)  # noqa: E741
+    return correlate(upper_triangle(k), upper_triangle(l), method)
+
+
+def correlate(a: FloatArray, b: FloatArray, method: str, names: tuple[str, str] = ("K", "L")) -> float:
+    """Correlation of two vectors of equal length by one of the methods of `compare_rsms`; errors use ``names``."""
+    if method in ("kendall_a", "kendall_b"):
+        return _kendall(a, b, names, tau_b=method == "kendall_b")
+    if method in ("spearman", "rho_a"):
+        a, b = mid_ranks(a), mid_ranks(b)
+    if method == "rho_a":
+        m = len(a)
+        # Centred ranks: the textbook form subtracts two numbers that grow as m.
+        return float(12.0 * ((a - (m + 1) / 2) @ (b - (m + 1) / 2)) / (m * (m * m - 1.0)))
+    a, b = balanced(a)[0], balanced(b)[0]
+    if method != "cosine":
+        a, b = _minus_mean(a, names[0]), _minus_mean(b, names[1])
+    return _cosine(a, b, names)
+
+
+def _minus_mean(a: FloatArray, name: str) -> FloatArray:
+    mean = float(a.mean())
+    difference = a - mean
+    if float(np.abs(difference).max()) <= ROUNDING * abs(mean):
+        raise ValueError(_ALL_EQUAL.format(name))
+    return difference
+
+
+def _cosine(a: FloatArray, b: FloatArray, names: tuple[str, str]) -> float:
+    norms = [float(np.linalg.norm(v)) for v in (a, b)]
+    for norm, name in zip(norms, names, strict=True):
+        if norm == 0.0:
+            raise ValueError(f"all off-diagonal entries given by {name} are 0, so it has no direction")
+    return float(a @ b) / norms[0] / norms[1]
+
+
+def mid_ranks(values: FloatArray) -> FloatArray:
+    """Ranks from 1 on, equal values sharing the mean of their ranks."""
+    ranks, counts = _dense_ranks(values)
+    last = np.cumsum(counts)
+    return np.asarray((last - (counts - 1) / 2)[ranks])
+
+
+def _dense_ranks(values: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ranks from 0 on without gaps, and how many values have each."""
+    order = np.argsort(values)
+    ordered = values[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    counts = np.diff(np.concatenate((starts, [len(values)])))
+    ranks = np.empty(len(values), dtype=np.int64)
+    ranks[order] = np.repeat(np.arange(len(starts)), counts)
+    return ranks, counts.astype(np.int64)
+
+
+def _kendall(a: FloatArray, b: FloatArray, names: tuple[str, str], *, tau_b: bool) -> float:
+    """Kendall's tau in O(m log m): sort by the one side, count exchanges of the other (Knight 1966)."""
+    m = len(a)
+    ranks_a, counts_a = _dense_ranks(a)
+    ranks_b, counts_b = _dense_ranks(b)
+    # One integer for each pair of ranks sorts by a, and by b among equal a, at the price of a single sort.
+    keys = np.sort(ranks_a * len(counts_b) + ranks_b)
+    tied_both = _pairs(np.diff(np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1], [True])))))
+    tied_a, tied_b = _pairs(counts_a), _pairs(counts_b)
+    pairs = m * (m - 1) // 2
+    difference = pairs - tied_a - tied_b + tied_both - 2 * int(_count_inversions(keys % len(counts_b)))
+    if not tau_b:
+        return difference / pairs
+    if tied_a == pairs or tied_b == pairs:
+        raise ValueError(_ALL_EQUAL.format(names[0] if tied_a == pairs else names[1]))
+    return float(difference / np.sqrt(float(pairs - tied_a)) / np.sqrt(float(pairs - tied_b)))
+
+
+def _pairs(counts: NDArray[np.int64]) -> int:
+    return int((counts * (counts - 1) // 2).sum())
+
+
+@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _count_inversions(values: NDArray[np.int64]) -> int:  # pragma: no cover
+    """Sort ``values`` in place by merging and return how many pairs were out of order (equal ones are not)."""
+    n = len(values)
+    run = 16
+    inversions = 0
+    for start in range(0, n, run):
+        for i in range(start + 1, min(start + run, n)):
+            value = values[i]
+            j = i
+            while j > start and values[j - 1] > value:
+                values[j] = values[j - 1]
+                j -= 1
+            values[j] = value
+            inversions += i - j
+    source, target = values, np.empty_like(values)
+    while run < n:
+        for left in range(0, n, 2 * run):
+            middle, right = min(left + run, n), min(left + 2 * run, n)
+            i, j, out = left, middle, left
+            while i < middle and j < right:
+                if source[j] < source[i]:
+                    target[out] = source[j]
+                    inversions += middle - i
+                    j += 1
+                else:
+                    target[out] = source[i]
+                    i += 1
+                out += 1
+            while i < middle:
+                target[out] = source[i]
+                i += 1
+                out += 1
+            while j < right:
+                target[out] = source[j]
+                j += 1
+                out += 1
+        source, target = target, source
+        run *= 2
+    if source is not values:
+        values[:] = source
+    return inversions
