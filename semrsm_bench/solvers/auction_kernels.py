@@ -30,7 +30,7 @@ from semrsm_bench.solvers.vectors import (
 COMPILED: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
 
 
-@njit(**COMPILED)  # type: ignore[misc]
+@njit(**COMPILED)
 def best_two(row: Any, prices: Any) -> Any:
     """Column of the largest ``row - prices`` (lowest of equals within a lane), its value, and the second largest."""
     n = row.shape[0]
@@ -72,7 +72,7 @@ def best_two(row: Any, prices: Any) -> Any:
     return column, best, runner_up
 
 
-@njit(**COMPILED)  # type: ignore[misc]
+@njit(**COMPILED)
 def best_value(row: Any, prices: Any) -> Any:
     """Largest ``row - prices``."""
     n = row.shape[0]
@@ -89,14 +89,14 @@ def best_value(row: Any, prices: Any) -> Any:
     return best
 
 
-@njit(**COMPILED)  # type: ignore[misc]
+@njit(**COMPILED)
 def row_maxima(affinity: Any, prices: Any, duals: Any) -> None:
     """``duals[i] = max_j affinity[i, j] - prices[j]``: the smallest feasible row duals of these prices."""
     for i in range(affinity.shape[0]):
         duals[i] = best_value(affinity[i], prices)
 
 
-@njit(**COMPILED)  # type: ignore[misc]
+@njit(**COMPILED)
 def raise_to(row: Any, dual: Any, prices: Any) -> None:
     """``prices = max(prices, row - dual)``, in place."""
     n = row.shape[0]
@@ -109,7 +109,7 @@ def raise_to(row: Any, dual: Any, prices: Any) -> None:
         prices[j] = max(prices[j], row[j] - dual)
 
 
-@njit(**COMPILED)  # type: ignore[misc]
+@njit(**COMPILED)
 def column_maxima(affinity: Any, duals: Any, prices: Any) -> None:
     """``prices[j] = max_i affinity[i, j] - duals[i]``: the smallest feasible prices of these row duals."""
     prices[:] = -np.inf
@@ -117,7 +117,7 @@ def column_maxima(affinity: Any, duals: Any, prices: Any) -> None:
         raise_to(affinity[i], duals[i], prices)
 
 
-@njit(**COMPILED)  # type: ignore[misc]
+@njit(**COMPILED)
 def free_slack_pairs(affinity: Any, prices: Any, column_of: Any, row_of: Any, eps: Any) -> int:
     """Free every matched pair that is further than ``eps`` below its row's maximum; returns how many rows are free."""
     free = 0
@@ -132,7 +132,7 @@ def free_slack_pairs(affinity: Any, prices: Any, column_of: Any, row_of: Any, ep
     return free
 
 
-@njit(**COMPILED)  # type: ignore[misc]
+@njit(**COMPILED)
 def dense_auction(affinity: Any, prices: Any, column_of: Any, row_of: Any, eps: Any, max_bids: int) -> Any:
     """Let the free rows bid, first in first out, until none is free or ``max_bids`` were made.
 

@@ -3,4 +3,7 @@
 MODULES = (
     "exact",
     "norm_order",
+    "auction",
+    "list_auction",
+    "exact_auction",
 )

@@ -5,7 +5,7 @@ vectorise. These types hand whole vectors to LLVM instead, which turns them into
 (AVX-512, two AVX2 halves, four NEON quarters): the same kernels run everywhere, fastest where registers are widest.
 
 Only what the assignment kernels need is here: `load`, `spread` (one number in all lanes), difference, maximum,
-minimum, `gather`, and the reductions `highest`, `lane_of`, `at_least` (a bit mask).
+minimum, `gather`, and the reductions `highest`, `lowest` and `at_least` (a bit mask).
 The lanes of float32 and of float64 differ in number; kernels ask `lanes_of(array)`.
 """
 
@@ -18,12 +18,13 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.datamodel import PrimitiveModel
-from numba.core.extending import register_model
-from numba.extending import intrinsic
+from numba.extending import intrinsic as numba_intrinsic
+from numba.extending import models, register_model
+
+# Typed as Any: the compiled function does not have the signature of the one it is made from.
+intrinsic: Any = numba_intrinsic
 
 LANES = {types.float32: 16, types.float64: 8}
-_BITS = 512
 
 
 class Vector(types.Type):  # type: ignore[misc]
@@ -36,9 +37,9 @@ class Vector(types.Type):  # type: ignore[misc]
 
 
 @register_model(Vector)
-class _VectorModel(PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
     def __init__(self, manager: Any, kind: Vector) -> None:
-        super().__init__(manager, kind, _llvm_type(kind))
+        super().__init__(manager, kind, _llvm_type(kind))  # type: ignore[no-untyped-call]
 
 
 def _llvm_type(kind: Vector) -> ir.VectorType:
@@ -66,7 +67,7 @@ def _is_line(array: Any) -> bool:
     return isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and array.dtype in LANES
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def lanes_of(typingctx: Any, array: Any) -> Any:
     """How many elements of this array go into one vector."""
     lanes = LANES[array.dtype]
@@ -77,7 +78,7 @@ def lanes_of(typingctx: Any, array: Any) -> Any:
     return types.intp(array), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def load(typingctx: Any, array: Any, at: Any) -> Any:
     """``array[at : at + lanes]``; the caller keeps within bounds."""
     if not _is_line(array) or not isinstance(at, types.Integer):
@@ -92,7 +93,7 @@ def load(typingctx: Any, array: Any, at: Any) -> Any:
     return kind(array, types.intp), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
     """``array[at : at + lanes] = value``."""
     if not _is_line(array) or value != Vector(array.dtype):
@@ -107,7 +108,7 @@ def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
     return types.none(array, types.intp, value), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def spread(typingctx: Any, array: Any, scalar: Any) -> Any:
     """A vector of the array's precision with ``scalar`` in every lane."""
     if not isinstance(scalar, types.Float):
@@ -120,7 +121,7 @@ def spread(typingctx: Any, array: Any, scalar: Any) -> Any:
     return kind(array, kind.dtype), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def gather(typingctx: Any, array: Any, index: Any, at: Any) -> Any:
     """``array[index[at : at + lanes]]`` for an int32 ``index``."""
     if not _is_line(array) or not isinstance(index, types.Array) or index.dtype != types.int32:
@@ -145,7 +146,7 @@ def gather(typingctx: Any, array: Any, index: Any, at: Any) -> Any:
         suffix = f"v{kind.lanes}{'f32' if kind.dtype == types.float32 else 'f64'}"
         name = f"llvm.masked.gather.{suffix}.v{kind.lanes}p0"
         signature_ = ir.FunctionType(vector, [pointers.type, ir.IntType(32), bits, vector])
-        function = cgutils.get_or_insert_function(builder.module, signature_, name)
+        function = cgutils.get_or_insert_function(builder.module, signature_, name)  # type: ignore[no-untyped-call]
         everywhere = ir.Constant(bits, [1] * kind.lanes)
         return builder.call(
             function, [pointers, ir.Constant(ir.IntType(32), size), everywhere, ir.Constant(vector, ir.Undefined)]
@@ -177,24 +178,30 @@ higher = _pairwise(_select(">"), "Lane by lane maximum (of finite numbers).")
 lower = _pairwise(_select("<"), "Lane by lane minimum (of finite numbers).")
 
 
-@intrinsic  # type: ignore[misc]
-def highest(typingctx: Any, a: Any) -> Any:
-    """Largest lane."""
-    if not isinstance(a, Vector):
-        return None
+def _reduction(sign: str, doc: str) -> Any:
+    def operation(typingctx: Any, a: Any) -> Any:
+        if not isinstance(a, Vector):
+            return None
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        value, width = args[0], a.lanes
-        while width > 1:
-            width //= 2
-            order = [(lane + width) % a.lanes for lane in range(a.lanes)]
-            value = _select(">")(builder, value, _shuffle(builder, value, order))
-        return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            value, width = args[0], a.lanes
+            while width > 1:
+                width //= 2
+                order = [(lane + width) % a.lanes for lane in range(a.lanes)]
+                value = _select(sign)(builder, value, _shuffle(builder, value, order))
+            return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
 
-    return a.dtype(a), codegen
+        return a.dtype(a), codegen
+
+    operation.__doc__ = doc
+    return intrinsic(operation)
 
 
-@intrinsic  # type: ignore[misc]
+highest = _reduction(">", "Largest lane.")
+lowest = _reduction("<", "Smallest lane.")
+
+
+@intrinsic
 def at_least(typingctx: Any, a: Any, b: Any) -> Any:
     """Bit ``l`` of the result says whether ``a[l] >= b[l]``."""
     if not isinstance(a, Vector) or a != b:
@@ -207,7 +214,7 @@ def at_least(typingctx: Any, a: Any, b: Any) -> Any:
     return types.int64(a, b), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
 def first_bit(typingctx: Any, mask: Any) -> Any:
     """Place of the lowest set bit of a mask that is not zero."""
     if not isinstance(mask, types.Integer):
@@ -219,7 +226,19 @@ def first_bit(typingctx: Any, mask: Any) -> Any:
     return types.int64(types.int64), codegen
 
 
-@intrinsic  # type: ignore[misc]
+@intrinsic
+def count_bits(typingctx: Any, mask: Any) -> Any:
+    """Number of set bits of a mask."""
+    if not isinstance(mask, types.Integer):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.ctpop(args[0])
+
+    return types.int64(types.int64), codegen
+
+
+@intrinsic
 def without_lane(typingctx: Any, a: Any, lane: Any, b: Any) -> Any:
     """``a`` with lane ``lane`` taken from ``b``."""
     if not isinstance(a, Vector) or a != b or not isinstance(lane, types.Integer):

@@ -1,0 +1,137 @@
+"""What every auction needs before its first bid: a well-scaled affinity, starting prices, and the unit of ``eps``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from semrsm_bench.solvers.auction_kernels import COMPILED
+from semrsm_bench.solvers.problem import Floats, MatchingProblem
+from semrsm_bench.solvers.registry import Solution
+
+# Rows whose spread is looked at; their median is the unit of eps.
+_SAMPLED_ROWS = 64
+# A float32 affinity whose rounding error exceeds this share of the spread is computed in float64 instead.
+_COARSEST = 1e-3
+# Magnitudes of the affinity between which sums and differences of prices neither overflow nor underflow.
+_SAFE = {np.dtype(np.float32): (1e-24, 1e30), np.dtype(np.float64): (1e-200, 1e200)}
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A problem made ready for an auction.
+
+    Attributes
+    ----------
+    x, y : ndarray, (S, C)
+        Position vectors: the problem's own, unless they had to be scaled by powers of two to make inner products of
+        moderate size, or float32 is too coarse for them and they are float64 here.
+    scaled : bool
+        Whether they were scaled: then duals are not those of the given problem.
+    start : ndarray, (S,)
+        Starting prices: the column means of the affinity. Bidding from them is bidding on the channel-centred problem,
+        whatever the centring of the given one: centring only adds constants to rows and columns of the affinity.
+    spread : float
+        Median over rows of the standard deviation of ``A - start``, the unit of ``eps``; robust to a few huge rows.
+    largest : float
+        Upper bound on ``|A|``.
+    """
+
+    x: Floats
+    y: Floats
+    scaled: bool
+    start: Floats
+    spread: float
+    largest: float
+
+    @property
+    def unit(self) -> float:
+        """Relative rounding error of one subtraction in the problem's precision."""
+        return float(np.finfo(self.x.dtype).eps)
+
+    def rounding(self, *prices: Floats) -> float:
+        """Bound on the rounding error of ``affinity - prices`` in the problem's precision, for any of these prices."""
+        dearest = max((float(np.abs(p).max()) for p in prices), default=0.0)
+        return self.unit * (self.largest + dearest)
+
+    def eps(self, share: float) -> np.floating:
+        """``share`` of the spread, but never so little that a bid could leave a price unchanged."""
+        floor = 4.0 * self.rounding(self.start)
+        return self.x.dtype.type(max(share * self.spread, floor))
+
+
+@njit(**COMPILED)  # type: ignore[misc]
+def _deviations(x: Floats, y: Floats, start: Floats, rows: NDArray[np.intp]) -> Floats:
+    """Standard deviation of ``x_i . y_j - start_j`` over a sample of columns j, for the given rows i."""
+    result = np.empty(len(rows))
+    for r in range(len(rows)):
+        total = 0.0
+        squares = 0.0
+        for s in range(len(rows)):
+            j = rows[len(rows) - 1 - s]
+            value = -np.float64(start[j])
+            for c in range(x.shape[1]):
+                value += np.float64(x[rows[r], c]) * np.float64(y[j, c])
+            total += value
+            squares += value * value
+        mean = total / len(rows)
+        result[r] = math.sqrt(max(0.0, squares / len(rows) - mean * mean))
+    return result
+
+
+def prepare(problem: MatchingProblem) -> Setup:
+    """Scale, starting prices and spread of a problem that `trivial_matching` has no answer to; needs no affinity."""
+    x, y = problem.x, problem.y
+    sizes = [float(np.abs(a).max()) for a in (x, y)]
+    low, high = _SAFE[x.dtype]
+    scaled = not low < sizes[0] * problem.channels * sizes[1] < high
+    if scaled:
+        x, y = (np.ldexp(a, -math.frexp(size)[1]) for a, size in zip((x, y), sizes))
+    setup = _measure(x, y, scaled)
+    if x.dtype == np.float32 and setup.rounding(setup.start) > _COARSEST * setup.spread > 0.0:
+        return _measure(x.astype(np.float64), y.astype(np.float64), scaled)
+    return setup
+
+
+def _measure(x: Floats, y: Floats, scaled: bool) -> Setup:
+    norms = [math.sqrt(float(np.einsum("sc,sc->s", a, a).max())) for a in (x, y)]
+    start = y @ x.mean(axis=0)
+    rows = np.linspace(0, len(x) - 1, min(_SAMPLED_ROWS, len(x))).astype(np.intp)
+    deviations = _deviations(x, y, start, rows)
+    spread = float(np.median(deviations)) or float(deviations.mean())
+    return Setup(x, y, scaled, start, spread, 1.001 * norms[0] * norms[1])
+
+
+def affinity_of(problem: MatchingProblem, setup: Setup) -> Floats:
+    """The affinity that belongs to a setup: the problem's own unless its vectors had to be changed."""
+    affinity = problem.affinity if setup.x is problem.x else setup.x @ setup.y.T
+    affinity.flags.writeable = False
+    return affinity
+
+
+def trivial_matching(problem: MatchingProblem) -> Solution | None:
+    """The optimum and its duals where no bidding is needed: fewer than two positions, all vectors zero, one channel.
+
+    With one channel ``k = sum x_i y_perm(i)``, which the rearrangement inequality maximises by sorting both sides.
+    Auctions would get there, but one small step of the price at a time. The price of each column exceeds that of the one
+    below by the difference of the two y times an x between those of their rows, which makes all pairs tight.
+    """
+    size = problem.size
+    if size >= 2 and problem.channels > 1 and problem.x.any() and problem.y.any():
+        return None
+    duals = np.zeros(size), np.zeros(size)
+    perm = np.arange(size, dtype=np.intp)
+    if problem.channels == 1:
+        x, y = (a[:, 0].astype(np.float64) for a in (problem.x, problem.y))
+        rows, columns = (np.argsort(a, kind="stable") for a in (x, y))
+        perm[rows] = columns
+        between = x[rows[:-1]] + 0.5 * np.diff(x[rows])
+        duals[1][columns[1:]] = np.cumsum(between * np.diff(y[columns]))
+        duals[0][rows] = x[rows] * y[columns] - duals[1][columns]
+    elif size == 1 and problem.channels:
+        duals[0][0] = float(problem.x[0].astype(np.float64) @ problem.y[0].astype(np.float64))
+    return Solution(perm, duals)

@@ -1,0 +1,259 @@
+"""Compiled kernels of the list auction: each row bids on a short list of columns instead of on all of them.
+
+A list keeps the ``width`` columns that looked best for a row under the prices of the moment, and a *bound* on
+``affinity - prices`` over every column it left out. Prices only rise, so the bound stays true for good. While the best
+listed value is at least the bound, the list alone decides; otherwise the row is scanned anew.
+
+Lists are padded with column 0 at affinity minus infinity, so a kernel may read whole vectors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from semrsm_bench.solvers.auction_kernels import COMPILED
+from semrsm_bench.solvers.vectors import (
+    at_least,
+    count_bits,
+    first_bit,
+    gather,
+    higher,
+    highest,
+    lanes_of,
+    load,
+    lower,
+    lowest,
+    minus,
+    spread,
+    without_lane,
+)
+
+# A threshold is looked for among the maxima of 4 vectors' worth of lanes; bisection stops after this many halvings.
+_HALVINGS = 8
+
+
+@njit(inline="always", **COMPILED)
+def mask_of(a: Any, b: Any, c: Any, d: Any, threshold: Any, lanes: int) -> Any:
+    """One bit for each lane of four vectors that reaches the threshold."""
+    low = at_least(a, threshold) | (at_least(b, threshold) << lanes)
+    high = at_least(c, threshold) | (at_least(d, threshold) << lanes)
+    return low | (high << (2 * lanes))
+
+
+@njit(**COMPILED)
+def _threshold(row: Any, prices: Any, wanted: int) -> Any:
+    """A value that at least ``wanted`` entries of ``row - prices`` reach (all, where that is fewer), and not many more.
+
+    The row is dealt into 4 vectors' worth of lanes, and the number of lanes whose maximum reaches a value is bisected:
+    entries of the top ``wanted`` seldom share a lane.
+    """
+    n = row.shape[0]
+    lanes = lanes_of(row)
+    total = 4 * lanes
+    full = n - n % total
+    a = spread(row, -np.inf)
+    b = a
+    c = a
+    d = a
+    for k in range(0, full, total):
+        a = higher(a, minus(load(row, k), load(prices, k)))
+        b = higher(b, minus(load(row, k + lanes), load(prices, k + lanes)))
+        c = higher(c, minus(load(row, k + 2 * lanes), load(prices, k + 2 * lanes)))
+        d = higher(d, minus(load(row, k + 3 * lanes), load(prices, k + 3 * lanes)))
+    none = row.dtype.type(-np.inf)
+    if full == 0:
+        return none
+    high = highest(higher(higher(a, b), higher(c, d)))
+    low = lowest(lower(lower(a, b), lower(c, d)))
+    half = row.dtype.type(0.5)
+    for _ in range(_HALVINGS):
+        middle = low + half * (high - low)
+        reached = count_bits(mask_of(a, b, c, d, spread(row, middle), lanes))
+        if reached < wanted:
+            high = middle
+        else:
+            low = middle
+            if reached <= wanted + 1:
+                break
+    return low
+
+
+@njit(**COMPILED)
+def _keep(value: Any, column: int, count: int, columns: Any, reduced: Any, lost: Any) -> Any:
+    """Put one entry into a list, in place of the worst where it is full; returns the count and the best value lost."""
+    width = columns.shape[0]
+    if count < width:
+        columns[count] = column
+        reduced[count] = value
+        return count + 1, lost
+    worst = 0
+    for k in range(1, width):
+        if reduced[k] < reduced[worst]:
+            worst = k
+    if value > reduced[worst]:
+        lost = max(lost, reduced[worst])
+        columns[worst] = column
+        reduced[worst] = value
+    else:
+        lost = max(lost, value)
+    return count, lost
+
+
+@njit(**COMPILED)
+def list_row(row: Any, prices: Any, wanted: int, columns: Any, values: Any, reduced: Any) -> Any:
+    """Fill one row's list; returns the bound on ``row - prices`` over all columns that are not on it."""
+    n = row.shape[0]
+    lanes = lanes_of(row)
+    total = 4 * lanes
+    least = _threshold(row, prices, wanted)
+    lost = least
+    count = 0
+    full = n - n % total
+    threshold = spread(row, least)
+    for k in range(0, full, total):
+        mask = mask_of(
+            minus(load(row, k), load(prices, k)),
+            minus(load(row, k + lanes), load(prices, k + lanes)),
+            minus(load(row, k + 2 * lanes), load(prices, k + 2 * lanes)),
+            minus(load(row, k + 3 * lanes), load(prices, k + 3 * lanes)),
+            threshold,
+            lanes,
+        )
+        while mask != 0:
+            j = k + first_bit(mask)
+            mask &= mask - 1
+            count, lost = _keep(row[j] - prices[j], j, count, columns, reduced, lost)
+    for j in range(full, n):
+        value = row[j] - prices[j]
+        if value >= least:
+            count, lost = _keep(value, j, count, columns, reduced, lost)
+    for k in range(count):
+        values[k] = row[columns[k]]
+    for k in range(count, columns.shape[0]):
+        columns[k] = 0
+        values[k] = -np.inf
+    return lost
+
+
+@njit(**COMPILED)
+def list_rows(affinity: Any, prices: Any, wanted: int, columns: Any, values: Any, bounds: Any) -> None:
+    """Lists and bounds of all rows of ``affinity``, which may be a block of rows."""
+    reduced = np.empty(columns.shape[1], prices.dtype)
+    for i in range(affinity.shape[0]):
+        bounds[i] = list_row(affinity[i], prices, wanted, columns[i], values[i], reduced)
+
+
+@njit(**COMPILED)
+def listed_best_two(columns: Any, values: Any, prices: Any) -> Any:
+    """Best column of one list under the prices, its value, and the second largest value."""
+    lanes = lanes_of(values)
+    first = minus(load(values, 0), gather(prices, columns, 0))
+    second = spread(values, -np.inf)
+    for k in range(lanes, values.shape[0], lanes):
+        x = minus(load(values, k), gather(prices, columns, k))
+        second = higher(second, lower(first, x))
+        first = higher(first, x)
+    best = highest(first)
+    wanted = spread(values, best)
+    lane = first_bit(at_least(first, wanted) | (1 << 62))
+    runner_up = best
+    if lane < lanes:
+        runner_up = highest(without_lane(first, lane, second))
+    column = np.int64(0)
+    for k in range(0, values.shape[0], lanes):
+        mask = at_least(minus(load(values, k), gather(prices, columns, k)), wanted)
+        if mask != 0:
+            column = np.int64(columns[k + first_bit(mask)])
+            break
+    return column, best, runner_up
+
+
+@njit(**COMPILED)
+def free_listed_pairs(
+    columns: Any, values: Any, bounds: Any, prices: Any, column_of: Any, row_of: Any, eps: Any, slack: Any
+) -> int:
+    """Free the matched pairs that the lists show to be further than ``eps`` below their row's maximum.
+
+    A pair whose column is not on its row's list is freed too: nothing is known of it. Returns how many rows are free.
+    """
+    free = 0
+    for i in range(column_of.shape[0]):
+        j = column_of[i]
+        if j >= 0:
+            _, best, _ = listed_best_two(columns[i], values[i], prices)
+            own = -np.inf
+            for k in range(columns.shape[1]):
+                if columns[i, k] == j and values[i, k] > -np.inf:
+                    own = np.float64(values[i, k] - prices[j])
+            if not own >= max(best, bounds[i] - slack) - eps:
+                column_of[i] = -1
+                row_of[j] = -1
+                j = -1
+        if j < 0:
+            free += 1
+    return free
+
+
+@njit(**COMPILED)
+def list_auction(
+    affinity: Any,
+    prices: Any,
+    wanted: int,
+    columns: Any,
+    values: Any,
+    bounds: Any,
+    slack: Any,
+    column_of: Any,
+    row_of: Any,
+    eps: Any,
+    max_bids: int,
+) -> Any:
+    """Dense auction's bidding on lists; a row whose list has fallen ``slack`` below its bound is scanned anew.
+
+    With ``slack = 0`` every pair ends within ``eps`` of its row's maximum over *all* columns; a larger slack trusts
+    that the columns left out have become dearer as well, and saves scans.
+
+    Returns
+    -------
+    left, bids, scans : int
+    """
+    n = column_of.shape[0]
+    reduced = np.empty(columns.shape[1], prices.dtype)
+    queue = np.empty(n, np.int64)
+    waiting = 0
+    for i in range(n):
+        if column_of[i] < 0:
+            queue[waiting] = i
+            waiting += 1
+    head = 0
+    bids = 0
+    scans = 0
+    while waiting > 0 and bids < max_bids:
+        i = queue[head]
+        j, best, runner_up = listed_best_two(columns[i], values[i], prices)
+        if best < bounds[i] - slack:
+            bounds[i] = list_row(affinity[i], prices, wanted, columns[i], values[i], reduced)
+            j, best, runner_up = listed_best_two(columns[i], values[i], prices)
+            scans += 1
+        # The best column left out may be as good as the bound; rounding must not put it above the best listed one.
+        runner_up = min(best, max(runner_up, bounds[i] - slack))
+        prices[j] += best - runner_up + eps
+        bids += 1
+        owner = row_of[j]
+        row_of[j] = i
+        column_of[i] = j
+        head += 1
+        if head == n:
+            head = 0
+        waiting -= 1
+        if owner >= 0:
+            column_of[owner] = -1
+            tail = head + waiting
+            if tail >= n:
+                tail -= n
+            queue[tail] = owner
+            waiting += 1
+    return waiting, bids, scans

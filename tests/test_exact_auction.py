@@ -1,0 +1,143 @@
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.optimize import linear_sum_assignment
+
+from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value
+from semrsm_bench.solvers import exact_auction as module
+from tests.hard_problems import KINDS, hard_problem, true_affinity
+
+SOLVER = get_solver("exact-auction")
+
+
+def tolerance(problem):
+    """What float32 affinities may cost: their own rounding, on both sides, for every row."""
+    sizes = [np.abs(z.astype(np.float64)).max(initial=0.0) for z in (problem.x, problem.y)]
+    return 8 * problem.size * problem.channels * np.finfo(problem.x.dtype).eps * sizes[0] * sizes[1]
+
+
+def best_value(problem):
+    affinity = true_affinity(problem)
+    unit = np.abs(affinity).max(initial=0.0) or 1.0
+    rows, columns = linear_sum_assignment(affinity / unit, maximize=True)
+    return affinity[rows, columns].sum()
+
+
+def assert_certified(problem, solution):
+    u, v = solution.duals
+    affinity = problem.affinity.astype(np.float64)
+    scale = np.abs(affinity).max(initial=0.0) + np.abs(v).max(initial=0.0)
+    slack = u[:, None] + v[None, :] - affinity
+    allowed = 1e-6 if problem.x.dtype == np.float32 else 1e-12
+    assert slack.min(initial=0.0) >= -allowed * scale
+    matched = slack[np.arange(problem.size), solution.perm]
+    assert np.abs(matched).max(initial=0.0) <= allowed * scale
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("size", "channels"), [(2, 3), (3, 1), (7, 2), (16, 4), (33, 40), (65, 3), (130, 8)])
+def test_is_optimal_on_hard_problems(kind, size, channels):
+    for seed in range(4):
+        problem = hard_problem(kind, size, channels, seed)
+        solution = SOLVER.run(problem)
+        assert matching_value(problem, solution.perm) >= best_value(problem) - tolerance(problem)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_agrees_with_every_permutation(data):
+    size = data.draw(st.integers(0, 6))
+    channels = data.draw(st.integers(0, 4))
+    values = st.integers(-3, 3) | st.sampled_from([0.1, -0.1, 1e3, 1e-3])
+    x, y = (data.draw(hnp.arrays(np.float32, (size, channels), elements=values.map(float))) for _ in range(2))
+    problem = MatchingProblem(x, y)
+    affinity = true_affinity(problem)
+    best = max(affinity[np.arange(size), list(p)].sum() for p in itertools.permutations(range(size)))
+    assert matching_value(problem, SOLVER.run(problem).perm) >= best - max(tolerance(problem), 1e-12)
+
+
+@pytest.mark.parametrize("kind", ["normal", "relu", "integers", "float64", "offset", "one channel"])
+@pytest.mark.parametrize("size", [5, 100, 300])
+def test_duals_prove_it(kind, size):
+    draw = np.random.default_rng(size)
+    if kind == "one channel":
+        problem = MatchingProblem(draw.normal(size=(size, 1)), draw.normal(size=(size, 1)))
+    else:
+        problem = hard_problem(kind, size, 6, 1)
+    solution = SOLVER.run(problem)
+    assert "fallback" not in solution.info
+    assert_certified(problem, solution)
+    u, v = solution.duals
+    assert matching_value(problem, solution.perm) == pytest.approx(u.sum() + v.sum(), rel=1e-5, abs=tolerance(problem))
+
+
+def test_needs_no_fallback_and_has_no_slack_on_dense_activations():
+    draw = np.random.default_rng(0)
+    for size, channels in [(256, 64), (1024, 32), (2304, 16)]:
+        basis = draw.normal(size=(8, channels))
+        x, y = (np.maximum(draw.normal(size=(size, 8)) @ basis + 0.3, 0).astype(np.float32) for _ in range(2))
+        problem = MatchingProblem(x, y)
+        solution = SOLVER.run(problem)
+        assert "fallback" not in solution.info
+        assert solution.info["slack"] == 0.0
+        rows, columns = linear_sum_assignment(problem.affinity, maximize=True)
+        value = problem.affinity.astype(np.float64)[rows, columns].sum()
+        mine = problem.affinity.astype(np.float64)[rows, solution.perm].sum()
+        assert mine >= value * (1 - 1e-12)
+
+
+def test_float64_keeps_what_float32_would_lose():
+    draw = np.random.default_rng(5)
+    x = 1 + 1e-9 * draw.normal(size=(60, 4))
+    problem = MatchingProblem(x, x[draw.permutation(60)])
+    centred = MatchingProblem(problem.x - 1, problem.y - 1)
+    affinity = true_affinity(centred)
+    rows, columns = linear_sum_assignment(affinity, maximize=True)
+    perm = SOLVER.run(centred).perm
+    assert affinity[rows, perm].sum() == pytest.approx(affinity[rows, columns].sum(), rel=1e-12)
+
+
+def test_channel_centring_leaves_the_optimum():
+    draw = np.random.default_rng(2)
+    x, y = draw.normal(size=(2, 200, 5)) + draw.normal(size=5)
+    shift = draw.normal(size=5) * 3
+    problem, moved = MatchingProblem(x, y), MatchingProblem(x - shift, y - shift)
+    assert matching_value(problem, SOLVER.run(moved).perm) == pytest.approx(
+        matching_value(problem, SOLVER.run(problem).perm), rel=1e-12
+    )
+
+
+def test_a_failed_certificate_falls_back_and_says_so(monkeypatch):
+    problem = hard_problem("normal", 40, 5, 0)
+    monkeypatch.setattr(module, "check_tight", lambda *_: 1.0)
+    solution = SOLVER.run(problem)
+    assert solution.info["fallback"] == "scipy"
+    assert matching_value(problem, solution.perm) >= best_value(problem) - tolerance(problem)
+    with pytest.raises(RuntimeError, match="could not certify"):
+        SOLVER.run(problem, fallback="none")
+
+
+def test_unfinished_paths_fall_back(monkeypatch):
+    monkeypatch.setattr(module, "augment", lambda *_: False)
+    assert SOLVER.run(hard_problem("relu", 30, 3, 1)).info["fallback"] == "scipy"
+
+
+def test_the_check_finds_a_swapped_pair():
+    problem = hard_problem("normal", 50, 6, 3)
+    solution = SOLVER.run(problem)
+    u, v = solution.duals
+    wrong = solution.perm.copy()
+    wrong[[0, 1]] = wrong[[1, 0]]
+    slack = module.check_tight(problem.affinity, v, v.astype(np.float32), wrong, 1e-5, np.empty(50))
+    expected = (u + v[wrong] - problem.affinity.astype(np.float64)[np.arange(50), wrong]).max()
+    assert slack == pytest.approx(expected, rel=1e-12)
+    assert slack > 1e-3
+
+
+def test_rejects_an_unknown_fallback():
+    with pytest.raises(ValueError, match="fallback must be"):
+        SOLVER.run(hard_problem("normal", 4, 2, 0), fallback="lapjv")
