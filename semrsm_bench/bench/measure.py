@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 import faulthandler
 import gc
 import json
@@ -29,6 +28,7 @@ SAMPLE_NS = 1_000_000
 # A probe this long is its own only sample: the spread between pairs is larger than that between repeats.
 LONG_SECONDS = 0.02
 MOST_SAMPLES = 5
+_AFFINITY_SAMPLES = 3
 _AS_SLACK = 1 << 30
 _PR_SET_PDEATHSIG = 1
 _LARGEST_FILE = 1 << 30
@@ -86,12 +86,12 @@ class Outcome:
 Report = Callable[[str, Any], None]
 
 
-def sample(call: Callable[[], Any], probe: float) -> list[float]:
+def sample(call: Callable[[], Any], probe: float, most: int = MOST_SAMPLES) -> list[float]:
     """Seconds per call, in samples of at least a millisecond each; ``probe`` is how long one call lasted."""
     if probe >= LONG_SECONDS:
         return [probe]
     loops = max(1, math.ceil(SAMPLE_NS / max(probe * 1e9, 1.0)))
-    samples = min(MOST_SAMPLES, max(1, math.ceil(LONG_SECONDS / max(probe * loops, 1e-9))))
+    samples = min(most, max(1, math.ceil(LONG_SECONDS / max(probe * loops, 1e-9))))
     seconds: list[float] = []
     while len(seconds) < samples:
         start = time.perf_counter_ns()
@@ -142,6 +142,7 @@ def measure(solver: Solver, task: Task, seen: set[tuple[int, ...]], report: Repo
         seen.add(problem.x.shape)
         report("warm", 0)
         gc.collect()
+        gc.freeze()  # libraries and compiled code need no second look in the next collection
         gc.disable()
         before = _reset_peak()
         start = time.perf_counter_ns()
@@ -166,7 +167,7 @@ def _time_affinity(problem: MatchingProblem, first: bool, timed: bool) -> list[f
     start = time.perf_counter_ns()
     _ = problem.affinity
     probe = (time.perf_counter_ns() - start) / 1e9
-    return sample(lambda: problem.x @ problem.y.T, probe) if timed else [probe]
+    return sample(lambda: problem.x @ problem.y.T, probe, _AFFINITY_SAMPLES) if timed else [probe]
 
 
 def _packed(result: Any, seconds: list[float], affinity_seconds: list[float], peak: int | None) -> Outcome:
@@ -212,13 +213,9 @@ def _reset_peak() -> int:
     return _status_bytes("VmRSS")
 
 
-def _libc() -> Any:
-    return ctypes.CDLL(ctypes.util.find_library("c"), use_errno=True)
-
-
 def _trim() -> None:
     """Hand freed heap back to the system, so that it does not hide what the next solve takes."""
-    trim = getattr(_libc(), "malloc_trim", None)
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)
 
@@ -231,7 +228,7 @@ def _limit_address_space(limit: int, hard: int) -> None:
 def _settle(parent: int, core: int | None) -> None:
     """Die with the parent, leave no core dumps, say where a crash happened, stay on one core."""
     if sys.platform == "linux":
-        _libc().prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
