@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +85,6 @@ def save_rsm_picture(
 
 
 def _draw(figure: Figure, axes: Any, title: str, matrix: NDArray[np.float64], labels: ArrayLike | None) -> None:
-    bounds: Sequence[int] = []
     if labels is not None:
         known = np.asarray(labels)
         if known.shape != (len(matrix),):
@@ -93,8 +92,9 @@ def _draw(figure: Figure, axes: Any, title: str, matrix: NDArray[np.float64], la
         order = np.argsort(known, kind="stable")
         square = matrix.shape[0] == matrix.shape[1]
         matrix = matrix[order][:, order] if square else matrix[order]
-        bounds = [int(b) + 1 for b in np.flatnonzero(np.diff(known[order]))]
-        for bound in bounds:
+        bounds = np.flatnonzero(np.diff(known[order])) + 1
+        # Where every image has a label of its own, lines would only hide the entries.
+        for bound in bounds if len(bounds) < len(matrix) - 1 else ():
             axes.axhline(bound - 0.5, color="white", linewidth=0.4)
             if square:
                 axes.axvline(bound - 0.5, color="white", linewidth=0.4)
@@ -104,7 +104,8 @@ def _draw(figure: Figure, axes: Any, title: str, matrix: NDArray[np.float64], la
         low, high = -max(-low, high), max(-low, high)
     colours = {"cmap": "RdBu_r" if diverging else "viridis", "vmin": low, "vmax": high}
     axes.set_facecolor("lightgrey")
-    image = axes.imshow(np.ma.masked_invalid(matrix), interpolation="nearest", aspect="auto", **colours)
+    aspect = "equal" if matrix.shape[0] == matrix.shape[1] else "auto"
+    image = axes.imshow(np.ma.masked_invalid(matrix), interpolation="nearest", aspect=aspect, **colours)
     figure.colorbar(image, ax=axes, extend="neither" if high >= np.nanmax(matrix, initial=high) else "max")
     axes.set_title(title, fontsize=10)
     axes.set_xlabel("image")

@@ -120,7 +120,7 @@ def compute_rsm(
     rows = as_source(z, "z", layout=layout, class_token=class_token, grid=grid)
     columns = None if z2 is None else as_source(z2, "z2", layout=layout, class_token=class_token, grid=grid)
     chosen = {
-        name: choose_matching(name, rows.grid, options or {} if _takes_options(name) else {}) for name in matchings
+        name: choose_matching(name, rows.grid, _options_for(name, matchings, options or {})) for name in matchings
     }
     images = Images.look(rows, columns, centring, digest=out is not None)
     if "cosine" in names:
@@ -212,8 +212,10 @@ def _several(names: str | Sequence[str]) -> list[str]:
     return [names] if isinstance(names, str) else list(dict.fromkeys(names))
 
 
-def _takes_options(matching: str) -> bool:
-    return matching not in ("identity", "translation")
+def _options_for(matching: str, matchings: Sequence[str], options: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Options are for the solvers among several matchings; where there is none, nobody would see them."""
+    fixed = ("identity", "translation")
+    return {} if matching in fixed and not all(m in fixed for m in matchings) else options
 
 
 def _require_counts(n_jobs: int, block: int | None) -> None:

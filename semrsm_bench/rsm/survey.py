@@ -79,13 +79,10 @@ def survey(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any], *, di
         images = centred(images, mean, dtype)
         for i, image in enumerate(images, start):
             largest[i] = max(abs(float(image.max())), abs(float(image.min())))
+            if largest[i] > _LARGEST:
+                raise ValueError(f"image {i} of {source.name} reaches {largest[i]:.3g}: scale it below {_LARGEST:g}")
             flat = image.ravel().astype(np.float64, copy=False)
             squared_norms[i] = flat @ flat
-    if largest.max() > _LARGEST:
-        i = int(largest.argmax())
-        raise ValueError(
-            f"image {i} of {source.name} reaches {largest[i]:.3g}: scale the activations below {_LARGEST:g}"
-        )
     text = source.stored_digest() or (hasher.hexdigest() if hasher else "")
     return Survey(squared_norms, largest, text)
 

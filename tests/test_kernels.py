@@ -1,0 +1,113 @@
+"""Kernels from matched inner products, against their definitions on the flattened activations."""
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import cdist
+
+from semrsm_bench.rsm import bandwidth, compute_rsm
+from semrsm_bench.rsm.kernels import squared_distances
+
+
+def flat(z):
+    return np.moveaxis(z, 1, -1).reshape(len(z), -1).astype(np.float64)
+
+
+def explicit(z, perms, kernel, sigma=None):
+    """Every kernel by its definition on the vectors, one pair at a time."""
+    n = len(z)
+    v = [np.asarray(image, dtype=np.float64).reshape(image.shape[0], -1).T for image in z]
+    rsm = np.empty((n, n))
+    for i in range(n):
+        for j in range(n):
+            a, b = v[i].ravel(), v[j][perms[i, j]].ravel()
+            if kernel == "rbf":
+                rsm[i, j] = np.exp(-((a - b) ** 2).sum() / (2 * sigma**2))
+            else:
+                rsm[i, j] = a @ b / (np.linalg.norm(a) * np.linalg.norm(b) if kernel == "cosine" else 1.0)
+    return rsm
+
+
+@pytest.mark.parametrize("matching", ["identity", "translation", "scipy", "greedy"])
+def test_kernels_follow_their_definitions_for_the_permutations_that_are_returned(matching):
+    z = np.random.default_rng(0).normal(size=(6, 5, 3, 4)) + 0.3
+    rsms, perms = compute_rsm(
+        z, kernel=["linear", "cosine", "rbf"], matching=matching, sigma=7.5, return_permutations=True
+    )
+    # z alone: the lower triangle is the mirror image of the upper one, and its permutations are the inverses.
+    for kernel, rsm in rsms.items():
+        np.testing.assert_allclose(rsm, explicit(z, perms, kernel, 7.5), rtol=1e-12)
+
+
+@pytest.mark.parametrize("rule", ["offdiag_median", "kornblith", "wald_code", "wald_paper"])
+def test_identity_matching_gives_the_rbf_kernel_with_every_bandwidth_rule(rule):
+    z = np.random.default_rng(1).normal(size=(7, 4, 3, 3))
+    distances = cdist(flat(z), flat(z), "sqeuclidean")
+    off = distances[~np.eye(7, dtype=bool)]
+    sigma = {
+        "offdiag_median": np.sqrt(np.median(off)),
+        "kornblith": np.sqrt(np.median(distances)),
+        "wald_code": np.sqrt(np.sort(off)[(len(off) - 1) // 2]) + 1e-3,
+        "wald_paper": np.sqrt(np.median(np.sqrt(off))),
+    }[rule]
+    expected = np.exp(-distances / (2 * sigma**2))
+    np.testing.assert_allclose(compute_rsm(z, kernel="rbf", matching="identity", sigma=rule), expected, rtol=1e-9)
+
+
+def test_in_a_query_by_database_rsm_all_distances_decide_the_bandwidth():
+    rng = np.random.default_rng(2)
+    z, z2 = rng.normal(size=(4, 3, 5)), rng.normal(size=(4, 3, 5))
+    distances = cdist(flat(z), flat(z2), "sqeuclidean")
+    expected = np.exp(-distances / (2 * np.median(distances)))
+    np.testing.assert_allclose(compute_rsm(z, z2, kernel="rbf", matching="identity"), expected, rtol=1e-9)
+
+
+def test_the_factor_t_scales_the_bandwidth():
+    z = np.random.default_rng(3).normal(size=(5, 2, 6))
+    sigma = bandwidth(squared_distances(compute_rsm(z, matching="scipy"), *(2 * [(z**2).sum((1, 2))])))
+    twice = compute_rsm(z, kernel="rbf", matching="scipy", t=2.0)
+    np.testing.assert_allclose(twice, compute_rsm(z, kernel="rbf", matching="scipy", sigma=2 * sigma), rtol=1e-10)
+
+
+def test_one_shared_bandwidth_keeps_semantic_similarity_above_spatio_semantic():
+    z = np.random.default_rng(4).normal(size=(8, 3, 4, 4)) + np.linspace(0, 2, 8)[:, None, None, None]
+    both = compute_rsm(z, kernel="rbf", matching=["identity", "scipy"])
+    assert (both["scipy"] >= both["identity"]).all()
+    apart = compute_rsm(z, kernel="rbf", matching="scipy")
+    assert not (apart >= both["identity"]).all()
+
+
+def test_equal_images_have_distance_zero_whatever_the_rounding():
+    z = np.random.default_rng(5).normal(size=(4, 16, 64)).astype(np.float32)
+    z[3] = z[1]
+    rsms, _ = compute_rsm(z, kernel=["rbf", "cosine"], matching="identity", return_permutations=True)
+    assert rsms["rbf"][1, 3] == 1.0
+    assert rsms["cosine"][1, 3] == pytest.approx(1.0, abs=1e-14)
+
+
+def test_a_zero_image_has_no_cosine():
+    z = np.ones((3, 2, 4))
+    z[1] = 0
+    with pytest.raises(ValueError, match=r"image 1.*cosine"):
+        compute_rsm(z, kernel="cosine", matching="identity")
+    assert compute_rsm(z, matching="identity")[1].tolist() == [0.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"kernel": "gaussian"}, "kernel must be one of linear, cosine, rbf"),
+        ({"kernel": []}, "at least one kernel"),
+        ({"kernel": "rbf", "sigma": "median"}, "sigma must be"),
+        ({"kernel": "rbf", "sigma": -1.0}, "positive"),
+        ({"kernel": "rbf", "sigma": float("nan")}, "positive"),
+        ({"kernel": "rbf", "t": 0.0}, "positive"),
+    ],
+)
+def test_wrong_kernels_and_bandwidths_are_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        compute_rsm(np.ones((2, 2, 2)), matching="identity", **arguments)
+
+
+def test_no_bandwidth_where_all_images_are_equal():
+    with pytest.raises(ValueError, match="bandwidth"):
+        compute_rsm(np.ones((3, 2, 4)), kernel="rbf", matching="identity")
