@@ -11,6 +11,11 @@ import click
 
 # verb -> (module below semrsm_bench.cli, attribute, one line of help shown without importing the module)
 VERBS: dict[str, tuple[str, str, str]] = {
+    "run": ("run", "run", "Measure solvers on real activations; ends with the table."),
+    "table": ("table", "table", "Print a run's table: text, Markdown, LaTeX, CSV; the paper's figures beside it."),
+    "plot": ("plot", "plot", "Draw a run's figures: time-quality front, runtime over S, quality per layer."),
+    "doctor": ("doctor", "doctor", "Say what would make figures untrustworthy on this machine."),
+    "merge": ("merge", "merge", "Lay runs of several machines side by side."),
     "solvers": ("solvers", "solvers", "List the registered solvers, your own included."),
     "check": ("check", "check", "Try a solver on everything that activations can be."),
     "data": ("data", "data", "Train a network, extract activations, list and verify the caches."),

@@ -1,0 +1,189 @@
+"""Numbers and sentences as they are printed: times with units, qualities that never round up to the optimum."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+
+NOTHING = "–"
+# Values this close to the optimum are equal to it up to the rounding of a float64 sum.
+OPTIMAL_TOLERANCE = 1e-9
+
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+
+
+def format_seconds(seconds: float, margin: float = math.nan) -> str:
+    """Three significant digits and a unit, ``4.26 ms``, with the margin in the same unit and decimals: ``4.26 ±0.05 ms``.
+
+    Parameters
+    ----------
+    seconds : float
+        Non-negative; NaN prints as a dash.
+    margin : float
+        Half width of an interval, rounded up; NaN or 0 prints none.
+    """
+    if not math.isfinite(seconds):
+        return NOTHING
+    if seconds == 0:
+        return "0 s"
+    scale, unit = next(((s, u) for s, u in _UNITS if _significant(abs(seconds) / s)[0] >= 1), _UNITS[-1])
+    value, decimals = _significant(seconds / scale)
+    text = f"{value:.{decimals}f}"
+    if math.isfinite(margin) and margin > 0:
+        text += f" ±{_ceil(margin / scale, decimals):.{decimals}f}"
+    return f"{text} {unit}"
+
+
+def format_percent(ratio: float, margin: float = math.nan, *, lower_bound: bool = False) -> str:
+    """A ratio in percent with one decimal, ``97.6 ±0.5``; two close to 100, which is printed for nothing less than 1.
+
+    A lower bound is cut off instead of rounded, so that what is printed is certified too.
+    """
+    if not math.isfinite(ratio):
+        return NOTHING
+    if abs(ratio - 1) <= OPTIMAL_TOLERANCE:
+        return "100"
+    decimals = 2 if 0.9905 <= ratio < 1 else 1
+    return _with_margin(_rounded(ratio * 100, decimals, 100, lower_bound), 100 * margin, decimals)
+
+
+def format_chance_corrected(c: float, margin: float = math.nan, *, lower_bound: bool = False) -> str:
+    """Chance-corrected quality, ``0.916 ±0.012``; four decimals close to 1, which is printed for nothing less.
+
+    A lower bound is cut off instead of rounded.
+    """
+    if not math.isfinite(c):
+        return NOTHING
+    if abs(c - 1) <= OPTIMAL_TOLERANCE:
+        return "1"
+    decimals = 4 if 0.9905 <= c < 1 else 3
+    return _with_margin(_rounded(c, decimals, 1, lower_bound), margin, decimals)
+
+
+def format_gap(gap: float) -> str:
+    """A gap ``1 - c`` in percent with two significant digits, for axes and sentences."""
+    if not math.isfinite(gap):
+        return NOTHING
+    if abs(gap) <= OPTIMAL_TOLERANCE:
+        return "0 %"
+    return f"{100 * gap:.2g} %" if abs(gap) < 0.995 else f"{100 * gap:.0f} %"
+
+
+def _significant(value: float, digits: int = 3) -> tuple[float, int]:
+    """The value rounded to so many significant digits, and the decimals that show them."""
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else 0
+    rounded = round(value, decimals)
+    # 9.996 becomes 10.0, one decimal less.
+    if rounded and decimals and math.floor(math.log10(abs(rounded))) > math.floor(math.log10(abs(value))):
+        decimals -= 1
+    return rounded, decimals
+
+
+def _rounded(value: float, decimals: int, optimum: float, lower_bound: bool) -> str:
+    """Rounded, but cut off where rounding would claim more than is true: the optimum or more for something less, or a bound."""
+    text = f"{value:.{decimals}f}"
+    if value < optimum <= float(text) or (lower_bound and float(text) > value):
+        text = f"{math.floor(value * 10**decimals) / 10**decimals:.{decimals}f}"
+    return text.replace("-", "−") if float(text) else text.lstrip("-")
+
+
+def _with_margin(text: str, margin: float, decimals: int) -> str:
+    if not math.isfinite(margin) or margin <= 0:
+        return text
+    return f"{text} ±{_ceil(margin, decimals):.{decimals}f}"
+
+
+def _ceil(value: float, decimals: int) -> float:
+    # The guard keeps 0.05 / 0.01 from becoming 6 units of the last decimal.
+    scale = 10.0**decimals
+    return math.ceil(round(value * scale, 6)) / scale
+
+
+_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def complexity_text(complexity: str) -> str:
+    """A complexity for people: ``O(S^3)`` becomes ``O(S³)``; a dash where nothing is known."""
+    return re.sub(r"\^(\d+)", lambda m: m[1].translate(_SUPERSCRIPTS), complexity) or NOTHING
+
+
+def complexity_latex(complexity: str) -> str:
+    r"""A complexity in LaTeX's mathematics: ``O(S log S)`` becomes ``$\mathcal{O}(S \log S)$``; anything odd as plain text."""
+    if not complexity or complexity == NOTHING:
+        return "--"
+    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda m: "^" + unicodedata.normalize("NFKC", m[0]), complexity).replace("·", "*")
+    if not re.fullmatch(r"(?:[A-Za-z0-9\s()/*+.,|-]|\^\w)+", text):
+        return escape_latex(complexity)
+    # Mathematics swallows the blanks that words need around them; every other piece is a word.
+    pieces = re.split(r"([A-Za-z]{2,})", text)
+    for i, piece in enumerate(pieces):
+        if i % 2:
+            pieces[i] = r"\log " if piece == "log" else rf"\mathrm{{{piece}}}"
+        else:
+            ends = (r"^\s+" if i else "(?!)", r"\s+$" if i + 1 < len(pieces) else "(?!)")
+            pieces[i] = re.sub("|".join(ends), lambda _: r"\ ", piece)
+    text = re.sub(r"\bO\(", r"\\mathcal{O}(", "".join(pieces))
+    text = re.sub(r"\^(\w+)", r"^{\1}", text).replace("*", r" \cdot ")
+    return f"${text}$"
+
+
+_LATEX = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"$<$",
+    ">": r"$>$",
+    "|": r"$|$",
+    '"': "''",
+    "±": r"$\pm$",
+    "≥": r"$\geq$",
+    "≤": r"$\leq$",
+    "×": r"$\times$",
+    "·": r"$\cdot$",
+    "µ": r"$\mu$",
+    "μ": r"$\mu$",
+    "−": r"$-$",
+    "–": "--",
+    "—": "---",
+    "…": r"\ldots{}",
+    "†": r"\dag{}",
+    "√": r"$\surd$",
+    "¹": "$^1$",
+    "²": "$^2$",
+    "³": "$^3$",
+    "®": "",
+    "™": "",
+    "’": "'",
+}
+
+
+def escape_latex(text: str) -> str:
+    """Text that pdflatex sets as it stands; letters it does not know lose their accents, or become a question mark."""
+    out = []
+    for letter in " ".join(text.split()):
+        if letter in _LATEX:
+            out.append(_LATEX[letter])
+        elif letter.isascii():
+            out.append(letter)
+        else:
+            plain = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
+            out.append("".join(_LATEX.get(c, c) for c in plain) or "?")
+    return "".join(out)
+
+
+def escape_markdown(text: str) -> str:
+    """Text for a cell of a Markdown table: one line, nothing that ends the cell or starts markup."""
+    return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", " ".join(text.split()))
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 pair``, ``2 pairs``, ``1,000 pairs``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,94 @@
+"""Runtime over the number of positions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from semrsm_bench.bench.stats import Interval
+from semrsm_bench.report.catalogue import Catalogue
+from semrsm_bench.report.cells import BlockKey, Cell, SolverKey
+from semrsm_bench.report.labels import spread
+from semrsm_bench.report.layout import AFFINITY_NAME
+from semrsm_bench.report.style import GREY, Look, add_caption, new_figure, seconds_axis, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_LABEL_POINTS = 10.0
+
+
+def draw_runtime(
+    cells: Mapping[tuple[BlockKey, SolverKey], Cell],
+    affinity: Mapping[BlockKey, Interval],
+    blocks: Sequence[BlockKey],
+    catalogue: Catalogue,
+    style: Mapping[SolverKey, Look],
+    caption: Sequence[str],
+) -> Figure | None:
+    """Median time of the solve over S, one line per solver, with intervals; the affinity is a line of its own.
+
+    ``blocks`` are of one model and one centring; of several layers with equal S the first stands for all. None without a time.
+    """
+    by_size = {block.size: block for block in reversed(blocks)}
+    solvers = catalogue.order(solver for block, solver in cells if block in by_size.values())
+    lines: list[tuple[str, Look, list[tuple[int, Interval]]]] = []
+    for solver in solvers:
+        points = [(s, cells[b, solver].seconds) for s, b in sorted(by_size.items()) if (b, solver) in cells]
+        points = [(s, t) for s, t in points if t.value > 0]
+        if points:
+            lines.append((short(catalogue.display_name(solver)), style[solver], points))
+    shared = [(s, affinity[b]) for s, b in sorted(by_size.items()) if b in affinity and affinity[b].value > 0]
+    if shared:
+        lines.append((AFFINITY_NAME, Look(GREY, "|", (0, (1, 1))), shared))
+    if not lines:
+        return None
+    foot = 0.42
+    width, height = 7.4, max(4.4, 0.62 + foot + 0.19 * len(lines))
+    figure = new_figure(width, height)
+    right = 1 - (0.5 + 0.075 * max(len(name) for name, _, _ in lines)) / width
+    axes = figure.add_axes((0.85 / width, (foot + 0.5) / height, right - 0.85 / width, 1 - (foot + 0.82) / height))
+    axes.set_yscale("log")
+    axes.set_xscale("log", base=2)
+    sizes = sorted({s for _, _, points in lines for s, _ in points})
+    axes.set_xticks(sizes, [str(s) for s in sizes])
+    axes.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.12)
+    axes.minorticks_off()
+    seconds_axis(axes.yaxis)
+    axes.grid(True, which="major")
+    axes.set_xlabel("positions S")
+    axes.set_ylabel("time per pair, solve alone")
+    axes.set_title(f"{blocks[0].model}, centring {blocks[0].centring}".lstrip(", "), loc="left")
+    for _, look, points in lines:
+        x = [s for s, _ in points]
+        y = [t.value for _, t in points]
+        axes.plot(x, y, color=look.color, ls=look.dash, marker=look.marker, ms=5, lw=1.3, mec="black", mew=0.4)
+        axes.vlines(x, [t.low for _, t in points], [t.high for _, t in points], color=look.color, lw=1.0)
+    _label_ends(axes, lines, height)
+    add_caption(figure, caption)
+    return figure
+
+
+def _label_ends(axes: Axes, lines: Sequence[tuple[str, Look, list[tuple[int, Interval]]]], height: float) -> None:
+    """Names in a column at the right, each tied to the last point of its line."""
+    low, high = (math.log10(v) for v in axes.get_ylim())
+    inches = axes.get_position().height * height
+    per_point = (high - low) / (inches * 72)
+    ends = [math.log10(points[-1][1].value) for _, _, points in lines]
+    heights = spread(ends, _LABEL_POINTS * per_point, low, high)
+    edge = axes.get_xlim()[1]
+    column = edge * (edge / axes.get_xlim()[0]) ** 0.05
+    for (name, look, points), y in zip(lines, heights):
+        last_x, last_y = points[-1][0], points[-1][1].value
+        axes.plot(
+            [last_x, edge, column],
+            [last_y, last_y, 10**y],
+            color=look.color,
+            lw=0.6,
+            ls=(0, (1, 2)),
+            clip_on=False,
+            zorder=1,
+        )
+        axes.text(column, 10**y, f" {name}", color="black", fontsize=7.6, va="center", ha="left", clip_on=False)

@@ -1,0 +1,152 @@
+"""How figures look: colours that survive colour blindness and grey print, markers, and files that do not change by themselves."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from semrsm_bench.report.cells import SolverKey
+
+if TYPE_CHECKING:
+    from matplotlib.axis import Axis
+    from matplotlib.figure import Figure
+
+FIGURE_FORMATS = ("png", "svg", "pdf")
+# Okabe and Ito's palette; the yellow comes last, it is pale on white.
+BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW, BLACK = (
+    *("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442", "#000000"),
+)
+GREY = "#8a8a8a"
+_FAMILIES = tuple(zip((VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW), ("^", "o", "D", "v", "P", "p")))
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
+
+RC: Mapping[Any, Any] = {
+    "font.family": ["DejaVu Sans"],
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#444444",
+    "axes.linewidth": 0.7,
+    "axes.unicode_minus": True,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "pdf.fonttype": 42,
+    "svg.fonttype": "path",
+    # Without a fixed salt the ids inside an SVG differ from one writing to the next.
+    "svg.hashsalt": "semrsm-bench",
+}
+_UNDATED = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+@dataclass(frozen=True)
+class Look:
+    """Colour, marker and dash of a solver."""
+
+    color: str
+    marker: str
+    dash: Any
+
+
+def families(names: Iterable[str]) -> dict[str, str]:
+    """Family of each solver: the longest start of its name, cut at a hyphen, that another name shares; or the name itself.
+
+    All sizes of Batch-Optimal are one family, and so are an auction's coarse and fine variants.
+    """
+    parts = {name: name.split("-") for name in names}
+
+    def starts(name: str) -> set[str]:
+        return {"-".join(parts[name][:n]) for n in range(1, len(parts[name]) + 1)}
+
+    result = {}
+    for name in parts:
+        shared = {start for other in parts if other != name for start in starts(name) & starts(other)}
+        result[name] = max(shared, key=len, default=name)
+    return result
+
+
+def looks(solvers: Sequence[SolverKey]) -> dict[SolverKey, Look]:
+    """Exact solvers are blue squares, baselines black crosses, each family of approximations has a colour and a marker.
+
+    Within a colour the dashes tell solvers apart.
+    """
+    family = families(s.name for s in solvers if s.kind not in ("exact", "baseline"))
+    order = list(dict.fromkeys(family.values()))
+    used: dict[str, int] = {}
+    result = {}
+    for solver in solvers:
+        if solver.kind == "exact":
+            color, marker = BLUE, "s"
+        elif solver.kind == "baseline":
+            color, marker = BLACK, "X"
+        else:
+            place = order.index(family[solver.name])
+            color = _FAMILIES[place % len(_FAMILIES)][0]
+            # Families beyond the palette share a colour, but never colour and marker.
+            marker = _FAMILIES[(place + place // len(_FAMILIES)) % len(_FAMILIES)][1]
+        count = used.get(color, 0)
+        used[color] = count + 1
+        result[solver] = Look(color, marker, _DASHES[count % len(_DASHES)])
+    return result
+
+
+def short(name: str) -> str:
+    """A name that fits beside a figure."""
+    return name if len(name) <= 36 else name[:35] + "…"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of its own on an Agg canvas, in inches; nothing global is touched."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height))
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def seconds_axis(axis: Axis) -> None:
+    """Ticks of a logarithmic axis in s, as ``10 ms``; minor ones unlabelled."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    def text(value: float, _: int) -> str:
+        for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")):
+            if value >= scale * 0.999:
+                return f"{value / scale:.3g} {unit}"
+        return f"{value:.3g} s"
+
+    axis.set_major_formatter(FuncFormatter(text))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def add_caption(figure: Figure, lines: Iterable[str], *, left: float = 0.01) -> None:
+    """Small lines at the foot of the figure, wrapped to its width."""
+    characters = int(figure.get_figwidth() * 20)
+    text = "\n".join(part for line in lines if line for part in textwrap.wrap(line, characters))
+    figure.text(left, 0.01, text, fontsize=7, color="#444444", ha="left", va="bottom", linespacing=1.3)
+
+
+def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = FIGURE_FORMATS) -> list[Path]:
+    """Write the figure in each format; the same figure gives the same bytes.
+
+    Returns
+    -------
+    list of Path
+        In the order of ``formats``.
+    """
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name in formats:
+        path = stem.with_name(f"{stem.name}.{name}")
+        figure.savefig(path, format=name, dpi=200, metadata=_UNDATED[name])
+        paths.append(path)
+    return paths
