@@ -138,7 +138,8 @@ def describe_blas() -> list[dict[str, Any]]:
 
     keep = {"internal_api": "api", "version": "version", "architecture": "architecture"}
     found = [{new: lib.get(old) for old, new in keep.items()} for lib in threadpool_info() if lib["user_api"] == "blas"]
-    return [lib for i, lib in enumerate(found) if lib not in found[:i]]
+    distinct = [lib for i, lib in enumerate(found) if lib not in found[:i]]
+    return sorted(distinct, key=str)  # the loader's order differs from process to process
 
 
 def package_versions(more: Iterable[str] = ()) -> dict[str, str]:

@@ -12,7 +12,7 @@ import click
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
-class ByteSize(click.ParamType):
+class ByteSize(click.ParamType):  # type: ignore[type-arg]
     """Bytes with an optional unit: 500M, 4G, 4GiB."""
 
     name = "size"
@@ -25,7 +25,7 @@ class ByteSize(click.ParamType):
         return int(float(found[1]) * _UNITS[found[2].upper()])
 
 
-class NameList(click.ParamType):
+class NameList(click.ParamType):  # type: ignore[type-arg]
     """Names separated by commas."""
 
     name = "a,b"
