@@ -26,8 +26,14 @@ def dask_client() -> Any | None:
     return getattr(backend, "client", None) if type(backend).__name__ == "DaskDistributedBackend" else None
 
 
-def connect(address: str) -> Any:
+def connect(address: str, timeout: float = 10.0) -> Any:
     """Dask client for a scheduler's address.
+
+    Parameters
+    ----------
+    address : str
+    timeout : float
+        Seconds to wait for an answer.
 
     Raises
     ------
@@ -42,7 +48,7 @@ def connect(address: str) -> Any:
         raise ImportError("a Dask cluster needs the package distributed: `pip install semrsm-bench[dask]`") from None
     client: Any = distributed.Client
     try:
-        return client(address, timeout=10, set_as_default=False)
+        return client(address, timeout=timeout, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
 
@@ -80,7 +86,7 @@ def _on_dask(tasks: Iterator[TileTask], client: Any) -> Iterator[TileResult]:
     as_completed: Any = distributed.as_completed
     limit = (_QUEUED_PER_CORE + 1) * worker_count(1, client)
     under_way = as_completed(
-        [client.submit(compute_tile, task, pure=False) for task in itertools.islice(tasks, limit)], with_results=False
+        [client.submit(compute_tile, task, pure=False) for task in itertools.islice(tasks, limit)], loop=client.loop
     )
     for future in under_way:
         result: TileResult = future.result()

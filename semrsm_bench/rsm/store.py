@@ -136,8 +136,10 @@ def open_products(
         kept = {} if labels is None else {"labels": [int(label) for label in labels]}
         write_description(out, {**described, **kept, "fingerprint": fingerprint})
         try:
+            # Opened for reading first: opened for writing, a truncated file would be filled up with zeros.
+            np.load(out, mmap_mode="r", allow_pickle=False)
             values = np.lib.format.open_memmap(out, mode="r+")
-        except ValueError as error:
+        except (ValueError, EOFError) as error:
             raise ResumeError(
                 f"{out} is damaged ({error}); delete it and {description_path(out)} to start again"
             ) from None

@@ -1,0 +1,111 @@
+"""A real cluster on loopback: two worker processes, one of which is killed halfway."""
+
+import os
+import pickle
+import signal
+import threading
+import time
+
+import joblib
+import numpy as np
+import pytest
+
+from semrsm_bench.activations.store import write_cache
+from semrsm_bench.rsm import CacheLayer, compute_rsm
+from semrsm_bench.rsm.blocks import tiles
+from semrsm_bench.rsm.matchings import choose_matching
+from semrsm_bench.rsm.run import Images, make_tasks
+from semrsm_bench.rsm.scheduling import connect
+from semrsm_bench.rsm.sources import as_source
+
+distributed = pytest.importorskip("distributed")
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, silence_logs=50
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def layer(tmp_path):
+    z = np.random.default_rng(0).normal(size=(48, 16, 144)).astype(np.float16)
+    path = tmp_path / "net.safetensors"
+    write_cache(path, {"layer3": z}, {"layer3": z.mean(axis=0)}, images=[f"image {i}" for i in range(48)])
+    return CacheLayer(path, "layer3")
+
+
+def test_joblib_chooses_the_cluster_and_the_matrix_is_the_serial_one(cluster, layer):
+    expected = compute_rsm(layer, matching="greedy", block=8)
+    with distributed.Client(cluster), joblib.parallel_config(backend="dask"):
+        np.testing.assert_array_equal(compute_rsm(layer, matching="greedy", block=8), expected)
+
+
+def test_images_without_a_file_travel_with_their_tiles(cluster):
+    rng = np.random.default_rng(1)
+    z, z2 = rng.normal(size=(2, 7, 4, 16))
+    expected = compute_rsm(z, z2, matching="scipy", centring="channel", kernel=["rbf", "linear"])
+    client = connect(cluster.scheduler_address)
+    try:
+        rsms = compute_rsm(
+            z, z2, matching="scipy", centring="channel", kernel=["rbf", "linear"], client=client, block=3
+        )
+    finally:
+        client.close()
+    for kernel in expected:
+        np.testing.assert_array_equal(rsms[kernel], expected[kernel])
+
+
+def test_a_worker_killed_halfway_costs_only_its_tiles(cluster, layer, tmp_path):
+    expected = compute_rsm(layer, matching="ortools")
+    out = tmp_path / "rsm.npy"
+    client = connect(cluster.scheduler_address)
+    victim = next(iter(client.run(os.getpid).values()))
+    left_at_death = []
+
+    def kill_halfway():
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            if out.exists():
+                left = int(np.isnan(np.load(out, mmap_mode="r")).sum())
+                if left < 48 * 47 / 2:
+                    left_at_death.append(left)
+                    os.kill(victim, signal.SIGKILL)
+                    return
+            time.sleep(0.005)
+
+    assassin = threading.Thread(target=kill_halfway)
+    assassin.start()
+    try:
+        rsm = compute_rsm(layer, matching="ortools", client=client, block=3, out=out)
+    finally:
+        assassin.join()
+        client.close()
+    assert left_at_death[0] > 0, "the worker died while there was work left"
+    np.testing.assert_array_equal(rsm, expected)
+
+
+def test_a_failing_task_ends_the_run_with_its_error(cluster, layer):
+    client = connect(cluster.scheduler_address)
+    try:
+        with pytest.raises(ValueError, match="block_solver must be an exact solver"):
+            compute_rsm(layer, matching="batch-optimal-128", options={"block_solver": "greedy"}, client=client)
+    finally:
+        client.close()
+
+
+def test_a_task_for_a_cache_is_a_path_and_a_few_numbers(layer):
+    images = Images.look(layer, None, "channel")
+    matching = choose_matching("ortools", None, {})
+    task = next(make_tasks(images, matching, list(tiles(48, 48, 16, True)), by_network=True))
+    assert len(pickle.dumps(task)) < 4000
+    in_memory = Images.look(as_source(layer.read(0, 48).swapaxes(1, 2)), None, "none")
+    task = next(make_tasks(in_memory, matching, list(tiles(48, 48, 16, True)), by_network=True))
+    assert task.rows.count == task.columns.count == 16
+
+
+def test_an_address_where_nobody_answers():
+    with pytest.raises(ValueError, match="no Dask scheduler"):
+        connect("tcp://127.0.0.1:9", timeout=0.5)
