@@ -78,8 +78,8 @@ def batch_optimal(problem: MatchingProblem, *, b: int = 128, block_solver: str =
     b = _positive(b, "b")
     if b >= problem.size:
         # Not left behind in the caller's problem: this solver promises to leave ``problem.affinity`` alone.
-        everything = np.arange(problem.size)
-        return _optimal(problem if problem.has_affinity else problem.block(everything, everything), block_solver)
+        whole = problem if problem.has_affinity else MatchingProblem.trusted(problem.x, problem.y)
+        return _optimal(whole, block_solver)
     rows, columns = _ascending(problem.x), _ascending(problem.y)
     perm = np.empty(problem.size, dtype=np.intp)
     for start in range(0, problem.size, b):

@@ -37,7 +37,7 @@ def as_float_array(values: Any, name: str) -> Floats:
     elif array.dtype.kind != "f":
         raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
     elif array.dtype not in (np.float32, np.float64):
-        array = array.astype(np.float32 if array.dtype.itemsize < 4 else np.float64)
+        array = array.astype(np.float32 if array.dtype.itemsize <= 4 else np.float64)
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
         raise ValueError(f"{name} is not finite: {array[where]} at {where}; clean the activations before matching")

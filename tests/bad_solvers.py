@@ -1,0 +1,128 @@
+"""A plugin of solvers that each break one promise; ``semrsm-bench check`` has to find out which."""
+
+import ctypes
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+
+import semrsm_bench as sb
+
+
+def approximate(name, **claims):
+    return sb.register_solver(name, **{"kind": "approximate", **claims})
+
+
+@approximate("bad-garbage")
+def garbage(problem):
+    """Return no permutation at all."""
+    return "nonsense"
+
+
+@approximate("bad-duplicates")
+def duplicates(problem):
+    """Match everything with the first position."""
+    return np.zeros(problem.size, dtype=int)
+
+
+@approximate("bad-off-by-one")
+def off_by_one(problem):
+    """Go wrong only where S is no multiple of a block."""
+    return np.arange(problem.size) + (1 if problem.size % 64 == 63 else 0)
+
+
+@approximate("bad-writes")
+def writes(problem):
+    """Write into the input through numpy."""
+    if problem.x.size:
+        problem.x[0] = 0
+    return np.arange(problem.size)
+
+
+@approximate("bad-writes-behind")
+def writes_behind(problem):
+    """Write into the input behind numpy's back."""
+    if problem.x.size:
+        ctypes.memset(problem.x.ctypes.data, 1, 4)
+    return np.arange(problem.size)
+
+
+@approximate("bad-random")
+def unseeded(problem):
+    """Answer differently every time."""
+    return np.random.default_rng().permutation(problem.size)
+
+
+@approximate("bad-global-random")
+def global_random(problem):
+    """Seed the process-wide generator of everybody else."""
+    np.random.seed(0)  # noqa: NPY002
+    return np.random.permutation(problem.size)  # noqa: NPY002
+
+
+@approximate("bad-memory")
+def remember(problem, *, seen=[]):  # noqa: B006
+    """Depend on what was solved before."""
+    seen.append(problem.size)
+    return np.roll(np.arange(problem.size), len(seen))
+
+
+@approximate("bad-raises")
+def raises(problem):
+    """Give up on ties."""
+    if problem.size and (problem.x == problem.x[0]).all():
+        raise RuntimeError("singular matrix")
+    return np.arange(problem.size)
+
+
+@sb.register_solver("bad-not-exact", kind="exact")
+def not_exact(problem):
+    """Claim to be exact."""
+    return sb.solve(problem, "greedy")
+
+
+@approximate("bad-not-matrix-free", matrix_free=True)
+def not_matrix_free(problem):
+    """Claim to do without the affinity."""
+    return problem.affinity.sum(axis=1).argsort()
+
+
+@approximate("bad-duals")
+def wrong_duals(problem):
+    """Return potentials that bound nothing."""
+    nothing = np.full(problem.size, -1e9)
+    return sb.Solution(np.arange(problem.size), duals=(nothing, nothing))
+
+
+@approximate("bad-short-duals")
+def short_duals(problem):
+    """Return potentials of another shape."""
+    return sb.Solution(np.arange(problem.size), duals=(np.zeros(problem.size + 1), np.zeros(problem.size)))
+
+
+@approximate("bad-fatal")
+def fatal(problem):
+    """Hang on S = 0, take the process along on S = 1, leave on S = 2."""
+    while problem.size == 0:
+        pass
+    if problem.size == 1:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if problem.size == 2:
+        sys.exit(3)
+    return np.arange(problem.size)
+
+
+@approximate("bad-hangs-always")
+def hangs_always(problem):
+    """Never come back."""
+    time.sleep(1e6)
+
+
+@approximate("good-but-chatty")
+def chatty(problem):
+    """Print what looks like an answer of the checking process."""
+    print('{"reason": "forged", "seconds": 0}', flush=True)
+    os.write(1, b'{"reason": "forged", "seconds": 0}\n')
+    return np.arange(problem.size)

@@ -1,0 +1,196 @@
+"""The robustness check: the project's solvers pass, and each broken promise of tests/bad_solvers.py is found."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import semrsm_bench as sb
+from semrsm_bench.cli import cli
+from semrsm_bench.solvers import SolverUnavailableError, registry
+from semrsm_bench.solvers.check import check_solver
+from semrsm_bench.solvers.check_cases import CASES, CheckFailedError, optimum
+
+BAD = Path(__file__).with_name("bad_solvers.py")
+AVAILABLE = sb.solver_names(available_only=True)
+
+
+@pytest.fixture(autouse=True)
+def _bad_solvers():
+    before = dict(registry._SOLVERS), dict(registry._PLUGINS)
+    sb.load_plugin(BAD)
+    yield
+    for kept, now in zip(before, (registry._SOLVERS, registry._PLUGINS)):
+        now.clear()
+        now.update(kept)
+
+
+def failures(name):
+    """Cases that fail, with their reasons, run in this process."""
+    found = {}
+    for case, run in CASES.items():
+        try:
+            run(sb.get_solver(name))
+        except CheckFailedError as error:
+            found[case] = str(error)
+    return found
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(cli, ["check", *arguments], standalone_mode=False)
+    return result.return_value, result.output
+
+
+@pytest.mark.parametrize("name", AVAILABLE)
+def test_every_registered_solver_passes_every_case(name):
+    assert failures(name) == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "reason"),
+    [
+        ("bad-garbage", {"empty", "one", "small", "float32", "ties", "threads"}, r"shape"),
+        ("bad-duplicates", {"two", "small", "float64", "constant"}, "position 0 is matched"),
+        ("bad-off-by-one", {"odd sizes"}, r"holds 0\.\.62, got 1\.\.63"),
+        ("bad-writes", {"one", "small", "float32"}, "read-only"),
+        ("bad-writes-behind", {"two", "float32", "affinity made before"}, "changed its input"),
+        ("bad-random", {"deterministic", "threads"}, "answer"),
+        ("bad-global-random", {"global random state"}, "process-wide random generator; take a seed"),
+        ("bad-memory", {"deterministic", "threads"}, "answer"),
+        ("bad-raises", {"constant"}, r"raised RuntimeError: singular matrix \(.*bad_solvers\.py:\d+\)"),
+        ("bad-not-exact", {"small", "float32", "ties", "offset"}, "registered as exact, but k = .* below the optimum"),
+        ("bad-not-matrix-free", {"never makes the affinity"}, "it made problem.affinity"),
+        ("bad-duals", {"two", "small", "huge"}, "duals are infeasible"),
+        ("bad-short-duals", {"empty", "two", "small"}, r"duals have shapes \(\d+,\) and"),
+    ],
+)
+def test_a_broken_promise_is_found_where_it_is_broken(name, where, reason):
+    import re
+
+    found = failures(name)
+    assert where <= set(found), found
+    assert any(re.search(reason, text) for text in found.values()), found
+    # A solver that breaks one promise is not blamed for the rest.
+    if name in ("bad-off-by-one", "bad-global-random", "bad-not-matrix-free"):
+        assert set(found) == where, found
+
+
+def test_the_optimum_of_the_check_is_the_optimum():
+    identity = np.eye(5)
+    assert optimum(sb.MatchingProblem(identity, identity[[3, 1, 4, 0, 2]])) == 5.0
+    rows = np.random.default_rng(0).standard_normal((9, 9))
+    unit, _ = np.linalg.qr(rows)
+    assert optimum(sb.MatchingProblem(unit, unit[::-1].copy())) == pytest.approx(9.0)
+
+
+def test_beyond_its_max_size_a_solver_is_not_judged():
+    def only_small(problem):
+        if problem.size > 100:
+            raise RuntimeError("too large")
+        return np.arange(problem.size)
+
+    sb.register_solver("small-only", kind="approximate", max_size=100)(only_small)
+    CASES["odd sizes"](sb.get_solver("small-only"))
+    CASES["larger than blocks"](sb.get_solver("small-only"))
+    sb.register_solver("small-unsaid", kind="approximate")(only_small)
+    with pytest.raises(CheckFailedError, match="too large"):
+        CASES["odd sizes"](sb.get_solver("small-unsaid"))
+
+
+def test_a_hanging_or_dying_solver_costs_only_its_case_until_the_third_time():
+    seen = []
+    cases = ["empty", "many channels", "one", "two", "many channels", "one", "many channels"]
+    results = check_solver("bad-fatal", [BAD], timeout=3, cases=cases, report=seen.append)
+    assert seen == results
+    assert [(r.case, r.status, r.reason) for r in results] == [
+        ("empty", "failed", "no answer within 3 s"),
+        ("many channels", "passed", ""),
+        ("one", "failed", "the process was killed by SIGSEGV"),
+        ("two", "failed", "SystemExit: 3"),
+        ("many channels", "passed", ""),
+        ("one", "failed", "the process was killed by SIGSEGV"),
+        ("many channels", "not run", "the solver hung or died 3 times before"),
+    ]
+
+
+def test_a_solver_that_never_answers_is_given_up():
+    results = check_solver("bad-hangs-always", [BAD], timeout=0.4, cases=["empty", "one", "two"])
+    assert [r.status for r in results] == ["failed", "not run", "not run"]
+    assert "at the start: no answer within" in results[0].reason
+    assert results[1].reason == "the solver did not start"
+
+
+def test_what_a_solver_prints_is_not_taken_for_an_answer():
+    results = check_solver("good-but-chatty", [BAD], cases=["empty", "one", "small", "threads"])
+    assert [r.status for r in results] == ["passed"] * 4
+
+
+def test_mistakes_in_calling_it():
+    with pytest.raises(ValueError, match="unknown case 'nothing'; known are empty"):
+        check_solver("greedy", cases=["nothing"])
+    with pytest.raises(ValueError, match="timeout must be positive"):
+        check_solver("greedy", timeout=0)
+    with pytest.raises(KeyError, match="did you mean 'greedy'"):
+        check_solver("gredy")
+    sb.register_solver("absent", kind="exact", requires=["no_such_module"])(lambda problem: None)
+    with pytest.raises(SolverUnavailableError, match="no_such_module"):
+        check_solver("absent")
+
+
+def test_a_solver_that_only_this_process_knows_is_a_failure_at_the_start():
+    sb.register_solver("local-only", kind="approximate")(lambda problem: np.arange(problem.size))
+    (result,) = check_solver("local-only", cases=["empty"])
+    assert "at the start: UnknownSolverError" in result.reason
+
+
+def test_the_command_on_a_file_checks_all_its_solvers(tmp_path):
+    plugin = tmp_path / "two_solvers.py"
+    plugin.write_text(
+        "import numpy as np, semrsm_bench as sb\n"
+        "@sb.register_solver('file-shift', kind='approximate', grid={'by': [0, 1]})\n"
+        "def shift(problem, *, by):\n"
+        "    return np.roll(np.arange(problem.size), by) if problem.size != 1 or not by else [1]\n"
+    )
+    code, output = invoke(str(plugin), "--case", "one", "--case", "two")
+    assert code == 1
+    assert "file-shift-0\n  ok      one\n  ok      two\n  2 of 2 cases passed" in output
+    refused = "solver 'file-shift-1': a permutation of 1 positions holds 0..0, got 1..1"
+    assert f"file-shift-1\n  FAILED  one: MatchingProblem(S=1, C=2, float64): {refused}\n  ok      two" in output
+
+
+def test_the_command_in_json():
+    code, output = invoke("identity", "greedy", "--json", "--case", "empty", "--case", "ties")
+    assert code == 0
+    parsed = json.loads(output)
+    assert [entry["solver"] for entry in parsed] == ["identity", "greedy"]
+    assert all(entry["passed"] for entry in parsed)
+    assert [case["case"] for case in parsed[0]["cases"]] == ["empty", "ties"]
+    assert all(case["status"] == "passed" and case["seconds"] > 0 for case in parsed[0]["cases"])
+
+
+def test_the_command_lists_its_cases():
+    code, output = invoke("--list-cases")
+    assert code == 0
+    assert [line[:26].strip() for line in output.splitlines()] == list(CASES)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "name a solver, or a Python file"),
+        (["gredy"], "unknown solver 'gredy'; did you mean 'greedy'"),
+        (["no_such_file.py"], "no_such_file.py: no such file"),
+        (["greedy", "--case", "nothing"], "unknown case 'nothing'"),
+        (["absent"], "'absent' is not available"),
+    ],
+)
+def test_wrong_use_of_the_command_ends_with_two(arguments, message, capsys):
+    from semrsm_bench.cli import main
+
+    sb.register_solver("absent", kind="exact", requires=["no_such_module"])(lambda problem: None)
+    with pytest.raises(SystemExit) as end:
+        main(["check", *arguments])
+    assert end.value.code == 2
+    assert message in capsys.readouterr().err

@@ -1,0 +1,202 @@
+"""Solvers of other people: from an installed distribution, and from a file."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import semrsm_bench as sb
+from semrsm_bench.cli import cli
+from semrsm_bench.solvers import registry
+
+HERE = Path(__file__).resolve().parent
+
+SHIFT = """
+import numpy as np
+import semrsm_bench as sb
+
+@sb.register_solver("file-shift", kind="approximate", grid={"by": [1, 2]}, complexity="O(S)", reference="nowhere")
+def shift(problem, *, by):
+    '''Move everything along.'''
+    return np.roll(np.arange(problem.size), by)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _clean_registry():
+    before = dict(registry._SOLVERS), dict(registry._PLUGINS)
+    yield
+    for kept, now in zip(before, (registry._SOLVERS, registry._PLUGINS)):
+        now.clear()
+        now.update(kept)
+
+
+def run(*arguments, path, **options):
+    places = os.pathsep.join(map(str, [path, HERE.parent, *filter(None, [os.environ.get("PYTHONPATH")])]))
+    environment = {**os.environ, "PYTHONPATH": places}
+    return subprocess.run(
+        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300, cwd=path, **options
+    )
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """Folder into which pip has really installed the second distribution, without a network."""
+    folder = tmp_path_factory.mktemp("plugin")
+    source = shutil.copytree(HERE / "plugin_distribution", folder / "source")
+    target = folder / "site"
+    command = ["-m", "pip", "install", "--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check"]
+    done = run(*command, "--target", str(target), str(source), path=folder)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def test_an_installed_distribution_brings_its_solvers(installed):
+    done = run("-m", "semrsm_bench", "solvers", "--json", path=installed)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    listed = {row["name"]: row for row in json.loads(done.stdout)}
+    assert {"ortools", "norm-sort-1", "norm-sort-2"} <= set(listed)
+    assert listed["norm-sort-1"]["options"] == {"order": 1}
+    assert listed["norm-sort-2"]["version"] == "2.3.1"
+    assert listed["norm-sort-2"]["available"] is True
+    assert listed["norm-sort-2"]["matrix_free"] is True
+    assert list(listed)[-2:] == ["norm-sort-1", "norm-sort-2"]
+
+
+def test_an_installed_solver_is_checked_like_any_other(installed):
+    done = run("-m", "semrsm_bench", "check", "norm-sort-2", path=installed)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "FAILED" not in done.stdout
+
+
+def test_without_the_distribution_its_solvers_are_unknown():
+    with pytest.raises(KeyError, match="unknown solver 'norm-sort-1'"):
+        sb.get_solver("norm-sort-1")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("raise ValueError('out of order')", "ValueError: out of order"),
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise SystemExit(5)", "SystemExit: 5"),
+        (
+            "import semrsm_bench as sb\n"
+            "@sb.register_solver('half-done', kind='exact')\ndef f(problem): ...\n"
+            "sb.register_solver('scipy', kind='exact')(f)\n",
+            "ValueError: a solver named 'scipy' is registered already, by semrsm_bench.solvers.exact.scipy; choose another name",
+        ),
+    ],
+)
+def test_a_broken_installed_plugin_is_named_and_left_out(tmp_path, body, reason):
+    (tmp_path / "broken_plugin_module.py").write_text(body)
+    info = tmp_path / "brittle-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brittle\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[semrsm_bench.solvers]\nsnap = broken_plugin_module\n")
+    done = run("-c", "import semrsm_bench as sb; print(*sb.solver_names())", path=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert f"RuntimeWarning: the solver plugin 'snap' of brittle is broken and was left out: {reason}" in done.stderr
+    assert "scipy" in done.stdout.split()
+    assert "half-done" not in done.stdout.split()
+
+
+def test_a_file_registers_its_solvers(tmp_path):
+    file = tmp_path / "shift.py"
+    file.write_text(SHIFT)
+    assert sb.load_plugin(file) == ["file-shift-1", "file-shift-2"]
+    assert sb.load_plugin(str(file)) == ["file-shift-1", "file-shift-2"], "the same file loads once"
+    assert sb.solve(sb.MatchingProblem(np.eye(3), np.eye(3)), "file-shift-2").tolist() == [1, 2, 0]
+    assert sb.get_solver("file-shift-1").version == "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+
+
+def test_two_files_of_one_name_are_two_plugins(tmp_path):
+    for folder, name in (("a", "file-shift"), ("b", "other-shift")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "shift.py").write_text(SHIFT.replace("file-shift", name))
+    assert sb.load_plugin(tmp_path / "a" / "shift.py")[0] == "file-shift-1"
+    assert sb.load_plugin(tmp_path / "b" / "shift.py")[0] == "other-shift-1"
+
+
+def test_a_file_may_register_what_it_imports(tmp_path):
+    file = tmp_path / "borrowed.py"
+    file.write_text(
+        "import functools, numpy as np, semrsm_bench as sb\n"
+        "def f(problem, shift): return np.roll(np.arange(problem.size), shift)\n"
+        "sb.register_solver('borrowed', kind='approximate')(functools.partial(f, shift=1))\n"
+    )
+    assert sb.load_plugin(file) == ["borrowed"]
+    assert sb.load_plugin(file) == ["borrowed"]
+    assert sb.solve(sb.MatchingProblem(np.eye(3), np.eye(3)), "borrowed").tolist() == [2, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x = 1", "it registers no solver; decorate a function with @semrsm_bench.register_solver"),
+        ("def broken(:", "SyntaxError"),
+        ("raise SystemExit", "SystemExit"),
+        (SHIFT + "\n1 / 0\n", "ZeroDivisionError: division by zero"),
+        (
+            SHIFT.replace("file-shift", "batch-optimal").replace("[1, 2]", "[1, 128]"),
+            "'batch-optimal-128' is registered already",
+        ),
+    ],
+)
+def test_a_file_that_fails_leaves_nothing_behind(tmp_path, text, message):
+    file = tmp_path / "broken.py"
+    file.write_text(text)
+    names = sb.solver_names()
+    modules = set(sys.modules)
+    for _ in range(2):
+        with pytest.raises(ValueError, match=message) as caught:
+            sb.load_plugin(file)
+        assert str(file) in str(caught.value)
+    assert sb.solver_names() == names
+    assert not [name for name in set(sys.modules) - modules if "plugin" in name]
+
+
+def test_files_that_are_no_plugins(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"nowhere\.py: no such file"):
+        sb.load_plugin(tmp_path / "nowhere.py")
+    with pytest.raises(FileNotFoundError, match="no such file"):
+        sb.load_plugin(tmp_path)
+    (tmp_path / "notes.txt").write_text("x = 1")
+    with pytest.raises(ValueError, match="not a Python file"):
+        sb.load_plugin(tmp_path / "notes.txt")
+
+
+def invoke(*arguments):
+    result = CliRunner().invoke(cli, ["solvers", *arguments], standalone_mode=False)
+    assert result.exception is None
+    return result.output
+
+
+def test_the_list_shows_every_solver_and_a_plugins_own(tmp_path):
+    file = tmp_path / "shift.py"
+    file.write_text(SHIFT)
+    output = invoke("--plugin", str(file))
+    for name in sb.solver_names():
+        assert f"  {name} " in output
+    assert "file-shift-2          Move everything along.\n" in output
+    assert "O(S); by=2; nowhere" in output
+    sections = [output.index(title) for title in ("Exact\n", "Approximate\n", "Baselines\n")]
+    assert sections == sorted(sections)
+
+
+def test_the_list_says_why_a_solver_is_not_available():
+    sb.register_solver("absent", kind="exact", requires=["no_such_module"])(lambda problem: None)
+    assert "not available: needs the module 'no_such_module', which is not installed" in invoke("--kind", "exact")
+    rows = {row["name"]: row for row in json.loads(invoke("--json", "--kind", "exact"))}
+    assert rows["absent"]["available"] is False
+    assert rows["absent"]["reason"] == "needs the module 'no_such_module', which is not installed"
+    assert "greedy" not in rows
+    assert rows["ortools"]["complexity"].startswith("O(S^3")

@@ -1,0 +1,275 @@
+"""MatchingProblem and scoring, against exact fractions and sums over all permutations."""
+
+import copy
+import itertools
+import math
+import pickle
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+import semrsm_bench as sb
+from semrsm_bench.solvers import chance_corrected, check_permutation, quality, random_value
+from semrsm_bench.solvers.problem import as_float_array
+
+pairs = st.tuples(st.integers(1, 5), st.integers(1, 4)).flatmap(
+    lambda shape: st.tuples(*[hnp.arrays(np.float64, shape, elements=st.floats(-8, 8, width=32)) for _ in "xy"])
+)
+
+
+def random_pair(size=6, channels=3, dtype=np.float64, seed=0):
+    return np.random.default_rng(seed).standard_normal((2, size, channels)).astype(dtype)
+
+
+def exact_value(x, y, perm):
+    return sum(Fraction(float(a)) * Fraction(float(b)) for i, j in enumerate(perm) for a, b in zip(x[i], y[j]))
+
+
+@given(pairs, st.randoms(use_true_random=False))
+def test_k_is_the_exact_sum(pair, rng):
+    x, y = pair
+    perm = list(range(len(x)))
+    rng.shuffle(perm)
+    exact = exact_value(x, y, perm)
+    size = sum(abs(Fraction(float(a)) * Fraction(float(b))) for i, j in enumerate(perm) for a, b in zip(x[i], y[j]))
+    assert abs(Fraction(sb.matching_value(sb.MatchingProblem(x, y), perm)) - exact) <= size * Fraction(1, 10**14)
+
+
+def test_k_in_float32_is_scored_in_float64():
+    x, y = random_pair(5000, 4, np.float32)
+    perm = np.random.default_rng(1).permutation(5000)
+    wide = (x.astype(np.float64) * y.astype(np.float64)[perm]).sum()
+    assert sb.matching_value(sb.MatchingProblem(x, y), perm) == pytest.approx(wide, rel=1e-13)
+
+
+@given(pairs)
+def test_k_rand_is_the_mean_over_all_permutations(pair):
+    problem = sb.MatchingProblem(*pair)
+    values = [sb.matching_value(problem, p) for p in itertools.permutations(range(problem.size))]
+    assert random_value(problem) == pytest.approx(math.fsum(values) / len(values), rel=1e-12, abs=1e-11)
+
+
+@given(pairs, st.randoms(use_true_random=False))
+def test_c_of_a_permutation_survives_centring_by_channel(pair, rng):
+    x, y = pair
+    perm = list(range(len(x)))
+    rng.shuffle(perm)
+    values = []
+    for problem in (sb.MatchingProblem(x, y), sb.MatchingProblem(x - x.mean(axis=0), y - [3.0] * y.shape[1])):
+        k_opt = max(sb.matching_value(problem, p) for p in itertools.permutations(range(problem.size)))
+        k_rand = random_value(problem)
+        if k_opt - k_rand < 1e-6:
+            return
+        values.append(chance_corrected(sb.matching_value(problem, perm), k_opt, k_rand))
+    assert values[0] == pytest.approx(values[1], abs=1e-6)
+
+
+def test_c_at_its_landmarks():
+    assert chance_corrected(3.0, 3.0, 1.0) == 1.0
+    assert chance_corrected(1.0, 3.0, 1.0) == 0.0
+    assert chance_corrected(0.0, 3.0, 1.0) == -0.5
+    assert chance_corrected(2.0, 2.0, 2.0) == 1.0
+    assert chance_corrected(0.0, 0.0, 0.0) == 1.0
+    assert math.isnan(chance_corrected(math.nan, 1.0, 0.0))
+
+
+def test_quality_means_nothing_without_a_positive_optimum():
+    assert quality(1.0, 2.0) == 0.5
+    assert math.isnan(quality(-2.0, -1.0))
+    assert math.isnan(quality(0.0, 0.0))
+
+
+def test_the_affinity_is_made_once_and_read_only():
+    x, y = random_pair()
+    problem = sb.MatchingProblem(x, y)
+    assert not problem.has_affinity
+    affinity = problem.affinity
+    assert problem.has_affinity
+    assert problem.affinity is affinity
+    np.testing.assert_allclose(affinity, [[np.dot(a, b) for b in y] for a in x], rtol=1e-13, atol=1e-13)
+
+
+def test_nothing_can_be_written():
+    x, y = random_pair()
+    problem = sb.MatchingProblem(x, y)
+    for array in (problem.x, problem.y, problem.affinity):
+        with pytest.raises(ValueError, match="read-only"):
+            array[0, 0] = 1
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            array.flags.writeable = True
+    with pytest.raises(AttributeError, match="frozen"):
+        problem.x = y
+
+
+@pytest.mark.parametrize("disguise", ["plain", "read-only view", "column-major", "list", "torch"])
+def test_later_changes_of_the_given_arrays_do_not_reach_it(disguise):
+    x, y = random_pair()
+    first = x[0, 0]
+    given_x = x
+    if disguise == "read-only view":
+        given_x = x[:]
+        given_x.flags.writeable = False
+    elif disguise == "column-major":
+        given_x = x = np.asfortranarray(x)
+    elif disguise == "list":
+        given_x = x.tolist()
+    elif disguise == "torch":
+        given_x = pytest.importorskip("torch").from_numpy(x)
+    problem = sb.MatchingProblem(given_x, y)
+    x[0, 0] = 77
+    assert problem.x[0, 0] == first
+    assert x.flags.writeable
+
+
+def test_immutable_arrays_are_not_copied():
+    x, y = (side.copy() for side in random_pair())
+    x.flags.writeable = False
+    assert np.shares_memory(sb.MatchingProblem(x, y).x, x)
+
+
+@pytest.mark.parametrize(
+    ("given_types", "expected"),
+    [
+        (("float32", "float32"), "float32"),
+        (("float16", "float16"), "float32"),
+        (("float32", "float64"), "float64"),
+        (("float16", "float64"), "float64"),
+        (("int8", "bool"), "float32"),
+        (("int32", "float32"), "float64"),
+        (("longdouble", "float32"), "float64"),
+        ((">f4", "float32"), "float32"),
+    ],
+)
+def test_precision(given_types, expected):
+    x, y = np.ones((3, 2)), np.ones((3, 2))
+    problem = sb.MatchingProblem(x.astype(given_types[0]), y.astype(given_types[1]))
+    assert problem.x.dtype == problem.y.dtype == problem.affinity.dtype == np.dtype(expected)
+    assert problem.x.dtype.isnative
+
+
+@pytest.mark.parametrize(
+    ("scale_x", "scale_y"), [(1e30, 1e30), (1e-30, 1e-30), (1e30, 1e-30), (1e37, 1.0), (1e-25, 1e-10)]
+)
+def test_affinities_beyond_float32_are_computed_in_float64(scale_x, scale_y):
+    x, y = np.abs(random_pair(dtype=np.float32)) + np.float32(0.5)
+    problem = sb.MatchingProblem(x * np.float32(scale_x), y * np.float32(scale_y))
+    expected = problem.x.astype(np.float64) @ problem.y.astype(np.float64).T
+    np.testing.assert_allclose(problem.affinity, expected, rtol=1e-5)
+
+
+def test_affinities_beyond_float64_are_refused():
+    x, y = random_pair()
+    with pytest.raises(ValueError, match="divide them by a constant"):
+        sb.MatchingProblem(x * 1e200, y * 1e200)
+
+
+@pytest.mark.parametrize("torch_type", ["float16", "bfloat16", "float32", "float64", "int64"])
+def test_torch_tensors(torch_type):
+    torch = pytest.importorskip("torch")
+    tensor = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).to(getattr(torch, torch_type))
+    if tensor.is_floating_point():
+        tensor.requires_grad_()
+    np.testing.assert_array_equal(sb.MatchingProblem(tensor, tensor).x, [[1, 2], [3, 4]])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_what_is_not_finite_is_named_with_its_place(bad, side, dtype):
+    sides = [np.ones((4, 3), dtype), np.ones((4, 3), dtype)]
+    sides[side][2, 1] = bad
+    with pytest.raises(ValueError, match=rf"{'xy'[side]} is not finite: {bad} at \(2, 1\)"):
+        sb.MatchingProblem(*sides)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "message"),
+    [
+        (np.ones((3, 2)), np.ones((4, 2)), "x has 3 positions and y has 4"),
+        (np.ones((3, 2)), np.ones((3, 5)), "x has 2 channels and y has 5"),
+        (np.ones(3), np.ones(3), r"x must have shape \(positions, channels\), got \(3,\)"),
+        (np.ones((3, 2)), np.ones((1, 3, 2)), "y must have shape"),
+        (np.ones((3, 2)), 1.0, "y must have shape"),
+        (np.ones((3, 2)) * 1j, np.ones((3, 2)), "real numbers"),
+        ([["a", "b"]], [["a", "b"]], "real numbers"),
+        ([[1, 2], [3]], [[1, 2], [3, 4]], "inhomogeneous"),
+        (None, None, "real numbers"),
+    ],
+)
+def test_misshapen_input_says_what_is_wrong(x, y, message):
+    with pytest.raises(ValueError, match=message):
+        sb.MatchingProblem(x, y)
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (0, 0), (4, 0)])
+def test_nothing_to_sum(shape):
+    problem = sb.MatchingProblem(np.empty(shape), np.empty(shape))
+    assert (problem.size, problem.channels) == shape
+    assert problem.affinity.shape == (shape[0], shape[0])
+    assert random_value(problem) == 0.0
+    assert sb.matching_value(problem, range(shape[0])) == 0.0
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda p: pickle.loads(pickle.dumps(p))])
+def test_copies_and_pickles_are_frozen_too(duplicate):
+    problem = sb.MatchingProblem(*random_pair(dtype=np.float32))
+    other = duplicate(problem)
+    np.testing.assert_array_equal(other.x, problem.x)
+    np.testing.assert_array_equal(other.y, problem.y)
+    assert not other.x.flags.writeable
+
+
+@pytest.mark.parametrize("make_affinity", [False, True])
+def test_a_block_is_the_problem_of_its_rows_and_columns(make_affinity):
+    x, y = random_pair(7, 3)
+    problem = sb.MatchingProblem(x, y)
+    if make_affinity:
+        _ = problem.affinity
+    rows, columns = np.array([5, 0, 3]), np.array([1, 6, 2])
+    block = problem.block(rows, columns)
+    assert block.has_affinity == make_affinity
+    np.testing.assert_allclose(block.affinity, x[rows] @ y[columns].T, rtol=1e-13)
+    assert block.affinity.flags.c_contiguous
+    assert not block.affinity.flags.writeable
+    assert problem.has_affinity == make_affinity
+    with pytest.raises(ValueError, match="as many rows as columns"):
+        problem.block(rows, columns[:2])
+
+
+def test_valid_permutations_come_back_as_intp():
+    for perm in ([2, 0, 1], np.array([2, 0, 1], np.uint8), (2, 0, 1)):
+        checked = check_permutation(perm, 3)
+        assert checked.dtype == np.intp
+        assert checked.tolist() == [2, 0, 1]
+    assert check_permutation([], 0).shape == (0,)
+
+
+@pytest.mark.parametrize(
+    ("perm", "message"),
+    [
+        ([0, 1], r"shape \(3,\), got \(2,\)"),
+        ([[0, 1, 2]], r"shape \(3,\)"),
+        ([0, 1, 1], "position 1 is matched 2 times"),
+        ([0, 1, 3], r"holds 0\.\.2"),
+        ([-1, 0, 1], r"holds 0\.\.2"),
+        ([0.0, 1.0, 2.0], "dtype float64"),
+        ([True, False, True], "dtype bool"),
+        (np.array([0, 1, 2**64 - 1], np.uint64), r"holds 0\.\.2"),
+        (None, "shape"),
+        ("012", "shape"),
+        ([[0], [1, 2]], "ragged"),
+    ],
+)
+def test_what_is_no_permutation(perm, message):
+    with pytest.raises(ValueError, match=message):
+        check_permutation(perm, 3)
+    with pytest.raises(ValueError, match=message):
+        sb.matching_value(sb.MatchingProblem(np.ones((3, 1)), np.ones((3, 1))), perm)
+
+
+def test_large_integers_keep_their_digits():
+    assert as_float_array(np.array([2**40 + 1]), "x")[0] == 2**40 + 1

@@ -1,0 +1,256 @@
+"""The registry: registering, looking up, running, and what each error says."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import semrsm_bench as sb
+from semrsm_bench.solvers import InvalidMatchingError, SolverUnavailableError, UnknownSolverError, registry, warm_up
+
+
+@pytest.fixture(autouse=True)
+def _clean_registry():
+    sb.solver_names()
+    before = dict(registry._SOLVERS)
+    yield
+    registry._SOLVERS.clear()
+    registry._SOLVERS.update(before)
+
+
+def problem(size=9, channels=3, seed=0):
+    return sb.MatchingProblem(*np.random.default_rng(seed).standard_normal((2, size, channels)))
+
+
+def reverse(problem, *, shift=0):
+    """Backwards."""
+    return np.roll(np.arange(problem.size)[::-1], shift)
+
+
+def test_the_example_of_the_design():
+    @sb.register_solver("norm-sort", kind="approximate", grid={"order": [1, 2]}, matrix_free=True)
+    def norm_sort(problem, *, order=2):
+        """Pair positions by the rank of their norm: O(S log S), no affinity."""
+        rows = np.argsort(np.linalg.norm(problem.x, ord=order, axis=1))
+        cols = np.argsort(np.linalg.norm(problem.y, ord=order, axis=1))
+        perm = np.empty(len(rows), dtype=np.intp)
+        perm[rows] = cols
+        return perm
+
+    assert sb.solver_names()[-2:] == ["norm-sort-1", "norm-sort-2"]
+    solver = sb.get_solver("norm-sort-1")
+    assert (solver.kind, dict(solver.options), solver.matrix_free, solver.available) == (
+        "approximate",
+        {"order": 1},
+        True,
+        True,
+    )
+    assert solver.summary == "Pair positions by the rank of their norm: O(S log S), no affinity."
+    x = np.array([[1.0, 1.0], [0.0, 1.5], [3.0, 0.0]])
+    y = np.array([[5.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
+    # By the 1-norm the ranks of x are 1, 0, 2 and those of y 2, 0, 1; by the 2-norm x has 0, 1, 2.
+    assert sb.solve(sb.MatchingProblem(x, y), "norm-sort-1").tolist() == [2, 1, 0]
+    assert sb.solve(sb.MatchingProblem(x, y), "norm-sort-2").tolist() == [1, 2, 0]
+    assert sb.solve(sb.MatchingProblem(x, y), "norm-sort-2", order=1).tolist() == [2, 1, 0]
+
+
+def test_a_grid_of_two_options_is_their_product():
+    @sb.register_solver("grid", kind="approximate", grid={"a": [1, 2], "fast": [True, False]})
+    def f(problem, *, a, fast):
+        return np.arange(problem.size)
+
+    assert sb.solver_names()[-4:] == ["grid-1-true", "grid-1-false", "grid-2-true", "grid-2-false"]
+    assert dict(sb.get_solver("grid-2-false").options) == {"a": 2, "fast": False}
+
+
+def test_a_taken_name_names_its_owner_and_registers_nothing_of_the_grid():
+    sb.register_solver("mine-2", kind="approximate")(reverse)
+    with pytest.raises(ValueError, match=r"'mine-2' is registered already, by .*test_registry\.reverse"):
+        sb.register_solver("mine", kind="approximate", grid={"shift": [1, 2]})(reverse)
+    assert "mine-1" not in sb.solver_names()
+    with pytest.raises(ValueError, match=r"'ortools' is registered already, by semrsm_bench\.solvers\.exact\.ortools"):
+        sb.register_solver("ortools", kind="exact")(reverse)
+    with pytest.raises(ValueError, match="'twice-1' is registered already"):
+        sb.register_solver("twice", kind="approximate", grid={"shift": [1, 1]})(reverse)
+
+
+@pytest.mark.parametrize("name", ["", "Upper", "two words", " padded", "a,b", "a/b", "-first", "ü"])
+def test_malformed_names(name):
+    with pytest.raises(ValueError, match="lower case"):
+        sb.register_solver(name, kind="approximate")(reverse)
+
+
+def test_other_mistakes_in_registering():
+    with pytest.raises(ValueError, match="kind must be one of exact, approximate, baseline, got 'heuristic'"):
+        sb.register_solver("a", kind="heuristic")
+    with pytest.raises(ValueError, match="empty grid"):
+        sb.register_solver("a", kind="approximate", grid={"shift": []})(reverse)
+    with pytest.raises(TypeError, match="'a' has no option 'shfit'; did you mean 'shift'"):
+        sb.register_solver("a", kind="approximate", shfit=2)(reverse)
+    with pytest.raises(TypeError, match="first argument"):
+        sb.register_solver("a", kind="approximate")(lambda: None)
+    assert "a" not in sb.solver_names()
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(UnknownSolverError, match=r"unknown solver 'OrTool'; did you mean 'ortools'\?"):
+        sb.get_solver("OrTool")
+    with pytest.raises(KeyError, match="known are ortools, scipy"):
+        sb.solve(problem(), "zzzzzzzz")
+    with pytest.raises(ValueError, match="kind must be one of"):
+        sb.solver_names("quick")
+
+
+def test_a_wrong_option_is_answered_with_the_nearest():
+    with pytest.raises(TypeError, match="no option 'levls'; did you mean 'levels'"):
+        sb.solve(problem(), "ortools", levls=3)
+    with pytest.raises(TypeError, match="it takes none"):
+        sb.solve(problem(), "scipy", xyz=3)
+
+
+def test_only_problems_are_solved():
+    with pytest.raises(TypeError, match=r"takes a MatchingProblem\(x, y\), got ndarray"):
+        sb.solve(np.eye(3), "scipy")
+
+
+@pytest.mark.parametrize("answer", [None, "nonsense", [0] * 9, np.arange(9.0), np.arange(8), [[1], [1, 2]], {}])
+def test_an_answer_that_is_no_permutation(answer):
+    sb.register_solver("bad", kind="approximate")(lambda problem: answer)
+    with pytest.raises(InvalidMatchingError, match="solver 'bad': "):
+        sb.solve(problem(), "bad")
+
+
+def test_the_answer_is_the_callers_own():
+    kept = np.arange(9)
+    sb.register_solver("keeps", kind="approximate")(lambda problem: kept)
+    sb.solve(problem(), "keeps")[:] = 0
+    assert kept.tolist() == list(range(9))
+
+
+def test_a_solution_keeps_its_duals_and_facts():
+    duals = np.ones(9), np.zeros(9)
+    sb.register_solver("dual", kind="approximate")(
+        lambda p: sb.Solution(np.arange(9, dtype=np.int8), duals, {"rounds": 3})
+    )
+    solution = sb.get_solver("dual").run(problem())
+    assert solution.perm.dtype == np.intp
+    assert solution.duals is duals
+    assert solution.info == {"rounds": 3}
+
+
+def test_a_missing_library_keeps_the_solver_listed_with_the_reason():
+    sb.register_solver("absent", kind="exact", requires=["numpy", "no_such_module.inner"])(reverse)
+    sb.register_solver("moody", kind="exact", unavailable=lambda: "it is Sunday")(reverse)
+    assert {"absent", "moody"} <= set(sb.solver_names())
+    assert not {"absent", "moody"} & set(sb.solver_names(available_only=True))
+    assert sb.get_solver("absent").reason == "needs the module 'no_such_module.inner', which is not installed"
+    with pytest.raises(
+        SolverUnavailableError, match=r"'absent' is not available: needs the module 'no_such_module\.inner'"
+    ):
+        sb.solve(problem(), "absent")
+    with pytest.raises(SolverUnavailableError, match="it is Sunday"):
+        sb.solve(problem(), "moody")
+
+
+def test_versions():
+    import scipy
+
+    assert sb.get_solver("scipy").version == scipy.__version__
+    assert sb.get_solver("greedy").version == sb.__version__
+    sb.register_solver("ad-hoc", kind="approximate")(reverse)
+    assert sb.get_solver("ad-hoc").version == "unknown"
+
+
+def test_defaults_tell_bound_and_free_options():
+    assert sb.get_solver("batch-optimal-256").defaults == {"b": 256, "block_solver": "ortools"}
+
+
+def test_callable_objects_are_functions_too():
+    class Shift:
+        def __call__(self, problem, *, by=1):
+            return np.roll(np.arange(problem.size), by)
+
+    sb.register_solver("object", kind="approximate")(Shift())
+    assert sb.solve(problem(4), "object", by=2).tolist() == [2, 3, 0, 1]
+    with pytest.raises(ValueError, match="'object' is registered already"):
+        sb.register_solver("object", kind="approximate")(Shift())
+
+
+@pytest.mark.parametrize("solver", ["ortools", "scipy", "greedy", "topk-greedy-128", "batch-optimal-128"])
+def test_many_problems_in_two_threads_are_solved_as_one_by_one(solver):
+    problems = [problem(size, 4, seed) for seed in range(4) for size in (1, 30, 140, 201)]
+    serial = sb.solve_many(problems, solver)
+    threaded = sb.solve_many(iter(problems), solver, n_jobs=2)
+    assert len(serial) == len(problems)
+    for p, one, other in zip(problems, serial, threaded):
+        np.testing.assert_array_equal(one, sb.solve(p, solver))
+        np.testing.assert_array_equal(one, other)
+
+
+def test_options_reach_every_one_of_many():
+    sb.register_solver("shifted", kind="approximate")(reverse)
+    perms = sb.solve_many([problem(3), problem(4)], "shifted", n_jobs=2, shift=1)
+    assert [p.tolist() for p in perms] == [[0, 2, 1], [0, 3, 2, 1]]
+
+
+def test_no_problems_no_answers():
+    assert sb.solve_many([], "scipy") == []
+    assert sb.solve_many([], "scipy", n_jobs=2) == []
+
+
+def test_warm_up_runs_with_and_without_the_affinity():
+    seen = []
+
+    @sb.register_solver("watch", kind="approximate")
+    def watch(problem, *, depth=1):
+        seen.append((problem.x.dtype, problem.has_affinity, depth))
+        return np.arange(problem.size)
+
+    warm_up("watch", "float64", depth=2)
+    assert {dtype for dtype, _, _ in seen} == {np.dtype("float64")}
+    assert {has for _, has, _ in seen} == {True, False}
+    assert {depth for _, _, depth in seen} == {2}
+
+
+def run_python(code):
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+    ).stdout.split()
+
+
+def test_the_order_of_the_tables_does_not_depend_on_what_was_imported_first():
+    first = run_python("import semrsm_bench.solvers.norm_order, semrsm_bench as sb; print(*sb.solver_names('exact'))")
+    assert first[:5] == ["ortools", "scipy", "lapjv", "lap", "lapx"]
+    names = run_python("import semrsm_bench.solvers.norm_order, semrsm_bench as sb; print(*sb.solver_names())")
+    assert names == run_python("import semrsm_bench as sb; print(*sb.solver_names())")
+    assert (
+        names.index("ortools")
+        < names.index("greedy")
+        < names.index("topk-greedy-128")
+        < names.index("batch-optimal-128")
+    )
+
+
+def test_looking_up_from_many_threads_at_once_sees_every_solver():
+    code = """
+import threading, semrsm_bench as sb
+gate, seen = threading.Barrier(8), []
+def look():
+    gate.wait()
+    seen.append(tuple(sb.solver_names()))
+threads = [threading.Thread(target=look) for _ in range(8)]
+[t.start() for t in threads]; [t.join() for t in threads]
+print(len(set(seen)), len(seen))
+"""
+    assert run_python(code) == ["1", "8"]
+
+
+def test_every_builtin_solver_tells_what_it_is():
+    for name in sb.solver_names():
+        solver = sb.get_solver(name)
+        assert solver.summary.endswith("."), name
+        assert solver.complexity, name
+        assert solver.reference, name
+        assert re.fullmatch(r"[a-z0-9-]+", name)
