@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from semrsm_bench.solvers.auction_kernels import COMPILED
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution
 
@@ -64,23 +62,11 @@ class Setup:
         return self.x.dtype.type(max(share * self.spread, floor))
 
 
-@njit(**COMPILED)  # type: ignore[misc]
 def _deviations(x: Floats, y: Floats, start: Floats, rows: NDArray[np.intp]) -> Floats:
     """Standard deviation of ``x_i . y_j - start_j`` over a sample of columns j, for the given rows i."""
-    result = np.empty(len(rows))
-    for r in range(len(rows)):
-        total = 0.0
-        squares = 0.0
-        for s in range(len(rows)):
-            j = rows[len(rows) - 1 - s]
-            value = -np.float64(start[j])
-            for c in range(x.shape[1]):
-                value += np.float64(x[rows[r], c]) * np.float64(y[j, c])
-            total += value
-            squares += value * value
-        mean = total / len(rows)
-        result[r] = math.sqrt(max(0.0, squares / len(rows) - mean * mean))
-    return result
+    values = x[rows].astype(np.float64) @ y[rows].astype(np.float64).T - start[rows]
+    deviations: Floats = values.std(axis=1)
+    return deviations
 
 
 def prepare(problem: MatchingProblem) -> Setup:
