@@ -143,6 +143,8 @@ def find_optimum(problem: MatchingProblem, solve: Solve, memory: int = 16 << 30)
     Optimum
         With ``k_opt`` None where every candidate failed or could not be proved to within `TOLERANCE`.
     """
+    if problem.size == 0:
+        return Optimum(0.0, 0.0, 0.0, "")
     # Image means add only row and column constants to the affinity; without them a float32 solver has digits to spare.
     means = [a.mean(axis=0, dtype=np.float64) for a in (problem.x, problem.y)]
     x, y = ((a - m).astype(problem.x.dtype) for a, m in zip((problem.x, problem.y), means))

@@ -1,0 +1,1 @@
+"""The gate: two commits measured side by side, and what got worse in plain words."""

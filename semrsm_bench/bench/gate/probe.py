@@ -1,0 +1,95 @@
+"""How a solver's time is put in proportion: one definition for the gate, asv and pytest-benchmark.
+
+This file imports nothing of the package, so that it can be loaded by its path beside the package of any commit: the solvers
+are then those of that commit and the yardstick stays the same.
+"""
+
+from __future__ import annotations
+
+import gc
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+# Shorter samples measure the clock and the interpreter.
+SAMPLE_SECONDS = 0.002
+# Below this, inverse quality would be a number nobody compares.
+LEAST_QUALITY = 1e-3
+
+
+class ReferenceKernel:
+    """Fixed work that no commit can change: a small product, row maxima and a sort, about a millisecond together.
+
+    The three stand for what solvers spend their time on: arithmetic, memory and branches.
+    """
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(20240501)
+        self._square = rng.standard_normal((128, 128), dtype=np.float32)
+        self._wide = rng.standard_normal((256, 1024), dtype=np.float32)
+        self._line = rng.standard_normal(8192, dtype=np.float32)
+
+    def __call__(self) -> float:
+        """Do the work once; the number returned depends on all of it."""
+        product = self._square @ self._square
+        return float(product[0, 0] + self._wide.max(axis=1)[-1] + self._wide.argmax(axis=1)[0] + np.sort(self._line)[0])
+
+
+def seconds_per_call(call: Callable[[], Any], expected: float = 0.0) -> float:
+    """Time of one call, in a sample of at least `SAMPLE_SECONDS`.
+
+    Parameters
+    ----------
+    call : callable
+    expected : float
+        Seconds that one call takes, as far as known; 0 where it is not.
+    """
+    loops = 1 if expected <= 0 else max(1, math.ceil(1.2 * SAMPLE_SECONDS / expected))
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        while True:
+            start = time.perf_counter_ns()
+            for _ in range(loops):
+                call()
+            elapsed = (time.perf_counter_ns() - start) / 1e9
+            if elapsed >= SAMPLE_SECONDS:
+                return elapsed / loops
+            loops = max(loops + 1, math.ceil(loops * 1.2 * SAMPLE_SECONDS / max(elapsed, 1e-9)))
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def paired_sample(call: Callable[[], Any], reference: Callable[[], Any], expected: float = 0.0) -> tuple[float, float]:
+    """Seconds of one call of the solver and of the reference kernel, which runs right before and right after it.
+
+    The faster of the two kernel samples counts: what disturbs a kernel for a moment is not the machine's speed.
+    """
+    before = seconds_per_call(reference, 1e-3)
+    seconds = seconds_per_call(call, expected)
+    return seconds, min(before, seconds_per_call(reference, 1e-3))
+
+
+def relative_time(call: Callable[[], Any], reference: Callable[[], Any], rounds: int = 5) -> float:
+    """Least time of the solver over least time of the reference kernel, from interleaved samples.
+
+    Parameters
+    ----------
+    call, reference : callable
+    rounds : int
+        Samples of each; solvers that take over half a second get two.
+    """
+    samples = [paired_sample(call, reference)]
+    wanted = rounds if samples[0][0] < 0.5 else 2
+    while len(samples) < wanted:
+        samples.append(paired_sample(call, reference, samples[0][0]))
+    return min(s for s, _ in samples) / min(r for _, r in samples)
+
+
+def inverse_quality(chance_corrected: float) -> float:
+    """1 / c, at least 1 for an exact solver and larger the worse: asv takes every increase for a regression."""
+    return 1.0 / max(chance_corrected, LEAST_QUALITY)
