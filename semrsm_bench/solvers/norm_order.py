@@ -125,18 +125,30 @@ def _descending(vectors: Floats) -> Permutation:
 
 @numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _take_best_free(affinity: Floats, rows: Permutation, perm: Permutation) -> None:
-    """Give each of the rows in turn the best column that ``perm`` does not use yet."""
+    """Give each of the rows in turn the best column that ``perm`` does not use yet, the lowest of equals."""
     size = affinity.shape[0]
-    free = np.ones(size, dtype=np.bool_)
-    for i in range(size):
-        if perm[i] >= 0:
-            free[perm[i]] = False
+    taken = np.zeros(size, dtype=np.bool_)
+    for column in perm:
+        if column >= 0:
+            taken[column] = True
+    # Ascending, with a few taken ones among them: closing every gap at once costs more than it saves.
+    candidates = np.flatnonzero(~taken)
+    length, gaps = candidates.size, 0
     for row in rows:
         best = -1
         highest = -np.inf
-        for column in range(size):
-            if affinity[row, column] > highest and free[column]:
+        for position in range(length):
+            column = candidates[position]
+            if affinity[row, column] > highest and not taken[column]:
                 highest = affinity[row, column]
                 best = column
         perm[row] = best
-        free[best] = False
+        taken[best] = True
+        gaps += 1
+        if gaps * 16 > length:
+            kept = 0
+            for position in range(length):
+                if not taken[candidates[position]]:
+                    candidates[kept] = candidates[position]
+                    kept += 1
+            length, gaps = kept, 0
