@@ -17,11 +17,9 @@ from semrsm_bench.solvers.registry import (
     get_solver,
     load_plugin,
     register_solver,
-    solve,
-    solve_many,
     solver_names,
-    warm_up,
 )
+from semrsm_bench.solvers.solving import solve, solve_many, warm_up
 
 __all__ = [
     "InvalidMatchingError",

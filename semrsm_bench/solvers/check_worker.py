@@ -52,7 +52,8 @@ def _load(name: str, plugins: list[str]) -> None:
 
 def _task(case: str) -> Callable[[str], None]:
     from semrsm_bench.solvers.check_cases import CASES
-    from semrsm_bench.solvers.registry import get_solver, warm_up
+    from semrsm_bench.solvers.registry import get_solver
+    from semrsm_bench.solvers.solving import warm_up
 
     def warm_up_both(name: str) -> None:
         for dtype in ("float32", "float64"):
