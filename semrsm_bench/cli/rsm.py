@@ -45,6 +45,7 @@ from numpy.typing import NDArray
 @click.option("--estimate", is_flag=True, help="Time, memory and disk from a measured sample; computes nothing else.")
 @click.option("--count", type=int, help="With --estimate: plan for so many images in the rows.")
 @click.option("--count2", type=int, help="With --estimate: plan for so many images in the database.")
+@click.option("--sample-seconds", default=5.0, show_default=True, help="With --estimate: how long to measure.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def rsm(
@@ -71,6 +72,7 @@ def rsm(
     estimate: bool,
     count: int | None,
     count2: int | None,
+    sample_seconds: float,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -100,9 +102,8 @@ def rsm(
         if estimate:
             if len(matchings) > 1:
                 raise click.UsageError("--estimate is for one matching at a time")
-            _tell_estimate(
-                estimate_rsm(first, second, matching=matchings[0], count=count, count2=count2, **common), as_json
-            )
+            plan: dict[str, Any] = {"count": count, "count2": count2, "seconds": sample_seconds}
+            _tell_estimate(estimate_rsm(first, second, matching=matchings[0], **plan, **common), as_json)
             return 0
         if count is not None or count2 is not None:
             raise click.UsageError("--count and --count2 go with --estimate")

@@ -34,7 +34,7 @@ Permutations = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
 # Affinities made by one batched product: enough to make the call worthwhile at small S, few enough to stay in cache.
-AFFINITY_BYTES = 2 * 2**20
+AFFINITY_BYTES = 2**18
 
 
 class Matching(ABC):
