@@ -6,4 +6,5 @@ MODULES = (
     "auction",
     "list_auction",
     "exact_auction",
+    "matrix_free",
 )

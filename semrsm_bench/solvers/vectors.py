@@ -5,7 +5,7 @@ vectorise. These types hand whole vectors to LLVM instead, which turns them into
 (AVX-512, two AVX2 halves, four NEON quarters): the same kernels run everywhere, fastest where registers are widest.
 
 Only what the assignment kernels need is here: `load`, `spread` (one number in all lanes), difference, maximum,
-minimum, `gather`, and the reductions `highest`, `lowest` and `at_least` (a bit mask).
+minimum, `plus_product`, `gather`, and the reductions `highest`, `lowest` and `at_least` (a bit mask).
 The lanes of float32 and of float64 differ in number; kernels ask `lanes_of(array)`.
 """
 
@@ -61,6 +61,14 @@ def _splat(builder: ir.IRBuilder, scalar: ir.Value, kind: Vector) -> ir.Value:
 def _element_pointer(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, at: ir.Value) -> ir.Value:
     data = context.make_array(kind)(context, builder, array).data
     return builder.gep(data, [at])
+
+
+def _suffix(kind: Vector) -> str:
+    return f"v{kind.lanes}{'f32' if kind.dtype == types.float32 else 'f64'}"
+
+
+def _declared(builder: ir.IRBuilder, signature: ir.FunctionType, name: str) -> Any:
+    return cgutils.get_or_insert_function(builder.module, signature, name)  # type: ignore[no-untyped-call]
 
 
 def _is_line(array: Any) -> bool:
@@ -143,10 +151,8 @@ def gather(typingctx: Any, array: Any, index: Any, at: Any) -> Any:
         addresses = builder.add(_shuffle(builder, start, [0] * kind.lanes), offsets)
         pointers = builder.inttoptr(addresses, ir.VectorType(ir.PointerType(vector.element), kind.lanes))
         bits = ir.VectorType(ir.IntType(1), kind.lanes)
-        suffix = f"v{kind.lanes}{'f32' if kind.dtype == types.float32 else 'f64'}"
-        name = f"llvm.masked.gather.{suffix}.v{kind.lanes}p0"
         signature_ = ir.FunctionType(vector, [pointers.type, ir.IntType(32), bits, vector])
-        function = cgutils.get_or_insert_function(builder.module, signature_, name)  # type: ignore[no-untyped-call]
+        function = _declared(builder, signature_, f"llvm.masked.gather.{_suffix(kind)}.v{kind.lanes}p0")
         everywhere = ir.Constant(bits, [1] * kind.lanes)
         return builder.call(
             function, [pointers, ir.Constant(ir.IntType(32), size), everywhere, ir.Constant(vector, ir.Undefined)]
@@ -199,6 +205,21 @@ def _reduction(sign: str, doc: str) -> Any:
 
 highest = _reduction(">", "Largest lane.")
 lowest = _reduction("<", "Smallest lane.")
+
+
+@intrinsic
+def plus_product(typingctx: Any, total: Any, a: Any, b: Any) -> Any:
+    """``total + a * b``, rounded once where the machine can."""
+    if not isinstance(a, Vector) or a != b or a != total:
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        vector = args[0].type
+        name = f"llvm.fmuladd.{_suffix(a)}"
+        function = _declared(builder, ir.FunctionType(vector, [vector] * 3), name)
+        return builder.call(function, [args[1], args[2], args[0]])
+
+    return a(total, a, b), codegen
 
 
 @intrinsic

@@ -1,0 +1,86 @@
+"""A problem with the common parts of its vectors taken out, for algorithms that never form the affinity.
+
+For any vectors a and b, ``x_i . y_j = (x_i - a).(y_j - b) + a.y_j + x_i.b - a.b``; summed over the pairs of a permutation the last three
+terms are a constant. The centred problem therefore has the same optimum, its inner products are smaller, and their
+rounding with them; what float64 vectors have beyond float32 often lies in the common part alone.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from semrsm_bench.solvers.problem import Floats, MatchingProblem
+
+# Bytes of one block of inner products: stays in the cache between the product and what is done with it.
+BLOCK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Centred:
+    """Centred vectors, scaled by powers of two to magnitudes near 1.
+
+    Attributes
+    ----------
+    x, y : ndarray, (S, C)
+        ``(problem.x - x_mean) * 2**-x_exponent``, and y alike.
+    x_mean, y_mean : ndarray, (C,), float64
+    x_exponent, y_exponent : int
+    """
+
+    x: Floats
+    y: Floats
+    x_mean: NDArray[np.float64]
+    y_mean: NDArray[np.float64]
+    x_exponent: int
+    y_exponent: int
+
+    @property
+    def exponent(self) -> int:
+        """The inner products of x and y times ``2**exponent`` are those of the centred problem."""
+        return self.x_exponent + self.y_exponent
+
+
+def centre(problem: MatchingProblem, dtype: DTypeLike = np.float32) -> Centred:
+    """Centred and scaled vectors in the given precision; S and C at least 1."""
+    x, x_mean, x_exponent = _centred(problem.x, dtype)
+    y, y_mean, y_exponent = _centred(problem.y, dtype)
+    return Centred(x, y, x_mean, y_mean, x_exponent, y_exponent)
+
+
+def _centred(z: Floats, dtype: DTypeLike) -> tuple[Floats, NDArray[np.float64], int]:
+    mean = z.mean(axis=0, dtype=np.float64)
+    moved = z - mean
+    exponent = math.frexp(float(np.abs(moved).max(initial=0.0)))[1]
+    np.ldexp(moved, -exponent, out=moved)
+    return moved.astype(dtype, copy=False), mean, exponent
+
+
+def row_duals(x: Floats, y: Floats, prices: Floats) -> Floats:
+    """``u_i = max_j (x_i . y_j - prices_j)`` in the precision of the arguments, block by block.
+
+    With x and y exchanged, and row duals in place of prices, it gives the smallest feasible prices of those row duals.
+
+    Parameters
+    ----------
+    x, y : ndarray, (S, C) and (T, C)
+    prices : ndarray, (T,)
+
+    Returns
+    -------
+    ndarray, (S,)
+    """
+    size = len(x)
+    left = np.concatenate([x, np.ones((size, 1), x.dtype)], axis=1)
+    right = np.concatenate([y.T, -prices[None, :].astype(x.dtype)])
+    height = min(size, max(1, BLOCK_BYTES // (len(y) * x.itemsize)))
+    block = np.empty((height, len(y)), x.dtype)
+    result = np.empty(size, x.dtype)
+    for i in range(0, size, height):
+        rows = left[i : i + height]
+        product = np.dot(rows, right, out=block[: len(rows)])
+        product.max(axis=1, out=result[i : i + height])
+    return result
