@@ -16,6 +16,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
     "plot": ("plot", "plot", "Draw a run's figures: time-quality front, runtime over S, quality per layer."),
     "doctor": ("doctor", "doctor", "Say what would make figures untrustworthy on this machine."),
     "merge": ("merge", "merge", "Lay runs of several machines side by side."),
+    "compare": ("compare", "compare", "Lay two runs, asv results or pytest-benchmark files side by side."),
     "gate": ("gate", "gate", "Compare two commits: fail when quality or time of a solver got worse."),
     "solvers": ("solvers", "solvers", "List the registered solvers, your own included."),
     "check": ("check", "check", "Try a solver on everything that activations can be."),

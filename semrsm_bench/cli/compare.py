@@ -1,0 +1,128 @@
+"""``semrsm-bench compare``: two sets of figures side by side."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@click.command()
+@click.argument("before")
+@click.argument("after")
+@click.option(
+    "--fail",
+    "rules",
+    multiple=True,
+    metavar="RULE",
+    help="Exit 1 where a cell got worse by more: gap:0.5% (points of 1 - c) or time:2x; repeatable.",
+)
+@click.option(
+    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of runs."
+)
+@click.option("--all", "show_all", is_flag=True, help="Also the cells that did not change.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def compare(before: str, after: str, rules: tuple[str, ...], results: Path, show_all: bool, as_json: bool) -> int:
+    """Compare BEFORE with AFTER: what changed beyond noise, both ways, with 95 % intervals.
+
+    Each is a run (folder, id or "latest"), an asv result (a file, or .asv/results@COMMIT), or a file that pytest-benchmark wrote
+    with --benchmark-json.
+    """
+    from semrsm_bench.bench.compare import compare as compare_sides
+    from semrsm_bench.bench.compare import parse_rule
+    from semrsm_bench.bench.readers import read_measurements
+
+    parsed = [parse_rule(rule) for rule in rules]
+    found = compare_sides(read_measurements(before, results), read_measurements(after, results))
+    broken = found.broken(parsed)
+    if not found.changes and not found.lost:
+        code = 4
+    else:
+        code = 1 if broken or (parsed and found.lost) else 0
+    if as_json:
+        click.echo(json.dumps(_json(found, broken, code), indent=1))
+    else:
+        _print(found, broken, show_all, bool(parsed))
+    return code
+
+
+def _print(found: Any, broken: list[Any], show_all: bool, ruled: bool) -> None:
+    from semrsm_bench.bench.readers import describe
+
+    click.echo(f"before  {describe(found.before)}\nafter   {describe(found.after)}")
+    for notice in found.notices:
+        click.echo(f"notice: {notice}")
+    if not found.changes and not found.lost:
+        click.echo("nothing to compare: the two have no cell (solver, S, centring) in common")
+        return
+    shown = [c for c in found.changes if show_all or c.verdict != "same"]
+    order = {"worse": 0, "better": 1, "same": 2}
+    lines = [
+        _line(change, change in broken) for change in sorted(shown, key=lambda c: (order[c.verdict], c.metric, c.cell))
+    ]
+    if lines:
+        head = ("", "solver", "S", "centring", "", "before", "after", "change", "95 % interval")
+        widths = [max(len(row[i]) for row in (head, *lines)) for i in range(len(head))]
+        for row in (head, *lines):
+            cells = [
+                text.rjust(w) if i in (2, 5, 6, 7) else text.ljust(w) for i, (text, w) in enumerate(zip(row, widths))
+            ]
+            click.echo("  ".join(cells).rstrip())
+    for cell, why in found.lost.items():
+        click.echo(f"FAILS NOW  {_cell(cell)}: {why}")
+    for label, cells in (("only before", found.only_before), ("only after", found.only_after)):
+        if cells:
+            solvers = sorted({cell[0] for cell in cells})
+            click.echo(f"{label}: {len(cells)} cells of {', '.join(solvers)}")
+    counts = {
+        (m, v): sum(c.metric == m and c.verdict == v for c in found.changes) for m in ("time", "gap") for v in order
+    }
+    click.echo(
+        f"time: {counts['time', 'worse']} slower, {counts['time', 'better']} faster, {counts['time', 'same']} unchanged; "
+        f"gap: {counts['gap', 'worse']} worse, {counts['gap', 'better']} better, {counts['gap', 'same']} unchanged"
+    )
+    if ruled:
+        lost = f", {len(found.lost)} fail now" if found.lost else ""
+        verdict = "FAIL" if broken or found.lost else "PASS"
+        click.echo(f"{verdict}: {len(broken)} beyond the limits{lost}")
+
+
+def _cell(cell: tuple[str, int, str, str]) -> str:
+    solver, size, centring, layer = cell
+    return f"{solver} at S={size} ({centring}{', ' + layer if layer else ''})"
+
+
+def _line(change: Any, broken: bool) -> tuple[str, ...]:
+    solver, size, centring, layer = change.cell
+    place = (solver, str(size), f"{centring} {layer}".strip())
+    mark = "FAIL" if broken else change.verdict
+    low, high = change.change.low, change.change.high
+    if change.metric == "time":
+        values = (f"{1e3 * change.before:.3g} ms", f"{1e3 * change.after:.3g} ms", f"{change.change.value:.2f}x")
+        return (mark, *place, "time", *values, f"{low:.2f} to {high:.2f}")
+    values = (f"{100 * change.before:.3f} %", f"{100 * change.after:.3f} %", f"{100 * change.change.value:+.3f}")
+    return (mark, *place, "gap", *values, f"{100 * low:+.3f} to {100 * high:+.3f}")
+
+
+def _json(found: Any, broken: list[Any], code: int) -> dict[str, Any]:
+    def key(cell: tuple[str, int, str, str]) -> dict[str, Any]:
+        return dict(zip(("solver", "size", "centring", "layer"), cell))
+
+    changes = [
+        {**key(c.cell), "metric": c.metric, "before": c.before, "after": c.after, "change": c.change._asdict()}
+        | {"paired": c.paired, "verdict": c.verdict, "broken": c in broken}
+        for c in found.changes
+    ]
+    return {
+        "exit_code": code,
+        "before": {k: v for k, v in asdict(found.before).items() if k != "cells"},
+        "after": {k: v for k, v in asdict(found.after).items() if k != "cells"},
+        "notices": found.notices,
+        "changes": changes,
+        "lost": [{**key(cell), "failure": why} for cell, why in found.lost.items()],
+        "only_before": [key(cell) for cell in found.only_before],
+        "only_after": [key(cell) for cell in found.only_after],
+    }

@@ -1,0 +1,58 @@
+"""The cases of `benchmarks/common.py` under pytest-benchmark: ``make pytest-benchmark``.
+
+The name keeps pytest from collecting this with the tests; it is run by its path.
+"""
+
+import itertools
+import math
+import os
+import statistics
+
+import pytest
+
+from benchmarks.common import CENTRINGS, SIZES, SOLVERS, load_cases, solver_for
+
+
+def chosen(variable, values):
+    """Values named in an environment variable, separated by commas, or all of them."""
+    wanted = os.environ.get(variable)
+    return values if not wanted else [v for v in values if str(v) in wanted.split(",")]
+
+
+CELLS = list(
+    itertools.product(chosen("PYTEST_BENCHMARK_SOLVERS", SOLVERS), chosen("PYTEST_BENCHMARK_SIZES", SIZES), CENTRINGS)
+)
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return load_cases()
+
+
+@pytest.mark.parametrize(("solver", "size", "centring"), CELLS, ids=["-".join(map(str, cell)) for cell in CELLS])
+def test_solve(benchmark, cases, solver, size, centring):
+    try:
+        registered = solver_for(solver, size)
+    except NotImplementedError as error:
+        pytest.skip(str(error))
+    cell = cases[size, centring]
+    problem = cell[0].problem()
+    if not registered.matrix_free:
+        _ = problem.affinity
+    scores = {case.pair: case.score(registered.run(case.problem()).perm) for case in cell}
+    ratios = [ratio for ratio, _ in scores.values()]
+    corrected = statistics.fmean(c for _, c in scores.values())
+    benchmark.extra_info.update(
+        solver=solver,
+        size=size,
+        centring=centring,
+        pair=cell[0].pair,
+        quality=None if any(map(math.isnan, ratios)) else statistics.fmean(ratios),
+        chance_corrected=corrected,
+        gap=1.0 - corrected,
+        gap_of_pair={pair: 1.0 - c for pair, (_, c) in scores.items()},
+    )
+    benchmark(registered.function, problem, **registered.options)
+    assert all(c <= 1 + 1e-6 for _, c in scores.values())
+    if registered.kind == "exact":
+        assert all(c >= 1 - 1e-6 for _, c in scores.values())
