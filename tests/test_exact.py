@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import semrsm_bench as sb
+from semrsm_bench.activations.locate import find_data, list_caches
+from semrsm_bench.activations.store import open_cache
 from semrsm_bench.solvers import exact, random_value
 from semrsm_bench.solvers.exact import integer_costs, unit_costs
 
@@ -61,6 +63,24 @@ def test_the_libraries_agree(name, dtype, size, offset):
     problem = sb.MatchingProblem(x + dtype(offset), y)
     best = sb.matching_value(problem, sb.solve(problem, "scipy"))
     assert_same_k(problem, sb.matching_value(problem, sb.solve(problem, name)), best)
+
+
+@pytest.fixture(scope="module")
+def activations():
+    place = find_data()
+    return open_cache(place if place.is_file() else list_caches(place)[0])
+
+
+@pytest.mark.parametrize(("layer", "count"), [("layer4", 12), ("layer3", 6), ("layer2", 1)])
+@pytest.mark.parametrize("centring", ["none", "channel"])
+def test_the_libraries_agree_on_real_activations(activations, layer, count, centring):
+    chosen = list(itertools.combinations(range(len(activations.images)), 2))
+    for i, j in chosen[:: max(1, len(chosen) // count)][:count]:
+        problem = sb.MatchingProblem(*(activations.positions(layer, n, centring=centring) for n in (i, j)))
+        values = {name: sb.matching_value(problem, sb.solve(problem, name)) for name in LIBRARIES}
+        assert max(values.values()) - min(values.values()) <= 1e-6 * (max(values.values()) - random_value(problem)), (
+            values
+        )
 
 
 @pytest.mark.parametrize("name", LIBRARIES)

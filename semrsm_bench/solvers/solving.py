@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,7 @@ def solve_many(problems: Iterable[MatchingProblem], solver: str, n_jobs: int = 1
     return [solution.perm for solution in solutions]
 
 
-def warm_up(solver: str, dtype: DTypeLike = np.float32, **options: Any) -> None:
+def warm_up(solver: str, dtype: DTypeLike = np.float32, sizes: Sequence[int] = (8, 70), **options: Any) -> None:
     """Run a solver on tiny problems, so that compiling and importing are over before anything is timed.
 
     Parameters
@@ -58,12 +58,14 @@ def warm_up(solver: str, dtype: DTypeLike = np.float32, **options: Any) -> None:
     solver : str
     dtype : float32 or float64
         Of the problems that will follow: compiled kernels exist once per type.
+    sizes : sequence of int
+        S of each. A solver that goes other ways with large problems wants large ones here.
     **options
         Those of the calls that will follow.
     """
     chosen = get_solver(solver)
     rng = np.random.default_rng(0)
-    for size in (8, 70):
+    for size in sizes:
         x, y = rng.standard_normal((2, size, 4)).astype(dtype)
         problem = MatchingProblem(x, y)
         chosen.run(problem, **options)
