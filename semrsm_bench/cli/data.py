@@ -121,6 +121,7 @@ def extract(
     loaded = load_model(model, [name.strip() for name in layers.split(",")] if layers else ())
     names = " ".join(p.name for p in images)
     options = {
+        "--classes": classes.name if classes else None,
         "--count": count,
         "--mean-images": mean_images,
         "--size": size,
