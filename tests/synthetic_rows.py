@@ -35,7 +35,12 @@ ENVIRONMENT: dict[str, Any] = {
     "dirty": True,
     "data": [{"name": "resnet18-tiny-imagenet", "sha256": "ab" * 32}],
     "solvers": {
-        name: {"kind": kind, "complexity": "O(S^3)" if kind == "exact" else "O(S^2)", "options": options}
+        name: {
+            "kind": kind,
+            "complexity": "O(S^3)" if kind == "exact" else "O(S^2)",
+            "options": options,
+            "matrix_free": False,
+        }
         for name, (kind, options, *_) in SOLVERS.items()
     },
 }

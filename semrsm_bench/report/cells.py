@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -192,34 +191,39 @@ def collect_cells(frame: pd.DataFrame, seed: int = 0) -> dict[tuple[BlockKey, So
     seed : int
         Of the bootstrap.
     """
+    # The bootstrap draws by position: rows in another order, as resumed runs have them, must give the same interval.
+    frame = frame.sort_values(["problem", "pair", "repeat"], kind="stable")
     cells: dict[tuple[BlockKey, SolverKey], Cell] = {}
     for solver, part in frame.groupby("label", sort=False):
         assert isinstance(solver, SolverKey)
-        lines = summarise(part.drop(columns="label"), seed=seed)
-        groups = part.groupby(BLOCK, sort=False)
-        for block, rows in ((BlockKey.of_group(key), group) for key, group in groups):
-            same = (lines[BLOCK] == list(dataclasses.astuple(block))).all(axis=1)
-            cells[block, solver] = _cell(block, solver, rows, lines[same].iloc[0])
+        lines = summarise(part.drop(columns="label"), seed=seed).to_dict("records")
+        by_block = {BlockKey.of_group([line[name] for name in BLOCK]): line for line in lines}
+        for key, rows in part.groupby(BLOCK, sort=False):
+            block = BlockKey.of_group(key)
+            cells[block, solver] = _cell(block, solver, rows, by_block[block])
     return cells
 
 
-def _cell(block: BlockKey, solver: SolverKey, rows: pd.DataFrame, line: pd.Series[Any]) -> Cell:
-    good, bad = rows[rows["status"] == "ok"], rows[rows["status"] != "ok"]
+def _cell(block: BlockKey, solver: SolverKey, rows: pd.DataFrame, line: Mapping[Any, Any]) -> Cell:
+    is_good = (rows["status"] == "ok").to_numpy()
+    bad = rows[~is_good]
+    k, k_rand = rows["k"].to_numpy()[is_good], rows["k_rand"].to_numpy()[is_good]
 
     def interval(name: str) -> Interval:
         return Interval(float(line[name]), float(line[f"{name}_low"]), float(line[f"{name}_high"]))
 
     quality, chance_corrected = interval("quality"), interval("chance_corrected")
     # k_upper >= k_opt makes a ratio a lower bound only where its numerator is positive.
-    quality_bound = float(line["quality_bound"]) if (good["k"] > 0).all() else math.nan
-    c_bound = float(line["chance_corrected_bound"]) if (good["k"] >= good["k_rand"]).all() else math.nan
+    quality_bound = float(line["quality_bound"]) if (k > 0).all() else math.nan
+    c_bound = float(line["chance_corrected_bound"]) if (k >= k_rand).all() else math.nan
     undefined = int(line["k_opt_nonpositive"])
     quality_is_bound = math.isnan(quality.value) and not undefined and math.isfinite(quality_bound)
     c_is_bound = math.isnan(chance_corrected.value) and math.isfinite(c_bound)
     return Cell(
         block=block,
         solver=solver,
-        pairs=rows.loc[rows["pair"] != "", "pair"].nunique(),
+        # Rows of an old schema may not name their pairs.
+        pairs=max(rows.loc[rows["pair"] != "", "pair"].nunique(), int(line["pairs"])),
         ok=int(line["pairs"]),
         failures={str(s): int(n) for s, n in bad.groupby("status", sort=False)["pair"].nunique().items()},
         message=str(line["message"]),

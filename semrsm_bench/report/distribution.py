@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,8 +11,9 @@ from numpy.typing import NDArray
 
 from semrsm_bench.report.catalogue import Catalogue
 from semrsm_bench.report.cells import BLOCK, BlockKey, SolverKey
-from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, format_gap, plural
-from semrsm_bench.report.style import Look, add_caption, new_figure, short
+from semrsm_bench.report.formatting import plural
+from semrsm_bench.report.gap_axis import GapAxis
+from semrsm_bench.report.style import Look, add_caption, caption_text, new_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -68,11 +68,28 @@ def draw_distribution(
     if not drawn or not solvers:
         return None
     names = [short(catalogue.display_name(solver)) for solver in solvers]
-    foot = 0.42
+    pairs = {len(v) for (b, s), v in chance_corrected.items() if b in drawn and s in solvers}
+    told = plural(min(pairs), "pair") if len(pairs) == 1 else f"{min(pairs)} to {plural(max(pairs), 'pair')}"
+    note = (
+        f"Box: quartiles, line: median, whiskers: all pairs ({told} each). Exact solvers are the optimum and left out."
+    )
+    ratios = [v for (b, s), v in quality.items() if b in drawn and s in solvers and len(v)]
+    lowest, highest = (
+        min((float(v.min()) for v in ratios), default=0.0),
+        max((float(v.max()) for v in ratios), default=1.0),
+    )
+    outside = sum(int((v < _LOWEST_RATIO).sum()) for v in ratios)
+    if outside:
+        note += f" {plural(outside, 'value')} of k/k_opt below −{abs(_LOWEST_RATIO):g} not shown."
+    lowest, highest = max(lowest, _LOWEST_RATIO), max(highest, 1.0)
+    gap_axis = GapAxis.covering(
+        g for (b, s), v in chance_corrected.items() if b in drawn and s in solvers for g in 1 - v
+    )
     rows = [quality, chance_corrected]
     panel = 0.42 + 0.2 * len(solvers)
     left = 0.3 + 0.082 * max(map(len, names))
     width = left + 0.15 + 2.1 * len(drawn)
+    text, foot = caption_text([note, *caption], width)
     height = foot + 2 * (panel + 0.62) + 0.1
     figure = new_figure(width, height)
     grid = figure.subplots(2, len(drawn), squeeze=False, sharey=True, sharex="row")
@@ -84,10 +101,6 @@ def draw_distribution(
         wspace=0.1,
         hspace=0.62 / panel,
     )
-    gaps = [1 - v for (b, s), v in chance_corrected.items() if b in drawn and s in solvers]
-    positive = np.concatenate([g[g > OPTIMAL_TOLERANCE] for g in gaps] or [np.array([1.0])])
-    best = math.ceil(-math.log10(positive.min()) + 0.05) + 0.5 if positive.size else 1.0
-    worst = min(-math.log10(positive.max()), 0.0) if positive.size else 0.0
     for row, samples in enumerate(rows):
         for column, block in enumerate(drawn):
             axes = grid[row][column]
@@ -95,37 +108,22 @@ def draw_distribution(
             if row == 0:
                 axes.set_title(f"{block.layer or block.model}, S = {block.size}", loc="left")
                 axes.set_xlabel("k/k_opt")
+                axes.set_xlim(lowest - 0.06 * (highest - lowest), highest + 0.04 * (highest - lowest))
             else:
                 axes.set_xlabel("gap to the optimum, 1 − c")
-                decades = np.arange(0, math.floor(best - 0.4) + 1)[:: 1 if best < 4 else 2]
-                axes.set_xticks([*decades, best], [*(format_gap(10.0**-d) for d in decades), "0"])
-                axes.set_xlim(worst - 0.2, best + 0.3)
+                places, texts = gap_axis.ticks()
+                axes.set_xticks(places, [*(t if i % 2 == 0 else "" for i, t in enumerate(texts[:-1])), "0"])
+                axes.set_xlim(gap_axis.lowest - 0.2, gap_axis.optimum + 0.4)
             for place, solver in enumerate(solvers):
                 values = samples.get((block, solver))
                 if values is None or not len(values):
                     continue
-                at = values if row == 0 else np.array([_gap_place(v, best) for v in values])
+                at = values if row == 0 else np.array([gap_axis.place(1 - v) for v in values])
                 _draw_box(axes, place, at, style[solver])
             axes.set_yticks(range(len(solvers)), names)
             axes.set_ylim(len(solvers) - 0.4, -0.6)
-    ratios = np.concatenate(
-        [v for (b, s), v in quality.items() if b in drawn and s in solvers and len(v)] or [np.ones(1)]
-    )
-    lowest = max(float(ratios.min()), _LOWEST_RATIO)
-    grid[0][0].set_xlim(lowest - 0.05 * (1 - lowest) - 0.01, max(float(ratios.max()), 1.0) + 0.03 * (1 - lowest) + 0.01)
-    outside = int((ratios < _LOWEST_RATIO).sum())
-    beyond = f" {plural(outside, 'value')} of k/k_opt below {_LOWEST_RATIO:g} not shown." if outside else ""
-    pairs = {len(v) for (b, s), v in chance_corrected.items() if b in drawn and s in solvers}
-    told = plural(min(pairs), "pair") if len(pairs) == 1 else f"{min(pairs)} to {plural(max(pairs), 'pair')}"
-    note = (
-        f"Box: quartiles, line: median, whiskers: all pairs ({told} each). Exact solvers are the optimum and left out."
-    )
-    add_caption(figure, [note + beyond, *caption])
+    add_caption(figure, text)
     return figure
-
-
-def _gap_place(c: float, optimum: float) -> float:
-    return optimum if 1 - c <= OPTIMAL_TOLERANCE else -math.log10(1 - c)
 
 
 def _draw_box(axes: Axes, place: int, values: NDArray[np.float64], look: Look) -> None:

@@ -95,9 +95,9 @@ def _with_margin(text: str, margin: float, decimals: int) -> str:
 
 
 def _ceil(value: float, decimals: int) -> float:
-    # The guard keeps 0.05 / 0.01 from becoming 6 units of the last decimal.
     scale = 10.0**decimals
-    return math.ceil(round(value * scale, 6)) / scale
+    # The factor keeps 0.05 / 0.01 = 5.000000000000001 from becoming 6 units of the last decimal.
+    return math.ceil(value * scale * (1 - 1e-9)) / scale
 
 
 _SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
@@ -115,14 +115,13 @@ def complexity_latex(complexity: str) -> str:
     text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda m: "^" + unicodedata.normalize("NFKC", m[0]), complexity).replace("·", "*")
     if not re.fullmatch(r"(?:[A-Za-z0-9\s()/*+.,|-]|\^\w)+", text):
         return escape_latex(complexity)
-    # Mathematics swallows the blanks that words need around them; every other piece is a word.
+    # Mathematics swallows the blanks that words need around them, and sets its own around a logarithm.
     pieces = re.split(r"([A-Za-z]{2,})", text)
-    for i, piece in enumerate(pieces):
-        if i % 2:
-            pieces[i] = r"\log " if piece == "log" else rf"\mathrm{{{piece}}}"
-        else:
-            ends = (r"^\s+" if i else "(?!)", r"\s+$" if i + 1 < len(pieces) else "(?!)")
-            pieces[i] = re.sub("|".join(ends), lambda _: r"\ ", piece)
+    for i in range(1, len(pieces), 2):
+        blank = "" if pieces[i] == "log" else r"\ "
+        pieces[i] = r"\log " if pieces[i] == "log" else rf"\mathrm{{{pieces[i]}}}"
+        pieces[i - 1] = re.sub(r"\s+$", lambda _, b=blank: b, pieces[i - 1])
+        pieces[i + 1] = re.sub(r"^\s+(?=\S)", lambda _, b=blank: b, pieces[i + 1])
     text = re.sub(r"\bO\(", r"\\mathcal{O}(", "".join(pieces))
     text = re.sub(r"\^(\w+)", r"^{\1}", text).replace("*", r" \cdot ")
     return f"${text}$"

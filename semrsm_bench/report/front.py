@@ -7,13 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from semrsm_bench.report.catalogue import Catalogue
 from semrsm_bench.report.cells import BlockKey, Cell, SolverKey
-from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, format_gap, format_seconds, plural
+from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, format_seconds, plural
+from semrsm_bench.report.gap_axis import GapAxis
 from semrsm_bench.report.labels import label_points
-from semrsm_bench.report.style import GREY, Look, add_caption, new_figure, seconds_axis, short
+from semrsm_bench.report.style import GREY, Look, add_caption, caption_text, new_figure, seconds_axis, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,29 +87,27 @@ def draw_front(
         return None
     columns = min(2, len(drawn))
     rows = math.ceil(len(drawn) / columns)
-    width, panel_height, foot = (9.6 if columns == 2 else 6.4), 3.4, 0.42
+    width, panel_height = (9.6 if columns == 2 else 6.4), 3.4
+    text, foot = caption_text(caption, width)
     figure = new_figure(width, rows * panel_height + foot)
     grid = figure.subplots(rows, columns, squeeze=False)
     height = rows * panel_height + foot
     figure.subplots_adjust(
-        left=0.78 / width,
+        left=0.85 / width,
         right=1 - 0.12 / width,
         top=1 - 0.3 / height,
         bottom=(foot + 0.5) / height,
         wspace=0.2,
         hspace=0.36,
     )
-    positive = [p.gap for _, points in drawn for p in points if p.gap > 0]
-    best = -math.log10(min(positive)) if positive else 0.0
-    worst = -math.log10(max(positive)) if positive else 0.0
-    top = math.ceil(best + 0.05) + 0.5
+    gap_axis = GapAxis.covering(p.gap for _, points in drawn for p in points)
     for axes, (block, points) in zip(grid.flat, drawn):
-        _draw_panel(axes, block, points, cells, style, catalogue, (worst, top))
+        _draw_panel(axes, block, points, cells, style, catalogue, gap_axis)
     for axes in grid[:, 0]:
         axes.set_ylabel("gap to the optimum, 1 − c")
     for axes in list(grid.flat)[len(drawn) :]:
         axes.set_visible(False)
-    add_caption(figure, caption)
+    add_caption(figure, text)
     return figure
 
 
@@ -121,12 +118,8 @@ def _draw_panel(
     cells: Mapping[tuple[BlockKey, SolverKey], Cell],
     style: Mapping[SolverKey, Look],
     catalogue: Catalogue,
-    span: tuple[float, float],
+    gap_axis: GapAxis,
 ) -> None:
-    worst, top = span
-
-    def height(gap: float) -> float:
-        return top if gap == 0 else -math.log10(gap)
 
     near = _near(points)
     far = [p for p in points if p not in near]
@@ -134,8 +127,9 @@ def _draw_panel(
     right = max(p.seconds for p in near) * 3
     axes.set_xscale("log")
     axes.set_xlim(left, right)
-    axes.set_ylim(min(worst, 0.0) - 0.25, top + 0.45)
-    _gap_ticks(axes, worst, top)
+    axes.set_ylim(gap_axis.lowest - 0.25, gap_axis.optimum + 0.8)
+    axes.set_yticks(*gap_axis.ticks())
+    axes.axhspan(gap_axis.optimum - 0.25, gap_axis.optimum + 0.25, color="#eef4f8", zorder=0)
     axes.set_xlabel("time per pair, affinity included")
     seconds_axis(axes.xaxis)
     axes.grid(True, which="major")
@@ -145,12 +139,12 @@ def _draw_panel(
     )
 
     front = pareto_front(points)
-    place = {p: (left * 1.25 if p in far else p.seconds, height(p.gap)) for p in points}
+    place = {p: (left * 1.25 if p in far else p.seconds, gap_axis.place(p.gap)) for p in points}
     steps_x = [*[x for p in front for x in (place[p][0], place[p][0])][1:], right]
     steps_y = [y for p in front for y in (place[p][1], place[p][1])]
     axes.plot(steps_x, steps_y, color="#555555", lw=1.1, zorder=1)
     axes.fill_between(steps_x, steps_y, axes.get_ylim()[0], color="#f4f4f4", lw=0, zorder=-1)
-    texts, colors, sizes, weights = [], [], [], []
+    texts, colors, sizes, weights, bars = [], [], [], [], []
     # The front is labelled first and gets the best places.
     ordered = [*front, *(p for p in points if p not in front)]
     for point in ordered:
@@ -160,6 +154,7 @@ def _draw_panel(
         if point not in far and cell.total_seconds.high > cell.total_seconds.low:
             ends = [cell.total_seconds.low, cell.total_seconds.high]
             axes.plot(ends, [y, y], color=look.color, lw=0.9, alpha=0.9 if on_front else 0.35, zorder=2)
+            bars.append([(ends[0], y), (min(ends[1], right), y)])
         axes.plot(
             [x],
             [y],
@@ -185,7 +180,7 @@ def _draw_panel(
         colors=colors,
         sizes=sizes,
         weights=weights,
-        line=list(zip(steps_x, steps_y)),
+        lines=[list(zip(steps_x, steps_y)), *bars],
     )
 
 
@@ -195,9 +190,3 @@ def _near(points: Sequence[Point]) -> list[Point]:
     while len(near) > 1 and near[0].solver.kind == "baseline" and near[1].seconds > _FAR * near[0].seconds:
         near = near[1:]
     return near
-
-
-def _gap_ticks(axes: Axes, worst: float, top: float) -> None:
-    decades = np.arange(0, math.floor(top - 0.4) + 1)
-    axes.set_yticks([*decades, top], [*(format_gap(10.0**-d) for d in decades), "optimal"])
-    axes.axhspan(top - 0.25, top + 0.25, color="#eef4f8", zorder=0)

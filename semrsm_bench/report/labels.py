@@ -95,11 +95,11 @@ def label_points(
     colors: Sequence[str],
     sizes: Sequence[float],
     weights: Sequence[str],
-    line: Sequence[tuple[float, float]] = (),
+    lines: Sequence[Sequence[tuple[float, float]]] = (),
 ) -> list[Annotation]:
     """Annotate points given in data coordinates, with a thin line to labels that had to move away.
 
-    ``line`` is a path of horizontal and vertical pieces that labels should not cross, in data coordinates.
+    ``lines`` are paths of horizontal and vertical pieces that labels should not cross, in data coordinates.
 
     Limits and position of the axes must be final.
     """
@@ -112,9 +112,10 @@ def label_points(
         return float(x) * scale, float(y) * scale
 
     at = [in_points(p) for p in points]
-    path = [in_points(p) for p in line]
+    paths = [[in_points(p) for p in line] for line in lines]
     pieces = [
         Box(min(a[0], b[0]) - 1, min(a[1], b[1]) - 1, max(a[0], b[0]) + 1, max(a[1], b[1]) + 1)
+        for path in paths
         for a, b in itertools.pairwise(path)
     ]
     window = axes.get_window_extent(renderer)
@@ -169,20 +170,15 @@ def spread(values: Sequence[float], distance: float, low: float, high: float) ->
         ranks = {i: r for r, i in enumerate(sorted(range(n), key=lambda i: values[i]))}
         return [low + ranks[i] * step for i in range(n)]
     order = sorted(range(n), key=lambda i: values[i])
-    # Groups that touch are merged and centred on the mean of their values, as in isotonic regression.
-    groups: list[tuple[float, list[int]]] = []
-    for i in order:
-        members = [i]
-        start = min(max(values[i], low), high)
-        groups.append((start, members))
-        while len(groups) > 1 and groups[-1][0] < groups[-2][0] + len(groups[-2][1]) * distance:
-            _, tail = groups.pop()
-            _, head = groups.pop()
-            merged = head + tail
-            wanted = sum(values[j] - r * distance for r, j in enumerate(merged)) / len(merged)
-            groups.append((min(max(wanted, low), high - (len(merged) - 1) * distance), merged))
+    # Least squares under the distances: isotonic regression of what is left once they are taken off.
+    blocks: list[tuple[float, int]] = []
+    for rank, i in enumerate(order):
+        blocks.append((values[i] - rank * distance, 1))
+        while len(blocks) > 1 and blocks[-1][0] < blocks[-2][0]:
+            (a, n_a), (b, n_b) = blocks.pop(), blocks.pop()
+            blocks.append(((a * n_a + b * n_b) / (n_a + n_b), n_a + n_b))
+    starts = [start for start, count in blocks for _ in range(count)]
     result = [0.0] * n
-    for start, members in groups:
-        for r, j in enumerate(members):
-            result[j] = start + r * distance
+    for rank, (i, start) in enumerate(zip(order, starts)):
+        result[i] = min(max(start, low), high - (n - 1) * distance) + rank * distance
     return result

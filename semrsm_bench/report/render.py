@@ -17,9 +17,21 @@ GROUP_GAP = "   "
 
 def render_text(panels: Sequence[Panel], caption: Sequence[str], remarks: Sequence[str], width: int) -> str:
     """Aligned columns for a terminal; panels wider than ``width`` lose the complexity, then are split by their groups."""
+    panels, shared = _shared_notes(panels)
+    remarks = [*shared, *remarks]
     parts = [_text_panel(part) for panel in panels for part in _fit(_tightened(panel), width)]
     footer = ["\n".join(textwrap.wrap(s, max(width, 40), break_long_words=False)) for s in [*caption, *remarks]]
     return "\n\n".join([*parts, "\n".join(footer)]) + "\n"
+
+
+def _shared_notes(panels: Sequence[Panel]) -> tuple[list[Panel], list[str]]:
+    """Panels without the notes that all of them have, and those notes."""
+    if len(panels) < 2:
+        return list(panels), []
+    shared = [note for note in panels[0].notes if all(note in panel.notes for panel in panels)]
+    return [
+        dataclasses.replace(panel, notes=tuple(n for n in panel.notes if n not in shared)) for panel in panels
+    ], shared
 
 
 def _tightened(panel: Panel) -> Panel:
@@ -80,13 +92,17 @@ def _split(panel: Panel, width: int, stub: tuple[int, ...]) -> list[Panel]:
 
     A group of the paper's figures stays beside the one before it, and the notes stand under the last part.
     """
-    starts = [i for i, group in enumerate(panel.groups) if not group.beside]
     parts: list[Panel] = [panel]
-    for count in range(1, len(starts) + 1):
-        cuts = [starts[round(i * len(starts) / count)] for i in range(count)]
-        parts = [_part(panel, a, b) for a, b in itertools.pairwise([*cuts, len(panel.groups)])]
-        if all(_TextPanel(part, stub, width).total <= width for part in parts):
-            break
+    # Only where it does not fit beside the other does such a group stand alone.
+    for starts in ([i for i, group in enumerate(panel.groups) if not group.beside], list(range(len(panel.groups)))):
+        for count in range(1, len(starts) + 1):
+            cuts = [starts[round(i * len(starts) / count)] for i in range(count)]
+            parts = [_part(panel, a, b) for a, b in itertools.pairwise([*cuts, len(panel.groups)])]
+            if all(_TextPanel(part, stub, width).total <= width for part in parts):
+                break
+        else:
+            continue
+        break
     return [*(dataclasses.replace(part, notes=()) for part in parts[:-1]), parts[-1]]
 
 
@@ -130,6 +146,8 @@ def _text_entries(line: Line, widths: Sequence[Sequence[int]], spans: Sequence[i
 
 def render_markdown(panels: Sequence[Panel], caption: Sequence[str], remarks: Sequence[str]) -> str:
     """Pipe tables with their notes and the caption below."""
+    panels, shared = _shared_notes(panels)
+    remarks = [*shared, *remarks]
     out = []
     for panel in panels:
         if panel.title:

@@ -11,7 +11,7 @@ from semrsm_bench.report.catalogue import Catalogue
 from semrsm_bench.report.cells import BlockKey, Cell, SolverKey
 from semrsm_bench.report.labels import spread
 from semrsm_bench.report.layout import AFFINITY_NAME
-from semrsm_bench.report.style import GREY, Look, add_caption, new_figure, seconds_axis, short
+from semrsm_bench.report.style import GREY, Look, add_caption, caption_text, new_figure, seconds_axis, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -45,8 +45,9 @@ def draw_runtime(
         lines.append((AFFINITY_NAME, Look(GREY, "|", (0, (1, 1))), shared))
     if not lines:
         return None
-    foot = 0.42
-    width, height = 7.4, max(4.4, 0.62 + foot + 0.19 * len(lines))
+    width = 7.4
+    text, foot = caption_text(caption, width)
+    height = foot + max(4.0, 0.62 + 0.19 * len(lines))
     figure = new_figure(width, height)
     right = 1 - (0.5 + 0.075 * max(len(name) for name, _, _ in lines)) / width
     axes = figure.add_axes((0.85 / width, (foot + 0.5) / height, right - 0.85 / width, 1 - (foot + 0.82) / height))
@@ -67,7 +68,7 @@ def draw_runtime(
         axes.plot(x, y, color=look.color, ls=look.dash, marker=look.marker, ms=5, lw=1.3, mec="black", mew=0.4)
         axes.vlines(x, [t.low for _, t in points], [t.high for _, t in points], color=look.color, lw=1.0)
     _label_ends(axes, lines, height)
-    add_caption(figure, caption)
+    add_caption(figure, text)
     return figure
 
 

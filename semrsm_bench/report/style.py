@@ -128,11 +128,16 @@ def seconds_axis(axis: Axis) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def add_caption(figure: Figure, lines: Iterable[str], *, left: float = 0.01) -> None:
-    """Small lines at the foot of the figure, wrapped to its width."""
-    characters = int(figure.get_figwidth() * 20)
-    text = "\n".join(part for line in lines if line for part in textwrap.wrap(line, characters))
-    figure.text(left, 0.01, text, fontsize=7, color="#444444", ha="left", va="bottom", linespacing=1.3)
+def caption_text(lines: Iterable[str], width: float) -> tuple[str, float]:
+    """Caption lines wrapped to a figure of that width, and the height they take, both in inches."""
+    wrapped = [part for line in lines if line for part in textwrap.wrap(line, int(width * 20))]
+    return "\n".join(wrapped), 0.06 + 0.135 * len(wrapped)
+
+
+def add_caption(figure: Figure, text: str) -> None:
+    """Small print at the foot of the figure."""
+    bottom = 0.05 / figure.get_figheight()
+    figure.text(0.01, bottom, text, fontsize=7, color="#444444", ha="left", va="bottom", linespacing=1.3)
 
 
 def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = FIGURE_FORMATS) -> list[Path]:

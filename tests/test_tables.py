@@ -1,0 +1,507 @@
+import csv
+import io
+import itertools
+import json
+import math
+import re
+import shutil
+import statistics
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from semrsm_bench.report.paper import TABLE_5
+from semrsm_bench.report.tables import NothingMeasuredError, render_table, table_records
+
+from .synthetic_rows import ENVIRONMENT, SOLVERS, frame, make_row, make_run
+
+UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
+
+
+@pytest.fixture(scope="module")
+def run():
+    return make_run(pairs=6)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """Four solvers on two layers: enough for questions of layout."""
+    return make_run((256, 4096), solvers=("ortools", "scipy", "identity", "batch-optimal-128"), pairs=4)
+
+
+def plain_cells(rows: pd.DataFrame) -> dict[tuple, dict[str, float]]:
+    """A second aggregation, in plain Python."""
+    pairs: dict[tuple, dict[str, list[dict]]] = {}
+    for row in rows.to_dict("records"):
+        if row["status"] == "ok":
+            key = row["size"], row["centring"], row["solver"]
+            pairs.setdefault(key, {}).setdefault(row["pair"], []).append(row)
+    cells = {}
+    for key, by_pair in pairs.items():
+        median = {
+            p: {f: statistics.median(r[f] for r in rs) for f in ("seconds", "k", "k_opt", "k_rand")}
+            for p, rs in by_pair.items()
+        }
+        cells[key] = {
+            "seconds": statistics.median(m["seconds"] for m in median.values()),
+            "total_seconds": statistics.median(
+                statistics.median(
+                    r["seconds"] + (0 if math.isnan(r["affinity_seconds"]) else r["affinity_seconds"]) for r in rs
+                )
+                for rs in by_pair.values()
+            ),
+            "quality": statistics.fmean(m["k"] / m["k_opt"] for m in median.values()),
+            "chance_corrected": statistics.fmean(
+                (m["k"] - m["k_rand"]) / (m["k_opt"] - m["k_rand"]) for m in median.values()
+            ),
+            "chance_corrected_worst": min((m["k"] - m["k_rand"]) / (m["k_opt"] - m["k_rand"]) for m in median.values()),
+            "pairs_ok": len(by_pair),
+        }
+    return cells
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def with_repeats(rows: pd.DataFrame) -> pd.DataFrame:
+    """Each measurement three times, the third an outlier that a median does not see."""
+    copies = []
+    for repeat, factor in ((0, 1.0), (1, 1.02), (2, 50.0)):
+        copy = rows.copy()
+        copy["repeat"], copy["seconds"] = repeat, copy["seconds"] * factor
+        copies.append(copy)
+    return pd.concat(copies, ignore_index=True)
+
+
+@pytest.mark.parametrize("repeats", [False, True])
+def test_csv_holds_the_figures_of_a_second_aggregation(run, repeats):
+    rows = with_repeats(run) if repeats else run
+    expected = plain_cells(rows)
+    lines = read_csv(render_table(rows, ENVIRONMENT, "csv"))
+    seen = set()
+    for line in lines:
+        key = int(line["size"]), line["centring"], line["solver"]
+        if line["status"] == "skipped":
+            assert key not in expected
+            assert line["seconds"] == line["quality"] == ""
+            continue
+        seen.add(key)
+        for name, value in expected[key].items():
+            assert float(line[name]) == pytest.approx(value, rel=1e-9), (key, name)
+        assert float(line["seconds_low"]) <= float(line["seconds"]) <= float(line["seconds_high"])
+    assert seen == set(expected)
+
+
+def text_cells(text: str) -> dict[tuple, list[str]]:
+    """(size, centring, solver) -> entries, read from the printed panels by the positions of their columns."""
+    cells = {}
+    size, spans, centrings = 0, [], []
+    for line in text.splitlines():
+        if found := re.match(r"S = (\d+)", line):
+            size, spans = int(found[1]), []
+        elif "centring " in line and not spans:
+            heads = list(re.finditer(r"centring (\w+)", line))
+            centrings = [h[1] for h in heads]
+        elif "Algorithm" in line:
+            starts = [m.start() for m in re.finditer(r"k/k_opt %", line)]
+            ends = [m.end() for m in re.finditer(r"\bT\b", line)]
+            spans = list(zip(starts, ends))
+            left = line.index("Algorithm")
+        elif spans and line.strip() and not line.startswith("─") and line[left:].split()[:1]:
+            name = line[left:].split()[0]
+            if name in SOLVERS:
+                previous = [0, *(end for _, end in spans)]
+                for (_, end), begin, centring in zip(spans, previous, centrings):
+                    # The first group begins behind the stub.
+                    cells[size, centring, name] = re.split(r"\s{2,}", line[begin:end].strip())
+    return cells
+
+
+def printed_seconds(text: str) -> tuple[float, float]:
+    value, unit = re.match(r"([\d.]+)(?:\s?±\s?[\d.]+)? (\w+)", text).groups()
+    digits = len(value.partition(".")[2])
+    return float(value) * UNITS[unit], 0.5000001 * 10**-digits * UNITS[unit]
+
+
+def test_text_shows_the_figures_of_a_second_aggregation(run):
+    expected = plain_cells(run)
+    shown = text_cells(render_table(run, ENVIRONMENT, "text", width=200))
+    assert set(expected) <= set(shown)
+    for key, cell in expected.items():
+        quality, c, time = shown[key][-3:]
+        value, half = printed_seconds(time)
+        assert value == pytest.approx(cell["seconds"], abs=half)
+        assert float(quality.split("±")[0].replace("−", "-")) == pytest.approx(100 * cell["quality"], abs=0.051)
+        assert float(c.split("±")[0].replace("−", "-")) == pytest.approx(cell["chance_corrected"], abs=6e-4)
+    assert "skipped: too slow for quick" in shown[4096, "none", "scipy"]
+
+
+def test_printed_margin_reaches_both_ends_of_the_interval(run):
+    lines = {(int(r["size"]), r["centring"], r["solver"]): r for r in read_csv(render_table(run, ENVIRONMENT, "csv"))}
+    for key, entries in text_cells(render_table(run, ENVIRONMENT, "text", width=200)).items():
+        if "skipped" in entries[-1]:
+            continue
+        found = re.match(r"([\d.]+)±([\d.]+) (\w+)", entries[-1])
+        around, scale = float(found[2]), UNITS[found[3]]
+        middle = float(lines[key]["seconds"])
+        assert around * scale * (1 + 1e-6) >= float(lines[key]["seconds_high"]) - middle
+        assert around * scale * (1 + 1e-6) >= middle - float(lines[key]["seconds_low"])
+
+
+@pytest.mark.parametrize("width", [60, 80, 100, 120, 160])
+@pytest.mark.parametrize("paper", [False, True])
+def test_text_stays_inside_the_terminal(small, width, paper):
+    text = render_table(small, ENVIRONMENT, "text", paper, width=width)
+    assert max(map(len, text.splitlines())) <= max(width, 70)
+    for size, centring in itertools.product((256, 4096), ("none", "channel")):
+        assert f"S = {size}" in text
+        assert f"centring {centring}" in text
+
+
+def test_panels_too_wide_are_split_without_losing_a_column(small):
+    narrow, wide = (render_table(small, ENVIRONMENT, "text", width=w) for w in (70, 150))
+    assert narrow.count("batch-optimal-128") == 2 * wide.count("batch-optimal-128")
+    assert sorted(re.findall(r"[\d.]+±[\d.]+ [mµn]?s", narrow)) == sorted(
+        re.findall(r"[\d.]+±[\d.]+ [mµn]?s", wide)
+    ) or (
+        # The affinity's line stands in both parts with the time of its own group.
+        set(re.findall(r"[\d.]+±[\d.]+ [mµn]?s", narrow)) == set(re.findall(r"[\d.]+±[\d.]+ [mµn]?s", wide))
+    )
+
+
+def markdown_tables(text: str) -> list[list[list[str]]]:
+    blocks = re.findall(r"(?:^\|.*\|$\n?)+", text, flags=re.M)
+    return [
+        [[c.strip() for c in re.split(r"(?<!\\)\|", line.strip())[1:-1]] for line in b.splitlines()] for b in blocks
+    ]
+
+
+def test_markdown_has_the_layout_of_table_5(run):
+    tables = markdown_tables(render_table(run, ENVIRONMENT, "md"))
+    assert len(tables) == 2
+    for centring, table in zip(("none", "channel"), tables):
+        head, rule, *body = table
+        assert head[:4] == ["Category", "Complexity", "Algorithm", "b"]
+        assert [h.split(",")[0] for h in head[4::3]] == ["S = 64", "S = 256", "S = 1024", "S = 4096"]
+        assert {len(line) for line in table} == {4 + 3 * 4}
+        assert all(set(r) <= set(":- ") for r in rule)
+        assert [line[0] for line in body if line[0]] == ["Optimal", "Baseline", "Approximation", "Shared input"]
+        by_name = {line[2]: line for line in body}
+        assert by_name["batch-optimal-128"][3] == "128"
+        assert by_name["topk-greedy-128"][3] == "128"
+        assert by_name["ortools"][1:5] == ["O(S³)", "ortools", "–", "100"]
+        expected = plain_cells(run)[256, centring, "auction"]
+        assert printed_seconds(by_name["auction"][9])[0] == pytest.approx(expected["seconds"], rel=0.01)
+
+
+def test_order_is_category_then_the_order_of_the_run(run):
+    shuffled = run.sample(frac=1, random_state=0)
+    names = [line[2] for line in markdown_tables(render_table(shuffled, ENVIRONMENT, "md"))[0][2:]]
+    assert names[:-1] == list(SOLVERS)
+    assert render_table(shuffled, ENVIRONMENT, "csv") == render_table(run, ENVIRONMENT, "csv")
+
+
+def test_caption_tells_machine_versions_pairs_data_and_run(small):
+    for fmt in ("text", "md"):
+        text = re.sub(r"\s+", " ", render_table(small, ENVIRONMENT, fmt).replace("\\", ""))
+        for part in (
+            "Example CPU_9 & Co",
+            "1 thread",
+            "Python 3.11.9",
+            "ortools 9.11",
+            "openblas 0.3.27",
+            "4 pairs",
+            "3 pairs",
+        ):
+            assert part in text
+        for part in (
+            "run-1",
+            "0123456789 with local changes",
+            "2026-01-02",
+            "resnet18-tiny-imagenet (sha256 ababababab)",
+        ):
+            assert part in text
+
+
+def test_an_empty_environment_is_told_and_does_not_matter(small):
+    text = render_table(small, {}, "text")
+    assert "unknown machine" in text
+    assert "ortools" in text
+
+
+def test_affinity_has_a_line_and_end_to_end_adds_it(run):
+    records = {(r["size"], r["centring"], r["solver"]): r for r in table_records(run, ENVIRONMENT)}
+    one = records[1024, "none", "ortools"]
+    assert one["total_seconds"] > one["seconds"]
+    assert records[1024, "none", "identity"]["total_seconds"] == records[1024, "none", "identity"]["seconds"]
+    part = run[(run["size"] == 1024) & (run["centring"] == "none") & run["affinity_seconds"].notna()]
+    median = statistics.median(part.groupby("pair")["affinity_seconds"].median())
+    table = markdown_tables(render_table(run, ENVIRONMENT, "md"))[0]
+    (line,) = [row for row in table if row[2].startswith("affinity")]
+    assert printed_seconds(line[4 + 3 * 2 + 2])[0] == pytest.approx(median, rel=0.01)
+    total = markdown_tables(render_table(run, ENVIRONMENT, "md", end_to_end=True))[0]
+    assert total[0][6].endswith("T + affinity")
+    (greedy,) = [row for row in total if row[2] == "greedy"]
+    expected = plain_cells(run)[4096, "none", "greedy"]
+    assert expected["total_seconds"] > 2 * expected["seconds"]
+    assert printed_seconds(greedy[4 + 3 * 3 + 2])[0] == pytest.approx(expected["total_seconds"], rel=0.01)
+
+
+def test_c_of_one_permutation_is_the_same_for_none_and_channel_and_both_stand_side_by_side():
+    raw = make_row("greedy", k=70.0, k_opt=100.0, k_rand=40.0)
+    # Channel centring takes the same constant off k, k_opt and k_rand of this pair.
+    channel = make_row("greedy", centring="channel", k=25.0, k_opt=55.0, k_rand=-5.0)
+    (entries_none, entries_channel) = text_cells(render_table(frame(raw, channel), {}, "text")).values()
+    assert entries_none[-3:] == ["70.0", "0.500", "50.0 µs"]
+    assert entries_channel[-3:] == ["45.5", "0.500", "50.0 µs"]
+
+
+def test_a_ratio_without_a_positive_optimum_is_marked_and_c_stays():
+    rows = frame(
+        make_row("auction", pair="0-1", k_opt=10.0, k_rand=-10.0, c=0.9),
+        make_row("auction", pair="0-2", k_opt=-2.0, k_rand=-12.0, c=0.8),
+        make_row("ortools", pair="0-1", k_opt=10.0, k_rand=-10.0, c=1.0),
+        make_row("ortools", pair="0-2", k_opt=-2.0, k_rand=-12.0, c=1.0),
+    )
+    text = render_table(rows, ENVIRONMENT, "text")
+    quality, c, _ = text_cells(text)[256, "none", "auction"][-3:]
+    assert quality == "*"
+    assert c.startswith("0.850")
+    assert "* k_opt is not positive in some pairs" in text
+    assert "1 of 2" in text
+    (record, _) = (r for r in table_records(rows, ENVIRONMENT))
+    assert record["quality"] is None
+    assert record["k_opt_not_positive"] == 1
+
+
+def test_where_only_a_bound_of_the_optimum_is_known_the_lower_bound_is_printed_as_one():
+    rows = frame(
+        *(
+            make_row("auction", pair=f"0-{i}", k_opt=None, k_upper=100.0, k_rand=0.0, k=97.86 + i / 100)
+            for i in range(3)
+        )
+    )
+    text = render_table(rows, ENVIRONMENT, "text")
+    entries = text_cells(text)[256, "none", "auction"]
+    assert entries[-3:-1] == ["≥ 97.8", "≥ 0.978"]
+    assert "certified lower bound" in text
+    (record,) = table_records(rows, ENVIRONMENT)
+    assert record["quality_is_lower_bound"]
+    assert record["chance_corrected_is_lower_bound"]
+    assert record["chance_corrected"] == pytest.approx(0.9787)
+
+
+def test_a_value_below_chance_gives_no_certified_bound():
+    rows = frame(make_row("identity", k_opt=None, k_upper=100.0, k_rand=40.0, k=38.0))
+    (record,) = table_records(rows, ENVIRONMENT)
+    # (38 - 40)/(100 - 40) = -0.033, but with k_opt = 60 the truth would be -0.1.
+    assert record["chance_corrected"] is None
+    assert record["quality"] == pytest.approx(0.38)
+
+
+def test_failures_are_shown_as_what_they_are():
+    nothing = {"seconds": None, "k": None}
+    rows = frame(
+        make_row("ortools"),
+        make_row("scipy", status="timeout", message="no answer after 600 s", **nothing),
+        make_row("lapjv", status="crashed", message="killed by signal 11", **nothing),
+        make_row("greedy", status="invalid", message="3 twice", **nothing),
+        make_row("auction", pair="", status="skipped", message="too slow for quick", **nothing),
+        make_row(
+            "auction-fine",
+            pair="",
+            status="skipped",
+            message="not available: the module 'x' is not installed here",
+            **nothing,
+        ),
+    )
+    text = render_table(rows, ENVIRONMENT, "text", width=150)
+    cells = text_cells(text)
+    assert cells[256, "none", "scipy"][-1] == "timeout"
+    assert cells[256, "none", "lapjv"][-1] == "crashed"
+    assert cells[256, "none", "greedy"][-1] == "invalid"
+    assert cells[256, "none", "auction"][-1] == "skipped: too slow for quick"
+    assert cells[256, "none", "auction-fine"][-1] == "skipped: not available"
+    for reason in (
+        "timeout: no answer after 600 s — scipy.",
+        "killed by signal 11",
+        "the module 'x' is not installed here",
+    ):
+        assert reason in text
+    statuses = {r["solver"]: r["status"] for r in table_records(rows, ENVIRONMENT)}
+    assert statuses["scipy"] == "timeout"
+    assert statuses["auction"] == "skipped"
+
+
+def test_a_cell_with_fewer_pairs_says_so():
+    rows = frame(
+        *(make_row("ortools", pair=f"0-{i}") for i in range(4)),
+        *(make_row("greedy", pair=f"0-{i}") for i in range(4)),
+        *(make_row("scipy", pair=f"0-{i}") for i in range(3)),
+        make_row("scipy", pair="0-3", status="timeout", message="no answer after 1 s", seconds=None, k=None),
+        make_row("lapjv", pair="0-0"),
+        make_row("lapjv", pair="", status="skipped", message="budget of 600 s: 1 of 4 pairs", seconds=None, k=None),
+    )
+    text = render_table(rows, ENVIRONMENT, "text", width=150)
+    cells = text_cells(text)
+    assert "†" not in cells[256, "none", "ortools"][-1]
+    assert re.search(r"^scipy .*†$|scipy .* †", text, flags=re.M)
+    note = re.sub(r"\s+", " ", text)
+    assert "scipy: 3 of 4 pairs (1 timeout: no answer after 1 s)" in note
+    assert "lapjv: budget of 600 s: 1 of 4 pairs" in note
+    assert "centring none, 4 pairs" in text
+
+
+def test_the_papers_figures_stand_beside_ours_and_never_among_them(run):
+    plain, beside = (render_table(run, ENVIRONMENT, "csv", p) for p in (False, True))
+    ours = [{k: v for k, v in line.items() if not k.startswith("paper_")} for line in read_csv(beside)]
+    assert ours == read_csv(plain)
+    for line in read_csv(beside):
+        figure = TABLE_5.get(line["solver"], {}).get(int(line["size"]))
+        assert line["paper_seconds"] == ("" if figure is None else repr(figure.seconds))
+    table = markdown_tables(render_table(run, ENVIRONMENT, "md", paper=True))[0]
+    columns = [i for i, head in enumerate(table[0]) if head.startswith("the paper")]
+    by_name = {line[2]: [line[i] for i in columns] for line in table[2:]}
+    assert by_name["ortools"] == ["100", "4.26 ms", "100", "69.6 ms", "100", "1.52 s"]
+    assert by_name["batch-optimal-128"] == ["97.6", "2.41 ms", "94.5", "9.08 ms", "92.8", "43.4 ms"]
+    assert by_name["identity"] == ["68.9", "1.40 µs", "67.0", "2.49 µs", "57.9", "4.36 µs"]
+    assert set(by_name["auction"]) == {"–"}
+    # Two of the paper's rows were not measured here; that is said, and nothing of ours is made up for them.
+    (line,) = [line for line in table if line[2] == "batch-optimal-1024"]
+    assert line[6] == "not run"
+    assert "Wald" not in render_table(run, ENVIRONMENT, "md")
+    for fmt in ("text", "md", "latex"):
+        text = re.sub(r"\s+", " ", render_table(run, ENVIRONMENT, fmt, paper=True))
+        assert "Wald" in text
+        assert "not measured here" in text
+
+
+def test_solvers_that_differ_in_options_have_lines_of_their_own():
+    rows = frame(
+        make_row("batch-optimal-128", options={"b": 128}, pair="0-1"),
+        make_row("batch-optimal-128", options={"b": 128, "block_solver": "scipy"}, pair="0-1", c=0.5),
+    )
+    records = table_records(rows, ENVIRONMENT)
+    assert [r["chance_corrected"] for r in records] == pytest.approx([0.82, 0.5])
+    text = render_table(rows, ENVIRONMENT, "text")
+    assert "batch-optimal-128 (block_solver=scipy)" in text
+    assert "(b=128" not in text
+
+
+def test_centrings_can_be_chosen(small):
+    assert {r["centring"] for r in table_records(small, ENVIRONMENT, centrings=["channel"])} == {"channel"}
+    assert "centring none" not in render_table(small, ENVIRONMENT, "text", centrings=("channel",))
+    with pytest.raises(NothingMeasuredError, match=r"no rows with centring position; this run has channel, none"):
+        render_table(small, ENVIRONMENT, centrings=("position",))
+
+
+def test_models_and_layers_of_equal_size_are_not_mixed():
+    rows = frame(
+        make_row(layer="blocks.1", size=196, seconds=1e-3),
+        make_row(layer="blocks.2", size=196, seconds=3e-3),
+        make_row(layer="blocks.1", size=196, seconds=5e-3, model="other"),
+    )
+    assert [r["seconds"] for r in table_records(rows, ENVIRONMENT)] == [5e-3, 1e-3, 3e-3]
+    assert len(markdown_tables(render_table(rows, ENVIRONMENT, "md"))) == 2
+    assert "S = 196, blocks.2" in render_table(rows, ENVIRONMENT, "md")
+
+
+def test_an_empty_run_says_so():
+    with pytest.raises(NothingMeasuredError, match="nothing was measured"):
+        render_table(frame(make_row()).iloc[:0], ENVIRONMENT)
+
+
+@pytest.mark.parametrize("fmt", ["text", "md", "latex", "csv"])
+def test_a_run_of_failures_only_still_has_a_table(fmt):
+    rows = frame(
+        make_row("ortools", status="memory", message="more than 4 GB", seconds=None, k=None, affinity_seconds=None)
+    )
+    assert "memory" in render_table(rows, ENVIRONMENT, fmt)
+
+
+@pytest.mark.parametrize("fmt", ["text", "md", "latex", "csv"])
+def test_rows_of_an_older_schema_are_read_as_far_as_they_go(fmt):
+    rows = pd.DataFrame([{"solver": "ortools", "size": 256, "status": "ok", "seconds": 1.234e-3}])
+    text = render_table(rows, {}, fmt)
+    assert ("0.001234" if fmt == "csv" else "1.23 ms") in text
+    assert "nan" not in text.lower()
+
+
+def test_rows_that_are_no_rows_and_rows_of_two_runs_are_refused(small):
+    with pytest.raises(ValueError, match="no column solver, status"):
+        render_table(pd.DataFrame({"size": [1]}), {})
+    two = pd.concat([small, small.assign(run_id="run-2")])
+    with pytest.raises(ValueError, match=r"rows of 2 runs \('run-1', 'run-2'\) cannot share a cell"):
+        render_table(two, {})
+    with pytest.raises(ValueError, match="format must be one of text, md, latex, csv"):
+        render_table(small, {}, "html")
+
+
+def test_numbers_that_are_none_of_them_are_unknown():
+    rows = frame(make_row("auction", seconds=np.inf, k=np.nan, quality=np.nan, chance_corrected=np.nan))
+    entries = text_cells(render_table(rows, {}, "text"))[256, "none", "auction"]
+    assert entries[-3:] == ["–", "–", "–"]
+
+
+def test_records_are_json(run):
+    text = json.dumps(table_records(run, ENVIRONMENT, paper=True), allow_nan=False)
+    assert len(json.loads(text)) == 4 * 2 * len(SOLVERS)
+
+
+def test_input_is_left_alone(small):
+    before = small.copy(deep=True)
+    render_table(small, ENVIRONMENT, "text")
+    pd.testing.assert_frame_equal(small, before)
+
+
+HOSTILE = r"a_b & 50 % #1 $x$ {y} ~z ^w \n <v> | µ³ “Köln” 東京"
+
+
+def hostile_run() -> pd.DataFrame:
+    return frame(
+        make_row("ortools"),
+        make_row("weird_solver", options={"mode": HOSTILE}, c=0.5),
+        make_row("greedy", status="error", message=HOSTILE, seconds=None, k=None),
+        make_row("auction", k_opt=None, k_upper=101.0, k=95.0),
+        make_row("scipy", k_opt=-1.0, k_rand=-5.0),
+    )
+
+
+def latex_tabulars(text: str) -> list[tuple[int, list[str]]]:
+    """Number of columns and lines of each tabular."""
+    found = re.findall(r"\\begin\{tabular\}\{@\{\}([lrc]+)@\{\}\}(.*?)\\end\{tabular\}", text, flags=re.S)
+    return [(len(spec), [line for line in body.splitlines() if line.endswith(r"\\")]) for spec, body in found]
+
+
+@pytest.mark.parametrize("paper", [False, True])
+def test_latex_lines_have_as_many_columns_as_the_table(small, paper):
+    for rows in (small, hostile_run()):
+        text = render_table(rows, ENVIRONMENT | {"cpu": {"model": HOSTILE, "cores": 2}}, "latex", paper)
+        assert text.isascii()
+        tabulars = latex_tabulars(text)
+        assert tabulars
+        for columns, lines in tabulars:
+            for line in lines:
+                spans = sum(int(n) - 1 for n in re.findall(r"\\multicolumn\{(\d+)\}", line))
+                assert len(re.findall(r"(?<!\\)&", line)) + 1 + spans == columns
+        for rule in ("\\toprule", "\\midrule", "\\bottomrule", "\\cmidrule"):
+            assert rule in text
+        for name in ("table*", "tabular"):
+            assert text.count(rf"\begin{{{name}}}") == text.count(rf"\end{{{name}}}")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no pdflatex here; the structure is tested above")
+@pytest.mark.parametrize("packages", ["booktabs", "booktabs,graphicx"])
+def test_latex_compiles(small, tmp_path, packages):
+    tables = [render_table(small, ENVIRONMENT, "latex", True), render_table(hostile_run(), {"cpu": HOSTILE}, "latex")]
+    body = "\n".join(tables)
+    (tmp_path / "t.tex").write_text(
+        "\\documentclass{article}\\usepackage{" + packages + "}\\begin{document}\n" + body + "\n\\end{document}\n"
+    )
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+    assert (tmp_path / "t.pdf").stat().st_size > 1000
