@@ -4,13 +4,16 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 ARGS ?=
+BASE ?= main
+HEAD ?= HEAD
+COMMITS ?= 5
 
 # Measurements use one thread; a BLAS that takes all cores would distort them.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help bench paper test test-slow lint format plots clean
+.PHONY: help bench paper test test-slow test-gate lint format plots clean gate asv asv-here site pytest-benchmark
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -23,7 +26,11 @@ $(VENV)/.bench: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e '.[torch,lap,dask,test,dev]'
+	$(PIP) -e '.[torch,lap,dask,asv,test,dev]'
+	@touch $@
+
+$(VENV)/.asv: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[lap,asv]'
 	@touch $@
 
 bench: $(VENV)/.bench ## Run every solver on the shipped activations (under 5 minutes); ARGS="--plugin my_solver.py" adds yours
@@ -33,10 +40,35 @@ paper: $(VENV)/.bench ## The long version: all pairs, every solver (ARGS=--estim
 	$(BIN)/semrsm-bench run --profile paper $(ARGS)
 
 test: $(VENV)/.test lint ## Lint, type check and run the tests
-	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not gate" $(ARGS)
 
 test-slow: $(VENV)/.test ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-gate: $(VENV)/.test ## Prove the gate in a throw-away repository: catches what it must, passes what it must (20 minutes)
+	$(BIN)/python -m pytest -m gate $(ARGS)
+
+gate: $(VENV)/.bench ## Fail when HEAD is worse than BASE: make gate BASE=main (ARGS=--help tells more)
+	$(BIN)/semrsm-bench gate $(BASE) $(HEAD) $(ARGS)
+
+asv-here: $(VENV)/.asv ## asv in this environment, results saved under the commit; ARGS="-b Quality" for a part
+	@changed="$$(git status --porcelain -- semrsm_bench benchmarks data pyproject.toml constraints.txt asv.conf.json)"; \
+	if [ -n "$$changed" ]; then echo "asv-here saves results under a commit; commit these first:"; echo "$$changed"; exit 2; fi
+	$(BIN)/asv machine --yes
+	$(BIN)/asv run -E existing:$(abspath $(BIN))/python --set-commit-hash "$$(git rev-parse HEAD)" $(ARGS)
+
+asv: $(VENV)/.asv ## asv in an environment of its own for each of the last COMMITS commits
+	$(BIN)/asv machine --yes
+	git rev-list --first-parent -n $(COMMITS) HEAD | $(BIN)/asv run HASHFILE:- --skip-existing-successful $(ARGS)
+
+site: $(VENV)/.asv ## Site of all asv results, without a network; look at it with: .venv/bin/asv preview
+	$(BIN)/asv publish
+	$(BIN)/python benchmarks/site/offline.py .asv/html
+
+pytest-benchmark: $(VENV)/.test ## The same cases under pytest-benchmark, into results/pytest-benchmark.json
+	@mkdir -p results
+	$(BIN)/python -m pytest tests/pytest_benchmarks/solvers.py --benchmark-json=results/pytest-benchmark.json \
+		--benchmark-min-rounds=3 --benchmark-max-time=0.3 $(ARGS)
 
 lint: $(VENV)/.test ## ruff and mypy
 	$(BIN)/ruff check .

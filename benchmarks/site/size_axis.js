@@ -13,9 +13,12 @@ $(document).ready(function() {
         if (benchmark.unit === 'seconds' || benchmark.unit === 'reference kernels' || benchmark.unit === 'bytes') {
             filled = $.extend({'y-axis-scale': ['log']}, filled);
         }
+        if (filled['x-axis'][0] !== 'size') {
+            return filled;
+        }
         $.each(benchmark.param_names, function(i, name) {
             var key = 'p-' + name;
-            if (filled[key] === undefined && name !== filled['x-axis'][0]) {
+            if (filled[key] === undefined && name !== 'size') {
                 // asv would cut the curves off after eight; one centring at a time keeps them readable.
                 filled[key] = name === 'centring' ? [benchmark.params[i][0]] : benchmark.params[i].slice();
             }
