@@ -73,10 +73,9 @@ def complain(problem):
 
 @sb.register_solver("hostile-mutate", kind="approximate")
 def mutate(problem):
-    """Overwrite the affinity it was lent."""
-    affinity = problem.affinity
-    affinity.flags.writeable = True
-    affinity[:] = np.sort(affinity, axis=1)
+    """Overwrite the inputs it was lent, as compiled code can."""
+    for array in (problem.x, problem.affinity):
+        ctypes.memset(array.ctypes.data, 1, array.nbytes)
     return np.arange(problem.size)
 
 

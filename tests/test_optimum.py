@@ -108,13 +108,13 @@ def test_a_wrong_candidate_is_not_believed():
     problem = problem_of(40)
 
     def liar(name, task):
-        if name == "scipy":
+        if name == "ortools":
             return here(name, task)
         size = len(task.x)
         return Outcome("ok", perm=np.arange(size), duals=(np.full(size, 1e-3), np.zeros(size)))
 
     found = find_optimum(problem, liar)
-    assert found.solver == "scipy"
+    assert found.solver == "ortools"
     honest = find_optimum(problem, here)
     assert found.k_opt == pytest.approx(honest.k_opt, rel=1e-6)
 
@@ -129,7 +129,22 @@ def test_without_a_proof_there_is_a_bound_but_no_optimum():
     assert found.k_opt is None
     assert found.k_upper >= find_optimum(problem, here).k_opt
     failed = find_optimum(problem, lambda name, task: Outcome("timeout", "stopped"))
-    assert failed.k_opt is failed.k_upper is None
+    assert failed.k_opt is None
+    assert failed.k_upper >= find_optimum(problem, here).k_opt
+
+
+def test_beyond_reach_there_is_a_certified_bound_and_it_is_kept(tmp_path, monkeypatch):
+    from semrsm_bench.bench import optimum
+
+    problem = problem_of(30)
+    best = find_optimum(problem, here).k_opt
+    monkeypatch.setattr(optimum, "LARGEST", 20)
+    cache = OptimumCache(tmp_path)
+    found = cache.get(problem, lambda name, task: pytest.fail("tried to solve it"))
+    assert found.k_opt is None
+    assert best <= found.k_upper <= 1.5 * best
+    monkeypatch.setattr(optimum, "upper_bound", lambda *given: pytest.fail("bounded twice"))
+    assert cache.get(problem, here) == found
 
 
 def test_bad_prices_are_refused():

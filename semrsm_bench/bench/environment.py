@@ -16,6 +16,7 @@ from typing import Any
 import psutil
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
+from semrsm_bench.bench.results import plain
 from semrsm_bench.solvers import get_solver, solver_names
 
 SCHEMA = 1
@@ -67,7 +68,7 @@ def describe_environment(
     """
     commit, dirty = commit_of(package_folder())
     names = solver_names() if solvers is None else list(solvers)
-    return {
+    found: dict[str, Any] = {
         "schema": SCHEMA,
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "cpu": describe_cpu(),
@@ -84,6 +85,7 @@ def describe_environment(
         "plugins": [{"name": p.name, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in plugins],
         "solvers": {name: describe_solver(name) for name in names},
     }
+    return {key: plain(value) for key, value in found.items()}
 
 
 def describe_solver(name: str) -> dict[str, Any]:
@@ -145,7 +147,7 @@ def describe_blas() -> list[dict[str, Any]]:
 def package_versions(more: Iterable[str] = ()) -> dict[str, str]:
     """Versions of the installed packages that can change a figure."""
     versions = {}
-    for name in sorted({*PACKAGES, *more}):
+    for name in sorted({*PACKAGES, *more} - {""}):  # a bare plugin file belongs to no distribution
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -24,15 +23,19 @@ from semrsm_bench.solvers import (
     random_value,
     solver_names,
 )
+from semrsm_bench.solvers.bounds import upper_bound
 
 # Raised whenever what is stored, or how it is proved, changes.
 VERSION = 1
 TOLERANCE = 1e-6
-# Tried in this order; whoever proves its matching first is believed.
-CANDIDATES = ("exact-auction", "ortools", "lapjv", "scipy")
+# Tried in this order; whoever proves its matching first is believed. Small problems go to a library that needs no compilation.
+CANDIDATES = ("exact-auction", "ortools", "scipy", "lapjv")
+SMALL_CANDIDATES = ("scipy", "ortools", "exact-auction", "lapjv")
+_SMALL = 512
 _BLOCK_BYTES = 32 << 20
-# Bellman-Ford needs the affinity in float64: 2 GB at this size.
-_LARGEST_WITHOUT_DUALS = 16384
+# Beyond it the optimum is out of reach, and a certified upper bound takes its place. The affinity in float64, which proofs
+# without a solver's duals need, takes 2 GB here.
+LARGEST = 16384
 
 Solve = Callable[[str, Task], Outcome]
 
@@ -45,7 +48,7 @@ class Optimum:
     ----------
     k_opt : float or None
         None where no solver could prove its matching.
-    k_upper : float or None
+    k_upper : float
         Certified: no permutation has a larger k.
     certificate : float or None
         ``(k_upper - k_opt) / (k_opt - k_rand)``.
@@ -53,7 +56,7 @@ class Optimum:
     """
 
     k_opt: float | None
-    k_upper: float | None
+    k_upper: float
     certificate: float | None
     solver: str
 
@@ -141,8 +144,11 @@ def find_optimum(problem: MatchingProblem, solve: Solve, memory: int = 16 << 30)
     Returns
     -------
     Optimum
-        With ``k_opt`` None where every candidate failed or could not be proved to within `TOLERANCE`.
+        With ``k_opt`` None where S is beyond `LARGEST`, or every candidate failed or could not be proved to within `TOLERANCE`;
+        ``k_upper`` is certified in any case.
     """
+    if problem.size > LARGEST:
+        return Optimum(None, upper_bound(problem, "tight"), None, "")
     if problem.size == 0:
         return Optimum(0.0, 0.0, 0.0, "")
     # Image means add only row and column constants to the affinity; without them a float32 solver has digits to spare.
@@ -153,7 +159,7 @@ def find_optimum(problem: MatchingProblem, solve: Solve, memory: int = 16 << 30)
     # Where nothing distinguishes the permutations, a gap this small against the data is equality.
     floor = 1e-9 * float(np.linalg.norm(problem.x.astype(np.float64)) * np.linalg.norm(problem.y.astype(np.float64)))
     upper = math.inf
-    for name in CANDIDATES:
+    for name in SMALL_CANDIDATES if problem.size <= _SMALL else CANDIDATES:
         if not _usable(name, problem.size):
             continue
         outcome = solve(name, Task(x, y, {}, memory, timed=False))
@@ -168,7 +174,7 @@ def find_optimum(problem: MatchingProblem, solve: Solve, memory: int = 16 << 30)
             if gap <= max(TOLERANCE * span, floor):
                 certificate = gap / span if span > floor else 0.0
                 return Optimum(k, max(upper, k), max(certificate, 0.0), name)
-    return Optimum(None, upper if math.isfinite(upper) else None, None, "")
+    return Optimum(None, upper if math.isfinite(upper) else upper_bound(problem), None, "")
 
 
 def _usable(name: str, size: int) -> bool:
@@ -183,8 +189,7 @@ def _price_candidates(
 ) -> Iterator[NDArray[np.float64]]:
     if outcome.duals is not None and outcome.duals[1].shape == perm.shape and np.isfinite(outcome.duals[1]).all():
         yield outcome.duals[1]
-    if len(perm) <= _LARGEST_WITHOUT_DUALS:
-        yield prices_of(centred, perm)
+    yield prices_of(centred, perm)
 
 
 def data_key(problem: MatchingProblem) -> str:
@@ -215,7 +220,7 @@ class OptimumCache:
         if stored is not None:
             return stored
         found = find_optimum(problem, solve)
-        if found.k_opt is not None:
+        if found.k_opt is not None or problem.size > LARGEST:
             write_json(path, asdict(found))
         return found
 
@@ -223,13 +228,8 @@ class OptimumCache:
 def _stored(path: Path) -> Optimum | None:
     try:
         content = read_json(path)
-        optimum = Optimum(
-            float(content["k_opt"]), float(content["k_upper"]), float(content["certificate"]), str(content["solver"])
-        )
-    except (OSError, ValueError, KeyError, TypeError, json.JSONDecodeError):
+        k_opt, certificate = (None if content[key] is None else float(content[key]) for key in ("k_opt", "certificate"))
+        optimum = Optimum(k_opt, float(content["k_upper"]), certificate, str(content["solver"]))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
-    assert optimum.k_opt is not None
-    assert optimum.k_upper is not None
-    numbers = (optimum.k_opt, optimum.k_upper, optimum.certificate)
-    sane = all(math.isfinite(v) for v in numbers if v is not None) and optimum.k_opt <= optimum.k_upper
-    return optimum if sane else None
+    return optimum if (math.isfinite(optimum.k_upper) and (k_opt is None or k_opt <= optimum.k_upper)) else None

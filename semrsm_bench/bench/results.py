@@ -130,7 +130,7 @@ class Row:
 
     def to_json(self) -> str:
         """One line of JSON without the line break; non-finite numbers become null."""
-        return json.dumps({name: _plain(getattr(self, name)) for name in COLUMNS}, allow_nan=False)
+        return json.dumps({name: plain(getattr(self, name)) for name in COLUMNS}, allow_nan=False)
 
 
 COLUMNS: tuple[str, ...] = ("schema", *(f.name for f in dataclasses.fields(Row) if f.name != "schema"))
@@ -142,10 +142,10 @@ _DEFAULTS: dict[str, Any] = {
 
 def resume_key(solver: str, options: Mapping[str, Any], problem: str, data_sha256: str, repeat: int) -> str:
     """The identity of a measurement inside a run, as a string."""
-    return json.dumps([solver, _plain(options), problem, data_sha256, repeat], sort_keys=True)
+    return json.dumps([solver, plain(options), problem, data_sha256, repeat], sort_keys=True)
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """The value as JSON knows it: numpy scalars unpacked, non-finite floats null, anything strange as text."""
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
         value = value.item()
@@ -154,9 +154,9 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (bool, int, str)):
         return value
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return str(value)
 
 
@@ -327,7 +327,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object so that a reader sees the old file or the new one, never half of it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(_plain(content), indent=1) + "\n")
+    temporary.write_text(json.dumps(plain(content), indent=1) + "\n")
     os.replace(temporary, path)
 
 

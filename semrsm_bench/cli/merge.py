@@ -37,8 +37,8 @@ def merge(runs: tuple[str, ...], results: Path, relative_to: str | None, fmt: st
 def _record(line: tuple[Any, Any]) -> dict[str, Any]:
     cell, figures = line
     record: dict[str, Any] = dict(zip(_CELL, cell))
-    for column, value in figures.items():
-        label, figure = tuple(column)
+    columns: list[tuple[str, str]] = list(figures.index)
+    for (label, figure), value in zip(columns, figures):
         known = not (value is None or (isinstance(value, float) and math.isnan(value)))
         record.setdefault(label, {})[figure] = value if known else None
     return record

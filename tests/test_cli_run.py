@@ -1,0 +1,162 @@
+import json
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from semrsm_bench.bench.results import load_rows
+from semrsm_bench.cli import cli, main
+from semrsm_bench.cli.run import ByteSize, NameList
+from tests.bench_data import HOSTILE, small_cache
+
+MINE = '''
+import numpy as np
+
+import semrsm_bench as sb
+
+
+@sb.register_solver("norm-sort", kind="approximate", grid={"order": [1, 2]}, matrix_free=True)
+def norm_sort(problem, *, order=2):
+    """Pair positions by the rank of their norm: O(S log S), no affinity."""
+    rows = np.argsort(np.linalg.norm(problem.x, ord=order, axis=1))
+    cols = np.argsort(np.linalg.norm(problem.y, ord=order, axis=1))
+    perm = np.empty(len(rows), dtype=np.intp)
+    perm[rows] = cols
+    return perm
+'''
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """``semrsm-bench run`` on a small cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
+    cache = small_cache(tmp_path / "data")
+    results = tmp_path / "results"
+
+    def call(*more, code=0):
+        arguments = ["run", "--data", str(cache), "--out", str(results), "--pairs", "2", *more]
+        done = CliRunner().invoke(cli, arguments, standalone_mode=False)
+        if done.exception is not None:
+            raise done.exception
+        assert done.return_value == code, done.output
+        return done
+
+    call.results = results
+    return call
+
+
+def test_the_run_ends_with_the_table_and_where_everything_lies(run):
+    done = run("--solvers", "scipy,identity")
+    (folder,) = run.results.iterdir()
+    for word in (
+        "scipy",
+        "identity",
+        "k/k_opt",
+        str(folder / "rows.jsonl"),
+        str(folder / "table.md"),
+        str(folder / "figures"),
+    ):
+        assert word in done.stdout
+    assert str(folder) in done.stderr
+    assert {"table.md", "table.tex", "table.csv", "rows.jsonl", "environment.json", "run.json"} <= {
+        p.name for p in folder.iterdir()
+    }
+    assert {path.suffix for path in (folder / "figures").iterdir()} == {".png", ".svg", ".pdf"}
+    assert "scipy" in (folder / "table.md").read_text()
+
+
+def test_a_users_file_appears_in_the_table(run, tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text(MINE)
+    done = run("--plugin", str(plugin), "--solvers", "norm-sort-1,norm-sort-2,scipy", "--layers", "layer1")
+    assert "norm-sort-1" in done.stdout
+    rows = load_rows(next(run.results.iterdir()))
+    ours = rows[rows["solver"].str.startswith("norm-sort")]
+    assert (ours["status"] == "ok").all()
+    assert [options["order"] for options in ours["options"][ours["solver"] == "norm-sort-1"]] == [1] * 4
+    assert set(ours["solver_version"]) != {""}
+
+
+def test_a_solver_that_fails_makes_exit_code_three_and_is_named(run):
+    chosen = [
+        "--plugin",
+        str(HOSTILE),
+        "--solvers",
+        "hostile-raise,identity",
+        "--layers",
+        "layer2",
+        "--centring",
+        "none",
+    ]
+    done = run(*chosen, code=3)
+    assert "hostile-raise: error in 2 of its rows: RuntimeError: no matching today" in done.stdout
+    assert "identity" in done.stdout
+
+
+def test_nothing_measured_makes_exit_code_four(run):
+    run("--solvers", "scipy", "--memory", "1000", code=4)
+
+
+def test_json_and_quiet_leave_nothing_else_on_the_output(run):
+    facts = json.loads(run("--solvers", "identity", "--json", "--run-id", "mine").stdout)
+    assert facts["run_id"] == "mine"
+    assert facts["counts"] == {"ok": 8}
+    assert facts["complete"]
+    done = run("--solvers", "identity", "--quiet", "--run-id", "other")
+    assert done.stdout.strip() == str(run.results / "other")
+    assert done.stderr == ""
+
+
+def test_an_estimate_is_told_and_gone_on_from(run):
+    done = run("--solvers", "identity,scipy", "--estimate")
+    assert "in all; the same command without --estimate goes on from here" in done.stdout
+    assert len([line for line in done.stdout.splitlines() if "2 of 2" in line]) == 8
+    facts = json.loads(run("--solvers", "identity,scipy", "--json").stdout)
+    assert (facts["resumed"], facts["measured"]) == (8, 8)
+    again = json.loads(run("--solvers", "identity", "--estimate", "--json").stdout)
+    assert again["seconds"] == pytest.approx(sum(cell["seconds"] for cell in again["cells"]))
+    assert not again["complete"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--solvers", "scypi"], "did you mean 'scipy'"),
+        (["--profile", "fast"], "unknown profile 'fast'"),
+        (["--centring", "none,middle"], "unknown centring 'middle'"),
+        (["--layers", "layer7"], "no layer 'layer7'"),
+        (["--memory", "lots"], "'lots' is not a size"),
+        (["--deadline", "-1"], "deadline must be positive"),
+        (["--plugin", "no-such-file.py"], "no such file"),
+        (["--run-id", "../up"], "name of a folder"),
+        (["--data", "no-such-folder"], "does not exist"),
+        (["--pairs", "0"], "--pairs"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_two(tmp_path, capsys, arguments, words):
+    data = [] if "--data" in arguments else ["--data", str(small_cache(tmp_path))]
+    with pytest.raises(SystemExit) as ended:
+        main(["run", *data, "--out", str(tmp_path / "results"), *arguments])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert words in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("1000", 1000), ("2K", 2048), ("1.5 MiB", 3 << 19), ("4G", 4 << 30), ("4gb", 4 << 30)]
+)
+def test_sizes_are_read(text, value):
+    assert ByteSize().convert(text, None, None) == value
+
+
+def test_sizes_that_are_none_are_refused():
+    for text in ("", "G", "-1G", "1T", "1e9"):
+        with pytest.raises(click.BadParameter, match="is not a size"):
+            ByteSize().convert(text, None, None)
+
+
+def test_lists_of_names_are_read():
+    assert NameList().convert(" a, b ,,c", None, None) == ("a", "b", "c")
+    assert NameList().convert(("a",), None, None) == ("a",)

@@ -1,0 +1,111 @@
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from semrsm_bench.bench import environment as env
+from semrsm_bench.bench.cores import claimed_core
+from semrsm_bench.solvers import solver_names
+
+
+def test_everything_that_figures_depend_on_is_there_and_is_json():
+    found = env.describe_environment([("tiny", "ab" * 32)])
+    assert set(env.IDENTITY) <= set(found)
+    assert {"started", "threads", "memory_bytes", "commit", "dirty", "solvers"} <= set(found)
+    assert json.loads(json.dumps(found)) == found
+    assert found["cpu"]["logical"] >= found["cpu"]["cores"] >= 1
+    assert found["packages"]["numpy"]
+    assert set(found["solvers"]) == set(solver_names())
+    assert found["data"] == [{"name": "tiny", "sha256": "ab" * 32}]
+
+
+def test_it_does_not_tell_whose_machine_it_is():
+    text = json.dumps(env.describe_environment())
+    for secret in (os.uname().nodename, str(Path.home()), str(env.package_folder()), os.environ.get("USER", "")):
+        assert len(secret) < 4 or secret not in text
+    assert "/lib" not in text
+
+
+def test_two_descriptions_of_the_same_place_agree():
+    one, two = env.describe_environment(), env.describe_environment()
+    assert env.differences(one, two) == []
+    # What was run and when is not part of the place.
+    assert env.differences(one, {**two, "started": "x", "commit": "y", "solvers": {}}) == []
+    assert env.differences(one, {**two, "python": "2.7", "packages": {}}) == ["python", "packages"]
+
+
+def test_an_edited_plugin_is_another_environment(tmp_path):
+    plugin = tmp_path / "mine.py"
+    plugin.write_text("a = 1")
+    before = env.describe_environment(plugins=[plugin], solvers=[])
+    assert before["plugins"][0]["name"] == "mine.py"
+    plugin.write_text("a = 2")
+    assert env.differences(before, env.describe_environment(plugins=[plugin], solvers=[])) == ["plugins"]
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    def git(*arguments):
+        subprocess.run(["git", "-C", str(tmp_path), *arguments], check=True, capture_output=True)
+
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (tmp_path / "data.txt").write_text("1")
+    git("init", "-q")
+    git("config", "user.email", "nobody@example.org")
+    git("config", "user.name", "Nobody")
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    return package
+
+
+def test_the_commit_and_whether_it_was_changed(checkout):
+    commit, dirty = env.commit_of(checkout)
+    assert len(commit) == 40
+    assert dirty is False
+    (checkout.parent / "notes.txt").write_text("lies beside the package")
+    assert env.commit_of(checkout) == (commit, False)
+    (checkout / "new.py").write_text("")
+    assert env.commit_of(checkout) == (commit, True)
+    (checkout / "new.py").unlink()
+    (checkout.parent / "data.txt").write_text("2")
+    assert env.commit_of(checkout) == (commit, True)
+
+
+def test_a_package_that_the_checkout_does_not_track_has_no_commit(checkout, tmp_path_factory):
+    installed = checkout.parent / "venv" / "package"
+    installed.mkdir(parents=True)
+    (installed / "__init__.py").write_text("")
+    assert env.commit_of(installed) == (None, None)
+    outside = tmp_path_factory.mktemp("outside")
+    assert env.commit_of(outside) == (None, None)
+
+
+def test_variables_of_a_git_hook_do_not_mislead(checkout, monkeypatch):
+    commit, _ = env.commit_of(checkout)
+    monkeypatch.setenv("GIT_DIR", "/nowhere")
+    assert env.commit_of(checkout)[0] == commit
+
+
+def test_a_core_is_claimed_once_and_given_back(tmp_path):
+    allowed = os.sched_getaffinity(0)
+    with claimed_core(tmp_path) as first:
+        assert first == max(allowed)
+        assert os.sched_getaffinity(0) == ((allowed - {first}) or allowed)
+    assert os.sched_getaffinity(0) == allowed
+    with claimed_core(tmp_path) as again:
+        assert again == first
+
+
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core cannot be shared out")
+def test_a_second_run_takes_another_core(tmp_path):
+    import fcntl
+
+    allowed = sorted(os.sched_getaffinity(0))
+    with (tmp_path / f"core-{allowed[-1]}.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with claimed_core(tmp_path) as core:
+            assert core == allowed[-2]

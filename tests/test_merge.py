@@ -1,0 +1,98 @@
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from semrsm_bench.bench.merge import merge_runs
+from semrsm_bench.bench.results import ENVIRONMENT_FILE, RunWriter, write_json
+from semrsm_bench.cli.merge import merge
+from tests.bench_data import make_row
+
+
+@pytest.fixture
+def runs(tmp_path):
+    """Two machines, the second twice as fast, with a solver of its own."""
+
+    def make(name, cpu, factor, solvers, sha256="ab" * 32):
+        folder = tmp_path / "results" / name
+        with RunWriter(folder) as writer:
+            for size, layer in ((36, "layer1"), (16, "layer2")):
+                for solver, seconds in solvers.items():
+                    writer.append(
+                        make_row(
+                            solver=solver,
+                            seconds=seconds * factor,
+                            size=size,
+                            layer=layer,
+                            problem=f"tiny/{layer}/none/0-1",
+                        )
+                    )
+        data = [{"name": "tiny", "sha256": sha256}]
+        write_json(
+            folder / ENVIRONMENT_FILE,
+            {"run_id": name, "cpu": {"model": cpu}, "os": "Linux", "commit": "c" * 40, "dirty": False, "data": data},
+        )
+        return folder
+
+    make.first = make("one", "Slow CPU", 1.0, {"scipy": 8e-3, "greedy": 1e-3})
+    make.second = make("two", "Fast CPU", 0.5, {"scipy": 8e-3, "greedy": 1e-3, "extra": 4e-3})
+    return make
+
+
+def test_machines_stand_side_by_side_and_are_never_averaged(runs):
+    frame, legend = merge_runs([runs.first, runs.second])
+    assert [machine["cpu"] for machine in legend.values()] == ["Slow CPU", "Fast CPU"]
+    assert [cell[3] for cell in frame.index] == [16, 16, 16, 36, 36, 36]
+    table = frame.xs("layer1", level="layer").droplevel(["model", "size", "channels", "centring"])
+    assert table.loc["scipy", ("A", "seconds")] == 8e-3
+    assert table.loc["scipy", ("B", "seconds")] == 4e-3
+    assert table.loc["greedy", ("B", "time_ratio")] == 0.5
+    assert np.isnan(table.loc["extra", ("A", "seconds")])
+    assert table.loc["extra", ("B", "seconds")] == 2e-3
+    every = {v for label in "AB" for v in frame[label, "seconds"].dropna()}
+    assert every == {8e-3, 1e-3, 4e-3, 5e-4, 2e-3}
+
+
+def test_speed_relative_to_a_solver_does_not_depend_on_the_machine(runs):
+    frame, _ = merge_runs([runs.first, runs.second], relative_to="scipy")
+    table = frame.xs("layer1", level="layer").droplevel(["model", "size", "channels", "centring"])
+    assert table.loc["greedy", ("A", "speedup")] == table.loc["greedy", ("B", "speedup")] == 8.0
+    assert table.loc["scipy", ("A", "speedup")] == 1.0
+    with pytest.raises(ValueError, match="no run has the solver 'ortools'"):
+        merge_runs([runs.first, runs.second], relative_to="ortools")
+
+
+def test_runs_that_do_not_belong_together_are_refused(runs):
+    with pytest.raises(ValueError, match="2 to 26 runs"):
+        merge_runs([runs.first])
+    with pytest.raises(ValueError, match="named twice"):
+        merge_runs([runs.first, runs.second, runs.first])
+    other = runs("three", "CPU", 1.0, {"scipy": 1e-3}, sha256="cd" * 32)
+    with pytest.raises(ValueError, match="one and three measured different data, both called 'tiny'"):
+        merge_runs([runs.first, other])
+
+
+def invoke(runs, *more):
+    results = str(runs.first.parent)
+    return (
+        CliRunner().invoke(merge, ["one", str(runs.second), "--results", results, *more], catch_exceptions=False).output
+    )
+
+
+def test_the_verb_prints_text_csv_and_json(runs):
+    text = invoke(runs, "--relative-to", "scipy")
+    assert "A: Slow CPU" in text
+    assert "B: Fast CPU" in text
+    line = next(line for line in text.splitlines() if line.startswith("greedy"))
+    assert line.split() == ["greedy", "1", "ms", "0.8333", "8.00", "500", "us", "0.8333", "0.50", "8.00"]
+    assert next(line for line in text.splitlines() if line.startswith("extra")).split()[1:3] == ["-", "-"]
+    header, first = invoke(runs, "--format", "csv").splitlines()[:2]
+    record = dict(zip(header.split(","), first.split(",")))
+    assert record["solver"] == "scipy"
+    assert float(record["B_time_ratio"]) == 0.5
+    parsed = json.loads(invoke(runs, "--json"))
+    cells = {(c["solver"], c["size"]): c for c in parsed["cells"]}
+    assert cells["extra", 16]["A"]["seconds"] is None
+    assert cells["greedy", 36]["B"]["seconds"] == 5e-4
+    assert parsed["runs"]["A"]["cpu"] == "Slow CPU"
