@@ -17,6 +17,7 @@ from semrsm_bench.report.tables import NothingMeasuredError, render_table, table
 
 from .synthetic_rows import ENVIRONMENT, SOLVERS, frame, make_row, make_run
 
+NUMBERS = ("seconds", "k", "k_opt", "k_rand")
 UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
 
 
@@ -41,22 +42,18 @@ def plain_cells(rows: pd.DataFrame) -> dict[tuple, dict[str, float]]:
     cells = {}
     for key, by_pair in pairs.items():
         median = {
-            p: {f: statistics.median(r[f] for r in rs) for f in ("seconds", "k", "k_opt", "k_rand")}
-            for p, rs in by_pair.items()
+            p: {f: statistics.median(r[f] for r in rs) for f in rs[0] if f in NUMBERS} for p, rs in by_pair.items()
         }
+        for m, rs in zip(median.values(), by_pair.values()):
+            totals = [r["seconds"] + (0 if math.isnan(r["affinity_seconds"]) else r["affinity_seconds"]) for r in rs]
+            m["total"] = statistics.median(totals)
+        c = [(m["k"] - m["k_rand"]) / (m["k_opt"] - m["k_rand"]) for m in median.values()]
         cells[key] = {
             "seconds": statistics.median(m["seconds"] for m in median.values()),
-            "total_seconds": statistics.median(
-                statistics.median(
-                    r["seconds"] + (0 if math.isnan(r["affinity_seconds"]) else r["affinity_seconds"]) for r in rs
-                )
-                for rs in by_pair.values()
-            ),
+            "total_seconds": statistics.median(m["total"] for m in median.values()),
             "quality": statistics.fmean(m["k"] / m["k_opt"] for m in median.values()),
-            "chance_corrected": statistics.fmean(
-                (m["k"] - m["k_rand"]) / (m["k_opt"] - m["k_rand"]) for m in median.values()
-            ),
-            "chance_corrected_worst": min((m["k"] - m["k_rand"]) / (m["k_opt"] - m["k_rand"]) for m in median.values()),
+            "chance_corrected": statistics.fmean(c),
+            "chance_corrected_worst": min(c),
             "pairs_ok": len(by_pair),
         }
     return cells
@@ -164,12 +161,9 @@ def test_text_stays_inside_the_terminal(small, width, paper):
 def test_panels_too_wide_are_split_without_losing_a_column(small):
     narrow, wide = (render_table(small, ENVIRONMENT, "text", width=w) for w in (70, 150))
     assert narrow.count("batch-optimal-128") == 2 * wide.count("batch-optimal-128")
-    assert sorted(re.findall(r"[\d.]+±[\d.]+ [mµn]?s", narrow)) == sorted(
-        re.findall(r"[\d.]+±[\d.]+ [mµn]?s", wide)
-    ) or (
-        # The affinity's line stands in both parts with the time of its own group.
-        set(re.findall(r"[\d.]+±[\d.]+ [mµn]?s", narrow)) == set(re.findall(r"[\d.]+±[\d.]+ [mµn]?s", wide))
-    )
+    # The affinity's line stands in both parts, each with the time of its own group.
+    times = re.compile(r"[\d.]+±[\d.]+ [mµn]?s")
+    assert sorted(times.findall(narrow)) == sorted(times.findall(wide))
 
 
 def markdown_tables(text: str) -> list[list[list[str]]]:
@@ -304,19 +298,14 @@ def test_a_value_below_chance_gives_no_certified_bound():
 
 def test_failures_are_shown_as_what_they_are():
     nothing = {"seconds": None, "k": None}
+    absent = "not available: the module 'x' is not installed here"
     rows = frame(
         make_row("ortools"),
         make_row("scipy", status="timeout", message="no answer after 600 s", **nothing),
         make_row("lapjv", status="crashed", message="killed by signal 11", **nothing),
         make_row("greedy", status="invalid", message="3 twice", **nothing),
         make_row("auction", pair="", status="skipped", message="too slow for quick", **nothing),
-        make_row(
-            "auction-fine",
-            pair="",
-            status="skipped",
-            message="not available: the module 'x' is not installed here",
-            **nothing,
-        ),
+        make_row("auction-fine", pair="", status="skipped", message=absent, **nothing),
     )
     text = render_table(rows, ENVIRONMENT, "text", width=150)
     cells = text_cells(text)

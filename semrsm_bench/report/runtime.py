@@ -57,6 +57,8 @@ def draw_runtime(
     axes.set_xticks(sizes, [str(s) for s in sizes])
     axes.set_xlim(sizes[0] / 1.25, sizes[-1] * 1.12)
     axes.minorticks_off()
+    times = [t.value for _, _, points in lines for _, t in points]
+    axes.set_ylim(min(times) / 2.5, max(times) * 2.5)
     seconds_axis(axes.yaxis)
     axes.grid(True, which="major")
     axes.set_xlabel("positions S")
