@@ -9,6 +9,8 @@ __version__ = "0.1.0"
 
 # Names are resolved on first use, so that ``import semrsm_bench`` costs nothing and never needs an optional library.
 _EXPORTS = {
+    "dual_value": "semrsm_bench.solvers.bounds",
+    "upper_bound": "semrsm_bench.solvers.bounds",
     "MatchingProblem": "semrsm_bench.solvers",
     "Solution": "semrsm_bench.solvers",
     "compute_rsm": "semrsm_bench.rsm",

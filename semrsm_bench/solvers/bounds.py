@@ -22,6 +22,8 @@ EFFORTS = ("fast", "tight", "exact")
 _TIGHT_ROUNDS = 1
 # Smallest float32 that is not denormal, generously: what underflow can take from a product of numbers near 1.
 _UNDERFLOW = 1e-37
+# Prices beyond this are no prices for vectors near 1; their bound is computed in float64, and may be infinite.
+_LARGEST_FLOAT32 = 1e30
 _UNIT64 = float(np.finfo(np.float64).eps)
 
 
@@ -59,7 +61,7 @@ def upper_bound(problem: MatchingProblem, effort: str = "fast") -> float:
     return _dual_value(problem, centred, improved(centred, auction_prices(centred), _TIGHT_ROUNDS))
 
 
-def dual_value(problem: MatchingProblem, prices: ArrayLike, *, dtype: DTypeLike = None) -> float:
+def dual_value(problem: MatchingProblem, prices: ArrayLike, *, dtype: DTypeLike | None = None) -> float:
     """Upper bound on k_opt from any column prices: ``sum_j v_j + sum_i max_j (x_i . y_j - v_j)``, rounded up.
 
     Parameters
@@ -88,8 +90,11 @@ def dual_value(problem: MatchingProblem, prices: ArrayLike, *, dtype: DTypeLike 
         return 0.0
     centred = centre(problem, chosen)
     # What centring takes out of column j of the affinity it takes out of the price as well.
-    moved = np.ldexp(v - problem.y.astype(np.float64) @ centred.x_mean, -centred.exponent)
-    return _dual_value(problem, centred, moved.astype(chosen))
+    with np.errstate(over="ignore"):
+        moved = np.ldexp(v - problem.y.astype(np.float64) @ centred.x_mean, -centred.exponent)
+    if chosen == np.float32 and float(np.abs(moved).max()) > _LARGEST_FLOAT32:
+        centred = centre(problem, np.float64)
+    return _dual_value(problem, centred, moved.astype(centred.x.dtype))
 
 
 def improved(centred: Centred, prices: Floats, rounds: int) -> Floats:
@@ -139,7 +144,8 @@ def _entry_errors(problem: MatchingProblem, centred: Centred, prices: Floats) ->
     rows = gamma * (x_norms * float(y_norms.max()) + float(np.abs(prices).max()))
     largest = _largest(problem)
     given = math.ldexp(largest[0], -centred.x_exponent) + math.ldexp(largest[1], -centred.y_exponent)
-    return rows + problem.channels * (4.0 * _UNIT64 * given + _UNDERFLOW)
+    errors: NDArray[np.float64] = rows + problem.channels * (4.0 * _UNIT64 * given + _UNDERFLOW)
+    return errors
 
 
 def _largest(problem: MatchingProblem) -> tuple[float, float]:

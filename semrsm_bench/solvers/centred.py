@@ -1,7 +1,7 @@
 """A problem with the common parts of its vectors taken out, for algorithms that never form the affinity.
 
-For any vectors a and b, ``x_i . y_j = (x_i - a).(y_j - b) + a.y_j + x_i.b - a.b``; summed over the pairs of a permutation the last three
-terms are a constant. The centred problem therefore has the same optimum, its inner products are smaller, and their
+For any vectors a and b, ``x_i . y_j = (x_i - a).(y_j - b) + a.y_j + x_i.b - a.b``; summed over the pairs of a permutation
+the last three terms are a constant. The centred problem therefore has the same optimum, its inner products are smaller, and their
 rounding with them; what float64 vectors have beyond float32 often lies in the common part alone.
 """
 

@@ -262,7 +262,7 @@ def augment(
         length = 0
         marks = 0
         shortest = np.inf
-        end = -1
+        end = np.int64(-1)
         i = np.int64(start)
         base = 0.0
         whole = False
@@ -308,7 +308,7 @@ def augment(
                     _rise(heap, place, key, length - 1)
             if length == 0 or key[heap[0]] >= shortest:
                 break
-            node = _pop(heap, place, key, length)
+            node = np.int64(_pop(heap, place, key, length))
             length -= 1
             whole = node >= n
             if whole:
@@ -319,7 +319,7 @@ def augment(
                 base = 0.0 if i == start else key[column_of[i]]
             else:
                 closed[node] = True
-                i = row_of[node]
+                i = np.int64(row_of[node])
                 base = key[node]
             if i != start:
                 dual = np.float64(affinity[i, column_of[i]]) - prices[column_of[i]]

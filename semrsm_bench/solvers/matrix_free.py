@@ -28,7 +28,7 @@ _MEGABYTE = 1 << 20
 _BIDS = 40
 _LAST_BIDS = 4
 # The last round begins when fewer than one row in this many is parked.
-_LAST_ROUND = 256
+_LAST_ROUND = 1024
 
 
 @register_solver(
@@ -46,12 +46,12 @@ _LAST_ROUND = 256
     "matrix-free-fine",
     kind="approximate",
     matrix_free=True,
-    complexity="O(S m C + S T S/m C), m = 2048 sampled, T = 32 buckets, up to three lists for a row",
+    complexity="O(S m C + S T S/m C), m = 2048 sampled, T = 32 buckets, a few lists for a row",
     reference=_REFERENCE,
     probes=32,
-    eps=0.03,
-    trust=0.3,
-    renewals=3.0,
+    eps=0.02,
+    trust=0.1,
+    renewals=6.0,
 )
 def matrix_free_auction(
     problem: MatchingProblem,
@@ -125,7 +125,7 @@ def sampled_prices(centred: Centred, sample: int = SAMPLE, seed: int = 0) -> Flo
 
 def auction_prices(centred: Centred) -> Floats:
     """Prices after a matrix-free auction with a small eps."""
-    return _solve(centred, probes=32, eps=0.03, trust=0.3, renewals=3.0, sample=SAMPLE, seed=0)[1]
+    return _solve(centred, probes=32, eps=0.01, trust=0.1, renewals=6.0, sample=SAMPLE, seed=0)[1]
 
 
 def _draw(size: int, sample: int, seed: int) -> tuple[Rows, Rows]:

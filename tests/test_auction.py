@@ -1,0 +1,134 @@
+import numpy as np
+import pytest
+
+from semrsm_bench.solvers import MatchingProblem, chance_corrected, get_solver, matching_value, random_value, solve_many
+from semrsm_bench.solvers.auction_kernels import best_two, best_value, column_maxima, row_maxima
+from tests.hard_problems import KINDS, hard_problem, true_affinity
+
+DENSE = ["auction-coarse", "auction-fine", "auction-certified"]
+
+
+def activations(size, channels, seed=0):
+    """Correlated, rectified position vectors, such as a convolution makes."""
+    draw = np.random.default_rng(seed)
+    basis = draw.normal(size=(8, channels))
+    x, y = (np.maximum(draw.normal(size=(size, 8)) @ basis + 0.3, 0).astype(np.float32) for _ in range(2))
+    return MatchingProblem(x, y)
+
+
+def corrected(problem, perm):
+    optimum = matching_value(problem, get_solver("exact-auction").run(problem).perm)
+    return chance_corrected(matching_value(problem, perm), optimum, random_value(problem))
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("size", [2, 15, 16, 31, 32, 33, 63, 64, 65, 127, 128, 129, 300])
+def test_the_two_best_of_a_row(dtype, size):
+    draw = np.random.default_rng(size)
+    for levels in (2, 1000):
+        row, prices = (draw.integers(0, levels, size).astype(dtype) for _ in range(2))
+        column, best, second = best_two(row, prices)
+        ordered = np.sort(row - prices)
+        assert (best, second) == (ordered[-1], ordered[-2])
+        assert row[column] - prices[column] == best
+        assert best_value(row, prices) == best
+
+
+@pytest.mark.parametrize("size", [3, 64, 100])
+def test_row_and_column_maxima(size):
+    draw = np.random.default_rng(size)
+    affinity = draw.normal(size=(size, size)).astype(np.float32)
+    prices = draw.normal(size=size).astype(np.float32)
+    duals, new = np.empty_like(prices), np.empty_like(prices)
+    row_maxima(affinity, prices, duals)
+    column_maxima(affinity, duals, new)
+    assert np.array_equal(duals, (affinity - prices).max(axis=1))
+    assert np.array_equal(new, (affinity - duals[:, None]).max(axis=0))
+
+
+@pytest.mark.parametrize("size", [256, 600])
+@pytest.mark.parametrize("seed", range(3))
+def test_eps_bounds_the_loss(size, seed):
+    problem = activations(size, 24, seed)
+    optimum = matching_value(problem, get_solver("exact-auction").run(problem).perm)
+    deviations = (true_affinity(problem) - true_affinity(problem).mean(axis=0)).std(axis=1)
+    for eps in (1.0, 0.3, 0.1, 0.01):
+        solution = get_solver("auction-coarse").run(problem, eps=(eps,))
+        loss = optimum - matching_value(problem, solution.perm)
+        # The unit of eps is a median over sampled rows; twice the largest deviation is a safe reading of it.
+        assert loss <= size * eps * 2 * deviations.max()
+
+
+def test_quality_of_the_named_solvers():
+    for size in (256, 700):
+        problem = activations(size, 32)
+        coarse, fine = (corrected(problem, get_solver(name).run(problem).perm) for name in DENSE[:2])
+        assert coarse >= 0.99
+        assert fine >= 0.999
+
+
+@pytest.mark.parametrize("rtol", [0.3, 0.1, 0.01, 0.001])
+@pytest.mark.parametrize(
+    "kind", ["normal", "relu", "duplicates", "huge row", "offset", "float64", "integers", "zero rows"]
+)
+def test_certified_auction_keeps_its_promise(kind, rtol):
+    for seed in range(3):
+        problem = hard_problem(kind, 90, 6, seed)
+        solution = get_solver("auction-certified").run(problem, rtol=rtol)
+        k, optimum = (
+            matching_value(problem, perm) for perm in (solution.perm, get_solver("exact-auction").run(problem).perm)
+        )
+        chance = random_value(problem)
+        if "k_upper" in solution.info:
+            upper = solution.info["k_upper"]
+            assert upper >= optimum - 1e-9 * abs(optimum)
+            assert upper - k <= rtol * (upper - chance)
+        assert optimum - k <= rtol * (optimum - chance) + 1e-5 * abs(optimum)
+
+
+def test_certified_auction_stops_early_when_it_may():
+    problem = activations(400, 16)
+    loose, strict = (get_solver("auction-certified").run(problem, rtol=rtol).info for rtol in (0.1, 0.002))
+    assert loose["phases"] < strict["phases"]
+    assert get_solver("auction-certified").run(problem, rtol=0.0).info["exact"] is True
+
+
+@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.timeout(60)
+def test_hard_problems_end_with_a_permutation(name, kind):
+    for size, channels in [(0, 2), (1, 2), (2, 1), (3, 5), (40, 3), (150, 2)]:
+        if size:
+            problem = hard_problem(kind, size, channels, 1)
+        else:
+            problem = MatchingProblem(np.empty((0, channels)), np.empty((0, channels)))
+        perm = get_solver(name).run(problem).perm
+        assert np.array_equal(np.sort(perm), np.arange(size))
+
+
+def test_centring_does_not_change_the_quality():
+    problem = activations(300, 12)
+    mean = problem.x.mean(axis=0)
+    moved = MatchingProblem(problem.x - mean, problem.y - mean)
+    for name in DENSE[:2]:
+        raw, centred = (corrected(problem, get_solver(name).run(p).perm) for p in (problem, moved))
+        assert raw == pytest.approx(centred, abs=0.004)
+
+
+@pytest.mark.parametrize("options", [{"eps": ()}, {"eps": (0.1, 0.0)}, {"eps": (-1.0,)}, {"eps": (np.nan,)}])
+def test_rejects_eps_that_is_not_positive(options):
+    with pytest.raises(ValueError, match="eps must be positive"):
+        get_solver("auction-coarse").run(activations(20, 3), **options)
+
+
+@pytest.mark.parametrize("rtol", [-0.1, 1.5, np.nan])
+def test_rejects_rtol_outside_its_range(rtol):
+    with pytest.raises(ValueError, match="rtol must be between"):
+        get_solver("auction-certified").run(activations(20, 3), rtol=rtol)
+
+
+@pytest.mark.parametrize("name", ["auction-fine", "list-auction-fine", "exact-auction"])
+def test_threads_give_what_one_thread_gives(name):
+    problems = [activations(200 + 10 * i, 8, i) for i in range(8)]
+    one, two = (solve_many(problems, name, n_jobs=jobs) for jobs in (1, 2))
+    assert all(np.array_equal(a, b) for a, b in zip(one, two))

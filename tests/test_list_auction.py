@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+
+from semrsm_bench.solvers import MatchingProblem, get_solver
+from semrsm_bench.solvers.candidate_kernels import list_rows, listed_best_two
+from tests.hard_problems import KINDS, hard_problem
+from tests.test_auction import activations, corrected
+
+NAMES = ["list-auction-coarse", "list-auction-fine"]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("levels", [2, 20, 10**6])
+@pytest.mark.parametrize("size", [2, 12, 16, 17, 63, 64, 100, 128, 500])
+def test_a_list_and_its_bound_cover_the_row(dtype, levels, size):
+    draw = np.random.default_rng(size)
+    affinity = draw.integers(0, levels, (9, size)).astype(dtype)
+    prices = draw.integers(0, max(2, levels // 10), size).astype(dtype)
+    columns, values = np.empty((9, 16), np.int32), np.empty((9, 16), dtype)
+    bounds = np.empty(9, dtype)
+    list_rows(affinity, prices, 12, columns, values, bounds)
+    for i in range(9):
+        listed = values[i] > -np.inf
+        kept = columns[i][listed]
+        assert len(np.unique(kept)) == len(kept) >= min(size, 12)
+        assert np.array_equal(values[i][listed], affinity[i, kept])
+        rest = np.delete(affinity[i] - prices, kept)
+        assert bounds[i] >= rest.max(initial=-np.inf)
+        assert (affinity[i] - prices)[kept].max() == (affinity[i] - prices).max()
+        column, best, second = listed_best_two(columns[i], values[i], prices)
+        ordered = np.sort((affinity[i] - prices)[kept])
+        assert (best, second) == (ordered[-1], ordered[-2])
+        assert affinity[i, column] - prices[column] == best
+
+
+def test_quality_of_the_named_solvers():
+    for size in (700, 2304):
+        problem = activations(size, 24)
+        coarse, fine = (corrected(problem, get_solver(name).run(problem).perm) for name in NAMES)
+        assert coarse >= 0.985
+        assert fine >= 0.999
+
+
+def test_no_trust_means_no_more_than_eps():
+    problem = activations(800, 16)
+    optimum = get_solver("exact-auction").run(problem).perm
+    for eps in (0.1, 0.01):
+        perm = get_solver("list-auction-fine").run(problem, rounds=((eps, 0.0),)).perm
+        spread = (problem.affinity - problem.affinity.mean(axis=0)).std(axis=1).max()
+        rows = np.arange(800)
+        loss = problem.affinity[rows, optimum].sum(dtype=float) - problem.affinity[rows, perm].sum(dtype=float)
+        assert 0 <= loss <= 800 * eps * spread
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.timeout(60)
+def test_hard_problems_end_with_a_permutation(name, kind):
+    for size, channels in [(0, 2), (1, 2), (2, 1), (3, 5), (40, 3), (150, 2), (530, 2)]:
+        if size:
+            problem = hard_problem(kind, size, channels, 1)
+        else:
+            problem = MatchingProblem(np.empty((0, channels)), np.empty((0, channels)))
+        perm = get_solver(name).run(problem).perm
+        assert np.array_equal(np.sort(perm), np.arange(size))
+
+
+def test_the_seed_decides_the_sample_and_repeats():
+    problem = activations(700, 6)
+    solver = get_solver("list-auction-coarse")
+    runs = [solver.run(problem, seed=seed).info for seed in (0, 0, 1)]
+    assert runs[0] == runs[1] != runs[2]
+
+
+@pytest.mark.parametrize("options", [{"rounds": ()}, {"rounds": ((0.0, 1.0),)}, {"sample": 0}])
+def test_rejects_bad_options(options):
+    with pytest.raises(ValueError, match="must be"):
+        get_solver("list-auction-coarse").run(activations(20, 3), **options)
