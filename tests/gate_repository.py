@@ -1,0 +1,174 @@
+"""A throw-away repository made of the project's own tree, and the changes that the gate is tried on."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SOLVER_FILE = "semrsm_bench/solvers/norm_order.py"
+
+# Appended to the module that registers a solver: its function is replaced by one that calls it.
+WRAP = """
+
+def _wrap(name, around):
+    import dataclasses
+    import functools
+
+    from semrsm_bench.solvers import registry
+
+    old = registry._SOLVERS[name]
+    new = functools.wraps(old.function)(functools.partial(around, old.function))
+    registry._SOLVERS[name] = dataclasses.replace(old, function=new)
+
+
+_CALLS = []
+
+"""
+SLOWER = """
+def _slower(solve, problem, **options):
+    for _ in range({times} - 1):
+        solve(problem, **options)
+    return solve(problem, **options)
+
+
+_wrap({name!r}, _slower)
+"""
+# Slow on three calls of four: the least of several times would not see it.
+MOSTLY_SLOWER = """
+def _mostly_slower(solve, problem, **options):
+    _CALLS.append(0)
+    for _ in range(3 if len(_CALLS) % 4 else 0):
+        solve(problem, **options)
+    return solve(problem, **options)
+
+
+_wrap({name!r}, _mostly_slower)
+"""
+# The share of positions that no longer get what was found for them: c falls by about as much.
+WORSE = """
+def _worse(solve, problem, **options):
+    perm = np.array(solve(problem, **options))
+    _CALLS.append(0)
+    if len(_CALLS) % {every} == 0:
+        chosen = np.random.default_rng(0).permutation(len(perm))[: max(2, round({share} * len(perm)))]
+        perm[chosen] = np.roll(perm[chosen], 1)
+    return perm
+
+
+_wrap({name!r}, _worse)
+"""
+HANGING = """
+def _hanging(solve, problem, **options):
+    import time
+
+    time.sleep(3600)
+
+
+_wrap({name!r}, _hanging)
+"""
+DYING = """
+def _dying(solve, problem, **options):
+    import os
+
+    os._exit(11)
+
+
+_wrap({name!r}, _dying)
+"""
+MISSING = """
+def _missing(name):
+    import dataclasses
+
+    from semrsm_bench.solvers import registry
+
+    registry._SOLVERS[name] = dataclasses.replace(registry._SOLVERS[name], requires=("no_such_library",))
+
+
+_missing({name!r})
+"""
+NEW = '''
+@register_solver("reverse", kind={kind!r})
+def reverse(problem):
+    """Last with first."""
+    return np.arange(problem.size)[::-1]
+'''
+REMOVED = """
+from semrsm_bench.solvers import registry as _registry
+
+del _registry._SOLVERS[{name!r}]
+"""
+
+
+def git(folder, *arguments):
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
+    environment |= {f"GIT_{who}_{what}": "test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
+
+
+class ThrowAway:
+    """The repository; its first commit, "base", is the project as it stands."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        skip = shutil.ignore_patterns("__pycache__", "mini")
+        shutil.copytree(CHECKOUT / "semrsm_bench", self.folder / "semrsm_bench", ignore=skip)
+        shutil.copytree(CHECKOUT / "benchmarks", self.folder / "benchmarks", ignore=skip)
+        for name in ("pyproject.toml", "asv.conf.json", "constraints.txt"):
+            if (CHECKOUT / name).is_file():
+                shutil.copy(CHECKOUT / name, self.folder / name)
+        git(self.folder, "init", "--quiet", "--initial-branch=main")
+        self._commit("base")
+
+    def _commit(self, tag):
+        git(self.folder, "add", "--all")
+        git(self.folder, "commit", "--quiet", "--allow-empty", "--message", tag)
+        git(self.folder, "tag", tag)
+
+    def change(self, tag, appended="", base="base", edits=None):
+        """Commit ``base`` with something appended to the solvers' module, or files rewritten, under a tag."""
+        git(self.folder, "checkout", "--quiet", "--detach", base)
+        if appended:
+            path = self.folder / SOLVER_FILE
+            path.write_text(path.read_text() + WRAP + appended)
+        for name, content in (edits or {}).items():
+            (self.folder / name).write_text(content)
+        self._commit(tag)
+        git(self.folder, "checkout", "--quiet", "--detach", "base")
+        return tag
+
+    def with_solver_in_the_middle(self, tag):
+        """Commit a new solver between those that are there, in the registry and in the benchmarks' list."""
+        modules = (self.folder / "semrsm_bench/solvers/builtin.py").read_text()
+        listed = (self.folder / "benchmarks/common.py").read_text()
+        new = (
+            '"""A new family."""\n\nimport numpy as np\n\nfrom semrsm_bench.solvers.registry import register_solver\n\n'
+        )
+        edits = {
+            "semrsm_bench/solvers/middle.py": new + NEW.format(kind="approximate"),
+            "semrsm_bench/solvers/builtin.py": modules.replace('"norm_order"', '"middle", "norm_order"', 1),
+            "benchmarks/common.py": re.sub(r'"greedy"', '"reverse", "greedy"', listed, count=1),
+        }
+        return self.change(tag, edits=edits)
+
+    def gate(self, base, head, *options, folder=None):
+        """Exit code and report of the gate, run from the checkout's package, as JSON."""
+        command = [sys.executable, "-P", "-m", "semrsm_bench", "gate", base, head, "--json", "--quiet", *options]
+        done = subprocess.run(
+            command,
+            cwd=folder or self.folder,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
+        )
+        return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else done.stderr
+
+
+def told(report, severity):
+    """Texts of the findings of one severity."""
+    return [f["text"] for f in report["findings"] if f["severity"] == severity]

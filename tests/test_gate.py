@@ -1,0 +1,154 @@
+"""The gate end to end, on the smallest problems; `test_gate_proof.py` is the long version."""
+
+import shutil
+
+import pytest
+
+from tests.gate_repository import DYING, HANGING, MISSING, NEW, REMOVED, SLOWER, WORSE, ThrowAway, git, told
+
+SMALL = ("--solvers", "greedy,identity", "--sizes", "64", "--centrings", "none", "--pairs", "3")
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("gate")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        yield ThrowAway(folder / "repository")
+
+
+def test_slower_fails_and_says_so(repository):
+    repository.change("slower", SLOWER.format(name="greedy", times=4))
+    code, report = repository.gate("base", "slower", *SMALL)
+    assert code == 1
+    (text,) = told(report, "regression")
+    assert text.startswith("greedy at S=64 (none): time relative to the reference kernel rose from ")
+    assert {c["solver"]: c["attempts"] > 1 for c in report["cells"]}["greedy"], "a failing cell is measured again"
+
+
+def test_worse_fails_and_says_so(repository):
+    repository.change("worse", WORSE.format(name="greedy", share=0.05, every=1))
+    code, report = repository.gate("base", "worse", *SMALL)
+    assert code == 1
+    assert any("chance-corrected quality fell from" in text for text in told(report, "regression"))
+
+
+def test_no_change_passes(repository):
+    code, report = repository.gate("base", "base", *SMALL)
+    assert (code, report["findings"]) == (0, [])
+    assert report["verdict"].startswith("PASS")
+    assert all(cell["base"]["chance_corrected"] == cell["head"]["chance_corrected"] for cell in report["cells"])
+
+
+def test_new_removed_and_unavailable_solvers(repository):
+    repository.change("new", NEW.format(kind="approximate"))
+    code, report = repository.gate("base", "new", "--solvers", "identity,reverse", *SMALL[2:])
+    assert code == 0
+    assert "reverse at S=64 (none): new, quality" in told(report, "note")[0]
+    repository.change("lies", NEW.format(kind="exact"))
+    code, report = repository.gate("base", "lies", "--solvers", "reverse", *SMALL[2:])
+    assert code == 1
+    assert "called exact" in told(report, "regression")[0]
+    repository.change("removed", REMOVED.format(name="greedy"))
+    code, report = repository.gate("base", "removed", *SMALL)
+    assert code == 0
+    assert "greedy at S=64 (none): removed" in told(report, "note")[0]
+    repository.change("missing", MISSING.format(name="greedy"))
+    code, report = repository.gate("base", "missing", *SMALL)
+    assert code == 1
+    assert "no_such_library" in told(report, "regression")[0]
+    code, report = repository.gate("missing", "missing", *SMALL)
+    assert code == 0
+    assert "not measured, on either side" in told(report, "note")[0]
+
+
+def test_solvers_that_die_or_hang_cost_their_own_cells_only(repository):
+    repository.change("dying", DYING.format(name="greedy"))
+    code, report = repository.gate("base", "dying", *SMALL)
+    assert code == 3
+    assert "exited with code 11" in told(report, "failure")[0]
+    assert {c["solver"]: c["head"]["status"] for c in report["cells"]} == {"greedy": "crashed", "identity": "ok"}
+    code, report = repository.gate("dying", "base", *SMALL)
+    assert code == 0
+    assert "works now" in told(report, "improvement")[0]
+
+
+@pytest.mark.slow  # the first call of a solver may compile for minutes before it counts as hanging
+def test_a_solver_that_hangs(repository):
+    repository.change("hanging", HANGING.format(name="greedy"))
+    code, report = repository.gate("base", "hanging", "--deadline", "2", *SMALL)
+    assert code == 1
+    assert "no longer finishes" in told(report, "regression")[0]
+
+
+def test_sides_that_do_not_import(repository):
+    broken = {"semrsm_bench/solvers/norm_order.py": "this is not Python\n"}
+    repository.change("broken", edits=broken)
+    code, report = repository.gate("broken", "base", *SMALL)
+    assert code == 4
+    assert "the base cannot be measured" in report["notices"][0]
+    assert all(cell["head"]["status"] == "ok" for cell in report["cells"])
+    assert repository.gate("broken", "base", "--allow-broken-base", *SMALL)[0] == 0
+    code, message = repository.gate("base", "broken", *SMALL)
+    assert code == 3
+    assert "the head cannot be measured" in message
+    assert "SyntaxError" in message
+
+
+def test_wrong_use(repository, tmp_path):
+    for options, expected in (
+        (("base", "nowhere"), "no commit 'nowhere'"),
+        (("base", "base", "--solvers", "gredy"), "did you mean 'greedy'"),
+        (("base", "base", "--sizes", "77"), "no layer with S = 77"),
+        (("base", "base", "--sizes", "many"), "--sizes takes numbers"),
+        (("base", "base", "--time", "greedy=0.5"), "larger than 1"),
+    ):
+        code, message = repository.gate(*options)
+        assert (code, expected in message) == (2, True), message
+    code, message = repository.gate("base", "base", folder=tmp_path)
+    assert code == 2
+    assert "not inside a git repository" in message
+
+
+def test_a_shallow_clone_is_told_what_to_fetch(repository, tmp_path):
+    git(tmp_path, "clone", "--quiet", "--depth", "1", f"file://{repository.folder}", "shallow")
+    code, message = repository.gate("HEAD~1", "HEAD", folder=tmp_path / "shallow")
+    assert code == 2
+    assert "shallow" in message
+
+
+def test_limits_come_from_the_heads_pyproject(repository):
+    project = (repository.folder / "pyproject.toml").read_text()
+    table = '\n[tool.semrsm-bench.gate.solvers."greedy"]\ntime = 50\n'
+    repository.change("tolerant", SLOWER.format(name="greedy", times=4), edits={"pyproject.toml": project + table})
+    code, report = repository.gate("base", "tolerant", "--environment", "shared", *SMALL)
+    assert (code, report["limits"]["time_of"]) == (0, {"greedy": 50.0})
+    assert repository.gate("base", "tolerant", "--environment", "shared", "--time", "greedy=1.5", *SMALL)[0] == 1
+
+
+def test_a_repository_that_only_has_a_plugin(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    code = "import numpy as np\nimport semrsm_bench as sb\n\n\n@sb.register_solver('mine', kind='approximate')\n"
+    code += "def mine(problem):\n    return np.argmax(problem.affinity, axis=1).argsort().argsort()\n"
+    for name, body in (("first", None), ("second", code), ("third", code.replace("affinity", "affinity * 0"))):
+        (folder / "README").write_text(name)
+        if body:
+            (folder / "solver.py").write_text(body)
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--message", name)
+        git(folder, "tag", name)
+    options = ("--plugin", "solver.py", *SMALL[2:])
+    gate = ThrowAway.gate
+    there = type("Folder", (), {"folder": folder})()
+    code, report = gate(there, "first", "second", *options)
+    assert code == 0, report
+    assert [c["solver"] for c in report["cells"]] == ["mine"]
+    assert "new, quality" in told(report, "note")[0]
+    code, report = gate(there, "second", "third", *options)
+    assert code == 1
+    assert "chance-corrected quality fell" in told(report, "regression")[0]
+    shutil.rmtree(folder / ".git")
+    assert gate(there, "second", "third", *options)[0] == 2

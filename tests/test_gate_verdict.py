@@ -1,0 +1,164 @@
+"""The gate's rules on made-up evidence."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semrsm_bench.bench.gate.run import limits_of
+from semrsm_bench.bench.gate.verdict import Evidence, Finding, GateCell, Limits, exit_code, judge, undecided
+
+
+def side(quality=(0.95, 0.97), relative=(1.0,) * 5, kind="approximate", status="ok", message=""):
+    pairs = {f"0-{i}": [q] for i, q in enumerate(quality)}
+    return Evidence(status, message, kind, pairs, list(relative), [r / 1e3 for r in relative])
+
+
+def cell(base, head):
+    return GateCell("greedy", 256, "none", base, head)
+
+
+def severities(base, head, limits=None):
+    return [f.severity for f in judge(cell(base, head), limits or Limits())]
+
+
+def test_nothing_changed_nothing_said():
+    assert judge(cell(side(), side()), Limits()) == []
+
+
+@pytest.mark.parametrize(("fall", "expected"), [(0.0049, []), (0.0051, ["regression"]), (-0.0051, ["improvement"])])
+def test_quality_of_an_approximate_solver(fall, expected):
+    assert severities(side((0.95, 0.97)), side((0.95 - fall, 0.97 - fall))) == expected
+
+
+@pytest.mark.parametrize(("fall", "expected"), [(0.9e-6, []), (1.1e-6, ["regression"])])
+def test_quality_of_an_exact_solver_on_any_pair(fall, expected):
+    base, head = side((1.0, 1.0, 1.0), kind="exact"), side((1.0, 1.0 - fall, 1.0), kind="exact")
+    assert severities(base, head) == expected
+
+
+def test_calling_a_solver_approximate_does_not_loosen_its_limit():
+    assert severities(side((1.0,), kind="exact"), side((0.999,), kind="approximate")) == ["regression"]
+
+
+def test_one_pair_may_not_pay_for_the_others():
+    base, head = side((0.95,) * 8), side((*(0.955,) * 7, 0.92))
+    assert severities(base, head) == ["regression"]
+    assert "pair 0-7 fell from 0.9500 to 0.9200" in judge(cell(base, head), Limits())[0].text
+
+
+@pytest.mark.parametrize(("factor", "expected"), [(1.95, []), (2.05, ["regression"]), (0.45, ["improvement"])])
+def test_time(factor, expected):
+    assert severities(side(), side(relative=(factor,) * 5)) == expected
+
+
+def test_the_machine_slowing_down_between_rounds_is_no_regression():
+    clock = np.array([1.0, 3.0, 9.0, 2.0, 5.0])
+    assert severities(side(relative=clock), side(relative=clock * 1.1)) == []
+
+
+def test_limits_of_one_solver():
+    base, head = side(), side((0.94, 0.96), relative=(2.5,) * 5)
+    assert severities(base, head) == ["regression", "regression"]
+    assert severities(base, head, Limits(quality_of={"greedy": 0.02}, time_of={"greedy": 3.0})) == []
+    assert severities(base, head, Limits(quality_of={"other": 0.02}, time_of={"other": 3.0})) == ["regression"] * 2
+
+
+def test_words_name_what_from_what_to_what_and_where():
+    texts = [f.text for f in judge(cell(side(), side((0.90, 0.97), relative=(3.0,) * 5)), Limits())]
+    assert "greedy at S=256 (none): chance-corrected quality fell from 0.9600 to 0.9350" in texts[0]
+    assert "greedy at S=256 (none): time relative to the reference kernel rose from 1 to 3 (1 ms to 3 ms)" in texts[1]
+    assert "3.00 times" in texts[1]
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "severity", "code"),
+    [
+        (side(status="absent"), side(), "note", 0),
+        (side(), side(status="absent"), "note", 4),
+        (side(status="unavailable", message="no lap"), side(status="unavailable", message="no lap"), "note", 4),
+        (side(), side(status="unavailable", message="no lap"), "regression", 1),
+        (side(status="unavailable", message="no lap"), side(), "improvement", 4),
+        (side(), side(status="timeout", message="stopped after 60 s"), "regression", 1),
+        (side(status="timeout"), side(), "improvement", 4),
+        (side(), side(status="crashed", message="SIGSEGV"), "failure", 3),
+        (side(), side(status="invalid", message="not a permutation"), "failure", 3),
+        (side(status="absent"), side(status="error", message="boom"), "failure", 3),
+        (side(status="crashed"), side(status="timeout"), "note", 4),
+        (side(status="absent", kind=""), side((1.0, 0.9), kind="exact"), "regression", 1),
+    ],
+)
+def test_outcomes_that_are_no_figures(base, head, severity, code):
+    one = cell(base, head)
+    found = judge(one, Limits())
+    assert [f.severity for f in found] == [severity]
+    assert exit_code([one], found) == code
+    assert not undecided(one, Limits())
+
+
+def test_exit_codes_put_a_regression_before_a_failure():
+    fine = cell(side(), side())
+    findings = [Finding(s, "greedy", 256, "none", "") for s in ("note", "failure", "regression")]
+    assert [exit_code([fine], findings[: n + 1]) for n in range(3)] == [0, 3, 1]
+    assert exit_code([], []) == 4
+
+
+ratios = st.lists(st.floats(0.2, 20.0), min_size=5, max_size=5)
+
+
+@given(first=ratios, second=st.lists(st.floats(0.2, 20.0), min_size=10, max_size=15))
+@settings(max_examples=60, deadline=None)
+def test_a_later_attempt_adds_evidence_and_replaces_none(first, second):
+    pooled = np.array([*first, *second])
+    one = cell(side(relative=[1.0] * len(pooled)), side(relative=pooled))
+    assert ("regression" in [f.severity for f in judge(one, Limits())]) == (float(np.median(pooled)) > 2.0)
+
+
+@given(slow=st.integers(11, 20), seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=60, deadline=None)
+def test_no_order_of_lucky_rounds_hides_a_solver_that_is_mostly_slower(slow, seed):
+    rounds = np.random.default_rng(seed).permutation([3.0] * slow + [1.0] * (20 - slow))
+    assert severities(side(relative=[1.0] * 20), side(relative=rounds)) == ["regression"]
+
+
+def test_a_disturbed_first_attempt_is_measured_again_and_passes():
+    one = cell(side(), side(relative=(3.0,) * 5))
+    assert undecided(one, Limits())
+    one.head.relative += [1.0] * 15
+    one.base.relative += [1.0] * 15
+    assert judge(one, Limits()) == []
+
+
+def test_a_lucky_first_attempt_is_measured_again_too():
+    one = cell(side(), side(relative=(1.0, 1.0, 1.9, 3.0, 3.0)))
+    assert judge(one, Limits()) == []
+    assert undecided(one, Limits())
+    one.head.relative += [3.0] * 5
+    one.base.relative += [1.0] * 5
+    assert [f.severity for f in judge(one, Limits())] == ["regression"]
+
+
+def test_quality_is_the_mean_over_attempts_not_the_best_of_them():
+    one = cell(side((0.95,)), side((0.90,)))
+    for value in (0.95, 0.95):
+        one.base.quality["0-0"].append(0.95)
+        one.head.quality["0-0"].append(value)
+    assert [f.severity for f in judge(one, Limits())] == ["regression"]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"time": 1.0}, {"time": 0.5}, {"quality": -0.1}, {"quality": 1.0}, {"time_of": {"a": 1.0}}]
+)
+def test_limits_that_make_no_sense(bad):
+    with pytest.raises(ValueError, match=r"between 0 and 1|larger than 1"):
+        Limits(**bad)
+
+
+def test_limits_from_settings():
+    found = limits_of({"time": 3, "solvers": {"greedy": {"quality": 0.02}, "ortools": {"time": 1.5}}})
+    assert (found.time, found.fall("greedy", "approximate"), found.fall("scipy", "exact")) == (3.0, 0.02, 1e-6)
+    assert (found.factor("ortools"), found.factor("greedy")) == (1.5, 3.0)
+    with pytest.raises(ValueError, match="did you mean 'quality'"):
+        limits_of({"qualty": 0.1})
+    with pytest.raises(ValueError, match="no 'speed'"):
+        limits_of({"solvers": {"greedy": {"speed": 2}}})
