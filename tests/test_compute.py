@@ -360,3 +360,15 @@ def test_array_source_reads_what_the_array_holds():
     assert source.dtype == np.float64
     np.testing.assert_array_equal(source.read(0, 2), z.swapaxes(1, 2))
     assert [(start, len(images)) for start, images in source.chunks()] == [(0, 2)]
+
+
+def test_only_a_tile_of_images_is_in_memory_at_a_time(monkeypatch, tmp_path):
+    np.save(tmp_path / "z.npy", np.random.default_rng(17).normal(size=(40, 2, 8)).astype(np.float32))
+    expected = compute_rsm(tmp_path / "z.npy", matching="greedy")
+    read, asked = ArraySource.read, []
+    monkeypatch.setattr(ArraySource, "read", lambda self, i, j: (asked.append(j - i), read(self, i, j))[1])
+    monkeypatch.setattr("semrsm_bench.rsm.sources._CHUNK_BYTES", 5 * 2 * 8 * 4)
+    rsm = compute_rsm(tmp_path / "z.npy", matching="greedy", centring="none", block=4)
+    np.testing.assert_array_equal(rsm, expected)
+    assert max(asked) == 5
+    assert min(asked) > 0

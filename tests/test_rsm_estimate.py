@@ -1,0 +1,72 @@
+"""Plans: the arithmetic is exact, the measured parts are real."""
+
+import numpy as np
+import pytest
+
+import semrsm_bench as sb
+from semrsm_bench.rsm import compute_rsm, estimate_rsm
+from semrsm_bench.solvers import registry
+
+Z = np.random.default_rng(0).normal(size=(5, 4, 25)).astype(np.float32)
+
+
+@pytest.mark.parametrize("matching", ["identity", "translation", "scipy", "batch-optimal-128"])
+def test_pairs_disk_and_time_follow_from_the_counts(matching):
+    plan = estimate_rsm(Z.reshape(5, 4, 5, 5), matching=matching, seconds=0.05)
+    assert (plan.rows, plan.columns, plan.positions, plan.channels, plan.pairs) == (5, 5, 25, 4, 10)
+    assert plan.result_bytes == compute_rsm(Z, matching="identity").nbytes
+    assert plan.input_bytes == Z.astype(np.float16).nbytes
+    assert plan.seconds == pytest.approx(plan.seconds_per_pair * 10)
+    assert plan.seconds_low <= plan.seconds <= plan.seconds_high
+    assert plan.seconds_per_pair > 0
+    assert plan.sampled_chunks >= 3
+    assert plan.worker_bytes > 2 * Z[: plan.block].nbytes
+
+
+def test_counts_may_exceed_the_images_there_are():
+    alone = estimate_rsm(Z, matching="scipy", count=1000, seconds=0.05)
+    assert alone.pairs == 1000 * 999 // 2
+    database = estimate_rsm(Z, matching="scipy", count=1000, count2=300, n_jobs=2, seconds=0.05)
+    assert (database.pairs, database.workers) == (300_000, 2)
+    assert database.seconds == pytest.approx(database.seconds_per_pair * 150_000)
+    assert estimate_rsm(Z, Z[:2], matching="scipy", seconds=0.05).pairs == 10
+
+
+def test_memory_includes_what_the_solver_takes(monkeypatch):
+    sb.solver_names()
+    monkeypatch.setattr(registry, "_SOLVERS", dict(registry._SOLVERS))
+
+    @sb.register_solver("hungry", kind="approximate", matrix_free=True)
+    def hungry(problem):
+        held = np.ones(2**23 if problem.size > 8 else 1)
+        return np.argsort(held[: problem.size], kind="stable") if len(held) >= problem.size else np.arange(problem.size)
+
+    greedy = estimate_rsm(Z, matching="greedy", seconds=0.05).worker_bytes
+    assert estimate_rsm(Z, matching="hungry", seconds=0.05).worker_bytes > greedy + 60_000_000
+
+
+def test_only_pairs_of_different_images_are_timed(monkeypatch):
+    sb.solver_names()
+    monkeypatch.setattr(registry, "_SOLVERS", dict(registry._SOLVERS))
+    seen = []
+
+    @sb.register_solver("watching", kind="approximate", matrix_free=True)
+    def watching(problem):
+        seen.append(problem.size == 25 and np.array_equal(problem.x, problem.y))
+        return np.arange(problem.size)
+
+    estimate_rsm(Z, matching="watching", seconds=0.05)
+    assert len(seen) > 3
+    assert not any(seen)
+
+
+def test_what_cannot_be_planned_is_named():
+    with pytest.raises(ValueError, match="single image"):
+        estimate_rsm(Z[:1], matching="scipy")
+    for wrong in ({"count": 0}, {"count2": 0}, {"seconds": 0.0}):
+        with pytest.raises(ValueError, match="positive"):
+            estimate_rsm(Z, matching="scipy", **wrong)
+    with pytest.raises(ValueError, match="did you mean"):
+        estimate_rsm(Z, matching="scippy")
+    with pytest.raises(ValueError, match="not finite"):
+        estimate_rsm(np.full((2, 3, 4), np.nan), matching="scipy")
