@@ -7,6 +7,7 @@ ARGS ?=
 BASE ?= main
 HEAD ?= HEAD
 COMMITS ?= 5
+MACHINE ?=
 
 # Measurements use one thread; a BLAS that takes all cores would distort them.
 export OMP_NUM_THREADS ?= 1
@@ -54,12 +55,12 @@ gate: $(VENV)/.bench ## Fail when HEAD is worse than BASE: make gate BASE=main (
 asv-here: $(VENV)/.asv ## asv in this environment, results saved under the commit; ARGS="-b Quality" for a part
 	@changed="$$(git status --porcelain -- semrsm_bench benchmarks data pyproject.toml constraints.txt asv.conf.json)"; \
 	if [ -n "$$changed" ]; then echo "asv-here saves results under a commit; commit these first:"; echo "$$changed"; exit 2; fi
-	$(BIN)/asv machine --yes
-	$(BIN)/asv run -E existing:$(abspath $(BIN))/python --set-commit-hash "$$(git rev-parse HEAD)" $(ARGS)
+	$(BIN)/asv machine --yes $(if $(MACHINE),--machine $(MACHINE))
+	$(BIN)/asv run -E existing:$(abspath $(BIN))/python --set-commit-hash "$$(git rev-parse HEAD)" $(if $(MACHINE),--machine $(MACHINE)) $(ARGS)
 
 asv: $(VENV)/.asv ## asv in an environment of its own for each of the last COMMITS commits
-	$(BIN)/asv machine --yes
-	git rev-list --first-parent -n $(COMMITS) HEAD | $(BIN)/asv run HASHFILE:- --skip-existing-successful $(ARGS)
+	$(BIN)/asv machine --yes $(if $(MACHINE),--machine $(MACHINE))
+	git rev-list --first-parent -n $(COMMITS) HEAD | $(BIN)/asv run HASHFILE:- --skip-existing-successful $(if $(MACHINE),--machine $(MACHINE)) $(ARGS)
 
 site: $(VENV)/.asv ## Site of all asv results, without a network; look at it with: .venv/bin/asv preview
 	$(BIN)/asv publish
