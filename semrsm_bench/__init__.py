@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         solve_many,
         solver_names,
     )
+    from semrsm_bench.solvers.bounds import dual_value, upper_bound
 
 __all__ = [*_EXPORTS, *_MODULES, "__version__"]
 

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution
@@ -62,34 +61,31 @@ class Setup:
         return self.x.dtype.type(max(share * self.spread, floor))
 
 
-def _deviations(x: Floats, y: Floats, start: Floats, rows: NDArray[np.intp]) -> Floats:
-    """Standard deviation of ``x_i . y_j - start_j`` over a sample of columns j, for the given rows i."""
-    values = x[rows].astype(np.float64) @ y[rows].astype(np.float64).T - start[rows]
-    deviations: Floats = values.std(axis=1)
-    return deviations
-
-
 def prepare(problem: MatchingProblem) -> Setup:
     """Scale, starting prices and spread of a problem that `trivial_matching` has no answer to; needs no affinity."""
     x, y = problem.x, problem.y
-    sizes = [float(np.abs(a).max()) for a in (x, y)]
     low, high = _SAFE[x.dtype]
-    scaled = not low < sizes[0] * problem.channels * sizes[1] < high
-    if scaled:
-        x, y = (np.ldexp(a, -math.frexp(size)[1]) for a, size in zip((x, y), sizes))
-    setup = _measure(x, y, scaled)
+    with np.errstate(over="ignore"):
+        largest = _longest(x) * _longest(y)
+    if not low < largest < high:
+        return _measure(*(np.ldexp(z, -math.frexp(float(np.abs(z).max()))[1]) for z in (x, y)), scaled=True)
+    setup = _measure(x, y, scaled=False)
     if x.dtype == np.float32 and setup.rounding(setup.start) > _COARSEST * setup.spread > 0.0:
-        return _measure(x.astype(np.float64), y.astype(np.float64), scaled)
+        return _measure(x.astype(np.float64), y.astype(np.float64), scaled=False)
     return setup
 
 
-def _measure(x: Floats, y: Floats, scaled: bool) -> Setup:
-    norms = [math.sqrt(float(np.einsum("sc,sc->s", a, a).max())) for a in (x, y)]
+def _longest(z: Floats) -> float:
+    """Length of the longest position vector."""
+    return math.sqrt(float(np.einsum("sc,sc->s", z, z).max()))
+
+
+def _measure(x: Floats, y: Floats, *, scaled: bool) -> Setup:
     start = y @ x.mean(axis=0)
     rows = np.linspace(0, len(x) - 1, min(_SAMPLED_ROWS, len(x))).astype(np.intp)
-    deviations = _deviations(x, y, start, rows)
+    deviations = (x[rows] @ y[rows].T - start[rows]).std(axis=1, dtype=np.float64)
     spread = float(np.median(deviations)) or float(deviations.mean())
-    return Setup(x, y, scaled, start, spread, 1.001 * norms[0] * norms[1])
+    return Setup(x, y, scaled, start, spread, 1.001 * _longest(x) * _longest(y))
 
 
 def affinity_of(problem: MatchingProblem, setup: Setup) -> Floats:
