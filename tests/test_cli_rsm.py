@@ -48,6 +48,16 @@ def test_a_layer_of_a_cache_to_a_file_and_a_picture(folder):
     assert "scipy, rbf: 6 x 6" in text
 
 
+def test_the_verb_plot_draws_a_matrix_that_was_written(folder):
+    run(folder, "--layer", "layer2", "--matching", "scipy", "--out", folder / "k.npy", "--quiet")
+    result = CliRunner().invoke(
+        cli, ["plot", str(folder / "k.npy"), "--out", str(folder / "drawn"), "--format", "svg"], standalone_mode=False
+    )
+    assert result.exception is None
+    assert "ordered by label" in (folder / "drawn" / "k.svg").read_text()
+    assert result.stdout.strip() == str(folder / "drawn" / "k.svg")
+
+
 def test_json_says_what_was_computed(folder):
     arguments = [
         folder / "z.npy",

@@ -26,8 +26,12 @@ from semrsm_bench.cli.table import CENTRING_CHOICES, chosen_centrings
 def plot(run: str, out: Path | None, centring: str | None, formats: tuple[str, ...], results: Path) -> int:
     """Draw the time-quality front, the runtime over S and the quality per layer of RUN; the latest run when left out.
 
+    RUN may also be an .npy file of `semrsm-bench rsm`: then the matrix is drawn, ordered by label, beside the file or in --out.
+
     Exit code 4: nothing was measured.
     """
+    if run.endswith(".npy"):
+        return _plot_rsm(Path(run), out, formats)
     from semrsm_bench.bench.results import find_run, load_environment, load_rows
     from semrsm_bench.report.figures import draw_all
     from semrsm_bench.report.style import FIGURE_FORMATS
@@ -49,5 +53,18 @@ def plot(run: str, out: Path | None, centring: str | None, formats: tuple[str, .
         click.echo(f"semrsm-bench: {folder}: no row of this run is ok, so there is nothing to draw", err=True)
         return 4
     for path in paths:
+        click.echo(path)
+    return 0
+
+
+def _plot_rsm(file: Path, out: Path | None, formats: tuple[str, ...]) -> int:
+    from semrsm_bench.report.rsm_picture import save_rsm_picture
+    from semrsm_bench.report.style import FIGURE_FORMATS
+
+    folder = out or file.parent
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix in formats or FIGURE_FORMATS:
+        path = folder / f"{file.stem}.{suffix}"
+        save_rsm_picture(file, path)
         click.echo(path)
     return 0
