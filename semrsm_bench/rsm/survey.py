@@ -73,16 +73,18 @@ def survey(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any], *, di
     squared_norms, largest = np.empty(source.count), np.empty(source.count)
     hasher = hashlib.blake2b(digest_size=16) if digest and source.stored_digest() is None else None
     for start, images in source.chunks():
-        _require_finite(images, start, source)
         if hasher is not None:
             hasher.update(images.data)
         images = centred(images, mean, dtype)
         for i, image in enumerate(images, start):
+            flat = image.ravel().astype(np.float64, copy=False)
+            with np.errstate(over="ignore", invalid="ignore"):
+                squared_norms[i] = flat @ flat
+            if not np.isfinite(squared_norms[i]):
+                _require_finite(image[None], i, source)
             largest[i] = max(abs(float(image.max())), abs(float(image.min())))
             if largest[i] > _LARGEST:
                 raise ValueError(f"image {i} of {source.name} reaches {largest[i]:.3g}: scale it below {_LARGEST:g}")
-            flat = image.ravel().astype(np.float64, copy=False)
-            squared_norms[i] = flat @ flat
     text = source.stored_digest() or (hasher.hexdigest() if hasher else "")
     return Survey(squared_norms, largest, text)
 
