@@ -23,11 +23,11 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.bench: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e .
+	$(PIP) -e '.[lap]'
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e '.[torch,lap,dask,asv,test,dev]'
+	$(PIP) -e '.[torch,lap,dask,asv,oracles,test,dev]'
 	@touch $@
 
 $(VENV)/.asv: $(BIN)/python pyproject.toml constraints.txt
