@@ -126,15 +126,14 @@ def balanced(array: FloatArray) -> tuple[FloatArray, int]:
 def centred(array: FloatArray) -> FloatArray:
     """Columns minus their means; a column that is constant up to rounding becomes exactly zero.
 
-    Without the second half a constant column of 0.1 would leave 1e-17 behind, which the next division by a norm would
-    blow up into a direction.
+    The first row is taken off before the mean, which makes constant columns zero at once (the mean of many 0.1 is not
+    0.1, and a division by the norm of what is left would blow it up into a direction) and spares a large common offset.
     """
-    means = array.mean(axis=0)
-    result = np.asarray(array - means)
-    spread = np.abs(result).max(axis=0)
-    constant = spread <= ROUNDING * np.abs(means)
-    if constant.any():
-        result[:, constant] = 0.0
+    first = array[0]
+    result = np.asarray(array - first)
+    constant = np.abs(result).max(axis=0) <= ROUNDING * np.abs(first)
+    result -= result.mean(axis=0)
+    result[:, constant] = 0.0
     return result
 
 

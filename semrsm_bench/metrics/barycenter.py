@@ -6,15 +6,16 @@ The method of Saha, He and Khosla (2026) as generalised Procrustes analysis (Gow
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Self
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from semrsm_bench.metrics.arrays import FloatArray, as_features, centred, one_of, require_stimuli
-from semrsm_bench.metrics.generalised import descend, medoid, starting_points
+from semrsm_bench.metrics.generalised import descend, medoid, polish, starting_points
 from semrsm_bench.metrics.groups import Group, OrthogonalGroup, PermutationGroup
 from semrsm_bench.metrics.procrustes import GROUPS, Assignment
 
@@ -24,7 +25,9 @@ class Barycenter:
 
     Minimises sum_k |X_k W_k - M|_F^2 over maps W_k of the group, with X_k centred and M the mean of the aligned X_k. It
     starts from the medoid (the model with the smallest sum of squared Procrustes distances to the others) and repeats
-    W_k = argmax <X_k' M, W_k> and M = mean X_k W_k, which never increases the objective.
+    W_k = argmax <X_k' M, W_k> and M = mean X_k W_k, which never increases the objective; momentum speeds this up where the
+    models agree little, see `generalised.descend`. Permutations end with rounds in which each model is aligned to the
+    mean of the others.
 
     Parameters
     ----------
@@ -44,8 +47,9 @@ class Barycenter:
         ``orthogonal``, 5 for ``permutation``, which gets stuck more easily.
     seed : int
         Of the further starts. The default start uses no random numbers.
-    n_jobs : int
-        Threads that share the models of an iteration, with one BLAS thread each. 1 leaves the threads to BLAS.
+    n_jobs : int, optional
+        Threads that share the models of an iteration, with one BLAS thread each; by default as many as BLAS would use.
+        The models then run side by side, which beats several threads inside one small decomposition.
     assignment : callable, optional
         For ``permutation``: affinity of shape (d_k, d) -> distinct columns of the largest total, shape (d_k,), in place of
         SciPy's solver. It must be exact for the objective to be monotone.
@@ -80,7 +84,7 @@ class Barycenter:
         max_iter: int = 100,
         n_starts: int | None = None,
         seed: int = 0,
-        n_jobs: int = 1,
+        n_jobs: int | None = None,
         assignment: Assignment | None = None,
     ) -> None:
         one_of(group, GROUPS, "group")
@@ -130,12 +134,13 @@ class Barycenter:
         width = max(x.shape[1] for x in xs)
         if self.n_components is not None and width < self.n_components:
             raise ValueError(f"no model has n_components={self.n_components} principal components; the most is {width}")
-        # With several threads the models share the cores; one matrix product must not take them all.
-        with ThreadPoolExecutor(self.n_jobs) as pool, threadpool_limits(1 if self.n_jobs > 1 else None):
+        with _side_by_side(self.n_jobs) as pool:
             self.medoid_ = medoid(xs, self._group, pool)
             rng = np.random.default_rng(self.seed)
             starts = starting_points(xs, width, self.medoid_, self.n_starts, self._group, rng)
             runs = [descend(xs, start, self._group, self.tol, self.max_iter, pool) for start in starts]
+            if self.group == "permutation":
+                runs = [polish(xs, run, self._group, self.max_iter) for run in runs]
         best = min(runs, key=lambda run: run.history[-1])
         self.converged_ = best.converged
         if not self.converged_:
@@ -259,3 +264,11 @@ class Barycenter:
     def _require_fitted(self) -> None:
         if not self._fitted:
             raise ValueError("this Barycenter is not fitted yet; call fit first")
+
+
+@contextmanager
+def _side_by_side(n_jobs: int | None) -> Iterator[ThreadPoolExecutor]:
+    controller = ThreadpoolController().select(user_api="blas")
+    jobs = n_jobs or max((library["num_threads"] for library in controller.info()), default=1)
+    with controller.limit(limits=1), ThreadPoolExecutor(jobs) as pool:
+        yield pool

@@ -239,7 +239,7 @@ def cka_matrix(
     rows = len(first)
     numerator = products if others is None else products[:rows, rows:]
     columns = norm if others is None else norm[rows:]
-    return numerator / norm[:rows, None] / columns[None, :]
+    return np.asarray(numerator / (norm[:rows, None] * columns))
 
 
 def _rsms(K: Any, L: Any, estimator: str) -> tuple[FloatArray, FloatArray]:

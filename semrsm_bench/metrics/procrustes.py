@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -53,10 +54,12 @@ def procrustes_distance(X: Any, Y: Any, variant: str = "centred") -> float:
     if variant not in ("raw", "angular_raw"):
         x, y = centred(x), centred(y)
     if variant in ("raw", "centred"):
-        distance = np.ldexp(_orthogonal_distance(x, y), exponent)
-        if not np.isfinite(distance):
-            raise ValueError("the distance leaves the range of float64; divide both sides by their largest entry")
-        return float(distance)
+        try:
+            return math.ldexp(_orthogonal_distance(x, y), exponent)
+        except OverflowError as error:
+            raise ValueError(
+                "the distance leaves the range of float64; divide both sides by the same number"
+            ) from error
     chord = _orthogonal_distance(_unit_norm(x, "X"), _unit_norm(y, "Y"))
     # The arccos of a cosine near 1 loses half the digits; the chord does not.
     return chord if variant == "centred_unit" else float(2 * np.arcsin(min(chord / 2, np.sqrt(0.5))))

@@ -1,0 +1,167 @@
+"""What comes through the door of the metrics, and what does not."""
+
+import numpy as np
+import pytest
+
+from semrsm_bench import metrics
+from semrsm_bench.metrics.arrays import as_float64, as_rsm, balanced, centred, upper_triangle
+
+torch = pytest.importorskip("torch", reason="torch is an optional dependency of the package")
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(0)
+
+
+FEATURE_PAIRS = [
+    metrics.linear_cka,
+    metrics.rbf_cka,
+    metrics.cosine_cka,
+    metrics.cca,
+    metrics.svcca,
+    metrics.pwcca,
+    metrics.procrustes_distance,
+    metrics.unit_matching,
+]
+RSM_PAIRS = [metrics.hsic, metrics.cka, metrics.compare_rsms]
+
+
+@pytest.mark.parametrize("metric", FEATURE_PAIRS)
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32"])
+def test_torch_and_numpy_agree_in_every_dtype(metric, dtype, rng):
+    X, Y = (torch.tensor(10 * rng.standard_normal((20, 4))).to(getattr(torch, dtype)) for _ in range(2))
+    if X.dtype.is_floating_point:
+        X.requires_grad_()
+    expected = metric(X.detach().double().numpy(), Y.double().numpy())
+    assert metric(X, Y) == expected
+    assert type(metric(X, Y)) is float
+
+
+@pytest.mark.parametrize("metric", RSM_PAIRS)
+def test_torch_rsms(metric, rng):
+    X, Y = rng.standard_normal((2, 10, 4))
+    assert metric(torch.tensor(X @ X.T), torch.tensor(Y @ Y.T)) == metric(X @ X.T, Y @ Y.T)
+
+
+@pytest.mark.parametrize("metric", FEATURE_PAIRS)
+def test_float16_is_computed_in_float64(metric, rng):
+    X, Y = (rng.standard_normal((30, 5)).astype(np.float16) for _ in range(2))
+    assert metric(X, Y) == metric(X.astype(np.float64), Y.astype(np.float64))
+
+
+@pytest.mark.parametrize("metric", FEATURE_PAIRS)
+def test_inputs_are_left_alone_and_layout_does_not_matter(metric, rng):
+    X, Y = rng.standard_normal((2, 20, 4))
+    X[:, 0] = 3.0 + 0.1 * X[:, 0]
+    copies = X.copy(), Y.copy()
+    X.flags.writeable = Y.flags.writeable = False
+    value = metric(X, Y)
+    np.testing.assert_array_equal((X, Y), copies)
+    assert metric(np.asfortranarray(X), np.repeat(Y, 2, axis=0)[::2]) == pytest.approx(value, rel=1e-12)
+    assert metric(X.tolist(), Y.tolist()) == pytest.approx(value, rel=1e-12)
+
+
+@pytest.mark.parametrize("metric", FEATURE_PAIRS)
+@pytest.mark.parametrize("size", [1e-150, 1e-60, 1e60, 1e150, 1e300])
+def test_huge_and_tiny_features(metric, size, rng):
+    X, Y = rng.standard_normal((2, 20, 4))
+    expected = metric(X, Y) * (size if metric is metrics.procrustes_distance else 1)
+    if metric is metrics.rbf_cka and abs(np.log10(size)) > 150:
+        with pytest.raises(ValueError, match="range of float64"):
+            metric(X * size, Y * size)
+        return
+    assert metric(X * size, Y * size) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("metric", [metrics.cka, metrics.compare_rsms])
+@pytest.mark.parametrize("size", [1e-300, 1e-150, 1e150, 1e300])
+def test_huge_and_tiny_rsms(metric, size, rng):
+    X, Y = rng.standard_normal((2, 10, 4))
+    K, L = X @ X.T, Y @ Y.T
+    assert metric(K * size, L / size) == pytest.approx(metric(K, L), rel=1e-9)
+
+
+@pytest.mark.parametrize("metric", FEATURE_PAIRS)
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_non_finite_features_are_named(metric, bad, rng):
+    X, Y = rng.standard_normal((2, 20, 4))
+    Y[7, 2] = bad
+    with pytest.raises(ValueError, match=r"Y has 1 non-finite entries, the first .* at \(7, 2\)"):
+        metric(X, Y)
+
+
+@pytest.mark.parametrize("metric", FEATURE_PAIRS)
+def test_misshapen_features(metric, rng):
+    X = rng.standard_normal((20, 4))
+    with pytest.raises(ValueError, match="X has 20 and Y has 19"):
+        metric(X, X[:19])
+    with pytest.raises(ValueError, match=r"reshape\(len\(X\), -1\)"):
+        metric(rng.standard_normal((20, 3, 2, 2)), X)
+    with pytest.raises(ValueError, match="2 axes"):
+        metric(X[:, 0], X[:, 1])
+    with pytest.raises(ValueError, match="empty"):
+        metric(X[:, :0], X)
+    with pytest.raises(ValueError, match="empty"):
+        metric(X[:0], X[:0])
+
+
+@pytest.mark.parametrize("metric", RSM_PAIRS)
+def test_misshapen_rsms(metric, rng):
+    X = rng.standard_normal((6, 3))
+    K = X @ X.T
+    with pytest.raises(ValueError, match="square RSM"):
+        metric(X, K)
+    with pytest.raises(ValueError, match=r"\(6, 6\) and \(5, 5\)"):
+        metric(K, K[:5, :5])
+    skewed = K.copy()
+    skewed[1, 4] += 0.01
+    with pytest.raises(ValueError, match=r"L is not symmetric: \[1, 4\]"):
+        metric(K, skewed)
+
+
+def test_asymmetry_is_found_in_every_tile_and_rounding_is_not(rng):
+    X = rng.standard_normal((700, 3))
+    K = X @ X.T
+    as_rsm(K.astype(np.float32) * (1 + 1e-7 * rng.standard_normal(K.shape)), "K")
+    for i, j in [(0, 699), (699, 0), (300, 301), (256, 255), (10, 500)]:
+        skewed = K.copy()
+        skewed[i, j] += 1e-3
+        with pytest.raises(ValueError, match=rf"\[{min(i, j)}, {max(i, j)}\]"):
+            as_rsm(skewed, "K")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.ones((2, 2), dtype=complex), "dtype is complex"),
+        (torch.ones(2, 2, dtype=torch.complex64), "complex"),
+        (np.array([["a", "b"]]), "real numbers"),
+        (np.ma.masked_array([[1.0, 2.0]], mask=[[True, False]]), "masked"),
+        ([[1, 2], [3]], "rectangular"),
+        (None, "dtype is object"),
+        (3.0, "2 axes"),
+    ],
+)
+def test_what_is_no_matrix_of_real_numbers(value, message):
+    with pytest.raises(ValueError, match=message):
+        as_float64(value, "X")
+
+
+def test_float64_is_not_copied(rng):
+    X = rng.standard_normal((5, 3))
+    assert as_float64(X, "X") is X
+    assert balanced(X)[0] is X
+
+
+def test_centred_leaves_nothing_of_a_constant_column():
+    X = np.column_stack([np.full(7, 0.1), np.full(7, 1e9 + 0.1), np.arange(7.0), np.zeros(7)])
+    result = centred(X)
+    np.testing.assert_array_equal(result[:, [0, 1, 3]], 0.0)
+    np.testing.assert_array_equal(result[:, 2], np.arange(-3.0, 4.0))
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 256, 257, 300])
+def test_upper_triangle_is_row_major(n):
+    K = np.arange(float(n * n)).reshape(n, n)
+    np.testing.assert_array_equal(upper_triangle(K), [K[i, j] for i in range(n) for j in range(i + 1, n)])
