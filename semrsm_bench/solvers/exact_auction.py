@@ -18,12 +18,12 @@ from semrsm_bench.solvers.exact_kernels import (
     BIDS,
     COUNTERS,
     PATHS,
-    augment,
     bid_exactly,
     check_tight,
     free_loose_pairs,
 )
 from semrsm_bench.solvers.list_auction import Lists, sampled_prices
+from semrsm_bench.solvers.path_kernels import augment
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 

@@ -5,11 +5,10 @@ A complete matching of tight pairs is optimal (complementary slackness). Three s
 
 1. `free_loose_pairs` frees every pair that is not tight under the prices at hand;
 2. `bid_exactly` lets free rows bid without the ``eps``: most of them find a column at once;
-3. `augment` matches each row that is left along a shortest path of reduced costs (Dijkstra), raising prices as far as
+3. `path_kernels.augment` matches each row that is left along a shortest path of reduced costs (Dijkstra), raising prices as far as
    the path is long, which keeps all pairs tight.
 
-All three read the candidate lists of `candidate_kernels`. A list's bound enters Dijkstra's heap as a node of its own:
-only when that node is the nearest one must the whole row be looked at.
+All three read the candidate lists of `candidate_kernels`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ COUNTERS = 5
 
 
 @njit(**COMPILED)
-def _look(i: int, prices: Any, columns: Any, values: Any) -> Any:
+def look(i: int, prices: Any, columns: Any, values: Any) -> Any:
     """Best and second column of a list in float64: ``(j1, value1, j2, value2)``."""
     best = -np.inf
     second = -np.inf
@@ -73,7 +72,7 @@ def _scan(i: int, affinity: Any, prices: Any) -> Any:
 
 
 @njit(**COMPILED)
-def _best(
+def best_column(
     i: int,
     affinity: Any,
     prices: Any,
@@ -90,11 +89,11 @@ def _best(
 
     The second value may be the bound, with column -1: no column left out is better than that.
     """
-    j1, best, j2, second = _look(i, prices, columns, values)
+    j1, best, j2, second = look(i, prices, columns, values)
     if best < bounds[i]:
         bounds[i] = np.float64(list_row(affinity[i], rounded, wanted, columns[i], values[i], reduced)) + rounding
         counters[SCANS] += 1
-        j1, best, j2, second = _look(i, prices, columns, values)
+        j1, best, j2, second = look(i, prices, columns, values)
         if best < bounds[i]:
             counters[DENSE] += 1
             return _scan(i, affinity, prices)
@@ -124,7 +123,7 @@ def free_loose_pairs(
         if j < 0:
             continue
         own = np.float64(affinity[i, j]) - prices[j]
-        _, best, _, _ = _best(
+        _, best, _, _ = best_column(
             i, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
         )
         if own < best:
@@ -163,7 +162,7 @@ def bid_exactly(
     bids = 0
     while free > 0 and bids < max_bids:
         i = stack[free - 1]
-        j, best, other, second = _best(
+        j, best, other, second = best_column(
             i, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
         )
         bids += 1
@@ -181,170 +180,6 @@ def bid_exactly(
         else:
             free -= 1
     counters[BIDS] += bids
-
-
-@njit(**COMPILED)
-def _rise(heap: Any, place: Any, key: Any, at: int) -> None:
-    """Move the node at ``at`` towards the root until its parent is no farther."""
-    node = heap[at]
-    distance = key[node]
-    while at > 0:
-        parent = (at - 1) >> 1
-        if key[heap[parent]] <= distance:
-            break
-        heap[at] = heap[parent]
-        place[heap[at]] = at
-        at = parent
-    heap[at] = node
-    place[node] = at
-
-
-@njit(**COMPILED)
-def _pop(heap: Any, place: Any, key: Any, length: int) -> int:
-    """Take the nearest node off a heap of ``length`` nodes."""
-    nearest = heap[0]
-    place[nearest] = -1
-    length -= 1
-    if length > 0:
-        node = heap[length]
-        distance = key[node]
-        at = 0
-        while True:
-            child = 2 * at + 1
-            if child >= length:
-                break
-            if child + 1 < length and key[heap[child + 1]] < key[heap[child]]:
-                child += 1
-            if key[heap[child]] >= distance:
-                break
-            heap[at] = heap[child]
-            place[heap[at]] = at
-            at = child
-        heap[at] = node
-        place[node] = at
-    return int(nearest)
-
-
-@njit(**COMPILED)
-def augment(
-    affinity: Any,
-    prices: Any,
-    rounded: Any,
-    wanted: int,
-    columns: Any,
-    values: Any,
-    bounds: Any,
-    rounding: float,
-    column_of: Any,
-    row_of: Any,
-    max_dense: int,
-    counters: Any,
-) -> bool:
-    """Match every free row along a shortest augmenting path; False where that would take too many whole rows.
-
-    Heap nodes 0..n-1 are columns, n..2n-1 stand for "the columns that row i's list leaves out".
-    """
-    n = affinity.shape[0]
-    reduced = np.empty(columns.shape[1], rounded.dtype)
-    heap = np.empty(2 * n, np.int64)
-    place = np.full(2 * n, -1, np.int64)
-    key = np.full(2 * n, np.inf)
-    reached_from = np.empty(n, np.int64)
-    closed = np.zeros(n, np.bool_)
-    touched = np.empty(2 * n, np.int64)
-    for start in range(n):
-        if column_of[start] >= 0:
-            continue
-        counters[PATHS] += 1
-        _, dual, _, _ = _best(
-            start, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
-        )
-        length = 0
-        marks = 0
-        shortest = np.inf
-        end = np.int64(-1)
-        i = np.int64(start)
-        base = 0.0
-        whole = False
-        while True:
-            count = n if whole else columns.shape[1]
-            for k in range(count):
-                if whole:
-                    j = np.int64(k)
-                    value = np.float64(affinity[i, j])
-                else:
-                    j = np.int64(columns[i, k])
-                    value = np.float64(values[i, k])
-                    if value == -np.inf:
-                        break
-                if closed[j]:
-                    continue
-                distance = base + max(0.0, dual - (value - prices[j]))
-                if distance >= shortest or distance >= key[j]:
-                    continue
-                if key[j] == np.inf:
-                    touched[marks] = j
-                    marks += 1
-                key[j] = distance
-                reached_from[j] = i
-                if row_of[j] < 0:
-                    shortest = distance
-                    end = j
-                else:
-                    if place[j] < 0:
-                        heap[length] = j
-                        place[j] = length
-                        length += 1
-                    _rise(heap, place, key, place[j])
-            if not whole:
-                distance = base + max(0.0, dual - bounds[i])
-                if distance < shortest:
-                    node = n + i
-                    touched[marks] = node
-                    marks += 1
-                    key[node] = distance
-                    heap[length] = node
-                    length += 1
-                    _rise(heap, place, key, length - 1)
-            if length == 0 or key[heap[0]] >= shortest:
-                break
-            node = np.int64(_pop(heap, place, key, length))
-            length -= 1
-            whole = node >= n
-            if whole:
-                counters[DENSE] += 1
-                if counters[DENSE] > max_dense:
-                    return False
-                i = node - n
-                base = 0.0 if i == start else key[column_of[i]]
-            else:
-                closed[node] = True
-                i = np.int64(row_of[node])
-                base = key[node]
-            if i != start:
-                dual = np.float64(affinity[i, column_of[i]]) - prices[column_of[i]]
-            else:
-                _, dual, _, _ = _look(i, prices, columns, values)
-        for k in range(marks):
-            node = touched[k]
-            if node < n and closed[node]:
-                prices[node] += shortest - key[node]
-                rounded[node] = prices[node]
-                closed[node] = False
-            key[node] = np.inf
-            place[node] = -1
-        if end < 0:
-            return False
-        j = end
-        while True:
-            i = reached_from[j]
-            following = column_of[i]
-            column_of[i] = j
-            row_of[j] = i
-            if i == start:
-                break
-            j = following
-    return True
 
 
 @njit(**COMPILED)
