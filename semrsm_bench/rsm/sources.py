@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeGuard, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.store import Cache, open_cache
+from semrsm_bench.rsm.mapped import map_npy, mapped_file
 
 Layout = Literal["channels_first", "channels_last"]
 ClassToken = Literal["keep", "drop"]
@@ -115,7 +115,7 @@ class ArraySource(ImageSource):
         double = array.dtype.itemsize >= 8 if array.dtype.kind == "f" else array.dtype.itemsize > 2
         self.dtype = np.dtype(np.float64 if double else np.float32)
         self._array = array
-        self._file = _mapped_file(array)
+        self._file = mapped_file(array)
 
     def read(self, start: int, stop: int) -> Floats:
         """See `ImageSource.read`."""
@@ -256,7 +256,7 @@ def as_source(
     if isinstance(z, Cache):
         raise ValueError(f"name the layer: CacheLayer(cache, {z.layers[0]!r})")
     if isinstance(z, str | Path):
-        return ArraySource(_map_npy(Path(z)), Path(z).name, layout, class_token, grid)
+        return ArraySource(map_npy(Path(z)), Path(z).name, layout, class_token, grid)
     return ArraySource(_as_array(z, name), name, layout, class_token, grid)
 
 
@@ -274,18 +274,6 @@ def _as_array(z: Any, name: str) -> NDArray[Any]:
         raise ValueError(f"{name} is not a rectangular array ({error}); images must agree in C and S") from None
 
 
-def _map_npy(path: Path) -> NDArray[Any]:
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not an .npy file of numbers: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path} holds several arrays; an RSM is made of one .npy")
-    return array
-
-
 def _checked_grid(grid: Grid | None, known: Grid | None, size: int, name: str) -> Grid | None:
     if grid is None:
         return known
@@ -294,34 +282,6 @@ def _checked_grid(grid: Grid | None, known: Grid | None, size: int, name: str) -
     if known is not None and tuple(grid) != known:
         raise ValueError(f"grid {tuple(grid)} contradicts {name}, whose positions lie on {known}")
     return int(grid[0]), int(grid[1])
-
-
-@dataclass(frozen=True)
-class _MappedFile:
-    path: str
-    offset: int
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    def open(self) -> NDArray[Any]:
-        return np.memmap(self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=self.shape, order="C")
-
-
-def _is_memmap(array: object) -> TypeGuard[np.memmap[Any, np.dtype[Any]]]:
-    return isinstance(array, np.memmap)
-
-
-def _mapped_file(array: NDArray[Any]) -> _MappedFile | None:
-    """The file behind a C-contiguous memory-mapped array, or None for an array in memory."""
-    if not _is_memmap(array) or not array.flags.c_contiguous or array.filename is None:
-        return None
-    # A slice of a memmap keeps the attributes of the whole; its true place in the file follows from the addresses.
-    root: np.memmap[Any, np.dtype[Any]] = array
-    while _is_memmap(root.base):
-        root = root.base
-    shift = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
-    path = str(Path(str(root.filename)).resolve())
-    return _MappedFile(path, int(root.offset) + shift, array.shape, array.dtype)
 
 
 _OPEN: dict[Path, Cache] = {}

@@ -1,0 +1,74 @@
+"""Arrays that live in files: mapped, not loaded, and known in other processes by their path."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeGuard
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def map_npy(path: Path) -> NDArray[Any]:
+    """Array of an .npy file, mapped and not loaded.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    ValueError
+        Not an .npy file, or one of objects.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is not an .npy file of numbers: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} holds several arrays; an RSM is made of one .npy")
+    return array
+
+
+@dataclass(frozen=True)
+class MappedFile:
+    """A C-contiguous array in a file, as a few words that another process can open.
+
+    Attributes
+    ----------
+    path : str
+    offset : int
+        In bytes, of the first entry.
+    shape : tuple of int
+    dtype : dtype
+    """
+
+    path: str
+    offset: int
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def open(self) -> NDArray[Any]:
+        """Map the file again, for reading."""
+        return np.memmap(self.path, dtype=self.dtype, mode="r", offset=self.offset, shape=self.shape, order="C")
+
+
+def _is_memmap(array: object) -> TypeGuard[np.memmap[Any, np.dtype[Any]]]:
+    return isinstance(array, np.memmap)
+
+
+def mapped_file(array: NDArray[Any]) -> MappedFile | None:
+    """The file behind a C-contiguous memory-mapped array, or None for an array in memory."""
+    if not _is_memmap(array) or not array.flags.c_contiguous or array.filename is None:
+        return None
+    if array.mode == "c":
+        # Copy-on-write: what was changed in memory is not in the file.
+        return None
+    # A slice of a memmap keeps the attributes of the whole; its true place in the file follows from the addresses.
+    root: np.memmap[Any, np.dtype[Any]] = array
+    while _is_memmap(root.base):
+        root = root.base
+    shift = array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    path = str(Path(str(root.filename)).resolve())
+    return MappedFile(path, int(root.offset) + shift, array.shape, array.dtype)
