@@ -58,12 +58,14 @@ def _is_memmap(array: object) -> TypeGuard[np.memmap[Any, np.dtype[Any]]]:
     return isinstance(array, np.memmap)
 
 
+def without_private_changes(array: NDArray[Any]) -> NDArray[Any]:
+    """The array, or a copy of it in memory where it is mapped copy-on-write: its file does not hold what was changed."""
+    return np.array(array) if _is_memmap(array) and array.mode == "c" else array
+
+
 def mapped_file(array: NDArray[Any]) -> MappedFile | None:
     """The file behind a C-contiguous memory-mapped array, or None for an array in memory."""
     if not _is_memmap(array) or not array.flags.c_contiguous or array.filename is None:
-        return None
-    if array.mode == "c":
-        # Copy-on-write: what was changed in memory is not in the file.
         return None
     # A slice of a memmap keeps the attributes of the whole; its true place in the file follows from the addresses.
     root: np.memmap[Any, np.dtype[Any]] = array

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.store import Cache, open_cache
-from semrsm_bench.rsm.mapped import map_npy, mapped_file
+from semrsm_bench.rsm.mapped import map_npy, mapped_file, without_private_changes
 
 Layout = Literal["channels_first", "channels_last"]
 ClassToken = Literal["keep", "drop"]
@@ -114,8 +114,8 @@ class ArraySource(ImageSource):
         )
         double = array.dtype.itemsize >= 8 if array.dtype.kind == "f" else array.dtype.itemsize > 2
         self.dtype = np.dtype(np.float64 if double else np.float32)
-        self._array = array
-        self._file = mapped_file(array)
+        self._array = without_private_changes(array)
+        self._file = mapped_file(self._array)
 
     def read(self, start: int, stop: int) -> Floats:
         """See `ImageSource.read`."""
