@@ -132,6 +132,10 @@ def test_a_hanging_solver_costs_a_bounded_time_and_is_no_fault(bench, monkeypatc
     assert "timed out at S=16" in hanging.loc[hanging["size"] == 36, "message"].iloc[0]
     assert (rows[rows["solver"] == "identity"]["status"] == "ok").all()
     assert finished.exit_code == 0
+    # With one pair there is no second try at the small size; the large one gets its row all the same.
+    finished, _ = bench("hostile-hang", plugins=(HOSTILE,), deadline=1.0, centrings=("none",), pairs=1)
+    rows = load_rows(finished.folder)
+    assert list(zip(rows["size"], rows["status"])) == [(16, "timeout"), (36, "timeout")]
 
 
 def test_what_cannot_be_measured_is_a_row(bench):
@@ -304,6 +308,20 @@ def test_the_budget_counts_what_was_spent_and_what_comes(bench):
         ledger.observe(observed(cell, pair, seconds=0.97))
     assert ledger.reason_to_close(cell) == "budget of 3.5 s: 3 of 5 pairs"
     assert ledger.planned_measurements(cell) == 0
+
+
+def test_larger_sizes_wait_while_a_smaller_one_is_in_doubt(bench):
+    ledger, (small, large) = ledger_of(bench)
+    ledger.observe(observed(small, small.pairs[0], status="timeout"))
+    assert ledger.is_doubtful(large)
+    assert not ledger.is_doubtful(small)
+    ledger.observe(observed(small, small.pairs[1], seconds=1e-3))
+    assert not ledger.is_doubtful(large)
+    assert ledger.reason_to_close(large) == ""
+    for pair in small.pairs[2:4]:
+        ledger.observe(observed(small, pair, status="timeout"))
+    assert not ledger.is_doubtful(large)
+    assert ledger.reason_to_close(large) == "not tried: it timed out at S=16 already"
 
 
 def test_a_success_between_failures_keeps_a_cell_open(bench):

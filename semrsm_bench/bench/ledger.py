@@ -102,8 +102,8 @@ class Ledger:
         progress = self._cells[cell.solver, cell.name]
         if len(progress.failures) >= PATIENCE_FOR_FAILURES:
             return f"not tried further after {len(progress.failures)} failures in a row ({progress.failures[-1]})"
-        smaller = self._gave_up_at(cell)
-        if smaller:
+        smaller = self._timed_out_at(cell, PATIENCE_FOR_FAILURES)
+        if smaller is not None:
             return f"not tried: it timed out at S={smaller} already"
         if not progress.measured:
             expected = self._cubic_guess(cell)
@@ -116,14 +116,18 @@ class Ledger:
             return f"budget of {budget:g} s: {len(progress.ok_pairs)} of {len(cell.pairs)} pairs"
         return ""
 
-    def _gave_up_at(self, cell: Cell) -> int | None:
-        """Smallest S below the cell's own at which the solver timed out for good."""
+    def is_doubtful(self, cell: Cell) -> bool:
+        """Whether the solver has timed out at a smaller S, but not often enough there to give it up."""
+        return self._timed_out_at(cell, PATIENCE_FOR_FAILURES) is None and self._timed_out_at(cell, 1) is not None
+
+    def _timed_out_at(self, cell: Cell, times: int) -> int | None:
+        """Smallest S below the cell's own at which the solver has just timed out so many times in a row."""
         sizes = [
             self._sizes[name]
             for (solver, name), progress in self._cells.items()
             if solver == cell.solver
             and name in self._sizes
-            and len(progress.failures) >= PATIENCE_FOR_FAILURES
+            and len(progress.failures) >= times
             and progress.failures[-1] == "timeout"
         ]
         return min((s for s in sizes if s < cell.size), default=None)

@@ -181,21 +181,30 @@ class _Runner:
 
     def _steps(self, first_pairs_only: bool) -> Iterator[tuple[Cell, tuple[int, int], int]]:
         most = max((len(cell.pairs) for cell in self.plan.cells), default=0)
+        postponed: dict[Cell, None] = {}
         for start in itertools.chain([0], range(1, most, _CHUNK)):
             stop = 1 if start == 0 else start + _CHUNK
             for cell in self.plan.cells:
-                for pair, repeat in itertools.product(cell.pairs[start:stop], range(self.plan.options.repeats)):
-                    if self.ledger.is_closed(cell):
-                        break
-                    if self.ledger.is_done(cell, pair, repeat):
-                        continue
-                    reason = self.ledger.reason_to_close(cell)
-                    if reason:
-                        self._close(cell, reason)
-                        break
-                    yield cell, pair, repeat
+                if self.ledger.is_doubtful(cell):
+                    postponed[cell] = None
+                else:
+                    yield from self._steps_of(cell, 0 if cell in postponed else start, stop)
             if first_pairs_only:
                 return
+        for cell in postponed:
+            yield from self._steps_of(cell, 0, most)
+
+    def _steps_of(self, cell: Cell, start: int, stop: int) -> Iterator[tuple[Cell, tuple[int, int], int]]:
+        for pair, repeat in itertools.product(cell.pairs[start:stop], range(self.plan.options.repeats)):
+            if self.ledger.is_closed(cell):
+                return
+            if self.ledger.is_done(cell, pair, repeat):
+                continue
+            reason = self.ledger.reason_to_close(cell)
+            if reason:
+                self._close(cell, reason)
+                return
+            yield cell, pair, repeat
 
     def _close(self, cell: Cell, reason: str) -> None:
         row = Row(**self._facts(cell), problem=cell.name, pair="", repeat=0, status="skipped", message=reason)

@@ -28,7 +28,7 @@ def merge(runs: tuple[str, ...], results: Path, relative_to: str | None, fmt: st
         click.echo(json.dumps({"runs": legend, "cells": list(map(_record, frame.iterrows()))}, indent=1, default=str))
     elif fmt == "csv":
         flat = frame.copy()
-        flat.columns = [f"{label}_{figure}" for label, figure in flat.columns]
+        flat.columns = ["_".join(column) for column in flat.columns]
         click.echo(flat.reset_index().to_csv(index=False), nl=False)
     else:
         _print(frame, legend, relative_to)
