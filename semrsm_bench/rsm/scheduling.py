@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from joblib.parallel import get_active_backend
 
 from semrsm_bench.rsm.blocks import TileResult, TileTask, compute_tile
@@ -57,7 +57,7 @@ def worker_count(n_jobs: int, client: Any | None) -> int:
     """How many tiles are computed at the same time."""
     if client is not None:
         return max(1, int(sum(client.ncores().values())))
-    return max(1, int(Parallel(n_jobs=n_jobs)._effective_n_jobs())) if n_jobs != 1 else 1
+    return int(effective_n_jobs(n_jobs))
 
 
 def run_tiles(tasks: Iterator[TileTask], n_jobs: int, client: Any | None) -> Iterator[TileResult]:
