@@ -1,6 +1,7 @@
 """Headless Chromium over its debugging pipe: pages are opened, asked and photographed, and every request is noted."""
 
 import base64
+import contextlib
 import functools
 import http.server
 import json
@@ -132,10 +133,8 @@ class Browser:
         return self
 
     def __exit__(self, *_):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
         os.close(self._read)
         os.close(self._write)
