@@ -15,8 +15,10 @@ from numpy.typing import DTypeLike, NDArray
 
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 
-# Bytes of one block of inner products: stays in the cache between the product and what is done with it.
+# Bytes of a block of inner products that stays in the cache between the product and what is done with it.
 BLOCK_BYTES = 8 << 20
+# Rows and columns of such a block, in a shape that matrix products are fast at.
+TILE = (512, 4096)
 
 
 @dataclass(frozen=True)
@@ -73,14 +75,14 @@ def row_duals(x: Floats, y: Floats, prices: Floats) -> Floats:
     -------
     ndarray, (S,)
     """
-    size = len(x)
-    left = np.concatenate([x, np.ones((size, 1), x.dtype)], axis=1)
-    right = np.concatenate([y.T, -prices[None, :].astype(x.dtype)])
-    height = min(size, max(1, BLOCK_BYTES // (len(y) * x.itemsize)))
-    block = np.empty((height, len(y)), x.dtype)
-    result = np.empty(size, x.dtype)
-    for i in range(0, size, height):
-        rows = left[i : i + height]
-        product = np.dot(rows, right, out=block[: len(rows)])
-        product.max(axis=1, out=result[i : i + height])
+    left = np.concatenate([x, np.ones((len(x), 1), x.dtype)], axis=1)
+    right = [
+        np.concatenate([y[j : j + TILE[1]].T, -prices[None, j : j + TILE[1]].astype(x.dtype)])
+        for j in range(0, len(y), TILE[1])
+    ]
+    result = np.full(len(x), -np.inf, x.dtype)
+    for i in range(0, len(x), TILE[0]):
+        here = result[i : i + TILE[0]]
+        for columns in right:
+            np.maximum(here, (left[i : i + TILE[0]] @ columns).max(axis=1), out=here)
     return result

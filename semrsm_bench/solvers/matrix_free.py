@@ -22,6 +22,7 @@ from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
 
 _REFERENCE = "this project; inverted lists as in Jegou et al. 2011 (product quantization), auction as in Bertsekas 1988"
 SAMPLE = 2048
+_SHARE = 12
 _LEFTOVERS = 4096
 _MEGABYTE = 1 << 20
 # Bids per row of one round, and of the last one, in which lists are not renewed any more.
@@ -35,7 +36,7 @@ _LAST_ROUND = 1024
     "matrix-free-coarse",
     kind="approximate",
     matrix_free=True,
-    complexity="O(S m C + S T S/m C), m = 2048 sampled, T = 16 buckets",
+    complexity="O(S m C + S T S/m C), m = S/12 up to 2048 sampled, T = 16 buckets",
     reference=_REFERENCE,
     probes=16,
     eps=0.1,
@@ -46,7 +47,7 @@ _LAST_ROUND = 1024
     "matrix-free-fine",
     kind="approximate",
     matrix_free=True,
-    complexity="O(S m C + S T S/m C), m = 2048 sampled, T = 32 buckets, a few lists for a row",
+    complexity="O(S m C + S T S/m C), m = S/12 up to 2048 sampled, T = 32 buckets, a few lists for a row",
     reference=_REFERENCE,
     probes=32,
     eps=0.02,
@@ -60,7 +61,7 @@ def matrix_free_auction(
     eps: float = 0.1,
     trust: float = 1.0,
     renewals: float = 0.3,
-    sample: int = SAMPLE,
+    sample: int | None = None,
     seed: int = 0,
     memory: float = 600.0,
 ) -> Solution:
@@ -75,8 +76,9 @@ def matrix_free_auction(
         As in `list-auction-coarse`, in units of the spread of a row of the sample.
     renewals : float
         Lists that may be made anew, as a multiple of S.
-    sample : int
-        Rows and columns of the sample. A problem that is no larger is solved exactly.
+    sample : int, optional
+        Rows and columns of the sample; a twelfth of S by default, and at most 2,048. A problem no larger than the sample
+        (by default, than 2,048) is solved exactly.
     seed : int
         Of the sample.
     memory : float
@@ -87,6 +89,8 @@ def matrix_free_auction(
     ValueError
         An option is out of range, or ``memory`` too small; the message says how much is needed.
     """
+    if sample is None:
+        sample = SAMPLE if problem.size <= SAMPLE else min(SAMPLE, problem.size // _SHARE)
     if probes < 1 or sample < 2 or not eps > 0 or not trust >= 0 or not renewals >= 0:
         raise ValueError(
             "probes must be at least 1, sample at least 2, eps positive, trust and renewals not negative; "
