@@ -47,6 +47,18 @@ def test_is_optimal_on_hard_problems(kind, size, channels):
         assert matching_value(problem, solution.perm) >= best_value(problem) - tolerance(problem)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_thousands_of_small_problems_of_small_integers(dtype):
+    draw = np.random.default_rng(11)
+    for _ in range(2000):
+        size, channels, most = draw.integers(2, 24), draw.integers(2, 6), draw.integers(1, 4)
+        x, y = (draw.integers(-most, most + 1, (size, channels)).astype(dtype) for _ in range(2))
+        problem = MatchingProblem(x, y)
+        affinity = true_affinity(problem)
+        rows, columns = linear_sum_assignment(affinity, maximize=True)
+        assert matching_value(problem, SOLVER.run(problem).perm) == affinity[rows, columns].sum()
+
+
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
 def test_agrees_with_every_permutation(data):
