@@ -6,7 +6,7 @@ import pytest
 
 from tests.gate_repository import DYING, HANGING, MISSING, NEW, REMOVED, SLOWER, WORSE, ThrowAway, git, told
 
-SMALL = ("--solvers", "greedy,identity", "--sizes", "64", "--centrings", "none", "--pairs", "3")
+SMALL = ("--solvers", "batch-optimal-128,identity", "--sizes", "64", "--centrings", "none", "--pairs", "3")
 
 
 @pytest.fixture(scope="module")
@@ -18,16 +18,18 @@ def repository(tmp_path_factory):
 
 
 def test_slower_fails_and_says_so(repository):
-    repository.change("slower", SLOWER.format(name="greedy", times=4))
+    repository.change("slower", SLOWER.format(name="batch-optimal-128", times=4))
     code, report = repository.gate("base", "slower", *SMALL)
     assert code == 1
     (text,) = told(report, "regression")
-    assert text.startswith("greedy at S=64 (none): time relative to the reference kernel rose from ")
-    assert {c["solver"]: c["attempts"] > 1 for c in report["cells"]}["greedy"], "a failing cell is measured again"
+    assert text.startswith("batch-optimal-128 at S=64 (none): time relative to the reference kernel rose from ")
+    assert {c["solver"]: c["attempts"] > 1 for c in report["cells"]}["batch-optimal-128"], (
+        "a failing cell is measured again"
+    )
 
 
 def test_worse_fails_and_says_so(repository):
-    repository.change("worse", WORSE.format(name="greedy", share=0.05, every=1))
+    repository.change("worse", WORSE.format(name="batch-optimal-128", share=0.05, every=1))
     code, report = repository.gate("base", "worse", *SMALL)
     assert code == 1
     assert any("chance-corrected quality fell from" in text for text in told(report, "regression"))
@@ -49,11 +51,11 @@ def test_new_removed_and_unavailable_solvers(repository):
     code, report = repository.gate("base", "lies", "--solvers", "reverse", *SMALL[2:])
     assert code == 1
     assert "called exact" in told(report, "regression")[0]
-    repository.change("removed", REMOVED.format(name="greedy"))
+    repository.change("removed", REMOVED.format(name="batch-optimal-128"))
     code, report = repository.gate("base", "removed", *SMALL)
     assert code == 0
-    assert "greedy at S=64 (none): removed" in told(report, "note")[0]
-    repository.change("missing", MISSING.format(name="greedy"))
+    assert "batch-optimal-128 at S=64 (none): removed" in told(report, "note")[0]
+    repository.change("missing", MISSING.format(name="batch-optimal-128"))
     code, report = repository.gate("base", "missing", *SMALL)
     assert code == 1
     assert "no_such_library" in told(report, "regression")[0]
@@ -63,11 +65,14 @@ def test_new_removed_and_unavailable_solvers(repository):
 
 
 def test_solvers_that_die_or_hang_cost_their_own_cells_only(repository):
-    repository.change("dying", DYING.format(name="greedy"))
+    repository.change("dying", DYING.format(name="batch-optimal-128"))
     code, report = repository.gate("base", "dying", *SMALL)
     assert code == 3
     assert "exited with code 11" in told(report, "failure")[0]
-    assert {c["solver"]: c["head"]["status"] for c in report["cells"]} == {"greedy": "crashed", "identity": "ok"}
+    assert {c["solver"]: c["head"]["status"] for c in report["cells"]} == {
+        "batch-optimal-128": "crashed",
+        "identity": "ok",
+    }
     code, report = repository.gate("dying", "base", *SMALL)
     assert code == 0
     assert "works now" in told(report, "improvement")[0]
@@ -75,7 +80,7 @@ def test_solvers_that_die_or_hang_cost_their_own_cells_only(repository):
 
 @pytest.mark.slow  # the first call of a solver may compile for minutes before it counts as hanging
 def test_a_solver_that_hangs(repository):
-    repository.change("hanging", HANGING.format(name="greedy"))
+    repository.change("hanging", HANGING.format(name="batch-optimal-128"))
     code, report = repository.gate("base", "hanging", "--deadline", "2", *SMALL)
     assert code == 1
     assert "no longer finishes" in told(report, "regression")[0]
@@ -119,11 +124,16 @@ def test_a_shallow_clone_is_told_what_to_fetch(repository, tmp_path):
 
 def test_limits_come_from_the_heads_pyproject(repository):
     project = (repository.folder / "pyproject.toml").read_text()
-    table = '\n[tool.semrsm-bench.gate.solvers."greedy"]\ntime = 50\n'
-    repository.change("tolerant", SLOWER.format(name="greedy", times=4), edits={"pyproject.toml": project + table})
+    table = '\n[tool.semrsm-bench.gate.solvers."batch-optimal-128"]\ntime = 50\n'
+    repository.change(
+        "tolerant", SLOWER.format(name="batch-optimal-128", times=4), edits={"pyproject.toml": project + table}
+    )
     code, report = repository.gate("base", "tolerant", "--environment", "shared", *SMALL)
-    assert (code, report["limits"]["time_of"]) == (0, {"greedy": 50.0})
-    assert repository.gate("base", "tolerant", "--environment", "shared", "--time", "greedy=1.5", *SMALL)[0] == 1
+    assert (code, report["limits"]["time_of"]) == (0, {"batch-optimal-128": 50.0})
+    assert (
+        repository.gate("base", "tolerant", "--environment", "shared", "--time", "batch-optimal-128=1.5", *SMALL)[0]
+        == 1
+    )
 
 
 def test_a_repository_that_only_has_a_plugin(tmp_path, monkeypatch):

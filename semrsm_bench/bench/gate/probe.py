@@ -44,12 +44,23 @@ def _clock() -> int:
     Sleeping counts, a neighbour's work does not: on a busy machine this is the difference between a measurement and none.
     Without Linux's scheduler statistics it is plain time.
     """
+    waited = _waited()
+    while True:
+        now = time.perf_counter_ns()
+        again = _waited()
+        # Interrupted between the two readings, they would belong to different moments.
+        if again == waited:
+            return now - waited
+        waited = again
+
+
+def _waited() -> int:
+    """Nanoseconds that this thread has spent waiting for a core; 0 where the system does not tell."""
     try:
         with open("/proc/thread-self/schedstat", "rb") as file:
-            waited = int(file.read().split()[1])
+            return int(file.read().split()[1])
     except (OSError, IndexError, ValueError):
-        waited = 0
-    return time.perf_counter_ns() - waited
+        return 0
 
 
 def seconds_per_call(call: Callable[[], Any], expected: float = 0.0) -> float:
@@ -61,7 +72,7 @@ def seconds_per_call(call: Callable[[], Any], expected: float = 0.0) -> float:
     expected : float
         Seconds that one call takes, as far as known; 0 where it is not.
     """
-    loops = 1 if expected <= 0 else max(1, math.ceil(1.2 * SAMPLE_SECONDS / expected))
+    loops = 1 if expected <= 0 else max(1, math.ceil(1.2 * SAMPLE_SECONDS / max(expected, 1e-8)))
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -72,7 +83,8 @@ def seconds_per_call(call: Callable[[], Any], expected: float = 0.0) -> float:
             elapsed = (_clock() - start) / 1e9
             if elapsed >= SAMPLE_SECONDS:
                 return elapsed / loops
-            loops = max(loops + 1, math.ceil(loops * 1.2 * SAMPLE_SECONDS / max(elapsed, 1e-9)))
+            # In steps: a sample much too short says little about how long a longer one takes.
+            loops = max(loops + 1, math.ceil(loops * min(10.0, 1.2 * SAMPLE_SECONDS / max(elapsed, 1e-9))))
     finally:
         if enabled:
             gc.enable()

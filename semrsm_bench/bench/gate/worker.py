@@ -7,9 +7,11 @@ answers leave through a descriptor of their own, because a solver may print.
 
 from __future__ import annotations
 
+import ctypes
 import importlib.util
 import json
 import os
+import signal
 import sys
 import traceback
 from pathlib import Path
@@ -106,8 +108,18 @@ class _Side:
         return self.problems[key]
 
 
+def _die_with_parent() -> None:
+    """A gate that is killed must not leave a process behind that still solves."""
+    if sys.platform == "linux":
+        parent = os.getppid()
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)
+
+
 def main() -> None:
     """Answer until standard input closes."""
+    _die_with_parent()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     if len(sys.argv) > 1 and hasattr(os, "sched_setaffinity"):
