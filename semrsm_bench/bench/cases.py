@@ -55,7 +55,7 @@ class Profile:
 PROFILES = {
     profile.name: profile
     for profile in (
-        Profile("quick", "under five minutes", ((1024, 20), (4096, 3), (16384, 1)), 30.0, 20.0, patience=20.0),
+        Profile("quick", "under five minutes", ((1024, 20), (4096, 3), (16384, 1)), 30.0, 30.0, patience=20.0),
         Profile("paper", "1000 pairs or all there are, every solver", ((1024, 1000), (4096, 1000)), 180.0, 600.0),
         Profile("large", "S above 4096", ((16384, 5), (65536, 3)), 300.0, 1200.0, smallest=4097),
     )
