@@ -87,7 +87,7 @@ def test_a_solver_that_hangs(repository):
 
 
 def test_sides_that_do_not_import(repository):
-    broken = {"semrsm_bench/solvers/norm_order.py": "this is not Python\n"}
+    broken = {"semrsm_bench/solvers/norm_order.py": "def\n"}
     repository.change("broken", edits=broken)
     code, report = repository.gate("broken", "base", *SMALL)
     assert code == 4

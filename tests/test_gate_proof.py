@@ -6,7 +6,7 @@ from tests.gate_repository import MOSTLY_SLOWER, SLOWER, WORSE, ThrowAway, told
 
 pytestmark = [pytest.mark.gate, pytest.mark.timeout(1200)]
 # One environment, few solvers and sizes, among them S = 1024.
-FEW = ("--solvers", "greedy,batch-optimal-128,exact-auction,identity", "--sizes", "256,1024", "--centrings", "none")
+FEW = ("--solvers", "greedy,batch-optimal-128,ortools,identity", "--sizes", "256,1024", "--centrings", "none")
 
 
 @pytest.fixture(scope="module")
