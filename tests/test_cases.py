@@ -92,6 +92,22 @@ def test_wrong_choices_are_refused_with_what_there_is(cache):
         make_plan(Options(data=cache, profile="large"))
 
 
+def test_the_large_profile_finds_the_caches_of_large_images(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("SEMRSM_BENCH_DATA", raising=False)
+    with pytest.raises(ValueError, match="semrsm-bench data large"):
+        make_plan(Options(profile="large", solvers=("identity",), layers=("layer4",)))
+    small_cache(tmp_path / "semrsm_bench" / "large", images=3, sizes=(16, 4225))
+    plan = make_plan(Options(profile="large", solvers=("identity",), centrings=("none",)))
+    assert [(c.cache, c.size, len(c.pairs)) for c in plan.cells] == [("tiny", 4225, 3)]
+    # What is named counts more.
+    with pytest.raises(ValueError, match="needs layers of at least 4097 positions"):
+        make_plan(Options(data=cache, profile="large"))
+    monkeypatch.setenv("SEMRSM_BENCH_DATA", str(cache))
+    with pytest.raises(ValueError, match="needs layers of at least 4097 positions"):
+        make_plan(Options(profile="large"))
+
+
 @register_solver("cases-small-only", kind="approximate", max_size=20)
 def small_only(problem):
     return np.arange(problem.size)

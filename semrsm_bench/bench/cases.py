@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from semrsm_bench.activations.locate import DATA_VARIABLE, large_folder
 from semrsm_bench.activations.store import CENTRINGS, Cache, find_data, list_caches, open_cache
 from semrsm_bench.solvers import get_solver, solver_names
 
@@ -219,6 +221,12 @@ def open_caches(data: Path | None) -> dict[str, Cache]:
     return {cache.name: cache for cache in map(open_cache, paths)}
 
 
+def _large_data(data: Path | None) -> Path | None:
+    """Where nothing else is named, the caches of large images that ``semrsm-bench data large`` has made, if any."""
+    named = data is not None or os.environ.get(DATA_VARIABLE)
+    return large_folder() if not named and list_caches(large_folder()) else data
+
+
 def make_plan(options: Options) -> Plan:
     """Work out all cells of a run; plugins must be loaded already.
 
@@ -232,7 +240,7 @@ def make_plan(options: Options) -> Plan:
     names = list(options.solvers) if options.solvers is not None else solver_names()
     for name in names:
         get_solver(name)
-    caches = open_caches(options.data)
+    caches = open_caches(_large_data(options.data) if profile.smallest else options.data)
     layers = _layers(caches, options, profile)
     cells = [
         _cell(solver, caches[cache], layer, centring, options, profile)
@@ -252,7 +260,7 @@ def _layers(caches: dict[str, Cache], options: Options, profile: Profile) -> lis
     if not chosen:
         raise ValueError(
             f"profile {profile.name!r} needs layers of at least {profile.smallest} positions, and {', '.join(caches)} "
-            "has none; extract activations of larger images with: semrsm-bench data extract"
+            "has none; make activations of larger images with: semrsm-bench data large"
         )
     return sorted(chosen, key=lambda entry: caches[entry[0]].shape(entry[1])[2])
 
