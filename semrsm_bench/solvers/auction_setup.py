@@ -16,6 +16,7 @@ _SAMPLED_ROWS = 64
 _COARSEST = 1e-3
 # Magnitudes of the affinity between which sums and differences of prices neither overflow nor underflow.
 _SAFE = {np.dtype(np.float32): (1e-24, 1e30), np.dtype(np.float64): (1e-200, 1e200)}
+_EPSILON = {np.dtype(kind): float(np.finfo(kind).eps) for kind in ("float32", "float64")}
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,11 @@ class Setup:
     @property
     def unit(self) -> float:
         """Relative rounding error of one subtraction in the problem's precision."""
-        return float(np.finfo(self.x.dtype).eps)
+        return _EPSILON[self.x.dtype]
 
     def rounding(self, *prices: Floats) -> float:
         """Bound on the rounding error of ``affinity - prices`` in the problem's precision, for any of these prices."""
-        dearest = max((float(np.abs(p).max()) for p in prices), default=0.0)
+        dearest = max((max(float(p.max()), -float(p.min())) for p in prices), default=0.0)
         return self.unit * (self.largest + dearest)
 
     def eps(self, share: float) -> np.floating:
@@ -68,10 +69,11 @@ def prepare(problem: MatchingProblem) -> Setup:
     with np.errstate(over="ignore"):
         largest = _longest(x) * _longest(y)
     if not low < largest < high:
-        return _measure(*(np.ldexp(z, -math.frexp(float(np.abs(z).max()))[1]) for z in (x, y)), scaled=True)
-    setup = _measure(x, y, scaled=False)
+        x, y = (np.ldexp(z, -math.frexp(float(np.abs(z).max()))[1]) for z in (x, y))
+        return _measure(x, y, _longest(x) * _longest(y), scaled=True)
+    setup = _measure(x, y, largest, scaled=False)
     if x.dtype == np.float32 and setup.rounding(setup.start) > _COARSEST * setup.spread > 0.0:
-        return _measure(x.astype(np.float64), y.astype(np.float64), scaled=False)
+        return _measure(x.astype(np.float64), y.astype(np.float64), largest, scaled=False)
     return setup
 
 
@@ -80,12 +82,14 @@ def _longest(z: Floats) -> float:
     return math.sqrt(float(np.einsum("sc,sc->s", z, z).max()))
 
 
-def _measure(x: Floats, y: Floats, *, scaled: bool) -> Setup:
+def _measure(x: Floats, y: Floats, largest: float, *, scaled: bool) -> Setup:
     start = y @ x.mean(axis=0)
-    rows = np.linspace(0, len(x) - 1, min(_SAMPLED_ROWS, len(x))).astype(np.intp)
+    count = min(_SAMPLED_ROWS, len(x))
+    rows = np.arange(count) * (len(x) - 1) // max(1, count - 1)
     deviations = (x[rows] @ y[rows].T - start[rows]).std(axis=1, dtype=np.float64)
-    spread = float(np.median(deviations)) or float(deviations.mean())
-    return Setup(x, y, scaled, start, spread, 1.001 * _longest(x) * _longest(y))
+    deviations.sort()
+    spread = 0.5 * float(deviations[(count - 1) // 2] + deviations[count // 2]) or float(deviations.mean())
+    return Setup(x, y, scaled, start, spread, 1.001 * largest)
 
 
 def affinity_of(problem: MatchingProblem, setup: Setup) -> Floats:
