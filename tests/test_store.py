@@ -227,3 +227,10 @@ def test_verify_finds_strangers_and_non_finite_values(tmp_path):
     shutil.copy(path, tmp_path / "stranger.safetensors")
     assert "not in the manifest" in dict(verify_folder(tmp_path))["stranger.safetensors"]
     assert "c.safetensors" in read_manifest(tmp_path)
+
+
+def test_a_cache_may_be_read_by_whom_any_new_file_may_be(tmp_path):
+    path = make_cache(tmp_path / "c.safetensors")
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.safetensors", "manifest.json", "plain"]

@@ -39,6 +39,15 @@ def _sha256_once(path: Path) -> str:
     return _sha256_of_version(path, stat.st_mtime_ns, stat.st_size)
 
 
+def put_in_place(partial: Path, path: Path) -> None:
+    """Move a finished file to its name, readable by whom a new file here is (safetensors writes for the owner alone)."""
+    sample = path.with_name(path.name + ".mode")
+    sample.touch()
+    partial.chmod(sample.stat().st_mode)
+    sample.unlink()
+    os.replace(partial, path)
+
+
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     """Entries of ``manifest.json`` by file name; empty where there is no manifest.
 
@@ -69,7 +78,7 @@ def update_manifest(folder: Path, path: Path, kind: str, shapes: Mapping[str, Se
     text = json.dumps({"files": dict(sorted(files.items()))}, indent=1) + "\n"
     partial = folder / (MANIFEST + ".partial")
     partial.write_text(text, encoding="utf-8")
-    os.replace(partial, folder / MANIFEST)
+    put_in_place(partial, folder / MANIFEST)
 
 
 def mend(path: Path) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from semrsm_bench.activations.locate import FORMAT, find_data, list_caches
-from semrsm_bench.activations.manifest import CacheError, check_file, mend, update_manifest
+from semrsm_bench.activations.manifest import CacheError, check_file, mend, put_in_place, update_manifest
 
 __all__ = ["CENTRINGS", "Cache", "CacheError", "Centring", "find_data", "list_caches", "open_cache", "write_cache"]
 
@@ -230,7 +229,7 @@ def write_cache(
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, partial, metadata={"format": FORMAT, **{k: json.dumps(v) for k, v in header.items()}})
-    os.replace(partial, path)
+    put_in_place(partial, path)
     update_manifest(path.parent, path, "activations", {k: v.shape for k, v in tensors.items()})
 
 

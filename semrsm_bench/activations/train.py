@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from semrsm_bench.activations.images import CHANNEL_MEAN, CHANNEL_STD
+from semrsm_bench.activations.manifest import put_in_place
 from semrsm_bench.activations.resnet import ResNet
 from semrsm_bench.progress import progress_bar
 
@@ -236,7 +236,7 @@ def _save(path: Path, identity: str, network: ResNet, optimizer: torch.optim.SGD
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     save_file(tensors, partial, metadata={"identity": identity, "step": str(step), "seconds": f"{spent:.1f}"})
-    os.replace(partial, path)
+    put_in_place(partial, path)
 
 
 def _restore(path: Path, identity: str, network: ResNet, optimizer: torch.optim.SGD) -> tuple[int, float]:

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from semrsm_bench.activations.manifest import put_in_place
+
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
     """State dict of a ``.safetensors`` file, or of a ``.pt``/``.pth`` file read with ``weights_only``.
@@ -43,4 +45,6 @@ def save_weights(path: Path, network: torch.nn.Module, metadata: dict[str, Any])
     tensors = {
         k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in network.state_dict().items()
     }
-    save_file(tensors, path, metadata={k: json.dumps(v) for k, v in metadata.items()})
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata={k: json.dumps(v) for k, v in metadata.items()})
+    put_in_place(partial, path)
