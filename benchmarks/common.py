@@ -22,11 +22,11 @@ if (CHECKOUT / "data" / "manifest.json").is_file():
 
 # fmt: off
 SOLVERS = (
-    "ortools", "scipy", "lapjv", "lap", "lapx", "exact-auction",
-    "greedy", "topk-greedy-128", "topk-greedy-256", "topk-greedy-512",
+    "ortools", "scipy", "lapjv", "lap", "lapx",
+    "identity", "greedy", "topk-greedy-128", "topk-greedy-256", "topk-greedy-512",
     "batch-optimal-128", "batch-optimal-256", "batch-optimal-512", "batch-optimal-1024",
     "auction-fine", "auction-coarse", "auction-certified", "list-auction-fine", "list-auction-coarse",
-    "identity",
+    "exact-auction", "matrix-free-fine", "matrix-free-coarse",
 )
 # fmt: on
 SIZES = (64, 256, 1024, 4096)

@@ -1,0 +1,293 @@
+"""Comparison of runs, asv results and pytest-benchmark files: readers, intervals, rules, exit codes."""
+
+import dataclasses
+import itertools
+import json
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from semrsm_bench.bench.compare import Rule, compare, parse_rule
+from semrsm_bench.bench.readers import Figures, Measurements, read_measurements
+from semrsm_bench.bench.results import ENVIRONMENT_FILE, RunWriter
+from semrsm_bench.cli.compare import compare as command
+from tests.bench_data import make_row
+
+PAIRS = [f"0-{i}" for i in range(1, 9)]
+
+
+def sides(seconds=(1.0, 1.0), gaps=(0.05, 0.05), pairs=PAIRS, spread=0.2):
+    """Two sides of one cell whose pairs differ among themselves by ``spread`` and between the sides as given."""
+    rng = np.random.default_rng(0)
+    noise = np.exp(spread * rng.standard_normal(len(pairs)))
+    made = []
+    for second, gap in zip(seconds, gaps):
+        figures = Figures(
+            {p: [second * n * 1e-3] for p, n in zip(pairs, noise)}, {p: gap * n for p, n in zip(pairs, noise)}
+        )
+        made.append(Measurements("side", "cpu", "data", {("greedy", 256, "none", ""): figures}))
+    return made
+
+
+def verdicts(before, after):
+    return {change.metric: change.verdict for change in compare(before, after).changes}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "gaps", "expected"),
+    [
+        ((1, 1), (0.05, 0.05), ("same", "same")),
+        ((1, 1.5), (0.05, 0.05), ("worse", "same")),
+        ((1.5, 1), (0.05, 0.05), ("better", "same")),
+        ((1, 1), (0.05, 0.06), ("same", "worse")),
+        ((1, 1), (0.06, 0.05), ("same", "better")),
+        ((1, 1.05), (0.05, 0.0502), ("same", "same")),
+    ],
+)
+def test_both_directions_beyond_noise(seconds, gaps, expected):
+    found = verdicts(*sides(seconds, gaps))
+    assert (found["time"], found["gap"]) == expected
+
+
+def test_pairs_that_differ_wildly_do_not_hide_a_steady_change():
+    (change, _) = compare(*sides((1, 1.3), spread=2.0)).changes
+    assert (change.verdict, change.paired) == ("worse", True)
+    assert change.change.value == pytest.approx(1.3)
+    assert change.change.low == pytest.approx(1.3)
+
+
+def test_noise_between_the_sides_is_no_change():
+    rng = np.random.default_rng(1)
+    before, after = sides()
+    figures = next(iter(after.cells.values()))
+    for pair, factor in zip(PAIRS, np.exp(0.3 * rng.standard_normal(len(PAIRS)))):
+        figures.seconds[pair] = [figures.seconds[pair][0] * factor]
+    assert verdicts(before, after)["time"] == "same"
+
+
+def test_different_pairs_are_compared_with_wide_intervals():
+    before, after = sides((1, 1.4))
+    figures = next(iter(after.cells.values()))
+    renamed = Figures({f"9-{p}": v for p, v in figures.seconds.items()}, {f"9-{p}": v for p, v in figures.gaps.items()})
+    after.cells[next(iter(after.cells))] = renamed
+    found = compare(before, after)
+    assert not any(change.paired for change in found.changes)
+    assert found.changes[0].change.low < 1.4 < found.changes[0].change.high
+    assert any("not of the same pairs" in notice for notice in found.notices)
+
+
+def test_a_swap_of_the_sides_swaps_the_verdicts():
+    before, after = sides((1, 1.7), (0.05, 0.03))
+    ahead, back = verdicts(before, after), verdicts(after, before)
+    assert (ahead, back) == ({"time": "worse", "gap": "better"}, {"time": "better", "gap": "worse"})
+
+
+def test_cells_of_one_side_only_and_cells_that_fail_now():
+    before, after = sides()
+    before.cells["old", 64, "none", ""] = Figures({"0-1": [1.0]}, {})
+    after.cells["new", 64, "none", ""] = Figures({"0-1": [1.0]}, {})
+    after.cells["greedy", 256, "none", ""] = Figures(failure="timeout: stopped after 30 s")
+    found = compare(before, after)
+    assert found.lost == {("greedy", 256, "none", ""): "timeout: stopped after 30 s"}
+    assert (found.only_before, found.only_after) == ([("old", 64, "none", "")], [("new", 64, "none", "")])
+
+
+def test_other_machines_and_other_data_are_noticed():
+    before, after = sides()
+    other = dataclasses.replace(after, machine="another", data="other")
+    notices = " ".join(compare(before, other).notices)
+    assert "processors differ" in notices
+    assert "different data" in notices
+
+
+@pytest.mark.parametrize(
+    ("text", "rule"),
+    [
+        ("gap:0.5%", Rule("gap", 0.005)),
+        ("gap:0.005", Rule("gap", 0.005)),
+        ("gap: 2 %", Rule("gap", 0.02)),
+        ("time:2x", Rule("time", 2.0)),
+        ("time:1.5", Rule("time", 1.5)),
+        ("time:50%", Rule("time", 1.5)),
+    ],
+)
+def test_rules(text, rule):
+    assert parse_rule(text).metric == rule.metric
+    assert parse_rule(text).limit == pytest.approx(rule.limit)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "gap", "gap:", "gap:2x", "time:1x", "time:0.5", "speed:2x", "time:..x", "gap:-1%"]
+)
+def test_rules_that_are_none(text):
+    with pytest.raises(ValueError, match=r"gap:0\.5%"):
+        parse_rule(text)
+
+
+def test_a_rule_needs_a_change_beyond_noise_and_beyond_the_limit():
+    rules = [parse_rule("gap:0.5%"), parse_rule("time:2x")]
+    assert compare(*sides((1, 1.9), (0.05, 0.054))).broken(rules) == []
+    assert {c.metric for c in compare(*sides((1, 2.1), (0.05, 0.056))).broken(rules)} == {"time", "gap"}
+    assert compare(*sides((2.1, 1), (0.056, 0.05))).broken(rules) == []
+
+
+# Files of all three kinds that say the same: `factor` on times, `rise` of gaps.
+
+
+def write_run(folder, factor=1.0, rise=0.0, **changes):
+    with RunWriter(folder) as writer:
+        for size, pair in itertools.product((64, 256), PAIRS):
+            k = 9.0 - 6.0 * rise
+            row = {"solver": "greedy", "size": size, "layer": f"layer-{size}", "pair": pair, "k": k, "k_opt": 10.0}
+            row |= {
+                "problem": f"tiny/{size}/none/{pair}",
+                "seconds": 1e-5 * size * factor,
+                "chance_corrected": (k - 4) / 6,
+            }
+            writer.append(make_row(**{**row, **changes}))
+    (folder / ENVIRONMENT_FILE).write_text(json.dumps({"cpu": {"model": "A"}}))
+    return folder
+
+
+def write_asv(folder, factor=1.0, rise=0.0, commit="a" * 40, date=1):
+    params = [["'scipy'", "'greedy'"], ["64", "256"], ["'none'"]]
+    times = [None, None, *(1e-5 * size * factor for size in (64, 256))]
+    gaps = [0.0, 0.0, *[100 * (1 / 6 + rise)] * 2]
+    columns = [
+        "result",
+        "params",
+        "version",
+        "started_at",
+        "duration",
+        "stats_ci_99_a",
+        "stats_ci_99_b",
+        "stats_q_25",
+        "stats_q_75",
+    ]
+    content = {
+        "commit_hash": commit,
+        "date": date,
+        "params": {"cpu": "A"},
+        "result_columns": columns,
+        "results": {
+            "bench_solvers.Runtime.time_solve": [times, params, "1", 0, 0, times, times, times, times],
+            "bench_solvers.Quality.track_gap_percent": [gaps, params, "1"],
+            "bench_solvers.Runtime.track_rel_time": [times, params, "1"],
+            "bench_solvers.timeraw_import": [[0.1], [], "1"],
+        },
+        "version": 2,
+    }
+    machine = folder / "machine"
+    machine.mkdir(parents=True, exist_ok=True)
+    (folder / "benchmarks.json").write_text("{}")
+    (machine / "machine.json").write_text("{}")
+    path = machine / f"{commit[:8]}-env.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def write_pytest(path, factor=1.0, rise=0.0):
+    benchmarks = [
+        {
+            "name": f"test_solve[greedy-{size}-none]",
+            "extra_info": {"solver": "greedy", "size": size, "centring": "none", "pair": "0-1"}
+            | {"gap": 1 / 6 + rise, "gap_of_pair": dict.fromkeys(PAIRS, 1 / 6 + rise)},
+            "stats": {"data": [1e-5 * size * factor] * 5, "median": 1e-5 * size * factor},
+        }
+        for size in (64, 256)
+    ]
+    benchmarks.append({"name": "test_something_else", "extra_info": {}, "stats": {"data": [1.0]}})
+    path.write_text(json.dumps({"machine_info": {"cpu": {"brand_raw": "A"}}, "benchmarks": benchmarks}))
+    return path
+
+
+WRITERS = {
+    "run": lambda folder, *a: write_run(folder / "run", *a),
+    "asv": lambda folder, *a: write_asv(folder / "asv", *a),
+    "pytest": lambda folder, *a: write_pytest(folder / "pytest.json", *a),
+}
+
+
+@pytest.mark.parametrize("kinds", list(itertools.product(WRITERS, WRITERS)), ids="-".join)
+def test_every_kind_against_every_kind(tmp_path, kinds):
+    for name in ("same", "worse"):
+        (tmp_path / name / "a").mkdir(parents=True)
+        (tmp_path / name / "b").mkdir(parents=True)
+    for name, changes in (("same", ()), ("worse", (3.0, 0.02))):
+        before = read_measurements(WRITERS[kinds[0]](tmp_path / name / "a"))
+        after = read_measurements(WRITERS[kinds[1]](tmp_path / name / "b", *changes))
+        found = compare(before, after)
+        greedy = [change for change in found.changes if change.cell[0] == "greedy"]
+        assert {(c.cell[1], c.metric) for c in greedy} == set(itertools.product((64, 256), ("time", "gap")))
+        assert {c.verdict for c in greedy} == {name}
+        if name == "worse":
+            for change in greedy:
+                assert change.change.value == pytest.approx(3.0 if change.metric == "time" else 0.02)
+
+
+def test_layers_that_share_a_size_stay_apart(tmp_path):
+    write_run(tmp_path / "run")
+    with RunWriter(tmp_path / "run") as writer:
+        writer.append(make_row(solver="greedy", size=64, layer="other", problem="tiny/other/none/0-1"))
+    found = read_measurements(tmp_path / "run")
+    assert set(found.cells) == {
+        ("greedy", 64, "none", "tiny/layer-64"),
+        ("greedy", 64, "none", "tiny/other"),
+        ("greedy", 256, "none", ""),
+    }
+
+
+def test_failed_rows_are_failures_and_skipped_ones_are_not(tmp_path):
+    empty = {"seconds": None, "chance_corrected": None}
+    timed_out = read_measurements(write_run(tmp_path / "a", status="timeout", message="stopped after 30 s", **empty))
+    skipped = read_measurements(write_run(tmp_path / "b", status="skipped", message="too slow", **empty))
+    assert {f.failure for f in timed_out.cells.values()} == {"timeout: stopped after 30 s"}
+    assert {f.failure for f in skipped.cells.values()} == {""}
+
+
+def test_an_asv_folder_gives_the_newest_result_or_that_of_a_commit(tmp_path):
+    write_asv(tmp_path, 1.0, commit="a" * 40, date=1)
+    write_asv(tmp_path, 3.0, commit="b" * 40, date=2)
+    assert read_measurements(tmp_path).name == "asv bbbbbbbb"
+    assert read_measurements(f"{tmp_path}@aaaa").name == "asv aaaaaaaa"
+    with pytest.raises(FileNotFoundError, match="aaaaaaaa, bbbbbbbb"):
+        read_measurements(f"{tmp_path}@cccc")
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["{}", "[]", "no json", '{"benchmarks": [], "machine_info": {}}', '{"result_columns": [], "results": {}}'],
+)
+def test_files_of_no_kind(tmp_path, content):
+    (tmp_path / "x.json").write_text(content)
+    with pytest.raises(ValueError, match=r"x\.json"):
+        read_measurements(tmp_path / "x.json")
+
+
+def test_nothing_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no run"):
+        read_measurements("nothing", tmp_path)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(command, list(map(str, arguments)), standalone_mode=False)
+
+
+def test_command_line(tmp_path):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    before, worse = write_run(tmp_path / "a" / "run"), write_pytest(tmp_path / "b" / "p.json", 3.0, 0.02)
+    shown = invoke(before, worse)
+    assert shown.return_value == 0
+    assert "time: 2 slower, 0 faster, 0 unchanged; gap: 2 worse, 0 better, 0 unchanged" in shown.output
+    failed = invoke(before, worse, "--fail", "gap:0.5%", "--fail", "time:2x")
+    assert failed.return_value == 1
+    assert failed.output.count("FAIL") == 5
+    assert invoke(before, worse, "--fail", "gap:3%", "--fail", "time:4x").return_value == 0
+    assert invoke(worse, before, "--fail", "gap:0.5%", "--fail", "time:2x").return_value == 0
+    assert invoke(before, before).return_value == 0
+    as_json = json.loads(invoke(before, worse, "--fail", "time:2x", "--json").output)
+    assert (as_json["exit_code"], sum(c["broken"] for c in as_json["changes"])) == (1, 2)
+    other = write_run(tmp_path / "c" / "run", solver="scipy")
+    assert invoke(before, other).return_value == 4
