@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -51,15 +52,23 @@ class Setup:
         """Relative rounding error of one subtraction in the problem's precision."""
         return _EPSILON[self.x.dtype]
 
+    @functools.cached_property
+    def _dearest_start(self) -> float:
+        return _dearest(self.start)
+
     def rounding(self, *prices: Floats) -> float:
         """Bound on the rounding error of ``affinity - prices`` in the problem's precision, for any of these prices."""
-        dearest = max((max(float(p.max()), -float(p.min())) for p in prices), default=0.0)
+        dearest = max((self._dearest_start if p is self.start else _dearest(p) for p in prices), default=0.0)
         return self.unit * (self.largest + dearest)
 
     def eps(self, share: float) -> np.floating:
         """``share`` of the spread, but never so little that a bid could leave a price unchanged."""
         floor = 4.0 * self.rounding(self.start)
         return self.x.dtype.type(max(share * self.spread, floor))
+
+
+def _dearest(prices: Floats) -> float:
+    return max(float(prices.max()), -float(prices.min()))
 
 
 def prepare(problem: MatchingProblem) -> Setup:
