@@ -236,6 +236,26 @@ class TestMinibatch:
         assert small == pytest.approx(whole, abs=0.05)
         assert biased > whole + 0.1
 
+    @pytest.mark.parametrize("estimator", ESTIMATORS)
+    def test_stacks_are_the_same_batches(self, estimator):
+        for count in (1, 2, 5):
+            batches = self.batches(7, count)
+            stacks = tuple(np.stack(side) for side in zip(*batches, strict=True))
+            assert minibatch_cka(stacks, estimator) == pytest.approx(minibatch_cka(batches, estimator), rel=1e-12)
+        assert math.isnan(minibatch_cka((np.full((3, 5, 5), 0.1), stacks[0][:3, :5, :5]), estimator))
+
+    def test_stacks_are_checked(self):
+        K, L = np.stack([np.eye(5)] * 2), np.stack([np.ones((5, 5))] * 2)
+        with pytest.raises(ValueError, match=r"\(2, 5, 5\) and \(1, 5, 5\)"):
+            minibatch_cka((K, L[:1]))
+        with pytest.raises(ValueError, match="square RSMs"):
+            minibatch_cka((K[:, :4], L[:, :4]))
+        with pytest.raises(ValueError, match="at least 4"):
+            minibatch_cka((K[:, :3, :3], L[:, :3, :3]))
+        L[1, 0, 3] = 2
+        with pytest.raises(ValueError, match=r"L\[1\] is not symmetric"):
+            minibatch_cka((K, L))
+
     def test_no_batch_and_constant_batches(self):
         with pytest.raises(ValueError, match="at least one batch"):
             minibatch_cka([])

@@ -8,6 +8,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
 from semrsm_bench.metrics import bandwidth, cosine_rsm, linear_rsm, rbf_rsm, squared_distances
+from semrsm_bench.metrics.kernels import BANDWIDTH_RULES
 
 finite = st.floats(-100, 100, allow_subnormal=False)
 
@@ -77,6 +78,17 @@ def test_bandwidth_rules_on_distances_small_enough_to_do_by_hand():
     # Roots off the diagonal, twice each: 0 1 2 3 4 5.
     assert bandwidth(D, "wald_paper") == pytest.approx(np.sqrt(2.5))
     assert bandwidth(D, 1.25) == 1.25
+
+
+@pytest.mark.parametrize("rule", BANDWIDTH_RULES)
+@pytest.mark.parametrize("n", [2, 3, 4, 5, 12, 13])
+def test_rbf_by_rule_is_that_of_the_whole_matrix_of_distances(rule, n):
+    rng = np.random.default_rng(n)
+    X = rng.integers(0, 3, (n, 3)).astype(float) + [0, 0, 1e-3] * rng.standard_normal((n, 3))
+    D = squared_distances(X)
+    if rule == "kornblith" and n == 2:
+        assert bandwidth(D, rule) == pytest.approx(np.sqrt(D[0, 1] / 2))
+    np.testing.assert_allclose(rbf_rsm(X, sigma=rule, t=0.7), np.exp(-D / (2 * bandwidth(D, rule, t=0.7) ** 2)))
 
 
 def test_lower_median_of_an_even_number():

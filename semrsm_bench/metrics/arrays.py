@@ -89,6 +89,21 @@ def as_rsm_pair(K: Any, L: Any, *, min_n: int = 2) -> tuple[FloatArray, FloatArr
     return k, l
 
 
+def as_rsm_stacks(K: Any, L: Any, *, min_n: int = 2) -> tuple[FloatArray, FloatArray]:
+    """Two stacks of RSMs of shape (batches, n, n), each as `as_rsm` wants it."""
+    stacks = as_float64(K, "K", ndim=3), as_float64(L, "L", ndim=3)
+    for stack, name in zip(stacks, ("K", "L"), strict=True):
+        if stack.shape[1] != stack.shape[2]:
+            raise ValueError(f"{name} must be a stack of square RSMs, but its shape is {stack.shape}")
+        if not np.array_equal(stack, stack.transpose(0, 2, 1)):
+            for index, rsm in enumerate(stack):
+                _require_symmetric(rsm, f"{name}[{index}]")
+    if stacks[0].shape != stacks[1].shape:
+        raise ValueError(f"K and L must have the same shape, but they are {stacks[0].shape} and {stacks[1].shape}")
+    require_stimuli(stacks[0].shape[1], min_n)
+    return stacks
+
+
 def require_stimuli(n: int, least: int) -> None:
     """Raise unless there are at least ``least`` stimuli."""
     if n < least:

@@ -9,13 +9,14 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from semrsm_bench.metrics.arrays import FloatArray, as_features, centred, one_of, require_stimuli
-from semrsm_bench.metrics.generalised import descend, medoid, polish, starting_points
+from semrsm_bench.metrics.generalised import Mapper, descend, medoid, polish, starting_points
 from semrsm_bench.metrics.groups import Group, OrthogonalGroup, PermutationGroup
 from semrsm_bench.metrics.procrustes import GROUPS, Assignment
 
@@ -134,11 +135,11 @@ class Barycenter:
         width = max(x.shape[1] for x in xs)
         if self.n_components is not None and width < self.n_components:
             raise ValueError(f"no model has n_components={self.n_components} principal components; the most is {width}")
-        with _side_by_side(self.n_jobs) as pool:
-            self.medoid_ = medoid(xs, self._group, pool)
+        with _side_by_side(self.n_jobs) as parallel:
+            self.medoid_ = medoid(xs, self._group, parallel)
             rng = np.random.default_rng(self.seed)
             starts = starting_points(xs, width, self.medoid_, self.n_starts, self._group, rng)
-            runs = [descend(xs, start, self._group, self.tol, self.max_iter, pool) for start in starts]
+            runs = [descend(xs, start, self._group, self.tol, self.max_iter, parallel) for start in starts]
             if self.group == "permutation":
                 runs = [polish(xs, run, self._group, self.max_iter) for run in runs]
         best = min(runs, key=lambda run: run.history[-1])
@@ -266,9 +267,18 @@ class Barycenter:
             raise ValueError("this Barycenter is not fitted yet; call fit first")
 
 
+@lru_cache(maxsize=1)
+def _blas() -> ThreadpoolController:
+    # Searching the loaded libraries takes longer than a small fit; NumPy's and SciPy's are loaded by now.
+    return ThreadpoolController().select(user_api="blas")
+
+
 @contextmanager
-def _side_by_side(n_jobs: int | None) -> Iterator[ThreadPoolExecutor]:
-    controller = ThreadpoolController().select(user_api="blas")
-    jobs = n_jobs or max((library["num_threads"] for library in controller.info()), default=1)
-    with controller.limit(limits=1), ThreadPoolExecutor(jobs) as pool:
-        yield pool
+def _side_by_side(n_jobs: int | None) -> Iterator[Mapper]:
+    """A ``map`` over threads, with one BLAS thread in each."""
+    jobs = n_jobs or max((library["num_threads"] for library in _blas().info()), default=1)
+    if jobs == 1:
+        yield map
+        return
+    with _blas().limit(limits=1), ThreadPoolExecutor(jobs) as pool:
+        yield pool.map

@@ -49,6 +49,29 @@ def inner_products(k: FloatArray, l: FloatArray, debiased: bool) -> tuple[float,
     return kl, kk, ll, raw_k, raw_l
 
 
+def stacked_inner_products(k: FloatArray, l: FloatArray, debiased: bool) -> FloatArray:  # noqa: E741
+    """The five numbers of `inner_products` for every pair of two stacks of shape (batches, n, n); shape (5, batches)."""
+    a, b = (_centred_stack(stack, debiased) for stack in (k, l))
+    pairs = ((a, b), (a, a), (b, b), (k, k), (l, l))
+    return np.stack([np.einsum("bij,bij->b", x, y) for x, y in pairs])
+
+
+def _centred_stack(k: FloatArray, debiased: bool) -> FloatArray:
+    n = k.shape[1]
+    diagonal = np.arange(n)
+    if debiased:
+        sums = k.sum(axis=2) - k[:, diagonal, diagonal]
+        u = sums / (n - 2) - sums.sum(axis=1, keepdims=True) / (2 * (n - 1) * (n - 2))
+    else:
+        means = k.mean(axis=2)
+        u = means - means.mean(axis=1, keepdims=True) / 2
+    result = k - u[:, :, None]
+    result -= u[:, None, :]
+    if debiased:
+        result[:, diagonal, diagonal] = 0.0
+    return np.asarray(result)
+
+
 def all_inner_products(rsms: list[FloatArray], debiased: bool) -> tuple[FloatArray, FloatArray]:
     """Gram matrix of all centred RSMs, and their squared norms before centring."""
     n, count = len(rsms[0]), len(rsms)

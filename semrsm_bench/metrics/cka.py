@@ -15,12 +15,13 @@ from semrsm_bench.metrics.arrays import (
     as_features,
     as_rsm,
     as_rsm_pair,
+    as_rsm_stacks,
     balanced,
     centred,
     one_of,
     require_stimuli,
 )
-from semrsm_bench.metrics.centring import all_inner_products, inner_products, square_norm
+from semrsm_bench.metrics.centring import all_inner_products, inner_products, square_norm, stacked_inner_products
 from semrsm_bench.metrics.kernels import cosine_rsm, linear_rsm, rbf_rsm
 
 ESTIMATORS = ("biased", "debiased")
@@ -159,17 +160,18 @@ def cosine_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     return cka(cosine_rsm(x), cosine_rsm(y), estimator)
 
 
-def minibatch_cka(batches: Iterable[tuple[Any, Any]], estimator: str = "debiased") -> float:
+def minibatch_cka(batches: Iterable[tuple[Any, Any]] | tuple[Any, Any], estimator: str = "debiased") -> float:
     """CKA from minibatches: the ratio of the mean HSICs over the batches (Nguyen et al. 2021, eq. 2).
 
     The mean of per-batch CKA values, which some code takes instead, is another, biased number.
 
     Parameters
     ----------
-    batches : iterable of (K, L)
-        Pairs of RSMs, one pair for each batch; batches may differ in size. Consumed once.
+    batches : iterable of (K, L), or tuple of two stacks
+        Pairs of RSMs, one pair for each batch; batches may differ in size. Consumed once, one batch in memory at a time.
+        Batches of one size can also be given as two arrays of shape (batches, n, n), which is faster for small n.
     estimator : {"debiased", "biased"}
-        With ``debiased`` the value does not depend on the batch size in expectation of its parts.
+        The terms of ``debiased`` have the same expectation for every batch size.
 
     Returns
     -------
@@ -181,6 +183,11 @@ def minibatch_cka(batches: Iterable[tuple[Any, Any]], estimator: str = "debiased
     ValueError
         For no batches at all, and as `hsic` does.
     """
+    one_of(estimator, ESTIMATORS, "estimator")
+    if isinstance(batches, tuple) and len(batches) == 2 and all(getattr(side, "ndim", 0) == 3 for side in batches):
+        k, l = as_rsm_stacks(*batches, min_n=_least(estimator))  # noqa: E741
+        products = stacked_inner_products(k, l, estimator == "debiased")
+        return _ratio(*(products.sum(axis=1) * _normaliser(k.shape[1], estimator)).tolist())
     sums = np.zeros(5)
     count = 0
     for K, L in batches:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,9 @@ import numpy as np
 from semrsm_bench.metrics.arrays import FloatArray
 from semrsm_bench.metrics.centring import square_norm
 from semrsm_bench.metrics.groups import Group
+
+Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]
+"""``map``, or that of a pool of threads."""
 
 
 @dataclass(frozen=True)
@@ -24,10 +28,10 @@ class Descent:
     converged: bool
 
 
-def medoid(xs: list[FloatArray], group: Group, pool: ThreadPoolExecutor) -> int:
+def medoid(xs: list[FloatArray], group: Group, parallel: Mapper) -> int:
     """Index of the model with the smallest sum of squared Procrustes distances to the others, the first of equals."""
     pairs = [(k, j) for k in range(len(xs)) for j in range(k)]
-    overlaps = list(pool.map(lambda pair: group.overlap(xs[pair[0]], xs[pair[1]]), pairs))
+    overlaps = list(parallel(lambda pair: group.overlap(xs[pair[0]], xs[pair[1]]), pairs))
     # sum_j |X_k|^2 + |X_j|^2 - 2 overlap, without the sum of all |X_j|^2, which is the same for every k.
     sums = [(len(xs) - 2) * square_norm(x) for x in xs]
     for (k, j), overlap in zip(pairs, overlaps, strict=True):
@@ -49,7 +53,7 @@ def starting_points(
 
 
 def descend(
-    xs: list[FloatArray], target: FloatArray, group: Group, tol: float, max_iter: int, pool: ThreadPoolExecutor
+    xs: list[FloatArray], target: FloatArray, group: Group, tol: float, max_iter: int, parallel: Mapper
 ) -> Descent:
     """Align all models to the target, make their mean the target, and repeat until the objective stops falling.
 
@@ -65,7 +69,7 @@ def descend(
     momentum, pace = 0.0, 1.0
     for _ in range(max_iter + 1):
         goal = mean + momentum * (mean - previous)
-        new_maps = list(pool.map(lambda x, goal=goal: group.best(x.T @ goal), xs))
+        new_maps = list(parallel(partial(_best_map, group, goal), xs))
         aligned = [group.apply(x, found, width) for x, found in zip(xs, new_maps, strict=True)]
         new_mean = _mean(aligned)
         objective = sum(square_norm(a - new_mean) for a in aligned)
@@ -86,6 +90,10 @@ def descend(
             faster = (1 + math.sqrt(1 + 4 * pace * pace)) / 2
             momentum, pace = (pace - 1) / faster, faster
     return Descent(maps, mean, history, False)
+
+
+def _best_map(group: Group, target: FloatArray, x: FloatArray) -> Any:
+    return group.best(x.T @ target)
 
 
 def polish(xs: list[FloatArray], run: Descent, group: Group, max_iter: int) -> Descent:

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from semrsm_bench.metrics.arrays import FloatArray, as_features, as_float64, one_of
+from semrsm_bench.metrics.arrays import FloatArray, as_features, as_float64, one_of, upper_triangle
 
 BANDWIDTH_RULES = ("offdiag_median", "kornblith", "wald_code", "wald_paper")
 
 _CANCELLATION = 1e-6
+_BLOCK_ENTRIES = 2**16
 
 
 def linear_rsm(X: Any, X2: Any = None) -> FloatArray:
@@ -36,7 +38,9 @@ def linear_rsm(X: Any, X2: Any = None) -> FloatArray:
     """
     x, x2 = _pair(X, X2)
     with np.errstate(over="ignore", invalid="ignore"):
-        return _finite(x @ x2.T, "the linear RSM")
+        rsm = x @ x2.T
+    _require_finite(rsm, "the linear RSM")
+    return np.asarray(rsm)
 
 
 def cosine_rsm(X: Any, X2: Any = None) -> FloatArray:
@@ -86,7 +90,11 @@ def rbf_rsm(X: Any, X2: Any = None, *, sigma: str | float = "offdiag_median", t:
         If the bandwidth is not positive, or the input is misshapen or non-finite.
     """
     distances = squared_distances(X, X2)
-    width = bandwidth(distances, sigma, t=t, query_database=X2 is not None)
+    if isinstance(sigma, str) and X2 is None:
+        one_of(sigma, BANDWIDTH_RULES, "sigma")
+        width = _by_rule(upper_triangle(distances), sigma, t, diagonal=len(distances))
+    else:
+        width = bandwidth(distances, sigma, t=t, query_database=True)
     distances *= -0.5 / width / width
     return np.exp(distances, out=distances)
 
@@ -114,15 +122,12 @@ def squared_distances(X: Any, X2: Any = None) -> FloatArray:
     near2 = near if same else x2 - offset
     square = np.einsum("ij,ij->i", near, near)
     square2 = square if same else np.einsum("ij,ij->i", near2, near2)
-    scale = square[:, None] + square2[None, :]
     with np.errstate(over="ignore", invalid="ignore"):
-        distances = _finite(scale - 2.0 * (near @ near2.T), "the squared distances")
+        distances = near @ near2.T
+        close = _expand(distances, square, square2)
     if same:
         np.fill_diagonal(distances, 0.0)
-    rows, columns = np.nonzero(distances < _CANCELLATION * scale)
-    if same:
-        above = rows < columns
-        rows, columns = rows[above], columns[above]
+    rows, columns = close[:, close[0] < close[1]] if same else close
     step = max(1, 2**22 // x.shape[1])
     for start in range(0, len(rows), step):
         i, j = rows[start : start + step], columns[start : start + step]
@@ -131,7 +136,7 @@ def squared_distances(X: Any, X2: Any = None) -> FloatArray:
         distances[i, j] = exact
         if same:
             distances[j, i] = exact
-    return distances
+    return np.asarray(distances)
 
 
 def bandwidth(
@@ -178,23 +183,12 @@ def bandwidth(
         For an unknown rule, negative or non-finite distances, or where sigma is not a positive finite number, as when
         more than half of the stimuli are equal.
     """
-    if not (np.isfinite(t) and t > 0):
-        raise ValueError(f"t must be a positive number; got {t}")
     if not isinstance(rule, str):
-        return _positive(float(rule) * t, "the bandwidth given")
+        return _positive(float(rule), t, "the bandwidth given")
     one_of(rule, BANDWIDTH_RULES, "rule")
     several = isinstance(D, list | tuple) and len(D) > 0 and np.ndim(D[0]) == 2
     pooled = [_pool(item, rule, query_database) for item in (D if several else [D])]
-    values = np.concatenate(pooled)
-    if values.size == 0:
-        raise ValueError(f"no distances are left for rule {rule!r}: there is a single stimulus, or all are equal")
-    if rule == "wald_code":
-        sigma = np.sqrt(np.partition(values, (len(values) - 1) // 2)[(len(values) - 1) // 2]) + 1e-3
-    elif rule == "wald_paper":
-        sigma = np.sqrt(np.median(np.sqrt(values)))
-    else:
-        sigma = np.sqrt(np.median(values))
-    return _positive(float(sigma) * t, f"the bandwidth by rule {rule!r}")
+    return _by_rule(np.concatenate(pooled), rule, t)
 
 
 def unit_rows(x: FloatArray, name: str) -> FloatArray:
@@ -225,20 +219,68 @@ def _pool(D: Any, rule: str, query_database: bool | None) -> FloatArray:
     has_diagonal = square if query_database is None else not query_database
     if has_diagonal and not square:
         raise ValueError(f"D of shape {distances.shape} has no diagonal; leave query_database out or set it to True")
-    if rule == "wald_code":
-        return np.asarray(distances[distances != 0.0])
-    if rule == "kornblith" or not has_diagonal:
+    if rule in ("kornblith", "wald_code") or not has_diagonal:
         return distances.ravel()
     return np.asarray(distances[~np.eye(len(distances), dtype=bool)])
 
 
-def _positive(sigma: float, what: str) -> float:
+def _expand(products: FloatArray, square: FloatArray, square2: FloatArray) -> NDArray[np.intp]:
+    """Turn inner products into squared distances in place; return row and column of those that cancelled.
+
+    Some rows at a time, which stay in the cache meanwhile.
+    """
+    n, m = products.shape
+    # First by the largest scale, which takes one pass, then each of the few by its own.
+    limit = _CANCELLATION * (square.max() + square2.max())
+    step = max(1, _BLOCK_ENTRIES // m)
+    found = []
+    for start in range(0, n, step):
+        block = products[start : start + step]
+        block *= -2.0
+        # Both norms in one sum, which is the same on either side of the diagonal.
+        block += square[start : start + step, None] + square2
+        _require_finite(block, "the squared distances")
+        rows, columns = np.divmod(np.flatnonzero(block < limit), m)
+        chosen = block[rows, columns] < _CANCELLATION * (square[rows + start] + square2[columns])
+        found.append(np.stack([rows[chosen] + start, columns[chosen]]))
+    return np.concatenate(found, axis=1)
+
+
+def _by_rule(values: FloatArray, rule: str, t: float, diagonal: int = 0) -> float:
+    """Bandwidth from the distances that count; or, with ``diagonal``, from one triangle and the length of the diagonal."""
+    if rule == "wald_code":
+        values = values[values != 0.0]
+    if values.size == 0:
+        raise ValueError(f"no distances are left for rule {rule!r}: there is a single stimulus, or all are equal")
+    if rule == "kornblith":
+        # Of a triangle every entry counts twice, after the zeros of the diagonal.
+        total, twice = (len(values), 1) if diagonal == 0 else (diagonal + 2 * len(values), 2)
+        middle = [(place - diagonal) // twice for place in ((total - 1) // 2, total // 2)]
+        ordered = np.partition(values, [max(place, 0) for place in middle])
+        return _positive(
+            np.sqrt(sum(ordered[place] if place >= 0 else 0.0 for place in middle) / 2), t, f"rule {rule!r}"
+        )
+    # A triangle has the same median, upper and lower, as both.
+    if rule == "wald_code":
+        middle_place = (len(values) - 1) // 2
+        return _positive(
+            np.sqrt(np.partition(values, middle_place)[middle_place]) + 1e-3, t, f"the bandwidth by rule {rule!r}"
+        )
+    if rule == "wald_paper":
+        values = np.sqrt(values)
+    return _positive(np.sqrt(np.median(values)), t, f"the bandwidth by rule {rule!r}")
+
+
+def _positive(sigma: float, t: float, what: str) -> float:
+    if not (np.isfinite(t) and t > 0):
+        raise ValueError(f"t must be a positive number; got {t}")
     if not (np.isfinite(sigma) and sigma > 0):
         raise ValueError(f"{what} is {sigma}, but an RBF kernel needs a positive finite one; pass a number as sigma")
-    return sigma
+    return float(sigma * t)
 
 
-def _finite(array: FloatArray, what: str) -> FloatArray:
-    if not np.isfinite(array).all():
-        raise ValueError(f"{what} leaves the range of float64; divide the features by their largest entry first")
-    return array
+def _require_finite(array: FloatArray, what: str) -> None:
+    # A sum is not finite if an entry is not; a finite matrix whose sum overflows could not be used either.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if not np.isfinite(array.sum()):
+            raise ValueError(f"{what} leaves the range of float64; divide the features by their largest entry first")

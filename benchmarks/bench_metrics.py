@@ -1,0 +1,366 @@
+"""Metrics over stimuli and units: what they cost, and what the fastest public package takes for the same number.
+
+``python -m benchmarks.bench_metrics`` prints the comparison as a table. Packages that are not installed are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable
+from functools import partial
+from importlib.util import find_spec
+
+import numpy as np
+from scipy.linalg import orthogonal_procrustes
+from scipy.spatial import procrustes as scipy_procrustes
+from scipy.spatial.distance import pdist, squareform
+
+from semrsm_bench import metrics
+
+# (stimuli, units on each side): narrow, ordinary, wide, long.
+SHAPES = ("100 x 20", "300 x 64", "300 x 1000", "1000 x 64")
+LAYERS = (5, 20)
+_SAMPLE_SECONDS = 0.002
+
+Thunk = Callable[[], object]
+
+
+class Inputs:
+    """Features of two related representations, and everything that the packages want made of them beforehand."""
+
+    def __init__(self, shape: str) -> None:
+        self.n, self.p = (int(number) for number in shape.split(" x "))
+        rng = np.random.default_rng([self.n, self.p])
+        latent = rng.standard_normal((self.n, 10))
+        self.X, self.Y = (
+            latent @ rng.standard_normal((10, self.p)) + rng.standard_normal((self.n, self.p)) for _ in range(2)
+        )
+        self.K, self.L = self.X @ self.X.T, self.Y @ self.Y.T
+        logits = rng.standard_normal((self.n, self.p))
+        self.P = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+        self.tensors = {}
+        if find_spec("torch"):
+            import torch
+
+            torch.set_num_threads(1)
+            self.tensors = {name: torch.from_numpy(getattr(self, name)) for name in "XYKL"}
+
+
+def _repsim(function: str, *options: str) -> Callable[[Inputs], Thunk]:
+    def prepare(i: Inputs) -> Thunk:
+        import repsim
+
+        return lambda: getattr(repsim, function)([i.X, i.Y], *options)
+
+    return prepare
+
+
+def _ckatorch(function: str, names: str, **options: object) -> Callable[[Inputs], Thunk]:
+    def prepare(i: Inputs) -> Thunk:
+        import ckatorch
+
+        tensors = [i.tensors[name] for name in names]
+        if function == "hsic1":
+            tensors = [tensor[None] for tensor in tensors]
+        return lambda: getattr(ckatorch, function)(*tensors, **options)
+
+    return prepare
+
+
+def _ckatorch_batches(i: Inputs) -> Thunk:
+    import ckatorch
+
+    x, y = (i.tensors[name].reshape(i.n // 20, 20, i.p) for name in "XY")
+    return lambda: ckatorch.cka_batch(x, y)
+
+
+def _rsatoolbox(method: str) -> Callable[[Inputs], Thunk]:
+    def prepare(i: Inputs) -> Thunk:
+        from rsatoolbox.rdm import RDMs, compare
+
+        # From square matrices on both sides: theirs takes the diagonal for granted to be zero.
+        k, l = (m - np.diag(np.diag(m)) for m in (i.K, i.L))  # noqa: E741
+        return lambda: compare(RDMs(k[None]), RDMs(l[None]), method)
+
+    return prepare
+
+
+def _qc_procrustes(function: str, **options: bool) -> Callable[[Inputs], Thunk]:
+    def prepare(i: Inputs) -> Thunk:
+        import procrustes
+
+        return lambda: getattr(procrustes, function)(i.X, i.Y, **options)
+
+    return prepare
+
+
+def _qc_generalized(i: Inputs) -> Thunk:
+    import procrustes
+
+    models = [side - side.mean(axis=0) for side in (i.X, i.Y, i.X[:, ::-1])]
+    return lambda: procrustes.generalized(models, tol=1e-8)
+
+
+def _sklearn_cca(i: Inputs) -> Thunk:
+    from sklearn.cross_decomposition import CCA
+
+    return lambda: CCA(n_components=i.p, max_iter=1000).fit(i.X, i.Y).transform(i.X, i.Y)
+
+
+def _sklearn_kernel(function: str, **options: float) -> Callable[[Inputs], Thunk]:
+    def prepare(i: Inputs) -> Thunk:
+        from sklearn.metrics import pairwise
+
+        return lambda: getattr(pairwise, function)(i.X, **options)
+
+    return prepare
+
+
+def _batches(i: Inputs) -> Thunk:
+    x, y = (side.reshape(i.n // 20, 20, i.p) for side in (i.X, i.Y))
+    return lambda: metrics.minibatch_cka((x @ x.transpose(0, 2, 1), y @ y.transpose(0, 2, 1)))
+
+
+def _barycenter(i: Inputs) -> Thunk:
+    models = [i.X, i.Y, i.X[:, ::-1]]
+    return lambda: metrics.Barycenter().fit(models)
+
+
+def _rsms(function: Callable[..., object], **options: object) -> Callable[[Inputs], Thunk]:
+    return lambda i: partial(function, i.K, i.L, **options)
+
+
+def _features(function: Callable[..., object], **options: object) -> Callable[[Inputs], Thunk]:
+    return lambda i: partial(function, i.X, i.Y, **options)
+
+
+def _one(function: Callable[..., object], **options: object) -> Callable[[Inputs], Thunk]:
+    return lambda i: partial(function, i.X, **options)
+
+
+# Name: ours, then the packages that compute the same (svcca: the same but for where the components are cut).
+# fmt: off
+CASES: dict[str, dict[str, Callable[[Inputs], Thunk]]] = {
+    "cosine_rsm": {"ours": _one(metrics.cosine_rsm), "sklearn": _sklearn_kernel("cosine_similarity")},
+    "rbf_rsm": {"ours": _one(metrics.rbf_rsm, sigma=10.0), "sklearn": _sklearn_kernel("rbf_kernel", gamma=0.005)},
+    "hsic": {"ours": _rsms(metrics.hsic), "ckatorch": _ckatorch("hsic0", "KL")},
+    "hsic_debiased": {"ours": _rsms(metrics.hsic, estimator="debiased"), "ckatorch": _ckatorch("hsic1", "KL")},
+    "cka": {"ours": _rsms(metrics.cka)},
+    "linear_cka": {
+        "ours": _features(metrics.linear_cka), "ckatorch": _ckatorch("cka_base", "XY"),
+        "repsim": _repsim("cka", "linear", "gretton"),
+    },
+    "linear_cka_debiased": {
+        "ours": _features(metrics.linear_cka, estimator="debiased"), "ckatorch": _ckatorch("cka_base", "XY", unbiased=True),
+    },
+    "rbf_cka": {
+        "ours": _features(metrics.rbf_cka, sigma="kornblith"), "ckatorch": _ckatorch("cka_base", "XY", kernel="rbf"),
+        "repsim": _repsim("cka", "rbf", "gretton"),
+    },
+    "cosine_cka": {"ours": _features(metrics.cosine_cka)},
+    "minibatch_cka": {"ours": _batches, "ckatorch": _ckatorch_batches},
+    "cca": {"ours": _features(metrics.cca), "repsim": _repsim("cca", "pillai"), "sklearn": _sklearn_cca},
+    "svcca": {"ours": _features(metrics.svcca), "repsim": _repsim("svcca", "pillai")},
+    "pwcca_mean": {"ours": _features(metrics.pwcca, weights_from="mean"), "repsim": _repsim("pwcca")},
+    "procrustes_centred": {
+        "ours": _features(metrics.procrustes_distance), "qc-procrustes": _qc_procrustes("orthogonal", translate=True),
+    },
+    "procrustes_centred_unit": {
+        "ours": _features(metrics.procrustes_distance, variant="centred_unit"),
+        "qc-procrustes": _qc_procrustes("orthogonal", translate=True, scale=True),
+        "scipy": lambda i: partial(scipy_procrustes, i.X, i.Y),
+    },
+    "align": {"ours": _features(metrics.align), "scipy": lambda i: partial(orthogonal_procrustes, i.X, i.Y)},
+    "unit_matching": {
+        "ours": _features(metrics.unit_matching, on="covariance"),
+        "qc-procrustes": _qc_procrustes("permutation", translate=True),
+    },
+    "barycenter_of_3": {"ours": _barycenter, "qc-procrustes": _qc_generalized},
+    "rsa_pearson": {"ours": _rsms(metrics.compare_rsms, method="pearson"), "rsatoolbox": _rsatoolbox("corr")},
+    "rsa_cosine": {"ours": _rsms(metrics.compare_rsms, method="cosine"), "rsatoolbox": _rsatoolbox("cosine")},
+    "rsa_spearman": {"ours": _rsms(metrics.compare_rsms, method="spearman"), "rsatoolbox": _rsatoolbox("spearman")},
+    "rsa_kendall_a": {"ours": _rsms(metrics.compare_rsms, method="kendall_a"), "rsatoolbox": _rsatoolbox("tau-a")},
+    "rsa_kendall_b": {"ours": _rsms(metrics.compare_rsms, method="kendall_b"), "rsatoolbox": _rsatoolbox("tau-b")},
+    "rsa_rho_a": {"ours": _rsms(metrics.compare_rsms, method="rho_a"), "rsatoolbox": _rsatoolbox("rho-a")},
+    "jensen_shannon": {
+        "ours": lambda i: partial(metrics.jensen_shannon, i.P),
+        "scipy": lambda i: lambda: squareform(pdist(i.P, "jensenshannon") ** 2),
+    },
+    "retrieval_f1": {"ours": lambda i: partial(metrics.self_retrieval, i.K, np.abs(np.round(i.X)))},
+}
+# fmt: on
+# scikit-learn finds one component after the other; and a canonical correlation needs more stimuli than units.
+_TOO_SLOW = {("cca", "sklearn"): 64, ("unit_matching", "qc-procrustes"): 1000}
+_NEEDS_STIMULI = ("cca", "pwcca_mean")
+
+
+def contenders(case: str, inputs: Inputs) -> dict[str, Thunk]:
+    """Calls to time for a case, ours first, warmed up; empty where the metric is not defined for the shape."""
+    if case in _NEEDS_STIMULI and inputs.p >= inputs.n - 1:
+        return {}
+    thunks = {}
+    for package, prepare in CASES[case].items():
+        if inputs.p >= _TOO_SLOW.get((case, package), 10**9):
+            continue
+        try:
+            thunks[package] = prepare(inputs)
+        except (ImportError, KeyError):
+            continue
+        thunks[package]()
+    return thunks
+
+
+def interleaved(thunks: dict[str, Thunk], rounds: int) -> dict[str, list[float]]:
+    """CPU seconds of every call in every round, the calls taking turns; short ones are repeated within a round.
+
+    CPU time and not the clock on the wall, so that other work on the machine counts as little as possible.
+    """
+    loops = {}
+    for name, thunk in thunks.items():
+        start = time.process_time()
+        thunk()
+        loops[name] = max(1, round(_SAMPLE_SECONDS / max(time.process_time() - start, 1e-6)))
+    samples: dict[str, list[float]] = {name: [] for name in thunks}
+    for _ in range(rounds):
+        for name, thunk in thunks.items():
+            start = time.process_time()
+            for _ in range(loops[name]):
+                thunk()
+            samples[name].append((time.process_time() - start) / loops[name])
+    return samples
+
+
+def layer_thunks(layers: int, n: int = 300) -> dict[str, Thunk]:
+    """All pairs of layers in one product, and the same in a loop over pairs of RSMs."""
+    rng = np.random.default_rng(0)
+    rsms = [(X := rng.standard_normal((n, 64))) @ X.T for _ in range(layers)]
+
+    def loop() -> list[float]:
+        return [metrics.cka(rsms[i], rsms[j], "debiased") for i in range(layers) for j in range(layers)]
+
+    return {"matrix": lambda: metrics.cka_matrix(rsms, estimator="debiased"), "loop": loop}
+
+
+class Cost:
+    """Seconds for one number (or matrix) from one pair of representations."""
+
+    params = (list(CASES), list(SHAPES))
+    param_names = ("metric", "shape")
+    version = "1"
+    timeout = 120.0
+    rounds = 1
+    repeat = (3, 7, 1.0)
+    warmup_time = 0.0
+
+    def setup(self, metric, shape):
+        inputs = Inputs(shape)
+        if metric in _NEEDS_STIMULI and inputs.p >= inputs.n - 1:
+            raise NotImplementedError("every canonical correlation is 1 for so many units")
+        self.thunk = CASES[metric]["ours"](inputs)
+        self.thunk()
+
+    def time_metric(self, metric, shape):
+        self.thunk()
+
+    time_metric.pretty_name = "One metric (seconds, lower is better)"
+
+
+class AgainstPackages:
+    """Our time over that of the fastest public package, both measured in turns."""
+
+    params = ([case for case, packages in CASES.items() if len(packages) > 1], list(SHAPES))
+    param_names = ("metric", "shape")
+    version = "1"
+    timeout = 300.0
+
+    def setup(self, metric, shape):
+        self.thunks = contenders(metric, Inputs(shape))
+        if len(self.thunks) < 2:
+            raise NotImplementedError("no public package to compare with")
+
+    def track_relative_time(self, metric, shape):
+        best = {name: min(values) for name, values in interleaved(self.thunks, rounds=5).items()}
+        return best.pop("ours") / min(best.values())
+
+    track_relative_time.unit = "ours / fastest public package"
+    track_relative_time.pretty_name = "Time beside the fastest public package (ratio, lower is better)"
+
+
+class ManyLayers:
+    """CKA of all layers with all layers."""
+
+    params = (list(LAYERS),)
+    param_names = ("layers",)
+    version = "1"
+    timeout = 120.0
+
+    def setup(self, layers):
+        self.thunks = layer_thunks(layers)
+
+    def time_matrix(self, layers):
+        self.thunks["matrix"]()
+
+    def track_relative_time(self, layers):
+        best = {name: min(values) for name, values in interleaved(self.thunks, rounds=5).items()}
+        return best["matrix"] / best["loop"]
+
+    time_matrix.pretty_name = "CKA of all layers (seconds, lower is better)"
+    track_relative_time.unit = "one product / loop over pairs"
+    track_relative_time.pretty_name = "CKA of all layers beside a loop (ratio, lower is better)"
+
+
+class Alignment:
+    """Barycenter of ten models."""
+
+    params = (["orthogonal", "permutation"], ["200 x 32", "1000 x 128"])
+    param_names = ("group", "shape")
+    version = "1"
+    timeout = 300.0
+    rounds = 1
+    repeat = (1, 3, 10.0)
+    warmup_time = 0.0
+
+    def setup(self, group, shape):
+        n, d = (int(number) for number in shape.split(" x "))
+        rng = np.random.default_rng(0)
+        latent = rng.standard_normal((n, d))
+        self.models = [latent[:, rng.permutation(d)] + rng.standard_normal((n, d)) for _ in range(10)]
+        metrics.Barycenter(group).fit([model[:20, :4] for model in self.models])
+
+    def time_fit(self, group, shape):
+        metrics.Barycenter(group).fit(self.models)
+
+    time_fit.pretty_name = "Barycenter of ten models (seconds, lower is better)"
+
+
+def main() -> None:
+    """Print our CPU time, that of each package, and the ratio to the fastest, with the spread over rounds."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--case", action="append", choices=list(CASES), help="only this metric; may be repeated")
+    options = parser.parse_args()
+    print("CPU milliseconds: median (least to most) over rounds; ratio: least over least")
+    for shape in SHAPES:
+        inputs = Inputs(shape)
+        for case in options.case or CASES:
+            samples = interleaved(contenders(case, inputs), options.rounds)
+            if samples:
+                print(_line(case, shape, samples), flush=True)
+    if not options.case:
+        for layers in LAYERS:
+            print(_line(f"cka_matrix, {layers} layers", "300 x 300", interleaved(layer_thunks(layers), options.rounds)))
+
+
+def _line(case: str, shape: str, samples: dict[str, list[float]]) -> str:
+    texts = [
+        f"{name} {1e3 * np.median(values):.3g} ({1e3 * min(values):.3g} to {1e3 * max(values):.3g})"
+        for name, values in samples.items()
+    ]
+    first, *others = (min(values) for values in samples.values())
+    ratio = f"{first / min(others):6.2f}" if others else "     -"
+    return f"{case:<24} {shape:>10} {ratio}  " + "; ".join(texts)
+
+
+if __name__ == "__main__":
+    main()
