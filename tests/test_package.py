@@ -28,7 +28,18 @@ def test_the_version_is_the_distributions():
 
 
 def test_the_wheel_carries_the_mini_cache_and_the_type_marker(tmp_path):
-    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--no-index", "-q", "-w", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "-q",
+        "-w",
+        str(tmp_path),
+    ]
     subprocess.run([*command, str(ROOT)], check=True, timeout=300)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
@@ -40,5 +51,7 @@ def test_the_wheel_carries_the_mini_cache_and_the_type_marker(tmp_path):
     # Away from the checkout and without a user cache, the mini cache is what is found.
     code = "from semrsm_bench.activations.store import *; c = open_cache(find_data()); print(len(c), *c.layers)"
     environment = {"PYTHONPATH": str(unpacked), "HOME": str(tmp_path), "PATH": ""}
-    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
     assert done.stdout.split() == ["4", "layer1", "layer2", "layer3", "layer4"], done.stderr
