@@ -82,24 +82,31 @@ def _threshold(row: Any, prices: Any, wanted: int) -> Any:
 
 
 @njit(**COMPILED)
-def _keep(value: Any, column: int, count: int, columns: Any, reduced: Any, lost: Any) -> Any:
-    """Put one entry into a list, in place of the worst where it is full; returns the count and the best value lost."""
+def _keep(value: Any, column: int, count: int, columns: Any, reduced: Any, floor: Any, lost: Any) -> Any:
+    """Put one entry into a list, in place of the worst where it is full.
+
+    Returns the count, the worst entry of a full list, and the best value lost. Where many entries are equal nearly all
+    are turned away by their first comparison with ``floor``.
+    """
     width = columns.shape[0]
     if count < width:
         columns[count] = column
         reduced[count] = value
-        return count + 1, lost
-    worst = 0
-    for k in range(1, width):
-        if reduced[k] < reduced[worst]:
-            worst = k
-    if value > reduced[worst]:
-        lost = max(lost, reduced[worst])
+        count += 1
+    elif value > floor:
+        worst = 0
+        while reduced[worst] != floor:
+            worst += 1
+        lost = max(lost, floor)
         columns[worst] = column
         reduced[worst] = value
     else:
-        lost = max(lost, value)
-    return count, lost
+        return count, floor, max(lost, value)
+    if count == width:
+        floor = reduced[0]
+        for k in range(1, width):
+            floor = min(floor, reduced[k])
+    return count, floor, lost
 
 
 @njit(**COMPILED)
@@ -110,6 +117,7 @@ def list_row(row: Any, prices: Any, wanted: int, columns: Any, values: Any, redu
     total = 4 * lanes
     least = _threshold(row, prices, wanted)
     lost = least
+    floor = least
     count = 0
     full = n - n % total
     threshold = spread(row, least)
@@ -125,11 +133,11 @@ def list_row(row: Any, prices: Any, wanted: int, columns: Any, values: Any, redu
         while mask != 0:
             j = k + first_bit(mask)
             mask &= mask - 1
-            count, lost = _keep(row[j] - prices[j], j, count, columns, reduced, lost)
+            count, floor, lost = _keep(row[j] - prices[j], j, count, columns, reduced, floor, lost)
     for j in range(full, n):
         value = row[j] - prices[j]
         if value >= least:
-            count, lost = _keep(value, j, count, columns, reduced, lost)
+            count, floor, lost = _keep(value, j, count, columns, reduced, floor, lost)
     for k in range(count):
         values[k] = row[columns[k]]
     for k in range(count, columns.shape[0]):

@@ -29,8 +29,8 @@ from semrsm_bench.solvers.registry import Solution, register_solver
 
 # From this size on, a pass over the affinity is bound by memory and lists pay.
 _LISTS_FROM = 2048
-_DENSE_EPS = (0.1, 0.02, 0.004)
-_ROUNDS = ((0.1, 1.0), (0.02, 0.1), (0.002, 0.0))
+_DENSE_EPS = (0.1, 0.01, 0.001)
+_ROUNDS = ((0.1, 1.0), (0.02, 0.1), (0.001, 0.0))
 _EXACT_BIDS = 4
 # Whole rows that shortest paths may look at, for each row of the problem, before the library takes over.
 _WHOLE_ROWS = 64

@@ -25,6 +25,8 @@ from semrsm_bench.solvers.vectors import first_bit, lanes_of, load, minus, sprea
 # Places in the array of counters that the kernels fill.
 SCANS, FREED, BIDS, PATHS, DENSE = range(5)
 COUNTERS = 5
+# Evictions in a row after which the row at hand is left free.
+_LONGEST_CHAIN = 256
 
 
 @njit(**COMPILED)
@@ -149,7 +151,8 @@ def bid_exactly(
 ) -> None:
     """Free rows take their best column at the price that makes it no better than their second; owners are evicted.
 
-    Without an ``eps`` two rows may chase one another for ever over equal columns, hence ``max_bids``.
+    A row that finds equal columns taken is left free, and so is the last of a long chain of evictions: without an ``eps`` a
+    price war can go on for ever. `path_kernels.augment` settles those.
     """
     n = affinity.shape[0]
     reduced = np.empty(columns.shape[1], rounded.dtype)
@@ -160,17 +163,28 @@ def bid_exactly(
             stack[free] = i
             free += 1
     bids = 0
+    chain = 0
     while free > 0 and bids < max_bids:
+        if chain == _LONGEST_CHAIN:
+            free -= 1
+            chain = 0
+            continue
         i = stack[free - 1]
         j, best, other, second = best_column(
             i, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
         )
         bids += 1
-        if second >= best and row_of[j] >= 0 and other >= 0 and row_of[other] < 0:
-            j = other
-        elif second < best:
+        chain += 1
+        if second < best:
             prices[j] += best - second
             rounded[j] = prices[j]
+        elif row_of[j] >= 0:
+            if other < 0 or row_of[other] >= 0:
+                # Evicting an owner at the same price would only move the question on; a path settles it.
+                free -= 1
+                chain = 0
+                continue
+            j = other
         owner = row_of[j]
         row_of[j] = i
         column_of[i] = j
@@ -179,6 +193,7 @@ def bid_exactly(
             stack[free - 1] = owner
         else:
             free -= 1
+            chain = 0
     counters[BIDS] += bids
 
 

@@ -79,7 +79,10 @@ def score_buckets(
             b = buckets[r, t]
             if b < 0:
                 continue
-            for block in range(blocks[b], blocks[b + 1]):
+            # Each row begins elsewhere in the bucket: of many equal columns, every row then lists others.
+            inside = blocks[b + 1] - blocks[b]
+            for step in range(inside):
+                block = blocks[b] + (step + i) % inside
                 line = packed[block]
                 even = spread(scores, 0.0)
                 odd = even

@@ -13,7 +13,9 @@ import numpy as np
 from numba import njit
 
 from semrsm_bench.solvers.auction_kernels import COMPILED
-from semrsm_bench.solvers.exact_kernels import DENSE, PATHS, best_column, look
+from semrsm_bench.solvers.candidate_kernels import list_row, mask_of
+from semrsm_bench.solvers.exact_kernels import DENSE, PATHS, SCANS, best_column, look
+from semrsm_bench.solvers.vectors import first_bit, lanes_of, load, minus, spread
 
 
 @njit(**COMPILED)
@@ -59,6 +61,57 @@ def _pop(heap: Any, place: Any, key: Any, length: int) -> int:
 
 
 @njit(**COMPILED)
+def _reach(
+    j: int,
+    i: int,
+    distance: float,
+    shortest: float,
+    end: int,
+    row_of: Any,
+    closed: Any,
+    key: Any,
+    reached_from: Any,
+    heap: Any,
+    place: Any,
+    touched: Any,
+    sizes: Any,
+) -> Any:
+    """Note that column j is nearer than known, ``distance`` away through row i; returns the nearest free column's distance.
+
+    ``sizes`` holds the number of nodes in the heap and of nodes touched.
+    """
+    if closed[j]:
+        return shortest, end
+    if key[j] == np.inf:
+        touched[sizes[1]] = j
+        sizes[1] += 1
+    key[j] = distance
+    reached_from[j] = i
+    if row_of[j] < 0:
+        return distance, j
+    if place[j] < 0:
+        heap[sizes[0]] = j
+        place[j] = sizes[0]
+        sizes[0] += 1
+    _rise(heap, place, key, place[j])
+    return shortest, end
+
+
+@njit(**COMPILED)
+def _flip(start: int, end: int, reached_from: Any, column_of: Any, row_of: Any) -> None:
+    """Match along the path that ends in column ``end``."""
+    j = end
+    while True:
+        i = reached_from[j]
+        following = column_of[i]
+        column_of[i] = j
+        row_of[j] = i
+        if i == start:
+            break
+        j = following
+
+
+@njit(**COMPILED)
 def augment(
     affinity: Any,
     prices: Any,
@@ -75,9 +128,13 @@ def augment(
 ) -> bool:
     """Match every free row along a shortest augmenting path; False where that would take too many whole rows.
 
-    Heap nodes 0..n-1 are columns, n..2n-1 stand for "the columns that row i's list leaves out".
+    Heap nodes 0..n-1 are columns, n..2n-1 stand for "the columns that row i's list leaves out". When such a node is the
+    nearest, the row gets a new list under the prices of the moment, and only if it comes up again is the whole row read.
     """
     n = affinity.shape[0]
+    lanes = lanes_of(rounded)
+    total = 4 * lanes
+    full = n - n % total
     reduced = np.empty(columns.shape[1], rounded.dtype)
     heap = np.empty(2 * n, np.int64)
     place = np.full(2 * n, -1, np.int64)
@@ -85,6 +142,11 @@ def augment(
     reached_from = np.empty(n, np.int64)
     closed = np.zeros(n, np.bool_)
     touched = np.empty(2 * n, np.int64)
+    renewed = np.full(n, -1, np.int64)
+    free = np.flatnonzero(row_of < 0)
+    number = len(free)
+    sizes = np.zeros(2, np.int64)
+    search = (row_of, closed, key, reached_from, heap, place, touched, sizes)
     for start in range(n):
         if column_of[start] >= 0:
             continue
@@ -92,73 +154,85 @@ def augment(
         _, dual, _, _ = best_column(
             start, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
         )
-        length = 0
-        marks = 0
+        sizes[:] = 0
+        # The free columns next to the start limit the search from the beginning.
         shortest = np.inf
         end = np.int64(-1)
+        for k in range(number):
+            distance = max(0.0, dual - (np.float64(affinity[start, free[k]]) - prices[free[k]]))
+            if distance < shortest:
+                shortest, end = _reach(free[k], start, distance, shortest, end, *search)
         i = np.int64(start)
         base = 0.0
         whole = False
         while True:
-            count = n if whole else columns.shape[1]
-            for k in range(count):
-                if whole:
-                    j = np.int64(k)
-                    value = np.float64(affinity[i, j])
-                else:
-                    j = np.int64(columns[i, k])
+            if whole:
+                threshold = spread(rounded, rounded.dtype.type(dual + base - shortest - 2.0 * rounding))
+                for k in range(0, full, total):
+                    mask = mask_of(
+                        minus(load(affinity[i], k), load(rounded, k)),
+                        minus(load(affinity[i], k + lanes), load(rounded, k + lanes)),
+                        minus(load(affinity[i], k + 2 * lanes), load(rounded, k + 2 * lanes)),
+                        minus(load(affinity[i], k + 3 * lanes), load(rounded, k + 3 * lanes)),
+                        threshold,
+                        lanes,
+                    )
+                    while mask != 0:
+                        j = k + first_bit(mask)
+                        mask &= mask - 1
+                        distance = base + max(0.0, dual - (np.float64(affinity[i, j]) - prices[j]))
+                        if distance < shortest and distance < key[j]:
+                            shortest, end = _reach(j, i, distance, shortest, end, *search)
+                for j in range(full, n):
+                    distance = base + max(0.0, dual - (np.float64(affinity[i, j]) - prices[j]))
+                    if distance < shortest and distance < key[j]:
+                        shortest, end = _reach(j, i, distance, shortest, end, *search)
+            else:
+                for k in range(columns.shape[1]):
                     value = np.float64(values[i, k])
                     if value == -np.inf:
                         break
-                if closed[j]:
-                    continue
-                distance = base + max(0.0, dual - (value - prices[j]))
-                if distance >= shortest or distance >= key[j]:
-                    continue
-                if key[j] == np.inf:
-                    touched[marks] = j
-                    marks += 1
-                key[j] = distance
-                reached_from[j] = i
-                if row_of[j] < 0:
-                    shortest = distance
-                    end = j
-                else:
-                    if place[j] < 0:
-                        heap[length] = j
-                        place[j] = length
-                        length += 1
-                    _rise(heap, place, key, place[j])
-            if not whole:
+                    j = np.int64(columns[i, k])
+                    distance = base + max(0.0, dual - (value - prices[j]))
+                    if distance < shortest and distance < key[j]:
+                        shortest, end = _reach(j, i, distance, shortest, end, *search)
                 distance = base + max(0.0, dual - bounds[i])
                 if distance < shortest:
                     node = n + i
-                    touched[marks] = node
-                    marks += 1
+                    if key[node] == np.inf:
+                        touched[sizes[1]] = node
+                        sizes[1] += 1
                     key[node] = distance
-                    heap[length] = node
-                    length += 1
-                    _rise(heap, place, key, length - 1)
-            if length == 0 or key[heap[0]] >= shortest:
+                    heap[sizes[0]] = node
+                    sizes[0] += 1
+                    _rise(heap, place, key, sizes[0] - 1)
+            if sizes[0] == 0 or key[heap[0]] >= shortest:
                 break
-            node = np.int64(_pop(heap, place, key, length))
-            length -= 1
-            whole = node >= n
-            if whole:
-                counters[DENSE] += 1
-                if counters[DENSE] > max_dense:
-                    return False
+            node = np.int64(_pop(heap, place, key, sizes[0]))
+            sizes[0] -= 1
+            if node >= n:
                 i = node - n
                 base = 0.0 if i == start else key[column_of[i]]
+                whole = renewed[i] == start
+                if whole:
+                    counters[DENSE] += 1
+                    if counters[DENSE] > max_dense:
+                        return False
+                else:
+                    renewed[i] = start
+                    counters[SCANS] += 1
+                    bound = list_row(affinity[i], rounded, wanted, columns[i], values[i], reduced)
+                    bounds[i] = np.float64(bound) + rounding
             else:
                 closed[node] = True
+                whole = False
                 i = np.int64(row_of[node])
                 base = key[node]
             if i != start:
                 dual = np.float64(affinity[i, column_of[i]]) - prices[column_of[i]]
             else:
                 _, dual, _, _ = look(i, prices, columns, values)
-        for k in range(marks):
+        for k in range(sizes[1]):
             node = touched[k]
             if node < n and closed[node]:
                 prices[node] += shortest - key[node]
@@ -168,13 +242,10 @@ def augment(
             place[node] = -1
         if end < 0:
             return False
-        j = end
-        while True:
-            i = reached_from[j]
-            following = column_of[i]
-            column_of[i] = j
-            row_of[j] = i
-            if i == start:
+        _flip(start, end, reached_from, column_of, row_of)
+        for k in range(number):
+            if free[k] == end:
+                number -= 1
+                free[k] = free[number]
                 break
-            j = following
     return True
