@@ -162,13 +162,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Draw the picture and print its figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="picture to write; .png, .svg or .pdf")
+    parser.add_argument("--stimuli", type=int, nargs="+", default=STIMULI)
+    parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, help="units on each side")
     parser.add_argument("--draws", type=int, default=8, help="pairs of random features for every point")
     parser.add_argument("--permutations", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
     if options.out is not None and options.out.suffix not in (".png", ".svg", ".pdf"):
         parser.error(f"--out must end in .png, .svg or .pdf; got {options.out}")
-    levels = null_levels(draws=options.draws, seed=options.seed)
+    levels = null_levels(options.stimuli, options.widths, options.draws, options.seed)
     tests = significances(permutations=options.permutations, seed=options.seed)
     _print(levels, tests)
     if options.out is not None:
