@@ -55,11 +55,11 @@ gate: $(VENV)/.bench ## Fail when HEAD is worse than BASE: make gate BASE=main (
 asv-here: $(VENV)/.asv ## asv in this environment, results saved under the commit; ARGS="-b Quality" for a part
 	@changed="$$(git status --porcelain -- semrsm_bench benchmarks data pyproject.toml constraints.txt asv.conf.json)"; \
 	if [ -n "$$changed" ]; then echo "asv-here saves results under a commit; commit these first:"; echo "$$changed"; exit 2; fi
-	$(BIN)/asv machine --yes $(if $(MACHINE),--machine $(MACHINE))
+	@$(BIN)/asv machine --yes $(if $(MACHINE),--machine $(MACHINE)) > /dev/null
 	$(BIN)/asv run -E existing:$(abspath $(BIN))/python --set-commit-hash "$$(git rev-parse HEAD)" $(if $(MACHINE),--machine $(MACHINE)) $(ARGS)
 
 asv: $(VENV)/.asv ## asv in an environment of its own for each of the last COMMITS commits
-	$(BIN)/asv machine --yes $(if $(MACHINE),--machine $(MACHINE))
+	@$(BIN)/asv machine --yes $(if $(MACHINE),--machine $(MACHINE)) > /dev/null
 	git rev-list --first-parent -n $(COMMITS) HEAD | $(BIN)/asv run HASHFILE:- --skip-existing-successful $(if $(MACHINE),--machine $(MACHINE)) $(ARGS)
 
 site: $(VENV)/.asv ## Site of all asv results, without a network; look at it with: .venv/bin/asv preview

@@ -21,7 +21,13 @@ import click
     help="Exit 1 where a cell got worse by more: gap:0.5% (points of 1 - c) or time:2x; repeatable.",
 )
 @click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of runs."
+    "--out",
+    "--results",
+    "results",
+    type=click.Path(path_type=Path),
+    default=Path("results"),
+    show_default=True,
+    help="Folder of runs.",
 )
 @click.option("--all", "show_all", is_flag=True, help="Also the cells that did not change.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")

@@ -18,7 +18,9 @@ Exit codes: 0 nothing got worse, 1 something did, 2 wrong use, 3 a solver failed
 @click.argument("head", default="HEAD")
 @click.option("--solvers", help="Only these, separated by commas.")
 @click.option("--sizes", help="Only these S, separated by commas.")
-@click.option("--centrings", default="none,channel", show_default=True, help="Separated by commas.")
+@click.option(
+    "--centring", "--centrings", "centrings", default="none,channel", show_default=True, help="Separated by commas."
+)
 @click.option("--pairs", type=click.IntRange(1), help="Pairs of images at each size.")
 @click.option(
     "--quality",

@@ -1,0 +1,86 @@
+"""The page for maintainers of other repositories, followed word by word in one."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from tests.gate_repository import CHECKOUT, git
+
+PAGE = (CHECKOUT / "docs" / "track-your-solver.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory):
+    """A repository with the page's solver on main, and a branch on which it became worse."""
+    folder = tmp_path_factory.mktemp("docs") / "mine"
+    folder.mkdir()
+    (solver,) = blocks("python")
+    (limits,) = blocks("toml")
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    (folder / "bench_solver.py").write_text(solver)
+    (folder / "pyproject.toml").write_text(limits)
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message", "solver")
+    git(folder, "checkout", "--quiet", "-b", "worse")
+    (folder / "bench_solver.py").write_text(solver.replace("affinity[row], -np.inf", "np.zeros(problem.size), -np.inf"))
+    git(folder, "commit", "--quiet", "--all", "--message", "worse")
+    git(folder, "checkout", "--quiet", "main")
+    return folder
+
+
+def run(folder, line, **variables):
+    """One line of shell, with the command line of this checkout."""
+    tool = f"{shlex.quote(sys.executable)} -P -m semrsm_bench"
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT), **variables}
+    line = re.sub(r"^semrsm-bench", tool, line)
+    return subprocess.run(["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def gate_line():
+    (line,) = re.findall(r"run: (semrsm-bench gate .*)", blocks("yaml")[0])
+    # The smallest size says as much about the page and takes a tenth of the time.
+    return line.replace("--sizes 64,256,1024", "--sizes 64")
+
+
+def test_the_workflow_passes_a_commit_that_changes_nothing(repository, tmp_path):
+    done = run(repository, gate_line().replace("gate.md", str(tmp_path / "gate.md")), BASE="main")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "PASS" in done.stdout
+    summary = (tmp_path / "gate.md").read_text()
+    assert "| row-by-row | 64 | none |" in summary
+
+
+def test_the_workflow_fails_a_commit_that_is_worse(repository, tmp_path):
+    git(repository, "checkout", "--quiet", "worse")
+    done = run(repository, gate_line().replace("gate.md", str(tmp_path / "gate.md")), BASE="main")
+    git(repository, "checkout", "--quiet", "main")
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "WORSE  row-by-row at S=64 (none): chance-corrected quality fell from" in done.stdout
+
+
+def test_the_limits_are_read(repository):
+    (limits,) = blocks("toml")
+    assert tomllib.loads(limits)["tool"]["semrsm-bench"]["gate"]["solvers"]["row-by-row"]["time"] == 1.5
+    (repository / "pyproject.toml").write_text(limits.replace("quality = 0.005", "quality = 0.9").replace("1.5", "99"))
+    git(repository, "checkout", "--quiet", "worse")
+    git(repository, "commit", "--quiet", "--all", "--message", "tolerant")
+    done = run(repository, "semrsm-bench gate main --plugin bench_solver.py --sizes 64 --quiet")
+    git(repository, "checkout", "--quiet", "main")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.slow
+def test_every_command_of_the_page_runs(repository):
+    for block in blocks("bash"):
+        for line in block.strip().splitlines():
+            done = run(repository, line)
+            assert done.returncode == 0, line + "\n" + done.stdout + done.stderr
