@@ -109,7 +109,9 @@ def _line(change: Any, broken: bool) -> tuple[str, ...]:
     if change.metric == "time":
         values = (f"{1e3 * change.before:.3g} ms", f"{1e3 * change.after:.3g} ms", f"{change.change.value:.2f}x")
         return (mark, *place, "time", *values, f"{low:.2f} to {high:.2f}")
-    values = (f"{100 * change.before:.3f} %", f"{100 * change.after:.3f} %", f"{100 * change.change.value:+.3f}")
+    # Adding 0.0 after rounding turns a minus zero into zero.
+    old, new = (round(100 * value, 3) + 0.0 for value in (change.before, change.after))
+    values = (f"{old:.3f} %", f"{new:.3f} %", f"{round(100 * change.change.value, 3) + 0.0:+.3f}")
     return (mark, *place, "gap", *values, f"{100 * low:+.3f} to {100 * high:+.3f}")
 
 
