@@ -162,15 +162,17 @@ class TestWhatIsPermuted:
                               self.rng.standard_normal((20, 3)), n=5)  # fmt: skip
         assert 0 < result.p_value <= 1
 
-    def test_undeclared_functions_must_say_for_square_inputs(self):
+    def test_undeclared_functions_are_taken_by_the_symmetry_of_their_input(self):
         def metric(a, b):
             return float(np.abs(a - b).sum())
 
-        with pytest.raises(ValueError, match="permute='rows' or permute='both'"):
-            null_distribution(metric, self.X, self.Y, n=2)
-        rows, both = (null_distribution(metric, self.X, self.Y, n=2, permute=how) for how in ("rows", "both"))
-        assert not np.array_equal(rows, both)
-        assert len(null_distribution(metric, self.X[:, :3], self.Y[:, :3], n=2)) == 2
+        K, L = self.X @ self.X.T, self.Y @ self.Y.T
+        cases = ((K, L, "both"), (self.X, self.Y, "rows"), (self.X[:, :3], self.Y[:, :3], "rows"))
+        for first, second, how in cases:
+            default, stated = (null_distribution(metric, first, second, n=3, permute=h) for h in (None, how))
+            np.testing.assert_array_equal(default, stated)
+        rows = null_distribution(metric, K, L, n=3, permute="rows")
+        assert not np.array_equal(rows, null_distribution(metric, K, L, n=3))
         with pytest.raises(ValueError, match="needs an RSM"):
             null_distribution(metric, self.X[:, :3], self.Y[:, :3], n=2, permute="both")
         with pytest.raises(ValueError, match="declared metric"):

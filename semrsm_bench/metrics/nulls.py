@@ -58,7 +58,7 @@ def null_distribution(
         The same seed gives the same permutations, whatever the metric.
     permute : {"rows", "both"}, optional
         Reorder the rows of Y (features, class probabilities, counts), or its rows and columns alike (an RSM). By default
-        as the metric declares; needed for callables that are not declared where Y is square.
+        as the metric declares; for a callable that is not declared, both where Y is square and symmetric.
 
     Returns
     -------
@@ -67,7 +67,7 @@ def null_distribution(
     Raises
     ------
     ValueError
-        For an unknown name, n < 1, a square Y with an undeclared callable and no ``permute``, and as the metric does.
+        For an unknown name, n < 1, ``permute="both"`` with a Y that is no RSM, and as the metric does.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1; got {n}")
@@ -189,12 +189,9 @@ def _how(permute: str | None, info: MetricInfo | None, y: FloatArray) -> str:
         how = one_of(permute, PERMUTES, "permute")
     elif info is not None:
         how = "both" if info.second == "rsm" else "rows"
-    elif y.shape[0] == y.shape[1]:
-        raise ValueError(
-            "Y is square and the metric is not declared: say permute='rows' or permute='both' (for an RSM)"
-        )
     else:
-        how = "rows"
+        # Features have as many units as stimuli now and then, but then they are not symmetric.
+        how = "both" if y.shape[0] == y.shape[1] and np.allclose(y, y.T) else "rows"
     if how == "both" and y.shape[0] != y.shape[1]:
         raise ValueError(f"permute='both' needs an RSM as Y, but its shape is {y.shape}")
     return how
