@@ -17,6 +17,10 @@ def cache(tmp_path_factory):
     return small_cache(tmp_path_factory.mktemp("data"), images=5, sizes=(16, 36))
 
 
+def in_order(problem):
+    return np.arange(problem.size)
+
+
 @given(st.integers(2, 25), st.integers(0, 400), st.integers(0, 3))
 def test_every_beginning_of_the_pairs_uses_all_images_alike(images, count, seed):
     pairs = choose_pairs(images, count, seed)
@@ -108,17 +112,9 @@ def test_the_large_profile_finds_the_caches_of_large_images(cache, tmp_path, mon
         make_plan(Options(profile="large"))
 
 
-@register_solver("cases-small-only", kind="approximate", max_size=20)
-def small_only(problem):
-    return np.arange(problem.size)
-
-
-@register_solver("cases-missing", kind="approximate", requires=["no_such_module"], matrix_free=True)
-def missing(problem):
-    return np.arange(problem.size)
-
-
 def test_cells_that_cannot_be_measured_stay_with_a_reason(cache):
+    register_solver("cases-small-only", kind="approximate", max_size=20)(in_order)
+    register_solver("cases-missing", kind="approximate", requires=["no_such_module"])(in_order)
     plan = make_plan(Options(data=cache, solvers=("cases-small-only", "cases-missing"), centrings=("none",)))
     reasons = {(c.solver, c.size): c.skip for c in plan.cells}
     assert reasons["cases-small-only", 16] == ""

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 import semrsm_bench as sb
 from semrsm_bench.cli import cli
-from semrsm_bench.solvers import SolverUnavailableError, registry
+from semrsm_bench.solvers import SolverUnavailableError
 from semrsm_bench.solvers.check import check_solver
 from semrsm_bench.solvers.check_cases import CASES, CheckFailedError, optimum
 
@@ -19,12 +19,7 @@ AVAILABLE = sb.solver_names(available_only=True)
 
 @pytest.fixture(autouse=True)
 def _bad_solvers():
-    before = dict(registry._SOLVERS), dict(registry._PLUGINS)
     sb.load_plugin(BAD)
-    yield
-    for kept, now in zip(before, (registry._SOLVERS, registry._PLUGINS)):
-        now.clear()
-        now.update(kept)
 
 
 def failures(name):

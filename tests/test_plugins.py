@@ -14,7 +14,6 @@ from click.testing import CliRunner
 
 import semrsm_bench as sb
 from semrsm_bench.cli import cli
-from semrsm_bench.solvers import registry
 
 HERE = Path(__file__).resolve().parent
 
@@ -27,15 +26,6 @@ def shift(problem, *, by):
     '''Move everything along.'''
     return np.roll(np.arange(problem.size), by)
 """
-
-
-@pytest.fixture(autouse=True)
-def _clean_registry():
-    before = dict(registry._SOLVERS), dict(registry._PLUGINS)
-    yield
-    for kept, now in zip(before, (registry._SOLVERS, registry._PLUGINS)):
-        now.clear()
-        now.update(kept)
 
 
 def run(*arguments, path, **options):

@@ -8,16 +8,7 @@ import numpy as np
 import pytest
 
 import semrsm_bench as sb
-from semrsm_bench.solvers import InvalidMatchingError, SolverUnavailableError, UnknownSolverError, registry, warm_up
-
-
-@pytest.fixture(autouse=True)
-def _clean_registry():
-    sb.solver_names()
-    before = dict(registry._SOLVERS)
-    yield
-    registry._SOLVERS.clear()
-    registry._SOLVERS.update(before)
+from semrsm_bench.solvers import InvalidMatchingError, SolverUnavailableError, UnknownSolverError, warm_up
 
 
 def problem(size=9, channels=3, seed=0):
