@@ -101,6 +101,19 @@ def test_needs_no_fallback_and_has_no_slack_on_dense_activations():
         assert k <= dual_value(problem, solution.duals[1], dtype=np.float64) <= k * (1 + 1e-5)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_columns_that_differ_by_rounding_alone_are_told_apart(seed):
+    draw = np.random.default_rng(seed)
+    few = draw.normal(size=(12, 8)) + 2
+    x, y = ((few[draw.integers(0, 12, 400)] + 3e-7 * draw.normal(size=(400, 8))).astype(np.float32) for _ in range(2))
+    problem = MatchingProblem(x, y)
+    solution = SOLVER.run(problem)
+    assert "fallback" not in solution.info
+    rows, columns = linear_sum_assignment(problem.affinity.astype(np.float64), maximize=True)
+    mine, best = (problem.affinity.astype(np.float64)[rows, perm].sum() for perm in (solution.perm, columns))
+    assert mine == pytest.approx(best, rel=1e-13)
+
+
 def test_float64_keeps_what_float32_would_lose():
     draw = np.random.default_rng(5)
     x = 1 + 1e-9 * draw.normal(size=(60, 4))

@@ -14,7 +14,7 @@ from numba import njit
 
 from semrsm_bench.solvers.auction_kernels import COMPILED
 from semrsm_bench.solvers.candidate_kernels import list_row, mask_of
-from semrsm_bench.solvers.exact_kernels import DENSE, PATHS, SCANS, best_column, look
+from semrsm_bench.solvers.exact_kernels import DENSE, PATHS, SCANS, best_column
 from semrsm_bench.solvers.vectors import first_bit, lanes_of, load, minus, spread
 
 
@@ -151,9 +151,10 @@ def augment(
         if column_of[start] >= 0:
             continue
         counters[PATHS] += 1
-        _, dual, _, _ = best_column(
+        _, start_dual, _, _ = best_column(
             start, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
         )
+        dual = start_dual
         sizes[:] = 0
         # The free columns next to the start limit the search from the beginning.
         shortest = np.inf
@@ -231,7 +232,8 @@ def augment(
             if i != start:
                 dual = np.float64(affinity[i, column_of[i]]) - prices[column_of[i]]
             else:
-                _, dual, _, _ = look(i, prices, columns, values)
+                # Not the best of its list, which rounding may have put below that of the row.
+                dual = start_dual
         for k in range(sizes[1]):
             node = touched[k]
             if node < n and closed[node]:
