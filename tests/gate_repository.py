@@ -119,7 +119,7 @@ class ThrowAway:
         skip = shutil.ignore_patterns("__pycache__", "mini")
         shutil.copytree(CHECKOUT / "semrsm_bench", self.folder / "semrsm_bench", ignore=skip)
         shutil.copytree(CHECKOUT / "benchmarks", self.folder / "benchmarks", ignore=skip)
-        for name in ("pyproject.toml", "asv.conf.json", "constraints.txt"):
+        for name in ("pyproject.toml", "asv.conf.json", "constraints.txt", "README.md", "LICENSE"):
             if (CHECKOUT / name).is_file():
                 shutil.copy(CHECKOUT / name, self.folder / name)
         git(self.folder, "init", "--quiet", "--initial-branch=main")

@@ -92,21 +92,65 @@ def test_inverse_quality_falls_as_quality_rises_and_is_bounded():
     assert (values[0], values[-1]) == (1000.0, 1.0)
 
 
-def test_relative_time_is_a_ratio_of_times_and_not_of_clocks():
-    reference = probe.ReferenceKernel()
-    once = probe.relative_time(reference, reference)
-    thrice = probe.relative_time(lambda: [reference() for _ in range(3)], reference)
-    assert type(once) is float
-    # Not about speed but about arithmetic: the same work three times takes three times as long as once, give or take.
-    assert 1.5 < thrice / once < 6.0
+class Clock:
+    """Time that passes only where a test says so, in nanoseconds."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0
+        monkeypatch.setattr(probe, "_clock", lambda: self.now)
+
+    def work(self, nanoseconds):
+        def call():
+            self.calls += 1
+            self.now += nanoseconds
+
+        self.calls = 0
+        return call
 
 
-def test_a_sample_counts_sleep_and_survives_calls_of_any_length():
-    import time
+@pytest.mark.parametrize("nanoseconds", [1, 300, 10_000, 1_999_999, 2_000_000, 50_000_000])
+def test_a_sample_is_long_enough_and_divided_by_its_calls(monkeypatch, nanoseconds):
+    clock = Clock(monkeypatch)
+    assert probe.seconds_per_call(clock.work(nanoseconds)) == pytest.approx(nanoseconds / 1e9)
+    assert clock.calls * nanoseconds >= probe.SAMPLE_SECONDS * 1e9
+    assert clock.calls * nanoseconds <= max(3 * probe.SAMPLE_SECONDS * 1e9, nanoseconds)
 
-    assert probe.seconds_per_call(lambda: time.sleep(0.01)) >= 0.009
-    assert 0 < probe.seconds_per_call(lambda: None) < 1e-4
-    assert 0 < probe.seconds_per_call(lambda: None, expected=1e-12) < 1e-4
+
+def test_a_clock_that_stands_still_or_runs_back_does_not_blow_up_the_loop(monkeypatch):
+    readings = iter([0, 0, 0, -5_000_000, 0, 3_000_000])
+    monkeypatch.setattr(probe, "_clock", lambda: next(readings))
+    calls = []
+    assert probe.seconds_per_call(lambda: calls.append(0)) == pytest.approx(3e-3 / 100)
+    assert len(calls) == 1 + 10 + 100
+
+
+def test_relative_time_is_least_over_least(monkeypatch):
+    clock = Clock(monkeypatch)
+    durations = itertools.cycle([9_000_000, 6_000_000, 7_000_000, 30_000_000, 8_000_000])
+
+    def solver():
+        clock.now += next(durations)
+
+    assert probe.relative_time(solver, clock.work(2_000_000)) == pytest.approx(3.0)
+    assert type(probe.relative_time(solver, clock.work(2_000_000))) is float
+
+
+def test_the_clock_counts_sleep_and_leaves_out_waiting(monkeypatch):
+    waits = iter([5, 5, 100, 100])
+    monkeypatch.setattr(probe, "_waited", lambda: next(waits))
+    monkeypatch.setattr(probe.time, "perf_counter_ns", iter([1_000, 1_500]).__next__)
+    assert [probe._clock(), probe._clock()] == [995, 1_400]
+
+
+def test_a_wait_between_the_two_readings_of_the_clock_is_noticed(monkeypatch):
+    waits = iter([0, 400, 400])
+    monkeypatch.setattr(probe, "_waited", lambda: next(waits))
+    monkeypatch.setattr(probe.time, "perf_counter_ns", iter([1_000, 1_001]).__next__)
+    assert probe._clock() == 1_001 - 400
+
+
+def test_the_reference_kernel_gives_one_number_wherever_it_runs():
+    assert probe.ReferenceKernel()() == pytest.approx(probe.ReferenceKernel()())
 
 
 def test_a_solver_that_a_commit_does_not_have_is_not_available_there():
@@ -129,7 +173,9 @@ def values_of(folder, commit):
     found = {}
     for name, (result, params, *_) in json.loads(path.read_text())["results"].items():
         cells = itertools.product(*([ast.literal_eval(v) for v in axis] for axis in params))
-        found |= {(name, *cell): value for cell, value in zip(cells, result) if value is not None}
+        found |= {
+            (name, *cell): value for cell, value in zip(cells, result) if value is not None and math.isfinite(value)
+        }
     return found
 
 

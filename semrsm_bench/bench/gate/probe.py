@@ -63,16 +63,13 @@ def _waited() -> int:
         return 0
 
 
-def seconds_per_call(call: Callable[[], Any], expected: float = 0.0) -> float:
+def seconds_per_call(call: Callable[[], Any]) -> float:
     """Time of one call, in a sample of at least `SAMPLE_SECONDS`, without what other processes took.
 
-    Parameters
-    ----------
-    call : callable
-    expected : float
-        Seconds that one call takes, as far as known; 0 where it is not.
+    The number of calls grows in steps, so that a solver whose calls differ wildly in length is not called a thousand times too
+    often.
     """
-    loops = 1 if expected <= 0 else max(1, math.ceil(1.2 * SAMPLE_SECONDS / max(expected, 1e-8)))
+    loops = 1
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -83,21 +80,20 @@ def seconds_per_call(call: Callable[[], Any], expected: float = 0.0) -> float:
             elapsed = (_clock() - start) / 1e9
             if elapsed >= SAMPLE_SECONDS:
                 return elapsed / loops
-            # In steps: a sample much too short says little about how long a longer one takes.
             loops = max(loops + 1, math.ceil(loops * min(10.0, 1.2 * SAMPLE_SECONDS / max(elapsed, 1e-9))))
     finally:
         if enabled:
             gc.enable()
 
 
-def paired_sample(call: Callable[[], Any], reference: Callable[[], Any], expected: float = 0.0) -> tuple[float, float]:
+def paired_sample(call: Callable[[], Any], reference: Callable[[], Any]) -> tuple[float, float]:
     """Seconds of one call of the solver and of the reference kernel, which runs right before and right after it.
 
     The faster of the two kernel samples counts: what disturbs a kernel for a moment is not the machine's speed.
     """
-    before = seconds_per_call(reference, 1e-3)
-    seconds = seconds_per_call(call, expected)
-    return seconds, min(before, seconds_per_call(reference, 1e-3))
+    before = seconds_per_call(reference)
+    seconds = seconds_per_call(call)
+    return seconds, min(before, seconds_per_call(reference))
 
 
 def relative_time(call: Callable[[], Any], reference: Callable[[], Any], rounds: int = 5) -> float:
@@ -112,7 +108,7 @@ def relative_time(call: Callable[[], Any], reference: Callable[[], Any], rounds:
     samples = [paired_sample(call, reference)]
     wanted = rounds if samples[0][0] < 0.5 else 2
     while len(samples) < wanted:
-        samples.append(paired_sample(call, reference, samples[0][0]))
+        samples.append(paired_sample(call, reference))
     return min(s for s, _ in samples) / min(r for _, r in samples)
 
 

@@ -157,7 +157,11 @@ def run_gate(
                 broken = f"the base cannot be measured: {error}"
                 base_side = None
             chosen = _chosen(solvers, base_known, head_known, head_source)
-            options = GateOptions(chosen, limits, deadline, frozenset((n, s) for n, s in _slow(known_sizes)))
+            slow = _slow(known_sizes)
+            left_out = [f"{n} at S={s}" for n, s in slow if n in chosen and any(p.size == s for p in problems)]
+            if left_out:
+                notices.append(f"left out, they take longer than all others together: {', '.join(left_out)}")
+            options = GateOptions(chosen, limits, deadline, frozenset(slow))
             gate = Gate(base_side, head_side, (base_known, head_known), problems, options)
             try:
                 cells = gate.measure(quiet=quiet)
