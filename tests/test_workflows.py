@@ -1,0 +1,34 @@
+"""The workflows: every action pinned, nothing that needs a secret, no more rights than reading, but for publishing."""
+
+import re
+
+import pytest
+
+from tests.gate_repository import CHECKOUT
+
+WORKFLOWS = sorted((CHECKOUT / ".github" / "workflows").glob("*.yml"))
+
+
+def test_there_are_three():
+    assert [path.stem for path in WORKFLOWS] == ["gate", "site", "tests"]
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_actions_are_pinned_and_nothing_is_secret(path):
+    text = path.read_text()
+    actions = re.findall(r"uses:\s*(\S+)(.*)", text)
+    assert actions
+    for action, comment in actions:
+        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), f"{action} is not pinned to a commit"
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), f"{action} does not say its version"
+    assert "secrets." not in text
+    assert "pull_request_target" not in text
+    assert re.search(r"^permissions:\n  contents: read$", text, flags=re.MULTILINE)
+    assert "write" not in text or path.stem == "site"
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_make_targets_exist(path):
+    targets = re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert set(re.findall(r"\bmake ([a-z-]+)", path.read_text())) <= set(targets)
+    assert ".ci/run" not in path.read_text() or (CHECKOUT / ".ci" / "run").is_file()
