@@ -176,7 +176,7 @@ class Gate:
         k = matching_value(MatchingProblem(problem.x, problem.y), perm)
         c = chance_corrected(k, problem.k_opt, problem.k_rand)
         if c > 1 + _BEYOND:
-            raise RuntimeError(
+            raise ValueError(
                 f"{cell.where}: k = {k!r} of pair {problem.pair} beats the certified optimum {problem.k_opt!r}; "
                 "the certificate is wrong: delete the optima in the user's cache folder and report this"
             )
