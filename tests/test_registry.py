@@ -191,6 +191,21 @@ def test_no_problems_no_answers():
     assert sb.solve_many([], "scipy", n_jobs=2) == []
 
 
+def test_a_failing_problem_ends_the_call_and_no_more_are_begun():
+    begun = []
+
+    @sb.register_solver("fails-at-three", kind="approximate")
+    def fails(problem):
+        begun.append(problem.size)
+        if problem.size == 3:
+            raise RuntimeError("three")
+        return np.arange(problem.size)
+
+    with pytest.raises(RuntimeError, match="three"):
+        sb.solve_many((problem(size) for size in range(2, 500)), "fails-at-three", n_jobs=2)
+    assert len(begun) < 490
+
+
 def test_warm_up_runs_with_and_without_the_affinity():
     seen = []
 

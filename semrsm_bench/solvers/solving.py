@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -32,7 +34,7 @@ def solve(problem: MatchingProblem, solver: str, **options: Any) -> Permutation:
 
 
 def solve_many(problems: Iterable[MatchingProblem], solver: str, n_jobs: int = 1, **options: Any) -> list[Permutation]:
-    """Match many problems, ``n_jobs`` at a time in threads.
+    """Match many problems, ``n_jobs`` at a time in threads (-1: as many as there are cores).
 
     Threads help as far as a solver releases the GIL: scipy, lapjv and this package's own kernels do, ortools and lap do not.
 
@@ -41,13 +43,32 @@ def solve_many(problems: Iterable[MatchingProblem], solver: str, n_jobs: int = 1
     list of ndarray, (S,), intp
         In the order of ``problems``.
     """
-    from joblib import Parallel, delayed
+    from joblib import effective_n_jobs
 
     chosen = get_solver(solver)
-    if n_jobs == 1:
+    threads = effective_n_jobs(n_jobs)
+    if threads == 1:
         return [chosen.run(problem, **options).perm for problem in problems]
-    solutions = Parallel(n_jobs=n_jobs, prefer="threads")(delayed(chosen.run)(p, **options) for p in problems)
-    return [solution.perm for solution in solutions]
+    # Threads draw from one iterator: nothing is scheduled, and of a generator's problems only those at work are held.
+    waiting, turn, failed = enumerate(problems), threading.Lock(), threading.Event()
+    perms: dict[int, Permutation] = {}
+
+    def work() -> None:
+        try:
+            while not failed.is_set():
+                with turn:
+                    position, problem = next(waiting, (-1, None))
+                if problem is None:
+                    return
+                perms[position] = chosen.run(problem, **options).perm
+        except BaseException:
+            failed.set()  # the others need not go on for a call that raises
+            raise
+
+    with ThreadPoolExecutor(threads) as pool:
+        for worker in [pool.submit(work) for _ in range(threads)]:
+            worker.result()
+    return [perms[i] for i in range(len(perms))]
 
 
 def warm_up(solver: str, dtype: DTypeLike = np.float32, sizes: Sequence[int] = (8, 70), **options: Any) -> None:
