@@ -6,7 +6,7 @@ The method of Saha, He and Khosla (2026) as generalised Procrustes analysis (Gow
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import lru_cache
@@ -112,7 +112,7 @@ class Barycenter:
         self._group: Group = OrthogonalGroup() if group == "orthogonal" else PermutationGroup(assignment)
         self._fitted = 0
 
-    def fit(self, models: Sequence[Any]) -> Self:
+    def fit(self, models: Iterable[Any]) -> Self:
         """Find the barycenter of ``models``, at least two arrays of shape (n, d_k) over the same n >= 2 stimuli.
 
         Raises
@@ -121,6 +121,7 @@ class Barycenter:
             For fewer than two models, mismatched n, a model that is the same for all stimuli, ``n_components`` above what
             every model has, and misshapen or non-finite input.
         """
+        models = list(models)
         if len(models) < 2:
             raise ValueError(f"a barycenter needs at least two models; got {len(models)}")
         self._fitted = 0
@@ -192,12 +193,12 @@ class Barycenter:
         self._store(axes, self._group.best(x.T @ self.barycenter_))
         return self
 
-    def transform(self, models: Sequence[Any]) -> list[FloatArray]:
+    def transform(self, models: Iterable[Any]) -> list[FloatArray]:
         """Bring stimuli of all models, seen in `fit` or not, into the common space.
 
         Parameters
         ----------
-        models : sequence of array_like, shape (m, d_k)
+        models : iterable of array_like, shape (m, d_k)
             One for each model of `fit`, in that order, or those and one for each model added after it.
 
         Returns
@@ -211,7 +212,7 @@ class Barycenter:
             Before `fit`, for another number of models or units than fitted, and for mismatched m.
         """
         self._require_fitted()
-        known = len(self.rotations_)
+        models, known = list(models), len(self.rotations_)
         if len(models) not in (self._fitted, known):
             added = f", or {known} with those added," if known > self._fitted else ""
             raise ValueError(

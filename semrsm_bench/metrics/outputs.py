@@ -88,7 +88,7 @@ def _distributions(P: Any) -> FloatArray:
     return np.asarray(p / sums[:, None])
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _divergences(p: FloatArray, logs: FloatArray) -> FloatArray:  # pragma: no cover
     """JSD of all rows of p, given their logarithms (any finite number for ln 0).
 

@@ -118,7 +118,7 @@ def _pairs(counts: NDArray[np.int64]) -> int:
     return int((counts * (counts - 1) // 2).sum())
 
 
-@numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@numba.njit(cache=True, nogil=True)
 def _count_inversions(values: NDArray[np.int64]) -> int:  # pragma: no cover
     """Sort ``values`` in place by merging and return how many pairs were out of order (equal ones are not)."""
     n = len(values)
