@@ -51,8 +51,8 @@ _LAST_ROUND = 1024
     reference=_REFERENCE,
     probes=32,
     eps=0.02,
-    trust=0.1,
-    renewals=6.0,
+    trust=0.3,
+    renewals=12.0,
 )
 def matrix_free_auction(
     problem: MatchingProblem,
