@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from semrsm_bench.bench.results import ENVIRONMENT_FILE, Row, RunWriter, write_json
+from semrsm_bench.bench.results import ENVIRONMENT_FILE, Row, write_json
+from semrsm_bench.bench.writer import RunWriter
 from semrsm_bench.cli import main
 
 from .synthetic_rows import ENVIRONMENT, make_row, make_run

@@ -90,12 +90,11 @@ def test_a_disabled_compiler_is_found(monkeypatch):
     assert doctor.check_compiler().status == "ok"
 
 
-@register_solver("doctor-missing", kind="approximate", requires=["no_such_module_at_all"])
-def missing(problem):
-    raise AssertionError("never runs")
-
-
 def test_missing_solvers_are_named_with_the_reason():
+    @register_solver("doctor-missing", kind="approximate", requires=["no_such_module_at_all"])
+    def missing(problem):
+        raise AssertionError("never runs")
+
     finding = doctor.check_solvers()
     assert finding.status == "warn"
     assert "doctor-missing: needs the module 'no_such_module_at_all'" in finding.found

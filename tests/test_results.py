@@ -12,8 +12,6 @@ from semrsm_bench.bench.results import (
     COLUMNS,
     ENVIRONMENT_FILE,
     ROWS_FILE,
-    RunBusyError,
-    RunWriter,
     find_run,
     list_runs,
     load_environment,
@@ -23,6 +21,7 @@ from semrsm_bench.bench.results import (
     resume_key,
     write_json,
 )
+from semrsm_bench.bench.writer import RunBusyError, RunWriter
 from tests.bench_data import make_row
 
 DESIGNED = {
@@ -217,7 +216,7 @@ WRITING = """
 import sys
 from pathlib import Path
 from tests.bench_data import make_row
-from semrsm_bench.bench.results import RunWriter
+from semrsm_bench.bench.writer import RunWriter
 with RunWriter(Path(sys.argv[1])) as writer:
     for i in range(10**9):
         writer.append(make_row(pair=f"0-{i}", problem=f"p{i}", message="x" * (i % 5000)))

@@ -21,8 +21,6 @@ from semrsm_bench.bench.results import (
     ENVIRONMENT_FILE,
     ROWS_FILE,
     RUN_FILE,
-    RunBusyError,
-    RunWriter,
     load_environment,
     load_rows,
     read_json,
@@ -31,6 +29,7 @@ from semrsm_bench.bench.results import (
 )
 from semrsm_bench.bench.runner import Finished, run
 from semrsm_bench.bench.worker import Limits
+from semrsm_bench.bench.writer import RunBusyError, RunWriter
 from semrsm_bench.solvers import MatchingProblem, matching_value, random_value, solve
 from tests.bench_data import HOSTILE, make_row, small_cache
 

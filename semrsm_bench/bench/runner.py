@@ -21,9 +21,10 @@ from semrsm_bench.bench.environment import describe_environment
 from semrsm_bench.bench.ledger import Ledger
 from semrsm_bench.bench.measure import Outcome, Task
 from semrsm_bench.bench.optimum import Optimum, OptimumCache
-from semrsm_bench.bench.results import FAULTS, Row, RunWriter, read_rows
+from semrsm_bench.bench.results import FAULTS, Row, read_rows
 from semrsm_bench.bench.runs import open_run
 from semrsm_bench.bench.worker import Limits, WorkerPool
+from semrsm_bench.bench.writer import RunWriter
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.solvers import (
     MatchingProblem,

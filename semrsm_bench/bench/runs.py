@@ -10,15 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from semrsm_bench.bench.environment import differences
-from semrsm_bench.bench.results import (
-    ENVIRONMENT_FILE,
-    RUN_FILE,
-    RunBusyError,
-    RunWriter,
-    list_runs,
-    read_json,
-    write_json,
-)
+from semrsm_bench.bench.results import ENVIRONMENT_FILE, RUN_FILE, list_runs, read_json, write_json
+from semrsm_bench.bench.writer import RunBusyError, RunWriter
 
 
 @dataclass
