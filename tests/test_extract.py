@@ -8,10 +8,9 @@ from torch import nn
 
 from semrsm_bench.activations.extract import choose_images, extract, tokens_to_positions
 from semrsm_bench.activations.images import ImageRef, find_images, load_images
-from semrsm_bench.activations.models import Model, load_model, with_layers
+from semrsm_bench.activations.models import Model, load_model, to_input, with_layers
 from semrsm_bench.activations.resnet import ResNet
 from semrsm_bench.activations.store import open_cache
-from semrsm_bench.activations.train import to_input
 from semrsm_bench.activations.weights import load_weights, save_weights
 from tests.image_files import image_zip
 

@@ -7,7 +7,8 @@ import torch
 from safetensors import safe_open
 
 from semrsm_bench.activations.images import find_images, load_images
-from semrsm_bench.activations.train import Recipe, augment, parse_phases, resize, to_input, top1, train
+from semrsm_bench.activations.models import to_input
+from semrsm_bench.activations.train import Recipe, augment, parse_phases, resize, top1, train
 from semrsm_bench.activations.training_run import TrainingRun
 from tests.image_files import image_zip
 

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.images import ImageRef, load_images
-from semrsm_bench.activations.models import Model
+from semrsm_bench.activations.models import Model, to_input
 from semrsm_bench.activations.store import write_cache
 from semrsm_bench.progress import progress_bar
 
@@ -159,8 +159,6 @@ def extract(
     logits: list[NDArray[np.float32]] = []
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = model.network.to(device).eval()
-    mean = torch.tensor(model.mean, device=device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(model.std, device=device).view(1, 3, 1, 1) * 255
     batch = max(1, _BATCH * 64 * 64 // (size * size))
     with (
         torch.inference_mode(),
@@ -170,7 +168,7 @@ def extract(
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
             pixels = torch.from_numpy(load_images([images[i] for i in chosen], size, quiet=True)).to(device)
-            output = network((pixels.permute(0, 3, 1, 2).float() - mean) / std)
+            output = network(to_input(pixels, model.mean, model.std))
             stored = max(0, min(len(chosen), len(keep) - start))
             if stored and isinstance(output, torch.Tensor) and output.ndim == 2:
                 logits.append(output[:stored].float().cpu().numpy())

@@ -48,6 +48,15 @@ class Model:
     weights_sha256: str = ""
 
 
+def to_input(
+    pixels: torch.Tensor, mean: Sequence[float] = CHANNEL_MEAN, std: Sequence[float] = CHANNEL_STD
+) -> torch.Tensor:
+    """Network input (N, 3, H, W) float32 from RGB pixels (N, H, W, 3) uint8; mean and std on the scale 0..1."""
+    shift, scale = (torch.tensor(values, device=pixels.device).view(1, 3, 1, 1) * 255 for values in (mean, std))
+    x: torch.Tensor = (pixels.permute(0, 3, 1, 2).float() - shift) / scale
+    return x
+
+
 def state_sha256(network: nn.Module) -> str:
     """Digest of all parameters and buffers, for networks that do not come from one file."""
     digest = hashlib.sha256()

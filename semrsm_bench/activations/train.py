@@ -21,8 +21,8 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from semrsm_bench.activations.images import CHANNEL_MEAN, CHANNEL_STD
 from semrsm_bench.activations.manifest import put_in_place
+from semrsm_bench.activations.models import to_input
 from semrsm_bench.activations.resnet import ResNet
 from semrsm_bench.progress import progress_bar
 
@@ -69,14 +69,6 @@ def parse_phases(text: str) -> tuple[tuple[int, int], ...]:
         return tuple((int(size), int(epochs)) for size, epochs in (part.split(":") for part in text.split(",")))
     except ValueError:
         raise ValueError(f"phases must look like 32:5,64:2 (image size : epochs), got {text!r}") from None
-
-
-def to_input(pixels: torch.Tensor) -> torch.Tensor:
-    """Network input (N, 3, H, W) float32 from RGB pixels (N, H, W, 3) uint8."""
-    mean = torch.tensor(CHANNEL_MEAN, device=pixels.device).view(1, 3, 1, 1) * 255
-    std = torch.tensor(CHANNEL_STD, device=pixels.device).view(1, 3, 1, 1) * 255
-    x: torch.Tensor = (pixels.permute(0, 3, 1, 2).float() - mean) / std
-    return x
 
 
 def augment(pixels: torch.Tensor, shift: int, generator: torch.Generator) -> torch.Tensor:
