@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from semrsm_bench.activations.extract import choose_images, extract, tokens_to_positions
+from semrsm_bench.activations.extract import choose_images, extract
+from semrsm_bench.activations.forward import tokens_to_positions
 from semrsm_bench.activations.images import ImageRef, find_images, load_images
 from semrsm_bench.activations.models import Model, load_model, to_input, with_layers
 from semrsm_bench.activations.resnet import ResNet

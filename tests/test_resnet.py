@@ -5,6 +5,7 @@ from semrsm_bench.activations.resnet import ARCHITECTURES, STAGES, ResNet, resne
 
 # Published parameter counts of torchvision's models (1000 classes, 7x7 stem); ours differ by the stem alone.
 TORCHVISION_PARAMETERS = {
+    "resnet10": 5_418_792,  # its ResNet(BasicBlock, [1, 1, 1, 1])
     "resnet18": 11_689_512,
     "resnet34": 21_797_672,
     "resnet50": 25_557_032,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from semrsm_bench.activations.forward import Tap, batch_size
+from semrsm_bench.activations.forward import device as best_device
 from semrsm_bench.activations.images import ImageRef, load_images
 from semrsm_bench.activations.models import Model, to_input
 from semrsm_bench.activations.store import write_cache
 from semrsm_bench.progress import progress_bar
 
 MEAN_IMAGES = 1000
-_BATCH = 32
 
 
 @dataclass
@@ -51,60 +51,6 @@ def choose_images(images: Sequence[ImageRef], count: int, seed: int = 0) -> list
     # First one image of every class, then a second, and so on; the sort is stable, so the seeded order decides ties.
     chosen = order[np.argsort(turn, kind="stable")[:count]]
     return sorted(int(i) for i in chosen)
-
-
-def tokens_to_positions(tokens: NDArray[Any], drop: int | None) -> NDArray[Any]:
-    """(N, T, D) tokens as (N, D, T - drop) activations.
-
-    ``drop`` leading tokens are left out; ``None`` leaves out one where T - 1 is a square number and T is not (a class token).
-    """
-    count = tokens.shape[1]
-    if drop is None:
-        drop = int(_is_square(count - 1) and not _is_square(count))
-    if not 0 <= drop < count:
-        raise ValueError(f"cannot drop {drop} of {count} tokens")
-    return np.ascontiguousarray(tokens[:, drop:].transpose(0, 2, 1))
-
-
-def _is_square(number: int) -> bool:
-    return math.isqrt(number) ** 2 == number
-
-
-class _Tap:
-    """Reads the outputs of named submodules during a forward pass."""
-
-    def __init__(self, model: Model, drop_tokens: int | None) -> None:
-        self.model = model
-        self.drop_tokens = drop_tokens
-        self.outputs: dict[str, NDArray[np.float32]] = {}
-        self.grids: dict[str, tuple[int, int] | None] = {}
-        self._handles = [
-            model.network.get_submodule(layer).register_forward_hook(self._hook(layer)) for layer in model.layers
-        ]
-
-    def _hook(self, layer: str) -> Callable[[Any, Any, Any], None]:
-        def keep(_module: Any, _inputs: Any, output: Any) -> None:
-            value = output[0] if isinstance(output, tuple | list) else output
-            if not isinstance(value, torch.Tensor) or value.ndim not in (3, 4):
-                shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-                raise ValueError(f"layer {layer!r} returns {shape}; needed are maps (N, C, H, W) or tokens (N, T, D)")
-            array = value.detach().float().cpu().numpy()
-            if array.ndim == 4:
-                self.grids[layer] = (array.shape[2], array.shape[3])
-                self.outputs[layer] = array.reshape(array.shape[0], array.shape[1], -1)
-            else:
-                self.outputs[layer] = tokens_to_positions(array, self.drop_tokens)
-                side = math.isqrt(self.outputs[layer].shape[2])
-                self.grids[layer] = (side, side) if _is_square(self.outputs[layer].shape[2]) else None
-
-        return keep
-
-    def __enter__(self) -> _Tap:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for handle in self._handles:
-            handle.remove()
 
 
 def extract(
@@ -157,12 +103,12 @@ def extract(
     order = keep + others[: max(0, mean_images - len(keep))]
     layers = {layer: _Layer([]) for layer in model.layers}
     logits: list[NDArray[np.float32]] = []
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = best_device()
     network = model.network.to(device).eval()
-    batch = max(1, _BATCH * 64 * 64 // (size * size))
+    batch = batch_size(size)
     with (
         torch.inference_mode(),
-        _Tap(model, drop_tokens) as tap,
+        Tap(model, drop_tokens) as tap,
         progress_bar(len(order), "extracting", unit="image", quiet=quiet) as bar,
     ):
         for start in range(0, len(order), batch):

@@ -11,6 +11,7 @@ from semrsm_bench.activations.manifest import CacheError, check_file, mini_folde
 
 FORMAT = "semrsm_bench.activations/1"
 DATA_VARIABLE = "SEMRSM_BENCH_DATA"
+SMALL_DEPTHS = ("resnet10", "resnet18")
 
 
 def user_cache_folder() -> Path:
@@ -40,6 +41,22 @@ def shipped_weights() -> Path:
     path = checkout_data() / "resnet18-tiny-imagenet.weights.safetensors"
     check_file(path)
     return path
+
+
+def small_weights() -> list[Path]:
+    """Four ResNets of a quarter of the width, two depths and two seeds, in the checkout's ``data/``; by name.
+
+    Raises
+    ------
+    CacheError
+        There is no checkout, or a file is missing or damaged.
+    """
+    paths = [
+        checkout_data() / f"{depth}-quarter-seed{seed}.weights.safetensors" for depth in SMALL_DEPTHS for seed in (0, 1)
+    ]
+    for path in paths:
+        check_file(path)
+    return paths
 
 
 def find_data(data: str | Path | None = None) -> Path:

@@ -69,6 +69,7 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
 
 
 ARCHITECTURES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
+    "resnet10": (BasicBlock, (1, 1, 1, 1)),
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
     "resnet34": (BasicBlock, (3, 4, 6, 3)),
     "resnet50": (Bottleneck, (3, 4, 6, 3)),
@@ -81,7 +82,7 @@ class ResNet(nn.Module):
 
     Parameters
     ----------
-    architecture : {"resnet18", "resnet34", "resnet50", "resnet101"}
+    architecture : {"resnet10", "resnet18", "resnet34", "resnet50", "resnet101"}
         Depth and kind of block.
     num_classes : int
         Width of the classifier.

@@ -19,7 +19,7 @@ def data() -> None:
     "--classes", type=click.Path(exists=True, path_type=Path), help="Class directories in label order, one a line."
 )
 @click.option(
-    "--architecture", default="resnet18", show_default=True, help="resnet18, resnet34, resnet50 or resnet101."
+    "--architecture", default="resnet18", show_default=True, help="resnet10, resnet18, resnet34, resnet50 or resnet101."
 )
 @click.option(
     "--width", default=64, show_default=True, help="Channels of the first stage; 16 is a quarter of the full width."
