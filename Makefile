@@ -14,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help bench paper test test-slow test-gate lint format plots clean gate asv asv-here site pytest-benchmark
+.PHONY: help bench paper test test-slow test-gate lint format plots clean gate docs asv asv-here site pytest-benchmark
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -27,7 +27,11 @@ $(VENV)/.bench: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e '.[torch,lap,dask,asv,oracles,test,dev]'
+	$(PIP) -e '.[torch,lap,dask,asv,oracles,docs,test,dev]'
+	@touch $@
+
+$(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[docs]'
 	@touch $@
 
 $(VENV)/.asv: $(BIN)/python pyproject.toml constraints.txt
@@ -65,6 +69,10 @@ asv: $(VENV)/.asv ## asv in an environment of its own for each of the last COMMI
 site: $(VENV)/.asv ## Site of all asv results, without a network; look at it with: .venv/bin/asv preview
 	$(BIN)/asv publish
 	$(BIN)/python benchmarks/site/offline.py .asv/html
+
+docs: $(VENV)/.docs ## The docs site, into docs/_build/html; works offline. A broken link or reference fails
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo "docs/_build/html/index.html"
 
 pytest-benchmark: $(VENV)/.test ## The same cases under pytest-benchmark, into results/pytest-benchmark.json
 	@mkdir -p results
