@@ -48,6 +48,11 @@ def pair_values(frame: pd.DataFrame, column: str) -> dict[tuple[BlockKey, Solver
     return samples
 
 
+def five_numbers(values: NDArray[np.float64]) -> tuple[float, ...]:
+    """Minimum, first quartile, median, third quartile and maximum: the box and its whiskers."""
+    return tuple(np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).tolist())
+
+
 def draw_distribution(
     quality: Samples,
     chance_corrected: Samples,
@@ -127,7 +132,7 @@ def draw_distribution(
 
 
 def _draw_box(axes: Axes, place: int, values: NDArray[np.float64], look: Look) -> None:
-    low, first, middle, third, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
+    low, first, middle, third, high = five_numbers(values)
     axes.hlines(place, low, high, color=look.color, lw=1.0)
     axes.barh(place, third - first, left=first, height=0.52, color=look.color, alpha=0.35, lw=0)
     axes.barh(place, third - first, left=first, height=0.52, fill=False, edgecolor=look.color, lw=0.9)

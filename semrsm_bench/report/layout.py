@@ -111,7 +111,7 @@ class Layout:
     ) -> Panel:
         """`paper_after` are the positions in `blocks` behind which the paper's figures for that size stand."""
         columns = ("k/k_opt %", "c", self.time_title)
-        usual = {block: self._usual_pairs(block) for block in blocks}
+        usual = {block: self.usual_pairs(block) for block in blocks}
         solvers = {solver for block, solver in self.cells if block in blocks}
         ordered = self.catalogue.order(solver for _, solver in self.cells if solver in solvers)
         if self.with_paper:
@@ -136,7 +136,7 @@ class Layout:
                 entries=tuple(
                     _paper_entries(solver, block.size)
                     if from_paper
-                    else self._entries(self.cells.get((block, solver)), usual[block])
+                    else self.entries(self.cells.get((block, solver)), usual[block])
                     for block, from_paper in sources
                 ),
             )
@@ -154,7 +154,8 @@ class Layout:
             title, tuple(groups), tuple(lines), tuple(panel_notes(self.cells, blocks, ordered, usual, self.catalogue))
         )
 
-    def _usual_pairs(self, block: BlockKey) -> int:
+    def usual_pairs(self, block: BlockKey) -> int:
+        """How many pairs most solvers of a block rest on."""
         counts = Counter(cell.ok for (b, _), cell in self.cells.items() if b == block and cell.ok)
         return max(counts, key=lambda n: (counts[n], n)) if counts else 0
 
@@ -169,7 +170,8 @@ class Layout:
             if name not in measured and any(block.size in sizes for block in blocks)
         ]
 
-    def _entries(self, cell: Cell | None, usual: int) -> tuple[str, ...] | str:
+    def entries(self, cell: Cell | None, usual: int) -> tuple[str, ...] | str:
+        """Quality, c and time of a cell as printed, with their marks; for a cell without figures why there are none."""
         if cell is None:
             return "not run"
         if not cell.ok:

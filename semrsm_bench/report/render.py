@@ -17,14 +17,14 @@ GROUP_GAP = "   "
 
 def render_text(panels: Sequence[Panel], caption: Sequence[str], remarks: Sequence[str], width: int) -> str:
     """Aligned columns for a terminal; panels wider than ``width`` lose the complexity, then are split by their groups."""
-    panels, shared = _shared_notes(panels)
+    panels, shared = shared_notes(panels)
     remarks = [*shared, *remarks]
     parts = [_text_panel(part) for panel in panels for part in _fit(_tightened(panel), width)]
     footer = ["\n".join(textwrap.wrap(s, max(width, 40), break_long_words=False)) for s in [*caption, *remarks]]
     return "\n\n".join([*parts, "\n".join(footer)]) + "\n"
 
 
-def _shared_notes(panels: Sequence[Panel]) -> tuple[list[Panel], list[str]]:
+def shared_notes(panels: Sequence[Panel]) -> tuple[list[Panel], list[str]]:
     """Panels without the notes that all of them have, and those notes."""
     if len(panels) < 2:
         return list(panels), []
@@ -146,7 +146,7 @@ def _text_entries(line: Line, widths: Sequence[Sequence[int]], spans: Sequence[i
 
 def render_markdown(panels: Sequence[Panel], caption: Sequence[str], remarks: Sequence[str]) -> str:
     """Pipe tables with their notes and the caption below."""
-    panels, shared = _shared_notes(panels)
+    panels, shared = shared_notes(panels)
     remarks = [*shared, *remarks]
     out = []
     for panel in panels:

@@ -20,6 +20,35 @@ if TYPE_CHECKING:
 _LABEL_POINTS = 10.0
 
 
+# Name, look, and (S, time) in the order of S.
+RuntimeLine = tuple[str, Look, list[tuple[int, Interval]]]
+
+
+def runtime_lines(
+    cells: Mapping[tuple[BlockKey, SolverKey], Cell],
+    affinity: Mapping[BlockKey, Interval],
+    blocks: Sequence[BlockKey],
+    catalogue: Catalogue,
+    style: Mapping[SolverKey, Look],
+) -> list[RuntimeLine]:
+    """Median time of the solve over S for every solver that has one, then that of the affinity.
+
+    ``blocks`` are of one model and one centring; of several layers with equal S the first stands for all.
+    """
+    by_size = {block.size: block for block in reversed(blocks)}
+    solvers = catalogue.order(solver for block, solver in cells if block in by_size.values())
+    lines: list[RuntimeLine] = []
+    for solver in solvers:
+        points = [(s, cells[b, solver].seconds) for s, b in sorted(by_size.items()) if (b, solver) in cells]
+        points = [(s, t) for s, t in points if t.value > 0]
+        if points:
+            lines.append((short(catalogue.display_name(solver)), style[solver], points))
+    shared = [(s, affinity[b]) for s, b in sorted(by_size.items()) if b in affinity and affinity[b].value > 0]
+    if shared:
+        lines.append((AFFINITY_NAME, Look(GREY, "|", (0, (1, 1))), shared))
+    return lines
+
+
 def draw_runtime(
     cells: Mapping[tuple[BlockKey, SolverKey], Cell],
     affinity: Mapping[BlockKey, Interval],
@@ -30,19 +59,9 @@ def draw_runtime(
 ) -> Figure | None:
     """Median time of the solve over S, one line per solver, with intervals; the affinity is a line of its own.
 
-    ``blocks`` are of one model and one centring; of several layers with equal S the first stands for all. None without a time.
+    ``blocks`` as for `runtime_lines`. None without a time.
     """
-    by_size = {block.size: block for block in reversed(blocks)}
-    solvers = catalogue.order(solver for block, solver in cells if block in by_size.values())
-    lines: list[tuple[str, Look, list[tuple[int, Interval]]]] = []
-    for solver in solvers:
-        points = [(s, cells[b, solver].seconds) for s, b in sorted(by_size.items()) if (b, solver) in cells]
-        points = [(s, t) for s, t in points if t.value > 0]
-        if points:
-            lines.append((short(catalogue.display_name(solver)), style[solver], points))
-    shared = [(s, affinity[b]) for s, b in sorted(by_size.items()) if b in affinity and affinity[b].value > 0]
-    if shared:
-        lines.append((AFFINITY_NAME, Look(GREY, "|", (0, (1, 1))), shared))
+    lines = runtime_lines(cells, affinity, blocks, catalogue, style)
     if not lines:
         return None
     width = 7.4
@@ -74,7 +93,7 @@ def draw_runtime(
     return figure
 
 
-def _label_ends(axes: Axes, lines: Sequence[tuple[str, Look, list[tuple[int, Interval]]]], height: float) -> None:
+def _label_ends(axes: Axes, lines: Sequence[RuntimeLine], height: float) -> None:
     """Names in a column at the right, each tied to the last point of its line."""
     low, high = (math.log10(v) for v in axes.get_ylim())
     inches = axes.get_position().height * height
