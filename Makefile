@@ -14,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help bench paper test test-slow test-gate lint format plots clean gate docs asv asv-here site pytest-benchmark
+.PHONY: help bench report paper test test-slow test-gate lint format plots clean gate docs asv asv-here site pytest-benchmark
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -27,11 +27,15 @@ $(VENV)/.bench: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e '.[torch,lap,dask,asv,oracles,docs,test,dev]'
+	$(PIP) -e '.[torch,lap,dask,asv,oracles,report,docs,test,dev]'
 	@touch $@
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e '.[docs]'
+	@touch $@
+
+$(VENV)/.report: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[lap,report]'
 	@touch $@
 
 $(VENV)/.asv: $(BIN)/python pyproject.toml constraints.txt
@@ -40,6 +44,9 @@ $(VENV)/.asv: $(BIN)/python pyproject.toml constraints.txt
 
 bench: $(VENV)/.bench ## Run every solver on the shipped activations (under 5 minutes); ARGS="--plugin my_solver.py" adds yours
 	$(BIN)/semrsm-bench run --profile quick $(ARGS)
+
+report: $(VENV)/.report ## One HTML page of the latest run and of the studies; ARGS="RUN --out page.html" chooses
+	$(BIN)/semrsm-bench report $(ARGS)
 
 paper: $(VENV)/.bench ## The long version: all pairs, every solver (ARGS=--estimate says how long first)
 	$(BIN)/semrsm-bench run --profile paper $(ARGS)
