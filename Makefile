@@ -14,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help bench report paper test test-slow test-gate lint format plots clean gate docs asv asv-here site pytest-benchmark
+.PHONY: help bench studies report paper test test-slow test-gate lint format plots clean gate docs asv asv-here site pytest-benchmark
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -27,7 +27,7 @@ $(VENV)/.bench: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e '.[torch,lap,dask,asv,oracles,report,docs,test,dev]'
+	$(PIP) -e '.[torch,study,lap,dask,asv,oracles,report,docs,test,dev]'
 	@touch $@
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
@@ -36,6 +36,10 @@ $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt
 
 $(VENV)/.report: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e '.[lap,report]'
+	@touch $@
+
+$(VENV)/.study: $(BIN)/python pyproject.toml constraints.txt
+	$(PIP) -e '.[study,lap]'
 	@touch $@
 
 $(VENV)/.asv: $(BIN)/python pyproject.toml constraints.txt
@@ -50,6 +54,10 @@ report: $(VENV)/.report ## One HTML page of the latest run and of the studies; A
 
 paper: $(VENV)/.bench ## The long version: all pairs, every solver (ARGS=--estimate says how long first)
 	$(BIN)/semrsm-bench run --profile paper $(ARGS)
+
+studies: $(VENV)/.study ## Every study on its defaults (under 30 minutes); ARGS=--quick for the small versions
+	for name in translation matching-quality runtime retrieval outputs cka barycenter; do \
+		$(BIN)/semrsm-bench study $$name $(ARGS) || exit $$?; done
 
 test: $(VENV)/.test lint ## Lint, type check and run the tests
 	$(BIN)/python -m pytest -n 2 -m "not slow and not gate" $(ARGS)
