@@ -9,6 +9,7 @@ import semrsm_bench
 
 HERE = Path(__file__).resolve().parent
 
+default_role = "py:obj"
 project = "semrsm_bench"
 author = "The semrsm_bench authors"
 copyright = "The semrsm_bench authors, MIT licence"
@@ -17,8 +18,7 @@ version = release = semrsm_bench.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build", "katex"]
-nitpicky = False
-suppress_warnings = []
+suppress_warnings = ["toc.empty_glob"]
 
 myst_enable_extensions = ["dollarmath", "amsmath"]
 # Links to headings are those that GitHub makes.
@@ -27,6 +27,7 @@ myst_heading_anchors = 4
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say shapes and types
 napoleon_google_docstring = False
+napoleon_custom_sections = [("Attributes", "params_style")]
 
 html_theme = "furo"
 html_title = "semrsm_bench"
@@ -46,6 +47,15 @@ def point_inside(app, page, source):
     for outside, inside in ELSEWHERE.items():
         up = "../" * page.count("/")
         source[0] = source[0].replace(f"]({up}{outside}", f"]({up}{inside}")
+
+
+def plain_docstring(app, what, name, thing, options, lines):
+    """Bars and stars are mathematics in our docstrings, which are written to be read as they are."""
+    lines[:] = ["".join(_escaped(part) for part in re.split(r"(``.*?``)", line)) for line in lines]
+
+
+def _escaped(part):
+    return part if part.startswith("``") else re.sub(r"([|*_](?=\W|$)|[|*])", r"\\\1", part)
 
 
 def stylesheet_with_fonts():
@@ -93,5 +103,6 @@ def block_formula(translator, node):
 def setup(app):
     app.add_html_math_renderer("katex", (inline_formula, None), (block_formula, None))
     app.connect("source-read", point_inside)
+    app.connect("autodoc-process-docstring", plain_docstring, priority=400)  # before napoleon, at 500
     app.connect("html-page-context", add_katex)
     app.connect("build-finished", write_katex)
