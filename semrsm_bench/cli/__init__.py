@@ -22,6 +22,7 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "plot",
         "Draw a run's figures: time-quality front, runtime over S, quality per layer.",
     ),
+    "report": ("semrsm_bench.cli.report", "report", "Write one HTML page of a run and of the studies."),
     "doctor": ("semrsm_bench.cli.doctor", "doctor", "Say what would make figures untrustworthy on this machine."),
     "merge": ("semrsm_bench.cli.merge", "merge", "Lay runs of several machines side by side."),
     "compare": (
