@@ -186,3 +186,16 @@ def escape_markdown(text: str) -> str:
 def plural(count: int, noun: str) -> str:
     """``1 pair``, ``2 pairs``, ``1,000 pairs``."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def format_cell(value: object, digits: int = 3) -> str:
+    """A cell of a study's table as people read it: three significant digits, a dash for nothing."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return NOTHING
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int):
+        return f"{value:,}"
+    if value and not 1e-4 <= abs(value) < 1e5:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:.{digits}g}" if abs(value) >= 1 else f"{value:.{digits}f}"

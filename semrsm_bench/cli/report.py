@@ -1,0 +1,85 @@
+"""``semrsm-bench report``: one HTML page of a run and of the studies."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from semrsm_bench.cli.table import CENTRING_CHOICES, chosen_centrings
+
+if TYPE_CHECKING:
+    from semrsm_bench.report.page.build import RunContent
+
+PAGE = "report.html"
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("run", default="latest")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help=f"Default: {PAGE} in the run's folder, or in --results."
+)
+@click.option("--centring", type=click.Choice(CENTRING_CHOICES), help="Default: all that the run has.")
+@click.option(
+    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of all runs."
+)
+@click.option(
+    "--studies", type=click.Path(file_okay=False, path_type=Path), help="Folder of the studies. Default: studies/ in --results."
+)
+def report(run: str, out: Path | None, centring: str | None, results: Path, studies: Path | None) -> int:
+    """Write one HTML file about RUN, a run's id or folder, and the studies; the latest run when left out.
+
+    The file holds all it needs: it opens without a network, can be mailed, and prints. Where there is no run at all, it shows
+    the studies alone. Exit code 4: nothing was measured.
+    """
+    from semrsm_bench.bench.results import LATEST, find_run, list_runs
+    from semrsm_bench.report.page.assets import require_extra
+    from semrsm_bench.report.page.build import build_page
+    from semrsm_bench.report.page.studies import read_studies
+    from semrsm_bench.report.tables import NothingMeasuredError
+
+    require_extra()
+    if studies is not None and not studies.is_dir():
+        raise FileNotFoundError(f"no folder {studies}: --studies names the folder that holds the studies' folders")
+    found, warnings = read_studies(studies or results / "studies")
+    for text in warnings:
+        click.echo(f"warning: {text}", err=True)
+    folder = None if run == LATEST and found and not list_runs(results) else find_run(results, run)
+    content = None if folder is None else _content(folder)
+    made = f"Made by semrsm-bench on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
+    try:
+        page = build_page(content, found, warnings, centrings=chosen_centrings(centring), made=made)
+    except NothingMeasuredError as error:
+        click.echo(f"semrsm-bench: {folder}: {error}", err=True)
+        return 4
+    path = out or (folder or results) / PAGE
+    size = write_page(path, page)
+    what = " and ".join(
+        part for part in (f"run {folder.name}" if folder else "", f"{len(found)} studies" if found else "") if part
+    )
+    click.echo(f"{path} ({size / 1e6:.1f} MB): {what}")
+    return 0
+
+
+def _content(folder: Path) -> RunContent:
+    from semrsm_bench.bench.results import RUN_FILE, load_environment, load_rows, read_json
+    from semrsm_bench.report.page.build import RunContent
+
+    try:
+        description = read_json(folder / RUN_FILE)
+    except FileNotFoundError:
+        description = {}
+    return RunContent(load_rows(folder), load_environment(folder), description)
+
+
+def write_page(path: Path, page: str) -> int:
+    """Write the file so that a reader sees the old page or the new one; its size in bytes."""
+    data = page.encode("utf-8", errors="replace")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+    return len(data)

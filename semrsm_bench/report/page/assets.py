@@ -1,0 +1,102 @@
+"""What the page is made with: plotly.js and DataTables out of installed packages, to be put into the page whole."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+EXTRA = ("itables", "jinja2", "plotly")
+_EXPORTS = re.compile(r"\bexport\s*\{[^{}]*?([\w$]+)\s+as\s+jQuery\b[^{}]*\};?")
+_LICENCE_FILE = re.compile(r"(^|/)(licen[cs]e|copying|notice)[^/]*$", re.IGNORECASE)
+
+
+class MissingExtraError(ImportError):
+    """The packages that make the page are not installed."""
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A library inside the page with the terms under which it may be passed on."""
+
+    name: str
+    version: str
+    contents: str
+    terms: str
+
+
+def require_extra() -> None:
+    """Raise `MissingExtraError` where a package of the extra ``report`` is missing."""
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        verb = "is" if len(missing) == 1 else "are"
+        raise MissingExtraError(
+            f"the page needs {' and '.join(missing)}, which {verb} not installed: pip install semrsm-bench[report]"
+        )
+
+
+@functools.cache
+def plotly_script() -> str:
+    """The source of plotly.js; it defines ``Plotly``."""
+    from plotly.offline import get_plotlyjs
+
+    return safe_script(get_plotlyjs())
+
+
+@functools.cache
+def tables_script() -> str:
+    """The source of DataTables and jQuery, a module; it defines ``jQuery`` for the scripts after it.
+
+    Raises
+    ------
+    ValueError
+        The installed itables keeps its bundle elsewhere or in another form.
+    """
+    spec = importlib.util.find_spec("itables")
+    places = [Path(p) / "html" / "dt_bundle.js" for p in (spec.submodule_search_locations or [])] if spec else []
+    path = next((p for p in places if p.is_file()), None)
+    # Nothing can import from a script inside a page, so what the module exports becomes a global.
+    source, found = _EXPORTS.subn(r"globalThis.jQuery=\1;", path.read_text(encoding="utf-8") if path else "")
+    if found != 1:
+        raise ValueError(
+            "the installed itables has no bundle of DataTables that exports jQuery; this version of semrsm-bench was "
+            "tested with itables 2.9"
+        )
+    return safe_script(source)
+
+
+def safe_script(source: str) -> str:
+    """Source that means the same and cannot end, or confuse, the script element it stands in."""
+    source = source.replace("\r\n", "\n").replace("\r", "\n")
+    return re.sub(r"<(?=!--|/script)", r"\\x3c", source, flags=re.IGNORECASE)
+
+
+def safe_json(text: str) -> str:
+    """JSON that means the same and cannot end the script element it stands in."""
+    return text.replace("<", "\\u003c")
+
+
+def content_hash(script: str) -> str:
+    """The script's hash as a content security policy names it."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
+
+
+def notices() -> list[Notice]:
+    """The libraries inside the page; what they bundle in turn is named in comments of their sources, which stay."""
+    contents = {"plotly": "plotly.js", "itables": "DataTables, its extensions, and jQuery, as bundled by itables"}
+    return [
+        Notice(name, importlib.metadata.version(name), contents[name], _terms(importlib.metadata.distribution(name)))
+        for name in ("plotly", "itables")
+    ]
+
+
+def _terms(distribution: importlib.metadata.Distribution) -> str:
+    files = [f for f in distribution.files or [] if _LICENCE_FILE.search(str(f)) and ".dist-info/" in str(f)]
+    texts = [Path(str(f.locate())).read_text(encoding="utf-8", errors="replace").strip() for f in files]
+    facts = distribution.metadata
+    return "\n\n".join(texts) or str(facts.get("License-Expression") or facts.get("License") or "unknown")
