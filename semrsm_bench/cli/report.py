@@ -20,14 +20,18 @@ PAGE = "report.html"
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("run", default="latest")
 @click.option(
-    "--out", type=click.Path(dir_okay=False, path_type=Path), help=f"Default: {PAGE} in the run's folder, or in --results."
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=f"Default: {PAGE} in the run's folder, or in --results.",
 )
 @click.option("--centring", type=click.Choice(CENTRING_CHOICES), help="Default: all that the run has.")
 @click.option(
     "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of all runs."
 )
 @click.option(
-    "--studies", type=click.Path(file_okay=False, path_type=Path), help="Folder of the studies. Default: studies/ in --results."
+    "--studies",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the studies. Default: studies/ in --results.",
 )
 def report(run: str, out: Path | None, centring: str | None, results: Path, studies: Path | None) -> int:
     """Write one HTML file about RUN, a run's id or folder, and the studies; the latest run when left out.

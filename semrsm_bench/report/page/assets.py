@@ -99,4 +99,5 @@ def _terms(distribution: importlib.metadata.Distribution) -> str:
     files = [f for f in distribution.files or [] if _LICENCE_FILE.search(str(f)) and ".dist-info/" in str(f)]
     texts = [Path(str(f.locate())).read_text(encoding="utf-8", errors="replace").strip() for f in files]
     facts = distribution.metadata
-    return "\n\n".join(texts) or str(facts.get("License-Expression") or facts.get("License") or "unknown")
+    named = [facts[name] for name in ("License-Expression", "License") if name in facts]
+    return "\n\n".join(texts) or (named[0] if named else "unknown")

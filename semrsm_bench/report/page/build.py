@@ -19,7 +19,7 @@ from semrsm_bench.report.cells import collect_cells, order_blocks
 from semrsm_bench.report.distribution import pair_values
 from semrsm_bench.report.formatting import format_seconds
 from semrsm_bench.report.layout import Layout
-from semrsm_bench.report.page import assets, contents
+from semrsm_bench.report.page import assets, contents, facts
 from semrsm_bench.report.page.plots import Plot, make_plots
 from semrsm_bench.report.page.studies import Study
 from semrsm_bench.report.render import shared_notes
@@ -95,17 +95,21 @@ def build_page(
     scripts = [assets.plotly_script() if plots else "", assets.tables_script(), _source("page.js")]
     scripts = [script for script in scripts if script]
     data = json.dumps({plot.name: [dataclasses.asdict(v) for v in plot.variants] for plot in plots}, allow_nan=False)
-    return _templates().get_template("page.html").render(
-        run=shown,
-        studies=[_study_context(study) for study in studies],
-        warnings=list(warnings),
-        made=made,
-        version=importlib.metadata.version("semrsm-bench"),
-        notices=assets.notices(),
-        policy=_policy(scripts),
-        scripts=scripts,
-        style=_source("page.css"),
-        data=assets.safe_json(data),
+    return (
+        _templates()
+        .get_template("page.html")
+        .render(
+            run=shown,
+            studies=[_study_context(study) for study in studies],
+            warnings=list(warnings),
+            made=made,
+            version=importlib.metadata.version("semrsm-bench"),
+            notices=assets.notices(),
+            policy=_policy(scripts),
+            scripts=scripts,
+            style=_source("page.css"),
+            data=assets.safe_json(data),
+        )
     )
 
 
@@ -128,7 +132,11 @@ def _templates() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 
@@ -163,7 +171,7 @@ def _run_context(run: RunContent, centrings: list[str] | None) -> dict[str, Any]
         },
         "paper": contents.paper_table(layout, blocks),
         "failures": contents.failure_table(frame, layout, blocks),
-        "facts": contents.plan_facts(run.description) + contents.environment_facts(environment),
+        "facts": facts.plan_facts(run.description) + facts.environment_facts(environment),
     }
 
 
@@ -185,7 +193,7 @@ def _study_context(study: Study) -> dict[str, Any]:
         "paper": [contents.study_table(table, of_paper=True) for table in study.paper],
         "day": study.date[:10],
         "took": "" if study.seconds is None else format_seconds(study.seconds),
-        "options": contents.facts_of(study.options),
-        "inputs": contents.facts_of(study.inputs),
-        "facts": contents.environment_facts(study.environment),
+        "options": facts.facts_of(study.options),
+        "inputs": facts.facts_of(study.inputs),
+        "facts": facts.environment_facts(study.environment),
     }

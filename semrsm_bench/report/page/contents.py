@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pandas as pd
 
@@ -22,7 +21,7 @@ from semrsm_bench.report.formatting import (
 )
 from semrsm_bench.report.layout import AFFINITY_NAME, Layout
 from semrsm_bench.report.notes import failure_text
-from semrsm_bench.report.page.plots import block_label
+from semrsm_bench.report.page.drawing import block_label
 from semrsm_bench.report.page.studies import StudyTable
 
 
@@ -97,11 +96,23 @@ def result_table(layout: Layout, end_to_end: Layout, blocks: Sequence[BlockKey])
             rows.append((name, kind, *place, *_figures(layout, end_to_end, cell), complexity))
         shared = layout.affinity.get(block)
         if shared and math.isfinite(shared.value):
-            time = Entry(format_seconds(shared.value, max(shared.high - shared.value, shared.value - shared.low)), shared.value)
+            time = Entry(
+                format_seconds(shared.value, max(shared.high - shared.value, shared.value - shared.low)), shared.value
+            )
             none = Entry(NOTHING, -math.inf)
             label = (Entry(AFFINITY_NAME), Entry("Shared input"))
             rows.append(
-                (*label, *place, none, none, time, Entry(NOTHING, math.inf), none, Entry("ok"), Entry(complexity_text("O(S^2 C)")))
+                (
+                    *label,
+                    *place,
+                    none,
+                    none,
+                    time,
+                    Entry(NOTHING, math.inf),
+                    none,
+                    Entry("ok"),
+                    Entry(complexity_text("O(S^2 C)")),
+                )
             )
     return PageTable("Every solver on every layer and centring", columns, tuple(rows))
 
@@ -155,15 +166,16 @@ def paper_table(layout: Layout, blocks: Sequence[BlockKey]) -> PageTable | None:
             if figure is None:
                 continue
             cell = layout.cells.get((block, measured[name])) if name in measured else None
-            ours = _figures(layout, layout, cell) if cell else ()
             entries = [
                 Entry(name),
                 Entry(f"{block.size:,}", block.size),
                 *((Entry(block.layer),) if any(b.layer for b in first) else ()),
                 Entry(format_percent(figure.quality), figure.quality),
                 Entry(format_seconds(figure.seconds), figure.seconds),
-                ours[0] if ours else Entry(NOTHING, -math.inf),
-                ours[2] if ours else Entry("not run", math.inf),
+                _figures(layout, layout, cell)[0] if cell else Entry(NOTHING, -math.inf),
+                (_figures(layout, layout, cell)[2] if cell.ok else Entry(failure_text(cell), math.inf))
+                if cell
+                else Entry("not run", math.inf),
             ]
             rows.append(tuple(entries))
     note = f"The paper's columns are {paper.CONDITIONS}; source: {paper.SOURCE}. Ours: centring {first[0].centring}."
@@ -185,7 +197,7 @@ def failure_table(frame: pd.DataFrame, layout: Layout, blocks: Sequence[BlockKey
         return None
     reasons: dict[tuple[SolverKey, str, str], dict[BlockKey, int]] = {}
     for key, part in bad.groupby([*BLOCK, "label", "status", "message"], sort=False):
-        *place, solver, status, message = key
+        *place, solver, status, message = cast("tuple[Any, ...]", key)
         block = BlockKey.of_group(place)
         pairs = int(part.loc[part["pair"] != "", "pair"].nunique())
         reasons.setdefault((solver, str(status), str(message)), {})[block] = pairs
@@ -204,7 +216,7 @@ def failure_table(frame: pd.DataFrame, layout: Layout, blocks: Sequence[BlockKey
             Entry(status),
             Entry(message or NOTHING),
             Entry(_places([b for b in blocks if b in found], blocks)),
-            Entry(f"{sum(found.values()):,}" if any(found.values()) else "whole cells", sum(found.values())),
+            Entry(f"{sum(found.values()):,}" if any(found.values()) else NOTHING, sum(found.values())),
         )
         for (solver, status, message), found in sorted(
             reasons.items(),
@@ -239,69 +251,3 @@ def study_table(table: StudyTable, *, of_paper: bool = False) -> PageTable:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-Facts = list[tuple[str, str]]
-
-
-def environment_facts(environment: Mapping[str, Any]) -> Facts:
-    """Machine, libraries, code and data of a run or study, in words; what is not recorded is left out."""
-    cpu = environment.get("cpu")
-    cpu = cpu if isinstance(cpu, Mapping) else {"model": cpu} if cpu else {}
-    memory = environment.get("memory_bytes")
-    commit, dirty = environment.get("commit"), environment.get("dirty")
-    facts = {
-        "CPU": cpu.get("model"),
-        "Cores": " / ".join(f"{cpu[k]} {told}" for k, told in (("cores", "physical"), ("logical", "logical")) if cpu.get(k)),
-        "Frequency governor": cpu.get("governor"),
-        "Memory": f"{memory / 2**30:.1f} GiB" if isinstance(memory, int | float) else None,
-        "Threads used": environment.get("threads"),
-        "Operating system": environment.get("os"),
-        "Python": environment.get("python"),
-        "BLAS": "; ".join(
-            " ".join(str(b[k]) for k in ("api", "version", "architecture") if b.get(k)) for b in _mappings(environment.get("blas"))
-        ),
-        "Packages": ", ".join(f"{k} {v}" for k, v in environment["packages"].items())
-        if isinstance(environment.get("packages"), Mapping)
-        else None,
-        "Commit": f"{commit}{', with local changes' if dirty else ', no local changes' if dirty is False else ''}"
-        if commit
-        else None,
-        "Code sha256": environment.get("code_sha256"),
-        "Data": "; ".join(f"{c.get('name')} (sha256 {c.get('sha256')})" for c in _mappings(environment.get("data"))),
-        "Plugins": "; ".join(f"{c.get('name')} (sha256 {c.get('sha256')})" for c in _mappings(environment.get("plugins"))),
-        "Started": environment.get("started"),
-    }
-    return [(name, str(value)) for name, value in facts.items() if value not in (None, "")]
-
-
-def plan_facts(description: Mapping[str, Any]) -> Facts:
-    """What was to be measured, from a run's ``run.json``; empty where there is none."""
-    plan = description.get("plan")
-    if not isinstance(plan, Mapping):
-        return []
-    words = ["semrsm-bench", "run", "--profile", str(plan.get("profile"))]
-    lists = {"--solvers": plan.get("solvers"), "--centring": plan.get("centrings")}
-    lists["--layers"] = list(dict.fromkeys(str(x).rpartition("/")[2] for x in plan.get("layers") or []))
-    for option, values in lists.items():
-        words += [option, ",".join(map(str, values))] if values else []
-    for option in ("pairs", "repeats", "deadline", "budget", "memory"):
-        words += [f"--{option}", f"{plan[option]}"] if plan.get(option) is not None else []
-    return [("Command that measures the same", shlex.join(words)), ("Finished", str(description.get("finished") or "not yet"))]
-
-
-def facts_of(content: Mapping[str, Any]) -> Facts:
-    """Options or inputs of a study, one line each."""
-    return [(str(name), _told(value)) for name, value in content.items()]
-
-
-def _told(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k}: {_told(v)}" for k, v in value.items()) or NOTHING
-    if isinstance(value, list | tuple):
-        return "; ".join(_told(v) for v in value) or NOTHING
-    return NOTHING if value is None else str(value)
-
-
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [v for v in value if isinstance(v, Mapping)] if isinstance(value, list) else []

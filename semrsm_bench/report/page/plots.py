@@ -2,88 +2,44 @@
 
 from __future__ import annotations
 
-import html
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from semrsm_bench.bench.stats import Interval
 from semrsm_bench.report.cells import BlockKey, SolverKey
 from semrsm_bench.report.distribution import Samples, five_numbers
-from semrsm_bench.report.formatting import NOTHING, format_gap, format_percent, format_seconds, plural
+from semrsm_bench.report.formatting import format_gap, format_percent, plural
 from semrsm_bench.report.front import Point, front_points, pareto_front
 from semrsm_bench.report.gap_axis import GapAxis
 from semrsm_bench.report.layout import Layout
+from semrsm_bench.report.page.drawing import (
+    Plot,
+    Variant,
+    block_label,
+    dash_of,
+    error_bars,
+    gap_scale,
+    hover_text,
+    interval_text,
+    marker,
+    new_figure,
+    place_of,
+    plain_figure,
+    seconds_axis,
+    shown,
+)
 from semrsm_bench.report.runtime import runtime_lines
 from semrsm_bench.report.style import Look, short
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-# What matplotlib calls a marker or a dash -> what plotly calls it.
-_SYMBOLS = {
-    **{"s": "square", "X": "x", "^": "triangle-up", "o": "circle", "D": "diamond"},
-    **{"v": "triangle-down", "P": "cross", "p": "pentagon", "|": "line-ns"},
-}
-_DASHES = {"-": "solid", "--": "dash", "-.": "dashdot", ":": "dot"}
 _STAIRS = "#555555"
-_OPTIMUM_BAND = "rgba(86, 180, 233, 0.14)"
+# Where k_opt is barely positive the ratio can be any negative number.
 _LOWEST_RATIO = -1.0
-
-
-@dataclass(frozen=True)
-class Variant:
-    """One state of a plot with switches.
-
-    Attributes
-    ----------
-    choice : mapping of switch to value
-    title : str
-        What is shown, in words.
-    figure : mapping
-        ``data`` and ``layout`` for plotly, JSON-ready.
-    """
-
-    choice: Mapping[str, str]
-    title: str
-    figure: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A plot with its switches.
-
-    Attributes
-    ----------
-    name : str
-        Unique on the page.
-    description : str
-        For those who cannot see it.
-    """
-
-    name: str
-    description: str
-    variants: Sequence[Variant] = field(default_factory=list)
-
-    @property
-    def switches(self) -> dict[str, list[str]]:
-        """Values of each switch that has more than one, in the order of the variants."""
-        values: dict[str, list[str]] = {}
-        for variant in self.variants:
-            for name, value in variant.choice.items():
-                values.setdefault(name, [])
-                if value not in values[name]:
-                    values[name].append(value)
-        return {name: found for name, found in values.items() if len(found) > 1}
-
-
-def block_label(block: BlockKey, blocks: Sequence[BlockKey]) -> str:
-    """``S = 256 (layer3)``, with the model in front where there are several."""
-    several = len({b.model for b in blocks}) > 1
-    source = " ".join(x for x in (block.model if several else "", block.layer) if x)
-    return f"S = {block.size:,}" + (f" ({source})" if source else "")
+# Room that a name takes beside a point: decades of the gap, and of the time.
+_LABEL_HEIGHT, _LABEL_DECADES = 0.4, 1.5
 
 
 def make_plots(
@@ -124,7 +80,11 @@ def make_plots(
             "Spread of the quality over the pairs of a layer, one box per solver; better is to the right.",
             list(_spreads(layout, blocks, style, quality, chance_corrected)),
         ),
-        Plot("runtime", "Time per pair over the number of positions, one line per solver.", list(_times(layout, groups, style))),
+        Plot(
+            "runtime",
+            "Time per pair over the number of positions, one line per solver.",
+            list(_times(layout, groups, style)),
+        ),
     ]
     return [plot for plot in plots if plot.variants]
 
@@ -134,7 +94,8 @@ def _fronts(layout: Layout, blocks: Sequence[BlockKey], style: Mapping[SolverKey
     gap_axis = GapAxis.covering(p.gap for _, points in drawn for p in points)
     for block, points in drawn:
         front = pareto_front(points)
-        figure = _new_figure()
+        labelled = _apart(front, gap_axis)
+        figure = new_figure()
         right = max(p.seconds for p in points) * 2
         stairs = [*((p.seconds, gap_axis.place(p.gap)) for p in front), (right, gap_axis.place(front[-1].gap))]
         figure.add_scatter(
@@ -146,32 +107,58 @@ def _fronts(layout: Layout, blocks: Sequence[BlockKey], style: Mapping[SolverKey
             showlegend=False,
         )
         for point in sorted(points, key=lambda p: list(style).index(p.solver)):
-            _add_point(figure, layout, block, point, point in front, style[point.solver], gap_axis)
-        _seconds(figure.layout.xaxis, "time per pair, affinity included")
-        _gaps(figure, figure.layout.yaxis, gap_axis, "y")
+            _add_point(figure, layout, block, point, front, labelled, style[point.solver], gap_axis)
+        seconds_axis(figure.layout.xaxis, "time per pair, affinity included")
+        gap_scale(figure, figure.layout.yaxis, gap_axis, "y")
         label = block_label(block, blocks)
         title = f"{label}, centring {block.centring}, {plural(layout.usual_pairs(block), 'pair')}"
-        yield Variant({"S": label, "Centring": block.centring}, title, _plain(figure))
+        yield Variant({"S": label, "Centring": block.centring}, title, plain_figure(figure))
+
+
+def _apart(front: Sequence[Point], gap_axis: GapAxis) -> list[Point]:
+    """The points of a front whose names do not cover each other; the better of two neighbours keeps its name."""
+    kept: list[Point] = []
+    for point in reversed(front):
+        height, right = gap_axis.place(point.gap), math.log10(point.seconds)
+        if all(
+            abs(gap_axis.place(p.gap) - height) > _LABEL_HEIGHT or abs(math.log10(p.seconds) - right) > _LABEL_DECADES
+            for p in kept
+        ):
+            kept.append(point)
+    return kept
 
 
 def _add_point(
-    figure: Figure, layout: Layout, block: BlockKey, point: Point, on_front: bool, look: Look, gap_axis: GapAxis
+    figure: Figure,
+    layout: Layout,
+    block: BlockKey,
+    point: Point,
+    front: Sequence[Point],
+    labelled: Sequence[Point],
+    look: Look,
+    gap_axis: GapAxis,
 ) -> None:
     name = layout.catalogue.display_name(point.solver)
     time = layout.cells[block, point.solver].total_seconds
-    verdict = "no other solver is at least as fast and as good" if on_front else "another solver is at least as fast and as good"
+    on_front = point in front
+    verdict = (
+        "no other solver is at least as fast and as good"
+        if on_front
+        else "another solver is at least as fast and as good"
+    )
     figure.add_scatter(
         x=[point.seconds],
         y=[gap_axis.place(point.gap)],
-        error_x=_errors(time, time.value),
-        mode="markers+text" if on_front else "markers",
-        text=[_shown(short(name))] if on_front else None,
-        textposition="top left",
+        error_x=error_bars(time),
+        mode="markers+text" if point in labelled else "markers",
+        text=[shown(short(name))] if point in labelled else None,
+        # To the upper left of the front no point can stand; the first one would be cut off there.
+        textposition="top right" if point == front[0] else "top left",
         textfont={"size": 11},
-        name=_shown(name),
+        name=shown(name),
         opacity=1.0 if on_front else 0.5,
-        marker=_marker(look, point.is_bound),
-        hovertext=_hover(layout, block, point.solver, [verdict]),
+        marker=marker(look, point.is_bound),
+        hovertext=hover_text(layout, block, point.solver, [verdict]),
         hoverinfo="text",
     )
 
@@ -180,7 +167,7 @@ def _qualities(
     layout: Layout, groups: Mapping[tuple[str, str], Sequence[BlockKey]], style: Mapping[SolverKey, Look]
 ) -> Iterator[Variant]:
     for (model, centring), blocks in groups.items():
-        places = {b: f"{_shown(b.layer)}<br>S = {b.size:,}" if b.layer else f"S = {b.size:,}" for b in blocks}
+        places = {b: f"{shown(b.layer)}<br>S = {b.size:,}" if b.layer else f"S = {b.size:,}" for b in blocks}
         lines = {
             solver: [
                 (block, cell.chance_corrected)
@@ -194,25 +181,27 @@ def _qualities(
         if not lines:
             continue
         gap_axis = GapAxis.covering(1 - c.value for points in lines.values() for _, c in points)
-        figure = _new_figure()
+        figure = new_figure()
         for solver, points in lines.items():
             at = [gap_axis.place(1 - c.value) for _, c in points]
-            ends = [Interval(y, _place(gap_axis, c.low), _place(gap_axis, c.high)) for y, (_, c) in zip(at, points)]
+            ends = [Interval(y, place_of(gap_axis, c.low), place_of(gap_axis, c.high)) for y, (_, c) in zip(at, points)]
             figure.add_scatter(
                 x=[places[b] for b, _ in points],
                 y=at,
-                error_y=_errors(*ends),
+                error_y=error_bars(*ends),
                 mode="lines+markers",
-                name=_shown(layout.catalogue.display_name(solver)),
-                line={"color": style[solver].color, "dash": _dash(style[solver].dash), "width": 1.4},
-                marker=_marker(style[solver], False),
-                hovertext=[_hover(layout, block, solver) for block, _ in points],
+                name=shown(layout.catalogue.display_name(solver)),
+                line={"color": style[solver].color, "dash": dash_of(style[solver].dash), "width": 1.4},
+                marker=marker(style[solver], False),
+                hovertext=[hover_text(layout, block, solver) for block, _ in points],
                 hoverinfo="text",
             )
         axis = figure.layout.xaxis
         axis.type, axis.categoryorder, axis.categoryarray = "category", "array", list(places.values())
-        _gaps(figure, figure.layout.yaxis, gap_axis, "y")
-        yield Variant({"Model": model, "Centring": centring}, _group_title(groups, model, centring), _plain(figure))
+        gap_scale(figure, figure.layout.yaxis, gap_axis, "y")
+        yield Variant(
+            {"Model": model, "Centring": centring}, _group_title(groups, model, centring), plain_figure(figure)
+        )
 
 
 def _spreads(
@@ -228,18 +217,20 @@ def _spreads(
             if not solvers:
                 continue
             values = {s: samples[block, s] if measure == "k/k_opt" else 1 - samples[block, s] for s in solvers}
-            figure = _new_figure()
+            figure = new_figure()
             gap_axis = GapAxis.covering(g for v in values.values() for g in v)
-            names = {s: _shown(short(layout.catalogue.display_name(s))) for s in solvers}
+            names = {s: shown(short(layout.catalogue.display_name(s))) for s in solvers}
             for solver in solvers:
-                _add_box(figure, names[solver], values[solver], style[solver], gap_axis if measure != "k/k_opt" else None)
+                _add_box(
+                    figure, names[solver], values[solver], style[solver], gap_axis if measure != "k/k_opt" else None
+                )
             if measure == "k/k_opt":
                 figure.layout.xaxis.title.text = measure
                 lowest = min(float(v.min()) for v in values.values())
                 if lowest < _LOWEST_RATIO:
                     figure.layout.xaxis.range = [_LOWEST_RATIO, 1.05]
             else:
-                _gaps(figure, figure.layout.xaxis, gap_axis, "x")
+                gap_scale(figure, figure.layout.xaxis, gap_axis, "x")
             axis = figure.layout.yaxis
             axis.type, axis.categoryorder, axis.categoryarray = "category", "array", list(names.values())[::-1]
             axis.automargin, figure.layout.showlegend = True, False
@@ -248,7 +239,7 @@ def _spreads(
             counts = sorted({len(v) for v in values.values()})
             told = plural(counts[-1], "pair") if len(counts) == 1 else f"{counts[0]} to {plural(counts[-1], 'pair')}"
             title = f"{measure}, {label}, centring {block.centring}, {told}"
-            yield Variant({"S": label, "Centring": block.centring, "Measure": measure}, title, _plain(figure))
+            yield Variant({"S": label, "Centring": block.centring, "Measure": measure}, title, plain_figure(figure))
 
 
 def _add_box(figure: Figure, name: str, values: Any, look: Look, gap_axis: GapAxis | None) -> None:
@@ -274,7 +265,7 @@ def _add_box(figure: Figure, name: str, values: Any, look: Look, gap_axis: GapAx
         x=[middle],
         y=[name],
         mode="markers",
-        marker=_marker(look, False),
+        marker=marker(look, False),
         hovertext="<br>".join([*text, plural(len(values), "pair")]),
         hoverinfo="text",
     )
@@ -287,18 +278,18 @@ def _times(
         lines = runtime_lines(layout.cells, layout.affinity, blocks, layout.catalogue, style)
         if not lines:
             continue
-        figure = _new_figure()
+        figure = new_figure()
         for name, look, points in lines:
             figure.add_scatter(
                 x=[s for s, _ in points],
                 y=[t.value for _, t in points],
-                error_y=_errors(*(t for _, t in points)),
+                error_y=error_bars(*(t for _, t in points)),
                 mode="lines+markers",
-                name=_shown(name),
-                line={"color": look.color, "dash": _dash(look.dash), "width": 1.4},
-                marker=_marker(look, False),
+                name=shown(name),
+                line={"color": look.color, "dash": dash_of(look.dash), "width": 1.4},
+                marker=marker(look, False),
                 hovertext=[
-                    f"<b>{_shown(name)}</b><br>S = {s:,}, centring {_shown(centring)}<br>time of the solve {_interval(t)}"
+                    f"<b>{shown(name)}</b><br>S = {s:,}, centring {shown(centring)}<br>T: {interval_text(t)}<br>in brackets: 95 % interval"
                     for s, t in points
                 ],
                 hoverinfo="text",
@@ -307,108 +298,11 @@ def _times(
         axis = figure.layout.xaxis
         axis.type, axis.title.text = "log", "positions S"
         axis.tickvals, axis.ticktext = sizes, [f"{s:,}" for s in sizes]
-        _seconds(figure.layout.yaxis, "time per pair, solve alone")
-        yield Variant({"Model": model, "Centring": centring}, _group_title(groups, model, centring), _plain(figure))
-
-
-def _hover(layout: Layout, block: BlockKey, solver: SolverKey, more: Sequence[str] = ()) -> str:
-    """What a pointer over a solver's point tells: the figures as the table prints them."""
-    cell = layout.cells[block, solver]
-    entries = layout.entries(cell, layout.usual_pairs(block))
-    quality, c, _ = (NOTHING,) * 3 if isinstance(entries, str) else entries
-    if cell.undefined:
-        quality = f"not given, k_opt is not positive in {plural(cell.undefined, 'pair')}"
-    elif quality != NOTHING:
-        quality += " %"
-    options = ", ".join(f"{name} = {value}" for name, value in solver.options)
-    lines = [
-        f"<b>{_shown(layout.catalogue.display_name(solver))}</b>",
-        f"options: {_shown(options or 'none')}",
-        f"{_shown(block_label(block, [block]))}, centring {_shown(block.centring)}, {plural(cell.ok, 'pair')}",
-        f"time with affinity {_interval(cell.total_seconds)}",
-        f"time of the solve {_interval(cell.seconds)}",
-        f"k/k_opt: {_shown(quality)}",
-        f"c: {_shown(c)} (gap {'at most ' if cell.chance_corrected_is_bound else ''}{format_gap(1 - cell.chance_corrected.value)})",
-    ]
-    return "<br>".join([*lines, *more])
-
-
-def _interval(time: Interval) -> str:
-    text = format_seconds(time.value)
-    if not time.high > time.low:
-        return text
-    return f"{text}, 95 % interval {format_seconds(time.low)} to {format_seconds(time.high)}"
-
-
-def _shown(text: str) -> str:
-    """Text for plotly, which reads a few HTML elements and entities in what it draws."""
-    return html.escape(text, quote=False)
-
-
-def _errors(*intervals: Interval | float) -> dict[str, Any] | None:
-    """Asymmetric error bars; None where no interval has a width."""
-    known = [i for i in intervals if isinstance(i, Interval)]
-    up = [max(i.high - i.value, 0.0) if math.isfinite(i.high) else 0.0 for i in known]
-    down = [max(i.value - i.low, 0.0) if math.isfinite(i.low) else 0.0 for i in known]
-    if not any(up) and not any(down):
-        return None
-    return {"type": "data", "symmetric": False, "array": up, "arrayminus": down, "thickness": 1, "width": 0}
-
-
-def _place(gap_axis: GapAxis, c: float) -> float:
-    return gap_axis.place(1 - c) if math.isfinite(c) else math.nan
-
-
-def _marker(look: Look, is_bound: bool) -> dict[str, Any]:
-    symbol = _SYMBOLS.get(look.marker, "circle")
-    marker: dict[str, Any] = {"symbol": f"{symbol}-open" if is_bound else symbol, "color": look.color, "size": 10}
-    if symbol.startswith("line"):
-        marker["line"] = {"width": 1.5, "color": look.color}
-    return marker
-
-
-def _dash(dash: Any) -> str:
-    if isinstance(dash, str):
-        return _DASHES[dash]
-    _, lengths = dash
-    return ",".join(f"{2 * length}px" for length in lengths)
+        seconds_axis(figure.layout.yaxis, "time per pair, solve alone")
+        yield Variant(
+            {"Model": model, "Centring": centring}, _group_title(groups, model, centring), plain_figure(figure)
+        )
 
 
 def _group_title(groups: Mapping[tuple[str, str], Any], model: str, centring: str) -> str:
     return f"{model}, centring {centring}" if len({m for m, _ in groups}) > 1 else f"centring {centring}"
-
-
-def _new_figure() -> Figure:
-    from plotly.graph_objects import Figure, Layout
-
-    return Figure(
-        layout=Layout(
-            template=None,
-            margin={"l": 64, "r": 12, "t": 12, "b": 48},
-            hovermode="closest",
-            hoverlabel={"align": "left"},
-            legend={"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0, "font": {"size": 11}},
-        )
-    )
-
-
-def _seconds(axis: Any, title: str) -> None:
-    axis.type, axis.title.text = "log", title
-    axis.tickformat, axis.ticksuffix, axis.dtick = "~s", "s", 1
-
-
-def _gaps(figure: Figure, axis: Any, gap_axis: GapAxis, letter: str) -> None:
-    places, texts = gap_axis.ticks()
-    axis.tickvals, axis.ticktext, axis.title.text = places, texts, "gap to the optimum, 1 − c"
-    axis.range = [gap_axis.lowest - 0.25, gap_axis.optimum + 0.5]
-    axis.zeroline = False
-    band = {f"{letter}0": gap_axis.optimum - 0.22, f"{letter}1": gap_axis.optimum + 0.22}
-    other = "x" if letter == "y" else "y"
-    band |= {f"{other}ref": "paper", f"{other}0": 0, f"{other}1": 1}
-    figure.add_shape(type="rect", fillcolor=_OPTIMUM_BAND, line={"width": 0}, layer="below", **band)
-
-
-def _plain(figure: Figure) -> dict[str, Any]:
-    """``data`` and ``layout``, without the template that plotly adds."""
-    content = json.loads(figure.to_json())
-    return {"data": content["data"], "layout": {k: v for k, v in content["layout"].items() if k != "template"}}

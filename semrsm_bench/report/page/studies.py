@@ -134,10 +134,11 @@ def _tables(content: Any, warnings: list[str]) -> tuple[StudyTable, ...]:
     tables = []
     for number, entry in enumerate(_list(content), start=1):
         table = _mapping(entry)
-        columns, rows = table.get("columns"), table.get("rows")
+        columns: Any = table.get("columns")
+        rows: Any = table.get("rows")
         title = _text(table.get("title"))
-        width = len(columns) if isinstance(columns, list) else 0
-        if not width or not isinstance(rows, list) or any(not isinstance(r, list) or len(r) != width for r in rows):
+        sound = isinstance(columns, list) and isinstance(rows, list) and len(columns) > 0
+        if not sound or any(not isinstance(row, list) or len(row) != len(columns) for row in rows):
             warnings.append(f"table {number}{f' ({title})' if title else ''} is damaged and left out")
             continue
         texts = tuple(_text(column) for column in columns)

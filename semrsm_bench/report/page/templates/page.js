@@ -49,11 +49,14 @@
     }
     Object.assign(layout, { autosize: !width, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", dragmode: touch.matches ? false : "zoom" });
     if (width) layout.width = width;
+    layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: isDark ? "#a3adb8" : "#59636e", activecolor: ink };
     layout.font = { color: ink, family: getComputedStyle(document.body).fontFamily, size: 12 };
     for (const name of ["xaxis", "yaxis"]) {
-      layout[name] = Object.assign({}, layout[name], { gridcolor: grid, linecolor: grid, zerolinecolor: grid, fixedrange: touch.matches });
+      Object.assign(layout[name] ||= {}, { gridcolor: grid, linecolor: grid, zerolinecolor: grid, fixedrange: touch.matches });
     }
-    const options = { responsive: !width, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+    // Named one by one: the default bar has a button that sends the figure to a server.
+    const buttons = touch.matches ? ["toImage"] : ["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"];
+    const options = { responsive: !width, displaylogo: false, plotlyServerURL: "", modeBarButtons: [buttons] };
     Plotly.react(canvas, data, layout, options);
   }
 
@@ -88,7 +91,9 @@
       label.append(`${name} `, select);
       bar.append(label);
     });
-    if (bar.children.length) table.closest(".dt-container").prepend(bar);
+    const container = table.closest(".dt-container");
+    bar.append(container.querySelector(".dt-search"));
+    container.prepend(bar);
   }
 
   for (const table of document.querySelectorAll("table.data")) {
