@@ -102,3 +102,16 @@ def test_classes_file(tmp_path):
     file.write_text("\n")
     with pytest.raises(ValueError, match="no class"):
         read_classes(file)
+
+
+def test_rectangles_are_covered_and_cut_from_the_middle():
+    pixels = np.zeros((40, 100, 3), dtype=np.uint8)
+    pixels[:, 40:60] = 255
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    assert (decode(buffer.getvalue(), (40, 20), "x") == 255).all()
+    np.testing.assert_array_equal(decode(buffer.getvalue(), (40, 100), "x"), pixels)
+    wide = decode(buffer.getvalue(), (20, 50), "x")
+    assert wide.shape == (20, 50, 3)
+    assert (wide[:, 23:27] == 255).all()
+    assert (wide[:, :15] == 0).all()

@@ -13,6 +13,7 @@ from semrsm_bench.metrics import (
     retrieval_scores,
     self_retrieval,
 )
+from semrsm_bench.metrics.retrieval import ranking, score_matrix
 
 
 def by_loop(K, queries, database, query_groups, database_groups):
@@ -117,3 +118,32 @@ def test_both_sides_are_centred_by_the_database():
     np.testing.assert_allclose(q - queries, d[:3] - database[:3])
     with pytest.raises(ValueError, match="queries have 4 units but the database has 3"):
         centre_on_database(queries, database[:, :3])
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("score", ["f1", "iou"])
+def test_best_of_several_against_a_loop(seed, score):
+    rng = np.random.default_rng(seed)
+    K = rng.integers(0, 3, (7, 12)).astype(float)
+    queries, database = (rng.poisson(0.4, (n, 4)) for n in (7, 12))
+    query_groups, database_groups = (rng.choice(["a", "b", "c"], n).tolist() for n in (7, 12))
+    every = score_matrix(queries, database, score=score)
+    expected = []
+    for q, row in enumerate(K):
+        allowed = [d for d in range(12) if query_groups[q] != database_groups[d]]
+        order = sorted(allowed, key=lambda d: (-row[d], d))[:3]
+        np.testing.assert_array_equal(ranking(K, query_groups, database_groups, top=3)[q], order)
+        defined = [every[q, d] for d in order if not math.isnan(every[q, d])]
+        expected.append(max(defined, default=math.nan))
+        for d in allowed:
+            alone = retrieval_scores([[1.0]], queries[[q]], database[[d]], score=score)[0]
+            assert alone == pytest.approx(every[q, d], nan_ok=True)
+    found = retrieval_scores(K, queries, database, query_groups, database_groups, score=score, top=3)
+    np.testing.assert_allclose(found, expected)
+
+
+def test_more_asked_for_than_there_are():
+    with pytest.raises(ValueError, match="top must lie between 1 and the 2 database images, got 3"):
+        ranking([[1.0, 2.0]], top=3)
+    with pytest.raises(ValueError, match="1 queries have fewer than 2 database images outside their own group"):
+        ranking([[1.0, 2.0]], ["v"], ["v", "w"], top=2)

@@ -109,27 +109,46 @@ def _labelled(found: list[tuple[Path, str]], classes: Sequence[str] | None) -> l
     return [ImageRef(container, name, index.get(parent, -1)) for (container, name), parent in zip(found, parents)]
 
 
-def decode(data: bytes, size: int, name: str) -> NDArray[np.uint8]:
-    """RGB pixels (size, size, 3): the shorter side scaled to ``size`` (bicubic), then the centre cut out."""
+def decode(data: bytes, size: int | tuple[int, int], name: str) -> NDArray[np.uint8]:
+    """RGB pixels (H, W, 3): scaled (bicubic) until the picture covers the frame, then the centre cut out.
+
+    Parameters
+    ----------
+    data : bytes
+        Of the file.
+    size : int or (H, W)
+        One number is the side of a square.
+    name : str
+        Of the file, for messages.
+
+    Raises
+    ------
+    ValueError
+        Not a readable image.
+    """
     from PIL import Image, UnidentifiedImageError
 
+    rows, columns = (size, size) if isinstance(size, int) else size
     try:
         with Image.open(io.BytesIO(data)) as opened:
             image = opened.convert("RGB")
     except (UnidentifiedImageError, OSError) as error:
         raise ValueError(f"{name}: not a readable image ({error})") from None
-    if image.size != (size, size):
-        scale = size / min(image.size)
-        width, height = (max(size, round(side * scale)) for side in image.size)
+    if image.size != (columns, rows):
+        scale = max(columns / image.width, rows / image.height)
+        width, height = max(columns, round(image.width * scale)), max(rows, round(image.height * scale))
         image = image.resize((width, height), Image.Resampling.BICUBIC)
-        left, top = (width - size) // 2, (height - size) // 2
-        image = image.crop((left, top, left + size, top + size))
+        left, top = (width - columns) // 2, (height - rows) // 2
+        image = image.crop((left, top, left + columns, top + rows))
     return np.asarray(image, dtype=np.uint8)
 
 
-def load_images(images: Sequence[ImageRef], size: int = 64, *, quiet: bool = False) -> NDArray[np.uint8]:
-    """Pixels of all images, (N, size, size, 3) uint8; each archive is opened once."""
-    pixels = np.empty((len(images), size, size, 3), dtype=np.uint8)
+def load_images(
+    images: Sequence[ImageRef], size: int | tuple[int, int] = 64, *, quiet: bool = False
+) -> NDArray[np.uint8]:
+    """Pixels of all images, (N, H, W, 3) uint8; each archive is opened once."""
+    shape = (size, size) if isinstance(size, int) else size
+    pixels = np.empty((len(images), *shape, 3), dtype=np.uint8)
     archives: dict[Path, zipfile.ZipFile] = {}
     try:
         with progress_bar(len(images), "reading images", unit="image", quiet=quiet or len(images) < 500) as bar:

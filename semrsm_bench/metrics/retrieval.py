@@ -105,8 +105,36 @@ def retrieval_scores(
     database_groups: Sequence[Any] | None = None,
     *,
     score: str = "f1",
+    top: int = 1,
 ) -> FloatArray:
-    """F1 or IoU of every query, shape (q,); parameters as for `retrieval_f1`, ``score`` is "f1" or "iou"."""
+    """F1 or IoU of every query, shape (q,).
+
+    Parameters
+    ----------
+    K, query_counts, database_counts, query_groups, database_groups
+        As for `retrieval_f1`, whose errors it raises too.
+    score : {"f1", "iou"}
+    top : int
+        How many database images a query retrieves; the best score among them counts.
+    """
+    k, queries, database = _checked(K, query_counts, database_counts, score)
+    found = ranking(k, query_groups, database_groups, top=top)
+    scores = np.stack([_scores(queries, database[column], score) for column in found.T])
+    # fmax leaves out the undefined ones, as the mean does.
+    return np.asarray(np.fmax.reduce(scores, axis=0))
+
+
+def score_matrix(query_counts: Any, database_counts: Any, *, score: str = "f1") -> FloatArray:
+    """F1 or IoU of every query with every database image, shape (q, d): what any ranking has to choose from.
+
+    Parameters and errors as for `retrieval_scores`; NaN where F1 is 0 / 0.
+    """
+    queries, database = _counts(query_counts, "query_counts"), _counts(database_counts, "database_counts")
+    _, queries, database = _checked(np.zeros((len(queries), len(database))), queries, database, score)
+    return np.stack([_scores(query[None], database, score) for query in queries])
+
+
+def _checked(K: Any, query_counts: Any, database_counts: Any, score: str) -> tuple[FloatArray, FloatArray, FloatArray]:
     if score not in ("f1", "iou"):
         raise ValueError(f"score must be f1 or iou; got {score!r}")
     k = as_float64(K, "K")
@@ -115,7 +143,11 @@ def retrieval_scores(
         raise ValueError(f"K must be {len(queries)} queries x {len(database)} database images, but it is {k.shape}")
     if queries.shape[1] != database.shape[1]:
         raise ValueError(f"queries have {queries.shape[1]} classes but the database has {database.shape[1]}")
-    found = database[most_similar(k, query_groups, database_groups)]
+    return k, queries, database
+
+
+def _scores(queries: FloatArray, found: FloatArray, score: str) -> FloatArray:
+    """Score of each row of one side with the same row of the other, or of one row with all."""
     if score == "iou":
         union = ((queries > 0) | (found > 0)).sum(axis=1)
         shared = ((queries > 0) & (found > 0)).sum(axis=1)
@@ -132,25 +164,58 @@ def most_similar(
 
     Parameters and errors as for `retrieval_f1`.
     """
+    return ranking(K, query_groups, database_groups)[:, 0]
+
+
+def ranking(
+    K: Any,
+    query_groups: Sequence[Any] | None = None,
+    database_groups: Sequence[Any] | None = None,
+    *,
+    top: int = 1,
+) -> NDArray[np.intp]:
+    """Columns of the ``top`` largest allowed similarities in every row of K, largest first, ties by index; shape (q, top).
+
+    Parameters and errors as for `retrieval_f1`; also raises ValueError where a query has fewer allowed images than ``top``.
+    """
     k = as_float64(K, "K")
+    if not 1 <= top <= k.shape[1]:
+        raise ValueError(f"top must lie between 1 and the {k.shape[1]} database images, got {top}")
+    forbidden = forbidden_images(k.shape, query_groups, database_groups)
+    short = np.flatnonzero((~forbidden).sum(axis=1) < top)
+    if short.size:
+        lack = "no database image" if top == 1 else f"fewer than {top} database images"
+        raise ValueError(
+            f"{short.size} queries have {lack} outside their own group, the first is query {int(short[0])}"
+        )
+    allowed = np.where(forbidden, -np.inf, k)
+    if top == 1:
+        return np.asarray(allowed.argmax(axis=1)[:, None])
+    return np.asarray(np.argsort(-allowed, axis=1, kind="stable")[:, :top])
+
+
+def forbidden_images(
+    shape: tuple[int, ...], query_groups: Sequence[Any] | None, database_groups: Sequence[Any] | None
+) -> NDArray[np.bool_]:
+    """Where query and database image are of one group, shape (q, d); nowhere without groups.
+
+    Raises
+    ------
+    ValueError
+        Only one of the two, or of other lengths than ``shape``.
+    """
     if (query_groups is None) != (database_groups is None):
         raise ValueError("give both query_groups and database_groups, or neither")
     if query_groups is None or database_groups is None:
-        return np.asarray(k.argmax(axis=1))
-    if (len(query_groups), len(database_groups)) != k.shape:
+        return np.zeros(shape, dtype=np.bool_)
+    if (len(query_groups), len(database_groups)) != shape:
         raise ValueError(
-            f"K is {k.shape}, but there are {len(query_groups)} query_groups and {len(database_groups)} database_groups"
+            f"K is {shape}, but there are {len(query_groups)} query_groups and {len(database_groups)} database_groups"
         )
     labels = {label: code for code, label in enumerate(dict.fromkeys([*query_groups, *database_groups]))}
     of_query = np.array([labels[label] for label in query_groups])
     of_database = np.array([labels[label] for label in database_groups])
-    forbidden = of_query[:, None] == of_database[None, :]
-    alone = np.flatnonzero(forbidden.all(axis=1))
-    if alone.size:
-        raise ValueError(
-            f"{alone.size} queries have no database image outside their own group, the first is query {int(alone[0])}"
-        )
-    return np.asarray(np.where(forbidden, -np.inf, k).argmax(axis=1))
+    return np.asarray(of_query[:, None] == of_database[None, :])
 
 
 def centre_on_database(queries: Any, database: Any) -> tuple[FloatArray, FloatArray]:
