@@ -1,0 +1,401 @@
+"""Every command and every Python block of README.md, data/README.md and docs/ runs.
+
+A command is found in the page, then looked up in `WAYS`; one that is not there fails and is named. The normal suite runs what a
+`Way` says; the slow suite runs commands as they are written.
+"""
+
+import os
+import re
+import runpy
+import shlex
+import subprocess
+import sys
+import tomllib
+import types
+from dataclasses import dataclass
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from semrsm_bench.cli import cli
+from tests import docs_commands as docs
+from tests.gate_repository import CHECKOUT, git
+
+PAGES = docs.pages()
+TEXTS = {page: (CHECKOUT / page).read_text() for page in PAGES}
+MAKEFILE = (CHECKOUT / "Makefile").read_text()
+
+
+@dataclass(frozen=True)
+class Way:
+    """How a command of a page is tested.
+
+    Attributes
+    ----------
+    quick : str or None
+        What the normal suite runs instead: the same verb with at least the same options. None: as written. "": it is only read.
+    slow : bool
+        The slow suite runs it as written.
+    why : str
+        Why it is never run as written; needed where ``quick`` is no run of the whole command and ``slow`` is False.
+    """
+
+    quick: str | None = None
+    slow: bool = True
+    why: str = ""
+
+
+def only_read(why):
+    return Way("", slow=False, why=why)
+
+
+TRAINING = (
+    "needs the archives of Tiny-ImageNet and an hour; it runs on archives of the same layout with 28 pictures each"
+)
+LIBRARY = "needs the library and its pretrained weights; tests/test_extract.py has stand-ins for both libraries"
+HOURS = "takes hours"
+
+WAYS = {
+    # make: the normal suite reads the recipe (test_make_lines_have_a_recipe), the slow one runs it in a copy of the checkout
+    "make bench": Way(""),
+    'make bench ARGS="--plugin examples/norm_sort.py"': Way(""),
+    "make docs": Way(""),
+    "make test": only_read("it is the suite that this test belongs to"),
+    # README.md, register-a-solver.md
+    "semrsm-bench check examples/norm_sort.py": Way("semrsm-bench check examples/norm_sort.py --case two"),
+    "semrsm-bench check examples/norm_sort.py --case ties --case empty": Way(),
+    "semrsm-bench check --list-cases": Way(),
+    "semrsm-bench run --plugin examples/norm_sort.py --solvers norm-sort-1,norm-sort-2,ortools --layers layer3,layer2": Way(),
+    # quick-start.md
+    ". .venv/bin/activate": only_read("make lays that environment out"),
+    "semrsm-bench doctor": Way(),
+    "semrsm-bench solvers": Way(),
+    "semrsm-bench run --solvers exact-auction,ortools --layers layer3,layer2 --centring none": Way(),
+    "semrsm-bench run --profile paper --estimate": Way(
+        "semrsm-bench run --profile paper --estimate --solvers greedy,scipy --layers layer4"
+    ),
+    "semrsm-bench table": Way(),
+    "semrsm-bench table --format md --paper": Way(),
+    "semrsm-bench plot --format png --centring none": Way(),
+    "semrsm-bench run --solvers greedy --layers layer3 --run-id monday": Way(),
+    "semrsm-bench run --solvers greedy --layers layer3 --run-id tuesday": Way(),
+    "semrsm-bench compare monday tuesday": Way(),
+    "semrsm-bench merge monday tuesday --relative-to greedy": Way(),
+    "semrsm-bench data large": Way("semrsm-bench data large --size 72 --count 2"),
+    "semrsm-bench run --profile large --centring none": Way(
+        "semrsm-bench run --profile large --centring none --solvers matrix-free-coarse --pairs 1"
+        " --data user-cache/semrsm_bench/large",
+        slow=False,
+        why=HOURS,
+    ),
+    # your-model.md, rsm.md
+    "semrsm-bench rsm activations.npy --matching exact-auction --kernel cosine --centring channel -j -1 --out rsm.npy": Way(),
+    "semrsm-bench rsm tokens.npy --layout channels_last --class-token drop --matching exact-auction --out tokens-rsm.npy": Way(),
+    "semrsm-bench plot rsm.npy --format png": Way(),
+    "semrsm-bench data extract pictures/ --model mine.safetensors --out mine-activations.safetensors": Way(),
+    "semrsm-bench data extract pictures/ --model torchvision:resnet50 --layers layer2,layer3 --count 100"
+    " --out resnet50.safetensors": only_read(LIBRARY),
+    "semrsm-bench data extract pictures/ --model timm:vit_small_patch16_224 --layers blocks.5,blocks.11 --count 100"
+    " --out vit.safetensors": only_read(LIBRARY),
+    "semrsm-bench rsm mine-activations.safetensors --layer layer3 --matching exact-auction --kernel cosine"
+    " --picture mine.png": Way(),
+    "semrsm-bench data list --data mine-activations.safetensors": Way(),
+    "semrsm-bench run --data mine-activations.safetensors --solvers exact-auction,ortools,greedy": Way(
+        "semrsm-bench run --data mine-activations.safetensors --solvers exact-auction,ortools,greedy --layers layer4"
+    ),
+    "semrsm-bench rsm data/resnet18-tiny-imagenet.safetensors --layer layer1 --matching exact-auction -j 2 --estimate"
+    " --count 2000 --count2 5000": Way(),
+    "semrsm-bench rsm queries.npy database.npy --matching exact-auction --kernel cosine -j -1 --out retrieval.npy": Way(),
+    'pip install "semrsm-bench[dask]"': only_read("the extra is looked up in pyproject.toml; make test installs it"),
+    "dask scheduler &": only_read("needs several machines; tests/test_rsm_dask.py runs clusters of this one"),
+    "dask worker tcp://HOST:8786 --nthreads 1 --nworkers auto": only_read("as the scheduler"),
+    "semrsm-bench rsm /shared/queries.npy /shared/database.npy --matching exact-auction --dask tcp://HOST:8786"
+    " --out retrieval.npy": only_read("as the scheduler"),
+    # metrics.md
+    "python -m semrsm_bench.studies.null_cka --out null_cka.png": Way(""),
+    "python -m semrsm_bench.studies.planted_noise": Way(""),
+    "python -m benchmarks.bench_metrics": Way("python -m benchmarks.bench_metrics --case rsa_pearson --rounds 1"),
+    # track-your-solver.md; its workflow runs in tests/test_track_docs.py
+    "semrsm-bench check row-by-row --plugin bench_solver.py": Way(
+        "semrsm-bench check row-by-row --plugin bench_solver.py --case two"
+    ),
+    "semrsm-bench run --plugin bench_solver.py --solvers row-by-row,greedy,ortools --pairs 3": Way(),
+    "semrsm-bench gate main --plugin bench_solver.py": Way(""),
+    "semrsm-bench run --plugin bench_solver.py --solvers row-by-row --pairs 4 --run-id before": Way(),
+    "semrsm-bench run --plugin bench_solver.py --solvers row-by-row --pairs 4 --run-id after": Way(),
+    "semrsm-bench compare before after --fail gap:0.5% --fail time:3x": Way(
+        "semrsm-bench compare before after --fail gap:0.5% --fail time:1000x"
+    ),
+    # data/README.md
+    "semrsm-bench data extract val.zip --model resnet18-tiny-imagenet.weights.safetensors --classes classes.tsv --count 24"
+    " --mean-images 2000 --seed 0 --out resnet18-tiny-imagenet.safetensors": Way(slow=False),
+    "semrsm-bench data train train-0.zip train-1.zip train-2.zip --val val.zip --classes classes.tsv --phases 32:5,64:1"
+    " --lr 0.2 --seed 0 --out stage1.safetensors": Way(
+        "semrsm-bench data train train-0.zip train-1.zip train-2.zip --val val.zip --classes classes.tsv --phases 16:1,32:1"
+        " --lr 0.2 --seed 0 --width 8 --batch 28 --out stage1.safetensors",
+        slow=False,
+        why=TRAINING,
+    ),
+    "semrsm-bench data train train-0.zip train-1.zip train-2.zip --val val.zip --classes classes.tsv --phases 32:1,64:1"
+    " --lr 0.1 --seed 1 --init stage1.safetensors --compile --out resnet18-tiny-imagenet.weights.safetensors": Way(
+        "semrsm-bench data train train-0.zip train-1.zip train-2.zip --val val.zip --classes classes.tsv --phases 16:1,32:1"
+        " --lr 0.1 --seed 1 --init stage1.safetensors --no-compile --width 8 --batch 28"
+        " --out resnet18-tiny-imagenet.weights.safetensors",
+        slow=False,
+        why=TRAINING,
+    ),
+}
+# The tests of the studies run each with --quick; here their lines are read, and the slow suite runs them with --quick.
+STUDY = re.compile(r"semrsm-bench study [a-z]")
+
+# Names that a block of a page takes for granted.
+TAKEN_FOR_GRANTED = {
+    "docs/rsm.md": {
+        "z": np.random.default_rng(0).normal(size=(5, 6, 4, 4)),
+        "queries": np.random.default_rng(1).normal(size=(3, 6, 16)),
+        "database": np.random.default_rng(2).normal(size=(4, 6, 16)),
+    }
+}
+
+
+def way_of(command):
+    if STUDY.match(command):
+        return Way("")
+    return WAYS.get(command)
+
+
+def commands_of(page):
+    return docs.commands(TEXTS[page])
+
+
+def python_blocks(page):
+    return [block for block in docs.blocks(TEXTS[page]) if block.language == "python"]
+
+
+def with_commands(keep):
+    """Pages with a command that ``keep`` takes."""
+    return [page for page in PAGES if any(keep(way_of(command)) for command in commands_of(page))]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_no_command_escapes(page):
+    strangers = [command for command in commands_of(page) if way_of(command) is None]
+    assert not strangers, (
+        f"{page} has commands that no test runs; say in WAYS of tests/test_docs_commands.py how: {strangers}"
+    )
+    odd = {block.language for block in docs.blocks(TEXTS[page])} - {*docs.SHELLS, *KNOWN_LANGUAGES}
+    assert not odd, f"{page} has code blocks in {odd}, which nothing looks at"
+
+
+KNOWN_LANGUAGES = {"", "python", "toml", "yaml", "bibtex", "text", "toctree", "include", "eval-rst"}
+
+
+def test_every_way_belongs_to_a_page():
+    there = {command for page in PAGES for command in commands_of(page)}
+    assert set(WAYS) <= there, f"no page has these any more: {sorted(set(WAYS) - there)}"
+
+
+@pytest.mark.parametrize("command", WAYS)
+def test_what_runs_instead_keeps_the_verb_and_every_option(command):
+    way = WAYS[command]
+    if way.quick:
+        if command.startswith("python"):
+            assert way.quick.startswith(command)
+        else:
+            verbs, options = docs.parsed(command)
+            other_verbs, other_options = docs.parsed(way.quick)
+            assert verbs == other_verbs
+            assert options <= other_options
+    if way.quick is not None and not way.slow:
+        assert way.why, "a command that never runs as written says why"
+
+
+def test_an_option_that_is_gone_is_noticed():
+    with pytest.raises(click.NoSuchOption):
+        docs.parsed("semrsm-bench run --profil quick")
+    with pytest.raises(click.UsageError):
+        docs.parsed("semrsm-bench data extrakt x")
+    assert docs.unknown_options("semrsm-bench run --profile quick --layer 3") == ["--layer"]
+    assert docs.parsed("semrsm-bench data train a.zip --out b --no-compile")[1] == {
+        "images",
+        "out",
+        "compile_model",
+    } or (
+        docs.parsed("semrsm-bench data train a.zip --out b --no-compile")
+        == docs.parsed("semrsm-bench data train a.zip --out b --compile")
+    )
+
+
+def test_commands_are_found_wherever_they_stand():
+    text = """
+Text `make inline`.
+
+    semrsm-bench indented --a 1 \\
+        --b 2
+
+1. item
+
+   ```
+   a table
+   semrsm-bench plain
+   ```
+
+> ```sh
+> $ anything at all   # with a comment
+> echo "a # b"
+> ```
+
+```python
+semrsm-bench not_shell
+```
+"""
+    assert docs.commands(text) == [
+        "semrsm-bench indented --a 1 --b 2",
+        "semrsm-bench plain",
+        "anything at all",
+        'echo "a # b"',
+    ]
+    assert list(docs.inline_code(text)) == ["make inline"]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in PAGES if any(c.startswith("semrsm-bench") for c in commands_of(page))]
+)
+def test_commands_are_read(page):
+    for command in commands_of(page):
+        if command.startswith("semrsm-bench"):
+            docs.parsed(command)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_commands_in_the_text_have_their_verb_and_options(page):
+    for code in docs.inline_code(TEXTS[page]):
+        words = code.split()
+        if code.startswith("semrsm-bench ") and words[1] != "VERB":
+            assert not docs.unknown_options(code), code
+        elif code.startswith("python -m "):
+            done = subprocess.run(
+                [sys.executable, "-m", words[2], "--help"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+            )
+            assert {word for word in words[3:] if word.startswith("-")} <= set(
+                re.findall(r"--?[a-z][a-z-]*", done.stdout)
+            )
+        elif words and words[0] == "make" and len(words) > 1:
+            assert re.search(rf"^{words[1]}:", MAKEFILE, flags=re.MULTILINE), code
+        elif code.startswith("pip install"):
+            assert extras(code) <= set(project()["optional-dependencies"]), code
+
+
+def project():
+    return tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
+
+
+def extras(command):
+    return {e.strip() for names in re.findall(r"semrsm-bench\[([^]]*)\]", command) for e in names.split(",")}
+
+
+def all_commands(*first):
+    return sorted({c for page in PAGES for c in commands_of(page) if c.startswith(first)})
+
+
+@pytest.mark.parametrize("command", all_commands("pip install"))
+def test_extras_that_pages_install_exist(command):
+    assert extras(command)
+    assert extras(command) <= set(project()["optional-dependencies"])
+
+
+@pytest.mark.parametrize("command", all_commands("make"))
+def test_make_lines_have_a_recipe(command, tmp_path):
+    done = subprocess.run(
+        [*shlex.split(command), "-n", f"VENV={tmp_path}"], cwd=CHECKOUT, capture_output=True, text=True, check=True
+    )
+    for line in done.stdout.splitlines():
+        if line.startswith(f"{tmp_path}/bin/semrsm-bench"):
+            docs.parsed(line.removeprefix(f"{tmp_path}/bin/"))
+
+
+@pytest.mark.parametrize("page", with_commands(lambda way: way and way.quick != ""))
+def test_commands_run(page, tmp_path, monkeypatch):
+    folder = ready(page, tmp_path / "place", full=False)
+    monkeypatch.chdir(folder)
+    for name, value in docs.environment(folder).items():
+        monkeypatch.setenv(name, value)
+    for command in commands_of(page):
+        way = way_of(command)
+        if way.quick == "":
+            continue
+        words = shlex.split(way.quick or command)
+        if words[0] == "python":
+            run_module(words[2], words[3:], monkeypatch)
+            continue
+        with monkeypatch.context() as patch:
+            if (
+                words[1] == "run"
+            ):  # tests/test_cli_run.py looks at a run's figures; drawing them is most of the time here
+                patch.setattr("semrsm_bench.report.figures.draw_all", lambda *_: [])
+            done = CliRunner().invoke(cli, words[1:], standalone_mode=False)
+        if done.exception is not None:
+            raise AssertionError(f"{page}: {command}\n{done.output}") from done.exception
+        assert done.return_value in (0, None), f"{page}: {command} ended with {done.return_value}\n{done.output}"
+
+
+def run_module(name, arguments, monkeypatch):
+    monkeypatch.setattr(sys, "argv", [name, *arguments])
+    monkeypatch.syspath_prepend(str(CHECKOUT))
+    monkeypatch.setattr(sys, "exit", lambda code=0: None if not code else pytest.fail(f"{name} ended with {code}"))
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
+def ready(page, folder, *, full):
+    """The folder in which a page's commands run; a page with a solver of the reader's gets a repository of the reader's."""
+    docs.lay_out(folder, full)
+    if page == "docs/track-your-solver.md":
+        (solver,) = (block.text for block in python_blocks(page))
+        (folder / "bench_solver.py").write_text(solver)
+        git(folder, "init", "--quiet", "--initial-branch=main")
+        git(folder, "add", "bench_solver.py")
+        git(folder, "commit", "--quiet", "--message", "solver")
+    return folder
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if python_blocks(page)])
+def test_python_blocks_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for block in python_blocks(page):
+        module = types.ModuleType("block_of_a_page")
+        vars(module).update(TAKEN_FOR_GRANTED.get(page, {}))
+        exec(compile(block.text, f"{page}, line {block.line}", "exec"), vars(module))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("page", with_commands(lambda way: way and way.slow))
+def test_commands_run_as_written(page, tmp_path):
+    folder = ready(page, tmp_path / "place", full=True)
+    variables = docs.environment(folder)
+    for command in commands_of(page):
+        if way_of(command).slow and not command.startswith("make "):
+            line = f"{command} --quick" if STUDY.match(command) and "--quick" not in command else command
+            in_checkout = {"cwd": CHECKOUT} if command.startswith("python -m benchmarks") else {"cwd": folder}
+            done = subprocess.run(["bash", "-c", line], env=variables, capture_output=True, text=True, **in_checkout)
+            assert done.returncode == 0, f"{page}: {line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("command", [c for c in all_commands("make") if WAYS.get(c, Way()).slow])
+def test_make_lines_run(command, tmp_path):
+    copy = docs.copy_of_checkout(tmp_path / "copy")
+    (tmp_path / "venv").mkdir()
+    stamps = re.findall(r"^\$\(VENV\)/\.([a-z]+):", MAKEFILE, flags=re.MULTILINE)
+    environment = docs.ready_environment(tmp_path / "venv", stamps)
+    done = subprocess.run(
+        [*shlex.split(command), f"VENV={environment}"],
+        cwd=copy,
+        env={**os.environ, "PYTHONPATH": str(copy), "XDG_CACHE_HOME": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
