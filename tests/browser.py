@@ -54,11 +54,11 @@ class Browser:
         os.close(theirs_out)
         self._read, self._write = ours_in, ours_out
         self._buffer, self._last, self._events = b"", 0, []
-        self.requests, self.failures, self.errors = [], [], []
+        self.requests, self.failures, self.errors, self.complaints = [], [], [], []
         page = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
         self._session = None
         self._session = self.call("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
-        for domain in ("Page", "Network", "Runtime"):
+        for domain in ("Page", "Network", "Runtime", "Log"):
             self.call(f"{domain}.enable")
 
     _session = None
@@ -101,6 +101,10 @@ class Browser:
         elif method == "Runtime.exceptionThrown":
             details = parameters["exceptionDetails"]
             self.errors.append(details.get("exception", {}).get("description") or details.get("text"))
+        elif method == "Runtime.consoleAPICalled" and parameters["type"] in ("error", "warning", "assert"):
+            self.complaints.append(" ".join(str(a.get("value", a.get("description"))) for a in parameters["args"]))
+        elif method == "Log.entryAdded" and parameters["entry"]["level"] in ("error", "warning"):
+            self.complaints.append(parameters["entry"]["text"])
 
     def open(self, address):
         """Load a page anew."""
@@ -124,6 +128,46 @@ class Browser:
             if time.monotonic() > end:
                 raise TimeoutError(f"{expression} did not become true; errors: {self.errors}")
             time.sleep(0.1)
+
+    def place_of(self, expression):
+        """Middle of the element that an expression gives, scrolled into view first."""
+        return self.ask(
+            f"(() => {{ const e = {expression}; e.scrollIntoView({{block: 'center', behavior: 'instant'}});"
+            " const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+        )
+
+    def point_at(self, expression):
+        """Move the mouse over the element that an expression gives."""
+        x, y = self.place_of(expression)
+        for shift in (3, 0):  # a pointer that does not move raises no event
+            self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x + shift, y=y)
+
+    def click(self, expression):
+        """Click on the element that an expression gives, as a person does."""
+        self.point_at(expression)
+        x, y = self.place_of(expression)
+        for kind in ("mousePressed", "mouseReleased"):
+            self.call("Input.dispatchMouseEvent", type=kind, x=x, y=y, button="left", clickCount=1)
+
+    def type(self, text):
+        """Type into the element that has the focus."""
+        self.call("Input.insertText", text=text)
+
+    def press(self, key):
+        """Press and release a key, such as Tab or Enter."""
+        codes = {"Tab": 9, "Enter": 13, " ": 32, "ArrowLeft": 37, "ArrowRight": 39}
+        text = {"Enter": "\r", " ": " "}.get(key)
+        known = {"key": key, "windowsVirtualKeyCode": codes[key], **({"text": text} if text else {})}
+        self.call("Input.dispatchKeyEvent", type="keyDown", **known)
+        self.call("Input.dispatchKeyEvent", type="keyUp", key=key, windowsVirtualKeyCode=codes[key])
+
+    def allow(self, *permissions):
+        """Grant permissions to every page."""
+        session, self._session = self._session, None
+        try:
+            self.call("Browser.grantPermissions", permissions=list(permissions))
+        finally:
+            self._session = session
 
     def photograph(self, path):
         """Save a picture of the page."""

@@ -20,7 +20,8 @@ from semrsm_bench.report.distribution import pair_values
 from semrsm_bench.report.formatting import format_seconds
 from semrsm_bench.report.layout import Layout
 from semrsm_bench.report.page import assets, contents, facts
-from semrsm_bench.report.page.plots import Plot, make_plots
+from semrsm_bench.report.page.drawing import Plot
+from semrsm_bench.report.page.plots import make_plots
 from semrsm_bench.report.page.studies import Study
 from semrsm_bench.report.render import shared_notes
 from semrsm_bench.report.style import looks

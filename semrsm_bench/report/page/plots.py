@@ -289,7 +289,8 @@ def _times(
                 line={"color": look.color, "dash": dash_of(look.dash), "width": 1.4},
                 marker=marker(look, False),
                 hovertext=[
-                    f"<b>{shown(name)}</b><br>S = {s:,}, centring {shown(centring)}<br>T: {interval_text(t)}<br>in brackets: 95 % interval"
+                    f"<b>{shown(name)}</b><br>S = {s:,}, centring {shown(centring)}<br>T: {interval_text(t)}"
+                    "<br>in brackets: 95 % interval"
                     for s, t in points
                 ],
                 hoverinfo="text",
