@@ -1,6 +1,8 @@
 """The frame of the studies: what they give back, where it is written, the pictures and networks they look at."""
 
 import json
+import subprocess
+import sys
 
 import click
 import numpy as np
@@ -204,3 +206,30 @@ def test_the_common_options_write_and_print(tmp_path):
 def test_json_is_what_was_written(tmp_path):
     ran = CliRunner().invoke(demo, ["--out", str(tmp_path), "--json"])
     assert json.loads(ran.stdout) == read_study(tmp_path)
+
+
+def test_no_folder_of_this_machine_is_written(tmp_path):
+    model = tmp_path / "models" / "net.weights.safetensors"
+    options = ["--model", str(model), "--model", "timm:vit_tiny", "--out", str(tmp_path / "out"), "--quiet"]
+    done = subprocess.run(
+        [sys.executable, "-c", _PROGRAM, "demo", *options], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    content = read_study(tmp_path / "out")
+    assert content["options"]["models"] == ["net.weights.safetensors", "timm:vit_tiny"]
+    assert content["command"].endswith("demo --model net.weights.safetensors --model timm:vit_tiny --out out --quiet")
+
+
+_PROGRAM = """
+import click
+from semrsm_bench.cli.study import common_options
+from semrsm_bench.studies.study import StudyResult
+
+@click.command()
+@click.option("--model", "models", multiple=True)
+@common_options
+def demo(*, quick, quiet, models):
+    return StudyResult("demo", "A demonstration", "It ran.", [], [])
+
+click.Group(commands={"demo": demo})()
+"""

@@ -124,13 +124,19 @@ def _command_line(ctx: click.Context, name: str) -> str:
     """The command that repeats this study, with file names in place of paths: those differ between machines."""
     words = sys.argv[1:] if ctx.find_root().info_name else []
     arguments = words[words.index(name) + 1 :] if name in words else []
-    shown = [Path(word).name if "/" in word and Path(word).exists() else word for word in arguments]
-    return shlex.join(["semrsm-bench", "study", name, *shown])
+    return shlex.join(["semrsm-bench", "study", name, *map(_without_folders, arguments)])
+
+
+def _without_folders(word: str) -> str:
+    path = Path(word)
+    return path.name if path.is_absolute() or ("/" in word and path.exists()) else word
 
 
 def _plain_option(value: Any) -> Any:
     if isinstance(value, Path):
         return value.name
+    if isinstance(value, str):
+        return _without_folders(value)
     if isinstance(value, tuple):
         return [_plain_option(part) for part in value]
     return value
