@@ -74,7 +74,7 @@ def network_features(
                 kept[layer].append(z.mean(axis=2) if pooling == "mean" else z.reshape(len(z), -1))
             if LOGITS in kept:
                 if part.logits is None:
-                    raise ValueError(f"{model.name} returns no logits; name its layers with --layer")
+                    raise ValueError(f"{model.name} returns no logits; name its layers with --layers")
                 kept[LOGITS].append(part.logits)
             if part.logits is not None:
                 probabilities.append(part.probabilities)

@@ -79,6 +79,7 @@ def barycenter(
     ValueError
         Fewer than two networks, no common layer, and as the functions named above do.
     """
+    from semrsm_bench.studies.network_rsms import common_size
     from semrsm_bench.studies.networks import provenance, study_networks
 
     settings = settings or Settings()
@@ -90,7 +91,7 @@ def barycenter(
     if len(networks) < 2:
         raise ValueError(f"a comparison needs at least two networks, got {networks[0].name} alone; repeat --model")
     chosen = tuple(dict.fromkeys(layers)) or _common_layers(networks)
-    pictures = _pictures(images, classes, count, size or _common_size(networks), settings.seed, quick)
+    pictures = _pictures(images, classes, count, common_size(networks, size), settings.seed, quick)
     # A crop's label is its photograph.
     groups = np.arange(len(pictures)) if images else pictures.labels
     features = {m.name: network_features(m, pictures.pixels, chosen, pooling, quiet=quiet) for m in networks}
@@ -123,16 +124,8 @@ def barycenter(
 def _common_layers(networks: Sequence[Model]) -> tuple[str, ...]:
     common = tuple(layer for layer in networks[0].layers if all(layer in other.layers for other in networks))
     if not common:
-        raise ValueError("the networks have no layer in common; name some that all have with --layer, or take logits")
+        raise ValueError("the networks have no layer in common; name some that all have with --layers, or take logits")
     return common
-
-
-def _common_size(networks: Sequence[Model]) -> int:
-    sizes = {network.name: network.size for network in networks}
-    if len(set(sizes.values())) > 1:
-        listed = ", ".join(f"{name} {side}" for name, side in sizes.items())
-        raise ValueError(f"the networks take pictures of different sides ({listed}); choose one with --size")
-    return networks[0].size
 
 
 def _pictures(

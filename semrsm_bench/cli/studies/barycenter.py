@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from semrsm_bench.cli.run import NameList
 from semrsm_bench.cli.study import common_options, picture_options
 
 if TYPE_CHECKING:
@@ -27,11 +28,10 @@ _NETWORK_OPTIONS = ("images", "classes", "count", "models", "layers", "pooling",
     help="FILE.safetensors, torchvision:NAME or timm:NAME; at least two. Default: the four small ResNets.",
 )
 @click.option(
-    "--layer",
-    "layers",
-    multiple=True,
-    metavar="NAME",
-    help="Submodule that all networks have, or logits; repeatable, the last one is looked at closely. Default: the stages.",
+    "--layers",
+    type=NameList(),
+    default=(),
+    help="Submodules that all networks have, or logits; the last one is looked at closely. Default: the stages.",
 )
 @click.option(
     "--pooling",
