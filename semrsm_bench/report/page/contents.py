@@ -43,6 +43,11 @@ class Entry:
     text: str
     order: float | str = ""
 
+    @property
+    def sort_text(self) -> str:
+        """``order`` as JavaScript reads numbers."""
+        return str(self.order).replace("inf", "Infinity") if isinstance(self.order, float) else str(self.order)
+
 
 @dataclass(frozen=True)
 class PageTable:
