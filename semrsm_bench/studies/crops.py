@@ -1,0 +1,125 @@
+"""Overlapping crops of pictures, and batches of pictures that have nothing to do with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, order=True)
+class Shift:
+    """How far the second crop lies below and to the right of the first, in pixels."""
+
+    down: int
+    right: int
+
+    def __post_init__(self) -> None:
+        if self.down < 0 or self.right < 0 or self.down + self.right == 0:
+            raise ValueError(f"a shift goes down, to the right or both, got {self.down},{self.right}")
+
+    def __str__(self) -> str:
+        return f"{self.down},{self.right}"
+
+    @classmethod
+    def parse(cls, text: str) -> Shift:
+        """From ``DOWN,RIGHT``.
+
+        Raises
+        ------
+        ValueError
+            Not two whole numbers, negative ones, or no shift at all.
+        """
+        try:
+            down, right = (int(part) for part in text.split(","))
+        except ValueError:
+            raise ValueError(f"a shift is written as DOWN,RIGHT in pixels, as in 20,0; got {text!r}") from None
+        return cls(down, right)
+
+    @classmethod
+    def usual(cls, size: int) -> Shift:
+        """Down by 5/16 of the crop's side: the paper's 20 of 64 pixels."""
+        return cls(max(1, round(5 * size / 16)), 0)
+
+    def shared(self, size: int) -> tuple[int, int]:
+        """Height and width of the part that two crops of that side share.
+
+        Raises
+        ------
+        ValueError
+            They share nothing.
+        """
+        if max(self.down, self.right) >= size:
+            raise ValueError(f"crops of {size} pixels that are shifted by {self} pixels do not overlap")
+        return size - self.down, size - self.right
+
+
+def scene_side(size: int, shifts: Sequence[Shift]) -> int:
+    """Side of the pictures that crops of that side are cut from: enough for every shift.
+
+    Raises
+    ------
+    ValueError
+        No shift, or crops that do not overlap.
+    """
+    if not shifts:
+        raise ValueError("give at least one shift")
+    for shift in shifts:
+        shift.shared(size)
+    return size + max(max(shift.down, shift.right) for shift in shifts)
+
+
+def overlapping_crops(scenes: NDArray[np.uint8], size: int, shift: Shift) -> NDArray[np.uint8]:
+    """The upper left crops of all pictures, then the shifted ones: (2 N, size, size, 3).
+
+    Parameters
+    ----------
+    scenes : ndarray, (N, H, W, 3)
+    size : int
+    shift : Shift
+
+    Raises
+    ------
+    ValueError
+        The pictures are too small.
+    """
+    if scenes.ndim != 4 or scenes.shape[1] < size + shift.down or scenes.shape[2] < size + shift.right:
+        raise ValueError(f"pictures of shape {scenes.shape} hold no crops of {size} pixels that are shifted by {shift}")
+    first = scenes[:, :size, :size]
+    second = scenes[:, shift.down : shift.down + size, shift.right : shift.right + size]
+    return np.concatenate([first, second])
+
+
+def batches(labels: NDArray[np.int64], size: int, seed: int = 0) -> list[NDArray[np.intp]]:
+    """Pictures in batches of equal size, in seeded order, with as few of one label together as a single pass achieves.
+
+    Parameters
+    ----------
+    labels : ndarray, (N,)
+        Classes or photographs; -1 stands for an unknown one, which is like no other.
+    size : int
+        Pictures in a batch.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        Fewer than two pictures a batch, or N is no multiple of ``size``.
+    """
+    if size < 2:
+        raise ValueError(f"a batch needs at least two pictures, got {size}")
+    if not len(labels) or len(labels) % size:
+        lower = len(labels) // size * size
+        near = f"{lower} or {lower + size}" if lower else str(size)
+        raise ValueError(f"{len(labels)} pictures do not make batches of {size}; take {near}, or another --batch")
+    found: list[list[int]] = [[] for _ in range(len(labels) // size)]
+    for picture in np.random.default_rng(seed).permutation(len(labels)).tolist():
+        label = labels[picture]
+        open_ones = [batch for batch in found if len(batch) < size]
+        # The emptiest among the batches with the fewest of this label: filling one after the other would leave equals for the last.
+        counts = [0 if label < 0 else int((labels[batch] == label).sum()) for batch in open_ones]
+        best = min(range(len(open_ones)), key=lambda k: (counts[k], len(open_ones[k])))
+        open_ones[best].append(picture)
+    return [np.array(batch, dtype=np.intp) for batch in found]
