@@ -27,6 +27,27 @@ def test_a_constant_predictor_has_no_correlation():
     assert found["x"].low <= 1 <= found["x"].high + 1e-12
 
 
+@given(seed=st.integers(0, 2**32))
+def test_partial_correlations_follow_from_the_three_plain_ones(seed):
+    rng = np.random.default_rng(seed)
+    common, x, y = rng.standard_normal((3, 25))
+    x, y = x + common, y + common
+    found = rank_correlations(y, {"x": x, "common": common}, np.arange(25), given=common, resampled=5)
+    xy, xz, yz = (spearmanr(*pair).statistic for pair in ((x, y), (x, common), (y, common)))
+    assert np.isnan(found["common"].value)
+    assert found["x"].value == pytest.approx((xy - xz * yz) / np.sqrt((1 - xz**2) * (1 - yz**2)))
+
+
+def test_what_a_control_explains_is_gone():
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal(500)
+    x, y = common + 0.5 * rng.standard_normal((2, 500))
+    assert rank_correlations(y, {"x": x}, np.arange(500), resampled=5)["x"].value > 0.6
+    assert abs(rank_correlations(y, {"x": x}, np.arange(500), given=common, resampled=5)["x"].value) < 0.12
+    constant = rank_correlations(y, {"x": x}, np.arange(500), given=np.ones(500), resampled=5)["x"].value
+    assert constant == pytest.approx(spearmanr(x, y).statistic)
+
+
 def test_repeating_every_stimulus_inside_its_group_does_not_narrow_the_interval():
     rng = np.random.default_rng(0)
     x = rng.standard_normal(30)

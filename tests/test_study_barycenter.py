@@ -255,7 +255,7 @@ def test_own_pictures_with_their_classes_and_a_layer(folder, tmp_path):
         "--size",
         32,
     ]
-    content = run(*arguments, "--draws", 20, "--folds", 3, "--out", tmp_path / "first")
+    content = run(*arguments, "--quick", "--folds", 3, "--out", tmp_path / "first")
     assert [r[:2] for r in table(content, "Similarity of held-out")["rows"]][:2] == [
         ["layer2", "pairwise_cosine"], ["logits", "pairwise_cosine"],
     ]  # fmt: skip
@@ -270,7 +270,7 @@ def test_own_pictures_with_their_classes_and_a_layer(folder, tmp_path):
     late = rows[rows["layer"] == "logits"]
     expected = spearmanr(late["pairwise_cosine"], late["brightness"]).statistic
     assert found["brightness"] == pytest.approx(expected)
-    again = run(*arguments, "--draws", 20, "--folds", 3, "--out", tmp_path / "second")
+    again = run(*arguments, "--quick", "--folds", 3, "--out", tmp_path / "second")
     assert again["tables"] == content["tables"]
     assert str(folder) not in json.dumps(content)
 

@@ -108,7 +108,7 @@ def barycenter(
         sentence="; ".join(clauses) + ".",
         tables=[
             scores_table(found.scored, found.main),
-            predictors_table(found.correlations, found.regression, kinds),
+            predictors_table(found.correlations, found.partial, found.regression, kinds),
             layers_table(found.by_layer),
             explained_table(found.explained, found.label, "class" if images else "photograph"),
             repeats_table(found.repeats),
@@ -175,8 +175,8 @@ def _drawings(found: Findings, pictures: Pictures, networks: int) -> list[Drawin
         Drawing(
             "predictors",
             draw_predictors(found),
-            f"Left: what goes with {PRIMARY} at {main}, Spearman and ridge coefficients with 95 % bootstrap intervals. Right: "
-            "Spearman by layer.",
+            f"Left: what goes with {PRIMARY} at {main}; Spearman, the same at equal distance from the mean, and ridge "
+            "coefficients, with 95 % bootstrap intervals. Right: Spearman by layer.",
             predictor_clause({name: found.correlations[name] for name in found.predictors}),
         ),
     ]

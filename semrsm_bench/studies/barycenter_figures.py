@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.report.style import BLUE, GREY, RC, VERMILION, new_figure, short
+from semrsm_bench.report.style import BLUE, GREEN, GREY, RC, VERMILION, new_figure, short
 from semrsm_bench.studies.contact_sheet import contact_sheet
 from semrsm_bench.studies.held_out import PRIMARY, HeldOut
 from semrsm_bench.studies.instance_findings import LENGTH, Findings
@@ -55,24 +55,26 @@ def draw_predictors(found: Findings) -> Figure:
     names = [*found.predictors, LENGTH]
     coefficients = found.regression.coefficients if found.regression else {}
     with mpl.rc_context(dict(RC)):
-        figure = new_figure(7.6, 0.9 + 0.3 * len(names))
+        figure = new_figure(7.6, 0.9 + 0.34 * len(names))
         left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
         for place, name in enumerate(names):
             for shift, colour, marker, intervals in (
-                (-0.13, BLUE, "o", found.correlations), (0.13, VERMILION, "s", coefficients)
-            ):  # fmt: skip
+                (-0.22, BLUE, "o", found.correlations),
+                (0, GREEN, "D", found.partial),
+                (0.22, VERMILION, "s", coefficients),
+            ):
                 if name in intervals and np.isfinite(intervals[name].value):
                     value, low, high = intervals[name]
                     left.plot([low, high], [place + shift] * 2, color=colour, lw=1.4)
-                    left.plot(value, place + shift, marker, ms=4.5, color=colour)
+                    left.plot(value, place + shift, marker, ms=4, color=colour)
         left.axvline(0, color="#444444", lw=0.7)
         left.set_yticks(range(len(names)), names)
         left.set_ylim(len(names) - 0.5, -0.5)
         left.grid(axis="x")
         left.plot([], [], "o-", color=BLUE, ms=4.5, label="Spearman")
         if coefficients:
-            left.plot([], [], "s-", color=VERMILION, ms=4.5, label="ridge coefficient, all together")
-        left.legend(fontsize=7, frameon=False, ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+            left.plot([], [], "s-", color=VERMILION, ms=4.5, label="ridge, all together")
+        left.legend(fontsize=7, frameon=False, ncols=3, columnspacing=1, loc="lower left", bbox_to_anchor=(-0.1, 1))
         left.set_xlabel(f"with {PRIMARY} at {short(found.main)}")
         table = np.array([[found.by_layer[layer][name] for layer in found.by_layer] for name in found.predictors])
         # The rows are those of the panel at the left.

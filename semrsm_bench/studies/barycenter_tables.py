@@ -71,20 +71,28 @@ def score_rows(held: HeldOut, common: Mapping[str, Sequence[Any]]) -> list[dict[
     return [dict(zip(columns, values)) for values in zip(*columns.values(), strict=True)]
 
 
-def predictors_table(correlations: Mapping[str, Interval], ridge: Ridge | None, groups: Mapping[str, str]) -> Table:
-    """Spearman and ridge coefficient of every predictor."""
+def predictors_table(
+    correlations: Mapping[str, Interval],
+    partial: Mapping[str, Interval],
+    ridge: Ridge | None,
+    groups: Mapping[str, str],
+) -> Table:
+    """Spearman, partial Spearman and ridge coefficient of every predictor."""
     rows = []
     nothing = Interval(float("nan"), float("nan"), float("nan"))
     for name, found in correlations.items():
         coefficient = ridge.coefficients.get(name, nothing) if ridge else nothing
-        rows.append((groups[name], name, *found, *coefficient))
+        rows.append((groups[name], name, *found, *partial.get(name, nothing), *coefficient))
     return Table(
         f"What goes with {PRIMARY}",
-        ("of", "predictor", "Spearman", "low", "high", "ridge coefficient", "low of it", "high of it"),
+        (
+            "of", "predictor", "Spearman", "low", "high", "at equal distance", "low of that", "high of that", "ridge",
+            "low of ridge", "high of ridge",
+        ),
         rows,
-        note="95 % bootstrap intervals. Coefficients: standard deviations of the score for one of the predictor, all image and "
-        "output predictors together.",
-    )
+        note="95 % bootstrap intervals. At equal distance: partial Spearman, given the distance from the mean. Ridge: standard "
+        "deviations of the score for one of the predictor, all image and output predictors together.",
+    )  # fmt: skip
 
 
 def explained_table(models: Mapping[str, Ridge | None], label: LabelEffect | None, label_name: str) -> Table:

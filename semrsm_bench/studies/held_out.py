@@ -85,6 +85,7 @@ def held_out_scores(
     group: str = "orthogonal",
     components: int | None = None,
     draws: int = 0,
+    null_kinds: Sequence[str] | None = None,
     seed: int = 0,
     progress: str = "",
 ) -> HeldOut:
@@ -103,6 +104,8 @@ def held_out_scores(
         Of the `Barycenter`: ``group`` and ``n_components``.
     draws : int
         Permutations for the null; 0 for none.
+    null_kinds : sequence of str, optional
+        Kinds that get a null; default: all.
     seed : int
         Of the permutations, and of the starts where ``group`` is "permutation".
     progress : str
@@ -119,7 +122,7 @@ def held_out_scores(
         if len(model) != count:
             raise ValueError(f"features[{k}] holds {len(model)} stimuli, but the folds are for {count}")
     scores = {kind: np.empty(count) for kind in kinds}
-    null = {kind: np.empty((draws, count)) for kind in kinds} if draws else {}
+    null = {kind: np.empty((draws, count)) for kind in null_kinds or kinds} if draws else {}
     length = np.empty(count)
     parts: list[tuple[IntArray, list[FloatArray]]] = []
     names = np.unique(fold)
@@ -131,7 +134,7 @@ def held_out_scores(
             aligned = [a * np.sqrt(len(train)) for a in barycenter.transform([model[test] for model in features])]
             for kind in kinds:
                 scores[kind][test] = instance_similarity(aligned, kind)
-                if draws:
+                if kind in null:
                     null[kind][:, test] = instance_null(aligned, kind, draws, seed)
             length[test] = np.mean([np.linalg.norm(a, axis=1) for a in aligned], axis=0)
             parts.append((test, aligned))

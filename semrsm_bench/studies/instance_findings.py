@@ -68,6 +68,8 @@ class Findings:
         "image" or "outputs", and the values.
     correlations : dict of Interval
         Of the main layer's score with each predictor, and with `LENGTH`.
+    partial : dict of Interval
+        The same for the predictors, given `LENGTH`.
     by_layer : dict of dict of float
         Spearman by layer and predictor.
     explained : dict of Ridge or None
@@ -80,6 +82,7 @@ class Findings:
     fold: IntArray
     predictors: dict[str, tuple[str, FloatArray]]
     correlations: dict[str, Interval]
+    partial: dict[str, Interval]
     by_layer: dict[str, dict[str, float]]
     explained: dict[str, Ridge | None]
     label: LabelEffect | None
@@ -136,24 +139,24 @@ def analyse(
     """
     found = list(networks.values())
     layers = list(found[0].layers)
-    resampling = {"resampled": settings.resampled, "seed": settings.seed}
+    resampling: dict[str, Any] = {"resampled": settings.resampled, "seed": settings.seed}
     fold = assign_folds(groups, settings.folds, settings.seed)
     scored = {}
     with progress_bar(len(layers), "aligning", unit="layer", quiet=quiet) as bar:
         for layer in layers:
-            scored[layer] = _scores([f.layers[layer] for f in found], fold, settings, draws=settings.draws)
+            scored[layer] = _with_null([f.layers[layer] for f in found], fold, settings, main=layer == layers[-1])
             bar.update()
-    score = scored[layers[-1]].scores[PRIMARY]
+    score, length = scored[layers[-1]].scores[PRIMARY], scored[layers[-1]].length
 
     image, outputs = image_statistics(pixels), output_predictors([f.probabilities for f in found])
     everything = {**image, **outputs}
     sets = {IMAGE: image, OUTPUTS: outputs, f"{IMAGE} and {OUTPUTS}": everything} if outputs else {IMAGE: image}
-    with_length = {**everything, LENGTH: scored[layers[-1]].length}
     return Findings(
         scored=scored,
         fold=fold,
         predictors={name: (IMAGE if name in image else OUTPUTS, values) for name, values in everything.items()},
-        correlations=rank_correlations(score, with_length, groups, **resampling),
+        correlations=rank_correlations(score, {**everything, LENGTH: length}, groups, **resampling),
+        partial=rank_correlations(score, everything, groups, given=length, **resampling),
         by_layer={
             layer: {
                 name: r.value
@@ -173,11 +176,25 @@ def analyse(
     )
 
 
-def _scores(features: Sequence[Any], fold: IntArray, settings: Settings, *, draws: int = 0) -> HeldOut:
-    kinds: dict[str, Any] = {} if draws else {"kinds": (PRIMARY,)}
+def _with_null(features: Sequence[Any], fold: IntArray, settings: Settings, *, main: bool) -> HeldOut:
+    """Every kind of score; the null of every kind for the main layer, of the primary one for the others."""
     return held_out_scores(
-        features, fold, group=settings.group, components=settings.components, draws=draws, seed=settings.seed, **kinds
+        features,
+        fold,
+        group=settings.group,
+        components=settings.components,
+        draws=settings.draws,
+        null_kinds=None if main else (PRIMARY,),
+        seed=settings.seed,
     )
+
+
+def _scores(features: Sequence[Any], fold: IntArray, settings: Settings) -> FloatArray:
+    """The primary score alone."""
+    held = held_out_scores(
+        features, fold, kinds=(PRIMARY,), group=settings.group, components=settings.components, seed=settings.seed
+    )
+    return held.scores[PRIMARY]
 
 
 def _repeat(
@@ -197,7 +214,7 @@ def _between_networks(
         sides = [
             (
                 " + ".join(names[k] for k in half),
-                _scores([networks[names[k]].layers[layer] for k in half], fold, settings).scores[PRIMARY],
+                _scores([networks[names[k]].layers[layer] for k in half], fold, settings),
             )
             for half in halves
         ]
@@ -217,8 +234,5 @@ def _through_depth(networks: Mapping[str, Features], fold: IntArray, groups: Any
     """The layers of one network aligned with each other: do the networks rank pictures alike by that?"""
     if len(next(iter(networks.values())).layers) < 2:
         return []
-    through = {
-        name: _scores(list(features.layers.values()), fold, settings).scores[PRIMARY]
-        for name, features in networks.items()
-    }
+    through = {name: _scores(list(features.layers.values()), fold, settings) for name, features in networks.items()}
     return [_repeat("depth", first, second, groups, settings) for first, second in combinations(through.items(), 2)]

@@ -70,26 +70,50 @@ def resamples(groups: Any, n: int, seed: int = 0) -> Iterator[IntArray]:
 
 
 def rank_correlations(
-    score: FloatArray, predictors: Mapping[str, FloatArray], groups: Any, *, resampled: int = 1000, seed: int = 0
+    score: FloatArray,
+    predictors: Mapping[str, FloatArray],
+    groups: Any,
+    *,
+    given: FloatArray | None = None,
+    resampled: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Interval]:
     """Spearman's correlation of the score with each predictor, with a percentile bootstrap interval over groups.
 
-    A constant predictor has no ranks: its values are NaN. Resamples in which it happens to be constant are left out.
+    Parameters
+    ----------
+    score : ndarray, (n,)
+    predictors : mapping of name to ndarray, (n,)
+    groups : array_like, (n,)
+    given : ndarray, (n,), optional
+        Partial correlations: what the ranks of this one explain linearly is taken out of the other ranks first.
+    resampled, seed : int
+
+    Returns
+    -------
+    dict of Interval
+        A constant predictor has no ranks: its values are NaN. Resamples in which it happens to be constant are left out.
     """
-    table = np.column_stack([score, *predictors.values()])
-    values = _spearman(table)
-    drawn = np.array([_spearman(table[rows]) for rows in resamples(groups, resampled, seed)])
+    control = [] if given is None else [given]
+    table = np.column_stack([*control, score, *predictors.values()])
+    values = _spearman(table, len(control))
+    drawn = np.array([_spearman(table[rows], len(control)) for rows in resamples(groups, resampled, seed)])
     return {name: _interval(values[j], drawn[:, j]) for j, name in enumerate(predictors)}
 
 
-def _spearman(table: FloatArray) -> FloatArray:
+def _spearman(table: FloatArray, controls: int = 0) -> FloatArray:
+    """Correlation of the column after the controls with those that follow it."""
     from scipy.stats import rankdata
 
     ranks = rankdata(table, axis=0)
     ranks -= ranks.mean(axis=0)
-    norms = np.linalg.norm(ranks, axis=0)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(ranks[:, 0] @ ranks[:, 1:] / (norms[0] * norms[1:]))
+    whole = np.linalg.norm(ranks, axis=0)
+    if controls and whole[0] > 0:
+        ranks -= np.outer(ranks[:, 0], ranks[:, 0] @ ranks / whole[0] ** 2)
+    left = np.linalg.norm(ranks, axis=0)
+    # Constant, or nothing but the control: what is left is rounding.
+    left[left <= 1e-9 * whole] = np.nan
+    return np.asarray(ranks[:, controls] @ ranks[:, controls + 1 :] / (left[controls] * left[controls + 1 :]))
 
 
 def _interval(value: float, drawn: FloatArray) -> Interval:
