@@ -105,6 +105,10 @@ def test_classes_file(tmp_path):
 
 
 def test_rectangles_are_covered_and_cut_from_the_middle():
+    import io
+
+    from PIL import Image
+
     pixels = np.zeros((40, 100, 3), dtype=np.uint8)
     pixels[:, 40:60] = 255
     buffer = io.BytesIO()
