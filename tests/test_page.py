@@ -297,7 +297,7 @@ TEXT = st.text(
 )
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(name=TEXT.map(str.strip).filter(bool), message=TEXT.map(str.strip).filter(bool))
 def test_any_text_is_shown_as_it_is(name, message):
     bad = make_row(name, status="error", message=message, seconds=None, k=None, pair="0-2")

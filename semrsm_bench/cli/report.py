@@ -61,15 +61,9 @@ def report(run: str, out: Path | None, centring: str | None, results: Path, stud
         return 4
     path = out or (folder or results) / PAGE
     size = write_page(path, page)
-    what = " and ".join(
-        part
-        for part in (
-            f"run {folder.name}" if folder else "",
-            f"{len(found)} {'study' if len(found) == 1 else 'studies'}" if found else "",
-        )
-        if part
-    )
-    click.echo(f"{path} ({size / 1e6:.1f} MB): {what}")
+    told = [f"run {folder.name}"] if folder else []
+    told += [f"{len(found)} {'study' if len(found) == 1 else 'studies'}"] if found else []
+    click.echo(f"{path} ({size / 1e6:.1f} MB): {' and '.join(told)}")
     return 0
 
 

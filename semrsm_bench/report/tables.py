@@ -70,14 +70,35 @@ def render_table(
     """
     if fmt not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {fmt!r}")
-    if fmt == "csv":
-        return _csv(table_records(rows, environment, paper, centrings=centrings))
     frame = prepared(rows, centrings)
     layout = Layout(collect_cells(frame), affinity_times(frame), Catalogue(environment), paper, end_to_end)
+    return render_layout(layout, run_name(frame), environment, fmt, width=width)
+
+
+def run_name(frame: pd.DataFrame) -> str:
+    """Id of the run that prepared rows belong to; "" where they name none."""
+    return next((r for r in frame["run_id"] if r), "")
+
+
+def render_layout(
+    layout: Layout, run: str, environment: Mapping[str, Any], fmt: TableFormat, *, width: int = 120
+) -> str:
+    """`render_table` for cells that are collected already.
+
+    Parameters
+    ----------
+    layout : Layout
+    run : str
+        The run's id, for the caption.
+    environment, fmt, width
+        As for `render_table`.
+    """
+    if fmt == "csv":
+        return _csv(_records(layout))
     blocks = order_blocks(block for block, _ in layout.cells)
-    run = next((r for r in frame["run_id"] if r), "")
-    caption = table_caption(environment, run, end_to_end=end_to_end)
-    remarks = [f"The paper's columns are {paper_figures.CONDITIONS}; source: {paper_figures.SOURCE}."] if paper else []
+    caption = table_caption(environment, run, end_to_end=layout.end_to_end)
+    source = f"The paper's columns are {paper_figures.CONDITIONS}; source: {paper_figures.SOURCE}."
+    remarks = [source] if layout.with_paper else []
     if fmt == "text":
         return render_text(layout.per_layer(blocks), caption, remarks, width)
     render = render_markdown if fmt == "md" else render_latex
@@ -122,14 +143,16 @@ def table_records(
     for) stand in ``paper_quality`` and ``paper_seconds``.
     """
     cells = collect_cells(prepared(rows, centrings))
-    catalogue = Catalogue(environment)
-    solvers = catalogue.order(solver for _, solver in cells)
-    blocks = order_blocks(block for block, _ in cells)
+    return _records(Layout(cells, {}, Catalogue(environment), paper))
+
+
+def _records(layout: Layout) -> list[dict[str, Any]]:
+    solvers = layout.catalogue.order(solver for _, solver in layout.cells)
     return [
-        _record(cells[block, solver], catalogue, paper)
-        for block in blocks
+        _record(layout.cells[block, solver], layout.catalogue, layout.with_paper)
+        for block in order_blocks(block for block, _ in layout.cells)
         for solver in solvers
-        if (block, solver) in cells
+        if (block, solver) in layout.cells
     ]
 
 

@@ -86,6 +86,7 @@ def content_hash(script: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
+@functools.cache
 def notices() -> list[Notice]:
     """The libraries inside the page; what they bundle in turn is named in comments of their sources, which stay."""
     contents = {"plotly": "plotly.js", "itables": "DataTables, its extensions, and jQuery, as bundled by itables"}

@@ -25,14 +25,14 @@ from semrsm_bench.report.page.plots import make_plots
 from semrsm_bench.report.page.studies import Study
 from semrsm_bench.report.render import shared_notes
 from semrsm_bench.report.style import looks
-from semrsm_bench.report.tables import affinity_times, prepared, render_table
+from semrsm_bench.report.tables import TableFormat, affinity_times, prepared, render_layout, run_name
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
-# Label of the copy button -> format of `render_table`.
-COPIES = {"LaTeX": "latex", "Markdown": "md", "CSV": "csv"}
+# Label of the copy button -> format of `render_layout`.
+COPIES: dict[str, TableFormat] = {"LaTeX": "latex", "Markdown": "md", "CSV": "csv"}
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ def _run_context(run: RunContent, centrings: list[str] | None) -> dict[str, Any]
     layout = Layout(collect_cells(frame), affinity_times(frame), Catalogue(environment))
     blocks = order_blocks(block for block, _ in layout.cells)
     style = looks(layout.catalogue.order(solver for _, solver in layout.cells))
-    name = next((r for r in frame["run_id"] if r), "")
+    name = run_name(frame)
     panels, shared = shared_notes(layout.per_centring(blocks))
     return {
         "name": name,
@@ -166,10 +166,7 @@ def _run_context(run: RunContent, centrings: list[str] | None) -> dict[str, Any]
         "caption": table_caption(environment, name, end_to_end=False),
         "shared_notes": shared,
         "notes": [(panel.title, panel.notes) for panel in panels if panel.notes],
-        "copies": {
-            label: render_table(run.rows, environment, fmt, centrings=centrings)  # type: ignore[arg-type]
-            for label, fmt in COPIES.items()
-        },
+        "copies": {label: render_layout(layout, name, environment, fmt) for label, fmt in COPIES.items()},
         "paper": contents.paper_table(layout, blocks),
         "failures": contents.failure_table(frame, layout, blocks),
         "facts": facts.plan_facts(run.description) + facts.environment_facts(environment),
