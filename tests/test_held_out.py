@@ -19,7 +19,7 @@ from semrsm_bench.studies.planted_noise import plant
 
 
 @given(
-    groups=st.lists(st.integers(0, 12), min_size=2, max_size=60), folds=st.integers(2, 6), seed=st.integers(0, 2**32)
+    groups=st.lists(st.integers(0, 12), min_size=10, max_size=60), folds=st.integers(2, 6), seed=st.integers(0, 2**32)
 )
 def test_groups_are_never_parted_and_folds_are_even(groups, folds, seed):
     _, sizes = np.unique(groups, return_counts=True)
@@ -42,7 +42,12 @@ def test_another_seed_gives_other_folds():
 
 def test_one_fold_leaves_nothing_to_fit_on():
     with pytest.raises(ValueError, match="at least 2"):
-        assign_folds(np.arange(5), 1)
+        assign_folds(np.arange(50), 1)
+
+
+def test_too_few_stimuli():
+    with pytest.raises(ValueError, match="9 stimuli are too few"):
+        assign_folds(np.arange(9), 2)
 
 
 @pytest.fixture(scope="module")

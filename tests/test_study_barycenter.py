@@ -118,7 +118,7 @@ def test_networks_that_share_nothing_do_not_beat_the_null():
     networks = {f"n{k}": Features({"only": rng.standard_normal((200, 6))}, None) for k in range(3)}
     pixels = rng.integers(0, 256, (200, 4, 4, 3), dtype=np.uint8)
     found = analyse(networks, pixels, np.arange(200), np.arange(200), QUICK, quiet=True)
-    assert "agree hardly more" in level_clause(found.scored["only"], "networks", "pictures", 3)
+    assert "do not clearly agree more" in level_clause(found.scored["only"], "networks", "pictures", 3)
     assert found.repeats == []
     assert set(found.explained) == {"image"}
 
@@ -181,12 +181,12 @@ def held(score, null):
 
 
 def test_the_level_is_said_both_ways():
-    null = np.linspace(-1, 1, 40).reshape(20, 2)
+    null = np.linspace(-1, 1, 80).reshape(40, 2)
     assert "2 networks agree more at x than on" in level_clause(
         held([1.5, 1.2], null), "networks", "pictures", 2, " at x"
     )
-    assert "agree hardly more" in level_clause(held([0.1, 0.2], null), "networks", "pictures", 2)
-    assert "agree hardly more" in level_clause(held([-0.5, -0.2], null), "networks", "pictures", 2)
+    assert "do not clearly agree more" in level_clause(held([0.1, 0.2], null), "networks", "pictures", 2)
+    assert "do not clearly agree more" in level_clause(held([-0.5, -0.2], null), "networks", "pictures", 2)
 
 
 @pytest.mark.parametrize(
@@ -288,10 +288,13 @@ def test_one_layer_of_two_networks_with_all_positions(folder, tmp_path):
     ("arguments", "message"),
     [
         (["--layers", "layr4"], "no submodule 'layr4'"),
+        (["--count", "9", "--folds", "2"], "9 stimuli are too few"),
         (["--count", "90000"], "the installed photographs give"),
         (["--images", "{folder}/pictures.zip", "--count", "25"], "asked for 25 images of 24"),
         (["--images", "{folder}/nowhere.zip"], "does not exist"),
         (["--folds", "12"], "12 folds need at least as many groups"),
+        (["--folds", "10", "--images", "{folder}/pictures.zip", "--count", "12"], "a single stimulus"),
+        (["--draws", "19"], "19 is not in the range"),
         (["--folds", "1"], "1 is not in the range"),
         (["--group", "permutation", "--components", "3"], "mixes units"),
         (["--pooling", "max"], "'max' is not one of"),
@@ -380,7 +383,7 @@ def test_arrays_that_share_nothing_do_not_beat_the_null(tmp_path):
     result = paired_arrays(
         saved(tmp_path, rng.standard_normal((200, 8)), rng.standard_normal((200, 5))), None, QUICK, quiet=True
     )
-    assert "agree hardly more" in result.sentence
+    assert "do not clearly agree more" in result.sentence
 
 
 def test_items_of_one_name_stay_on_one_side(tmp_path):
@@ -398,7 +401,7 @@ def test_more_columns_than_training_items_is_said(tmp_path):
     rng = np.random.default_rng(0)
     paths = saved(tmp_path, rng.standard_normal((20, 40)), rng.standard_normal((20, 3)))
     assert any("only 13 training items" in note for note in paired_arrays(paths, None, QUICK, quiet=True).notes)
-    limited = paired_arrays(paths, None, Settings(folds=3, draws=5, components=3), quiet=True)
+    limited = paired_arrays(paths, None, Settings(folds=3, draws=20, components=3), quiet=True)
     assert not any("training items" in note for note in limited.notes)
 
 
@@ -453,7 +456,7 @@ def test_files_that_are_no_arrays(tmp_path, capsys):
     [
         (["--features", "{one}"], "at least two files"),
         (["--features", "{one}", "--features", "{few}"], "rows differ"),
-        (["--features", "{few}", "--features", "{few}"], "9 items are too few"),
+        (["--features", "{few}", "--features", "{few}"], "9 stimuli are too few"),
         (["--features", "{one}", "--features", "{one}", "--ids", "{few}.txt"], "2 lines, but the arrays have 12 rows"),
         (["--features", "{one}", "--features", "{one}", "--count", "5"], "--count is for networks"),
         (["--features", "{one}", "--features", "{one}", "--pooling", "none"], "--pooling is for networks"),

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from semrsm_bench.activations.models import Model
     from semrsm_bench.studies.pictures import Pictures
 
-PACKAGE_COUNT, OWN_COUNT, QUICK_COUNT = 220, 1000, 88
+PACKAGE_COUNT, OWN_COUNT, QUICK_COUNT = 220, 2000, 88
 
 
 def barycenter(
@@ -57,7 +57,7 @@ def barycenter(
     Parameters
     ----------
     images, classes, count
-        As for `study_pictures`; by default 220 crops of package photographs, or 1000 of the images given (all, if fewer).
+        As for `study_pictures`; by default 220 crops of package photographs, or 2000 of the images given (all, if fewer).
         Crops of one photograph are never on both sides of a split.
     models : sequence of str
         At least two, as for `load_model`; by default the four small ResNets.
@@ -83,8 +83,6 @@ def barycenter(
     from semrsm_bench.studies.networks import provenance, study_networks
 
     settings = settings or Settings()
-    if settings.draws < 1:
-        raise ValueError(f"the null needs at least one permutation, got {settings.draws}")
     if quick:
         settings = replace(settings, draws=min(settings.draws, 50), resampled=min(settings.resampled, 200))
     networks = study_networks(models, [layer for layer in layers if layer != LOGITS])

@@ -18,6 +18,8 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.intp]
 
 PRIMARY = "pairwise_cosine"
+# With fewer stimuli neither an alignment nor a correlation means anything.
+SMALLEST = 10
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,12 @@ def assign_folds(groups: Any, folds: int, seed: int = 0) -> IntArray:
     Raises
     ------
     ValueError
-        Fewer groups than folds, or fewer than two folds.
+        Fewer than 10 stimuli, fewer groups than folds, or fewer than two folds.
     """
+    if len(groups) < SMALLEST:
+        raise ValueError(
+            f"{len(groups)} stimuli are too few to fit an alignment on some and score the others; needed are {SMALLEST}"
+        )
     _, number, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     if folds < 2:
         raise ValueError(f"folds must be at least 2, so that there is something to fit on; got {folds}")
@@ -114,13 +120,17 @@ def held_out_scores(
     Raises
     ------
     ValueError
-        As `Barycenter` and `instance_similarity` do.
+        Models of another length, a null of a fold with one stimulus, and as `Barycenter` and `instance_similarity` do.
     """
     count = len(fold)
     features = [np.asanyarray(model) for model in features]
     for k, model in enumerate(features):
         if len(model) != count:
             raise ValueError(f"features[{k}] holds {len(model)} stimuli, but the folds are for {count}")
+    if draws and np.bincount(fold).min() < 2:
+        raise ValueError(
+            "a fold holds a single stimulus, which leaves nothing to reorder for the null; take fewer folds"
+        )
     scores = {kind: np.empty(count) for kind in kinds}
     null = {kind: np.empty((draws, count)) for kind in null_kinds or kinds} if draws else {}
     length = np.empty(count)

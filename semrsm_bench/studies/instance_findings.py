@@ -21,6 +21,8 @@ FloatArray = NDArray[np.float64]
 
 IMAGE, OUTPUTS = "image", "outputs"
 LENGTH = "distance from the mean"
+# With fewer permutations no p-value reaches 0.05.
+FEWEST_DRAWS = 20
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,10 @@ class Settings:
     draws: int = 200
     resampled: int = 1000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.draws < FEWEST_DRAWS:
+            raise ValueError(f"the null needs at least {FEWEST_DRAWS} permutations to show anything, got {self.draws}")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from semrsm_bench.studies.held_out import PRIMARY, agreement_order, assign_folds
 from semrsm_bench.studies.instance_findings import Settings
 from semrsm_bench.studies.study import Drawing, StudyResult, Table
 
-SMALLEST = 10
 # Rows that are looked through for NaN at once, so that a mapped file need not fit into memory.
 _ROWS = 4096
 
@@ -44,7 +43,7 @@ def read_paired(paths: Sequence[Path], ids: Path | None = None) -> tuple[list[ND
     ------
     ValueError
         Fewer than two files, another suffix, no array of real numbers with two axes, NaN or infinity, an array that is the
-        same for all items, different n, fewer than 10 items, or ids that do not fit. The message names the file.
+        same for all items, different n, or ids that do not fit. The message names the file.
     FileNotFoundError
     """
     if len(paths) < 2:
@@ -54,8 +53,6 @@ def read_paired(paths: Sequence[Path], ids: Path | None = None) -> tuple[list[ND
         counts = ", ".join(f"{path.name} {len(array)}" for path, array in zip(paths, arrays, strict=True))
         raise ValueError(f"the files must hold the same items in the same order, but their rows differ: {counts}")
     count = len(arrays[0])
-    if count < SMALLEST:
-        raise ValueError(f"{count} items are too few to fit on some and score the others; needed are {SMALLEST}")
     for path, array in zip(paths, arrays, strict=True):
         _require_usable(path, array)
     if ids is None:

@@ -50,7 +50,7 @@ _NETWORK_OPTIONS = ("images", "classes", "count", "models", "layers", "pooling",
     help="Rotations and reflections, or reorderings of the units.",
 )
 @click.option("--components", type=click.IntRange(min=1), help="Reduce each network to so many principal components.")
-@click.option("--draws", type=click.IntRange(min=1), default=200, show_default=True, help="Permutations for the null.")
+@click.option("--draws", type=click.IntRange(min=20), default=200, show_default=True, help="Permutations for the null.")
 @click.option(
     "--features",
     multiple=True,
