@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.bench.stats import Interval, mean_interval
-from semrsm_bench.metrics import cka, compare_rsms, most_similar
-from semrsm_bench.studies.halves import Chosen, halves_interval
+from semrsm_bench.metrics import compare_rsms, most_similar
+from semrsm_bench.studies.cka_values import all_cka
+from semrsm_bench.studies.pair_bootstrap import draw_images, percentile_interval, resampled_spearman
 
 Matrix = NDArray[np.float64]
 
@@ -22,52 +23,72 @@ MEASURES = {
     "same_neighbour": "same nearest, %",
     "top5": f"top {TOP} in common, %",
 }
-# Halves of the images must allow debiased CKA, and the five nearest must not be nearly all others.
-LEAST_IMAGES = 8
+RESAMPLES = 1000
 
 
-def agreement(approximate: Matrix, exact: Matrix, *, seed: int = 0) -> dict[str, Interval]:
-    """How far conclusions from one RSM are those from another.
+def agreements(
+    exact: Matrix, approximate: Mapping[str, Matrix], *, seed: int = 0, resamples: int = RESAMPLES
+) -> dict[str, dict[str, Interval]]:
+    """How far conclusions from approximate RSMs are those from the exact one.
 
     Parameters
     ----------
-    approximate, exact : ndarray, (n, n)
-        Symmetric RSMs of the same n >= 8 images.
-    seed : int
-        Of the intervals.
+    exact : ndarray, (n, n)
+        Symmetric, of n >= 10 images.
+    approximate : mapping of solver to ndarray, (n, n)
+    seed, resamples : int
+        Of the bootstraps over images.
 
     Returns
     -------
-    dict
-        ``spearman``: rank correlation of the entries i < j, in [-1, 1]. ``cka``: debiased CKA, at most 1; the diagonals, equal
-        whatever the matching, do not count. ``same_neighbour``: share of the images whose most similar other image is the
-        same, the lowest index of equals. ``top5``: share of the five most similar images that both have. The first two with
-        intervals from halves of the images, the others with a bootstrap over images.
+    dict of solver to dict of measure to Interval
+        ``spearman``: rank correlation of the entries i < j, in [-1, 1], bootstrap over images. ``cka``: debiased CKA, at most
+        1, jackknife over images; the diagonals, equal whatever the matching, do not count. ``same_neighbour``: share of the
+        images whose most similar other image is the same, the lowest index of equals. ``top5``: share of the five most similar
+        images that both have. The last two with a bootstrap over images.
 
     Raises
     ------
     ValueError
-        Fewer than eight images, or RSMs without any variation.
+        Fewer than ten images, or an RSM without any variation.
     """
-    n = len(exact)
-    if n < LEAST_IMAGES:
-        raise ValueError(f"agreement of RSMs needs at least {LEAST_IMAGES} images, got {n}")
-
-    def on_halves(compare: Callable[[Matrix, Matrix], float]) -> Interval:
-        def statistic(chosen: Chosen) -> float:
-            part = np.ix_(chosen, chosen)
-            return compare(approximate[part], exact[part])
-
-        return halves_interval(statistic, n, seed=seed)
-
-    everyone = range(n)
-    nearest = [most_similar(K, everyone, everyone) for K in (approximate, exact)]
+    draws = draw_images(len(exact), resamples, seed)
+    names, others = list(approximate), list(approximate.values())
+    if not others:
+        return {}
+    everyone = range(len(exact))
+    nearest = most_similar(exact, everyone, everyone)
+    resampled = resampled_spearman(exact, others, draws)
+    every_cka = all_cka([exact, *others], "debiased", quiet=True)
     return {
-        "spearman": on_halves(lambda K, L: compare_rsms(K, L, "spearman")),
-        "cka": on_halves(lambda K, L: cka(K, L, "debiased")),
-        "same_neighbour": mean_interval(nearest[0] == nearest[1], seed=seed),
-        "top5": mean_interval(shared_neighbours(approximate, exact, TOP), seed=seed),
+        name: {
+            "spearman": percentile_interval(compare_rsms(exact, other, "spearman"), resampled[:, k]),
+            "cka": every_cka[0, k + 1].interval,
+            "same_neighbour": mean_interval(most_similar(other, everyone, everyone) == nearest, seed=seed),
+            "top5": mean_interval(shared_neighbours(other, exact, TOP), seed=seed),
+        }
+        for k, (name, other) in enumerate(zip(names, others, strict=True))
     }
+
+
+def mean_over_pairs(values: Matrix, *, seed: int = 0, resamples: int = RESAMPLES) -> Interval:
+    """Mean of a symmetric matrix above its diagonal, with a bootstrap over its images; NaN if a value is.
+
+    Pairs share images, so that a bootstrap over pairs would be too narrow.
+
+    Parameters
+    ----------
+    values : ndarray, (n, n)
+        One value for each pair of n >= 10 images.
+    """
+    mean = float(values[np.triu_indices(len(values), 1)].mean())
+    if np.isnan(mean):
+        return Interval(mean, mean, mean)
+    weights = draw_images(len(values), resamples, seed).astype(np.float64)
+    others = np.where(np.eye(len(values), dtype=bool), 0.0, values)
+    # The pairs of an image with itself, which resampling makes, count for nothing.
+    pairs = weights.sum(1) ** 2 - (weights**2).sum(1)
+    return percentile_interval(mean, ((weights @ others) * weights).sum(1) / pairs)
 
 
 def shared_neighbours(K: Matrix, L: Matrix, count: int) -> NDArray[np.float64]:

@@ -10,16 +10,14 @@ from typing import Any, get_args
 import numpy as np
 
 from semrsm_bench.bench.cases import choose_pairs
-from semrsm_bench.bench.stats import Interval, median_interval
+from semrsm_bench.bench.stats import median_interval
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.rsm.kernels import check_kernels
 from semrsm_bench.rsm.sources import Centring, ImageSource
-from semrsm_bench.solvers import get_solver, load_plugin, solver_names
-from semrsm_bench.studies.downstream import LEAST_IMAGES, MEASURES, Standing, agreement
-from semrsm_bench.studies.halves import mean_over_pairs
+from semrsm_bench.solvers import load_plugin, solver_names
+from semrsm_bench.studies.downstream import MEASURES, RESAMPLES, Standing, agreements
 from semrsm_bench.studies.matched_layers import (
     OPTIMUM,
-    UNMATCHED,
     MatchedLayer,
     chosen_solvers,
     layers_of_cache,
@@ -28,43 +26,22 @@ from semrsm_bench.studies.matched_layers import (
     reason_to_leave_out,
     share_of,
 )
+from semrsm_bench.studies.matching_report import tell
+from semrsm_bench.studies.matching_rows import Measured, Row
+from semrsm_bench.studies.pair_bootstrap import LEAST_IMAGES
+from semrsm_bench.studies.solver_targets import CLOCKS
 from semrsm_bench.studies.solver_times import one_pinned_thread, time_solvers
 from semrsm_bench.studies.study import StudyResult
 
-DEFAULT_COUNT, QUICK_COUNT = 100, 40
+DEFAULT_COUNT, QUICK_COUNT = 100, 32
+QUICK_RESAMPLES = 200
 LEAST, QUICK_LEAST = 12, LEAST_IMAGES
 QUICK_LARGEST = 1024
 # Pairs timed, by the largest S; the last entry counts for everything larger.
 TIMED_PAIRS = ((256, 20), (1024, 12), (4096, 5))
+QUICK_PAIRS = 3
 # The other exact solvers check the optimum on so many of those pairs, up to this S: beyond, they take seconds a pair.
-CHECKED_PAIRS, CHECKED_SIZE = 4, 1024
-
-Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """Everything the study found, before it is told.
-
-    Attributes
-    ----------
-    matched : list of MatchedLayer
-        By layer, then centring.
-    agreements : list of rows
-        Keys ``layer centring solver kernel`` and one Interval per measure.
-    times : list of rows
-        From `time_solvers`, with ``layer centring``.
-    standings : list of Standing
-        One for each layer and solver, the optimum included.
-    demands : mapping of measure to float
-        What the recommendation asks for.
-    """
-
-    matched: list[MatchedLayer]
-    agreements: list[Row]
-    times: list[Row]
-    standings: list[Standing]
-    demands: Mapping[str, float]
+CHECKED_PAIRS, CHECKED_SIZE = 3, 1024
 
 
 def matching_quality(
@@ -84,6 +61,7 @@ def matching_quality(
     equal: bool = False,
     plugins: Sequence[Path] = (),
     jobs: int = -1,
+    clock: str = "wall",
     quick: bool = False,
     quiet: bool = False,
 ) -> StudyResult:
@@ -111,6 +89,8 @@ def matching_quality(
         Files that register solvers.
     jobs : int
         Processes that compute the RSMs; times are taken afterwards, on one thread.
+    clock : {"wall", "cpu"}
+        For the times per pair; "cpu" is the thread's own, for a machine that is shared with other work.
     quick : bool
         Fewer images, and only layers of up to 1024 positions.
 
@@ -123,9 +103,8 @@ def matching_quality(
     ValueError
         Unknown solver, kernel, centring or layer, too few images, options that exclude each other.
     """
-    from semrsm_bench.studies import matching_report
-
-    _check(kernels, centrings, {"least Spearman": least_spearman, "least share of neighbours": least_neighbours})
+    levels = {"least Spearman": least_spearman, "least share of neighbours": least_neighbours}
+    _check(kernels, centrings, levels, jobs, clock)
     for plugin in plugins:
         load_plugin(plugin)
     solvers = chosen_solvers(matching)
@@ -143,11 +122,11 @@ def matching_quality(
         )
     jobs = 1 if quick else jobs
     matched = _match(sources, centrings, solvers, kernels, bool(matching), jobs, quiet)
-    agreements = _agreements(matched, seed)
-    times = _time(matched, seed, quick, quiet)
+    found = _agreements(matched, seed, QUICK_RESAMPLES if quick else RESAMPLES)
+    times = _time(matched, seed, clock, quick, quiet)
     demands = {"spearman": least_spearman, "same_neighbour": least_neighbours}
-    measured = Measured(matched, agreements, times, _standings(matched, agreements, times, seed), demands)
-    return matching_report.tell(measured, name, inputs, seed, quick)
+    measured = Measured(matched, found, times, _standings(matched, found, times, seed), demands, clock)
+    return tell(measured, name, inputs, seed, QUICK_LARGEST if quick else None)
 
 
 @dataclass(frozen=True)
@@ -186,8 +165,14 @@ class _Counts:
         return lambda size: self.at(size, available)
 
 
-def _check(kernels: Sequence[str], centrings: Sequence[str], levels: Mapping[str, float]) -> None:
+def _check(
+    kernels: Sequence[str], centrings: Sequence[str], levels: Mapping[str, float], jobs: int, clock: str
+) -> None:
     check_kernels(kernels, "offdiag_median", 1.0)
+    if jobs == 0:
+        raise ValueError("jobs must not be 0: 1 for this process, -1 for all cores")
+    if clock not in CLOCKS:
+        raise ValueError(f"clock must be one of {', '.join(CLOCKS)}; got {clock!r}")
     if not centrings:
         raise ValueError(f"name at least one centring of {', '.join(get_args(Centring))}")
     for centring in centrings:
@@ -245,36 +230,32 @@ def _match(
     return matched
 
 
-def _agreements(matched: Sequence[MatchedLayer], seed: int) -> list[Row]:
-    return [
-        {
-            "layer": layer.layer,
-            "centring": layer.centring,
-            "solver": solver,
-            "kernel": kernel,
-            **agreement(rsm, layer.rsms[OPTIMUM][kernel], seed=seed),
-        }
-        for layer in matched
-        for solver in layer.solvers
-        for kernel, rsm in layer.rsms[solver].items()
-    ]
+def _agreements(matched: Sequence[MatchedLayer], seed: int, resamples: int) -> list[Row]:
+    rows = []
+    for layer in matched:
+        for kernel, exact in layer.rsms[OPTIMUM].items():
+            others = {solver: layer.rsms[solver][kernel] for solver in layer.solvers}
+            for solver, found in agreements(exact, others, seed=seed, resamples=resamples).items():
+                about = {"layer": layer.layer, "centring": layer.centring, "solver": solver, "kernel": kernel}
+                rows.append({**about, **found})
+    return rows
 
 
-def _time(matched: Sequence[MatchedLayer], seed: int, quick: bool, quiet: bool) -> list[Row]:
+def _time(matched: Sequence[MatchedLayer], seed: int, clock: str, quick: bool, quiet: bool) -> list[Row]:
     """Times of all layers and centrings, and of the other exact solvers on a few pairs, which check the optimum."""
     others = [name for name in solver_names("exact", available_only=True) if name != OPTIMUM]
     plans = []
     for layer in matched:
-        pairs = choose_pairs(layer.count, 4 if quick else _timed_pairs(layer.size), seed)
+        pairs = choose_pairs(layer.count, QUICK_PAIRS if quick else _timed_pairs(layer.size), seed)
         plans.append((layer, [OPTIMUM, *layer.solvers], pairs))
-        if layer.size <= CHECKED_SIZE:
+        if layer.size <= CHECKED_SIZE and layer.centring == matched[0].centring:
             checks = [n for n in others if n not in layer.products and not reason_to_leave_out(n, layer.size)]
             plans.append((layer, checks, pairs[:CHECKED_PAIRS]))
     rows = []
     total = sum(len(pairs) for _, _, pairs in plans)
     with one_pinned_thread(), progress_bar(total, "timing", unit="pair", quiet=quiet) as bar:
         for layer, names, pairs in plans:
-            for row in time_solvers((layer.problem(*pair) for pair in pairs), names, bar.update):
+            for row in time_solvers((layer.problem(*pair) for pair in pairs), names, clock, bar.update):
                 i, j = pairs[row["pair"]]
                 known = {"layer": layer.layer, "centring": layer.centring, "k_opt": layer.products[OPTIMUM][i, j]}
                 rows.append({**row, **known, "pair": f"{i}-{j}"})
@@ -306,60 +287,3 @@ def _standings(
                 )
             )
     return standings
-
-
-def tidy_rows(measured: Measured, seed: int) -> list[Row]:
-    """One row for each figure: where it was measured, its value, interval, and worst pair where there is one."""
-    rows: list[Row] = []
-    for layer in measured.matched:
-        upper = np.triu_indices(layer.count, 1)
-        about = {
-            "layer": layer.layer,
-            "size": layer.size,
-            "channels": layer.images.rows.channels,
-            "images": layer.count,
-            "pairs": layer.count * (layer.count - 1) // 2,
-            "centring": layer.centring,
-        }
-        for solver in [OPTIMUM, *layer.solvers]:
-            mine = {**about, "solver": solver, "kind": get_solver(solver).kind}
-            for measure, values in (
-                ("quality", layer.quality(solver)),
-                ("chance_corrected", layer.chance_corrected(solver)),
-            ):
-                worst = float(values[upper].min())
-                rows.append(_row(mine, "", measure, mean_over_pairs(values, seed=seed), worst))
-            for found in measured.agreements:
-                if (found["layer"], found["centring"], found["solver"]) == (layer.layer, layer.centring, solver):
-                    rows += [_row(mine, found["kernel"], measure, found[measure]) for measure in MEASURES]
-        for solver in dict.fromkeys(row["solver"] for row in measured.times):
-            seconds = [
-                row
-                for row in measured.times
-                if (row["layer"], row["centring"], row["solver"]) == (layer.layer, layer.centring, solver)
-            ]
-            if seconds:
-                mine = {**about, "solver": solver, "kind": get_solver(solver).kind}
-                for measure in ("seconds", "solve_seconds"):
-                    interval = median_interval([row[measure] for row in seconds], seed=seed)
-                    rows.append(_row(mine, "", measure, interval, max(row[measure] for row in seconds)))
-        if UNMATCHED in layer.products:
-            from semrsm_bench.studies.unevenness import unevenness
-
-            mine = {**about, "solver": UNMATCHED, "kind": "baseline"}
-            for measure, value in unevenness(layer).items():
-                known = float("nan") if value is None else value
-                rows.append(_row(mine, "", f"unevenness_{measure}", Interval(known, known, known)))
-    return rows
-
-
-def _row(about: Row, kernel: str, measure: str, interval: Interval, worst: float = float("nan")) -> Row:
-    return {
-        **about,
-        "kernel": kernel,
-        "measure": measure,
-        "value": interval.value,
-        "low": interval.low,
-        "high": interval.high,
-        "worst": worst,
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,10 +14,9 @@ from semrsm_bench.report.formatting import format_chance_corrected, format_perce
 from semrsm_bench.report.paper import PAPER_NAMES, SOURCE, TABLE_5
 from semrsm_bench.solvers import get_solver
 from semrsm_bench.studies import matching_figures as figures
-from semrsm_bench.studies.downstream import MEASURES, Standing, fastest, fastest_everywhere
-from semrsm_bench.studies.halves import mean_over_pairs
+from semrsm_bench.studies.downstream import MEASURES, Standing, fastest, fastest_everywhere, mean_over_pairs
 from semrsm_bench.studies.matched_layers import OPTIMUM, UNMATCHED, MatchedLayer
-from semrsm_bench.studies.matching_quality import QUICK_LARGEST, Measured, tidy_rows
+from semrsm_bench.studies.matching_rows import Measured, tidy_rows
 from semrsm_bench.studies.study import Drawing, StudyResult, Table
 from semrsm_bench.studies.unevenness import COLUMNS, unevenness
 
@@ -28,14 +26,14 @@ TITLE = "How good approximate matchings are, and what they cost downstream"
 _ROUNDING = 1e-6
 
 
-def tell(measured: Measured, model: str, inputs: Mapping[str, Any], seed: int, quick: bool) -> StudyResult:
+def tell(measured: Measured, model: str, inputs: Mapping[str, Any], seed: int, largest: int | None) -> StudyResult:
     """The study's result."""
     by_centring: dict[str, list[MatchedLayer]] = {}
     for layer in measured.matched:
         by_centring.setdefault(layer.centring, []).append(layer)
     tables = [
         recommendation_table(measured),
-        downstream_table(measured.standings),
+        downstream_table(measured.standings, measured.clock),
         *(quality_table(layers, seed) for layers in by_centring.values()),
     ]
     drawings = [
@@ -77,7 +75,7 @@ def tell(measured: Measured, model: str, inputs: Mapping[str, Any], seed: int, q
         drawings=drawings,
         inputs=inputs,
         paper=[paper_table()],
-        notes=notes(measured, quick),
+        notes=notes(measured, largest),
     )
 
 
@@ -101,7 +99,7 @@ def quality_table(layers: Sequence[MatchedLayer], seed: int) -> Table:
                 cells += [text(mean.value, margin(mean)), text(float(values[upper].min()))]
             rows.append([layer.layer, layer.size, layer.count * (layer.count - 1) // 2, solver, *cells])
     undefined = sum(int((layer.values(OPTIMUM) <= 0).sum()) for layer in layers)
-    note = "Means over pairs; ±: the farther end of a 95 % interval from random halves of the images."
+    note = "Means over pairs; ±: the farther end of a 95 % bootstrap interval over images."
     if undefined:
         note += f" k/k_opt is not given where k_opt is not positive for a pair ({undefined} pairs); use c."
     columns = ["layer", "S", "pairs", "solver", "k/k_opt, %", "worst", "c", "worst"]
@@ -123,7 +121,7 @@ def unevenness_table(measured: Measured) -> Table:
     )
 
 
-def downstream_table(standings: Sequence[Standing]) -> Table:
+def downstream_table(standings: Sequence[Standing], clock: str) -> Table:
     """What the RSM of every solver is worth, beside its time."""
     rows = []
     for standing in standings:
@@ -139,8 +137,8 @@ def downstream_table(standings: Sequence[Standing]) -> Table:
         "Downstream: agreement with the exact RSM, the worst over kernels and centrings",
         ["layer", "S", "images", "solver", "time per pair", *MEASURES.values()],
         rows,
-        f"Time: median of one pinned thread, affinity included where the solver needs one; ±: farther end of a 95 % bootstrap "
-        f"interval; {machine({'cpu': describe_cpu()})}. CKA: debiased. "
+        f"Time ({clock} clock): median of one pinned thread, affinity included where the solver needs one; ±: farther end of a "
+        f"95 % bootstrap interval; {machine({'cpu': describe_cpu()})}. CKA: debiased. "
         "Same nearest: images whose most similar other image is the same. "
         "rows.csv has every kernel and centring with intervals.",
     )
@@ -193,15 +191,15 @@ def sentence(standings: Sequence[Standing], demands: Mapping[str, float]) -> str
         exact = next(s for s in here if s.solver == OPTIMUM)
         if found is not None:
             chosen.setdefault(found.solver, []).append(layer)
-            gains.append(exact.seconds.value / found.seconds.value)
+            if found.solver != OPTIMUM:
+                gains.append(exact.seconds.value / found.seconds.value)
     level = f"Spearman at least {demands['spearman']:g}, nearest neighbours kept at least {100 * demands['same_neighbour']:g} %"
-    if set(chosen) == {OPTIMUM}:
-        text = f"No approximation is both good enough ({level}) and faster than the exact solver {OPTIMUM} on any layer"
-    elif chosen:
+    if gains:
         named = ", ".join(f"{solver} ({', '.join(where)})" for solver, where in chosen.items())
-        low, high = min(gains), max(gains)
-        faster = f"{low:.1f}" if math.isclose(low, high, rel_tol=0.05) else f"{low:.1f} to {high:.1f}"
-        text = f"Good enough ({level}) and fastest: {named}, {faster} times as fast as {OPTIMUM}"
+        text = f"Good enough ({level}) and fastest: {named}, {_range(gains, 1)} times as fast as {OPTIMUM}"
+        text += " where it is another" if OPTIMUM in chosen else ""
+    elif chosen:
+        text = f"No approximation is both good enough ({level}) and faster than the exact solver {OPTIMUM} on any layer"
     else:
         text = f"No timed solver is good enough ({level})"
     unmatched = [s for s in standings if s.solver == UNMATCHED]
@@ -243,11 +241,11 @@ def paper_table() -> Table:
     )
 
 
-def notes(measured: Measured, quick: bool) -> list[str]:
+def notes(measured: Measured, largest: int | None) -> list[str]:
     """What a reader must know: how the optimum was checked, what was left out, what limits the figures."""
     found = [optimum_note(measured)]
-    if quick:
-        found.append(f"Quick: layers of up to {QUICK_LARGEST} positions, few images and pairs; not for conclusions.")
+    if largest is not None:
+        found.append(f"Quick: layers of up to {largest} positions, few images and pairs; not for conclusions.")
     grouped: dict[tuple[str, str], list[str]] = {}
     for layer in measured.matched:
         for solver, reason in layer.left_out.items():

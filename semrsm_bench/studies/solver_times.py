@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -12,10 +12,14 @@ import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from semrsm_bench.bench.cores import claimed_core
-from semrsm_bench.bench.measure import sample
 from semrsm_bench.solvers import MatchingProblem, Solution, get_solver, matching_value
+from semrsm_bench.studies.solver_targets import CLOCKS
 
 _SAMPLES = 3
+_SAMPLE_NS = 1_000_000
+# A call this long is its own only sample: pairs differ more than repeats.
+_LONG_NS = 20_000_000
+
 
 Row = dict[str, Any]
 
@@ -31,7 +35,10 @@ def one_pinned_thread() -> Iterator[None]:
 
 
 def time_solvers(
-    problems: Iterable[MatchingProblem], solvers: Sequence[str], tell: Callable[[int], object] = lambda pairs: None
+    problems: Iterable[MatchingProblem],
+    solvers: Sequence[str],
+    clock: str = "wall",
+    tell: Callable[[int], object] = lambda pairs: None,
 ) -> list[Row]:
     """Solve every problem with every solver, one after the other, so that what else the machine does falls on all alike.
 
@@ -43,6 +50,8 @@ def time_solvers(
     problems : iterable of MatchingProblem
         Of one size.
     solvers : sequence of str
+    clock : {"wall", "cpu"}
+        "cpu" counts this thread's work only, for a machine that is shared with other work.
     tell : callable
         Called with 1 after each problem.
 
@@ -58,12 +67,12 @@ def time_solvers(
         if number == 0:
             running = [name for name in solvers if _works(name, problem)]
         affinity = problem.x @ problem.y.T
-        _, affinity_seconds = _timed(lambda p=problem: p.x @ p.y.T)  # type: ignore[misc]
+        _, affinity_seconds = _timed(lambda p=problem: p.x @ p.y.T, CLOCKS[clock])  # type: ignore[misc]
         turn = number % max(1, len(running))
         for name in [*running[turn:], *running[:turn]]:
             solver = get_solver(name)
             given = MatchingProblem.trusted(problem.x, problem.y, None if solver.matrix_free else affinity)
-            found, seconds = _timed(lambda s=solver, p=given: s.function(p, **s.options))  # type: ignore[misc]
+            found, seconds = _timed(lambda s=solver, p=given: s.function(p, **s.options), CLOCKS[clock])  # type: ignore[misc]
             shared = 0.0 if solver.matrix_free else affinity_seconds
             rows.append(
                 {
@@ -88,9 +97,18 @@ def _works(name: str, problem: MatchingProblem) -> bool:
     return True
 
 
-def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
+def _timed(call: Callable[[], Any], clock: Callable[[], int]) -> tuple[Any, float]:
     """What a call returns, and its seconds."""
-    start = time.perf_counter_ns()
+    start = clock()
     result = call()
-    probe = (time.perf_counter_ns() - start) / 1e9
-    return result, float(np.median(sample(call, probe, _SAMPLES)))
+    probe = max(1, clock() - start)
+    if probe >= _LONG_NS:
+        return result, probe / 1e9
+    loops = max(1, math.ceil(_SAMPLE_NS / probe))
+    samples = []
+    for _ in range(_SAMPLES):
+        start = clock()
+        for _ in range(loops):
+            call()
+        samples.append((clock() - start) / loops)
+    return result, float(np.median(samples)) / 1e9

@@ -35,6 +35,13 @@ if TYPE_CHECKING:
     "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="File with solvers; repeatable."
 )
 @click.option("--jobs", type=int, default=-1, show_default=True, help="Processes for the RSMs; -1: all cores.")
+@click.option(
+    "--clock",
+    type=click.Choice(["wall", "cpu"]),
+    default="wall",
+    show_default=True,
+    help="Of the times per pair; cpu: on a machine shared with other work.",
+)
 @common_options
 def command(**options: Any) -> StudyResult:
     """How good are approximate matchings, and does it matter for what one does with an RSM?
