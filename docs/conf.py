@@ -35,6 +35,7 @@ html_static_path = ["assets"]
 html_css_files = ["style.css"]
 html_copy_source = False
 html_show_sphinx = False
+html_show_search_summary = False  # it would fetch pages, which browsers refuse from a file
 html_math_renderer = "katex"
 html_theme_options = {"navigation_with_keys": True}
 

@@ -1,4 +1,4 @@
-"""The page for maintainers of other repositories, followed word by word in one."""
+"""The page for maintainers of other repositories, followed in one; its commands run in tests/test_docs_commands.py."""
 
 import os
 import re
@@ -76,11 +76,3 @@ def test_the_limits_are_read(repository):
     done = run(repository, "semrsm-bench gate main --plugin bench_solver.py --sizes 64 --quiet")
     git(repository, "checkout", "--quiet", "main")
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-@pytest.mark.slow
-def test_every_command_of_the_page_runs(repository):
-    for block in blocks("bash"):
-        for line in block.strip().splitlines():
-            done = run(repository, line)
-            assert done.returncode == 0, line + "\n" + done.stdout + done.stderr

@@ -1,0 +1,275 @@
+"""The docs site: it builds without a warning, loads nothing from elsewhere, and every page of it can be reached and read."""
+
+import inspect
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tomllib
+from html.parser import HTMLParser
+from urllib.parse import unquote, urldefrag, urlsplit
+
+import pytest
+
+import semrsm_bench as sb
+from semrsm_bench import metrics, rsm, solvers
+from tests.browser import Browser, find_browser
+from tests.gate_repository import CHECKOUT
+
+# What a page loads, and by which attribute; links are another matter.
+LOADS = {
+    "script": "src",
+    "img": "src",
+    "link": "href",
+    "iframe": "src",
+    "source": "src",
+    "video": "src",
+    "audio": "src",
+    "object": "data",
+    "embed": "src",
+    "input": "src",
+}
+OURS = {"genindex.html", "search.html", "py-modindex.html"}  # made by the generator, reached from every page or none
+
+
+class Page(HTMLParser):
+    """What a page loads and links to, its anchors, its formulas, its text."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.loads, self.links, self.anchors, self.formulas, self.words = [], [], set(), 0, []
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if (value := given.get(LOADS.get(tag))) is not None and given.get("rel") not in (
+            "index",
+            "search",
+            "next",
+            "prev",
+        ):
+            self.loads.append(value)
+        if tag == "a" and given.get("href"):
+            self.links.append(given["href"])
+        self.anchors |= {given[name] for name in ("id", "name") if given.get(name)}
+        self.formulas += "formula" in (given.get("class") or "").split()
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def build(folder, source):
+    """What the Makefile runs for `make docs`, of another source into another folder."""
+    (line,) = re.findall(r"-m sphinx (.*)", (CHECKOUT / "Makefile").read_text())
+    assert "-W" in shlex.split(line)
+    assert line.endswith("-d docs/_build/doctrees docs docs/_build/html")
+    arguments = line.replace(
+        "-d docs/_build/doctrees docs docs/_build/html", f"-d {folder}/doctrees {source} {folder}/html"
+    )
+    return subprocess.run(
+        [sys.executable, "-m", "sphinx", *shlex.split(arguments)], cwd=CHECKOUT, capture_output=True, text=True
+    )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """Folder of the built site."""
+    folder = tmp_path_factory.mktemp("docs")
+    done = build(folder, "docs")
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "html"
+
+
+@pytest.fixture(scope="module")
+def parsed(site):
+    """Every page by its path."""
+    return {path.relative_to(site).as_posix(): Page(path) for path in sorted(site.rglob("*.html"))}
+
+
+def is_outside(address):
+    return bool(urlsplit(address).scheme or urlsplit(address).netloc)
+
+
+def test_every_source_has_a_page(parsed):
+    sources = {
+        p.relative_to(CHECKOUT / "docs").with_suffix(".html").as_posix() for p in (CHECKOUT / "docs").rglob("*.md")
+    }
+    sources = {name for name in sources if not name.startswith(("_build/", "katex/"))}
+    assert sources == set(parsed) - OURS
+
+
+BROKEN = {
+    "[gone](nowhere.md)": "nowhere.md",
+    "[gone](other.md#nowhere)": "'other': 'nowhere'",
+    "[gone](#not-here)": "not-here",
+    "![gone](figures/nowhere.png)": "nowhere.png",
+    "```{toctree}\nnever\n```": "never",
+}
+
+
+def test_what_is_broken_fails_the_build(tmp_path):
+    source = tmp_path / "source"
+    for name in ("assets", "katex"):
+        shutil.copytree(CHECKOUT / "docs" / name, source / name)
+    shutil.copy(CHECKOUT / "docs" / "conf.py", source)
+    (source / "other.md").write_text("# Other\n")
+    sound = "# Title\n\n```{toctree}\nother\n```\n\n[there](other.md#other)\n"
+    (source / "index.md").write_text(sound)
+    done = build(tmp_path / "sound", source)
+    assert done.returncode == 0, done.stderr
+    (source / "alone.md").write_text("# Reached from nowhere\n")
+    (source / "index.md").write_text("\n\n".join([sound, *BROKEN]))
+    done = build(tmp_path / "broken", source)
+    assert done.returncode != 0
+    for named in [*BROKEN.values(), "alone.md"]:
+        assert named in done.stderr, f"no warning names {named}:\n{done.stderr}"
+
+
+def test_pages_load_only_what_lies_beside_them(site, parsed):
+    for name, page in parsed.items():
+        for address in page.loads:
+            assert not is_outside(address) or address.startswith("data:"), f"{name} loads {address}"
+            if not address.startswith("data:"):
+                target = (site / name).parent / unquote(urlsplit(address).path)
+                assert target.is_file(), f"{name} loads {address}, which is not there"
+    for sheet in site.rglob("*.css"):
+        for address in re.findall(r"url\(\s*['\"]?([^'\")]+)", sheet.read_text()):
+            assert address.startswith(("data:", "#")) or (sheet.parent / urlsplit(address).path).is_file(), (
+                f"{sheet}: {address}"
+            )
+        assert "@import" not in sheet.read_text()
+
+
+def test_links_inside_the_site_lead_somewhere(site, parsed):
+    for name, page in parsed.items():
+        for link in page.links:
+            if is_outside(link):
+                continue
+            path, anchor = urldefrag(link)
+            target = ((site / name).parent / unquote(path)).resolve() if path else site / name
+            assert target.is_file(), f"{name}: {link}"
+            if anchor and target.suffix == ".html":
+                inside = parsed[target.relative_to(site.resolve()).as_posix()]
+                assert unquote(anchor) in inside.anchors, f"{name}: there is no {link}"
+
+
+def test_every_page_is_reached_from_the_first(parsed):
+    seen, waiting = set(), ["index.html"]
+    while waiting:
+        name = waiting.pop()
+        if name in seen or name not in parsed:
+            continue
+        seen.add(name)
+        for link in parsed[name].links:
+            path = urldefrag(link)[0]
+            if path and not is_outside(link):
+                parts = []
+                for part in [*name.split("/")[:-1], *path.split("/")]:
+                    parts = parts[:-1] if part == ".." else parts + [part] * (part not in ("", "."))
+                waiting.append("/".join(parts))
+    assert set(parsed) - OURS <= seen
+
+
+def test_formulas_are_there_to_be_typeset(parsed):
+    assert parsed["metrics.html"].formulas > 50
+    assert parsed["how-we-measure.html"].formulas > 10
+    for name, page in parsed.items():
+        loads = " ".join(page.loads)
+        assert ("katex.min.js" in loads) == ("formulas.js" in loads) == (page.formulas > 0), name
+        assert "$$" not in "".join(page.words), f"{name} shows a formula as text"
+
+
+def test_every_public_name_is_in_the_reference(parsed):
+    public = {
+        f"semrsm_bench.{name}"
+        for name in sb.__all__
+        if not inspect.ismodule(getattr(sb, name)) and name != "__version__"
+    }
+    public |= {f"semrsm_bench.metrics.{name}" for name in metrics.__all__}
+    for room in (solvers, rsm):
+        public |= {f"{room.__name__}.{name}" for name in room.__all__ if name not in sb.__all__}
+    assert public <= parsed["api.html"].anchors
+
+
+def test_pages_of_studies_are_those_of_the_verb(parsed):
+    from semrsm_bench.cli.study import STUDIES
+
+    pages = {name.split("/")[1].removesuffix(".html") for name in parsed if name.startswith("studies/")} - {"index"}
+    assert pages <= set(STUDIES)
+
+
+def test_the_vendored_version_is_the_one_that_is_stated():
+    readme = (CHECKOUT / "docs" / "katex" / "README.md").read_text()
+    script = (CHECKOUT / "docs" / "katex" / "katex.min.js").read_text()
+    (version,) = re.findall(r"`katex` (\d+\.\d+\.\d+)", readme)
+    assert f'"{version}"' in script
+    assert "Permission is hereby granted, free of charge" in (
+        CHECKOUT / "docs" / "katex" / "LICENSE.txt"
+    ).read_text().replace("\n", " ")
+
+
+def test_what_the_docs_need_is_pinned():
+    wanted = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"]["docs"]
+    pinned = {
+        line.split("==")[0].lower() for line in (CHECKOUT / "constraints.txt").read_text().splitlines() if "==" in line
+    }
+    assert {re.split(r"[<>=\[]", name)[0].lower() for name in wanted} <= pinned
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if find_browser() is None:
+        pytest.skip("no Chromium is installed; install the package chromium to test the site")
+    with Browser() as running:
+        yield running
+
+
+def show(browser, page, width, dark=False):
+    """Open a page from its file, in a window of that width."""
+    browser.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=width < 600)
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+    browser.call("Emulation.setEmulatedMedia", features=[scheme])
+    browser.open(page.as_uri())
+    browser.wait(f"location.href === {page.as_uri()!r} && document.readyState === 'complete'")
+    browser.wait("document.fonts.status === 'loaded'")
+
+
+@pytest.mark.parametrize("width", [1400, 390])
+def test_pages_in_a_browser(site, parsed, browser, width):
+    for name, page in parsed.items():
+        show(browser, site / name, width)
+        assert browser.errors == [], name
+        assert browser.failures == [], name
+        # Code, tables and formulas scroll inside themselves.
+        assert browser.ask("document.documentElement.scrollWidth") <= width, f"{name} is wider than {width} pixels"
+        assert (
+            browser.ask("document.querySelectorAll('.formula > .katex, .formula > .katex-display').length")
+            == page.formulas
+        )
+        assert browser.ask("document.querySelectorAll('.katex-error').length") == 0
+        broken = "[...document.images].filter(i => i.complete && !i.naturalWidth).map(i => i.src)"
+        assert browser.ask(broken) == [], name
+    asked = {urlsplit(url).scheme for url in browser.requests}
+    assert asked <= {"file", "data", "about", "blob"}, browser.requests
+
+
+def test_formulas_have_their_own_letters_and_the_colour_of_the_page(site, browser):
+    show(browser, site / "metrics.html", 1400, dark=True)
+    assert browser.ask("document.fonts.check('16px KaTeX_Main') && document.fonts.check('16px KaTeX_Math')")
+    colours = browser.ask(
+        "['.katex', 'article p'].map(s => getComputedStyle(document.querySelector(s)).color)",
+    )
+    assert colours[0] == colours[1]
+    loaded = browser.ask("[...document.fonts].filter(f => f.status === 'loaded').map(f => f.family)")
+    assert {"KaTeX_Main", "KaTeX_Math", "KaTeX_Size3"} <= {family.strip("'\"") for family in loaded}
+
+
+def test_the_search_finds_from_a_file(site, browser):
+    page = site / "search.html"
+    browser.open(page.as_uri() + "?q=chance-corrected")
+    browser.wait("document.querySelector('#search-results .search-summary').innerText.includes('found')")
+    assert browser.ask(
+        "[...document.querySelectorAll('#search-results li a')].some(a => a.href.includes('how-we-measure'))"
+    )
+    assert browser.errors == []
