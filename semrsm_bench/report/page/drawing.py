@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -105,8 +106,8 @@ def hover_text(layout: Layout, block: BlockKey, solver: SolverKey, more: Sequenc
         quality += " %"
     options = ", ".join(f"{name} = {value}" for name, value in solver.options)
     lines = [
-        f"<b>{shown(layout.catalogue.display_name(solver))}</b>",
-        f"options: {shown(options or 'none')}",
+        f"<b>{_wrapped(layout.catalogue.display_name(solver))}</b>",
+        _wrapped(f"options: {options or 'none'}"),
         f"{shown(block_label(block, [block]))}, centring {shown(block.centring)}, {plural(cell.ok, 'pair')}",
         f"T + affinity: {interval_text(cell.total_seconds)}",
         f"T: {interval_text(cell.seconds)}",
@@ -122,6 +123,11 @@ def interval_text(time: Interval) -> str:
     if not time.high > time.low:
         return text
     return f"{text} ({format_seconds(time.low)} to {format_seconds(time.high)})"
+
+
+def _wrapped(text: str) -> str:
+    """Lines that fit on the screen of a phone."""
+    return "<br>".join(map(shown, textwrap.wrap(text, 46)))
 
 
 def shown(text: str) -> str:

@@ -102,7 +102,9 @@ def read_study(folder: Path) -> Study:
     try:
         content = read_json(path)
     except ValueError as error:
-        raise ValueError(f"{path.name} is damaged ({error}); run the study again") from None
+        # The page may be passed on: it names the file, not where it lies on this machine.
+        reason = str(error).replace(str(path), path.name)
+        raise ValueError(f"damaged, {reason}; run the study again") from None
     schema = content.get("schema")
     if not isinstance(schema, int) or isinstance(schema, bool):
         raise ValueError(f"{path.name} names no schema; it is not the file of a study")

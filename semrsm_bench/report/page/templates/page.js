@@ -51,6 +51,7 @@
     if (width) layout.width = width;
     layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: isDark ? "#a3adb8" : "#59636e", activecolor: ink };
     layout.font = { color: ink, family: getComputedStyle(document.body).fontFamily, size: 12 };
+    layout.hoverlabel = { align: "left", bgcolor: isDark ? "#262d34" : "#ffffff", font: { color: ink, family: layout.font.family, size: 12 } };
     for (const name of ["xaxis", "yaxis"]) {
       Object.assign(layout[name] ||= {}, { gridcolor: grid, linecolor: grid, zerolinecolor: grid, fixedrange: touch.matches });
     }
