@@ -282,8 +282,11 @@ def _places(shapes: Sequence[tuple[int, ...]], low: int, high: int, rng: np.rand
 
 
 def _any_meet(boxes: Sequence[Box]) -> bool:
+    """Whether two overlap or touch."""
     return any(
-        a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3] for i, a in enumerate(boxes) for b in boxes[i + 1 :]
+        a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
+        for i, a in enumerate(boxes)
+        for b in boxes[i + 1 :]
     )
 
 
