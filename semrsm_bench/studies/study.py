@@ -7,7 +7,6 @@ A study is a function that returns a `StudyResult`; the command line prints it a
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 
 from semrsm_bench.bench.environment import describe_environment
 from semrsm_bench.bench.results import plain, write_json
+from semrsm_bench.report.formatting import format_cell
 from semrsm_bench.report.style import save_figure
 
 if TYPE_CHECKING:
@@ -165,14 +165,5 @@ def read_study(folder: Path) -> dict[str, Any]:
     return content
 
 
-def cell_text(value: Any, digits: int = 3) -> str:
-    """A cell as people read it: three significant digits, a dash for nothing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    if value and not 1e-4 <= abs(value) < 1e5:
-        return f"{value:.{digits - 1}e}"
-    return f"{value:.{digits}g}" if abs(value) >= 1 else f"{value:.{digits}f}"
+# Cells look the same in the terminal and on the page.
+cell_text = format_cell
