@@ -64,7 +64,7 @@ def retrieval(
     source : Source, optional
         By default scenes composed from the photographs that packages ship.
     queries, database : int, optional
-        How many images of each; by default 100 and 400, or 20 and 60 when ``quick``.
+        How many images of each; by default 100 and 400; at most 20 and 60 when ``quick``.
     model : str, optional
         As for `study_network`.
     layers : sequence of str
@@ -95,8 +95,9 @@ def retrieval(
     from semrsm_bench.studies.networks import provenance, study_network
 
     source = source or Source()
-    queries = queries if queries is not None else QUICK_QUERIES if quick else QUERIES
-    database = database if database is not None else QUICK_DATABASE if quick else DATABASE
+    queries, database = (QUERIES if queries is None else queries), (DATABASE if database is None else database)
+    if quick:
+        queries, database = min(queries, QUICK_QUERIES), min(database, QUICK_DATABASE)
     kernels, solvers = tuple(dict.fromkeys(kernels)), tuple(dict.fromkeys(solvers))
     _require(kernels, solvers, database)
     network = study_network(model, layers)

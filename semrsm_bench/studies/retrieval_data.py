@@ -129,7 +129,7 @@ class Source:
         if min(queries, database) < 1:
             raise ValueError(f"needed are at least one query and one database image, got {queries} and {database}")
         if self.egoobjects is not None:
-            return self._egoobjects(self.egoobjects, queries, database, size, seed)
+            return self._egoobjects(self.egoobjects, queries, database, size, seed, quiet)
         if self.cityscapes is not None:
             return self._cityscapes(self.cityscapes, queries, database, size, seed, quiet)
         return self._scenes(queries, database, size, seed)
@@ -148,11 +148,11 @@ class Source:
         source = f"{number} scenes composed by the study: {kit.source}"
         return RetrievalData(asking, asked, kit.classes, ("f1", "iou"), source, "frames of one video", kit.shareable)
 
-    def _egoobjects(self, root: Path, queries: int, database: int, size: int, seed: int) -> RetrievalData:
+    def _egoobjects(self, root: Path, queries: int, database: int, size: int, seed: int, quiet: bool) -> RetrievalData:
         found = read_egoobjects(root, self.split, wide_only=not self.any_format)
         frame = (size, size) if self.any_format or self.frame == "square" else (size, round(size * 16 / 9))
         drawn = _drawn(len(found), queries, database, seed, f"images of EgoObjects {self.split}")
-        asking, asked = (_side(found.take(chosen.tolist()), frame) for chosen in drawn)
+        asking, asked = (_side(found.take(chosen.tolist()), frame, quiet) for chosen in drawn)
         source = f"EgoObjects, {self.split}" + (", all formats" if self.any_format else ", 16:9")
         return RetrievalData(
             asking, asked, found.classes, ("f1", "iou"), source, "frames of one video", shareable=False
@@ -165,7 +165,7 @@ class Source:
             found = find_cityscapes(root, split)
             (chosen,) = _drawn(len(found), count, None, seed, f"images of Cityscapes {split}")
             sides[split] = read_cityscapes([found[i] for i in chosen], quiet=quiet)
-        asking, asked = _side(sides["val"], frame), _side(sides["train"], frame)
+        asking, asked = (_side(sides[split], frame, quiet) for split in ("val", "train"))
         source = "Cityscapes, queries of val, database of train"
         grouped = "images of one sequence"
         return RetrievalData(asking, asked, sides["val"].classes, ("iou",), source, grouped, shareable=False)
@@ -181,5 +181,5 @@ def _drawn(available: int, first: int, second: int | None, seed: int, what: str)
     return [part.astype(np.intp) for part in np.split(order, np.cumsum(counts)[:-1])]
 
 
-def _side(found: AnnotatedImages, frame: tuple[int, int]) -> Side:
-    return Side(load_images(found.images, frame), found.counts, found.groups)
+def _side(found: AnnotatedImages, frame: tuple[int, int], quiet: bool) -> Side:
+    return Side(load_images(found.images, frame, quiet=quiet), found.counts, found.groups)
