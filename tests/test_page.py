@@ -8,9 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-pytest.importorskip("plotly")
-pytest.importorskip("itables")
-
 from semrsm_bench.bench.results import load_rows
 from semrsm_bench.cli import main
 from semrsm_bench.report.cells import collect_cells, order_blocks, prepare_rows
