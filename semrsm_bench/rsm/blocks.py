@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -100,15 +101,44 @@ class TileResult:
     permutations: NDArray[np.intp] | None
 
 
+class _OneThread:
+    """Holds linear algebra to one thread from the first who asks for it to the last who leaves.
+
+    The limit is one for the whole process. Were every thread to set it and to put back what it found, one of them would lift
+    it while others are at work, and the last would leave it behind.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._limit: Any = None
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._users == 0:
+                self._limit = _controller().limit(limits=1)
+                self._limit.__enter__()
+            self._users += 1
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._users -= 1
+            if self._users == 0:
+                limit, self._limit = self._limit, None
+                limit.__exit__(None, None, None)
+
+
 @lru_cache(maxsize=1)
-def _threads() -> ThreadpoolController:
+def _controller() -> ThreadpoolController:
     return ThreadpoolController()
 
 
-def one_thread() -> AbstractContextManager[Any]:
-    """Context in which linear algebra runs on one thread, as the solvers do."""
-    limit: AbstractContextManager[Any] = _threads().limit(limits=1)
-    return limit
+_ONE_THREAD = _OneThread()
+
+
+def one_thread() -> AbstractContextManager[None]:
+    """Context in which linear algebra runs on one thread, as the solvers do; threads may enter it at the same time."""
+    return _ONE_THREAD
 
 
 def compute_tile(task: TileTask) -> TileResult:

@@ -67,7 +67,8 @@ def compute_rsm(
     grid : (H, W), optional
         How flat positions lie; translation needs it.
     n_jobs : int
-        Processes of joblib; -1 for all cores. Inside ``joblib.parallel_config(backend="dask")`` the cluster's workers.
+        Workers of joblib, -1 for all cores: threads for solvers that are registered with ``releases_gil``, processes for all
+        others. Inside ``joblib.parallel_config(backend="dask")`` the cluster's workers.
     t : float
         Factor on the bandwidth.
     class_token : {"keep", "drop"}

@@ -28,6 +28,7 @@ from semrsm_bench.solvers import (
     get_solver,
     load_plugin,
 )
+from semrsm_bench.solvers.solver import BatchFunction
 
 Values = NDArray[np.float64]
 Permutations = NDArray[np.intp]
@@ -43,9 +44,12 @@ class Matching(ABC):
     Attributes
     ----------
     name : str
+    in_threads : bool
+        Tiles are best computed in threads of one process: the work is done without Python's lock.
     """
 
     name: str
+    in_threads: bool = False
 
     @abstractmethod
     def fill(
@@ -112,7 +116,7 @@ class BestShift(Matching):
 
 @dataclass(frozen=True)
 class BySolver(Matching):
-    """A registered solver, one pair after another, on affinities made in batches.
+    """A registered solver on affinities made in batches: all pairs of a batch in one call, if the solver can do that.
 
     Parameters
     ----------
@@ -126,6 +130,10 @@ class BySolver(Matching):
         Travels along where the name alone would not be known in another process.
     plugin : str, optional
         File that registers the name.
+    batch : callable, optional
+        Companion of the function.
+    in_threads : bool
+        As the solver was registered.
     """
 
     name: str
@@ -134,6 +142,8 @@ class BySolver(Matching):
     version: str = ""
     function: Callable[..., Any] | None = None
     plugin: str | None = None
+    batch: BatchFunction | None = None
+    in_threads: bool = False
 
     @classmethod
     def of(cls, solver: Solver, options: Mapping[str, Any]) -> BySolver:
@@ -152,46 +162,68 @@ class BySolver(Matching):
             solver.version,
             None if own else solver.function,
             plugin,
+            None if own else solver.batch,
+            solver.releases_gil,
         )
 
-    def _resolve(self) -> Callable[..., Any]:
+    def _resolve(self) -> tuple[Callable[..., Any], BatchFunction | None]:
         if self.function is not None:
-            return self.function
+            return self.function, self.batch
         if self.plugin is not None:
             load_plugin(self.plugin)
-        return get_solver(self.name).function
+        solver = get_solver(self.name)
+        return solver.function, solver.batch
 
     def fill(
         self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
     ) -> None:
         """See `Matching.fill`."""
-        function = self._resolve()
+        function, batch = self._resolve()
         size = x.shape[1]
         seen = np.empty(size, dtype=np.uint8)
-        batch = max(1, min(len(y), AFFINITY_BYTES // (size * size * x.itemsize)))
-        affinities = None if self.matrix_free else np.empty((batch, size, size), dtype=x.dtype)
-        transposed = y.swapaxes(1, 2)
+        together = max(1, min(len(y), AFFINITY_BYTES // (size * size * x.itemsize)))
+        affinities = None if self.matrix_free else np.empty((together, size, size), dtype=x.dtype)
         for i in np.flatnonzero(wanted.any(axis=1)).tolist():
             columns = np.flatnonzero(wanted[i])
-            for group in np.split(columns, range(batch, len(columns), batch)):
+            for group in np.split(columns, range(together, len(columns), together)):
+                theirs = _images(y, group)
+                given = None
                 if affinities is not None:
-                    first, last = int(group[0]), int(group[-1]) + 1
-                    together = last - first == len(group)
-                    theirs = transposed[first:last] if together else transposed[group]
                     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-                        np.matmul(x[i], theirs, out=affinities[: len(group)])
+                        given = np.matmul(x[i], theirs.swapaxes(1, 2), out=affinities[: len(group)])
+                found, solved = self._batch(batch, x[i], theirs, given, narrow[i, group])
                 for k, j in enumerate(group.tolist()):
-                    if narrow[i, j]:
-                        problem = MatchingProblem.trusted(x[i], y[j], None if affinities is None else affinities[k])
+                    if solved[k]:
+                        perm = found[k]
+                    elif narrow[i, j]:
+                        problem = MatchingProblem.trusted(x[i], y[j], None if given is None else given[k])
+                        perm = self._permutation(function(problem, **self.options))
                     else:
                         problem = MatchingProblem(x[i].astype(np.float64), y[j].astype(np.float64))
-                    perm = self._permutation(function(problem, **self.options))
+                        perm = self._permutation(function(problem, **self.options))
                     value = matched_value(x[i], y[j], perm, seen)
                     if value != value:
                         self._reject(perm, size)
                     values[i, j] = value
                     if perms is not None:
                         perms[i, j] = perm
+
+    def _batch(
+        self, batch: BatchFunction | None, x: Floats, ys: Floats, affinities: Floats | None, narrow: Mask
+    ) -> tuple[Permutations, Mask]:
+        """What the solver's batch entry makes of a group of pairs, as contiguous permutations; which of them it solved."""
+        if batch is None or not narrow.any():
+            return np.empty((len(ys), 0), np.intp), np.zeros(len(ys), bool)
+        perms, solved = batch(x, ys, affinities, **self.options)
+        if np.shape(perms) != ys.shape[:2] or np.shape(solved) != ys.shape[:1]:
+            raise InvalidMatchingError(
+                f"solver {self.name!r}: its batch entry answers {len(ys)} pairs of {ys.shape[1]} positions with permutations "
+                f"of shape {np.shape(perms)} and solved of shape {np.shape(solved)}"
+            )
+        perms = np.asarray(perms)
+        if perms.dtype.kind not in "iu":
+            raise InvalidMatchingError(f"solver {self.name!r}: a permutation holds integers, got dtype {perms.dtype}")
+        return np.ascontiguousarray(perms, dtype=np.intp), np.asarray(solved, bool) & narrow
 
     def _permutation(self, result: Any) -> Permutations:
         perm = result.perm if isinstance(result, Solution) else result
@@ -211,6 +243,14 @@ class BySolver(Matching):
     def identity(self) -> dict[str, Any]:
         """What a resumed run has to agree on."""
         return {"matching": self.name, "options": dict(sorted(self.options.items())), "solver_version": self.version}
+
+
+def _images(y: Floats, group: Permutations) -> Floats:
+    """Some images, in order: a view where they are neighbours."""
+    first, last = int(group[0]), int(group[-1]) + 1
+    images: Floats = y[first:last] if last - first == len(group) else y[group]
+    images.flags.writeable = False
+    return images
 
 
 def choose_matching(name: str, grid: Grid | None, options: Mapping[str, Any]) -> Matching:

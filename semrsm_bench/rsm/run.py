@@ -164,7 +164,7 @@ def _fill(
             before = len(missing)
             tasks = make_tasks(images, matching, missing, client is not None, permutations is not None)
             try:
-                for result in run_tiles(tasks, n_jobs, client):
+                for result in run_tiles(tasks, n_jobs, client, matching.in_threads):
                     bar.update(products.put(result))
                     if permutations is not None and result.permutations is not None:
                         _enter_permutations(permutations, result.tile, result.permutations, images.mirrored)

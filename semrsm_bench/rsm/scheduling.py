@@ -60,8 +60,12 @@ def worker_count(n_jobs: int, client: Any | None) -> int:
     return int(effective_n_jobs(n_jobs))
 
 
-def run_tiles(tasks: Iterator[TileTask], n_jobs: int, client: Any | None) -> Iterator[TileResult]:
+def run_tiles(
+    tasks: Iterator[TileTask], n_jobs: int, client: Any | None, in_threads: bool = False
+) -> Iterator[TileResult]:
     """Results as they come, in any order, with a bounded number of tasks under way.
+
+    Threads, where they are asked for and ``joblib.parallel_config`` names no backend, start at once and share the images.
 
     Raises
     ------
@@ -73,7 +77,13 @@ def run_tiles(tasks: Iterator[TileTask], n_jobs: int, client: Any | None) -> Ite
     elif n_jobs == 1:
         yield from map(compute_tile, tasks)
     else:
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+        parallel = Parallel(
+            n_jobs=n_jobs,
+            prefer="threads" if in_threads else None,
+            return_as="generator_unordered",
+            batch_size=1,
+            pre_dispatch="2*n_jobs",
+        )
         try:
             yield from parallel(delayed(compute_tile)(task) for task in tasks)
         except BrokenProcessPool as error:

@@ -10,11 +10,14 @@ before, avoids the long price wars of a small ``eps`` from the start.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.solvers.auction_kernels import dense_auction, free_slack_pairs, row_maxima
-from semrsm_bench.solvers.auction_setup import Setup, affinity_of, prepare, trivial_matching
+from semrsm_bench.solvers.auction_setup import Setup, limits_of, prepare, trivial_matching
+from semrsm_bench.solvers.batch_kernels import auction_batch
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, matching_value, random_value
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
 
@@ -64,10 +67,37 @@ def upper_value(affinity: Floats, prices: Floats, setup: Setup) -> float:
     return float(total + len(prices) * error)
 
 
-@register_solver("auction-coarse", kind="approximate", complexity="O(S^2 range/eps)", reference=_REFERENCE, eps=(0.1,))
-@register_solver(
-    "auction-fine", kind="approximate", complexity="O(S^2 range/eps)", reference=_REFERENCE, eps=(0.1, 0.01)
-)
+def auction_many(
+    x: Floats, ys: Floats, affinities: Floats, *, eps: tuple[float, ...] = (0.1, 0.01)
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """`auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.solver.BatchFunction`."""
+    check_eps(eps)
+    perms, facts = _auction_plainly(x, ys, affinities, eps)
+    return perms, facts[:, 0] > 0
+
+
+def _auction_plainly(
+    x: Floats, ys: Floats, affinities: Floats, eps: tuple[float, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    perms: NDArray[np.int64] = np.empty(ys.shape[:2], np.int64)
+    facts: NDArray[np.int64] = np.zeros((len(ys), 3), np.int64)
+    if x.shape[0] > 1 and x.shape[1] > 1:
+        shares = np.array(eps, np.float64)
+        auction_batch(*read_only(x, ys, affinities), shares, limits_of(x.dtype), MAX_BIDS, perms, facts)
+    return perms, facts
+
+
+_DENSE: dict[str, Any] = {
+    "kind": "approximate",
+    "complexity": "O(S^2 range/eps)",
+    "reference": _REFERENCE,
+    "batch": auction_many,
+    "releases_gil": True,
+}
+
+
+@register_solver("auction-coarse", **_DENSE, eps=(0.1,))
+@register_solver("auction-fine", **_DENSE, eps=(0.1, 0.01))
 def auction(problem: MatchingProblem, *, eps: tuple[float, ...] = (0.1, 0.01)) -> Solution:
     """Dense auction in phases of falling ``eps``; within ``S * eps`` of the optimum, in practice a quarter of that.
 
@@ -83,22 +113,23 @@ def auction(problem: MatchingProblem, *, eps: tuple[float, ...] = (0.1, 0.01)) -
     order of index, and ``info["left"]`` says how many; the duals stay feasible.
     """
     check_eps(eps)
-    if (trivial := trivial_matching(problem)) is not None:
-        return trivial
-    setup = prepare(problem)
-    affinity = affinity_of(problem, setup)
-    prices = setup.start.copy()
-    matching = Matching(problem.size)
-    total = 0
-    for share in eps:
-        _, bids = dense_phase(affinity, prices, matching, setup.eps(share))
-        total += bids
-    left = matching.fill()
-    return Solution(matching.column_of, info={"bids": total, **({"left": left} if left else {})})
+    perms, facts = _auction_plainly(problem.x, problem.y[None], problem.affinity[None], eps)
+    if not facts[0, 0]:
+        if (trivial := trivial_matching(problem)) is not None:
+            return trivial
+        setup = prepare(problem)
+        perms, facts = _auction_plainly(setup.x, setup.y[None], setup.affinity[None], eps)
+    _, bids, left = facts[0].tolist()
+    return Solution(perms[0], info={"bids": bids, **({"left": left} if left else {})})
 
 
 @register_solver(
-    "auction-certified", kind="approximate", complexity="O(S^2 range/eps)", reference=_REFERENCE, rtol=0.01
+    "auction-certified",
+    kind="approximate",
+    complexity="O(S^2 range/eps)",
+    reference=_REFERENCE,
+    releases_gil=True,
+    rtol=0.01,
 )
 def certified_auction(problem: MatchingProblem, *, rtol: float = 0.01) -> Solution:
     """Dense auction that stops as soon as ``k_upper - k <= rtol * (k_upper - k_rand)``: certified c >= 1 - rtol.
@@ -125,7 +156,7 @@ def certified_auction(problem: MatchingProblem, *, rtol: float = 0.01) -> Soluti
         return trivial
     setup = prepare(problem)
     if rtol > 0 and not setup.scaled:
-        affinity = affinity_of(problem, setup)
+        affinity = setup.affinity
         prices = setup.start.copy()
         matching = Matching(problem.size)
         share = 0.2
@@ -142,6 +173,14 @@ def certified_auction(problem: MatchingProblem, *, rtol: float = 0.01) -> Soluti
             share /= _SHRINK
     exact = get_solver("exact-auction").run(problem)
     return Solution(exact.perm, exact.duals, {**exact.info, "exact": True})
+
+
+def read_only(*arrays: Floats) -> tuple[Floats, ...]:
+    """Views that nobody can write to: kernels are compiled once more for arrays that are writeable."""
+    views = tuple(array.view() for array in arrays)
+    for view in views:
+        view.flags.writeable = False
+    return views
 
 
 def check_eps(eps: tuple[float, ...]) -> None:

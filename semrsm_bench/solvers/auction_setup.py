@@ -10,11 +10,15 @@ import numpy as np
 
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution
+from semrsm_bench.solvers.setup_kernels import (
+    COARSEST,
+    dearest,
+    least_eps,
+    mean_and_longest,
+    spread_of,
+    starting_prices,
+)
 
-# Rows whose spread is looked at; their median is the unit of eps.
-_SAMPLED_ROWS = 64
-# A float32 affinity whose rounding error exceeds this share of the spread is computed in float64 instead.
-_COARSEST = 1e-3
 # Magnitudes of the affinity between which sums and differences of prices neither overflow nor underflow.
 _SAFE = {np.dtype(np.float32): (1e-24, 1e30), np.dtype(np.float64): (1e-200, 1e200)}
 _EPSILON = {np.dtype(kind): float(np.finfo(kind).eps) for kind in ("float32", "float64")}
@@ -29,6 +33,8 @@ class Setup:
     x, y : ndarray, (S, C)
         Position vectors: the problem's own, unless they had to be scaled by powers of two to make inner products of
         moderate size, or float32 is too coarse for them and they are float64 here.
+    affinity : ndarray, (S, S), read-only
+        ``x @ y.T``.
     scaled : bool
         Whether they were scaled: then duals are not those of the given problem.
     start : ndarray, (S,)
@@ -42,6 +48,7 @@ class Setup:
 
     x: Floats
     y: Floats
+    affinity: Floats
     scaled: bool
     start: Floats
     spread: float
@@ -54,58 +61,54 @@ class Setup:
 
     @functools.cached_property
     def _dearest_start(self) -> float:
-        return _dearest(self.start)
+        return float(dearest(self.start))
 
     def rounding(self, *prices: Floats) -> float:
         """Bound on the rounding error of ``affinity - prices`` in the problem's precision, for any of these prices."""
-        dearest = max((self._dearest_start if p is self.start else _dearest(p) for p in prices), default=0.0)
-        return self.unit * (self.largest + dearest)
+        most = max((self._dearest_start if p is self.start else float(dearest(p)) for p in prices), default=0.0)
+        return self.unit * (self.largest + most)
 
     def eps(self, share: float) -> np.floating:
         """``share`` of the spread, but never so little that a bid could leave a price unchanged."""
-        floor = 4.0 * self.rounding(self.start)
-        return self.x.dtype.type(max(share * self.spread, floor))
+        return self.x.dtype.type(max(share * self.spread, least_eps(self.rounding(self.start))))
 
 
-def _dearest(prices: Floats) -> float:
-    return max(float(prices.max()), -float(prices.min()))
+def limits_of(dtype: np.dtype[np.floating]) -> tuple[float, float, float, float]:
+    """What `batch_kernels.measure` asks of a problem in this precision.
+
+    Returns
+    -------
+    low, high : float
+        Between which the largest affinity has to be.
+    unit : float
+        Relative rounding error of one operation.
+    coarsest : float
+        Largest rounding error, as a share of the spread.
+    """
+    return *_SAFE[dtype], _EPSILON[dtype], COARSEST if dtype == np.float32 else math.inf
 
 
 def prepare(problem: MatchingProblem) -> Setup:
-    """Scale, starting prices and spread of a problem that `trivial_matching` has no answer to; needs no affinity."""
+    """Scale, affinity, starting prices and spread of a problem that `trivial_matching` has no answer to."""
     x, y = problem.x, problem.y
-    low, high = _SAFE[x.dtype]
-    with np.errstate(over="ignore"):
-        largest = _longest(x) * _longest(y)
-    if not low < largest < high:
+    setup = _measure(x, y, problem.affinity, scaled=False)
+    low, high, _, coarsest = limits_of(x.dtype)
+    if not low < setup.largest < high:
         x, y = (np.ldexp(z, -math.frexp(float(np.abs(z).max()))[1]) for z in (x, y))
-        return _measure(x, y, _longest(x) * _longest(y), scaled=True)
-    setup = _measure(x, y, largest, scaled=False)
-    if x.dtype == np.float32 and setup.rounding(setup.start) > _COARSEST * setup.spread > 0.0:
-        return _measure(x.astype(np.float64), y.astype(np.float64), largest, scaled=False)
+        return _measure(x, y, x @ y.T, scaled=True)
+    if setup.rounding(setup.start) > coarsest * setup.spread > 0.0:
+        x, y = x.astype(np.float64), y.astype(np.float64)
+        return _measure(x, y, x @ y.T, scaled=False)
     return setup
 
 
-def _longest(z: Floats) -> float:
-    """Length of the longest position vector."""
-    return math.sqrt(float(np.einsum("sc,sc->s", z, z).max()))
-
-
-def _measure(x: Floats, y: Floats, largest: float, *, scaled: bool) -> Setup:
-    start = y @ x.mean(axis=0)
-    count = min(_SAMPLED_ROWS, len(x))
-    rows = np.arange(count) * (len(x) - 1) // max(1, count - 1)
-    deviations = (x[rows] @ y[rows].T - start[rows]).std(axis=1, dtype=np.float64)
-    deviations.sort()
-    spread = 0.5 * float(deviations[(count - 1) // 2] + deviations[count // 2]) or float(deviations.mean())
-    return Setup(x, y, scaled, start, spread, 1.001 * largest)
-
-
-def affinity_of(problem: MatchingProblem, setup: Setup) -> Floats:
-    """The affinity that belongs to a setup: the problem's own unless its vectors had to be changed."""
-    affinity = problem.affinity if setup.x is problem.x else setup.x @ setup.y.T
+def _measure(x: Floats, y: Floats, affinity: Floats, *, scaled: bool) -> Setup:
     affinity.flags.writeable = False
-    return affinity
+    mean, start = np.empty(x.shape[1], x.dtype), np.empty(len(y), y.dtype)
+    with np.errstate(over="ignore", invalid="ignore"):
+        largest = float(mean_and_longest(x, mean)) * float(starting_prices(y, mean, start))
+        spread = float(spread_of(affinity, start))
+    return Setup(x, y, affinity, scaled, start, spread, 1.001 * largest)
 
 
 def trivial_matching(problem: MatchingProblem) -> Solution | None:

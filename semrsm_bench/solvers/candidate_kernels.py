@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from semrsm_bench.solvers.auction_kernels import COMPILED
+from semrsm_bench.solvers.auction_kernels import top_two
+from semrsm_bench.solvers.queue_kernels import COMPILED, award, free_rows, turn
 from semrsm_bench.solvers.vectors import (
     at_least,
+    choose_above,
     count_bits,
     first_bit,
     gather,
@@ -24,18 +26,18 @@ from semrsm_bench.solvers.vectors import (
     highest,
     lanes_of,
     load,
+    load_as,
     lower,
     lowest,
     minus,
     spread,
-    without_lane,
 )
 
 # A threshold is looked for among the maxima of 4 vectors' worth of lanes; bisection stops after this many halvings.
 _HALVINGS = 8
 
 
-@njit(inline="always", **COMPILED)
+@njit(forceinline=True, **COMPILED)
 def mask_of(a: Any, b: Any, c: Any, d: Any, threshold: Any, lanes: int) -> Any:
     """One bit for each lane of four vectors that reaches the threshold."""
     low = at_least(a, threshold) | (at_least(b, threshold) << lanes)
@@ -154,29 +156,23 @@ def list_rows(affinity: Any, prices: Any, wanted: int, columns: Any, values: Any
         bounds[i] = list_row(affinity[i], prices, wanted, columns[i], values[i], reduced)
 
 
-@njit(**COMPILED)
+@njit(forceinline=True, **COMPILED)
 def listed_best_two(columns: Any, values: Any, prices: Any) -> Any:
-    """Best column of one list under the prices, its value, and the second largest value."""
-    lanes = lanes_of(values)
-    first = minus(load(values, 0), gather(prices, columns, 0))
-    second = spread(values, -np.inf)
+    """Best column of one list, its value, and the second largest value, in the precision of the prices.
+
+    That may be wider than the list's.
+    """
+    lanes = lanes_of(prices)
+    first = minus(load_as(prices, values, 0), gather(prices, columns, 0))
+    second = spread(prices, -np.inf)
+    place = spread(prices, 0)
     for k in range(lanes, values.shape[0], lanes):
-        x = minus(load(values, k), gather(prices, columns, k))
+        x = minus(load_as(prices, values, k), gather(prices, columns, k))
         second = higher(second, lower(first, x))
+        place = choose_above(x, first, spread(prices, k), place)
         first = higher(first, x)
-    best = highest(first)
-    wanted = spread(values, best)
-    lane = first_bit(at_least(first, wanted) | (1 << 62))
-    runner_up = best
-    if lane < lanes:
-        runner_up = highest(without_lane(first, lane, second))
-    column = np.int64(0)
-    for k in range(0, values.shape[0], lanes):
-        mask = at_least(minus(load(values, k), gather(prices, columns, k)), wanted)
-        if mask != 0:
-            column = np.int64(columns[k + first_bit(mask)])
-            break
-    return column, best, runner_up
+    at, best, runner_up = top_two(prices, first, second, place)
+    return np.int64(columns[at]), best, runner_up
 
 
 @njit(**COMPILED)
@@ -231,11 +227,7 @@ def list_auction(
     n = column_of.shape[0]
     reduced = np.empty(columns.shape[1], prices.dtype)
     queue = np.empty(n, np.int64)
-    waiting = 0
-    for i in range(n):
-        if column_of[i] < 0:
-            queue[waiting] = i
-            waiting += 1
+    waiting = free_rows(column_of, queue)
     head = 0
     bids = 0
     scans = 0
@@ -250,18 +242,6 @@ def list_auction(
         runner_up = min(best, max(runner_up, bounds[i] - slack))
         prices[j] += best - runner_up + eps
         bids += 1
-        owner = row_of[j]
-        row_of[j] = i
-        column_of[i] = j
-        head += 1
-        if head == n:
-            head = 0
-        waiting -= 1
-        if owner >= 0:
-            column_of[owner] = -1
-            tail = head + waiting
-            if tail >= n:
-                tail -= n
-            queue[tail] = owner
-            waiting += 1
+        head = turn(head + 1, n)
+        waiting = award(i, j, column_of, row_of, queue, head, waiting - 1)
     return waiting, bids, scans

@@ -9,21 +9,17 @@ pair attains its row's maximum (complementary slackness).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from semrsm_bench.solvers.auction import Matching, dense_phase
-from semrsm_bench.solvers.auction_setup import Setup, affinity_of, prepare, trivial_matching
-from semrsm_bench.solvers.exact_kernels import (
-    BIDS,
-    COUNTERS,
-    PATHS,
-    bid_exactly,
-    check_tight,
-    free_loose_pairs,
-)
-from semrsm_bench.solvers.list_auction import Lists, sampled_prices
-from semrsm_bench.solvers.path_kernels import augment
+from semrsm_bench.solvers.auction import MAX_BIDS, Matching, read_only
+from semrsm_bench.solvers.auction_setup import Setup, limits_of, prepare, trivial_matching
+from semrsm_bench.solvers.batch_kernels import exact_batch, finish_exactly
+from semrsm_bench.solvers.exact_kernels import BIDS, COUNTERS, PATHS
+from semrsm_bench.solvers.list_auction import WANTED, WIDTH, Lists, sampled_prices
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
@@ -34,7 +30,63 @@ _ROUNDS = ((0.1, 1.0), (0.02, 0.1), (0.001, 0.0))
 _EXACT_BIDS = 4
 # Whole rows that shortest paths may look at, for each row of the problem, before the library takes over.
 _WHOLE_ROWS = 64
+_EFFORT = (MAX_BIDS, _EXACT_BIDS, _WHOLE_ROWS, WIDTH, WANTED)
 _FALLBACKS = ("scipy", "none")
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    """What the exact kernels fill for b problems of one size."""
+
+    perms: NDArray[np.int64]
+    prices: NDArray[np.float64]
+    duals: NDArray[np.float64]
+    slacks: NDArray[np.float64]
+    counters: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, number: int, size: int) -> _Outcome:
+        """Room for ``number`` problems, none of them solved."""
+        return cls(
+            np.empty((number, size), np.int64),
+            np.empty((number, size)),
+            np.empty((number, size)),
+            np.full(number, np.inf),
+            np.zeros((number, COUNTERS), np.int64),
+        )
+
+
+def exact_many(
+    x: Floats, ys: Floats, affinities: Floats, *, tolerance: float = 1e-12, fallback: str = "scipy"
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """`exact_auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.solver.BatchFunction`."""
+    _check_fallback(fallback)
+    outcome = _solve_plainly(x, ys, affinities, tolerance)
+    return outcome.perms, np.isfinite(outcome.slacks)
+
+
+def _solve_plainly(x: Floats, ys: Floats, affinities: Floats, tolerance: float) -> _Outcome:
+    size = len(x)
+    outcome = _Outcome.of(len(ys), size)
+    if 1 < size < _LISTS_FROM and x.shape[1] > 1:
+        exact_batch(
+            *read_only(x, ys, affinities),
+            np.array(_DENSE_EPS),
+            limits_of(x.dtype),
+            _EFFORT,
+            tolerance,
+            outcome.perms,
+            outcome.prices,
+            outcome.duals,
+            outcome.slacks,
+            outcome.counters,
+        )
+    return outcome
+
+
+def _check_fallback(fallback: str) -> None:
+    if fallback not in _FALLBACKS:
+        raise ValueError(f"fallback must be one of {', '.join(_FALLBACKS)}, got {fallback!r}")
 
 
 @register_solver(
@@ -42,6 +94,8 @@ _FALLBACKS = ("scipy", "none")
     kind="exact",
     complexity="O(S^2) in practice, O(S^3) at worst",
     reference="Bertsekas 1988 (auction); Jonker & Volgenant 1987 (augmentation); certificate: complementary slackness",
+    batch=exact_many,
+    releases_gil=True,
 )
 def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12, fallback: str = "scipy") -> Solution:
     """Optimal matching with a float64 certificate: auction, exact bids, shortest paths, check.
@@ -65,82 +119,66 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12, fallbac
         With duals ``(u, v)`` in float64, ``u_i + v_j >= A_ij`` (none after a fallback), and ``info``: ``slack`` (the largest,
         in units of A), ``paths`` (rows matched along shortest paths), ``bids``.
     """
-    if fallback not in _FALLBACKS:
-        raise ValueError(f"fallback must be one of {', '.join(_FALLBACKS)}, got {fallback!r}")
-    trivial = trivial_matching(problem)
-    if trivial is not None:
-        return trivial
-    setup = prepare(problem)
-    affinity = affinity_of(problem, setup)
-    matching, prices, lists = _approximate(setup, affinity)
-    rounding = setup.rounding(setup.start, prices)
-    exact_prices = prices.astype(np.float64)
-    # The finish keeps the prices twice, in float64 and rounded to the affinity's precision for its scans.
-    rounded = exact_prices if prices.dtype == np.float64 else prices
-    counters = np.zeros(COUNTERS, np.int64)
-    finished = _finish(setup, affinity, exact_prices, rounded, lists, matching, counters)
-    slack = np.inf
-    if finished:
-        duals = np.empty(problem.size)
-        rounding = setup.rounding(exact_prices)
-        rounded = exact_prices.astype(prices.dtype)
-        slack = float(check_tight(affinity, exact_prices, rounded, matching.column_of, rounding, duals))
-    if slack > tolerance * (setup.largest + float(np.abs(exact_prices).max())):
-        if fallback == "none":
-            raise RuntimeError(
-                f"exact-auction could not certify its matching at S={problem.size} (slack {slack:.3g}); use fallback='scipy'"
-            )
-        perm = linear_sum_assignment(affinity.astype(np.float64), maximize=True)[1]
-        return Solution(perm, info={"fallback": "scipy"})
-    info = {"slack": slack, "paths": int(counters[PATHS]), "bids": int(counters[BIDS])}
-    if setup.scaled:
-        return Solution(matching.column_of, info=info)
-    return Solution(matching.column_of, (duals, exact_prices), info)
+    _check_fallback(fallback)
+    outcome = _solve_plainly(problem.x, problem.y[None], problem.affinity[None], tolerance)
+    scaled = False
+    if not np.isfinite(outcome.slacks[0]):
+        trivial = trivial_matching(problem)
+        if trivial is not None:
+            return trivial
+        setup = prepare(problem)
+        scaled = setup.scaled
+        outcome = _solve_carefully(setup, tolerance)
+        if not np.isfinite(outcome.slacks[0]):
+            if fallback == "none":
+                raise RuntimeError(
+                    f"exact-auction could not certify its matching at S={problem.size}; use fallback='scipy'"
+                )
+            perm = linear_sum_assignment(setup.affinity.astype(np.float64), maximize=True)[1]
+            return Solution(perm, info={"fallback": "scipy"})
+    counters = outcome.counters[0]
+    info = {"slack": float(outcome.slacks[0]), "paths": int(counters[PATHS]), "bids": int(counters[BIDS])}
+    return Solution(outcome.perms[0], None if scaled else (outcome.duals[0], outcome.prices[0]), info)
 
 
-def _approximate(setup: Setup, affinity: Floats) -> tuple[Matching, Floats, Lists]:
-    """Nearly optimal matching and prices, and lists that are valid under them."""
-    size = len(affinity)
-    matching = Matching(size)
-    lists = Lists(size, affinity.dtype)
+def _solve_carefully(setup: Setup, tolerance: float) -> _Outcome:
+    """One problem that has been prepared, of any size; from some size on with lists all the way."""
+    size = len(setup.affinity)
     if size < _LISTS_FROM:
-        prices = setup.start.copy()
-        for share in _DENSE_EPS:
-            dense_phase(affinity, prices, matching, setup.eps(share))
-        lists.fill(affinity, prices)
-    else:
-        prices = sampled_prices(setup, affinity, share=8, seed=0)
-        for share, trust in _ROUNDS:
-            lists.fill(affinity, prices)
-            lists.auction(affinity, prices, matching, setup.eps(share), prices.dtype.type(trust * setup.spread))
-    return matching, prices, lists
-
-
-def _finish(
-    setup: Setup,
-    affinity: Floats,
-    prices: Floats,
-    rounded: Floats,
-    lists: Lists,
-    matching: Matching,
-    counters: np.ndarray[tuple[int], np.dtype[np.int64]],
-) -> bool:
-    """Make every pair tight, in place; False where the shortest paths gave up."""
-    # Prices rise in the finish; the factor leaves them room before the rounding of a scan exceeds its allowance.
-    rounding = 4.0 * setup.rounding(setup.start, prices)
-    bounds = lists.bounds.astype(np.float64) + rounding
-    state = (
-        affinity,
+        return _solve_plainly(setup.x, setup.y[None], setup.affinity[None], tolerance)
+    matching, prices, lists = _approximate(setup)
+    outcome = _Outcome.of(1, size)
+    slack = finish_exactly(
+        setup.affinity,
         prices,
-        rounded,
         lists.wanted,
         lists.columns,
         lists.values,
-        bounds,
-        rounding,
+        lists.bounds,
+        4.0 * setup.rounding(setup.start, prices),
+        setup.largest,
+        setup.unit,
         matching.column_of,
         matching.row_of,
+        _EXACT_BIDS,
+        _WHOLE_ROWS,
+        outcome.prices[0],
+        outcome.duals[0],
+        outcome.counters[0],
     )
-    free_loose_pairs(*state, counters)
-    bid_exactly(*state, _EXACT_BIDS * len(prices), counters)
-    return bool(augment(*state, _WHOLE_ROWS * len(prices), counters))
+    if slack <= tolerance * (setup.largest + float(np.abs(outcome.prices).max())):
+        outcome.slacks[0] = slack
+    outcome.perms[0] = matching.column_of
+    return outcome
+
+
+def _approximate(setup: Setup) -> tuple[Matching, Floats, Lists]:
+    """Nearly optimal matching and prices of a large problem, and lists that are valid under them."""
+    size = len(setup.affinity)
+    matching = Matching(size)
+    lists = Lists(size, setup.affinity.dtype)
+    prices = sampled_prices(setup, share=8, seed=0)
+    for share, trust in _ROUNDS:
+        lists.fill(setup.affinity, prices)
+        lists.auction(setup.affinity, prices, matching, setup.eps(share), prices.dtype.type(trust * setup.spread))
+    return matching, prices, lists

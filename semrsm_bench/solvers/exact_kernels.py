@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from semrsm_bench.solvers.auction_kernels import COMPILED
-from semrsm_bench.solvers.candidate_kernels import list_row, mask_of
+from semrsm_bench.solvers.auction_kernels import best_two
+from semrsm_bench.solvers.candidate_kernels import list_row, listed_best_two, mask_of
+from semrsm_bench.solvers.queue_kernels import COMPILED
 from semrsm_bench.solvers.vectors import first_bit, lanes_of, load, minus, spread
 
 # Places in the array of counters that the kernels fill.
@@ -29,51 +30,7 @@ COUNTERS = 5
 _LONGEST_CHAIN = 256
 
 
-@njit(**COMPILED)
-def look(i: int, prices: Any, columns: Any, values: Any) -> Any:
-    """Best and second column of a list in float64: ``(j1, value1, j2, value2)``."""
-    best = -np.inf
-    second = -np.inf
-    j1 = -1
-    j2 = -1
-    for k in range(columns.shape[1]):
-        value = np.float64(values[i, k])
-        if value == -np.inf:
-            break
-        j = columns[i, k]
-        value -= prices[j]
-        if value > best:
-            second = best
-            j2 = j1
-            best = value
-            j1 = j
-        elif value > second:
-            second = value
-            j2 = j
-    return j1, best, j2, second
-
-
-@njit(**COMPILED)
-def _scan(i: int, affinity: Any, prices: Any) -> Any:
-    """The same over the whole row."""
-    best = -np.inf
-    second = -np.inf
-    j1 = -1
-    j2 = -1
-    for j in range(affinity.shape[1]):
-        value = np.float64(affinity[i, j]) - prices[j]
-        if value > best:
-            second = best
-            j2 = j1
-            best = value
-            j1 = j
-        elif value > second:
-            second = value
-            j2 = j
-    return j1, best, j2, second
-
-
-@njit(**COMPILED)
+@njit(forceinline=True, **COMPILED)
 def best_column(
     i: int,
     affinity: Any,
@@ -87,21 +44,29 @@ def best_column(
     reduced: Any,
     counters: Any,
 ) -> Any:
-    """Best and second column of row ``i`` over all columns: from the list where its bound allows, else from the row.
+    """Best column of row ``i``, its value and the second largest: from the list where its bound allows, else from the row.
 
-    The second value may be the bound, with column -1: no column left out is better than that.
+    The second value may be the bound: no column left out is better than that.
     """
-    j1, best, j2, second = look(i, prices, columns, values)
+    j, best, second = listed_best_two(columns[i], values[i], prices)
     if best < bounds[i]:
         bounds[i] = np.float64(list_row(affinity[i], rounded, wanted, columns[i], values[i], reduced)) + rounding
         counters[SCANS] += 1
-        j1, best, j2, second = look(i, prices, columns, values)
+        j, best, second = listed_best_two(columns[i], values[i], prices)
         if best < bounds[i]:
             counters[DENSE] += 1
-            return _scan(i, affinity, prices)
-    if second < bounds[i]:
-        return j1, best, -1, min(best, bounds[i])
-    return j1, best, j2, second
+            return best_two(affinity[i], prices)
+    return j, best, min(best, max(second, bounds[i]))
+
+
+@njit(**COMPILED)
+def _free_equal(best: float, prices: Any, columns: Any, values: Any, row_of: Any) -> int:
+    """A free column of a list that is worth ``best``, or -1."""
+    for k in range(columns.shape[0]):
+        j = columns[k]
+        if row_of[j] < 0 and np.float64(values[k]) - prices[j] == best:
+            return int(j)
+    return -1
 
 
 @njit(**COMPILED)
@@ -125,13 +90,14 @@ def free_loose_pairs(
         if j < 0:
             continue
         own = np.float64(affinity[i, j]) - prices[j]
-        _, best, _, _ = best_column(
+        _, best, _ = best_column(
             i, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
         )
-        if own < best:
-            column_of[i] = -1
-            row_of[j] = -1
-            counters[FREED] += 1
+        # About half of them are loose, in no order: choosing values is cheaper than guessing branches.
+        loose = own < best
+        column_of[i] = -1 if loose else j
+        row_of[j] = -1 if loose else i
+        counters[FREED] += loose
 
 
 @njit(**COMPILED)
@@ -170,7 +136,7 @@ def bid_exactly(
             chain = 0
             continue
         i = stack[free - 1]
-        j, best, other, second = best_column(
+        j, best, second = best_column(
             i, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
         )
         bids += 1
@@ -179,12 +145,12 @@ def bid_exactly(
             prices[j] += best - second
             rounded[j] = prices[j]
         elif row_of[j] >= 0:
-            if other < 0 or row_of[other] >= 0:
+            j = _free_equal(best, prices, columns[i], values[i], row_of)
+            if j < 0:
                 # Evicting an owner at the same price would only move the question on; a path settles it.
                 free -= 1
                 chain = 0
                 continue
-            j = other
         owner = row_of[j]
         row_of[j] = i
         column_of[i] = j

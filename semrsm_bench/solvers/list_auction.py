@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.solvers.auction import Matching, check_eps, dense_phase
 from semrsm_bench.solvers.auction_kernels import column_maxima, row_maxima
-from semrsm_bench.solvers.auction_setup import Setup, affinity_of, prepare, trivial_matching
+from semrsm_bench.solvers.auction_setup import Setup, prepare, trivial_matching
 from semrsm_bench.solvers.candidate_kernels import free_listed_pairs, list_auction, list_rows
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
@@ -77,7 +77,7 @@ class Lists:
         return int(left), int(bids), int(scans)
 
 
-def sampled_prices(setup: Setup, affinity: Floats, share: int, seed: int) -> Floats:
+def sampled_prices(setup: Setup, share: int, seed: int) -> Floats:
     """Prices of all columns from the dense auction of every ``share``-th row and column, drawn at random."""
     size = len(setup.start)
     number = size // share
@@ -91,7 +91,7 @@ def sampled_prices(setup: Setup, affinity: Floats, share: int, seed: int) -> Flo
     dense_phase(block, prices, Matching(number), setup.eps(_SAMPLE_EPS))
     duals = np.empty_like(prices)
     row_maxima(block, prices, duals)
-    strip = affinity[rows]
+    strip = setup.affinity[rows]
     strip.flags.writeable = False
     all_prices = np.empty_like(setup.start)
     column_maxima(strip, duals, all_prices)
@@ -117,6 +117,7 @@ def settle_leftovers(setup: Setup, matching: Matching, eps: np.floating) -> int:
     kind="approximate",
     complexity="O(S^2 + S bids)",
     reference=_REFERENCE,
+    releases_gil=True,
     rounds=((0.1, 1.0),),
 )
 @register_solver(
@@ -124,6 +125,7 @@ def settle_leftovers(setup: Setup, matching: Matching, eps: np.floating) -> int:
     kind="approximate",
     complexity="O(S^2 + S bids)",
     reference=_REFERENCE,
+    releases_gil=True,
     rounds=((0.1, 1.0), (0.02, 0.1)),
 )
 def list_auction_solver(
@@ -152,8 +154,8 @@ def list_auction_solver(
     if (trivial := trivial_matching(problem)) is not None:
         return trivial
     setup = prepare(problem)
-    affinity = affinity_of(problem, setup)
-    prices = sampled_prices(setup, affinity, sample, seed)
+    affinity = setup.affinity
+    prices = sampled_prices(setup, sample, seed)
     matching = Matching(problem.size)
     lists = Lists(problem.size, prices.dtype)
     bids = scans = 0

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from semrsm_bench.solvers.auction_kernels import COMPILED
 from semrsm_bench.solvers.candidate_kernels import list_row, listed_best_two
+from semrsm_bench.solvers.queue_kernels import COMPILED, award, turn
 from semrsm_bench.solvers.vectors import load, minus, plus_product, spread, store
 
 # Columns of a packed block: the lanes of a float32 vector.
@@ -137,9 +137,7 @@ def parking_auction(
     aside = 0
     while waiting > 0 and bids < max_bids:
         i = queue[head]
-        head += 1
-        if head == n:
-            head = 0
+        head = turn(head + 1, n)
         waiting -= 1
         j, best, runner_up = listed_best_two(columns[i], values[i], prices)
         if not best >= bounds[i] - trust or best == -np.inf:
@@ -152,16 +150,7 @@ def parking_auction(
             runner_up = best
         prices[j] += best - runner_up + eps
         bids += 1
-        owner = row_of[j]
-        row_of[j] = i
-        column_of[i] = j
-        if owner >= 0:
-            column_of[owner] = -1
-            tail = head + waiting
-            if tail >= n:
-                tail -= n
-            queue[tail] = owner
-            waiting += 1
+        waiting = award(i, j, column_of, row_of, queue, head, waiting)
     for k in range(waiting):
         parked[aside + k] = queue[(head + k) % n]
     return waiting, aside, bids

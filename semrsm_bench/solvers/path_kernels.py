@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from semrsm_bench.solvers.auction_kernels import COMPILED
 from semrsm_bench.solvers.candidate_kernels import list_row, mask_of
 from semrsm_bench.solvers.exact_kernels import DENSE, PATHS, SCANS, best_column
+from semrsm_bench.solvers.queue_kernels import COMPILED
 from semrsm_bench.solvers.vectors import first_bit, lanes_of, load, minus, spread
 
 
@@ -132,6 +132,10 @@ def augment(
     nearest, the row gets a new list under the prices of the moment, and only if it comes up again is the whole row read.
     """
     n = affinity.shape[0]
+    free = np.flatnonzero(row_of < 0)
+    number = len(free)
+    if number == 0:
+        return True
     lanes = lanes_of(rounded)
     total = 4 * lanes
     full = n - n % total
@@ -143,15 +147,13 @@ def augment(
     closed = np.zeros(n, np.bool_)
     touched = np.empty(2 * n, np.int64)
     renewed = np.full(n, -1, np.int64)
-    free = np.flatnonzero(row_of < 0)
-    number = len(free)
     sizes = np.zeros(2, np.int64)
     search = (row_of, closed, key, reached_from, heap, place, touched, sizes)
     for start in range(n):
         if column_of[start] >= 0:
             continue
         counters[PATHS] += 1
-        _, start_dual, _, _ = best_column(
+        _, start_dual, _ = best_column(
             start, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
         )
         dual = start_dual

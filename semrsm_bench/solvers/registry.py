@@ -21,6 +21,7 @@ from semrsm_bench.solvers.builtin import MODULES
 from semrsm_bench.solvers.solver import (
     KINDS,
     OWN_DISTRIBUTION,
+    BatchFunction,
     InvalidMatchingError,
     Kind,
     Solution,
@@ -76,6 +77,8 @@ def register_solver(
     max_size: int | None = None,
     requires: Iterable[str] = (),
     unavailable: Callable[[], str] | None = None,
+    batch: BatchFunction | None = None,
+    releases_gil: bool = False,
     distribution: str = "",
     **options: Any,
 ) -> Callable[[SolverFunction], SolverFunction]:
@@ -98,6 +101,10 @@ def register_solver(
         Modules the function imports; where one is missing the solver stays listed with the reason.
     unavailable : callable, optional
         Returns a reason (or "") for cases that a module's name does not decide.
+    batch : callable, optional
+        Matches one image with many in one call, see `semrsm_bench.solvers.solver.BatchFunction`.
+    releases_gil : bool
+        The function (and ``batch``) may run in several threads at once and spend their time without Python's lock.
     distribution : str
         Distribution whose version is recorded with every result; by default the one that the plugin came in.
     **options
@@ -133,6 +140,8 @@ def register_solver(
                 max_size=max_size,
                 requires=needed,
                 unavailable=unavailable,
+                batch=batch,
+                releases_gil=releases_gil,
                 distribution=distribution or (OWN_DISTRIBUTION if own else ""),
             )
             for values in itertools.product(*grids.values())

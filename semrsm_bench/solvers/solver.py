@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from numpy.typing import ArrayLike
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation, check_permutation
 
@@ -50,6 +51,16 @@ class Solution:
 SolverFunction = Callable[..., ArrayLike | Solution]
 
 
+BatchFunction = Callable[..., tuple[NDArray[np.integer[Any]], NDArray[np.bool_]]]
+"""One image against many in one call: an optional companion of a solver function, for solvers that gain by it.
+
+``batch(x, ys, affinities, **options) -> (perms, solved)`` gets x (S, C), ys (b, S, C) and the affinities (b, S, S), all finite,
+C-contiguous and of one float dtype, and writes to none of them; a solver that is registered as matrix-free gets None for the
+affinities. The options are those of the function. It returns permutations (b, S), the very ones that the function returns
+for the same affinities, and which of them it solved (b,): the caller calls the function for the others.
+"""
+
+
 @dataclass(frozen=True)
 class Solver:
     """A registered solver.
@@ -72,6 +83,10 @@ class Solver:
         Modules that must be importable.
     unavailable : callable or None
         Returns a reason, or "", for what a module's name does not decide.
+    batch : callable or None
+        Solves one image against many in one call, see `BatchFunction`.
+    releases_gil : bool
+        Threads may run it at the same time, and do not wait for one another: whole RSMs are made in threads then.
     distribution : str
         Distribution that does the work; empty for a bare file.
     digest : str
@@ -88,6 +103,8 @@ class Solver:
     max_size: int | None = None
     requires: tuple[str, ...] = ()
     unavailable: Callable[[], str] | None = None
+    batch: BatchFunction | None = None
+    releases_gil: bool = False
     distribution: str = ""
     digest: str = ""
 

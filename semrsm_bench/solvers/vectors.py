@@ -5,7 +5,7 @@ vectorise. These types hand whole vectors to LLVM instead, which turns them into
 (AVX-512, two AVX2 halves, four NEON quarters): the same kernels run everywhere, fastest where registers are widest.
 
 Only what the assignment kernels need is here: `load`, `spread` (one number in all lanes), difference, maximum,
-minimum, `plus_product`, `gather`, and the reductions `highest`, `lowest` and `at_least` (a bit mask).
+minimum, `choose_above`, `plus_product`, `gather`, and the reductions `highest`, `lowest` and `at_least` (a bit mask).
 The lanes of float32 and of float64 differ in number; kernels ask `lanes_of(array)`.
 """
 
@@ -63,6 +63,14 @@ def _element_pointer(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.V
     return builder.gep(data, [at])
 
 
+def _load(context: Any, builder: ir.IRBuilder, kind: Vector, array: Any, value: ir.Value, at: ir.Value) -> ir.Value:
+    """As many elements as ``kind`` has lanes, from an array of its precision or of a narrower one."""
+    given = ir.VectorType(_llvm_type(Vector(array.dtype)).element, kind.lanes)
+    wide = builder.bitcast(_element_pointer(context, builder, array, value, at), ir.PointerType(given))
+    vector = builder.load(wide, align=np.dtype(str(array.dtype)).itemsize, typ=given)
+    return vector if array.dtype == kind.dtype else builder.fpext(vector, _llvm_type(kind))
+
+
 def _suffix(kind: Vector) -> str:
     return f"v{kind.lanes}{'f32' if kind.dtype == types.float32 else 'f64'}"
 
@@ -87,6 +95,19 @@ def lanes_of(typingctx: Any, array: Any) -> Any:
 
 
 @intrinsic
+def load_as(typingctx: Any, like: Any, array: Any, at: Any) -> Any:
+    """``array[at : at + lanes_of(like)]`` in the precision of ``like``, which is that of ``array`` or wider."""
+    if not _is_line(array) or not isinstance(at, types.Integer):
+        return None
+    kind = Vector(like.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _load(context, builder, kind, signature.args[1], args[1], args[2])
+
+    return kind(like, array, types.intp), codegen
+
+
+@intrinsic
 def load(typingctx: Any, array: Any, at: Any) -> Any:
     """``array[at : at + lanes]``; the caller keeps within bounds."""
     if not _is_line(array) or not isinstance(at, types.Integer):
@@ -94,9 +115,7 @@ def load(typingctx: Any, array: Any, at: Any) -> Any:
     kind = Vector(array.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
-        wide = builder.bitcast(pointer, ir.PointerType(_llvm_type(kind)))
-        return builder.load(wide, align=np.dtype(str(kind.dtype)).itemsize, typ=_llvm_type(kind))
+        return _load(context, builder, kind, signature.args[0], args[0], args[1])
 
     return kind(array, types.intp), codegen
 
@@ -119,7 +138,7 @@ def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
 @intrinsic
 def spread(typingctx: Any, array: Any, scalar: Any) -> Any:
     """A vector of the array's precision with ``scalar`` in every lane."""
-    if not isinstance(scalar, types.Float):
+    if not isinstance(scalar, types.Float | types.Integer):
         return None
     kind = Vector(array.dtype)
 
@@ -260,13 +279,24 @@ def count_bits(typingctx: Any, mask: Any) -> Any:
 
 
 @intrinsic
-def without_lane(typingctx: Any, a: Any, lane: Any, b: Any) -> Any:
-    """``a`` with lane ``lane`` taken from ``b``."""
-    if not isinstance(a, Vector) or a != b or not isinstance(lane, types.Integer):
+def choose_above(typingctx: Any, x: Any, y: Any, a: Any, b: Any) -> Any:
+    """Lane by lane ``a`` where ``x > y``, else ``b``."""
+    if not isinstance(a, Vector) or not a == b == x == y:
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = builder.trunc(args[1], ir.IntType(32))
-        return builder.insert_element(args[0], builder.extract_element(args[2], place), place)
+        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[2], args[3])
 
-    return a(a, types.int64, b), codegen
+    return a(x, y, a, b), codegen
+
+
+@intrinsic
+def lane_of(typingctx: Any, a: Any, lane: Any) -> Any:
+    """``a[lane]``; the caller keeps within bounds."""
+    if not isinstance(a, Vector) or not isinstance(lane, types.Integer):
+        return None
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.extract_element(args[0], builder.trunc(args[1], ir.IntType(32)))
+
+    return a.dtype(a, types.int64), codegen
