@@ -210,9 +210,12 @@ def _match(
     jobs: int,
     quiet: bool,
 ) -> list[MatchedLayer]:
-    pairs = sum(source.count * (source.count - 1) // 2 for source in sources.values())
+    # Counted in entries of the affinity: pairs of a large layer take far longer than those of a small one.
+    weights = {name: (source.size / 1000) ** 2 for name, source in sources.items()}
+    entries = sum(weights[name] * source.count * (source.count - 1) / 2 for name, source in sources.items())
+    total = round(entries * (len(solvers) + 1) * len(set(centrings)))
     matched = []
-    with progress_bar(pairs * (len(solvers) + 1) * len(centrings), "matching", unit="pair", quiet=quiet) as bar:
+    with progress_bar(total, "matching", unit="M entries", quiet=quiet) as bar:
         for layer, source in sources.items():
             for centring in dict.fromkeys(centrings):
                 matched.append(
@@ -224,7 +227,7 @@ def _match(
                         list(dict.fromkeys(kernels)),
                         asked_for=asked_for,
                         n_jobs=jobs,
-                        tell=bar.update,
+                        tell=lambda pairs, weight=weights[layer]: bar.update(pairs * weight),  # type: ignore[misc]
                     )
                 )
     return matched
