@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from semrsm_bench.report.cells import BlockKey, SolverKey
+from semrsm_bench.bench.stats import Interval
+from semrsm_bench.report.cells import BlockKey, Cell, SolverKey
 from semrsm_bench.studies.study import Drawing, StudyResult
 
 NAME = "runtime"
@@ -93,8 +94,7 @@ def _result(rows: pd.DataFrame, environment: Mapping[str, Any], centring: str, *
     from semrsm_bench.report.caption import day
     from semrsm_bench.report.catalogue import Catalogue
     from semrsm_bench.report.cells import collect_cells, order_blocks
-    from semrsm_bench.report.paper import CONDITIONS
-    from semrsm_bench.report.tables import NothingMeasuredError, affinity_times, prepared
+    from semrsm_bench.report.tables import NothingMeasuredError, affinity_times, prepared, run_name
     from semrsm_bench.studies.runtime_lines import runtime_table_lines
     from semrsm_bench.studies.runtime_report import paper_table, sentence, tables
 
@@ -106,14 +106,13 @@ def _result(rows: pd.DataFrame, environment: Mapping[str, Any], centring: str, *
     lines = runtime_table_lines(frame, cells, blocks, catalogue)
     if not lines:
         raise NothingMeasuredError("no row of this run is ok, so there is no time to report")
-    affinity = {block.size: time for block, time in affinity_times(frame).items() if block in blocks}
-    run_id = str(frame["run_id"].iloc[0])
+    affinity = affinity_times(frame)
+    run_id = run_name(frame)
     title = ", ".join(part for part in (blocks[0].model, f"centring {centring}", f"run {run_id}") if part)
     notes = [
         "Read from a run of `semrsm-bench run`; the machine, versions and date are the run's, not those of this reading."
         if not measured_here
         else f"Measured by --quick on {QUICK_PAIRS} pairs of each size; `make bench` measures more pairs, sizes and solvers.",
-        f"The paper's figures are {CONDITIONS}.",
         "Pairs share images, so the intervals are somewhat too narrow.",
     ]
     if dropped:
@@ -124,9 +123,9 @@ def _result(rows: pd.DataFrame, environment: Mapping[str, Any], centring: str, *
         NAME,
         "Runtime of the solvers over S, beside the paper's Table 5",
         sentence(lines, environment),
-        tables(lines, affinity, title),
+        tables(lines, {block.size: affinity[block] for block in blocks if block in affinity}, title),
         _rows(rows, environment, centring, blocks, lines),
-        drawings=_drawings(frame, environment, blocks, lines),
+        drawings=_drawings(cells, affinity, environment, blocks, lines, run_id),
         inputs={
             "run": {
                 "id": run_id,
@@ -179,24 +178,27 @@ def _is(record: Mapping[str, Any], solver: SolverKey, size: int) -> bool:
 
 
 def _drawings(
-    frame: pd.DataFrame, environment: Mapping[str, Any], blocks: Sequence[BlockKey], lines: Sequence[Any]
+    cells: Mapping[tuple[BlockKey, SolverKey], Cell],
+    affinity: Mapping[BlockKey, Interval],
+    environment: Mapping[str, Any],
+    blocks: Sequence[BlockKey],
+    lines: Sequence[Any],
+    run_id: str,
 ) -> list[Drawing]:
     import matplotlib as mpl
 
     from semrsm_bench.report.caption import figure_caption
     from semrsm_bench.report.catalogue import Catalogue
-    from semrsm_bench.report.cells import collect_cells
     from semrsm_bench.report.figures import pairs_told
     from semrsm_bench.report.runtime import draw_runtime
     from semrsm_bench.report.style import RC, looks
-    from semrsm_bench.report.tables import affinity_times
     from semrsm_bench.studies.runtime_figures import draw_speed
 
-    cells, catalogue = collect_cells(frame), Catalogue(environment)
+    catalogue = Catalogue(environment)
     style = looks(catalogue.order(solver for _, solver in cells))
-    foot = figure_caption(environment, pairs_told(cells, blocks), str(frame["run_id"].iloc[0]))
+    foot = figure_caption(environment, pairs_told(cells, blocks), run_id)
     with mpl.rc_context(dict(RC)):
-        seconds = draw_runtime(cells, affinity_times(frame), blocks, catalogue, style, [foot])
+        seconds = draw_runtime(cells, affinity, blocks, catalogue, style, [foot])
     drawings = [draw_speed(lines)]
     if seconds is not None:
         caption = "Median time per pair over S, solve alone, with 95 % bootstrap intervals; ours only."
