@@ -76,7 +76,8 @@ def draw_unevenness(by_centring: Mapping[str, Sequence[MatchedLayer]]) -> Figure
         [
             "Each dot is a pair of images; both axes in units of the panel's mean k_opt. Dashed: nothing gained by matching. "
             "If matching multiplied all similarities by one number, all dots would lie on the orange line; if it added the same "
-            "to all, on the green dotted one. CV: coefficient of variation over the pairs; rho: Spearman of the two RSMs."
+            "to all, on the green dotted one. CV: coefficient of variation over the pairs, of the ratio k/k_opt "
+            "and of the gain k_opt - k; rho: Spearman of the two RSMs."
         ],
         width,
     )
@@ -97,7 +98,7 @@ def draw_unevenness(by_centring: Mapping[str, Sequence[MatchedLayer]]) -> Figure
                 found = unevenness(layer)
                 _scatter(axes, layer, found["ratio_cv"] is not None)
                 spread = "–" if found["ratio_cv"] is None else f"{found['ratio_cv']:.2f}"
-                told = f"CV of k/k_opt {spread}, of the gain {found['gain_cv']:.2f}; rho {_first_rank(found):.2f}"
+                told = f"CV: ratio {spread}, gain {found['gain_cv']:.2f}; rho {_first_rank(found):.2f}"
                 axes.set_title(f"{layer.layer}, S = {layer.size}, {centring}\n{told}", fontsize=8, loc="left")
             axes_row[0].set_ylabel("semantic, k_opt")
             for axes in axes_row[len(layers) :]:
@@ -219,6 +220,7 @@ def _draw_panel(
         if standing.solver != UNMATCHED:
             ends = [standing.seconds.low, standing.seconds.high]
             axes.plot(ends, [low, low], color=look.color, lw=0.9, alpha=alpha, zorder=2)
+            bars.append([(max(ends[0], left), low), (min(ends[1], right), low)])
         edge = "black" if on_front else look.color
         axes.plot(
             [x], [low], marker=look.marker, ms=6, color=look.color, mec=edge, mew=0.7, alpha=alpha, ls="none", zorder=3
@@ -228,6 +230,4 @@ def _draw_panel(
         colors.append("black" if on_front else GREY)
         weights.append("bold" if on_front else "normal")
         bars.append([(x, low), (x, high)])
-    label_points(
-        axes, points, texts, colors=colors, sizes=[6.8] * len(points), weights=weights, lines=[b for b in bars if b]
-    )
+    label_points(axes, points, texts, colors=colors, sizes=[6.8] * len(points), weights=weights, lines=bars)
