@@ -95,7 +95,7 @@ def _beside_the_paper(lines: Sequence[Line]) -> Table:
         ],
         rows,
         "T of different machines do not compare; x, how many times as fast as OR-Tools, does better: ours is the median over "
-        "pairs of the ratio on the same pair with a 95 % bootstrap interval, the paper's is the ratio of two figures of its Table 5. "
+        "pairs of the ratio on the same pair (95 % bootstrap interval), the paper's is the ratio of two figures of its Table 5. "
         "The networks and pictures differ, and so do the qualities.",
     )
 
