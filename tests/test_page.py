@@ -16,6 +16,7 @@ from semrsm_bench.report.page import assets
 from semrsm_bench.report.page.build import RunContent, build_page
 from semrsm_bench.report.page.studies import read_studies, read_study
 from semrsm_bench.report.paper import TABLE_5
+from semrsm_bench.report.style import new_figure, save_figure
 from semrsm_bench.report.tables import NothingMeasuredError, render_table
 
 from .study_folders import PIXEL, study, write_study
@@ -321,6 +322,27 @@ def test_a_study_is_shown_with_its_pictures_tables_and_origin(tmp_path):
     assert page.table("study-1-paper-1") == [{"solver": "slow", "rho": "0.770"}]
     for part in ("resnet-x", "cd" * 32, "fedcba98, no local changes", "Example CPU"):
         assert part in page.text("dd")
+
+
+def test_a_figure_is_shown_as_large_as_it_was_drawn(tmp_path):
+    figure = new_figure(3.0, 2.0)
+    figure.subplots()
+    folder = write_study(tmp_path)
+    save_figure(figure, folder / "plot", ["png"])
+    (drawn,) = read_study(folder).figures
+    assert drawn.width == 3 * 96
+    (folder / "plot.png").write_bytes(PIXEL)
+    (drawn,) = read_study(folder).figures
+    assert drawn.width == 1
+
+
+def test_a_column_of_the_paper_inside_a_table_of_a_study_is_marked(tmp_path):
+    mixed = {"title": "Both", "columns": ["solver", "T", "the paper's T"], "rows": [["slow", 1.5, 2.5]], "note": ""}
+    write_study(tmp_path / "studies", tables=[mixed], paper=[])
+    studies, _ = read_studies(tmp_path / "studies")
+    page = Parsed(build_page(None, studies))
+    heads = [a["class"].split() for t, a in page.elements if t == "th"]
+    assert ["paper" in names for names in heads] == [False, False, True]
 
 
 @pytest.mark.parametrize(

@@ -249,7 +249,8 @@ def study_table(table: StudyTable, *, of_paper: bool = False) -> PageTable:
     for place, title in enumerate(table.columns):
         values = [row[place] for row in table.rows]
         number = any(_is_number(v) for v in values) and all(v is None or _is_number(v) for v in values)
-        columns.append(Column(title, number=number, paper=of_paper))
+        # A study may lay a column of the paper's beside its own, as the result table of a run never does.
+        columns.append(Column(title, number=number, paper=of_paper or title.lower().startswith("the paper's")))
         cells.append([Entry(format_cell(v), (v if _is_number(v) else math.inf) if number else "") for v in values])
     return PageTable(table.title, tuple(columns), tuple(zip(*cells)) if table.rows else (), table.note)
 

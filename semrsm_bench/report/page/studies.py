@@ -27,11 +27,12 @@ class StudyTable:
 
 @dataclass(frozen=True)
 class StudyFigure:
-    """A picture inside the page: ``source`` is a data URI."""
+    """A picture inside the page: ``source`` is a data URI, ``width`` its natural one in CSS pixels where the file tells."""
 
     source: str
     caption: str
     alt: str
+    width: int | None = None
 
 
 @dataclass(frozen=True)
@@ -168,8 +169,22 @@ def _figures(content: Any, folder: Path, warnings: list[str]) -> tuple[StudyFigu
             continue
         caption, alt = _text(figure.get("caption")), _text(figure.get("alt"))
         source = f"data:{kind};base64,{base64.b64encode(data).decode()}"
-        figures.append(StudyFigure(source, caption, alt or caption or name))
+        figures.append(StudyFigure(source, caption, alt or caption or name, _natural_width(data)))
     return tuple(figures)
+
+
+def _natural_width(data: bytes) -> int | None:
+    """Width of a PNG at the resolution it was drawn for, of which CSS has 96 pixels to the inch; None for other files."""
+    if data[12:16] != b"IHDR":
+        return None
+    pixels = int.from_bytes(data[16:20], "big")
+    place = data.find(b"pHYs", 0, 4096)
+    per_metre = (
+        int.from_bytes(data[place + 4 : place + 8], "big")
+        if place > 0 and data[place + 12 : place + 13] == b"\1"
+        else 0
+    )
+    return max(1, round(pixels / (per_metre * 0.0254) * 96)) if per_metre else pixels
 
 
 def _text(value: Any) -> str:

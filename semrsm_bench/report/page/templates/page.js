@@ -99,7 +99,7 @@
 
   for (const table of document.querySelectorAll("table.data")) {
     const heads = [...table.tHead.rows[0].cells];
-    const large = table.tBodies[0].rows.length > 5;
+    const large = table.tBodies[0].rows.length > 12;
     const api = $(table).DataTable({
       paging: false,
       order: [],
