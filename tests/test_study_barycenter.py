@@ -96,7 +96,9 @@ def test_planted_dependence_on_brightness_comes_out():
     assert found.explained["image"].r2.value > 0.3 > found.explained["outputs"].r2.value
     assert found.explained["image and outputs"] is found.regression
     assert found.label.adjusted > 0.2
-    assert "falls most clearly with brightness" in predictor_clause(found.correlations)
+    assert "falls most clearly with brightness" in predictor_clause(
+        found.correlations, found.partial | {LENGTH: found.correlations[LENGTH]}
+    )
     assert np.median(brightness[found.order[:20]]) < 80 < 180 < np.median(brightness[found.order[-20:]])
     assert set(found.correlations) == {*found.predictors, LENGTH}
 
@@ -199,7 +201,9 @@ def test_the_level_is_said_both_ways():
     ],
 )
 def test_the_strongest_clear_predictor_is_named(intervals, said):
-    assert said in predictor_clause(intervals)
+    clause = predictor_clause(intervals, dict.fromkeys(intervals, Interval(0.05, 0.0, 0.1)))
+    assert said in clause
+    assert ("most clearly" in clause) == ("+0.05 at equal distance" in clause)
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ def barycenter(
     kinds = {name: kind for name, (kind, _) in found.predictors.items()} | {LENGTH: "features"}
     clauses = (
         level_clause(found.scored[found.main], "networks", "pictures", len(networks), f" at {found.main}"),
-        predictor_clause({name: found.correlations[name] for name in found.predictors}),
+        _predictor_clause(found),
         reliability_clause([repeat.spearman.value for repeat in found.repeats if repeat.what == "networks"]),
     )
     return StudyResult(
@@ -117,6 +117,10 @@ def barycenter(
         inputs={"networks": provenance(networks), "pictures": pictures.provenance()},
         notes=_notes(found, features, pictures, settings, own=bool(images)),
     )
+
+
+def _predictor_clause(found: Findings) -> str:
+    return predictor_clause({name: found.correlations[name] for name in found.predictors}, found.partial)
 
 
 def _common_layers(networks: Sequence[Model]) -> tuple[str, ...]:
@@ -175,7 +179,7 @@ def _drawings(found: Findings, pictures: Pictures, networks: int) -> list[Drawin
             draw_predictors(found),
             f"Left: what goes with {PRIMARY} at {main}; Spearman, the same at equal distance from the mean, and ridge "
             "coefficients, with 95 % bootstrap intervals. Right: Spearman by layer.",
-            predictor_clause({name: found.correlations[name] for name in found.predictors}),
+            _predictor_clause(found),
         ),
     ]
     if found.repeats:

@@ -27,7 +27,7 @@ def draw_scores(scored: Mapping[str, HeldOut]) -> Figure:
     values = [held.scores[PRIMARY] for held in scored.values()]
     nulls = [held.null[PRIMARY].ravel() for held in scored.values()]
     low = min(min(v.min() for v in values), min(np.quantile(n, 0.001) for n in nulls))
-    bins = np.linspace(low, max(max(v.max() for v in values), max(np.quantile(n, 0.999) for n in nulls)), 41)
+    bins = np.linspace(low, max(max(v.max() for v in values), max(np.quantile(n, 0.999) for n in nulls)), 71)
     with mpl.rc_context(dict(RC)):
         figure = new_figure(6.4, 0.6 + 1.15 * len(scored))
         panels = figure.subplots(len(scored), 1, sharex=True, squeeze=False)[:, 0]
@@ -72,6 +72,7 @@ def draw_predictors(found: Findings) -> Figure:
         left.set_ylim(len(names) - 0.5, -0.5)
         left.grid(axis="x")
         left.plot([], [], "o-", color=BLUE, ms=4.5, label="Spearman")
+        left.plot([], [], "D-", color=GREEN, ms=4.5, label="at equal distance")
         if coefficients:
             left.plot([], [], "s-", color=VERMILION, ms=4.5, label="ridge, all together")
         left.legend(fontsize=7, frameon=False, ncols=3, columnspacing=1, loc="lower left", bbox_to_anchor=(-0.1, 1))

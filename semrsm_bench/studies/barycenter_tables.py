@@ -128,7 +128,7 @@ def level_clause(held: HeldOut, things: str, stimuli: str, count: int, where: st
     )
 
 
-def predictor_clause(correlations: Mapping[str, Interval]) -> str:
+def predictor_clause(correlations: Mapping[str, Interval], partial: Mapping[str, Interval]) -> str:
     """The predictor with the largest correlation whose interval leaves out 0, or that there is none."""
     clear = {name: r for name, r in correlations.items() if r.low > 0 or r.high < 0}
     if not clear:
@@ -136,7 +136,10 @@ def predictor_clause(correlations: Mapping[str, Interval]) -> str:
     name = max(clear, key=lambda key: abs(clear[key].value))
     value, low, high = clear[name]
     direction = "rises" if value > 0 else "falls"
-    return f"agreement {direction} most clearly with {name} (Spearman {value:+.2f}, {low:+.2f} to {high:+.2f})"
+    return (
+        f"agreement {direction} most clearly with {name} (Spearman {value:+.2f}, {low:+.2f} to {high:+.2f}; "
+        f"{partial[name].value:+.2f} at equal distance from the mean)"
+    )
 
 
 def reliability_clause(values: Sequence[float]) -> str:
