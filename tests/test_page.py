@@ -14,7 +14,8 @@ from semrsm_bench.report.cells import collect_cells, order_blocks, prepare_rows
 from semrsm_bench.report.front import front_points, pareto_front
 from semrsm_bench.report.page import assets
 from semrsm_bench.report.page.build import RunContent, build_page
-from semrsm_bench.report.page.studies import read_studies, read_study
+from semrsm_bench.report.page.contents import study_table
+from semrsm_bench.report.page.studies import StudyTable, read_studies, read_study
 from semrsm_bench.report.paper import TABLE_5
 from semrsm_bench.report.style import new_figure, save_figure
 from semrsm_bench.report.tables import NothingMeasuredError, render_table
@@ -334,6 +335,25 @@ def test_a_figure_is_shown_as_large_as_it_was_drawn(tmp_path):
     (folder / "plot.png").write_bytes(PIXEL)
     (drawn,) = read_study(folder).figures
     assert drawn.width == 1
+
+
+@pytest.mark.parametrize(
+    ("values", "orders"),
+    [
+        (["1.15 ±0.29 ms", "146 ±38 µs", "2 s", "–", None], [1.15e-3, 146e-6, 2.0, float("inf"), float("inf")]),
+        ([3, -1.5, float("nan")], [3.0, -1.5, float("inf")]),
+        (["≥ 98.3", "−12.5 %", "1,024"], [98.3, -12.5, 1024.0]),
+        (["layer1", "layer2"], None),
+        (["3 of 4", "10"], None),
+        ([True, False], None),
+        ([None, None], None),
+    ],
+)
+def test_columns_of_a_study_sort_by_what_they_mean(values, orders):
+    shown = study_table(StudyTable("Title", ("a",), tuple((v,) for v in values), ""))
+    assert shown.columns[0].number == (orders is not None)
+    if orders:
+        assert [row[0].order for row in shown.rows] == pytest.approx(orders)
 
 
 def test_a_column_of_the_paper_inside_a_table_of_a_study_is_marked(tmp_path):

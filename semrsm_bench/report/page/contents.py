@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -244,16 +245,29 @@ def _places(found: Sequence[BlockKey], blocks: Sequence[BlockKey]) -> str:
 
 
 def study_table(table: StudyTable, *, of_paper: bool = False) -> PageTable:
-    """A study's table with columns that sort."""
+    """A study's table with columns that sort; a column of numbers may hold texts such as ``4.26 ±0.05 ms``."""
     columns, cells = [], []
     for place, title in enumerate(table.columns):
-        values = [row[place] for row in table.rows]
-        number = any(_is_number(v) for v in values) and all(v is None or _is_number(v) for v in values)
+        values = [None if format_cell(row[place]) == NOTHING else row[place] for row in table.rows]
+        orders = [_number(value) for value in values]
+        known = [order is not None for order in orders]
+        number = any(known) and all(found or value is None for found, value in zip(known, values))
         # A study may lay a column of the paper's beside its own, as the result table of a run never does.
         columns.append(Column(title, number=number, paper=of_paper or title.lower().startswith("the paper's")))
-        cells.append([Entry(format_cell(v), (v if _is_number(v) else math.inf) if number else "") for v in values])
+        cells.append(
+            [Entry(format_cell(v), (math.inf if o is None else o) if number else "") for v, o in zip(values, orders)]
+        )
     return PageTable(table.title, tuple(columns), tuple(zip(*cells)) if table.rows else (), table.note)
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+_SCALES = {"ns": 1e-9, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "%": 1.0, "": 1.0}
+_QUANTITY = re.compile(r"[≥≤]?\s*([-−]?(?:\d[\d,]*)?\.?\d+(?:e[-+]?\d+)?)(?:\s*±\s*\S+)?\s*(ns|µs|ms|s|%|)")
+
+
+def _number(value: Any) -> float | None:
+    """What a cell of a study sorts by; None for what is no quantity."""
+    if isinstance(value, str):
+        found = _QUANTITY.fullmatch(value.strip())
+        return float(found[1].replace("−", "-").replace(",", "")) * _SCALES[found[2]] if found else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if is_number else None
