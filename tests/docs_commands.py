@@ -22,7 +22,8 @@ from tests.image_files import image_zip, picture
 SHELLS = ("sh", "bash", "shell", "console")
 # What a command of a block without a language begins with; every line of a shell block is one anyway.
 FIRST_WORDS = ("semrsm-bench", "make", "python", "pip", "dask", ".venv/bin/")
-
+# Words that stand for a number; others in capitals are taken as they are.
+PLACEHOLDERS = {"SEED": "0"}
 # A shell's comment begins with a # at the start of a word, outside quotes.
 UNTIL_COMMENT = re.compile(r"""(?:"[^"]*"|'[^']*'|(?<=\S)#|[^#"'])*""")
 
@@ -81,7 +82,7 @@ def parsed(command):
 
     Raises click's errors for a verb, option or argument that does not exist.
     """
-    words = [word for word in shlex.split(command) if word != "&"]
+    words = [PLACEHOLDERS.get(word, word) for word in shlex.split(command) if word != "&"]
     if words[0] != "semrsm-bench":
         raise ValueError(f"{command!r} is no command of semrsm-bench")
     context, rest, verbs = click.Context(cli, info_name="semrsm-bench"), words[1:], []
@@ -142,6 +143,9 @@ def lay_out(folder, full):
     np.save(folder / "database.npy", rng.normal(size=(5, 6, 16)))
     np.save(folder / "activations.npy", np.abs(rng.normal(size=(6, 8, 4, 4))))
     np.save(folder / "tokens.npy", rng.normal(size=(5, 17, 8)))
+    for name, width in (("images", 8), ("texts", 6)):
+        np.save(folder / f"{name}.npy", rng.normal(size=(40, width)))
+    (folder / "names.txt").write_text("".join(f"item {i}\n" for i in range(40)))
     # Tiny-ImageNet's archives in small, 28 classes of noise.
     classes = tuple(f"class{i:02}" for i in range(28))
     for name, seed in (("train-0", 1), ("train-1", 2), ("train-2", 2), ("val", 1)):

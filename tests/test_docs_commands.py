@@ -62,6 +62,7 @@ WAYS = {
     "make bench": Way(""),
     'make bench ARGS="--plugin examples/norm_sort.py"': Way(""),
     "make docs": Way(""),
+    "make studies": Way(""),
     "make test": only_read("it is the suite that this test belongs to"),
     # README.md, register-a-solver.md
     "semrsm-bench check examples/norm_sort.py": Way("semrsm-bench check examples/norm_sort.py --case two"),
@@ -79,6 +80,7 @@ WAYS = {
     "semrsm-bench table": Way(),
     "semrsm-bench table --format md --paper": Way(),
     "semrsm-bench plot --format png --centring none": Way(),
+    "semrsm-bench report --out report.html": Way(),
     "semrsm-bench run --solvers greedy --layers layer3 --run-id monday": Way(),
     "semrsm-bench run --solvers greedy --layers layer3 --run-id tuesday": Way(),
     "semrsm-bench compare monday tuesday": Way(),
@@ -146,6 +148,15 @@ WAYS = {
         slow=False,
         why=TRAINING,
     ),
+    "semrsm-bench data train train-0.zip train-1.zip train-2.zip --val val.zip --classes classes.tsv"
+    " --architecture ARCHITECTURE --width 16 --phases 32:5,64:2 --lr 0.2 --seed SEED --threads 1"
+    " --out NAME.weights.safetensors": Way(
+        "semrsm-bench data train train-0.zip train-1.zip train-2.zip --val val.zip --classes classes.tsv"
+        " --architecture resnet10 --width 16 --phases 16:1,32:1 --lr 0.2 --seed 1 --threads 1 --batch 28"
+        " --out resnet10.weights.safetensors",
+        slow=False,
+        why=TRAINING,
+    ),
 }
 # The tests of the studies run each with --quick; here their lines are read, and the slow suite runs them with --quick.
 STUDY = re.compile(r"semrsm-bench study [a-z]")
@@ -158,6 +169,13 @@ TAKEN_FOR_GRANTED = {
         "database": np.random.default_rng(2).normal(size=(4, 6, 16)),
     }
 }
+
+
+def small_study(command):
+    """The study of a line in its small version; on the defaults, where the line names files of the reader's."""
+    words = shlex.split(command)
+    own = {word for word in words if word.startswith("--")} - {"--quick", "--out", "--format"}
+    return shlex.join(words[:3] if own else [word for word in words if word != "--quick"]) + " --quick"
 
 
 def way_of(command):
@@ -377,7 +395,7 @@ def test_commands_run_as_written(page, tmp_path):
     variables = docs.environment(folder)
     for command in commands_of(page):
         if way_of(command).slow and not command.startswith("make "):
-            line = f"{command} --quick" if STUDY.match(command) and "--quick" not in command else command
+            line = small_study(command) if STUDY.match(command) else command
             in_checkout = {"cwd": CHECKOUT} if command.startswith("python -m benchmarks") else {"cwd": folder}
             done = subprocess.run(["bash", "-c", line], env=variables, capture_output=True, text=True, **in_checkout)
             assert done.returncode == 0, f"{page}: {line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
