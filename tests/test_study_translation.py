@@ -185,8 +185,8 @@ def test_matching_sees_what_moved_and_same_positions_do_not(tmp_path):
     assert apart["3,1"][True] - apart["3,1"][False] < apart["4,0"][True] - apart["4,0"][False]
     assert result.rows[0].keys() == result.rows[-1].keys()
     assert len(result.rows) == 4 * 3 * 2 * 190
-    assert "better than the spatio-semantic one in 3 of 3 layers" in result.sentence
-    assert "3 shifts" in result.sentence
+    assert "better than the spatio-semantic one in 3 of 3 cases (1 layer, 3 shifts)" in result.sentence
+    assert "shifted by 4,0; 4,4; 3,1 pixels" in result.sentence
 
 
 def test_a_semantic_rsm_is_never_below_the_others_of_its_layer(tmp_path):

@@ -41,15 +41,19 @@ def verdicts(compared: Mapping[Key, Interval], matching: str) -> tuple[int, int,
 def sentence(separations: Mapping[Key, Separation], compared: Mapping[Key, Interval]) -> str:
     """What was found, whichever way it fell."""
     better, worse, neither = verdicts(compared, SEMANTIC)
-    shifts = sorted({key.shift for key in separations})
     first = next(iter(separations))
+    shifts = "; ".join(dict.fromkeys(str(key.shift) for key in separations))
     several = [
         plural(len({getattr(key, name) for key in separations}), name)
         for name in ("network", "shift", "kernel")
         if len({getattr(key, name) for key in separations}) > 1
     ]
-    told = f" ({', '.join(several)})" if several else ""
-    where = f"shifted by {' and '.join(map(str, shifts))} pixels (down, right)"
+    total = better + worse + neither
+    cases = plural(total, "layer")
+    if several:
+        layers = len({(key.network, key.layer) for key in separations})
+        cases = f"{plural(total, 'case')} ({', '.join([plural(layers, 'layer'), *several])})"
+    where = f"shifted by {shifts} pixels (down, right)"
     ranges = (
         f"AUROC {_range(separations, SEMANTIC)} against {_range(separations, SPATIO_SEMANTIC)}, and "
         f"{_range(separations, POOLED)} for the {POOLED}, without any matching."
@@ -57,11 +61,11 @@ def sentence(separations: Mapping[Key, Separation], compared: Mapping[Key, Inter
     if len(separations[first].per_batch) < 2:
         return (
             f"On crops {where}, in a single batch and so without an interval, overlapping and unrelated pairs are separated by "
-            f"semantic against spatio-semantic RSMs{told} with {ranges}"
+            f"semantic against spatio-semantic RSMs with {ranges}"
         )
     return (
         f"On crops {where}, the semantic RSM separates overlapping from unrelated pairs better than the spatio-semantic one in "
-        f"{better} of {plural(better + worse + neither, 'layer')}{told}, worse in {worse}, with no clear difference in {neither}: "
+        f"{better} of {cases}, worse in {worse}, with no clear difference in {neither}: "
         f"{ranges}"
     )
 
