@@ -209,8 +209,8 @@ def test_quick_on_the_defaults(tmp_path):
     for name in ("scores.png", "pictures.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")
     rows = pd.read_csv(tmp_path / "rows.csv", keep_default_na=False)
-    # Three kernels by three matchings, a random ranking and the best there is; a row for each query.
-    assert len(rows) == (9 + 2) * 20
+    # Three kernels by three matchings and the mean over positions, a random ranking and the best there is; a row for each query.
+    assert len(rows) == (12 + 2) * 20
     measured = rows[rows["kernel"] != ""]
     assert (
         measured["query_group"].astype(str) != measured["retrieved_group"].astype(float).astype(int).astype(str)
@@ -220,7 +220,7 @@ def test_quick_on_the_defaults(tmp_path):
     one = measured[(measured["kernel"] == "cosine") & (measured["matching"] == "identity")]["f1_at_1"].astype(float)
     column = scores["columns"].index("F1@1")
     assert by_name["cosine", "spatio-semantic"][column] == pytest.approx(one.mean())
-    assert all(row[column] > by_name["–", RANDOM][column] for row in scores["rows"][:9])
+    assert all(row[column] > by_name["–", RANDOM][column] for row in scores["rows"][:12])
     assert str(tmp_path) not in json.dumps({k: v for k, v in content.items() if k != "environment"})
 
 
@@ -240,10 +240,9 @@ def test_own_pictures_layers_kernels_and_solvers(tmp_path, network):
         "--centring", "position", "--object-classes", 2,
     )  # fmt: skip
     rows = content["tables"][0]["rows"]
+    names = ("spatio-semantic", "translation", "semantic (greedy)", "semantic (ortools)", "mean over positions")
     assert [row[:4] for row in rows[:-2]] == [
-        [layer, size, "cosine", name]
-        for layer, size in (("layer3", 64), ("layer4", 16))
-        for name in ("spatio-semantic", "translation", "semantic (greedy)", "semantic (ortools)")
+        [layer, size, "cosine", name] for layer, size in (("layer3", 64), ("layer4", 16)) for name in names
     ]
     assert content["inputs"]["pictures"]["classes"] == 2
     assert content["inputs"]["pictures"]["source"].startswith("2 scenes composed by the study: own.zip")

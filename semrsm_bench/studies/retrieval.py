@@ -21,6 +21,7 @@ from semrsm_bench.studies.retrieval_report import (
     score_table,
 )
 from semrsm_bench.studies.retrieval_scores import (
+    POOLED,
     RANDOM,
     SPATIO_SEMANTIC,
     TOP,
@@ -120,6 +121,9 @@ def retrieval(
             for kernel in kernels
             for matching in matchings
         ]
+        means = (made.layers[layer].mean(axis=2, dtype="float64", keepdims=True) for made in (asking, asked))
+        pooled = compute_rsm(*means, kernel=kernels, matching=SPATIO_SEMANTIC, centring=centring)
+        lines += [score_line(data, pooled[kernel], layer, kernel, POOLED) for kernel in kernels]
     against = differences(lines, seed)
     every = [*lines, *baselines(data)]
     return StudyResult(
@@ -154,7 +158,7 @@ def _drawings(
 ) -> list[Drawing]:
     score = data.scores[0]
     kernel = "cosine" if "cosine" in kernels else kernels[0]
-    shown = [line for line in lines if (line.layer, line.kernel) == (layer, kernel)]
+    shown = [line for line in lines if (line.layer, line.kernel) == (layer, kernel) and line.matching != POOLED]
     name = "F1" if score == "f1" else "IoU"
     measured = [line for line in lines if line.kernel]
     return [
@@ -187,6 +191,7 @@ def _notes(
             "position": "one mean for each channel and position, which breaks the invariance to permutations.",
             "none": "switched off here.",
         }[centring],
+        f"{POOLED.capitalize()}: one vector an image. It is invariant to the order of positions too, without any matching.",
         f"{RANDOM.capitalize()} is an expected value over all rankings, computed, not drawn.",
     ]
     if source.egoobjects is None and source.cityscapes is None:

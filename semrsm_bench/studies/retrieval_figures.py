@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from semrsm_bench.metrics.retrieval import score_matrix
-from semrsm_bench.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RC, SKY, new_figure
+from semrsm_bench.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, RC, SKY, VERMILION, new_figure
 from semrsm_bench.studies.contact_sheet import contact_sheet
 from semrsm_bench.studies.retrieval_data import RetrievalData
 from semrsm_bench.studies.retrieval_report import SCORE_NAMES, matching_name
-from semrsm_bench.studies.retrieval_scores import RANDOM, SPATIO_SEMANTIC, TOP, TRANSLATION, Line, interval
+from semrsm_bench.studies.retrieval_scores import POOLED, RANDOM, SPATIO_SEMANTIC, TOP, TRANSLATION, Line, interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,9 +63,10 @@ def _mark(axes: Axes, line: Line, score: str, place: float, colour: str, seed: i
 
 
 def _colour(matching: str, matchings: Sequence[str]) -> str:
-    if matching in (SPATIO_SEMANTIC, TRANSLATION):
-        return GREY if matching == SPATIO_SEMANTIC else ORANGE
-    solvers = [name for name in matchings if name not in (SPATIO_SEMANTIC, TRANSLATION)]
+    fixed = {SPATIO_SEMANTIC: GREY, TRANSLATION: ORANGE, POOLED: VERMILION}
+    if matching in fixed:
+        return fixed[matching]
+    solvers = [name for name in matchings if name not in fixed]
     return _SOLVER_COLOURS[solvers.index(matching) % len(_SOLVER_COLOURS)]
 
 

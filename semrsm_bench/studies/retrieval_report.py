@@ -8,6 +8,7 @@ from typing import Any
 
 from semrsm_bench.studies.retrieval_data import RetrievalData
 from semrsm_bench.studies.retrieval_scores import (
+    POOLED,
     RANDOM,
     SPATIO_SEMANTIC,
     TOP,
@@ -25,7 +26,7 @@ def matching_name(matching: str) -> str:
     """A matching as tables call it."""
     if matching == SPATIO_SEMANTIC:
         return "spatio-semantic"
-    return matching if matching in (TRANSLATION, "") else f"semantic ({matching})"
+    return matching if matching in (TRANSLATION, POOLED) else f"semantic ({matching})"
 
 
 def score_table(lines: Sequence[Line], sizes: Mapping[str, int], scores: Sequence[str], seed: int = 0) -> Table:
@@ -96,7 +97,7 @@ def finding(
 ) -> str:
     """The sentence: does matching positions retrieve better than comparing the same ones, and how sure is that?"""
     main = [d for d in found if d.layer == layer and d.score == score and d.second == SPATIO_SEMANTIC]
-    solver = next(d.first for d in main if d.first != TRANSLATION)
+    solver = next(d.first for d in main if d.first not in (TRANSLATION, POOLED))
     own = {d.kernel: d for d in main if d.first == solver}
     kernel = "cosine" if "cosine" in own else next(iter(own))
     means = {
@@ -107,6 +108,8 @@ def finding(
     parts = [f"{_figure(means[solver])} against {_figure(means[SPATIO_SEMANTIC])}"]
     if TRANSLATION in means:
         parts.append(f"translation {_figure(means[TRANSLATION])}")
+    if POOLED in means:
+        parts.append(f"{POOLED} {_figure(means[POOLED])}")
     parts.append(f"a random ranking {_figure(means[RANDOM])}")
     gap = own[kernel].interval
     name = f"{SCORE_NAMES[score]}@1"

@@ -16,6 +16,8 @@ Floats = NDArray[np.float64]
 
 TOP = 5
 SPATIO_SEMANTIC, TRANSLATION = "identity", "translation"
+# No matching: one vector an image, which does not depend on the order of positions either and costs next to nothing.
+POOLED = "mean over positions"
 RANDOM, BEST = "random ranking", "best in the database"
 
 
@@ -114,7 +116,7 @@ class Difference:
 
 
 def differences(lines: Sequence[Line], seed: int = 0) -> list[Difference]:
-    """Paired differences at rank 1: every matching against the same positions, and solvers against translation."""
+    """Paired differences at rank 1: every line against the same positions, and solvers against translation and mean."""
     result = []
     for first, second in _pairs(lines):
         for (score, top), values in first.values.items():
@@ -127,7 +129,9 @@ def differences(lines: Sequence[Line], seed: int = 0) -> list[Difference]:
 def _pairs(lines: Sequence[Line]) -> Iterator[tuple[Line, Line]]:
     by_key = {(line.layer, line.kernel, line.matching): line for line in lines if line.kernel}
     for (layer, kernel, matching), line in by_key.items():
-        for other in (SPATIO_SEMANTIC, TRANSLATION):
-            against = by_key.get((layer, kernel, other))
-            if against is not None and matching not in (SPATIO_SEMANTIC, other):
+        if matching == SPATIO_SEMANTIC:
+            continue
+        others = (SPATIO_SEMANTIC,) if matching in (TRANSLATION, POOLED) else (SPATIO_SEMANTIC, TRANSLATION, POOLED)
+        for other in others:
+            if (against := by_key.get((layer, kernel, other))) is not None:
                 yield line, against
