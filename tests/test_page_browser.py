@@ -121,7 +121,7 @@ def test_switching_size_and_centring_changes_the_plot(browser):
 def test_switches_work_with_the_keyboard(browser):
     browser.ask("document.querySelector('#plot-front input[name=Centring]:checked').focus()")
     browser.press("ArrowRight")
-    browser.wait("document.getElementById('title-front').textContent.includes('centring channel')")
+    assert browser.wait("document.getElementById('title-front').textContent.includes('centring channel')")
 
 
 def test_a_plot_can_be_saved_as_a_picture_and_is_sent_nowhere(browser):
@@ -160,7 +160,7 @@ def test_headings_sort_with_the_keyboard(browser):
     head = "[...document.querySelectorAll('#table-results thead th')].find(h => h.textContent.trim() === 'c')"
     browser.ask(f"(({head}).querySelector('[role=button]') || {head}).focus()")
     browser.press("Enter")
-    browser.wait(f"({head}).getAttribute('aria-sort') === 'descending'")
+    assert browser.wait(f"({head}).getAttribute('aria-sort') === 'descending'")
 
 
 def test_typing_filters_the_rows(browser):
