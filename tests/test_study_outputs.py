@@ -87,7 +87,9 @@ def test_a_mean_over_networks_goes_into_the_sentence():
         for name, value in (("a", -0.2), ("b", -0.4))
         for matching, difference in ((SPATIO_SEMANTIC, None), (SEMANTIC, Interval(-0.1, -0.3, 0.1)))
     ]
-    assert sentence(one).endswith("the mean correlation is -0.300 against -0.300 (cosine).")
+    assert sentence(one).endswith(
+        "the mean correlation, semantic against spatio-semantic, is -0.300 against -0.300 (cosine)."
+    )
 
 
 def test_the_papers_two_tables_of_pearson_agree_but_for_one_sign():

@@ -183,7 +183,7 @@ def sentence(found: Sequence[Correlation]) -> str:
         f"In {better} of {len(semantic)} combinations of network, layer and kernel the semantic RSM predicts the divergence of "
         f"class probabilities better than the spatio-semantic one (Pearson correlation more negative, 95 % interval of the "
         f"difference below 0), in {worse} it predicts it worse, in {len(semantic) - better - worse} the interval holds 0; "
-        f"the mean correlation is {parts}."
+        f"the mean correlation, semantic against spatio-semantic, is {parts}."
     )
 
 
