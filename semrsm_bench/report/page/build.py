@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.metadata
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from semrsm_bench import __version__
 from semrsm_bench.report.caption import day, machine, table_caption
 from semrsm_bench.report.catalogue import Catalogue
 from semrsm_bench.report.cells import collect_cells, order_blocks
@@ -104,7 +104,7 @@ def build_page(
             studies=[_study_context(study) for study in studies],
             warnings=list(warnings),
             made=made,
-            version=importlib.metadata.version("semrsm-bench"),
+            version=__version__,
             notices=assets.notices(),
             policy=_policy(scripts),
             scripts=scripts,
