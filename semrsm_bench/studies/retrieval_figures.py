@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ def draw_scores(lines: Sequence[Line], score: str, seed: int = 0) -> Figure:
         panels[0].invert_yaxis()
         for matching in matchings:
             panels[0].plot([], [], "o", ms=5, color=_colour(matching, matchings), label=matching_name(matching))
-        figure.tight_layout(rect=(0, 0, 1, 1 - 0.38 / height))
+        figure.tight_layout(rect=(0, 0, 1, 1 - (0.08 + 0.16 * math.ceil((len(matchings) + 1) / 2)) / height))
         figure.legend(*panels[0].get_legend_handles_labels(), loc="upper center", ncols=2, fontsize=7.5, frameon=False)
     return figure
 

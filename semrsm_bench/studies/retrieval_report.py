@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from semrsm_bench.bench.stats import Interval
 from semrsm_bench.studies.retrieval_data import RetrievalData
 from semrsm_bench.studies.retrieval_scores import (
     POOLED,
@@ -111,18 +112,25 @@ def finding(
     if POOLED in means:
         parts.append(f"{POOLED} {_figure(means[POOLED])}")
     parts.append(f"a random ranking {_figure(means[RANDOM])}")
-    gap = own[kernel].interval
+    gaps = [f"paired difference {_signed(own[kernel].interval)}"]
+    for d in found:
+        if (d.layer, d.kernel, d.score, d.first, d.second) == (layer, kernel, score, solver, POOLED):
+            gaps.append(f"to the {POOLED}, which needs no matching, {_signed(d.interval)}")
     name = f"{SCORE_NAMES[score]}@1"
     return (
         f"At {layer} semantic RSMs ({solver}) {_verdict(own)} spatio-semantic ones in retrieving images with the same "
-        f"{'objects' if score == 'f1' else 'classes'} ({name} with the {kernel} kernel {', '.join(parts)}; paired difference "
-        f"{gap.value:+.3f}, 95 % interval {gap.low:+.3f} to {gap.high:+.3f}; {len(data.queries)} queries, database of "
+        f"{'objects' if score == 'f1' else 'classes'} ({name} with the {kernel} kernel {', '.join(parts)}; "
+        f"{', '.join(gaps)}; {len(data.queries)} queries, database of "
         f"{len(data.database)})."
     )
 
 
 def _figure(value: float) -> str:
     return "undefined" if math.isnan(value) else f"{value:.3f}"
+
+
+def _signed(gap: Interval) -> str:
+    return f"{gap.value:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
 
 
 def _verdict(own: Mapping[str, Difference]) -> str:
