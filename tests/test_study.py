@@ -128,6 +128,12 @@ def test_more_crops_than_there_are_is_an_error_that_says_how_many():
         study_pictures(count=100_000)
 
 
+def test_classes_without_images_are_refused(tmp_path):
+    (tmp_path / "classes.tsv").write_text("n01\n")
+    with pytest.raises(ValueError, match="give --images"):
+        study_pictures(count=2, classes=tmp_path / "classes.tsv")
+
+
 def test_own_pictures_come_with_their_classes(tmp_path):
     archive = image_zip(tmp_path / "mine.zip", per_class=4, size=32)
     pictures = study_pictures([archive], count=6)

@@ -67,10 +67,12 @@ def study_pictures(
     Raises
     ------
     ValueError
-        There are not that many pictures.
+        There are not that many pictures, or classes were given without images.
     ImportError
         No package with photographs is installed.
     """
+    if classes and not images:
+        raise ValueError("--classes names the directories of your own images: give --images too, or leave it out")
     if images:
         found = find_images(images, read_classes(classes) if classes else None)
         chosen = [found[i] for i in choose_images(found, count, seed)]
