@@ -34,8 +34,8 @@ Values = NDArray[np.float64]
 Permutations = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-# Affinities made by one batched product: enough to make the call worthwhile at small S, few enough to stay in cache.
-AFFINITY_BYTES = 2**18
+# Affinities made by one batched product: enough to make the calls worthwhile at small S, few enough to stay in cache.
+AFFINITY_BYTES = 2**20
 
 
 class Matching(ABC):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.progress import progress_bar
-from semrsm_bench.rsm.blocks import Tile, TileTask, block_length, tiles
+from semrsm_bench.rsm.blocks import BLOCK_BYTES, Tile, TileTask, block_length, one_thread, tiles
+from semrsm_bench.rsm.held import HeldImages
 from semrsm_bench.rsm.matchings import Matching
-from semrsm_bench.rsm.scheduling import WorkersLostError, dask_client, run_tiles, worker_count
+from semrsm_bench.rsm.scheduling import WorkersLostError, dask_client, run_tiles, share_memory, worker_count
 from semrsm_bench.rsm.sources import Centring, Floats, ImageSource
 from semrsm_bench.rsm.store import Products, open_products
 from semrsm_bench.rsm.survey import Survey, common_mean, pairs_in_float32, survey
@@ -75,6 +76,15 @@ class Images:
         """Number of pairs to match."""
         n, m = self.shape
         return n * (n - 1) // 2 if self.mirrored else n * m
+
+    def held(self) -> Images:
+        """The same with all images read and centred in memory, where they are few enough; else as it is."""
+        sides = [self.rows] if self.mirrored else [self.rows, self.columns]
+        total = sum(side.count * side.size * side.channels for side in sides) * self.dtype.itemsize
+        if total > BLOCK_BYTES:
+            return self
+        kept = [HeldImages(side, self.mean, self.dtype) for side in sides]
+        return replace(self, rows=kept[0], columns=kept[-1], mean=None)
 
     def fingerprint(self, matching: Matching) -> dict[str, Any]:
         """Everything that decides the values."""
@@ -157,9 +167,15 @@ def _fill(
         if permutations is not None:
             permutations[np.arange(rows.count), np.arange(rows.count)] = np.arange(rows.size)
     missing = [tile for tile in tiles(*images.shape, length, images.mirrored) if products.lacks(tile)]
+    if missing and client is None and share_memory(n_jobs, matching.in_threads):
+        images = images.held()
     done = images.pairs - sum(_pairs_in(tile, images.mirrored) for tile in missing)
     fruitless = 0
-    with progress_bar(images.pairs, f"RSM, {matching.name}", unit="pair", initial=done, quiet=quiet) as bar:
+    # Workers that are threads ask for this too, but some BLAS libraries obey only the main thread.
+    with (
+        one_thread(),
+        progress_bar(images.pairs, f"RSM, {matching.name}", unit="pair", initial=done, quiet=quiet) as bar,
+    ):
         while missing:
             before = len(missing)
             tasks = make_tasks(images, matching, missing, client is not None, permutations is not None)

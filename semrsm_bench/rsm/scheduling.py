@@ -60,6 +60,16 @@ def worker_count(n_jobs: int, client: Any | None) -> int:
     return int(effective_n_jobs(n_jobs))
 
 
+def share_memory(n_jobs: int, in_threads: bool) -> bool:
+    """Whether the workers of `run_tiles` are threads of this process, or it works alone."""
+    backend, _ = get_active_backend(prefer=_preferred(in_threads))
+    return n_jobs == 1 or bool(getattr(backend, "supports_sharedmem", False))
+
+
+def _preferred(in_threads: bool) -> str | None:
+    return "threads" if in_threads else None
+
+
 def run_tiles(
     tasks: Iterator[TileTask], n_jobs: int, client: Any | None, in_threads: bool = False
 ) -> Iterator[TileResult]:
@@ -79,7 +89,7 @@ def run_tiles(
     else:
         parallel = Parallel(
             n_jobs=n_jobs,
-            prefer="threads" if in_threads else None,
+            prefer=_preferred(in_threads),
             return_as="generator_unordered",
             batch_size=1,
             pre_dispatch="2*n_jobs",

@@ -10,6 +10,7 @@ before, avoids the long price wars of a small ``eps`` from the start.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -185,5 +186,5 @@ def read_only(*arrays: Floats) -> tuple[Floats, ...]:
 
 def check_eps(eps: tuple[float, ...]) -> None:
     """Raise ValueError unless ``eps`` is a non-empty sequence of positive finite numbers."""
-    if not len(eps) or not all(np.isfinite(e) and e > 0 for e in eps):
+    if not len(eps) or not all(math.isfinite(e) and e > 0 for e in eps):
         raise ValueError(f"eps must be positive finite numbers, one for each phase, got {eps}")

@@ -13,7 +13,7 @@ import numpy as np
 from numba import njit
 
 from semrsm_bench.solvers.auction_kernels import dense_auction, free_slack_pairs
-from semrsm_bench.solvers.candidate_kernels import list_rows
+from semrsm_bench.solvers.candidate_kernels import WIDTH, list_rows
 from semrsm_bench.solvers.exact_kernels import bid_exactly, check_tight, free_loose_pairs
 from semrsm_bench.solvers.path_kernels import augment
 from semrsm_bench.solvers.queue_kernels import COMPILED
@@ -84,7 +84,8 @@ def finish_exactly(
     rounded : ndarray, (S,)
         Prices of the auction, in the precision of the affinity; they change.
     columns, values, bounds
-        Lists that are valid under these prices.
+        Lists that are valid under these prices. If they have no columns, bids read whole rows, and lists are made only if
+        there is a path to look for.
     rounding : float
         Bound on the rounding error of ``affinity - prices``, for all prices up to the end.
     largest, unit : float
@@ -94,16 +95,42 @@ def finish_exactly(
     """
     size = affinity.shape[0]
     prices[:] = rounded
-    wide = np.empty(size)
-    for i in range(size):
-        wide[i] = np.float64(bounds[i]) + rounding
+    wide = bounds + np.float64(rounding)
     state = (affinity, prices, rounded, wanted, columns, values, wide, rounding, column_of, row_of)
     free_loose_pairs(*state, counters)
     bid_exactly(*state, exact_bids * size, counters)
-    if not augment(*state, whole_rows * size, counters):
-        return np.inf
+    if (row_of < 0).any():
+        if columns.shape[1] == 0:
+            columns, values, bounds = make_lists(affinity, rounded, wanted)
+            wide = bounds + np.float64(rounding)
+        if not augment(
+            affinity,
+            prices,
+            rounded,
+            wanted,
+            columns,
+            values,
+            wide,
+            rounding,
+            column_of,
+            row_of,
+            whole_rows * size,
+            counters,
+        ):
+            return np.inf
     rounded[:] = prices
     return check_tight(affinity, prices, rounded, column_of, unit * (largest + dearest(prices)), duals)
+
+
+@njit(**COMPILED)
+def make_lists(affinity: Any, prices: Any, wanted: int) -> Any:
+    """Columns, values and bounds of new lists under these prices."""
+    size = affinity.shape[0]
+    columns = np.empty((size, WIDTH), np.int32)
+    values = np.empty((size, WIDTH), prices.dtype)
+    bounds = np.empty(size, prices.dtype)
+    list_rows(affinity, prices, wanted, columns, values, bounds)
+    return columns, values, bounds
 
 
 @njit(**COMPILED)
@@ -120,21 +147,23 @@ def solve_exactly(
     duals: Any,
     counters: Any,
 ) -> Any:
-    """Auction, lists, exact finish and check of one problem; returns the largest slack. See `finish_exactly`.
+    """Auction, exact finish and check of one problem; returns the largest slack. See `finish_exactly`.
 
-    ``effort`` holds the limits: bids of the auction, exact bids and whole rows (each for every row of the problem), and the
-    width of a list and how many columns it should hold.
+    ``effort`` holds the limits (bids of the auction, exact bids and whole rows, each for every row of the problem), how many
+    columns a list should hold, and the size from which lists pay.
     """
     size = affinity.shape[0]
-    most_bids, exact_bids, whole_rows, width, wanted = effort
+    most_bids, exact_bids, whole_rows, wanted, lists_from = effort
     rounded = start.copy()
     row_of = np.empty(size, np.int64)
     floor = least_eps(unit * (largest + dearest(start)))
     dense_phases(affinity, rounded, column_of, row_of, shares, spread, floor, most_bids * size)
-    columns = np.empty((size, width), np.int32)
-    values = np.empty((size, width), rounded.dtype)
-    bounds = np.empty(size, rounded.dtype)
-    list_rows(affinity, rounded, wanted, columns, values, bounds)
+    if size < lists_from:
+        columns = np.empty((size, 0), np.int32)
+        values = np.empty((size, 0), rounded.dtype)
+        bounds = np.empty(size, rounded.dtype)
+    else:
+        columns, values, bounds = make_lists(affinity, rounded, wanted)
     # Prices rise in the finish; the factor leaves them room before the rounding of a scan exceeds its allowance.
     rounding = 4.0 * unit * (largest + max(dearest(start), dearest(rounded)))
     return finish_exactly(

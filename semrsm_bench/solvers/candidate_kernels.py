@@ -33,6 +33,8 @@ from semrsm_bench.solvers.vectors import (
     spread,
 )
 
+# Columns of a list, a whole number of vectors.
+WIDTH = 16
 # A threshold is looked for among the maxima of 4 vectors' worth of lanes; bisection stops after this many halvings.
 _HALVINGS = 8
 

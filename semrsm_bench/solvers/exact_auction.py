@@ -19,18 +19,20 @@ from semrsm_bench.solvers.auction import MAX_BIDS, Matching, read_only
 from semrsm_bench.solvers.auction_setup import Setup, limits_of, prepare, trivial_matching
 from semrsm_bench.solvers.batch_kernels import exact_batch, finish_exactly
 from semrsm_bench.solvers.exact_kernels import BIDS, COUNTERS, PATHS
-from semrsm_bench.solvers.list_auction import WANTED, WIDTH, Lists, sampled_prices
+from semrsm_bench.solvers.list_auction import WANTED, Lists, sampled_prices
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
 # From this size on, a pass over the affinity is bound by memory and lists pay.
 _LISTS_FROM = 2048
-_DENSE_EPS = (0.1, 0.01, 0.001)
+# And from this size on in the exact finish, which comes back to the same rows.
+_LISTS_IN_FINISH_FROM = 512
+_DENSE_EPS = (0.2, 0.01, 0.001)
 _ROUNDS = ((0.1, 1.0), (0.02, 0.1), (0.001, 0.0))
 _EXACT_BIDS = 4
 # Whole rows that shortest paths may look at, for each row of the problem, before the library takes over.
 _WHOLE_ROWS = 64
-_EFFORT = (MAX_BIDS, _EXACT_BIDS, _WHOLE_ROWS, WIDTH, WANTED)
+_EFFORT = (MAX_BIDS, _EXACT_BIDS, _WHOLE_ROWS, WANTED, _LISTS_IN_FINISH_FROM)
 _FALLBACKS = ("scipy", "none")
 
 

@@ -46,8 +46,11 @@ def best_column(
 ) -> Any:
     """Best column of row ``i``, its value and the second largest: from the list where its bound allows, else from the row.
 
-    The second value may be the bound: no column left out is better than that.
+    The second value may be the bound: no column left out is better than that. Lists without a column mean that there are
+    none, and the row is read.
     """
+    if columns.shape[1] == 0:
+        return best_two(affinity[i], prices)
     j, best, second = listed_best_two(columns[i], values[i], prices)
     if best < bounds[i]:
         bounds[i] = np.float64(list_row(affinity[i], rounded, wanted, columns[i], values[i], reduced)) + rounding
@@ -60,11 +63,12 @@ def best_column(
 
 
 @njit(**COMPILED)
-def _free_equal(best: float, prices: Any, columns: Any, values: Any, row_of: Any) -> int:
-    """A free column of a list that is worth ``best``, or -1."""
-    for k in range(columns.shape[0]):
-        j = columns[k]
-        if row_of[j] < 0 and np.float64(values[k]) - prices[j] == best:
+def _free_equal(best: float, row: Any, prices: Any, columns: Any, row_of: Any) -> int:
+    """A free column that is worth ``best`` to a row, or -1; of its list, if it has one."""
+    listed = columns.shape[0]
+    for k in range(listed if listed > 0 else row.shape[0]):
+        j = columns[k] if listed > 0 else np.int32(k)
+        if row_of[j] < 0 and np.float64(row[j]) - prices[j] == best:
             return int(j)
     return -1
 
@@ -145,7 +149,7 @@ def bid_exactly(
             prices[j] += best - second
             rounded[j] = prices[j]
         elif row_of[j] >= 0:
-            j = _free_equal(best, prices, columns[i], values[i], row_of)
+            j = _free_equal(best, affinity[i], prices, columns[i], row_of)
             if j < 0:
                 # Evicting an owner at the same price would only move the question on; a path settles it.
                 free -= 1

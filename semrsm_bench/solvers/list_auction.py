@@ -19,13 +19,12 @@ from numpy.typing import NDArray
 from semrsm_bench.solvers.auction import Matching, check_eps, dense_phase
 from semrsm_bench.solvers.auction_kernels import column_maxima, row_maxima
 from semrsm_bench.solvers.auction_setup import Setup, prepare, trivial_matching
-from semrsm_bench.solvers.candidate_kernels import free_listed_pairs, list_auction, list_rows
+from semrsm_bench.solvers.candidate_kernels import WIDTH, free_listed_pairs, list_auction, list_rows
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
 _REFERENCE = "this project; lists as in Bertsekas 1991, ch. 7, and Jonker & Volgenant's column reduction"
-# Columns of a list, a whole number of vectors; the threshold is set so that few lists overflow.
-WIDTH = 16
+# Columns that a list should hold: few enough that few lists overflow.
 WANTED = 12
 _SAMPLE_EPS = 0.2
 _SMALLEST_SAMPLE = 64

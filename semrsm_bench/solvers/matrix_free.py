@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from semrsm_bench.solvers.auction import Matching, dense_phase
 from semrsm_bench.solvers.auction_setup import trivial_matching
+from semrsm_bench.solvers.candidate_kernels import WIDTH
 from semrsm_bench.solvers.centred import BLOCK_BYTES, Centred, centre
 from semrsm_bench.solvers.column_search import ColumnSearch, Rows, prices_from_rows
-from semrsm_bench.solvers.list_auction import WANTED, WIDTH
+from semrsm_bench.solvers.list_auction import WANTED
 from semrsm_bench.solvers.matrix_free_kernels import parking_auction
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver

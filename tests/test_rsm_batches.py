@@ -1,0 +1,238 @@
+"""RSMs from solvers that take many pairs in one call, and that may run in threads."""
+
+import os
+import threading
+
+import numpy as np
+import pytest
+import threadpoolctl
+
+import semrsm_bench as sb
+from semrsm_bench.rsm import compute_rsm, run
+from semrsm_bench.rsm.blocks import one_thread
+from semrsm_bench.rsm.held import HeldImages
+from semrsm_bench.rsm.sources import ArraySource
+from semrsm_bench.solvers import InvalidMatchingError, MatchingProblem, get_solver, register_solver, solve
+
+
+def images(count=7, channels=6, size=40, seed=0):
+    draw = np.random.default_rng(seed)
+    basis = draw.normal(size=(5, channels))
+    return np.maximum(draw.normal(size=(count, size, 5)) @ basis, 0).astype(np.float32).swapaxes(1, 2)
+
+
+def reversed_solver(batch, **options):
+    """Registers "backwards", which matches s with S - 1 - s, with a batch entry of its own; returns the log of calls."""
+    log = []
+
+    @register_solver("backwards", kind="baseline", batch=batch, **options)
+    def backwards(problem, shift=0):
+        log.append(problem.size)
+        return np.roll(np.arange(problem.size)[::-1], shift)
+
+    return log
+
+
+@pytest.mark.parametrize("name", ["exact-auction", "auction-fine", "auction-coarse"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_matchings_are_those_of_solve(name, dtype):
+    z = images().astype(dtype)
+    _, perms = compute_rsm(z, matching=name, return_permutations=True)
+    vectors = np.ascontiguousarray(z.swapaxes(1, 2))
+    for i in range(len(z)):
+        for j in range(i + 1, len(z)):
+            assert np.array_equal(perms[i, j], solve(MatchingProblem(vectors[i], vectors[j]), name))
+
+
+def test_special_pairs_of_a_batch_are_solved_too():
+    z = images(6)
+    z[1] = 0
+    z[2] *= np.float32(1e25)
+    z[3] *= np.float32(1e-25)
+    z[4] = 1 + np.float32(1e-5) * z[4]
+    z[5] = 0.3
+    rsm = compute_rsm(z, matching="exact-auction")
+    expected = compute_rsm(z.astype(np.float64), matching="scipy")
+    assert np.allclose(rsm, expected, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("name", ["exact-auction", "auction-coarse", "list-auction-fine"])
+@pytest.mark.parametrize("block", [1, 2, 5, None])
+def test_threads_change_nothing(name, block):
+    z = images(9)
+    serial, perms = compute_rsm(z, matching=name, return_permutations=True)
+    threaded, others = compute_rsm(z, matching=name, n_jobs=2, block=block, return_permutations=True)
+    assert np.array_equal(serial, threaded)
+    assert np.array_equal(perms, others)
+
+
+def test_a_batch_entry_of_ones_own_is_used_with_its_options():
+    calls = []
+
+    def batch(x, ys, affinities, shift=0):
+        calls.append(len(ys))
+        assert affinities.shape == (len(ys), len(x), len(x))
+        assert np.allclose(affinities, np.array([x @ y.T for y in ys]), rtol=1e-6, atol=1e-6)
+        perm = np.roll(np.arange(len(x))[::-1], shift)
+        return np.tile(perm.astype(np.int32), (len(ys), 1)), np.ones(len(ys), bool)
+
+    log = reversed_solver(batch)
+    z = images()
+    plain, perms = compute_rsm(z, matching="backwards", options={"shift": 3}, return_permutations=True)
+    assert log == []
+    assert sum(calls) == 21
+    assert np.array_equal(perms[0, 1], np.roll(np.arange(40)[::-1], 3))
+    assert plain[0, 1] == pytest.approx((z[0].astype(float) * z[1][:, perms[0, 1]]).sum(), rel=1e-12)
+
+
+def test_pairs_that_a_batch_leaves_go_to_the_function():
+    def batch(x, ys, affinities):
+        nonsense = np.full((len(ys), len(x)), -5)
+        nonsense[0] = np.arange(len(x))[::-1]
+        return nonsense, np.arange(len(ys)) == 0
+
+    log = reversed_solver(batch)
+    z = images()
+    rsm = compute_rsm(z, matching="backwards")
+    assert 0 < len(log) < 21
+    z = z.astype(float)
+    upper = np.triu_indices(len(z), 1)
+    assert np.allclose(rsm[upper], np.einsum("ics,jcs->ij", z, z[:, :, ::-1])[upper], rtol=1e-12, atol=0)
+
+
+def test_a_matrix_free_batch_gets_no_affinities():
+    def batch(x, ys, affinities):
+        assert affinities is None
+        return np.tile(np.arange(len(x))[::-1], (len(ys), 1)), np.ones(len(ys), bool)
+
+    log = reversed_solver(batch, matrix_free=True)
+    compute_rsm(images(), matching="backwards")
+    assert log == []
+
+
+IDENTITY = np.arange(40)
+
+
+@pytest.mark.parametrize(
+    ("perms", "message"),
+    [
+        (lambda b: np.zeros((b, 40), int), "matched 40 times"),
+        (lambda b: np.tile(IDENTITY - 1, (b, 1)), "holds 0..39"),
+        (lambda b: np.tile(IDENTITY + 1, (b, 1)), "holds 0..39"),
+        (lambda b: np.tile(IDENTITY, (b + 1, 1)), "batch entry answers"),
+        (lambda b: np.tile(IDENTITY[:-1], (b, 1)), "batch entry answers"),
+        (lambda b: IDENTITY, "batch entry answers"),
+        (lambda b: np.tile(IDENTITY.astype(float), (b, 1)), "holds integers"),
+    ],
+)
+def test_a_batch_entry_that_returns_no_permutations_is_caught(perms, message):
+    reversed_solver(lambda x, ys, affinities: (perms(len(ys)), np.ones(len(ys), bool)))
+    with pytest.raises(InvalidMatchingError, match=message):
+        compute_rsm(images(), matching="backwards")
+
+
+def test_solved_has_one_entry_for_each_pair():
+    reversed_solver(lambda x, ys, affinities: (np.tile(IDENTITY, (len(ys), 1)), True))
+    with pytest.raises(InvalidMatchingError, match="solved of shape"):
+        compute_rsm(images(), matching="backwards")
+
+
+@pytest.mark.parametrize("writes", ["x", "ys"])
+def test_a_batch_entry_cannot_write_to_the_images(writes):
+    def batch(x, ys, affinities):
+        {"x": x, "ys": ys}[writes][...] = 0
+
+    reversed_solver(batch)
+    with pytest.raises(ValueError, match="read-only"):
+        compute_rsm(images(), matching="backwards")
+
+
+def test_a_solver_that_releases_the_lock_runs_in_threads_of_this_process():
+    seen = set()
+    both = threading.Barrier(2, timeout=60)
+
+    @register_solver("watched", kind="baseline", releases_gil=True)
+    def watched(problem):
+        if len(seen) < 2:
+            seen.add((os.getpid(), threading.get_ident()))
+            both.wait()
+        return np.arange(problem.size)
+
+    compute_rsm(images(8), matching="watched", n_jobs=2, block=2)
+    assert {pid for pid, _ in seen} == {os.getpid()}
+    assert len(seen) == 2
+
+
+def test_only_own_kernels_and_declared_solvers_run_in_threads():
+    declared = {name for name in sb.solver_names() if get_solver(name).releases_gil}
+    assert {"exact-auction", "auction-coarse", "list-auction-fine"} <= declared
+    assert not declared & {"ortools", "lap", "greedy", "batch-optimal-512"}
+
+
+def limits():
+    return [library["num_threads"] for library in threadpoolctl.threadpool_info() if library["user_api"] == "blas"]
+
+
+def test_linear_algebra_stays_on_one_thread_until_the_last_has_left():
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = limits()
+        seen = []
+
+        def work():
+            with one_thread():
+                seen.append(limits())
+            seen.append(limits())
+
+        with one_thread():
+            other = threading.Thread(target=work)
+            other.start()
+            other.join()
+            seen.append(limits())
+        assert seen == [[1] * len(before)] * 3
+        assert limits() == before
+        with pytest.raises(RuntimeError), one_thread(), one_thread():
+            raise RuntimeError
+        assert limits() == before
+
+
+def test_workers_that_are_threads_keep_to_one_thread_each():
+    seen = []
+
+    @register_solver("looks", kind="baseline", releases_gil=True)
+    def looks(problem):
+        seen.extend(limits())
+        return np.arange(problem.size)
+
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        compute_rsm(images(9), matching="looks", n_jobs=2, block=2)
+    assert set(seen) == {1}
+
+
+def test_the_limit_is_lifted_after_a_run_in_threads():
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = limits()
+        compute_rsm(images(9), matching="auction-coarse", n_jobs=2, block=2)
+        assert limits() == before
+
+
+@pytest.mark.parametrize("centring", ["none", "channel", "position"])
+@pytest.mark.parametrize("query", [False, True])
+def test_holding_the_images_changes_nothing(centring, query, monkeypatch):
+    z, z2 = images(5), images(4, seed=1) if query else None
+    calls = {}
+    for limit in (2**27, 0):
+        monkeypatch.setattr(run, "BLOCK_BYTES", limit)
+        calls[limit] = compute_rsm(z, z2, matching="exact-auction", centring=centring, n_jobs=2, block=2)
+    assert np.array_equal(*calls.values())
+
+
+def test_held_images_are_the_centred_ones_and_cannot_be_changed():
+    z = images(5)
+    mean = z.mean(axis=(0, 2))
+    held = HeldImages(ArraySource(z, "z"), mean, np.dtype(np.float32))
+    expected = z.swapaxes(1, 2) - mean
+    assert np.array_equal(held.read(1, 4), expected[1:4])
+    assert np.array_equal(held.portion(2, 5).read(0, 2), expected[2:4])
+    assert held.portion(2, 5).count == 3
+    with pytest.raises(ValueError, match="read-only"):
+        held.read(0, 1)[...] = 0
