@@ -201,7 +201,7 @@ def copy_of_checkout(folder):
 
 def ready_environment(folder, stamps):
     """A folder that make takes for a virtual environment with everything in it: it calls this interpreter."""
-    shutil.copytree(tools(folder), folder / "bin", dirs_exist_ok=True)
+    tools(folder)
     for name in stamps:
         (folder / f".{name}").touch()
     return folder
