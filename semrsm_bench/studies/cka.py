@@ -37,7 +37,7 @@ from semrsm_bench.studies.study import Drawing, StudyResult
 if TYPE_CHECKING:
     pass
 
-COUNT, QUICK_COUNT = 60, 12
+COUNT, QUICK_COUNT = 60, 20
 
 
 def cka(
@@ -63,11 +63,11 @@ def cka(
         See `study_pictures`; all networks see the same.
     classes : Path, optional
     count : int, optional
-        Pictures; 60 by default, 12 for ``quick``.
+        Pictures; 60 by default, 20 for ``quick``.
     models : sequence of str
         See `load_model`; by default the four small ResNets.
     layers : sequence of str
-        See `choose_layers`; by default the four stages, the last three for ``quick``.
+        See `choose_layers`; by default the four stages, the last two for ``quick``.
     how : How, optional
     estimator : {"debiased", "biased"}
     size : int, optional
@@ -86,8 +86,8 @@ def cka(
     one_of(estimator, ESTIMATORS, "estimator")
     chosen = load_networks(models, layers)
     if quick and not layers:
-        # The first stage of our networks has 4,096 positions and would take most of the time.
-        chosen = [choose_layers(model, model.layers[-3:]) for model in chosen]
+        # The first two stages of our networks have 4,096 and 1,024 positions and would take nearly all of the time.
+        chosen = [choose_layers(model, model.layers[-2:]) for model in chosen]
     number = count or (QUICK_COUNT if quick else COUNT)
     if number < LEAST_IMAGES:
         raise ValueError(f"at least {LEAST_IMAGES} pictures are needed, got a count of {number}")
@@ -196,10 +196,14 @@ def _notes(comparisons: Sequence[Comparison], how: How, estimator: str, images: 
     ]
     share, layer, kernel = min(shares, key=lambda entry: entry[0])
     indefinite = sum(share < 0 for share, _, _ in shares)
+    negative = (
+        f"{indefinite} of {len(shares)} have a negative eigenvalue once centred, down to {share:.2%} of the largest "
+        f"({layer.layer} of {layer.network}, {kernel})"
+        if indefinite
+        else f"none of {len(shares)} has a negative eigenvalue once centred"
+    )
     notes = [
-        "Semantic RSMs need not be positive semi-definite, so that their CKA lies in [-1, 1] with either estimator; here "
-        f"{indefinite} of {len(shares)} have a negative eigenvalue once centred, the least being {share:.1%} of the largest "
-        f"({layer.layer} of {layer.network}, {kernel}).",
+        f"Semantic RSMs need not be positive semi-definite, so that their CKA lies in [-1, 1]; here {negative}.",
         "Intervals are symmetric, so that near a CKA of 1 they may reach beyond it.",
         f"Estimator: {estimator}, {images} images at once; the appendix takes minibatches of 250."
         + ("" if estimator == "debiased" else " The biased estimator is above 0 by chance: see the chance columns."),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -116,8 +117,8 @@ def draw_across(comparison: Comparison) -> list[Drawing]:
             if k == 0:
                 for network, places in networks.items():
                     axes.text(
-                        -0.26, (places[0] + places[-1]) / 2, short(network), rotation=90, ha="center", va="center",
-                        fontsize=7, transform=axes.get_yaxis_transform(),
+                        -0.24, (places[0] + places[-1]) / 2, textwrap.fill(short(network), 10), rotation=90, ha="center",
+                        va="center", fontsize=6.5, transform=axes.get_yaxis_transform(),
                     )  # fmt: skip
         figure.tight_layout()
     return [
