@@ -56,6 +56,8 @@ paper: $(VENV)/.bench ## The long version: all pairs, every solver (ARGS=--estim
 	$(BIN)/semrsm-bench run --profile paper $(ARGS)
 
 studies: $(VENV)/.study ## Every study on its defaults (under 30 minutes); ARGS=--quick for the small versions
+	@# The study of runtimes reads a run; without one it is measured first.
+	$(BIN)/semrsm-bench table > /dev/null 2>&1 || $(BIN)/semrsm-bench run --profile quick
 	for name in translation matching-quality runtime retrieval outputs cka barycenter; do \
 		$(BIN)/semrsm-bench study $$name $(ARGS) || exit $$?; done
 
