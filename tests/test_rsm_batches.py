@@ -236,3 +236,34 @@ def test_held_images_are_the_centred_ones_and_cannot_be_changed():
     assert held.portion(2, 5).count == 3
     with pytest.raises(ValueError, match="read-only"):
         held.read(0, 1)[...] = 0
+
+
+def test_an_error_in_a_thread_ends_the_run():
+    calls = []
+
+    @register_solver("fails", kind="baseline", releases_gil=True)
+    def fails(problem):
+        calls.append(problem.size)
+        raise ArithmeticError("no more")
+
+    with pytest.raises(ArithmeticError, match="no more"):
+        compute_rsm(images(30), matching="fails", n_jobs=2, block=1)
+    # Two workers with two tiles waiting each: all others were never begun.
+    assert len(calls) <= 4
+
+
+def test_a_backend_that_the_user_names_is_kept():
+    joblib = pytest.importorskip("joblib")
+    seen = []
+
+    @register_solver("here", kind="baseline", releases_gil=True)
+    def here(problem):
+        seen.append(os.getpid())
+        return np.arange(problem.size)
+
+    z = images(6)
+    with joblib.parallel_config(backend="loky"):
+        processes = compute_rsm(z, matching="here", n_jobs=2, block=2)
+    assert seen == []
+    assert np.array_equal(processes, compute_rsm(z, matching="here", n_jobs=2, block=2))
+    assert set(seen) == {os.getpid()}

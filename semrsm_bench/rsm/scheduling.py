@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
@@ -62,12 +63,8 @@ def worker_count(n_jobs: int, client: Any | None) -> int:
 
 def share_memory(n_jobs: int, in_threads: bool) -> bool:
     """Whether the workers of `run_tiles` are threads of this process, or it works alone."""
-    backend, _ = get_active_backend(prefer=_preferred(in_threads))
+    backend, _ = get_active_backend(prefer="threads" if in_threads else None)
     return n_jobs == 1 or bool(getattr(backend, "supports_sharedmem", False))
-
-
-def _preferred(in_threads: bool) -> str | None:
-    return "threads" if in_threads else None
 
 
 def run_tiles(
@@ -75,7 +72,7 @@ def run_tiles(
 ) -> Iterator[TileResult]:
     """Results as they come, in any order, with a bounded number of tasks under way.
 
-    Threads, where they are asked for and ``joblib.parallel_config`` names no backend, start at once and share the images.
+    Threads work where they are asked for and ``joblib.parallel_config`` names no other backend, or where it names threads.
 
     Raises
     ------
@@ -86,18 +83,27 @@ def run_tiles(
         yield from _on_dask(tasks, client)
     elif n_jobs == 1:
         yield from map(compute_tile, tasks)
+    elif share_memory(n_jobs, in_threads):
+        yield from _on_threads(tasks, worker_count(n_jobs, None))
     else:
-        parallel = Parallel(
-            n_jobs=n_jobs,
-            prefer=_preferred(in_threads),
-            return_as="generator_unordered",
-            batch_size=1,
-            pre_dispatch="2*n_jobs",
-        )
+        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
         try:
             yield from parallel(delayed(compute_tile)(task) for task in tasks)
         except BrokenProcessPool as error:
             raise WorkersLostError(str(error)) from error
+
+
+def _on_threads(tasks: Iterator[TileTask], workers: int) -> Iterator[TileResult]:
+    # joblib's own threads take some ten milliseconds to begin and to end, as long as dozens of pairs.
+    pool = ThreadPoolExecutor(workers)
+    try:
+        under_way = {pool.submit(compute_tile, task) for task in itertools.islice(tasks, 2 * workers)}
+        while under_way:
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            under_way |= {pool.submit(compute_tile, task) for task in itertools.islice(tasks, len(done))}
+            yield from (future.result() for future in done)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _on_dask(tasks: Iterator[TileTask], client: Any) -> Iterator[TileResult]:
