@@ -171,3 +171,14 @@ def test_the_check_finds_a_swapped_pair():
 def test_rejects_an_unknown_fallback():
     with pytest.raises(ValueError, match="fallback must be"):
         SOLVER.run(hard_problem("normal", 4, 2, 0), fallback="lapjv")
+
+
+def test_a_flat_half_of_an_image_needs_no_fallback():
+    # Equal rows leave hundreds of rows to the shortest paths; the fallback is an order of magnitude slower on these.
+    rng = np.random.default_rng(0)
+    x, y = (np.maximum(rng.normal(size=(1024, 8)), 0).astype(np.float32) for _ in range(2))
+    x[:512] = x[0]
+    problem = MatchingProblem(x, y)
+    solution = SOLVER.run(problem, fallback="none")
+    assert matching_value(problem, solution.perm) >= best_value(problem) - tolerance(problem)
+    assert_certified(problem, solution)

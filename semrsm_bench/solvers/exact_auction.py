@@ -31,7 +31,7 @@ _DENSE_EPS = (0.2, 0.01, 0.001)
 _ROUNDS = ((0.1, 1.0), (0.02, 0.1), (0.001, 0.0))
 _EXACT_BIDS = 4
 # Whole rows that shortest paths may look at, for each row of the problem, before the library takes over.
-_WHOLE_ROWS = 64
+_WHOLE_ROWS = 512
 _EFFORT = (MAX_BIDS, _EXACT_BIDS, _WHOLE_ROWS, WANTED, _LISTS_IN_FINISH_FROM)
 _FALLBACKS = ("scipy", "none")
 
