@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+import semrsm_bench
 from semrsm_bench.cli import cli
 from tests import docs_commands as docs
 from tests.gate_repository import CHECKOUT, git
@@ -284,7 +285,8 @@ semrsm-bench not_shell
 def test_commands_are_read(page):
     for command in commands_of(page):
         if command.startswith("semrsm-bench"):
-            docs.parsed(command)
+            verbs, _ = docs.parsed(command)
+            assert command.split()[1 : 1 + len(verbs)] == verbs
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -385,6 +387,7 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
         module = types.ModuleType("block_of_a_page")
         vars(module).update(TAKEN_FOR_GRANTED.get(page, {}))
         exec(compile(block.text, f"{page}, line {block.line}", "exec"), vars(module))
+        assert module.sb is semrsm_bench, "a block can be copied as it stands, its imports included"
 
 
 @pytest.mark.slow
