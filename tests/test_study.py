@@ -14,6 +14,7 @@ from semrsm_bench.activations.forward import activations_of
 from semrsm_bench.activations.models import Model
 from semrsm_bench.cli.study import common_options, picture_options
 from semrsm_bench.report.style import new_figure
+from semrsm_bench.solvers import InvalidMatchingError
 from semrsm_bench.studies.pictures import photographs, study_pictures
 from semrsm_bench.studies.study import (
     ROWS_FILE,
@@ -239,3 +240,15 @@ def demo(*, quick, quiet, models):
 
 click.Group(commands={"demo": demo})()
 """
+
+
+def test_a_solver_that_fails_ends_in_one_line_and_exit_code_3(tmp_path):
+    @click.command("broken")
+    @common_options
+    def broken(*, quick, quiet):
+        raise InvalidMatchingError("solver 'mine': column 3 is used twice")
+
+    ran = CliRunner().invoke(broken, ["--out", str(tmp_path)], standalone_mode=False)
+    assert ran.return_value == 3
+    assert ran.stderr.strip() == "semrsm-bench: solver 'mine': column 3 is used twice"
+    assert not list(tmp_path.iterdir())

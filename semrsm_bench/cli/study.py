@@ -45,10 +45,11 @@ def study() -> None:
     """
 
 
-def common_options(command: Callable[..., StudyResult]) -> Callable[..., None]:
+def common_options(command: Callable[..., StudyResult]) -> Callable[..., int]:
     """Options that every study has, and what happens with its result: written, printed.
 
-    The decorated function takes its own options and ``quick``, ``quiet`` and returns a `StudyResult`.
+    The decorated function takes its own options and ``quick``, ``quiet`` and returns a `StudyResult`. Exit code 3: a solver
+    gave back something that is no permutation.
     """
 
     @click.option("--quick", is_flag=True, help="A small version, under a minute.")
@@ -74,11 +75,16 @@ def common_options(command: Callable[..., StudyResult]) -> Callable[..., None]:
         as_json: bool,
         quiet: bool,
         **options: Any,
-    ) -> None:
+    ) -> int:
+        from semrsm_bench.solvers import InvalidMatchingError
         from semrsm_bench.studies.study import write_study
 
         started = time.perf_counter()
-        result = command(quick=quick, quiet=quiet, **options)
+        try:
+            result = command(quick=quick, quiet=quiet, **options)
+        except InvalidMatchingError as error:
+            click.echo(f"semrsm-bench: {error}", err=True)
+            return 3
         folder = out or RESULTS / "studies" / result.name
         content = write_study(
             result,
@@ -93,6 +99,7 @@ def common_options(command: Callable[..., StudyResult]) -> Callable[..., None]:
             click.echo(json.dumps(content, indent=2))
         else:
             _print(result, folder)
+        return 0
 
     return run
 
