@@ -24,7 +24,7 @@ from semrsm_bench.solvers import MatchingProblem, solve_many
 
 SOLVERS = ("exact-auction", "auction-fine", "auction-coarse")
 # Pairs of solve_many and images of compute_rsm for each number of positions.
-LOAD = {256: (600, 48), 1024: (60, 16), 4096: (8, 5)}
+LOAD = {256: (600, 96), 1024: (120, 24), 4096: (8, 6)}
 
 Row = dict[str, Any]
 
