@@ -1,6 +1,6 @@
 """What a second core is worth: `solve_many` and `compute_rsm` with one worker and with two, in turns.
 
-Run ``python -m semrsm_bench.studies.scaling [--data FOLDER] [--workers 2] [--rounds 7]``. Every round measures one worker and
+Run ``python -m semrsm_bench.studies.scaling [--data FOLDER] [--workers 2] [--rounds 5]``. Every round measures one worker and
 many, one right after the other, and their ratio is taken within the round; the table shows the median of the ratios and how
 far they lie apart. Wall clock: on a machine that others use at the same time the figures mean nothing.
 """
@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from semrsm_bench.activations.locate import find_data, list_caches
 from semrsm_bench.activations.store import Cache, open_cache
-from semrsm_bench.rsm import CacheLayer, compute_rsm
+from semrsm_bench.rsm import compute_rsm
 from semrsm_bench.solvers import MatchingProblem, solve_many
 
 SOLVERS = ("exact-auction", "auction-fine", "auction-coarse")
 # Pairs of solve_many and images of compute_rsm for each number of positions.
-LOAD = {256: (600, 96), 1024: (120, 24), 4096: (8, 6)}
+LOAD = {256: (600, 96), 1024: (120, 24), 4096: (40, 12)}
 
 Row = dict[str, Any]
 
@@ -42,6 +43,14 @@ def in_turns(one: Callable[[], object], many: Callable[[], object], rounds: int)
     return seconds[1:]
 
 
+def reordered_copies(cache: Cache, layer: str, images: int) -> NDArray[np.float32]:
+    """Activations (images, C, S); beyond those of the cache, copies whose positions stand in another, seeded order."""
+    source = cache.activations(layer, slice(0, min(images, len(cache)))).astype(np.float32)
+    rng = np.random.default_rng(0)
+    copies = [source[k % len(source)][:, rng.permutation(source.shape[2])] for k in range(len(source), images)]
+    return np.concatenate([source, np.array(copies, np.float32).reshape(-1, *source.shape[1:])])
+
+
 def measure(
     cache: Cache, sizes: Sequence[int], solvers: Sequence[str], workers: int, rounds: int, load: float = 1.0
 ) -> list[Row]:
@@ -52,8 +61,8 @@ def measure(
         if layer is None:
             continue
         pairs, images = (max(2, round(load * number)) for number in LOAD[size])
-        images = min(images, len(cache))
-        kept = [cache.positions(layer, k) for k in range(images)]
+        z = reordered_copies(cache, layer, images)
+        kept = [np.ascontiguousarray(image.T) for image in z]
         draw = np.random.default_rng(0)
         # Without affinities: a pair is matched from activations to permutation, as in an RSM.
         drawn = [tuple(draw.choice(images, 2, replace=False)) for _ in range(pairs)]
@@ -61,13 +70,10 @@ def measure(
         def problems(drawn: Any = drawn, kept: Any = kept) -> Any:
             return (MatchingProblem.trusted(kept[i], kept[j]) for i, j in drawn)
 
-        source = CacheLayer(cache, layer, slice(0, images))
         for solver in solvers:
             calls: dict[str, Callable[[int], object]] = {
                 "solve_many": lambda n, solver=solver: solve_many(problems(), solver, n_jobs=n),  # type: ignore[misc]
-                "compute_rsm": lambda n, solver=solver, source=source: compute_rsm(  # type: ignore[misc]
-                    source, matching=solver, n_jobs=n
-                ),
+                "compute_rsm": lambda n, solver=solver, z=z: compute_rsm(z, matching=solver, n_jobs=n),  # type: ignore[misc]
             }
             for name, call in calls.items():
                 for seconds in in_turns(lambda call=call: call(1), lambda call=call: call(workers), rounds):  # type: ignore[misc]
@@ -96,7 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=sorted(LOAD), help="numbers of positions")
     parser.add_argument("--solvers", nargs="*", default=list(SOLVERS), help="names of solvers")
     parser.add_argument("--workers", type=int, default=2, help="how many, against one")
-    parser.add_argument("--rounds", type=int, default=7, help="how often, in turns")
+    parser.add_argument("--rounds", type=int, default=5, help="how often, in turns")
     parser.add_argument("--load", type=float, default=1.0, help="factor on the number of pairs and images")
     parser.add_argument("--out", type=Path, help="write the rows here, as JSON")
     options = parser.parse_args(arguments)
