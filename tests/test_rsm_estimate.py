@@ -38,7 +38,7 @@ def test_memory_includes_what_the_solver_takes(monkeypatch):
 
     @sb.register_solver("hungry", kind="approximate", matrix_free=True)
     def hungry(problem):
-        held = np.ones(2**23 if problem.size > 8 else 1)
+        held = np.ones(2**25 if problem.size > 8 else 1)
         return np.argsort(held[: problem.size], kind="stable") if len(held) >= problem.size else np.arange(problem.size)
 
     greedy = estimate_rsm(Z, matching="greedy", seconds=0.05).worker_bytes
