@@ -199,7 +199,7 @@ def _layer_by_layer(model: Model, pixels: NDArray[np.uint8]) -> Iterator[tuple[A
 
 
 def layer_rsms(network: str, layer: str, z: Any, grid: tuple[int, int] | None, how: How) -> LayerRsms:
-    """RSMs of activations (N, C, S).
+    """All RSMs of one layer from its activations (N, C, S), with one bandwidth; translation only with a grid.
 
     Parameters
     ----------
@@ -214,13 +214,6 @@ def layer_rsms(network: str, layer: str, z: Any, grid: tuple[int, int] | None, h
     ------
     ValueError
         As `compute_rsm` does, with the names in front.
-    """
-    """All RSMs of one layer from its activations (N, C, S), with one bandwidth; translation only with a grid.
-
-    Raises
-    ------
-    ValueError
-        As `compute_rsm`, with the network and the layer in front.
     """
     _, channels, positions = z.shape
     solver = how.solver_for(positions)

@@ -17,13 +17,12 @@ import pandas as pd
 from semrsm_bench.bench.environment import describe_environment
 from semrsm_bench.bench.results import plain, write_json
 from semrsm_bench.report.formatting import format_cell
+from semrsm_bench.report.page.studies import SCHEMA, STUDY_FILE
 from semrsm_bench.report.style import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-SCHEMA = 1
-STUDY_FILE = "study.json"
 ROWS_FILE = "rows.csv"
 
 
