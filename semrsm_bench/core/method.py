@@ -1,0 +1,332 @@
+"""What is judged: a function with a name, bound options, and what one must know to use and to recognise it."""
+
+from __future__ import annotations
+
+import difflib
+import functools
+import hashlib
+import importlib.metadata
+import importlib.util
+import inspect
+import itertools
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import MappingProxyType, ModuleType
+from typing import Any, ClassVar
+
+OWN_DISTRIBUTION = "semrsm-bench"
+_OWN_PACKAGE = "semrsm_bench"
+# What every method of this package may call, whatever it declares.
+_LIBRARIES = ("numpy", "scipy", "numba")
+
+
+class UnavailableError(RuntimeError):
+    """The method is registered, but something that it needs is missing here."""
+
+
+@dataclass(frozen=True)
+class Declaration:
+    """What is known of a method without importing it: read in a worker, sent as JSON.
+
+    Attributes
+    ----------
+    kind : str
+        "solver", "rsm", "metric" or "instance".
+    name, category : str
+        The category is how tables group methods: exact, approximate, baseline; "" for others.
+    options, defaults : mapping
+        Bound to the name; and all options with their values.
+    version, code : str
+        Of the distribution that does the work; digest of everything that decides what the method does.
+    reason : str
+        Why it cannot run here; "" where it can.
+    summary, complexity, reference : str
+    max_size, slow_from : int or None
+        Largest S it is meant for; S from which quick runs leave it out.
+    facts : mapping
+        What only its kind knows: ``matrix_free`` of a solver, ``takes`` of a metric, ...
+    plugins : tuple of str
+        Files that its worker imports.
+    """
+
+    kind: str
+    name: str
+    category: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    version: str = "unknown"
+    code: str = ""
+    reason: str = ""
+    summary: str = ""
+    complexity: str = ""
+    reference: str = ""
+    max_size: int | None = None
+    slow_from: int | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    plugins: tuple[str, ...] = ()
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-ready, but for options of strange types."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> Declaration:
+        """Back from JSON."""
+        return cls(**{**content, "plugins": tuple(content["plugins"])})
+
+
+@dataclass(frozen=True)
+class Method:
+    """A registered function; each kind adds what it needs.
+
+    Attributes
+    ----------
+    name : str
+    function : callable
+    options : mapping
+        Options bound to this name (``{"b": 128}``); a call may override them and give any other option of the function.
+    reference, complexity : str
+        Where the method is described, and its cost in O-notation.
+    requires : tuple of str
+        Modules that must be importable.
+    unavailable : callable or None
+        Returns a reason, or "", for what a module's name does not decide.
+    files : tuple of str
+        Files whose content decides what the method does, such as a shared library; relative ones lie beside the function's file.
+    distribution : str
+        Distribution that does the work; "" for a bare file.
+    digest, file : str
+        Start of the SHA-256 of a bare file, and the file.
+    """
+
+    kind_name: ClassVar[str] = "method"
+    arguments: ClassVar[int] = 1
+    """How many positional arguments the function takes before its options."""
+
+    name: str
+    function: Callable[..., Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+    reference: str = ""
+    complexity: str = ""
+    requires: tuple[str, ...] = ()
+    unavailable: Callable[[], str] | None = None
+    files: tuple[str, ...] = ()
+    distribution: str = ""
+    digest: str = ""
+    file: str = ""
+
+    @property
+    def module(self) -> str:
+        """Module that brings the function."""
+        return getattr(self.function, "__module__", None) or ""
+
+    @property
+    def category(self) -> str:
+        """How tables group it."""
+        return ""
+
+    @property
+    def reason(self) -> str:
+        """Why the method cannot be used here; empty when it can."""
+        for module in self.requires:
+            if not _importable(module):
+                return f"needs the module {module!r}, which is not installed"
+        return self.unavailable() if self.unavailable else ""
+
+    @property
+    def available(self) -> bool:
+        """Whether everything it needs is installed."""
+        return not self.reason
+
+    @property
+    def version(self) -> str:
+        """Version of the distribution that does the work, or the digest of a bare file; "unknown" where there is neither."""
+        if self.distribution:
+            try:
+                return importlib.metadata.version(self.distribution)
+            except importlib.metadata.PackageNotFoundError:
+                if self.distribution == OWN_DISTRIBUTION:
+                    import semrsm_bench
+
+                    return semrsm_bench.__version__
+        return f"sha256:{self.digest}" if self.digest else "unknown"
+
+    @property
+    def summary(self) -> str:
+        """First line of the function's docstring."""
+        return (inspect.getdoc(self.function) or "").split("\n")[0]
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Every option of the function with the value it has under this name; options without a default are left out."""
+        parameters = list(inspect.signature(self.function).parameters.values())[self.arguments :]
+        found = {p.name: p.default for p in parameters if p.default is not p.empty}
+        return {**found, **self.options}
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What only this kind of method has to say; see `Declaration`."""
+        return {}
+
+    @property
+    def code(self) -> str:
+        """Digest of what decides the method's results: its sources, the versions of its libraries, the files it declares.
+
+        Raises
+        ------
+        FileNotFoundError
+            A declared file is missing.
+        """
+        digest = hashlib.sha256()
+        module = sys.modules.get(self.module)
+        for path in sorted(set(_sources(module))):
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        for library in sorted({*_libraries(module), *(r.partition(".")[0] for r in self.requires)}):
+            digest.update(f"{library} {_version_of(library)}\n".encode())
+        digest.update(f"{self.distribution} {self.version}\n".encode())
+        beside = Path(getattr(module, "__file__", None) or ".").parent
+        for name in self.files:
+            path = beside / name
+            if not path.is_file():
+                raise FileNotFoundError(
+                    f"{self.kind_name} {self.name!r} declares the file {name}, which is not at {path}"
+                )
+            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        return digest.hexdigest()[:16]
+
+    def require_available(self) -> None:
+        """Raise `UnavailableError` with the reason where the method cannot run here."""
+        if reason := self.reason:
+            raise UnavailableError(f"{self.kind_name} {self.name!r} is not available: {reason}")
+
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Raise TypeError for an option that the function does not take, naming those it does."""
+        known = option_names(self.function, self.arguments)
+        if known is None:
+            return
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known) or 'none'}"
+                raise TypeError(f"{self.kind_name} {self.name!r} has no option {name!r}; {hint}")
+
+    def declare(self) -> Declaration:
+        """What others must know of the method without importing it."""
+        reason = self.reason
+        try:
+            code = self.code
+        except OSError as error:
+            code, reason = "", reason or str(error)
+        return Declaration(
+            kind=self.kind_name,
+            name=self.name,
+            category=self.category,
+            options=dict(self.options),
+            defaults=self.defaults,
+            version=self.version,
+            code=code,
+            reason=reason,
+            summary=self.summary,
+            complexity=self.complexity,
+            reference=self.reference,
+            max_size=getattr(self, "max_size", None),
+            slow_from=getattr(self, "slow_from", None),
+            facts=self.facts,
+            plugins=(self.file,) if self.file else (),
+        )
+
+
+def variants(
+    name: str, grid: Mapping[str, Sequence[Any]] | None, options: Mapping[str, Any]
+) -> list[tuple[str, Mapping[str, Any]]]:
+    """Names and bound options of every combination of a grid: ``("batch-optimal-128", {"b": 128})``.
+
+    Raises
+    ------
+    ValueError
+        An option of the grid has no value.
+    """
+    grid = grid or {}
+    if any(not len(values) for values in grid.values()):
+        raise ValueError(f"{name!r}: an empty grid registers nothing")
+    return [
+        ("-".join([name, *(str(v).lower() for v in values)]), MappingProxyType({**options, **dict(zip(grid, values))}))
+        for values in itertools.product(*grid.values())
+    ]
+
+
+def words(values: Iterable[str] | str) -> tuple[str, ...]:
+    """One string or several, as a tuple."""
+    return (values,) if isinstance(values, str) else tuple(values)
+
+
+def own_distribution(function: Callable[..., Any]) -> str:
+    """The distribution of this package where the function is its own, else ""."""
+    module = getattr(function, "__module__", None) or ""
+    return OWN_DISTRIBUTION if module.startswith(f"{_OWN_PACKAGE}.") else ""
+
+
+@functools.lru_cache(maxsize=1024)
+def option_names(function: Callable[..., Any], arguments: int = 1) -> tuple[str, ...] | None:
+    """Names of the options of a method's function; None where it takes any.
+
+    Raises
+    ------
+    TypeError
+        The function cannot take that many positional arguments.
+    """
+    parameters = list(inspect.signature(function).parameters.values())
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    if len(positional) < arguments and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        what = "the problem as its first argument" if arguments == 1 else f"{arguments} positional arguments"
+        raise TypeError(f"the function takes {what}; its signature is {inspect.signature(function)}")
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return tuple(p.name for p in parameters[arguments:] if p.kind is not p.VAR_POSITIONAL)
+
+
+def _importable(module: str) -> bool:
+    if module in sys.modules:
+        return sys.modules[module] is not None
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):
+        return False
+
+
+def _sources(module: ModuleType | None) -> Iterable[Path]:
+    """Files whose code a method may run: its room here, its package elsewhere, a plugin and the modules beside it."""
+    file = getattr(module, "__file__", None)
+    if module is None or not file:
+        return []
+    path = Path(file)
+    if module.__name__.startswith(f"{_OWN_PACKAGE}."):
+        rooms = {Path(_OWN_PACKAGE) / module.__name__.split(".")[1], Path(_OWN_PACKAGE) / "core"}
+        root = next(p for p in path.parents if p.name == _OWN_PACKAGE).parent
+        return [source for room in rooms for source in (root / room).rglob("*.py")]
+    if "." in module.__name__:
+        top = sys.modules.get(module.__name__.partition(".")[0])
+        folder = getattr(top, "__file__", None)
+        return Path(folder).parent.rglob("*.py") if folder else [path]
+    beside = [getattr(m, "__file__", None) for m in list(sys.modules.values())]
+    return [path, *(Path(f) for f in beside if f and Path(f).parent == path.parent and f.endswith(".py"))]
+
+
+def _libraries(module: ModuleType | None) -> set[str]:
+    """Top-level packages that a method's module imports; for this package's own those that its kernels are made with."""
+    if module is None or module.__name__.startswith(f"{_OWN_PACKAGE}."):
+        return set(_LIBRARIES)
+    names = {getattr(value, "__name__", "") for value in vars(module).values() if isinstance(value, ModuleType)}
+    return {name.partition(".")[0] for name in names if name} - {_OWN_PACKAGE}
+
+
+def _version_of(module: str) -> str:
+    names = _distributions().get(module, [])
+    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names)))
+
+
+@functools.lru_cache(maxsize=1)
+def _distributions() -> Mapping[str, Sequence[str]]:
+    return importlib.metadata.packages_distributions()

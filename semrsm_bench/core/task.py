@@ -1,0 +1,286 @@
+"""What a task is: a question whose answer is known from elsewhere, cut into cases that methods meet one by one."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.core.method import Declaration
+
+Arrays = Mapping[str, NDArray[Any]]
+Floats = NDArray[np.float64]
+Scalar = float | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """One figure that a task gives a method.
+
+    Attributes
+    ----------
+    name : str
+        Key in rows, such as ``c``.
+    title : str
+        Heading in tables.
+    best : {"max", "min"}
+    low, high : float
+        Range; infinite where there is no bound.
+    chance : float or None
+        What a method reaches that knows nothing.
+    style : {"number", "percent", "quality"}
+        How tables print it: three decimals, a ratio in percent, or a quality that never rounds up to 1.
+    """
+
+    name: str
+    title: str
+    best: Literal["max", "min"] = "max"
+    low: float = 0.0
+    high: float = 1.0
+    chance: float | None = None
+    style: Literal["number", "percent", "quality"] = "number"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One problem that every method of a task meets.
+
+    Attributes
+    ----------
+    name : str
+        Unique within the task and its data, the same in every run: ``resnet18/layer3/none/3-7``.
+    cell : mapping of str to str or int
+        What tables lay across: model, layer, size, channels, centring, kernel ...; equal for all cases of a cell.
+    inputs : callable
+        Makes the arrays that the worker gets, by name. The same array object in two cases is sent once.
+    units : mapping of str to tuple of str
+        Ids of what the intervals resample, by kind of unit: ``{"image": ("3", "7")}``.
+    settings : mapping
+        JSON-ready; what the worker must know beside the arrays, such as the kernel.
+    data_sha256 : str
+        Of the file that the arrays come from.
+    size, channels : int
+        S and C; they decide the order, the memory limit and what is too large for a method.
+    skip : str
+        Why no method meets it here; "" where all do.
+    """
+
+    name: str
+    cell: Mapping[str, str | int]
+    inputs: Callable[[], Arrays]
+    units: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    data_sha256: str = ""
+    size: int = 0
+    channels: int = 0
+    skip: str = ""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a method gave back, as the worker sent it: not validated, not scored.
+
+    Attributes
+    ----------
+    arrays : mapping of str to ndarray
+        Of a solver ``perms`` (calls, S); of an RSM method ``rsm``; of a metric ``value``; of an instance score ``scores``.
+    duals : (ndarray, ndarray) or None
+        Of an exact solver that gives them.
+    info : mapping
+    """
+
+    arrays: Arrays
+    duals: tuple[NDArray[Any], NDArray[Any]] | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Scored:
+    """An answer held against the truth.
+
+    Attributes
+    ----------
+    scores : mapping of str to float or None
+        By name of `Score`; None where it is undefined. A score that exists only over many rows is left out.
+    raw : mapping
+        What the scores were made of: ``k``, ``k_opt``; JSON-ready.
+    arrays : mapping of str to ndarray
+        Kept beside the row, for `Task.aggregate` and for pictures.
+    status : {"ok", "invalid", "wrong"}
+    message : str
+    """
+
+    scores: Mapping[str, Scalar] = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict)
+    status: Literal["ok", "invalid", "wrong"] = "ok"
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A row as `Task.aggregate` gets it.
+
+    Attributes
+    ----------
+    case : str
+    cell : mapping
+    units : mapping of str to tuple of str
+    scores, raw : mapping
+    arrays : mapping of str to ndarray
+    """
+
+    case: str
+    cell: Mapping[str, Any]
+    units: Mapping[str, Sequence[str]]
+    scores: Mapping[str, Scalar]
+    raw: Mapping[str, Any] = field(default_factory=dict)
+    arrays: Arrays = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much of a task a run measures.
+
+    Attributes
+    ----------
+    summary : str
+    settings : mapping
+        Values of the task's options where the user gave none.
+    deadline : float
+        Seconds for one observation.
+    budget : float
+        Seconds for one cell of one method; what is left then is not measured, and a row says so.
+    patience : float or None
+        An observation expected to last longer, judged by smaller sizes, is skipped as too slow.
+    """
+
+    summary: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    deadline: float = 60.0
+    budget: float = 600.0
+    patience: float | None = None
+
+
+Solve = Callable[[Any], Any]
+"""The engine's certified optimum of a `MatchingProblem`: an object with ``k_opt``, ``k_upper``, ``certificate`` and ``solver``."""
+
+
+class Task(ABC):
+    """A question. One file of `semrsm_bench.tasks` or of a plugin holds one, registered with `register_task`.
+
+    Attributes
+    ----------
+    name, question : str
+    kind : {"solver", "rsm", "metric", "instance"}
+        Of the methods that it judges.
+    scores : tuple of Score
+        The first ranks.
+    unit : str
+        What intervals resample: a key of `Case.units`.
+    across : tuple of str
+        Keys of `Case.cell` that tables lay across, outermost first.
+    options : type
+        Frozen dataclass of what a user may choose, with help in the field metadata.
+    profiles : mapping of str to Profile
+        "quick" and "paper" at least.
+    methods : tuple of str or None
+        Measured where the user names none; None: all of the kind. Methods of plugins always take part.
+    source : str
+        The paper and section that it comes from.
+    observe : str
+        ``module:function`` that runs in the worker, "" for the one of the kind (see `semrsm_bench.bench.observe`).
+    """
+
+    name: ClassVar[str]
+    question: ClassVar[str]
+    kind: ClassVar[str]
+    scores: ClassVar[tuple[Score, ...]]
+    unit: ClassVar[str] = ""
+    across: ClassVar[tuple[str, ...]] = ()
+    options: ClassVar[type[Any]]
+    profiles: ClassVar[Mapping[str, Profile]] = {"quick": Profile("quick"), "paper": Profile("all")}
+    methods: ClassVar[tuple[str, ...] | None] = None
+    source: ClassVar[str] = ""
+    observe: ClassVar[str] = ""
+
+    @property
+    def module(self) -> str:
+        """Module that brings the task."""
+        return type(self).__module__
+
+    @abstractmethod
+    def cases(self, options: Any) -> Iterable[Case]:
+        """All cases, those of one cell in the order in which they are measured; arrays are made only when asked for.
+
+        Raises
+        ------
+        ValueError, FileNotFoundError
+            The options do not fit the data, or there is none.
+        ImportError
+            Something that the task needs is not installed; the message names the extra.
+        """
+
+    def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Any:
+        """What answers are held against. Runs in the engine's process, which alone knows it."""
+        return None
+
+    @abstractmethod
+    def score(self, case: Case, arrays: Arrays, answer: Answer, truth: Any, declared: Declaration) -> Scored:
+        """Validate and score an answer."""
+
+    def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
+        """Scores over the rows of one method in one cell, in every draw of the units.
+
+        Parameters
+        ----------
+        results : sequence of Result
+        draws : ndarray, (B, U)
+            How often each unit counts in each draw; the first draw is all ones, the estimate itself.
+        units : sequence of str
+            Ids of the columns of ``draws``.
+
+        Returns
+        -------
+        dict of str to ndarray, (B,)
+            NaN where a score is undefined. The default is the mean of the rows' scores, each weighted by the product of its
+            units' counts; a row of one unit with itself drops out of draws that it was drawn into twice.
+        """
+        weights = row_weights([result.units.get(self.unit, ()) for result in results], draws, units)
+        found = {}
+        for score in self.scores:
+            values = np.array([_number(result.scores.get(score.name)) for result in results])
+            if np.isnan(values).all():
+                continue
+            found[score.name] = weighted_mean(values, weights)
+        return found
+
+    def cell_order(self, cell: Mapping[str, Any]) -> tuple[Any, ...]:
+        """Sort key of cells in tables: by size first, then as they come."""
+        return (int(cell.get("size", 0) or 0),)
+
+
+def row_weights(rows: Sequence[Sequence[str]], draws: Floats, units: Sequence[str]) -> Floats:
+    """Weight of each row in each draw, (B, rows): the product of the counts of its units; 1 for a row without any."""
+    column = {unit: i for i, unit in enumerate(units)}
+    weights = np.ones((len(draws), len(rows)))
+    for r, ids in enumerate(rows):
+        for unit in ids:
+            weights[:, r] *= draws[:, column[unit]]
+    return weights
+
+
+def weighted_mean(values: Floats, weights: Floats) -> Floats:
+    """Mean of values (n,) under weights (B, n) over those that are numbers; (B,), NaN where none has weight."""
+    known = ~np.isnan(values)
+    total = weights[:, known].sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total > 0, (weights[:, known] @ values[known]) / total, np.nan)
+
+
+def _number(value: Scalar) -> float:
+    return float("nan") if value is None else float(value)
