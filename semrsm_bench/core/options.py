@@ -1,0 +1,292 @@
+"""Options declared once: dataclasses whose fields carry help and limits. The command line is made from them.
+
+A class calls `check` in its ``__post_init__``, so that a wrong value is refused in Python as on the command line::
+
+    @dataclass(frozen=True)
+    class Options:
+        deadline: float = option(60.0, help="Seconds for one solve.", positive=True)
+        methods: tuple[str, ...] = option((), help="Only these; default: all.", aliases=("solvers",))
+
+        def __post_init__(self) -> None:
+            check(self)
+
+Types: bool (a flag), int, float, str, Path, ``Literal`` (its choices), ``tuple[int, int]`` (a grid, HxW), slice (a range, A:B),
+``str | float``, Any (JSON, or else the text), each also optional; tuples ``tuple[X, ...]`` of them; and ``Mapping[str, X]``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+import json
+import math
+import re
+import types
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+MISSING = dataclasses.MISSING
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_METAVARS = {
+    "int": "N",
+    "float": "NUMBER",
+    "str": "NAME",
+    "path": "PATH",
+    "bytes": "SIZE",
+    "grid": "HxW",
+    "range": "A:B",
+}
+_HINTS = {int: "int", float: "float", str: "str", bool: "flag", Path: "path", slice: "range", tuple[int, int]: "grid"}
+
+
+class OptionError(ValueError):
+    """A value that an option does not take.
+
+    Attributes
+    ----------
+    name : str
+        The field.
+    problem : str
+        The value and what is allowed, without the name.
+    """
+
+    def __init__(self, name: str, problem: str) -> None:
+        super().__init__(f"{name}: {problem}")
+        self.name, self.problem = name, problem
+
+
+def option(default: Any = MISSING, *, help: str, **facts: Any) -> Any:
+    """A dataclass field that is an option; keywords are the attributes of `OptionInfo` from ``choices`` on."""
+    metadata = {"help": help, **facts}
+    if isinstance(default, dict):
+        return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True)
+class OptionInfo:
+    """One option as it was declared.
+
+    Attributes
+    ----------
+    field : str
+        The dataclass's field.
+    kind : str
+        Of one value: "flag", "int", "float", "str", "path", "bytes", "grid", "range" or "value" (JSON, or else the text).
+    shape : {"one", "list", "mapping"}
+    optional : bool
+        Whether None is allowed; ``help`` says what it means.
+    default : object
+        MISSING where the option must be given.
+    help : str
+    choices : tuple of str
+        All that is allowed; empty where that is not a list.
+    minimum : float or None
+    positive : bool
+        Larger than zero.
+    unit : str
+        "bytes": an int that is written like 500M or 4G.
+    name, short, aliases
+        On the command line, without dashes; default: the field's name with dashes.
+    metavar : str
+        What stands for the value in the help.
+    nameless : bool
+        An entry of a mapping may come without NAME=; its key is "".
+    """
+
+    field: str
+    kind: str
+    shape: str
+    optional: bool
+    default: Any
+    help: str
+    choices: tuple[str, ...] = ()
+    minimum: float | None = None
+    positive: bool = False
+    unit: str = ""
+    name: str = ""
+    short: str = ""
+    aliases: tuple[str, ...] = ()
+    metavar: str = ""
+    nameless: bool = False
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """How it is written on the command line, the main name first."""
+        names = (self.name or self.field.replace("_", "-"), *self.aliases)
+        return (*([f"-{self.short}"] if self.short else []), *(f"--{name.lstrip('-')}" for name in names))
+
+    @property
+    def placeholder(self) -> str:
+        """What stands for the value in the help."""
+        if self.metavar or self.kind == "flag":
+            return self.metavar
+        one = f"[{'|'.join(self.choices)}]" if self.choices else _METAVARS.get(self.kind, "VALUE")
+        if self.shape == "mapping":
+            return f"NAME={one}"
+        return f"{one},..." if self.shape == "list" and self.kind != "path" else one
+
+    @property
+    def allowed(self) -> str:
+        """The limits of one value in words; "" where there are none."""
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        return "larger than 0" if self.positive else "" if self.minimum is None else f"at least {self.minimum:g}"
+
+    def check(self, value: Any) -> None:
+        """Raise `OptionError` where the option does not take the value."""
+        if value is None and self.optional:
+            return
+        if self.shape == "list" and isinstance(value, str):
+            raise OptionError(self.field, f"{value!r} is one value; give several, such as ({value!r},)")
+        for item in value.values() if self.shape == "mapping" else value if self.shape == "list" else (value,):
+            if self.kind in ("int", "float", "bytes"):
+                self._check_number(item)
+            if self.choices and item not in self.choices:
+                near = difflib.get_close_matches(str(item), self.choices, n=1)
+                raise OptionError(
+                    self.field, f"{item!r} is not {self.allowed}" + (f"; did you mean {near[0]!r}?" if near else "")
+                )
+
+    def _check_number(self, item: Any) -> None:
+        whole = self.kind != "float"
+        if isinstance(item, bool) or not hasattr(item, "__index__" if whole else "__float__"):
+            raise OptionError(self.field, f"{item!r} is not a {'whole ' if whole else ''}number")
+        too_low = (self.positive and item <= 0) or (self.minimum is not None and item < self.minimum)
+        if too_low or not math.isfinite(item):
+            raise OptionError(self.field, f"{item!r} is not {self.allowed if too_low else 'finite'}")
+
+    def parse(self, text: str) -> Any:
+        """Value of one word of the command line: a tuple for a list, a dict of one entry for a mapping.
+
+        Raises
+        ------
+        OptionError
+            The word says nothing of that kind.
+        """
+        if self.shape == "mapping":
+            name, equals, rest = text.rpartition("=") if self.nameless else text.partition("=")
+            if not equals and not self.nameless:
+                raise OptionError(self.field, f"{text!r} is not {self.placeholder}")
+            return {name: self._parse_one(rest)}
+        if self.shape == "list":
+            words = [text] if self.kind == "path" else [word.strip() for word in text.split(",") if word.strip()]
+            if not words:
+                raise OptionError(self.field, "an empty list selects nothing; leave the option out instead")
+            return tuple(map(self._parse_one, words))
+        return self._parse_one(text)
+
+    def _parse_one(self, text: str) -> Any:
+        try:
+            return _PARSERS[self.kind](text)
+        except (ValueError, KeyError):
+            raise OptionError(self.field, f"{text!r} is not {_EXPECTED.get(self.kind, 'a value')}") from None
+
+    def text(self, value: Any) -> str:
+        """A value as it is written on the command line."""
+        if self.shape == "mapping":
+            return ",".join(f"{name}={item}" if name else str(item) for name, item in value.items())
+        if self.shape == "list":
+            return ",".join(map(str, value))
+        if self.kind == "bytes":
+            unit = next(u for u in reversed(_UNITS) if value % _UNITS[u] == 0) if value else ""
+            return f"{value // _UNITS[unit]}{unit}"
+        if self.kind in ("range", "grid"):
+            low, high = (value.start, value.stop) if self.kind == "range" else value
+            return (":" if self.kind == "range" else "x").join("" if end is None else str(end) for end in (low, high))
+        return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _size(text: str) -> int:
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(?:i?B)?", text.strip(), re.IGNORECASE)
+    if not found:
+        raise ValueError(text)
+    return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def _grid(text: str) -> tuple[int, int]:
+    height, width = map(int, text.lower().split("x"))
+    return height, width
+
+
+def _range(text: str) -> slice:
+    low, high = (int(end) if end else None for end in text.split(":"))
+    return slice(low, high)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+_PARSERS: dict[str, Any] = {"int": int, "float": float, "str": str, "path": Path, "bytes": _size}
+_PARSERS |= {"grid": _grid, "range": _range, "value": _value}
+_EXPECTED = {
+    "int": "a whole number",
+    "float": "a number",
+    "bytes": "a size such as 500M or 4G",
+    "grid": "a grid HxW, such as 14x14",
+    "range": "a range A:B, such as 0:100",
+}
+
+
+@functools.cache
+def describe(cls: Any) -> tuple[OptionInfo, ...]:
+    """The options of a dataclass, in order; a field without ``help`` is none."""
+    hints = typing.get_type_hints(cls)
+    found = []
+    for field in dataclasses.fields(cls):
+        if "help" in field.metadata:
+            default = field.default if field.default_factory is MISSING else field.default_factory()
+            kind, shape, optional, facts = _kind(hints[field.name])
+            facts |= field.metadata
+            found.append(OptionInfo(field.name, facts.get("unit") or kind, shape, optional, default, **facts))
+    return tuple(found)
+
+
+def _kind(hint: Any) -> tuple[str, str, bool, dict[str, Any]]:
+    """Kind, shape, whether None is allowed, and choices of a type."""
+    arguments, origin = typing.get_args(hint), typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        rest = [a for a in arguments if a is not type(None)]
+        kind, shape, _, facts = _kind(rest[0]) if len(rest) == 1 else ("value", "one", False, {})
+        return kind, shape, len(rest) < len(arguments), facts
+    if origin is tuple and arguments[1] is ...:
+        kind, _, _, facts = _kind(arguments[0])
+        return kind, "list", False, facts
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _kind(arguments[1])[0], "mapping", False, {}
+    if origin is typing.Literal:
+        return "str", "one", False, {"choices": arguments}
+    return _HINTS.get(hint, "value"), "one", False, {}
+
+
+def check(options: Any) -> None:
+    """Check every option of an instance.
+
+    Raises
+    ------
+    OptionError
+        A ValueError with the option's name, the value and what is allowed.
+    """
+    for info in describe(type(options)):
+        info.check(getattr(options, info.field))
+
+
+def command_words(options: Any) -> list[str]:
+    """The options that are not the default, as words of a command line."""
+    words = []
+    for info in describe(type(options)):
+        value = getattr(options, info.field)
+        if value not in (info.default, None, False):
+            flag = next(flag for flag in info.flags if flag.startswith("--"))
+            apart = [{k: v} for k, v in value.items()] if info.shape == "mapping" else [value]
+            if info.shape == "list" and info.kind == "path":
+                apart = [(path,) for path in value]
+            words += [flag] if info.kind == "flag" else [word for part in apart for word in (flag, info.text(part))]
+    return words
