@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from semrsm_bench.bench.gate.measure import ROUNDS, Gate, GateOptions
+from semrsm_bench.bench.gate.measure import ROUNDS, Gate, GatePlan
 from semrsm_bench.bench.gate.problems import GateProblem
 from semrsm_bench.bench.gate.side import Answer
 from semrsm_bench.bench.gate.verdict import Limits, judge
@@ -34,7 +34,7 @@ class FakeSide:
 
 def measure(base, head, k_opt=None):
     known = ({"made-up": ENTRY}, {"made-up": ENTRY})
-    (cell,) = Gate(base, head, known, [problem(k_opt)], GateOptions()).measure(quiet=True)
+    (cell,) = Gate(base, head, known, [problem(k_opt)], GatePlan()).measure(quiet=True)
     return cell
 
 
@@ -88,7 +88,7 @@ def test_a_matching_that_beats_the_optimum_is_an_error_and_no_triumph():
 def test_without_an_optimum_only_times_count():
     one = GateProblem(4, "none", "0-1", np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32), None, 1.0)
     known = ({"made-up": ENTRY}, {"made-up": ENTRY})
-    (cell,) = Gate(FakeSide([], "base"), FakeSide([], "head"), known, [one], GateOptions()).measure(quiet=True)
+    (cell,) = Gate(FakeSide([], "base"), FakeSide([], "head"), known, [one], GatePlan()).measure(quiet=True)
     assert cell.head.quality == {}
     assert cell.comparable
     assert judge(cell, Limits()) == []

@@ -43,7 +43,11 @@ VERBS: dict[str, tuple[str, str, str]] = {
 }
 
 
-@click.group(cls=LazyGroup, table=VERBS, noun="verb", context_settings={"help_option_names": ["-h", "--help"]})
+# Every verb inherits it.
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
+
+
+@click.group(cls=LazyGroup, table=VERBS, noun="verb", context_settings=_CONTEXT)
 @click.version_option(package_name="semrsm-bench", prog_name="semrsm-bench")
 def cli() -> None:
     """Benchmark matching algorithms and RSM metrics on real activations.

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import functools
 import json
 import math
 import re
@@ -114,10 +113,14 @@ class OptionInfo:
     nameless: bool = False
 
     @property
+    def flag(self) -> str:
+        """How it is written on the command line."""
+        return f"--{self.name or self.field.replace('_', '-')}"
+
+    @property
     def flags(self) -> tuple[str, ...]:
-        """How it is written on the command line, the main name first."""
-        names = (self.name or self.field.replace("_", "-"), *self.aliases)
-        return (*([f"-{self.short}"] if self.short else []), *(f"--{name.lstrip('-')}" for name in names))
+        """All ways to write it."""
+        return (*([f"-{self.short}"] if self.short else []), self.flag, *(f"--{name}" for name in self.aliases))
 
     @property
     def placeholder(self) -> str:
@@ -235,8 +238,7 @@ _EXPECTED = {
 }
 
 
-@functools.cache
-def describe(cls: Any) -> tuple[OptionInfo, ...]:
+def describe(cls: type) -> tuple[OptionInfo, ...]:
     """The options of a dataclass, in order; a field without ``help`` is none."""
     hints = typing.get_type_hints(cls)
     found = []
@@ -284,9 +286,8 @@ def command_words(options: Any) -> list[str]:
     for info in describe(type(options)):
         value = getattr(options, info.field)
         if value not in (info.default, None, False):
-            flag = next(flag for flag in info.flags if flag.startswith("--"))
             apart = [{k: v} for k, v in value.items()] if info.shape == "mapping" else [value]
             if info.shape == "list" and info.kind == "path":
                 apart = [(path,) for path in value]
-            words += [flag] if info.kind == "flag" else [word for part in apart for word in (flag, info.text(part))]
+            words += [info.flag] if info.kind == "flag" else [w for part in apart for w in (info.flag, info.text(part))]
     return words

@@ -25,8 +25,8 @@ _COMPILE_SECONDS = 240.0
 
 
 @dataclass(frozen=True)
-class GateOptions:
-    """What the gate measures.
+class GatePlan:
+    """What the gate measures, once both sides are known.
 
     Attributes
     ----------
@@ -56,7 +56,7 @@ class Gate:
     known : (mapping, mapping)
         Solvers of base and head by name, as `Side.hello` tells.
     problems : sequence of GateProblem
-    options : GateOptions
+    options : GatePlan
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Gate:
         head: Side,
         known: tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]],
         problems: Sequence[GateProblem],
-        options: GateOptions,
+        options: GatePlan,
     ) -> None:
         self.sides = {"base": base, "head": head}
         self.known = dict(zip(("base", "head"), known))

@@ -10,10 +10,10 @@ from typing import Any
 
 from semrsm_bench.bench.cases import SLOW_FROM
 from semrsm_bench.bench.cores import claimed_core
-from semrsm_bench.bench.gate.measure import Gate, GateOptions
+from semrsm_bench.bench.gate.measure import Gate, GatePlan
+from semrsm_bench.bench.gate.options import GateOptions
 from semrsm_bench.bench.gate.problems import load_problems, sizes_available
 from semrsm_bench.bench.gate.revisions import (
-    EnvironmentChoice,
     Repository,
     own_package,
     prepare,
@@ -79,19 +79,9 @@ def limits_of(settings: Mapping[str, Any], limits: Limits | None = None) -> Limi
 def run_gate(
     base: str,
     head: str = "HEAD",
+    options: GateOptions | None = None,
     *,
     folder: Path | None = None,
-    solvers: Sequence[str] | None = None,
-    sizes: Sequence[int] | None = None,
-    centrings: Sequence[str] = ("none", "channel"),
-    pairs: int | None = None,
-    plugins: Sequence[Path] = (),
-    data: Path | None = None,
-    environment: EnvironmentChoice = "auto",
-    deadline: float = 60.0,
-    allow_broken_base: bool = False,
-    quality: Mapping[str, float] | None = None,
-    time: Mapping[str, float] | None = None,
     quiet: bool = False,
     tell: Callable[[str], None] = lambda text: None,
 ) -> Report:
@@ -101,20 +91,9 @@ def run_gate(
     ----------
     base, head : str
         Anything git knows as a commit.
+    options : GateOptions, optional
     folder : Path, optional
         Default: the current one.
-    solvers, sizes, centrings, pairs
-        What to measure; default: every solver and size there is, pairs by size.
-    plugins : sequence of Path
-    data : Path, optional
-        Activations for both sides.
-    environment : {"auto", "shared", "isolated"}
-    deadline : float
-        Seconds for one solve.
-    allow_broken_base : bool
-        Pass with a notice where the base cannot be measured, instead of ending with 4.
-    quality, time : mapping of solver (or "" for all) to limit
-        On top of those in the head's pyproject.toml.
     quiet : bool
         No progress bars.
     tell : callable
@@ -127,6 +106,7 @@ def run_gate(
     SideError
         The head cannot be measured.
     """
+    wanted = options or GateOptions()
     repository = Repository(folder or Path.cwd())
     revisions = (base, head)
     commits = {revision: repository.commit(revision) for revision in revisions}
@@ -134,35 +114,35 @@ def run_gate(
     if repository.dirty:
         notices.append("the working tree has uncommitted changes; they are not part of the comparison")
     head_tree = repository.export(commits[head])
-    limits = _overridden(limits_of(settings_of(head_tree)), quality or {}, time or {})
-    isolated = wants_isolation(repository, revisions, environment)
+    limits = _overridden(limits_of(settings_of(head_tree)), wanted.quality, wanted.time)
+    isolated = wants_isolation(repository, revisions, wanted.environment)
     tell(f"base {base} ({commits[base][:10]}), head {head} ({commits[head][:10]})")
-    known_sizes = sizes_available(data)
+    known_sizes = sizes_available(wanted.data)
     tell("making sure of the optima")
-    problems = load_problems(data, list(sizes) if sizes else list(known_sizes), list(centrings), pairs)
+    problems = load_problems(wanted.data, wanted.sizes or list(known_sizes), wanted.centrings, wanted.pairs)
     unproved = [p for p in problems if p.k_opt is None]
     if unproved:
         notices.append(f"{len(unproved)} of {len(problems)} problems have no proved optimum: only their times count")
     with claimed_core() as core:
-        head_source = prepare(repository, head, "head", plugins, isolated)
+        head_source = prepare(repository, head, "head", wanted.plugins, isolated)
         broken = ""
         with Side(head_source, core) as head_side:
             head_known = head_side.hello()
             base_side: Side | None = None
             base_known: dict[str, dict[str, Any]] = {}
             try:
-                base_side = Side(prepare(repository, base, "base", plugins, isolated), core)
+                base_side = Side(prepare(repository, base, "base", wanted.plugins, isolated), core)
                 base_known = base_side.hello()
             except SideError as error:
                 broken = f"the base cannot be measured: {error}"
                 base_side = None
-            chosen = _chosen(solvers, base_known, head_known, head_source)
+            chosen = _chosen(wanted.methods, base_known, head_known, head_source)
             slow = _slow(known_sizes)
             left_out = [f"{n} at S={s}" for n, s in slow if n in chosen and any(p.size == s for p in problems)]
             if left_out:
                 notices.append(f"left out, they take longer than all others together: {', '.join(left_out)}")
-            options = GateOptions(chosen, limits, deadline, frozenset(slow))
-            gate = Gate(base_side, head_side, (base_known, head_known), problems, options)
+            plan = GatePlan(chosen, limits, wanted.deadline, frozenset(slow))
+            gate = Gate(base_side, head_side, (base_known, head_known), problems, plan)
             try:
                 cells = gate.measure(quiet=quiet)
             finally:
@@ -172,7 +152,7 @@ def run_gate(
     code = exit_code(cells, findings)
     if broken:
         notices.append(f"{broken}; the head was measured alone, and nothing compared")
-        code = code or (0 if allow_broken_base else 4)
+        code = code or (0 if wanted.allow_broken_base else 4)
     described = ({"revision": revision, "commit": commits[revision]} for revision in revisions)
     return Report(next(described), next(described), findings, cells, limits, code, notices)
 
@@ -192,16 +172,16 @@ def _slow(sizes: Mapping[int, Any]) -> list[tuple[str, int]]:
 
 
 def _chosen(
-    solvers: Sequence[str] | None, base: Mapping[str, Any], head: Mapping[str, Any], source: Source
+    solvers: Sequence[str], base: Mapping[str, Any], head: Mapping[str, Any], source: Source
 ) -> tuple[str, ...]:
     known = solver_union(base, head)
-    if solvers is None:
+    if not solvers:
         # A repository that uses this package answers for the solvers it adds.
         mine = own_package(source.tree)
         chosen = tuple(n for n in known if mine or not (head.get(n) or base[n])["own"])
         if not chosen:
             raise ValueError(
-                "neither commit registers a solver of its own; name the file with --plugin, or solvers with --solvers"
+                "neither commit registers a solver of its own; name the file with --plugin, or solvers with --methods"
             )
         return chosen
     for name in solvers:

@@ -1,0 +1,136 @@
+"""The command line's options, made from the dataclasses that the functions take."""
+
+from __future__ import annotations
+
+import functools
+import typing
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from semrsm_bench.core.options import MISSING, OptionError, OptionInfo, describe, option
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What many verbs have; each leaves out what it has no use for."""
+
+    results: Path = option(Path("results"), help="Folder of all runs.")
+    json: bool = option(False, help="JSON on standard output.")
+    quiet: bool = option(False, help="No progress bars.")
+
+
+class Word(click.ParamType):  # type: ignore[type-arg]
+    """A word of the command line, read as its option says."""
+
+    def __init__(self, info: OptionInfo) -> None:
+        self.info, self.name = info, info.kind
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value; a list or a mapping where the option holds several."""
+        try:
+            return self.info.parse(value)
+        except OptionError as error:
+            self.fail(error.problem, param, ctx)
+
+
+def options_from(
+    *classes: type, leave_out: Collection[str] = (), rename: Mapping[str, str | tuple[str, ...]] | None = None
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the options of dataclasses; the function is called with instances of them.
+
+    Fields that several classes have alike are one option.
+
+    Parameters
+    ----------
+    classes : type
+        In the order of the help. They are those that the function's annotations name; default: all of these.
+    leave_out : collection of str
+        Fields that keep their default.
+    rename : mapping of field to str or tuple of str
+        Other names on this command, the main one first.
+
+    Raises
+    ------
+    TypeError
+        A class that no parameter is annotated with, or two different options in one place.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        hints = {name: hint for name, hint in typing.get_type_hints(function).items() if name != "return"}
+        taken: dict[type, str] = {hint: name for name, hint in hints.items() if is_dataclass(hint)}  # type: ignore[misc]
+        ordered = classes or tuple(taken)
+        infos: dict[str, OptionInfo] = {}
+        flags: dict[str, str] = {}
+        for cls in ordered:
+            if cls not in taken:
+                raise TypeError(f"no parameter of {function.__name__} takes {cls.__name__}")
+            for info in _chosen(cls, leave_out, rename or {}):
+                clashes = [flag for flag in info.flags if flags.setdefault(flag, info.field) != info.field]
+                if infos.setdefault(info.field, info) != info or clashes:
+                    raise TypeError(f"{function.__name__}: two different options {info.flag}")
+
+        @functools.wraps(function)
+        def command(**given: Any) -> Any:
+            values = {field: _joined(info, given.pop(field)) for field, info in infos.items()}
+            made = {taken[cls]: _made(cls, values, infos) for cls in ordered}
+            return function(**given, **made)
+
+        made_command: Callable[..., Any] = command
+        for info in reversed(infos.values()):
+            made_command = _click_option(info)(made_command)
+        return made_command
+
+    return decorate
+
+
+def _chosen(cls: type, leave_out: Collection[str], rename: Mapping[str, str | tuple[str, ...]]) -> list[OptionInfo]:
+    found = []
+    for info in describe(cls):
+        if info.field in rename:
+            names = rename[info.field]
+            name, *aliases = (names,) if isinstance(names, str) else names
+            info = replace(info, name=name, aliases=tuple(aliases))
+        if info.field not in leave_out:
+            found.append(info)
+    return found
+
+
+def _click_option(info: OptionInfo) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    words = [info.help] if info.default is MISSING else [info.help, _facts(info)]
+    facts: dict[str, Any] = {"help": "  ".join(filter(None, words)), "required": info.default is MISSING}
+    if info.kind == "flag":
+        facts |= {"is_flag": True, "default": None}
+    else:
+        facts |= {"type": Word(info), "metavar": info.placeholder, "multiple": info.shape != "one"}
+    return click.option(info.field, *info.flags, **facts)
+
+
+def _facts(info: OptionInfo) -> str:
+    default = "" if info.default in (None, (), {}, False) else f"default: {info.text(info.default)}"
+    limits = "" if info.choices else info.allowed
+    text = "; ".join(filter(None, (default, limits)))
+    return f"[{text}]" if text else ""
+
+
+def _joined(info: OptionInfo, value: Any) -> Any:
+    """The words of a repeatable option in one; MISSING where it was not given."""
+    if value is None or value == ():
+        return MISSING
+    if info.shape == "mapping":
+        return {name: item for part in value for name, item in part.items()}
+    return tuple(item for part in value for item in part) if info.shape == "list" else value
+
+
+def _made(cls: type, values: Mapping[str, Any], infos: Mapping[str, OptionInfo]) -> Any:
+    own = {info.field for info in describe(cls)}
+    try:
+        return cls(**{field: value for field, value in values.items() if field in own and value is not MISSING})
+    except OptionError as error:
+        hint = infos[error.name].flag if error.name in infos else error.name
+        raise click.BadParameter(error.problem, param_hint=hint) from None
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
