@@ -1,9 +1,11 @@
 """Settings and fixtures that every test shares."""
 
+import sys
+
 import hypothesis
 import pytest
 
-from semrsm_bench.solvers import registry
+from semrsm_bench.core import registry
 
 # The first call of a compiled kernel takes seconds, and machines that run tests are busy: no test asserts on time.
 hypothesis.settings.register_profile("semrsm_bench", deadline=None)
@@ -11,12 +13,17 @@ hypothesis.settings.load_profile("semrsm_bench")
 
 
 @pytest.fixture(autouse=True)
-def _registry_as_it_was():
-    """Solvers that a test registers or loads from a file end with it; the package's own stay."""
-    before, plugins = set(registry._SOLVERS), dict(registry._PLUGINS)
+def _registries_as_they_were():
+    """Methods that a test registers or loads from a file end with it; the package's own stay."""
+    before = {noun: set(one._entries) for noun, one in registry.REGISTRIES.items()}
+    plugins, path = dict(registry._plugins), list(sys.path)
     yield
-    for name, solver in list(registry._SOLVERS.items()):
-        if name not in before and not solver.function.__module__.startswith("semrsm_bench."):
-            del registry._SOLVERS[name]
-    registry._PLUGINS.clear()
-    registry._PLUGINS.update(plugins)
+    for noun, one in registry.REGISTRIES.items():
+        for name, entry in list(one._entries.items()):
+            if name not in before.get(noun, ()) and not entry.module.startswith("semrsm_bench."):
+                one.forget(name)
+    for name in [m for m in sys.modules if m.startswith(registry.PLUGIN_MODULE)]:
+        del sys.modules[name]
+    registry._plugins.clear()
+    registry._plugins.update(plugins)
+    sys.path[:] = path

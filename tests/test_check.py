@@ -137,7 +137,7 @@ def test_mistakes_in_calling_it():
 def test_a_solver_that_only_this_process_knows_is_a_failure_at_the_start():
     sb.register_solver("local-only", kind="approximate")(lambda problem: np.arange(problem.size))
     (result,) = check_solver("local-only", cases=["empty"])
-    assert "at the start: UnknownSolverError" in result.reason
+    assert "at the start: UnknownNameError" in result.reason
 
 
 def test_the_command_on_a_file_checks_all_its_solvers(tmp_path):

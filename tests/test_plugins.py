@@ -94,7 +94,7 @@ def test_a_broken_installed_plugin_is_named_and_left_out(tmp_path, body, reason)
     (info / "entry_points.txt").write_text("[semrsm_bench.solvers]\nsnap = broken_plugin_module\n")
     done = run("-c", "import semrsm_bench as sb; print(*sb.solver_names())", path=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert f"RuntimeWarning: the solver plugin 'snap' of brittle is broken and was left out: {reason}" in done.stderr
+    assert f"RuntimeWarning: the plugin 'snap' of brittle is broken and was left out: {reason}" in done.stderr
     assert "scipy" in done.stdout.split()
     assert "half-done" not in done.stdout.split()
 
@@ -131,7 +131,7 @@ def test_a_file_may_register_what_it_imports(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("x = 1", "it registers no solver; decorate a function with @semrsm_bench.register_solver"),
+        ("x = 1", "it registers nothing; decorate a function with @semrsm_bench.register_solver"),
         ("def broken(:", "SyntaxError"),
         ("raise SystemExit", "SystemExit"),
         (SHIFT + "\n1 / 0\n", "ZeroDivisionError: division by zero"),

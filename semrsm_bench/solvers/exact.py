@@ -55,6 +55,7 @@ def ortools(problem: MatchingProblem, *, levels: int = 2**24) -> Permutation:
 @register_solver(
     "scipy",
     kind="exact",
+    slow_from=4096,
     complexity="O(S^3)",
     reference="Crouse 2016, IEEE TAES 52 (shortest augmenting paths); scipy.optimize.linear_sum_assignment",
     distribution="scipy",
@@ -71,6 +72,7 @@ def scipy(problem: MatchingProblem) -> Permutation:
 @register_solver(
     "lapjv",
     kind="exact",
+    slow_from=4096,
     complexity="O(S^3)",
     reference=f"{_JONKER_VOLGENANT}; package lapjv (src-d)",
     requires=("lapjv",),
@@ -138,6 +140,7 @@ def _reason_without(wanted: str) -> str:
 @register_solver(
     "lap",
     kind="exact",
+    slow_from=4096,
     complexity="O(S^3)",
     reference=f"{_JONKER_VOLGENANT}; package lap",
     requires=("lap",),
@@ -153,6 +156,7 @@ def lap(problem: MatchingProblem) -> Permutation:
 @register_solver(
     "lapx",
     kind="exact",
+    slow_from=4096,
     complexity="O(S^3)",
     reference=f"{_JONKER_VOLGENANT}; package lapx",
     requires=("lap",),
