@@ -105,7 +105,7 @@ def test_wrong_use(repository, tmp_path):
         (("base", "nowhere"), "no commit 'nowhere'"),
         (("base", "base", "--solvers", "gredy"), "did you mean 'greedy'"),
         (("base", "base", "--sizes", "77"), "no layer with S = 77"),
-        (("base", "base", "--sizes", "many"), "--sizes takes numbers"),
+        (("base", "base", "--sizes", "many"), "not a whole number"),
         (("base", "base", "--time", "greedy=0.5"), "larger than 1"),
     ):
         code, message = repository.gate(*options)

@@ -8,8 +8,9 @@ from safetensors import safe_open
 
 from semrsm_bench.activations.images import find_images, load_images
 from semrsm_bench.activations.models import to_input
+from semrsm_bench.activations.options import TrainOptions
 from semrsm_bench.activations.train import Recipe, augment, parse_phases, resize, top1, train
-from semrsm_bench.activations.training_run import TrainingRun
+from semrsm_bench.activations.training_run import train_network
 from tests.image_files import image_zip
 
 SMALL = Recipe(width=4, num_classes=2, phases=((16, 2), (32, 1)), batch=4, lr=0.05)
@@ -125,17 +126,15 @@ def test_input_is_normalised_by_channel():
 
 def test_the_whole_run_writes_float16_weights_with_their_recipe(tmp_path):
     archive = image_zip(tmp_path / "a.zip", per_class=8, size=64)
-    run = TrainingRun(
-        (archive,),
-        tmp_path / "net.safetensors",
+    options = TrainOptions(
+        out=tmp_path / "net.safetensors",
         val=(archive,),
         width=4,
         phases="16:4,32:1",
         batch=4,
         lr=0.05,
-        quiet=True,
     )
-    told = run.execute()
+    told = train_network((archive,), options, quiet=True)
     with safe_open(tmp_path / "net.safetensors", framework="pt") as file:
         metadata = {k: json.loads(v) for k, v in file.metadata().items()}
         assert file.get_tensor("conv1.weight").dtype == torch.float16
@@ -143,8 +142,9 @@ def test_the_whole_run_writes_float16_weights_with_their_recipe(tmp_path):
     assert metadata["images"] == metadata["val_images"] == 16
     assert f"top-1 {metadata['top1']:.2%} on 16 images" in told
     # Weights to start from change the run, and are part of its identity.
-    more = dataclasses.replace(run, out=tmp_path / "more.safetensors", init=tmp_path / "net.safetensors", phases="32:1")
-    more.execute()
+    start = tmp_path / "net.safetensors"
+    more = dataclasses.replace(options, out=tmp_path / "more.safetensors", init=start, phases="32:1")
+    train_network((archive,), more, quiet=True)
     with safe_open(tmp_path / "more.safetensors", framework="pt") as file:
         assert json.loads(file.metadata()["recipe"])["init_sha256"] == told.split()[-1]
 
@@ -154,6 +154,6 @@ def test_training_needs_class_folders(tmp_path):
 
     (tmp_path / "one.png").write_bytes(picture(0))
     with pytest.raises(ValueError, match=r"one\.png lies in no class directory"):
-        TrainingRun((tmp_path / "one.png",), tmp_path / "net.safetensors").execute()
+        train_network((tmp_path / "one.png",), TrainOptions(out=tmp_path / "net.safetensors"))
     with pytest.raises(ValueError, match=r"must end in \.safetensors"):
-        TrainingRun((tmp_path,), tmp_path / "net.pt").execute()
+        TrainOptions(out=tmp_path / "net.pt")

@@ -16,10 +16,9 @@ from semrsm_bench.activations.forward import Tap, batch_size
 from semrsm_bench.activations.forward import device as best_device
 from semrsm_bench.activations.images import ImageRef, load_images
 from semrsm_bench.activations.models import Model, to_input
+from semrsm_bench.activations.options import MEAN_IMAGES
 from semrsm_bench.activations.store import write_cache
 from semrsm_bench.progress import progress_bar
-
-MEAN_IMAGES = 1000
 
 
 @dataclass

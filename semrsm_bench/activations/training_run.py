@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,88 +12,84 @@ from numpy.typing import NDArray
 
 from semrsm_bench.activations.images import find_images, load_images, read_classes
 from semrsm_bench.activations.manifest import file_sha256, update_manifest
+from semrsm_bench.activations.options import TrainOptions
 from semrsm_bench.activations.train import Recipe, parse_phases, top1, train
 from semrsm_bench.activations.weights import load_weights, save_weights
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainingRun:
-    """The options of ``semrsm-bench data train``; see its help."""
+def train_network(images: Sequence[Path], options: TrainOptions, *, quiet: bool = False) -> str:
+    """Train (or resume), validate, write the weights; returns what to tell the user.
 
-    images: tuple[Path, ...]
-    out: Path
-    val: tuple[Path, ...] = ()
-    classes: Path | None = None
-    architecture: str = "resnet18"
-    width: int = 64
-    phases: str = "32:5,64:2"
-    batch: int = 128
-    lr: float = 0.2
-    seed: int = 0
-    init: Path | None = None
-    compile_network: bool = False
-    threads: int | None = None
-    quiet: bool = False
+    Parameters
+    ----------
+    images : sequence of Path
+        Folders or zips in the ImageFolder layout.
+    options : TrainOptions
+    quiet : bool
+        No progress bars.
 
-    def execute(self) -> str:
-        """Train (or go on), validate, write the weights; returns what to tell the user."""
-        if self.out.suffix != ".safetensors":
-            raise ValueError(f"--out must end in .safetensors, got {self.out}")
-        if self.threads:
-            torch.set_num_threads(self.threads)
-        names = read_classes(self.classes) if self.classes else None
-        pixels, labels, classes = self._load(self.images, names)
-        recipe = Recipe(
-            architecture=self.architecture,
-            width=self.width,
-            num_classes=classes,
-            phases=parse_phases(self.phases),
-            batch=self.batch,
-            lr=self.lr,
-            seed=self.seed,
-            init_sha256=file_sha256(self.init) if self.init else None,
-        )
-        network, log = train(
-            recipe,
-            pixels,
-            labels,
-            self.out.with_suffix(".ckpt.safetensors"),
-            init=load_weights(self.init) if self.init else None,
-            compile_network=self.compile_network,
-            quiet=self.quiet,
-        )
-        # Validate what is written: float16 weights, BatchNorm statistics included.
-        network.load_state_dict(
-            {k: v.half().float() if v.is_floating_point() else v for k, v in network.state_dict().items()}
-        )
-        accuracy = None
-        if self.val:
-            val_pixels, val_labels, _ = self._load(self.val, names)
-            accuracy = top1(network, val_pixels, val_labels, recipe.phases[-1][0], quiet=self.quiet)
-        metadata = {
-            "recipe": dataclasses.asdict(recipe),
-            "log": log,
-            "images": len(pixels),
-            "top1": accuracy,
-            "val_images": len(val_pixels) if self.val else 0,
-            "torch": torch.__version__,
-        }
-        save_weights(self.out, network, metadata)
-        shapes = {k: tuple(v.shape) for k, v in network.state_dict().items()}
-        update_manifest(self.out.parent, self.out, "weights", shapes)
-        told = f"top-1 {accuracy:.2%} on {len(val_pixels)} images, " if accuracy is not None else ""
-        return f"{self.out}: {told}{log['steps_done']} steps in {log['seconds'] / 60:.1f} minutes, sha256 {file_sha256(self.out)}"
+    Raises
+    ------
+    ValueError
+        Images outside class directories, or phases that make no sense.
+    """
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    phases = parse_phases(options.phases)
+    size = max(size for size, _ in phases)
+    names = read_classes(options.classes) if options.classes else None
+    pixels, labels, classes = _load(images, names, size, quiet)
+    recipe = Recipe(
+        architecture=options.architecture,
+        width=options.width,
+        num_classes=classes,
+        phases=phases,
+        batch=options.batch,
+        lr=options.lr,
+        seed=options.seed,
+        init_sha256=file_sha256(options.init) if options.init else None,
+    )
+    network, log = train(
+        recipe,
+        pixels,
+        labels,
+        options.out.with_suffix(".ckpt.safetensors"),
+        init=load_weights(options.init) if options.init else None,
+        compile_network=options.compile,
+        quiet=quiet,
+    )
+    # Validate what is written: float16 weights, BatchNorm statistics included.
+    network.load_state_dict(
+        {k: v.half().float() if v.is_floating_point() else v for k, v in network.state_dict().items()}
+    )
+    accuracy = None
+    if options.val:
+        val_pixels, val_labels, _ = _load(options.val, names, size, quiet)
+        accuracy = top1(network, val_pixels, val_labels, recipe.phases[-1][0], quiet=quiet)
+    metadata = {
+        "recipe": dataclasses.asdict(recipe),
+        "log": log,
+        "images": len(pixels),
+        "top1": accuracy,
+        "val_images": len(val_pixels) if options.val else 0,
+        "torch": torch.__version__,
+    }
+    save_weights(options.out, network, metadata)
+    shapes = {k: tuple(v.shape) for k, v in network.state_dict().items()}
+    update_manifest(options.out.parent, options.out, "weights", shapes)
+    told = f"top-1 {accuracy:.2%} on {len(val_pixels)} images, " if accuracy is not None else ""
+    return f"{options.out}: {told}{log['steps_done']} steps in {log['seconds'] / 60:.1f} minutes, sha256 {file_sha256(options.out)}"
 
-    def _load(
-        self, sources: tuple[Path, ...], names: list[str] | None
-    ) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
-        images = find_images(sources, names)
-        labels = np.array([image.label for image in images], dtype=np.int64)
-        if (labels < 0).any():
-            stray = images[int(np.argmax(labels < 0))]
-            raise ValueError(
-                f"{stray.container}: {stray.name} lies in no class directory; training needs one folder per class"
-            )
-        classes = len(names) if names else int(labels.max()) + 1
-        size = max(size for size, _ in parse_phases(self.phases))
-        return load_images(images, size, quiet=self.quiet), labels, classes
+
+def _load(
+    sources: Sequence[Path], names: list[str] | None, size: int, quiet: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.int64], int]:
+    images = find_images(sources, names)
+    labels = np.array([image.label for image in images], dtype=np.int64)
+    if (labels < 0).any():
+        stray = images[int(np.argmax(labels < 0))]
+        raise ValueError(
+            f"{stray.container}: {stray.name} lies in no class directory; training needs one folder per class"
+        )
+    classes = len(names) if names else int(labels.max()) + 1
+    return load_images(images, size, quiet=quiet), labels, classes

@@ -2,182 +2,122 @@
 
 from __future__ import annotations
 
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import click
 
+from semrsm_bench.activations.options import MEAN_IMAGES, ExtractOptions, TrainOptions
+from semrsm_bench.cli.options import OutputOptions, options_from
+from semrsm_bench.core.options import check, command_words, option
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+_PATH = click.Path(path_type=Path)
+
+
+@click.group()
 def data() -> None:
     """Activations and where they come from."""
 
 
 @data.command()
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--val", multiple=True, type=click.Path(path_type=Path), help="Images to report the top-1 on at the end.")
-@click.option(
-    "--classes", type=click.Path(exists=True, path_type=Path), help="Class directories in label order, one a line."
-)
-@click.option(
-    "--architecture", default="resnet18", show_default=True, help="resnet10, resnet18, resnet34, resnet50 or resnet101."
-)
-@click.option(
-    "--width", default=64, show_default=True, help="Channels of the first stage; 16 is a quarter of the full width."
-)
-@click.option("--phases", default="32:5,64:2", show_default=True, help="Image size : epochs, in order.")
-@click.option("--batch", default=128, show_default=True)
-@click.option("--lr", default=0.2, show_default=True, help="Peak learning rate.")
-@click.option("--seed", default=0, show_default=True)
-@click.option(
-    "--init", type=click.Path(exists=True, path_type=Path), help="Weights to start from (safetensors or .pt)."
-)
-@click.option(
-    "--compile/--no-compile", "compile_network", default=False, help="Fuse with torch.compile (needs a C++ compiler)."
-)
-@click.option("--threads", type=int, help="CPU threads; default: all.")
-@click.option(
-    "--out",
-    required=True,
-    type=click.Path(path_type=Path),
-    help="Weights, float16 safetensors. OUT.ckpt... beside it resumes.",
-)
-def train(
-    images: tuple[Path, ...],
-    val: tuple[Path, ...],
-    classes: Path | None,
-    architecture: str,
-    width: int,
-    phases: str,
-    batch: int,
-    lr: float,
-    seed: int,
-    init: Path | None,
-    compile_network: bool,
-    threads: int | None,
-    out: Path,
-) -> None:
+@click.argument("images", nargs=-1, required=True, type=_PATH)
+@options_from()
+def train(images: tuple[Path, ...], options: TrainOptions) -> None:
     """Train a ResNet on IMAGES (folders or zips in the ImageFolder layout).
 
-    The run is seeded and resumable: started again with the same options it goes on from its checkpoint. It uses CUDA where
+    The run is seeded and resumable: started again with the same options it resumes from its checkpoint. It uses CUDA where
     there is one and CPU bfloat16 otherwise.
     """
-    from semrsm_bench.activations.training_run import TrainingRun
+    from semrsm_bench.activations.training_run import train_network
 
-    run = TrainingRun(
-        images=images,
-        val=val,
-        classes=classes,
-        architecture=architecture,
-        width=width,
-        phases=phases,
-        batch=batch,
-        lr=lr,
-        seed=seed,
-        init=init,
-        compile_network=compile_network,
-        threads=threads,
-        out=out,
-    )
-    report = run.execute()
-    click.echo(report)
+    click.echo(train_network(images, options))
 
 
 @data.command()
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--model", required=True, help="FILE.safetensors, FILE.pt, torchvision:NAME or timm:NAME.")
-@click.option("--layers", help="Submodules to read, separated by commas; default: layer1,layer2,layer3,layer4.")
-@click.option(
-    "--classes", type=click.Path(exists=True, path_type=Path), help="Class directories in label order, one a line."
-)
-@click.option("--count", type=int, help="Store this many images, spread over the classes; default: all.")
-@click.option("--mean-images", default=1000, show_default=True, help="Images the mean is taken over.")
-@click.option("--size", type=int, help="Side of the images in pixels; default: the model's own.")
-@click.option(
-    "--drop-tokens", type=int, help="Leading tokens to leave out; default: 1 where that leaves a square, else 0."
-)
-@click.option("--seed", default=0, show_default=True)
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The cache file, .safetensors.")
-def extract(
-    images: tuple[Path, ...],
-    model: str,
-    layers: str | None,
-    classes: Path | None,
-    count: int | None,
-    mean_images: int,
-    size: int | None,
-    drop_tokens: int | None,
-    seed: int,
-    out: Path,
-) -> None:
+@click.argument("images", nargs=-1, required=True, type=_PATH)
+@options_from()
+def extract(images: tuple[Path, ...], options: ExtractOptions) -> None:
     """Run a network over IMAGES (folders, zips or files) and store its activations."""
     from semrsm_bench.activations.extract import choose_images
     from semrsm_bench.activations.extract import extract as run_extract
     from semrsm_bench.activations.images import find_images, read_classes
     from semrsm_bench.activations.models import load_model
 
-    if out.suffix != ".safetensors":
-        raise ValueError(f"--out must end in .safetensors, got {out}")
-    found = find_images(images, read_classes(classes) if classes else None)
-    loaded = load_model(model, [name.strip() for name in layers.split(",")] if layers else ())
-    names = " ".join(p.name for p in images)
-    options = {
-        "--classes": classes.name if classes else None,
-        "--count": count,
-        "--mean-images": mean_images,
-        "--size": size,
-        "--drop-tokens": drop_tokens,
-        "--seed": seed,
-    }
-    command = f"semrsm-bench data extract {names} --model {Path(model).name if Path(model).is_file() else model}"
-    command += "".join(f" {key} {value}" for key, value in options.items() if value is not None)
-    command += f" --layers {layers}" if layers else ""
+    found = find_images(images, read_classes(options.classes) if options.classes else None)
+    model = options.model
     metadata = run_extract(
-        loaded,
+        load_model(model, options.layers),
         found,
-        out,
-        keep=choose_images(found, count, seed) if count else None,
-        mean_images=mean_images,
-        size=size,
-        drop_tokens=drop_tokens,
-        seed=seed,
-        dataset=names,
-        command=command + f" --out {out.name}",
+        options.out,
+        keep=choose_images(found, options.count, options.seed) if options.count else None,
+        mean_images=options.mean_images,
+        size=options.size,
+        drop_tokens=options.drop_tokens,
+        seed=options.seed,
+        dataset=" ".join(p.name for p in images),
+        command=_command(
+            "extract", images, replace(options, model=Path(model).name if Path(model).is_file() else model)
+        ),
     )
-    if metadata["mean_images"] < 1000:
+    if metadata["mean_images"] < MEAN_IMAGES:
         click.echo(
-            f"note: the mean is over {metadata['mean_images']} images only; 1000 or more are better for centring",
+            f"note: the mean is over {metadata['mean_images']} images only; {MEAN_IMAGES} or more are better for centring",
             err=True,
         )
-    describe(out)
+    describe(options.out)
+
+
+def _command(verb: str, sources: Sequence[Path], options: Any) -> str:
+    """The command that makes a cache, with file names in place of paths: folders differ between machines."""
+    return shlex.join(["semrsm-bench", "data", verb, *(path.name for path in sources), *command_words(options)])
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubsetOptions:
+    """Which part of a cache."""
+
+    count: int = option(help="Keep the first COUNT images.", minimum=1)
+    out: Path = option(help="The smaller cache file.")
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @data.command()
 @click.argument("cache", type=click.Path(exists=True, path_type=Path))
-@click.option("--count", type=int, required=True, help="Keep the first COUNT images.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="The smaller cache file.")
-def subset(cache: Path, count: int, out: Path) -> None:
+@options_from()
+def subset(cache: Path, options: SubsetOptions) -> None:
     """Write the first images of CACHE as a cache of their own (the package's mini cache is made so)."""
     from semrsm_bench.activations.store import copy_part, open_cache
 
     whole = open_cache(cache)
-    if not 1 <= count <= len(whole):
-        raise ValueError(f"--count must lie in 1..{len(whole)}, got {count}")
-    command = f"semrsm-bench data subset {whole.path.name} --count {count} --out {out.name}"
-    copy_part(whole, range(count), out, command)
-    describe(out)
+    if options.count > len(whole):
+        raise ValueError(f"--count must lie in 1..{len(whole)}, got {options.count}")
+    copy_part(whole, range(options.count), options.out, _command("subset", [whole.path], options))
+    describe(options.out)
+
+
+@dataclass(frozen=True)
+class LargeOptions:
+    """Which large images."""
+
+    model: Path | None = option(None, help="Checkpoint; default: the shipped ResNet-18.")
+    sizes: tuple[int, ...] = option((128, 256), help="Side of the images; repeatable.", name="size", minimum=1)
+    count: int = option(8, help="Images to store.", minimum=1)
+    out: Path | None = option(None, help="Folder; default: large/ in the user's cache folder.")
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @data.command()
-@click.argument("images", nargs=-1, type=click.Path(path_type=Path))
-@click.option(
-    "--model", type=click.Path(exists=True, path_type=Path), help="Checkpoint; default: the shipped ResNet-18."
-)
-@click.option(
-    "--size", "sizes", multiple=True, type=int, default=(128, 256), show_default=True, help="Side of the images."
-)
-@click.option("--count", type=int, default=8, show_default=True, help="Images to store.")
-@click.option("--out", type=click.Path(path_type=Path), help="Folder; default: large/ in the user's cache folder.")
-def large(images: tuple[Path, ...], model: Path | None, sizes: tuple[int, ...], count: int, out: Path | None) -> None:
+@click.argument("images", nargs=-1, type=_PATH)
+@options_from()
+def large(images: tuple[Path, ...], options: LargeOptions) -> None:
     """First-stage activations of large images: S = 16,384 at 128 pixels and 65,536 at 256.
 
     Without IMAGES the photographs that scikit-image, scikit-learn and matplotlib ship are used. The caches are written outside
@@ -189,25 +129,23 @@ def large(images: tuple[Path, ...], model: Path | None, sizes: tuple[int, ...], 
     from semrsm_bench.activations.models import load_model
     from semrsm_bench.activations.pictures import package_pictures
 
-    sources = list(images) or package_pictures()
-    found = find_images(sources)
+    found = find_images(list(images) or package_pictures())
     if len(found) < 2:
         raise ValueError(
             "a pair needs two images: name some, or install scikit-image or scikit-learn, which ship photographs"
         )
-    checkpoint = model or shipped_weights()
-    names = " ".join(p.name for p in images)
-    for size in sizes:
-        network = load_model(str(checkpoint), ["layer1"])
-        path = (out or large_folder()) / f"{network.name}-{size}px.safetensors"
+    for size in options.sizes:
+        network = load_model(str(options.model or shipped_weights()), ["layer1"])
+        path = (options.out or large_folder()) / f"{network.name}-{size}px.safetensors"
         run_extract(
             network,
             found,
             path,
-            keep=range(min(count, len(found))),
+            keep=range(min(options.count, len(found))),
             size=size,
-            dataset=names or "photographs shipped by scikit-image, scikit-learn and matplotlib",
-            command=f"semrsm-bench data large {names} --size {size} --count {count}".replace("  ", " "),
+            dataset=" ".join(p.name for p in images)
+            or "photographs shipped by scikit-image, scikit-learn and matplotlib",
+            command=_command("large", images, replace(options, sizes=(size,), out=None)),
         )
         describe(path)
 
@@ -221,19 +159,22 @@ def describe(path: Path) -> None:
     click.echo(f"{path}: {len(cache)} images, {shapes} (channels x positions)")
 
 
-@data.command("list")
-@click.option("--data", "folder", type=click.Path(path_type=Path), help="Folder or file; default: where data is found.")
-@click.option("--json", "as_json", is_flag=True, help="For machines.")
-def list_command(folder: Path | None, as_json: bool) -> None:
-    """List the caches that a run would use."""
-    import json
+@dataclass(frozen=True)
+class DataOptions:
+    """Where data is looked for."""
 
+    data: Path | None = option(None, help="Cache of activations, or a folder of them; default: where data is found.")
+
+
+@data.command("list")
+@options_from(leave_out=("results", "quiet"))
+def list_command(options: DataOptions, output: OutputOptions) -> None:
+    """List the caches that a run would use."""
     from semrsm_bench.activations.store import find_data, list_caches, open_cache
 
-    place = find_data(folder)
-    paths = [place] if place.is_file() else list_caches(place)
-    caches = [open_cache(path) for path in paths]
-    if as_json:
+    place = find_data(options.data)
+    caches = [open_cache(path) for path in ([place] if place.is_file() else list_caches(place))]
+    if output.json:
         rows = [
             {
                 "file": str(c.path),
@@ -241,9 +182,7 @@ def list_command(folder: Path | None, as_json: bool) -> None:
                 "pairs": len(c) * (len(c) - 1) // 2,
                 "layers": {layer: list(c.shape(layer)[1:]) for layer in c.layers},
                 "sha256": c.sha256,
-                "model": c.metadata.get("model"),
-                "dataset": c.metadata.get("dataset"),
-                "command": c.metadata.get("command"),
+                **{key: c.metadata.get(key) for key in ("model", "dataset", "command")},
             }
             for c in caches
         ]
@@ -251,21 +190,22 @@ def list_command(folder: Path | None, as_json: bool) -> None:
         return
     for cache in caches:
         describe(cache.path)
+        known = cache.metadata
         click.echo(
-            f"  model {cache.metadata.get('model')}, data {cache.metadata.get('dataset') or 'not said'}, sha256 {cache.sha256[:12]}"
+            f"  model {known.get('model')}, data {known.get('dataset') or 'not said'}, sha256 {cache.sha256[:12]}"
         )
-        if cache.metadata.get("command"):
-            click.echo(f"  made by: {cache.metadata['command']}")
+        if known.get("command"):
+            click.echo(f"  made by: {known['command']}")
 
 
 @data.command()
-@click.option("--data", "folder", type=click.Path(path_type=Path), help="Folder or file; default: where data is found.")
-def verify(folder: Path | None) -> int:
+@options_from()
+def verify(options: DataOptions) -> int:
     """Check every file against the manifest, and every value of every cache; exit code 1 if one fails."""
     from semrsm_bench.activations.verify import verify_folder
 
     failed = 0
-    for name, problem in verify_folder(folder):
+    for name, problem in verify_folder(options.data):
         click.echo(f"{'FAILED' if problem else 'ok    '}  {name}" + (f": {problem}" if problem else ""))
         failed += bool(problem)
     if failed:

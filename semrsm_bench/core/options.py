@@ -281,13 +281,13 @@ def check(options: Any) -> None:
 
 
 def command_words(options: Any) -> list[str]:
-    """The options that are not the default, as words of a command line."""
+    """The options that are not the default, as words of a command line; paths without their folders, which differ elsewhere."""
     words = []
     for info in describe(type(options)):
         value = getattr(options, info.field)
         if value not in (info.default, None, False):
             apart = [{k: v} for k, v in value.items()] if info.shape == "mapping" else [value]
-            if info.shape == "list" and info.kind == "path":
-                apart = [(path,) for path in value]
+            if info.kind == "path":
+                apart = [(path.name,) for path in value] if info.shape == "list" else [value.name]
             words += [info.flag] if info.kind == "flag" else [w for part in apart for w in (info.flag, info.text(part))]
     return words
