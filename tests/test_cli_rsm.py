@@ -6,17 +6,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-import semrsm_bench as sb
 from semrsm_bench.activations.store import write_cache
 from semrsm_bench.cli import cli, main
-from semrsm_bench.rsm import compute_rsm
-from semrsm_bench.solvers import registry
+from semrsm_bench.rsm import compute_rsm, store
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    sb.solver_names()
-    monkeypatch.setattr(registry, "_SOLVERS", dict(registry._SOLVERS))
+def folder(tmp_path):
     rng = np.random.default_rng(0)
     z = rng.normal(size=(6, 4, 9)).astype(np.float16)
     layers, means = {"layer1": z, "layer2": z[:, :, :4]}, {"layer1": z.mean(axis=0), "layer2": z[:, :, :4].mean(axis=0)}
@@ -165,3 +161,12 @@ def test_a_solver_that_fails_is_exit_code_3(folder, tmp_path, capsys):
         main(["rsm", str(folder / "z.npy"), "--plugin", str(plugin), "--matching", "cli-test-lying", "--quiet"])
     assert stopped.value.code == 3
     assert "cli-test-lying" in capsys.readouterr().err
+
+
+def test_nan_in_the_result_is_exit_code_3_with_a_count(folder, monkeypatch, capsys):
+    write = store.Products.put
+    monkeypatch.setattr(store.Products, "put", lambda self, result: 0 if result.tile.top else write(self, result))
+    with pytest.raises(SystemExit) as stopped:
+        main(["rsm", str(folder / "z.npy"), "--matching", "scipy", "--block", "3", "--kernel", "rbf", "--quiet"])
+    assert stopped.value.code == 3
+    assert "scipy, linear: 6 of 36 entries" in capsys.readouterr().err

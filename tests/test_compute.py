@@ -13,16 +13,8 @@ import semrsm_bench as sb
 from semrsm_bench.activations.store import write_cache
 from semrsm_bench.rsm import ArraySource, CacheLayer, compute_rsm
 from semrsm_bench.rsm.sources import as_source
-from semrsm_bench.solvers import registry
 
 SMALL = {"elements": st.integers(-9, 9).map(float)}
-
-
-@pytest.fixture
-def own_registry(monkeypatch):
-    """Solvers registered in a test are gone after it."""
-    sb.solver_names()
-    monkeypatch.setattr(registry, "_SOLVERS", dict(registry._SOLVERS))
 
 
 def by_brute_force(x, y):
@@ -309,7 +301,7 @@ def test_options_reach_the_solver():
         ("[[0, 1], [2, 3]]", "shape"),
     ],
 )
-def test_a_solver_that_returns_no_permutation_is_found_out(own_registry, answer, message):
+def test_a_solver_that_returns_no_permutation_is_found_out(answer, message):
     @sb.register_solver("liar", kind="approximate")
     def liar(problem):
         return eval(answer)
@@ -318,7 +310,7 @@ def test_a_solver_that_returns_no_permutation_is_found_out(own_registry, answer,
         compute_rsm(np.ones((2, 3, 4)), matching="liar")
 
 
-def test_a_solver_cannot_change_the_images(own_registry):
+def test_a_solver_cannot_change_the_images():
     @sb.register_solver("vandal", kind="approximate")
     def vandal(problem):
         problem.x[:] = 0
@@ -329,7 +321,7 @@ def test_a_solver_cannot_change_the_images(own_registry):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])
-def test_solvers_of_users_work_in_other_processes(own_registry, n_jobs, tmp_path):
+def test_solvers_of_users_work_in_other_processes(n_jobs, tmp_path):
     @sb.register_solver("backwards", kind="approximate")
     def backwards(problem):
         return np.arange(problem.size)[::-1]
@@ -378,3 +370,24 @@ def test_only_a_tile_of_images_is_in_memory_at_a_time(monkeypatch, tmp_path):
     np.testing.assert_array_equal(rsm, expected)
     assert max(asked) == 5
     assert min(asked) > 0
+
+
+def test_a_cache_that_is_rewritten_is_read_anew_by_workers_that_live_on(tmp_path):
+    path = tmp_path / "net.safetensors"
+    rng = np.random.default_rng(18)
+    for _ in range(2):
+        z = rng.normal(size=(5, 3, 4)).astype(np.float16)
+        write_cache(path, {"layer1": z}, {"layer1": z.mean(axis=0)}, images=list("abcde"))
+        rsm = compute_rsm(CacheLayer(path, "layer1"), matching="scipy", n_jobs=2, block=2)
+        np.testing.assert_array_equal(rsm, compute_rsm(z, matching="scipy"))
+
+
+def test_a_cache_that_changes_under_a_run_is_found_out(tmp_path):
+    path = tmp_path / "net.safetensors"
+    z = np.ones((3, 2, 4), np.float16)
+    write_cache(path, {"layer1": z}, {"layer1": z[0]}, images=list("abc"))
+    sent = pickle.dumps(CacheLayer(path, "layer1"))
+    np.testing.assert_array_equal(pickle.loads(sent).read(0, 3), z.swapaxes(1, 2))
+    write_cache(path, {"layer1": 2 * z}, {"layer1": z[0]}, images=list("abc"))
+    with pytest.raises(ValueError, match="another file"):
+        pickle.loads(sent).read(0, 3)

@@ -1,11 +1,17 @@
 """Kernels from matched inner products, against their definitions on the flattened activations."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
-from semrsm_bench.rsm import bandwidth, compute_rsm
-from semrsm_bench.rsm.kernels import squared_distances
+from semrsm_bench.rsm import bandwidth, compute_rsm, store
+from semrsm_bench.rsm.kernels import BANDWIDTH_RULES, squared_distances
+from semrsm_bench.rsm.selection import middle_values
 
 
 def flat(z):
@@ -111,3 +117,63 @@ def test_wrong_kernels_and_bandwidths_are_named(arguments, message):
 def test_no_bandwidth_where_all_images_are_equal():
     with pytest.raises(ValueError, match="bandwidth"):
         compute_rsm(np.ones((3, 2, 4)), kernel="rbf", matching="identity")
+
+
+@given(
+    arrays(
+        np.float64, st.integers(1, 60), elements=st.one_of(st.sampled_from([0.0, 1.0, 1e-310]), st.floats(0, 1e300))
+    ),
+    st.integers(1, 20),
+    st.integers(1, 7),
+)
+def test_the_middle_values_of_parts_are_those_of_all(values, room, length):
+    ordered = np.sort(values)
+    expected = ordered[(len(values) - 1) // 2], ordered[len(values) // 2]
+    parts = [values[i : i + length] for i in range(0, len(values), length)]
+    assert middle_values(lambda: iter(parts), room) == expected
+
+
+def test_there_is_no_middle_of_nothing():
+    assert middle_values(lambda: iter([np.empty(0)]), 4) is None
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+@pytest.mark.parametrize("rule", BANDWIDTH_RULES)
+def test_a_matrix_in_many_strips_has_the_same_kernels(tmp_path, monkeypatch, rule, count):
+    rng = np.random.default_rng(6)
+    z, z2 = rng.normal(size=(count, 3, 8)), rng.normal(size=(8, 3, 8))
+    z[count // 2], z2[3] = z[0], z[0]
+    how = {"matching": ["identity", "scipy"], "kernel": ["linear", "rbf", "cosine"], "sigma": rule}
+    for sides in [(z, z2)] + [(z,)] * (count > 2):
+        linear = compute_rsm(*sides, matching=["identity", "scipy"])
+        norms = [(side**2).sum((1, 2)) for side in (sides[0], sides[-1])]
+        distances = [squared_distances(rsm, *norms) for rsm in linear.values()]
+        sigma = bandwidth(distances, rule, query_database=len(sides) == 2)
+        in_memory = compute_rsm(*sides, **how)
+        with monkeypatch.context() as patched:
+            patched.setattr(store, "STRIP_BYTES", 2 * 8 * len(sides[-1]))
+            assert len(list(store.strips(linear["scipy"].shape))) == (count + 1) // 2
+            cut = compute_rsm(*sides, **how)
+            streamed = compute_rsm(*sides, **how, out=tmp_path / f"{len(sides)}.npy")
+        for matching, matrix in zip(linear, distances, strict=True):
+            np.testing.assert_allclose(in_memory[matching]["rbf"], np.exp(-matrix / (2 * sigma**2)), rtol=1e-14)
+            for kernel in how["kernel"]:
+                np.testing.assert_array_equal(cut[matching][kernel], in_memory[matching][kernel])
+                np.testing.assert_array_equal(streamed[matching][kernel], in_memory[matching][kernel])
+            if len(sides) == 1:
+                assert (np.diag(streamed[matching]["cosine"]) == 1.0).all()
+
+
+@pytest.mark.parametrize("streamed", [True, False])
+def test_kernels_take_no_more_memory_than_a_few_strips_beside_the_result(tmp_path, monkeypatch, streamed):
+    monkeypatch.setattr(store, "STRIP_BYTES", 2**14)
+    z = np.random.default_rng(7).normal(size=(1000, 1, 2)).astype(np.float32)
+    how = {"matching": ["identity", "translation"], "grid": (1, 2), "block": 50, "centring": "channel"}
+    how |= {"out": tmp_path / "rsm.npy"} if streamed else {}
+    compute_rsm(z[:4], **{**how, "out": None}, kernel=["linear", "rbf", "cosine"])
+    tracemalloc.start()
+    compute_rsm(z, **how, kernel=["linear", "rbf", "cosine"])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    results = 0 if streamed else 6
+    assert peak < (results + 0.5) * 1000 * 1000 * 8

@@ -5,7 +5,6 @@ import pytest
 
 import semrsm_bench as sb
 from semrsm_bench.rsm import compute_rsm, estimate_rsm
-from semrsm_bench.solvers import registry
 
 Z = np.random.default_rng(0).normal(size=(5, 4, 25)).astype(np.float32)
 
@@ -32,10 +31,7 @@ def test_counts_may_exceed_the_images_there_are():
     assert estimate_rsm(Z, Z[:2], matching="scipy", seconds=0.05).pairs == 10
 
 
-def test_memory_includes_what_the_solver_takes(monkeypatch):
-    sb.solver_names()
-    monkeypatch.setattr(registry, "_SOLVERS", dict(registry._SOLVERS))
-
+def test_memory_includes_what_the_solver_takes():
     @sb.register_solver("hungry", kind="approximate", matrix_free=True)
     def hungry(problem):
         held = np.ones(2**25 if problem.size > 8 else 1)
@@ -45,9 +41,7 @@ def test_memory_includes_what_the_solver_takes(monkeypatch):
     assert estimate_rsm(Z, matching="hungry", seconds=0.05).worker_bytes > greedy + 60_000_000
 
 
-def test_only_pairs_of_different_images_are_timed(monkeypatch):
-    sb.solver_names()
-    monkeypatch.setattr(registry, "_SOLVERS", dict(registry._SOLVERS))
+def test_only_pairs_of_different_images_are_timed():
     seen = []
 
     @sb.register_solver("watching", kind="approximate", matrix_free=True)

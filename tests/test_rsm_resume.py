@@ -1,26 +1,27 @@
 """Runs that stop halfway, files of other runs, workers that die."""
 
+import errno
 import fcntl
 import json
 import os
 import signal
+import subprocess
+import sys
+import warnings
 
 import numpy as np
 import pytest
 
 import semrsm_bench as sb
-from semrsm_bench.rsm import ResumeError, compute_rsm
+from semrsm_bench.rsm import IncompleteError, ResumeError, compute_rsm, store
 from semrsm_bench.rsm.scheduling import WorkersLostError
-from semrsm_bench.solvers import registry
 
 Z = np.random.default_rng(0).normal(size=(9, 3, 12)).astype(np.float32)
 
 
 @pytest.fixture
-def calls(monkeypatch):
+def calls():
     """Names of solved problems by the solver "counted", which stops the run when the list says so."""
-    sb.solver_names()
-    monkeypatch.setattr(registry, "_SOLVERS", dict(registry._SOLVERS))
     made = []
     made_limit = {"limit": None}
 
@@ -35,7 +36,7 @@ def calls(monkeypatch):
     return counted
 
 
-def test_an_interrupted_run_goes_on_and_ends_in_the_same_matrix(tmp_path, calls):
+def test_an_interrupted_run_is_resumed_and_ends_in_the_same_matrix(tmp_path, calls):
     out = tmp_path / "rsm.npy"
     expected = compute_rsm(Z, matching="counted")
     calls.made.clear()
@@ -55,10 +56,10 @@ def test_an_interrupted_run_goes_on_and_ends_in_the_same_matrix(tmp_path, calls)
     np.testing.assert_array_equal(rsm, expected)
     assert len(calls.made) == left, "only what was missing is matched again"
     assert isinstance(rsm, np.memmap)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["rsm.npy", "rsm.npy.json"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["rsm.npy", "rsm.npy.json", "rsm.npy.lock"]
 
 
-def test_a_run_may_go_on_with_other_tiles_and_more_processes(tmp_path):
+def test_a_run_may_be_resumed_with_other_tiles_and_more_processes(tmp_path):
     out = tmp_path / "rsm.npy"
     expected = np.array(compute_rsm(Z, matching="scipy", out=out, block=4))
     broken = np.load(out, mmap_mode="r+")
@@ -145,6 +146,74 @@ def test_places_where_no_result_can_be_written(tmp_path):
         compute_rsm(Z, matching="scipy", out=tmp_path / "rsm.npy", return_permutations=True)
 
 
+class StoppingWrites(np.memmap):
+    """Stops the process, or this test, before a given write to the matrix of products."""
+
+    left = 0
+
+    def __setitem__(self, index, value):
+        if StoppingWrites.left == 0:
+            raise KeyboardInterrupt
+        StoppingWrites.left -= 1
+        super().__setitem__(index, value)
+
+
+def stop_before_write(monkeypatch, count):
+    """Make every products' file stop before write number ``count``; the diagonal is no such write."""
+    StoppingWrites.left = count
+    made = store.Products.__init__
+
+    def init(self, values, mirrored):
+        made(self, values.view(StoppingWrites), mirrored)
+
+    monkeypatch.setattr(store.Products, "__init__", init)
+
+
+@pytest.mark.parametrize("count", range(6 * 2))
+def test_a_stop_before_any_single_write_costs_no_entry(tmp_path, monkeypatch, count):
+    out = tmp_path / "rsm.npy"
+    with monkeypatch.context() as patched:
+        stop_before_write(patched, count)
+        with pytest.raises(KeyboardInterrupt):
+            compute_rsm(Z, matching="scipy", out=out, block=3)
+    assert np.isnan(np.load(out)).any()
+    rsm = compute_rsm(Z, matching="scipy", out=out, block=3)
+    np.testing.assert_array_equal(rsm, compute_rsm(Z, matching="scipy"))
+
+
+def test_a_process_killed_between_a_tile_and_its_mirror_image_loses_nothing(tmp_path):
+    out = tmp_path / "rsm.npy"
+    np.save(tmp_path / "z.npy", Z)
+    script = f"""
+import os, signal, numpy as np
+from semrsm_bench.rsm import compute_rsm, store
+
+class Dying(np.memmap):
+    count = 0
+    def __setitem__(self, index, value):
+        Dying.count += 1
+        if Dying.count == 4:  # the first tile lies on the diagonal
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().__setitem__(index, value)
+
+made = store.Products.__init__
+store.Products.__init__ = lambda self, values, mirrored: made(self, values.view(Dying), mirrored)
+compute_rsm({str(tmp_path / "z.npy")!r}, matching="scipy", out={str(out)!r}, block=3)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
+    part = np.load(out)
+    assert not np.array_equal(np.isnan(part), np.isnan(part).T), "it must have died between the two writes"
+    rsm = compute_rsm(tmp_path / "z.npy", matching="scipy", out=out, block=3)
+    np.testing.assert_array_equal(rsm, compute_rsm(Z, matching="scipy"))
+
+
+def test_an_rsm_with_nan_is_never_a_result(tmp_path, monkeypatch):
+    monkeypatch.setattr(store.Products, "put", lambda self, result: 0)
+    for out in (None, tmp_path / "rsm.npy"):
+        with pytest.raises(IncompleteError, match=r"scipy, linear: 72 of 81 entries"):
+            compute_rsm(Z, matching="scipy", out=out, kernel="rbf")
+
+
 def test_two_runs_do_not_write_one_file(tmp_path):
     with (tmp_path / "rsm.npy.lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
@@ -152,10 +221,104 @@ def test_two_runs_do_not_write_one_file(tmp_path):
             compute_rsm(Z, matching="scipy", out=tmp_path / "rsm.npy")
 
 
+def test_a_process_that_opened_the_lock_before_a_run_ended_still_keeps_others_out(tmp_path):
+    out = tmp_path / "rsm.npy"
+    np.save(tmp_path / "z.npy", Z)
+    # The other process opens the lock's file while this one writes, and locks it as soon as that is done.
+    script = f"""
+import fcntl, sys
+handle = open({str(out) + ".lock"!r}, "a")
+print("opened", flush=True)
+sys.stdin.readline()
+fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+print("locked", flush=True)
+sys.stdin.readline()
+"""
+    inside = store.open_products(out, (9, 9), True, {})
+    inside.__enter__()
+    other = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert other.stdout.readline() == "opened\n"
+        inside.__exit__(None, None, None)
+        other.stdin.write("\n")
+        other.stdin.flush()
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(ResumeError, match="another process"), store.open_products(out, (9, 9), True, {}):
+            pass
+    finally:
+        other.communicate("\n")
+
+
+def test_derived_kernels_are_written_under_the_lock(tmp_path, monkeypatch):
+    seen = []
+    put = store.os.replace
+
+    def replace(partial, path):
+        with (tmp_path / "rsm.npy.lock").open("a") as handle:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                seen.append((path.name, "free"))
+            except BlockingIOError:
+                seen.append((path.name, "held"))
+        put(partial, path)
+
+    monkeypatch.setattr(store.os, "replace", replace)
+    compute_rsm(Z, matching="identity", kernel=["rbf", "cosine"], out=tmp_path / "rsm.npy")
+    assert {"rsm.npy", "rsm.rbf.npy", "rsm.cosine.npy", "rsm.rbf.npy.json"} <= {name for name, _ in seen}
+    assert {state for _, state in seen} == {"held"}
+
+
+def test_no_foreign_file_is_taken_for_a_derived_kernel(tmp_path, calls):
+    np.save(tmp_path / "rsm.rbf.npy", np.arange(3))
+    with pytest.raises(ResumeError, match=r"rsm\.rbf\.npy exists"):
+        compute_rsm(Z, matching="counted", kernel="rbf", out=tmp_path / "rsm.npy")
+    assert calls.made == [], "it is found before anything is matched"
+    assert np.load(tmp_path / "rsm.rbf.npy").tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_warned_of_once(tmp_path, monkeypatch, number):
+    def flock(handle, operation):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(store.fcntl, "flock", flock)
+    with pytest.warns(RuntimeWarning, match="without locks"):
+        compute_rsm(Z, matching="identity", out=tmp_path / "rsm.npy")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        rsm = compute_rsm(Z, matching="identity", out=tmp_path / "rsm.npy")
+    np.testing.assert_array_equal(rsm, compute_rsm(Z, matching="identity"))
+
+
+def test_another_failure_of_the_lock_is_not_hidden(tmp_path, monkeypatch):
+    def flock(handle, operation):
+        raise OSError(errno.EIO, "broken disk")
+
+    monkeypatch.setattr(store.fcntl, "flock", flock)
+    with pytest.raises(OSError, match="broken disk"):
+        compute_rsm(Z, matching="identity", out=tmp_path / "rsm.npy")
+
+
+def test_writers_use_files_of_their_own_and_what_killed_ones_left_goes(tmp_path, monkeypatch):
+    for stale in (
+        "rsm.npy.partial",
+        "rsm.npy.99-ab.partial",
+        "rsm.npy.json.99-ab.partial",
+        "rsm.rbf.npy.99-ab.partial",
+    ):
+        (tmp_path / stale).write_text("half")
+    used = []
+    put = store.os.replace
+    monkeypatch.setattr(store.os, "replace", lambda partial, path: (used.append(partial.name), put(partial, path)))
+    compute_rsm(Z, matching="identity", kernel=["linear", "rbf"], out=tmp_path / "rsm.npy")
+    assert len(set(used)) == len(used) >= 4
+    assert all(f".{os.getpid()}-" in name for name in used)
+    names = ["rsm.npy", "rsm.npy.json", "rsm.npy.lock", "rsm.rbf.npy", "rsm.rbf.npy.json"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
 @pytest.mark.parametrize("deaths", [1, 10**6])
-def test_a_lost_process_costs_only_its_tiles(tmp_path, monkeypatch, deaths):
-    sb.solver_names()
-    monkeypatch.setattr(registry, "_SOLVERS", dict(registry._SOLVERS))
+def test_a_lost_process_costs_only_its_tiles(tmp_path, deaths):
     here, grave = os.getpid(), tmp_path / "grave"
     grave.write_text("")
 

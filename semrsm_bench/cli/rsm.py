@@ -81,7 +81,7 @@ def rsm(
     Z and Z2 are caches of activations (.safetensors, or a folder that holds one) or .npy files of shape (N, C, H, W),
     (N, C, S), or with --layout channels_last (N, T, D). Without Z the cache that comes with the project is taken.
     """
-    from semrsm_bench.rsm import compute_rsm, estimate_rsm
+    from semrsm_bench.rsm import IncompleteError, compute_rsm, estimate_rsm
     from semrsm_bench.rsm.scheduling import WorkersLostError, connect
     from semrsm_bench.solvers import InvalidMatchingError, SolverUnavailableError, load_plugin
 
@@ -122,7 +122,7 @@ def rsm(
         )
     except (SolverUnavailableError, TypeError) as error:
         raise click.UsageError(str(error)) from None
-    except (InvalidMatchingError, WorkersLostError) as error:
+    except (IncompleteError, InvalidMatchingError, WorkersLostError) as error:
         click.echo(f"semrsm-bench: {error}", err=True)
         return 3
     _tell(computed, time.perf_counter() - begun, as_json)

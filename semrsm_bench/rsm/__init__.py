@@ -4,13 +4,14 @@ from semrsm_bench.rsm.compute import compute_rsm
 from semrsm_bench.rsm.estimate import Estimate, estimate_rsm
 from semrsm_bench.rsm.kernels import bandwidth
 from semrsm_bench.rsm.sources import ArraySource, CacheLayer, ImageSource
-from semrsm_bench.rsm.store import ResumeError
+from semrsm_bench.rsm.store import IncompleteError, ResumeError
 
 __all__ = [
     "ArraySource",
     "CacheLayer",
     "Estimate",
     "ImageSource",
+    "IncompleteError",
     "ResumeError",
     "bandwidth",
     "compute_rsm",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,17 @@ from numpy.typing import NDArray
 
 from semrsm_bench.rsm import kernels as k
 from semrsm_bench.rsm.matchings import Matching, choose_matching
-from semrsm_bench.rsm.run import Images, matched_products, stream_products
+from semrsm_bench.rsm.run import Images, fill_products, matched_products
+from semrsm_bench.rsm.selection import middle_values
 from semrsm_bench.rsm.sources import Centring, ClassToken, Grid, Layout, as_source
-from semrsm_bench.rsm.store import read_description, save_matrix, strips, write_description
+from semrsm_bench.rsm.store import (
+    open_products,
+    read_description,
+    require_complete,
+    require_derived,
+    save_derived,
+    strips,
+)
 
 Matrix = NDArray[np.float64]
 
@@ -78,9 +87,10 @@ def compute_rsm(
     block : int, optional
         Images on each side of a tile, by default chosen from memory and load. It changes no result.
     out : path of an .npy file, optional
-        Stream the matched inner products (the linear RSM) there, NaN = not yet. The same call goes on where an interrupted
-        one stopped; other inputs or options are refused. Other kernels are written beside it (``rsm.rbf.npy``), and results
-        come back memory-mapped. With several matchings each gets a file (``rsm.identity.npy``).
+        Stream the matched inner products (the linear RSM) there, NaN = not yet. The same call resumes an interrupted one;
+        other inputs or options are refused. A lock (``rsm.npy.lock``, which stays) keeps a second process out. Other
+        kernels are written beside it (``rsm.rbf.npy``), and results come back memory-mapped. With several matchings each
+        gets a file (``rsm.identity.npy``).
     client : distributed.Client, optional
         Dask cluster to run on.
     progress : bool
@@ -104,6 +114,8 @@ def compute_rsm(
         bandwidth that is not positive, an output file of another run.
     InvalidMatchingError
         A solver returned something that is not a permutation.
+    IncompleteError
+        An entry of the result is NaN.
 
     References
     ----------
@@ -134,6 +146,9 @@ def compute_rsm(
         result = derive(images, products, names, sigma, t)
     else:
         result = _streamed(images, chosen, Path(out), names, sigma, t, how)
+    for name, per_kernel in result.items():
+        for kernel_name, values in per_kernel.items():
+            require_complete(values, f"{name}, {kernel_name}")
     shaped = {n: per_kernel if not isinstance(kernel, str) else per_kernel[kernel] for n, per_kernel in result.items()}
     answer: Any = shaped if not isinstance(matching, str) else shaped[matching]
     return (answer, permutations) if return_permutations else answer
@@ -144,8 +159,16 @@ def derive(
 ) -> dict[str, dict[str, Matrix]]:
     """RSMs of all kernels from the matched inner products of one or several matchings, in memory."""
     width = _bandwidth(images, products, sigma, t) if "rbf" in kernels else 1.0
-    every = slice(0, images.shape[0])
-    return {m: {n: _kernel_rows(images, p, every, n, width) for n in kernels} for m, p in products.items()}
+    derived: dict[str, dict[str, Matrix]] = {name: {} for name in products}
+    for name, linear in products.items():
+        for kernel in kernels:
+            if kernel == "linear":
+                derived[name][kernel] = linear
+                continue
+            values = derived[name][kernel] = np.empty(images.shape)
+            for rows, part in _kernel_strips(images, linear, kernel, width):
+                values[rows] = part
+    return derived
 
 
 def stream_path(out: Path, matching: str, several: bool) -> Path:
@@ -168,45 +191,66 @@ def _streamed(
     how: Mapping[str, Any],
 ) -> dict[str, dict[str, Matrix]]:
     paths = {name: stream_path(out, name, len(chosen) > 1) for name in chosen}
-    for name, matching in chosen.items():
-        stream_products(images, matching, paths[name], **how)
-    products: dict[str, Matrix] = {name: np.load(path, mmap_mode="r") for name, path in paths.items()}
-    width = _bandwidth(images, products, sigma, t) if "rbf" in kernels else 1.0
-    for name, path in paths.items():
-        for kernel in kernels:
+    files = {n: {kernel: kernel_path(path, kernel) for kernel in kernels} for n, path in paths.items()}
+    for per_kernel in files.values():
+        for kernel, path in per_kernel.items():
             if kernel != "linear":
-                parts = (
-                    (rows, _kernel_rows(images, products[name], rows, kernel, width)) for rows in strips(images.shape)
-                )
-                save_matrix(kernel_path(path, kernel), images.shape, parts)
-                # The entry makes it another file's fingerprint, so that nothing goes on with this one as inner products.
-                made = {"kernel": kernel, **({"sigma": width, "rule": sigma, "t": t} if kernel == "rbf" else {})}
-                described = read_description(path)
-                described["fingerprint"] = {**described["fingerprint"], **made}
-                write_description(kernel_path(path, kernel), described)
-    return {n: {k_: np.load(kernel_path(p, k_), mmap_mode="r") for k_ in kernels} for n, p in paths.items()}
+                require_derived(path, kernel)
+    labels = getattr(images.rows, "labels", None)
+    with ExitStack() as locks:
+        opened = {
+            name: locks.enter_context(
+                open_products(paths[name], images.shape, images.mirrored, images.fingerprint(matching), labels)
+            )
+            for name, matching in chosen.items()
+        }
+        for name, matching in chosen.items():
+            fill_products(images, matching, opened[name], **how)
+        products = {name: held.values for name, held in opened.items()}
+        width = _bandwidth(images, products, sigma, t) if "rbf" in kernels else 1.0
+        for name, per_kernel in files.items():
+            for kernel, path in per_kernel.items():
+                if kernel != "linear":
+                    # The entry makes it another file's fingerprint, so that no run resumes from it as inner products.
+                    made = {"kernel": kernel, **({"sigma": width, "rule": sigma, "t": t} if kernel == "rbf" else {})}
+                    described = read_description(paths[name])
+                    described["fingerprint"] = {**described["fingerprint"], **made}
+                    save_derived(path, described, images.shape, _kernel_strips(images, products[name], kernel, width))
+    return {n: {kernel: np.load(path, mmap_mode="r") for kernel, path in p.items()} for n, p in files.items()}
 
 
-def _kernel_rows(images: Images, products: Matrix, rows: slice, kernel: str, width: float) -> Matrix:
-    part = products[rows]
-    if kernel == "linear":
-        return part
-    norms = images.row_survey.squared_norms[rows], images.column_survey.squared_norms
-    if kernel == "rbf":
-        return k.rbf(k.squared_distances(part, *norms), width)
-    values = k.cosine(part, *norms)
-    if images.mirrored:
-        here = np.arange(rows.start, rows.stop)
-        values[here - rows.start, here] = 1.0
-    return values
+def _kernel_strips(images: Images, products: Matrix, kernel: str, width: float) -> Iterator[tuple[slice, Matrix]]:
+    """Some rows at a time of a kernel that is not linear."""
+    for rows in strips(images.shape):
+        part, norms = products[rows], (images.row_survey.squared_norms[rows], images.column_survey.squared_norms)
+        if kernel == "rbf":
+            yield rows, k.rbf(k.squared_distances(part, *norms), width)
+            continue
+        values = k.cosine(part, *norms)
+        if images.mirrored:
+            here = np.arange(rows.start, rows.stop)
+            values[here - rows.start, here] = 1.0
+        yield rows, values
 
 
 def _bandwidth(images: Images, products: Mapping[str, Matrix], sigma: str | float, t: float) -> float:
+    """Bandwidth from the distances of all matchings together, with some rows of one in memory at a time."""
     if not isinstance(sigma, str):
         return float(sigma) * t
-    norms = images.row_survey.squared_norms, images.column_survey.squared_norms
-    distances = [k.squared_distances(np.asarray(p), *norms) for p in products.values()]
-    return k.bandwidth(distances, sigma, t=t, query_database=not images.mirrored)
+
+    def counted() -> Iterator[NDArray[np.float64]]:
+        for values in products.values():
+            for rows in strips(images.shape):
+                norms = images.row_survey.squared_norms[rows], images.column_survey.squared_norms
+                distances = k.squared_distances(values[rows], *norms)
+                yield k.distances_that_count(distances, sigma, rows.start if images.mirrored else None)
+
+    room = next(strips(images.shape)).stop * images.shape[1]
+    middle = middle_values(counted, room)
+    if middle is None:
+        return k.bandwidth(np.zeros((1, 1)), sigma, t=t)
+    # Every rule is a function of the two middle values, so that these two stand for all.
+    return k.bandwidth(np.array([middle]), sigma, t=t)
 
 
 def _several(names: str | Sequence[str]) -> list[str]:

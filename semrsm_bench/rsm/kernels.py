@@ -77,6 +77,26 @@ def squared_distances(products: Matrix, rows: NDArray[np.float64], columns: NDAr
     return distances
 
 
+def distances_that_count(distances: Matrix, rule: str, first: int | None) -> NDArray[np.float64]:
+    """Those of some rows of squared distances from which a rule of `bandwidth` takes its median, as a 1-d array.
+
+    Parameters
+    ----------
+    distances : ndarray, (n, M)
+    rule : str
+    first : int or None
+        Row 0 of ``distances`` is row ``first`` of a matrix with a diagonal; None for query x database.
+    """
+    if rule == "wald_code":
+        return np.asarray(distances[distances != 0.0])
+    if rule == "kornblith" or first is None:
+        return distances.ravel()
+    off_diagonal = np.ones(distances.shape, dtype=bool)
+    rows = np.arange(len(distances))
+    off_diagonal[rows, rows + first] = False
+    return np.asarray(distances[off_diagonal])
+
+
 def rbf(distances: Matrix, sigma: float) -> Matrix:
     """``exp(-D / (2 sigma^2))``, in [0, 1].
 

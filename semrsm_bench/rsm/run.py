@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from semrsm_bench.rsm.held import HeldImages
 from semrsm_bench.rsm.matchings import Matching
 from semrsm_bench.rsm.scheduling import WorkersLostError, dask_client, run_tiles, share_memory, worker_count
 from semrsm_bench.rsm.sources import Centring, Floats, ImageSource
-from semrsm_bench.rsm.store import Products, open_products
+from semrsm_bench.rsm.store import Products, require_complete
 from semrsm_bench.rsm.survey import Survey, common_mean, pairs_in_float32, survey
 
 # A pool that breaks this often without delivering a single tile in between is not going to.
@@ -125,37 +124,30 @@ def matched_products(
         Receives the permutations.
     """
     products = Products(np.full(images.shape, np.nan), images.mirrored)
-    _fill(images, matching, products, n_jobs, block, client, quiet, permutations)
+    fill_products(
+        images, matching, products, n_jobs=n_jobs, block=block, client=client, quiet=quiet, permutations=permutations
+    )
     return products.values
 
 
-def stream_products(
+def fill_products(
     images: Images,
     matching: Matching,
-    out: Path,
+    products: Products,
     *,
     n_jobs: int = 1,
     block: int | None = None,
     client: Any | None = None,
     quiet: bool = True,
+    permutations: NDArray[np.intp] | None = None,
 ) -> None:
-    """Matched inner products to an .npy file; what the file holds already is kept. See `matched_products`."""
-    labels = getattr(images.rows, "labels", None)
-    fingerprint = images.fingerprint(matching)
-    with open_products(out, images.shape, images.mirrored, fingerprint, labels) as products:
-        _fill(images, matching, products, n_jobs, block, client, quiet, None)
+    """Match all pairs that the products lack; see `matched_products`.
 
-
-def _fill(
-    images: Images,
-    matching: Matching,
-    products: Products,
-    n_jobs: int,
-    block: int | None,
-    client: Any | None,
-    quiet: bool,
-    permutations: NDArray[np.intp] | None,
-) -> None:
+    Raises
+    ------
+    IncompleteError
+        An entry is NaN although every tile was computed.
+    """
     client = client or dask_client()
     workers = worker_count(n_jobs, client)
     rows = images.rows
@@ -184,12 +176,13 @@ def _fill(
                     bar.update(products.put(result))
                     if permutations is not None and result.permutations is not None:
                         _enter_permutations(permutations, result.tile, result.permutations, images.mirrored)
-                return
+                break
             except WorkersLostError:
                 missing = [tile for tile in missing if products.lacks(tile)]
                 fruitless = fruitless + 1 if len(missing) == before else 0
                 if fruitless == _FRUITLESS_ATTEMPTS:
                     raise
+    require_complete(products.values, f"{matching.name}, linear")
 
 
 def make_tasks(

@@ -284,13 +284,18 @@ def _checked_grid(grid: Grid | None, known: Grid | None, size: int, name: str) -
     return int(grid[0]), int(grid[1])
 
 
-_OPEN: dict[Path, Cache] = {}
+Version = tuple[int, int, int]
+_OPEN: dict[Path, tuple[Version, Cache]] = {}
 
 
 def _open_once(path: Path, sha256: str) -> Cache:
-    """Open a cache once in this process: its hash is checked the first time only."""
-    if path not in _OPEN:
-        _OPEN[path] = open_cache(path)
-    if _OPEN[path].sha256 != sha256:
+    """The cache, opened once in this process for every version of its file: a worker may outlive several."""
+    status = path.stat()
+    version = status.st_ino, status.st_mtime_ns, status.st_size
+    known, cache = _OPEN.get(path, (None, None))
+    if cache is None or known != version or cache.sha256 != sha256:
+        cache = open_cache(path)
+        _OPEN[path] = version, cache
+    if cache.sha256 != sha256:
         raise ValueError(f"{path} is another file here than where the run was started")
-    return _OPEN[path]
+    return cache

@@ -1,12 +1,17 @@
-"""Matched inner products in memory or in an .npy file that an interrupted run can go on with."""
+"""Matched inner products in memory, or in an .npy file from which an interrupted run resumes."""
 
 from __future__ import annotations
 
+import errno
 import fcntl
+import glob
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import secrets
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +22,15 @@ from semrsm_bench.rsm.blocks import Tile, TileResult
 
 FORMAT = "semrsm_bench.rsm/1"
 # Rows written or read at once where a matrix may be larger than memory.
-_STRIP_BYTES = 32 * 2**20
+STRIP_BYTES = 8 * 2**20
 
 
 class ResumeError(ValueError):
     """The output file belongs to another run, or to no run; the message says what differs."""
+
+
+class IncompleteError(RuntimeError):
+    """An RSM has entries that are NaN; the message says of which matching and kernel, and how many."""
 
 
 class Products:
@@ -40,25 +49,44 @@ class Products:
         self.mirrored = mirrored
 
     def put(self, result: TileResult) -> int:
-        """Enter a tile; returns the number of pairs it holds."""
+        """Enter a tile; returns the number of pairs it holds.
+
+        A kill between the two writes leaves one side of the diagonal empty; `lacks` looks at both.
+        """
         rows, columns = result.tile.index
-        got = ~np.isnan(result.values)
-        part = self.values[rows, columns]
-        self.values[rows, columns] = np.where(got, result.values, part)
+        self._write((rows, columns), result.values)
         if self.mirrored:
-            # On a diagonal tile the first write has already changed what the second one must keep.
-            part = self.values[columns, rows]
-            self.values[columns, rows] = np.where(got.T, result.values.T, part)
-        return int(got.sum())
+            self._write((columns, rows), result.values.T)
+        return int((~np.isnan(result.values)).sum())
+
+    def _write(self, index: tuple[slice, slice], values: NDArray[np.float64]) -> None:
+        self.values[index] = np.where(np.isnan(values), self.values[index], values)
 
     def lacks(self, tile: Tile) -> bool:
-        """Whether any entry of the tile is still NaN."""
-        return bool(np.isnan(self.values[tile.index]).any())
+        """Whether any entry of the tile, or of its mirror image, is still NaN."""
+        rows, columns = tile.index
+        places = [(rows, columns), (columns, rows)] if self.mirrored else [(rows, columns)]
+        return any(bool(np.isnan(self.values[place]).any()) for place in places)
+
+
+def require_complete(values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
+    """Return the matrix, or raise `IncompleteError` where an entry is NaN.
+
+    Parameters
+    ----------
+    values : ndarray, (N, M)
+    what : str
+        Matching and kernel, for the message.
+    """
+    missing = sum(int(np.isnan(values[rows]).sum()) for rows in strips((values.shape[0], values.shape[1])))
+    if missing:
+        raise IncompleteError(f"{what}: {missing:,} of {values.size:,} entries of the RSM are NaN")
+    return values
 
 
 def strips(shape: tuple[int, int]) -> Iterator[slice]:
     """Row ranges of bounded size that cover a matrix."""
-    step = max(1, _STRIP_BYTES // (8 * max(1, shape[1])))
+    step = max(1, STRIP_BYTES // (8 * max(1, shape[1])))
     for top in range(0, shape[0], step):
         yield slice(top, min(top + step, shape[0]))
 
@@ -90,10 +118,8 @@ def read_description(out: Path) -> dict[str, Any]:
 
 def write_description(out: Path, description: Mapping[str, Any]) -> None:
     """Write the description beside an RSM file, whole or not at all."""
-    path = description_path(out)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(json.dumps({**description, "format": FORMAT}, indent=1, default=str) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    text = json.dumps({**description, "format": FORMAT}, indent=1, default=str) + "\n"
+    _put_in_place(description_path(out), lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 @contextmanager
@@ -105,6 +131,8 @@ def open_products(
     labels: Sequence[int] | None = None,
 ) -> Iterator[Products]:
     """Products in a file: a new one full of NaN, or the one of an interrupted run with the same fingerprint.
+
+    The lock on the file is held until the context ends, also for the kernels that are derived meanwhile.
 
     Parameters
     ----------
@@ -153,12 +181,50 @@ def open_products(
 
 def save_matrix(path: Path, shape: tuple[int, int], parts: Iterator[tuple[slice, NDArray[np.float64]]]) -> None:
     """Write a matrix strip by strip; the file appears whole or not at all."""
-    partial = path.with_name(path.name + ".partial")
-    matrix = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float64, shape=shape)
-    for rows, values in parts:
-        matrix[rows] = values
-    matrix.flush()
-    os.replace(partial, path)
+
+    def write(partial: Path) -> None:
+        matrix = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float64, shape=shape)
+        for rows, values in parts:
+            matrix[rows] = values
+        matrix.flush()
+
+    _put_in_place(path, write)
+
+
+def save_derived(
+    path: Path,
+    description: Mapping[str, Any],
+    shape: tuple[int, int],
+    parts: Iterator[tuple[slice, NDArray[np.float64]]],
+) -> None:
+    """Write a kernel beside its inner products, which must be open (see `open_products`): their lock covers it."""
+    _remove_partials(path)
+    # The old matrix goes first, so that no stop in between leaves it with the new description.
+    path.unlink(missing_ok=True)
+    write_description(path, description)
+    save_matrix(path, shape, parts)
+
+
+def require_derived(path: Path, kernel: str) -> None:
+    """Raise `ResumeError` where the file of a kernel exists and is not one that an earlier call derived."""
+    if path.exists() and read_description(path).get("fingerprint", {}).get("kernel") != kernel:
+        raise ResumeError(f"{path} exists and is no {kernel} RSM of an earlier run; move it, or choose another file")
+
+
+def _put_in_place(path: Path, write: Callable[[Path], object]) -> None:
+    # A name of its own for every writer: without locks two processes could be here at the same time.
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+    try:
+        write(partial)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _remove_partials(path: Path) -> None:
+    """Remove what killed writers of this file left; only for the holder of its lock."""
+    for stale in path.parent.glob(f"{glob.escape(path.name)}.*partial"):
+        stale.unlink(missing_ok=True)
 
 
 def _create(out: Path, shape: tuple[int, int]) -> None:
@@ -177,13 +243,30 @@ def _require_same(out: Path, described: Mapping[str, Any], fingerprint: Mapping[
 
 @contextmanager
 def _only_writer(out: Path) -> Iterator[None]:
-    lock = out.with_name(out.name + ".lock")
-    with lock.open("w") as handle:
+    # The lock's file stays: were it removed, a second process could lock a new one while the first is still held.
+    with out.with_name(out.name + ".lock").open("a") as handle:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ResumeError(f"another process is writing {out}") from None
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
+                raise ResumeError(f"another process is writing {out}: its lock is held") from None
+            if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
+                raise
+            _warn_of_no_locks(out.parent)
+        else:
+            _remove_partials(out)
         try:
             yield
         finally:
-            lock.unlink(missing_ok=True)
+            # A forked child keeps the handle open; the lock must not live as long as it.
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_UN)
+
+
+@lru_cache(maxsize=64)
+def _warn_of_no_locks(folder: Path) -> None:
+    warnings.warn(
+        f"{folder} is on a file system without locks: see to it that no second process writes the same RSM",
+        RuntimeWarning,
+        stacklevel=2,
+    )
