@@ -241,12 +241,15 @@ class TestMinibatch:
         for count in (1, 2, 5):
             batches = self.batches(7, count)
             stacks = tuple(np.stack(side) for side in zip(*batches, strict=True))
-            assert minibatch_cka(stacks, estimator) == pytest.approx(minibatch_cka(batches, estimator), rel=1e-12)
+            stacked = True if count == 2 else None
+            expected = minibatch_cka(batches, estimator)
+            assert minibatch_cka(stacks, estimator, stacked=stacked) == pytest.approx(expected, rel=1e-12)
+            assert minibatch_cka(zip(*stacks, strict=True), estimator) == pytest.approx(expected, rel=1e-12)
         assert math.isnan(minibatch_cka((np.full((3, 5, 5), 0.1), stacks[0][:3, :5, :5]), estimator))
 
     def test_stacks_are_checked(self):
-        K, L = np.stack([np.eye(5)] * 2), np.stack([np.ones((5, 5))] * 2)
-        with pytest.raises(ValueError, match=r"\(2, 5, 5\) and \(1, 5, 5\)"):
+        K, L = np.stack([np.eye(5)] * 3), np.stack([np.ones((5, 5))] * 3)
+        with pytest.raises(ValueError, match=r"\(3, 5, 5\) and \(1, 5, 5\)"):
             minibatch_cka((K, L[:1]))
         with pytest.raises(ValueError, match="square RSMs"):
             minibatch_cka((K[:, :4], L[:, :4]))
@@ -255,6 +258,40 @@ class TestMinibatch:
         L[1, 0, 3] = 2
         with pytest.raises(ValueError, match=r"L\[1\] is not symmetric"):
             minibatch_cka((K, L))
+
+    def test_two_batches_as_arrays_are_read_the_way_that_is_asked_for(self):
+        batches = self.batches(7, 2)
+        K, L = (np.stack(side) for side in zip(*batches, strict=True))
+        expected = minibatch_cka(batches)
+        pairs = tuple(map(np.stack, batches))
+        # Two arrays (2, n, n): the stacks of K and L, or the pairs of two batches. Only one reading is right.
+        for either in ((K, L), pairs):
+            with pytest.raises(ValueError, match="stacked=True"):
+                minibatch_cka(either)
+        assert minibatch_cka((K, L), stacked=True) == pytest.approx(expected, rel=1e-12)
+        assert minibatch_cka([K.tolist(), L.tolist()], stacked=True) == pytest.approx(expected, rel=1e-12)
+        for way in (pairs, list(pairs), tuple(batches)):
+            assert minibatch_cka(way, stacked=False) == pytest.approx(expected, rel=1e-12)
+        assert minibatch_cka(list(pairs)) == minibatch_cka(tuple(batches)) == pytest.approx(expected, rel=1e-12)
+
+    def test_a_batch_that_is_no_pair_is_named(self):
+        (K, L), *_ = self.batches(7, 1)
+        with pytest.raises(ValueError, match="batch 1 holds 3 RSMs"):
+            minibatch_cka([(K, L), (K, L, K)])
+
+    @pytest.mark.parametrize("estimator", ESTIMATORS)
+    @pytest.mark.parametrize("scale", [1e-170, 1e120, 1e160])
+    def test_lists_and_stacks_leave_the_range_of_float64_alike(self, estimator, scale):
+        batches = [(K * scale, L * scale) for K, L in self.batches(7, 3)]
+        stacks = tuple(np.stack(side) for side in zip(*batches, strict=True))
+        if scale == 1e160:
+            for way in (batches, stacks):
+                with pytest.raises(ValueError, match="leaves the range of float64"):
+                    minibatch_cka(way, estimator)
+            return
+        value = minibatch_cka(batches, estimator)
+        assert math.isnan(value) == (scale < 1)
+        assert minibatch_cka(stacks, estimator) == pytest.approx(value, rel=1e-12, nan_ok=True)
 
     def test_no_batch_and_constant_batches(self):
         with pytest.raises(ValueError, match="at least one batch"):

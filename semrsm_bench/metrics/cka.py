@@ -160,7 +160,9 @@ def cosine_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     return cka(cosine_rsm(x), cosine_rsm(y), estimator)
 
 
-def minibatch_cka(batches: Iterable[tuple[Any, Any]] | tuple[Any, Any], estimator: str = "debiased") -> float:
+def minibatch_cka(
+    batches: Iterable[tuple[Any, Any]] | tuple[Any, Any], estimator: str = "debiased", *, stacked: bool | None = None
+) -> float:
     """CKA from minibatches: the ratio of the mean HSICs over the batches (Nguyen et al. 2021, eq. 2).
 
     The mean of per-batch CKA values, which some code takes instead, is another, biased number.
@@ -172,6 +174,9 @@ def minibatch_cka(batches: Iterable[tuple[Any, Any]] | tuple[Any, Any], estimato
         Batches of one size can also be given as two arrays of shape (batches, n, n), which is faster for small n.
     estimator : {"debiased", "biased"}
         The terms of ``debiased`` have the same expectation for every batch size.
+    stacked : bool, optional
+        Whether ``batches`` are two stacks. By default a tuple of two arrays with three axes is; only two arrays of shape
+        (2, n, n) could be either, two stacks of two batches or two batches (K, L), and need an answer.
 
     Returns
     -------
@@ -181,24 +186,42 @@ def minibatch_cka(batches: Iterable[tuple[Any, Any]] | tuple[Any, Any], estimato
     Raises
     ------
     ValueError
-        For no batches at all, and as `hsic` does.
+        For no batches at all, a batch that is no pair, two arrays that could be read either way, a value beyond float64,
+        and as `hsic` does.
     """
     one_of(estimator, ESTIMATORS, "estimator")
-    if isinstance(batches, tuple) and len(batches) == 2 and all(getattr(side, "ndim", 0) == 3 for side in batches):
-        k, l = as_rsm_stacks(*batches, min_n=_least(estimator))  # noqa: E741
-        products = stacked_inner_products(k, l, estimator == "debiased")
-        return _ratio(*(products.sum(axis=1) * _normaliser(k.shape[1], estimator)).tolist())
-    sums = np.zeros(5)
-    count = 0
-    for K, L in batches:
-        k, l = _rsms(K, L, estimator)  # noqa: E741
-        sums += np.array(inner_products(k, l, estimator == "debiased")) * _normaliser(len(k), estimator)
-        count += 1
-    if count == 0:
-        raise ValueError("minibatch_cka needs at least one batch")
+    if _are_stacks(batches) if stacked is None else stacked:
+        K, L = batches
+        k, l = as_rsm_stacks(K, L, min_n=_least(estimator))  # noqa: E741
+        with np.errstate(over="ignore", invalid="ignore"):
+            products = stacked_inner_products(k, l, estimator == "debiased")
+            sums = products.sum(axis=1) * _normaliser(k.shape[1], estimator)
+    else:
+        sums, count = np.zeros(5), 0
+        for pair in batches:
+            if len(pair) != 2:
+                raise ValueError(f"batch {count} holds {len(pair)} RSMs, but a batch is a pair (K, L)")
+            K, L = pair
+            k, l = _rsms(K, L, estimator)  # noqa: E741
+            with np.errstate(over="ignore", invalid="ignore"):
+                sums += np.array(inner_products(k, l, estimator == "debiased")) * _normaliser(len(k), estimator)
+            count += 1
+        if count == 0:
+            raise ValueError("minibatch_cka needs at least one batch")
     if not np.isfinite(sums).all():
         raise ValueError("HSIC of these batches leaves the range of float64; divide all RSMs by their largest entry")
     return _ratio(*sums.tolist())
+
+
+def _are_stacks(batches: Any) -> bool:
+    if not (isinstance(batches, tuple) and len(batches) == 2 and all(getattr(s, "ndim", 0) == 3 for s in batches)):
+        return False
+    if len(batches[0]) == len(batches[1]) == 2:
+        raise ValueError(
+            "two arrays of shape (2, n, n) are two stacks of two batches, or two batches (K, L): say which with stacked=True "
+            "or stacked=False"
+        )
+    return True
 
 
 def cka_matrix(
