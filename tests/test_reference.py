@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.reference import reference
+from tests.reference import records, reference
 
 SLOW = ("solvers 4096",)
 
@@ -63,3 +63,28 @@ def test_an_exact_solver_on_record_reaches_the_optimum(record):
             if key.endswith(("/exact-auction/k", "/scipy/k", "/lapjv/k", "/lap/k", "/ortools/k")):
                 k_opt = values[key.rsplit("/", 2)[0] + "/k_opt"]
                 assert k == pytest.approx(k_opt, rel=1e-7 if "ortools" in key else 1e-9)
+
+
+def test_tables_of_the_documentation_are_read(tmp_path):
+    (tmp_path / "page.md").write_text(
+        "# Page\n\n## Part\n\n| layer | S | time | c | c | change |\n| :-- | --: | :-- | :-- | --: | --: |\n"
+        "| layer1 | 4,096 | 2.05 ±0.04 µs | −0.04 (−0.08 to +0.01) | **1** | layer1, layer2: +0.07 |\n"
+        "| layer2 | – | 3 ms | +0.735 [+0.673, +0.798] | 16.7 % | – |\n"
+    )
+    assert records.read_docs(tmp_path) == {
+        "page/Part/layer1/S": 4096,
+        "page/Part/layer1/time": 2.05e-6,
+        "page/Part/layer1/c": -0.04,
+        "page/Part/layer1/c of c": 1,
+        "page/Part/layer1/change": 0.07,
+        "page/Part/layer2/time": 3e-3,
+        "page/Part/layer2/c": 0.735,
+        "page/Part/layer2/c of c": 16.7,
+    }
+
+
+def test_every_study_is_on_record_with_its_command(record):
+    figures = reference.studies()
+    for name in records.STUDIES:
+        assert record["commands"][name].startswith(f"semrsm-bench study {name.removesuffix('-quick')} ")
+        assert sum(key.startswith(f"{name}/") for key in figures) > 50

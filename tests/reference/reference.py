@@ -329,12 +329,12 @@ def compute(group: str) -> Values:
     """Values of a group, numbers and nested lists of them, rounded to 12 significant digits."""
     # Sums of several BLAS threads end differently.
     with threadpool_limits(1):
-        return {key: _plain(value) for key, value in GROUPS[group]().items()}
+        return {key: plain(value) for key, value in GROUPS[group]().items()}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | list | tuple):
-        return [_plain(part) for part in value]
+        return [plain(part) for part in value]
     if isinstance(value, int | np.integer):
         return int(value)
     number = float(f"{float(value):.12g}")
