@@ -1,0 +1,54 @@
+"""Which pictures and networks a user may choose: options that several tasks share, so that a name means the same everywhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from semrsm_bench.activations.pictures import Pictures, read_pictures
+from semrsm_bench.core.options import check, option
+
+
+@dataclass(frozen=True)
+class PictureOptions:
+    """What networks look at. None is what the profile says, or else the default in the help."""
+
+    images: tuple[Path, ...] = option(
+        (),
+        help="Folder or zip archive of your own images, one folder a class; repeatable. Default: what packages ship.",
+    )
+    classes: Path | None = option(None, help="With --images: class directories in label order, one a line.")
+    size: int | None = option(None, help="Side of the pictures in pixels. Default: the networks' own.", minimum=1)
+    seed: int = option(0, help="Of the choice of pictures.", minimum=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.classes and not self.images:
+            raise ValueError("--classes names the directories of your own images: give --images too, or leave it out")
+
+
+@dataclass(frozen=True)
+class NetworkOptions(PictureOptions):
+    """Which networks look, and which of their layers are judged."""
+
+    model: tuple[str, ...] = option(
+        (),
+        help="FILE.safetensors, torchvision:NAME or timm:NAME; repeatable. Default: networks that the project ships.",
+        metavar="SPEC",
+    )
+    layers: tuple[str, ...] | None = option(
+        None, help="Names of submodules; or last, stages, or all (every block).", aliases=("layer",)
+    )
+
+
+@dataclass(frozen=True)
+class CountOptions(NetworkOptions):
+    """How many pictures."""
+
+    count: int | None = option(None, help="Pictures, spread over their classes or photographs.", minimum=1)
+
+    def pictures(self, size: int) -> Pictures:
+        """The pictures, of that side; errors as `read_pictures`."""
+        if self.count is None:
+            raise ValueError("count: say how many pictures, or choose a profile")
+        return read_pictures(self.images, count=self.count, size=size, seed=self.seed, classes=self.classes)
