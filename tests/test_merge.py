@@ -86,7 +86,7 @@ def test_the_verb_prints_text_csv_and_json(runs):
     assert "A: Slow CPU" in text
     assert "B: Fast CPU" in text
     line = next(line for line in text.splitlines() if line.startswith("greedy"))
-    assert line.split() == ["greedy", "1", "ms", "0.8333", "8.00", "500", "us", "0.8333", "0.50", "8.00"]
+    assert line.split() == ["greedy", "1.00", "ms", "0.8333", "8.00", "500", "µs", "0.8333", "0.50", "8.00"]
     assert next(line for line in text.splitlines() if line.startswith("extra")).split()[1:3] == ["-", "-"]
     header, first = invoke(runs, "--format", "csv").splitlines()[:2]
     record = dict(zip(header.split(","), first.split(",")))

@@ -31,7 +31,12 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "Lay two runs, asv results or pytest-benchmark files side by side.",
     ),
     "gate": ("semrsm_bench.cli.gate", "gate", "Compare two commits: fail when quality or time of a solver got worse."),
-    "solvers": ("semrsm_bench.cli.solvers", "solvers", "List the registered solvers, your own included."),
+    "list": (
+        "semrsm_bench.cli.list",
+        "list_command",
+        "List the registered solvers, RSM methods, metrics and tasks, your own included.",
+    ),
+    "solvers": ("semrsm_bench.cli.list", "solvers", "The same as `list solvers`."),
     "check": ("semrsm_bench.cli.check", "check", "Try a solver on everything that activations can be."),
     "data": ("semrsm_bench.cli.data", "data", "Train a network, extract activations, list and verify the caches."),
     "study": ("semrsm_bench.cli.study", "study", "Repeat an experiment of the papers: table, figure, one sentence."),
@@ -52,7 +57,7 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 def cli() -> None:
     """Benchmark matching algorithms and RSM metrics on real activations.
 
-    Exit codes: 0 fine, 1 a regression or a failed check, 2 wrong use, 3 a solver failed, 4 nothing was measured.
+    Exit codes: 0 fine, 1 a regression or a failed check, 2 wrong use, 3 a method failed, 4 nothing was measured.
     """
 
 
@@ -61,7 +66,7 @@ def main(args: list[str] | None = None) -> None:
     try:
         code: Any = cli.main(args=args, standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("interrupted; what was measured so far is kept, the same command goes on from there", err=True)
+        click.echo("interrupted; what was measured so far is kept, the same command resumes there", err=True)
         sys.exit(130)
     except click.ClickException as error:
         error.show()

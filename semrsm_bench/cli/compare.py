@@ -3,35 +3,36 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import click
+
+from semrsm_bench.cli.options import OutputOptions, options_from
+from semrsm_bench.cli.text import aligned
+from semrsm_bench.core.options import option
+
+_ORDER = {"worse": 0, "better": 1, "same": 2}
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """What counts, and what is shown."""
+
+    rules: tuple[str, ...] = option(
+        (),
+        help="Exit 1 where a cell got worse by more: gap:0.5% (points of 1 - c) or time:2x; repeatable.",
+        name="fail",
+        metavar="RULE",
+    )
+    show_all: bool = option(False, help="Also the cells that did not change.", name="all")
 
 
 @click.command()
 @click.argument("before")
 @click.argument("after")
-@click.option(
-    "--fail",
-    "rules",
-    multiple=True,
-    metavar="RULE",
-    help="Exit 1 where a cell got worse by more: gap:0.5% (points of 1 - c) or time:2x; repeatable.",
-)
-@click.option(
-    "--out",
-    "--results",
-    "results",
-    type=click.Path(path_type=Path),
-    default=Path("results"),
-    show_default=True,
-    help="Folder of runs.",
-)
-@click.option("--all", "show_all", is_flag=True, help="Also the cells that did not change.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def compare(before: str, after: str, rules: tuple[str, ...], results: Path, show_all: bool, as_json: bool) -> int:
+@options_from(leave_out=("quiet",), rename={"results": ("results", "out")})
+def compare(before: str, after: str, options: CompareOptions, output: OutputOptions) -> int:
     """Compare BEFORE with AFTER: what changed beyond noise, both ways, with 95 % intervals.
 
     Each is a run (folder, id or "latest"), an asv result (a file, or .asv/results@COMMIT), or a file that pytest-benchmark wrote
@@ -41,17 +42,17 @@ def compare(before: str, after: str, rules: tuple[str, ...], results: Path, show
     from semrsm_bench.bench.compare import parse_rule
     from semrsm_bench.bench.readers import read_measurements
 
-    parsed = [parse_rule(rule) for rule in rules]
-    found = compare_sides(read_measurements(before, results), read_measurements(after, results))
+    parsed = [parse_rule(rule) for rule in options.rules]
+    found = compare_sides(read_measurements(before, output.results), read_measurements(after, output.results))
     broken = found.broken(parsed)
     if not found.changes and not found.lost:
         code = 4
     else:
         code = 1 if broken or (parsed and found.lost) else 0
-    if as_json:
+    if output.json:
         click.echo(json.dumps(_json(found, broken, code), indent=1))
     else:
-        _print(found, broken, show_all, bool(parsed))
+        _print(found, broken, options.show_all, bool(parsed))
     return code
 
 
@@ -65,18 +66,12 @@ def _print(found: Any, broken: list[Any], show_all: bool, ruled: bool) -> None:
         click.echo("nothing to compare: the two have no cell (solver, S, centring) in common")
         return
     shown = [c for c in found.changes if show_all or c.verdict != "same"]
-    order = {"worse": 0, "better": 1, "same": 2}
     lines = [
-        _line(change, change in broken) for change in sorted(shown, key=lambda c: (order[c.verdict], c.metric, c.cell))
+        _line(change, change in broken) for change in sorted(shown, key=lambda c: (_ORDER[c.verdict], c.metric, c.cell))
     ]
     if lines:
         head = ("", "solver", "S", "centring", "", "before", "after", "change", "95 % interval")
-        widths = [max(len(row[i]) for row in (head, *lines)) for i in range(len(head))]
-        for row in (head, *lines):
-            cells = [
-                text.rjust(w) if i in (2, 5, 6, 7) else text.ljust(w) for i, (text, w) in enumerate(zip(row, widths))
-            ]
-            click.echo("  ".join(cells).rstrip())
+        click.echo("\n".join(aligned([head, *lines], right=(2, 5, 6, 7))))
     for cell, why in found.lost.items():
         click.echo(f"FAILS NOW  {_cell(cell)}: {why}")
     for label, cells in (("only before", found.only_before), ("only after", found.only_after)):
@@ -84,7 +79,7 @@ def _print(found: Any, broken: list[Any], show_all: bool, ruled: bool) -> None:
             solvers = sorted({cell[0] for cell in cells})
             click.echo(f"{label}: {len(cells)} cells of {', '.join(solvers)}")
     counts = {
-        (m, v): sum(c.metric == m and c.verdict == v for c in found.changes) for m in ("time", "gap") for v in order
+        (m, v): sum(c.metric == m and c.verdict == v for c in found.changes) for m in ("time", "gap") for v in _ORDER
     }
     click.echo(
         f"time: {counts['time', 'worse']} slower, {counts['time', 'better']} faster, {counts['time', 'same']} unchanged; "

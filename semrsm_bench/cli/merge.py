@@ -4,34 +4,49 @@ from __future__ import annotations
 
 import json
 import math
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import click
 
+from semrsm_bench.cli.options import OutputOptions, options_from
+from semrsm_bench.cli.text import aligned
+from semrsm_bench.core.options import check, option
+from semrsm_bench.report.formatting import format_seconds
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+_CELL = ("solver", "model", "layer", "size", "channels", "centring")
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """How the runs are shown."""
+
+    relative_to: str | None = option(
+        None, help="Show how many times faster than this method each is, machine by machine."
+    )
+    format: Literal["text", "csv"] = option("text", help="Of the table.")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@click.command()
 @click.argument("runs", nargs=-1, required=True)
-@click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of runs."
-)
-@click.option("--relative-to", help="Show how many times faster than this solver each is, machine by machine.")
-@click.option("--format", "fmt", type=click.Choice(["text", "csv"]), default="text", show_default=True)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def merge(runs: tuple[str, ...], results: Path, relative_to: str | None, fmt: str, as_json: bool) -> None:
+@options_from(leave_out=("quiet",))
+def merge(runs: tuple[str, ...], options: MergeOptions, output: OutputOptions) -> None:
     """Lay RUNS (ids, or folders copied from other machines) side by side: a column for each, ratios, never an average."""
     from semrsm_bench.bench.merge import merge_runs
     from semrsm_bench.bench.results import find_run
 
-    frame, legend = merge_runs([find_run(results, run) for run in runs], relative_to=relative_to)
-    if as_json:
+    frame, legend = merge_runs([find_run(output.results, run) for run in runs], relative_to=options.relative_to)
+    if output.json:
         click.echo(json.dumps({"runs": legend, "cells": list(map(_record, frame.iterrows()))}, indent=1, default=str))
-    elif fmt == "csv":
+    elif options.format == "csv":
         flat = frame.copy()
         flat.columns = ["_".join(column) for column in flat.columns]
         click.echo(flat.reset_index().to_csv(index=False), nl=False)
     else:
-        _print(frame, legend, relative_to)
+        _print(frame, legend, options.relative_to)
 
 
 def _record(line: tuple[Any, Any]) -> dict[str, Any]:
@@ -44,9 +59,6 @@ def _record(line: tuple[Any, Any]) -> dict[str, Any]:
     return record
 
 
-_CELL = ("solver", "model", "layer", "size", "channels", "centring")
-
-
 def _print(frame: Any, legend: dict[str, dict[str, Any]], relative_to: str | None) -> None:
     for label, machine in legend.items():
         commit = (
@@ -56,28 +68,29 @@ def _print(frame: Any, legend: dict[str, dict[str, Any]], relative_to: str | Non
         )
         click.echo(f"{label}: {machine['cpu']}, {machine['os']}, {commit}, run {machine['run_id']}")
     first = next(iter(legend))
-    head = f"{'solver':<24}"
+    head = ["solver"]
     for label in legend:
-        head += f"{label + ' T':>12}{label + ' c':>9}"
-        head += f"{label + '/' + first:>8}" if label != first else ""
-        head += f"{'x ' + label:>8}" if relative_to else ""
-    shown = None
-    for cell, line in frame.iterrows():
-        solver, model, layer, size, _, centring = cell
-        if (model, layer, centring) != shown:
-            shown = (model, layer, centring)
-            click.echo(f"\nS = {size} ({model} {layer}), centring {centring}")
-            click.echo(click.style(head, bold=True))
-        text = f"{solver:<24}"
-        for label in legend:
-            text += f"{_time(line[label, 'seconds'], line[label, 'status']):>12}"
-            text += f"{_number(line[label, 'chance_corrected'], '.4f'):>9}"
-            text += f"{_number(line[label, 'time_ratio'], '.2f'):>8}" if label != first else ""
-            text += f"{_number(line[label, 'speedup'], '.2f'):>8}" if relative_to else ""
-        click.echo(text)
+        head += [f"{label} T", f"{label} c"]
+        head += [f"{label}/{first}"] if label != first else []
+        head += [f"x {label}"] if relative_to else []
+    for place, cells in frame.groupby(level=["model", "layer", "size", "centring"], sort=False):
+        rows = [head, *(_line(cell[0], line, list(legend), relative_to) for cell, line in cells.iterrows())]
+        model, layer, size, centring = place
+        click.echo(f"\nS = {size} ({model} {layer}), centring {centring}")
+        title, *lines = aligned(rows, right=range(1, len(head)))
+        click.echo("\n".join([click.style(title, bold=True), *lines]))
     click.echo(f"\nT: median seconds of the solve. c: mean chance-corrected quality. B/A: time over {first}'s.")
     if relative_to:
         click.echo(f"x A: times faster than {relative_to} on the same machine.")
+
+
+def _line(solver: str, line: Any, labels: list[str], relative_to: str | None) -> list[str]:
+    cells = [solver]
+    for label in labels:
+        cells += [_time(line[label, "seconds"], line[label, "status"]), _number(line[label, "chance_corrected"], ".4f")]
+        cells += [_number(line[label, "time_ratio"], ".2f")] if label != labels[0] else []
+        cells += [_number(line[label, "speedup"], ".2f")] if relative_to else []
+    return cells
 
 
 def _number(value: Any, spec: str) -> str:
@@ -85,9 +98,6 @@ def _number(value: Any, spec: str) -> str:
 
 
 def _time(seconds: Any, status: Any) -> str:
-    if not isinstance(seconds, float) or not math.isfinite(seconds):
-        return status if isinstance(status, str) else "-"
-    for unit, scale in (("s", 1.0), ("ms", 1e3), ("us", 1e6)):
-        if seconds * scale >= 1 or unit == "us":
-            return f"{seconds * scale:.3g} {unit}"
-    raise AssertionError("unreachable")
+    if isinstance(seconds, float) and math.isfinite(seconds):
+        return format_seconds(seconds)
+    return status if isinstance(status, str) else "-"

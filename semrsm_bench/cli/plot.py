@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import click
 
-from semrsm_bench.cli.table import CENTRING_CHOICES, chosen_centrings
+from semrsm_bench.cli.options import OutputOptions, options_from
+from semrsm_bench.cli.table import CentringOptions
+from semrsm_bench.core.options import option
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@dataclass(frozen=True)
+class PlotOptions(CentringOptions):
+    """What is drawn, and where it goes."""
+
+    formats: tuple[Literal["png", "svg", "pdf"], ...] = option(
+        ("png", "svg", "pdf"), help="Of the figures; repeatable.", name="format"
+    )
+    out: Path | None = option(None, help="Folder; default: figures/ in the run's folder.")
+
+
+@click.command()
 @click.argument("run", default="latest")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Default: figures/ in the run's folder.")
-@click.option("--centring", type=click.Choice(CENTRING_CHOICES), help="Default: all that the run has.")
-@click.option(
-    "--format",
-    "formats",
-    multiple=True,
-    type=click.Choice(["png", "svg", "pdf"]),
-    help="Repeatable; default: all three.",
-)
-@click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of all runs."
-)
-def plot(run: str, out: Path | None, centring: str | None, formats: tuple[str, ...], results: Path) -> int:
+@options_from(PlotOptions, OutputOptions, leave_out=("json", "quiet"))
+def plot(run: str, options: PlotOptions, output: OutputOptions) -> int:
     """Draw the time-quality front, the runtime over S and the quality per layer of RUN; the latest run when left out.
 
     RUN may also be an .npy file of `semrsm-bench rsm`: then the matrix is drawn, ordered by label, beside the file or in --out.
@@ -31,20 +34,19 @@ def plot(run: str, out: Path | None, centring: str | None, formats: tuple[str, .
     Exit code 4: nothing was measured.
     """
     if run.endswith(".npy"):
-        return _plot_rsm(Path(run), out, formats)
+        return _plot_rsm(Path(run), options)
     from semrsm_bench.bench.results import find_run, load_environment, load_rows
     from semrsm_bench.report.figures import draw_all
-    from semrsm_bench.report.style import FIGURE_FORMATS
     from semrsm_bench.report.tables import NothingMeasuredError
 
-    folder = find_run(results, run)
+    folder = find_run(output.results, run)
     try:
         paths = draw_all(
             load_rows(folder),
             load_environment(folder),
-            out or folder / "figures",
-            centrings=chosen_centrings(centring),
-            formats=formats or FIGURE_FORMATS,
+            options.out or folder / "figures",
+            centrings=options.centrings,
+            formats=options.formats,
         )
     except NothingMeasuredError as error:
         click.echo(f"semrsm-bench: {folder}: {error}", err=True)
@@ -57,13 +59,12 @@ def plot(run: str, out: Path | None, centring: str | None, formats: tuple[str, .
     return 0
 
 
-def _plot_rsm(file: Path, out: Path | None, formats: tuple[str, ...]) -> int:
+def _plot_rsm(file: Path, options: PlotOptions) -> int:
     from semrsm_bench.report.rsm_picture import save_rsm_picture
-    from semrsm_bench.report.style import FIGURE_FORMATS
 
-    folder = out or file.parent
+    folder = options.out or file.parent
     folder.mkdir(parents=True, exist_ok=True)
-    for suffix in formats or FIGURE_FORMATS:
+    for suffix in options.formats:
         path = folder / f"{file.stem}.{suffix}"
         save_rsm_picture(file, path)
         click.echo(path)

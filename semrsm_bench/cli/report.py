@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from semrsm_bench.cli.table import CENTRING_CHOICES, chosen_centrings
+from semrsm_bench.cli.options import OutputOptions, options_from
+from semrsm_bench.cli.table import CentringOptions
+from semrsm_bench.core.options import option
 
 if TYPE_CHECKING:
     from semrsm_bench.report.page.build import RunContent
@@ -17,23 +20,18 @@ if TYPE_CHECKING:
 PAGE = "report.html"
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@dataclass(frozen=True)
+class ReportOptions(CentringOptions):
+    """What the page holds, and where it goes."""
+
+    studies: Path | None = option(None, help="Folder of the studies; default: studies/ in --results.")
+    out: Path | None = option(None, help=f"The file; default: {PAGE} in the run's folder, or in --results.")
+
+
+@click.command()
 @click.argument("run", default="latest")
-@click.option(
-    "--out",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help=f"Default: {PAGE} in the run's folder, or in --results.",
-)
-@click.option("--centring", type=click.Choice(CENTRING_CHOICES), help="Default: all that the run has.")
-@click.option(
-    "--results", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of all runs."
-)
-@click.option(
-    "--studies",
-    type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of the studies. Default: studies/ in --results.",
-)
-def report(run: str, out: Path | None, centring: str | None, results: Path, studies: Path | None) -> int:
+@options_from(ReportOptions, OutputOptions, leave_out=("json", "quiet"))
+def report(run: str, options: ReportOptions, output: OutputOptions) -> int:
     """Write one HTML file about RUN, a run's id or folder, and the studies; the latest run when left out.
 
     The file holds all it needs: it opens without a network, can be mailed, and prints. Where there is no run at all, it shows
@@ -46,6 +44,7 @@ def report(run: str, out: Path | None, centring: str | None, results: Path, stud
     from semrsm_bench.report.tables import NothingMeasuredError
 
     require_extra()
+    results, studies = output.results, options.studies
     if studies is not None and not studies.is_dir():
         raise FileNotFoundError(f"no folder {studies}: --studies names the folder that holds the studies' folders")
     found, warnings = read_studies(studies or results / "studies")
@@ -55,11 +54,11 @@ def report(run: str, out: Path | None, centring: str | None, results: Path, stud
     content = None if folder is None else _content(folder)
     made = f"Made by semrsm-bench on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
     try:
-        page = build_page(content, found, warnings, centrings=chosen_centrings(centring), made=made)
+        page = build_page(content, found, warnings, centrings=options.centrings, made=made)
     except NothingMeasuredError as error:
         click.echo(f"semrsm-bench: {folder}: {error}", err=True)
         return 4
-    path = out or (folder or results) / PAGE
+    path = options.out or (folder or results) / PAGE
     size = write_page(path, page)
     told = [f"run {folder.name}"] if folder else []
     told += [f"{len(found)} {'study' if len(found) == 1 else 'studies'}"] if found else []

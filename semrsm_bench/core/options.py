@@ -89,7 +89,7 @@ class OptionInfo:
     unit : str
         "bytes": an int that is written like 500M or 4G.
     name, short, aliases
-        On the command line, without dashes; default: the field's name with dashes.
+        On the command line; default: the field's name, its words joined by dashes.
     metavar : str
         What stands for the value in the help.
     nameless : bool
@@ -120,7 +120,8 @@ class OptionInfo:
     @property
     def flags(self) -> tuple[str, ...]:
         """All ways to write it."""
-        return (*([f"-{self.short}"] if self.short else []), self.flag, *(f"--{name}" for name in self.aliases))
+        short = [f"-{self.short.lstrip('-')}"] if self.short else []
+        return (*short, self.flag, *(f"--{name.lstrip('-')}" for name in self.aliases))
 
     @property
     def placeholder(self) -> str:
@@ -247,7 +248,8 @@ def describe(cls: type) -> tuple[OptionInfo, ...]:
             default = field.default if field.default_factory is MISSING else field.default_factory()
             kind, shape, optional, facts = _kind(hints[field.name])
             facts |= field.metadata
-            found.append(OptionInfo(field.name, facts.get("unit") or kind, shape, optional, default, **facts))
+            kind = "bytes" if facts.get("unit") == "bytes" else kind
+            found.append(OptionInfo(field.name, kind, shape, optional, default, **facts))
     return tuple(found)
 
 

@@ -1,0 +1,150 @@
+"""The command line is what the dataclasses say."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from semrsm_bench.cli import VERBS, cli
+from semrsm_bench.cli.options import OutputOptions, options_from
+from semrsm_bench.core.options import MISSING, check, describe, option
+from tests.test_options import Everything
+
+
+@dataclass(frozen=True)
+class Shared:
+    data: Path | None = option(None, help="A file.")
+    other: int = option(1, help="Of this class alone.", minimum=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.other == 13:
+            raise ValueError("13 brings bad luck")
+
+
+@click.command()
+@click.argument("word")
+@options_from(Everything, Shared)
+def command(word: str, first: Everything, second: Shared) -> tuple:
+    """Gives back what it got."""
+    return word, first, second
+
+
+def call(*arguments):
+    return CliRunner().invoke(command, ["w", "--out", "o", *arguments], standalone_mode=False)
+
+
+def test_nothing_given_is_the_defaults():
+    assert call().return_value == ("w", Everything(out=Path("o")), Shared())
+
+
+def test_words_reach_the_instances_and_one_option_feeds_two_classes():
+    done = call(
+        *("--methods", "a,b", "--solvers", "c", "--size", "4", "--size", "5,6", "--data", "d", "-f"),
+        *("--plugins", "p", "--plugins", "q", "--limits", "2", "--limits", "x=3", "--options", "b=[1]", "--other", "0"),
+    )
+    _, first, second = done.return_value
+    assert first == Everything(
+        out=Path("o"),
+        methods=("a", "b", "c"),
+        sizes=(4, 5, 6),
+        data=Path("d"),
+        plugins=(Path("p"), Path("q")),
+        limits={"": 2.0, "x": 3.0},
+        options={"b": [1]},
+        fast=True,
+    )
+    assert second == Shared(Path("d"), 0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--count", "0"], r"--count: 0 is not at least 1"),
+        (["--count", "x"], r"'--count': 'x' is not a whole number"),
+        (["--level", "lwo"], r"--level: 'lwo' is not one of low, high; did you mean 'low'\?"),
+        (["--size", ","], r"'--size': an empty list selects nothing"),
+        (["--other", "13"], r"13 brings bad luck"),
+        (["--othr", "1"], r"--othr"),
+    ],
+)
+def test_a_bad_value_is_exit_code_2_and_names_its_option(arguments, message):
+    done = CliRunner().invoke(command, ["w", "--out", "o", *arguments])
+    assert done.exit_code == 2
+    assert re.search(message, done.output)
+
+
+def test_what_must_be_given_is_asked_for():
+    done = CliRunner().invoke(command, ["w"])
+    assert done.exit_code == 2
+    assert "Missing option '--out'" in done.output
+
+
+def test_the_help_says_what_the_class_says():
+    text = " ".join(CliRunner().invoke(command, ["--help"], max_content_width=200, terminal_width=200).output.split())
+    for info in describe(Everything):
+        shown = "" if info.default in (MISSING, None, (), {}, False) else info.text(info.default)
+        assert f"{', '.join(info.flags)} {info.placeholder}".strip() in text
+        assert info.help in text
+        if shown:
+            assert re.search(rf"{re.escape(info.help)} \[default: {re.escape(shown)}[\];]", text), info
+    assert "[default: 2.5; larger than 0]" in text
+    assert "Where it goes. [required]" in text
+
+
+def test_classes_can_be_cut_and_renamed():
+    @options_from(leave_out=("quiet",), rename={"results": ("runs", "out")})
+    def verb(output: OutputOptions):
+        return output
+
+    made = click.command()(verb)
+    assert [parameter.opts for parameter in made.params] == [["--runs", "--out"], ["--json"]]
+    done = CliRunner().invoke(made, ["--out", "x", "--json"], standalone_mode=False)
+    assert done.return_value == OutputOptions(Path("x"), json=True)
+
+
+def test_mistakes_of_the_author_are_found_when_the_command_is_made():
+    @dataclass(frozen=True)
+    class Clash:
+        data: Path | None = option(None, help="Another file.")
+
+    @dataclass(frozen=True)
+    class SameFlag:
+        file: Path | None = option(None, help="A file.", name="data")
+
+    def two(first: Shared, second: Clash): ...
+    def flags(first: Shared, second: SameFlag): ...
+    def none(): ...
+
+    # The classes live in this function, where the names of annotations are not looked up.
+    two.__annotations__ = {"first": Shared, "second": Clash}
+    flags.__annotations__ = {"first": Shared, "second": SameFlag}
+    for function in (two, flags):
+        with pytest.raises(TypeError, match="two different options --data"):
+            options_from()(function)
+    with pytest.raises(TypeError, match="no parameter of none takes Shared"):
+        options_from(Shared)(none)
+
+
+def commands(group, context, path=()):
+    for name in group.list_commands(context):
+        found = group.get_command(context, name)
+        if isinstance(found, click.Group):
+            yield from commands(found, context, (*path, name))
+        else:
+            yield (*path, name), found
+
+
+def test_every_verb_has_help_for_each_of_its_options():
+    context = click.Context(cli)
+    seen = dict(commands(cli, context))
+    assert {path[0] for path in seen} == set(VERBS)
+    for path, found in seen.items():
+        assert found.help, path
+        for parameter in found.params:
+            # The studies become tasks, whose options are dataclasses.
+            if isinstance(parameter, click.Option) and path[0] != "study":
+                assert parameter.help, (path, parameter.name)
