@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import label
 
-from semrsm_bench.studies.cutouts import package_objects
-from semrsm_bench.studies.scenes import Cutout, Kit, compose, package_kit, pictures_kit, stream
+from semrsm_bench.activations.cutouts import package_objects
+from semrsm_bench.activations.scenes import Cutout, Kit, compose, package_kit, pictures_kit, stream
 from tests.image_files import image_zip
 
 
@@ -141,6 +141,6 @@ def test_streams_differ_even_by_a_zero_at_the_end():
 
 
 def test_without_packages_the_message_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("semrsm_bench.studies.pictures.package_pictures", lambda: [Path("x/matplotlib/y.jpg")])
+    monkeypatch.setattr("semrsm_bench.activations.pictures.package_pictures", lambda: [Path("x/matplotlib/y.jpg")])
     with pytest.raises(ImportError, match=r"pip install semrsm-bench\[study\]"):
         package_kit()

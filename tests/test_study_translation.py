@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from sklearn.metrics import roc_auc_score
 
+from semrsm_bench.activations.crops import Shift, batches, overlapping_crops, scene_side
 from semrsm_bench.activations.models import Model
 from semrsm_bench.bench.stats import Interval
 from semrsm_bench.cli import main
 from semrsm_bench.cli.studies.translation import command
-from semrsm_bench.studies.crops import Shift, batches, overlapping_crops, scene_side
 from semrsm_bench.studies.network_rsms import SEMANTIC, SPATIO_SEMANTIC, TRANSLATION, How
 from semrsm_bench.studies.separation import POOLED, auroc, crop_pairs, found_partners, separate
 from semrsm_bench.studies.study import read_study

@@ -15,7 +15,7 @@ from semrsm_bench.activations.annotated import AnnotatedImages
 from semrsm_bench.activations.cityscapes import find_cityscapes, read_cityscapes
 from semrsm_bench.activations.egoobjects import read_egoobjects
 from semrsm_bench.activations.images import load_images
-from semrsm_bench.studies.scenes import compose, package_kit, pictures_kit, stream
+from semrsm_bench.activations.scenes import compose, package_kit, pictures_kit, stream
 
 Indices = NDArray[np.intp]
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.activations.crops import Shift, batches, overlapping_crops, scene_side
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.rsm import compute_rsm
-from semrsm_bench.studies.crops import Shift, batches, overlapping_crops, scene_side
 from semrsm_bench.studies.network_rsms import BLOCKS, LAST, SEMANTIC, How, choose_layers, layer_rsms
 from semrsm_bench.studies.pictures import Pictures, study_pictures
 from semrsm_bench.studies.separation import POOLED, Separation, crop_pairs, separate

@@ -16,7 +16,7 @@ from semrsm_bench.studies.study import Drawing
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from semrsm_bench.studies.crops import Shift
+    from semrsm_bench.activations.crops import Shift
     from semrsm_bench.studies.translation import Found, Key
 
 # Deeper networks are drawn at so many of their layers, evenly spread.

@@ -53,7 +53,7 @@ def command(
     --size is the side of the crops; the pictures are larger by the largest shift. Layers of a transformer are named, as in
     --model timm:NAME --layers blocks.2,blocks.5; its class token is left out.
     """
-    from semrsm_bench.studies.crops import Shift
+    from semrsm_bench.activations.crops import Shift
     from semrsm_bench.studies.translation import translation
 
     return translation(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.studies.pictures import photographs
+from semrsm_bench.activations.pictures import photographs
 
 Pixels = NDArray[np.uint8]
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.activations.cutouts import package_objects
 from semrsm_bench.activations.images import ImageRef, find_images, load_images, read_classes
-from semrsm_bench.studies.cutouts import package_objects
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
