@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.core.arrays import to_numpy
+
 FloatArray = NDArray[np.float64]
 
 ROUNDING = 16 * np.finfo(np.float64).eps
@@ -29,16 +31,7 @@ def as_float64(value: Any, name: str, *, ndim: int = 2) -> FloatArray:
     ValueError
         For complex, masked, non-numeric, empty, non-finite or misshapen input.
     """
-    if hasattr(value, "detach") and hasattr(value, "double"):
-        if value.is_complex():
-            raise ValueError(f"{name} is complex; the metrics are defined for real numbers")
-        value = value.detach().cpu().double().numpy()
-    if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
-        raise ValueError(f"{name} has masked entries; drop those stimuli from both sides first")
-    try:
-        array = np.asarray(value)
-    except ValueError as error:
-        raise ValueError(f"{name} is not a rectangular array: {error}") from error
+    array = to_numpy(value, name)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold real numbers, but its dtype is {array.dtype}")
     if array.ndim != ndim:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from semrsm_bench.core.checking import CheckFailedError, describe, require, without_global_randomness
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation, matching_value, random_value
 from semrsm_bench.solvers.solver import InvalidMatchingError, Solution, Solver
 
@@ -18,16 +18,6 @@ Case = Callable[[Solver], None]
 
 # How far an exact solver may stay below the optimum, in units of k_opt - k_rand.
 EXACT_TOLERANCE = 1e-6
-
-
-class CheckFailedError(AssertionError):
-    """A solver does not do what every solver must."""
-
-
-def require(condition: bool, message: str) -> None:
-    """Raise CheckFailedError with the message unless the condition holds."""
-    if not condition:
-        raise CheckFailedError(message)
 
 
 def features(size: int, channels: int, seed: int = 0, dtype: DTypeLike = np.float64) -> tuple[Floats, Floats]:
@@ -51,7 +41,8 @@ def solve_and_judge(solver: Solver, problem: MatchingProblem) -> Permutation:
     try:
         solution = solver.run(problem)
     except Exception as error:
-        raise CheckFailedError(f"{problem!r}: {_describe(error)}") from error
+        reason = str(error) if isinstance(error, InvalidMatchingError) else describe(error)
+        raise CheckFailedError(f"{problem!r}: {reason}") from error
     after = [array.tobytes() for array in _arrays(problem, had_affinity)]
     require(before == after, f"{problem!r}: the solver changed its input")
     if solver.kind == "exact":
@@ -62,16 +53,6 @@ def solve_and_judge(solver: Solver, problem: MatchingProblem) -> Permutation:
 
 def _arrays(problem: MatchingProblem, with_affinity: bool) -> list[Floats]:
     return [problem.x, problem.y, *([problem.affinity] if with_affinity else [])]
-
-
-def _describe(error: Exception) -> str:
-    if isinstance(error, InvalidMatchingError):
-        return str(error)
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    place = f" ({where.tb_frame.f_code.co_filename}:{where.tb_lineno})" if where is not None else ""
-    return f"raised {type(error).__name__}: {error}{place}"
 
 
 def optimum(problem: MatchingProblem) -> float:
@@ -264,16 +245,7 @@ def deterministic(solver: Solver) -> None:
 def global_random_state(solver: Solver) -> None:
     """The solver neither reads nor moves the process-wide random generators."""
     x, y = features(140, 4, 5, np.float32)
-    answers = []
-    for seed in (1, 1, 2):
-        random.seed(seed)
-        np.random.seed(seed)  # noqa: NPY002 - the legacy generator is what this case is about
-        before = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr, index]  # noqa: NPY002
-        answers.append(solve_and_judge(solver, MatchingProblem(x, y)))
-        after = random.getstate(), np.random.get_state()[1].tolist()  # type: ignore[union-attr, index]  # noqa: NPY002
-        require(before == after, "the solver draws from the process-wide random generator; take a seed instead")
-    if np.array_equal(answers[0], answers[1]):
-        require(np.array_equal(answers[0], answers[2]), "the answer depends on the process-wide random generator")
+    without_global_randomness(lambda: solve_and_judge(solver, MatchingProblem(x, y)), np.array_equal)
 
 
 def threads(solver: Solver) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from semrsm_bench.core.arrays import to_numpy
+
 Floats = NDArray[np.floating[Any]]
 Permutation = NDArray[np.intp]
 
@@ -26,12 +28,7 @@ def as_float_array(values: Any, name: str) -> Floats:
     ValueError
         ``values`` is not numeric or not finite; the message names the first bad position.
     """
-    if hasattr(values, "detach"):
-        values = values.detach().cpu()
-        if str(values.dtype) == "torch.bfloat16":
-            values = values.float()
-        values = values.numpy()
-    array = np.asarray(values)
+    array = to_numpy(values, name)
     if array.dtype.kind in "iub":
         array = array.astype(np.float64 if array.dtype.itemsize > 2 else np.float32)
     elif array.dtype.kind != "f":
