@@ -18,6 +18,8 @@ from tests.test_options import Everything
 class Shared:
     data: Path | None = option(None, help="A file.")
     other: int = option(1, help="Of this class alone.", minimum=0)
+    eager: bool = option(True, help="On by default.", negatable=True)
+    third: int = option(5, help="At least two of them.", minimum=2)
 
     def __post_init__(self) -> None:
         check(self)
@@ -44,7 +46,21 @@ def test_nothing_given_is_the_defaults():
 def test_words_reach_the_instances_and_one_option_feeds_two_classes():
     done = call(
         *("--methods", "a,b", "--solvers", "c", "--size", "4", "--size", "5,6", "--data", "d", "-f"),
-        *("--plugins", "p", "--plugins", "q", "--limits", "2", "--limits", "x=3", "--options", "b=[1]", "--other", "0"),
+        *(
+            "--plugins",
+            "p",
+            "--plugins",
+            "q",
+            "--limits",
+            "2",
+            "--limits",
+            "x=3",
+            "--options",
+            "b=[1]",
+            "--other",
+            "0",
+            "--no-eager",
+        ),
     )
     _, first, second = done.return_value
     assert first == Everything(
@@ -57,7 +73,7 @@ def test_words_reach_the_instances_and_one_option_feeds_two_classes():
         options={"b": [1]},
         fast=True,
     )
-    assert second == Shared(Path("d"), 0)
+    assert second == Shared(Path("d"), 0, eager=False)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +107,7 @@ def test_the_help_says_what_the_class_says():
         assert info.help in text
         if shown:
             assert re.search(rf"{re.escape(info.help)} \[default: {re.escape(shown)}[\];]", text), info
-    assert "[default: 2.5; larger than 0]" in text
+    assert "[default: 5; at least 2]" in text
     assert "Where it goes. [required]" in text
 
 

@@ -25,7 +25,7 @@ class TrainOptions:
     lr: float = option(0.2, help="Peak learning rate.", positive=True)
     seed: int = option(0, help="Of the initial weights, the order and the augmentation.", minimum=0)
     init: Path | None = option(None, help="Weights to start from (safetensors or .pt).")
-    compile: bool = option(False, help="Fuse with torch.compile (needs a C++ compiler).")
+    compile: bool = option(False, help="Fuse with torch.compile (needs a C++ compiler).", negatable=True)
     threads: int | None = option(None, help="CPU threads; default: all.", minimum=1)
     out: Path = option(help="Weights, float16 safetensors. OUT.ckpt... beside it resumes.")
 

@@ -106,12 +106,16 @@ def _click_option(info: OptionInfo) -> Callable[[Callable[..., Any]], Callable[.
         facts |= {"is_flag": True, "default": None}
     else:
         facts |= {"type": Word(info), "metavar": info.placeholder, "multiple": info.shape != "one"}
-    return click.option(info.field, *info.flags, **facts)
+    flags = list(info.flags)
+    if info.negatable:
+        flags[-1] += f"/--no-{info.flag.removeprefix('--')}"
+    return click.option(info.field, *flags, **facts)
 
 
 def _facts(info: OptionInfo) -> str:
     default = "" if info.default in (None, (), {}, False) else f"default: {info.text(info.default)}"
-    limits = "" if info.choices else info.allowed
+    # That a count is at least 1 and a time larger than 0 goes without saying.
+    limits = info.allowed if (info.minimum or 0) > 1 else ""
     text = "; ".join(filter(None, (default, limits)))
     return f"[{text}]" if text else ""
 

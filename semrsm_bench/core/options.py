@@ -94,6 +94,8 @@ class OptionInfo:
         What stands for the value in the help.
     nameless : bool
         An entry of a mapping may come without NAME=; its key is "".
+    negatable : bool
+        A flag can be switched off too: --no-NAME.
     """
 
     field: str
@@ -111,6 +113,7 @@ class OptionInfo:
     aliases: tuple[str, ...] = ()
     metavar: str = ""
     nameless: bool = False
+    negatable: bool = False
 
     @property
     def flag(self) -> str:
