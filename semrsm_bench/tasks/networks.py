@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 # Words for a choice of layers that is no name of a submodule.
 LAST, STAGES, BLOCKS = "last", "stages", "all"
 _REMEMBERED = 1 << 30
+# Layers that together take no more than this share a forward pass.
+_TOGETHER = 1 << 28
 _DISTANCE_ENTRIES = 1 << 24
 
 
@@ -40,8 +43,10 @@ def shipped_networks() -> list[Path]:
     return [shipped_weights(), *small_weights()]
 
 
-def load_networks(models: Sequence[str], layers: Sequence[str], default: Sequence[Path] = ()) -> list[Model]:
-    """The networks named, or the default ones, with the layers of `choose_layers`.
+def load_networks(
+    models: Sequence[str], layers: Sequence[str], default: Callable[[], Sequence[Path]] = small_weights
+) -> list[Model]:
+    """The networks named, or the default ones (the four small ResNets), with the layers of `choose_layers`.
 
     Raises
     ------
@@ -54,7 +59,7 @@ def load_networks(models: Sequence[str], layers: Sequence[str], default: Sequenc
 
     # Networks without stages can be loaded only with the names of their layers.
     named = () if tuple(layers) in ((LAST,), (STAGES,), (BLOCKS,)) else layers
-    loaded = [load_model(spec, named) for spec in (models or [str(path) for path in default])]
+    loaded = [load_model(spec, named) for spec in (models or [str(path) for path in default()])]
     names = [model.name for model in loaded]
     if twice := next((name for name in names if names.count(name) > 1), None):
         raise ValueError(
@@ -113,8 +118,8 @@ def common_size(models: Sequence[Model], size: int | None = None) -> int:
 class NetworkActivations:
     """What a network makes of pictures, one layer at a time.
 
-    All layers together may be too large for memory, so each has a forward pass of its own; the activations used last stay
-    in memory, so that asking again gives the same array.
+    All layers together may be too large for memory, so large ones have a forward pass each; the activations used last stay in
+    memory, so that asking again gives the same array.
 
     Parameters
     ----------
@@ -149,12 +154,14 @@ class NetworkActivations:
         """Activations of a layer, (N, C, S), float32, read-only."""
         found = _memory.get((self, layer))
         if found is None:
-            seen = self._run(self.pixels, [layer])
-            found = seen.layers[layer]
-            found.setflags(write=False)
-            _memory.keep((self, layer), found)
+            entries = sum(math.prod(self.shape(one)) for one in self.layers)
+            seen = self._run(self.pixels, self.layers if 4 * entries <= _TOGETHER else [layer])
+            for name, values in seen.layers.items():
+                values.setflags(write=False)
+                _memory.keep((self, name), values)
             if seen.logits is not None:
                 self._probabilities = seen.probabilities
+            found = seen.layers[layer]
         return found
 
     @property

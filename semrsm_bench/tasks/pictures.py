@@ -18,7 +18,9 @@ class PictureOptions:
         help="Folder or zip archive of your own images, one folder a class; repeatable. Default: what packages ship.",
     )
     classes: Path | None = option(None, help="With --images: class directories in label order, one a line.")
-    size: int | None = option(None, help="Side of the pictures in pixels. Default: the networks' own.", minimum=1)
+    size: int | None = option(
+        None, help="Side of the pictures in pixels, the shorter one. Default: the networks' own.", minimum=1
+    )
     seed: int = option(0, help="Of the choice of pictures.", minimum=0)
 
     def __post_init__(self) -> None:
@@ -36,8 +38,8 @@ class NetworkOptions(PictureOptions):
         help="FILE.safetensors, torchvision:NAME or timm:NAME; repeatable. Default: networks that the project ships.",
         metavar="SPEC",
     )
-    layers: tuple[str, ...] | None = option(
-        None, help="Names of submodules; or last, stages, or all (every block).", aliases=("layer",)
+    layers: tuple[str, ...] = option(
+        (), help="Names of submodules; or last, stages, or all (every block). Default: the task's.", aliases=("layer",)
     )
 
 

@@ -1,0 +1,234 @@
+"""Do queries find images that show the same objects?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from semrsm_bench.activations.locate import shipped_weights
+from semrsm_bench.activations.retrieval import RetrievalData, from_cityscapes, from_egoobjects, from_scenes
+from semrsm_bench.activations.scenes import package_kit, pictures_kit
+from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.options import option
+from semrsm_bench.core.task import (
+    Answer,
+    Arrays,
+    Case,
+    Floats,
+    Profile,
+    Result,
+    Score,
+    Scored,
+    Solve,
+    Task,
+    weighted_mean,
+)
+from semrsm_bench.metrics.retrieval import forbidden_images, ranking, retrieval_scores, score_matrix
+from semrsm_bench.tasks.networks import LAST, NetworkActivations, load_networks, require_libraries
+from semrsm_bench.tasks.registry import register_task
+from semrsm_bench.tasks.rsms import KERNELS, METHODS, QUICK_POSITIONS, RsmCase, RsmOptions, answered_rsm, layer_cases
+
+TOP = 5
+# Side to which a user's pictures are read before scenes are made of them.
+_PICTURE = 64
+
+
+@dataclass(frozen=True)
+class RetrievalOptions(RsmOptions):
+    """What is retrieved from what. --images gives the pictures that scenes are composed of."""
+
+    queries: int | None = option(None, help="Images that look for others; default: the profile's.", minimum=1)
+    database: int | None = option(None, help="Images that are found; default: the profile's.", minimum=TOP)
+    egoobjects: Path | None = option(None, help="EgoObjects: folder of annotation files beside a folder images.")
+    cityscapes: Path | None = option(None, help="Cityscapes: folder of leftImg8bit and gtFine; IoU only.")
+    split: Literal["test", "val", "train"] = option("test", help="Of EgoObjects.")
+    any_format: bool = option(False, help="EgoObjects: images that are not 16:9 too, all cut to squares.")
+    frame: Literal["whole", "square"] = option(
+        "whole", help="EgoObjects, Cityscapes: the whole image, or the square in its middle."
+    )
+    place: Literal["scene", "video"] = option(
+        "scene", help="Composed scenes: one background a scene, or one for each of its videos."
+    )
+    object_classes: int = option(20, help="With --images: classes that scenes are made of.", minimum=2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if sum((bool(self.images), self.egoobjects is not None, self.cityscapes is not None)) > 1:
+            raise ValueError("give one of --images, --egoobjects and --cityscapes")
+
+    def read(self, size: int) -> RetrievalData:
+        """The images, their shorter side ``size``."""
+        if self.queries is None or self.database is None:
+            raise ValueError("queries, database: say how many images, or choose a profile")
+        counts = self.queries, self.database
+        square = self.frame == "square"
+        if self.egoobjects is not None:
+            return from_egoobjects(
+                self.egoobjects,
+                *counts,
+                size,
+                split=self.split,
+                any_format=self.any_format,
+                square=square,
+                seed=self.seed,
+            )
+        if self.cityscapes is not None:
+            return from_cityscapes(self.cityscapes, *counts, size, square=square, seed=self.seed)
+        kit = (
+            pictures_kit(self.images, objects=self.object_classes, size=_PICTURE, seed=self.seed, classes=self.classes)
+            if self.images
+            else package_kit()
+        )
+        return from_scenes(kit, *counts, size, place=self.place, seed=self.seed)
+
+
+@register_task
+class Retrieval(Task):
+    """The most similar database image of every query."""
+
+    name = "retrieval"
+    question = "Does the most similar image show the same objects?"
+    kind = "rsm"
+    scores = (
+        Score("f1", "F1@1"),
+        Score("iou", "IoU@1"),
+        Score(f"f1_top{TOP}", f"F1 best of {TOP}"),
+        Score(f"iou_top{TOP}", f"IoU best of {TOP}"),
+    )
+    unit = "query"
+    across = ("model", "layer", "size", "centring", "kernel")
+    options = RetrievalOptions
+    methods = (*METHODS, "random")
+    source = "Wald et al., NeurIPS 2024, section 4.2 and appendix D, Tables 2 and 3"
+    profiles: ClassVar[Mapping[str, Profile]] = {
+        "quick": Profile(
+            "20 queries in 60 images", {"queries": 20, "database": 60, "largest": QUICK_POSITIONS}, 60.0, 120.0
+        ),
+        "paper": Profile("100 queries in 400 images", {"queries": 100, "database": 400}, 1800.0, 3600.0),
+    }
+
+    def cases(self, options: RetrievalOptions) -> Iterator[Case]:
+        """One case a network, layer, centring and kernel; both sides are centred by the database's mean."""
+        require_libraries(self.name)
+        read: dict[int, RetrievalData] = {}
+        for model in load_networks(options.model, options.layers or (LAST,), lambda: [shipped_weights()]):
+            size = options.size or model.size
+            data = read[size] = read.get(size) or options.read(size)
+            known = _Known(data)
+            sides = {
+                name: NetworkActivations(model, side.pixels)
+                for name, side in (("z", data.queries), ("z2", data.database))
+            }
+            for layer in model.layers:
+                yield from layer_cases(
+                    options, KERNELS, sides, layer, units={"query": tuple(data.queries.ids)}, known=known
+                )
+
+    def truth(self, case: Case, arrays: Arrays, solve: Solve) -> _Known:
+        """Which objects every image shows, and what any ranking can reach."""
+        assert isinstance(case, RsmCase)
+        known: _Known = case.known
+        return known
+
+    def score(self, case: Case, arrays: Arrays, answer: Answer, truth: _Known, declared: Declaration) -> Scored:
+        """Scores of the most similar image and of the best among the five most similar; a query's own group never counts."""
+        data = truth.data
+        try:
+            rsm = answered_rsm(answer, len(data.queries), len(data.database))
+        except ValueError as error:
+            return Scored(status="invalid", message=str(error))
+        kept: dict[str, Any] = {
+            name: retrieval_scores(rsm, *truth.counts, *truth.groups, score=score, top=top)
+            for name, (score, top) in truth.scores.items()
+        }
+        scores = {name: _mean(values) for name, values in kept.items()}
+        kept["found"] = ranking(rsm, *truth.groups, top=TOP)
+        return Scored(scores, {"random": truth.random, "best": truth.best}, kept)
+
+    def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
+        """Means over the drawn queries whose score is defined."""
+        column = {unit: i for i, unit in enumerate(units)}
+        found: dict[str, Floats] = {}
+        for score in self.scores:
+            having = [result for result in results if score.name in result.arrays]
+            if having:
+                columns = [column[query] for result in having for query in result.units[self.unit]]
+                values = np.concatenate([result.arrays[score.name] for result in having])
+                found[score.name] = weighted_mean(values, np.asarray(draws)[:, columns])
+        return found
+
+
+class _Known:
+    """What images show, and what a random ranking and the best one reach."""
+
+    def __init__(self, data: RetrievalData) -> None:
+        self.data = data
+        self.counts = data.queries.counts, data.database.counts
+        self.groups = data.queries.groups, data.database.groups
+        kinds = ("f1", "iou") if data.counted else ("iou",)
+        self.scores = {f"{kind}_top{top}" if top > 1 else kind: (kind, top) for kind in kinds for top in (1, TOP)}
+
+    @cached_property
+    def _allowed(self) -> dict[str, list[Floats]]:
+        """For each kind of score and each query, the scores with all images that it may find."""
+        allowed = ~forbidden_images((len(self.data.queries), len(self.data.database)), *self.groups)
+        return {
+            kind: [row[may] for row, may in zip(score_matrix(*self.counts, score=kind), allowed, strict=True)]
+            for kind in dict.fromkeys(kind for kind, _ in self.scores.values())
+        }
+
+    @cached_property
+    def random(self) -> dict[str, float | None]:
+        """Expected over all rankings, computed and not drawn."""
+        return {
+            name: _mean(np.array([expected_best(row, top) for row in self._allowed[kind]]))
+            for name, (kind, top) in self.scores.items()
+        }
+
+    @cached_property
+    def best(self) -> dict[str, float | None]:
+        """Of the best image that each query may find."""
+        return {
+            name: _mean(np.array([np.fmax.reduce(row) for row in self._allowed[kind]]))
+            for name, (kind, _) in self.scores.items()
+        }
+
+
+def expected_best(scores: Floats, top: int) -> float:
+    """Mean, over all draws of ``top`` different ones, of the largest score.
+
+    The i-th smallest of n is the largest of a draw with probability C(i-1, top-1) / C(n, top).
+
+    Parameters
+    ----------
+    scores : ndarray, (n,)
+        NaN counts as less than any number; the mean is over draws that hold a number.
+    top : int
+
+    Raises
+    ------
+    ValueError
+        Fewer than ``top`` scores.
+    """
+    n = len(scores)
+    if not 1 <= top <= n:
+        raise ValueError(f"cannot draw {top} of {n} database images")
+    ordered = np.concatenate([scores[np.isnan(scores)], np.sort(scores[~np.isnan(scores)])])
+    chances = np.zeros(n)
+    chance = top / n
+    for i in range(n, top - 1, -1):
+        chances[i - 1] = chance
+        chance *= (i - top) / (i - 1) if i > 1 else 0.0
+    known = ~np.isnan(ordered)
+    weight = chances[known].sum()
+    return float((chances[known] * ordered[known]).sum() / weight) if weight > 0 else float("nan")
+
+
+def _mean(values: Floats) -> float | None:
+    """Over what is defined; None where nothing is."""
+    return None if np.isnan(values).all() else float(np.nanmean(values))

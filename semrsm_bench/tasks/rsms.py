@@ -1,0 +1,136 @@
+"""What tasks that judge RSM methods share: their options, cases of one layer, and answers that must be RSMs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.options import option
+from semrsm_bench.core.task import Answer, Arrays, Case
+from semrsm_bench.metrics.arrays import as_rsm
+from semrsm_bench.tasks.networks import NetworkActivations, identity_bandwidth
+from semrsm_bench.tasks.pictures import NetworkOptions
+
+Matrix = NDArray[np.float64]
+
+KERNELS = ("linear", "cosine", "rbf")
+CENTRINGS = ("none", "channel", "position")
+# The solver that stands for the optimal matching.
+OPTIMUM = "exact-auction"
+METHODS = ("identity", "translation", "pooled", OPTIMUM)
+# Layers of more positions are left out of quick runs.
+QUICK_POSITIONS = 1024
+
+
+@dataclass(frozen=True)
+class RsmOptions(NetworkOptions):
+    """How the RSMs of each layer are made."""
+
+    kernels: tuple[str, ...] = option(
+        (), help="Kernels of the RSMs. Default: the task's.", choices=KERNELS, aliases=("kernel",)
+    )
+    centring: tuple[str, ...] = option(
+        ("channel",), help="Which means are subtracted first.", choices=CENTRINGS, aliases=("centrings",)
+    )
+    largest: int | None = option(None, help="Leave out layers with more positions; default: the profile's.", minimum=1)
+
+
+@dataclass(frozen=True)
+class RsmCase(Case):
+    """A case with what its truth is made of; only the process that scores sees that."""
+
+    known: Any = None
+
+
+def layer_cases(
+    options: RsmOptions,
+    kernels: Sequence[str],
+    sides: Mapping[str, NetworkActivations],
+    layer: str,
+    *,
+    place: Mapping[str, str | int] | None = None,
+    part: str = "",
+    units: Mapping[str, tuple[str, ...]],
+    known: Any = None,
+) -> Iterator[RsmCase]:
+    """The cases of one layer of a network: one for each centring and kernel, all with the same arrays and bandwidth.
+
+    Parameters
+    ----------
+    options : RsmOptions
+    kernels : sequence of str
+        Where the options name none.
+    sides : mapping of str to NetworkActivations
+        ``z``, and ``z2`` where there is a database.
+    layer : str
+    place : mapping, optional
+        Further entries of the cell.
+    part : str
+        What tells cases of one cell apart in their names.
+    units : mapping
+    known
+        See `RsmCase`.
+    """
+    kernels = options.kernels or tuple(kernels)
+    first = sides["z"]
+    _, channels, size = first.shape(layer)
+    cell = {"model": first.name, "layer": layer, "size": size, "channels": channels, **(place or {})}
+    skip = ""
+    if options.largest is not None and size > options.largest:
+        skip = f"{size:,} positions; the limit is {options.largest:,} (--largest)"
+
+    def inputs() -> Arrays:
+        return {name: side.activations(layer) for name, side in sides.items()}
+
+    settings: dict[str, Any] = {"kernels": list(kernels), "grid": first.grid(layer)}
+    if "rbf" in kernels and not skip:
+        try:
+            settings["sigma"] = identity_bandwidth(**inputs())
+        except ValueError as error:
+            raise ValueError(f"{first.name}, {layer}: {error}") from None
+    for centring in options.centring:
+        for kernel in kernels:
+            words = (first.name, layer, *(str(v) for v in (place or {}).values()), centring, kernel, part)
+            yield RsmCase(
+                "/".join(word for word in words if word),
+                {**cell, "centring": centring, "kernel": kernel},
+                inputs,
+                units,
+                {**settings, "kernel": kernel, "centring": centring},
+                "-".join(side.sha256[:32] for side in sides.values()),
+                size,
+                channels,
+                skip,
+                known,
+            )
+
+
+def answered_rsm(answer: Answer, rows: int, columns: int | None = None) -> Matrix:
+    """The RSM of an answer: (rows, rows) and symmetric, or (rows, columns).
+
+    Raises
+    ------
+    ValueError
+        It is something else, or not finite.
+    """
+    rsm = answer.arrays.get("rsm")
+    shape = (rows, rows if columns is None else columns)
+    if rsm is None or np.shape(rsm) != shape:
+        what = "no RSM" if rsm is None else f"an RSM of shape {np.shape(rsm)}"
+        raise ValueError(f"it gave {what}; needed is {shape}")
+    if columns is None:
+        return as_rsm(rsm, "its RSM")
+    matrix = np.asarray(rsm, dtype=np.float64)
+    if not np.isfinite(matrix).all():
+        raise ValueError(f"its RSM is not finite: {int((~np.isfinite(matrix)).sum())} entries are not")
+    return matrix
+
+
+def matches(declared: Declaration) -> bool:
+    """Whether an RSM method matches positions: identity, translation, a solver."""
+    return declared.category == "matching"

@@ -1,0 +1,135 @@
+"""Do RSMs see that two overlapping crops show the same thing?"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from semrsm_bench.activations.crops import Shift, batches, overlapping_crops, scene_side
+from semrsm_bench.activations.locate import shipped_weights
+from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.options import option
+from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Score, Scored, Solve, Task
+from semrsm_bench.tasks.networks import STAGES, NetworkActivations, load_networks, require_libraries
+from semrsm_bench.tasks.pictures import CountOptions
+from semrsm_bench.tasks.registry import register_task
+from semrsm_bench.tasks.rsms import METHODS, QUICK_POSITIONS, RsmOptions, answered_rsm, layer_cases
+
+
+@dataclass(frozen=True)
+class TranslationOptions(RsmOptions, CountOptions):
+    """Crops of pictures; --size is the side of the crops, the pictures are larger by the largest shift."""
+
+    shift: tuple[tuple[int, int], ...] = option(
+        (),
+        help="Of the second crop, pixels down and to the right; repeatable. Default: down by 5/16 of the crop's side.",
+        metavar="DOWNxRIGHT",
+    )
+    batch: int = option(10, help="Pictures in one RSM, which has two crops of each.", minimum=2)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for shift in self.shift:
+            Shift(*shift)
+
+
+@register_task
+class Translation(Task):
+    """Overlapping crops of one picture against crops of different pictures."""
+
+    name = "translation"
+    question = "Are overlapping crops of a picture more similar than crops of different pictures?"
+    kind = "rsm"
+    scores = (Score("auroc", "AUROC", chance=0.5), Score("partner_first", "partner first %", style="percent"))
+    unit = "batch"
+    across = ("model", "shift", "layer", "size", "centring", "kernel")
+    options = TranslationOptions
+    methods = METHODS
+    source = "Wald et al., NeurIPS 2024, section 4.1 and appendix B, Fig. 2 and 7"
+    profiles: ClassVar[Mapping[str, Profile]] = {
+        "quick": Profile("20 pictures", {"count": 20, "largest": QUICK_POSITIONS}, 60.0, 120.0),
+        "paper": Profile("100 pictures", {"count": 100}, 1800.0, 3600.0),
+    }
+
+    def cases(self, options: TranslationOptions) -> Iterator[Case]:
+        """One case a network, shift, layer, centring, kernel and batch."""
+        require_libraries(self.name)
+        for model in load_networks(options.model, options.layers or (STAGES,), lambda: [shipped_weights()]):
+            side = options.size or model.size
+            shifts = [Shift(*s) for s in dict.fromkeys(options.shift)] or [Shift.usual(side)]
+            pictures = options.pictures(scene_side(side, shifts))
+            for number, group in enumerate(batches(pictures.labels, options.batch, options.seed)):
+                for shift in shifts:
+                    seen = NetworkActivations(model, overlapping_crops(pictures.pixels[group], side, shift))
+                    for layer in seen.layers:
+                        yield from layer_cases(
+                            options,
+                            ("rbf",),
+                            {"z": seen},
+                            layer,
+                            place={"shift": str(shift)},
+                            part=str(number),
+                            units={"batch": (str(number),)},
+                        )
+
+    def truth(self, case: Case, arrays: Arrays, solve: Solve) -> NDArray[np.bool_]:
+        """Which pairs i < j of the 2 n crops overlap: crop n + i is the shifted one of picture i."""
+        rows, columns = np.triu_indices(len(arrays["z"]), 1)
+        return np.asarray(columns - rows == len(arrays["z"]) // 2)
+
+    def score(
+        self, case: Case, arrays: Arrays, answer: Answer, truth: NDArray[np.bool_], declared: Declaration
+    ) -> Scored:
+        """Inside one batch: pairs of different batches share no RSM."""
+        try:
+            rsm = answered_rsm(answer, len(arrays["z"]))
+        except ValueError as error:
+            return Scored(status="invalid", message=str(error))
+        similarity = rsm[np.triu_indices(len(rsm), 1)]
+        overlapping, unrelated = similarity[truth], similarity[~truth]
+        scores = {"auroc": auroc(overlapping, unrelated), "partner_first": float(found_partners(rsm).mean())}
+        raw = {"overlapping": float(np.median(overlapping)), "unrelated": float(np.median(unrelated))}
+        return Scored(scores, raw, {"rsm": rsm})
+
+
+def auroc(positive: ArrayLike, negative: ArrayLike) -> float:
+    """Probability that a positive value exceeds a negative one, ties counted half: the area under the ROC curve.
+
+    Parameters
+    ----------
+    positive, negative : array_like, (n,) and (m,)
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0.5 for equal distributions. Invariant to strictly increasing functions of all values.
+
+    Raises
+    ------
+    ValueError
+        One of the two is empty, or a value is NaN.
+    """
+    high, low = (np.asarray(values, dtype=np.float64).ravel() for values in (positive, negative))
+    if not high.size or not low.size:
+        raise ValueError(f"AUROC needs positive and negative values, got {high.size} and {low.size}")
+    both = np.concatenate([high, low])
+    if np.isnan(both).any():
+        raise ValueError("AUROC is not defined for NaN")
+    ranks = rankdata(both)[: high.size]
+    return float((ranks.sum() - high.size * (high.size + 1) / 2) / (high.size * low.size))
+
+
+def found_partners(rsm: Floats) -> NDArray[np.bool_]:
+    """Whether the other crop of the same picture is the most similar of all, by itself, for each of the 2 n crops."""
+    count = len(rsm)
+    partner = (np.arange(count) + count // 2) % count
+    others = rsm.copy()
+    np.fill_diagonal(others, -np.inf)
+    mine = others[np.arange(count), partner]
+    others[np.arange(count), partner] = -np.inf
+    return np.asarray(mine > others.max(axis=1))
