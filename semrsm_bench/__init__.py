@@ -9,31 +9,33 @@ __version__ = "0.1.0"
 
 # Names are resolved on first use, so that ``import semrsm_bench`` costs nothing and never needs an optional library.
 _EXPORTS = {
-    "dual_value": "semrsm_bench.solvers.bounds",
-    "upper_bound": "semrsm_bench.solvers.bounds",
-    "MatchingProblem": "semrsm_bench.solvers",
-    "Solution": "semrsm_bench.solvers",
-    "compute_rsm": "semrsm_bench.rsm",
-    "get_solver": "semrsm_bench.solvers",
-    "load_plugin": "semrsm_bench.solvers",
-    "matching_value": "semrsm_bench.solvers",
-    "register_solver": "semrsm_bench.solvers",
-    "solve": "semrsm_bench.solvers",
-    "solve_many": "semrsm_bench.solvers",
-    "solver_names": "semrsm_bench.solvers",
+    "semrsm_bench.core.registry": ("load_plugin",),
+    "semrsm_bench.core.task": ("Answer", "Case", "Profile", "Result", "Score", "Scored", "Task"),
+    "semrsm_bench.metrics.registry": ("get_metric", "metric_names", "register_metric"),
+    "semrsm_bench.metrics.instances": ("get_instance", "instance_names", "register_instance"),
+    "semrsm_bench.rsm": ("compute_rsm",),
+    "semrsm_bench.rsm.registry": ("get_rsm", "register_rsm", "rsm_names"),
+    "semrsm_bench.solvers": (
+        *("MatchingProblem", "Solution", "get_solver", "matching_value", "register_solver", "solve", "solve_many"),
+        "solver_names",
+    ),
+    "semrsm_bench.solvers.bounds": ("dual_value", "upper_bound"),
+    "semrsm_bench.tasks.registry": ("get_task", "register_task", "task_names"),
 }
+_PLACES = {name: module for module, names in _EXPORTS.items() for name in names}
 _MODULES = ("metrics", "rsm", "solvers")
 
 if TYPE_CHECKING:
     import semrsm_bench.metrics as metrics
     import semrsm_bench.rsm as rsm
     import semrsm_bench.solvers as solvers
+    from semrsm_bench.core.registry import load_plugin
+    from semrsm_bench.core.task import Answer, Case, Profile, Result, Score, Scored, Task
     from semrsm_bench.rsm import compute_rsm
     from semrsm_bench.solvers import (
         MatchingProblem,
         Solution,
         get_solver,
-        load_plugin,
         matching_value,
         register_solver,
         solve,
@@ -41,13 +43,14 @@ if TYPE_CHECKING:
         solver_names,
     )
     from semrsm_bench.solvers.bounds import dual_value, upper_bound
+    from semrsm_bench.tasks.registry import get_task, register_task, task_names
 
-__all__ = [*_EXPORTS, *_MODULES, "__version__"]
+__all__ = [*_PLACES, *_MODULES, "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _EXPORTS:
-        return getattr(importlib.import_module(_EXPORTS[name]), name)
+    if name in _PLACES:
+        return getattr(importlib.import_module(_PLACES[name]), name)
     if name in _MODULES:
         return importlib.import_module(f"semrsm_bench.{name}")
     raise AttributeError(f"module 'semrsm_bench' has no attribute {name!r}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.metadata
 import os
@@ -16,10 +15,10 @@ from typing import Any
 import psutil
 from threadpoolctl import threadpool_info  # type: ignore[import-untyped]
 
-from semrsm_bench.bench.results import plain
-from semrsm_bench.solvers import get_solver, solver_names
+from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.row import plain
 
-SCHEMA = 1
+SCHEMA = 2
 # One thread in every library a solver may use; set before the worker imports any of them.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -43,31 +42,31 @@ PACKAGES = (
     "safetensors",
     "pandas",
 )
-# What must agree before rows of two sittings may stand in one run.
-IDENTITY = ("cpu", "os", "python", "packages", "blas", "code_sha256", "data", "plugins")
+# What must agree before rows of two sessions may stand in one run. Code, libraries and data are in the rows' own keys.
+IDENTITY = ("cpu", "os", "python", "blas")
 
 
 def describe_environment(
-    data: Iterable[tuple[str, str]] = (), plugins: Sequence[Path] = (), solvers: Iterable[str] | None = None
+    data: Iterable[tuple[str, str]] = (), plugins: Sequence[Path] = (), methods: Iterable[Declaration] = ()
 ) -> dict[str, Any]:
     """Everything that figures depend on, as JSON-ready values.
 
     Parameters
     ----------
     data : iterable of (name, sha256)
-        The caches measured.
+        What was measured on.
     plugins : sequence of Path
         Files given with ``--plugin``; only their names and digests are kept.
-    solvers : iterable of str, optional
-        Default: all registered ones.
+    methods : iterable of Declaration
+        What took part, kept so that a run can be read where a method is not installed.
 
     Returns
     -------
     dict
-        Keys ``schema started cpu memory_bytes threads blas os python packages commit dirty code_sha256 data plugins solvers``.
+        Keys ``schema started cpu memory_bytes threads blas os python packages commit dirty data plugins methods``.
     """
     commit, dirty = commit_of(package_folder())
-    names = solver_names() if solvers is None else list(solvers)
+    declared = list(methods)
     found: dict[str, Any] = {
         "schema": SCHEMA,
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -77,32 +76,17 @@ def describe_environment(
         "blas": describe_blas(),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": package_versions({get_solver(name).distribution for name in names}),
+        "packages": package_versions(),
         "commit": commit,
         "dirty": dirty,
-        "code_sha256": code_sha256(),
         "data": [{"name": name, "sha256": sha256} for name, sha256 in data],
         "plugins": [{"name": p.name, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in plugins],
-        "solvers": {name: describe_solver(name) for name in names},
     }
-    return {key: plain(value) for key, value in found.items()}
-
-
-def describe_solver(name: str) -> dict[str, Any]:
-    """What a table says about a solver, kept so that a run can be read where the solver is not installed."""
-    solver = get_solver(name)
-    return {
-        "kind": solver.kind,
-        "complexity": solver.complexity,
-        "reference": solver.reference,
-        "summary": solver.summary,
-        "options": dict(solver.options),
-        "version": solver.version,
-        "matrix_free": solver.matrix_free,
-        "max_size": solver.max_size,
-        "available": solver.available,
-        "reason": solver.reason,
+    described = {
+        f"{m.kind}:{m.name}": {k: plain(v) for k, v in m.as_dict().items() if k not in ("plugins", "defaults")}
+        for m in declared
     }
+    return {**{key: plain(value) for key, value in found.items()}, "methods": described}
 
 
 def describe_cpu() -> dict[str, Any]:
@@ -160,14 +144,12 @@ def package_folder() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
-@functools.cache
-def code_sha256() -> str:
-    """Digest of the code that measures: the package's ground floor and bench, so that edited code never joins an old run."""
+def code_digest(paths: Iterable[Path]) -> str:
+    """Start of the SHA-256 of some source files."""
     digest = hashlib.sha256()
-    root = package_folder()
-    for path in sorted(p for room in ("activations", "bench", "solvers") for p in (root / room).rglob("*.py")):
-        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return digest.hexdigest()
+    for path in sorted(paths):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
 def commit_of(folder: Path) -> tuple[str | None, bool | None]:
@@ -191,5 +173,5 @@ def commit_of(folder: Path) -> tuple[str | None, bool | None]:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Keys of `IDENTITY` in which two environments differ; rows of such runs must not be mixed."""
+    """Keys of `IDENTITY` in which two environments differ; rows of such runs are never mixed."""
     return [key for key in IDENTITY if old.get(key) != new.get(key)]

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+import os
+import warnings
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.locate import user_cache_folder
-from semrsm_bench.bench.measure import Outcome, Task
-from semrsm_bench.bench.results import read_json, write_json
+from semrsm_bench.bench.process import Outcome
 from semrsm_bench.solvers import (
     MatchingProblem,
     check_permutation,
@@ -26,9 +29,9 @@ from semrsm_bench.solvers import (
 from semrsm_bench.solvers.bounds import upper_bound
 
 # Raised whenever what is stored, or how it is proved, changes.
-VERSION = 1
+VERSION = 2
 TOLERANCE = 1e-6
-# Tried in this order; whoever proves its matching first is believed. Small problems go to a library that needs no compilation.
+# Tried in this order; the first that proves its matching is taken. Small problems go to a library that needs no compilation.
 CANDIDATES = ("exact-auction", "ortools", "scipy", "lapjv")
 SMALL_CANDIDATES = ("scipy", "ortools", "exact-auction", "lapjv")
 _SMALL = 512
@@ -37,7 +40,8 @@ _BLOCK_BYTES = 32 << 20
 # without a solver's duals need, takes 2 GB here.
 LARGEST = 16384
 
-Solve = Callable[[str, Task], Outcome]
+Exact = Callable[[str, NDArray[Any], NDArray[Any]], Outcome]
+"""``exact(solver_name, x, y)`` runs an exact solver somewhere safe; its arrays hold ``perms`` and, if it gives duals, ``v``."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +57,16 @@ class Optimum:
     certificate : float or None
         ``(k_upper - k_opt) / (k_opt - k_rand)``.
     solver : str
+    perm, prices : ndarray, (S,), or None
+        The matching, and column prices that prove it.
     """
 
     k_opt: float | None
     k_upper: float
     certificate: float | None
     solver: str
+    perm: NDArray[np.intp] | None = None
+    prices: NDArray[np.float64] | None = None
 
 
 def certified_upper(problem: MatchingProblem, prices: NDArray[Any]) -> float:
@@ -130,16 +138,14 @@ def prices_of(problem: MatchingProblem, perm: NDArray[np.intp]) -> NDArray[np.fl
     return prices
 
 
-def find_optimum(problem: MatchingProblem, solve: Solve, memory: int = 16 << 30) -> Optimum:
+def find_optimum(problem: MatchingProblem, exact: Exact) -> Optimum:
     """The certified optimum of a problem.
 
     Parameters
     ----------
     problem : MatchingProblem
-    solve : callable
-        ``solve(solver_name, task)`` runs a solver somewhere safe.
-    memory : int
-        Bytes the exact solver may take.
+    exact : callable
+        See `Exact`.
 
     Returns
     -------
@@ -162,18 +168,18 @@ def find_optimum(problem: MatchingProblem, solve: Solve, memory: int = 16 << 30)
     for name in SMALL_CANDIDATES if problem.size <= _SMALL else CANDIDATES:
         if not _usable(name, problem.size):
             continue
-        outcome = solve(name, Task(x, y, {}, memory, timed=False))
-        if outcome.status != "ok" or outcome.perm is None:
+        outcome = exact(name, x, y)
+        if outcome.status != "ok":
             continue
-        perm = check_permutation(outcome.perm, problem.size)
+        perm = check_permutation(outcome.value["arrays"]["perms"][0], problem.size)
         k = matching_value(problem, perm)
-        for prices in _price_candidates(MatchingProblem(x, y), perm, outcome):
+        for prices in _price_candidates(MatchingProblem(x, y), perm, outcome.value["arrays"].get("v")):
             upper = min(upper, certified_upper(problem, prices + offset))
             gap = upper - k
             span = k - k_rand
             if gap <= max(TOLERANCE * span, floor):
                 certificate = gap / span if span > floor else 0.0
-                return Optimum(k, max(upper, k), max(certificate, 0.0), name)
+                return Optimum(k, max(upper, k), max(certificate, 0.0), name, perm, prices + offset)
     return Optimum(None, upper if math.isfinite(upper) else upper_bound(problem), None, "")
 
 
@@ -185,10 +191,10 @@ def _usable(name: str, size: int) -> bool:
 
 
 def _price_candidates(
-    centred: MatchingProblem, perm: NDArray[np.intp], outcome: Outcome
+    centred: MatchingProblem, perm: NDArray[np.intp], given: NDArray[np.float64] | None
 ) -> Iterator[NDArray[np.float64]]:
-    if outcome.duals is not None and outcome.duals[1].shape == perm.shape and np.isfinite(outcome.duals[1]).all():
-        yield outcome.duals[1]
+    if given is not None and given.shape == perm.shape and np.isfinite(given).all():
+        yield given
     yield prices_of(centred, perm)
 
 
@@ -201,7 +207,10 @@ def data_key(problem: MatchingProblem) -> str:
 
 
 class OptimumCache:
-    """Optima on disk by the hash of the data; files are written whole or not at all, and a damaged one is made anew.
+    """Optima on disk by the hash of the data, each with its matching and prices.
+
+    Files are written whole or not at all. An entry whose matching does not have the k that it claims is found again, with a
+    warning; a damaged file is made anew.
 
     Parameters
     ----------
@@ -212,24 +221,48 @@ class OptimumCache:
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or user_cache_folder() / "optima"
 
-    def get(self, problem: MatchingProblem, solve: Solve, *, refresh: bool = False) -> Optimum:
-        """The optimum from disk, or found with ``solve`` and kept if it was proved."""
+    def get(self, problem: MatchingProblem, exact: Exact, *, refresh: bool = False) -> Optimum:
+        """The optimum from disk, or found with ``exact`` and kept if it was proved."""
         key = data_key(problem)
-        path = self.folder / key[:2] / f"{key}.json"
+        path = self.folder / key[:2] / f"{key}.npz"
         stored = None if refresh else _stored(path)
+        if stored is not None and stored.perm is not None and not _holds(problem, stored):
+            warnings.warn(
+                f"{path}: its matching does not have the k that it claims; the optimum is proved anew", stacklevel=2
+            )
+            stored = None
         if stored is not None:
             return stored
-        found = find_optimum(problem, solve)
+        found = find_optimum(problem, exact)
         if found.k_opt is not None or problem.size > LARGEST:
-            write_json(path, asdict(found))
+            _store(path, found)
         return found
+
+
+def _holds(problem: MatchingProblem, optimum: Optimum) -> bool:
+    try:
+        k = matching_value(problem, optimum.perm)  # type: ignore[arg-type]
+    except ValueError:
+        return False
+    return optimum.k_opt is not None and k == optimum.k_opt
+
+
+def _store(path: Path, optimum: Optimum) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = {name: value for name, value in asdict(optimum).items() if name not in ("perm", "prices")}
+    arrays = {name: a for name in ("perm", "prices") if (a := getattr(optimum, name)) is not None}
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
+    np.savez(temporary, facts=np.array(json.dumps(facts)), **arrays)
+    os.replace(temporary, path)
 
 
 def _stored(path: Path) -> Optimum | None:
     try:
-        content = read_json(path)
-        k_opt, certificate = (None if content[key] is None else float(content[key]) for key in ("k_opt", "certificate"))
-        optimum = Optimum(k_opt, float(content["k_upper"]), certificate, str(content["solver"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        with np.load(path, allow_pickle=False) as content:
+            facts = json.loads(str(content["facts"]))
+            arrays = {name: content[name] for name in ("perm", "prices") if name in content}
+        optimum = Optimum(**facts, **arrays)
+        k_opt, k_upper = optimum.k_opt, float(optimum.k_upper)
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile):
         return None
-    return optimum if (math.isfinite(optimum.k_upper) and (k_opt is None or k_opt <= optimum.k_upper)) else None
+    return optimum if math.isfinite(k_upper) and (k_opt is None or k_opt <= k_upper) else None

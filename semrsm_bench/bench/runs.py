@@ -1,4 +1,4 @@
-"""Which folder a run writes to: a new one, or the unfinished one it goes on with."""
+"""Which folder a run writes to: a new one, or the unfinished one that it resumes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class OpenRun:
     folder : Path
     writer : RunWriter
     resumed : bool
-        It held rows of an earlier sitting.
+        It held rows of an earlier session.
     """
 
     folder: Path
@@ -56,8 +56,8 @@ def open_run(
     environment : mapping
         As `describe_environment` gives it.
     run_id : str, optional
-        Open this run and no other. Without it the latest unfinished run with the same plan, made in the same environment, is
-        gone on with, unless another process is at it.
+        Open this run and no other. Without it the latest unfinished run with the same plan and environment is resumed, unless
+        another process holds its lock.
     fresh : bool
         Always start a new run.
 
@@ -89,11 +89,11 @@ def _open_named(
         return _create(results, run_id, plan, environment)
     if fresh:
         raise ValueError(
-            f"run {run_id!r} exists already in {results}; choose another id, or leave --fresh out to go on with it"
+            f"run {run_id!r} exists already in {results}; choose another id, or leave --fresh out to resume it"
         )
     reason = _mismatch(folder, plan, environment)
     if reason:
-        raise ValueError(f"run {run_id!r} cannot be gone on with: {reason}; choose another id")
+        raise ValueError(f"run {run_id!r} cannot be resumed: {reason}; choose another id")
     return OpenRun(folder, RunWriter(folder), resumed=True)
 
 
@@ -106,7 +106,7 @@ def _create(results: Path, run_id: str, plan: Mapping[str, Any], environment: Ma
 
 
 def _resume(folder: Path, plan: Mapping[str, Any], environment: Mapping[str, Any]) -> OpenRun | None:
-    """The run under its lock, if it is unfinished, fits, and nobody is at it."""
+    """The run under its lock, if it is unfinished, fits, and its lock is free."""
     try:
         if _finished(folder) or _mismatch(folder, plan, environment):
             return None

@@ -1,247 +1,370 @@
-"""The parent's side of a worker: one process per solver, kept warm, held to a deadline and a memory limit, replaced when killed."""
+"""The worker process: does what it is asked, line by line, and keeps the clock inside.
+
+Standard library and numpy only, and nothing of this package is imported by name until a command needs it: the file is started by
+its path, beside the package of any commit and under any interpreter. Commands come as JSON lines over a socket, arrays as ``.npy``
+files that are mapped read-only; answers go back the same way. What runs for each kind of method stands in ``observe.py`` beside it.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import faulthandler
+import gc
+import importlib
+import importlib.util
 import json
 import os
+import resource
 import signal
-import socket
-import subprocess
 import sys
-import tempfile
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from pickle import UnpicklingError
-from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
-from semrsm_bench.bench.environment import THREAD_VARIABLES
-from semrsm_bench.bench.measure import Outcome, Task
+import numpy as np
 
-_BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from semrsm_bench.bench.measure import main; main(sys.argv[2])"
-# Imports of a numerical stack; only a process that outgrows this before its first problem is stopped for it.
-_START_BYTES = 2 << 30
-_SHORTEST_WATCH, _LONGEST_WATCH = 0.002, 0.03
+PROTOCOL = 1
+_PR_SET_PDEATHSIG = 1
+_AS_SLACK = 1 << 30
+# Its output goes to a file: a method that never stops printing must not fill the disk.
+_LARGEST_FILE = 1 << 30
+_KEPT_BYTES = 1 << 30
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What one solve may cost.
-
-    Attributes
-    ----------
-    deadline : float
-        Seconds for one call of the solver.
-    memory : int
-        Bytes beyond the inputs and the affinity.
-    warm_up : float
-        Seconds more for the first call on a new problem size: compilation and imports.
-    """
-
-    deadline: float = 60.0
-    memory: int = 4 << 30
-    warm_up: float = 60.0
-
-    def __post_init__(self) -> None:
-        if self.deadline <= 0 or self.memory <= 0 or self.warm_up < 0:
-            raise ValueError(
-                f"a deadline and a memory limit are positive, got {self.deadline} s and {self.memory} bytes"
-            )
+MOST_CALLS = 20
+SAMPLE_SECONDS = 0.02
 
 
-class Worker:
-    """One solver in a process of its own.
+class Clock:
+    """Times the calls of one observation and tells the parent how far it is.
 
     Parameters
     ----------
-    solver : str
-    plugins : sequence of Path
-        Loaded in the process before the solver is looked up.
-    core : int, optional
-        The core it is pinned to.
+    report : callable
+        ``report(stage, bytes)``; the stages are "prepared", "warm" and "probed", and each starts a deadline of its own.
+    memory : int
+        Bytes that a call may take beyond what is there when it starts.
+    timed : bool
+        False: one call, no warm-up.
+    seen : set
+        What this process has warmed up already.
+
+    Attributes
+    ----------
+    seconds, shared_seconds : list of float
+        Of each timed call, and of what it shares with other methods (the affinity).
+    peak_bytes : int or None
+        That the first timed call took.
     """
 
-    def __init__(self, solver: str, plugins: Sequence[Path] = (), core: int | None = None) -> None:
-        self.solver = solver
-        self.plugins = plugins
-        self.core = core
-        self.timed_out = False
-        self._process: subprocess.Popen[bytes] | None = None
-        self._pipe: Connection | None = None
-        self._log: IO[bytes] | None = None
+    def __init__(self, report: Callable[[str, int], None], memory: int, timed: bool, seen: set[Any]) -> None:
+        self._report, self._memory, self.timed, self._seen = report, memory, timed, seen
+        self.seconds: list[float] = []
+        self.shared_seconds: list[float] = []
+        self.peak_bytes: int | None = None
 
-    def solve(self, task: Task, limits: Limits) -> Outcome:
-        """Hand a task over and wait; whatever the solver does, an `Outcome` comes back."""
+    def run(
+        self,
+        fresh: Callable[[int], Any],
+        call: Callable[[Any], Any],
+        *,
+        warm: Callable[[], Any] | None = None,
+        shape: Any = None,
+        most: int = MOST_CALLS,
+    ) -> list[Any]:
+        """Answers of ``call(fresh(i))`` for i = 0, 1, ...; each input is made just before its call and outside of its time.
+
+        Parameters
+        ----------
+        fresh : callable
+            Makes the input of a call; no two are equal, so that nothing remembered can serve again.
+        call : callable
+            What is timed; what it returns has been made, not promised.
+        warm : callable, optional
+            Runs once, untimed, for each ``shape`` in this process: compilation and lazy imports belong to no case. Default:
+            the call itself.
+        most : int
+            Calls at most; fewer once they have lasted `SAMPLE_SECONDS` together.
+        """
+        given = fresh(0)
+        trim()
+        self._report("prepared", status_bytes("VmRSS"))
+        ceiling = resource.getrlimit(resource.RLIMIT_AS)
         try:
-            if self._process is None:
-                failed = self._start(limits)
-                if failed:
-                    return failed
-            assert self._pipe is not None
-            assert self._log is not None
-            self._log.seek(0)  # the offset is shared with the process: what it wrote about earlier tasks is dropped
-            self._log.truncate()
-            self._pipe.send(task)
-            allowance = 0.0 if self.timed_out else limits.warm_up
-            inputs = task.x.nbytes + task.y.nbytes
-            for stage, seconds in (
-                ("prepared", limits.deadline + limits.warm_up),
-                ("warm", limits.deadline + allowance),
-                ("probed", limits.deadline),
-                ("done", limits.deadline + limits.warm_up),
-            ):
-                if stage == "prepared":
-                    size = task.x.shape[0]
-                    most = _START_BYTES + 4 * inputs + 3 * size * size * task.x.itemsize
-                got, value = self._wait(stage, seconds, most, limits)
-                if got == "done":
-                    outcome: Outcome = value
-                    return outcome
-                if stage == "prepared":
-                    most = value + limits.memory
-        except (EOFError, ConnectionError, UnpicklingError):
-            return self._died()
-        except BaseException:
-            self.close()
-            raise
-        raise AssertionError("a worker reports done at the end")
+            limit_address_space(status_bytes("VmSize") + 2 * self._memory + _AS_SLACK, ceiling[1])
+            if self.timed and shape not in self._seen:
+                if warm is not None:
+                    warm()
+                else:
+                    call(given)
+                    self.shared_seconds.clear()
+                    given = fresh(0)  # the warm-up has seen the first one
+                self._seen.add(shape)
+            self._report("warm", 0)
+            gc.collect()
+            gc.freeze()  # libraries and compiled code need no second look in the next collection
+            gc.disable()
+            before = reset_peak()
+            answers = [self._timed(call, given)]
+            self.peak_bytes = max(0, status_bytes("VmHWM") - before) if before else None
+            self._report("probed", 0)
+            while self.timed and len(answers) < most and sum(self.seconds) < SAMPLE_SECONDS:
+                given = fresh(len(answers))
+                answers.append(self._timed(call, given))
+        finally:
+            gc.enable()
+            resource.setrlimit(resource.RLIMIT_AS, ceiling)
+        return answers
 
-    def _start(self, limits: Limits) -> Outcome | None:
-        ours, theirs = socket.socketpair()
-        settings = {
-            "solver": self.solver,
-            "plugins": [str(p) for p in self.plugins],
-            "core": self.core,
-            "parent": os.getpid(),
-            "pipe": theirs.fileno(),
-        }
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, json.dumps([p for p in sys.path if p] or [""]), json.dumps(settings)],
-                stdin=subprocess.DEVNULL,
-                stdout=self._log,
-                stderr=self._log,
-                env={**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONHASHSEED": "0"},
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        self._pipe = Connection(ours.detach())
-        got, value = self._wait("started", limits.deadline + limits.warm_up, _START_BYTES, limits)
-        if got == "done":
-            self.close()
-            failed: Outcome = value
-            return failed
-        return None
+    def _timed(self, call: Callable[[Any], Any], given: Any) -> Any:
+        start = time.perf_counter_ns()
+        answer = call(given)
+        self.seconds.append((time.perf_counter_ns() - start) / 1e9)
+        return answer
 
-    def _wait(self, stage: str, seconds: float, most: int, limits: Limits) -> tuple[str, Any]:
-        """The next message; past the deadline or the memory limit the process is killed and the message is its outcome."""
-        assert self._pipe is not None
-        assert self._process is not None
-        end = time.monotonic() + seconds
-        step = _SHORTEST_WATCH
-        while not self._pipe.poll(max(0.0, min(step, end - time.monotonic()))):
-            step = min(2 * step, _LONGEST_WATCH)
-            if resident_bytes(self._process.pid) > most:
-                self.close()
-                return "done", Outcome("memory", f"stopped beyond the memory limit of {limits.memory / 2**20:.0f} MiB")
-            if time.monotonic() >= end:
-                self.timed_out = True
-                self.close()
-                where = "" if stage in ("probed", "done") else {"warm": " (warm-up)"}.get(stage, " (start)")
-                return "done", Outcome("timeout", f"stopped after {seconds:g} s{where}")
-        message: tuple[str, Any] = self._pipe.recv()
-        return message
-
-    def _died(self) -> Outcome:
-        """Why the process ended on its own."""
-        assert self._process is not None
-        assert self._log is not None
-        end = time.monotonic() + 5
-        # Waited for without reaping: the process id must stay ours until `close` has killed its group.
-        while os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            if time.monotonic() > end:
-                self.close()
-                return Outcome("crashed", "it closed the pipe to its parent")
-            time.sleep(0.01)
-        said = _last_words(self._log)
-        code = self.close()
-        if code == -signal.SIGKILL:
-            return Outcome("memory", "killed by the system, most likely for want of memory")
-        if "bad_alloc" in said or "MemoryError" in said:
-            return Outcome("memory", f"out of memory: {said}")
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
-        return Outcome("crashed", f"{how}: {said}" if said else how)
-
-    @property
-    def pid(self) -> int | None:
-        """Of the process, while there is one."""
-        return self._process.pid if self._process else None
-
-    def close(self) -> int:
-        """Kill the process and whatever it started; the next `solve` starts a new one. Returns the exit code, 0 without one."""
-        code = 0
-        if self._process is not None:
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                self._process.kill()
-            code = self._process.wait()
-            self._process = None
-        for thing in (self._pipe, self._log):
-            if thing is not None:
-                thing.close()
-        self._pipe = self._log = None
-        return code
+    def shared(self, call: Callable[[], Any]) -> Any:
+        """Result of a call whose time is counted apart, because other methods need the same."""
+        start = time.perf_counter_ns()
+        result = call()
+        self.shared_seconds.append((time.perf_counter_ns() - start) / 1e9)
+        return result
 
 
-class WorkerPool:
-    """Workers by solver, at most ``kept`` processes alive; use it as a context manager."""
+class Memory:
+    """Results that later cases need again, by key, the oldest dropped beyond a gigabyte."""
 
-    def __init__(self, plugins: Sequence[Path] = (), core: int | None = None, kept: int = 32) -> None:
-        self._plugins, self._core, self._kept = plugins, core, max(1, kept)
-        self._workers: OrderedDict[str, Worker] = OrderedDict()
+    def __init__(self, limit: int = _KEPT_BYTES) -> None:
+        self._limit, self._kept = limit, OrderedDict[Any, tuple[Any, int]]()
 
-    def solve(self, solver: str, task: Task, limits: Limits) -> Outcome:
-        """`Worker.solve` of the solver's worker."""
-        worker = self._workers.setdefault(solver, Worker(solver, self._plugins, self._core))
-        self._workers.move_to_end(solver)
-        alive = [w for w in self._workers.values() if w.pid is not None and w is not worker]
-        for old in alive[: max(0, len(alive) + 1 - self._kept)]:
-            old.close()
-        return worker.solve(task, limits)
-
-    def close(self) -> None:
-        """Kill all workers."""
-        for worker in self._workers.values():
-            worker.close()
-
-    def __enter__(self) -> WorkerPool:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+    def get(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What is kept under the key, or what ``make`` returns, kept from now on."""
+        if key in self._kept:
+            self._kept.move_to_end(key)
+            return self._kept[key][0]
+        value = make()
+        self._kept[key] = (value, _size_of(value))
+        while len(self._kept) > 1 and sum(size for _, size in self._kept.values()) > self._limit:
+            self._kept.popitem(last=False)
+        return value
 
 
-def resident_bytes(pid: int) -> int:
-    """Resident memory of a process; 0 when it is gone."""
+def _size_of(value: Any) -> int:
+    if isinstance(value, np.ndarray):
+        return int(value.nbytes)
+    if isinstance(value, Mapping):
+        return sum(map(_size_of, value.values()))
+    return sum(map(_size_of, value)) if isinstance(value, (list, tuple)) else 64
+
+
+class ReferenceKernel:
+    """Fixed work that no commit can change: a small product, row maxima and a sort, about a millisecond together.
+
+    The three stand for what solvers spend their time on: arithmetic, memory and branches.
+    """
+
+    def __init__(self) -> None:
+        rng = np.random.default_rng(20240501)
+        self._square = rng.standard_normal((128, 128), dtype=np.float32)
+        self._wide = rng.standard_normal((256, 1024), dtype=np.float32)
+        self._line = rng.standard_normal(8192, dtype=np.float32)
+
+    def __call__(self) -> float:
+        """Do the work once; the number returned depends on all of it."""
+        product = self._square @ self._square
+        return float(product[0, 0] + self._wide.max(axis=1)[-1] + self._wide.argmax(axis=1)[0] + np.sort(self._line)[0])
+
+    def seconds(self, times: int = 5) -> float:
+        """Fastest of a few calls: what disturbs one of them is not the machine's speed."""
+        found = []
+        for _ in range(times):
+            start = time.perf_counter_ns()
+            self()
+            found.append((time.perf_counter_ns() - start) / 1e9)
+        return min(found)
+
+
+def status_bytes(name: str) -> int:
+    """A memory figure of this process from /proc; 0 where there is none."""
     try:
-        with open(f"/proc/{pid}/statm", "rb") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, IndexError):
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(name.encode()):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+def reset_peak() -> int:
+    """Set the peak of resident memory back to what is resident now and return that; 0 where the kernel cannot."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
         return 0
+    return status_bytes("VmRSS")
 
 
-def _last_words(log: IO[bytes]) -> str:
-    """The last line a dead process wrote, leaving out the interpreter's own crash report."""
-    size = log.seek(0, os.SEEK_END)
-    log.seek(max(0, size - 8192))
-    text = log.read().decode(errors="replace").partition("Fatal Python error")[0]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else ""
+def trim() -> None:
+    """Hand freed heap back to the system, so that it does not hide what the next call takes."""
+    release = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if release is not None:
+        release(0)
+
+
+def limit_address_space(limit: int, hard: int) -> None:
+    """Let this process map no more than so many bytes, as far as the hard limit lets it be said."""
+    bounded = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (bounded, hard))
+
+
+def settle(parent: int, core: int | None) -> None:
+    """Die with the parent, leave no core dumps, show where a crash happened, stay on one core."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+    for what, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, _LARGEST_FILE)):
+        hard = resource.getrlimit(what)[1]
+        bounded = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(what, (bounded, hard))
+    faulthandler.enable()
+    if core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+
+
+class Worker:
+    """Carries out commands; one process holds one."""
+
+    def __init__(self, send: Callable[[Mapping[str, Any]], None]) -> None:
+        self._send = send
+        self._seen: set[Any] = set()
+        self._memory = Memory()
+        self._arrays: OrderedDict[str, Any] = OrderedDict()
+        self._reference: ReferenceKernel | None = None
+
+    def load(self, plugins: list[str]) -> dict[str, Any]:
+        """Import the package and plugin files; where the package lies."""
+        import semrsm_bench
+
+        for plugin in plugins:
+            semrsm_bench.load_plugin(plugin)
+        return {"package": str(Path(semrsm_bench.__file__).resolve()), "protocol": PROTOCOL}
+
+    def describe(self, kinds: list[str] | None = None) -> dict[str, Any]:
+        """Declarations of all methods that are known here."""
+        return {"declared": _beside("observe").declarations(kinds)}
+
+    def reference(self) -> dict[str, Any]:
+        """Seconds of the reference kernel, now."""
+        self._reference = self._reference or ReferenceKernel()
+        return {"seconds": self._reference.seconds()}
+
+    def observe(self, **command: Any) -> dict[str, Any]:
+        """One observation; see `observe.py`."""
+        clock = Clock(
+            lambda stage, size: self._send({"stage": stage, "bytes": size}),
+            int(command["memory"]),
+            bool(command.get("timed", True)),
+            self._seen,
+        )
+        inputs = {name: self._array(path) for name, path in command["inputs"].items()}
+        observer = _resolve(command.get("observer") or "")
+        found = observer(command, inputs, clock, self._memory)
+        arrays = {}
+        for name, array in found.pop("arrays", {}).items():
+            path = f"{command['out']}-{name}.npy"
+            np.save(path, np.ascontiguousarray(array))
+            arrays[name] = path
+        return {
+            "status": "ok",
+            **found,
+            "arrays": arrays,
+            "seconds": clock.seconds,
+            "shared_seconds": clock.shared_seconds,
+            "peak_bytes": clock.peak_bytes,
+        }
+
+    def check(self, kind: str, name: str, case: str) -> dict[str, Any]:
+        """One case of ``semrsm-bench check``: the reason why the method failed it, or ""."""
+        return {"reason": _beside("observe").check(kind, name, case)}
+
+    def _array(self, path: str) -> Any:
+        if path not in self._arrays:
+            self._arrays[path] = np.load(path, mmap_mode="r", allow_pickle=False)
+            while len(self._arrays) > 256:
+                self._arrays.popitem(last=False)
+        self._arrays.move_to_end(path)
+        return self._arrays[path]
+
+
+def _beside(name: str) -> Any:
+    """The module of that name in this file's folder, whatever package is on the path."""
+    full = f"_semrsm_worker_{name}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, Path(__file__).with_name(f"{name}.py"))
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full] = module
+        spec.loader.exec_module(module)
+    return sys.modules[full]
+
+
+def _resolve(observer: str) -> Any:
+    if not observer:
+        return _beside("observe").observe
+    module, _, name = observer.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    if isinstance(error, MemoryError):
+        return {"status": "memory", "message": f"out of memory: {error}"[:500]}
+    try:
+        text = str(error)
+    except BaseException:  # an error whose own text raises is still the method's error
+        text = "(its message cannot be shown)"
+    return {"status": "error", "message": f"{type(error).__name__}: {text}"[:500]}
+
+
+def serve(lines: Any, send: Callable[[Mapping[str, Any]], None]) -> None:
+    """Answer commands until there are no more."""
+    worker = Worker(send)
+    send({"done": {"status": "ok", "protocol": PROTOCOL}})
+    for line in lines:
+        command = json.loads(line)
+        verbose = command.pop("verbose", False)
+        try:
+            answer = {"status": "ok", **getattr(worker, command.pop("do"))(**command)}
+        except BaseException as error:  # a method may raise SystemExit or KeyboardInterrupt: this costs its row only
+            answer = _failure(error)
+            if verbose:
+                import traceback
+
+                traceback.print_exc()
+        send({"done": answer})
+
+
+def main(text: str) -> None:
+    """Entry of the process: settings as JSON, then commands over the socket until it closes."""
+    settings = json.loads(text)
+    settle(settings["parent"], settings.get("core"))
+    if settings.get("path"):
+        sys.path[:] = settings["path"]
+    if sys.stdout is None or sys.stderr is None:
+        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # lives as long as the process
+    pipe = os.fdopen(settings["pipe"], "r+b", buffering=0)
+    reader = os.fdopen(os.dup(settings["pipe"]), "rb")
+
+    def send(message: Mapping[str, Any]) -> None:
+        data = json.dumps(message).encode() + b"\n"
+        while data:
+            data = data[pipe.write(data) or 0 :]
+
+    serve(reader, send)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

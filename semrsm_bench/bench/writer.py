@@ -9,7 +9,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
-from semrsm_bench.bench.results import ROWS_FILE, Row
+from semrsm_bench.bench.results import ROWS_FILE
+from semrsm_bench.core.row import Row
 
 _SYNC_SECONDS = 1.0
 

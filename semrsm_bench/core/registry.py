@@ -122,9 +122,7 @@ class Registry(Generic[E]):
             names = self.names()
             found = self.find(name)
         if found is None:
-            near = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
-            hint = f"did you mean {' or '.join(map(repr, near))}?" if near else f"known are {', '.join(names)}"
-            raise UnknownNameError(f"unknown {self.noun} {name!r}; {hint}")
+            raise UnknownNameError(f"unknown {self.noun} {name!r}; {nearest(name, names)}")
         return found
 
     def find(self, name: str) -> E | None:
@@ -164,6 +162,12 @@ class Registry(Generic[E]):
         if dataclasses.is_dataclass(entry) and not isinstance(entry, type):
             kept = {k: v for k, v in changes.items() if hasattr(entry, k) and not getattr(entry, k)}
             self._entries[name] = dataclasses.replace(entry, **kept)  # type: ignore[assignment]
+
+
+def nearest(name: str, names: Sequence[str]) -> str:
+    """The end of a message about an unknown name: those that are nearest, or all."""
+    near = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(map(repr, near))}?" if near else f"known are {', '.join(names)}"
 
 
 def _origin(entry: Any) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -201,12 +203,16 @@ _DEFAULTS: dict[str, Any] = {
 }
 
 
-def plain(value: Any, depth: int = 0) -> Any:
-    """The value as JSON knows it, bounded: whatever a method put there, a row stays a short line.
+def plain(value: Any, *, bounded: bool = True) -> Any:
+    """The value as JSON knows it. Bounded, whatever a method put there leaves a row a short line.
 
-    NumPy scalars are unpacked, non-finite floats become null, long texts and long collections are cut with a mark, integers
-    beyond 64 bits and anything strange become text.
+    NumPy scalars are unpacked, non-finite floats become null, integers beyond 64 bits and anything strange become text;
+    bounded, long texts and long or deep collections are cut with a mark.
     """
+    return _plain(value, 0, bounded)
+
+
+def _plain(value: Any, depth: int, bounded: bool) -> Any:
     try:
         if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
             value = value.item()
@@ -218,15 +224,17 @@ def plain(value: Any, depth: int = 0) -> Any:
             small = -_LARGEST_INTEGER <= value < _LARGEST_INTEGER
             return int(value) if small else f"an integer of {value.bit_length()} bits"
         if isinstance(value, str):
-            text = value if len(value) <= _LONGEST_TEXT else f"{value[:_LONGEST_TEXT]}... ({len(value)} characters)"
+            cut = bounded and len(value) > _LONGEST_TEXT
+            text = f"{value[:_LONGEST_TEXT]}... ({len(value)} characters)" if cut else value
             return text.encode(errors="replace").decode()  # lone surrogates are no text
-        if depth < _DEEPEST and isinstance(value, Mapping):
-            pairs = list(value.items())[:_MOST_ENTRIES]
-            found = {str(plain(k, depth + 1)): plain(v, depth + 1) for k, v in pairs}
-            return found | ({"...": f"{len(value)} entries"} if len(value) > _MOST_ENTRIES else {})
-        if depth < _DEEPEST and isinstance(value, (list, tuple)):
-            listed = [plain(v, depth + 1) for v in value[:_MOST_ENTRIES]]
-            return listed + ([f"... ({len(value)} entries)"] if len(value) > _MOST_ENTRIES else [])
-        return plain(str(value), depth + 1)
+        most = _MOST_ENTRIES if bounded else sys.maxsize
+        if (depth < _DEEPEST or not bounded) and isinstance(value, Mapping):
+            pairs = itertools.islice(value.items(), most)
+            found = {str(_plain(k, depth + 1, bounded)): _plain(v, depth + 1, bounded) for k, v in pairs}
+            return found | ({"...": f"{len(value)} entries"} if len(value) > most else {})
+        if (depth < _DEEPEST or not bounded) and isinstance(value, (list, tuple)):
+            listed = [_plain(v, depth + 1, bounded) for v in value[:most]]
+            return listed + ([f"... ({len(value)} entries)"] if len(value) > most else [])
+        return _plain(str(value), depth + 1, bounded)
     except Exception as error:  # a value whose own methods raise must not end the run
         return f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"

@@ -1,0 +1,278 @@
+"""What runs in a worker for each kind of method. Loaded by its path, so it uses public names of the package alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+# From this S on one call is timed: the spread between pairs is larger than that between calls.
+LARGE = 4096
+
+
+def observe(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
+    """One method on one case; arrays, duals, info, or a status and a message."""
+    return _OBSERVERS[command["kind"]](command, inputs, clock, memory)
+
+
+def solver(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
+    """Match two images again and again, each time under another circular shift of the positions, the same for both.
+
+    Nothing remembered from an earlier call fits the next one, and yet it is the same problem: identity and neighbourhoods keep
+    their answers. What comes back is shifted back: all permutations are of the pair as it was given.
+    """
+    import semrsm_bench as sb
+
+    found = sb.get_solver(command["name"])
+    options = {**found.options, **command.get("options", {})}
+    check = getattr(found, "check_options", None)
+    if check is not None:
+        check(options)
+    function, matrix_free = found.function, bool(found.matrix_free)
+    x, y = np.asarray(inputs["x"]), np.asarray(inputs["y"])
+    size = len(x)
+    rng = np.random.default_rng(int(command.get("seed", 0)))
+    shifts: list[int] = []
+    last: list[Any] = []
+
+    def fresh(i: int) -> Any:
+        shift = int(rng.integers(size)) if clock.timed and size else 0
+        shifts[i:] = [shift]
+        problem = sb.MatchingProblem(np.roll(x, shift, axis=0), np.roll(y, shift, axis=0))
+        if not matrix_free:
+            clock.shared(lambda: problem.affinity)
+        last[:] = [problem, _marks(problem)] if i == 0 else [problem]
+        return problem
+
+    def call(problem: Any) -> Any:
+        result = function(problem, **options)
+        return result, np.array(getattr(result, "perm", result))
+
+    answers = clock.run(fresh, call, shape=("solver", command["name"], x.shape), most=1 if size >= LARGE else 20)
+    problem = last[0]
+    if matrix_free and getattr(problem, "has_affinity", False):
+        return {"status": "invalid", "message": "it is registered as matrix_free but used problem.affinity"}
+    if len(last) > 1 and _marks(problem) != last[1]:
+        return {"status": "invalid", "message": "it changed its inputs"}
+    perms = []
+    for (result, perm), shift in zip(answers, shifts, strict=True):
+        if perm.dtype.kind not in "biuf":
+            kind = type(getattr(result, "perm", result)).__name__
+            return {"status": "invalid", "message": f"it returned {kind} of dtype {perm.dtype}, not a permutation"}
+        if perm.shape != (size,) or perm.dtype.kind not in "iu":
+            perms.append(perm)  # whoever scores says what is wrong with it
+            break
+        back = np.roll(perm, -shift)
+        perms.append(np.where((back >= 0) & (back < size), (back - shift) % max(size, 1), back))
+    first = answers[0][0]
+    arrays: dict[str, Any] = {"perms": np.stack(perms) if len({p.shape for p in perms}) == 1 else perms[-1][None]}
+    duals = getattr(first, "duals", None)
+    if duals is not None:
+        for name, values in zip(("u", "v"), duals):
+            arrays[name] = np.roll(np.asarray(values, dtype=np.float64), -shifts[0])
+    return {"arrays": arrays, "info": plain_info(getattr(first, "info", {}))}
+
+
+def rsm(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
+    """The RSM of a set of images, under one kernel; one matching serves all kernels that the settings name."""
+    import semrsm_bench as sb
+
+    settings = command["settings"]
+    z, z2 = inputs["z"], inputs.get("z2")
+    kernels = list(settings.get("kernels") or [settings["kernel"]])
+    given = {name: settings[name] for name in ("sigma", "centring") if name in settings}
+    if settings.get("grid"):
+        given["grid"] = tuple(settings["grid"])
+    if command.get("options"):
+        given["options"] = dict(command["options"])
+
+    def compute(images: Any, database: Any) -> Any:
+        return sb.compute_rsm(images, database, kernel=kernels, matching=command["name"], **given)
+
+    def measure() -> Any:
+        answers = clock.run(
+            lambda i: None,
+            lambda _: compute(z, z2),
+            warm=lambda: compute(np.asarray(z[:2]), None if z2 is None else np.asarray(z2[:2])),
+            shape=("rsm", command["name"], z.shape[1:]),
+            most=1,
+        )
+        return answers[0], list(clock.seconds), clock.peak_bytes
+
+    key = ("rsm", command["name"], repr(given), tuple(kernels), *(inputs_key(command, n) for n in ("z", "z2")))
+    found, seconds, peak = memory.get(key, measure)
+    clock.seconds[:], clock.peak_bytes = seconds, peak
+    return {"arrays": {"rsm": np.asarray(found[settings["kernel"]])}, "info": {}}
+
+
+def metric(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
+    """A metric on two representations; repeats see the stimuli in another order, the same on both sides."""
+    import semrsm_bench as sb
+
+    found = sb.get_metric(command["name"])
+    options = {**found.options, **command.get("options", {})}
+    x, y = _representations(found, command, inputs, memory)
+    rng = np.random.default_rng(int(command.get("seed", 0)))
+    square = found.takes == "rsms"
+
+    def fresh(i: int) -> Any:
+        if i == 0:
+            return x, y
+        order = rng.permutation(len(x))
+        return tuple(a[np.ix_(order, order)] if square else a[order] for a in (x, y))
+
+    def call(pair: Any) -> float:
+        return float(found.function(*pair, **options))
+
+    values = clock.run(fresh, call, shape=("metric", command["name"], x.shape[1:], y.shape[1:]), most=5)
+    back = float("nan") if found.symmetric else float(found.function(y, x, **options))
+    arrays = {"value": np.array(values), "value_yx": np.array([back if not found.symmetric else values[0]])}
+    left_out = command["settings"].get("leave_one_out")
+    if left_out:
+        arrays["without"] = np.array([call(_without(x, y, i, square)) for i in range(len(x))])
+    return {"arrays": arrays, "info": {}}
+
+
+def instance(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
+    """A score for each stimulus, from representations of several networks that were brought into one space."""
+    import semrsm_bench as sb
+
+    found = sb.get_instance(command["name"])
+    options = {**found.options, **command.get("options", {})}
+    named = {name: np.asarray(array) for name, array in inputs.items()}
+    answers = clock.run(
+        lambda i: named,
+        lambda given: np.asarray(found.function(given, **options), dtype=np.float64),
+        shape=("instance", command["name"]),
+        most=1,
+    )
+    return {"arrays": {"scores": answers[0]}, "info": {}}
+
+
+def _representations(found: Any, command: Mapping[str, Any], inputs: Mapping[str, Any], memory: Any) -> tuple[Any, Any]:
+    """What a metric is given: features, linear RSMs of them, or the RSMs that a composite names, each made once."""
+    import semrsm_bench as sb
+
+    if found.takes == "features":
+        return np.asarray(inputs["x"]), np.asarray(inputs["y"])
+    composite = getattr(found, "rsms", None)
+    if not composite:
+        return tuple(
+            memory.get(("linear", inputs_key(command, n)), lambda n=n: sb.metrics.linear_rsm(np.asarray(inputs[n])))
+            for n in ("x", "y")
+        )
+    settings = command["settings"]
+    made = []
+    for side, (matching, kernel) in zip(("x", "y"), composite):
+        z = inputs[f"z{side}"]
+        given = {"kernel": kernel, "matching": matching, "centring": settings.get("centring", "channel")}
+        grid = settings.get(f"grid_{side}")
+        key = ("rsm", repr(given), inputs_key(command, f"z{side}"))
+        made.append(
+            memory.get(key, lambda z=z, g=given, grid=grid: sb.compute_rsm(z, grid=tuple(grid) if grid else None, **g))
+        )
+    return made[0], made[1]
+
+
+def inputs_key(command: Mapping[str, Any], name: str) -> str:
+    """What tells an input from others: the file that it came in."""
+    return str(command["inputs"].get(name, ""))
+
+
+def _without(x: Any, y: Any, i: int, square: bool) -> tuple[Any, Any]:
+    def cut(a: Any) -> Any:
+        a = np.delete(a, i, axis=0)
+        return np.delete(a, i, axis=1) if square else a
+
+    return cut(x), cut(y)
+
+
+def plain_info(info: Any) -> dict[str, Any]:
+    """What a method said about its work, fit for a JSON line; long things are cut where rows are made."""
+    try:
+        items = list(dict(info).items())[:50]
+    except Exception as error:
+        return {"unreadable": f"{type(error).__name__}"}
+    return {
+        _text(key): value if isinstance(value, (bool, float)) or value is None else _text(value) for key, value in items
+    }
+
+
+def _text(value: Any) -> Any:
+    try:
+        if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
+            return int(value)
+        if isinstance(value, int):
+            return f"an integer of {value.bit_length()} bits"
+        return str(value)[:2000]
+    except Exception as error:
+        return f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"
+
+
+def _marks(problem: Any) -> tuple[int, ...]:
+    """Checksums of everything a solver can reach."""
+    arrays = [problem.x, problem.y, *([problem.affinity] if problem.has_affinity else [])]
+    return tuple(crc32(np.ascontiguousarray(array).data) for array in arrays)
+
+
+_OBSERVERS: dict[str, Callable[..., dict[str, Any]]] = {
+    "solver": solver,
+    "rsm": rsm,
+    "metric": metric,
+    "instance": instance,
+}
+
+
+def declarations(kinds: list[str] | None = None) -> list[dict[str, Any]]:
+    """Declarations of the methods known here; for packages from before declarations those of its solvers."""
+    import semrsm_bench as sb
+
+    getters = {
+        "solver": ("solver_names", "get_solver"),
+        "rsm": ("rsm_names", "get_rsm"),
+        "metric": ("metric_names", "get_metric"),
+        "instance": ("instance_names", "get_instance"),
+    }
+    found = []
+    for kind, (names, get) in getters.items():
+        if (kinds is None or kind in kinds) and names in dir(sb):
+            for name in getattr(sb, names)():
+                method = getattr(sb, get)(name)
+                declare = getattr(method, "declare", None)
+                made = declare().as_dict() if declare is not None else _declared_before(method)
+                made["own"] = (getattr(method.function, "__module__", None) or "").startswith("semrsm_bench.")
+                found.append(made)
+    return found
+
+
+def _declared_before(solver: Any) -> dict[str, Any]:
+    return {
+        "kind": "solver",
+        "name": solver.name,
+        "category": solver.kind,
+        "options": dict(solver.options),
+        "reason": solver.reason,
+        "max_size": solver.max_size,
+        "facts": {"matrix_free": bool(solver.matrix_free)},
+    }
+
+
+def check(kind: str, name: str, case: str) -> str:
+    """Run one case of ``semrsm-bench check``; why the method failed it, "" where it passed."""
+    import importlib
+
+    import semrsm_bench as sb
+
+    rooms = {"solver": "solvers", "rsm": "rsm", "metric": "metrics", "instance": "metrics"}
+    cases = importlib.import_module(f"semrsm_bench.{rooms[kind]}.check_cases")
+    method = getattr(sb, f"get_{kind}")(name)
+    try:
+        if case == "warm up":
+            cases.warm_up(method)
+        else:
+            cases.CASES[case](method)
+    except cases.CheckFailedError as error:
+        return str(error) or "failed"
+    return ""

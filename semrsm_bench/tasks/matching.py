@@ -1,0 +1,246 @@
+"""How fast is a solver, and how near the optimum? One case is one pair of images of one layer."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.activations.locate import DATA_VARIABLE, large_folder
+from semrsm_bench.activations.store import CENTRINGS, Cache, Centring, find_data, list_caches, open_cache
+from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.options import check, option
+from semrsm_bench.core.task import (
+    Answer,
+    Arrays,
+    Case,
+    Floats,
+    Profile,
+    Result,
+    Score,
+    Scored,
+    Solve,
+    Task,
+    row_weights,
+    weighted_mean,
+)
+from semrsm_bench.solvers import (
+    MatchingProblem,
+    chance_corrected,
+    check_permutation,
+    matching_value,
+    quality,
+    random_value,
+)
+from semrsm_bench.tasks.registry import register_task
+
+
+@dataclass(frozen=True)
+class MatchingOptions:
+    """Which pairs are matched."""
+
+    data: Path | None = option(None, help="Cache of activations, or a folder of them.")
+    layers: tuple[str, ...] = option((), help="Only these layers; default: all in the data.")
+    centring: tuple[str, ...] = option(
+        ("none", "channel"), help="Which means are subtracted first.", choices=CENTRINGS, aliases=("centrings",)
+    )
+    pairs: Mapping[str, int] | None = option(
+        None,
+        help="Pairs in each cell; 1024=20 is for S up to 1024. Default: the profile's.",
+        minimum=1,
+        nameless=True,
+        metavar="[S=]N",
+    )
+    smallest: int | None = option(
+        None, help="Leave out layers with fewer positions; default: the profile's.", minimum=0
+    )
+
+    def __post_init__(self) -> None:
+        if isinstance(self.pairs, int):
+            object.__setattr__(self, "pairs", {"": self.pairs})
+        check(self)
+        pairs_at(self.pairs or {"": 1}, 1)
+
+
+@register_task
+class Matching(Task):
+    """Solvers on pairs of images."""
+
+    name = "matching"
+    question = "How fast is a solver, and how near the optimum does it come?"
+    kind = "solver"
+    scores = (
+        Score("c", "c", low=-float("inf"), chance=0.0, style="quality"),
+        Score("quality", "k/k_opt %", low=-float("inf"), style="percent"),
+    )
+    unit = "pair"
+    across = ("model", "size", "layer", "channels", "centring")
+    options = MatchingOptions
+    source = "Wald et al., NeurIPS 2024, section 4.4 and appendix F, Table 5"
+    profiles: Mapping[str, Profile] = {
+        "quick": Profile("under five minutes", {"pairs": {"1024": 20, "4096": 3, "": 1}}, 30.0, 30.0, patience=20.0),
+        "paper": Profile("1000 pairs or all there are, every solver", {"pairs": {"": 1000}}, 180.0, 600.0),
+        "large": Profile("S above 4096", {"pairs": {"16384": 5, "": 3}, "smallest": 4097}, 300.0, 1200.0),
+    }
+
+    def cases(self, options: MatchingOptions) -> Iterator[Case]:
+        """Pairs in an order whose every beginning uses all images alike, by ascending S, then layer and centring."""
+        smallest = options.smallest or 0
+        caches = _caches(options.data, large=smallest > 4096)
+        for (cache, layer), centring in itertools.product(_layers(caches, options.layers, smallest), options.centring):
+            images, channels, size = cache.shape(layer)
+            cell = {"model": cache.name, "layer": layer, "size": size, "channels": channels, "centring": centring}
+            for i, j in choose_pairs(images, pairs_at(options.pairs or {"": 20}, size)):
+                yield Case(
+                    f"{cache.name}/{layer}/{centring}/{i}-{j}",
+                    cell,
+                    _Pair(cache, layer, centring, i, j),
+                    {"pair": (f"{i}-{j}",), "image": (str(i), str(j))},
+                    data_sha256=cache.sha256,
+                    size=size,
+                    channels=channels,
+                )
+
+    def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Any:
+        """The certified optimum, and the mean over all permutations."""
+        problem = MatchingProblem(arrays["x"], arrays["y"])
+        return problem, random_value(problem), solve(problem)
+
+    def score(self, case: Case, arrays: Arrays, answer: Answer, truth: Any, declared: Declaration) -> Scored:
+        """Every timed answer is validated; k is their mean, in float64 from x and y."""
+        problem, k_rand, optimum = truth
+        raw: dict[str, Any] = {
+            "k_opt": optimum.k_opt,
+            "k_rand": k_rand,
+            "k_upper": optimum.k_upper,
+            "optimum_solver": optimum.solver,
+            "optimum_certificate": optimum.certificate,
+            "matrix_free": bool(declared.facts.get("matrix_free")),
+        }
+        try:
+            perms = np.unique(answer.arrays["perms"], axis=0, return_counts=True)
+            values = [matching_value(problem, check_permutation(perm, problem.size)) for perm in perms[0]]
+        except ValueError as error:
+            return Scored(raw=raw, status="invalid", message=str(error))
+        k = float(np.average(values, weights=perms[1])) if len(values) > 1 else values[0]
+        raw |= {"k": k, "answers": len(values)}
+        if optimum.k_opt is None:
+            return Scored({"c": None, "quality": None}, raw)
+        scores = {"c": chance_corrected(k, optimum.k_opt, k_rand), "quality": quality(k, optimum.k_opt)}
+        return Scored(scores, raw)
+
+    def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
+        """Means over pairs; k/k_opt is undefined as soon as one pair has k_opt <= 0, and both where one is unknown."""
+        weights = row_weights([result.units[self.unit] for result in results], draws, units)
+        found = {}
+        for score in self.scores:
+            values = np.array([np.nan if (v := r.scores.get(score.name)) is None else v for r in results])
+            found[score.name] = weighted_mean(values if np.isfinite(values).all() else values * np.nan, weights)
+        return found
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Makes the arrays of a pair."""
+
+    cache: Cache
+    layer: str
+    centring: str
+    i: int
+    j: int
+
+    def __call__(self) -> Arrays:
+        return {
+            name: _positions(self.cache, self.layer, image, self.centring)
+            for name, image in (("x", self.i), ("y", self.j))
+        }
+
+
+@lru_cache(maxsize=64)
+def _positions(cache: Cache, layer: str, image: int, centring: Centring) -> NDArray[np.float32]:
+    return cache.positions(layer, image, centring)
+
+
+def pairs_at(pairs: Mapping[str, int], size: int) -> int:
+    """Number of pairs at S: the entry of the smallest S that reaches it, or else the one without an S; 0 where there is none.
+
+    Raises
+    ------
+    ValueError
+        An S that is no number.
+    """
+    try:
+        limits = sorted((int(largest), count) for largest, count in pairs.items() if largest)
+    except ValueError:
+        raise ValueError(f"pairs: an entry is S=N with a number of positions, got {', '.join(pairs)}") from None
+    return next((count for largest, count in limits if size <= largest), pairs.get("", 0))
+
+
+def choose_pairs(images: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
+    """Pairs (i, j), i < j, in a seeded order whose every beginning uses all images equally often, give or take one.
+
+    The rounds of a round-robin tournament, one after the other: in each of them every image plays once.
+
+    Parameters
+    ----------
+    images : int
+        At least 2.
+    count : int
+        How many; all ``images * (images - 1) / 2`` where there are not so many.
+    seed : int
+    """
+    if images < 2:
+        raise ValueError(f"pairs need at least two images, got {images}")
+    return list(itertools.islice(_tournament(images, seed), max(0, count)))
+
+
+def _tournament(images: int, seed: int) -> Iterator[tuple[int, int]]:
+    players: list[int] = [int(i) for i in np.random.default_rng(seed).permutation(images)]
+    if images % 2:
+        players.append(-1)
+    half = len(players) // 2
+    for _ in range(len(players) - 1):
+        for a, b in zip(players[:half], reversed(players[half:])):
+            if min(a, b) >= 0:
+                yield min(a, b), max(a, b)
+        players[1:] = [players[-1], *players[1:-1]]
+
+
+def _caches(data: Path | None, large: bool) -> list[Cache]:
+    """The caches of a folder (all of them) or of a file; where nothing is named, those of ``semrsm-bench data large``."""
+    named = data is not None or os.environ.get(DATA_VARIABLE)
+    place = find_data(large_folder() if large and not named and list_caches(large_folder()) else data)
+    return [open_cache(path) for path in (list_caches(place) if place.is_dir() else [place])]
+
+
+def _layers(caches: Sequence[Cache], wanted: Iterable[str], smallest: int) -> list[tuple[Cache, str]]:
+    """Layers by ascending S.
+
+    Raises
+    ------
+    ValueError
+        A layer that no cache has, or none that is large enough.
+    """
+    wanted = tuple(wanted)
+    found = [(cache, layer) for cache in caches for layer in cache.layers]
+    names = ", ".join(cache.name for cache in caches)
+    for name in wanted:
+        if name not in {layer for _, layer in found}:
+            raise ValueError(
+                f"no layer {name!r} in {names}; there are {', '.join(dict.fromkeys(layer for _, layer in found))}"
+            )
+    chosen = [(c, layer) for c, layer in found if not wanted or layer in wanted]
+    chosen = [(c, layer) for c, layer in chosen if c.shape(layer)[2] >= smallest]
+    if not chosen:
+        raise ValueError(
+            f"needed are layers of at least {smallest} positions, and {names} has none; make activations of larger images "
+            "with: semrsm-bench data large"
+        )
+    return sorted(chosen, key=lambda entry: entry[0].shape(entry[1])[2])
