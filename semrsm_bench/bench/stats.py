@@ -1,31 +1,83 @@
-"""From rows to figures with an interval: one definition for tables, plots, gate and comparison."""
+"""The one bootstrap: units are drawn, every figure is worked out again in each draw, and its percentiles make the interval."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
-import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from semrsm_bench.solvers import chance_corrected, quality
+RESAMPLES = 1000
+LEVEL = 0.95
+_Z = 1.959963984540054  # of the normal distribution, for 95 %
 
-CELL = ("solver", "model", "layer", "size", "channels", "centring")
+Floats = NDArray[np.float64]
 
 
 class Interval(NamedTuple):
-    """A figure and its bootstrap interval; all NaN without data, low = value = high for a single value."""
+    """An estimate and its interval; all NaN without data, low = value = high for a single unit."""
 
     value: float
     low: float
     high: float
 
+    @property
+    def margin(self) -> float:
+        """The farther end: an asymmetric interval is never told narrower than it is."""
+        return max(self.high - self.value, self.value - self.low)
 
-def median_interval(values: ArrayLike, *, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Interval:
-    """Median with a seeded percentile bootstrap interval.
+
+UNKNOWN = Interval(math.nan, math.nan, math.nan)
+
+
+def bootstrap_draws(units: int, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
+    """How often each unit counts: all once in the first row, then drawn with replacement; (1 + resamples, units)."""
+    if resamples < 1:
+        raise ValueError(f"resamples must be positive, got {resamples}")
+    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / max(units, 1)), size=resamples)
+    return np.vstack([np.ones((1, units)), drawn])
+
+
+def jackknife_draws(units: int) -> Floats:
+    """How often each unit counts: all once in the first row, then each left out in turn; (1 + units, units)."""
+    return np.vstack([np.ones((1, units)), 1 - np.eye(units)])
+
+
+def interval_of(
+    replicates: Floats, how: Literal["bootstrap", "jackknife"] = "bootstrap", level: float = LEVEL
+) -> Interval:
+    """The estimate, which is the first replicate, with its interval.
+
+    Parameters
+    ----------
+    replicates : ndarray, (1 + B,)
+        A figure in every draw of `bootstrap_draws` or `jackknife_draws`. Undefined ones are NaN and left out; with the estimate
+        itself undefined everything is.
+    how : {"bootstrap", "jackknife"}
+        Percentiles; or 1.96 standard errors of Arvesen (1969) to either side.
+    level : float
+        Of the percentiles.
+    """
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    value, others = float(replicates[0]), replicates[1:]
+    if math.isnan(value):
+        return UNKNOWN
+    others = others[~np.isnan(others)]
+    if not others.size:
+        return Interval(value, math.nan, math.nan)
+    if how == "jackknife":
+        n = len(others)
+        half = _Z * float(np.sqrt((n - 1) / n * ((others - others.mean()) ** 2).sum()))
+        return Interval(value, value - half, value + half)
+    low, high = np.quantile(others, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def median_interval(values: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
+    """Median with a seeded percentile bootstrap interval; the values are the units.
 
     Parameters
     ----------
@@ -35,117 +87,59 @@ def median_interval(values: ArrayLike, *, seed: int = 0, resamples: int = 2000, 
     level : float
         Coverage of the interval, between 0 and 1.
     """
-    return _bootstrap(values, np.median, seed, resamples, level)
+    sample = _finite(values)
+    return _simple(sample, weighted_median(sample, bootstrap_draws(sample.size, resamples, seed)), level)
 
 
-def mean_interval(values: ArrayLike, *, seed: int = 0, resamples: int = 2000, level: float = 0.95) -> Interval:
+def mean_interval(values: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
     """Mean with a seeded percentile bootstrap interval; parameters as in `median_interval`."""
-    return _bootstrap(values, np.mean, seed, resamples, level)
+    sample = _finite(values)
+    draws = bootstrap_draws(sample.size, resamples, seed)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return _simple(sample, (draws @ sample) / draws.sum(axis=1), level)
 
 
-def _bootstrap(values: ArrayLike, statistic: Callable[..., Any], seed: int, resamples: int, level: float) -> Interval:
-    sample: NDArray[np.float64] = np.asarray(values, dtype=np.float64).ravel()
+def _simple(sample: Floats, replicates: Floats, level: float) -> Interval:
+    return interval_of(replicates, level=level) if sample.size else UNKNOWN
+
+
+def _finite(values: ArrayLike) -> Floats:
+    sample: Floats = np.asarray(values, dtype=np.float64).ravel()
     if not np.isfinite(sample).all():
         raise ValueError(
             f"{np.count_nonzero(~np.isfinite(sample))} of {sample.size} values are not finite; drop them first"
         )
-    if not 0 < level < 1 or resamples < 1:
-        raise ValueError(f"level must lie between 0 and 1 and resamples be positive, got {level} and {resamples}")
-    if sample.size == 0:
-        return Interval(math.nan, math.nan, math.nan)
-    value = float(statistic(sample))
-    if sample.size == 1:
-        return Interval(value, value, value)
-    draws = np.random.default_rng(seed).integers(sample.size, size=(resamples, sample.size))
-    low, high = np.quantile(statistic(sample[draws], axis=1), [(1 - level) / 2, (1 + level) / 2])
-    return Interval(value, float(low), float(high))
+    return sample
 
 
-def summarise(rows: pd.DataFrame, *, seed: int = 0, level: float = 0.95) -> pd.DataFrame:
-    """One line per cell (solver, layer, centring) with medians, means, worsts and intervals.
-
-    Times are medians over pairs (repeats of a pair are reduced to their median first), qualities means over pairs.
-    ``quality*`` are NaN as soon as one pair of the cell has k_opt <= 0, where the ratio means nothing;
-    ``k_opt_nonpositive`` counts those pairs.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        As `semrsm_bench.bench.results.load_rows` returns it.
-    seed : int
-        Of the bootstrap.
-    level : float
-        Coverage of the intervals.
-
-    Returns
-    -------
-    DataFrame
-        Columns: ``solver model layer size channels centring kind matrix_free pairs status counts message``, then
-        ``seconds``, ``total_seconds`` (solve + affinity where one is needed), ``quality``, ``chance_corrected``, each with
-        ``_low`` and ``_high``, and ``quality_worst``, ``chance_corrected_worst``, ``quality_bound``, ``chance_corrected_bound``
-        (means against k_upper: certified from below where k_opt is unknown), ``affinity_seconds``, ``peak_bytes``,
-        ``k_opt_nonpositive``, ``optimum_certificate``.
-    """
-    lines = [_summary(cell, group, seed, level) for cell, group in rows.groupby(list(CELL), sort=False, dropna=False)]
-    return pd.DataFrame(lines, columns=_COLUMNS)
+def weighted_median(values: Floats, weights: Floats) -> Floats:
+    """Median of values (n,) that count as often as weights (B, n) say; (B,), NaN where none counts."""
+    if not values.size:
+        return np.full(len(weights), np.nan)
+    order = np.argsort(values, kind="stable")
+    ordered, reached = values[order], np.cumsum(weights[:, order], axis=1)
+    half = reached[:, -1:] / 2
+    lower = np.argmax(reached >= half, axis=1)
+    upper = np.argmax(reached > half, axis=1)
+    return np.where(half[:, 0] > 0, (ordered[lower] + ordered[upper]) / 2, np.nan)
 
 
-_INTERVALS = ("seconds", "total_seconds", "quality", "chance_corrected")
-_COLUMNS = [
-    *CELL,
-    *("kind", "matrix_free", "pairs", "status", "counts", "message"),
-    *(name + suffix for name in _INTERVALS for suffix in ("", "_low", "_high")),
-    *("quality_worst", "chance_corrected_worst", "quality_bound", "chance_corrected_bound", "affinity_seconds"),
-    *("peak_bytes", "k_opt_nonpositive", "optimum_certificate"),
-]
+def two_sided_p(replicates: Floats) -> float:
+    """Share of draws on the other side of 0 than the estimate, twice, at least 1 / B; NaN where it is undefined."""
+    value, others = replicates[0], replicates[1:]
+    others = others[~np.isnan(others)]
+    if math.isnan(value) or not others.size:
+        return math.nan
+    beyond = min((others <= 0).mean(), (others >= 0).mean())
+    return float(min(1.0, max(2 * beyond, 1 / others.size)))
 
 
-def _summary(cell: Any, group: pd.DataFrame, seed: int, level: float) -> dict[str, Any]:
-    counts = Counter(str(s) for s in group["status"])
-    bad = group[group["status"] != "ok"]
-    # A skip beside failures is their consequence; the failure is what the reader needs to see.
-    faults = [s for s in bad["status"] if s != "skipped"]
-    worst = Counter(faults).most_common(1)[0][0] if faults else "skipped"
-    messages = bad.loc[bad["status"] == worst, "message"] if faults or not counts["ok"] else bad["message"]
-    line: dict[str, Any] = dict(zip(CELL, cell))
-    line |= {
-        "kind": group["kind"].iloc[0],
-        "matrix_free": bool(group["matrix_free"].iloc[0]),
-        "status": "ok" if counts["ok"] else worst,
-        "counts": dict(counts),
-        "message": str(messages.iloc[0]) if len(messages) else "",
-    }
-    ok = group[group["status"] == "ok"]
-    pairs = ok.assign(total_seconds=ok["seconds"] + ok["affinity_seconds"].fillna(0.0))
-    numbers = ["seconds", "total_seconds", "affinity_seconds", "k", "k_opt", "k_rand", "k_upper", "peak_bytes"]
-    numbers += ["optimum_certificate"]
-    per_pair = pairs[numbers].astype("float64").groupby(pairs["pair"], sort=False).median()
-    line["pairs"] = len(per_pair)
-    for name in ("seconds", "total_seconds"):
-        line |= _spread(name, median_interval(per_pair[name].dropna(), seed=seed, level=level))
-    ratios = _ratios(per_pair, "k_opt")
-    line["k_opt_nonpositive"] = int((per_pair["k_opt"] <= 0).sum())
-    for name, values in ratios.items():
-        known = values if np.isfinite(values).all() else values[:0]
-        line |= _spread(name, mean_interval(known, seed=seed, level=level))
-        line[f"{name}_worst"] = float(known.min()) if known.size else math.nan
-    for name, values in _ratios(per_pair, "k_upper").items():
-        line[f"{name}_bound"] = float(values.mean()) if values.size else math.nan
-    for name in ("affinity_seconds", "peak_bytes"):
-        line[name] = float(per_pair[name].median())
-    line["optimum_certificate"] = float(per_pair["optimum_certificate"].max())
-    return line
-
-
-def _spread(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-
-
-def _ratios(pairs: pd.DataFrame, reference: str) -> dict[str, NDArray[np.float64]]:
-    """Values over a reference value, plain and chance-corrected, per pair; NaN where the reference is unknown."""
-    known = zip(pairs["k"], pairs[reference], pairs["k_rand"])
-    both = [
-        (quality(k, r), chance_corrected(k, r, z)) if math.isfinite(r) else (math.nan, math.nan) for k, r, z in known
-    ]
-    table = np.array(both, dtype=np.float64).reshape(-1, 2)
-    return {"quality": table[:, 0], "chance_corrected": table[:, 1]}
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values corrected for their number, by Holm's step-down method (Holm 1979); NaN ones count for nothing."""
+    known = sorted((p, i) for i, p in enumerate(p_values) if not math.isnan(p))
+    corrected = [math.nan] * len(p_values)
+    worst = 0.0
+    for rank, (p, i) in enumerate(known):
+        worst = max(worst, min(1.0, (len(known) - rank) * p))
+        corrected[i] = worst
+    return corrected

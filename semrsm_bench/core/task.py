@@ -182,6 +182,8 @@ class Task(ABC):
         The first ranks.
     unit : str
         What intervals resample: a key of `Case.units`.
+    resampling : {"bootstrap", "jackknife"}
+        How: drawn with replacement, or left out in turn where drawing a unit twice would bias the score.
     across : tuple of str
         Keys of `Case.cell` that tables lay across, outermost first.
     options : type
@@ -201,6 +203,7 @@ class Task(ABC):
     kind: ClassVar[str]
     scores: ClassVar[tuple[Score, ...]]
     unit: ClassVar[str] = ""
+    resampling: ClassVar[Literal["bootstrap", "jackknife"]] = "bootstrap"
     across: ClassVar[tuple[str, ...]] = ()
     options: ClassVar[type[Any]]
     profiles: ClassVar[Mapping[str, Profile]] = {"quick": Profile("quick"), "paper": Profile("all")}
@@ -258,6 +261,10 @@ class Task(ABC):
                 continue
             found[score.name] = weighted_mean(values, weights)
         return found
+
+    def bounds(self, results: Sequence[Result]) -> dict[str, float]:
+        """Certified bounds, over the rows of one method in one cell, of scores whose value is unknown; none by default."""
+        return {}
 
     def cell_order(self, cell: Mapping[str, Any]) -> tuple[Any, ...]:
         """Sort key of cells in tables: by size first, then as they come."""

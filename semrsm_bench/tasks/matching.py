@@ -145,6 +145,18 @@ class Matching(Task):
             found[score.name] = weighted_mean(values if np.isfinite(values).all() else values * np.nan, weights)
         return found
 
+    def bounds(self, results: Sequence[Result]) -> dict[str, float]:
+        """Means against k_upper where k_opt is not known for every pair: bounds from below where numerators are positive."""
+        if all(r.raw.get("k_opt") is not None for r in results):
+            return {}
+        found = {}
+        k, upper, rand = (np.array([r.raw[name] for r in results]) for name in ("k", "k_upper", "k_rand"))
+        if (k > 0).all():
+            found["quality"] = float(np.mean(k / upper))
+        if (k >= rand).all():
+            found["c"] = float(np.mean([chance_corrected(*values) for values in zip(k, upper, rand)]))
+        return found
+
 
 @dataclass(frozen=True)
 class _Pair:
