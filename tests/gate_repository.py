@@ -20,9 +20,9 @@ def _wrap(name, around):
 
     from semrsm_bench.solvers import registry
 
-    old = registry._SOLVERS[name]
+    old = registry.get_solver(name)
     new = functools.wraps(old.function)(functools.partial(around, old.function))
-    registry._SOLVERS[name] = dataclasses.replace(old, function=new)
+    registry.SOLVERS._entries[name] = dataclasses.replace(old, function=new)
 
 
 _CALLS = []
@@ -85,7 +85,7 @@ def _missing(name):
 
     from semrsm_bench.solvers import registry
 
-    registry._SOLVERS[name] = dataclasses.replace(registry._SOLVERS[name], requires=("no_such_library",))
+    registry.SOLVERS._entries[name] = dataclasses.replace(registry.get_solver(name), requires=("no_such_library",))
 
 
 _missing({name!r})
@@ -99,7 +99,7 @@ def reverse(problem):
 REMOVED = """
 from semrsm_bench.solvers import registry as _registry
 
-del _registry._SOLVERS[{name!r}]
+_registry.SOLVERS.forget({name!r})
 """
 
 
