@@ -24,7 +24,8 @@ from semrsm_bench.metrics import (
     svcca,
 )
 
-PAIRED = [name for name, info in METRICS.items() if len(info.inputs) == 2]
+BASELINES = ("spectrum", "width")  # a reordering of one side does not change them
+PAIRED = [name for name, info in METRICS.items() if len(info.inputs) == 2 and name not in BASELINES]
 
 
 def inputs(info, rng, n, related):

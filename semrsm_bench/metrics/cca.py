@@ -7,9 +7,14 @@ from typing import Any
 import numpy as np
 
 from semrsm_bench.metrics.arrays import FloatArray, as_feature_pair, balanced, centred, one_of
+from semrsm_bench.metrics.invariances import FORMS, SUBSPACES
+from semrsm_bench.metrics.registry import register_metric
 
 SUMMARIES = ("mean", "r2")
 WEIGHTS = ("x", "y", "mean")
+MORCOS = "Morcos et al., NeurIPS 2018"
+# Of the side whose units give the weights.
+_WEIGHTING = ("unit_permutation", "zero_units", "translation", "isotropic_scaling")
 
 
 def canonical_correlations(X: Any, Y: Any, *, centre: bool = True) -> FloatArray:
@@ -40,6 +45,8 @@ def canonical_correlations(X: Any, Y: Any, *, centre: bool = True) -> FloatArray
     return np.asarray(np.linalg.svd(qx.T @ qy, compute_uv=False))
 
 
+@register_metric("cca_r2", takes="features", best="max", range=(0, 1), invariant_to=SUBSPACES, summary="r2")
+@register_metric("cca", takes="features", best="max", range=(0, 1), invariant_to=SUBSPACES)
 def cca(X: Any, Y: Any, *, summary: str = "mean", centre: bool = True) -> float:
     """Mean canonical correlation, or the mean of the squares (R2 CCA, Kornblith et al. 2019, table 1).
 
@@ -63,6 +70,9 @@ def cca(X: Any, Y: Any, *, summary: str = "mean", centre: bool = True) -> float:
     return float(np.mean(rho if summary == "mean" else rho**2))
 
 
+@register_metric(
+    "svcca", takes="features", best="max", range=(0, 1), invariant_to=FORMS, reference="Raghu et al., NeurIPS 2017"
+)
 def svcca(X: Any, Y: Any, threshold: float = 0.99) -> float:
     """Mean canonical correlation of the leading principal components (SVCCA, Raghu et al. 2017).
 
@@ -94,6 +104,36 @@ def svcca(X: Any, Y: Any, threshold: float = 0.99) -> float:
     return float(np.mean(np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)))
 
 
+@register_metric(
+    "pwcca_mean",
+    takes="features",
+    best="max",
+    range=(0, 1),
+    invariant_to=_WEIGHTING,
+    reference=MORCOS,
+    weights_from="mean",
+)
+@register_metric(
+    "pwcca_y",
+    takes="features",
+    best="max",
+    range=(0, 1),
+    symmetric=False,
+    invariant_to=SUBSPACES,
+    invariant_to_y=_WEIGHTING,
+    reference=MORCOS,
+    weights_from="y",
+)
+@register_metric(
+    "pwcca",
+    takes="features",
+    best="max",
+    range=(0, 1),
+    symmetric=False,
+    invariant_to=_WEIGHTING,
+    invariant_to_y=SUBSPACES,
+    reference=MORCOS,
+)
 def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
     """Projection-weighted CCA (Morcos et al. 2018, eq. 2): canonical correlations weighted by what they explain.
 

@@ -22,11 +22,23 @@ from semrsm_bench.metrics.arrays import (
     require_stimuli,
 )
 from semrsm_bench.metrics.centring import all_inner_products, inner_products, square_norm, stacked_inner_products
+from semrsm_bench.metrics.invariances import CENTRED, FORMS, ROTATIONS
 from semrsm_bench.metrics.kernels import cosine_rsm, linear_rsm, rbf_rsm
+from semrsm_bench.metrics.registry import register_metric
 
 ESTIMATORS = ("biased", "debiased")
+KORNBLITH = "Kornblith et al., ICML 2019"
 
 
+@register_metric(
+    "hsic_debiased",
+    takes="rsms",
+    best="max",
+    range=(-math.inf, math.inf),
+    invariant_to=(*CENTRED, "diagonal"),
+    estimator="debiased",
+)
+@register_metric("hsic", takes="rsms", best="max", range=(-math.inf, math.inf), invariant_to=CENTRED)
 def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
     """Hilbert-Schmidt independence criterion of two RSMs.
 
@@ -63,6 +75,23 @@ def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
         ) from error
 
 
+@register_metric(
+    "cka_debiased",
+    takes="rsms",
+    best="max",
+    range=(-1, 1),
+    invariant_to=(*CENTRED, "positive_scaling", "diagonal"),
+    reference=KORNBLITH,
+    estimator="debiased",
+)
+@register_metric(
+    "cka",
+    takes="rsms",
+    best="max",
+    range=(-1, 1),
+    invariant_to=(*CENTRED, "positive_scaling"),
+    reference=KORNBLITH,
+)
 def cka(K: Any, L: Any, estimator: str = "biased") -> float:
     """Centred kernel alignment of two RSMs: HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)).
 
@@ -95,6 +124,16 @@ def cka(K: Any, L: Any, estimator: str = "biased") -> float:
     return _ratio(*inner_products(balanced(k)[0], balanced(l)[0], estimator == "debiased"))
 
 
+@register_metric(
+    "linear_cka_debiased",
+    takes="features",
+    best="max",
+    range=(-1, 1),
+    invariant_to=FORMS,
+    reference=KORNBLITH,
+    estimator="debiased",
+)
+@register_metric("linear_cka", takes="features", best="max", range=(0, 1), invariant_to=FORMS, reference=KORNBLITH)
 def linear_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     """CKA of the linear RSMs of two feature matrices, on whichever side is cheaper.
 
@@ -138,6 +177,10 @@ def linear_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     return _ratio(*debiased, *(product / ROUNDING for product in products[1:]))
 
 
+@register_metric(
+    "rbf_cka_debiased", takes="features", best="max", range=(-1, 1), invariant_to=FORMS, estimator="debiased"
+)
+@register_metric("rbf_cka", takes="features", best="max", range=(0, 1), invariant_to=FORMS, reference=KORNBLITH)
 def rbf_cka(
     X: Any, Y: Any, estimator: str = "biased", *, sigma: str | float = "offdiag_median", t: float = 1.0
 ) -> float:
@@ -150,6 +193,13 @@ def rbf_cka(
     return cka(rbf_rsm(x, sigma=sigma, t=t), rbf_rsm(y, sigma=sigma, t=t), estimator)
 
 
+@register_metric(
+    "cosine_cka",
+    takes="features",
+    best="max",
+    range=(0, 1),
+    invariant_to=(*ROTATIONS, "isotropic_scaling", "row_scaling"),
+)
 def cosine_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     """CKA of the cosine RSMs of two feature matrices.
 

@@ -1,18 +1,169 @@
-"""Similarity of single stimuli across aligned models."""
+"""Similarity of single stimuli across aligned models, and the scores of single stimuli by name."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
+from semrsm_bench.core.method import own_distribution, variants, words
+from semrsm_bench.core.registry import Registry
 from semrsm_bench.metrics.arrays import FloatArray, as_features, one_of
+from semrsm_bench.metrics.invariances import known
 from semrsm_bench.metrics.kernels import unit_rows
+from semrsm_bench.metrics.registry import Best, InvalidValueError, Measure
 
 KINDS = ("pairwise_cosine", "dispersion", "barycenter_cosine", "leave_one_out_cosine")
 
+F = TypeVar("F", bound=Callable[..., Any])
 
+
+@dataclass(frozen=True)
+class InstanceScore(Measure):
+    """A registered score of single stimuli; see `Measure` and `semrsm_bench.core.method.Method` for the rest.
+
+    Attributes
+    ----------
+    function : callable
+        ``function(aligned, **options)`` returns one number a stimulus, (n,).
+    takes : {"aligned", "pixels"}
+        Whether it gets K aligned models (K, n, d), or, for baselines, the pictures themselves (n, H, W, 3), uint8.
+    """
+
+    kind_name: ClassVar[str] = "instance"
+
+    takes: Literal["aligned", "pixels"] = "aligned"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it takes, its direction and range, and the input of a case that it wants."""
+        return {**super().facts, "takes": self.takes, "inputs": [self.takes]}
+
+    def run(self, given: Any, **options: Any) -> FloatArray:
+        """Scores of n stimuli, (n,).
+
+        Parameters
+        ----------
+        given : array_like
+            As ``takes`` says; or a mapping that holds it under that name.
+
+        Raises
+        ------
+        ValueError
+            The input is not finite or misshapen.
+        UnavailableError
+            A library is missing.
+        InvalidValueError
+            The function did not return n real numbers.
+        """
+        self.require_available()
+        merged = {**self.options, **options}
+        self.check_options(merged)
+        given = given[self.takes] if isinstance(given, Mapping) else given
+        scores = np.asarray(self.function(given, **merged))
+        count = len(given[0] if self.takes == "aligned" else given)
+        if scores.shape != (count,) or scores.dtype.kind not in "fiub":
+            raise InvalidValueError(
+                f"instance score {self.name!r} returned {scores.dtype} of shape {scores.shape}, not {count} real numbers"
+            )
+        return scores.astype(np.float64)
+
+
+INSTANCES: Registry[InstanceScore] = Registry("instance", "semrsm_bench.metrics", ("instances", "pictures"))
+
+
+def register_instance(
+    name: str,
+    *,
+    best: Best,
+    range: tuple[float, float],
+    takes: Literal["aligned", "pixels"] = "aligned",
+    invariant_to: str | Iterable[str] = (),
+    category: str = "",
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    requires: Iterable[str] = (),
+    unavailable: Callable[[], str] | None = None,
+    files: Iterable[str] = (),
+    reference: str = "",
+    complexity: str = "",
+    distribution: str = "",
+    **options: Any,
+) -> Callable[[F], F]:
+    """Register a score of single stimuli; use it as a decorator on a function ``(aligned, **options) -> (n,)``.
+
+    Parameters and errors as for `semrsm_bench.register_metric`; ``aligned`` is an array (K, n, d): n stimuli that the alignment
+    was not fitted on, in K models brought into one space.
+    """
+    invariant = known(invariant_to, "aligned") if takes == "aligned" else ()
+
+    def register(function: F) -> F:
+        made = [
+            InstanceScore(
+                name=full,
+                function=function,
+                options=bound,
+                reference=reference,
+                complexity=complexity,
+                requires=words(requires),
+                unavailable=unavailable,
+                files=words(files),
+                distribution=distribution or own_distribution(function),
+                best=best,
+                range=range,
+                invariant_to=invariant,
+                category=category,
+                takes=takes,
+            )
+            for full, bound in variants(name, grid, options)
+        ]
+        for score in made:
+            score.check_options(score.options)
+        INSTANCES.add(made)
+        return function
+
+    return register
+
+
+def get_instance(name: str) -> InstanceScore:
+    """Instance score of that name; a KeyError with the nearest names otherwise."""
+    return INSTANCES.get(name)
+
+
+def instance_names() -> list[str]:
+    """Names of all registered instance scores, in the order of the tables."""
+    return INSTANCES.names()
+
+
+@register_instance(
+    "leave_one_out_cosine",
+    best="max",
+    range=(-1, 1),
+    invariant_to=("orthogonal", "isotropic_scaling", "model_order"),
+    kind="leave_one_out_cosine",
+)
+@register_instance(
+    "barycenter_cosine",
+    best="max",
+    range=(-1, 1),
+    invariant_to=("orthogonal", "isotropic_scaling", "model_order"),
+    kind="barycenter_cosine",
+)
+@register_instance(
+    "dispersion",
+    best="min",
+    range=(0, np.inf),
+    invariant_to=("orthogonal", "translation", "model_order"),
+    kind="dispersion",
+)
+@register_instance(
+    "pairwise_cosine",
+    best="max",
+    range=(-1, 1),
+    invariant_to=("orthogonal", "isotropic_scaling", "row_scaling", "model_order"),
+    kind="pairwise_cosine",
+)
 def instance_similarity(aligned: Sequence[Any], kind: str = "pairwise_cosine") -> FloatArray:
     """How alike aligned models represent each stimulus.
 
@@ -70,6 +221,23 @@ def instance_similarity(aligned: Sequence[Any], kind: str = "pairwise_cosine") -
         result += np.einsum("ij,ij->i", units[k], others)
         before += models[k]
     return result / count
+
+
+@register_instance(
+    "distance_from_mean",
+    best="max",
+    range=(0, np.inf),
+    invariant_to=("orthogonal", "model_order"),
+    category="baseline",
+)
+def distance_from_mean(aligned: Any) -> FloatArray:
+    """Mean over models of the distance of each stimulus from the origin, the mean of what the alignment was fitted on; (n,).
+
+    A difference of the same size turns the direction of a stimulus less the further it lies out, so that cosines rise with this
+    whatever the models agree on. ``aligned`` and errors as for `instance_similarity`.
+    """
+    models = _same_shape([as_features(a, f"aligned[{k}]") for k, a in enumerate(aligned)])
+    return np.asarray(np.mean([np.linalg.norm(a, axis=1) for a in models], axis=0))
 
 
 def _same_shape(models: list[FloatArray]) -> list[FloatArray]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, one_of
-from semrsm_bench.metrics.declarations import METRICS, MetricInfo, find_declared
+from semrsm_bench.metrics.declarations import MetricInfo, declared, find_declared
 from semrsm_bench.metrics.instances import instance_similarity
 
 PERMUTES = ("rows", "both")
@@ -169,8 +169,8 @@ def instance_null(aligned: Sequence[Any], kind: str = "pairwise_cosine", n: int 
 
 def _resolve(metric: str | Metric) -> tuple[Metric, MetricInfo | None]:
     if isinstance(metric, str):
-        one_of(metric, tuple(METRICS), "metric")
-        info = METRICS[metric]
+        known = declared()
+        info = known[one_of(metric, tuple(known), "metric")]
         if info.second is None:
             raise ValueError(f"{metric} compares no pair of inputs, so nothing can be reordered; see instance_null")
         return info.function, info

@@ -12,8 +12,11 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.metrics.arrays import FloatArray, as_feature_pair, balanced, centred, one_of
+from semrsm_bench.metrics.invariances import FORMS, ROTATIONS, SHAPES
+from semrsm_bench.metrics.registry import register_metric
 
 GROUPS = ("orthogonal", "permutation")
+WILLIAMS = "Williams et al., NeurIPS 2021"
 VARIANTS = ("raw", "centred", "centred_unit", "angular", "angular_raw")
 
 Assignment = Callable[[FloatArray], NDArray[np.intp]]
@@ -21,6 +24,43 @@ Assignment = Callable[[FloatArray], NDArray[np.intp]]
 _CANCELLATION = 1e-4
 
 
+@register_metric(
+    "procrustes_angular_raw",
+    takes="features",
+    best="min",
+    range=(0, math.pi / 2),
+    invariant_to=(*ROTATIONS, "isotropic_scaling"),
+    variant="angular_raw",
+)
+@register_metric(
+    "procrustes_angular",
+    takes="features",
+    best="min",
+    range=(0, math.pi / 2),
+    invariant_to=FORMS,
+    reference=WILLIAMS,
+    variant="angular",
+)
+@register_metric(
+    "procrustes_centred_unit",
+    takes="features",
+    best="min",
+    range=(0, math.sqrt(2)),
+    invariant_to=FORMS,
+    variant="centred_unit",
+)
+@register_metric(
+    "procrustes_centred",
+    takes="features",
+    best="min",
+    range=(0, math.inf),
+    invariant_to=SHAPES,
+    reference=WILLIAMS,
+    variant="centred",
+)
+@register_metric(
+    "procrustes_raw", takes="features", best="min", range=(0, math.inf), invariant_to=ROTATIONS, variant="raw"
+)
 def procrustes_distance(X: Any, Y: Any, variant: str = "centred") -> float:
     """Distance of two feature matrices after the best rotation or reflection of the units.
 
@@ -169,6 +209,22 @@ def match_units(X: Any, Y: Any, on: str = "correlation") -> UnitMatch:
     return UnitMatch(rows.astype(np.intp), columns.astype(np.intp), np.asarray(scores[rows, columns]))
 
 
+@register_metric(
+    "unit_matching_covariance",
+    takes="features",
+    best="max",
+    range=(-1, 1),
+    invariant_to=("unit_permutation", "translation", "isotropic_scaling"),
+    on="covariance",
+)
+@register_metric(
+    "unit_matching",
+    takes="features",
+    best="max",
+    range=(-1, 1),
+    invariant_to=("unit_permutation", "translation", "isotropic_scaling", "unit_scaling"),
+    reference="Li et al., ICLR 2016",
+)
 def unit_matching(X: Any, Y: Any, on: str = "correlation") -> float:
     """Similarity of two feature matrices under the best one-to-one matching of units.
 

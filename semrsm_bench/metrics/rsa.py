@@ -9,12 +9,34 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_rsm_pair, balanced, one_of, upper_triangle
+from semrsm_bench.metrics.invariances import RANKS
+from semrsm_bench.metrics.registry import register_metric
 
 METHODS = ("pearson", "spearman", "kendall_a", "kendall_b", "rho_a", "cosine")
 
 _ALL_EQUAL = "all off-diagonal entries given by {} are equal, so it has no correlation with anything"
 
 
+@register_metric("rsa_rho_a", takes="rsms", best="max", range=(-1, 1), invariant_to=RANKS, method="rho_a")
+@register_metric("rsa_kendall_b", takes="rsms", best="max", range=(-1, 1), invariant_to=RANKS, method="kendall_b")
+@register_metric("rsa_kendall_a", takes="rsms", best="max", range=(-1, 1), invariant_to=RANKS, method="kendall_a")
+@register_metric("rsa_spearman", takes="rsms", best="max", range=(-1, 1), invariant_to=RANKS, method="spearman")
+@register_metric(
+    "rsa_cosine",
+    takes="rsms",
+    best="max",
+    range=(-1, 1),
+    invariant_to=("positive_scaling", "diagonal"),
+    method="cosine",
+)
+@register_metric(
+    "rsa_pearson",
+    takes="rsms",
+    best="max",
+    range=(-1, 1),
+    invariant_to=("positive_scaling", "constant", "diagonal"),
+    method="pearson",
+)
 def compare_rsms(K: Any, L: Any, method: str = "pearson") -> float:
     """Correlation of two RSMs over their entries above the diagonal (i < j).
 

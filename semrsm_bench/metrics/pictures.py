@@ -1,0 +1,84 @@
+"""What a picture is like, without any network: brightness, contrast, colourfulness, edges. Baselines of instance scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.core.arrays import to_numpy
+from semrsm_bench.metrics.instances import register_instance
+
+FloatArray = NDArray[np.float64]
+
+# Change of luma from one pixel to the next, on the scale 0..1, from which a pixel counts as lying on an edge.
+EDGE_THRESHOLD = 0.1
+_LUMA = (0.299, 0.587, 0.114)
+
+
+@register_instance("brightness", takes="pixels", best="max", range=(0, 1), category="baseline")
+def brightness(pixels: Any) -> FloatArray:
+    """Mean of luma (ITU-R BT.601) of each picture, in [0, 1].
+
+    Parameters
+    ----------
+    pixels : array_like, (n, H, W, 3), uint8
+
+    Returns
+    -------
+    ndarray, (n,)
+
+    Raises
+    ------
+    ValueError
+        Pixels of another shape or type, or none.
+    """
+    return _of_each(pixels, lambda picture: float(_luma(picture).mean()))
+
+
+@register_instance("contrast", takes="pixels", best="max", range=(0, 0.5), category="baseline")
+def contrast(pixels: Any) -> FloatArray:
+    """Standard deviation of luma of each picture, in [0, 0.5]; parameters and errors as for `brightness`."""
+    return _of_each(pixels, lambda picture: float(_luma(picture).std()))
+
+
+@register_instance("colourfulness", takes="pixels", best="max", range=(0, np.inf), category="baseline")
+def colourfulness(pixels: Any) -> FloatArray:
+    """Colourfulness of each picture (Hasler and Suesstrunk 2003), 0 for grey ones; parameters and errors as for `brightness`.
+
+    sqrt(var rg + var yb) + 0.3 sqrt(mean(rg)^2 + mean(yb)^2) with rg = R - G, yb = (R + G)/2 - B on the scale 0..255.
+    """
+
+    def one(picture: NDArray[np.uint8]) -> float:
+        red, green, blue = np.moveaxis(picture.astype(np.float64), 2, 0)
+        rg, yb = red - green, (red + green) / 2 - blue
+        return float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))
+
+    return _of_each(pixels, one)
+
+
+@register_instance("edge_density", takes="pixels", best="min", range=(0, 1), category="baseline")
+def edge_density(pixels: Any) -> FloatArray:
+    """Share of pixels on an edge: Sobel gradient of luma above `EDGE_THRESHOLD` per pixel; in [0, 1], otherwise as `brightness`."""
+    from scipy.ndimage import sobel
+
+    def one(picture: NDArray[np.uint8]) -> float:
+        luma = _luma(picture)
+        # Sobel's weights add up to 4 over a distance of 2 pixels.
+        gradient = np.hypot(sobel(luma, axis=0), sobel(luma, axis=1)) / 8
+        return float(np.mean(gradient > EDGE_THRESHOLD))
+
+    return _of_each(pixels, one)
+
+
+def _luma(picture: NDArray[np.uint8]) -> FloatArray:
+    return np.asarray(picture.astype(np.float64) @ np.array(_LUMA) / 255)
+
+
+def _of_each(pixels: Any, statistic: Callable[[NDArray[np.uint8]], float]) -> FloatArray:
+    array = to_numpy(pixels, "pixels")
+    if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or not array.size:
+        raise ValueError(f"pixels must be (N, H, W, 3) uint8 with N, H, W >= 1, got {array.shape} {array.dtype}")
+    return np.array([statistic(picture) for picture in array])

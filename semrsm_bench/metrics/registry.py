@@ -1,0 +1,306 @@
+"""Metrics by name: two representations of the same stimuli in, one number out."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+
+from semrsm_bench.core.method import Method, own_distribution, variants, words
+from semrsm_bench.core.registry import Registry, UnknownNameError
+from semrsm_bench.metrics.invariances import known
+
+Takes = Literal["features", "rsms"]
+Best = Literal["max", "min"]
+
+T = TypeVar("T")
+
+# metric[rsm], metric[rsm,kernel], metric[rsm of x|rsm of y,kernel]
+_COMPOSITE = re.compile(r"([^\[\]]+)\[([^\[\]|,]+)(?:\|([^\[\]|,]+))?(?:,([^\[\]|,]+))?\]")
+
+
+class InvalidValueError(RuntimeError):
+    """A metric returned something else than one real number."""
+
+
+@dataclass(frozen=True)
+class Measure(Method):
+    """What gives numbers that mean more or less agreement.
+
+    Attributes
+    ----------
+    best : {"max", "min"}
+        Whether large or small values mean agreement.
+    range : tuple of float
+        Lowest and highest value, both ends included where they are finite.
+    invariant_to : tuple of str
+        What may be done to the (first) input without changing the value; words of `INVARIANCES`.
+    category : str
+        How tables group it; "baseline" for what must lose.
+    """
+
+    best: Best = "max"
+    range: tuple[float, float] = (0.0, 1.0)
+    invariant_to: tuple[str, ...] = ()
+    category: str = ""
+
+    def __post_init__(self) -> None:
+        if self.best not in ("max", "min"):
+            raise ValueError(f"{self.kind_name} {self.name!r}: best is max or min, got {self.best!r}")
+        if len(self.range) != 2 or not self.range[0] < self.range[1]:
+            raise ValueError(f"{self.kind_name} {self.name!r}: the range is (lowest, highest), got {self.range!r}")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Direction and range, None where it has no end."""
+        return {"best": self.best, "range": [end if math.isfinite(end) else None for end in self.range]}
+
+    @property
+    def sign(self) -> int:
+        """1 where large values mean agreement, else -1."""
+        return 1 if self.best == "max" else -1
+
+
+@dataclass(frozen=True)
+class Metric(Measure):
+    """A registered metric; see `Measure` and `semrsm_bench.core.method.Method` for the rest.
+
+    Attributes
+    ----------
+    function : callable
+        ``function(x, y, **options) -> float``.
+    takes : {"features", "rsms"}
+        Whether x and y are features (N, P) and (N, Q) of the same N stimuli, or RSMs (N, N).
+    symmetric : bool
+        Whether x and y can be exchanged.
+    invariant_to_y : tuple of str
+        As ``invariant_to``, of the second input.
+    pair : callable or None
+        Makes an object with ``prepare(x)`` and ``compare(a, b)`` from the options, for metrics that are made of two such parts.
+    rsms : tuple of (str, str)
+        Of a composite: RSM method and kernel of x, and of y; empty for all others.
+    """
+
+    kind_name: ClassVar[str] = "metric"
+    arguments: ClassVar[int] = 2
+
+    takes: Takes = "features"
+    symmetric: bool = True
+    invariant_to_y: tuple[str, ...] = ()
+    pair: Callable[..., Any] | None = None
+    rsms: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.takes not in ("features", "rsms"):
+            raise ValueError(f"metric {self.name!r} takes features or rsms, got {self.takes!r}")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What it takes, its direction and range, and the inputs of a case that it wants."""
+        return {
+            **super().facts,
+            "takes": self.takes,
+            "symmetric": self.symmetric,
+            "inputs": ["zx", "zy"] if self.rsms else ["x", "y"],
+            "rsms": [list(side) for side in self.rsms],
+        }
+
+    def prepare(self, x: Any, **options: Any) -> Any:
+        """What can be done with one side alone; x as it is for metrics that are one function."""
+        return x if self.pair is None else self.pair(**{**self.options, **options}).prepare(x)
+
+    def compare(self, a: Any, b: Any, **options: Any) -> float:
+        """Value of two sides that `prepare` returned.
+
+        Raises
+        ------
+        InvalidValueError
+            The metric returned no real number.
+        """
+        merged = {**self.options, **options}
+        value = self.function(a, b, **merged) if self.pair is None else self.pair(**merged).compare(a, b)
+        array = np.asarray(value)
+        if array.size != 1 or array.dtype.kind not in "fiub":
+            what = f"{array.dtype} of shape {array.shape}" if isinstance(value, np.ndarray) else repr(value)[:80]
+            raise InvalidValueError(f"metric {self.name!r} returned {what}, not one real number")
+        return float(array.reshape(()))
+
+    def run(self, x: Any, y: Any, **options: Any) -> float:
+        """Value for two representations of the same stimuli; NaN where the metric is undefined for them.
+
+        Parameters
+        ----------
+        x, y : array_like, (N, P) and (N, Q), or (N, N) twice
+            As ``takes`` says.
+
+        Raises
+        ------
+        ValueError
+            The input is not finite or misshapen, or the metric is not defined for it.
+        UnavailableError
+            A library is missing.
+        InvalidValueError
+            The metric returned no real number.
+        """
+        self.require_available()
+        self.check_options({**self.options, **options})
+        return self.compare(self.prepare(x, **options), self.prepare(y, **options), **options)
+
+
+def _composite(name: str) -> Metric | None:
+    """The metric of RSMs in front of the brackets, on the RSMs that are named inside: ``cka[identity]``."""
+    found = _COMPOSITE.fullmatch(name)
+    base = METRICS.find(found[1]) if found else None
+    if found is None or base is None:
+        return None
+    if base.takes != "rsms":
+        raise UnknownNameError(f"unknown metric {name!r}: {base.name} takes features; brackets follow a metric of RSMs")
+    kernel, sides = found[4] or "linear", (found[2], found[3] or found[2])
+    return replace(
+        base,
+        name=name,
+        rsms=tuple((side, kernel) for side in sides),
+        symmetric=base.symmetric and sides[0] == sides[1],
+    )
+
+
+METRICS: Registry[Metric] = Registry(
+    "metric", "semrsm_bench.metrics", ("cka", "rsa", "cca", "procrustes", "baselines"), derive=_composite
+)
+
+
+def register_metric(
+    name: str,
+    *,
+    takes: Takes,
+    best: Best,
+    range: tuple[float, float],
+    symmetric: bool = True,
+    invariant_to: str | Iterable[str] = (),
+    invariant_to_y: str | Iterable[str] | None = None,
+    category: str = "",
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    requires: Iterable[str] = (),
+    unavailable: Callable[[], str] | None = None,
+    files: Iterable[str] = (),
+    reference: str = "",
+    complexity: str = "",
+    distribution: str = "",
+    **options: Any,
+) -> Callable[[T], T]:
+    """Register a metric; use it as a decorator.
+
+    It goes on a function ``(x, y, **options) -> float``; or, where one side alone can be prepared for many comparisons, on a class
+    whose instances have ``prepare(x)`` and ``compare(a, b)`` (the options are those of its constructor), or on such an object.
+
+    Parameters
+    ----------
+    name : str
+        Lower case letters, digits and ``. _ + -``, such as ``mutual-knn``.
+    takes : {"features", "rsms"}
+        Features (N, P) and (N, Q) of the same stimuli, or two RSMs (N, N). Metrics of RSMs also give composites:
+        ``name[rsm]``, ``name[rsm,kernel]``, and ``name[rsm of x|rsm of y]``.
+    best : {"max", "min"}
+        Whether large or small values mean agreement.
+    range : (float, float)
+        Lowest and highest value; infinite where there is no bound.
+    symmetric : bool
+        Whether x and y can be exchanged.
+    invariant_to, invariant_to_y : str or iterable of str
+        Words of `semrsm_bench.metrics.INVARIANCES`, for x and for y (by default the same). ``semrsm-bench check`` holds the
+        metric to them.
+    category : str
+        "baseline" for what ignores what a representation says, and so must lose.
+    grid, requires, unavailable, files, reference, complexity, distribution
+        As for `semrsm_bench.register_solver`.
+    **options
+        Options bound to the name.
+
+    Raises
+    ------
+    ValueError
+        The name is taken or malformed; an unknown word; or the grid is empty. Nothing is registered then.
+    TypeError
+        The function does not take two inputs first, or lacks an option that is bound.
+    """
+    inputs = "rsm" if takes == "rsms" else "features"
+    on_x = known(invariant_to, inputs)
+    on_y = on_x if invariant_to_y is None else known(invariant_to_y, inputs)
+
+    def register(target: T) -> T:
+        function, pair = _as_function(target)
+        made = [
+            Metric(
+                name=full,
+                function=function,
+                options=bound,
+                reference=reference,
+                complexity=complexity,
+                requires=words(requires),
+                unavailable=unavailable,
+                files=words(files),
+                distribution=distribution or own_distribution(function),
+                best=best,
+                range=range,
+                invariant_to=on_x,
+                category=category,
+                takes=takes,
+                symmetric=symmetric,
+                invariant_to_y=on_y,
+                pair=pair,
+            )
+            for full, bound in variants(name, grid, options)
+        ]
+        for metric in made:
+            metric.check_options(metric.options)
+        METRICS.add(made)
+        return target
+
+    return register
+
+
+def _as_function(target: Any) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
+    """A function of (x, y, **options) for what was registered, and what makes its two parts, if it has two."""
+    if not (hasattr(target, "prepare") and hasattr(target, "compare")):
+        if isinstance(target, type) or not callable(target):
+            raise TypeError(f"a metric is a function of (x, y), or has prepare(x) and compare(a, b); got {target!r}")
+        return target, None
+    make: Callable[..., Any] = target if isinstance(target, type) else lambda: target
+
+    def function(x: Any, y: Any, **options: Any) -> Any:
+        parts = make(**options)
+        return parts.compare(parts.prepare(x), parts.prepare(y))
+
+    kind = target if isinstance(target, type) else type(target)
+    functools.update_wrapper(function, kind, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=())
+    own = [p.replace(kind=p.KEYWORD_ONLY) for p in inspect.signature(make).parameters.values()]
+    given = list(inspect.signature(lambda x, y: None).parameters.values())
+    function.__signature__ = inspect.Signature([*given, *own])  # type: ignore[attr-defined]
+    del function.__wrapped__  # type: ignore[attr-defined]
+    return function, make
+
+
+def get_metric(name: str) -> Metric:
+    """Metric of that name, composites such as ``cka[identity]`` included; a KeyError with the nearest names otherwise."""
+    return METRICS.get(name)
+
+
+def metric_names(takes: Takes | None = None, *, available_only: bool = False) -> list[str]:
+    """Names of all registered metrics, in the order of the tables.
+
+    Parameters
+    ----------
+    takes : {"features", "rsms"}, optional
+        Only these.
+    available_only : bool
+        Leave out those whose library is missing.
+    """
+    chosen = [METRICS.get(name) for name in METRICS.names()]
+    return [m.name for m in chosen if takes in (None, m.takes) and (not available_only or m.available)]
