@@ -49,6 +49,28 @@ _UNDATED = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationD
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A figure that is ready to be written.
+
+    Attributes
+    ----------
+    name : str
+        Of the file, without its suffix.
+    figure : Figure
+        With its caption at the foot, see `add_caption`.
+    caption : str
+        The same for a page: a sentence or two.
+    alt : str
+        What it shows, for those who cannot see it.
+    """
+
+    name: str
+    figure: Figure
+    caption: str = ""
+    alt: str = ""
+
+
+@dataclass(frozen=True)
 class Look:
     """Colour, marker and dash of a solver."""
 
