@@ -75,14 +75,13 @@ def options_from(
 
         @functools.wraps(function)
         def command(**given: Any) -> Any:
-            values = {field: _joined(info, given.pop(field)) for field, info in infos.items()}
-            made = {taken[cls]: _made(cls, values, infos) for cls in ordered}
-            return function(**given, **made)
+            values = {field: joined(info, given.pop(field)) for field, info in infos.items()}
+            instances = {taken[cls]: made(cls, values, infos) for cls in ordered}
+            return function(**given, **instances)
 
-        made_command: Callable[..., Any] = command
         for info in reversed(infos.values()):
-            made_command = _click_option(info)(made_command)
-        return made_command
+            command.__dict__.setdefault("__click_params__", []).append(click_option(info))
+        return command
 
     return decorate
 
@@ -99,17 +98,19 @@ def _chosen(cls: type, leave_out: Collection[str], rename: Mapping[str, str | tu
     return found
 
 
-def _click_option(info: OptionInfo) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def click_option(info: OptionInfo, *, raw: bool = False) -> click.Option:
+    """The option as click has it; ``raw`` keeps its words as they were written, all of them, for several readers."""
     words = [info.help] if info.default is MISSING else [info.help, _facts(info)]
     facts: dict[str, Any] = {"help": "  ".join(filter(None, words)), "required": info.default is MISSING}
     if info.kind == "flag":
         facts |= {"is_flag": True, "default": None}
     else:
-        facts |= {"type": Word(info), "metavar": info.placeholder, "multiple": info.shape != "one"}
+        facts |= {"type": str if raw else Word(info), "metavar": info.placeholder}
+        facts |= {"multiple": raw or info.shape != "one"}
     flags = list(info.flags)
     if info.negatable:
         flags[-1] += f"/--no-{info.flag.removeprefix('--')}"
-    return click.option(info.field, *flags, **facts)
+    return click.Option([info.field, *flags], **facts)
 
 
 def _facts(info: OptionInfo) -> str:
@@ -120,7 +121,7 @@ def _facts(info: OptionInfo) -> str:
     return f"[{text}]" if text else ""
 
 
-def _joined(info: OptionInfo, value: Any) -> Any:
+def joined(info: OptionInfo, value: Any) -> Any:
     """The words of a repeatable option in one; MISSING where it was not given."""
     if value is None or value == ():
         return MISSING
@@ -129,7 +130,8 @@ def _joined(info: OptionInfo, value: Any) -> Any:
     return tuple(item for part in value for item in part) if info.shape == "list" else value
 
 
-def _made(cls: type, values: Mapping[str, Any], infos: Mapping[str, OptionInfo]) -> Any:
+def made(cls: type, values: Mapping[str, Any], infos: Mapping[str, OptionInfo]) -> Any:
+    """An instance from the values by field, MISSING ones left to their defaults; bad ones end in a usage error."""
     own = {info.field for info in describe(cls)}
     try:
         return cls(**{field: value for field, value in values.items() if field in own and value is not MISSING})

@@ -1,92 +1,132 @@
-"""``semrsm-bench run``: measure, then show the table and say where everything lies."""
+"""``semrsm-bench run``: measure methods on tasks, then show the tables and say where everything lies."""
 
 from __future__ import annotations
 
+import itertools
 import json
-import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
+from semrsm_bench.bench.plan import DEFAULT_TASKS, RunOptions
+from semrsm_bench.cli.options import OutputOptions, click_option, joined, made, options_from
+from semrsm_bench.core.options import check, describe, option
 
 
-class ByteSize(click.ParamType):  # type: ignore[type-arg]
-    """Bytes with an optional unit: 500M, 4G, 4GiB."""
+@dataclass(frozen=True)
+class SessionOptions:
+    """Where a run is kept and how much of it this call does."""
 
-    name = "size"
+    out: Path = option(Path("results"), help="Folder of all runs.")
+    run_id: str | None = option(None, help="Name of the run; an unfinished one of that name is resumed.")
+    fresh: bool = option(False, help="Start a new run even where an unfinished one would fit.")
+    estimate: bool = option(False, help="Measure one case of every cell, say how long the rest takes, and stop.")
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number of bytes."""
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", str(value).strip(), re.IGNORECASE)
-        if not found:
-            self.fail(f"{value!r} is not a size; write it like 500M or 4G", param, ctx)
-        return int(float(found[1]) * _UNITS[found[2].upper()])
-
-
-class NameList(click.ParamType):  # type: ignore[type-arg]
-    """Names separated by commas."""
-
-    name = "a,b"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        """The names as a tuple."""
-        return value if isinstance(value, tuple) else tuple(n for n in (p.strip() for p in value.split(",")) if n)
+    def __post_init__(self) -> None:
+        check(self)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--profile", default="quick", show_default=True, help="quick, paper or large.")
-@click.option("--solvers", type=NameList(), help="Only these; default: all registered ones.")
-@click.option("--layers", type=NameList(), help="Only these; default: all in the data.")
-@click.option("--centring", type=NameList(), default="none,channel", show_default=True, help="none, channel, position.")
-@click.option("--pairs", type=click.IntRange(min=1), help="Pairs in each cell; default: the profile's.")
-@click.option("--repeats", type=click.IntRange(min=1), default=1, show_default=True, help="Measurements of each pair.")
-@click.option("--deadline", type=float, help="Seconds for one solve; default: the profile's.")
-@click.option("--memory", type=ByteSize(), default="4G", show_default=True, help="For one solve, beyond its inputs.")
-@click.option("--budget", type=float, help="Seconds for one cell (a solver on a layer); default: the profile's.")
-@click.option(
-    "--plugin", "plugins", multiple=True, type=click.Path(path_type=Path), help="File with solvers; repeatable."
-)
-@click.option("--data", type=click.Path(path_type=Path), help="Cache of activations, or a folder of them.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), default=Path("results"), show_default=True, help="Folder of all runs."
-)
-@click.option("--run-id", help="Name of the run; one that exists is gone on with.")
-@click.option("--fresh", is_flag=True, help="Start a new run even where an unfinished one would fit.")
-@click.option(
-    "--estimate", is_flag=True, help="Measure one pair of every cell, tell how long the rest takes, and stop."
-)
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output instead of the table.")
-@click.option("--quiet", is_flag=True, help="No progress bar and no table, only where the rows lie.")
-def run(
-    centring: tuple[str, ...],
-    out: Path,
-    run_id: str | None,
-    fresh: bool,
-    estimate: bool,
-    as_json: bool,
-    quiet: bool,
-    **chosen: Any,
-) -> int:
-    """Measure solvers on real activations: time, k/k_opt and chance-corrected quality, row by row.
+class TaskCommand(click.Command):
+    """A command whose options are its own and those of the tasks that its arguments name.
 
-    Started again with the same options, a run that was interrupted goes on where it stopped. Exit codes: 0 fine, 2 wrong use,
-    3 a solver failed (crashed, raised, or returned no permutation), 4 nothing was measured.
+    An option that several of these tasks have is read by each in its own way.
     """
-    from semrsm_bench.bench.cases import Options
-    from semrsm_bench.bench.runner import run as measure
 
-    options = Options(centrings=centring, **chosen)
-    silent = quiet or as_json
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Find out which tasks are named, take their options in, then parse."""
+        from semrsm_bench.tasks.registry import TASKS, get_task
+
+        named = [word for word in args if word in set(TASKS.names())] or [*_brought(args)] or list(DEFAULT_TASKS)
+        tasks = {name: get_task(name).options for name in dict.fromkeys(named)}
+        ctx.meta["tasks"] = tasks
+        known = {name for param in self.params for name in [param.name]}
+        self._own = list(self.params)
+        extra: dict[str, click.Option] = {}
+        for options in tasks.values():
+            for info in describe(options):
+                if info.field in known:
+                    raise TypeError(f"the option {info.flag} of a task is one of `run` itself")
+                extra.setdefault(info.field, click_option(info, raw=True))
+        self.params = [*self.params, *extra.values()]
+        try:
+            return super().parse_args(ctx, args)
+        finally:
+            if not ctx.resilient_parsing:
+                self.params = self._own
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the function with the tasks' options as instances of their classes."""
+        tasks: dict[str, type] = ctx.meta["tasks"]
+        words = {name: ctx.params.pop(name) for name in {i.field for o in tasks.values() for i in describe(o)}}
+        found = {}
+        for name, options in tasks.items():
+            infos = {info.field: info for info in describe(options)}
+            values = {field: joined(info, _read(info, words[field])) for field, info in infos.items()}
+            found[name] = made(options, values, infos)
+        ctx.params["tasks"] = found
+        return super().invoke(ctx)
+
+    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """``[TASK]... [OPTIONS]``."""
+        return ["[TASK]...", "[OPTIONS]"]
+
+
+def _read(info: Any, words: Any) -> Any:
+    """Words of a raw option as this task reads them; the last one counts where it takes one value."""
+    from semrsm_bench.core.options import OptionError
+
+    if info.kind == "flag" or not words:
+        return words
+    try:
+        parsed = [info.parse(word) for word in words]
+    except OptionError as error:
+        raise click.BadParameter(error.problem, param_hint=info.flag) from None
+    return tuple(parsed) if info.shape != "one" else parsed[-1]
+
+
+def _brought(args: list[str]) -> list[str]:
+    """Tasks that ``--plugin FILE`` among the arguments brings."""
+    from semrsm_bench.bench.engine import sort_plugins
+
+    files = [Path(after) for word, after in itertools.pairwise(args) if word == "--plugin"]
+    files += [Path(word.partition("=")[2]) for word in args if word.startswith("--plugin=")]
+    return sort_plugins([path for path in files if path.is_file()])[1]
+
+
+@click.command(cls=TaskCommand)
+@click.argument("named", metavar="[TASK]...", nargs=-1)
+@options_from(leave_out=("results",))
+def run(
+    named: tuple[str, ...],
+    options: RunOptions,
+    session: SessionOptions,
+    output: OutputOptions,
+    tasks: dict[str, Any],
+) -> int:
+    """Measure methods on TASKs, row by row; ends with their tables. Without a task: matching.
+
+    `semrsm-bench list tasks` names them, `semrsm-bench run TASK --help` shows the options of one. Started again with the same
+    options, a run that was interrupted is resumed. Exit codes: 0 fine, 2 wrong use, 3 a method failed (crashed, raised, or
+    gave no valid answer), 4 nothing was measured.
+    """
+    from semrsm_bench.bench.engine import run as measure
+    from semrsm_bench.tasks.registry import get_task
+
+    for name in named:
+        get_task(name)
+    silent = output.quiet or output.json
     finished, ledger = measure(
         options,
-        out,
-        run_id=run_id,
-        fresh=fresh,
+        session.out,
+        tasks=tuple(tasks),
+        task_options=tasks,
+        run_id=session.run_id,
+        fresh=session.fresh,
         quiet=silent,
-        first_pairs_only=estimate,
-        tell=lambda text: None if silent else click.echo(text, err=True),
+        first_cases_only=session.estimate,
+        report=lambda text: None if silent else click.echo(text, err=True),
     )
     facts: dict[str, Any] = {
         "run_id": finished.folder.name,
@@ -96,77 +136,38 @@ def run(
         "counts": finished.counts,
         "complete": finished.complete,
     }
-    if estimate:
-        _tell_estimate(ledger.forecast(), facts, as_json)
+    if session.estimate:
+        _show_estimate(ledger.forecast(), facts, output.json)
         return finished.exit_code
+    from semrsm_bench.report.write import show, write_report
+
     files = write_report(finished.folder)
-    if as_json:
-        facts["files"] = [str(path) for path in files]
-        click.echo(json.dumps(facts, indent=1))
-    elif quiet:
+    if output.json:
+        click.echo(json.dumps({**facts, "files": [str(path) for path in files]}, indent=1))
+    elif output.quiet:
         click.echo(finished.folder)
     else:
-        _show(finished.folder, finished.counts, files)
+        show(finished.folder, finished.counts, files)
     return finished.exit_code
 
 
-def write_report(folder: Path) -> list[Path]:
-    """Table and figures of a run, written into its folder; the files made."""
-    from semrsm_bench.bench.results import load_environment, load_rows
-    from semrsm_bench.report.figures import draw_all
-    from semrsm_bench.report.tables import render_table
+def _show_estimate(forecast: list[dict[str, Any]], facts: dict[str, Any], as_json: bool) -> None:
+    from semrsm_bench.cli.text import aligned, duration
 
-    rows, environment = load_rows(folder), load_environment(folder)
-    if rows.empty:
-        return []
-    files = []
-    for fmt, suffix in (("md", "md"), ("latex", "tex"), ("csv", "csv")):
-        path = folder / f"table.{suffix}"
-        path.write_text(render_table(rows, environment, fmt=fmt))  # type: ignore[arg-type]
-        files.append(path)
-    return [*files, *draw_all(rows, environment, folder / "figures")]
-
-
-def _show(folder: Path, counts: dict[str, int], files: list[Path]) -> None:
-    import shutil
-
-    from semrsm_bench.bench.results import ROWS_FILE, load_environment, load_rows
-    from semrsm_bench.report.tables import render_table
-
-    rows = load_rows(folder)
-    if not rows.empty:
-        width = shutil.get_terminal_size((120, 24)).columns
-        click.echo(render_table(rows, load_environment(folder), fmt="text", width=width))
-    bad = rows[rows["status"].isin(["crashed", "invalid", "error", "timeout", "memory"])]
-    for (solver, status, message), group in bad.groupby(["solver", "status", "message"], sort=False):
-        click.echo(f"{solver}: {status} in {len(group)} of its rows: {message}")
-    click.echo(
-        f"rows     {folder / ROWS_FILE}  ({', '.join(f'{n} {status}' for status, n in counts.items()) or 'none'})"
-    )
-    tables = [path for path in files if path.parent == folder]
-    if tables:
-        click.echo(f"table    {', '.join(str(path) for path in tables)}")
-    if len(files) > len(tables):
-        click.echo(f"figures  {folder / 'figures'}  ({len(files) - len(tables)} files)")
-
-
-def _tell_estimate(forecast: list[dict[str, Any]], facts: dict[str, Any], as_json: bool) -> None:
     total = sum(line["seconds"] for line in forecast)
     if as_json:
         click.echo(json.dumps({**facts, "seconds": total, "cells": forecast}, indent=1))
         return
-    click.echo(f"{'solver':<24}{'S':>6} {'centring':<9}{'pairs':>12}{'s a pair':>10}{'total':>10}")
-    for line in forecast:
-        pairs = f"{line['pairs']} of {line['wanted']}"
-        note = f"  {line['reason']}" if line["reason"] else ""
-        click.echo(
-            f"{line['solver']:<24}{line['size']:>6} {line['centring']:<9}{pairs:>12}"
-            f"{line['seconds_a_pair']:>10.3g}{_span(line['seconds']):>10}{note}"
+    lines = [
+        (
+            line["method"],
+            "/".join(str(value) for value in line["cell"].values()),
+            f"{line['cases']} of {line['wanted']}",
+            f"{line['seconds_a_case']:.3g}",
+            duration(line["seconds"]),
+            line["reason"],
         )
-    click.echo(f"about {_span(total)} in all; the same command without --estimate goes on from here")
-
-
-def _span(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+        for line in forecast
+    ]
+    click.echo("\n".join(aligned([("method", "cell", "cases", "s a case", "total", ""), *lines], right=(2, 3, 4))))
+    click.echo(f"about {duration(total)} in all; the same command without --estimate resumes from here")

@@ -12,3 +12,11 @@ def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[
         [cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))] for row in rows
     ]
     return ["  ".join(row).rstrip() for row in cells]
+
+
+def duration(seconds: float) -> str:
+    """``12 s``, ``3.4 min``, ``2.0 h`` or ``1.5 days``."""
+    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 1.5 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.3g} s"
