@@ -115,24 +115,33 @@ def metric(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
     options = {**found.options, **command.get("options", {})}
     x, y = _representations(found, command, inputs, memory)
     rng = np.random.default_rng(int(command.get("seed", 0)))
-    square = found.takes == "rsms"
+    settings, square = command["settings"], found.takes == "rsms"
+    undefined: list[str] = []
+
+    def reordered(a: Any, order: Any) -> Any:
+        return a[np.ix_(order, order)] if square else a[order]
 
     def fresh(i: int) -> Any:
         if i == 0:
             return x, y
         order = rng.permutation(len(x))
-        return tuple(a[np.ix_(order, order)] if square else a[order] for a in (x, y))
+        return reordered(x, order), reordered(y, order)
 
     def call(pair: Any) -> float:
-        return float(found.function(*pair, **options))
+        # The inputs are finite and of one length: a metric that refuses them is not defined for their shape, which is an answer.
+        try:
+            return float(found.function(*pair, **options))
+        except ValueError as error:
+            undefined.append(str(error))
+            return float("nan")
 
+    if settings.get("permuted") is not None:
+        y = reordered(y, np.random.default_rng(int(settings["permuted"])).permutation(len(y)))
     values = clock.run(fresh, call, shape=("metric", command["name"], x.shape[1:], y.shape[1:]), most=5)
-    back = float("nan") if found.symmetric else float(found.function(y, x, **options))
-    arrays = {"value": np.array(values), "value_yx": np.array([back if not found.symmetric else values[0]])}
-    left_out = command["settings"].get("leave_one_out")
-    if left_out:
+    arrays = {"value": np.array(values), "value_yx": np.array([values[0] if found.symmetric else call((y, x))])}
+    if settings.get("leave_one_out"):
         arrays["without"] = np.array([call(_without(x, y, i, square)) for i in range(len(x))])
-    return {"arrays": arrays, "info": {}}
+    return {"arrays": arrays, "info": {"undefined": undefined[0]} if undefined else {}}
 
 
 def instance(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
@@ -140,11 +149,10 @@ def instance(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, 
     import semrsm_bench as sb
 
     found = sb.get_instance(command["name"])
-    options = {**found.options, **command.get("options", {})}
     named = {name: np.asarray(array) for name, array in inputs.items()}
     answers = clock.run(
         lambda i: named,
-        lambda given: np.asarray(found.function(given, **options), dtype=np.float64),
+        lambda given: found.run(given, **command.get("options", {})),
         shape=("instance", command["name"]),
         most=1,
     )
