@@ -36,7 +36,9 @@ def bootstrap_draws(units: int, resamples: int = RESAMPLES, seed: int = 0) -> Fl
     """How often each unit counts: all once in the first row, then drawn with replacement; (1 + resamples, units)."""
     if resamples < 1:
         raise ValueError(f"resamples must be positive, got {resamples}")
-    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / max(units, 1)), size=resamples)
+    if not units:
+        return np.ones((1 + resamples, 0))
+    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=resamples)
     return np.vstack([np.ones((1, units)), drawn])
 
 
