@@ -11,18 +11,10 @@ from semrsm_bench.cli.lazy import LazyGroup
 
 # verb -> (module, attribute, one line of help shown without importing the module)
 VERBS: dict[str, tuple[str, str, str]] = {
-    "run": ("semrsm_bench.cli.run", "run", "Measure solvers on real activations; ends with the table."),
-    "table": (
-        "semrsm_bench.cli.table",
-        "table",
-        "Print a run's table: text, Markdown, LaTeX, CSV; the paper's figures beside it.",
-    ),
-    "plot": (
-        "semrsm_bench.cli.plot",
-        "plot",
-        "Draw a run's figures: time-quality front, runtime over S, quality per layer.",
-    ),
-    "report": ("semrsm_bench.cli.report", "report", "Write one HTML page of a run and of the studies."),
+    "run": ("semrsm_bench.cli.run", "run", "Measure solvers, RSM methods or metrics on tasks; ends with the tables."),
+    "table": ("semrsm_bench.cli.table", "table", "Print a run's tables: text, Markdown, LaTeX, CSV, JSON."),
+    "plot": ("semrsm_bench.cli.plot", "plot", "Draw a run's figures: time-score front, and what each task adds."),
+    "report": ("semrsm_bench.cli.report", "report", "Write one HTML page of a run."),
     "doctor": ("semrsm_bench.cli.doctor", "doctor", "Say what would make figures untrustworthy on this machine."),
     "merge": ("semrsm_bench.cli.merge", "merge", "Lay runs of several machines side by side."),
     "compare": (
@@ -37,9 +29,12 @@ VERBS: dict[str, tuple[str, str, str]] = {
         "List the registered solvers, RSM methods, metrics and tasks, your own included.",
     ),
     "solvers": ("semrsm_bench.cli.list", "solvers", "The same as `list solvers`."),
-    "check": ("semrsm_bench.cli.check", "check", "Try a solver on everything that activations can be."),
+    "check": (
+        "semrsm_bench.cli.check",
+        "check",
+        "Try a solver, RSM method or metric on everything that activations can be.",
+    ),
     "data": ("semrsm_bench.cli.data", "data", "Train a network, extract activations, list and verify the caches."),
-    "study": ("semrsm_bench.cli.study", "study", "Repeat an experiment of the papers: table, figure, one sentence."),
     "rsm": (
         "semrsm_bench.cli.rsm",
         "rsm",
@@ -48,11 +43,16 @@ VERBS: dict[str, tuple[str, str, str]] = {
 }
 
 
+GONE = {
+    "study": "The studies are tasks now: semrsm-bench run translation | retrieval | outputs | layers (was cka) | instances (was "
+    "barycenter) | matching (was runtime and matching-quality).",
+}
+
 # Every verb inherits it.
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-@click.group(cls=LazyGroup, table=VERBS, noun="verb", context_settings=_CONTEXT)
+@click.group(cls=LazyGroup, table=VERBS, gone=GONE, context_settings=_CONTEXT)
 @click.version_option(package_name="semrsm-bench", prog_name="semrsm-bench")
 def cli() -> None:
     """Benchmark matching algorithms and RSM metrics on real activations.

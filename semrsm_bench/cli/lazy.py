@@ -11,20 +11,21 @@ import click
 
 
 class LazyGroup(click.Group):
-    """Group made from a table; a mistyped name is answered with the nearest one.
+    """Group made from a table; a mistyped verb is answered with the nearest one.
 
     Parameters
     ----------
     table : mapping of name to (module, attribute, help)
         The help line is shown without importing the module.
-    noun : str
-        What the names are, for messages: "verb".
+    gone : mapping of name to str
+        Verbs of earlier versions, and what to say instead of them.
     """
 
-    def __init__(self, *args: Any, table: Mapping[str, tuple[str, str, str]], noun: str, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, table: Mapping[str, tuple[str, str, str]], gone: Mapping[str, str], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
-        self.table = table
-        self.noun = noun
+        self.table, self.gone = table, gone
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.table)
@@ -41,11 +42,10 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in self.table and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], self.table, n=1)
-            plural = "studies" if self.noun == "study" else f"{self.noun}s"
-            hint = f" Did you mean {near[0]!r}?" if near else f" {plural.capitalize()}: {', '.join(self.table)}."
-            raise click.UsageError(f"there is no {self.noun} {args[0]!r}.{hint}", ctx)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Verbs: {', '.join(self.table)}."
+            raise click.UsageError(f"there is no verb {args[0]!r}. {self.gone.get(args[0], hint)}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Studies" if self.noun == "study" else f"{self.noun.capitalize()}s"):
+        with formatter.section("Verbs"):
             formatter.write_dl([(name, text) for name, (_, _, text) in self.table.items()])

@@ -25,6 +25,7 @@ ROOMS = {
 _TITLES = {"rsms": "RSM methods", "instances": "Scores of single stimuli"}
 _FIRST = ("exact", "approximate", "baseline")
 _FACTS = ("complexity", "matrix_free", "takes", "options", "reference", "source")
+_MORE = ("max_size", "version", "available", "reason")
 
 
 @dataclass(frozen=True)
@@ -86,27 +87,15 @@ def _heading(room: str, kind: str) -> str:
 
 
 def _described(room: str, entry: Any) -> dict[str, Any]:
-    row = {"registry": room, "name": entry.name, "kind": getattr(entry, "kind", "")}
+    row = {"registry": ROOMS[room][1], "name": entry.name, "kind": getattr(entry, "kind", "")}
     row["summary"] = entry.question if room == "tasks" else entry.summary
     row["options"] = entry.defaults if hasattr(entry, "defaults") else {}
-    for fact in (
-        "complexity",
-        "takes",
-        "matrix_free",
-        "max_size",
-        "reference",
-        "source",
-        "version",
-        "available",
-        "reason",
-    ):
-        if hasattr(entry, fact):
-            row[fact] = getattr(entry, fact)
+    row |= {fact: getattr(entry, fact) for fact in (*_FACTS, *_MORE) if fact != "options" and hasattr(entry, fact)}
     return row
 
 
 def _print(row: dict[str, Any]) -> None:
-    click.echo(f"  {row['name']:<22}{row['summary']}")
+    click.echo(f"  {row['name'] + ' ':<22}{row['summary']}")
     texts = {
         **row,
         "matrix_free": "matrix-free" if row.get("matrix_free") else "",

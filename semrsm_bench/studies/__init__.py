@@ -1,1 +1,0 @@
-"""Experiments on the rooms below: each a short script that prints its tables."""
