@@ -14,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help bench studies report paper test test-slow test-gate lint format plots clean gate docs asv asv-here site pytest-benchmark
+.PHONY: help bench tasks report paper test test-slow test-gate lint format plots clean gate docs asv asv-here site pytest-benchmark
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -49,17 +49,14 @@ $(VENV)/.asv: $(BIN)/python pyproject.toml constraints.txt
 bench: $(VENV)/.bench ## Run every solver on the shipped activations (under 5 minutes); ARGS="--plugin my_solver.py" adds yours
 	$(BIN)/semrsm-bench run --profile quick $(ARGS)
 
-report: $(VENV)/.report ## One HTML page of the latest run and of the studies; ARGS="RUN --out page.html" chooses
+report: $(VENV)/.report ## One HTML page of the latest run; ARGS="RUN --out page.html" chooses
 	$(BIN)/semrsm-bench report $(ARGS)
 
 paper: $(VENV)/.bench ## The long version: all pairs, every solver (ARGS=--estimate says how long first)
 	$(BIN)/semrsm-bench run --profile paper $(ARGS)
 
-studies: $(VENV)/.study ## Every study on its defaults (under 30 minutes); ARGS=--quick for the small versions
-	@# The study of runtimes reads a run; without one it is measured first.
-	$(BIN)/semrsm-bench table > /dev/null 2>&1 || $(BIN)/semrsm-bench run --profile quick
-	for name in translation matching-quality runtime retrieval outputs cka barycenter; do \
-		$(BIN)/semrsm-bench study $$name $(ARGS) || exit $$?; done
+tasks: $(VENV)/.study ## Every task that judges RSM methods and metrics, on networks and pictures (ARGS="--profile paper" for all of it)
+	$(BIN)/semrsm-bench run translation retrieval outputs layers instances $(ARGS)
 
 test: $(VENV)/.test lint ## Lint, type check and run the tests
 	$(BIN)/python -m pytest -n 2 -m "not slow and not gate" $(ARGS)
