@@ -1,0 +1,151 @@
+"""Networks on pictures: layers, sizes, activations one layer at a time, bandwidth."""
+
+import numpy as np
+import pytest
+
+from semrsm_bench.activations.locate import small_weights
+from semrsm_bench.core.options import describe
+from semrsm_bench.rsm import compute_rsm
+from semrsm_bench.tasks import networks
+from semrsm_bench.tasks.networks import (
+    NetworkActivations,
+    choose_layers,
+    common_size,
+    identity_bandwidth,
+    load_networks,
+    require_libraries,
+)
+from semrsm_bench.tasks.outputs import OutputsOptions
+from semrsm_bench.tasks.retrieval import RetrievalOptions
+from semrsm_bench.tasks.translation import TranslationOptions
+
+torch = pytest.importorskip("torch")
+
+from semrsm_bench.activations.models import Model  # noqa: E402
+from semrsm_bench.activations.resnet import STAGES, ResNet  # noqa: E402
+
+
+def resnet(size=64):
+    torch.manual_seed(0)
+    return Model("small", ResNet("resnet18", 10, 4).eval(), STAGES, size=size, weights_sha256="ab")
+
+
+def pixels(n=6, side=32):
+    return np.random.default_rng(0).integers(256, size=(n, side, side, 3)).astype(np.uint8)
+
+
+def test_layers_by_words_and_by_name():
+    model = resnet()
+    assert choose_layers(model).layers == choose_layers(model, ("stages",)).layers == STAGES
+    assert choose_layers(model, ("last",)).layers == ("layer4",)
+    assert choose_layers(model, ("all",)).layers == tuple(f"layer{k}.{i}" for k in (1, 2, 3, 4) for i in (0, 1))
+    assert choose_layers(model, ("layer2.1", "layer3", "layer3")).layers == ("layer2.1", "layer3")
+    with pytest.raises(ValueError, match="no submodule 'layer7'"):
+        choose_layers(model, ("layer7",))
+    flat = torch.nn.Sequential()
+    flat.add_module("pixels", torch.nn.Identity())
+    with pytest.raises(ValueError, match="hold no blocks"):
+        choose_layers(Model("flat", flat, ("pixels",)), ("all",))
+
+
+def test_pictures_have_the_size_that_all_networks_want():
+    assert common_size([resnet(64), resnet(64)]) == 64
+    assert common_size([resnet(64), resnet(32)], 48) == 48
+    with pytest.raises(ValueError, match="32 and 64 pixels: choose one with --size"):
+        common_size([resnet(64), resnet(32)])
+
+
+def test_two_networks_of_one_name_are_refused():
+    path = str(small_weights()[0])
+    with pytest.raises(ValueError, match="two networks are called 'resnet10-quarter-seed0'"):
+        load_networks([path, path], ("last",))
+
+
+@pytest.mark.parametrize("together", [0, 1 << 30])
+def test_activations_are_those_of_the_network_whichever_way_they_are_made(together, monkeypatch):
+    monkeypatch.setattr(networks, "_TOGETHER", together)
+    model, images = resnet(), pixels()
+    seen = NetworkActivations(model, images)
+    x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) * 255 for v in (model.mean, model.std))
+    kept = {}
+    hook = model.network.layer3.register_forward_hook(lambda m, i, output: kept.update(z=output))
+    with torch.inference_mode():
+        logits = model.network((x - mean) / std)
+    hook.remove()
+    np.testing.assert_allclose(seen.activations("layer3"), kept["z"].flatten(2), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(seen.probabilities, torch.softmax(logits.double(), 1), atol=1e-6)
+    assert seen.shape("layer3") == seen.activations("layer3").shape == (6, 16, 64)
+    assert seen.grid("layer3") == (8, 8)
+
+
+def test_activations_used_last_stay_and_are_the_same_array(monkeypatch):
+    monkeypatch.setattr(networks, "_TOGETHER", 0)
+    monkeypatch.setattr(networks, "_memory", networks._Memory(70_000))
+    seen = NetworkActivations(resnet(), pixels())
+    first = seen.activations("layer4")
+    assert first is seen.activations("layer4")
+    assert not first.flags.writeable
+    # 12 kB of layer4 and 49 kB of layer2 fit together, 25 kB of layer3 do not fit beside both.
+    seen.activations("layer2")
+    assert first is seen.activations("layer4")
+    seen.activations("layer2")
+    seen.activations("layer3")
+    assert sum(a.nbytes for a in networks._memory._held.values()) <= 70_000
+    again = seen.activations("layer4")
+    assert again is not first
+    np.testing.assert_array_equal(first, again)
+
+
+def test_the_digest_tells_weights_and_pictures_apart():
+    model, images = resnet(), pixels()
+    other = images.copy()
+    other[3, 2, 1, 0] ^= 1
+    digests = {
+        NetworkActivations(model, images).sha256,
+        NetworkActivations(model, other).sha256,
+        NetworkActivations(Model("small", model.network, STAGES, weights_sha256="cd"), images).sha256,
+    }
+    assert len(digests) == 3
+    assert NetworkActivations(model, images.copy()).sha256 in digests
+
+
+def test_a_network_without_logits_says_so():
+    network = torch.nn.Sequential()
+    network.add_module("pixels", torch.nn.Identity())
+    seen = NetworkActivations(Model("colours", network, ("pixels",), 8), pixels(3, 8))
+    with pytest.raises(ValueError, match="colours returns no logits"):
+        _ = seen.probabilities
+
+
+@pytest.mark.parametrize("centring", ["none", "channel", "position"])
+@pytest.mark.parametrize("step", [1, 1 << 24])
+def test_the_bandwidth_is_that_of_the_identity_rsm(centring, step, monkeypatch):
+    monkeypatch.setattr(networks, "_DISTANCE_ENTRIES", step * 60)
+    rng = np.random.default_rng(0)
+    z, z2 = (rng.standard_normal((n, 3, 8)).astype(np.float32) for n in (20, 40))
+    for sides in ((z,), (z, z2)):
+        by_rule, given = (
+            compute_rsm(*sides, kernel="rbf", matching="identity", centring=centring, sigma=sigma)
+            for sigma in ("offdiag_median", identity_bandwidth(*sides))
+        )
+        np.testing.assert_allclose(given, by_rule, rtol=1e-5)
+
+
+def test_equal_images_have_no_bandwidth():
+    with pytest.raises(ValueError, match="bandwidth"):
+        identity_bandwidth(np.ones((5, 2, 3), dtype=np.float32))
+
+
+def test_a_name_means_the_same_in_every_task():
+    declared: dict = {}
+    for cls in (OutputsOptions, RetrievalOptions, TranslationOptions):
+        for info in describe(cls):
+            assert declared.setdefault(info.field, info) == info
+    assert {"images", "classes", "size", "seed", "model", "layers", "kernels", "centring", "count"} <= set(declared)
+
+
+def test_without_torch_the_message_names_the_extra(monkeypatch):
+    monkeypatch.setattr(networks.importlib.util, "find_spec", lambda name: None if name == "torch" else object())
+    with pytest.raises(ImportError, match=r"the task outputs .* needs torch: `pip install semrsm-bench\[study\]`"):
+        require_libraries("outputs")
