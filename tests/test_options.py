@@ -23,6 +23,7 @@ class Everything:
     plugins: tuple[Path, ...] = option((), help="Files.")
     memory: int = option(4 << 30, help="Bytes.", unit="bytes")
     grid: tuple[int, int] | None = option(None, help="A grid.")
+    grids: tuple[tuple[int, int], ...] = option((), help="Grids.")
     images: slice | None = option(None, help="A range.")
     limits: Mapping[str, float] = option({}, help="Limits.", nameless=True, positive=True)
     options: Mapping[str, Any] = option({}, help="Options of the method.")
@@ -61,6 +62,7 @@ def test_a_field_without_help_is_no_option_and_one_without_default_is_required()
         ("memory", "1.5 GiB", 3 << 29),
         ("memory", "77", 77),
         ("grid", "14x9", (14, 9)),
+        ("grids", "2x3,14x9", ((2, 3), (14, 9))),
         ("images", "3:", slice(3, None)),
         ("images", ":8", slice(None, 8)),
         ("limits", "greedy=0.5", {"greedy": 0.5}),

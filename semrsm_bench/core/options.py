@@ -197,7 +197,10 @@ class OptionInfo:
         if self.shape == "mapping":
             return ",".join(f"{name}={item}" if name else str(item) for name, item in value.items())
         if self.shape == "list":
-            return ",".join(map(str, value))
+            return ",".join(map(self._text_one, value))
+        return self._text_one(value)
+
+    def _text_one(self, value: Any) -> str:
         if self.kind == "bytes":
             unit = next(u for u in reversed(_UNITS) if value % _UNITS[u] == 0) if value else ""
             return f"{value // _UNITS[unit]}{unit}"
