@@ -34,6 +34,10 @@ class Score:
         What a method reaches that knows nothing.
     style : {"number", "percent", "quality"}
         How tables print it: three decimals, a ratio in percent, or a quality that never rounds up to 1.
+    meaning : str
+        What it is, for captions: a formula or a few words.
+    undefined : str
+        When it has no value, for the note under a table.
     """
 
     name: str
@@ -43,6 +47,8 @@ class Score:
     high: float = 1.0
     chance: float | None = None
     style: Literal["number", "percent", "quality"] = "number"
+    meaning: str = ""
+    undefined: str = ""
 
 
 @dataclass(frozen=True)
@@ -186,6 +192,11 @@ class Task(ABC):
         How: drawn with replacement, or left out in turn where drawing a unit twice would bias the score.
     across : tuple of str
         Keys of `Case.cell` that tables lay across, outermost first.
+    beside : str
+        The one whose values stand side by side in a terminal, one panel for each of the rest; wide tables do it the other way
+        round. "": the innermost that varies, everywhere.
+    reference : str
+        Method that all others are compared with, by paired differences; "" for none.
     options : type
         Frozen dataclass of what a user may choose, with help in the field metadata.
     profiles : mapping of str to Profile
@@ -205,6 +216,8 @@ class Task(ABC):
     unit: ClassVar[str] = ""
     resampling: ClassVar[Literal["bootstrap", "jackknife"]] = "bootstrap"
     across: ClassVar[tuple[str, ...]] = ()
+    beside: ClassVar[str] = ""
+    reference: ClassVar[str] = ""
     options: ClassVar[type[Any]]
     profiles: ClassVar[Mapping[str, Profile]] = {"quick": Profile("quick"), "paper": Profile("all")}
     methods: ClassVar[tuple[str, ...] | None] = None

@@ -77,11 +77,25 @@ class Matching(Task):
     question = "How fast is a solver, and how near the optimum does it come?"
     kind = "solver"
     scores = (
-        Score("c", "c", low=-float("inf"), chance=0.0, style="quality"),
-        Score("quality", "k/k_opt %", low=-float("inf"), style="percent"),
+        Score(
+            "c",
+            "c",
+            low=-float("inf"),
+            chance=0.0,
+            style="quality",
+            meaning="(k - k_rand)/(k_opt - k_rand)",
+        ),
+        Score(
+            "quality",
+            "k/k_opt %",
+            low=-float("inf"),
+            style="percent",
+            undefined="k_opt is not positive in some pairs, where k/k_opt means nothing; use c",
+        ),
     )
     unit = "pair"
     across = ("model", "size", "layer", "channels", "centring")
+    beside = "centring"
     options = MatchingOptions
     source = "Wald et al., NeurIPS 2024, section 4.4 and appendix F, Table 5"
     profiles: Mapping[str, Profile] = {
@@ -138,7 +152,7 @@ class Matching(Task):
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
         """Means over pairs; k/k_opt is undefined as soon as one pair has k_opt <= 0, and both where one is unknown."""
-        weights = row_weights([result.units[self.unit] for result in results], draws, units)
+        weights = row_weights([result.units.get(self.unit, ()) for result in results], draws, units)
         found = {}
         for score in self.scores:
             values = np.array([np.nan if (v := r.scores.get(score.name)) is None else v for r in results])
@@ -147,7 +161,8 @@ class Matching(Task):
 
     def bounds(self, results: Sequence[Result]) -> dict[str, float]:
         """Means against k_upper where k_opt is not known for every pair: bounds from below where numerators are positive."""
-        if all(r.raw.get("k_opt") is not None for r in results):
+        known = all(r.raw.get("k_opt") is not None for r in results)
+        if known or any(r.raw.get(name) is None for r in results for name in ("k", "k_upper", "k_rand")):
             return {}
         found = {}
         k, upper, rand = (np.array([r.raw[name] for r in results]) for name in ("k", "k_upper", "k_rand"))
