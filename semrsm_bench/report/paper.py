@@ -1,17 +1,15 @@
-"""The figures of the paper's Table 5, to stand beside ours and never among them."""
+"""Table 5 of Wald et al. 2024, as tables of solvers want it: by our name of the solver and S."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
-SOURCE = (
-    "T. Wald, C. Ulrich, G. Köhler, D. Zimmerer, S. Denner, M. Baumgartner, F. Isensee, P. Jaini, K. H. Maier-Hein: "
-    "Decoupling Semantic Similarity from Spatial Alignment for Neural Networks (NeurIPS 2024), appendix F.1, Table 5"
-)
-CONDITIONS = (
-    "its own figures, copied, not measured here: mean (not median) time per pair on one core of an unnamed CPU, ResNet-101 on "
-    "Tiny-ImageNet, affinity computed beforehand, 1,000 pairs by its caption (10,000 by its text), centring not stated"
-)
+from semrsm_bench.report.papers import CAPTIONS, REFERENCES, WALD, printed
+
+SOURCE = f"{REFERENCES[WALD]}, appendix F.1, Table 5"
+CONDITIONS = f"its own figures, copied, not measured here: {CAPTIONS[WALD, '5'][1]}"
 
 
 @dataclass(frozen=True)
@@ -22,43 +20,33 @@ class PaperFigure:
     seconds: float
 
 
-# Our name of the solver -> S -> figure. The paper gives complexity (sqrt(s)/b) O(b^3) for Batch-Optimal and corrects it
-# in footnote 6; its quality of np.diag() is 68.9, 67.0 and 57.9 % in the table.
-TABLE_5: dict[str, dict[int, PaperFigure]] = {
-    "ortools": {256: PaperFigure(1.0, 4.26e-3), 1024: PaperFigure(1.0, 69.6e-3), 4096: PaperFigure(1.0, 1.52)},
-    "scipy": {256: PaperFigure(1.0, 5.10e-3), 1024: PaperFigure(1.0, 148e-3), 4096: PaperFigure(1.0, 8.75)},
-    "lapjv": {256: PaperFigure(1.0, 5.73e-3), 1024: PaperFigure(1.0, 97.5e-3), 4096: PaperFigure(1.0, 6.12)},
-    "identity": {
-        256: PaperFigure(0.689, 1.40e-6),
-        1024: PaperFigure(0.670, 2.49e-6),
-        4096: PaperFigure(0.579, 4.36e-6),
-    },
-    "batch-optimal-128": {
-        256: PaperFigure(0.976, 2.41e-3),
-        1024: PaperFigure(0.945, 9.08e-3),
-        4096: PaperFigure(0.928, 43.4e-3),
-    },
-    "batch-optimal-256": {
-        256: PaperFigure(1.0, 4.56e-3),
-        1024: PaperFigure(0.968, 16.9e-3),
-        4096: PaperFigure(0.950, 95.9e-3),
-    },
-    "batch-optimal-512": {
-        256: PaperFigure(1.0, 4.57e-3),
-        1024: PaperFigure(0.986, 37.1e-3),
-        4096: PaperFigure(0.968, 171e-3),
-    },
-    "batch-optimal-1024": {
-        256: PaperFigure(1.0, 4.57e-3),
-        1024: PaperFigure(1.0, 79.5e-3),
-        4096: PaperFigure(0.982, 391e-3),
-    },
-}
-PAPER_NAMES = {"ortools": "OR-Tools", "scipy": "Scipy", "lapjv": "lapjv", "identity": "np.diag()"} | {
-    name: "Batch-Optimal" for name in TABLE_5 if name.startswith("batch-optimal")
-}
+@cache
+def _table() -> tuple[dict[str, dict[int, PaperFigure]], dict[str, str]]:
+    values: dict[tuple[str, int], dict[str, float]] = {}
+    names = {}
+    for figure in printed("5", WALD):
+        what, size = figure.parts
+        values.setdefault((figure.row, int(size)), {})[what] = figure.value
+        names[figure.row] = figure.note
+    table: dict[str, dict[int, PaperFigure]] = {}
+    for (solver, s), both in values.items():
+        table.setdefault(solver, {})[s] = PaperFigure(**both)
+    return table, names
+
+
+def __getattr__(name: str) -> Any:
+    """``TABLE_5``: solver to S to figure; ``PAPER_NAMES``: solver to the paper's name. Read on first use.
+
+    The paper gives complexity (sqrt(s)/b) O(b^3) for Batch-Optimal and corrects it in footnote 6; its quality of np.diag() is
+    68.9, 67.0 and 57.9 % in the table.
+    """
+    if name == "TABLE_5":
+        return _table()[0]
+    if name == "PAPER_NAMES":
+        return _table()[1]
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def paper_figure(solver: str, size: int) -> PaperFigure | None:
     """The paper's figure for a solver of ours at S positions, or None where its table has none."""
-    return TABLE_5.get(solver, {}).get(size)
+    return _table()[0].get(solver, {}).get(size)
