@@ -102,6 +102,59 @@ from semrsm_bench.solvers import registry as _registry
 _registry.SOLVERS.forget({name!r})
 """
 
+# All that the gate and the benchmarks may ask of a commit's package, as packages before the registries of all kinds had it.
+OLD_PACKAGE = '''"""A package with these public names and nothing else."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+class MatchingProblem:
+    def __init__(self, x, y):
+        self.x, self.y, self._affinity = np.asarray(x), np.asarray(y), None
+        self.size = len(self.x)
+
+    @property
+    def has_affinity(self):
+        return self._affinity is not None
+
+    @property
+    def affinity(self):
+        if self._affinity is None:
+            self._affinity = self.x @ self.y.T
+        return self._affinity
+
+
+@dataclass
+class Solver:
+    name: str
+    function: object
+    kind: str = "approximate"
+    options: dict = field(default_factory=dict)
+    matrix_free: bool = False
+    reason: str = ""
+    max_size: object = None
+
+
+_SOLVERS = {
+    "identity": Solver("identity", lambda problem: np.arange(problem.size), "baseline", matrix_free=True),
+    "greedy": Solver("greedy", lambda problem: problem.affinity.max(axis=1).argsort().argsort()),
+}
+
+
+def get_solver(name):
+    return _SOLVERS[name]
+
+
+def solver_names():
+    return list(_SOLVERS)
+
+
+def load_plugin(path):
+    return []
+'''
+
 
 def git(folder, *arguments):
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
@@ -144,14 +197,14 @@ class ThrowAway:
 
     def with_solver_in_the_middle(self, tag):
         """Commit a new solver between those that are there, in the registry and in the benchmarks' list."""
-        modules = (self.folder / "semrsm_bench/solvers/builtin.py").read_text()
+        modules = (self.folder / "semrsm_bench/solvers/registry.py").read_text()
         listed = (self.folder / "benchmarks/common.py").read_text()
         new = (
             '"""A new family."""\n\nimport numpy as np\n\nfrom semrsm_bench.solvers.registry import register_solver\n\n'
         )
         edits = {
             "semrsm_bench/solvers/middle.py": new + NEW.format(kind="approximate"),
-            "semrsm_bench/solvers/builtin.py": modules.replace('"norm_order"', '"middle", "norm_order"', 1),
+            "semrsm_bench/solvers/registry.py": modules.replace('"norm_order"', '"middle", "norm_order"', 1),
             "benchmarks/common.py": re.sub(r'"greedy"', '"reverse", "greedy"', listed, count=1),
         }
         return self.change(tag, edits=edits)

@@ -4,7 +4,19 @@ import shutil
 
 import pytest
 
-from tests.gate_repository import DYING, HANGING, MISSING, NEW, REMOVED, SLOWER, WORSE, ThrowAway, git, told
+from tests.gate_repository import (
+    DYING,
+    HANGING,
+    MISSING,
+    NEW,
+    OLD_PACKAGE,
+    REMOVED,
+    SLOWER,
+    WORSE,
+    ThrowAway,
+    git,
+    told,
+)
 
 SMALL = ("--solvers", "batch-optimal-128,identity", "--sizes", "64", "--centrings", "none", "--pairs", "3")
 
@@ -40,6 +52,20 @@ def test_no_change_passes(repository):
     assert (code, report["findings"]) == (0, [])
     assert report["verdict"].startswith("PASS")
     assert all(cell["base"]["chance_corrected"] == cell["head"]["chance_corrected"] for cell in report["cells"])
+
+
+def test_a_base_from_before_the_registries_of_all_kinds_is_measured(repository):
+    repository.change("old", edits={"semrsm_bench/__init__.py": OLD_PACKAGE})
+    _, report = repository.gate("old", "base", "--solvers", "identity,greedy,ortools", *SMALL[2:])
+    sides = {c["solver"]: (c["base"], c["head"]) for c in report["cells"]}
+    assert {name: [side["status"] for side in both] for name, both in sides.items()} == {
+        "identity": ["ok", "ok"],
+        "greedy": ["ok", "ok"],
+        "ortools": ["absent", "ok"],
+    }
+    assert sides["identity"][0]["quality"] == sides["identity"][1]["quality"]
+    assert sides["greedy"][0]["chance_corrected"] < sides["greedy"][1]["chance_corrected"]
+    assert all(seconds > 0 for both in sides.values() for side in both for seconds in side["relative"])
 
 
 def test_new_removed_and_unavailable_solvers(repository):

@@ -1,40 +1,50 @@
 """How the gate measures: turns, attempts and scores, with sides that are made up."""
 
+import os
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from semrsm_bench.bench.gate import run as gate_run
 from semrsm_bench.bench.gate.measure import ROUNDS, Gate, GatePlan
+from semrsm_bench.bench.gate.options import GateOptions
 from semrsm_bench.bench.gate.problems import GateProblem
-from semrsm_bench.bench.gate.side import Answer
-from semrsm_bench.bench.gate.verdict import Limits, judge
+from semrsm_bench.bench.gate.side import Sample
+from semrsm_bench.bench.gate.verdict import GateLimits, judge
+from semrsm_bench.bench.process import Outcome, Worker
+from semrsm_bench.core.task import Case
+from semrsm_bench.solvers import MatchingProblem
+from tests.gate_repository import ThrowAway
 
-ENTRY = {"name": "made-up", "kind": "approximate", "reason": "", "max_size": None, "own": False}
+ENTRY = {"name": "made-up", "category": "approximate", "reason": "", "max_size": None, "own": False}
+IDENTITY = (0, 1, 2, 3)
 
 
-def problem(k_opt=None):
+def problem(k_opt=4.0):
     x = np.eye(4, dtype=np.float32)
-    return GateProblem(4, "none", "0-1", x, x, 4.0 if k_opt is None else k_opt, 1.0)
+    case = Case("0-1", {"centring": "none"}, dict, {"pair": ("0-1",)}, size=4)
+    optimum = SimpleNamespace(k_opt=k_opt, k_upper=4.0, solver="", certificate=None)
+    return GateProblem(case, {"x": x, "y": x}, (MatchingProblem(x, x), 1.0, optimum))
 
 
 class FakeSide:
-    """Answers from a list of times, in turn, and always the same matching; notes who was asked when."""
+    """Answers from a list of times, in turn, and always with the same matchings; notes who was asked when."""
 
-    def __init__(self, log, label, times=(1e-3,), perm=(0, 1, 2, 3)):
-        self.log, self.label, self.times, self.perm, self.asked = log, label, times, perm, 0
+    def __init__(self, log, label, times=(1e-3,), perms=(IDENTITY,)):
+        self.log, self.label, self.times, self.perms, self.seeds = log, label, times, perms, []
+        self.known = {"made-up": ENTRY}
 
-    def ask(self, command, seconds):
-        if command["do"] == "solve":
-            return Answer("ok", {"perm": list(self.perm)})
-        if command["do"] == "time":
-            self.log.append(self.label)
-            self.asked += 1
-            return Answer("ok", {"seconds": self.times[(self.asked - 1) % len(self.times)], "reference": 1e-3})
-        return Answer("ok", {})
+    def measure(self, solver, arrays, limits, seed):
+        self.log.append(self.label)
+        self.seeds.append(seed)
+        seconds = self.times[(len(self.seeds) - 1) % len(self.times)]
+        value = {"arrays": {"perms": np.array(self.perms)}, "seconds": [seconds] * len(self.perms)}
+        return Sample(Outcome("ok", value=value), 1e-3)
 
 
-def measure(base, head, k_opt=None):
-    known = ({"made-up": ENTRY}, {"made-up": ENTRY})
-    (cell,) = Gate(base, head, known, [problem(k_opt)], GatePlan()).measure(quiet=True)
+def measure(base, head, one=None):
+    (cell,) = Gate(base, head, [one or problem()], GatePlan()).measure(quiet=True)
     return cell
 
 
@@ -42,7 +52,7 @@ def test_sides_take_turns_and_change_who_begins():
     log = []
     cell = measure(FakeSide(log, "base"), FakeSide(log, "head"))
     assert log == ["base", "head", "head", "base"] * (ROUNDS[0][0] // 2) + ["base", "head"] * (ROUNDS[0][0] % 2)
-    assert (cell.attempts, judge(cell, Limits())) == (1, [])
+    assert (cell.attempts, judge(cell, GateLimits())) == (1, [])
 
 
 def test_a_failing_cell_is_measured_as_often_as_there_are_attempts_and_all_counts():
@@ -50,8 +60,8 @@ def test_a_failing_cell_is_measured_as_often_as_there_are_attempts_and_all_count
     cell = measure(FakeSide(log, "base"), FakeSide(log, "head", times=(3e-3,)))
     assert cell.attempts == len(ROUNDS)
     assert len(cell.head.relative) == len(cell.base.relative) == sum(fast for fast, _ in ROUNDS)
-    assert len(cell.head.quality["0-1"]) == len(ROUNDS)
-    assert [finding.severity for finding in judge(cell, Limits())] == ["regression"]
+    assert len(cell.head.quality["0-1"]) == sum(fast for fast, _ in ROUNDS)
+    assert [finding.severity for finding in judge(cell, GateLimits())] == ["regression"]
 
 
 def test_a_disturbed_first_attempt_is_outvoted():
@@ -59,7 +69,7 @@ def test_a_disturbed_first_attempt_is_outvoted():
     times = (3e-3,) * 5 + (1e-3,) * 15
     cell = measure(FakeSide(log, "base"), FakeSide(log, "head", times=times))
     assert cell.attempts > 1
-    assert judge(cell, Limits()) == []
+    assert judge(cell, GateLimits()) == []
 
 
 def test_long_solves_get_fewer_rounds():
@@ -70,25 +80,67 @@ def test_long_solves_get_fewer_rounds():
 
 @pytest.mark.parametrize("perm", [(0, 0, 1, 2), (0, 1, 2), (0, 1, 2, 4)])
 def test_what_is_no_permutation_is_invalid(perm):
-    cell = measure(FakeSide([], "base"), FakeSide([], "head", perm=perm))
+    cell = measure(FakeSide([], "base"), FakeSide([], "head", perms=[perm]))
     assert cell.head.status == "invalid"
-    assert [finding.severity for finding in judge(cell, Limits())] == ["failure"]
+    assert [finding.severity for finding in judge(cell, GateLimits())] == ["failure"]
 
 
 def test_quality_is_scored_here_and_not_by_the_solver():
-    cell = measure(FakeSide([], "base"), FakeSide([], "head", perm=(1, 0, 2, 3)))
+    cell = measure(FakeSide([], "base"), FakeSide([], "head", perms=[(1, 0, 2, 3)]))
     assert (cell.base.mean_quality(), cell.head.mean_quality()) == (1.0, pytest.approx(1 / 3))
 
 
 def test_a_matching_that_beats_the_optimum_is_an_error_and_no_triumph():
     with pytest.raises(ValueError, match="beats the certified optimum"):
-        measure(FakeSide([], "base"), FakeSide([], "head"), k_opt=3.5)
+        measure(FakeSide([], "base"), FakeSide([], "head"), problem(k_opt=3.5))
 
 
 def test_without_an_optimum_only_times_count():
-    one = GateProblem(4, "none", "0-1", np.eye(4, dtype=np.float32), np.eye(4, dtype=np.float32), None, 1.0)
-    known = ({"made-up": ENTRY}, {"made-up": ENTRY})
-    (cell,) = Gate(FakeSide([], "base"), FakeSide([], "head"), known, [one], GatePlan()).measure(quiet=True)
+    cell = measure(FakeSide([], "base"), FakeSide([], "head"), problem(k_opt=None))
     assert cell.head.quality == {}
     assert cell.comparable
-    assert judge(cell, Limits()) == []
+    assert judge(cell, GateLimits()) == []
+
+
+def test_one_answer_of_many_that_is_no_permutation_is_invalid():
+    cell = measure(FakeSide([], "base"), FakeSide([], "head", perms=[IDENTITY, IDENTITY, (0, 0, 1, 2)]))
+    assert cell.head.status == "invalid"
+
+
+def test_both_sides_meet_the_same_shifts_and_only_those_that_both_have_answered_are_compared():
+    worse = (1, 0, 2, 3)
+    base, head = (
+        FakeSide([], "base", perms=[IDENTITY, worse]),
+        FakeSide([], "head", perms=[IDENTITY, worse, worse, worse]),
+    )
+    cell = measure(base, head)
+    assert base.seeds == head.seeds == list(range(ROUNDS[0][0]))
+    assert cell.base.mean_quality() == cell.head.mean_quality() == pytest.approx(2 / 3)
+
+
+def test_every_pair_is_measured_in_the_first_attempt():
+    problems = [problem() for _ in range(7)]
+    for i, one in enumerate(problems):
+        one.case.units["pair"] = (f"0-{i}",)
+    (cell,) = Gate(FakeSide([], "base"), FakeSide([], "head"), problems, GatePlan()).measure(quiet=True)
+    assert list(cell.head.quality) == [f"0-{i}" for i in range(7)]
+
+
+def test_an_error_between_start_and_measurement_leaves_no_process_behind(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    repository = ThrowAway(tmp_path / "repository")
+    started = []
+
+    def noted(self):
+        real(self)
+        started.append(self.pid)
+
+    real = Worker._start
+    monkeypatch.setattr(Worker, "_start", noted)
+    options = GateOptions(methods=("gredy",), sizes=(64,), centrings=("none",), pairs=1, environment="shared")
+    with pytest.raises(ValueError, match="did you mean 'greedy'"):
+        gate_run.run_gate("base", "base", options, folder=repository.folder, quiet=True)
+    assert len(started) >= 2
+    for pid in started:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)

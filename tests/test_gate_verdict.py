@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semrsm_bench.bench.gate.run import limits_of
-from semrsm_bench.bench.gate.verdict import Evidence, Finding, GateCell, Limits, exit_code, judge, undecided
+from semrsm_bench.bench.gate.verdict import Evidence, Finding, GateCell, GateLimits, exit_code, judge, undecided
 
 
 def side(quality=(0.95, 0.97), relative=(1.0,) * 5, kind="approximate", status="ok", message=""):
@@ -19,11 +19,11 @@ def cell(base, head):
 
 
 def severities(base, head, limits=None):
-    return [f.severity for f in judge(cell(base, head), limits or Limits())]
+    return [f.severity for f in judge(cell(base, head), limits or GateLimits())]
 
 
 def test_nothing_changed_nothing_said():
-    assert judge(cell(side(), side()), Limits()) == []
+    assert judge(cell(side(), side()), GateLimits()) == []
 
 
 @pytest.mark.parametrize(("fall", "expected"), [(0.0049, []), (0.0051, ["regression"]), (-0.0051, ["improvement"])])
@@ -44,7 +44,7 @@ def test_calling_a_solver_approximate_does_not_loosen_its_limit():
 def test_one_pair_may_not_pay_for_the_others():
     base, head = side((0.95,) * 8), side((*(0.955,) * 7, 0.92))
     assert severities(base, head) == ["regression"]
-    assert "pair 0-7 fell from 0.9500 to 0.9200" in judge(cell(base, head), Limits())[0].text
+    assert "pair 0-7 fell from 0.9500 to 0.9200" in judge(cell(base, head), GateLimits())[0].text
 
 
 @pytest.mark.parametrize(("factor", "expected"), [(1.95, []), (2.05, ["regression"]), (0.45, ["improvement"])])
@@ -60,12 +60,12 @@ def test_the_machine_slowing_down_between_rounds_is_no_regression():
 def test_limits_of_one_solver():
     base, head = side(), side((0.94, 0.96), relative=(2.5,) * 5)
     assert severities(base, head) == ["regression", "regression"]
-    assert severities(base, head, Limits(quality_of={"greedy": 0.02}, time_of={"greedy": 3.0})) == []
-    assert severities(base, head, Limits(quality_of={"other": 0.02}, time_of={"other": 3.0})) == ["regression"] * 2
+    assert severities(base, head, GateLimits(quality_of={"greedy": 0.02}, time_of={"greedy": 3.0})) == []
+    assert severities(base, head, GateLimits(quality_of={"other": 0.02}, time_of={"other": 3.0})) == ["regression"] * 2
 
 
 def test_words_name_what_from_what_to_what_and_where():
-    texts = [f.text for f in judge(cell(side(), side((0.90, 0.97), relative=(3.0,) * 5)), Limits())]
+    texts = [f.text for f in judge(cell(side(), side((0.90, 0.97), relative=(3.0,) * 5)), GateLimits())]
     assert "greedy at S=256 (none): chance-corrected quality fell from 0.9600 to 0.9350" in texts[0]
     assert "greedy at S=256 (none): time relative to the reference kernel rose from 1 to 3 (1 ms to 3 ms)" in texts[1]
     assert "3.00 times" in texts[1]
@@ -90,10 +90,10 @@ def test_words_name_what_from_what_to_what_and_where():
 )
 def test_outcomes_that_are_no_figures(base, head, severity, code):
     one = cell(base, head)
-    found = judge(one, Limits())
+    found = judge(one, GateLimits())
     assert [f.severity for f in found] == [severity]
     assert exit_code([one], found) == code
-    assert not undecided(one, Limits())
+    assert not undecided(one, GateLimits())
 
 
 def test_exit_codes_put_a_regression_before_a_failure():
@@ -111,7 +111,7 @@ ratios = st.lists(st.floats(0.2, 20.0), min_size=5, max_size=5)
 def test_a_later_attempt_adds_evidence_and_replaces_none(first, second):
     pooled = np.array([*first, *second])
     one = cell(side(relative=[1.0] * len(pooled)), side(relative=pooled))
-    assert ("regression" in [f.severity for f in judge(one, Limits())]) == (float(np.median(pooled)) > 2.0)
+    assert ("regression" in [f.severity for f in judge(one, GateLimits())]) == (float(np.median(pooled)) > 2.0)
 
 
 @given(slow=st.integers(11, 20), seed=st.integers(0, 2**32 - 1))
@@ -123,19 +123,19 @@ def test_no_order_of_lucky_rounds_hides_a_solver_that_is_mostly_slower(slow, see
 
 def test_a_disturbed_first_attempt_is_measured_again_and_passes():
     one = cell(side(), side(relative=(3.0,) * 5))
-    assert undecided(one, Limits())
+    assert undecided(one, GateLimits())
     one.head.relative += [1.0] * 15
     one.base.relative += [1.0] * 15
-    assert judge(one, Limits()) == []
+    assert judge(one, GateLimits()) == []
 
 
 def test_a_lucky_first_attempt_is_measured_again_too():
     one = cell(side(), side(relative=(1.0, 1.0, 1.9, 3.0, 3.0)))
-    assert judge(one, Limits()) == []
-    assert undecided(one, Limits())
+    assert judge(one, GateLimits()) == []
+    assert undecided(one, GateLimits())
     one.head.relative += [3.0] * 5
     one.base.relative += [1.0] * 5
-    assert [f.severity for f in judge(one, Limits())] == ["regression"]
+    assert [f.severity for f in judge(one, GateLimits())] == ["regression"]
 
 
 def test_quality_is_the_mean_over_attempts_not_the_best_of_them():
@@ -143,7 +143,7 @@ def test_quality_is_the_mean_over_attempts_not_the_best_of_them():
     for value in (0.95, 0.95):
         one.base.quality["0-0"].append(0.95)
         one.head.quality["0-0"].append(value)
-    assert [f.severity for f in judge(one, Limits())] == ["regression"]
+    assert [f.severity for f in judge(one, GateLimits())] == ["regression"]
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_quality_is_the_mean_over_attempts_not_the_best_of_them():
 )
 def test_limits_that_make_no_sense(bad):
     with pytest.raises(ValueError, match=r"between 0 and 1|larger than 1"):
-        Limits(**bad)
+        GateLimits(**bad)
 
 
 def test_limits_from_settings():

@@ -160,7 +160,7 @@ def run(
         report(f"{'resuming' if opened.resumed else 'new'} run {opened.folder} ({len(old)} rows are there)")
         kept = int(psutil.virtual_memory().available // _WORKER_BYTES)
         with claimed_core() as core, Scratch() as scratch, Workers(core, kept) as workers:
-            engine = _Engine(plan, ledger, writer, Observer(workers, scratch), optima or OptimumCache())
+            engine = _Engine(plan, ledger, writer, Observer(workers.of, scratch), optima or OptimumCache())
             engine.measure_all(quiet, first_cases_only)
         complete = not first_cases_only
         if complete:
@@ -208,12 +208,13 @@ class Observer:
 
     Parameters
     ----------
-    workers : Workers
+    worker_of : callable
+        The worker of a method, such as `Workers.of`.
     scratch : Scratch
     """
 
-    def __init__(self, workers: Workers, scratch: Scratch) -> None:
-        self.workers, self.scratch = workers, scratch
+    def __init__(self, worker_of: Callable[[Declaration], Worker], scratch: Scratch) -> None:
+        self.worker_of, self.scratch = worker_of, scratch
 
     def __call__(
         self,
@@ -230,14 +231,14 @@ class Observer:
         command = {
             "kind": method.kind,
             "name": method.name,
-            "inputs": {name: str(self.scratch.write(array)) for name, array in arrays.items()},
+            "inputs": self.scratch.write(arrays),
             "settings": dict(settings or {}),
             "observer": observer,
             "timed": timed,
             "seed": seed,
             "out": str(self.scratch.answer()),
         }
-        return self.workers.of(method).observe(command, limits, sum(a.nbytes for a in arrays.values()))
+        return self.worker_of(method).observe(command, limits, sum(a.nbytes for a in arrays.values()))
 
     def exact(self, name: str, x: NDArray[Any], y: NDArray[Any]) -> Outcome:
         """An exact solver on two images, once and untimed; see `semrsm_bench.bench.optimum.Exact`."""
@@ -331,7 +332,7 @@ class _Engine:
         if outcome.status != "ok":
             return Row(**facts, status=outcome.status, message=outcome.message)  # type: ignore[arg-type]
         value = outcome.value
-        answer = Answer(value["arrays"], value.get("info") or {})
+        answer = Answer(value["arrays"], info=value.get("info") or {})
         scored = judged(cell.task, case, arrays, answer, truth, cell.method)
         facts |= {"raw": scored.raw, "info": plain(answer.info)}
         if scored.status != "ok":

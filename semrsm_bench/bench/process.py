@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import math
 import os
 import select
 import signal
@@ -28,6 +30,8 @@ PROTOCOL = 1
 # Imports of a numerical stack; only a process that outgrows this before its first case is stopped for it.
 _START_BYTES = 2 << 30
 _SHORTEST_WATCH, _LONGEST_WATCH = 0.002, 0.03
+_LONGEST_MESSAGE = 64 << 20
+_STATUSES = ("ok", "memory", "invalid", "error")
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,8 @@ class Setup:
         Where it runs.
     show_output : bool
         Let through what methods print, on standard error.
+    expected : (str, str, str) or None
+        Kind, name and code digest of a method: a process that finds other code, because a file changed meanwhile, is not used.
     """
 
     plugins: tuple[str, ...] = ()
@@ -81,6 +87,7 @@ class Setup:
     search: tuple[Path, ...] | None = None
     folder: Path | None = None
     show_output: bool = False
+    expected: tuple[str, str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,10 @@ class WorkerLostError(RuntimeError):
     """The worker did not start: its package or a plugin does not import."""
 
 
+class _ForeignMessageError(Exception):
+    """What came over the socket was not written by the worker."""
+
+
 class Worker:
     """One worker process; use it as a context manager.
 
@@ -124,23 +135,26 @@ class Worker:
         self._socket: socket.socket | None = None
         self._log: IO[bytes] | None = None
         self._unread = b""
+        self._asked = 0
 
     def observe(self, command: Mapping[str, Any], limits: Limits, input_bytes: int) -> Outcome:
         """Have a method observed on a case; whatever the method does, an `Outcome` comes back."""
         started = time.monotonic()
         warm_up = 0.0 if self.timed_out else limits.warm_up
         stages = {
-            "": (limits.deadline + limits.warm_up, "", _START_BYTES + 8 * input_bytes),
+            "": (limits.deadline + limits.warm_up, "", _START_BYTES + 8 * input_bytes + limits.memory),
             "prepared": (limits.deadline + warm_up, " (warm-up)", 0),
             "warm": (limits.deadline, "", 0),
             "probed": (limits.deadline + limits.warm_up, "", 0),
         }
         outcome = self._converse({"do": "observe", "memory": limits.memory, **command}, stages, limits)
+        if outcome.status == "ok" and not _is_complete(outcome.value):
+            outcome = self._refuse("its answer lacks times or arrays")
         return Outcome(outcome.status, outcome.message, outcome.value, time.monotonic() - started)
 
-    def ask(self, command: Mapping[str, Any], seconds: float, limits: Limits = Limits()) -> Outcome:
-        """Have a command carried out within so many seconds."""
-        return self._converse(command, {"": (seconds, "", sys.maxsize)}, limits)
+    def ask(self, command: Mapping[str, Any], seconds: float, memory: int = sys.maxsize) -> Outcome:
+        """Have a command carried out within so many seconds, by a process of no more than so many bytes."""
+        return self._converse(command, {"": (seconds, "", memory)}, Limits(memory=memory))
 
     def start(self, seconds: float = 300.0) -> None:
         """Start the process and load the package and its plugins.
@@ -158,22 +172,36 @@ class Worker:
         """Start the process where there is none; why it failed, or None."""
         if self._process is not None:
             return None
+        stages = {"": (seconds, " (start)", _START_BYTES)}
         try:
             self._start()
-            first = self._wait({"": (seconds, " (start)", _START_BYTES)}, Limits(), seconds)
+            first = self._wait(stages, Limits())
             if first.status == "ok":
                 self._send({"do": "load", "plugins": list(self.setup.plugins)})
-                first = self._wait({"": (seconds, " (start)", _START_BYTES)}, Limits(), seconds)
+                first = self._wait(stages, Limits())
+            if first.status == "ok":
+                self.package = str(first.value["package"])
+                first = self._check(first.value["protocol"], stages)
         except (EOFError, ConnectionError):
             first = self._died()
+        except _ForeignMessageError as error:
+            first = self._refuse(str(error))
         if first.status != "ok":
             self.close()
             return first
-        self.package = str(first.value["package"])
-        if first.value["protocol"] != PROTOCOL:
-            self.close()
-            return Outcome("error", f"the worker speaks protocol {first.value['protocol']}, this process {PROTOCOL}")
         return None
+
+    def _check(self, protocol: object, stages: Mapping[str, tuple[float, str, int]]) -> Outcome:
+        if protocol != PROTOCOL:
+            return Outcome("error", f"the worker speaks protocol {protocol}, this process {PROTOCOL}")
+        if self.setup.expected is None:
+            return Outcome("ok")
+        kind, name, code = self.setup.expected
+        self._send({"do": "code", "kind": kind, "name": name})
+        found = self._wait(stages, Limits())
+        if found.status == "ok" and found.value["code"] != code:
+            return Outcome("error", "its code changed after the run began; run the same command again to measure it")
+        return found
 
     def _converse(
         self, command: Mapping[str, Any], stages: Mapping[str, tuple[float, str, int]], limits: Limits
@@ -187,12 +215,19 @@ class Worker:
                 self._log.seek(0)  # the offset is shared with the process: what it wrote about earlier cases is dropped
                 self._log.truncate()
             self._send(command)
-            return self._wait(stages, limits, limits.deadline)
+            return self._wait(stages, limits, str(command.get("out", "")))
         except (EOFError, ConnectionError):
             return self._died()
+        except _ForeignMessageError as error:
+            return self._refuse(str(error))
         except BaseException:
             self.close()
             raise
+
+    def _refuse(self, why: str) -> Outcome:
+        """The outcome of a process that cannot be trusted any longer."""
+        self.close()
+        return Outcome("crashed", why)
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
@@ -208,7 +243,7 @@ class Worker:
         if setup.search is not None:
             environment["PYTHONPATH"] = os.pathsep.join(map(str, setup.search))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
-        self._unread = b""
+        self._unread, self._asked = b"", 0
         output = sys.stderr.fileno() if setup.show_output else self._log
         with theirs:
             self._process = subprocess.Popen(
@@ -225,14 +260,14 @@ class Worker:
 
     def _send(self, message: Mapping[str, Any]) -> None:
         assert self._socket is not None
-        self._socket.sendall(json.dumps(message, default=str).encode() + b"\n")
+        self._asked += 1
+        self._socket.sendall(json.dumps({"id": self._asked, **message}, default=str).encode() + b"\n")
 
-    def _wait(self, stages: Mapping[str, tuple[float, str, int]], limits: Limits, deadline: float) -> Outcome:
+    def _wait(self, stages: Mapping[str, tuple[float, str, int]], limits: Limits, out: str = "") -> Outcome:
         """The answer; past a stage's deadline or the memory limit the process is killed, and that is the outcome."""
-        assert self._process is not None
-        stage, most = "", stages[""][2]
+        stage, most, ahead = "", stages[""][2], list(stages)[1:]
         while True:
-            seconds, where, _ = stages.get(stage, (deadline, "", 0))
+            seconds, where, _ = stages[stage]
             message = self._read(time.monotonic() + seconds, most)
             if message is None:
                 return Outcome("memory", f"stopped beyond the memory limit of {limits.memory / 2**20:.0f} MiB")
@@ -240,13 +275,13 @@ class Worker:
                 self.timed_out = True
                 return Outcome("timeout", f"stopped after {seconds:g} s{where or (' (start)' if not stage else '')}")
             if "done" in message:
-                answer = dict(message["done"])
-                loaded = {name: _take(path) for name, path in answer.get("arrays", {}).items()}
-                status, text = str(answer.pop("status")), str(answer.pop("message", ""))
-                return Outcome(status, text, {**answer, "arrays": loaded})
-            stage = str(message["stage"])
+                return _answer(message["done"], out)
+            stage, size = message.get("stage"), message.get("bytes")
+            if stage not in ahead or not isinstance(size, int):
+                raise _ForeignMessageError("something else than the worker wrote to its socket")
+            ahead = ahead[ahead.index(stage) + 1 :]
             if stage == "prepared":
-                most = int(message["bytes"]) + limits.memory
+                most = size + limits.memory
 
     def _read(self, end: float, most: int) -> dict[str, Any] | None:
         """The next message; {} past ``end`` and None beyond ``most`` bytes, with the process killed."""
@@ -254,15 +289,18 @@ class Worker:
         assert self._socket is not None
         step = _SHORTEST_WATCH
         while b"\n" not in self._unread:
+            gone = self._exited()
             ready, _, _ = select.select([self._socket], [], [], max(0.0, min(step, end - time.monotonic())))
             if ready:
                 part = self._socket.recv(1 << 20)
-                if not part:
-                    raise EOFError
                 self._unread += part
+                if not part or len(self._unread) > _LONGEST_MESSAGE:
+                    raise EOFError
                 continue
+            if gone:  # a child that it forked may still hold the socket
+                raise EOFError
             step = min(2 * step, _LONGEST_WATCH)
-            if resident_bytes(self._process.pid) > most:
+            if tree_bytes(self._process.pid) > most:
                 self.close()
                 return None
             if time.monotonic() >= end:
@@ -270,21 +308,26 @@ class Worker:
                 return {}
         line, _, self._unread = self._unread.partition(b"\n")
         try:
-            message: dict[str, Any] = json.loads(line)
-        except ValueError:
-            raise ConnectionError("something else than the worker wrote to its socket") from None
+            message = json.loads(line)
+        except (ValueError, RecursionError):
+            message = None
+        if not isinstance(message, dict) or message.get("id") != self._asked or len(message) < 2:
+            raise _ForeignMessageError("something else than the worker wrote to its socket")
         return message
+
+    def _exited(self) -> bool:
+        """Whether the process has ended. It is not reaped: its id must stay ours until `close` has killed its group."""
+        assert self._process is not None
+        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
     def _died(self) -> Outcome:
         """Why the process ended on its own."""
         assert self._process is not None
         assert self._log is not None
         end = time.monotonic() + 5
-        # Waited for without reaping: the process id must stay ours until `close` has killed its group.
-        while os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+        while not self._exited():
             if time.monotonic() > end:
-                self.close()
-                return Outcome("crashed", "it closed the connection to its parent")
+                return self._refuse("it closed the connection to its parent")
             time.sleep(0.01)
         said = _last_words(self._log)
         code = self.close()
@@ -292,7 +335,8 @@ class Worker:
             return Outcome("memory", "killed by the system, most likely for want of memory")
         if "bad_alloc" in said or "MemoryError" in said:
             return Outcome("memory", f"out of memory: {said}")
-        how = f"killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        names = {int(s): s.name for s in signal.Signals}
+        how = f"killed by {names.get(-code, f'signal {-code}')}" if code < 0 else f"exited with code {code}"
         return Outcome("crashed", f"{how}: {said}" if said else how)
 
     @property
@@ -304,10 +348,11 @@ class Worker:
         """Kill the process and whatever it started; the next command starts a new one. The exit code, 0 without a process."""
         code = 0
         if self._process is not None:
-            try:
-                os.killpg(self._process.pid, signal.SIGKILL)
-            except ProcessLookupError:
-                self._process.kill()
+            started = descendants(self._process.pid)  # also those that left its group
+            for kill, pid in ((os.killpg, self._process.pid), *((os.kill, pid) for pid in started)):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    kill(pid, signal.SIGKILL)
+            self._process.kill()
             code = self._process.wait()
             self._process = None
         for thing in (self._socket, self._log):
@@ -330,11 +375,11 @@ class Scratch:
 
     Parameters
     ----------
-    kept : int
-        Arrays that stay on disk; the oldest are removed beyond that many bytes.
+    kept_bytes : int
+        Of arrays that stay there when others come, beside those in use.
     """
 
-    def __init__(self, kept_bytes: int = 4 << 30) -> None:
+    def __init__(self, kept_bytes: int = 1 << 30) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="semrsm-bench-")
         self.path = Path(self._folder.name)
         self._kept_bytes = kept_bytes
@@ -342,19 +387,22 @@ class Scratch:
         # By identity: the array is kept alive, so that its id stays its own.
         self._written: dict[int, tuple[NDArray[Any], Path]] = {}
 
-    def write(self, array: NDArray[Any]) -> Path:
-        """File with the array."""
-        known = self._written.get(id(array))
-        if known is not None:
-            self._written[id(array)] = self._written.pop(id(array))
-            return known[1]
-        path = self.path / f"{next(self._numbers)}.npy"
-        np.save(path, array, allow_pickle=False)
-        self._written[id(array)] = (array, path)
-        while len(self._written) > 1 and sum(a.nbytes for a, _ in self._written.values()) > self._kept_bytes:
-            oldest = next(iter(self._written))
-            self._written.pop(oldest)[1].unlink(missing_ok=True)
-        return path
+    def write(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
+        """Files with the arrays, by name. They stay until the next call at least."""
+        for array in arrays.values():
+            known = self._written.pop(id(array), None)
+            if known is None:
+                known = array, self.path / f"{next(self._numbers)}.npy"
+                np.save(known[1], array, allow_pickle=False)
+            self._written[id(array)] = known
+        total = sum(array.nbytes for array, _ in self._written.values())
+        for key in list(self._written)[: -len(arrays) or None]:
+            if total <= self._kept_bytes:
+                break
+            array, path = self._written.pop(key)
+            total -= array.nbytes
+            path.unlink(missing_ok=True)
+        return {name: str(self._written[id(array)][1]) for name, array in arrays.items()}
 
     def answer(self) -> Path:
         """Beginning of the names of files that a worker writes its answer to."""
@@ -378,10 +426,55 @@ def resident_bytes(pid: int) -> int:
         return 0
 
 
+def descendants(pid: int) -> list[int]:
+    """Ids of all processes that a process started and that are still there."""
+    found = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):
+            found += [int(child) for child in path.read_text().split()]
+    return [*found, *(further for child in found for further in descendants(child))]
+
+
+def tree_bytes(pid: int) -> int:
+    """Resident memory of a process and of those that it started; pages that they share count once, or nearly."""
+    total = resident_bytes(pid)
+    for child in descendants(pid):
+        with contextlib.suppress(OSError, ValueError):
+            text = Path(f"/proc/{child}/smaps_rollup").read_text()
+            total += int(text.partition("Pss:")[2].split(maxsplit=1)[0]) * 1024
+    return total
+
+
+def _answer(done: Any, out: str) -> Outcome:
+    """What the worker said in the end, with its arrays; only files that it was asked for are taken."""
+    if not isinstance(done, dict) or done.get("status") not in _STATUSES:
+        raise _ForeignMessageError("something else than the worker wrote to its socket")
+    value = {k: v for k, v in done.items() if k not in ("status", "message", "arrays")}
+    paths = done.get("arrays") or {}
+    if not isinstance(paths, dict) or any(not out or path != f"{out}-{name}.npy" for name, path in paths.items()):
+        raise _ForeignMessageError("it names files that are not its answer")
+    try:
+        value["arrays"] = {name: _take(path) for name, path in paths.items()}
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        return Outcome("invalid", f"its answer cannot be read: {error}"[:500])
+    return Outcome(done["status"], str(done.get("message", "")), value)
+
+
+def _is_complete(value: Mapping[str, Any]) -> bool:
+    """Whether an observation has all that a row needs."""
+    times = value.get("seconds"), value.get("shared_seconds")
+    return isinstance(value.get("info", {}), dict) and all(
+        isinstance(each, list) and all(isinstance(t, (int, float)) and 0 <= t < math.inf for t in each)
+        for each in times
+    )
+
+
 def _take(path: str) -> NDArray[Any]:
     """An array that a worker wrote; its file goes."""
-    array: NDArray[Any] = np.load(path, allow_pickle=False)
-    os.unlink(path)
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    finally:
+        Path(path).unlink(missing_ok=True)
     return array
 
 

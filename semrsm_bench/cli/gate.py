@@ -31,12 +31,12 @@ def gate(base: str, head: str, options: GateOptions, output: OutputOptions, summ
     from semrsm_bench.bench.gate.side import SideError
 
     try:
-        report = run_gate(base, head, options, quiet=output.quiet, tell=lambda text: click.echo(text, err=True))
+        found = run_gate(base, head, options, quiet=output.quiet, report=lambda text: click.echo(text, err=True))
     except SideError as error:
         click.echo(f"the head cannot be measured: {error}", err=True)
         return 3
     if summary is not None:
         with summary.open("a", encoding="utf-8") as file:
-            file.write(words.as_markdown(report))
-    click.echo(json.dumps(words.as_json(report), indent=1) if output.json else words.as_text(report))
-    return report.exit_code
+            file.write(words.as_markdown(found))
+    click.echo(json.dumps(words.as_json(found), indent=1) if output.json else words.as_text(found))
+    return found.exit_code

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from semrsm_bench.activations.locate import user_cache_folder
 from semrsm_bench.bench.environment import package_folder
-from semrsm_bench.bench.gate.side import SideError, Source
+from semrsm_bench.bench.gate.side import Commit, SideError
 
 EnvironmentChoice = Literal["auto", "shared", "isolated"]
 _KEPT_TREES = 8
@@ -102,7 +102,7 @@ def _prune(folder: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def prepare(repository: Repository, revision: str, label: str, plugins: Sequence[Path], isolated: bool) -> Source:
+def prepare(repository: Repository, revision: str, label: str, plugins: Sequence[Path], isolated: bool) -> Commit:
     """One side, exported and with an interpreter.
 
     Parameters
@@ -121,11 +121,10 @@ def prepare(repository: Repository, revision: str, label: str, plugins: Sequence
     SideError
         Its requirements cannot be installed.
     """
-    commit = repository.commit(revision)
-    tree = repository.export(commit)
+    tree = repository.export(repository.commit(revision))
     found = tuple(path for path in (_plugin(repository, tree, p) for p in plugins) if path is not None)
     python = _isolated_python(tree, label) if isolated else sys.executable
-    return Source(label, revision, commit, tree, python, _search(tree), found)
+    return Commit(label, tree, python, _search(tree), found)
 
 
 def wants_isolation(repository: Repository, revisions: tuple[str, str], environment: EnvironmentChoice) -> bool:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from semrsm_bench.bench.cases import SLOW_FROM
 from semrsm_bench.bench.cores import claimed_core
+from semrsm_bench.bench.engine import Observer, Workers
 from semrsm_bench.bench.gate.measure import Gate, GatePlan
 from semrsm_bench.bench.gate.options import GateOptions
-from semrsm_bench.bench.gate.problems import load_problems, sizes_available
+from semrsm_bench.bench.gate.problems import load_problems
 from semrsm_bench.bench.gate.revisions import (
     Repository,
     own_package,
@@ -20,12 +21,15 @@ from semrsm_bench.bench.gate.revisions import (
     settings_of,
     wants_isolation,
 )
-from semrsm_bench.bench.gate.side import Side, SideError, Source, solver_union
-from semrsm_bench.bench.gate.verdict import Finding, GateCell, Limits, exit_code, judge
+from semrsm_bench.bench.gate.side import Commit, Side, SideError, solver_union
+from semrsm_bench.bench.gate.verdict import Finding, GateCell, GateLimits, exit_code, judge
+from semrsm_bench.bench.optimum import OptimumCache
+from semrsm_bench.bench.process import Scratch
+from semrsm_bench.solvers.registry import SOLVERS
 
 
 @dataclass(frozen=True)
-class Report:
+class GateReport:
     """What the gate found.
 
     Attributes
@@ -34,7 +38,7 @@ class Report:
         ``revision`` and ``commit`` of each side.
     findings : list of Finding
     cells : list of GateCell
-    limits : Limits
+    limits : GateLimits
     exit_code : int
     notices : list of str
         About the comparison itself.
@@ -44,13 +48,13 @@ class Report:
     head: dict[str, str]
     findings: list[Finding]
     cells: list[GateCell]
-    limits: Limits
+    limits: GateLimits
     exit_code: int
     notices: list[str] = field(default_factory=list)
 
 
-def limits_of(settings: Mapping[str, Any], limits: Limits | None = None) -> Limits:
-    """Limits from ``[tool.semrsm-bench.gate]``: keys ``quality``, ``exact``, ``time`` and ``solvers.NAME.quality|time``.
+def limits_of(settings: Mapping[str, Any], limits: GateLimits | None = None) -> GateLimits:
+    """GateLimits from ``[tool.semrsm-bench.gate]``: keys ``quality``, ``exact``, ``time`` and ``solvers.NAME.quality|time``.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def limits_of(settings: Mapping[str, Any], limits: Limits | None = None) -> Limi
             )
     general = {key: float(settings[key]) for key in ("quality", "exact", "time") if key in settings}
     return replace(
-        limits or Limits(),
+        limits or GateLimits(),
         **general,  # type: ignore[arg-type]
         quality_of={name: float(entry["quality"]) for name, entry in solvers.items() if "quality" in entry},
         time_of={name: float(entry["time"]) for name, entry in solvers.items() if "time" in entry},
@@ -83,8 +87,8 @@ def run_gate(
     *,
     folder: Path | None = None,
     quiet: bool = False,
-    tell: Callable[[str], None] = lambda text: None,
-) -> Report:
+    report: Callable[[str], None] = lambda text: None,
+) -> GateReport:
     """Compare two commits of the repository around ``folder``.
 
     Parameters
@@ -96,7 +100,7 @@ def run_gate(
         Default: the current one.
     quiet : bool
         No progress bars.
-    tell : callable
+    report : callable
         Called with one line at a time about what goes on.
 
     Raises
@@ -108,56 +112,55 @@ def run_gate(
     """
     wanted = options or GateOptions()
     repository = Repository(folder or Path.cwd())
-    revisions = (base, head)
-    commits = {revision: repository.commit(revision) for revision in revisions}
+    commits = {revision: repository.commit(revision) for revision in (base, head)}
     notices = []
     if repository.dirty:
         notices.append("the working tree has uncommitted changes; they are not part of the comparison")
-    head_tree = repository.export(commits[head])
-    limits = _overridden(limits_of(settings_of(head_tree)), wanted.quality, wanted.time)
-    isolated = wants_isolation(repository, revisions, wanted.environment)
-    tell(f"base {base} ({commits[base][:10]}), head {head} ({commits[head][:10]})")
-    known_sizes = sizes_available(wanted.data)
-    tell("making sure of the optima")
-    problems = load_problems(wanted.data, wanted.sizes or list(known_sizes), wanted.centrings, wanted.pairs)
-    unproved = [p for p in problems if p.k_opt is None]
-    if unproved:
-        notices.append(f"{len(unproved)} of {len(problems)} problems have no proved optimum: only their times count")
-    with claimed_core() as core:
-        head_source = prepare(repository, head, "head", wanted.plugins, isolated)
-        broken = ""
-        with Side(head_source, core) as head_side:
-            head_known = head_side.hello()
-            base_side: Side | None = None
-            base_known: dict[str, dict[str, Any]] = {}
-            try:
-                base_side = Side(prepare(repository, base, "base", wanted.plugins, isolated), core)
-                base_known = base_side.hello()
-            except SideError as error:
-                broken = f"the base cannot be measured: {error}"
-                base_side = None
-            chosen = _chosen(wanted.methods, base_known, head_known, head_source)
-            slow = _slow(known_sizes)
-            left_out = [f"{n} at S={s}" for n, s in slow if n in chosen and any(p.size == s for p in problems)]
-            if left_out:
-                notices.append(f"left out, they take longer than all others together: {', '.join(left_out)}")
-            plan = GatePlan(chosen, limits, wanted.deadline, frozenset(slow))
-            gate = Gate(base_side, head_side, (base_known, head_known), problems, plan)
-            try:
-                cells = gate.measure(quiet=quiet)
-            finally:
-                if base_side is not None:
-                    base_side.close()
+    limits = _overridden(limits_of(settings_of(repository.export(commits[head]))), wanted.quality, wanted.time)
+    isolated = wants_isolation(repository, (base, head), wanted.environment)
+    report(f"base {base} ({commits[base][:10]}), head {head} ({commits[head][:10]})")
+    report("making sure of the optima")
+    broken = ""
+    with claimed_core() as core, Scratch() as scratch, contextlib.ExitStack() as stack:
+        with Workers(core) as workers:
+            exact = Observer(workers.of, scratch).exact
+            problems = load_problems(wanted, lambda problem: OptimumCache().get(problem, exact))
+        unproved = [p for p in problems if p.k_opt is None]
+        if unproved:
+            notices.append(
+                f"{len(unproved)} of {len(problems)} problems have no proved optimum: only their times count"
+            )
+
+        def started(revision: str, label: str) -> Side:
+            made = stack.enter_context(
+                Side(prepare(repository, revision, label, wanted.plugins, isolated), scratch, core)
+            )
+            made.start()
+            return made
+
+        head_side = started(head, "head")
+        base_side: Side | None = None
+        try:
+            base_side = started(base, "base")
+        except SideError as error:
+            broken = f"the base cannot be measured: {error}"
+        chosen = _chosen(wanted.methods, base_side.known if base_side else {}, head_side.known, head_side.commit)
+        slow = _slow(chosen, {p.size for p in problems})
+        if slow:
+            left_out = ", ".join(f"{name} at S={size}" for name, size in slow)
+            notices.append(f"left out, they take longer than all others together: {left_out}")
+        plan = GatePlan(chosen, limits, wanted.deadline, frozenset(slow))
+        cells = Gate(base_side, head_side, problems, plan).measure(quiet=quiet)
     findings = [finding for cell in cells for finding in judge(cell, limits)]
     code = exit_code(cells, findings)
     if broken:
         notices.append(f"{broken}; the head was measured alone, and nothing compared")
         code = code or (0 if wanted.allow_broken_base else 4)
-    described = ({"revision": revision, "commit": commits[revision]} for revision in revisions)
-    return Report(next(described), next(described), findings, cells, limits, code, notices)
+    described = ({"revision": revision, "commit": commits[revision]} for revision in (base, head))
+    return GateReport(next(described), next(described), findings, cells, limits, code, notices)
 
 
-def _overridden(limits: Limits, quality: Mapping[str, float], time: Mapping[str, float]) -> Limits:
+def _overridden(limits: GateLimits, quality: Mapping[str, float], time: Mapping[str, float]) -> GateLimits:
     return replace(
         limits,
         quality=quality.get("", limits.quality),
@@ -167,17 +170,19 @@ def _overridden(limits: Limits, quality: Mapping[str, float], time: Mapping[str,
     )
 
 
-def _slow(sizes: Mapping[int, Any]) -> list[tuple[str, int]]:
-    return [(name, size) for name, start in SLOW_FROM.items() for size in sizes if size >= start]
+def _slow(names: Sequence[str], sizes: Iterable[int]) -> list[tuple[str, int]]:
+    """Cells that quick runs leave out too, as this package declares it: a commit has no say in what is held against it."""
+    starts = {name: solver.slow_from for name in names if (solver := SOLVERS.find(name)) is not None}
+    return [(n, size) for n, start in starts.items() for size in sorted(sizes) if start is not None and size >= start]
 
 
 def _chosen(
-    solvers: Sequence[str], base: Mapping[str, Any], head: Mapping[str, Any], source: Source
+    solvers: Sequence[str], base: Mapping[str, Any], head: Mapping[str, Any], commit: Commit
 ) -> tuple[str, ...]:
     known = solver_union(base, head)
     if not solvers:
         # A repository that uses this package answers for the solvers it adds.
-        mine = own_package(source.tree)
+        mine = own_package(commit.tree)
         chosen = tuple(n for n in known if mine or not (head.get(n) or base[n])["own"])
         if not chosen:
             raise ValueError(

@@ -22,7 +22,7 @@ PAIR_FACTOR = 4.0
 
 
 @dataclass(frozen=True)
-class Limits:
+class GateLimits:
     """What may change without a failure.
 
     Attributes
@@ -69,7 +69,7 @@ class Evidence:
     message : str
     kind : str
     quality : dict of pair to list of float
-        Chance-corrected quality, one entry for each attempt.
+        Chance-corrected quality, one entry for each round on the pair: the mean over its answers.
     relative, seconds : list of float
         Time over the reference kernel's and in seconds, one entry for each round.
     """
@@ -87,7 +87,7 @@ class Evidence:
         return self.status == "ok"
 
     def mean_quality(self) -> float:
-        """Mean over pairs of the mean over attempts; NaN without any."""
+        """Mean over pairs of the mean over rounds; NaN without any."""
         means = [statistics.fmean(values) for values in self.quality.values()]
         return statistics.fmean(means) if means else float("nan")
 
@@ -102,6 +102,11 @@ class GateCell:
     base: Evidence = field(default_factory=Evidence)
     head: Evidence = field(default_factory=Evidence)
     attempts: int = 0
+    rounds: int = 0
+
+    def side(self, label: str) -> Evidence:
+        """The evidence of "base" or "head"."""
+        return self.base if label == "base" else self.head
 
     @property
     def where(self) -> str:
@@ -141,7 +146,7 @@ class Finding:
     text: str
 
 
-def undecided(cell: GateCell, limits: Limits) -> bool:
+def undecided(cell: GateCell, limits: GateLimits) -> bool:
     """Whether a cell should be measured again: it would fail, or its time's interval touches the limit from either side."""
     if not cell.comparable:
         return False
@@ -151,13 +156,13 @@ def undecided(cell: GateCell, limits: Limits) -> bool:
     return any(finding.severity == "regression" for finding in judge(cell, limits))
 
 
-def judge(cell: GateCell, limits: Limits) -> list[Finding]:
+def judge(cell: GateCell, limits: GateLimits) -> list[Finding]:
     """Everything there is to say about a cell; nothing where nothing changed."""
     found = _status_findings(cell, limits) if not cell.comparable else [*_quality(cell, limits), *_time(cell, limits)]
     return [Finding(severity, cell.solver, cell.size, cell.centring, text) for severity, text in found]
 
 
-def _status_findings(cell: GateCell, limits: Limits) -> list[tuple[Severity, str]]:
+def _status_findings(cell: GateCell, limits: GateLimits) -> list[tuple[Severity, str]]:
     base, head = cell.base, cell.head
     if head.status == "absent":
         return [("note", f"{cell.where}: removed; the head has no such solver")]
@@ -184,7 +189,7 @@ def _status_findings(cell: GateCell, limits: Limits) -> list[tuple[Severity, str
     return [("failure", f"{cell.where}: fails now ({head.status}): {head.message}")]
 
 
-def _quality(cell: GateCell, limits: Limits) -> list[tuple[Severity, str]]:
+def _quality(cell: GateCell, limits: GateLimits) -> list[tuple[Severity, str]]:
     falls = cell.falls()
     if not falls:
         return []
@@ -211,7 +216,7 @@ def _quality(cell: GateCell, limits: Limits) -> list[tuple[Severity, str]]:
     return []
 
 
-def _time(cell: GateCell, limits: Limits) -> list[tuple[Severity, str]]:
+def _time(cell: GateCell, limits: GateLimits) -> list[tuple[Severity, str]]:
     if not cell.head.relative or not cell.base.relative:
         return []
     ratio, limit = cell.time_ratio(), limits.factor(cell.solver)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from semrsm_bench.bench.gate.run import Report
+from semrsm_bench.bench.gate.run import GateReport
 from semrsm_bench.bench.gate.verdict import Evidence, Finding, GateCell
 
 _HEADINGS = (
@@ -25,11 +25,11 @@ _VERDICTS = {
 }
 
 
-def as_text(report: Report) -> str:
+def as_text(report: GateReport) -> str:
     """Findings first, the worst of them on top, then one line for the verdict."""
     lines = [f"notice: {notice}" for notice in report.notices]
     for severity, heading in _HEADINGS:
-        lines += [f"{heading}  {text}" for text in _told(report.findings, severity)]
+        lines += [f"{heading}  {text}" for text in _texts(report.findings, severity)]
     compared = sum(cell.comparable for cell in report.cells)
     solvers = len({cell.solver for cell in report.cells if cell.comparable})
     again = sum(cell.attempts > 1 for cell in report.cells)
@@ -40,8 +40,8 @@ def as_text(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _told(findings: Iterable[Finding], severity: str) -> list[str]:
-    """Texts of one severity; a note that is the same at every size is told once."""
+def _texts(findings: Iterable[Finding], severity: str) -> list[str]:
+    """Texts of one severity; a note that is the same at every size comes once."""
     texts: dict[str, list[str]] = {}
     for finding in findings:
         if finding.severity == severity:
@@ -51,14 +51,14 @@ def _told(findings: Iterable[Finding], severity: str) -> list[str]:
     return [key if len(same) > 1 else same[0] for key, same in texts.items()]
 
 
-def as_markdown(report: Report) -> str:
+def as_markdown(report: GateReport) -> str:
     """For a summary or a comment under a pull request: verdict, findings, table of all cells."""
     verdict = _VERDICTS[report.exit_code]
     lines = [f"### Gate: {verdict}", ""]
     lines += [f"Base `{report.base['commit'][:10]}`, head `{report.head['commit'][:10]}`.", ""]
     lines += [f"> {notice}" for notice in report.notices]
     for severity, heading in _HEADINGS:
-        lines += [f"- **{heading.lower()}** {text}" for text in _told(report.findings, severity)]
+        lines += [f"- **{heading.lower()}** {text}" for text in _texts(report.findings, severity)]
     lines += ["", "<details><summary>All cells</summary>", ""]
     lines += ["| solver | S | centring | c base | c head | ms base | ms head | times as long (interval) |"]
     lines += ["|---|---:|---|---:|---:|---:|---:|---:|"]
@@ -82,7 +82,7 @@ def _milliseconds(side: Evidence) -> str:
     return f"{1e3 * statistics.median(side.seconds):.3g}" if side.ok and side.seconds else ""
 
 
-def as_json(report: Report) -> dict[str, Any]:
+def as_json(report: GateReport) -> dict[str, Any]:
     """Everything, for machines."""
     cells = []
     for cell in report.cells:
