@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,7 +18,10 @@ from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Score,
 from semrsm_bench.tasks.networks import STAGES, NetworkActivations, load_networks, require_libraries
 from semrsm_bench.tasks.pictures import CountOptions
 from semrsm_bench.tasks.registry import register_task
-from semrsm_bench.tasks.rsms import METHODS, QUICK_POSITIONS, RsmOptions, answered_rsm, layer_cases
+from semrsm_bench.tasks.rsms import METHODS, QUICK_POSITIONS, RsmCase, RsmOptions, answered_rsm, layer_cases
+
+# Pictures of the first batch that its rows keep, to be shown with the frames of their crops.
+_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,7 @@ class Translation(Task):
             shifts = [Shift(*s) for s in dict.fromkeys(options.shift)] or [Shift.usual(side)]
             pictures = options.pictures(scene_side(side, shifts))
             for number, group in enumerate(batches(pictures.labels, options.batch, options.seed)):
+                known = (pictures.pixels[group[:_SHOWN]], {"side": side, "shareable": pictures.shareable})
                 for shift in shifts:
                     seen = NetworkActivations(model, overlapping_crops(pictures.pixels[group], side, shift))
                     for layer in seen.layers:
@@ -75,6 +79,7 @@ class Translation(Task):
                             place={"shift": str(shift)},
                             part=str(number),
                             units={"batch": (str(number),)},
+                            known=None if number else known,
                         )
 
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> NDArray[np.bool_]:
@@ -93,8 +98,11 @@ class Translation(Task):
         similarity = rsm[np.triu_indices(len(rsm), 1)]
         overlapping, unrelated = similarity[truth], similarity[~truth]
         scores = {"auroc": auroc(overlapping, unrelated), "partner_first": float(found_partners(rsm).mean())}
-        raw = {"overlapping": float(np.median(overlapping)), "unrelated": float(np.median(unrelated))}
-        return Scored(scores, raw, {"rsm": rsm})
+        raw: dict[str, Any] = {"overlapping": float(np.median(overlapping)), "unrelated": float(np.median(unrelated))}
+        kept = {"rsm": rsm}
+        if isinstance(case, RsmCase) and case.known is not None:
+            kept["scenes"], raw["scenes"] = case.known
+        return Scored(scores, raw, kept)
 
 
 def auroc(positive: ArrayLike, negative: ArrayLike) -> float:

@@ -1,0 +1,216 @@
+"""Pictures of the task `translation`: RSMs of crops with their distributions, AUROC over the layers, the crops themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.activations.crops import Shift
+from semrsm_bench.bench.summary import Summary, results_of, summarise
+from semrsm_bench.core.task import Result, Task
+from semrsm_bench.report.figures.parts import Place, draw_curve, method_looks, values_of, words_of
+from semrsm_bench.report.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, Drawing, new_figure, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Deeper networks are drawn at so many of their layers, evenly spread.
+MOST_LAYERS = 6
+_COLUMN = 1.75
+_GROUP = ("model", "shift", "centring", "kernel")
+# Of one layer, by method.
+Found = Mapping[str, Sequence[Result]]
+
+
+def draw(
+    rows: Sequence[Mapping[str, Any]], task: Task, folder: Path, summaries: Sequence[Summary] | None = None
+) -> list[Drawing]:
+    """All pictures that the rows of a run allow.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+    task : Task
+    folder : Path
+        Of the run.
+    summaries : sequence of Summary, optional
+        Of these rows, where they are at hand.
+    """
+    summaries = summarise(rows, task, folder) if summaries is None else summaries
+    found: dict[tuple[Any, ...], dict[str, dict[str, list[Result]]]] = {}
+    places: dict[tuple[Any, ...], Place] = {}
+    good = [row for row in rows if row["status"] == "ok"]
+    for row, result in zip(good, results_of(good, folder), strict=True):
+        (group,) = values_of([row["cell"]], *_GROUP)
+        places.setdefault(group, row["cell"])
+        found.setdefault(group, {}).setdefault(row["cell"]["layer"], {}).setdefault(row["method"], []).append(result)
+    words = words_of(list(places.values()), ["layer"])
+    drawings = [
+        _draw_rsms("-".join(["rsms", *word.replace(",", " ").split()]), places[group], layers)
+        for (group, layers), word in zip(found.items(), words, strict=True)
+    ]
+    shown = [s for s in summaries if "auroc" in s.scores]
+    return [*drawings, *([_draw_auroc(shown)] if shown else []), *_draw_crops(results_of(good, folder))]
+
+
+def _draw_rsms(name: str, place: Place, found: Mapping[str, Found]) -> Drawing:
+    """RSMs of the first batch, a row for each method and a column for each layer; below them all similarities."""
+    every = list(found)
+    chosen = np.linspace(0, len(every) - 1, min(len(every), MOST_LAYERS)).round()
+    layers = [every[int(place)] for place in chosen]
+    methods = list(dict.fromkeys(method for layer in every for method in found[layer]))
+    rows = len(methods)
+    figure = new_figure(1.15 + _COLUMN * len(layers), 1.45 * rows + 3.0)
+    figure.set_layout_engine("constrained")
+    grid = figure.subplots(rows + 1, len(layers), squeeze=False, gridspec_kw={"height_ratios": [1.0] * rows + [1.35]})
+    for column, layer in enumerate(layers):
+        here = found[layer]
+        rsms = {method: results[0].arrays["rsm"] for method, results in here.items()}
+        off = np.concatenate([_pairs(rsm)[0] for rsm in rsms.values()])
+        image = None
+        panels = [grid[row][column] for row in range(rows)]
+        for axes, method in zip(panels, methods, strict=True):
+            axes.set(xticks=[], yticks=[])
+            if method in rsms:
+                # One scale for all: that of the entries off the diagonal.
+                image = axes.imshow(rsms[method], vmin=off.min(), vmax=off.max(), interpolation="nearest")
+            else:
+                axes.text(0.5, 0.5, "none", ha="center", va="center", transform=axes.transAxes, color=GREY)
+        if image is not None:
+            bar = figure.colorbar(image, ax=panels, location="bottom", shrink=0.8, aspect=22, pad=0.02)
+            bar.ax.tick_params(labelsize=6.5)
+            bar.ax.locator_params(nbins=3)
+        grid[0][column].set_title(f"{short(layer)}, S = {next(iter(here.values()))[0].cell['size']}")
+        _draw_distributions(grid[rows][column], here, methods)
+    for row, method in enumerate(methods):
+        grid[row][0].set_ylabel(short(method))
+    grid[rows][0].set_ylabel(f"similarity ({place['kernel']})")
+    figure.legend(handles=_patches(), loc="outside lower center", ncols=2, frameon=False)
+    numbers = [_similarities(results) for results in found[layers[0]].values()]
+    left = f" {len(layers)} of {len(every)} layers." if len(layers) < len(every) else ""
+    return Drawing(
+        name,
+        figure,
+        f"{place['model']}, second crop shifted by {place['shift']} pixels (down, right), {place['kernel']} kernel, centring "
+        f"{place['centring']}. Above: RSMs of the first batch, first crops, then shifted ones; the lines parallel to the diagonal "
+        f"are the pairs that overlap. Below: similarities of all batches, {numbers[0][0].size:,} overlapping and "
+        f"{numbers[0][1].size:,} unrelated pairs; line: median; number: AUROC, mean over batches.{left}",
+        "RSMs of crops for each layer and method, with the distributions of the similarity of overlapping and unrelated pairs",
+    )
+
+
+def _pairs(rsm: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Entries above the diagonal of the RSM of 2 n crops, and which of them are of overlapping ones."""
+    rows, columns = np.triu_indices(len(rsm), 1)
+    return rsm[rows, columns], columns - rows == len(rsm) // 2
+
+
+def _similarities(results: Sequence[Result]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Of overlapping and of unrelated pairs, all batches together."""
+    batches = [_pairs(result.arrays["rsm"]) for result in results]
+    return np.concatenate([v[same] for v, same in batches]), np.concatenate([v[~same] for v, same in batches])
+
+
+def _draw_distributions(axes: Axes, found: Found, methods: Sequence[str]) -> None:
+    """Two halves of a violin for each method: unrelated pairs to the left, overlapping ones to the right."""
+    values = {method: _similarities(results) for method, results in found.items()}
+    low = min(float(v.min()) for both in values.values() for v in both)
+    high = max(float(v.max()) for both in values.values() for v in both)
+    room = (high - low) or 1.0
+    for place, method in enumerate(methods):
+        if method not in values:
+            continue
+        for sample, side, colour in zip(values[method], ("high", "low"), (SKY, GREY), strict=True):
+            parts: Any = axes.violinplot([sample], positions=[place], widths=0.85, showextrema=False, showmedians=True, side=side)  # type: ignore[arg-type]  # fmt: skip
+            for body in parts["bodies"]:
+                body.set(facecolor=colour, alpha=0.9, linewidth=0)
+            parts["cmedians"].set(color="black", linewidth=0.8)
+        auroc = np.mean([result.scores["auroc"] for result in found[method]])
+        axes.text(place, high + 0.05 * room, f"{auroc:.2f}", ha="center", va="bottom", fontsize=6.8)
+    axes.set(ylim=(low - 0.05 * room, high + 0.2 * room), xlim=(-0.6, len(methods) - 0.4))
+    axes.set_xticks(range(len(methods)), map(short, methods), rotation=35, ha="right", fontsize=6.8)
+    axes.tick_params(axis="y", labelsize=6.8)
+    axes.grid(True, axis="y")
+
+
+def _patches() -> list[Any]:
+    from matplotlib.patches import Patch
+
+    return [Patch(color=GREY, label="unrelated pairs"), Patch(color=SKY, label="overlapping pairs")]
+
+
+def _draw_auroc(summaries: Sequence[Summary]) -> Drawing:
+    """AUROC over the layers for every method, a panel for each network, shift, centring and kernel."""
+    groups = values_of([s.place for s in summaries], *_GROUP)
+    titles = words_of([{**dict(zip(_GROUP, group)), "shift": f"shift {group[1]}"} for group in groups])
+    looks = method_looks(s.method for s in summaries)
+    columns = min(3, len(groups))
+    rows = -(-len(groups) // columns)
+    figure = new_figure(max(4.4, 2.7 * columns + 0.5), 2.5 * rows + 0.7)
+    figure.set_layout_engine("constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    lowest = min(s.scores["auroc"].low for s in summaries)
+    for axes, group, title in zip(grid.flat, groups, titles):
+        here = [s for s in summaries if values_of([s.place], *_GROUP) == [group]]
+        layers = list(dict.fromkeys(str(s.place["layer"]) for s in here))
+        for number, (method, look) in enumerate(looks.items()):
+            aside = 0.1 * (number - (len(looks) - 1) / 2)
+            points = [(layers.index(s.place["layer"]) + aside, s.scores["auroc"]) for s in here if s.method == method]
+            draw_curve(axes, points, *look, method, 0.8)
+        axes.axhline(0.5, color=GREY, lw=0.7, ls=":")
+        axes.set_xticks(range(len(layers)), map(short, layers), rotation=45 if len(layers) > 4 else 0)
+        axes.set_ylim(min(0.45, lowest - 0.03), 1.02)
+        axes.set_title(title or f"shift {group[1]}", loc="left")
+        axes.grid(True, axis="y")
+    for axes in list(grid.flat)[len(groups) :]:
+        axes.set_axis_off()
+    for row in grid:
+        row[0].set_ylabel("AUROC")
+    handles, labels = grid[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=2 if columns == 1 else 4, frameon=False)
+    return Drawing(
+        "auroc",
+        figure,
+        "How well similarities separate overlapping from unrelated crops; dotted: chance. Shift in pixels (down, right). Means "
+        f"over {summaries[0].ok} batches, bars: 95 % bootstrap intervals over batches.",
+        "AUROC over the layers, one line for each method",
+    )
+
+
+def _draw_crops(results: Sequence[Result]) -> list[Drawing]:
+    """Some pictures with the frames of their crops."""
+    from matplotlib.patches import Rectangle
+
+    of_shift = {str(r.cell["shift"]): r for r in reversed(results) if "scenes" in r.raw}
+    if not of_shift:
+        return []
+    shifts = [Shift.parse(text) for text in reversed(of_shift)]
+    last = max((r.arrays["scenes"] for r in of_shift.values()), key=lambda scenes: scenes.shape[1])
+    result = of_shift[str(shifts[0])]
+    side = int(result.raw["scenes"]["side"])
+    figure = new_figure(2.2 * len(last) + 0.2, 2.75)
+    figure.set_layout_engine("constrained")
+    for axes, scene in zip(figure.subplots(1, len(last), squeeze=False)[0], last, strict=True):
+        axes.imshow(scene, interpolation="nearest")
+        axes.add_patch(Rectangle((-0.5, -0.5), side, side, fill=False, ec=BLUE, lw=2.2, label="first crop"))
+        for shift, colour in zip(shifts, (VERMILION, ORANGE, GREEN, SKY)):
+            corner = (shift.right - 0.5, shift.down - 0.5)
+            look = {"fill": False, "ec": colour, "lw": 2.2, "ls": "--"}
+            axes.add_patch(Rectangle(corner, side, side, label=f"shifted by {shift}", **look))
+        axes.set_axis_off()
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
+    return [
+        Drawing(
+            "crops",
+            figure,
+            f"Pictures of {last.shape[1]} x {last.shape[2]} pixels and the crops of {side} x {side} pixels cut from them; shifts "
+            "in pixels: down, right.",
+            "Pictures with the frames of the crops cut from them",
+            shareable=bool(result.raw["scenes"]["shareable"]),
+        )
+    ]
