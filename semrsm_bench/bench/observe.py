@@ -8,8 +8,13 @@ from zlib import crc32
 
 import numpy as np
 
+MOST_CALLS = 20
 # From this S on one call is timed: the spread between pairs is larger than that between calls.
 LARGE = 4096
+
+
+class NoPermutationError(Exception):
+    """What a solver returned cannot be read as an array."""
 
 
 def observe(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
@@ -21,7 +26,8 @@ def solver(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
     """Match two images again and again, each time under another circular shift of the positions, the same for both.
 
     Nothing remembered from an earlier call fits the next one, and yet it is the same problem: identity and neighbourhoods keep
-    their answers. What comes back is shifted back: all permutations are of the pair as it was given.
+    their answers. What comes back is shifted back: all permutations are of the pair as it was given. Repeats go on in the same
+    sequence of shifts, so there are no more calls than positions.
     """
     import semrsm_bench as sb
 
@@ -33,50 +39,63 @@ def solver(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
     function, matrix_free = found.function, bool(found.matrix_free)
     x, y = np.asarray(inputs["x"]), np.asarray(inputs["y"])
     size = len(x)
-    rng = np.random.default_rng(int(command.get("seed", 0)))
+    most = 1 if size >= LARGE else max(1, min(MOST_CALLS, size - 1))
+    sequence = np.random.default_rng(crc32(repr(x.shape).encode())).permutation(size)
+    begin = int(command.get("seed", 0)) * (most + 1)
     shifts: list[int] = []
-    last: list[Any] = []
+    first: list[Any] = []
 
     def fresh(i: int) -> Any:
-        shift = int(rng.integers(size)) if clock.timed and size else 0
-        shifts[i:] = [shift]
+        shift = int(sequence[(begin + i + 1) % size]) if clock.timed and size else 0
         problem = sb.MatchingProblem(np.roll(x, shift, axis=0), np.roll(y, shift, axis=0))
         if not matrix_free:
             clock.shared(lambda: problem.affinity)
-        last[:] = [problem, _marks(problem)] if i == 0 else [problem]
+        if i == 0:
+            first[:] = problem, _marks(problem)
+        if i >= 0:
+            shifts.append(shift)
         return problem
 
     def call(problem: Any) -> Any:
         result = function(problem, **options)
-        return result, np.array(getattr(result, "perm", result))
+        try:
+            return result, np.array(getattr(result, "perm", result))
+        except (ValueError, TypeError) as error:
+            raise NoPermutationError(str(error)[:200]) from None
 
-    answers = clock.run(fresh, call, shape=("solver", command["name"], x.shape), most=1 if size >= LARGE else 20)
-    problem = last[0]
-    if matrix_free and getattr(problem, "has_affinity", False):
+    shape = ("solver", command["name"], x.shape, str(x.dtype))
+    try:
+        answers = clock.run(fresh, call, shape=shape, most=most)
+    except NoPermutationError as error:
+        return {"status": "invalid", "message": f"it returned no permutation: {error}"}
+    if matrix_free and getattr(first[0], "has_affinity", False):
         return {"status": "invalid", "message": "it is registered as matrix_free but used problem.affinity"}
-    if len(last) > 1 and _marks(problem) != last[1]:
+    if _marks(first[0]) != first[1]:
         return {"status": "invalid", "message": "it changed its inputs"}
     perms = []
     for (result, perm), shift in zip(answers, shifts, strict=True):
-        if perm.dtype.kind not in "biuf":
+        if perm.shape != (size,) or (size and perm.dtype.kind not in "iu"):
             kind = type(getattr(result, "perm", result)).__name__
-            return {"status": "invalid", "message": f"it returned {kind} of dtype {perm.dtype}, not a permutation"}
-        if perm.shape != (size,) or perm.dtype.kind not in "iu":
-            perms.append(perm)  # whoever scores says what is wrong with it
-            break
-        back = np.roll(perm, -shift)
+            return {
+                "status": "invalid",
+                "message": f"it returned {kind} of shape {perm.shape} and dtype {perm.dtype}, not a permutation of {size} positions",
+            }
+        back = np.roll(perm.astype(np.intp), -shift)
         perms.append(np.where((back >= 0) & (back < size), (back - shift) % max(size, 1), back))
-    first = answers[0][0]
-    arrays: dict[str, Any] = {"perms": np.stack(perms) if len({p.shape for p in perms}) == 1 else perms[-1][None]}
-    duals = getattr(first, "duals", None)
+    told = answers[0][0]
+    arrays: dict[str, Any] = {"perms": np.stack(perms)}
+    duals = getattr(told, "duals", None)
     if duals is not None:
         for name, values in zip(("u", "v"), duals):
             arrays[name] = np.roll(np.asarray(values, dtype=np.float64), -shifts[0])
-    return {"arrays": arrays, "info": plain_info(getattr(first, "info", {}))}
+    return {"arrays": arrays, "info": plain_info(getattr(told, "info", {}))}
 
 
 def rsm(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
-    """The RSM of a set of images, under one kernel; one matching serves all kernels that the settings name."""
+    """The RSM of a set of images, under one kernel; one matching serves all kernels that the settings name.
+
+    Repeats see the images in another order, and their entries are put back.
+    """
     import semrsm_bench as sb
 
     settings = command["settings"]
@@ -88,20 +107,25 @@ def rsm(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memor
     if command.get("options"):
         given["options"] = dict(command["options"])
 
+    repeat = int(command.get("seed", 0))
+
     def compute(images: Any, database: Any) -> Any:
         return sb.compute_rsm(images, database, kernel=kernels, matching=command["name"], **given)
 
     def measure() -> Any:
-        answers = clock.run(
-            lambda i: None,
-            lambda _: compute(z, z2),
+        order = np.random.default_rng(repeat).permutation(len(z)) if repeat else np.arange(len(z))
+        (made,) = clock.run(
+            lambda i: z[order] if repeat else z,
+            lambda images: compute(images, z2),
             warm=lambda: compute(np.asarray(z[:2]), None if z2 is None else np.asarray(z2[:2])),
-            shape=("rsm", command["name"], z.shape[1:]),
+            shape=("rsm", command["name"], z.shape[1:], str(z.dtype)),
             most=1,
         )
-        return answers[0], list(clock.seconds), clock.peak_bytes
+        back = np.argsort(order)
+        put_back = {k: m[back] if z2 is not None else m[np.ix_(back, back)] for k, m in made.items()}
+        return put_back, list(clock.seconds), clock.peak_bytes
 
-    key = ("rsm", command["name"], repr(given), tuple(kernels), *(inputs_key(command, n) for n in ("z", "z2")))
+    key = ("rsm", command["name"], repr(given), tuple(kernels), *(inputs_key(command, n) for n in ("z", "z2")), repeat)
     found, seconds, peak = memory.get(key, measure)
     clock.seconds[:], clock.peak_bytes = seconds, peak
     return {"arrays": {"rsm": np.asarray(found[settings["kernel"]])}, "info": {}}
@@ -114,7 +138,8 @@ def metric(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
     found = sb.get_metric(command["name"])
     options = {**found.options, **command.get("options", {})}
     x, y = _representations(found, command, inputs, memory)
-    rng = np.random.default_rng(int(command.get("seed", 0)))
+    repeat = int(command.get("seed", 0))
+    rng = np.random.default_rng(repeat)
     settings, square = command["settings"], found.takes == "rsms"
     undefined: list[str] = []
 
@@ -122,7 +147,7 @@ def metric(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
         return a[np.ix_(order, order)] if square else a[order]
 
     def fresh(i: int) -> Any:
-        if i == 0:
+        if i == 0 and not repeat:
             return x, y
         order = rng.permutation(len(x))
         return reordered(x, order), reordered(y, order)
@@ -137,7 +162,8 @@ def metric(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
 
     if settings.get("permuted") is not None:
         y = reordered(y, np.random.default_rng(int(settings["permuted"])).permutation(len(y)))
-    values = clock.run(fresh, call, shape=("metric", command["name"], x.shape[1:], y.shape[1:]), most=5)
+    shape = ("metric", command["name"], x.shape[1:], y.shape[1:], str(x.dtype), str(y.dtype))
+    values = clock.run(fresh, call, shape=shape, most=5)
     arrays = {"value": np.array(values), "value_yx": np.array([values[0] if found.symmetric else call((y, x))])}
     if settings.get("leave_one_out"):
         arrays["without"] = np.array([call(_without(x, y, i, square)) for i in range(len(x))])
@@ -150,8 +176,11 @@ def instance(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, 
 
     found = sb.get_instance(command["name"])
     named = {name: np.asarray(array) for name, array in inputs.items()}
+    if found.takes not in named:
+        return {"status": "skipped", "message": f"it takes {found.takes}, of which there are none here"}
     answers = clock.run(
-        lambda i: named,
+        # The warm-up sees every array in the reverse order.
+        lambda i: {name: a[::-1].copy() for name, a in named.items()} if i < 0 else named,
         lambda given: found.run(given, **command.get("options", {})),
         shape=("instance", command["name"]),
         most=1,
@@ -198,22 +227,23 @@ def _without(x: Any, y: Any, i: int, square: bool) -> tuple[Any, Any]:
 
 
 def plain_info(info: Any) -> dict[str, Any]:
-    """What a method said about its work, fit for a JSON line; long things are cut where rows are made."""
+    """What a method said about its work, fit for a JSON line: short, whatever it is."""
     try:
         items = list(dict(info).items())[:50]
     except Exception as error:
         return {"unreadable": f"{type(error).__name__}"}
-    return {
-        _text(key): value if isinstance(value, (bool, float)) or value is None else _text(value) for key, value in items
-    }
+    return {str(_short(key))[:100]: _short(value) for key, value in items}
 
 
-def _text(value: Any) -> Any:
+def _short(value: Any) -> Any:
     try:
-        if isinstance(value, int) and -(1 << 63) <= value < 1 << 63:
-            return int(value)
+        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+            value = value.item()
+        if value is None or isinstance(value, (bool, float)):
+            return value
         if isinstance(value, int):
-            return f"an integer of {value.bit_length()} bits"
+            small = -(1 << 63) <= value < 1 << 63
+            return int(value) if small else f"an integer of {value.bit_length()} bits"
         return str(value)[:2000]
     except Exception as error:
         return f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"

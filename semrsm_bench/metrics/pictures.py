@@ -82,3 +82,12 @@ def _of_each(pixels: Any, statistic: Callable[[NDArray[np.uint8]], float]) -> Fl
     if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or not array.size:
         raise ValueError(f"pixels must be (N, H, W, 3) uint8 with N, H, W >= 1, got {array.shape} {array.dtype}")
     return np.array([statistic(picture) for picture in array])
+
+
+STATISTICS: dict[str, Callable[[Any], FloatArray]] = {
+    "brightness": brightness,
+    "contrast": contrast,
+    "colourfulness": colourfulness,
+    "edge_density": edge_density,
+}
+"""By name, each a function of pixels."""

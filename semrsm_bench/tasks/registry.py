@@ -10,7 +10,7 @@ from semrsm_bench.core.task import Task
 TASKS: Registry[Task] = Registry(
     "task",
     "semrsm_bench.tasks",
-    ("matching", "translation", "retrieval", "outputs"),  # each task adds its module
+    ("matching", "translation", "retrieval", "outputs", "layers", "instances"),
 )
 
 T = TypeVar("T", bound=type[Task])

@@ -1,0 +1,168 @@
+"""Alignments of several models that are fitted on some stimuli and looked at on the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations, permutations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.metrics import Barycenter
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.intp]
+
+# With fewer stimuli neither an alignment nor a correlation means anything.
+LEAST_STIMULI = 10
+# Units of a row, whose ids stand in it: pictures beyond this number are resampled in groups.
+_MOST_UNITS = 100
+_MOST_DIVISIONS = 10
+
+
+def assign_folds(groups: Sequence[Any], folds: int, seed: int = 0) -> Integers:
+    """Fold of each stimulus; stimuli of one group are never parted, folds are as even as the groups allow.
+
+    Parameters
+    ----------
+    groups : sequence, (n,)
+        What must stay together, such as the photograph that a crop was cut from.
+    folds : int
+        At least 2.
+    seed : int
+
+    Raises
+    ------
+    ValueError
+        Fewer than 10 stimuli, fewer groups than folds, or fewer than two folds.
+    """
+    if len(groups) < LEAST_STIMULI:
+        raise ValueError(
+            f"{len(groups)} stimuli are too few to fit an alignment on some and score the others; needed are {LEAST_STIMULI}"
+        )
+    _, number, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    if folds < 2:
+        raise ValueError(f"folds must be at least 2, so that there is something to fit on; got {folds}")
+    if len(sizes) < folds:
+        raise ValueError(
+            f"{folds} folds need at least as many groups of stimuli that belong together; there are {len(sizes)}"
+        )
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    fold_of_group = np.empty(len(sizes), dtype=np.intp)
+    filled = np.zeros(folds, dtype=np.int64)
+    # Large groups first, each into the emptiest fold; the sort is stable, so the seed decides among equals.
+    for group in order[np.argsort(-sizes[order], kind="stable")]:
+        fold_of_group[group] = np.argmin(filled)
+        filled[fold_of_group[group]] += sizes[group]
+    return np.asarray(fold_of_group[number])
+
+
+def held_out(
+    models: Sequence[NDArray[Any]],
+    fold: Integers,
+    group: str = "orthogonal",
+    components: int | None = None,
+    seed: int = 0,
+) -> Floats:
+    """Every stimulus in the space of an alignment that was fitted on the other folds, (K, n, d).
+
+    Models are centred and divided by their Frobenius norm over the training stimuli, so that each weighs the same; a unit of
+    length is the root mean square of the training stimuli.
+
+    Parameters
+    ----------
+    models : sequence of ndarray, (n, d_k)
+    fold : ndarray, (n,)
+        See `assign_folds`.
+    group, components, seed
+        Of the `Barycenter`.
+
+    Raises
+    ------
+    ValueError
+        As `Barycenter` does.
+    """
+    parts = []
+    for name in np.unique(fold):
+        test, train = np.flatnonzero(fold == name), np.flatnonzero(fold != name)
+        barycenter = Barycenter(group, n_components=components, scale=True, seed=seed)
+        barycenter.fit([np.asarray(model[train]) for model in models])
+        aligned = np.stack(barycenter.transform([np.asarray(model[test]) for model in models]))
+        parts.append((test, aligned * math.sqrt(len(train))))
+    # With more units than stimuli the width of the space is that of the training part, which differs between folds.
+    result = np.zeros((len(models), len(fold), max(aligned.shape[2] for _, aligned in parts)))
+    for test, aligned in parts:
+        result[:, test, : aligned.shape[2]] = aligned
+    return result
+
+
+def reordered(aligned: Floats, fold: Integers, seed: Sequence[int]) -> Floats:
+    """Every model's stimuli in an order of their own, inside their folds."""
+    rng = np.random.default_rng(seed)
+    result = aligned.copy()
+    for name in np.unique(fold):
+        test = np.flatnonzero(fold == name)
+        for model, moved in zip(aligned, result):
+            moved[test] = model[rng.permutation(test)]
+    return result
+
+
+def nearest_is_own(aligned: Floats, fold: Integers, ids: Sequence[str]) -> tuple[float, float]:
+    """How often a stimulus of one model has its own item as nearest (by cosine) in another, among the stimuli of its fold.
+
+    Returns
+    -------
+    share, chance : float
+        Means over stimuli and ordered pairs of models, both in [0, 1].
+    """
+    names = np.asarray(ids)
+    hits, chance = [], []
+    for held in np.unique(fold):
+        test = np.flatnonzero(fold == held)
+        same = names[test][:, None] == names[test]
+        units = [a[test] / np.linalg.norm(a[test], axis=1, keepdims=True) for a in aligned]
+        for first, second in permutations(units, 2):
+            hits.append(same[np.arange(len(test)), (first @ second.T).argmax(axis=1)])
+            chance.append(same.mean(axis=1))
+    return float(np.mean(np.concatenate(hits))), float(np.mean(np.concatenate(chance)))
+
+
+def resampling_units(groups: Sequence[Any], seed: int = 0) -> tuple[tuple[str, ...], Integers]:
+    """Names of what intervals resample, and which of them each stimulus belongs to; many groups are put together at random."""
+    _, number = np.unique(np.asarray(groups), return_inverse=True)
+    count = int(number.max()) + 1
+    units = min(count, _MOST_UNITS)
+    of_group = np.random.default_rng(seed).permutation(count) % units if count > units else np.arange(count)
+    return tuple(map(str, range(units))), np.asarray(of_group[number], dtype=np.intp)
+
+
+def disjoint_halves(
+    count: int, most: int = _MOST_DIVISIONS, seed: int = 0
+) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+    """Divisions of ``count`` networks into two sets of at least two, as even as possible.
+
+    All of them, or ``most`` drawn at random where there are more. Empty for fewer than four networks.
+    """
+    if count < 4:
+        return []
+    half = count // 2
+    # In an even number each division would come twice, once from either side.
+    fixed = 1 if count % 2 == 0 else 0
+    possible = math.comb(count - fixed, half - fixed)
+    chosen: list[tuple[int, ...]]
+    if possible <= most:
+        chosen = [first for first in combinations(range(count), half) if not fixed or first[0] == 0]
+    else:
+        rng = np.random.default_rng(seed)
+        found: dict[tuple[int, ...], None] = {}
+        while len(found) < most:
+            drawn = tuple(sorted(int(k) for k in rng.permutation(count)[:half]))
+            found.setdefault(drawn if not fixed or 0 in drawn else _others(drawn, count))
+        chosen = list(found)
+    return [(first, _others(first, count)) for first in chosen]
+
+
+def _others(chosen: Sequence[int], count: int) -> tuple[int, ...]:
+    return tuple(k for k in range(count) if k not in chosen)
