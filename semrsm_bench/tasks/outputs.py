@@ -55,14 +55,30 @@ class Outputs(Task):
     question = "Do similar representations mean similar class probabilities?"
     kind = "rsm"
     scores = (
-        Score("pearson", "Pearson", best="min", low=-1.0, chance=0.0),
-        Score("spearman", "Spearman", best="min", low=-1.0, chance=0.0),
-        Score("agreement", "Spearman with the exact RSM", low=-1.0, chance=0.0),
-        Score("agreement_cka", "CKA with the exact RSM", low=-1.0, chance=0.0),
-        Score("same_neighbour", "same nearest image %", style="percent"),
+        Score("pearson", "Pearson", "min", -1.0, chance=0.0, meaning="correlation of similarity with divergence"),
+        Score(
+            "spearman", "Spearman", "min", -1.0, chance=0.0, meaning="rank correlation of similarity with divergence"
+        ),
+        Score(
+            "agreement",
+            "Spearman, exact",
+            low=-1.0,
+            chance=0.0,
+            meaning="rank correlation with the optimal matching's RSM",
+        ),
+        Score(
+            "agreement_cka", "CKA, exact", low=-1.0, chance=0.0, meaning="debiased CKA with the optimal matching's RSM"
+        ),
+        Score(
+            "same_neighbour",
+            "nearest, exact %",
+            style="percent",
+            meaning="images whose nearest is that of the exact RSM",
+        ),
     )
     unit = "image"
     across = ("model", "layer", "size", "centring", "kernel")
+    reference = "identity"
     options = OutputsOptions
     methods = METHODS
     source = "Wald et al., NeurIPS 2024, section 4.3 and appendix E, Tables 1 and 4"

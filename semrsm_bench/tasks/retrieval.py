@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semrsm_bench.activations.locate import shipped_weights
 from semrsm_bench.activations.retrieval import RetrievalData, from_cityscapes, from_egoobjects, from_scenes
@@ -30,10 +31,13 @@ from semrsm_bench.core.task import (
 )
 from semrsm_bench.metrics.retrieval import forbidden_images, ranking, retrieval_scores, score_matrix
 from semrsm_bench.tasks.networks import LAST, NetworkActivations, load_networks, require_libraries
+from semrsm_bench.tasks.pictures import thumbnails
 from semrsm_bench.tasks.registry import register_task
 from semrsm_bench.tasks.rsms import KERNELS, METHODS, QUICK_POSITIONS, RsmCase, RsmOptions, answered_rsm, layer_cases
 
 TOP = 5
+# Queries, and images found by each, that rows keep to be shown.
+_SHOWN, _NEIGHBOURS = 3, 3
 # Side to which a user's pictures are read before scenes are made of them.
 _PICTURE = 64
 
@@ -95,13 +99,14 @@ class Retrieval(Task):
     question = "Does the most similar image show the same objects?"
     kind = "rsm"
     scores = (
-        Score("f1", "F1@1"),
-        Score("iou", "IoU@1"),
-        Score(f"f1_top{TOP}", f"F1 best of {TOP}"),
-        Score(f"iou_top{TOP}", f"IoU best of {TOP}"),
+        Score("f1", "F1@1", meaning="F1 of the object counts of query and most similar image"),
+        Score("iou", "IoU@1", meaning="intersection over union of their classes"),
+        Score(f"f1_top{TOP}", f"F1 best of {TOP}", meaning=f"best F1 among the {TOP} most similar images"),
+        Score(f"iou_top{TOP}", f"IoU best of {TOP}", meaning=f"best IoU among the {TOP} most similar images"),
     )
     unit = "query"
     across = ("model", "layer", "size", "centring", "kernel")
+    reference = "identity"
     options = RetrievalOptions
     methods = (*METHODS, "random")
     source = "Wald et al., NeurIPS 2024, section 4.2 and appendix D, Tables 2 and 3"
@@ -148,7 +153,8 @@ class Retrieval(Task):
         }
         scores = {name: _mean(values) for name, values in kept.items()}
         kept["found"] = ranking(rsm, *truth.groups, top=TOP)
-        return Scored(scores, {"random": truth.random, "best": truth.best}, kept)
+        kept |= truth.shown(kept["found"])
+        return Scored(scores, {"random": truth.random, "best": truth.best, "shareable": data.shareable}, kept)
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
         """Means over the drawn queries whose score is defined."""
@@ -181,6 +187,15 @@ class _Known:
             kind: [row[may] for row, may in zip(score_matrix(*self.counts, score=kind), allowed, strict=True)]
             for kind in dict.fromkeys(kind for kind, _ in self.scores.values())
         }
+
+    def shown(self, found: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """Of the first queries: their pictures, those of the images found first, and what is on each of them."""
+        queries, database = self.data.queries, self.data.database
+        chosen = found[:_SHOWN, :_NEIGHBOURS]
+        pixels = np.stack([np.stack([queries.pixels[i], *database.pixels[row]]) for i, row in enumerate(chosen)])
+        counts = ([queries.counts[i], *database.counts[row]] for i, row in enumerate(chosen))
+        told = [[_objects(one, self.data.classes) for one in row] for row in counts]
+        return {"pictures": thumbnails(pixels), "objects": np.array(told)}
 
     @cached_property
     def random(self) -> dict[str, float | None]:
@@ -227,6 +242,11 @@ def expected_best(scores: Floats, top: int) -> float:
     known = ~np.isnan(ordered)
     weight = chances[known].sum()
     return float((chances[known] * ordered[known]).sum() / weight) if weight > 0 else float("nan")
+
+
+def _objects(counts: NDArray[Any], classes: Sequence[str]) -> str:
+    """``2 cup, flower``."""
+    return ", ".join(f"{n} {classes[c]}" if n > 1 else classes[c] for c, n in enumerate(counts) if n) or "nothing"
 
 
 def _mean(values: Floats) -> float | None:

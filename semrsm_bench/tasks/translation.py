@@ -48,9 +48,23 @@ class Translation(Task):
     name = "translation"
     question = "Are overlapping crops of a picture more similar than crops of different pictures?"
     kind = "rsm"
-    scores = (Score("auroc", "AUROC", chance=0.5), Score("partner_first", "partner first %", style="percent"))
+    scores = (
+        Score(
+            "auroc",
+            "AUROC",
+            chance=0.5,
+            meaning="probability that overlapping crops are more similar than unrelated ones",
+        ),
+        Score(
+            "partner_first",
+            "partner first %",
+            style="percent",
+            meaning="crops whose most similar one overlaps with them",
+        ),
+    )
     unit = "batch"
-    across = ("model", "shift", "layer", "size", "centring", "kernel")
+    across = ("model", "shift", "centring", "kernel", "layer", "size")
+    reference = "identity"
     options = TranslationOptions
     methods = METHODS
     source = "Wald et al., NeurIPS 2024, section 4.1 and appendix B, Fig. 2 and 7"
