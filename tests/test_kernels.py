@@ -101,12 +101,12 @@ def test_a_zero_image_has_no_cosine():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"kernel": "gaussian"}, "kernel must be one of linear, cosine, rbf"),
+        ({"kernel": "gaussian"}, "kernel: 'gaussian' is not one of linear, cosine, rbf"),
         ({"kernel": []}, "at least one kernel"),
         ({"kernel": "rbf", "sigma": "median"}, "sigma must be"),
         ({"kernel": "rbf", "sigma": -1.0}, "positive"),
         ({"kernel": "rbf", "sigma": float("nan")}, "positive"),
-        ({"kernel": "rbf", "t": 0.0}, "positive"),
+        ({"kernel": "rbf", "t": 0.0}, "t: 0.0 is not larger than 0"),
     ],
 )
 def test_wrong_kernels_and_bandwidths_are_named(arguments, message):

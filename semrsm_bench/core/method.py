@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import functools
 import hashlib
@@ -159,6 +160,11 @@ class Method:
         return (inspect.getdoc(self.function) or "").split("\n")[0]
 
     @property
+    def option_names(self) -> tuple[str, ...] | None:
+        """Names of the options; None where any is taken."""
+        return option_names(self.function, self.arguments)
+
+    @property
     def defaults(self) -> dict[str, Any]:
         """Every option of the function with the value it has under this name; options without a default are left out."""
         parameters = list(inspect.signature(self.function).parameters.values())[self.arguments :]
@@ -181,9 +187,10 @@ class Method:
         """
         digest = hashlib.sha256()
         module = sys.modules.get(self.module)
-        for path in sorted(set(_sources(module))):
+        files = sources(module)
+        for path in sorted(files):
             digest.update(hashlib.sha256(path.read_bytes()).digest())
-        for library in sorted({*_libraries(module), *(r.partition(".")[0] for r in self.requires)}):
+        for library in sorted({*_libraries(module, files), *(r.partition(".")[0] for r in self.requires)}):
             digest.update(f"{library} {_version_of(library)}\n".encode())
         digest.update(f"{self.distribution} {self.version}\n".encode())
         beside = Path(getattr(module, "__file__", None) or ".").parent
@@ -203,7 +210,7 @@ class Method:
 
     def check_options(self, options: Mapping[str, Any]) -> None:
         """Raise TypeError for an option that the function does not take, naming those it does."""
-        known = option_names(self.function, self.arguments)
+        known = self.option_names
         if known is None:
             return
         for name in options:
@@ -296,30 +303,62 @@ def _importable(module: str) -> bool:
         return False
 
 
-def _sources(module: ModuleType | None) -> Iterable[Path]:
-    """Files whose code a method may run: its room here, its package elsewhere, a plugin and the modules beside it."""
+def sources(module: ModuleType | None) -> set[Path]:
+    """Files whose code a module may run: its room here, its package elsewhere, a plugin and what it imports from beside it."""
     file = getattr(module, "__file__", None)
     if module is None or not file:
-        return []
+        return set()
     path = Path(file)
     if module.__name__.startswith(f"{_OWN_PACKAGE}."):
-        rooms = {Path(_OWN_PACKAGE) / module.__name__.split(".")[1], Path(_OWN_PACKAGE) / "core"}
-        root = next(p for p in path.parents if p.name == _OWN_PACKAGE).parent
-        return [source for room in rooms for source in (root / room).rglob("*.py")]
+        room = module.__name__.split(".")[1]
+        rooms = {room, "core", *(("solvers", "metrics") if room == "rsm" else ())}
+        root = next(p for p in path.parents if p.name == _OWN_PACKAGE)
+        return {source for room in rooms for source in (root / room).rglob("*.py")}
     if "." in module.__name__:
         top = sys.modules.get(module.__name__.partition(".")[0])
         folder = getattr(top, "__file__", None)
-        return Path(folder).parent.rglob("*.py") if folder else [path]
-    beside = [getattr(m, "__file__", None) for m in list(sys.modules.values())]
-    return [path, *(Path(f) for f in beside if f and Path(f).parent == path.parent and f.endswith(".py"))]
+        return set(Path(folder).parent.rglob("*.py")) if folder else {path}
+    found: set[Path] = set()
+    waiting = {path}
+    while waiting:
+        found |= waiting
+        names = {name for source in waiting for name in imported(source)}
+        waiting = {f for name in names for f in _beside(path.parent, name)} - found
+    return found
 
 
-def _libraries(module: ModuleType | None) -> set[str]:
-    """Top-level packages that a method's module imports; for this package's own those that its kernels are made with."""
-    if module is None or module.__name__.startswith(f"{_OWN_PACKAGE}."):
-        return set(_LIBRARIES)
-    names = {getattr(value, "__name__", "") for value in vars(module).values() if isinstance(value, ModuleType)}
-    return {name.partition(".")[0] for name in names if name} - {_OWN_PACKAGE}
+def _beside(folder: Path, name: str) -> Iterable[Path]:
+    """Files of the module or package of that name in a folder, compiled ones too."""
+    modules = [p for p in folder.glob(f"{name}.*") if p.suffix in (".py", ".so", ".pyd")]
+    package = folder / name
+    return [*modules, *(package.rglob("*.py") if (package / "__init__.py").is_file() else ())]
+
+
+def imported(path: Path) -> frozenset[str]:
+    """Top-level names of all modules that a Python file imports, inside of functions too."""
+    return _imported(path.read_bytes()) if path.suffix == ".py" else frozenset()
+
+
+@functools.lru_cache(maxsize=256)
+def _imported(source: bytes) -> frozenset[str]:
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        return frozenset()
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {node.module.partition(".")[0]} if node.module else {alias.name for alias in node.names}
+    return frozenset(names)
+
+
+def _libraries(module: ModuleType | None, files: Iterable[Path]) -> set[str]:
+    """Top-level packages that a method's files import, and those that every method's inputs are made with."""
+    own = module is None or module.__name__.startswith(f"{_OWN_PACKAGE}.")
+    names = set() if own else {name for path in files for name in imported(path)}
+    return {*_LIBRARIES, *names} - {_OWN_PACKAGE, *sys.stdlib_module_names}
 
 
 def _version_of(module: str) -> str:

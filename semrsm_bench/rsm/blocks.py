@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from semrsm_bench.rsm.matchings import Matching
+from semrsm_bench.rsm.comparison import Comparison
 from semrsm_bench.rsm.sources import Floats, ImageSource
 from semrsm_bench.rsm.survey import centred
 
@@ -72,7 +72,7 @@ class TileTask:
     mean : ndarray or None
         See `common_mean`.
     dtype : dtype
-    matching : Matching
+    matching : Comparison
     narrow : ndarray of bool or None
         Pairs of the tile whose affinity fits ``dtype``; None where all do.
     mirrored : bool
@@ -86,7 +86,7 @@ class TileTask:
     shift: tuple[int, int]
     mean: Floats | None
     dtype: np.dtype[Any]
-    matching: Matching
+    matching: Comparison
     narrow: NDArray[np.bool_] | None
     mirrored: bool
     keep_permutations: bool = False

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.rsm import kernels as k
-from semrsm_bench.rsm.matchings import Matching, choose_matching
-from semrsm_bench.rsm.run import Images, fill_products, matched_products
+from semrsm_bench.rsm.comparison import Comparison
+from semrsm_bench.rsm.options import RsmOptions
+from semrsm_bench.rsm.registry import choose_comparison, get_rsm
+from semrsm_bench.rsm.run import Images, Own, fill_products, matched_products, self_similarities
 from semrsm_bench.rsm.selection import middle_values
 from semrsm_bench.rsm.sources import Centring, ClassToken, Grid, Layout, as_source
 from semrsm_bench.rsm.store import (
@@ -64,8 +65,9 @@ def compute_rsm(
     kernel : {"linear", "cosine", "rbf"} or a sequence of them
         A sequence gives a dict of RSMs.
     matching : str or a sequence of str
-        "identity" (same position: the spatio-semantic RSM), "translation" (the best circular shift of the grid), or the name
-        of a registered solver. A sequence gives a dict, with one RBF bandwidth shared by all, pooled from their distances.
+        "identity" (same position: the spatio-semantic RSM), "translation" (the best circular shift of the grid), a registered
+        solver, or an RSM method that matches no positions, such as "pooled" (see `rsm_names`). A sequence gives a dict, with
+        one RBF bandwidth shared by all, pooled from their distances.
     sigma : str or float
         Bandwidth of the RBF kernel: a rule of `bandwidth`, or a number in units of distance.
     centring : {"none", "channel", "position"}
@@ -83,7 +85,7 @@ def compute_rsm(
     class_token : {"keep", "drop"}
         Whether token 0 of (N, T, D) is a position like the others or left out.
     options : mapping, optional
-        Options of the solver.
+        Options of the solver or RSM method.
     block : int, optional
         Images on each side of a tile, by default chosen from memory and load. It changes no result.
     out : path of an .npy file, optional
@@ -112,8 +114,8 @@ def compute_rsm(
     ValueError
         Bad shapes, non-finite activations, different S or C, unknown names, zero images under the cosine kernel, a
         bandwidth that is not positive, an output file of another run.
-    InvalidMatchingError
-        A solver returned something that is not a permutation.
+    InvalidMatchingError, InvalidRsmError
+        A solver returned something that is not a permutation, or an RSM method no similarities.
     IncompleteError
         An entry of the result is NaN.
 
@@ -122,30 +124,47 @@ def compute_rsm(
     Wald et al., "Decoupling Semantic Similarity from Spatial Alignment for Neural Networks", NeurIPS 2024. Circular shifts:
     Williams et al., "Generalized shape metrics on neural representations", NeurIPS 2021.
     """
-    names = _several(kernel)
-    k.check_kernels(names, sigma, t)
-    matchings = _several(matching)
-    if not matchings:
-        raise ValueError("name at least one matching")
-    _require_counts(n_jobs, block)
-    if return_permutations and (out is not None or len(matchings) > 1):
+    o = RsmOptions(
+        matching=_several(matching),
+        kernel=_several(kernel),  # type: ignore[arg-type]  # checked there
+        sigma=sigma,
+        t=t,
+        centring=centring,
+        layout=layout,
+        class_token=class_token,
+        grid=grid,
+        options=options or {},
+        n_jobs=n_jobs,
+        block=block,
+        out=None if out is None else Path(out),
+    )
+    if return_permutations and (o.out is not None or len(o.matching) > 1):
         raise ValueError("return_permutations is for one matching, in memory (without out)")
-    rows = as_source(z, "z", layout=layout, class_token=class_token, grid=grid)
-    columns = None if z2 is None else as_source(z2, "z2", layout=layout, class_token=class_token, grid=grid)
-    chosen = {
-        name: choose_matching(name, rows.grid, _options_for(name, matchings, options or {})) for name in matchings
+    layouts: dict[str, Any] = {"layout": o.layout, "class_token": o.class_token, "grid": o.grid}
+    rows = as_source(z, "z", **layouts)
+    columns = None if z2 is None else as_source(z2, "z2", **layouts)
+    chosen = {name: choose_comparison(name, rows.grid, _options_for(name, o)) for name in o.matching}
+    if return_permutations and not all(found.matches for found in chosen.values()):
+        raise ValueError(f"RSM method {o.matching[0]!r} matches no positions, so there are no permutations to return")
+    images = Images.look(rows, columns, o.centring, digest=o.out is not None)
+    own = {
+        name: self_similarities(images, found)
+        for name, found in chosen.items()
+        if images.mirrored or set(o.kernel) != {"linear"}
     }
-    images = Images.look(rows, columns, centring, digest=out is not None)
-    if "cosine" in names:
-        k.require_no_zero_image(images.row_survey.squared_norms, rows.name)
-        k.require_no_zero_image(images.column_survey.squared_norms, images.columns.name)
-    how: dict[str, Any] = {"n_jobs": n_jobs, "block": block, "client": client, "quiet": not progress}
+    for name, sides in own.items() if "cosine" in o.kernel else ():
+        for side, values in zip((images.rows, images.columns), sides, strict=True):
+            k.require_positive(values, side.name, "" if chosen[name].matches else name)
+    how: dict[str, Any] = {"n_jobs": o.n_jobs, "block": o.block, "client": client, "quiet": not progress}
     permutations = np.zeros((*images.shape, rows.size), dtype=np.intp) if return_permutations else None
-    if out is None:
-        products = {n: matched_products(images, m, permutations=permutations, **how) for n, m in chosen.items()}
-        result = derive(images, products, names, sigma, t)
+    if o.out is None:
+        products = {
+            name: matched_products(images, found, permutations=permutations, own=own.get(name), **how)
+            for name, found in chosen.items()
+        }
+        result = derive(images, products, o.kernel, o.sigma, o.t, own)
     else:
-        result = _streamed(images, chosen, Path(out), names, sigma, t, how)
+        result = _streamed(images, chosen, o.out, o, own, how)
     for name, per_kernel in result.items():
         for kernel_name, values in per_kernel.items():
             require_complete(values, f"{name}, {kernel_name}")
@@ -155,10 +174,27 @@ def compute_rsm(
 
 
 def derive(
-    images: Images, products: Mapping[str, Matrix], kernels: Sequence[str], sigma: str | float, t: float
+    images: Images,
+    products: Mapping[str, Matrix],
+    kernels: Sequence[str],
+    sigma: str | float,
+    t: float,
+    own: Mapping[str, Own] | None = None,
 ) -> dict[str, dict[str, Matrix]]:
-    """RSMs of all kernels from the matched inner products of one or several matchings, in memory."""
-    width = _bandwidth(images, products, sigma, t) if "rbf" in kernels else 1.0
+    """RSMs of all kernels from the linear RSMs of one or several matchings, in memory.
+
+    Parameters
+    ----------
+    images : Images
+    products : mapping of str to ndarray, (N, M)
+    kernels, sigma, t
+        As for `compute_rsm`.
+    own : mapping of str to (ndarray, ndarray), optional
+        What `self_similarities` gave for each; by default the squared norms.
+    """
+    norms = images.row_survey.squared_norms, images.column_survey.squared_norms
+    own = own or dict.fromkeys(products, norms)
+    width = _bandwidth(images, products, own, sigma, t) if "rbf" in kernels else 1.0
     derived: dict[str, dict[str, Matrix]] = {name: {} for name in products}
     for name, linear in products.items():
         for kernel in kernels:
@@ -166,7 +202,7 @@ def derive(
                 derived[name][kernel] = linear
                 continue
             values = derived[name][kernel] = np.empty(images.shape)
-            for rows, part in _kernel_strips(images, linear, kernel, width):
+            for rows, part in _kernel_strips(images, linear, own[name], kernel, width):
                 values[rows] = part
     return derived
 
@@ -183,15 +219,14 @@ def kernel_path(path: Path, kernel: str) -> Path:
 
 def _streamed(
     images: Images,
-    chosen: Mapping[str, Matching],
+    chosen: Mapping[str, Comparison],
     out: Path,
-    kernels: Sequence[str],
-    sigma: str | float,
-    t: float,
+    o: RsmOptions,
+    own: Mapping[str, Own],
     how: Mapping[str, Any],
 ) -> dict[str, dict[str, Matrix]]:
     paths = {name: stream_path(out, name, len(chosen) > 1) for name in chosen}
-    files = {n: {kernel: kernel_path(path, kernel) for kernel in kernels} for n, path in paths.items()}
+    files = {n: {kernel: kernel_path(path, kernel) for kernel in o.kernel} for n, path in paths.items()}
     for per_kernel in files.values():
         for kernel, path in per_kernel.items():
             if kernel != "linear":
@@ -205,44 +240,48 @@ def _streamed(
             for name, matching in chosen.items()
         }
         for name, matching in chosen.items():
-            fill_products(images, matching, opened[name], **how)
+            fill_products(images, matching, opened[name], own=own.get(name), **how)
         products = {name: held.values for name, held in opened.items()}
-        width = _bandwidth(images, products, sigma, t) if "rbf" in kernels else 1.0
+        width = _bandwidth(images, products, own, o.sigma, o.t) if "rbf" in o.kernel else 1.0
         for name, per_kernel in files.items():
             for kernel, path in per_kernel.items():
                 if kernel != "linear":
                     # The entry makes it another file's fingerprint, so that no run resumes from it as inner products.
-                    made = {"kernel": kernel, **({"sigma": width, "rule": sigma, "t": t} if kernel == "rbf" else {})}
+                    rbf = {"sigma": width, "rule": o.sigma, "t": o.t} if kernel == "rbf" else {}
                     described = read_description(paths[name])
-                    described["fingerprint"] = {**described["fingerprint"], **made}
-                    save_derived(path, described, images.shape, _kernel_strips(images, products[name], kernel, width))
+                    described["fingerprint"] = {**described["fingerprint"], "kernel": kernel, **rbf}
+                    parts = _kernel_strips(images, products[name], own[name], kernel, width)
+                    save_derived(path, described, images.shape, parts)
     return {n: {kernel: np.load(path, mmap_mode="r") for kernel, path in p.items()} for n, p in files.items()}
 
 
-def _kernel_strips(images: Images, products: Matrix, kernel: str, width: float) -> Iterator[tuple[slice, Matrix]]:
+def _kernel_strips(
+    images: Images, products: Matrix, own: Own, kernel: str, width: float
+) -> Iterator[tuple[slice, Matrix]]:
     """Some rows at a time of a kernel that is not linear."""
     for rows in strips(images.shape):
-        part, norms = products[rows], (images.row_survey.squared_norms[rows], images.column_survey.squared_norms)
+        part = products[rows]
         if kernel == "rbf":
-            yield rows, k.rbf(k.squared_distances(part, *norms), width)
+            yield rows, k.rbf(k.squared_distances(part, own[0][rows], own[1]), width)
             continue
-        values = k.cosine(part, *norms)
+        values = k.cosine(part, own[0][rows], own[1])
         if images.mirrored:
             here = np.arange(rows.start, rows.stop)
             values[here - rows.start, here] = 1.0
         yield rows, values
 
 
-def _bandwidth(images: Images, products: Mapping[str, Matrix], sigma: str | float, t: float) -> float:
+def _bandwidth(
+    images: Images, products: Mapping[str, Matrix], own: Mapping[str, Own], sigma: str | float, t: float
+) -> float:
     """Bandwidth from the distances of all matchings together, with some rows of one in memory at a time."""
     if not isinstance(sigma, str):
         return float(sigma) * t
 
     def counted() -> Iterator[NDArray[np.float64]]:
-        for values in products.values():
+        for name, values in products.items():
             for rows in strips(images.shape):
-                norms = images.row_survey.squared_norms[rows], images.column_survey.squared_norms
-                distances = k.squared_distances(values[rows], *norms)
+                distances = k.squared_distances(values[rows], own[name][0][rows], own[name][1])
                 yield k.distances_that_count(distances, sigma, rows.start if images.mirrored else None)
 
     room = next(strips(images.shape)).stop * images.shape[1]
@@ -253,18 +292,11 @@ def _bandwidth(images: Images, products: Mapping[str, Matrix], sigma: str | floa
     return k.bandwidth(np.array([middle]), sigma, t=t)
 
 
-def _several(names: str | Sequence[str]) -> list[str]:
-    return [names] if isinstance(names, str) else list(dict.fromkeys(names))
+def _several(names: str | Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
 
 
-def _options_for(matching: str, matchings: Sequence[str], options: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Options are for the solvers among several matchings; where there is none, nobody would see them."""
-    fixed = ("identity", "translation")
-    return {} if matching in fixed and not all(m in fixed for m in matchings) else options
-
-
-def _require_counts(n_jobs: int, block: int | None) -> None:
-    if operator.index(n_jobs) == 0:
-        raise ValueError("n_jobs must not be 0: 1 for this process, -1 for all cores")
-    if block is not None and operator.index(block) < 1:
-        raise ValueError(f"block must be at least 1 image, got {block}")
+def _options_for(name: str, o: RsmOptions) -> Mapping[str, Any]:
+    """Options are for those of several methods that take some; where there is none, nobody would see them."""
+    takes = {method: get_rsm(method).option_names != () for method in o.matching}
+    return o.options if takes[name] or not any(takes.values()) else {}

@@ -13,7 +13,9 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from semrsm_bench.rsm.blocks import block_length, one_thread
-from semrsm_bench.rsm.matchings import BySolver, Matching, choose_matching
+from semrsm_bench.rsm.comparison import Comparison
+from semrsm_bench.rsm.matchings import BySolver
+from semrsm_bench.rsm.registry import choose_comparison
 from semrsm_bench.rsm.run import Images
 from semrsm_bench.rsm.scheduling import worker_count
 from semrsm_bench.rsm.sources import Centring, ClassToken, Floats, Grid, Layout, as_source
@@ -120,7 +122,7 @@ def estimate_rsm(
         raise ValueError("count, count2 and the seconds to sample must be positive")
     first = as_source(z, "z", layout=layout, class_token=class_token, grid=grid)
     second = None if z2 is None else as_source(z2, "z2", layout=layout, class_token=class_token, grid=grid)
-    chosen = choose_matching(matching, first.grid, options or {})
+    chosen = choose_comparison(matching, first.grid, options or {})
     mirrored = second is None and count2 is None
     n = count or first.count
     m = n if mirrored else count2 or (first.count if second is None else second.count)
@@ -171,7 +173,7 @@ def estimate_rsm(
 
 
 def _time_pairs(
-    x: Floats, y: Floats, same: bool, matching: Matching, worker: int, seconds: float
+    x: Floats, y: Floats, same: bool, matching: Comparison, worker: int, seconds: float
 ) -> tuple[list[float], int]:
     """Seconds per pair of every timed chunk, for about ``seconds``; and the memory that matching added at its peak."""
     with one_thread():
@@ -201,7 +203,7 @@ def _time_pairs(
     return timed, max(0, _peak() - resting)
 
 
-def _match(x: Floats, y: Floats, same: bool, matching: Matching) -> float:
+def _match(x: Floats, y: Floats, same: bool, matching: Comparison) -> float:
     """Seconds per pair of one block."""
     shape = (len(x), len(y))
     wanted = ~np.eye(*shape, dtype=bool) if same else np.ones(shape, dtype=bool)

@@ -1,7 +1,8 @@
-"""From matched inner products to the kernels: one matching serves all of them.
+"""From the linear RSM to the other kernels: one matching serves all of them.
 
 With ``P_ij = <V_i, V_j[perm]>`` and the norms of the images every kernel is a formula of P, because a permutation of
-positions changes no norm: ``|V_i - V_j[perm]|^2 = |V_i|^2 + |V_j|^2 - 2 P_ij``.
+positions changes no norm: ``|V_i - V_j[perm]|^2 = |V_i|^2 + |V_j|^2 - 2 P_ij``. For an RSM method without a matching its own
+P_ii and P_jj stand for the squared norms.
 """
 
 from __future__ import annotations
@@ -39,37 +40,48 @@ def check_kernels(kernels: Sequence[str], sigma: str | float, t: float) -> None:
         raise ValueError(f"sigma and t must be positive finite numbers; got {sigma} and {t}")
 
 
-def require_no_zero_image(squared_norms: NDArray[np.float64], name: str) -> None:
-    """Raise ValueError if an image is all zeros, because its cosine with anything is undefined."""
-    zero = np.flatnonzero(squared_norms == 0.0)
-    if zero.size:
+def require_positive(own: NDArray[np.float64], name: str, matching: str = "") -> None:
+    """Raise ValueError where the cosine of an image with anything is undefined.
+
+    Parameters
+    ----------
+    own : ndarray, (N,)
+        Similarity of each image with itself; its squared norm, where there is a matching.
+    name : str
+        Of the images, for the message.
+    matching : str
+        Name of a method without a matching.
+    """
+    bad = np.flatnonzero(own <= 0.0)
+    if bad.size:
+        what = f"have no positive similarity with themselves by {matching!r}" if matching else "are all zeros"
         raise ValueError(
-            f"{zero.size} of the images of {name} are all zeros, the first is image {zero[0]}: their cosine is undefined; "
+            f"{bad.size} of the images of {name} {what}, the first is image {bad[0]}: their cosine is undefined; "
             "leave them out or use another kernel"
         )
 
 
 def cosine(products: Matrix, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Matrix:
-    """``P_ij / (|V_i| |V_j|)``, in [-1, 1].
+    """``P_ij / sqrt(P_ii P_jj)``, clipped to [-1, 1].
 
     Parameters
     ----------
     products : ndarray, (N, M)
-        Matched inner products P.
+        The linear RSM P.
     rows, columns : ndarray, (N,) and (M,)
-        Squared norms, none of them zero.
+        P_ii and P_jj, all positive: the squared norms, where there is a matching.
     """
     return np.clip(products / np.sqrt(rows)[:, None] / np.sqrt(columns), -1.0, 1.0)
 
 
 def squared_distances(products: Matrix, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Matrix:
-    """``|V_i|^2 + |V_j|^2 - 2 P_ij``, never negative; exactly 0 where it is rounding beside the norms.
+    """``P_ii + P_jj - 2 P_ij``, never negative; exactly 0 where it is rounding beside the norms.
 
     Parameters
     ----------
     products : ndarray, (N, M)
     rows, columns : ndarray, (N,) and (M,)
-        Squared norms.
+        P_ii and P_jj: the squared norms, where there is a matching.
     """
     scale = rows[:, None] + columns
     distances: Matrix = scale - 2.0 * products

@@ -1,20 +1,14 @@
-"""How the positions of two images are matched: as they stand, by the best shift, or by a solver.
-
-Each matching takes a block of images on either side and fills a block of inner products; it is a small frozen object that
-travels to worker processes.
-"""
+"""How the positions of two images are matched: as they stand, by the best shift, or by a solver."""
 
 from __future__ import annotations
 
-import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from semrsm_bench.rsm.comparison import Comparison, Mask, Permutations, Values, travels_as
 from semrsm_bench.rsm.scoring import matched_value
 from semrsm_bench.rsm.sources import Floats, Grid
 from semrsm_bench.rsm.translation import best_shifts, shift_permutation, spectra
@@ -23,60 +17,18 @@ from semrsm_bench.solvers import (
     MatchingProblem,
     Solution,
     Solver,
-    SolverUnavailableError,
     check_permutation,
     get_solver,
     load_plugin,
 )
 from semrsm_bench.solvers.solver import BatchFunction
 
-Values = NDArray[np.float64]
-Permutations = NDArray[np.intp]
-Mask = NDArray[np.bool_]
-
 # Affinities made by one batched product: enough to make the calls worthwhile at small S, few enough to stay in cache.
 AFFINITY_BYTES = 2**20
 
 
-class Matching(ABC):
-    """A way to match positions.
-
-    Attributes
-    ----------
-    name : str
-    in_threads : bool
-        Tiles are best computed in threads of one process: the work is done without Python's lock.
-    """
-
-    name: str
-    in_threads: bool = False
-
-    @abstractmethod
-    def fill(
-        self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
-    ) -> None:
-        """Compute the wanted pairs of a block.
-
-        Parameters
-        ----------
-        x, y : ndarray, (n, S, C) and (m, S, C)
-            Finite, C-contiguous, of one dtype; rows and columns of the block.
-        wanted : ndarray of bool, (n, m)
-        narrow : ndarray of bool, (n, m)
-            Pairs whose affinity fits the precision of x and y.
-        values : ndarray, (n, m), float64
-            Receives ``sum_s <x_i[s], y_j[perm(s)]>`` where wanted.
-        perms : ndarray, (n, m, S), intp, optional
-            Receives the permutations.
-        """
-
-    def identity(self) -> dict[str, Any]:
-        """What a resumed run has to agree on."""
-        return {"matching": self.name}
-
-
 @dataclass(frozen=True)
-class SamePosition(Matching):
+class SamePosition(Comparison):
     """Position s with position s: the spatio-semantic RSM, a plain matrix product."""
 
     name: str = "identity"
@@ -84,7 +36,7 @@ class SamePosition(Matching):
     def fill(
         self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
     ) -> None:
-        """See `Matching.fill`."""
+        """See `Comparison.fill`."""
         flat = [a.reshape(len(a), -1).astype(np.float64, copy=False) for a in (x, y)]
         values[wanted] = (flat[0] @ flat[1].T)[wanted]
         if perms is not None:
@@ -92,7 +44,7 @@ class SamePosition(Matching):
 
 
 @dataclass(frozen=True)
-class BestShift(Matching):
+class BestShift(Comparison):
     """The circular shift of the grid with the largest inner product, by FFT."""
 
     grid: Grid
@@ -101,7 +53,7 @@ class BestShift(Matching):
     def fill(
         self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
     ) -> None:
-        """See `Matching.fill`."""
+        """See `Comparison.fill`."""
         norms = [np.sqrt(np.einsum("nsc,nsc->n", a, a, dtype=np.float64)) for a in (x, y)]
         best, shifts = best_shifts(spectra(x, self.grid), spectra(y, self.grid), self.grid, np.multiply.outer(*norms))
         values[wanted] = best[wanted]
@@ -115,7 +67,7 @@ class BestShift(Matching):
 
 
 @dataclass(frozen=True)
-class BySolver(Matching):
+class BySolver(Comparison):
     """A registered solver on affinities made in batches: all pairs of a batch in one call, if the solver can do that.
 
     Parameters
@@ -148,21 +100,18 @@ class BySolver(Matching):
     @classmethod
     def of(cls, solver: Solver, options: Mapping[str, Any]) -> BySolver:
         """Matching by a solver; raises where it is unavailable or does not take an option."""
-        if reason := solver.reason:
-            raise SolverUnavailableError(f"solver {solver.name!r} is not available: {reason}")
+        solver.require_available()
         merged = {**solver.options, **options}
         solver.check_options(merged)
-        module = solver.function.__module__
-        plugin = sys.modules[module].__file__ if module.startswith("semrsm_bench_plugin_") else None
-        own = module.startswith("semrsm_bench.") or plugin is not None
+        function, plugin = travels_as(solver)
         return cls(
             solver.name,
             solver.matrix_free,
             merged,
             solver.version,
-            None if own else solver.function,
+            function,
             plugin,
-            None if own else solver.batch,
+            None if function is None else solver.batch,
             solver.releases_gil,
         )
 
@@ -177,7 +126,7 @@ class BySolver(Matching):
     def fill(
         self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
     ) -> None:
-        """See `Matching.fill`."""
+        """See `Comparison.fill`."""
         function, batch = self._resolve()
         size = x.shape[1]
         seen = np.empty(size, dtype=np.uint8)
@@ -251,33 +200,3 @@ def _images(y: Floats, group: Permutations) -> Floats:
     images: Floats = y[first:last] if last - first == len(group) else y[group]
     images.flags.writeable = False
     return images
-
-
-def choose_matching(name: str, grid: Grid | None, options: Mapping[str, Any]) -> Matching:
-    """The matching of that name.
-
-    Parameters
-    ----------
-    name : str
-        "identity", "translation", or a registered solver.
-    grid : (H, W) or None
-        Of the images; translation needs it.
-    options : mapping
-        For a solver.
-
-    Raises
-    ------
-    ValueError
-        Unknown name (with the nearest ones), translation without a grid, options for a matching that takes none.
-    SolverUnavailableError, TypeError
-        The solver lacks a library, or does not have the option.
-    """
-    if name in ("identity", "translation") and options:
-        raise ValueError(f"matching {name!r} takes no options, got {', '.join(options)}")
-    if name == "identity":
-        return SamePosition()
-    if name == "translation":
-        if grid is None:
-            raise ValueError("translation shifts a grid: give (N, C, H, W), or grid=(H, W) for flat positions")
-        return BestShift(grid)
-    return BySolver.of(get_solver(name), options)

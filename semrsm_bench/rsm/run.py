@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.rsm.blocks import BLOCK_BYTES, Tile, TileTask, block_length, one_thread, tiles
+from semrsm_bench.rsm.comparison import Comparison
 from semrsm_bench.rsm.held import HeldImages
-from semrsm_bench.rsm.matchings import Matching
 from semrsm_bench.rsm.scheduling import WorkersLostError, dask_client, run_tiles, share_memory, worker_count
 from semrsm_bench.rsm.sources import Centring, Floats, ImageSource
 from semrsm_bench.rsm.store import Products, require_complete
-from semrsm_bench.rsm.survey import Survey, common_mean, pairs_in_float32, survey
+from semrsm_bench.rsm.survey import Survey, centred, common_mean, pairs_in_float32, survey
 
 # A pool that breaks this often without delivering a single tile in between is not going to.
 _FRUITLESS_ATTEMPTS = 3
@@ -85,7 +85,7 @@ class Images:
         kept = [HeldImages(side, self.mean, self.dtype) for side in sides]
         return replace(self, rows=kept[0], columns=kept[-1], mean=None)
 
-    def fingerprint(self, matching: Matching) -> dict[str, Any]:
+    def fingerprint(self, matching: Comparison) -> dict[str, Any]:
         """Everything that decides the values."""
         inputs = [self.row_survey.digest] if self.mirrored else [self.row_survey.digest, self.column_survey.digest]
         sizes = {"images": list(self.shape), "positions": self.rows.size, "channels": self.rows.channels}
@@ -98,22 +98,39 @@ class Images:
         }
 
 
+Own = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Similarity of every image with itself: of those in the rows (N,), and of those in the columns (M,)."""
+
+
+def self_similarities(images: Images, matching: Comparison) -> Own:
+    """What kernels are derived from, beside the pairs: the squared norms for a matching, else the method's own values."""
+    if matching.matches:
+        return images.row_survey.squared_norms, images.column_survey.squared_norms
+    sides = [images.rows] if images.mirrored else [images.rows, images.columns]
+    own = [
+        np.concatenate([matching.with_itself(centred(part, images.mean, images.dtype)) for _, part in side.chunks()])
+        for side in sides
+    ]
+    return own[0], own[-1]
+
+
 def matched_products(
     images: Images,
-    matching: Matching,
+    matching: Comparison,
     *,
     n_jobs: int = 1,
     block: int | None = None,
     client: Any | None = None,
     quiet: bool = True,
     permutations: NDArray[np.intp] | None = None,
+    own: Own | None = None,
 ) -> NDArray[np.float64]:
-    """Matrix of matched inner products, (N, M), in memory.
+    """Matrix of matched inner products, or of the values of another RSM method, (N, M), in memory.
 
     Parameters
     ----------
     images : Images
-    matching : Matching
+    matching : Comparison
     n_jobs : int
     block : int, optional
         Images on each side of a tile.
@@ -122,17 +139,18 @@ def matched_products(
         No progress bar.
     permutations : ndarray, (N, M, S), optional
         Receives the permutations.
+    own : (ndarray, ndarray), optional
+        What `self_similarities` gave, where it is known.
     """
     products = Products(np.full(images.shape, np.nan), images.mirrored)
-    fill_products(
-        images, matching, products, n_jobs=n_jobs, block=block, client=client, quiet=quiet, permutations=permutations
-    )
+    how: dict[str, Any] = {"n_jobs": n_jobs, "block": block, "client": client, "quiet": quiet, "own": own}
+    fill_products(images, matching, products, permutations=permutations, **how)
     return products.values
 
 
 def fill_products(
     images: Images,
-    matching: Matching,
+    matching: Comparison,
     products: Products,
     *,
     n_jobs: int = 1,
@@ -140,6 +158,7 @@ def fill_products(
     client: Any | None = None,
     quiet: bool = True,
     permutations: NDArray[np.intp] | None = None,
+    own: Own | None = None,
 ) -> None:
     """Match all pairs that the products lack; see `matched_products`.
 
@@ -155,7 +174,7 @@ def fill_products(
         rows.size, rows.channels, images.dtype.itemsize, *images.shape, images.mirrored, workers
     )
     if images.mirrored:
-        np.fill_diagonal(products.values, images.row_survey.squared_norms)
+        np.fill_diagonal(products.values, (own or self_similarities(images, matching))[0])
         if permutations is not None:
             permutations[np.arange(rows.count), np.arange(rows.count)] = np.arange(rows.size)
     missing = [tile for tile in tiles(*images.shape, length, images.mirrored) if products.lacks(tile)]
@@ -186,7 +205,7 @@ def fill_products(
 
 
 def make_tasks(
-    images: Images, matching: Matching, wanted: list[Tile], by_network: bool, keep_permutations: bool = False
+    images: Images, matching: Comparison, wanted: list[Tile], by_network: bool, keep_permutations: bool = False
 ) -> Iterator[TileTask]:
     """Tasks for tiles. Over a network, images that have no file travel with the tiles that need them."""
     narrow = None

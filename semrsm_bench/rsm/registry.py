@@ -1,0 +1,329 @@
+"""RSM methods by name: with a matching (identity, translation, any solver), or a registered function without one."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any, ClassVar
+
+from semrsm_bench.core.method import Method, option_names, own_distribution, variants, words
+from semrsm_bench.core.registry import Registry, load_plugin
+from semrsm_bench.rsm.comparison import ByFunction, Comparison, travels_as
+from semrsm_bench.rsm.matchings import BestShift, BySolver, SamePosition
+from semrsm_bench.rsm.sources import Grid
+from semrsm_bench.solvers.registry import SOLVERS
+from semrsm_bench.solvers.solver import Solver
+
+INVARIANCES: dict[str, str] = {
+    "permutation": "the positions of one image in another order",
+    "translation": "one image shifted circularly on its grid",
+}
+"""What can be done to one image of a pair. A method that does not name one of these is changed by it."""
+
+
+@dataclass(frozen=True)
+class RsmMethod(Method):
+    """A registered RSM method; see `Method` for the rest.
+
+    Attributes
+    ----------
+    function : callable
+        ``function(z, z2, **options)`` of images (N, C, S) and (M, C, S) gives similarities (N, M). With ``prepare``
+        ``function(a, b, **options)`` gives one number for two prepared images.
+    prepare : callable or None
+        ``prepare(image, **options)`` of one image (C, S).
+    invariant_to : tuple of str
+        Keys of `INVARIANCES`.
+    symmetric : bool
+        The value of (a, b) is that of (b, a), up to rounding.
+    releases_gil : bool
+        Threads may run it at the same time, and do not wait for one another.
+    """
+
+    kind_name: ClassVar[str] = "rsm"
+    arguments: ClassVar[int] = 2
+
+    invariant_to: tuple[str, ...] = ()
+    symmetric: bool = True
+    prepare: Callable[..., Any] | None = None
+    releases_gil: bool = False
+
+    @property
+    def category(self) -> str:
+        """How tables group it."""
+        return "matching-free"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Invariances and symmetry."""
+        return {"invariant_to": list(self.invariant_to), "symmetric": self.symmetric}
+
+    @property
+    def option_names(self) -> tuple[str, ...] | None:
+        """Options of the function and of what prepares; None where any is taken."""
+        parts = [(self.function, self.arguments), *([] if self.prepare is None else [(self.prepare, 1)])]
+        known = [option_names(function, arguments) for function, arguments in parts]
+        return None if any(k is None for k in known) else tuple(dict.fromkeys(n for k in known for n in k or ()))
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """See `Method.defaults`; those of what prepares come first."""
+        prepared = {} if self.prepare is None else Method("", self.prepare).defaults
+        return {**prepared, **super().defaults, **self.options}
+
+    def comparison(self, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
+        """What computes the method with these options, for images on this grid.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Options that the method does not take, or a grid that it needs and does not get.
+        UnavailableError
+            A library is missing.
+        """
+        self.require_available()
+        merged = {**self.options, **options}
+        self.check_options(merged)
+        function, plugin = travels_as(self)
+        find = partial(_functions, self.name, function, self.prepare if function else None, plugin)
+        return ByFunction(self.name, find, merged, self.version, self.releases_gil)
+
+
+def _functions(
+    name: str, function: Callable[..., Any] | None, prepare: Callable[..., Any] | None, plugin: str | None
+) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
+    if function is not None:
+        return function, prepare
+    if plugin is not None:
+        load_plugin(plugin)
+    method = get_rsm(name)
+    return method.function, method.prepare
+
+
+@dataclass(frozen=True)
+class FixedMatching(RsmMethod):
+    """Identity or translation; the function is the class of its `Comparison`."""
+
+    @property
+    def category(self) -> str:
+        """How tables group it."""
+        return "matching"
+
+    @property
+    def option_names(self) -> tuple[str, ...]:
+        """None."""
+        return ()
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """None."""
+        return {}
+
+    def comparison(self, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
+        """See `RsmMethod.comparison`."""
+        if self.function is SamePosition:
+            return SamePosition()
+        if grid is None:
+            raise ValueError(f"{self.name} shifts a grid: give (N, C, H, W), or grid=(H, W) for flat positions")
+        return BestShift(grid)
+
+
+@dataclass(frozen=True)
+class SolverRsm(RsmMethod):
+    """A registered solver as the matcher; options and availability are the solver's."""
+
+    arguments: ClassVar[int] = 1
+
+    solver: Solver | None = None
+
+    @classmethod
+    def of(cls, solver: Solver) -> SolverRsm:
+        """The RSM method of a solver."""
+        shared = {field.name: getattr(solver, field.name) for field in fields(Method)}
+        exact = solver.kind == "exact"
+        invariant = ("permutation", "translation") if exact else ()
+        return cls(**shared, invariant_to=invariant, symmetric=exact, releases_gil=solver.releases_gil, solver=solver)
+
+    @property
+    def category(self) -> str:
+        """How tables group it."""
+        return "matching"
+
+    @property
+    def max_size(self) -> int | None:
+        """See `Solver`."""
+        return self.solver.max_size if self.solver else None
+
+    @property
+    def slow_from(self) -> int | None:
+        """See `Solver`."""
+        return self.solver.slow_from if self.solver else None
+
+    @property
+    def code(self) -> str:
+        """Digest of the solver's code and of this room's."""
+        return hashlib.sha256(f"{super().code} {get_rsm('identity').code}".encode()).hexdigest()[:16]
+
+    def comparison(self, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
+        """See `RsmMethod.comparison`."""
+        assert self.solver is not None
+        return BySolver.of(self.solver, options)
+
+
+class RsmRegistry(Registry[RsmMethod]):
+    """RSM methods; every solver is one too, unless a method of its name is registered."""
+
+    def names(self) -> list[str]:
+        """Registered methods, then solvers."""
+        own = super().names()
+        return [*own, *(name for name in SOLVERS.names() if name not in own)]
+
+    def add(self, entries: Iterable[RsmMethod]) -> None:
+        """See `Registry.add`; a solver's name is taken."""
+        made = list(entries)
+        for method in made:
+            if not method.module.startswith("semrsm_bench.") and SOLVERS.find(method.name) is not None:
+                raise ValueError(
+                    f"{method.name!r} is a solver, and with it the RSM method that matches by it; choose another name"
+                )
+        super().add(made)
+
+
+def _by_solver(name: str) -> RsmMethod | None:
+    solver = SOLVERS.find(name)
+    return None if solver is None else SolverRsm.of(solver)
+
+
+RSMS = RsmRegistry("rsm", "semrsm_bench.rsm", ("matchings", "methods", "baselines"), derive=_by_solver)
+
+
+def register_rsm(
+    name: str,
+    *,
+    invariant_to: Iterable[str] | str = (),
+    symmetric: bool = True,
+    prepare: Callable[..., Any] | None = None,
+    grid: Mapping[str, Sequence[Any]] | None = None,
+    complexity: str = "",
+    reference: str = "",
+    requires: Iterable[str] = (),
+    unavailable: Callable[[], str] | None = None,
+    files: Iterable[str] = (),
+    releases_gil: bool = False,
+    distribution: str = "",
+    **options: Any,
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function as an RSM method; use it as a decorator.
+
+    The function takes images (N, C, S) and (M, C, S), both finite and read-only, float32 or float64, and returns their
+    similarities (N, M), the linear RSM. It is called for blocks of images, so an entry may depend on its two images alone.
+    The other kernels follow from the entries P_ij and from the method's own P_ii: cosine is P_ij / sqrt(P_ii P_jj), the
+    squared distance of the RBF kernel P_ii + P_jj - 2 P_ij.
+
+    Parameters
+    ----------
+    name : str
+        Lower case letters, digits and ``. _ + -``, such as ``second-moment``; no solver's name.
+    invariant_to : iterable of str
+        Keys of `INVARIANCES`: what may be done to one image without changing the value. Checked by ``semrsm-bench check``.
+    symmetric : bool
+        The value of two images does not depend on their order.
+    prepare : callable, optional
+        Makes of one image (C, S) what the function compares: the function then takes two prepared images and returns one
+        number. Options go to whichever of the two takes them.
+    grid : mapping of option to values, optional
+        One method is registered for each combination, as ``name-value``.
+    complexity, reference, requires, unavailable, files, distribution
+        As for `register_solver`.
+    releases_gil : bool
+        The function may run in several threads at once and spends its time without Python's lock.
+    **options
+        Further options bound to the name.
+
+    Raises
+    ------
+    ValueError
+        The name is taken or malformed, an invariance unknown, or the grid empty. Nothing is registered then.
+    TypeError
+        The function does not take two blocks of images, or lacks an option that is bound.
+    """
+    invariant = words(invariant_to)
+    for invariance in invariant:
+        if invariance not in INVARIANCES:
+            raise ValueError(f"RSM method {name!r}: invariant_to takes {', '.join(INVARIANCES)}; got {invariance!r}")
+    needed, declared = words(requires), words(files)
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        made = [
+            RsmMethod(
+                name=full,
+                function=function,
+                options=bound,
+                reference=reference,
+                complexity=complexity,
+                requires=needed,
+                unavailable=unavailable,
+                files=declared,
+                distribution=distribution or own_distribution(function),
+                invariant_to=invariant,
+                symmetric=symmetric,
+                prepare=prepare,
+                releases_gil=releases_gil,
+            )
+            for full, bound in variants(name, grid, options)
+        ]
+        for method in made:
+            method.check_options(method.options)
+        RSMS.add(made)
+        return function
+
+    return register
+
+
+def get_rsm(name: str) -> RsmMethod:
+    """RSM method of that name, or the one that matches by the solver of that name.
+
+    Raises
+    ------
+    UnknownNameError
+        A KeyError and ValueError; the message names the nearest ones.
+    """
+    return RSMS.get(name)
+
+
+def rsm_names(*, available_only: bool = False) -> list[str]:
+    """Names of all RSM methods: identity, translation, those without a matching, then the solvers.
+
+    Parameters
+    ----------
+    available_only : bool
+        Leave out those whose library is missing.
+    """
+    return [name for name in RSMS.names() if not available_only or RSMS.get(name).available]
+
+
+def choose_comparison(name: str, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
+    """What computes the RSM method of that name.
+
+    Parameters
+    ----------
+    name : str
+        "identity", "translation", a registered solver or another RSM method.
+    grid : (H, W) or None
+        Of the images; translation needs it.
+    options : mapping
+        Of the method.
+
+    Raises
+    ------
+    ValueError
+        Unknown name (with the nearest ones), translation without a grid, options for a method that takes none.
+    UnavailableError, TypeError
+        The method lacks a library, or does not have the option.
+    """
+    method = get_rsm(name)
+    if options and method.option_names == ():
+        raise ValueError(f"matching {name!r} takes no options, got {', '.join(options)}")
+    return method.comparison(grid, options)
