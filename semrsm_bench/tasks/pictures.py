@@ -5,8 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from semrsm_bench.activations.pictures import Pictures, read_pictures
 from semrsm_bench.core.options import check, option
+
+# Side of pictures that rows keep to be shown.
+_THUMBNAIL = 128
+
+
+def thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pictures (..., H, W, 3) for a contact sheet, made smaller by a whole number so that the shorter side has about 128 pixels."""
+    *front, height, width, colours = pixels.shape
+    step = max(1, min(height, width) // _THUMBNAIL)
+    rows, columns = height // step, width // step
+    cut = pixels[..., : rows * step, : columns * step, :]
+    blocks = cut.reshape(*front, rows, step, columns, step, colours)
+    return blocks.mean(axis=(-4, -2)).round().astype(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -47,7 +63,9 @@ class NetworkOptions(PictureOptions):
 class CountOptions(NetworkOptions):
     """How many pictures."""
 
-    count: int | None = option(None, help="Pictures, spread over their classes or photographs.", minimum=1)
+    count: int | None = option(
+        None, help="Pictures, spread over classes or photographs; default: the profile's.", minimum=1
+    )
 
     def pictures(self, size: int) -> Pictures:
         """The pictures, of that side; errors as `read_pictures`."""
