@@ -19,6 +19,8 @@ STATUSES: tuple[Status, ...] = ("ok", "timeout", "memory", "crashed", "invalid",
 FAULTS: tuple[Status, ...] = ("crashed", "invalid", "wrong", "error")
 
 _LONGEST_TEXT = 2000
+# Of what a method said about its work, as JSON; whatever it says, the row stays a short line.
+_LONGEST_INFO = 8000
 _MOST_ENTRIES = 100
 _LARGEST_INTEGER = 1 << 63
 _DEEPEST = 6
@@ -124,8 +126,9 @@ class Row:
         return cell_key(self.cell)
 
     def as_dict(self) -> dict[str, Any]:
-        """All fields, the schema first, JSON-ready."""
-        return {name: plain(getattr(self, name)) for name in COLUMNS}
+        """All fields, the schema first, JSON-ready; what a method said is cut short, what the task said is not."""
+        found = {name: plain(getattr(self, name), bounded=name in ("info", "message")) for name in COLUMNS}
+        return found | {"info": _cut(found["info"])}
 
     def to_json(self) -> str:
         """One line of JSON without the line break; non-finite numbers become null."""
@@ -138,12 +141,24 @@ COLUMNS: tuple[str, ...] = ("schema", *(f.name for f in dataclasses.fields(Row) 
 def resume_key(row: Mapping[str, Any]) -> str:
     """The identity of an observation inside a run: method, options, code, task, case, data and repeat."""
     names = ("task", "method", "options", "code", "case", "data_sha256", "repeat")
-    return json.dumps([plain(row[name]) for name in names], sort_keys=True)
+    return json.dumps([plain(row[name], bounded=False) for name in names], sort_keys=True)
 
 
 def cell_key(cell: Mapping[str, Any]) -> str:
     """A cell as one string: its values joined by slashes."""
     return "/".join(str(value) for value in cell.values())
+
+
+def _cut(info: Any) -> dict[str, Any]:
+    """As many entries as fit into a short line, and how many there were."""
+    kept: dict[str, Any] = {}
+    left = _LONGEST_INFO
+    for name, value in info.items() if isinstance(info, dict) else {"info": info}.items():
+        left -= len(json.dumps({name: value}))
+        if left < 0:
+            return kept | {"...": f"{len(info)} entries, too long to keep"}
+        kept[name] = value
+    return kept
 
 
 def current(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -154,19 +169,22 @@ def current(row: Mapping[str, Any]) -> dict[str, Any]:
     ValueError
         A newer version of the package wrote it, or a field that nothing can stand in for is missing.
     """
-    schema = int(row.get("schema", 0))
+    schema = row.get("schema", 0)
+    if not isinstance(schema, int):
+        raise ValueError(f"schema {schema!r}: this is no row of a run")
     if schema > SCHEMA:
-        raise ValueError(f"schema {schema}, this version reads up to {SCHEMA}; update it")
-    if schema == SCHEMA:
-        return {**_DEFAULTS, **row}
-    missing = [name for name in ("solver", "size", "status") if name not in row]
+        raise ValueError(f"schema {schema}, this version reads up to {SCHEMA}; update semrsm-bench")
+    needed = ("task", "method", "case", "status") if schema == SCHEMA else ("solver", "size", "status")
+    missing = [name for name in needed if name not in row]
     if missing:
         raise ValueError(f"no {', '.join(missing)}: this is no row of a run")
+    if schema == SCHEMA:
+        return {**_defaults(), **row}
     pair = str(row.get("pair") or "")
     cell = {name: row.get(name, default) for name, default in _CELL_1.items()}
     figures = ("k", "k_opt", "k_rand", "k_upper", "optimum_solver", "optimum_certificate", "matrix_free")
     return {
-        **_DEFAULTS,
+        **_defaults(),
         "run_id": row.get("run_id", ""),
         "task": "matching",
         "kind": "solver",
@@ -174,7 +192,7 @@ def current(row: Mapping[str, Any]) -> dict[str, Any]:
         "method": row["solver"],
         "options": row.get("options") or {},
         "version": row.get("solver_version", ""),
-        "case": f"{cell_key(cell)}/{pair}" if pair else "",
+        "case": f"{cell['model']}/{cell['layer']}/{cell['centring']}/{pair}" if pair else "",
         "cell": cell,
         "units": {"pair": [pair], "image": pair.split("-")} if pair else {},
         "scores": {"c": row.get("chance_corrected"), "quality": row.get("quality")},
@@ -193,14 +211,12 @@ def current(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 _CELL_1 = {"model": "", "layer": "", "size": 0, "channels": 0, "centring": "none"}
-_DEFAULTS: dict[str, Any] = {
-    f.name: f.default
-    if f.default is not dataclasses.MISSING
-    else f.default_factory()
-    if f.default_factory is not dataclasses.MISSING
-    else ""
-    for f in dataclasses.fields(Row)
-}
+_DEFAULTS = {f.name: "" if f.default is dataclasses.MISSING else f.default for f in dataclasses.fields(Row)}
+_MAPPINGS = tuple(f.name for f in dataclasses.fields(Row) if f.default_factory is not dataclasses.MISSING)
+
+
+def _defaults() -> dict[str, Any]:
+    return {**_DEFAULTS, **{name: {} for name in _MAPPINGS}}
 
 
 def plain(value: Any, *, bounded: bool = True) -> Any:
