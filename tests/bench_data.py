@@ -1,13 +1,17 @@
-"""A small cache of activations, and rows, for the tests of the bench room."""
+"""A small cache of activations, rows, and calls of the engine, for the tests of the bench room."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from semrsm_bench.activations.store import write_cache
-from semrsm_bench.bench.results import Row
+from semrsm_bench.bench.engine import run
+from semrsm_bench.bench.plan import RunOptions
+from semrsm_bench.core.row import Row
 
 HOSTILE = Path(__file__).resolve().parent / "hostile_solvers.py"
 
@@ -26,14 +30,69 @@ def small_cache(folder: Path, images: int = 5, sizes: tuple[int, ...] = (16, 36)
     return path
 
 
-def make_row(**changes) -> Row:
-    """A good row; ``changes`` override its fields."""
-    fields = {
+class Bench:
+    """Runs of the engine on a small cache, into a folder of their own.
+
+    Attributes
+    ----------
+    cache, results : Path
+    """
+
+    def __init__(self, folder: Path, **cache: Any) -> None:
+        self.cache, self.results = small_cache(folder / "data", **cache), folder / "results"
+
+    def __call__(self, *methods: str, tasks: tuple[str, ...] = (), **changes: Any) -> Any:
+        """A session: (Finished, Ledger). Keywords are those of the engine, of `RunOptions`, and options of the task matching."""
+        from semrsm_bench.tasks.matching import MatchingOptions
+
+        how = {k: changes.pop(k) for k in ("run_id", "fresh", "first_cases_only", "report", "task_options") if k in changes}
+        own = {k: changes.pop(k) for k in MatchingOptions.__dataclass_fields__ if k in changes}
+        matching = MatchingOptions(**{"data": self.cache, "pairs": {"": 3}, "centring": ("none",), **own})
+        options = RunOptions(methods=methods or None, **changes)
+        return run(options, self.results, tasks=tasks, quiet=True, **{"task_options": {"matching": matching}, **how})
+
+
+def make_row(**changes: Any) -> Row:
+    """A good row of the task matching; ``changes`` override its fields, or entries of its cell, scores or raw values."""
+    fields: dict[str, Any] = {
         "run_id": "run-1",
+        "task": "matching",
+        "kind": "solver",
+        "category": "exact",
+        "method": "scipy",
+        "options": {},
+        "version": "1",
+        "code": "c0de",
+        "case": "tiny/layer1/none/0-1",
+        "cell": {"model": "tiny", "layer": "layer1", "size": 16, "channels": 6, "centring": "none"},
+        "units": {"pair": ["0-1"], "image": ["0", "1"]},
+        "repeat": 0,
+        "status": "ok",
+        "seconds": 1e-3,
+        "shared_seconds": 1e-4,
+        "scores": {"c": 5 / 6, "quality": 0.9},
+        "raw": {"k": 9.0, "k_opt": 10.0, "k_rand": 4.0, "k_upper": 10.0},
+        "data_sha256": "ab" * 32,
+        "samples": 5,
+    }
+    for name in ("cell", "scores", "raw"):
+        fields[name] |= {k: changes.pop(k) for k in list(changes) if k in fields[name]}
+    if (pair := changes.pop("pair", None)) is not None:
+        cell = fields["cell"]
+        fields["units"] = {"pair": [pair], "image": pair.split("-")} if pair else {}
+        fields["case"] = f"{cell['model']}/{cell['layer']}/{cell['centring']}/{pair}" if pair else ""
+    return Row(**{**fields, **changes})
+
+
+def old_line(**changes: Any) -> str:
+    """A line of a run's file as schema 1 wrote it; ``changes`` override its fields."""
+    fields = {
+        "schema": 1,
+        "run_id": "20260101-000000-quick-abcd",
         "solver": "scipy",
         "options": {},
         "kind": "exact",
-        "solver_version": "1",
+        "solver_version": "1.15.0",
         "problem": "tiny/layer1/none/0-1",
         "model": "tiny",
         "layer": "layer1",
@@ -43,7 +102,7 @@ def make_row(**changes) -> Row:
         "pair": "0-1",
         "repeat": 0,
         "status": "ok",
-        "seconds": 1e-3,
+        "seconds": 0.002,
         "affinity_seconds": 1e-4,
         "k": 9.0,
         "k_opt": 10.0,
@@ -51,7 +110,16 @@ def make_row(**changes) -> Row:
         "k_upper": 10.0,
         "quality": 0.9,
         "chance_corrected": 5 / 6,
+        "peak_bytes": 4096,
+        "message": "",
+        "matrix_free": False,
         "data_sha256": "ab" * 32,
         "samples": 5,
+        "seconds_min": 0.001,
+        "seconds_max": 0.003,
+        "wall_seconds": 0.1,
+        "optimum_solver": "scipy",
+        "optimum_certificate": 0.0,
+        "info": {"fallback": "none"},
     }
-    return Row(**{**fields, **changes})
+    return json.dumps({**fields, **changes})

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import itertools
 import re
+import sys
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +24,12 @@ from semrsm_bench.bench.ledger import Ledger, identity
 from semrsm_bench.bench.optimum import Optimum, OptimumCache
 from semrsm_bench.bench.plan import Cell, Plan, RunOptions, make_plan
 from semrsm_bench.bench.process import Limits, Outcome, Scratch, Setup, Worker, describe
-from semrsm_bench.bench.results import ARRAYS_FOLDER, read_rows
+from semrsm_bench.bench.results import ARRAYS_FOLDER, load_rows, read_rows
 from semrsm_bench.bench.runs import open_run
 from semrsm_bench.bench.writer import RunWriter
 from semrsm_bench.core.method import Declaration
-from semrsm_bench.core.registry import plugin_entries
-from semrsm_bench.core.row import FAULTS, Row, plain
+from semrsm_bench.core.registry import PLUGIN_MODULE, REGISTRIES, plugin_entries
+from semrsm_bench.core.row import FAULTS, Row, plain, resume_key
 from semrsm_bench.core.task import Answer, Case, Scored, Task
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.solvers import MatchingProblem
@@ -73,36 +76,55 @@ def sort_plugins(plugins: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Files that bring methods, and names of the tasks that the others bring; those are imported here.
 
     A file of tasks runs where answers are scored and is trusted; a file of methods is imported in workers alone. Which one a
-    file is stands in it: it calls ``register_task`` or it does not.
+    file is stands in its code: it names ``register_task`` or it does not.
 
     Raises
     ------
     FileNotFoundError, ValueError
-        No such file, or a file of tasks that does not load.
+        No such file, a file of tasks that does not load, or one that brings methods too.
     """
     methods, tasks = [], []
     for path in plugins:
         if not path.is_file():
             raise FileNotFoundError(f"plugin {path}: no such file")
-        if re.search(r"\bregister_task\b", path.read_text(errors="replace")):
+        named = _registered_kinds(path)
+        if "task" not in named:
+            methods.append(path)
+        elif len(named) == 1:
             tasks += [name for _, name in plugin_entries(path)]
         else:
-            methods.append(path)
+            raise ValueError(
+                f"plugin {path} brings methods and tasks; put them into two files: tasks run where answers are scored"
+            )
     return methods, tasks
+
+
+def _registered_kinds(path: Path) -> set[str]:
+    """Kinds of what a file registers, read from its code without running it; none where that is no Python."""
+    try:
+        tree = ast.parse(path.read_bytes())
+    except (SyntaxError, ValueError):
+        return set()
+    fields = ("id", "attr", "name")  # of a name, an attribute, and what is imported by its name
+    names = {str(getattr(node, field, "")) for node in ast.walk(tree) for field in fields}
+    return {name.removeprefix("register_") for name in names & {f"register_{noun}" for noun in REGISTRIES}}
 
 
 def declarations(plugins: Sequence[Path] = (), kinds: Sequence[str] | None = None) -> list[Declaration]:
     """Declarations of all methods, or of some kinds, read in workers: one for the package, and one for each plugin file."""
     fields = set(Declaration.__dataclass_fields__)
     found: dict[tuple[str, str], Declaration] = {}
-    for group in ([], *([p] for p in plugins)):
-        for entry in describe(group, kinds):
-            declared = Declaration.from_dict({k: v for k, v in entry.items() if k in fields})
-            if not group or declared.plugins:
-                other = found.get((declared.kind, declared.name))
-                if other is not None and other.plugins != declared.plugins:
-                    raise ValueError(f"two plugins bring a {declared.kind} named {declared.name!r}; rename one")
-                found[declared.kind, declared.name] = declared
+    for group in ([], *([p] for p in dict.fromkeys(plugins))):
+        known = [Declaration.from_dict({k: v for k, v in e.items() if k in fields}) for e in describe(group, kinds)]
+        brought = [declared for declared in known if declared.plugins or not group]
+        if not brought:
+            raise ValueError(
+                f"plugin {group[0]} brings nothing that the tasks judge; they judge {', '.join(kinds or ())}"
+            )
+        for declared in brought:
+            other = found.setdefault((declared.kind, declared.name), declared)
+            if other.plugins != declared.plugins:
+                raise ValueError(f"two plugins bring a {declared.kind} named {declared.name!r}; rename one")
     return list(found.values())
 
 
@@ -153,6 +175,7 @@ def run(
     environment = describe_environment(plan.data, options.plugins, methods.values())
     opened = open_run(results, plan.describe(), environment, run_id=run_id, fresh=fresh)
     with opened.writer as writer:
+        opened.note_codes(plan.codes)
         ledger = Ledger(plan)
         old = read_rows(opened.folder)
         for row in old:
@@ -165,11 +188,8 @@ def run(
         complete = not first_cases_only
         if complete:
             opened.finish()
-    rows = read_rows(opened.folder)
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row["status"]] = counts.get(row["status"], 0) + 1
-    return Finished(opened.folder, len(rows) - len(old), len(old), counts, complete), ledger
+    counts = Counter(row["status"] for row in load_rows(opened.folder))
+    return Finished(opened.folder, len(read_rows(opened.folder)) - len(old), len(old), dict(counts), complete), ledger
 
 
 class Workers:
@@ -183,7 +203,9 @@ class Workers:
         """The worker of a method; only the files that bring it are imported there."""
         key = (method.kind, method.name)
         if key not in self._workers:
-            self._workers[key] = Worker(Setup(plugins=method.plugins, core=self._core))
+            # A file may change while the run lasts; what a composite is made of is not looked at again.
+            expected = (*key, method.code) if method.plugins and "[" not in method.name else None
+            self._workers[key] = Worker(Setup(plugins=method.plugins, core=self._core, expected=expected))
         worker = self._workers[key]
         self._workers.move_to_end(key)
         alive = [w for w in self._workers.values() if w.pid is not None and w is not worker]
@@ -250,7 +272,7 @@ class _Engine:
 
     def __init__(self, plan: Plan, ledger: Ledger, writer: RunWriter, observe: Observer, optima: OptimumCache) -> None:
         self.plan, self.ledger, self.writer, self.observe, self.optima = plan, ledger, writer, observe, optima
-        self._truths: OrderedDict[tuple[str, str], tuple[Arrays, Any]] = OrderedDict()
+        self._truths: OrderedDict[tuple[str, str, str], tuple[Arrays, Any]] = OrderedDict()
 
     def measure_all(self, quiet: bool, first_cases_only: bool) -> None:
         """Go through the plan in rounds: one case of every cell, then a few cases of every cell at a time."""
@@ -325,7 +347,7 @@ class _Engine:
             wanted_inputs(arrays, cell.method),
             Limits(deadline=profile.deadline, memory=self.plan.options.memory),
             settings=case.settings,
-            observer=cell.task.observe,
+            observer=observer_of(cell.task),
             seed=repeat,
         )
         facts = self._facts(cell, case, repeat) | {"wall_seconds": outcome.wall_seconds}
@@ -349,15 +371,16 @@ class _Engine:
         """Write a row's arrays beside the rows; the file's name relative to the run's folder."""
         if not scored.arrays:
             return ""
-        name = re.sub(r"[^A-Za-z0-9._+-]+", "_", f"{cell.task.name}-{cell.method.name}-{case.name}-{repeat}")[:180]
-        path = self.writer.folder / ARRAYS_FOLDER / f"{name}-{cell.code[:8]}.npz"
+        name = re.sub(r"[^A-Za-z0-9._+-]+", "_", f"{cell.task.name}-{cell.method.name}-{case.name}")[:120]
+        key = hashlib.sha256(resume_key(identity(cell, case, repeat)).encode()).hexdigest()[:16]
+        path = self.writer.folder / ARRAYS_FOLDER / f"{name}-{key}.npz"
         path.parent.mkdir(exist_ok=True)
         np.savez_compressed(path, **scored.arrays)  # type: ignore[arg-type]
         return f"{ARRAYS_FOLDER}/{path.name}"
 
     def _truth(self, task: Task, case: Case) -> tuple[Arrays, Any]:
         """Arrays and truth of a case, kept for the methods that meet it next."""
-        key = (task.name, case.name)
+        key = (task.name, case.name, case.data_sha256)
         if key in self._truths:
             self._truths.move_to_end(key)
             return self._truths[key]
@@ -381,12 +404,23 @@ def wanted_inputs(arrays: Mapping[str, Any], method: Declaration) -> dict[str, N
     return {name: value() if callable(value) else value for name, value in chosen.items()}
 
 
+def observer_of(task: Task) -> str:
+    """Where a task's own observer is, as a worker finds it: in a module that it can import, or in a plugin's file."""
+    if not task.observe:
+        return ""
+    place, _, name = task.observe.rpartition(":")
+    module = place or task.module
+    if module.startswith(PLUGIN_MODULE):
+        module = str(sys.modules[module].__file__)
+    return f"{module}:{name}"
+
+
 def judged(task: Task, case: Case, arrays: Arrays, answer: Answer, truth: Any, method: Declaration) -> Scored:
     """`Task.score`; an answer that it cannot read is invalid, and costs its own row only."""
     try:
         return task.score(case, arrays, answer, truth, method)
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        return Scored(status="invalid", message=f"the answer cannot be scored: {error}"[:500])
+    except Exception as error:
+        return Scored(status="invalid", message=f"the answer cannot be scored: {type(error).__name__}: {error}"[:500])
 
 
 def timings(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,10 +76,8 @@ def solver(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
     for (result, perm), shift in zip(answers, shifts, strict=True):
         if perm.shape != (size,) or (size and perm.dtype.kind not in "iu"):
             kind = type(getattr(result, "perm", result)).__name__
-            return {
-                "status": "invalid",
-                "message": f"it returned {kind} of shape {perm.shape} and dtype {perm.dtype}, not a permutation of {size} positions",
-            }
+            what = f"{kind} of shape {perm.shape} and dtype {perm.dtype}"
+            return {"status": "invalid", "message": f"it returned {what}, not a permutation of {size} positions"}
         back = np.roll(perm.astype(np.intp), -shift)
         perms.append(np.where((back >= 0) & (back < size), (back - shift) % max(size, 1), back))
     told = answers[0][0]

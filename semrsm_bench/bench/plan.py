@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from semrsm_bench.bench.environment import code_digest
-from semrsm_bench.bench.process import WORKER
-from semrsm_bench.core.method import Declaration
+from semrsm_bench.bench.environment import code_digest, package_folder
+from semrsm_bench.core.method import Declaration, sources
 from semrsm_bench.core.options import check, describe, option
 from semrsm_bench.core.registry import UnknownNameError, nearest
 from semrsm_bench.core.row import cell_key, plain
@@ -20,7 +20,6 @@ from semrsm_bench.core.task import Case, Profile, Task
 TOO_SLOW = "too slow for quick"
 PROFILES = ("quick", "paper", "large")
 DEFAULT_TASKS = ("matching",)
-_CORE = Path(__file__).parent.parent / "core"
 
 
 @dataclass(frozen=True)
@@ -123,6 +122,14 @@ class Plan:
             "repeats": self.options.repeats,
             "memory": self.options.memory,
         }
+
+    @property
+    def codes(self) -> dict[str, dict[str, str]]:
+        """Digest of the code behind the rows of each method, by task."""
+        found: dict[str, dict[str, str]] = {name: {} for name in self.tasks}
+        for cell in self.cells:
+            found[cell.task.name][cell.method.name] = cell.code
+        return found
 
     @property
     def data(self) -> list[tuple[str, str]]:
@@ -234,9 +241,9 @@ def _cells(task: Task, own: Any, profile: Profile, methods: Sequence[Declaration
             task,
             method,
             cases[0].cell,
-            tuple(cases),
+            tuple(case for case in cases if not case.skip) or tuple(cases),
             hashlib.sha256(f"{method.code} {measured_by}".encode()).hexdigest()[:16],
-            _reason_to_skip(method, cases[0], options, profile),
+            _reason_to_skip(method, next((case for case in cases if not case.skip), cases[0]), options, profile),
         )
         for cases in groups.values()
         for method in methods
@@ -244,12 +251,12 @@ def _cells(task: Task, own: Any, profile: Profile, methods: Sequence[Declaration
 
 
 def task_digest(task: Task) -> str:
-    """Digest of the code that makes a task's cases, observes and scores them."""
-    import sys
-
-    file = getattr(sys.modules.get(task.module), "__file__", None)
-    paths = [WORKER, WORKER.with_name("observe.py"), *_CORE.glob("*.py"), *([Path(file)] if file else [])]
-    return code_digest(paths)
+    """Digest of all code that makes a task's cases, observes and scores them: what tasks may use, and a plugin's own files."""
+    package = package_folder()
+    paths = {package / "bench" / name for name in ("worker.py", "observe.py", "optimum.py")}
+    for room in ("core", "activations", "solvers", "metrics", "rsm", "tasks"):
+        paths |= set((package / room).rglob("*.py"))
+    return code_digest(paths | sources(sys.modules.get(task.module)))
 
 
 def _reason_to_skip(method: Declaration, case: Case, options: RunOptions, profile: Profile) -> str:

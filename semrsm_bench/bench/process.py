@@ -276,7 +276,7 @@ class Worker:
                 return Outcome("timeout", f"stopped after {seconds:g} s{where or (' (start)' if not stage else '')}")
             if "done" in message:
                 return _answer(message["done"], out)
-            stage, size = message.get("stage"), message.get("bytes")
+            stage, size = str(message.get("stage")), message.get("bytes")
             if stage not in ahead or not isinstance(size, int):
                 raise _ForeignMessageError("something else than the worker wrote to its socket")
             ahead = ahead[ahead.index(stage) + 1 :]

@@ -54,7 +54,7 @@ def load_rows(run: Path, task: str | None = None) -> list[dict[str, Any]]:
     """The rows of a run that count, oldest first.
 
     Of repeated observations the last one counts. Where a method's code changed between them, a cell never mixes two versions:
-    only rows of the last one count.
+    only rows of the code that the last session had count, even where it has measured none yet.
 
     Parameters
     ----------
@@ -64,9 +64,15 @@ def load_rows(run: Path, task: str | None = None) -> list[dict[str, Any]]:
         Only its rows.
     """
     rows = [row for row in read_rows(run) if task is None or row["task"] == task]
-    codes = {_cell_of(row): row["code"] for row in rows}
-    rows = [row for row in rows if row["code"] == codes[_cell_of(row)]]
+    newest = {_cell_of(row): row["code"] for row in rows}
+    noted = _noted_codes(run.parent if run.is_file() else run)
+    rows = [row for row in rows if row["code"] == noted.get(row["task"], {}).get(row["method"], newest[_cell_of(row)])]
     return list({resume_key(row): row for row in rows}.values())
+
+
+def _noted_codes(folder: Path) -> Mapping[str, Mapping[str, str]]:
+    path = folder / RUN_FILE
+    return read_json(path).get("codes") or {} if path.is_file() else {}
 
 
 def _cell_of(row: Mapping[str, Any]) -> tuple[str, str, str, str]:

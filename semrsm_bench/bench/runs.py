@@ -30,6 +30,15 @@ class OpenRun:
     writer: RunWriter
     resumed: bool
 
+    def note_codes(self, codes: Mapping[str, Mapping[str, str]]) -> None:
+        """Write down which code of each method is measured from now on, by task: older rows no longer count.
+
+        A finished run of other code is not finished any more.
+        """
+        content = read_json(self.folder / RUN_FILE)
+        if content.get("codes") != codes:
+            write_json(self.folder / RUN_FILE, {**content, "codes": codes, "finished": None})
+
     def finish(self) -> None:
         """Mark the run as complete, so that the same options start a new one next time."""
         content = read_json(self.folder / RUN_FILE)

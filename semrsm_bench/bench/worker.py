@@ -14,23 +14,28 @@ import importlib
 import importlib.util
 import json
 import os
+import re
 import resource
 import signal
 import sys
-import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from pathlib import Path
+
+# Taken before any method's file is imported, which might put another clock in its place.
+from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 
 PROTOCOL = 1
-_PR_SET_PDEATHSIG = 1
+_PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 _AS_SLACK = 1 << 30
 # Its output goes to a file: a method that never stops printing must not fill the disk.
 _LARGEST_FILE = 1 << 30
 _KEPT_BYTES = 1 << 30
+_PAGE = 4096
 
 MOST_CALLS = 20
 SAMPLE_SECONDS = 0.02
@@ -78,7 +83,7 @@ class Clock:
         Parameters
         ----------
         fresh : callable
-            Makes the input of a call; no two are equal, so that nothing remembered can serve again.
+            Makes the input of a call; no two are equal, so that nothing remembered can serve again. The warm-up gets ``fresh(-1)``.
         call : callable
             What is timed; what it returns has been made, not promised.
         warm : callable, optional
@@ -87,19 +92,20 @@ class Clock:
         most : int
             Calls at most; fewer once they have lasted `SAMPLE_SECONDS` together.
         """
-        given = fresh(0)
+        cold = self.timed and shape not in self._seen
+        given = fresh(-1 if cold and warm is None else 0)
         trim()
         self._report("prepared", status_bytes("VmRSS"))
         ceiling = resource.getrlimit(resource.RLIMIT_AS)
         try:
             limit_address_space(status_bytes("VmSize") + 2 * self._memory + _AS_SLACK, ceiling[1])
-            if self.timed and shape not in self._seen:
+            if cold:
                 if warm is not None:
                     warm()
                 else:
                     call(given)
                     self.shared_seconds.clear()
-                    given = fresh(0)  # the warm-up has seen the first one
+                    given = fresh(0)
                 self._seen.add(shape)
             self._report("warm", 0)
             gc.collect()
@@ -118,16 +124,16 @@ class Clock:
         return answers
 
     def _timed(self, call: Callable[[Any], Any], given: Any) -> Any:
-        start = time.perf_counter_ns()
+        start = perf_counter_ns()
         answer = call(given)
-        self.seconds.append((time.perf_counter_ns() - start) / 1e9)
+        self.seconds.append((perf_counter_ns() - start) / 1e9)
         return answer
 
     def shared(self, call: Callable[[], Any]) -> Any:
         """Result of a call whose time is counted apart, because other methods need the same."""
-        start = time.perf_counter_ns()
+        start = perf_counter_ns()
         result = call()
-        self.shared_seconds.append((time.perf_counter_ns() - start) / 1e9)
+        self.shared_seconds.append((perf_counter_ns() - start) / 1e9)
         return result
 
 
@@ -178,9 +184,9 @@ class ReferenceKernel:
         """Fastest of a few calls: what disturbs one of them is not the machine's speed."""
         found = []
         for _ in range(times):
-            start = time.perf_counter_ns()
+            start = perf_counter_ns()
             self()
-            found.append((time.perf_counter_ns() - start) / 1e9)
+            found.append((perf_counter_ns() - start) / 1e9)
         return min(found)
 
 
@@ -223,6 +229,7 @@ def settle(parent: int, core: int | None) -> None:
     """Die with the parent, leave no core dumps, show where a crash happened, stay on one core."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that the parent finds whatever a method starts
     if os.getppid() != parent:
         os._exit(1)
     for what, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, _LARGEST_FILE)):
@@ -245,7 +252,7 @@ class Worker:
         self._reference: ReferenceKernel | None = None
 
     def load(self, plugins: list[str]) -> dict[str, Any]:
-        """Import the package and plugin files; where the package lies."""
+        """Import the package and files of plugins; where the package lies."""
         import semrsm_bench
 
         for plugin in plugins:
@@ -255,6 +262,12 @@ class Worker:
     def describe(self, kinds: list[str] | None = None) -> dict[str, Any]:
         """Declarations of all methods that are known here."""
         return {"declared": _beside("observe").declarations(kinds)}
+
+    def code(self, kind: str, name: str) -> dict[str, Any]:
+        """Digest of a method's code, as it is now."""
+        import semrsm_bench
+
+        return {"code": getattr(semrsm_bench, f"get_{kind}")(name).code}
 
     def reference(self) -> dict[str, Any]:
         """Seconds of the reference kernel, now."""
@@ -292,8 +305,11 @@ class Worker:
 
     def _array(self, path: str) -> Any:
         if path not in self._arrays:
-            self._arrays[path] = np.load(path, mmap_mode="r", allow_pickle=False)
-            while len(self._arrays) > 256:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            # Every page once, now: what is read for the first time inside a call would count as memory that the call took.
+            array.reshape(-1, order="A").view(np.uint8)[::_PAGE].max(initial=0)
+            self._arrays[path] = array
+            while len(self._arrays) > 1 and sum(a.nbytes for a in self._arrays.values()) > _KEPT_BYTES:
                 self._arrays.popitem(last=False)
         self._arrays.move_to_end(path)
         return self._arrays[path]
@@ -315,36 +331,49 @@ def _beside(name: str) -> Any:
 def _resolve(observer: str) -> Any:
     if not observer:
         return _beside("observe").observe
-    module, _, name = observer.partition(":")
-    return getattr(importlib.import_module(module), name)
+    place, _, name = observer.rpartition(":")
+    if not place.endswith(".py"):
+        return getattr(importlib.import_module(place), name)
+    import semrsm_bench
+
+    semrsm_bench.load_plugin(place)
+    file = str(Path(place).resolve())
+    return next(getattr(m, name) for m in list(sys.modules.values()) if getattr(m, "__file__", None) == file)
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
-    if isinstance(error, MemoryError):
-        return {"status": "memory", "message": f"out of memory: {error}"[:500]}
     try:
         text = str(error)
     except BaseException:  # an error whose own text raises is still the method's error
         text = "(its message cannot be shown)"
+    if isinstance(error, MemoryError):
+        return {"status": "memory", "message": f"out of memory: {text}"[:500]}
     return {"status": "error", "message": f"{type(error).__name__}: {text}"[:500]}
 
 
 def serve(lines: Any, send: Callable[[Mapping[str, Any]], None]) -> None:
-    """Answer commands until there are no more."""
-    worker = Worker(send)
-    send({"done": {"status": "ok", "protocol": PROTOCOL}})
+    """Answer commands until there are no more; every message names the command that it belongs to."""
+    asked: list[Any] = [0]
+    worker = Worker(lambda message: send({"id": asked[0], **message}))
+    send({"id": 0, "done": {"status": "ok", "protocol": PROTOCOL}})
     for line in lines:
         command = json.loads(line)
+        asked[0] = command.pop("id", 0)
         verbose = command.pop("verbose", False)
         try:
             answer = {"status": "ok", **getattr(worker, command.pop("do"))(**command)}
+            send({"id": asked[0], "done": answer})
         except BaseException as error:  # a method may raise SystemExit or KeyboardInterrupt: this costs its row only
-            answer = _failure(error)
             if verbose:
-                import traceback
-
                 traceback.print_exc()
-        send({"done": answer})
+            send({"id": asked[0], "done": _failure(error)})
+
+
+def _text(value: Any) -> Any:
+    """What JSON does not know: scalars of NumPy as numbers, the rest as text that is the same in every process."""
+    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
+        return value.item()
+    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
 def main(text: str) -> None:
@@ -356,10 +385,14 @@ def main(text: str) -> None:
     if sys.stdout is None or sys.stderr is None:
         sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # lives as long as the process
     pipe = os.fdopen(settings["pipe"], "r+b", buffering=0)
+    os.set_inheritable(settings["pipe"], False)
     reader = os.fdopen(os.dup(settings["pipe"]), "rb")
+    own = os.getpid()
 
     def send(message: Mapping[str, Any]) -> None:
-        data = json.dumps(message).encode() + b"\n"
+        if os.getpid() != own:  # a method forked, and this is the copy
+            os._exit(1)
+        data = json.dumps(message, default=_text).encode() + b"\n"
         while data:
             data = data[pipe.write(data) or 0 :]
 

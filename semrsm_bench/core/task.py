@@ -206,7 +206,8 @@ class Task(ABC):
     source : str
         The paper and section that it comes from.
     observe : str
-        ``module:function`` that runs in the worker, "" for the one of the kind (see `semrsm_bench.bench.observe`).
+        ``module:function``, or the name of a function in the task's own file, that runs in the worker as
+        ``function(command, inputs, clock, memory)``; "" for the one of the kind (see `semrsm_bench.bench.observe`).
     """
 
     name: ClassVar[str]
@@ -264,7 +265,7 @@ class Task(ABC):
         -------
         dict of str to ndarray, (B,)
             NaN where a score is undefined. The default is the mean of the rows' scores, each weighted by the product of its
-            units' counts; a row of one unit with itself drops out of draws that it was drawn into twice.
+            units' counts. Pairs of a unit with itself, which drawing a unit twice makes, are no rows and so do not count.
         """
         weights = row_weights([result.units.get(self.unit, ()) for result in results], draws, units)
         found = {}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +98,7 @@ class Matching(Task):
     beside = "centring"
     options = MatchingOptions
     source = "Wald et al., NeurIPS 2024, section 4.4 and appendix F, Table 5"
-    profiles: Mapping[str, Profile] = {
+    profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile("under five minutes", {"pairs": {"1024": 20, "4096": 3, "": 1}}, 30.0, 30.0, patience=20.0),
         "paper": Profile("1000 pairs or all there are, every solver", {"pairs": {"": 1000}}, 180.0, 600.0),
         "large": Profile("S above 4096", {"pairs": {"16384": 5, "": 3}, "smallest": 4097}, 300.0, 1200.0),
@@ -110,7 +110,13 @@ class Matching(Task):
         caches = _caches(options.data, large=smallest > 4096)
         for (cache, layer), centring in itertools.product(_layers(caches, options.layers, smallest), options.centring):
             images, channels, size = cache.shape(layer)
-            cell = {"model": cache.name, "layer": layer, "size": size, "channels": channels, "centring": centring}
+            cell: dict[str, str | int] = {
+                "model": cache.name,
+                "layer": layer,
+                "size": size,
+                "channels": channels,
+                "centring": centring,
+            }
             for i, j in choose_pairs(images, pairs_at(options.pairs or {"": 20}, size)):
                 yield Case(
                     f"{cache.name}/{layer}/{centring}/{i}-{j}",
