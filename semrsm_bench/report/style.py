@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from semrsm_bench.report.cells import SolverKey
+from semrsm_bench.report.catalogue import MethodKey
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -62,12 +62,15 @@ class Drawing:
         The same for a page: a sentence or two.
     alt : str
         What it shows, for those who cannot see it.
+    shareable : bool
+        False where it shows pictures of a user, whose licence may forbid to pass them on.
     """
 
     name: str
     figure: Figure
     caption: str = ""
     alt: str = ""
+    shareable: bool = True
 
 
 @dataclass(frozen=True)
@@ -96,19 +99,19 @@ def families(names: Iterable[str]) -> dict[str, str]:
     return result
 
 
-def looks(solvers: Sequence[SolverKey]) -> dict[SolverKey, Look]:
+def looks(solvers: Sequence[MethodKey]) -> dict[MethodKey, Look]:
     """Exact solvers are blue squares, baselines black crosses, each family of approximations has a colour and a marker.
 
     Within a colour the dashes tell solvers apart.
     """
-    family = families(s.name for s in solvers if s.kind not in ("exact", "baseline"))
+    family = families(s.name for s in solvers if s.category not in ("exact", "baseline"))
     order = list(dict.fromkeys(family.values()))
     used: dict[str, int] = {}
     result = {}
     for solver in solvers:
-        if solver.kind == "exact":
+        if solver.category == "exact":
             color, marker = BLUE, "s"
-        elif solver.kind == "baseline":
+        elif solver.category == "baseline":
             color, marker = BLACK, "X"
         else:
             place = order.index(family[solver.name])

@@ -188,14 +188,20 @@ class _Known:
             for kind in dict.fromkeys(kind for kind, _ in self.scores.values())
         }
 
-    def shown(self, found: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """Of the first queries: their pictures, those of the images found first, and what is on each of them."""
+    def shown(self, found: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
+        """Of the first queries: their pictures, those of the images found first, what is on them, and the scores of these."""
         queries, database = self.data.queries, self.data.database
         chosen = found[:_SHOWN, :_NEIGHBOURS]
         pixels = np.stack([np.stack([queries.pixels[i], *database.pixels[row]]) for i, row in enumerate(chosen)])
         counts = ([queries.counts[i], *database.counts[row]] for i, row in enumerate(chosen))
         told = [[_objects(one, self.data.classes) for one in row] for row in counts]
-        return {"pictures": thumbnails(pixels), "objects": np.array(told)}
+        kind, _ = next(iter(self.scores.values()))
+        scores = score_matrix(queries.counts[:_SHOWN], database.counts, score=kind)
+        return {
+            "pictures": thumbnails(pixels),
+            "objects": np.array(told),
+            "found_scores": np.take_along_axis(scores, chosen, axis=1),
+        }
 
     @cached_property
     def random(self) -> dict[str, float | None]:

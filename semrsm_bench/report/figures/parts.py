@@ -26,9 +26,8 @@ _KNOWN = {
     "identity": (BLUE, "o"),
     "translation": (ORANGE, "D"),
     "exact-auction": (VERMILION, "s"),
-    "pooled": (GREEN, "^"),
-    "random": (GREY, "X"),
 }
+_BASELINES = {"pooled": (GREEN, "^"), "random": (GREY, "X")}
 _COLOURS, _MARKERS = (PURPLE, SKY, YELLOW, BLUE, VERMILION, GREEN, ORANGE), "vPp*h<"
 # Larger heat maps have no room for numbers.
 _MOST_NUMBERS = 10
@@ -36,14 +35,20 @@ _CELL_INCHES, _LINE_INCHES, _LABEL_INCHES, _GAP_INCHES = 0.95, 0.13, 0.85, 0.06
 
 
 def method_looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each method; those that most figures show keep theirs."""
-    found = {name: _KNOWN[name] for name in methods if name in _KNOWN}
-    others = [name for name in dict.fromkeys(methods) if name not in _KNOWN]
+    """Colour and marker of each method, baselines last; those that most figures show keep theirs."""
+    names = list(dict.fromkeys(methods))
+    others = [name for name in names if name not in _KNOWN and name not in _BASELINES]
     spare = {
         name: (_COLOURS[i % len(_COLOURS)], _MARKERS[(i + i // len(_COLOURS)) % len(_MARKERS)])
         for i, name in enumerate(others)
     }
-    return {name: (found | spare)[name] for name in dict.fromkeys(methods)}
+    return {name: look for name, look in (_KNOWN | spare | _BASELINES).items() if name in names}
+
+
+def by_depth(places: Iterable[Place]) -> list[str]:
+    """Names of layers from the input on: those with more positions come first."""
+    sizes = {str(place["layer"]): int(place.get("size", 0)) for place in places}
+    return sorted(sizes, key=lambda layer: -sizes[layer])
 
 
 def values_of(places: Iterable[Place], *keys: str) -> list[tuple[Any, ...]]:
@@ -83,13 +88,13 @@ def draw_forest(
     """
     shown = [s for s in summaries if any(score.name in s.scores for score in scores)]
     places = [s.place for s in shown]
-    columns = [value for (value,) in values_of(places, across)]
+    columns = by_depth(places) if across == "layer" else [value for (value,) in values_of(places, across)]
     rows = list(dict.fromkeys(words_of(places, [across])))
     row_of = dict(zip(map(id, shown), words_of(places, [across])))
     looks = method_looks(s.method for s in shown)
     order, step = list(looks), 0.8 / max(4, len(looks))
     height = (0.5 + (0.1 + 0.11 * max(3, len(order))) * len(rows)) * len(scores) + 0.5
-    figure = new_figure(2.0 + 2.3 * len(columns), height + 0.2 * math.ceil(len(order) / 4))
+    figure = new_figure(2.0 + 2.3 * len(columns), height + 0.2 * math.ceil(len(order) / 5))
     figure.set_layout_engine("constrained")
     panels = figure.subplots(len(scores), len(columns), sharex="row", sharey=True, squeeze=False)
     for (score, value), axes in zip(itertools.product(scores, columns), panels.flat):
@@ -128,7 +133,7 @@ def _method_legend(figure: Figure, looks: Looks) -> None:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], ls="", marker=m, ms=5, color=c, label=short(n)) for n, (c, m) in looks.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False)
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
 
 
 def heat(

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from semrsm_bench.activations.crops import Shift
 from semrsm_bench.bench.summary import Summary, results_of, summarise
 from semrsm_bench.core.task import Result, Task
-from semrsm_bench.report.figures.parts import Place, draw_curve, method_looks, values_of, words_of
+from semrsm_bench.report.figures.parts import Place, by_depth, draw_curve, method_looks, values_of, words_of
 from semrsm_bench.report.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, Drawing, new_figure, short
 
 if TYPE_CHECKING:
@@ -59,10 +59,10 @@ def draw(
 
 def _draw_rsms(name: str, place: Place, found: Mapping[str, Found]) -> Drawing:
     """RSMs of the first batch, a row for each method and a column for each layer; below them all similarities."""
-    every = list(found)
+    every = by_depth(results[0].cell for here in found.values() for results in here.values())
     chosen = np.linspace(0, len(every) - 1, min(len(every), MOST_LAYERS)).round()
     layers = [every[int(place)] for place in chosen]
-    methods = list(dict.fromkeys(method for layer in every for method in found[layer]))
+    methods = list(method_looks(method for layer in every for method in found[layer]))
     rows = len(methods)
     figure = new_figure(1.15 + _COLUMN * len(layers), 1.45 * rows + 3.0)
     figure.set_layout_engine("constrained")
@@ -156,7 +156,7 @@ def _draw_auroc(summaries: Sequence[Summary]) -> Drawing:
     lowest = min(s.scores["auroc"].low for s in summaries)
     for axes, group, title in zip(grid.flat, groups, titles):
         here = [s for s in summaries if values_of([s.place], *_GROUP) == [group]]
-        layers = list(dict.fromkeys(str(s.place["layer"]) for s in here))
+        layers = by_depth(s.place for s in here)
         for number, (method, look) in enumerate(looks.items()):
             aside = 0.1 * (number - (len(looks) - 1) / 2)
             points = [(layers.index(s.place["layer"]) + aside, s.scores["auroc"]) for s in here if s.method == method]
