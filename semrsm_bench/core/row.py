@@ -139,9 +139,13 @@ COLUMNS: tuple[str, ...] = ("schema", *(f.name for f in dataclasses.fields(Row) 
 
 
 def resume_key(row: Mapping[str, Any]) -> str:
-    """The identity of an observation inside a run: method, options, code, task, case, data and repeat."""
-    names = ("task", "method", "options", "code", "case", "data_sha256", "repeat")
-    return json.dumps([plain(row[name], bounded=False) for name in names], sort_keys=True)
+    """The identity of an observation inside a run: method, options, code, task, case, data and repeat.
+
+    A row that speaks for a whole cell has no case; its cell stands for it.
+    """
+    names = ("task", "method", "options", "code", "data_sha256", "repeat")
+    about = row["case"] or cell_key(row["cell"])
+    return json.dumps([about, *(plain(row[name], bounded=False) for name in names)], sort_keys=True)
 
 
 def cell_key(cell: Mapping[str, Any]) -> str:
