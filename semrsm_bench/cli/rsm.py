@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.cli.options import OutputOptions, options_from
+from semrsm_bench.cli.text import duration
 from semrsm_bench.core.options import check, option
 from semrsm_bench.rsm.options import RsmOptions
 
@@ -142,20 +143,13 @@ def _tell_estimate(cost: Any, as_json: bool) -> None:
         return
     click.echo(
         f"{cost.pairs:,} pairs ({cost.rows:,} x {cost.columns:,} images, S = {cost.positions:,}, C = {cost.channels})\n"
-        f"time    {_duration(cost.seconds)} on {cost.workers} workers "
-        f"(90 % interval {_duration(cost.seconds_low)} to {_duration(cost.seconds_high)}; "
+        f"time    {duration(cost.seconds)} on {cost.workers} workers "
+        f"(90 % interval {duration(cost.seconds_low)} to {duration(cost.seconds_high)}; "
         f"{1e3 * cost.seconds_per_pair:.3g} ms a pair and worker, measured on {cost.sampled_chunks} samples)\n"
         f"memory  {_bytes(cost.worker_bytes)} a worker beside the interpreter, for tiles of {cost.block} x {cost.block} images\n"
         f"disk    {_bytes(cost.result_bytes)} for the matrix, {_bytes(cost.input_bytes)} for the activations in float16\n"
-        f"a lost worker costs {_duration(cost.seconds_per_tile)}"
+        f"a lost worker costs {duration(cost.seconds_per_tile)}"
     )
-
-
-def _duration(seconds: float) -> str:
-    for unit, size in (("days", 86400.0), ("h", 3600.0), ("min", 60.0)):
-        if seconds >= 1.5 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.3g} s"
 
 
 def _bytes(count: int) -> str:
