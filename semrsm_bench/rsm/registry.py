@@ -112,6 +112,11 @@ class FixedMatching(RsmMethod):
         return "matching"
 
     @property
+    def facts(self) -> dict[str, Any]:
+        """That translation needs a grid, beside the rest."""
+        return {**super().facts, "needs_grid": self.function is not SamePosition}
+
+    @property
     def option_names(self) -> tuple[str, ...]:
         """None."""
         return ()
