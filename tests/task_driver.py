@@ -21,7 +21,7 @@ def answer(case: Case, arrays: Any, method: str) -> Answer:
     s = case.settings
     rsm = compute_rsm(
         arrays["z"], arrays.get("z2"), kernel=s["kernel"], matching=method, centring=s["centring"], grid=s["grid"],
-        **({"sigma": s["sigma"]} if "sigma" in s else {}),
+        **({"sigma": s["sigma"]()} if "sigma" in s else {}),
     )  # fmt: skip
     return Answer({"rsm": rsm})
 

@@ -100,6 +100,8 @@ def rsm(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memor
     z, z2 = inputs["z"], inputs.get("z2")
     kernels = list(settings.get("kernels") or [settings["kernel"]])
     given = {name: settings[name] for name in ("sigma", "centring") if name in settings}
+    if "rule" in settings and getattr(sb.get_rsm(command["name"]), "category", "") != "matching":
+        given["sigma"] = settings["rule"]
     if settings.get("grid"):
         given["grid"] = tuple(settings["grid"])
     if command.get("options"):

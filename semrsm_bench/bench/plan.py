@@ -265,6 +265,8 @@ def _reason_to_skip(method: Declaration, case: Case, options: RunOptions, profil
         return f"not available: {method.reason}"
     if case.skip:
         return case.skip
+    if method.facts.get("needs_grid") and case.settings.get("grid", ()) is None:
+        return "it shifts a grid, and these positions lie on none"
     if method.max_size is not None and size > method.max_size:
         return f"meant for S up to {method.max_size}"
     if method.kind == "solver" and not method.facts.get("matrix_free") and 4 * size * size > options.memory:

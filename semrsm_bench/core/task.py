@@ -62,11 +62,13 @@ class Case:
     cell : mapping of str to str or int
         What tables lay across: model, layer, size, channels, centring, kernel ...; equal for all cases of a cell.
     inputs : callable
-        Makes the arrays that the worker gets, by name. The same array object in two cases is sent once.
+        Makes the arrays that the worker gets, by name. The same array object in two cases is sent once. A value may be a
+        callable that makes the array: it is asked for methods whose facts name that input, and for no others.
     units : mapping of str to tuple of str
         Ids of what the intervals resample, by kind of unit: ``{"image": ("3", "7")}``.
     settings : mapping
-        JSON-ready; what the worker must know beside the arrays, such as the kernel.
+        JSON-ready; what the worker must know beside the arrays, such as the kernel. A value that is costly to know may be a
+        callable without arguments, asked when the case is measured.
     data_sha256 : str
         Of the file that the arrays come from.
     size, channels : int

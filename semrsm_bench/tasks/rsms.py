@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,7 @@ CENTRINGS = ("none", "channel", "position")
 # The solver that stands for the optimal matching.
 OPTIMUM = "exact-auction"
 METHODS = ("identity", "translation", "pooled", OPTIMUM)
+BANDWIDTH_RULE = "offdiag_median"
 # Layers of more positions are left out of quick runs.
 QUICK_POSITIONS = 1024
 
@@ -87,12 +89,17 @@ def layer_cases(
     def inputs() -> Arrays:
         return {name: side.activations(layer) for name, side in sides.items()}
 
-    settings: dict[str, Any] = {"kernels": list(kernels), "grid": first.grid(layer)}
-    if "rbf" in kernels and not skip:
+    @functools.cache
+    def sigma() -> float:
         try:
-            settings["sigma"] = identity_bandwidth(**inputs())
+            return identity_bandwidth(**inputs())
         except ValueError as error:
             raise ValueError(f"{first.name}, {layer}: {error}") from None
+
+    settings: dict[str, Any] = {"kernels": list(kernels), "grid": first.grid(layer)}
+    if "rbf" in kernels:
+        # One bandwidth for all that match positions, so that their RSMs compare; others have distances of another scale.
+        settings |= {"sigma": sigma, "rule": BANDWIDTH_RULE}
     for centring in options.centring:
         for kernel in kernels:
             words = (first.name, layer, *(str(v) for v in (place or {}).values()), centring, kernel, part)
