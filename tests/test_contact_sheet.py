@@ -1,0 +1,52 @@
+"""The sheet that shows pictures with their captions."""
+
+import numpy as np
+import pytest
+
+from semrsm_bench.report.figures.parts import contact_sheet
+
+
+def plain(colour, size=16):
+    return np.tile(np.array(colour, dtype=np.uint8), (1, size, size, 1))
+
+
+BAD = [np.zeros((4, 4, 3), np.uint8), np.zeros((1, 4, 4, 3)), np.zeros((0, 4, 4, 3), np.uint8)]
+
+
+@pytest.mark.parametrize("pixels", BAD, ids=["no axis of pictures", "floats", "none"])
+def test_other_pixels_are_refused(pixels):
+    with pytest.raises(ValueError, match="pixels must be"):
+        contact_sheet(pixels, [], 2)
+
+
+def test_a_sheet_shows_every_picture_at_its_place_with_its_caption():
+    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
+    pixels = np.concatenate([plain(c) for c in colours])
+    figure = contact_sheet(pixels, ["red", "green\nsecond line", "blue"], 2, "Colours", row_labels=["a", "b"])
+    figure.canvas.draw()
+    drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    assert [axes.images[0].get_array()[0, 0].tolist() for axes in figure.axes] == [list(c) for c in colours]
+    height, width = drawn.shape[:2]
+    for axes, colour in zip(figure.axes, colours, strict=True):
+        box = axes.get_position()
+        middle = drawn[int((1 - box.y0 - box.height / 2) * height), int((box.x0 + box.width / 2) * width)]
+        assert middle.tolist() == list(colour)
+    assert {"red", "green\nsecond line", "blue", "Colours", "a", "b"} == {text.get_text() for text in figure.texts}
+    places = [axes.get_position() for axes in figure.axes]
+    assert places[0].y0 == places[1].y0 > places[2].y1
+    assert places[0].x0 == places[2].x0 < places[1].x0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ((["a"], 2), "1 captions do not fit 3"),
+        ((["a", "b", "c"], 0), "at least 1"),
+        ((["a", "b", "c"], 2, "", ["x"]), "1 row labels do not fit 2 rows"),
+    ],
+)
+def test_texts_that_do_not_fit_are_refused(arguments, match):
+    captions, columns, *rest = arguments
+    pixels = np.concatenate([plain((0, 0, 0))] * 3)
+    with pytest.raises(ValueError, match=match):
+        contact_sheet(pixels, captions, columns, *rest[:1], row_labels=rest[1] if len(rest) > 1 else ())

@@ -1,0 +1,496 @@
+"""Scores of single stimuli: planted truths, folds, held-out alignments, intervals, paired files, the shipped pictures."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import spearmanr
+
+from semrsm_bench.metrics import Barycenter, instance_similarity
+from semrsm_bench.metrics.instances import KINDS, distance_from_mean
+from semrsm_bench.metrics.ranks import correlation, partial_correlation, weighted_ranks
+from semrsm_bench.tasks.held_out import (
+    assign_folds,
+    disjoint_halves,
+    held_out,
+    nearest_is_own,
+    reordered,
+    resampling_units,
+)
+from semrsm_bench.tasks.instances import Instances, Stimuli, output_facts
+from semrsm_bench.tasks.paired import read_paired
+from tests.observing import options, result, scored
+
+TASK = Instances()
+
+
+def plant(group="orthogonal", count=10, stimuli=400, units=32, levels=(0.05, 2.0), seed=0):
+    """Models that share a Gaussian latent, each through a map of its own, and the noise level of each stimulus."""
+    rng = np.random.default_rng(seed)
+    noise = np.geomspace(*levels, stimuli)[rng.permutation(stimuli)]
+    latent = rng.standard_normal((stimuli, units))
+    models = []
+    for _ in range(count):
+        seen = latent + noise[:, None] * rng.standard_normal((stimuli, units))
+        turn = np.linalg.qr(rng.standard_normal((units, units)))[0]
+        seen = seen @ turn if group == "orthogonal" else seen[:, rng.permutation(units)]
+        models.append(seen + rng.standard_normal(units))
+    return models, noise
+
+
+def rows(stimuli, monkeypatch, *, methods=("pairwise_cosine",), **given):
+    """Results of every method in every cell."""
+    monkeypatch.setattr(Stimuli, "of_networks", classmethod(lambda cls, options: stimuli))
+    found = {}
+    for case in TASK.cases(options(TASK, **given)):
+        for method in methods:
+            here = scored(TASK, case, method)
+            assert here.status == "ok", here.message
+            found.setdefault((method, case.cell["layer"]), []).append(result(case, here))
+    return found
+
+
+def aggregated(results, draws=1, seed=0):
+    units = results[0].units["group"]
+    counts = np.random.default_rng(seed).multinomial(len(units), np.full(len(units), 1 / len(units)), size=draws)
+    counts[0] = 1
+    return TASK.aggregate(results, counts.astype(float), list(units))
+
+
+def planted_networks(count=240, seed=0, networks=4):
+    """Networks that disagree the more, the brighter a picture is, in what they see late and in what they say."""
+    rng = np.random.default_rng(seed)
+    brightness = rng.integers(20, 235, count)
+    pixels = np.repeat(brightness, 8 * 8 * 3).reshape(count, 8, 8, 3).astype(np.uint8)
+    latent, logits = rng.standard_normal((count, 10)), rng.standard_normal((count, 5))
+    strength = 2 * (brightness / 255)[:, None] ** 2
+    models, outputs = {}, []
+    for k in range(networks):
+        late = (latent + strength * rng.standard_normal((count, 10))) @ np.linalg.qr(rng.standard_normal((10, 10)))[0]
+        seen = {"early": rng.standard_normal((count, 6)), "late": late}
+        models[f"n{k}"] = seen.__getitem__
+        odds = np.exp(logits + strength * rng.standard_normal((count, 5)))
+        outputs.append(odds / odds.sum(axis=1, keepdims=True))
+    ids = [f"p{i}" for i in range(count)]
+    return Stimuli(models, ["early", "late"], ids, ids, pixels, lambda: output_facts(outputs), "00"), brightness
+
+
+# Planted truths
+
+
+def test_what_predicts_disagreement_comes_out_where_it_was_planted(monkeypatch):
+    stimuli, brightness = planted_networks()
+    found = rows(stimuli, monkeypatch, methods=("pairwise_cosine", "dispersion", "brightness", "edge_density"))
+    late = aggregated(found["pairwise_cosine", "late"])
+    assert late["divergence"][0] > 0.6
+    assert abs(aggregated(found["pairwise_cosine", "early"])["divergence"][0]) < 0.25
+    assert aggregated(found["dispersion", "late"])["divergence"][0] > 0.5
+    # Brighter is less agreement, and large values of a score with best="max" mean more.
+    assert aggregated(found["brightness", "late"])["divergence"][0] < -0.6
+    assert math.isnan(aggregated(found["edge_density", "late"])["divergence"][0])
+    assert late["same_top"][0] > 0.2 > late["entropy"][0]
+    (main,) = (r for r in found["pairwise_cosine", "late"] if r.raw["part"] == "all")
+    assert main.raw["with"]["brightness"] == pytest.approx(spearmanr(main.arrays["scores"], brightness).statistic)
+    assert main.raw["with"]["divergence"] == pytest.approx(-late["divergence"][0])
+    assert main.scores["divergence"] == pytest.approx(late["divergence"][0])
+    assert main.scores["at_equal_length"] == pytest.approx(late["at_equal_length"][0])
+    assert main.arrays["ids"].tolist() == list(stimuli.ids)
+
+
+def test_scores_repeat_across_networks_and_beat_what_reordering_gives(monkeypatch):
+    stimuli, _ = planted_networks()
+    found = rows(stimuli, monkeypatch)
+    late = aggregated(found["pairwise_cosine", "late"])
+    assert late["reliability"][0] > 0.4
+    assert late["mean"][0] > 0.3 > 0.1 > abs(late["reordered"][0])
+    assert late["beyond"][0] > 0.7
+    early = aggregated(found["pairwise_cosine", "early"])
+    assert abs(early["mean"][0] - early["reordered"][0]) < 0.1
+    assert early["beyond"][0] < 0.15
+    assert abs(early["reliability"][0]) < 0.3
+
+
+def test_three_networks_have_no_halves_and_networks_without_outputs_no_divergence(monkeypatch):
+    stimuli, _ = planted_networks(networks=3)
+    silent = Stimuli(stimuli.models, ["late"], stimuli.ids, stimuli.groups, stimuli.pixels, dict, "00")
+    (results,) = rows(silent, monkeypatch).values()
+    found = aggregated(results)
+    assert {"reliability", "divergence", "entropy"}.isdisjoint(found)
+    assert results[0].scores == {"mean": pytest.approx(found["mean"][0])}
+
+
+def test_scores_of_another_shape_or_not_finite_are_invalid(monkeypatch):
+    from semrsm_bench.core.task import Answer
+    from semrsm_bench.metrics.instances import get_instance
+
+    stimuli, _ = planted_networks(40)
+    monkeypatch.setattr(Stimuli, "of_networks", classmethod(lambda cls, options: stimuli))
+    case = next(iter(TASK.cases(options(TASK))))
+    arrays = case.inputs()
+    for scores, said in ((np.zeros(39), "shape"), (np.full(40, np.nan), "40 of its scores are not finite")):
+        found = TASK.score(case, arrays, Answer({"scores": scores}), {}, get_instance("dispersion").declare())
+        assert found.status == "invalid"
+        assert said in found.message
+
+
+@pytest.mark.parametrize("group", ["orthogonal", "permutation"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_every_kind_recovers_the_order_of_planted_noise(group, seed):
+    models, noise = plant(group, seed=seed)
+    aligned = held_out(models, assign_folds(np.arange(400), 2), group)
+    for kind in KINDS:
+        sign = 1 if kind == "dispersion" else -1
+        assert spearmanr(noise, sign * instance_similarity(aligned, kind)).statistic >= 0.9
+
+
+def test_without_alignment_in_the_right_group_the_order_is_lost():
+    # Rotated models cannot be brought together by reordering units, so the check above can fail.
+    models, noise = plant(stimuli=200, units=16)
+    aligned = held_out(models, assign_folds(np.arange(200), 2), "permutation")
+    assert spearmanr(noise, -instance_similarity(aligned)).statistic < 0.8
+
+
+# Folds and held-out alignments
+
+
+@given(
+    groups=st.lists(st.integers(0, 12), min_size=10, max_size=60), folds=st.integers(2, 6), seed=st.integers(0, 2**32)
+)
+def test_groups_are_never_parted_and_folds_are_even(groups, folds, seed):
+    _, sizes = np.unique(groups, return_counts=True)
+    if len(sizes) < folds:
+        with pytest.raises(ValueError, match=f"there are {len(sizes)}"):
+            assign_folds(groups, folds, seed)
+        return
+    fold = assign_folds(groups, folds, seed)
+    for name in set(groups):
+        assert len(set(fold[np.array(groups) == name])) == 1
+    filled = np.bincount(fold, minlength=folds)
+    assert filled.min() > 0
+    assert np.ptp(filled) <= sizes.max()
+    np.testing.assert_array_equal(fold, assign_folds(groups, folds, seed))
+
+
+def test_folds_need_enough_to_fit_on():
+    assert (assign_folds(np.arange(50), 5, 0) != assign_folds(np.arange(50), 5, 1)).any()
+    with pytest.raises(ValueError, match="at least 2"):
+        assign_folds(np.arange(50), 1)
+    with pytest.raises(ValueError, match="9 stimuli are too few"):
+        assign_folds(np.arange(9), 2)
+
+
+@pytest.fixture(scope="module")
+def planted():
+    return plant(count=4, stimuli=200, units=12)[0]
+
+
+def test_scores_are_those_of_an_alignment_of_the_other_folds(planted):
+    fold = assign_folds(np.arange(200), 4, 3)
+    scores = instance_similarity(held_out(planted, fold))
+    test = fold == 2
+    aligned = Barycenter(scale=True).fit([x[~test] for x in planted]).transform([x[test] for x in planted])
+    np.testing.assert_allclose(scores[test], instance_similarity(aligned))
+
+
+def test_what_a_held_out_stimulus_is_like_changes_no_other_score_of_its_fold(planted):
+    fold = assign_folds(np.arange(200), 4)
+    before = instance_similarity(held_out(planted, fold))
+    changed = [x.copy() for x in planted]
+    changed[1][7] = 100.0
+    after = instance_similarity(held_out(changed, fold))
+    same_fold = (fold == fold[7]) & (np.arange(200) != 7)
+    np.testing.assert_array_equal(before[same_fold], after[same_fold])
+    # The stimulus is a training one in the other folds, where it must matter: the check above can fail.
+    assert (before[fold != fold[7]] != after[fold != fold[7]]).any()
+
+
+def test_rotating_shifting_and_scaling_a_model_changes_nothing(planted):
+    fold = assign_folds(np.arange(200), 4)
+    rng = np.random.default_rng(1)
+    moved = [
+        3.0**k * x @ np.linalg.qr(rng.standard_normal((12, 12)))[0] + rng.standard_normal(12)
+        for k, x in enumerate(planted)
+    ]
+    first, second = held_out(planted, fold), held_out(moved, fold)
+    for kind in KINDS:
+        np.testing.assert_allclose(instance_similarity(first, kind), instance_similarity(second, kind), rtol=1e-3)
+    np.testing.assert_allclose(distance_from_mean(first), distance_from_mean(second), rtol=1e-6)
+
+
+def test_lengths_are_one_on_average_and_grow_with_the_distance_from_the_mean():
+    rng = np.random.default_rng(0)
+    latent = rng.standard_normal((300, 5)) * rng.uniform(0.2, 3, 300)[:, None]
+    length = distance_from_mean(held_out([latent, latent[:, ::-1]], assign_folds(np.arange(300), 5)))
+    assert np.sqrt(np.mean(length**2)) == pytest.approx(1, abs=0.05)
+    assert spearmanr(length, np.linalg.norm(latent - latent.mean(axis=0), axis=1)).statistic > 0.99
+
+
+def test_more_units_than_training_stimuli_and_ragged_widths_work():
+    rng = np.random.default_rng(0)
+    latent = rng.standard_normal((30, 4))
+    models = [(latent @ rng.standard_normal((4, d))).astype(np.float16) for d in (50, 7)]
+    aligned = held_out(models, assign_folds(np.arange(30), 7))
+    assert aligned.shape[:2] == (2, 30)
+    assert instance_similarity(aligned).min() > 0.5
+
+
+def test_reordering_keeps_every_models_stimuli_inside_their_fold(planted):
+    fold = assign_folds(np.arange(200), 4)
+    aligned = held_out(planted, fold)
+    moved = reordered(aligned, fold, [0, 1])
+    assert (moved != aligned).any()
+    for before, after in zip(aligned, moved, strict=True):
+        for k in range(4):
+            np.testing.assert_array_equal(np.sort(before[fold == k], axis=0), np.sort(after[fold == k], axis=0))
+    assert instance_similarity(moved).mean() < instance_similarity(aligned).mean() - 0.3
+
+
+@pytest.mark.parametrize("count", [0, 2, 3])
+def test_too_few_networks_for_two_sets(count):
+    assert disjoint_halves(count) == []
+
+
+@pytest.mark.parametrize(("count", "divisions"), [(4, 3), (5, 10), (6, 10), (12, 10)])
+def test_divisions_are_disjoint_complete_and_different(count, divisions):
+    found = disjoint_halves(count, seed=1)
+    assert len(found) == len({frozenset((frozenset(a), frozenset(b))) for a, b in found}) == divisions
+    for first, second in found:
+        assert sorted(first + second) == list(range(count))
+        assert abs(len(first) - len(second)) <= 1
+    assert found == disjoint_halves(count, seed=1)
+
+
+def test_each_item_is_nearest_to_itself_in_equal_models_and_not_in_unrelated_ones():
+    rng = np.random.default_rng(0)
+    fold = assign_folds(np.arange(100), 5)
+    same, other = rng.standard_normal((2, 100, 10))
+    assert nearest_is_own(np.stack([same, 2 * same]), fold, np.arange(100)) == (1.0, pytest.approx(1 / 20))
+    assert nearest_is_own(np.stack([same, other]), fold, np.arange(100))[0] < 0.2
+    one = np.eye(4)
+    captions = np.stack([one, one[[1, 0, 3, 2]]]), np.zeros(4, dtype=int)
+    # The second model holds each item's other caption.
+    assert nearest_is_own(*captions, np.array([0, 0, 1, 1])) == (1.0, 0.5)
+    assert nearest_is_own(*captions, np.arange(4))[0] == 0.0
+
+
+def test_outputs_of_networks_that_agree_and_of_those_that_do_not():
+    one, other = np.array([[1.0, 0, 0], [0, 1, 0]]), np.array([[1.0, 0, 0], [0, 0, 1]])
+    found = output_facts([one, other])
+    np.testing.assert_allclose(found["entropy"], [0, math.log(2)], atol=1e-12)
+    np.testing.assert_allclose(found["divergence"], [0, math.log(2)], atol=1e-12)
+    np.testing.assert_array_equal(found["same_top"], [1, 0])
+    np.testing.assert_array_equal(found["confidence"], [1, 1])
+    for outputs in ([None, None], [np.eye(3), None], [np.eye(3), np.full((3, 4), 0.25)]):
+        assert output_facts(outputs) == {}
+
+
+# Correlations in many samples
+
+
+@given(seed=st.integers(0, 2**32), n=st.integers(3, 30))
+def test_correlations_of_weighted_samples_are_those_of_the_samples_themselves(seed, n):
+    rng = np.random.default_rng(seed)
+    a, b, c = rng.integers(0, 6, (3, n)).astype(float)
+    draws = rng.multinomial(n, np.full(n, 1 / n), size=4)
+    weights = draws.astype(float)
+    ranks = [weighted_ranks(v, weights) for v in (a, b, c)]
+    plain, partial = correlation(*ranks[:2], weights), partial_correlation(*ranks, weights)
+    for k, drawn in enumerate(draws):
+        sample = [np.repeat(v, drawn) for v in (a, b, c)]
+        if min(np.ptp(v) for v in sample) == 0:
+            assert np.isnan(plain[k]) or min(np.ptp(v) for v in sample[:2]) > 0
+            continue
+        ab, ac, bc = (spearmanr(*pair).statistic for pair in (sample[:2], sample[::2], sample[1:]))
+        assert plain[k] == pytest.approx(ab)
+        if (1 - ac**2) * (1 - bc**2) > 1e-9:
+            assert partial[k] == pytest.approx((ab - ac * bc) / np.sqrt((1 - ac**2) * (1 - bc**2)))
+
+
+def test_a_constant_has_no_correlation():
+    ranks = [weighted_ranks(v, np.ones((1, 9))) for v in (np.ones(9), np.arange(9.0))]
+    assert np.isnan(correlation(*ranks, np.ones((1, 9))))
+
+
+def test_intervals_resample_groups_and_many_groups_are_put_together():
+    names, unit = resampling_units(["b", "a", "b", "c"])
+    assert (names, unit.tolist()) == (("0", "1", "2"), [1, 0, 1, 2])
+    names, unit = resampling_units(np.arange(1000), seed=1)
+    assert len(names) == 100
+    assert np.bincount(unit).tolist() == [10] * 100
+    assert (unit != resampling_units(np.arange(1000), seed=2)[1]).any()
+
+
+def test_repeating_every_stimulus_inside_its_group_does_not_narrow_the_interval(monkeypatch):
+    stimuli, _ = planted_networks(40)
+    once = rows(stimuli, monkeypatch, methods=("brightness",), folds=2)["brightness", "late"]
+    many = {name: (lambda layer, of=of: np.repeat(of(layer), 5, axis=0)) for name, of in stimuli.models.items()}
+    outputs = {name: np.repeat(values, 5) for name, values in stimuli.outputs().items()}
+    ids = np.repeat(stimuli.ids, 5).tolist()
+    grouped = Stimuli(many, ["late"], ids, ids, np.repeat(stimuli.pixels, 5, axis=0), lambda: outputs, "00")
+    again = rows(grouped, monkeypatch, methods=("brightness",), folds=2)["brightness", "late"]
+    one, five = (aggregated(found, 300)["divergence"] for found in (once, again))
+    np.testing.assert_allclose(np.quantile(five, [0.025, 0.975]), np.quantile(one, [0.025, 0.975]), atol=0.02)
+
+
+# Paired files
+
+
+def saved(folder, *arrays):
+    paths = [folder / f"array{k}.npy" for k in range(len(arrays))]
+    for path, array in zip(paths, arrays, strict=True):
+        np.save(path, array)
+    return tuple(paths)
+
+
+def test_paired_files_rank_items_by_the_noise_that_was_planted(tmp_path):
+    models, noise = plant(count=3, stimuli=300, units=16, seed=5)
+    (tmp_path / "names.txt").write_text("\n".join(f"item {i}" for i in range(300)) + "\n")
+    given = options(TASK, features=saved(tmp_path, *(x.astype(np.float16) for x in models)), ids=tmp_path / "names.txt")
+    cases = {case.part: case for case in TASK.cases(given)}
+    assert set(cases) == {"all", "reordered"}
+    assert cases["all"].cell == {
+        "layer": "array0 + array1 + array2",
+        "networks": 3,
+        "stimuli": 300,
+        "group": "orthogonal",
+    }
+    for kind in KINDS:
+        found = scored(TASK, cases["all"], kind)
+        sign = 1 if found.raw["best"] == "min" else -1
+        assert spearmanr(found.arrays["scores"], sign * noise).statistic > 0.85
+        assert found.raw["nearest"] > 0.6 > 0.1 > found.raw["nearest_by_chance"]
+    results = [result(case, scored(TASK, case, "pairwise_cosine")) for case in cases.values()]
+    assert aggregated(results)["beyond"][0] > 0.9
+    from tests.observing import answer
+
+    skipped = answer("instance", "brightness", {})
+    assert (skipped["status"], "it takes pixels" in skipped["message"]) == ("skipped", True)
+
+
+def test_items_of_one_name_stay_on_one_side(tmp_path):
+    rng = np.random.default_rng(0)
+    latent = np.repeat(rng.standard_normal((30, 6)), 3, axis=0)
+    (tmp_path / "names.txt").write_text("\n".join(str(i // 3) for i in range(90)))
+    paths = saved(tmp_path, latent + rng.normal(scale=0.1, size=latent.shape), latent[:, ::-1])
+    case = next(iter(TASK.cases(options(TASK, features=paths, ids=tmp_path / "names.txt"))))
+    found = scored(TASK, case, "pairwise_cosine")
+    fold = found.arrays["fold"].reshape(30, 3)
+    assert (fold == fold[:, :1]).all()
+    assert found.raw["nearest"] == 1.0
+    assert len(case.units["group"]) == 30
+
+
+def good():
+    return np.random.default_rng(0).standard_normal((12, 3))
+
+
+def spoiled(value):
+    array = good()
+    array[5, 1] = value
+    return array
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ([good()], "at least two files"),
+        ([good(), good()[:9]], r"their rows differ: array0.npy 12, array1.npy 9"),
+        ([good(), spoiled(np.nan)], r"array1.npy: row 5, column 1 is nan"),
+        ([good(), spoiled(np.inf)], "column 1 is inf"),
+        ([good(), np.ones((12, 2))], "all rows are the same"),
+        ([good(), good()[:, 0]], r"needed is an array \(n, d\)"),
+        ([good(), good().astype(complex)], "complex128"),
+        ([good(), np.zeros((12, 0))], "empty"),
+    ],
+)
+def test_files_that_are_no_paired_arrays(tmp_path, arrays, said):
+    with pytest.raises(ValueError, match=said):
+        read_paired(saved(tmp_path, *arrays))
+
+
+def test_other_files_and_names_that_do_not_fit(tmp_path):
+    paths = saved(tmp_path, good(), good()[:, ::-1])
+    (tmp_path / "names.txt").write_text("a\nb\n")
+    with pytest.raises(ValueError, match="2 lines, but the arrays have 12 rows"):
+        read_paired(paths, tmp_path / "names.txt")
+    (tmp_path / "text.npy").write_text("no array")
+    with pytest.raises(ValueError, match=r"text.npy: not a readable array"):
+        read_paired([*paths, tmp_path / "text.npy"])
+    with pytest.raises(ValueError, match=r"read from \.npy files"):
+        read_paired([*paths, tmp_path / "names.txt"])
+    with pytest.raises(FileNotFoundError):
+        read_paired([*paths, tmp_path / "nowhere.npy"])
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"features": ("a.npy", "b.npy"), "model": ("x",)}, "--model is for networks"),
+        ({"ids": "names.txt"}, "--ids names the rows of --features"),
+        ({"folds": 1}, "folds"),
+        ({"pooling": "max"}, "'max' is not one of"),
+        ({"components": 0}, "components"),
+    ],
+)
+def test_options_that_contradict(given, said):
+    with pytest.raises(ValueError, match=said):
+        options(TASK, **given)
+
+
+# Networks
+
+torch = pytest.importorskip("torch")
+
+from semrsm_bench.activations.resnet import ResNet  # noqa: E402
+from semrsm_bench.activations.weights import save_weights  # noqa: E402
+from tests.image_files import image_zip  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def nets(tmp_path_factory):
+    """Untrained networks of two widths."""
+    folder = tmp_path_factory.mktemp("networks")
+    for k, width in enumerate((4, 6)):
+        torch.manual_seed(k)
+        save_weights(folder / f"net{k}.weights.safetensors", ResNet("resnet10", 10, width), {})
+    return tuple(str(folder / f"net{k}.weights.safetensors") for k in range(2))
+
+
+def test_networks_on_crops_and_on_your_own_pictures(nets, tmp_path):
+    given = options(TASK, model=nets, layers=("layer4",), count=44, size=16)
+    case = next(iter(TASK.cases(given)))
+    arrays = case.inputs()
+    assert arrays["pixels"].shape == (44, 16, 16, 3)
+    assert arrays["aligned"].shape[:2] == (2, 44)
+    stimuli, fold, _ = case.known
+    for photograph in set(stimuli.groups):
+        assert len(set(fold[np.array(stimuli.groups) == photograph])) == 1
+    assert set(scored(TASK, case, "pairwise_cosine").raw["with"]) == {
+        "divergence", "entropy", "confidence", "same_top", "length", "brightness", "contrast", "colourfulness",
+        "edge_density",
+    }  # fmt: skip
+    archive = image_zip(tmp_path / "pictures.zip", ("dark", "light", "middle"), per_class=8, size=32)
+    mine = options(
+        TASK, model=nets, layers=("layer4",), images=(archive,), count=24, size=16, pooling="none", components=5
+    )
+    case = next(iter(TASK.cases(mine)))
+    assert len(case.units["group"]) == 24
+    assert case.inputs()["aligned"].shape == (2, 24, 5)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"layers": ("layr4",)}, "no submodule 'layr4'"),
+        ({"count": 9}, "9 stimuli are too few"),
+        ({"folds": 12}, "12 folds need at least as many groups"),
+        ({"model": ("none.safetensors",)}, "no such checkpoint"),
+    ],
+)
+def test_bad_input_is_one_message(nets, given, said):
+    with pytest.raises((ValueError, FileNotFoundError), match=said):
+        list(TASK.cases(options(TASK, **{"model": nets, "size": 16, "count": 44, **given})))
+    with pytest.raises(ValueError, match="at least two networks, got net0 alone"):
+        list(TASK.cases(options(TASK, model=nets[:1], size=16)))
