@@ -40,9 +40,9 @@ def test_a_sheet_shows_every_picture_at_its_place_with_its_caption():
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ((["a"], 2), "1 captions do not fit 3"),
+        ((["a"], 2), "1 captions and 0 row labels do not fit 3 pictures"),
         ((["a", "b", "c"], 0), "at least 1"),
-        ((["a", "b", "c"], 2, "", ["x"]), "1 row labels do not fit 2 rows"),
+        ((["a", "b", "c"], 2, "", ["x"]), "1 row labels do not fit 3 pictures in 2 rows"),
     ],
 )
 def test_texts_that_do_not_fit_are_refused(arguments, match):
