@@ -18,10 +18,10 @@ def options(task: Task, profile: str = "quick", **given: Any) -> Any:
 
 def answer(case: Case, arrays: Any, method: str) -> Answer:
     """The RSM of a method."""
-    s = case.settings
+    s = case.settled()
     rsm = compute_rsm(
         arrays["z"], arrays.get("z2"), kernel=s["kernel"], matching=method, centring=s["centring"], grid=s["grid"],
-        **({"sigma": s["sigma"]()} if "sigma" in s else {}),
+        **({"sigma": s["sigma"]} if "sigma" in s else {}),
     )  # fmt: skip
     return Answer({"rsm": rsm})
 

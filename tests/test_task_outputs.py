@@ -169,7 +169,7 @@ def test_kernels_and_centrings_share_arrays_and_bandwidth():
     ]
     assert len({id(case.inputs()["z"]) for case in cases}) == 1
     assert cases[0].inputs()["z"].dtype == np.float32
-    assert len({case.settings["sigma"] for case in cases}) == 1
+    assert len({case.settled()["sigma"] for case in cases}) == 1
     assert {case.size for case in cases} == {64}
     assert len(cases[0].units["image"]) == 12
     other = next(iter(Outputs().cases(tiny(seed=1))))

@@ -346,7 +346,7 @@ class _Engine:
             cell.method,
             wanted_inputs(arrays, cell.method),
             Limits(deadline=profile.deadline, memory=self.plan.options.memory),
-            settings={name: value() if callable(value) else value for name, value in case.settings.items()},
+            settings=case.settled(),
             observer=observer_of(cell.task),
             seed=repeat,
         )

@@ -87,6 +87,10 @@ class Case:
     channels: int = 0
     skip: str = ""
 
+    def settled(self) -> dict[str, Any]:
+        """The settings with every value known."""
+        return {name: value() if callable(value) else value for name, value in self.settings.items()}
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -120,7 +120,7 @@ class Outputs(Task):
         kept: dict[str, Any] = {"rsm": triangle, "divergence": truth.divergence}
         scores = {name: _correlation(truth.divergence, triangle, name) for name in ("pearson", "spearman")}
         if matches(declared):
-            exact = rsm if declared.name == OPTIMUM else truth.exact(case.settings)
+            exact = rsm if declared.name == OPTIMUM else truth.exact(case.settled())
             everyone = range(len(rsm))
             same = most_similar(rsm, everyone, everyone) == most_similar(exact, everyone, everyone)
             kept |= {"exact": upper_triangle(exact), "same_neighbour": same}
