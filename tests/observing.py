@@ -38,7 +38,7 @@ def scored(task: Task, case: Case, name: str) -> Scored:
     """A method's answer to a case, scored."""
     method = (get_metric if task.kind == "metric" else get_instance)(name).declare()
     arrays = case.inputs()
-    found = answer(task.kind, name, wanted_inputs(arrays, method), case.settings)
+    found = answer(task.kind, name, wanted_inputs(arrays, method), case.settled())
     truth = task.truth(case, arrays, None)
     return task.score(case, arrays, Answer(found["arrays"], found["info"]), truth, method)
 

@@ -329,6 +329,16 @@ def test_values_are_those_of_the_pooled_features(cases):
             assert found.raw["value_yx"] == pytest.approx(get_metric("pwcca").run(y, x))
 
 
+def test_rbf_rsms_of_one_layer_share_a_bandwidth(cases):
+    """With one sigma the semantic RBF RSM is nowhere below that of the identity; with one each it would be."""
+    case = next(c for c in cases if c.cell["networks"] == ITSELF and c.sides[0].name == "layer4")
+    z, sigma = case.inputs()["zx"](), case.settled()["sigma_x"]
+    rsms = compute_rsm(z, matching=["identity", "exact-auction"], kernel="rbf", sigma=sigma, centring="channel")
+    assert scored(TASK, case, "cka[identity|exact-auction,rbf]").scores["value"] == pytest.approx(
+        cka(rsms["identity"], rsms["exact-auction"])
+    )
+
+
 def test_layers_are_the_same_by_name_or_else_by_place(nets):
     def partners(*names):
         first, second = (Seen(str(k), dict.fromkeys(layers, (2, 4))) for k, layers in enumerate(names))

@@ -44,6 +44,7 @@ def solver(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
     begin = int(command.get("seed", 0)) * (most + 1)
     shifts: list[int] = []
     first: list[Any] = []
+    results: list[Any] = []
 
     def fresh(i: int) -> Any:
         shift = int(sequence[(begin + i + 1) % size]) if clock.timed and size else 0
@@ -52,14 +53,17 @@ def solver(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
             clock.shared(lambda: problem.affinity)
         if i == 0:
             first[:] = problem, _marks(problem)
+            results.clear()
         if i >= 0:
             shifts.append(shift)
         return problem
 
     def call(problem: Any) -> Any:
         result = function(problem, **options)
+        if not results:  # of the others only the matchings are kept
+            results.append(result)
         try:
-            return result, np.array(getattr(result, "perm", result))
+            return np.array(getattr(result, "perm", result))
         except (ValueError, TypeError) as error:
             raise NoPermutationError(str(error)[:200]) from None
 
@@ -73,20 +77,23 @@ def solver(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
     if _marks(first[0]) != first[1]:
         return {"status": "invalid", "message": "it changed its inputs"}
     perms = []
-    for (result, perm), shift in zip(answers, shifts, strict=True):
+    for perm, shift in zip(answers, shifts, strict=True):
         if perm.shape != (size,) or (size and perm.dtype.kind not in "iu"):
-            kind = type(getattr(result, "perm", result)).__name__
-            what = f"{kind} of shape {perm.shape} and dtype {perm.dtype}"
+            what = f"{_type(results[0])} of shape {perm.shape} and dtype {perm.dtype}"
             return {"status": "invalid", "message": f"it returned {what}, not a permutation of {size} positions"}
         back = np.roll(perm.astype(np.intp), -shift)
         perms.append(np.where((back >= 0) & (back < size), (back - shift) % max(size, 1), back))
-    told = answers[0][0]
+    told = results[0]
     arrays: dict[str, Any] = {"perms": np.stack(perms)}
     duals = getattr(told, "duals", None)
     if duals is not None:
         for name, values in zip(("u", "v"), duals):
             arrays[name] = np.roll(np.asarray(values, dtype=np.float64), -shifts[0])
     return {"arrays": arrays, "info": plain_info(getattr(told, "info", {}))}
+
+
+def _type(result: Any) -> str:
+    return type(getattr(result, "perm", result)).__name__
 
 
 def rsm(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
@@ -206,6 +213,9 @@ def _representations(found: Any, command: Mapping[str, Any], inputs: Mapping[str
         z = inputs[f"z{side}"]
         given = {"kernel": kernel, "matching": matching, "centring": settings.get("centring", "channel")}
         grid = settings.get(f"grid_{side}")
+        if kernel == "rbf" and sb.get_rsm(matching).category == "matching" and settings.get(f"sigma_{side}"):
+            # One bandwidth for all that match positions, so that their RSMs compare; others go by the rule.
+            given["sigma"] = settings[f"sigma_{side}"]
         key = ("rsm", repr(given), inputs_key(command, f"z{side}"))
         made.append(
             memory.get(key, lambda z=z, g=given, grid=grid: sb.compute_rsm(z, grid=tuple(grid) if grid else None, **g))

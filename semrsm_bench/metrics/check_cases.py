@@ -342,11 +342,6 @@ INSTANCE_CASES: dict[str, Callable[[InstanceScore], None]] = {
 CASES: dict[str, Callable[[Any], None]] = {**METRIC_CASES, **INSTANCE_CASES}
 
 
-def cases_for(kind: str) -> list[str]:
-    """Names of the cases for one kind of method, "metric" or "instance"."""
-    return list(METRIC_CASES if kind == "metric" else INSTANCE_CASES)
-
-
 def warm_up(measure: Metric | InstanceScore) -> None:
     """Compile and import what the first call needs."""
     if isinstance(measure, Metric):

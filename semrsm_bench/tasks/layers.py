@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
 from typing import Any, ClassVar, Literal
 
@@ -27,7 +27,13 @@ from semrsm_bench.core.task import (
     row_weights,
     weighted_mean,
 )
-from semrsm_bench.tasks.networks import NetworkActivations, common_size, load_networks, require_libraries
+from semrsm_bench.tasks.networks import (
+    NetworkActivations,
+    common_size,
+    identity_bandwidth,
+    load_networks,
+    require_libraries,
+)
 from semrsm_bench.tasks.pictures import CountOptions
 from semrsm_bench.tasks.registry import register_task
 
@@ -87,6 +93,14 @@ class Layer:
     def pooled(self) -> NDArray[np.float32]:
         """Means over positions, (N, C)."""
         return np.asarray(self.positions().mean(axis=2, dtype=np.float64), dtype=np.float32)
+
+    @cached_property
+    def sigma(self) -> float | None:
+        """Bandwidth of RBF kernels, one for all that match positions; None where there is none."""
+        try:
+            return identity_bandwidth(self.positions())
+        except ValueError:
+            return None
 
     def positions(self) -> NDArray[np.float32]:
         """Activations, (N, C, S)."""
@@ -201,7 +215,8 @@ def _case(
 
     order = "" if permuted is None else f"/permuted-{permuted}"
     settings: dict[str, Any] = {"centring": options.centring, "leave_one_out": bool(options.leave_one_out)}
-    settings |= {f"grid_{side}": layer.seen.grid(layer.name) for side, layer in zip("xy", sides)}
+    for side, layer in zip("xy", sides):
+        settings |= {f"grid_{side}": layer.seen.grid(layer.name), f"sigma_{side}": partial(getattr, layer, "sigma")}
     if permuted is not None:
         # All pairs see the same order, so that means over pairs are those of one reordering.
         settings |= {"permuted": 1000 * options.seed + permuted, "leave_one_out": False}
