@@ -1,8 +1,11 @@
-"""A plugin whose solvers do everything a solver must not do; the runner has to survive each of them."""
+"""A plugin whose solvers do everything a solver must not do; the engine has to survive each of them."""
 
 import ctypes
+import json
+import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -103,7 +106,9 @@ def chatty(problem):
 @sb.register_solver(
     "hostile-garbage",
     kind="approximate",
-    grid={"what": ["none", "short", "twice", "float", "negative", "text", "huge", "object", "matrix"]},
+    grid={
+        "what": ["none", "short", "twice", "float", "negative", "text", "huge", "object", "matrix", "ragged", "large"]
+    },
 )
 def garbage(problem, *, what="none"):
     """Return something that is no permutation."""
@@ -118,6 +123,8 @@ def garbage(problem, *, what="none"):
         "huge": np.full(s, 2**62),
         "object": [object()] * s,
         "matrix": np.eye(s, dtype=np.intp),
+        "ragged": [[0], [1, 2]],
+        "large": np.zeros(10**8 if what == "large" else 0, dtype=np.int8),
     }[what]
 
 
@@ -127,3 +134,238 @@ def moody(problem):
     if problem.x[0, 0] < 0:
         os.kill(os.getpid(), signal.SIGABRT)
     return np.arange(problem.size)
+
+
+class MuteError(Exception):
+    """An error that cannot be shown."""
+
+    def __str__(self):
+        raise RuntimeError("no words")
+
+
+@sb.register_solver("hostile-mute", kind="approximate")
+def mute(problem):
+    """Raise an error whose text raises."""
+    raise MuteError
+
+
+@sb.register_solver("hostile-interrupt", kind="approximate")
+def interrupt(problem):
+    """Raise KeyboardInterrupt."""
+    raise KeyboardInterrupt
+
+
+@sb.register_solver("hostile-long", kind="approximate")
+def long_words(problem):
+    """Raise an error of 10 MB."""
+    raise ValueError("long " * 2_000_000)
+
+
+@sb.register_solver("hostile-signal", kind="approximate")
+def real_time_signal(problem):
+    """End by a signal that has no name."""
+    os.kill(os.getpid(), 40)
+
+
+@sb.register_solver("hostile-endless-print", kind="approximate")
+def endless_print(problem):
+    """Write 10 MB without a line break to both outputs, and do its work."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.write("z" * 10_000_000)
+        stream.flush()
+    return np.arange(problem.size)
+
+
+def sockets():
+    """Descriptors of this process that are sockets."""
+    for number in map(int, os.listdir("/proc/self/fd")):
+        try:
+            if os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):
+                yield number
+        except OSError:
+            continue
+
+
+@sb.register_solver(
+    "hostile-socket",
+    kind="approximate",
+    grid={"what": ["close", "all", "shut", "text", "long", "list", "deep", "forged", "stage", "path"]},
+)
+def disturb(problem, *, what):
+    """Do something to the socket that leads to the parent."""
+    victim = Path(os.environ.get("HOSTILE_VICTIM", "/nonexistent"))
+    stages = b'{"id": 2, "stage": "prepared", "bytes": 0}\n' * 3
+    writings = {
+        "text": b"hello, parent\n",
+        "long": b"x" * (20 << 20),
+        "list": b"[1]\n",
+        "deep": b"[" * 200_000 + b"]" * 200_000 + b"\n",
+        "forged": b'{"id": 2, "done": {"status": "ok", "seconds": "fast"}}\n',
+        "stage": stages,
+        "path": json.dumps({"id": 2, "done": {"status": "ok", "arrays": {"perms": str(victim)}}}).encode() + b"\n",
+    }
+    for number in list(sockets()):
+        if what == "close":
+            os.close(number)
+        elif what == "shut":
+            with socket.socket(fileno=os.dup(number)) as one:
+                one.shutdown(socket.SHUT_RDWR)
+        elif what in writings:
+            data = writings[what]
+            while data:
+                data = data[os.write(number, data) :]
+            break
+    if what == "all":
+        os.closerange(0, 1000)
+    return np.arange(problem.size)
+
+
+@sb.register_solver("hostile-fork", kind="approximate", grid={"what": ["return", "leave", "stay", "away"]})
+def fork(problem, *, what):
+    """Leave a second process behind."""
+    if what == "return":
+        os.fork()
+    elif what == "leave":  # the child keeps the socket open
+        if os.fork() == 0:
+            time.sleep(600)
+        os._exit(5)
+    elif os.fork() == 0:
+        if what == "away":
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+        if note := os.environ.get("HOSTILE_NOTE"):
+            Path(note).write_text(str(os.getpid()))
+        time.sleep(600)
+    return np.arange(problem.size)
+
+
+@sb.register_solver("hostile-child-grow", kind="approximate")
+def child_grow(problem):
+    """Fill 50 GB in a child."""
+    code = "import time; held = [bytearray(b'x' * (1 << 24)) for _ in range(50 * 64)]; time.sleep(600)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return np.arange(problem.size)
+
+
+class Unspeakable:
+    """What cannot be turned into text."""
+
+    def __str__(self):
+        raise RuntimeError("no words")
+
+    __repr__ = __str__
+
+
+def nested(depth):
+    found = []
+    for _ in range(depth):
+        found = [found]
+    return found
+
+
+INFO = {
+    "huge": lambda: {"d": 10**5000},
+    "long": lambda: {"a": "x" * 10_000_000, "y" * 10_000_000: 1},
+    "many": lambda: {str(i): "x" * 1000 for i in range(10_000)},
+    "nan": lambda: {"nan": math.nan, "inf": -math.inf, "none": None, "np": np.float32("nan")},
+    "mute": lambda: {"a": Unspeakable(), Unspeakable(): 2},
+    "deep": lambda: {"a": nested(100), "b": nested(100_000)},
+    "keys": lambda: {1: 1, None: 2, (1, 2): 3, b"x": 4, 1.5: 6},
+    "arrays": lambda: {"a": np.zeros(10**6), "b": np.int64(3), "c": np.bool_(True), "d": object()},
+    "surrogate": lambda: {"a": "\ud800", "b": "\x00\n\u2028"},
+    "none": lambda: None,
+    "text": lambda: "not a mapping",
+    "endless": lambda: Endless(),
+}
+
+
+class Endless(dict):
+    """A mapping whose items raise."""
+
+    def items(self):
+        raise RuntimeError("no items")
+
+    keys = __iter__ = items
+
+
+@sb.register_solver("hostile-info", kind="approximate", matrix_free=True, grid={"what": list(INFO)})
+def talkative(problem, *, what):
+    """Match well enough, and say something strange about it."""
+    return sb.Solution(np.arange(problem.size), info=INFO[what]())
+
+
+def best(problem):
+    return sb.solve(problem, "scipy")
+
+
+class Later:
+    """An answer that is worked out when it is read."""
+
+    def __init__(self, problem):
+        self.problem = problem
+
+    def __array__(self, dtype=None, copy=None):
+        time.sleep(0.02)
+        return best(self.problem)
+
+
+@sb.register_solver("sly-lazy", kind="approximate")
+def lazy(problem):
+    """Promise an answer at once and work it out later."""
+    return Later(problem)
+
+
+SEEN = {}
+
+
+@sb.register_solver("sly-last", kind="approximate")
+def last(problem):
+    """Keep the first answer for every S."""
+    if problem.size not in SEEN:
+        SEEN[problem.size] = best(problem)
+    return SEEN[problem.size]
+
+
+@sb.register_solver("sly-memo", kind="approximate")
+def memo(problem):
+    """Keep answers by the bytes of the inputs, and take long for a new one."""
+    key = problem.x.tobytes(), problem.y.tobytes()
+    if key not in SEEN:
+        time.sleep(0.01)
+        SEEN[key] = best(problem)
+    return SEEN[key]
+
+
+COUNTS = {}
+
+
+@sb.register_solver("sly-once", kind="approximate")
+def once(problem):
+    """Work in the warm-up and in the first timed call; from then on guess."""
+    key = problem.size
+    COUNTS[key] = COUNTS.get(key, 0) + 1
+    return best(problem) if COUNTS[key] <= 2 else np.roll(np.arange(problem.size), 7)
+
+
+@sb.register_solver("sly-half", kind="approximate")
+def half(problem):
+    """Give no permutation in the fifth call of each S."""
+    key = "half", problem.size
+    COUNTS[key] = COUNTS.get(key, 0) + 1
+    return np.zeros(problem.size, dtype=int) if COUNTS[key] == 5 else np.arange(problem.size)
+
+
+@sb.register_solver("sly-clock", kind="approximate")
+def stop_the_clock(problem):
+    """Put another clock in the place of the one that times it."""
+    time.perf_counter_ns = lambda: 0
+    time.perf_counter = lambda: 0.0
+    time.sleep(0.02)
+    return np.arange(problem.size)
+
+
+@sb.register_solver("sly-small-type", kind="approximate", grid={"dtype": ["uint8", "int8", "uint64", "int16"]})
+def small_type(problem, *, dtype):
+    """The best matching, in a narrow or unsigned type."""
+    return best(problem).astype(dtype)

@@ -30,7 +30,7 @@ PROTOCOL = 1
 # Imports of a numerical stack; only a process that outgrows this before its first case is stopped for it.
 _START_BYTES = 2 << 30
 _SHORTEST_WATCH, _LONGEST_WATCH = 0.002, 0.03
-_LONGEST_MESSAGE = 64 << 20
+_LONGEST_MESSAGE = 8 << 20
 _STATUSES = ("ok", "memory", "invalid", "error")
 
 
@@ -294,8 +294,10 @@ class Worker:
             if ready:
                 part = self._socket.recv(1 << 20)
                 self._unread += part
-                if not part or len(self._unread) > _LONGEST_MESSAGE:
+                if not part:
                     raise EOFError
+                if len(self._unread) > _LONGEST_MESSAGE:
+                    raise _ForeignMessageError("something else than the worker wrote to its socket")
                 continue
             if gone:  # a child that it forked may still hold the socket
                 raise EOFError

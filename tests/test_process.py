@@ -1,0 +1,467 @@
+"""Workers: whatever a method does, its process is held to its limits and one outcome comes back."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from semrsm_bench.bench.engine import Observer, Workers
+from semrsm_bench.bench.process import Limits, Scratch, Setup, Worker, WorkerLostError, descendants, describe
+from semrsm_bench.core.method import Declaration
+from semrsm_bench.solvers import MatchingProblem, matching_value, solve
+from tests.bench_data import HOSTILE
+
+LIMITS = Limits(deadline=20.0, memory=300 << 20, warm_up=20.0)
+SHORT = Limits(deadline=0.5, memory=300 << 20, warm_up=1.0)
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pair(size=24, seed=0, channels=5, dtype=np.float32):
+    x, y = np.random.default_rng(seed).random((2, size, channels), dtype=np.float32).astype(dtype)
+    return {"x": x, "y": y}
+
+
+class Observed:
+    """One worker that knows the hostile solvers, and observations in it."""
+
+    def __init__(self, **setup):
+        self.worker, self.scratch = Worker(Setup(plugins=(str(HOSTILE),), **setup)), Scratch()
+        self._observe = Observer(lambda method: self.worker, self.scratch)
+
+    def __call__(self, name, limits=LIMITS, *, arrays=None, **how):
+        return self._observe(Declaration("solver", name), arrays or pair(), limits, **how)
+
+    def close(self):
+        self.worker.close()
+        self.scratch.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="module")
+def observe():
+    """Shared by all tests: a worker that was killed by one is replaced for the next."""
+    one = Observed()
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def alone():
+    """A worker of its own."""
+    one = Observed()
+    yield one
+    one.close()
+
+
+def assert_serves(observe):
+    """The same worker, or its replacement, does honest work."""
+    given = pair(seed=3)
+    outcome = observe("scipy", arrays=given)
+    assert outcome.status == "ok", outcome.message
+    expected = solve(MatchingProblem(given["x"], given["y"]), "scipy")
+    np.testing.assert_array_equal(outcome.value["arrays"]["perms"], [expected] * len(outcome.value["seconds"]))
+
+
+@pytest.mark.parametrize("name", ["scipy", "ortools", "exact-auction"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16])
+@pytest.mark.parametrize("size", [1, 2, 7, 300])
+def test_every_timed_answer_comes_back_as_it_belongs_to_the_pair(observe, name, size, dtype):
+    given = pair(size, dtype=dtype)
+    outcome = observe(name, arrays=given)
+    assert outcome.status == "ok", outcome.message
+    problem = MatchingProblem(given["x"], given["y"])
+    perms, seconds = outcome.value["arrays"]["perms"], outcome.value["seconds"]
+    assert perms.shape == (len(seconds), size)
+    assert 1 <= len(seconds) <= max(1, min(20, size - 1))
+    best = matching_value(problem, solve(problem, "scipy"))
+    assert [matching_value(problem, p) for p in perms] == pytest.approx([best] * len(perms), rel=1e-6)
+    assert all(0 < s < LIMITS.deadline for s in seconds + outcome.value["shared_seconds"])
+    assert len(outcome.value["shared_seconds"]) == len(seconds)
+    assert sum(seconds) < outcome.wall_seconds
+    assert outcome.value["peak_bytes"] >= 0
+
+
+def test_the_baseline_identity_stays_the_identity_under_every_shift(observe):
+    outcome = observe("identity")
+    assert (outcome.value["arrays"]["perms"] == np.arange(24)).all()
+    assert len(outcome.value["arrays"]["perms"]) > 1
+    assert outcome.value["shared_seconds"] == []
+
+
+def test_an_untimed_observation_is_one_call(observe):
+    outcome = observe("scipy", timed=False)
+    assert len(outcome.value["seconds"]) == len(outcome.value["arrays"]["perms"]) == 1
+
+
+def test_duals_belong_to_the_pair_as_it_was_given(observe):
+    given = pair(40)
+    outcome = observe("exact-auction", arrays=given)
+    arrays = outcome.value["arrays"]
+    affinity = given["x"].astype(float) @ given["y"].T.astype(float)
+    slack = arrays["u"][:, None] + arrays["v"] - affinity
+    assert slack.min() > -1e-4
+    assert arrays["u"].sum() + arrays["v"].sum() == pytest.approx(
+        affinity[range(40), arrays["perms"][0]].sum(), rel=1e-5
+    )
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int8", "uint64", "int16"])
+@pytest.mark.parametrize("size", [24, 127, 200])
+def test_permutations_of_any_integer_type_are_shifted_back_alike(observe, dtype, size):
+    if size > np.iinfo(dtype).max:
+        pytest.skip("the type does not hold the positions")
+    given = pair(size)
+    outcome = observe(f"sly-small-type-{dtype}", arrays=given)
+    best = solve(MatchingProblem(given["x"], given["y"]), "scipy")
+    np.testing.assert_array_equal(outcome.value["arrays"]["perms"], [best] * len(outcome.value["seconds"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "words"),
+    [
+        ("hostile-segfault", "crashed", "SIGSEGV"),
+        ("hostile-exit", "crashed", "exited with code 7"),
+        ("hostile-quit", "error", "SystemExit"),
+        ("hostile-interrupt", "error", "KeyboardInterrupt"),
+        ("hostile-raise", "error", "RuntimeError: no matching today"),
+        ("hostile-mute", "error", "MuteError: (its message cannot be shown)"),
+        ("hostile-long", "error", "ValueError: long long"),
+        ("hostile-signal", "crashed", "signal 40"),
+        ("hostile-map", "memory", "50.0 GiB"),
+        ("hostile-mutate", "invalid", "changed its inputs"),
+        ("hostile-write", "error", "read-only"),
+        ("hostile-liar", "invalid", "matrix_free"),
+        ("hostile-garbage-none", "invalid", "NoneType"),
+        ("hostile-garbage-text", "invalid", "str"),
+        ("hostile-garbage-object", "invalid", "list"),
+        ("hostile-garbage-short", "invalid", "(23,)"),
+        ("hostile-garbage-matrix", "invalid", "(24, 24)"),
+        ("hostile-garbage-float", "invalid", "float64"),
+        ("hostile-garbage-ragged", "invalid", "no permutation"),
+        ("hostile-garbage-large", "invalid", "(100000000,)"),
+        ("no-such-solver", "error", "unknown solver"),
+        ("hostile-socket-close", "crashed", ""),
+        ("hostile-socket-all", "crashed", ""),
+        ("hostile-socket-shut", "crashed", ""),
+        *((f"hostile-socket-{what}", "crashed", "something else") for what in ("text", "long", "list", "deep")),
+        ("hostile-socket-stage", "crashed", "something else"),
+        ("hostile-socket-forged", "crashed", "lacks times"),
+        ("hostile-socket-path", "crashed", "not its answer"),
+        ("hostile-fork-leave", "crashed", "exited with code 5"),
+    ],
+)
+def test_a_bad_solver_costs_only_its_own_outcome(observe, tmp_path, monkeypatch, name, status, words):
+    if "socket" in name:
+        observe.worker.close()  # numbers of messages begin anew
+    victim = tmp_path / "victim.npy"
+    np.save(victim, np.arange(24))
+    monkeypatch.setenv("HOSTILE_VICTIM", str(victim))
+    for _ in range(2 if status != "crashed" else 1):
+        outcome = observe(name)
+        assert outcome.status == status, outcome.message
+        assert words in outcome.message
+        assert len(outcome.message) <= 500
+        assert "perms" not in outcome.value.get("arrays", {})
+    assert victim.exists()
+    if status != "crashed":  # those that crashed are followed by a test that finds a new process
+        assert_serves(observe)
+
+
+@pytest.mark.parametrize("what", ["twice", "negative", "huge"])
+def test_what_has_the_shape_of_a_permutation_is_judged_where_it_is_scored(observe, what):
+    outcome = observe(f"hostile-garbage-{what}")
+    assert outcome.status == "ok"
+    perms = outcome.value["arrays"]["perms"]
+    assert not any(sorted(p) == list(range(24)) for p in perms)
+
+
+@pytest.mark.parametrize("name", ["hostile-chatty", "hostile-endless-print"])
+def test_words_on_the_outputs_do_no_harm(observe, name):
+    outcome = observe(name)
+    assert outcome.status == "ok"
+    assert (outcome.value["arrays"]["perms"] == np.arange(24)).all()
+
+
+@pytest.mark.parametrize("name", ["hostile-grow", "hostile-child-grow"])
+def test_a_solver_that_eats_memory_is_killed_early_with_its_children(observe, name):
+    outcome = observe(name)
+    assert outcome.status == "memory", outcome.message
+    assert "300 MiB" in outcome.message
+    assert observe.worker.pid is None
+    assert_serves(observe)
+
+
+def test_only_the_worker_itself_answers_where_a_solver_forks(observe):
+    outcome = observe("hostile-fork-return")
+    assert outcome.status == "ok", outcome.message
+    assert (outcome.value["arrays"]["perms"] == np.arange(24)).all()
+    assert_serves(observe)
+
+
+def is_gone(pid):
+    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+
+
+def wait_until_gone(pid):
+    end = time.monotonic() + 10
+    while not is_gone(pid) and time.monotonic() < end:
+        time.sleep(0.02)
+    return is_gone(pid)
+
+
+@pytest.mark.parametrize("what", ["stay", "away"])
+def test_what_a_solver_started_ends_with_its_worker(alone, tmp_path, monkeypatch, what):
+    note = tmp_path / "child"
+    monkeypatch.setenv("HOSTILE_NOTE", str(note))
+    assert alone(f"hostile-fork-{what}").status == "ok"
+    child = int(note.read_text())
+    assert not is_gone(child)
+    assert child in descendants(alone.worker.pid)
+    alone.worker.close()
+    assert wait_until_gone(child)
+
+
+def test_a_solver_that_hangs_is_killed_with_its_children(alone, tmp_path, monkeypatch):
+    note = tmp_path / "child"
+    monkeypatch.setenv("HOSTILE_NOTE", str(note))
+    outcome = alone("hostile-hang-deaf", SHORT)
+    assert outcome.status == "timeout"
+    assert "stopped after 1.5 s (warm-up)" in outcome.message
+    assert alone.worker.pid is None
+    assert wait_until_gone(int(note.read_text()))
+    # The allowance for compilation is granted once, not for every retry of a solver that hangs.
+    assert "stopped after 0.5 s" in alone("hostile-hang-deaf", SHORT).message
+
+
+def test_a_deadline_holds_for_one_call_not_for_the_warm_up(alone):
+    assert alone("hostile-hang", SHORT, timed=False).message == "stopped after 0.5 s"
+
+
+def test_a_replaced_worker_goes_on(observe):
+    good, bad = pair(), pair()
+    bad["x"][:] = -1.0
+    given = [observe("hostile-moody", arrays=a).status for a in (good, bad, good)]
+    assert given == ["ok", "crashed", "ok"]
+
+
+def test_a_process_serves_many_commands_and_has_one_thread_and_core():
+    core = max(os.sched_getaffinity(0))
+    one = Observed(core=core)
+    try:
+        one("scipy")
+        pid = one.worker.pid
+        one("greedy", arrays=pair(30))
+        assert one.worker.pid == pid
+        assert os.sched_getaffinity(pid) == {core}
+        environment = psutil.Process(pid).environ()
+        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+        assert {environment[name] for name in names} == {"1"}
+    finally:
+        one.close()
+
+
+@pytest.mark.parametrize(
+    "what", ["huge", "long", "many", "nan", "mute", "deep", "keys", "arrays", "surrogate", "none", "text", "endless"]
+)
+def test_whatever_a_solver_says_of_its_work_is_short_and_plain(observe, what):
+    outcome = observe(f"hostile-info-{what}")
+    assert outcome.status == "ok", outcome.message
+    assert outcome.value["arrays"]["perms"].shape[1] == 24
+    assert len(json.dumps(outcome.value["info"])) < 50 * 2200
+    assert all(len(key) <= 100 for key in outcome.value["info"])
+
+
+def test_numbers_that_a_solver_tells_stay_numbers(observe):
+    info = observe("hostile-info-arrays").value["info"]
+    assert (info["b"], info["c"]) == (3, True)
+    assert "0x" not in json.dumps(info) or len(info["d"]) < 100
+    assert observe("hostile-info-huge").value["info"] == {"d": f"an integer of {(10**5000).bit_length()} bits"}
+
+
+# The clock.
+
+
+def values_of(outcome, given):
+    problem = MatchingProblem(given["x"], given["y"])
+    return np.array([matching_value(problem, p) for p in outcome.value["arrays"]["perms"]])
+
+
+def best_of(given):
+    problem = MatchingProblem(given["x"], given["y"])
+    return matching_value(problem, solve(problem, "scipy"))
+
+
+def test_a_promised_answer_is_timed_with_its_keeping(observe):
+    given = pair()
+    outcome = observe("sly-lazy", arrays=given)
+    assert min(outcome.value["seconds"]) >= 0.02
+    assert values_of(outcome, given) == pytest.approx(best_of(given), rel=1e-6)
+
+
+def test_a_memory_of_earlier_inputs_never_serves(alone):
+    given = pair()
+    for seed in (0, 1):
+        outcome = alone("sly-memo", arrays=given, seed=seed)
+        assert min(outcome.value["seconds"]) >= 0.01
+
+
+@pytest.mark.parametrize("name", ["sly-last", "sly-once"])
+def test_an_old_answer_is_no_answer(alone, name):
+    given = pair()
+    outcome = alone(name, arrays=given)
+    values = values_of(outcome, given)
+    assert len(values) > 5
+    assert (values < best_of(given) * (1 - 1e-3)).mean() > 0.8
+
+
+def test_every_answer_comes_back_not_the_first_alone(alone):
+    outcome = alone("sly-half")
+    assert [len(set(p)) for p in outcome.value["arrays"]["perms"]].count(1) == 1
+
+
+def test_a_method_cannot_stop_the_clock(alone):
+    for _ in range(2):
+        assert min(alone("sly-clock").value["seconds"]) >= 0.02
+
+
+def test_no_two_calls_share_their_bytes(tmp_path):
+    plugin = tmp_path / "spy.py"
+    note = tmp_path / "seen"
+    plugin.write_text(
+        "import hashlib, numpy as np, semrsm_bench as sb\n"
+        "@sb.register_solver('spy', kind='approximate', matrix_free=True)\n"
+        "def spy(problem):\n"
+        "    digest = hashlib.sha256(problem.x.tobytes() + problem.y.tobytes()).hexdigest()\n"
+        f"    open({str(note)!r}, 'a').write(digest + '\\n')\n"
+        "    return np.arange(problem.size)\n"
+    )
+    given = pair(300)
+    with Worker(Setup(plugins=(str(plugin),))) as worker, Scratch() as scratch:
+        observe = Observer(lambda method: worker, scratch)
+        calls = [len(observe(Declaration("solver", "spy"), given, LIMITS, seed=s).value["seconds"]) for s in range(3)]
+    seen = note.read_text().split()
+    assert calls[0] == 20
+    assert len(seen) == len(set(seen)) == sum(calls) + 1  # the warm-up is the one more
+
+
+# Starting, ending.
+
+
+PARENT = """
+import sys, time, threading
+import numpy as np
+from semrsm_bench.bench.engine import Observer
+from semrsm_bench.bench.process import Limits, Scratch, Setup, Worker
+from semrsm_bench.core.method import Declaration
+x = np.ones((8, 2), dtype=np.float32)
+worker = Worker(Setup(plugins=(sys.argv[2],)))
+observe = Observer(lambda method: worker, Scratch())
+if sys.argv[1] == "hostile-hang":
+    threading.Timer(2.5, lambda: print(worker.pid, flush=True)).start()
+observe(Declaration("solver", sys.argv[1]), {"x": x, "y": x}, Limits(600, 1 << 30, 30))
+print(worker.pid, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("name", ["identity", "hostile-hang"])
+def test_workers_die_with_a_parent_that_is_killed(name):
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT, name, str(HOSTILE)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    pid = int(parent.stdout.readline())
+    assert psutil.pid_exists(pid)
+    parent.send_signal(signal.SIGKILL)
+    parent.communicate()
+    assert wait_until_gone(pid)
+
+
+def test_no_more_processes_are_kept_than_may():
+    with Workers(kept=1) as workers, Scratch() as scratch:
+        observe = Observer(workers.of, scratch)
+        for name in ("identity", "scipy", "identity"):
+            assert observe(Declaration("solver", name), pair(), LIMITS).status == "ok"
+            alive = [w.pid for w in workers._workers.values() if w.pid is not None]
+            assert len(alive) == 1
+    assert wait_until_gone(alive[0])
+
+
+@pytest.mark.parametrize("wrong", [{"deadline": 0}, {"memory": -1}, {"warm_up": -1}])
+def test_limits_that_cannot_be_held_are_refused(wrong):
+    with pytest.raises(ValueError, match="positive"):
+        Limits(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("raise ValueError('out of order')", "ValueError: out of order"),
+        ("import no_such_module", "No module named 'no_such_module'"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("x = 1", "registers nothing"),
+        ("def f(:", "SyntaxError"),
+        ("import os; os._exit(3)", "exited with code 3"),
+        ("import ctypes; ctypes.string_at(0)", "SIGSEGV"),
+    ],
+)
+def test_a_plugin_that_does_not_load_is_named(tmp_path, body, words):
+    plugin = tmp_path / "broken.py"
+    plugin.write_text(body)
+    with Worker(Setup(plugins=(str(plugin),))) as worker:
+        with pytest.raises(WorkerLostError, match=words):
+            worker.start()
+        assert worker.pid is None
+
+
+def test_methods_of_a_plugin_that_does_not_load_are_not_listed(tmp_path):
+    plugin = tmp_path / "broken.py"
+    plugin.write_text("import no_such_module")
+    with pytest.raises(ValueError, match=r"^plugin .*broken\.py failed to load: .*no_such_module"):
+        describe([plugin])
+
+
+def test_options_that_json_does_not_know_are_declared_all_the_same(tmp_path):
+    plugin = tmp_path / "odd.py"
+    plugin.write_text(
+        "import numpy as np, semrsm_bench as sb\n"
+        "@sb.register_solver('odd', kind='approximate', by=np.int64(3), key=len, where={1, 2}, far=10**30)\n"
+        "def odd(problem, *, by, key, where, far, other=lambda: 1):\n    return np.arange(problem.size)\n"
+    )
+    found, again = ({d["name"]: d for d in describe([plugin], ["solver"])}["odd"] for _ in range(2))
+    assert found["options"]["by"] == 3
+    assert found == again
+
+
+# Arrays on the way.
+
+
+def test_arrays_are_written_once_and_only_old_ones_go():
+    with Scratch(kept_bytes=1000) as scratch:
+        small, large = np.zeros(10), [np.full(100, i, dtype=float) for i in range(3)]
+        first = scratch.write({"a": small, "b": small})
+        assert first["a"] == first["b"]
+        assert scratch.write({"a": small}) == {"a": first["a"]}
+        for _ in range(2):
+            paths = scratch.write({str(i): a for i, a in enumerate(large)})  # together more than are kept
+            for i, a in enumerate(large):
+                np.testing.assert_array_equal(np.load(paths[str(i)]), a)
+        assert not Path(first["a"]).exists()
+        folder = scratch.path
+    assert not folder.exists()
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("shape", [(0, 3), (5, 0), (4, 3)])
+def test_arrays_of_any_layout_reach_a_worker(observe, shape, order):
+    given = {n: np.asarray(np.random.default_rng(1).random(shape), order=order) for n in "xy"}
+    outcome = observe("scipy", arrays=given)
+    assert outcome.status == "ok", outcome.message
+    assert outcome.value["arrays"]["perms"].shape[1] == shape[0]
