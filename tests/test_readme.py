@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/register-a-solver.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/register.md"])
 def test_the_ten_lines_are_the_example_that_runs(page):
     blocks = [block.text for block in docs_commands.blocks((ROOT / page).read_text())]
     assert (ROOT / "examples" / "norm_sort.py").read_text() in blocks
