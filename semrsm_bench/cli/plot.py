@@ -9,12 +9,12 @@ from typing import Literal
 import click
 
 from semrsm_bench.cli.options import OutputOptions, options_from
-from semrsm_bench.cli.table import CentringOptions
+from semrsm_bench.cli.selection import SelectionOptions, select
 from semrsm_bench.core.options import option
 
 
 @dataclass(frozen=True)
-class PlotOptions(CentringOptions):
+class PlotOptions(SelectionOptions):
     """What is drawn, and where it goes."""
 
     formats: tuple[Literal["png", "svg", "pdf"], ...] = option(
@@ -24,33 +24,28 @@ class PlotOptions(CentringOptions):
 
 
 @click.command()
-@click.argument("run", default="latest")
+@click.argument("words", metavar="[RUN] [TASK]...", nargs=-1)
 @options_from(PlotOptions, OutputOptions, leave_out=("json", "quiet"))
-def plot(run: str, options: PlotOptions, output: OutputOptions) -> int:
-    """Draw the time-quality front, the runtime over S and the quality per layer of RUN; the latest run when left out.
+def plot(words: tuple[str, ...], options: PlotOptions, output: OutputOptions) -> int:
+    """Draw the figures of RUN, a run's id or folder; the latest run when left out. TASK: only these; default: all it has.
 
-    RUN may also be an .npy file of `semrsm-bench rsm`: then the matrix is drawn, ordered by label, beside the file or in --out.
+    The time-score front, the time over S, the scores of single cases, and the pictures of each task. RUN may also be an .npy file
+    of `semrsm-bench rsm`: then the matrix is drawn, ordered by label, beside the file or in --out.
 
     Exit code 4: nothing was measured.
     """
-    if run.endswith(".npy"):
-        return _plot_rsm(Path(run), options)
-    from semrsm_bench.bench.results import find_run, load_environment, load_rows
+    if words and words[0].endswith(".npy"):
+        return _plot_rsm(Path(words[0]), options)
     from semrsm_bench.report.figures import draw_all
-    from semrsm_bench.report.tables import NothingMeasuredError
+    from semrsm_bench.report.results import NothingMeasuredError
+    from semrsm_bench.report.write import FIGURES_FOLDER
 
-    folder = find_run(output.results, run)
     try:
-        paths = draw_all(
-            load_rows(folder),
-            load_environment(folder),
-            options.out or folder / "figures",
-            centrings=options.centrings,
-            formats=options.formats,
-        )
+        folder, results = select(words, output.results, options)
     except NothingMeasuredError as error:
-        click.echo(f"semrsm-bench: {folder}: {error}", err=True)
+        click.echo(f"semrsm-bench: {error}", err=True)
         return 4
+    paths = draw_all(results, options.out or folder / FIGURES_FOLDER, formats=options.formats)
     if not paths:
         click.echo(f"semrsm-bench: {folder}: no row of this run is ok, so there is nothing to draw", err=True)
         return 4

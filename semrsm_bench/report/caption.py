@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from semrsm_bench.core.task import Score
+from semrsm_bench.report.formatting import format_score, plurals
+from semrsm_bench.report.layout import Layout
+from semrsm_bench.report.notes import case_noun
+from semrsm_bench.report.results import TaskResults
+
 LIBRARIES = ("semrsm-bench", "numpy", "scipy", "numba", "ortools", "lapjv", "lap", "lapx")
 
 
@@ -54,27 +60,51 @@ def day(environment: Mapping[str, Any]) -> str:
     return str(environment.get("started") or "")[:10]
 
 
-def table_caption(environment: Mapping[str, Any], run: str, *, end_to_end: bool) -> list[str]:
-    """Sentences for a table: what the columns mean, then where the figures come from."""
-    time = (
-        "T + affinity: median time per pair of the solve and of the affinity, where a solver needs one"
-        if end_to_end
-        else "T: median time per pair of the solve alone; the affinity stands in a line of its own"
-    )
-    sentences = [
-        "k/k_opt and c = (k - k_rand)/(k_opt - k_rand): means over pairs. "
-        + f"{time}. ±: the farther end of a 95 % bootstrap interval over pairs.",
+def columns_told(layout: Layout) -> str:
+    """What the columns of a task's table mean."""
+    task, shared = layout.results.task, bool(layout.results.shared)
+    told = [scores_told(layout.scores)]
+    if layout.columns[-1] == layout.time_title:
+        time = f"{layout.time_title}: median time per {case_noun(task.unit)}"
+        if layout.end_to_end and shared:
+            time += " of the call and of the affinity, where a method needs one"
+        elif shared:
+            time += " of the call alone; the affinity stands in a line of its own"
+        told.append(time)
+    if task.unit:
+        how = "jackknife" if task.resampling == "jackknife" else "bootstrap"
+        told.append(f"±: the farther end of a 95 % {how} interval over {plurals(task.unit)}")
+    return f"{'. '.join(filter(None, told))}."
+
+
+def origin_told(results: TaskResults) -> list[str]:
+    """Where figures come from: machine, versions, data, run."""
+    environment = results.environment
+    data = data_sources(environment)
+    origin = [f"Data: {data}" if data else "", f"run {results.run}" if results.run else "", day(environment)]
+    return [
         f"Machine: {machine(environment)}.",
         f"Versions: {versions(environment)}.",
+        *([f"{'; '.join(filter(None, origin))}."] if any(origin) else []),
     ]
-    data = data_sources(environment)
-    origin = [f"Data: {data}" if data else "", f"run {run}" if run else "", day(environment)]
-    if any(origin):
-        sentences.append("; ".join(x for x in origin if x) + ".")
-    return sentences
 
 
-def figure_caption(environment: Mapping[str, Any], pairs: str, run: str) -> str:
-    """One line under a figure."""
-    parts = [machine(environment), day(environment), pairs, f"run {run}" if run else ""]
+def scores_told(scores: Sequence[Score]) -> str:
+    """What scores are, which way is better where that is down, and what chance reaches."""
+    told = []
+    for score in scores:
+        facts = [
+            f"= {score.meaning}" if score.meaning else "",
+            "lower is better" if score.best == "min" else "",
+            f"chance {format_score(score, score.chance)}" if score.chance else "",
+        ]
+        if any(facts):
+            told.append(f"{score.title}{' ' if facts[0] else ': '}{', '.join(filter(None, facts))}")
+    return "; ".join(told)
+
+
+def figure_caption(results: TaskResults, cells: str) -> str:
+    """One line under a figure of these cells."""
+    environment, run = results.environment, results.run
+    parts = [machine(environment), day(environment), cells, f"run {run}" if run else ""]
     return " · ".join(part for part in parts if part)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from typing import Literal
+
+from semrsm_bench.core.task import Score
+
+Bound = Literal["", "lower", "upper"]
 
 NOTHING = "–"
 # Values this close to the optimum are equal to it up to the rounding of a float64 sum.
@@ -35,7 +40,39 @@ def format_seconds(seconds: float, margin: float = math.nan) -> str:
     return f"{text} {unit}"
 
 
-def format_percent(ratio: float, margin: float = math.nan, *, lower_bound: bool = False) -> str:
+def format_score(
+    score: Score,
+    value: float,
+    low: float = math.nan,
+    high: float = math.nan,
+    *,
+    signed: bool = False,
+    bound: bool = False,
+) -> str:
+    """A score as its task wants it printed, with the farther end of its interval.
+
+    Parameters
+    ----------
+    score : Score
+    value, low, high : float
+        NaN ends print no interval.
+    signed : bool
+        It is a difference of two scores.
+    bound : bool
+        The value bounds the score, from below where larger is better; it is cut off to the safe side instead of rounded.
+    """
+    margin = max(high - value, value - low) if math.isfinite(low) and math.isfinite(high) else math.nan
+    side: Bound = "" if not bound else "lower" if score.best == "max" else "upper"
+    if signed:
+        return format_number(value, margin, signed=True) if score.style != "percent" else format_points(value, margin)
+    if score.style == "percent":
+        return format_percent(value, margin, bound=side)
+    if score.style == "quality":
+        return format_quality(value, margin, bound=side)
+    return format_number(value, margin, signed=score.low < 0, bound=side)
+
+
+def format_percent(ratio: float, margin: float = math.nan, *, bound: Bound = "") -> str:
     """A ratio in percent with one decimal, ``97.6 ±0.5``; two close to 100, which is printed for nothing less than 1.
 
     A lower bound is cut off instead of rounded, so that what is printed is certified too.
@@ -45,11 +82,11 @@ def format_percent(ratio: float, margin: float = math.nan, *, lower_bound: bool 
     if abs(ratio - 1) <= OPTIMAL_TOLERANCE:
         return "100"
     decimals = 2 if 0.9905 <= ratio < 1 else 1
-    return _with_margin(_rounded(ratio * 100, decimals, 100, lower_bound), 100 * margin, decimals)
+    return _with_margin(_rounded(ratio * 100, decimals, 100, bound), 100 * margin, decimals)
 
 
-def format_chance_corrected(c: float, margin: float = math.nan, *, lower_bound: bool = False) -> str:
-    """Chance-corrected quality, ``0.916 ±0.012``; four decimals close to 1, which is printed for nothing less.
+def format_quality(c: float, margin: float = math.nan, *, bound: Bound = "") -> str:
+    """A quality such as c, ``0.916 ±0.012``; four decimals close to 1, which is printed for nothing less.
 
     A lower bound is cut off instead of rounded.
     """
@@ -58,7 +95,31 @@ def format_chance_corrected(c: float, margin: float = math.nan, *, lower_bound: 
     if abs(c - 1) <= OPTIMAL_TOLERANCE:
         return "1"
     decimals = 4 if 0.9905 <= c < 1 else 3
-    return _with_margin(_rounded(c, decimals, 1, lower_bound), margin, decimals)
+    return _with_margin(_rounded(c, decimals, 1, bound), margin, decimals)
+
+
+def format_number(value: float, margin: float = math.nan, *, signed: bool = False, bound: Bound = "") -> str:
+    """Three decimals, ``0.916 ±0.012``, none from 1,000 on; with a plus or a minus where both may occur."""
+    if not math.isfinite(value):
+        return NOTHING
+    decimals = 3 if abs(value) < 1000 else 0
+    return _with_margin(_plus(_rounded(value, decimals, math.inf, bound), signed), margin, decimals)
+
+
+def format_points(ratio: float, margin: float = math.nan) -> str:
+    """A difference of two ratios in percentage points, ``+1.3 ±0.4``."""
+    if not math.isfinite(ratio):
+        return NOTHING
+    return _with_margin(_plus(_rounded(100 * ratio, 1, math.inf, ""), True), 100 * margin, 1)
+
+
+def format_p(p: float) -> str:
+    """A p-value, ``0.012``; small ones as an upper bound."""
+    return NOTHING if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _plus(text: str, signed: bool) -> str:
+    return f"+{text}" if signed and text[0] != "−" and float(text) else text
 
 
 def format_gap(gap: float) -> str:
@@ -80,11 +141,13 @@ def _significant(value: float, digits: int = 3) -> tuple[float, int]:
     return rounded, decimals
 
 
-def _rounded(value: float, decimals: int, optimum: float, lower_bound: bool) -> str:
+def _rounded(value: float, decimals: int, optimum: float, bound: Bound) -> str:
     """Rounded, but cut off where rounding would claim more than is true: the optimum or more for something less, or a bound."""
     text = f"{value:.{decimals}f}"
-    if value < optimum <= float(text) or (lower_bound and float(text) > value):
+    if value < optimum <= float(text) or (bound == "lower" and float(text) > value):
         text = f"{math.floor(value * 10**decimals) / 10**decimals:.{decimals}f}"
+    elif bound == "upper" and float(text) < value:
+        text = f"{math.ceil(value * 10**decimals) / 10**decimals:.{decimals}f}"
     return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
@@ -155,6 +218,9 @@ _LATEX = {
     "…": r"\ldots{}",
     "†": r"\dag{}",
     "√": r"$\surd$",
+    "↑": r"$\uparrow$",
+    "↓": r"$\downarrow$",
+    "Δ": r"$\Delta$",
     "¹": "$^1$",
     "²": "$^2$",
     "³": "$^3$",
@@ -178,24 +244,26 @@ def escape_latex(text: str) -> str:
     return "".join(out)
 
 
+def escape_mathtext(text: str) -> str:
+    """Text for a figure: a name from outside must not start matplotlib's mathematics."""
+    return text.replace("$", r"\$")
+
+
+def csv_text(text: str) -> str:
+    """A text that a spreadsheet takes as text: one that looks like a formula gets an apostrophe in front."""
+    return f"'{text}" if text[:1] in tuple("=+-@\t\r") else text
+
+
 def escape_markdown(text: str) -> str:
     """Text for a cell of a Markdown table: one line, nothing that ends the cell or starts markup."""
     return re.sub(r"([\\|*_`<>\[\]])", r"\\\1", " ".join(text.split()))
 
 
 def plural(count: int, noun: str) -> str:
-    """``1 pair``, ``2 pairs``, ``1,000 pairs``."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+    """``1 pair``, ``2 queries``, ``1,000 batches``."""
+    return f"{count:,} {noun if count == 1 else plurals(noun)}"
 
 
-def format_cell(value: object, digits: int = 3) -> str:
-    """A cell of a study's table as people read it: three significant digits, a dash for nothing."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return NOTHING
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    if value and not 1e-4 <= abs(value) < 1e5:
-        return f"{value:.{digits - 1}e}"
-    return f"{value:.{digits}g}" if abs(value) >= 1 else f"{value:.{digits}f}"
+def plurals(noun: str) -> str:
+    """``pairs``, ``queries``, ``batches``."""
+    return re.sub(r"(?<=[^aeiou])y$", "ie", noun) + ("es" if re.search(r"(?:[sxz]|ch|sh)$", noun) else "s")

@@ -1,4 +1,4 @@
-"""Time against quality: who is dominated, and the figure that shows it."""
+"""Time against score: who is dominated, and the figure that shows it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from semrsm_bench.report.catalogue import Catalogue
-from semrsm_bench.report.cells import BlockKey, Cell, SolverKey
-from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, format_seconds, plural
-from semrsm_bench.report.gap_axis import GapAxis
+from semrsm_bench.bench.stats import Interval
+from semrsm_bench.core.task import Score
+from semrsm_bench.report.catalogue import MethodKey
+from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, escape_mathtext, format_seconds
 from semrsm_bench.report.labels import label_points
+from semrsm_bench.report.layout import Layout, Sheet
+from semrsm_bench.report.notes import case_noun
+from semrsm_bench.report.results import TaskResults
+from semrsm_bench.report.score_axis import ScoreAxis
 from semrsm_bench.report.style import GREY, Look, add_caption, caption_text, new_figure, seconds_axis, short
 
 if TYPE_CHECKING:
@@ -20,42 +24,59 @@ if TYPE_CHECKING:
 
 # A point this many times faster than the next one (the baseline that computes nothing) would squeeze all others together.
 _FAR = 20.0
+FRONT_NOTE = (
+    "Up and to the left is better. Bold, on the line: no other method is at least as fast and as good. Pale: one is. "
+    "Crosses: baselines. Medians of the time with 95 % intervals."
+)
 
 
 @dataclass(frozen=True)
 class Point:
-    """A solver in the plane of time and quality.
+    """A method in the plane of time and score.
 
     Attributes
     ----------
+    method : MethodKey
     seconds : float
-        End to end, per pair.
-    gap : float
-        ``1 - c``; 0 for the optimum.
+        End to end, per case.
+    value : float
+        The score.
+    cost : float
+        Smaller is better: ``1 - value`` of a quality, 0 at its optimum; the value or its negative otherwise.
+    is_bound : bool
     """
 
-    solver: SolverKey
+    method: MethodKey
     seconds: float
-    gap: float
+    value: float
+    cost: float
     is_bound: bool = False
 
     def dominates(self, other: Point) -> bool:
         """Neither slower nor worse, and faster or better."""
-        no_worse = self.seconds <= other.seconds and self.gap <= other.gap
-        return no_worse and (self.seconds < other.seconds or self.gap < other.gap)
+        no_worse = self.seconds <= other.seconds and self.cost <= other.cost
+        return no_worse and (self.seconds < other.seconds or self.cost < other.cost)
 
 
-def front_points(cells: Mapping[tuple[BlockKey, SolverKey], Cell], block: BlockKey) -> list[Point]:
-    """Points of one block, fastest first; cells without a time or a quality are left out."""
+def front_points(results: TaskResults, cell: str, score: Score | None = None) -> list[Point]:
+    """Points of one cell, fastest first, in the task's first score or another; methods without a time or a score are left out."""
+    score = score or results.task.scores[0]
     points = []
-    for (key, solver), cell in cells.items():
-        seconds, c = cell.total_seconds.value, cell.chance_corrected.value
-        if key == block and seconds > 0 and math.isfinite(c):
-            gap = 1 - c
-            points.append(
-                Point(solver, seconds, 0.0 if gap <= OPTIMAL_TOLERANCE else gap, cell.chance_corrected_is_bound)
-            )
-    return sorted(points, key=lambda p: (p.seconds, p.gap))
+    for (key, method), summary in results.cells.items():
+        seconds = summary.total_seconds.value
+        interval, bound = summary.scores.get(score.name), summary.bounds.get(score.name)
+        value = interval.value if interval is not None else math.nan
+        is_bound = math.isnan(value) and bound is not None
+        value = bound if is_bound and bound is not None else value
+        if key == cell and seconds > 0 and math.isfinite(value):
+            points.append(Point(method, seconds, value, _cost(score, value), is_bound))
+    return sorted(points, key=lambda p: (p.seconds, p.cost))
+
+
+def _cost(score: Score, value: float) -> float:
+    if score.style == "quality":
+        return 0.0 if 1 - value <= OPTIMAL_TOLERANCE else 1 - value
+    return -value if score.best == "max" else value
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
@@ -64,25 +85,24 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
     Equal points do not dominate each other, so both stay.
     """
     front: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.seconds, p.gap)):
-        if not front or point.gap < front[-1].gap or (point.gap, point.seconds) == (front[-1].gap, front[-1].seconds):
+    for point in sorted(points, key=lambda p: (p.seconds, p.cost)):
+        if (
+            not front
+            or point.cost < front[-1].cost
+            or (point.cost, point.seconds) == (front[-1].cost, front[-1].seconds)
+        ):
             front.append(point)
     return front
 
 
-def draw_front(
-    cells: Mapping[tuple[BlockKey, SolverKey], Cell],
-    blocks: Sequence[BlockKey],
-    catalogue: Catalogue,
-    style: Mapping[SolverKey, Look],
-    caption: Sequence[str],
-) -> Figure | None:
-    """One panel per block; None where no block has a point.
+def draw_front(layout: Layout, sheet: Sheet, style: Mapping[MethodKey, Look], caption: Sequence[str]) -> Figure | None:
+    """One panel per cell; None where no cell has a point.
 
-    The vertical axis is the gap to the optimum on a logarithmic scale, better upwards, with a band for the optimum itself.
-    Solvers on the front are bold and joined by a line; those that another one beats in both time and quality are pale.
+    The vertical axis is the gap to the optimum on a logarithmic scale, better upwards, with a band for the optimum itself; for
+    scores other than a quality the score, better upwards too. Methods on the front are bold and joined by a line; those that
+    another one beats in both time and score are pale.
     """
-    drawn = [(block, points) for block in blocks if (points := front_points(cells, block))]
+    drawn = [(cell, points) for cell in sheet.cells if (points := front_points(layout.results, cell))]
     if not drawn:
         return None
     columns = min(2, len(drawn))
@@ -100,11 +120,13 @@ def draw_front(
         wspace=0.2,
         hspace=0.36,
     )
-    gap_axis = GapAxis.covering(p.gap for _, points in drawn for p in points)
-    for axes, (block, points) in zip(grid.flat, drawn):
-        _draw_panel(axes, block, points, cells, style, catalogue, gap_axis)
+    score_axis = ScoreAxis.covering(layout.results.task.scores[0], (p.value for _, points in drawn for p in points))
+    for axes, (cell, points) in zip(grid.flat, drawn):
+        times = {p: layout.results.cells[cell, p.method].total_seconds for p in points}
+        _draw_panel(axes, layout, times, style, score_axis)
+        axes.set_title(escape_mathtext(layout.group_title(sheet, cell)), loc="left")
     for axes in grid[:, 0]:
-        axes.set_ylabel("gap to the optimum, 1 − c")
+        axes.set_ylabel(score_axis.title)
     for axes in list(grid.flat)[len(drawn) :]:
         axes.set_visible(False)
     add_caption(figure, text)
@@ -113,33 +135,30 @@ def draw_front(
 
 def _draw_panel(
     axes: Axes,
-    block: BlockKey,
-    points: Sequence[Point],
-    cells: Mapping[tuple[BlockKey, SolverKey], Cell],
-    style: Mapping[SolverKey, Look],
-    catalogue: Catalogue,
-    gap_axis: GapAxis,
+    layout: Layout,
+    times: Mapping[Point, Interval],
+    style: Mapping[MethodKey, Look],
+    score_axis: ScoreAxis,
 ) -> None:
-
+    points = list(times)
     near = _near(points)
     far = [p for p in points if p not in near]
     left = min(p.seconds for p in near) / (2.2 if not far else 4.5)
     right = max(p.seconds for p in near) * 3
     axes.set_xscale("log")
     axes.set_xlim(left, right)
-    axes.set_ylim(gap_axis.lowest - 0.25, gap_axis.optimum + 0.8)
-    axes.set_yticks(*gap_axis.ticks())
-    axes.axhspan(gap_axis.optimum - 0.25, gap_axis.optimum + 0.25, color="#eef4f8", zorder=0)
-    axes.set_xlabel("time per pair, affinity included")
+    score_axis.apply(axes.yaxis)
+    if score_axis.gaps:
+        optimum = score_axis.gaps.optimum
+        axes.set_ylim(score_axis.low, optimum + 0.8)
+        axes.axhspan(optimum - 0.25, optimum + 0.25, color="#eef4f8", zorder=0)
+    noun = case_noun(layout.results.task.unit)
+    axes.set_xlabel(f"time per {noun}" + (", affinity included" if layout.results.shared else ""))
     seconds_axis(axes.xaxis)
     axes.grid(True, which="major")
-    pairs = max((cells[block, p.solver].ok for p in points), default=0)
-    axes.set_title(
-        f"S = {block.size}" + (f"  ({block.layer}, {plural(pairs, 'pair')})" if block.layer else ""), loc="left"
-    )
 
     front = pareto_front(points)
-    place = {p: (left * 1.25 if p in far else p.seconds, gap_axis.place(p.gap)) for p in points}
+    place = {p: (left * 1.25 if p in far else p.seconds, score_axis.place(p.value)) for p in points}
     steps_x = [*[x for p in front for x in (place[p][0], place[p][0])][1:], right]
     steps_y = [y for p in front for y in (place[p][1], place[p][1])]
     axes.plot(steps_x, steps_y, color="#555555", lw=1.1, zorder=1)
@@ -148,13 +167,14 @@ def _draw_panel(
     # The front is labelled first and gets the best places.
     ordered = [*front, *(p for p in points if p not in front)]
     for point in ordered:
-        look, on_front = style[point.solver], point in front
+        look, on_front = style[point.method], point in front
         x, y = place[point]
-        cell = cells[block, point.solver]
-        if point not in far and cell.total_seconds.high > cell.total_seconds.low:
-            ends = [cell.total_seconds.low, cell.total_seconds.high]
-            axes.plot(ends, [y, y], color=look.color, lw=0.9, alpha=0.9 if on_front else 0.35, zorder=2)
-            bars.append([(ends[0], y), (min(ends[1], right), y)])
+        time = times[point]
+        if point not in far and time.high > time.low:
+            axes.plot(
+                [time.low, time.high], [y, y], color=look.color, lw=0.9, alpha=0.9 if on_front else 0.35, zorder=2
+            )
+            bars.append([(time.low, y), (min(time.high, right), y)])
         axes.plot(
             [x],
             [y],
@@ -167,7 +187,7 @@ def _draw_panel(
             ls="none",
             zorder=3,
         )
-        name = short(catalogue.display_name(point.solver))
+        name = short(layout.results.catalogue.display_name(point.method))
         name = f"{name}, {format_seconds(point.seconds)}" if point in far else name
         texts.append(f"{name} (at least)" if point.is_bound else name)
         colors.append("black" if on_front else GREY)
@@ -187,6 +207,6 @@ def _draw_panel(
 def _near(points: Sequence[Point]) -> list[Point]:
     """Points without the few baselines that are out of the others' range on the fast side."""
     near = sorted(points, key=lambda p: p.seconds)
-    while len(near) > 1 and near[0].solver.kind == "baseline" and near[1].seconds > _FAR * near[0].seconds:
+    while len(near) > 1 and near[0].method.category == "baseline" and near[1].seconds > _FAR * near[0].seconds:
         near = near[1:]
     return near

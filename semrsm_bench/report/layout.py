@@ -1,29 +1,35 @@
-"""Cells -> panels of text: which columns stand side by side, what the notes under them say. Knows no output format."""
+"""Results -> panels of text: which columns stand side by side, what the notes under them say. Knows no output format."""
 
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 from semrsm_bench.bench.stats import Interval
-from semrsm_bench.report import paper
-from semrsm_bench.report.catalogue import Catalogue
-from semrsm_bench.report.cells import CATEGORIES, BlockKey, Cell, SolverKey
+from semrsm_bench.bench.summary import Difference, Summary, differences
+from semrsm_bench.core.row import cell_key
+from semrsm_bench.core.task import Score
+from semrsm_bench.report.catalogue import NOUNS, SHARED, MethodKey, shared_name
 from semrsm_bench.report.formatting import (
     NOTHING,
     complexity_text,
-    format_chance_corrected,
-    format_percent,
+    format_p,
+    format_score,
     format_seconds,
     plural,
 )
-from semrsm_bench.report.notes import PARTIAL, UNDEFINED, Cells, failure_text, is_partial, panel_notes
+from semrsm_bench.report.notes import PARTIAL, UNDEFINED, failure_text, is_partial, panel_notes, undefined_cases
+from semrsm_bench.report.paper import Published, printed_tables, published
+from semrsm_bench.report.papers import Printed
+from semrsm_bench.report.places import Place, axes, label
+from semrsm_bench.report.results import TaskResults
 
-STUB = ("Complexity", "Algorithm", "b")
-AFFINITY_NAME = "affinity x @ y.T"
 PAPER_GROUP = "the paper"
+COMPLEXITY = "Complexity"
+BLOCK_SIZE = "b"
 
 
 @dataclass(frozen=True)
@@ -41,170 +47,311 @@ class Line:
     """One line: the stub, then for each group its entries, or one text that spans the group."""
 
     category: str
-    stub: tuple[str, str, str]
+    stub: tuple[str, ...]
     entries: tuple[tuple[str, ...] | str, ...]
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A table without its format."""
+    """A table without its format.
+
+    Attributes
+    ----------
+    title : str
+    stub : tuple of str
+        Headings of the columns that say which method it is.
+    groups, lines, notes
+    """
 
     title: str
+    stub: tuple[str, ...]
     groups: tuple[Group, ...]
     lines: tuple[Line, ...]
-    notes: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """Cells that are shown together.
+
+    Attributes
+    ----------
+    keys : tuple of str
+        Keys of cells that they share.
+    across : tuple of str
+        Keys of cells that tell them apart.
+    cells : tuple of str
+        Their keys, in order.
+    """
+
+    keys: tuple[str, ...]
+    across: tuple[str, ...]
+    cells: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Arranges the cells of a run.
+    """Arranges the results of a task.
 
     Attributes
     ----------
-    cells : mapping of (block, solver) to Cell
-    affinity : mapping of block to Interval
-        Median time of the affinity, s.
-    catalogue : Catalogue
+    results : TaskResults
     with_paper : bool
-        Adds the paper's own figures beside ours.
+        Adds published figures beside ours.
     end_to_end : bool
-        T is the solve plus the affinity where a solver needs one.
+        T is the call plus what several methods share and is timed apart, such as the affinity of a solver.
     """
 
-    cells: Cells
-    affinity: Mapping[BlockKey, Interval]
-    catalogue: Catalogue
+    results: TaskResults
     with_paper: bool = False
     end_to_end: bool = False
 
     @property
     def time_title(self) -> str:
         """Heading of the time column."""
-        return "T + affinity" if self.end_to_end else "T"
+        return "T + affinity" if self.end_to_end and self.results.shared else "T"
 
-    def per_layer(self, blocks: Sequence[BlockKey]) -> list[Panel]:
-        """One panel per layer, its centrings side by side: narrow enough for a terminal."""
-        grouped: dict[tuple[str, int, str, int], list[BlockKey]] = defaultdict(list)
-        for block in blocks:
-            grouped[block.model, block.size, block.layer, block.channels].append(block)
-        # The paper's runtimes appear to be those of raw features, so its figures stand beside the first centring, none.
-        return [
-            self._panel(_layer_title(same[0]), same, [f"centring {b.centring}" for b in same], [0])
-            for same in grouped.values()
-        ]
-
-    def per_centring(self, blocks: Sequence[BlockKey]) -> list[Panel]:
-        """One panel per model and centring, its sizes side by side: the paper's Table 5."""
-        grouped: dict[tuple[str, str], list[BlockKey]] = defaultdict(list)
-        for block in blocks:
-            grouped[block.model, block.centring].append(block)
-        panels = []
-        for same in grouped.values():
-            several = len({b.size for b in same}) < len(same)
-            titles = [f"S = {b.size}" + (f", {b.layer}" if several and b.layer else "") for b in same]
-            title = ", ".join(x for x in (same[0].model, f"centring {same[0].centring}") if x)
-            panels.append(self._panel(title, same, titles, list(range(len(same)))))
-        return panels
-
-    def _panel(
-        self, title: str, blocks: Sequence[BlockKey], titles: Sequence[str], paper_after: Sequence[int]
-    ) -> Panel:
-        """`paper_after` are the positions in `blocks` behind which the paper's figures for that size stand."""
-        columns = ("k/k_opt %", "c", self.time_title)
-        usual = {block: self.usual_pairs(block) for block in blocks}
-        solvers = {solver for block, solver in self.cells if block in blocks}
-        ordered = self.catalogue.order(solver for _, solver in self.cells if solver in solvers)
-        if self.with_paper:
-            ordered += self._only_in_paper(solvers, blocks)
-            ordered = self.catalogue.order(ordered)
-        sources: list[tuple[BlockKey, bool]] = []
-        groups: list[Group] = []
-        for i, block in enumerate(blocks):
-            sources.append((block, False))
-            groups.append(Group(f"{titles[i]}, {plural(usual[block], 'pair')}", columns))
-            if self.with_paper and i in paper_after and any(block.size in sizes for sizes in paper.TABLE_5.values()):
-                sources.append((block, True))
-                groups.append(Group(PAPER_GROUP, ("k/k_opt %", "T"), beside=True))
-        lines = [
-            Line(
-                category=CATEGORIES.get(solver.kind, solver.kind or "Other"),
-                stub=(
-                    complexity_text(self.catalogue.complexity(solver)),
-                    self.catalogue.display_name(solver),
-                    solver.block_size or NOTHING,
-                ),
-                entries=tuple(
-                    _paper_entries(solver, block.size)
-                    if from_paper
-                    else self.entries(self.cells.get((block, solver)), usual[block])
-                    for block, from_paper in sources
-                ),
+    @cached_property
+    def scores(self) -> list[Score]:
+        """Scores that any cell has."""
+        summaries = self.results.summaries
+        known = [
+            s
+            for s in self.results.task.scores
+            if any(
+                s.name in m.bounds or (s.name in m.scores and not math.isnan(m.scores[s.name].value)) for m in summaries
             )
-            for solver in ordered
+            or any(m.undefined.get(s.name) for m in summaries)
         ]
-        if any(math.isfinite(self.affinity[b].value) for b in blocks if b in self.affinity):
-            entries = [
-                (NOTHING, NOTHING)
-                if from_paper
-                else (NOTHING, NOTHING, _time(self.affinity.get(block, Interval(math.nan, math.nan, math.nan))))
-                for block, from_paper in sources
-            ]
-            lines.append(Line("Shared input", (complexity_text("O(S^2 C)"), AFFINITY_NAME, NOTHING), tuple(entries)))
-        return Panel(
-            title, tuple(groups), tuple(lines), tuple(panel_notes(self.cells, blocks, ordered, usual, self.catalogue))
+        return known or list(self.results.task.scores[:1])
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        """Headings of the columns of a cell: the scores, then the time where any was taken."""
+        timed = any(math.isfinite(s.seconds.value) for s in self.results.summaries)
+        return (*(score.title for score in self.scores), *((self.time_title,) if timed else ()))
+
+    @cached_property
+    def stub(self) -> tuple[str, ...]:
+        """Headings of the columns before them; those that are empty throughout are left out."""
+        methods, catalogue = self.results.methods, self.results.catalogue
+        first = (COMPLEXITY,) if any(catalogue.complexity(m) for m in methods) else ()
+        last = (BLOCK_SIZE,) if any(m.block_size for m in methods) else ()
+        return (*first, NOUNS.get(self.results.task.kind, "Method"), *last)
+
+    @cached_property
+    def published(self) -> Published | None:
+        """Figures of a paper on the same task."""
+        return published(self.results.task.name) if self.with_paper else None
+
+    def _keys(self) -> list[str]:
+        places = self.results.places.values()
+        across = self.results.task.across
+        return [*across, *dict.fromkeys(k for p in places for k in p if k not in across)]
+
+    def sheets(self, wide: bool = False) -> list[Sheet]:
+        """Cells by panels.
+
+        Parameters
+        ----------
+        wide : bool
+            For paper instead of a terminal: where the task names a key that stands side by side in a terminal, the panels are
+            those of its values. Otherwise, and for tasks without one, the innermost key that varies lies across.
+        """
+        task, places = self.results.task, self.results.places
+        keys = self._keys()
+        varying = axes(list(places.values()), keys)
+        beside = task.beside
+        if beside and beside in keys:
+            apart = {beside, task.across[0]} if wide else {k for k in keys if k != beside}
+            panel = tuple(k for k in keys if k in apart)
+            across = tuple(k for k in keys if k not in apart)
+        else:
+            across = varying[-1] if varying else ()
+            panel = tuple(k for k in keys if k not in across)
+        grouped: dict[tuple[str, ...], list[str]] = {}
+        for cell, place in places.items():
+            grouped.setdefault(tuple(str(place.get(k, "")) for k in panel), []).append(cell)
+        return [Sheet(panel, across, tuple(cells)) for cells in grouped.values()]
+
+    def distinguishing(self, sheet: Sheet) -> tuple[str, ...]:
+        """The fewest keys that tell the cells of a sheet apart; none for a single one."""
+        return tuple(axis[0] for axis in axes([self.results.places[c] for c in sheet.cells], sheet.across))
+
+    def panels(self, wide: bool = False) -> list[Panel]:
+        """All panels of the task's table, then those of `differences`, then what a paper prints of other networks."""
+        sheets = self.sheets(wide)
+        printed = printed_tables(self.results.task.name) if self.with_paper else []
+        return [
+            *(self._panel(sheet) for sheet in sheets),
+            *self._difference_panels(sheets),
+            *(_printed_panel(title, figures) for title, figures in printed),
+        ]
+
+    def title(self, sheet: Sheet) -> str:
+        """What the cells of a sheet share, in words."""
+        return label(sheet.keys, self.results.places[sheet.cells[0]])
+
+    def group_title(self, sheet: Sheet, cell: str) -> str:
+        """Heading of a cell of a sheet: what tells it apart, and how many units it rests on."""
+        count = plural(self.results.usual_units(cell), self.results.task.unit or "case")
+        told = label([k for k in sheet.across if k != "channels"], self.results.places[cell])
+        return f"{told}, {count}" if told else count
+
+    def _panel(self, sheet: Sheet) -> Panel:
+        results = self.results
+        methods = [m for m in results.methods if any((c, m) in results.cells for c in sheet.cells)]
+        places = {c: results.places[c] for c in sheet.cells}
+        beside = self._paper_columns(places)
+        if self.published and beside:
+            only = [m for m in self.published.methods(places.values()) if m.name not in {o.name for o in methods}]
+            methods = results.catalogue.order([*methods, *only])
+        usual = {c: results.usual_cases(c) for c in sheet.cells}
+        groups: list[Group] = []
+        entries: list[Callable[[MethodKey], tuple[str, ...] | str]] = []
+        for cell in sheet.cells:
+            groups.append(Group(self.group_title(sheet, cell), self.columns))
+            entries.append(lambda m, cell=cell: self.entries(results.cells.get((cell, m)), usual[cell]))  # type: ignore[misc]
+            if columns := beside.get(cell):
+                groups.append(Group(PAPER_GROUP, tuple(columns.values()), beside=True))
+                entries.append(lambda m, cell=cell, c=columns: self._paper_entries(m, places[cell], list(c)))  # type: ignore[misc]
+        lines = [Line(m.category_title, self.stub_of(m), tuple(entry(m) for entry in entries)) for m in methods]
+        if self.columns[-1] == self.time_title and any(c in results.shared for c in sheet.cells):
+            lines.append(self._shared_line(sheet, groups))
+        notes = panel_notes(results, sheet.cells, self.distinguishing(sheet), usual)
+        return Panel(self.title(sheet), self.stub, tuple(groups), tuple(lines), tuple(notes))
+
+    def stub_of(self, method: MethodKey) -> tuple[str, ...]:
+        """What stands before the entries of a method."""
+        values = {
+            COMPLEXITY: complexity_text(self.results.catalogue.complexity(method)),
+            BLOCK_SIZE: method.block_size or NOTHING,
+        }
+        return tuple(values.get(head, self.results.catalogue.display_name(method)) for head in self.stub)
+
+    def _shared_line(self, sheet: Sheet, groups: Sequence[Group]) -> Line:
+        kind = self.results.task.kind
+        name = shared_name(kind)
+        stub = {COMPLEXITY: complexity_text(SHARED.get(kind, ("", ""))[1]), BLOCK_SIZE: NOTHING}
+        cells = iter(sheet.cells)
+        entries = [
+            (NOTHING,) * len(group.columns)
+            if group.beside
+            else (*(NOTHING,) * (len(group.columns) - 1), _time(self.results.shared_of(next(cells))))
+            for group in groups
+        ]
+        return Line("Shared input", tuple(stub.get(head, name) for head in self.stub), tuple(entries))
+
+    def entries(self, summary: Summary | None, usual: int) -> tuple[str, ...] | str:
+        """Scores and time of a cell as printed, with their marks; for a cell without figures why there are none."""
+        if summary is None:
+            return "not run"
+        if not summary.ok:
+            return failure_text(summary)
+        told = [score_text(score, summary) for score in self.scores]
+        if len(self.columns) > len(told):
+            told.append(_time(summary.total_seconds if self.end_to_end else summary.seconds))
+        if is_partial(summary, usual):
+            told[-1] += f" {PARTIAL}"
+        return tuple(told)
+
+    def _paper_columns(self, places: Mapping[str, Place]) -> dict[str, dict[str, str]]:
+        """For each cell beside which published figures stand: their names and headings; the same ones never stand twice."""
+        found: dict[str, dict[str, str]] = {}
+        if self.published is None:
+            return found
+        seen: list[Any] = []
+        titles = {**{s.name: s.title for s in self.results.task.scores}, "seconds": "T"}
+        for cell, place in places.items():
+            figures = self.published.at(place)
+            if figures and figures not in seen:
+                seen.append(figures)
+                there = {name for values in figures.values() for name in values}
+                found[cell] = {name: title for name, title in titles.items() if name in there}
+        return found
+
+    def _paper_entries(self, method: MethodKey, place: Place, names: Sequence[str]) -> tuple[str, ...]:
+        assert self.published is not None
+        figures = self.published.at(place).get(method.name, {})
+        scores = {s.name: s for s in self.results.task.scores}
+        return tuple(
+            NOTHING
+            if name not in figures
+            else format_seconds(figures[name])
+            if name == "seconds"
+            else format_score(scores[name], figures[name])
+            for name in names
         )
 
-    def usual_pairs(self, block: BlockKey) -> int:
-        """How many pairs most solvers of a block rest on."""
-        counts = Counter(cell.ok for (b, _), cell in self.cells.items() if b == block and cell.ok)
-        return max(counts, key=lambda n: (counts[n], n)) if counts else 0
+    @cached_property
+    def differences(self) -> list[Difference]:
+        """Every method minus the task's reference, in its first score; empty where the task names none."""
+        task = self.results.task
+        if not task.reference:
+            return []
+        return differences(self.results.summaries, task.scores[0].name, task.reference, task.resampling)
 
-    def _only_in_paper(self, solvers: Iterable[SolverKey], blocks: Sequence[BlockKey]) -> list[SolverKey]:
-        measured = {solver.name for solver in solvers}
-        kinds = {"identity": "baseline", "ortools": "exact", "scipy": "exact", "lapjv": "exact"}
-        return [
-            SolverKey(
-                name, kinds.get(name, "approximate"), (("b", name.rpartition("-")[2]),) if name not in kinds else ()
-            )
-            for name, sizes in paper.TABLE_5.items()
-            if name not in measured and any(block.size in sizes for block in blocks)
-        ]
-
-    def entries(self, cell: Cell | None, usual: int) -> tuple[str, ...] | str:
-        """Quality, c and time of a cell as printed, with their marks; for a cell without figures why there are none."""
-        if cell is None:
-            return "not run"
-        if not cell.ok:
-            return failure_text(cell)
-        if cell.undefined:
-            quality = UNDEFINED
-        elif cell.quality_is_bound:
-            quality = f"≥ {format_percent(cell.quality.value, lower_bound=True)}"
-        else:
-            quality = format_percent(cell.quality.value, _margin(cell.quality))
-        if cell.chance_corrected_is_bound:
-            c = f"≥ {format_chance_corrected(cell.chance_corrected.value, lower_bound=True)}"
-        else:
-            c = format_chance_corrected(cell.chance_corrected.value, _margin(cell.chance_corrected))
-        time = _time(cell.total_seconds if self.end_to_end else cell.seconds)
-        return quality, c, f"{time} {PARTIAL}" if is_partial(cell, usual) else time
-
-
-def _layer_title(block: BlockKey) -> str:
-    source = " ".join(x for x in (block.model, block.layer) if x)
-    channels = f", C = {block.channels}" if block.channels else ""
-    return f"S = {block.size}{channels}" + (f" ({source})" if source else "")
+    def _difference_panels(self, sheets: Sequence[Sheet]) -> list[Panel]:
+        found: dict[tuple[str, str], Difference] = {(cell_key(d.place), d.method): d for d in self.differences}
+        if not found:
+            return []
+        task, score = self.results.task, self.results.task.scores[0]
+        stub = tuple(head for head in self.stub if head not in (COMPLEXITY, BLOCK_SIZE))
+        panels = []
+        for sheet in sheets:
+            cells = [c for c in sheet.cells if any(c == other for other, _ in found)]
+            groups = tuple(Group(self.group_title(sheet, c), (f"Δ {score.title}", "p")) for c in cells)
+            lines = []
+            for method in self.results.methods:
+                here = [found.get((c, method.name)) for c in cells]
+                if any(here):
+                    entries = tuple(
+                        (NOTHING, NOTHING)
+                        if d is None
+                        else (format_score(score, *d.interval, signed=True), format_p(d.p))
+                        for d in here
+                    )
+                    lines.append(Line(method.category_title, (self.results.catalogue.display_name(method),), entries))
+            if lines:
+                title = ", ".join(filter(None, (self.title(sheet), f"differences from {task.reference}")))
+                panels.append(Panel(title, stub, groups, tuple(lines)))
+        note = (
+            f"Differences: paired, in the same draws, with 95 % intervals; p: two-sided, corrected by Holm's method for all "
+            f"{len(found)} of them."
+        )
+        return [*panels[:-1], *(replace(p, notes=(*p.notes, note)) for p in panels[-1:])]
 
 
-def _margin(interval: Interval) -> float:
-    """The farther end of the interval: an asymmetric one is never printed narrower than it is."""
-    return max(interval.high - interval.value, interval.value - interval.low)
+def _printed_panel(title: str, figures: Sequence[Printed]) -> Panel:
+    """A table of a paper as it prints it: networks down, the last part of the columns under the others."""
+    heads: dict[str, dict[str, None]] = {}
+    values = {}
+    for figure in figures:
+        *outer, last = figure.parts
+        heads.setdefault(", ".join(outer), {})[last] = None
+        values[figure.row, (", ".join(outer), last)] = f"{figure.value:.3f}".replace("-", "−")
+    groups = tuple(Group(head, tuple(columns)) for head, columns in heads.items())
+    lines = tuple(
+        Line(
+            "The paper",
+            (row,),
+            tuple(tuple(values.get((row, (g.title, c)), NOTHING) for c in g.columns) for g in groups),
+        )
+        for row in dict.fromkeys(figure.row for figure in figures)
+    )
+    return Panel(title, ("Network",), groups, lines)
+
+
+def score_text(score: Score, summary: Summary) -> str:
+    """A score as printed: its value with the farther end of its interval, a bound, or a mark."""
+    interval = summary.scores.get(score.name)
+    if interval is not None and not math.isnan(interval.value):
+        return format_score(score, *interval)
+    if score.name in summary.bounds:
+        sign = "≥" if score.best == "max" else "≤"
+        return f"{sign} {format_score(score, summary.bounds[score.name], bound=True)}"
+    return UNDEFINED if undefined_cases(summary, score.name) else NOTHING
 
 
 def _time(interval: Interval) -> str:
-    return format_seconds(interval.value, _margin(interval))
-
-
-def _paper_entries(solver: SolverKey, size: int) -> tuple[str, ...]:
-    figure = paper.paper_figure(solver.name, size)
-    return (NOTHING, NOTHING) if figure is None else (format_percent(figure.quality), format_seconds(figure.seconds))
+    return format_seconds(interval.value, interval.margin)

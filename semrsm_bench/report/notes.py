@@ -1,98 +1,94 @@
-"""What stands under a table: marks explained, failures and their reasons, cells with other pairs than their neighbours."""
+"""What stands under a table: marks explained, failures and their reasons, cells with other cases than their neighbours."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
-from semrsm_bench.report.catalogue import Catalogue
-from semrsm_bench.report.cells import BlockKey, Cell, SolverKey
+from semrsm_bench.bench.summary import Summary
+from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import plural
+from semrsm_bench.report.places import short_label
+from semrsm_bench.report.results import TaskResults
 
 UNDEFINED = "*"
 PARTIAL = "†"
+# Units that are the cases themselves; others, such as images, only make them up.
+_CASES = ("pair", "batch")
 
-Cells = Mapping[tuple[BlockKey, SolverKey], Cell]
+
+def case_noun(unit: str) -> str:
+    """What one case is called."""
+    return unit if unit in _CASES else "case"
 
 
-def failure_text(cell: Cell) -> str:
+def failure_text(summary: Summary) -> str:
     """What stands in a cell without a figure: the status, and for a skip its reason where that is short."""
-    if not cell.failure:
+    if not summary.failure:
         return "not run"
-    reason = cell.message.split(":")[0].split(";")[0].split("(")[0].strip().rstrip(".")
-    return f"{cell.failure}: {reason}" if cell.failure == "skipped" and 0 < len(reason) <= 40 else cell.failure
+    reason = summary.message.split(":")[0].split(";")[0].split("(")[0].strip().rstrip(".")
+    is_short = summary.failure == "skipped" and 0 < len(reason) <= 40
+    return f"{summary.failure}: {reason}" if is_short else summary.failure
 
 
-def is_partial(cell: Cell, usual_pairs: int) -> bool:
-    """Whether a cell rests on other pairs than its neighbours: some failed, or fewer (or more) were tried."""
-    return bool(cell.ok) and (bool(cell.failures) or cell.ok != usual_pairs)
+def is_partial(summary: Summary, usual: int) -> bool:
+    """Whether a cell rests on other cases than its neighbours: some failed, or fewer (or more) were tried."""
+    return bool(summary.ok) and (bool(summary.failure) or summary.ok != usual)
 
 
-def panel_notes(
-    cells: Cells,
-    blocks: Sequence[BlockKey],
-    solvers: Sequence[SolverKey],
-    usual_pairs: Mapping[BlockKey, int],
-    catalogue: Catalogue,
-) -> list[str]:
-    """Sentences under the panel that shows these blocks and solvers."""
-    present = [(s, b, cells[b, s]) for s in solvers for b in blocks if (b, s) in cells]
+def undefined_cases(summary: Summary, score: str) -> int:
+    """Cases in which a score has no value although others have; where none has, the truth is unknown."""
+    return summary.undefined.get(score, 0) - min(summary.undefined.values(), default=0)
+
+
+def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str], usual: Mapping[str, int]) -> list[str]:
+    """Sentences under the panel of these cells, which the keys tell apart."""
+    places = {cell: short_label(keys, results.places[cell]) for cell in cells}
+    present = [(m, c, results.cells[c, m]) for m in results.methods for c in cells if (c, m) in results.cells]
+    name, noun = results.catalogue.display_name, case_noun(results.task.unit)
     notes = []
-    undefined = [_undefined(block, blocks, [cell for _, b, cell in present if b == block]) for block in blocks]
-    if any(undefined):
-        told = "; ".join(text for text in undefined if text)
-        notes.append(f"{UNDEFINED} k_opt is not positive in some pairs, where k/k_opt means nothing; use c ({told}).")
-    if any(cell.quality_is_bound or cell.chance_corrected_is_bound for _, _, cell in present):
+    for score in results.task.scores:
+        # Usually a matter of the case and not of the method: the worst of a cell speaks for it.
+        worst: dict[str, tuple[int, int]] = {}
+        for _, cell, summary in present:
+            count = undefined_cases(summary, score.name)
+            if count and summary.scores[score.name].value != summary.scores[score.name].value:
+                worst[cell] = max(worst.get(cell, (0, 0)), (count, summary.ok))
+        if worst:
+            told = "; ".join(": ".join(filter(None, (places[c], f"{n} of {ok}"))) for c, (n, ok) in worst.items())
+            notes.append(f"{UNDEFINED} {score.undefined or f'{score.title} has no value in some {noun}s'} ({told}).")
+    if any(s.bounds for _, _, s in present):
         notes.append("≥ certified lower bound: the optimum is not known, only an upper bound of it.")
-    partial = []
-    for solver, block, cell in present:
-        if is_partial(cell, usual_pairs[block]):
-            place = _difference(block, blocks)
-            partial.append(f"{catalogue.display_name(solver)}{f', {place}' if place else ''}: {_solved(cell)}")
+    partial = [
+        f"{name(m)}{places[c] and f', {places[c]}'}: {_observed(s, noun)}"
+        for m, c, s in present
+        if is_partial(s, usual[c])
+    ]
     if partial:
-        notes.append(f"{PARTIAL} not the same pairs as the others: {'; '.join(partial)}.")
-    return notes + _reasons(present, blocks, catalogue)
+        notes.append(f"{PARTIAL} not the same {noun}s as the others: {'; '.join(partial)}.")
+    return notes + _reasons(present, places, results)
 
 
-def _undefined(block: BlockKey, blocks: Sequence[BlockKey], cells: Sequence[Cell]) -> str:
-    """How many pairs of a block have no positive k_opt; the optimum is the pair's, so every solver has the same."""
-    worst = max(cells, key=lambda cell: cell.undefined, default=None)
-    if worst is None or not worst.undefined:
-        return ""
-    place = _difference(block, blocks)
-    return f"{place}: {worst.undefined} of {worst.ok}" if place else f"{worst.undefined} of {worst.ok}"
-
-
-def _solved(cell: Cell) -> str:
-    if set(cell.failures) == {"skipped"} and cell.message:
-        return cell.message
-    text = f"{cell.ok} of {cell.pairs} pairs" if cell.pairs > cell.ok else plural(cell.ok, "pair")
-    failures = ", ".join(f"{count} {status}" for status, count in cell.failures.items())
-    return text + (
-        f" ({failures}: {cell.message})" if failures and cell.message else f" ({failures})" if failures else ""
-    )
+def _observed(summary: Summary, noun: str) -> str:
+    bad = {status: n for status, n in summary.counts.items() if status != "ok"}
+    if set(bad) == {"skipped"} and summary.message:
+        return summary.message
+    text = f"{summary.ok} of {summary.cases} {noun}s" if summary.cases > summary.ok else plural(summary.ok, noun)
+    failures = ", ".join(f"{count} {status}" for status, count in bad.items())
+    return text + (f" ({': '.join(filter(None, (failures, summary.message)))})" if failures else "")
 
 
 def _reasons(
-    present: Sequence[tuple[SolverKey, BlockKey, Cell]], blocks: Sequence[BlockKey], catalogue: Catalogue
+    present: Sequence[tuple[MethodKey, str, Summary]], places: Mapping[str, str], results: TaskResults
 ) -> list[str]:
     """Why cells are empty, each reason once with the cells it is true of; a reason that the cell itself tells is left out."""
     reasons: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
-    for solver, block, cell in present:
-        reason = f"{cell.failure}: {cell.message.rstrip('.')}"
-        if not cell.ok and cell.message and reason != failure_text(cell):
-            reasons[reason][catalogue.display_name(solver)].append(_difference(block, blocks))
+    for method, cell, summary in present:
+        reason = f"{summary.failure}: {summary.message.rstrip('.')}"
+        if not summary.ok and summary.message and reason != failure_text(summary):
+            reasons[reason][results.catalogue.display_name(method)].append(places[cell])
     notes = []
-    for reason, solvers in reasons.items():
-        places = "; ".join(f"{name} ({', '.join(p)})" if any(p) else name for name, p in solvers.items())
-        notes.append(f"{reason} — {places}.")
+    for reason, methods in reasons.items():
+        told = "; ".join(f"{name} ({', '.join(p)})" if any(p) else name for name, p in methods.items())
+        notes.append(f"{reason} — {told}.")
     return notes
-
-
-def _difference(block: BlockKey, blocks: Sequence[BlockKey]) -> str:
-    """What tells a block from the others of its panel; "" for the only one."""
-    if len(blocks) == 1:
-        return ""
-    if len({b.centring for b in blocks}) > 1:
-        return block.centring
-    return f"S = {block.size}" if len({b.size for b in blocks}) == len(blocks) else block.layer

@@ -1,52 +1,77 @@
-"""Table 5 of Wald et al. 2024, as tables of solvers want it: by our name of the solver and S."""
+"""Published figures beside ours: those of Table 5 by method and S, those of other tables, whose networks are not ours, apart."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
-from semrsm_bench.report.papers import CAPTIONS, REFERENCES, WALD, printed
+from semrsm_bench.report.catalogue import MethodKey
+from semrsm_bench.report.papers import CAPTIONS, REFERENCES, WALD, Printed, printed
+from semrsm_bench.report.places import Place
 
-SOURCE = f"{REFERENCES[WALD]}, appendix F.1, Table 5"
-CONDITIONS = f"its own figures, copied, not measured here: {CAPTIONS[WALD, '5'][1]}"
+# Tables of Wald et al. that show what a task measures.
+TABLES = {"matching": ("5",), "outputs": ("1", "4"), "retrieval": ("2", "3")}
+
+# Names of scores, and "seconds".
+Figures = Mapping[str, float]
 
 
 @dataclass(frozen=True)
-class PaperFigure:
-    """One cell of the paper's Table 5: k/k_opt as a ratio (printed there in percent), T in seconds."""
+class Published:
+    """Figures that a paper prints for methods and sizes of ours.
 
-    quality: float
-    seconds: float
+    Attributes
+    ----------
+    figures : mapping of S to method to figures
+    source : str
+    conditions : str
+        Under which they were measured.
+    """
+
+    figures: Mapping[int, Mapping[str, Figures]]
+    source: str
+    conditions: str
+
+    def at(self, place: Place) -> Mapping[str, Figures]:
+        """What is printed for a cell, by method."""
+        return self.figures.get(int(place.get("size") or 0), {})
+
+    def methods(self, places: Iterable[Place]) -> list[MethodKey]:
+        """Methods that have a figure for any of these cells."""
+        from semrsm_bench.solvers import get_solver
+
+        found = {}
+        for name in dict.fromkeys(name for place in places for name in self.at(place)):
+            solver = get_solver(name)
+            options = tuple((option, str(value)) for option, value in solver.options.items())
+            found[name] = MethodKey(name, "solver", solver.category, options)
+        return list(found.values())
+
+    @property
+    def sentence(self) -> str:
+        """For the foot of a table."""
+        return f"The paper's columns are {self.conditions}; source: {self.source}."
 
 
 @cache
-def _table() -> tuple[dict[str, dict[int, PaperFigure]], dict[str, str]]:
-    values: dict[tuple[str, int], dict[str, float]] = {}
-    names = {}
+def published(task: str) -> Published | None:
+    """Figures that stand beside those of a task; None where none are of the same methods at the same sizes."""
+    if task != "matching":
+        return None
+    figures: dict[int, dict[str, dict[str, float]]] = {}
     for figure in printed("5", WALD):
-        what, size = figure.parts
-        values.setdefault((figure.row, int(size)), {})[what] = figure.value
-        names[figure.row] = figure.note
-    table: dict[str, dict[int, PaperFigure]] = {}
-    for (solver, s), both in values.items():
-        table.setdefault(solver, {})[s] = PaperFigure(**both)
-    return table, names
+        score, size = figure.parts
+        figures.setdefault(int(size), {}).setdefault(figure.row, {})[score] = figure.value
+    conditions = f"its own figures, copied, not measured here: {CAPTIONS[WALD, '5'][1]}"
+    return Published(figures, f"{REFERENCES[WALD]}, appendix F.1, Table 5", conditions)
 
 
-def __getattr__(name: str) -> Any:
-    """``TABLE_5``: solver to S to figure; ``PAPER_NAMES``: solver to the paper's name. Read on first use.
-
-    The paper gives complexity (sqrt(s)/b) O(b^3) for Batch-Optimal and corrects it in footnote 6; its quality of np.diag() is
-    68.9, 67.0 and 57.9 % in the table.
-    """
-    if name == "TABLE_5":
-        return _table()[0]
-    if name == "PAPER_NAMES":
-        return _table()[1]
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def paper_figure(solver: str, size: int) -> PaperFigure | None:
-    """The paper's figure for a solver of ours at S positions, or None where its table has none."""
-    return _table()[0].get(solver, {}).get(size)
+def printed_tables(task: str) -> list[tuple[str, tuple[Printed, ...]]]:
+    """Tables of a paper about the same question, on other networks and pictures: a title and the figures."""
+    if published(task) is not None:
+        return []
+    return [
+        (f"{WALD}, Table {name}: {CAPTIONS[WALD, name][0]} ({CAPTIONS[WALD, name][1]})", printed(name, WALD))
+        for name in TABLES.get(task, ())
+    ]

@@ -9,19 +9,22 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from semrsm_bench.report.formatting import NOTHING, complexity_latex, escape_latex, escape_markdown
-from semrsm_bench.report.layout import STUB, Line, Panel
+from semrsm_bench.report.layout import BLOCK_SIZE, COMPLEXITY, Line, Panel
 
 GAP = "  "
 GROUP_GAP = "   "
 
 
-def render_text(panels: Sequence[Panel], caption: Sequence[str], remarks: Sequence[str], width: int) -> str:
+def render_text(
+    panels: Sequence[Panel], caption: Sequence[str], remarks: Sequence[str], width: int, heading: str = ""
+) -> str:
     """Aligned columns for a terminal; panels wider than ``width`` lose the complexity, then are split by their groups."""
     panels, shared = shared_notes(panels)
     remarks = [*shared, *remarks]
-    parts = [_text_panel(part) for panel in panels for part in _fit(_tightened(panel), width)]
+    parts = [_text_panel(part) for panel in panels for part in _fit(_tightened(_brief(panel)), width)]
     footer = ["\n".join(textwrap.wrap(s, max(width, 40), break_long_words=False)) for s in [*caption, *remarks]]
-    return "\n\n".join([*parts, "\n".join(footer)]) + "\n"
+    head = [f"━━━ {heading} ".ljust(width, "━")[: max(width, len(heading) + 5)]] if heading else []
+    return "\n\n".join([*head, *parts, "\n".join(footer)]) + "\n"
 
 
 def shared_notes(panels: Sequence[Panel]) -> tuple[list[Panel], list[str]]:
@@ -34,12 +37,22 @@ def shared_notes(panels: Sequence[Panel]) -> tuple[list[Panel], list[str]]:
     ], shared
 
 
+def _brief(panel: Panel) -> Panel:
+    """Of a complexity the first clause."""
+    lines = [
+        dataclasses.replace(
+            line, stub=tuple(t.split(",")[0] if head == COMPLEXITY else t for head, t in zip(panel.stub, line.stub))
+        )
+        for line in panel.lines
+    ]
+    return dataclasses.replace(panel, lines=tuple(lines))
+
+
 def _tightened(panel: Panel) -> Panel:
-    """``4.26 ±0.05 ms`` as ``4.26±0.05 ms``, and of a complexity the first clause: two centrings fit into 120 columns."""
+    """``4.26 ±0.05 ms`` as ``4.26±0.05 ms``: two centrings fit into 120 columns."""
     lines = [
         dataclasses.replace(
             line,
-            stub=(line.stub[0].split(",")[0], *line.stub[1:]),
             entries=tuple(e if isinstance(e, str) else tuple(x.replace(" ±", "±") for x in e) for e in line.entries),
         )
         for line in panel.lines
@@ -55,7 +68,7 @@ class _TextPanel:
 
     @property
     def stub_widths(self) -> list[int]:
-        return [max(len(STUB[i]), *(len(line.stub[i]) for line in self.panel.lines)) for i in self.stub]
+        return [max(len(self.panel.stub[i]), *(len(line.stub[i]) for line in self.panel.lines)) for i in self.stub]
 
     @property
     def column_widths(self) -> list[list[int]]:
@@ -80,11 +93,27 @@ class _TextPanel:
 def _fit(panel: Panel, width: int) -> Iterator[_TextPanel]:
     if not panel.lines:
         return
-    whole = _TextPanel(panel, (0, 1, 2), width)
+    stub = tuple(range(len(panel.stub)))
+    whole = _TextPanel(panel, stub, width)
     if whole.total <= width:
         yield whole
-    else:
-        yield from (_TextPanel(part, (1, 2), width) for part in _split(panel, width, (1, 2)))
+        return
+    stub = tuple(i for i in stub if panel.stub[i] != COMPLEXITY)
+    parts = _split(panel, width, stub)
+    same = {group.columns for group in panel.groups}
+    if len(parts) == len(panel.groups) > 1 and len(same) == 1:
+        parts = [_stacked(panel)]
+    yield from (_TextPanel(part, stub, width) for part in parts)
+
+
+def _stacked(panel: Panel) -> Panel:
+    """The groups below each other, under one heading of columns: where no two fit side by side."""
+    lines = [
+        dataclasses.replace(line, category=f"{group.title}: {line.category}", entries=(line.entries[i],))
+        for i, group in enumerate(panel.groups)
+        for line in panel.lines
+    ]
+    return dataclasses.replace(panel, groups=(dataclasses.replace(panel.groups[0], title=""),), lines=tuple(lines))
 
 
 def _split(panel: Panel, width: int, stub: tuple[int, ...]) -> list[Panel]:
@@ -119,15 +148,17 @@ def _text_panel(text: _TextPanel) -> str:
     def stub(values: Sequence[str]) -> str:
         # The block size is a number and stands to the right; names to the left.
         chosen = [values[i] for i in text.stub]
-        return GAP.join(v.rjust(w) if i == 2 else v.ljust(w) for i, v, w in zip(text.stub, chosen, stub_widths))
+        numbers = [panel.stub[i] == BLOCK_SIZE for i in text.stub]
+        return GAP.join(v.rjust(w) if n else v.ljust(w) for n, v, w in zip(numbers, chosen, stub_widths))
 
     heads = [
         f" {g.title} ".center(s, "─") if len(g.title) + 2 <= s else g.title.center(s)
         for g, s in zip(panel.groups, spans)
     ]
-    out = [panel.title, GROUP_GAP.join([" " * stub_width, *heads])]
+    title = textwrap.wrap(panel.title, max(text.width, 40), break_long_words=False)
+    out = [*title, *([GROUP_GAP.join([" " * stub_width, *heads])] if any(g.title for g in panel.groups) else [])]
     columns = [GAP.join(c.rjust(w) for c, w in zip(g.columns, ws)) for g, ws in zip(panel.groups, widths)]
-    out.append(GROUP_GAP.join([stub(STUB), *columns]))
+    out.append(GROUP_GAP.join([stub(panel.stub), *columns]))
     for category, lines in itertools.groupby(panel.lines, key=lambda line: line.category):
         out.append(f"─ {category} ".ljust(text.total, "─"))
         out += [GROUP_GAP.join([stub(line.stub), *_text_entries(line, widths, spans)]) for line in lines]
@@ -144,17 +175,18 @@ def _text_entries(line: Line, widths: Sequence[Sequence[int]], spans: Sequence[i
     ]
 
 
-def render_markdown(panels: Sequence[Panel], caption: Sequence[str], remarks: Sequence[str]) -> str:
+def render_markdown(panels: Sequence[Panel], caption: Sequence[str], remarks: Sequence[str], heading: str = "") -> str:
     """Pipe tables with their notes and the caption below."""
     panels, shared = shared_notes(panels)
     remarks = [*shared, *remarks]
-    out = []
+    out = [f"## {escape_markdown(heading)}", ""] if heading else []
     for panel in panels:
         if panel.title:
             out += [f"**{escape_markdown(panel.title)}**", ""]
-        head = ["Category", *STUB] + [f"{g.title}<br>{c}" for g in panel.groups for c in g.columns]
-        out.append("| " + " | ".join(head) + " |")
-        out.append("|" + "|".join([" :-- "] * 3 + [" --: "] * (len(head) - 3)) + "|")
+        names = [escape_markdown(t) for t in ("Category", *panel.stub)]
+        head = [f"{escape_markdown(g.title)}<br>{escape_markdown(c)}" for g in panel.groups for c in g.columns]
+        out.append("| " + " | ".join([*names, *head]) + " |")
+        out.append("|" + "|".join([_rule(t) for t in names] + [" --: "] * len(head)) + "|")
         for category, lines in itertools.groupby(panel.lines, key=lambda line: line.category):
             for i, line in enumerate(lines):
                 cells = [category if i == 0 else "", *line.stub, *_flat(line, panel)]
@@ -164,6 +196,10 @@ def render_markdown(panels: Sequence[Panel], caption: Sequence[str], remarks: Se
             out += [escape_markdown(note), ""]
     out += [escape_markdown(" ".join([*caption, *remarks]))]
     return "\n".join(out) + "\n"
+
+
+def _rule(head: str) -> str:
+    return " --: " if head == BLOCK_SIZE else " :-- "
 
 
 def _flat(line: Line, panel: Panel) -> list[str]:
@@ -197,7 +233,9 @@ def _latex_panel(panel: Panel, caption: Sequence[str], remarks: Sequence[str]) -
             r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
             # Without graphicx the table is set as wide as it is.
             r"\providecommand{\resizebox}[3]{#3}",
-            "\n\\par\\medskip\n".join(_latex_tabular(part) for part in _split(panel, LATEX_WIDTH, (0, 1, 2))),
+            "\n\\par\\medskip\n".join(
+                _latex_tabular(part) for part in _split(_brief(panel), LATEX_WIDTH, tuple(range(len(panel.stub))))
+            ),
             *([rf"\par\medskip\begin{{minipage}}{{\textwidth}}{escape_latex(notes)}\end{{minipage}}"] if notes else []),
             r"\end{table*}",
         ]
@@ -205,21 +243,24 @@ def _latex_panel(panel: Panel, caption: Sequence[str], remarks: Sequence[str]) -
 
 
 def _latex_tabular(panel: Panel) -> str:
-    spec = "lllr" + "".join("r" * len(group.columns) for group in panel.groups)
-    rules, position = [], 5
+    spec = "l" + "".join("r" if head == BLOCK_SIZE else "l" for head in panel.stub)
+    spec += "".join("r" * len(group.columns) for group in panel.groups)
+    rules, position = [], len(panel.stub) + 2
     for group in panel.groups:
         rules.append(rf"\cmidrule(lr){{{position}-{position + len(group.columns) - 1}}}")
         position += len(group.columns)
     heads = [rf"\multicolumn{{{len(g.columns)}}}{{c}}{{{escape_latex(g.title)}}}" for g in panel.groups]
-    titles = ["Category", *STUB[:2], "$b$"] + [_latex_title(c) for g in panel.groups for c in g.columns]
+    titles = ["Category", *map(_latex_title, panel.stub)] + [_latex_title(c) for g in panel.groups for c in g.columns]
     body = []
     for category, lines in itertools.groupby(panel.lines, key=lambda line: line.category):
         body.append(r"\midrule")
         for i, line in enumerate(lines):
             stub = [
                 escape_latex(category) if i == 0 else "",
-                complexity_latex(line.stub[0]),
-                *map(escape_latex, line.stub[1:]),
+                *(
+                    complexity_latex(text) if head == COMPLEXITY else escape_latex(text)
+                    for head, text in zip(panel.stub, line.stub)
+                ),
             ]
             body.append(" & ".join([*stub, *_latex_entries(line, panel)]) + r" \\")
     return "\n".join(
@@ -227,7 +268,7 @@ def _latex_tabular(panel: Panel) -> str:
             r"\sbox0{%",
             rf"\begin{{tabular}}{{@{{}}{spec}@{{}}}}",
             r"\toprule",
-            "& & & & " + " & ".join(heads) + r" \\",
+            "& " * (len(panel.stub) + 1) + " & ".join(heads) + r" \\",
             " ".join(rules),
             " & ".join(titles) + r" \\",
             *body,
@@ -239,6 +280,7 @@ def _latex_tabular(panel: Panel) -> str:
 
 
 _LATEX_TITLES = {"k/k_opt %": r"$k/k_\mathrm{opt}$ [\%]", "c": "$c$", "T": "$T$", "T + affinity": "$T$ + affinity"}
+_LATEX_TITLES |= {BLOCK_SIZE: "$b$", "p": "$p$"}
 
 
 def _latex_title(title: str) -> str:

@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from semrsm_bench.bench.stats import Interval
-from semrsm_bench.report.catalogue import Catalogue
-from semrsm_bench.report.cells import BlockKey, Cell, SolverKey
+from semrsm_bench.report.catalogue import MethodKey, shared_name
+from semrsm_bench.report.formatting import escape_mathtext
 from semrsm_bench.report.labels import spread
-from semrsm_bench.report.layout import AFFINITY_NAME
+from semrsm_bench.report.layout import Layout, Sheet
+from semrsm_bench.report.notes import case_noun
 from semrsm_bench.report.style import GREY, Look, add_caption, caption_text, new_figure, seconds_axis, short
 
 if TYPE_CHECKING:
@@ -24,44 +25,34 @@ _LABEL_POINTS = 10.0
 RuntimeLine = tuple[str, Look, list[tuple[int, Interval]]]
 
 
-def runtime_lines(
-    cells: Mapping[tuple[BlockKey, SolverKey], Cell],
-    affinity: Mapping[BlockKey, Interval],
-    blocks: Sequence[BlockKey],
-    catalogue: Catalogue,
-    style: Mapping[SolverKey, Look],
-) -> list[RuntimeLine]:
-    """Median time of the solve over S for every solver that has one, then that of the affinity.
+def runtime_lines(layout: Layout, sheet: Sheet, style: Mapping[MethodKey, Look]) -> list[RuntimeLine]:
+    """Median time of the call over S for every method that has one, then that of what they share.
 
-    ``blocks`` are of one model and one centring; of several layers with equal S the first stands for all.
+    Of several cells with equal S the first stands for all.
     """
-    by_size = {block.size: block for block in reversed(blocks)}
-    solvers = catalogue.order(solver for block, solver in cells if block in by_size.values())
+    results = layout.results
+    by_size = {int(results.places[cell].get("size") or 0): cell for cell in reversed(sheet.cells)}
+    cells = sorted((s, cell) for s, cell in by_size.items() if s)
     lines: list[RuntimeLine] = []
-    for solver in solvers:
-        points = [(s, cells[b, solver].seconds) for s, b in sorted(by_size.items()) if (b, solver) in cells]
+    for method in results.methods:
+        points = [(s, results.cells[cell, method].seconds) for s, cell in cells if (cell, method) in results.cells]
         points = [(s, t) for s, t in points if t.value > 0]
         if points:
-            lines.append((short(catalogue.display_name(solver)), style[solver], points))
-    shared = [(s, affinity[b]) for s, b in sorted(by_size.items()) if b in affinity and affinity[b].value > 0]
-    if shared:
-        lines.append((AFFINITY_NAME, Look(GREY, "|", (0, (1, 1))), shared))
+            lines.append((short(results.catalogue.display_name(method)), style[method], points))
+    shared = [(s, results.shared[cell]) for s, cell in cells if cell in results.shared]
+    if shared := [(s, t) for s, t in shared if t.value > 0]:
+        lines.append((shared_name(results.task.kind), Look(GREY, "|", (0, (1, 1))), shared))
     return lines
 
 
 def draw_runtime(
-    cells: Mapping[tuple[BlockKey, SolverKey], Cell],
-    affinity: Mapping[BlockKey, Interval],
-    blocks: Sequence[BlockKey],
-    catalogue: Catalogue,
-    style: Mapping[SolverKey, Look],
-    caption: Sequence[str],
+    layout: Layout, sheet: Sheet, style: Mapping[MethodKey, Look], caption: Sequence[str]
 ) -> Figure | None:
-    """Median time of the solve over S, one line per solver, with intervals; the affinity is a line of its own.
+    """Median time of the call over S, one line per method, with intervals; what they share is a line of its own.
 
-    ``blocks`` as for `runtime_lines`. None without a time.
+    None without a time or an S.
     """
-    lines = runtime_lines(cells, affinity, blocks, catalogue, style)
+    lines = runtime_lines(layout, sheet, style)
     if not lines:
         return None
     width = 7.4
@@ -81,8 +72,10 @@ def draw_runtime(
     seconds_axis(axes.yaxis)
     axes.grid(True, which="major")
     axes.set_xlabel("positions S")
-    axes.set_ylabel("time per pair, solve alone")
-    axes.set_title(f"{blocks[0].model}, centring {blocks[0].centring}".lstrip(", "), loc="left")
+    axes.set_ylabel(
+        f"time per {case_noun(layout.results.task.unit)}" + (", solve alone" if layout.results.shared else "")
+    )
+    axes.set_title(escape_mathtext(layout.title(sheet)), loc="left")
     for _, look, points in lines:
         x = [s for s, _ in points]
         y = [t.value for _, t in points]

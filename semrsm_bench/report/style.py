@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semrsm_bench.report.catalogue import MethodKey
+from semrsm_bench.report.formatting import escape_mathtext
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -75,7 +76,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class Look:
-    """Colour, marker and dash of a solver."""
+    """Colour, marker and dash of a method."""
 
     color: str
     marker: str
@@ -83,7 +84,7 @@ class Look:
 
 
 def families(names: Iterable[str]) -> dict[str, str]:
-    """Family of each solver: the longest start of its name, cut at a hyphen, that another name shares; or the name itself.
+    """Family of each method: the longest start of its name, cut at a hyphen, that another name shares; or the name itself.
 
     All sizes of Batch-Optimal are one family, and so are an auction's coarse and fine variants.
     """
@@ -99,34 +100,34 @@ def families(names: Iterable[str]) -> dict[str, str]:
     return result
 
 
-def looks(solvers: Sequence[MethodKey]) -> dict[MethodKey, Look]:
+def looks(methods: Sequence[MethodKey]) -> dict[MethodKey, Look]:
     """Exact solvers are blue squares, baselines black crosses, each family of approximations has a colour and a marker.
 
-    Within a colour the dashes tell solvers apart.
+    Within a colour the dashes tell methods apart.
     """
-    family = families(s.name for s in solvers if s.category not in ("exact", "baseline"))
+    family = families(s.name for s in methods if s.category not in ("exact", "baseline"))
     order = list(dict.fromkeys(family.values()))
     used: dict[str, int] = {}
     result = {}
-    for solver in solvers:
-        if solver.category == "exact":
+    for method in methods:
+        if method.category == "exact":
             color, marker = BLUE, "s"
-        elif solver.category == "baseline":
+        elif method.category == "baseline":
             color, marker = BLACK, "X"
         else:
-            place = order.index(family[solver.name])
+            place = order.index(family[method.name])
             color = _FAMILIES[place % len(_FAMILIES)][0]
             # Families beyond the palette share a colour, but never colour and marker.
             marker = _FAMILIES[(place + place // len(_FAMILIES)) % len(_FAMILIES)][1]
         count = used.get(color, 0)
         used[color] = count + 1
-        result[solver] = Look(color, marker, _DASHES[count % len(_DASHES)])
+        result[method] = Look(color, marker, _DASHES[count % len(_DASHES)])
     return result
 
 
 def short(name: str) -> str:
     """A name that fits beside a figure."""
-    return name if len(name) <= 36 else name[:35] + "…"
+    return escape_mathtext(name if len(name) <= 36 else name[:35] + "…")
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -162,7 +163,9 @@ def caption_text(lines: Iterable[str], width: float) -> tuple[str, float]:
 def add_caption(figure: Figure, text: str) -> None:
     """Small print at the foot of the figure."""
     bottom = 0.05 / figure.get_figheight()
-    figure.text(0.01, bottom, text, fontsize=7, color="#444444", ha="left", va="bottom", linespacing=1.3)
+    figure.text(
+        0.01, bottom, escape_mathtext(text), fontsize=7, color="#444444", ha="left", va="bottom", linespacing=1.3
+    )
 
 
 def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = FIGURE_FORMATS) -> list[Path]:

@@ -1,58 +1,48 @@
-"""The table of a run: the layout of the paper's Table 5 with intervals, as text, Markdown, LaTeX, CSV or records."""
+"""The tables of a run, one for each task: methods down, cells across, as text, Markdown, LaTeX, CSV or records."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
-import pandas as pd
-
-from semrsm_bench.bench.stats import Interval, median_interval
-from semrsm_bench.report import paper as paper_figures
-from semrsm_bench.report.caption import table_caption
-from semrsm_bench.report.catalogue import Catalogue
-from semrsm_bench.report.cells import BLOCK, CATEGORIES, BlockKey, Cell, collect_cells, order_blocks, prepare_rows
+from semrsm_bench.bench.summary import Summary
+from semrsm_bench.core.row import cell_key
+from semrsm_bench.report.caption import columns_told, origin_told
+from semrsm_bench.report.catalogue import MethodKey
+from semrsm_bench.report.formatting import csv_text
 from semrsm_bench.report.layout import Layout
 from semrsm_bench.report.render import render_latex, render_markdown, render_text
+from semrsm_bench.report.results import TaskResults
 
 TableFormat = Literal["text", "md", "latex", "csv"]
 FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
 
 
-class NothingMeasuredError(ValueError):
-    """The run holds no row to report on."""
-
-
 def render_table(
-    rows: pd.DataFrame,
-    environment: Mapping[str, Any],
+    results: TaskResults | Sequence[TaskResults],
     fmt: TableFormat = "text",
     paper: bool = False,
     *,
-    centrings: Iterable[str] | None = None,
     end_to_end: bool = False,
     width: int = 120,
 ) -> str:
-    """The table of a run.
+    """The table of a task, or those of several one after another.
 
     Parameters
     ----------
-    rows : DataFrame
-        From `semrsm_bench.bench.results.load_rows`, of one run.
-    environment : mapping
-        From `semrsm_bench.bench.results.load_environment`; may be empty.
+    results : TaskResults, or a sequence of them
+        From `semrsm_bench.report.results.collect`.
     fmt : {"text", "md", "latex", "csv"}
-        Text has one panel per layer with its centrings side by side, md and latex one per centring with the sizes side by
-        side, as the paper's Table 5; csv one line per solver, layer and centring with every figure unrounded, in seconds.
+        Of solvers, text has one panel per layer with its centrings side by side, md and latex one per centring with the sizes
+        side by side, as the paper's Table 5; other tasks have one panel for each of the outer keys of their cells. csv has one
+        line per method and cell with every figure unrounded, in seconds.
     paper : bool
-        Adds the figures that the paper's Table 5 prints, in columns of their own, with their source.
-    centrings : iterable of str, optional
-        Default: all there are.
+        Adds the figures that papers print, in columns or panels of their own, with their source.
     end_to_end : bool
-        T includes the affinity for solvers that need one.
+        T includes what is timed apart, such as the affinity for solvers that need one.
     width : int
         Columns of the terminal, for text.
 
@@ -63,141 +53,99 @@ def render_table(
 
     Raises
     ------
-    NothingMeasuredError
-        There are no rows (of these centrings).
     ValueError
-        Unknown format, or frames that are not the rows of one run.
+        Unknown format.
     """
     if fmt not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {fmt!r}")
-    frame = prepared(rows, centrings)
-    layout = Layout(collect_cells(frame), affinity_times(frame), Catalogue(environment), paper, end_to_end)
-    return render_layout(layout, run_name(frame), environment, fmt, width=width)
-
-
-def run_name(frame: pd.DataFrame) -> str:
-    """Id of the run that prepared rows belong to; "" where they name none."""
-    return next((r for r in frame["run_id"] if r), "")
-
-
-def render_layout(
-    layout: Layout, run: str, environment: Mapping[str, Any], fmt: TableFormat, *, width: int = 120
-) -> str:
-    """`render_table` for cells that are collected already.
-
-    Parameters
-    ----------
-    layout : Layout
-    run : str
-        The run's id, for the caption.
-    environment, fmt, width
-        As for `render_table`.
-    """
+    several = [results] if isinstance(results, TaskResults) else list(results)
     if fmt == "csv":
-        return _csv(_records(layout))
-    blocks = order_blocks(block for block, _ in layout.cells)
-    caption = table_caption(environment, run, end_to_end=layout.end_to_end)
-    source = f"The paper's columns are {paper_figures.CONDITIONS}; source: {paper_figures.SOURCE}."
-    remarks = [source] if layout.with_paper else []
+        return _csv([record for one in several for record in table_records(one, paper)])
+    return "\n".join(
+        _render(Layout(one, paper, end_to_end), fmt, width, headed=len(several) > 1, last=one is several[-1])
+        for one in several
+    )
+
+
+def _render(layout: Layout, fmt: TableFormat, width: int, *, headed: bool, last: bool) -> str:
+    task = layout.results.task
+    panels = layout.panels(wide=fmt != "text")
+    heading = f"{task.name}: {task.question}" if headed else ""
+    # What is the same for all tables of a run stands under the last one; in LaTeX each is a table of its own.
+    caption = [columns_told(layout), *(origin_told(layout.results) if last or fmt == "latex" else [])]
+    remarks = [layout.published.sentence] if layout.published else []
     if fmt == "text":
-        return render_text(layout.per_layer(blocks), caption, remarks, width)
-    render = render_markdown if fmt == "md" else render_latex
-    return render(layout.per_centring(blocks), caption, remarks)
+        return render_text(panels, caption, remarks, width, heading)
+    return render_markdown(panels, caption, remarks, heading) if fmt == "md" else render_latex(panels, caption, remarks)
 
 
-def prepared(rows: pd.DataFrame, centrings: Iterable[str] | None) -> pd.DataFrame:
-    """`prepare_rows`, with an error that says so where no row is left."""
-    if rows.empty:
-        raise NothingMeasuredError("this run has no rows: nothing was measured")
-    wanted = None if centrings is None else list(centrings)
-    frame = prepare_rows(rows, wanted)
-    if frame.empty:
-        there = sorted(prepare_rows(rows)["centring"].unique())
-        raise NothingMeasuredError(
-            f"no rows with centring {' or '.join(wanted or [])}; this run has {', '.join(there)}"
-        )
-    return frame
+def table_records(results: TaskResults, paper: bool = False) -> list[dict[str, Any]]:
+    """Every cell of a task with its figures unrounded, for machines; unknown numbers are None.
 
-
-def affinity_times(frame: pd.DataFrame) -> dict[BlockKey, Interval]:
-    """Median time of the affinity over the pairs of each block, s; blocks where none was timed are left out.
-
-    Parameters
-    ----------
-    frame : DataFrame
-        From `prepare_rows`.
+    Times are in seconds, ratios are not in percent, and published figures (when asked for) stand in ``paper_...``.
     """
-    timed = frame[(frame["status"] == "ok") & frame["affinity_seconds"].notna() & ~frame["matrix_free"]]
-    return {
-        BlockKey.of_group(key): median_interval(part.groupby("pair")["affinity_seconds"].median())
-        for key, part in timed.groupby(BLOCK, sort=False)
-    }
+    layout = Layout(results, paper)
+    differences = {(cell_key(d.place), d.method): d for d in layout.differences}
+    records = []
+    for cell in results.places:
+        for method in results.methods:
+            summary = results.cells.get((cell, method))
+            if summary is None:
+                continue
+            record = _record(layout, method, summary)
+            if results.task.reference:
+                d = differences.get((cell, method.name))
+                numbers = (*d.interval, d.p) if d else (math.nan,) * 4
+                names = ("difference", "difference_low", "difference_high", "difference_p")
+                record |= {"reference": results.task.reference, **dict(zip(names, numbers))}
+            records.append({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()})
+    return records
 
 
-def table_records(
-    rows: pd.DataFrame, environment: Mapping[str, Any], paper: bool = False, *, centrings: Iterable[str] | None = None
-) -> list[dict[str, Any]]:
-    """Every cell with its figures unrounded, for machines; unknown numbers are None.
-
-    Parameters are those of `render_table`. Times are in seconds, qualities are ratios, and the paper's figures (when asked
-    for) stand in ``paper_quality`` and ``paper_seconds``.
-    """
-    cells = collect_cells(prepared(rows, centrings))
-    return _records(Layout(cells, {}, Catalogue(environment), paper))
-
-
-def _records(layout: Layout) -> list[dict[str, Any]]:
-    solvers = layout.catalogue.order(solver for _, solver in layout.cells)
-    return [
-        _record(layout.cells[block, solver], layout.catalogue, layout.with_paper)
-        for block in order_blocks(block for block, _ in layout.cells)
-        for solver in solvers
-        if (block, solver) in layout.cells
-    ]
-
-
-def _record(cell: Cell, catalogue: Catalogue, paper: bool) -> dict[str, Any]:
-    block, solver = cell.block, cell.solver
+def _record(layout: Layout, method: MethodKey, summary: Summary) -> dict[str, Any]:
+    task = layout.results.task
     record: dict[str, Any] = {
-        "model": block.model,
-        "layer": block.layer,
-        "size": block.size,
-        "channels": block.channels or None,
-        "centring": block.centring,
-        "category": CATEGORIES.get(solver.kind, solver.kind),
-        "complexity": catalogue.complexity(solver),
-        "solver": solver.name,
-        "options": "; ".join(f"{name}={value}" for name, value in solver.options),
-        "b": solver.block_size or None,
-        "status": "ok" if cell.ok else cell.failure or "not run",
-        "pairs": cell.pairs,
-        "pairs_ok": cell.ok,
-        "failures": "; ".join(f"{count} {status}" for status, count in cell.failures.items()),
-        "message": cell.message,
+        "task": task.name,
+        "method": method.name,
+        "kind": method.kind,
+        "category": method.category,
+        "options": "; ".join(f"{name}={value}" for name, value in method.options),
+        **summary.place,
+        "complexity": layout.results.catalogue.complexity(method),
+        "b": method.block_size or None,
+        "status": summary.status,
+        "cases": summary.cases,
+        "cases_ok": summary.ok,
+        "failures": "; ".join(f"{n} {status}" for status, n in summary.counts.items() if status != "ok"),
+        "message": summary.message,
     }
-    intervals = {"seconds": cell.seconds, "total_seconds": cell.total_seconds, "quality": cell.quality}
-    intervals["chance_corrected"] = cell.chance_corrected
-    for name, interval in intervals.items():
+    for score in task.scores:
+        value, low, high = summary.scores.get(score.name, (math.nan,) * 3)
+        record |= {
+            score.name: value,
+            f"{score.name}_low": low,
+            f"{score.name}_high": high,
+            f"{score.name}_bound": summary.bounds.get(score.name, math.nan),
+            f"{score.name}_worst": summary.worst.get(score.name, math.nan),
+            f"{score.name}_undefined": summary.undefined.get(score.name, 0),
+        }
+    for name, interval in (("seconds", summary.seconds), ("total_seconds", summary.total_seconds)):
         record |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
-    record |= {
-        "affinity_seconds": cell.affinity_seconds,
-        "quality_is_lower_bound": cell.quality_is_bound,
-        "chance_corrected_is_lower_bound": cell.chance_corrected_is_bound,
-        "chance_corrected_worst": cell.worst,
-        "k_opt_not_positive": cell.undefined,
-        "peak_bytes": cell.peak_bytes,
-    }
-    if paper:
-        figure = paper_figures.paper_figure(solver.name, block.size)
-        record["paper_quality"] = figure.quality if figure else None
-        record["paper_seconds"] = figure.seconds if figure else None
-    return {name: None if isinstance(x, float) and not math.isfinite(x) else x for name, x in record.items()}
+    record |= {"shared_seconds": summary.shared_seconds, "peak_bytes": summary.peak_bytes}
+    if layout.published:
+        figures = layout.published.at(summary.place).get(method.name, {})
+        record |= {f"paper_{name}": figures.get(name) for name in (*(s.name for s in task.scores), "seconds")}
+    return record
 
 
 def _csv(records: list[dict[str, Any]]) -> str:
     out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(records[0]), lineterminator="\n")
+    columns = list(dict.fromkeys(name for record in records for name in record))
+    writer = csv.DictWriter(out, fieldnames=columns, lineterminator="\n")
     writer.writeheader()
     # Decimals as repr writes them, so that reading back gives the same float.
-    writer.writerows({k: repr(v) if isinstance(v, float) else v for k, v in r.items()} for r in records)
+    writer.writerows(
+        {k: repr(v) if isinstance(v, float) else csv_text(v) if isinstance(v, str) else v for k, v in r.items()}
+        for r in records
+    )
     return out.getvalue()

@@ -1,49 +1,35 @@
-"""The figures of a run: time-quality front, runtime over S, quality per layer; each as PNG, SVG and PDF."""
+"""The figures of a run: time-score front, time over S, scores per cell, and what a task draws itself; each as PNG, SVG and PDF.
+
+A task with pictures of its own has a module here of its name with ``draw(rows, task, folder, summaries) -> list of Drawing``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import importlib
+import importlib.util
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import pandas as pd
 
 from semrsm_bench.report.caption import figure_caption
-from semrsm_bench.report.catalogue import Catalogue
-from semrsm_bench.report.cells import BlockKey, Cell, SolverKey, collect_cells, order_blocks
 from semrsm_bench.report.formatting import plural
-from semrsm_bench.report.style import FIGURE_FORMATS, RC, looks, save_figure
-from semrsm_bench.report.tables import affinity_times, prepared
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-FRONT_NOTE = (
-    "Up and to the left is better. Bold, on the line: no other solver is at least as fast and as good. "
-    "Pale: one is. Means over pairs of c, medians of the time with 95 % bootstrap intervals."
-)
+from semrsm_bench.report.layout import Layout, Sheet
+from semrsm_bench.report.notes import case_noun
+from semrsm_bench.report.places import axes, short_label
+from semrsm_bench.report.results import TaskResults
+from semrsm_bench.report.style import FIGURE_FORMATS, RC, Drawing, looks, save_figure
 
 
-def draw_all(
-    rows: pd.DataFrame,
-    environment: Mapping[str, Any],
-    out_dir: Path,
-    *,
-    centrings: Iterable[str] | None = None,
-    formats: Sequence[str] = FIGURE_FORMATS,
-) -> list[Path]:
-    """Draw every figure that the rows allow: ``front``, ``runtime`` and ``quality``, for each model and centring.
+def draw_all(results: Sequence[TaskResults], out_dir: Path, *, formats: Sequence[str] = FIGURE_FORMATS) -> list[Path]:
+    """Draw every figure that the results allow.
 
     Parameters
     ----------
-    rows : DataFrame
-        From `semrsm_bench.bench.results.load_rows`, of one run.
-    environment : mapping
-        From `semrsm_bench.bench.results.load_environment`; may be empty.
+    results : sequence of TaskResults
+        From `semrsm_bench.report.results.collect`.
     out_dir : Path
-        Made when missing; files are ``front-none.png`` and so on, with the model's name in front where there are several.
-    centrings : iterable of str, optional
-        Default: all there are.
+        Made when missing. Files are ``front-none.png`` and so on: what the cells of a figure share is in the name where it
+        varies, and the task where there are several.
     formats : sequence of {"png", "svg", "pdf"}
 
     Returns
@@ -53,61 +39,92 @@ def draw_all(
 
     Raises
     ------
-    semrsm_bench.report.tables.NothingMeasuredError
-        There are no rows (of these centrings).
     ValueError
-        Unknown format, or frames that are not the rows of one run.
+        Unknown format.
     """
     unknown = [name for name in formats if name not in FIGURE_FORMATS]
     if unknown:
         raise ValueError(f"figures are written as {', '.join(FIGURE_FORMATS)}, not as {', '.join(map(repr, unknown))}")
-    frame = prepared(rows, centrings)
     import matplotlib
 
     paths: list[Path] = []
     with matplotlib.rc_context(dict(RC)):
-        for name, figure in _figures(frame, environment):
-            paths += save_figure(figure, Path(out_dir) / name, formats)
+        for one in results:
+            for drawing in drawings_of(one):
+                name = drawing.name
+                if len(results) > 1 and not name.startswith(one.task.name):
+                    name = f"{one.task.name}-{name}"
+                paths += save_figure(drawing.figure, out_dir / name, formats)
     return paths
 
 
-def pairs_told(cells: Mapping[tuple[BlockKey, SolverKey], Cell], blocks: Sequence[BlockKey]) -> str:
-    """How many pairs stand behind the cells of each size, as a part of a sentence."""
-    counts: dict[str, list[int]] = {}
-    for block in blocks:
-        solved = sorted({cell.ok for (b, _), cell in cells.items() if b == block and cell.ok})
-        if solved:
-            told = plural(solved[-1], "pair") if len(solved) == 1 else f"{solved[0]} to {plural(solved[-1], 'pair')}"
-            counts.setdefault(told, []).append(block.size)
-    if len(counts) == 1:
-        return next(iter(counts))
-    return (
-        ", ".join(f"{told} at S = {', '.join(map(str, sizes))}" for told, sizes in counts.items()) or "no pair solved"
-    )
+def drawings_of(results: TaskResults) -> Iterator[Drawing]:
+    """Figures of one task, one at a time: those that all tasks have, then its own."""
+    yield from _run_drawings(results)
+    module = f"{__name__}.{results.task.name.replace('-', '_')}"
+    if results.folder is not None and importlib.util.find_spec(module) is not None:
+        found: list[Drawing] = importlib.import_module(module).draw(
+            results.rows, results.task, results.folder, results.summaries
+        )
+        yield from found
 
 
-def _figures(frame: pd.DataFrame, environment: Mapping[str, Any]) -> Iterable[tuple[str, Figure]]:
-    from semrsm_bench.report.distribution import draw_distribution, pair_values
-    from semrsm_bench.report.front import draw_front
+def _run_drawings(results: TaskResults) -> Iterator[Drawing]:
+    from semrsm_bench.report.distribution import draw_distribution
+    from semrsm_bench.report.front import FRONT_NOTE, draw_front
     from semrsm_bench.report.runtime import draw_runtime
 
-    cells = collect_cells(frame)
-    affinity = affinity_times(frame)
-    catalogue = Catalogue(environment)
-    style = looks(catalogue.order(solver for _, solver in cells))
-    quality, chance_corrected = pair_values(frame, "quality"), pair_values(frame, "chance_corrected")
-    run = next((r for r in frame["run_id"] if r), "")
-    grouped: dict[tuple[str, str], list[BlockKey]] = {}
-    for block in order_blocks(block for block, _ in cells):
-        grouped.setdefault((block.model, block.centring), []).append(block)
-    several = len({model for model, _ in grouped}) > 1
-    for (model, centring), blocks in grouped.items():
-        here = f"{model}, centring {centring}" if model else f"centring {centring}"
-        foot = figure_caption(environment, f"{here}: {pairs_told(cells, blocks)}", run)
-        suffix = f"{model}-{centring}" if several else centring
-        drawn = {
-            "front": draw_front(cells, blocks, catalogue, style, [FRONT_NOTE, foot]),
-            "runtime": draw_runtime(cells, affinity, blocks, catalogue, style, [foot]),
-            "quality": draw_distribution(quality, chance_corrected, blocks, catalogue, style, [foot]),
-        }
-        yield from ((f"{name}-{suffix}", figure) for name, figure in drawn.items() if figure is not None)
+    layout, task = Layout(results), results.task
+    style = looks(results.methods)
+    sheets = layout.sheets(wide=True)
+    for sheet in sheets:
+        title = layout.title(sheet)
+        foot = figure_caption(results, ": ".join(filter(None, (title, cases_told(layout, sheet)))))
+        suffix = _suffix(layout, sheets, sheet)
+        sizes = {results.places[cell].get("size") for cell in sheet.cells}
+        score = task.scores[0].title
+        front = draw_front(layout, sheet, style, [FRONT_NOTE, foot])
+        if front is not None:
+            yield Drawing(f"front{suffix}", front, FRONT_NOTE, f"{score} against time, {title}")
+        # Time over S says something where S varies; a task of solvers always shows both, so that runs look alike.
+        if task.kind == "solver" or len(sizes) > 1:
+            runtime = draw_runtime(layout, sheet, style, [foot])
+            if runtime is not None:
+                yield Drawing(f"runtime{suffix}", runtime, "Median time over S.", f"time over S, {title}")
+        if task.kind == "solver" or (len(sizes) > 1 and max(map(results.usual_cases, sheet.cells)) > 1):
+            spread = draw_distribution(layout, sheet, style, [foot])
+            if spread is not None:
+                yield Drawing(f"quality{suffix}", spread, "Scores of single cases.", f"{score} of all cases, {title}")
+
+
+def _suffix(layout: Layout, sheets: Sequence[Sheet], sheet: Sheet) -> str:
+    """``-none``: what tells a figure from the others of its kind; for a task with a key that lies beside that key at least."""
+    varying = axes([layout.results.places[s.cells[0]] for s in sheets], sheet.keys)
+    keys = [k for k in sheet.keys if k == layout.results.task.beside or k in {axis[0] for axis in varying}]
+    place = layout.results.places[sheet.cells[0]]
+    words = [re.sub(r"[^A-Za-z0-9._+=-]+", "-", str(place.get(k, ""))).strip("-.") for k in keys]
+    return "".join(f"-{word}" for word in words if word)
+
+
+def cases_told(layout: Layout, sheet: Sheet) -> str:
+    """How many units stand behind the cells of a sheet, as a part of a sentence."""
+    results, unit = layout.results, layout.results.task.unit or "case"
+    keys = layout.distinguishing(sheet)
+    counts: dict[str, list[str]] = {}
+    for cell in sheet.cells:
+        ok = sorted({s.ok for (c, _), s in results.cells.items() if c == cell and s.ok})
+        if not ok:
+            continue
+        if len(ok) == 1 or case_noun(unit) != unit:
+            told = plural(results.usual_units(cell), unit)
+        else:
+            told = f"{ok[0]} to {plural(ok[-1], unit)}"
+        counts.setdefault(told, []).append(short_label(keys, results.places[cell]))
+    if len(counts) == 1:
+        return next(iter(counts))
+    said = []
+    for told, places in counts.items():
+        if all(p.startswith("S = ") for p in places):
+            places = [f"S = {', '.join(p.removeprefix('S = ') for p in places)}"]
+        said.append(f"{told} at {', '.join(places)}")
+    return ", ".join(said) or f"no {case_noun(unit)} observed"

@@ -1,0 +1,74 @@
+"""Which part of a run is shown: what the verbs `table`, `plot` and `report` have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from semrsm_bench.core.options import OptionError, check, option
+
+if TYPE_CHECKING:
+    from semrsm_bench.report.results import TaskResults
+
+
+@dataclass(frozen=True)
+class SelectionOptions:
+    """Which cells are shown."""
+
+    where: tuple[str, ...] = option(
+        (), help="Only cells whose KEY has this value; one key twice: either value.", metavar="KEY=VALUE,..."
+    )
+    centring: Literal["none", "channel", "position", "both"] | None = option(
+        None, help="Short for --where centring=...; both: none and channel."
+    )
+    plugins: tuple[Path, ...] = option((), help="File that brings a task of the run; repeatable.", name="plugin")
+
+    def __post_init__(self) -> None:
+        check(self)
+        for word in self.where:
+            if not all(word.partition("=")):
+                raise OptionError("where", f"{word!r} is not KEY=VALUE")
+
+    @property
+    def wanted(self) -> dict[str, tuple[str, ...]]:
+        """Values by key; empty for all cells."""
+        words = [word.partition("=")[::2] for word in self.where]
+        if self.centring is not None:
+            words += [("centring", c) for c in (("none", "channel") if self.centring == "both" else (self.centring,))]
+        return {key: tuple(value for k, value in words if k == key) for key, _ in words}
+
+
+def select(words: Sequence[str], results: Path, options: SelectionOptions) -> tuple[Path, list[TaskResults]]:
+    """The folder of a run, and what is shown of it.
+
+    Parameters
+    ----------
+    words : sequence of str
+        A run's id or folder, the latest where it is left out; then tasks, default: all that the run has.
+    results : Path
+        Folder of all runs.
+    options : SelectionOptions
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        There is no such run or task.
+    semrsm_bench.report.results.NothingMeasuredError
+        The run has no rows there.
+    """
+    from semrsm_bench.bench.results import ENVIRONMENT_FILE, LATEST, find_run
+    from semrsm_bench.core.registry import load_plugin
+    from semrsm_bench.report.results import read_results
+    from semrsm_bench.tasks.registry import task_names
+
+    for plugin in options.plugins:
+        load_plugin(plugin)
+    tasks = list(words)
+    run = LATEST
+    # A first word that names a task and no run is a task of the latest run.
+    if tasks and (tasks[0] not in task_names() or (results / tasks[0] / ENVIRONMENT_FILE).is_file()):
+        run = tasks.pop(0)
+    folder = find_run(results, run)
+    return folder, read_results(folder, tasks=tasks, where=options.wanted)

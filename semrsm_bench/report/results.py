@@ -1,0 +1,202 @@
+"""Rows of a run -> what tables, figures and pages show of each task: its cells, its methods, and a summary where they meet."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.bench.results import load_environment, load_rows
+from semrsm_bench.bench.stats import UNKNOWN, Interval, median_interval
+from semrsm_bench.bench.summary import Summary, summarise
+from semrsm_bench.core.row import cell_key
+from semrsm_bench.core.task import Task
+from semrsm_bench.report.catalogue import Catalogue, MethodKey
+from semrsm_bench.report.places import Place, rank
+
+Row = Mapping[str, Any]
+Where = Mapping[str, Sequence[str]]
+
+
+class NothingMeasuredError(ValueError):
+    """The run holds no row to report on."""
+
+
+@dataclass(frozen=True)
+class TaskResults:
+    """One task of one run.
+
+    Attributes
+    ----------
+    task : Task
+    rows : sequence of mapping
+        Its rows, oldest first.
+    summaries : sequence of Summary
+        From `semrsm_bench.bench.summary.summarise`.
+    environment : mapping
+        Of the run; may be empty.
+    folder : Path or None
+        Of the run, where arrays lie.
+    """
+
+    task: Task
+    rows: Sequence[Row]
+    summaries: Sequence[Summary]
+    environment: Mapping[str, Any]
+    folder: Path | None = None
+
+    @property
+    def run(self) -> str:
+        """Id of the run; "" where the rows name none."""
+        return next((str(row["run_id"]) for row in self.rows if row["run_id"]), "")
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """What is known of its methods."""
+        return Catalogue(self.environment)
+
+    @cached_property
+    def places(self) -> dict[str, Place]:
+        """What the cases of each cell share, in the order of the table; keys are those of `cell_key`."""
+        found = {cell_key(s.place): s.place for s in self.summaries}
+        keys = [*self.task.across, *(k for p in found.values() for k in p if k not in self.task.across)]
+
+        def order(place: Place) -> tuple[Any, ...]:
+            ranks = [rank(place.get(key, "")) for key in keys]
+            return ranks[0] if ranks else [], self.task.cell_order(place), ranks
+
+        return dict(sorted(found.items(), key=lambda item: order(item[1])))
+
+    @cached_property
+    def cells(self) -> dict[tuple[str, MethodKey], Summary]:
+        """The summaries by cell and method."""
+        return {(cell_key(s.place), MethodKey.of(s)): s for s in self.summaries}
+
+    @cached_property
+    def methods(self) -> list[MethodKey]:
+        """The lines of the table, in its order."""
+        return self.catalogue.order(method for _, method in self.cells)
+
+    @cached_property
+    def shared(self) -> dict[str, Interval]:
+        """Median time of what methods share, s, over the cases of each cell where any was timed."""
+        times: dict[str, dict[str, list[float]]] = {}
+        for row in sorted(self.rows, key=lambda row: rank(row["case"])):
+            if row["status"] == "ok" and row["shared_seconds"] is not None:
+                cases = times.setdefault(cell_key(row["cell"]), {})
+                cases.setdefault(str(row["case"]), []).append(row["shared_seconds"])
+        return {cell: median_interval([np.median(t) for t in cases.values()]) for cell, cases in times.items()}
+
+    def usual_cases(self, cell: str) -> int:
+        """How many cases most methods of a cell rest on."""
+        counts = Counter(s.ok for (c, _), s in self.cells.items() if c == cell and s.ok)
+        return max(counts, key=lambda n: (counts[n], n)) if counts else 0
+
+    def usual_units(self, cell: str) -> int:
+        """How many units, such as images, those cases hold; the number of cases where they name none."""
+        usual = self.usual_cases(cell)
+        units: dict[tuple[str, str], set[str]] = {}
+        for row in self.rows:
+            if row["status"] == "ok" and cell_key(row["cell"]) == cell:
+                units.setdefault((row["method"], str(row["options"])), set()).update(
+                    row["units"].get(self.task.unit, ())
+                )
+        counts = Counter(len(ids) for ids in units.values() if ids)
+        return max(counts, key=lambda n: (counts[n], n)) if counts else usual
+
+    def case_values(self, score: str) -> dict[tuple[str, MethodKey], NDArray[np.float64]]:
+        """One value per case (the median of its repeats), in the order of the cases; unknown ones are left out."""
+        found: dict[tuple[str, MethodKey], dict[str, list[float]]] = {}
+        names = {(cell, m.name, str(s.options)): m for (cell, m), s in self.cells.items()}
+        for row in sorted(self.rows, key=lambda row: rank(row["case"])):
+            value = row["scores"].get(score)
+            if row["status"] == "ok" and value is not None:
+                cell = cell_key(row["cell"])
+                method = names[cell, str(row["method"]), str(row["options"])]
+                found.setdefault((cell, method), {}).setdefault(str(row["case"]), []).append(value)
+        return {key: np.array([np.median(v) for v in cases.values()]) for key, cases in found.items()}
+
+    def shared_of(self, cell: str) -> Interval:
+        """As `shared`, unknown where nothing was timed."""
+        return self.shared.get(cell, UNKNOWN)
+
+
+def collect(
+    rows: Sequence[Row],
+    environment: Mapping[str, Any],
+    *,
+    tasks: Iterable[str] = (),
+    where: Where | None = None,
+    folder: Path | None = None,
+) -> list[TaskResults]:
+    """The results of a run, task by task.
+
+    Parameters
+    ----------
+    rows : sequence of mapping
+        From `semrsm_bench.bench.results.load_rows`, of one run.
+    environment : mapping
+        From `semrsm_bench.bench.results.load_environment`; may be empty.
+    tasks : iterable of str
+        Only these, in this order; default: all that the run has, as they come.
+    where : mapping of str to sequence of str, optional
+        Only cells in which each of these keys has one of its values; tasks whose cells lack a key are left out.
+    folder : Path, optional
+        Of the run.
+
+    Raises
+    ------
+    NothingMeasuredError
+        There are no rows, or none for ``where``.
+    ValueError
+        The run has no such task, a task is not registered here, or the rows are those of several runs.
+    """
+    from semrsm_bench.tasks.registry import TASKS
+
+    if not rows:
+        raise NothingMeasuredError("nothing was measured: the run has no rows")
+    runs = list(dict.fromkeys(str(row["run_id"]) for row in rows if row["run_id"]))
+    if len(runs) > 1:
+        raise ValueError(
+            f"rows of {len(runs)} runs ({', '.join(map(repr, runs[:4]))}) cannot share a cell; figures of several machines "
+            "are laid side by side (semrsm-bench merge), never averaged"
+        )
+    there = list(dict.fromkeys(str(row["task"]) for row in rows))
+    chosen = list(dict.fromkeys(tasks)) or there
+    found = []
+    for name in chosen:
+        if name not in there:
+            raise ValueError(f"this run has no task {name!r}; it has {', '.join(there)}")
+        task = TASKS.find(name)
+        if task is None:
+            raise ValueError(
+                f"this run measured the task {name!r}, which is not known here; bring it with --plugin FILE"
+            )
+        own = [row for row in rows if row["task"] == name and _matches(row["cell"], where or {})]
+        if own:
+            found.append(TaskResults(task, own, summarise(own, task, folder), environment, folder))
+    if not found:
+        raise NothingMeasuredError(_missing([row for row in rows if row["task"] in chosen], where or {}))
+    return found
+
+
+def read_results(folder: Path, *, tasks: Iterable[str] = (), where: Where | None = None) -> list[TaskResults]:
+    """`collect` for a run's folder."""
+    return collect(load_rows(folder), load_environment(folder), tasks=tasks, where=where, folder=folder)
+
+
+def _matches(cell: Place, where: Where) -> bool:
+    return all(key in cell and str(cell[key]) in values for key, values in where.items())
+
+
+def _missing(rows: Sequence[Row], where: Where) -> str:
+    wanted = " and ".join(f"{key} {' or '.join(values)}" for key, values in where.items())
+    there = {key: sorted({str(row["cell"][key]) for row in rows if key in row["cell"]}, key=rank) for key in where}
+    told = "; ".join(f"{key} {', '.join(values)}" if values else f"no {key}" for key, values in there.items())
+    return f"there are no rows with {wanted}; this run has {told}"

@@ -1,0 +1,76 @@
+"""Tables and figures of a run as files in its folder, and what a terminal shows when a run is over."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from semrsm_bench.bench.results import ROWS_FILE, load_rows
+from semrsm_bench.core.row import FAULTS
+from semrsm_bench.report.results import NothingMeasuredError, TaskResults, read_results
+from semrsm_bench.report.tables import TableFormat, render_table
+
+SUFFIXES: Mapping[TableFormat, str] = {"md": "md", "latex": "tex", "csv": "csv"}
+FIGURES_FOLDER = "figures"
+_SHOWN = (*FAULTS, "timeout", "memory")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file as UTF-8, whatever the locale, so that a reader sees the old one or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_bytes(text.encode("utf-8", errors="replace"))
+    os.replace(temporary, path)
+
+
+def write_report(folder: Path) -> list[Path]:
+    """Tables and figures of a run, written into its folder; the files made, none where there are no rows.
+
+    ``table.md``, ``table.tex`` and ``table.csv``; for several tasks ``table-TASK.md`` and so on.
+    """
+    from semrsm_bench.report.figures import draw_all
+
+    try:
+        results = read_results(folder)
+    except NothingMeasuredError:
+        return []
+    files = []
+    for one in results:
+        name = f"table-{one.task.name}" if len(results) > 1 else "table"
+        for fmt, suffix in SUFFIXES.items():
+            files.append(folder / f"{name}.{suffix}")
+            write_text(files[-1], render_table(one, fmt))
+    return [*files, *draw_all(results, folder / FIGURES_FOLDER)]
+
+
+def show(folder: Path, counts: Mapping[str, int], files: Sequence[Path]) -> None:
+    """Print the tables of a run, its failures, and where everything lies."""
+    import click
+
+    try:
+        results: list[TaskResults] = read_results(folder)
+    except NothingMeasuredError:
+        results = []
+    if results:
+        click.echo(render_table(results, width=terminal_width()))
+    failures: dict[tuple[str, str, str], int] = {}
+    for row in load_rows(folder):
+        if row["status"] in _SHOWN:
+            key = (str(row["method"]), str(row["status"]), str(row["message"]))
+            failures[key] = failures.get(key, 0) + 1
+    for (method, status, message), count in failures.items():
+        click.echo(f"{method}: {status} in {count} of its rows: {message}")
+    told = ", ".join(f"{n} {status}" for status, n in counts.items()) or "none"
+    click.echo(f"rows     {folder / ROWS_FILE}  ({told})")
+    tables = [path for path in files if path.parent == folder]
+    if tables:
+        click.echo(f"table    {', '.join(map(str, tables))}")
+    if len(files) > len(tables):
+        click.echo(f"figures  {folder / FIGURES_FOLDER}  ({len(files) - len(tables)} files)")
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, 120 where there is none."""
+    return max(shutil.get_terminal_size((120, 24)).columns, 40)
