@@ -1,6 +1,8 @@
-"""The robustness check: the project's solvers pass, and each broken promise of tests/bad_solvers.py is found."""
+"""The robustness check: the project's methods pass, and each broken promise of tests/bad_solvers.py is found."""
 
+import functools
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +10,10 @@ import pytest
 from click.testing import CliRunner
 
 import semrsm_bench as sb
+from semrsm_bench.bench.check import cases_of, check_method, find_methods
 from semrsm_bench.cli import cli
-from semrsm_bench.solvers import SolverUnavailableError
-from semrsm_bench.solvers.check import check_solver
+from semrsm_bench.core.method import UnavailableError
+from semrsm_bench.core.registry import UnknownNameError
 from semrsm_bench.solvers.check_cases import CASES, CheckFailedError, optimum
 
 BAD = Path(__file__).with_name("bad_solvers.py")
@@ -20,6 +23,22 @@ AVAILABLE = sb.solver_names(available_only=True)
 @pytest.fixture(autouse=True)
 def _bad_solvers():
     sb.load_plugin(BAD)
+
+
+ABSENT = """
+import semrsm_bench as sb
+
+sb.register_solver("absent", kind="exact", requires=["no_such_module"])(lambda problem: None)
+"""
+
+
+@functools.cache
+def bad_methods():
+    return {method.name: method for method in find_methods([str(BAD)], kind="solver")}
+
+
+def check_bad(name, **given):
+    return check_method(bad_methods()[name], **given)
 
 
 def failures(name):
@@ -97,47 +116,71 @@ def test_beyond_its_max_size_a_solver_is_not_judged():
 def test_a_hanging_or_dying_solver_costs_only_its_case_until_the_third_time():
     seen = []
     cases = ["empty", "many channels", "one", "two", "many channels", "one", "many channels"]
-    results = check_solver("bad-fatal", [BAD], timeout=3, cases=cases, report=seen.append)
+    results = check_bad("bad-fatal", timeout=3, cases=cases, report=seen.append)
     assert seen == results
     assert [(r.case, r.status, r.reason) for r in results] == [
         ("empty", "failed", "no answer within 3 s"),
         ("many channels", "passed", ""),
-        ("one", "failed", "the process was killed by SIGSEGV"),
+        ("one", "failed", "killed by SIGSEGV"),
         ("two", "failed", "SystemExit: 3"),
         ("many channels", "passed", ""),
-        ("one", "failed", "the process was killed by SIGSEGV"),
-        ("many channels", "not run", "the solver hung or died 3 times before"),
+        ("one", "failed", "killed by SIGSEGV"),
+        ("many channels", "not run", "the method hung or died 3 times before"),
     ]
 
 
 def test_a_solver_that_never_answers_is_given_up():
-    results = check_solver("bad-hangs-always", [BAD], timeout=0.4, cases=["empty", "one", "two"])
+    results = check_bad("bad-hangs-always", timeout=0.4, cases=["empty", "one", "two"])
     assert [r.status for r in results] == ["failed", "not run", "not run"]
     assert "at the start: no answer within" in results[0].reason
-    assert results[1].reason == "the solver did not start"
+    assert results[1].reason == "the method did not start"
 
 
 def test_what_a_solver_prints_is_not_taken_for_an_answer():
-    results = check_solver("good-but-chatty", [BAD], cases=["empty", "one", "small", "threads"])
+    results = check_bad("good-but-chatty", cases=["empty", "one", "small", "threads"])
     assert [r.status for r in results] == ["passed"] * 4
 
 
-def test_mistakes_in_calling_it():
-    with pytest.raises(ValueError, match="unknown case 'nothing'; known are empty"):
-        check_solver("greedy", cases=["nothing"])
+def test_mistakes_in_calling_it(tmp_path):
+    (greedy,) = find_methods(["greedy"], kind="solver")
+    with pytest.raises(ValueError, match="unknown case 'nothing' of a solver; known are empty"):
+        check_method(greedy, cases=["nothing"])
     with pytest.raises(ValueError, match="timeout must be positive"):
-        check_solver("greedy", timeout=0)
-    with pytest.raises(KeyError, match="did you mean 'greedy'"):
-        check_solver("gredy")
-    sb.register_solver("absent", kind="exact", requires=["no_such_module"])(lambda problem: None)
-    with pytest.raises(SolverUnavailableError, match="no_such_module"):
-        check_solver("absent")
+        check_method(greedy, timeout=0)
+    with pytest.raises(UnknownNameError, match="did you mean 'greedy'"):
+        find_methods(["gredy"])
+    (tmp_path / "absent.py").write_text(ABSENT)
+    with pytest.raises(UnavailableError, match="no_such_module"):
+        find_methods(["absent"], [tmp_path / "absent.py"], "solver")
 
 
-def test_a_solver_that_only_this_process_knows_is_a_failure_at_the_start():
-    sb.register_solver("local-only", kind="approximate")(lambda problem: np.arange(problem.size))
-    (result,) = check_solver("local-only", cases=["empty"])
-    assert "at the start: UnknownNameError" in result.reason
+def test_a_plugin_is_imported_in_workers_alone(tmp_path):
+    plugin = tmp_path / "noted.py"
+    plugin.write_text(
+        "import os, pathlib, numpy as np, semrsm_bench as sb\n"
+        f"with open({str(tmp_path / 'pids')!r}, 'a') as file:\n    file.write(f'{{os.getpid()}}\\n')\n"
+        "sb.register_solver('noted', kind='approximate')(lambda problem: np.arange(problem.size))\n"
+    )
+    assert invoke(str(plugin), "--case", "one")[0] == 0
+    assert str(os.getpid()) not in (tmp_path / "pids").read_text().split()
+
+
+def test_every_kind_of_method_of_a_file_is_checked_and_told_apart(tmp_path):
+    plugin = tmp_path / "mixed.py"
+    plugin.write_text(
+        "import numpy as np, semrsm_bench as sb\n"
+        "sb.register_solver('mixed', kind='approximate')(lambda problem: np.arange(problem.size))\n"
+        "sb.register_rsm('mixed-rsm')(lambda z, z2: z.sum(axis=2) @ z2.sum(axis=2).T)\n"
+        "sb.register_metric('mixed-metric', takes='features', best='max', range=(-1e9, 1e9))(lambda x, y: float((x * x).sum()))\n"
+    )
+    found = find_methods([str(plugin)])
+    assert {(m.kind, m.name) for m in found} == {("solver", "mixed"), ("rsm", "mixed-rsm"), ("metric", "mixed-metric")}
+    assert [m.kind for m in find_methods(["mixed"], [plugin], "rsm")] == ["rsm"]
+    code, output = invoke(str(plugin), "--kind", "metric", "--json", "--timeout", "30")
+    (entry,) = json.loads(output)
+    assert (code, entry["kind"], entry["metric"]) == (1, "metric", "mixed-metric")
+    assert {case["case"] for case in entry["cases"]} == set(cases_of("metric"))
+    assert any("symmetric" in case["reason"] for case in entry["cases"])
 
 
 def test_the_command_on_a_file_checks_all_its_solvers(tmp_path):
@@ -166,25 +209,30 @@ def test_the_command_in_json():
 
 
 def test_the_command_lists_its_cases():
-    code, output = invoke("--list-cases")
+    code, output = invoke("--list-cases", "--kind", "solver")
     assert code == 0
-    assert [line[:26].strip() for line in output.splitlines()] == list(CASES)
+    assert [line[2:28].strip() for line in output.splitlines()] == ["lver", *CASES]
+    assert {"solver", "rsm", "metric", "instance"} <= set(invoke("--list-cases")[1].split())
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "name a solver, or a Python file"),
-        (["gredy"], "unknown solver 'gredy'; did you mean 'greedy'"),
+        ([], "name a method, or a Python file"),
+        (["gredy"], "unknown method 'gredy'; did you mean 'greedy'"),
+        (["gredy", "--kind", "solver"], "unknown solver 'gredy'; did you mean 'greedy'"),
         (["no_such_file.py"], "no_such_file.py: no such file"),
         (["greedy", "--case", "nothing"], "unknown case 'nothing'"),
-        (["absent"], "'absent' is not available"),
+        (["absent", "--plugin", "absent.py"], "'absent' is not available"),
+        (["nothing.py"], "registers nothing"),
     ],
 )
-def test_wrong_use_of_the_command_ends_with_two(arguments, message, capsys):
+def test_wrong_use_of_the_command_ends_with_two(arguments, message, capsys, tmp_path, monkeypatch):
     from semrsm_bench.cli import main
 
-    sb.register_solver("absent", kind="exact", requires=["no_such_module"])(lambda problem: None)
+    monkeypatch.chdir(tmp_path)
+    Path("absent.py").write_text(ABSENT)
+    Path("nothing.py").write_text("")
     with pytest.raises(SystemExit) as end:
         main(["check", *arguments])
     assert end.value.code == 2

@@ -1,10 +1,11 @@
-"""``semrsm-bench check``: does a solver, built in or your own, do what every solver must?"""
+"""``semrsm-bench check``: does a method, built in or your own, do what every method of its kind must?"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -18,6 +19,9 @@ class CheckOptions:
     """Which cases, and how they are run."""
 
     plugins: tuple[Path, ...] = option((), help="File that registers methods; repeatable.", name="plugin")
+    kind: Literal["solver", "rsm", "metric", "instance"] | None = option(
+        None, help="Only methods, or cases, of this kind; rsm with a solver's name checks the RSM that it matches."
+    )
     cases: tuple[str, ...] = option((), help="Only this case; repeatable. --list-cases names them.", name="case")
     list_cases: bool = option(False, help="Print the cases with what they try, and run none.")
     timeout: float = option(60.0, help="Seconds that one case may take before the method is killed.", positive=True)
@@ -31,32 +35,26 @@ class CheckOptions:
 @click.argument("targets", metavar="NAME|FILE.py...", nargs=-1)
 @options_from(leave_out=("results", "quiet"))
 def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions) -> int:
-    """Try solvers on everything that activations can be: empty, tied, constant, tiny, huge, and more.
+    """Try methods on everything that activations can be: empty, tied, constant, tiny, huge, and more.
 
-    A target is the name of a solver, or a Python file whose solvers are all checked. Every case runs in a child process under
-    a deadline. Exit code 0: all passed; 1: something failed; 2: there was nothing to check.
+    A target is the name of a solver, RSM method, metric or instance score, or a Python file whose methods are all checked.
+    Every case runs in a worker under a deadline. Exit code 0: all passed; 1: something failed; 2: there was nothing to check.
     """
-    from semrsm_bench.solvers.check import CaseResult, check_solver
-    from semrsm_bench.solvers.check_cases import CASES
-    from semrsm_bench.solvers.registry import load_plugin
-    from semrsm_bench.solvers.solver import SolverUnavailableError
+    from semrsm_bench.bench.check import KINDS, CaseResult, cases_of, check_method, find_methods
+    from semrsm_bench.core.method import UnavailableError
 
     if options.list_cases:
-        for case, function in CASES.items():
-            click.echo(f"{case:<26}{(function.__doc__ or '').splitlines()[0]}")
+        for kind in [options.kind] if options.kind else KINDS:
+            click.echo(click.style(kind, bold=True))
+            for case, function in cases_of(kind).items():
+                click.echo(f"  {case:<26}{(function.__doc__ or '').splitlines()[0]}")
         return 0
     if not targets:
-        raise click.UsageError("name a solver, or a Python file that registers some")
-    files = list(options.plugins)
-    names: list[str] = []
-    for plugin in options.plugins:
-        load_plugin(plugin)
-    for target in targets:
-        if target.endswith(".py"):
-            files.append(Path(target))
-            names.extend(load_plugin(target))
-        else:
-            names.append(target)
+        raise click.UsageError("name a method, or a Python file that registers some")
+    try:
+        methods = find_methods(targets, options.plugins, options.kind)
+    except UnavailableError as error:
+        raise click.UsageError(str(error)) from None
 
     def show(result: CaseResult) -> None:
         if not output.json:
@@ -65,23 +63,16 @@ def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions
 
     everything = []
     failed = 0
-    for name in dict.fromkeys(names):
+    for method in methods:
         if not output.json:
-            click.echo(name)
-        try:
-            results = check_solver(
-                name,
-                files,
-                timeout=options.timeout,
-                cases=options.cases or None,
-                report=show,
-                show_output=options.verbose,
-            )
-        except SolverUnavailableError as error:
-            raise click.UsageError(str(error)) from None
+            click.echo(method.name if method.kind == "solver" else f"{method.name} ({method.kind})")
+        results = check_method(
+            method, timeout=options.timeout, cases=options.cases or None, report=show, show_output=options.verbose
+        )
         passed = sum(r.status == "passed" for r in results)
         failed += len(results) - passed
-        everything.append({"solver": name, "passed": passed == len(results), "cases": [asdict(r) for r in results]})
+        facts = {"kind": method.kind, method.kind: method.name, "passed": passed == len(results)}
+        everything.append({**facts, "cases": [asdict(r) for r in results]})
         if not output.json:
             click.echo(f"  {passed} of {len(results)} cases passed")
     if output.json:

@@ -13,6 +13,7 @@ from numpy.typing import DTypeLike, NDArray
 from semrsm_bench.core.checking import CheckFailedError, describe, require, without_global_randomness
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation, matching_value, random_value
 from semrsm_bench.solvers.solver import InvalidMatchingError, Solution, Solver
+from semrsm_bench.solvers.solving import warm_up as solve_tiny_problems
 
 Case = Callable[[Solver], None]
 
@@ -274,3 +275,9 @@ CASES: dict[str, Case] = {
         *(affinity_made_before, deterministic, global_random_state, threads, never_makes_the_affinity),
     )
 }
+
+
+def warm_up(solver: Solver) -> None:
+    """Compile and import what the first calls need."""
+    for dtype in (np.float32, np.float64):
+        solve_tiny_problems(solver.name, dtype)

@@ -1,0 +1,157 @@
+"""Does a method do what every method of its kind must? Each case runs in a worker, under a deadline."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import psutil
+
+from semrsm_bench.bench.engine import declarations
+from semrsm_bench.bench.process import Outcome, Setup, Worker
+from semrsm_bench.core.method import Declaration, UnavailableError
+from semrsm_bench.core.registry import UnknownNameError, nearest
+
+# The first calls, which may compile, get a multiple of a case's deadline.
+_WARM_UP_DEADLINES = 5
+# A method that hangs everywhere should not cost a deadline for each case.
+_LOST_WORKERS = 3
+_CASES = {
+    "solver": ("semrsm_bench.solvers.check_cases", "CASES"),
+    "rsm": ("semrsm_bench.rsm.check_cases", "CASES"),
+    "metric": ("semrsm_bench.metrics.check_cases", "METRIC_CASES"),
+    "instance": ("semrsm_bench.metrics.check_cases", "INSTANCE_CASES"),
+}
+KINDS = tuple(_CASES)
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """How one case went: its name, "passed", "failed" or "not run", the reason, and the seconds it took."""
+
+    case: str
+    status: Literal["passed", "failed", "not run"]
+    reason: str = ""
+    seconds: float = 0.0
+
+
+def cases_of(kind: str) -> Mapping[str, Callable[..., None]]:
+    """The cases for one kind of method; the first line of a docstring says what a case tries."""
+    module, name = _CASES[kind]
+    found: Mapping[str, Callable[..., None]] = getattr(importlib.import_module(module), name)
+    return found
+
+
+def find_methods(targets: Sequence[str], plugins: Sequence[Path] = (), kind: str | None = None) -> list[Declaration]:
+    """Methods that are meant by names and by files, which stand for all methods that they bring.
+
+    A solver is the matcher of an RSM method of its name, too; the solver alone is meant, unless ``kind`` is "rsm".
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        A file that is missing, does not load, or brings no method.
+    UnknownNameError
+        Nothing of that name is registered.
+    UnavailableError
+        A library is missing.
+    """
+    files = [Path(target) for target in targets if target.endswith(".py")]
+    for file in [*plugins, *files]:
+        if not file.is_file():
+            raise FileNotFoundError(f"plugin {file}: no such file")
+    declared = declarations(list(dict.fromkeys([*plugins, *files])), [kind] if kind else None)
+    solvers = {method.name for method in declared if method.kind == "solver"}
+    known = [m for m in declared if kind or m.kind != "rsm" or m.name not in solvers]
+    found: list[Declaration] = []
+    for target in targets:
+        path = str(Path(target).resolve())
+        meant = [m for m in known if (path in m.plugins if target.endswith(".py") else m.name == target)]
+        if not meant and target.endswith(".py"):
+            raise ValueError(f"{target} brings no {kind or 'method'} to check")
+        if not meant:
+            raise UnknownNameError(f"unknown {kind or 'method'} {target!r}; {nearest(target, [m.name for m in known])}")
+        found += meant
+    for method in found:
+        if method.reason:
+            raise UnavailableError(f"{method.kind} {method.name!r} is not available: {method.reason}")
+    return list({(m.kind, m.name): m for m in found}.values())
+
+
+def check_method(
+    method: Declaration,
+    *,
+    timeout: float = 60.0,
+    cases: Sequence[str] | None = None,
+    report: Callable[[CaseResult], None] = lambda result: None,
+    show_output: bool = False,
+) -> list[CaseResult]:
+    """Run the cases of its kind on a method.
+
+    Parameters
+    ----------
+    method : Declaration
+        See `find_methods`. Its files are imported in the worker alone.
+    timeout : float
+        Seconds that one case may take. A method that exceeds it, or kills its process, three times is not run further.
+    cases : sequence of str, optional
+        Names from `cases_of`; all of them by default.
+    report : callable
+        Called with each result as it comes.
+    show_output : bool
+        Let through what the method prints, with full tracebacks; on standard error.
+
+    Raises
+    ------
+    ValueError
+        Unknown case, or a timeout that is not positive.
+    """
+    known = cases_of(method.kind)
+    wanted = list(known if cases is None else cases)
+    if unknown := [case for case in wanted if case not in known]:
+        raise ValueError(f"unknown case {unknown[0]!r} of a {method.kind}; known are {', '.join(known)}")
+    if not timeout > 0:
+        raise ValueError(f"timeout must be positive, got {timeout}")
+    results = []
+    for result in _run(method, wanted, timeout, show_output):
+        results.append(result)
+        report(result)
+    return results
+
+
+def _run(method: Declaration, wanted: Sequence[str], timeout: float, show_output: bool) -> Iterator[CaseResult]:
+    lost, hopeless = 0, ""
+    command: dict[str, Any] = {"do": "check", "kind": method.kind, "name": method.name, "verbose": show_output}
+    with Worker(Setup(plugins=method.plugins, show_output=show_output)) as worker:
+
+        def ask(case: str, seconds: float) -> str:
+            """Why the method failed; "" where it passed."""
+            outcome = worker.ask({**command, "case": case}, seconds, psutil.virtual_memory().total)
+            return str(outcome.value["reason"]) if outcome.status == "ok" else _reason(outcome, seconds)
+
+        for case in wanted:
+            if hopeless:
+                yield CaseResult(case, "not run", hopeless)
+                continue
+            begun = time.monotonic()
+            if worker.pid is None:
+                # Failures of the first calls show in the cases; here only hanging and dying matter.
+                reason = ask("warm up", _WARM_UP_DEADLINES * timeout)
+                if worker.pid is None:
+                    hopeless = "the method did not start"
+                    yield CaseResult(case, "failed", f"at the start: {reason}", time.monotonic() - begun)
+                    continue
+                begun = time.monotonic()
+            reason = ask(case, timeout)
+            yield CaseResult(case, "failed" if reason else "passed", reason, time.monotonic() - begun)
+            if worker.pid is None:
+                lost += 1
+                hopeless = f"the method hung or died {lost} times before" if lost == _LOST_WORKERS else ""
+
+
+def _reason(outcome: Outcome, seconds: float) -> str:
+    return f"no answer within {seconds:g} s" if outcome.status == "timeout" else outcome.message or outcome.status
