@@ -29,7 +29,10 @@ def middle_values(walk: Callable[[], Iterator[NDArray[np.float64]]], room: int) 
     (float, float) or None
         Equal for an odd count; None where there are no numbers.
     """
-    total = sum(part.size for part in walk())
+    total, held = 0, list[NDArray[np.float64]]()
+    for part in walk():
+        total += part.size
+        held = [*held, part] if total <= room else []
     if total == 0:
         return None
     rank, prefix, known, inside = (total - 1) // 2, 0, 0, total
@@ -46,7 +49,8 @@ def middle_values(walk: Callable[[], Iterator[NDArray[np.float64]]], room: int) 
     if known == _BITS:
         middle = np.full(2, prefix, dtype=np.uint64).view(np.float64)
     else:
-        found = np.concatenate([_starting_with(part, prefix, known) for part in walk()]).view(np.float64)
+        parts = held or [_starting_with(part, prefix, known).view(np.float64) for part in walk()]
+        found = np.concatenate(parts)
         places = [rank, min(rank + 1, inside - 1)]
         middle = np.partition(found, places)[places]
     lower, upper = middle.tolist()

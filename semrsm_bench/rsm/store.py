@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from semrsm_bench.rsm.blocks import Tile, TileResult
 
 FORMAT = "semrsm_bench.rsm/1"
-# Rows written or read at once where a matrix may be larger than memory.
-STRIP_BYTES = 8 * 2**20
+# Rows written or read at once where a matrix may be larger than memory: few enough to stay in the cache.
+STRIP_BYTES = 2 * 2**20
 
 
 class ResumeError(ValueError):
