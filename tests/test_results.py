@@ -7,91 +7,33 @@ import sys
 import time
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from semrsm_bench.bench.results import (
-    COLUMNS,
     ENVIRONMENT_FILE,
     ROWS_FILE,
+    RUN_FILE,
     find_run,
     list_runs,
     load_environment,
     load_rows,
     read_json,
     read_rows,
-    resume_key,
     write_json,
 )
 from semrsm_bench.bench.writer import RunBusyError, RunWriter
-from tests.bench_data import make_row
+from tests.bench_data import make_row, old_line
 
-DESIGNED = {
-    *(
-        "schema",
-        "run_id",
-        "solver",
-        "options",
-        "kind",
-        "solver_version",
-        "problem",
-        "model",
-        "layer",
-        "size",
-        "channels",
-    ),
-    *(
-        "centring",
-        "pair",
-        "repeat",
-        "status",
-        "seconds",
-        "affinity_seconds",
-        "k",
-        "k_opt",
-        "k_rand",
-        "k_upper",
-        "quality",
-    ),
-    *("chance_corrected", "peak_bytes", "message"),
-}
+
+def pair_of(row):
+    return row["units"]["pair"][0]
 
 
 def write(folder, *rows):
     with RunWriter(folder) as writer:
         for row in rows:
             writer.append(row)
-
-
-def test_the_columns_of_the_design_are_there():
-    assert set(COLUMNS) >= DESIGNED
-
-
-def test_rows_survive_the_file_as_they_were(tmp_path):
-    rows = [
-        make_row(),
-        make_row(pair="0-2", problem="tiny/layer1/none/0-2", options={"b": 2, "a": [1, 2]}, peak_bytes=7),
-    ]
-    write(tmp_path, *rows)
-    frame = load_rows(tmp_path)
-    assert list(frame.columns) == list(COLUMNS)
-    for row, (_, line) in zip(rows, frame.iterrows()):
-        for name in ("solver", "problem", "seconds", "k", "chance_corrected", "options", "matrix_free"):
-            assert line[name] == getattr(row, name)
-    assert frame["peak_bytes"].isna().tolist() == [True, False]
-    assert frame["peak_bytes"].iloc[1] == 7
-
-
-def test_what_is_not_finite_becomes_unknown(tmp_path):
-    write(tmp_path, make_row(quality=math.nan, k_upper=math.inf))
-    text = (tmp_path / ROWS_FILE).read_text()
-    assert json.loads(text)["quality"] is None
-    assert json.loads(text)["k_upper"] is None
-    assert "NaN" not in text
-    assert load_rows(tmp_path)["quality"].isna().all()
-
-
-def test_an_unknown_status_is_refused():
-    with pytest.raises(ValueError, match="status is one of"):
-        make_row(status="fine")
 
 
 def test_a_second_writer_is_turned_away_until_the_first_is_done(tmp_path):
@@ -103,14 +45,14 @@ def test_a_second_writer_is_turned_away_until_the_first_is_done(tmp_path):
 
 @pytest.mark.parametrize("cut", [1, 5, 40])
 def test_a_torn_last_line_is_as_if_it_had_not_been_measured(tmp_path, cut):
-    write(tmp_path, make_row(), make_row(pair="0-2", problem="p2"))
+    write(tmp_path, make_row(), make_row(pair="0-2"))
     path = tmp_path / ROWS_FILE
     whole = path.read_bytes()
     # Cut into the second line: at least its line break and a brace are gone.
     path.write_bytes(whole[: -1 - cut])
-    assert [r["pair"] for r in read_rows(tmp_path)] == ["0-1"]
-    write(tmp_path, make_row(pair="0-3", problem="p3"))
-    assert [r["pair"] for r in read_rows(tmp_path)] == ["0-1", "0-3"]
+    assert [pair_of(r) for r in read_rows(tmp_path)] == ["0-1"]
+    write(tmp_path, make_row(pair="0-3"))
+    assert [pair_of(r) for r in read_rows(tmp_path)] == ["0-1", "0-3"]
     assert path.read_bytes().startswith(whole.split(b"\n")[0] + b"\n")
 
 
@@ -118,8 +60,8 @@ def test_a_last_line_that_lacks_only_its_break_is_kept(tmp_path):
     write(tmp_path, make_row())
     path = tmp_path / ROWS_FILE
     path.write_bytes(path.read_bytes().rstrip(b"\n"))
-    write(tmp_path, make_row(pair="0-2", problem="p2"))
-    assert [r["pair"] for r in read_rows(tmp_path)] == ["0-1", "0-2"]
+    write(tmp_path, make_row(pair="0-2"))
+    assert [pair_of(r) for r in read_rows(tmp_path)] == ["0-1", "0-2"]
 
 
 def test_a_torn_line_longer_than_any_buffer_is_cut_whole(tmp_path):
@@ -139,39 +81,69 @@ def test_a_broken_line_in_the_middle_is_named(tmp_path):
         read_rows(tmp_path)
 
 
-def test_rows_of_a_newer_version_are_refused(tmp_path):
-    (tmp_path / ROWS_FILE).write_text(json.dumps({"schema": 99}) + "\n")
-    with pytest.raises(ValueError, match="schema 99"):
-        read_rows(tmp_path)
+def test_rows_of_a_newer_version_are_refused_with_the_place(tmp_path):
+    write(tmp_path, make_row())
+    path = tmp_path / ROWS_FILE
+    path.write_text(path.read_text() + json.dumps({"schema": 99}) + "\n")
+    with pytest.raises(ValueError, match=r"rows\.jsonl: line 2: schema 99, .*update semrsm-bench"):
+        load_rows(tmp_path)
 
 
-def test_columns_that_an_older_file_lacks_get_their_defaults(tmp_path):
-    old = json.loads(make_row().to_json())
-    for name in ("samples", "matrix_free", "wall_seconds", "info", "data_sha256"):
-        del old[name]
-    (tmp_path / ROWS_FILE).write_text(json.dumps(old) + "\n")
-    line = load_rows(tmp_path).iloc[0]
-    assert (line["samples"], line["matrix_free"], line["info"], line["data_sha256"]) == (0, False, {}, "")
+def test_rows_survive_the_file_as_they_were(tmp_path):
+    rows = [make_row(), make_row(pair="0-2", options={"b": 2, "a": [1, 2]}, peak_bytes=7, k=math.nan)]
+    write(tmp_path, *rows)
+    assert load_rows(tmp_path) == [json.loads(row.to_json()) for row in rows]
+    assert "NaN" not in (tmp_path / ROWS_FILE).read_text()
 
 
-def test_of_a_repeated_measurement_the_last_counts(tmp_path):
+def test_rows_of_both_schemas_are_read_side_by_side(tmp_path):
+    write(tmp_path, make_row(pair="0-2", method="identity"))
+    path = tmp_path / ROWS_FILE
+    path.write_text(old_line() + "\n" + old_line(pair="", status="skipped") + "\n" + path.read_text())
+    rows = load_rows(tmp_path)
+    assert [(r["schema"], r["method"], r["case"]) for r in rows] == [
+        (1, "scipy", "tiny/layer1/none/0-1"),
+        (1, "scipy", ""),
+        (2, "identity", "tiny/layer1/none/0-2"),
+    ]
+    assert {r["task"] for r in rows} == {"matching"}
+    assert load_rows(tmp_path, "layers") == []
+    # The same cell measured anew: what the old clock said does not mix with it.
+    write(tmp_path, make_row())
+    assert [(r["schema"], r["method"]) for r in load_rows(tmp_path)] == [(2, "identity"), (2, "scipy")]
+
+
+def test_of_a_repeated_observation_the_last_counts(tmp_path):
     write(tmp_path, make_row(seconds=1.0), make_row(seconds=2.0), make_row(repeat=1, seconds=3.0))
-    assert load_rows(tmp_path)["seconds"].tolist() == [2.0, 3.0]
+    assert [r["seconds"] for r in load_rows(tmp_path)] == [2.0, 3.0]
 
 
-def test_an_empty_run_has_a_frame_with_all_columns(tmp_path):
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("mn"), st.integers(0, 3)), max_size=30))
+def test_a_cell_never_holds_two_codes_and_only_the_last(tmp_path_factory, measured):
+    folder = tmp_path_factory.mktemp("run")
+    write(folder, *(make_row(code=code, method=method, pair=f"0-{pair}") for code, method, pair in measured))
+    rows = load_rows(folder)
+    last = {method: code for code, method, _ in measured}
+    assert {(r["method"], r["code"]) for r in rows} == set(last.items())
+    expected = {(m, p) for c, m, p in measured if c == last[m]}
+    assert sorted((r["method"], int(r["case"][-1])) for r in rows) == sorted(expected)
+
+
+def test_rows_of_code_that_is_no_longer_measured_do_not_count(tmp_path):
+    write(tmp_path, make_row(code="a"), make_row(code="b"), make_row(code="a", method="greedy"))
+    for noted, expected in ((None, "b"), ("a", "a"), ("c", "")):
+        write_json(tmp_path / RUN_FILE, {"codes": {"matching": {"scipy": noted}} if noted else None})
+        rows = load_rows(tmp_path)
+        assert [r["code"] for r in rows if r["method"] == "scipy"] == list(expected)
+        assert [r["code"] for r in rows if r["method"] == "greedy"] == ["a"]
+        assert load_rows(tmp_path / ROWS_FILE) == rows
+
+
+def test_an_empty_run_has_no_rows(tmp_path):
     write(tmp_path)
-    frame = load_rows(tmp_path)
-    assert frame.empty
-    assert list(frame.columns) == list(COLUMNS)
-
-
-def test_the_resume_key_knows_everything_it_must_and_no_order():
-    key = resume_key("s", {"a": 1, "b": 2}, "p", "d", 0)
-    assert key == resume_key("s", {"b": 2, "a": 1}, "p", "d", 0)
-    others = [("t", {"a": 1, "b": 2}, "p", "d", 0), ("s", {"a": 1}, "p", "d", 0), ("s", {"a": 1, "b": 2}, "q", "d", 0)]
-    others += [("s", {"a": 1, "b": 2}, "p", "e", 0), ("s", {"a": 1, "b": 2}, "p", "d", 1)]
-    assert key not in {resume_key(*other) for other in others}
+    assert load_rows(tmp_path) == []
+    with pytest.raises(FileNotFoundError, match=r"is .* the folder of a run"):
+        read_rows(tmp_path / "elsewhere")
 
 
 def make_run(folder, started):
@@ -219,7 +191,7 @@ from tests.bench_data import make_row
 from semrsm_bench.bench.writer import RunWriter
 with RunWriter(Path(sys.argv[1])) as writer:
     for i in range(10**9):
-        writer.append(make_row(pair=f"0-{i}", problem=f"p{i}", message="x" * (i % 5000)))
+        writer.append(make_row(pair=f"0-{i}", info={"x": "y" * (i % 5000)}))
         print(i, flush=True)
 """
 
@@ -238,7 +210,7 @@ def test_sigkill_while_writing_loses_no_row_that_was_reported(tmp_path):
     process.send_signal(signal.SIGKILL)
     reported = [0, *map(int, process.stdout.read().split(b"\n")[:-1])]
     process.wait()
-    pairs = [r["pair"] for r in read_rows(tmp_path / "run")]
+    pairs = [pair_of(r) for r in read_rows(tmp_path / "run")]
     assert pairs[: len(reported)] == [f"0-{i}" for i in reported]
-    write(tmp_path / "run", make_row(pair="last", problem="last"))
-    assert read_rows(tmp_path / "run")[-1]["pair"] == "last"
+    write(tmp_path / "run", make_row(pair="0-x"))
+    assert pair_of(read_rows(tmp_path / "run")[-1]) == "0-x"

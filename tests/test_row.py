@@ -1,0 +1,164 @@
+"""Rows: their key, their length whatever a method says, and those of schema 1."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semrsm_bench.core.row import COLUMNS, SCHEMA, STATUSES, Row, cell_key, current, plain, resume_key
+from tests.bench_data import make_row, old_line
+from tests.hostile_solvers import INFO
+
+KEYED = ("task", "method", "options", "code", "case", "data_sha256", "repeat")
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_a_row_is_recognised_by_all_that_decides_it_and_by_nothing_else(column):
+    if column == "schema":
+        pytest.skip("not a choice")
+    row = make_row()
+    old = getattr(row, column)
+    if column == "status":
+        new = "error"
+    else:
+        new = {"x": 1} if isinstance(old, dict) else f"{old}x" if isinstance(old, str) else (old or 0) + 1
+    changed = dataclasses.replace(row, **{column: new})
+    assert (changed.key != row.key) == (column in KEYED)
+    assert json.loads(changed.to_json())[column] == new
+
+
+def test_the_key_knows_no_order_of_options_and_every_value_of_long_ones():
+    assert make_row(options={"a": 1, "b": 2}).key == make_row(options={"b": 2, "a": 1}).key
+    long = [{"a": [0] * 500 + [last]} for last in (1, 2)]
+    assert make_row(options=long[0]).key != make_row(options=long[1]).key
+
+
+def test_the_key_survives_the_file():
+    row = make_row(options={"a": (1, 2), "b": np.int64(3), "c": None})
+    assert resume_key(current(json.loads(row.to_json()))) == row.key
+
+
+@pytest.mark.parametrize("status", [*STATUSES, "fine", ""])
+def test_the_status_is_one_of_those_that_there_are(status):
+    if status in STATUSES:
+        assert make_row(status=status).status == status
+    else:
+        with pytest.raises(ValueError, match="status is one of"):
+            make_row(status=status)
+
+
+@pytest.mark.parametrize("what", [name for name in INFO if name not in ("none", "text", "endless")])
+def test_a_row_is_a_short_line_whatever_a_method_said(what):
+    row = make_row(info=INFO[what](), message="m" * 10_000_000)
+    line = row.to_json()
+    assert len(line) < 20_000
+    assert "\n" not in line
+    again = current(json.loads(line))
+    assert (again["scores"], again["status"]) == (row.scores, "ok")
+    assert again["message"].startswith("mmm")
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.integers() | st.none(), inner),
+    max_leaves=40,
+)
+
+
+@given(st.dictionaries(st.text(), json_values), json_values)
+def test_anything_becomes_json_that_reads_back_the_same(info, raw):
+    line = make_row(info=info, raw={"x": raw}).to_json()
+    assert len(json.dumps(json.loads(line)["info"])) < 9000
+    json.loads(line, parse_constant=pytest.fail)
+
+
+def test_what_the_task_says_is_kept_whole():
+    units = {"image": [f"image-{i}" for i in range(3000)]}
+    raw = {"values": list(range(500)), "text": "x" * 5000}
+    row = json.loads(make_row(units=units, raw=raw).to_json())
+    assert row["units"] == units
+    assert row["raw"] == raw
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (np.float32(0.5), 0.5),
+        (np.int8(3), 3),
+        (np.bool_(True), True),
+        (math.nan, None),
+        (np.float64("inf"), None),
+        (2**63, "an integer of 64 bits"),
+        (-(2**63), -(2**63)),
+        ((1, 2), [1, 2]),
+        ({1: {None: 2}}, {"1": {"None": 2}}),
+        (np.array(3.0), 3.0),
+        ("\ud800", "?"),
+    ],
+)
+def test_values_as_json_knows_them(value, expected):
+    assert plain(value) == expected
+
+
+def test_a_line_of_schema_1_says_the_same_in_this_one():
+    row = current(json.loads(old_line()))
+    assert set(row) == set(COLUMNS)
+    assert row["schema"] == 1
+    assert (row["task"], row["kind"], row["category"], row["method"], row["version"]) == (
+        *("matching", "solver", "exact", "scipy"),
+        "1.15.0",
+    )
+    assert row["case"] == "tiny/layer1/none/0-1"
+    assert row["cell"] == {"model": "tiny", "layer": "layer1", "size": 16, "channels": 6, "centring": "none"}
+    assert row["units"] == {"pair": ["0-1"], "image": ["0", "1"]}
+    assert row["scores"] == {"c": 5 / 6, "quality": 0.9}
+    assert row["raw"]["k"] == 9.0
+    assert row["raw"]["optimum_certificate"] == 0.0
+    assert (row["seconds"], row["shared_seconds"], row["samples"], row["peak_bytes"]) == (0.002, 1e-4, 5, 4096)
+    assert row["info"] == {"fallback": "none"}
+    assert current(row | {"schema": SCHEMA})["case"] == row["case"]
+
+
+def test_a_skipped_cell_of_schema_1_speaks_for_its_cell():
+    empty = dict.fromkeys(("k", "k_opt", "k_rand", "k_upper", "quality", "chance_corrected", "seconds"))
+    row = current(
+        json.loads(old_line(pair="", status="skipped", message="too slow", problem="tiny/layer1/none", **empty))
+    )
+    assert (row["case"], row["units"], row["status"], row["message"]) == ("", {}, "skipped", "too slow")
+    assert row["scores"] == {"c": None, "quality": None}
+
+
+def test_rows_do_not_share_what_they_lack():
+    one, two = (current({"schema": SCHEMA, "task": "t", "method": "m", "case": "c", "status": "ok"}) for _ in range(2))
+    one["info"]["x"] = 1
+    assert two["info"] == {}
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"schema": SCHEMA + 1}, f"schema {SCHEMA + 1}, this version reads up to {SCHEMA}; update"),
+        ({"schema": "x"}, "schema 'x': this is no row"),
+        ({"schema": None}, "this is no row"),
+        ({}, "no solver, size, status"),
+        ({"schema": 1, "solver": "scipy"}, "no size, status"),
+        ({"schema": SCHEMA, "status": "ok"}, "no task, method, case"),
+    ],
+)
+def test_what_is_no_row_is_refused_with_the_reason(row, message):
+    with pytest.raises(ValueError, match=message):
+        current(row)
+
+
+def test_cells_as_one_string():
+    assert cell_key({"model": "m", "size": 16}) == "m/16"
+    assert make_row().cell_key == "tiny/layer1/16/6/none"
+
+
+def test_every_field_is_documented():
+    documented = Row.__doc__ or ""
+    assert [name for name in COLUMNS if name != "schema" and name not in documented] == []
