@@ -1,6 +1,11 @@
+import dataclasses
 import itertools
 import json
 import math
+import subprocess
+import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,15 +14,20 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.optimize import linear_sum_assignment
 
-from semrsm_bench.bench.measure import Outcome
-from semrsm_bench.bench.optimum import OptimumCache, certified_upper, data_key, find_optimum, prices_of
+from semrsm_bench.bench.optimum import Optimum, OptimumCache, certified_upper, data_key, find_optimum, prices_of
+from semrsm_bench.bench.process import Outcome
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value, random_value
 
 
-def here(name, task):
+def here(name, x, y):
     """Solve in this process: these tests are about proofs, not about isolation."""
-    solution = get_solver(name).run(MatchingProblem(task.x, task.y), **task.options)
-    return Outcome("ok", perm=solution.perm, duals=solution.duals)
+    solution = get_solver(name).run(MatchingProblem(x, y))
+    duals = {} if solution.duals is None else dict(zip("uv", solution.duals))
+    return Outcome("ok", value={"arrays": {"perms": solution.perm[None], **duals}})
+
+
+def answer(perm, **duals):
+    return Outcome("ok", value={"arrays": {"perms": np.asarray(perm)[None], **duals}})
 
 
 def problem_of(size, channels=4, seed=0, dtype=np.float32, offset=0.0):
@@ -104,33 +114,45 @@ def test_degenerate_problems_have_a_proved_optimum(pair):
     assert math.isfinite(found.certificate)
 
 
-def test_a_wrong_candidate_is_not_believed():
+NO_PERMUTATION = [np.zeros(40, int), np.arange(39), np.arange(40.0), np.full(40, -1), np.arange(40)[:, None]]
+
+
+@pytest.mark.parametrize("perm", [np.arange(40), *NO_PERMUTATION], ids=str)
+def test_a_wrong_candidate_is_not_believed(perm):
     problem = problem_of(40)
 
-    def liar(name, task):
+    def liar(name, x, y):
         if name == "ortools":
-            return here(name, task)
-        size = len(task.x)
-        return Outcome("ok", perm=np.arange(size), duals=(np.full(size, 1e-3), np.zeros(size)))
+            return here(name, x, y)
+        return answer(perm, u=np.full(40, 1e-3), v=np.zeros(40))
 
     found = find_optimum(problem, liar)
     assert found.solver == "ortools"
-    honest = find_optimum(problem, here)
-    assert found.k_opt == pytest.approx(honest.k_opt, rel=1e-6)
+    assert found.k_opt == pytest.approx(find_optimum(problem, here).k_opt, rel=1e-6)
 
 
-def test_without_a_proof_there_is_a_bound_but_no_optimum():
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        answer(np.arange(30)),
+        Outcome("timeout", "stopped"),
+        Outcome("ok"),
+        *map(answer, (np.zeros(30, int), np.arange(3))),
+    ],
+)
+def test_without_a_proof_there_is_a_bound_but_no_optimum(outcome, tmp_path):
     problem = problem_of(30)
-
-    def liar(name, task):
-        return Outcome("ok", perm=np.arange(len(task.x)))
-
-    found = find_optimum(problem, liar)
-    assert found.k_opt is None
+    found = OptimumCache(tmp_path).get(problem, lambda *given: outcome)
+    assert (found.k_opt, found.perm, found.prices) == (None, None, None)
     assert found.k_upper >= find_optimum(problem, here).k_opt
-    failed = find_optimum(problem, lambda name, task: Outcome("timeout", "stopped"))
-    assert failed.k_opt is None
-    assert failed.k_upper >= find_optimum(problem, here).k_opt
+    assert not list(tmp_path.rglob("*.npz")), "what was not proved is not kept"
+
+
+@pytest.mark.parametrize("v", [np.zeros(5), np.full(40, np.nan), np.zeros((40, 2)), np.full(40, 1e300)])
+def test_strange_duals_do_not_hinder_a_proof(v):
+    problem = problem_of(40)
+    found = find_optimum(problem, lambda *given: answer(here(*given).value["arrays"]["perms"][0], v=v))
+    assert found.k_opt == pytest.approx(find_optimum(problem, here).k_opt, rel=1e-9)
 
 
 def test_beyond_reach_there_is_a_certified_bound_and_it_is_kept(tmp_path, monkeypatch):
@@ -140,11 +162,11 @@ def test_beyond_reach_there_is_a_certified_bound_and_it_is_kept(tmp_path, monkey
     best = find_optimum(problem, here).k_opt
     monkeypatch.setattr(optimum, "LARGEST", 20)
     cache = OptimumCache(tmp_path)
-    found = cache.get(problem, lambda name, task: pytest.fail("tried to solve it"))
+    found = cache.get(problem, lambda *given: pytest.fail("tried to solve it"))
     assert found.k_opt is None
     assert best <= found.k_upper <= 1.5 * best
     monkeypatch.setattr(optimum, "upper_bound", lambda *given: pytest.fail("bounded twice"))
-    assert cache.get(problem, here) == found
+    assert same(cache.get(problem, here), found)
 
 
 def test_bad_prices_are_refused():
@@ -154,24 +176,118 @@ def test_bad_prices_are_refused():
             certified_upper(problem, prices)
 
 
-def counting(calls):
-    def solve(name, task):
-        calls.append(name)
-        return here(name, task)
+class Counting:
+    """Solves here, and counts how often."""
 
-    return solve
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, *given):
+        self.calls += 1
+        return here(*given)
+
+
+def same(one, other):
+    return all(np.array_equal(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(Optimum))
 
 
 def test_the_cache_is_keyed_by_the_data_and_solves_once(tmp_path):
-    calls = []
-    cache = OptimumCache(tmp_path)
-    first = cache.get(problem_of(20), counting(calls))
-    assert cache.get(problem_of(20), counting(calls)) == first
-    assert len(calls) == 1
-    assert OptimumCache(tmp_path).get(problem_of(20), counting(calls)) == first
-    assert len(calls) == 1
-    cache.get(problem_of(20, seed=1), counting(calls))
-    assert len(calls) == 2
+    solver = Counting()
+    first = OptimumCache(tmp_path).get(problem_of(20), solver)
+    for _ in range(2):
+        assert same(OptimumCache(tmp_path).get(problem_of(20), solver), first)
+    assert solver.calls == 1
+    OptimumCache(tmp_path).get(problem_of(20, seed=1), solver)
+    OptimumCache(tmp_path).get(problem_of(20), solver, refresh=True)
+    assert solver.calls == 3
+
+
+def test_an_entry_carries_its_proof(tmp_path):
+    problem = problem_of(50, offset=3.0)
+    OptimumCache(tmp_path).get(problem, here)
+    stored = OptimumCache(tmp_path).get(problem, lambda *given: pytest.fail("solved twice"))
+    assert matching_value(problem, stored.perm) == stored.k_opt
+    upper = certified_upper(problem, stored.prices)
+    assert stored.k_opt <= stored.k_upper <= upper * (1 + 1e-12)
+    assert (upper - stored.k_opt) / (stored.k_opt - random_value(problem)) <= 1e-6
+
+
+def change(path, **changes):
+    """Put other facts or arrays into an entry; None takes an array out."""
+    with np.load(path) as content:
+        parts = {name: content[name] for name in content}
+    facts = json.loads(str(parts["facts"]))
+    facts |= {k: v for k, v in changes.items() if k in facts}
+    parts |= {k: v for k, v in changes.items() if k not in facts}
+    parts = {k: v for k, v in parts.items() if v is not None}
+    np.savez(path, **{**parts, "facts": np.array(json.dumps(facts))})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"perm": np.roll(np.arange(8), 1)},
+        {"perm": np.zeros(8, int)},
+        {"perm": np.arange(7)},
+        {"perm": None},
+        {"k_opt": 0.0},
+        {"perm": np.arange(8) + 0.5},
+    ],
+    ids=str,
+)
+def test_an_entry_whose_matching_does_not_have_its_k_is_proved_anew(tmp_path, changes):
+    problem, solver = problem_of(8), Counting()
+    expected = OptimumCache(tmp_path).get(problem, solver)
+    (path,) = tmp_path.rglob("*.npz")
+    change(path, **changes)
+    with pytest.warns(UserWarning, match="does not have the k that it claims; the optimum is proved anew"):
+        assert same(OptimumCache(tmp_path).get(problem, solver), expected)
+    assert solver.calls == 2
+    assert same(OptimumCache(tmp_path).get(problem, solver), expected)
+    assert solver.calls == 2
+
+
+def test_the_last_digit_of_k_may_differ_between_machines(tmp_path):
+    problem, solver = problem_of(50), Counting()
+    expected = OptimumCache(tmp_path).get(problem, solver)
+    (path,) = tmp_path.rglob("*.npz")
+    change(path, k_opt=float(np.nextafter(expected.k_opt, 0)))
+    OptimumCache(tmp_path).get(problem, solver)
+    assert solver.calls == 1
+
+
+@given(st.integers(0, 3000), st.binary(min_size=1, max_size=40), st.booleans())
+@settings(max_examples=60)
+def test_a_damaged_file_is_made_anew_or_as_good_as_before(tmp_path_factory, place, junk, cut):
+    folder = tmp_path_factory.mktemp("optima")
+    expected = OptimumCache(folder).get(problem_of(8), here)
+    (path,) = folder.rglob("*.npz")
+    content = path.read_bytes()
+    place %= len(content)
+    path.write_bytes(content[:place] + (b"" if cut else junk + content[place + len(junk) :]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = OptimumCache(folder).get(problem_of(8), here)
+    assert (found.k_opt, found.solver) == (expected.k_opt, expected.solver)
+    np.testing.assert_array_equal(found.perm, expected.perm)
+
+
+def test_several_processes_may_fill_one_cache(tmp_path):
+    code = (
+        "import sys, numpy as np; from pathlib import Path; from tests.test_optimum import here, problem_of\n"
+        "from semrsm_bench.bench.optimum import OptimumCache\n"
+        "for _ in range(30):\n"
+        "    print(OptimumCache(Path(sys.argv[1])).get(problem_of(12), here, refresh=True).k_opt)\n"
+    )
+    root = Path(__file__).resolve().parent.parent
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    both = [subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE) for _ in range(2)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # a reader sees whole files alone
+        while any(process.poll() is None for process in both):
+            OptimumCache(tmp_path).get(problem_of(12), here)
+    assert len({word for process in both for word in process.communicate()[0].split()}) == 1
+    assert len([p for p in tmp_path.rglob("*") if p.is_file()]) == 1
 
 
 def test_every_bit_of_the_data_is_in_the_key():
@@ -186,20 +302,3 @@ def test_every_bit_of_the_data_is_in_the_key():
         data_key(MatchingProblem(base.x.reshape(12, 2), base.y.reshape(12, 2))),
     }
     assert len(keys) == 5
-
-
-@pytest.mark.parametrize(
-    "damage", ["", "{", "[1]", '{"k_opt": 1}', '{"k_opt": 2, "k_upper": 1, "certificate": 0, "solver": "x"}', "null"]
-)
-def test_a_damaged_cache_file_is_made_anew(tmp_path, damage):
-    cache = OptimumCache(tmp_path)
-    expected = cache.get(problem_of(8), here)
-    (path,) = tmp_path.rglob("*.json")
-    path.write_text(damage)
-    assert cache.get(problem_of(8), here) == expected
-    assert json.loads(path.read_text())["k_opt"] == expected.k_opt
-
-
-def test_what_was_not_proved_is_not_kept(tmp_path):
-    OptimumCache(tmp_path).get(problem_of(8), lambda name, task: Outcome("crashed"))
-    assert not list(tmp_path.rglob("*.json"))
