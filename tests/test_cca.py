@@ -199,3 +199,15 @@ def test_unknown_options():
         cca(X, Y, summary="max")
     with pytest.raises(ValueError, match="x, y, mean"):
         pwcca(X, Y, weights_from="both")
+
+
+def test_pwcca_is_refused_where_its_weights_are_not_determined():
+    """More units together than stimuli: shared dimensions, in which any directions are canonical."""
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((60, 32)), rng.standard_normal((60, 31))
+    with pytest.raises(ValueError, match="share 4 dimensions"):
+        pwcca(X, Y)
+    order = rng.permutation(60)
+    # One shared dimension has one direction; and where all is shared the weights do not matter.
+    assert pwcca(X[:, :29], Y) == pytest.approx(pwcca(X[order, :29], Y[order]), rel=1e-9)
+    assert pwcca(X, X[:, ::-1] @ rng.standard_normal((32, 32))) == pytest.approx(1)

@@ -12,6 +12,8 @@ from semrsm_bench.metrics.registry import register_metric
 
 SUMMARIES = ("mean", "r2")
 WEIGHTS = ("x", "y", "mean")
+# How near to 1 a canonical correlation is that of a shared dimension.
+_SHARED = 1e-12
 MORCOS = "Morcos et al., NeurIPS 2018"
 # Of the side whose units give the weights.
 _WEIGHTING = ("unit_permutation", "zero_units", "translation", "isotropic_scaling")
@@ -151,13 +153,26 @@ def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
     -------
     float
         In [0, 1]. Invariant to translation, isotropic scaling and permutation of the units on both sides; to every
-        invertible linear map on the side that does not give the weights. Raises as `canonical_correlations` does.
+        invertible linear map on the side that does not give the weights.
+
+    Raises
+    ------
+    ValueError
+        Where two or more canonical correlations, but not all, are 1: the weights then depend on which of their directions a
+        decomposition happens to return. And as `canonical_correlations` does.
     """
     one_of(weights_from, WEIGHTS, "weights_from")
     x, y = as_feature_pair(X, Y, min_n=3)
     x, y = centred(balanced(x)[0]), centred(balanced(y)[0])
     qx, qy = _basis(x, "X", len(x) - 1), _basis(y, "Y", len(y) - 1)
     u, rho, vt = np.linalg.svd(qx.T @ qy, full_matrices=False)
+    ones = int(np.count_nonzero(rho > 1 - _SHARED))
+    if 2 <= ones < len(rho):
+        raise ValueError(
+            f"X and Y share {ones} dimensions (as they must where the ranks of both, {qx.shape[1]} and {qy.shape[1]}, exceed "
+            f"{len(x) - 1} together), whose canonical directions are any of that space: the weights are not determined; use "
+            "more stimuli"
+        )
     values = []
     if weights_from in ("x", "mean"):
         values.append(_projection_weighted(rho, qx @ u, x))
