@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType, ModuleType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 OWN_DISTRIBUTION = "semrsm-bench"
 _OWN_PACKAGE = "semrsm_bench"
@@ -245,6 +245,9 @@ class Method:
         )
 
 
+M = TypeVar("M", bound=Method)
+
+
 def variants(
     name: str, grid: Mapping[str, Sequence[Any]] | None, options: Mapping[str, Any]
 ) -> list[tuple[str, Mapping[str, Any]]]:
@@ -262,6 +265,42 @@ def variants(
         ("-".join([name, *(str(v).lower() for v in values)]), MappingProxyType({**options, **dict(zip(grid, values))}))
         for values in itertools.product(*grid.values())
     ]
+
+
+def methods_from(
+    cls: type[M],
+    function: Callable[..., Any],
+    name: str,
+    grid: Mapping[str, Sequence[Any]] | None,
+    options: Mapping[str, Any],
+    *,
+    requires: Iterable[str] | str = (),
+    files: Iterable[str] | str = (),
+    distribution: str = "",
+    **fields: Any,
+) -> list[M]:
+    """What a decorator registers for one function: a method for each combination of the grid, its options checked.
+
+    Raises
+    ------
+    ValueError, TypeError
+        An empty grid, a function that takes too few arguments, or an option that it does not have.
+    """
+    made = [
+        cls(
+            name=full,
+            function=function,
+            options=bound,
+            requires=words(requires),
+            files=words(files),
+            distribution=distribution or own_distribution(function),
+            **fields,
+        )
+        for full, bound in variants(name, grid, options)
+    ]
+    for method in made:
+        method.check_options(method.options)
+    return made
 
 
 def words(values: Iterable[str] | str) -> tuple[str, ...]:

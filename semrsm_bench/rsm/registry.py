@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any, ClassVar
 
-from semrsm_bench.core.method import Method, option_names, own_distribution, variants, words
+from semrsm_bench.core.method import Method, methods_from, option_names, words
 from semrsm_bench.core.registry import Registry, load_plugin
 from semrsm_bench.rsm.comparison import ByFunction, Comparison, travels_as
 from semrsm_bench.rsm.matchings import BestShift, BySolver, SamePosition
@@ -258,29 +258,25 @@ def register_rsm(
     for invariance in invariant:
         if invariance not in INVARIANCES:
             raise ValueError(f"RSM method {name!r}: invariant_to takes {', '.join(INVARIANCES)}; got {invariance!r}")
-    needed, declared = words(requires), words(files)
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        made = [
-            RsmMethod(
-                name=full,
-                function=function,
-                options=bound,
-                reference=reference,
-                complexity=complexity,
-                requires=needed,
-                unavailable=unavailable,
-                files=declared,
-                distribution=distribution or own_distribution(function),
-                invariant_to=invariant,
-                symmetric=symmetric,
-                prepare=prepare,
-                releases_gil=releases_gil,
-            )
-            for full, bound in variants(name, grid, options)
-        ]
-        for method in made:
-            method.check_options(method.options)
+        made = methods_from(
+            RsmMethod,
+            function,
+            name,
+            grid,
+            options,
+            requires=requires,
+            files=files,
+            distribution=distribution,
+            unavailable=unavailable,
+            reference=reference,
+            complexity=complexity,
+            invariant_to=invariant,
+            symmetric=symmetric,
+            prepare=prepare,
+            releases_gil=releases_gil,
+        )
         RSMS.add(made)
         return function
 

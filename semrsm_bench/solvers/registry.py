@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from semrsm_bench.core.method import own_distribution, variants, words
+from semrsm_bench.core.method import methods_from
 from semrsm_bench.core.registry import Registry, UnknownNameError, load_plugin
 from semrsm_bench.solvers.solver import (
     KINDS,
@@ -103,31 +103,27 @@ def register_solver(
     """
     if kind not in KINDS:
         raise ValueError(f"solver {name!r}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    needed, declared = words(requires), words(files)
 
     def register(function: SolverFunction) -> SolverFunction:
-        made = [
-            Solver(
-                name=full,
-                function=function,
-                options=bound,
-                reference=reference,
-                complexity=complexity,
-                requires=needed,
-                unavailable=unavailable,
-                files=declared,
-                distribution=distribution or own_distribution(function),
-                kind=kind,
-                matrix_free=matrix_free,
-                max_size=max_size,
-                slow_from=slow_from,
-                batch=batch,
-                releases_gil=releases_gil,
-            )
-            for full, bound in variants(name, grid, options)
-        ]
-        for solver in made:
-            solver.check_options(solver.options)
+        made = methods_from(
+            Solver,
+            function,
+            name,
+            grid,
+            options,
+            requires=requires,
+            files=files,
+            distribution=distribution,
+            unavailable=unavailable,
+            reference=reference,
+            complexity=complexity,
+            kind=kind,
+            matrix_free=matrix_free,
+            max_size=max_size,
+            slow_from=slow_from,
+            batch=batch,
+            releases_gil=releases_gil,
+        )
         SOLVERS.add(made)
         return function
 
