@@ -45,6 +45,11 @@ def method_looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
     return {name: look for name, look in (_KNOWN | spare | _BASELINES).items() if name in names}
 
 
+def series_looks() -> Iterable[tuple[str, str]]:
+    """Colours and markers of lines that are no methods, such as networks; they repeat."""
+    return itertools.cycle(zip((BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY), "osD^vP", strict=True))
+
+
 def by_depth(places: Iterable[Place]) -> list[str]:
     """Names of layers from the input on: those with more positions come first."""
     sizes = {str(place["layer"]): int(place.get("size", 0)) for place in places}
@@ -86,7 +91,11 @@ def draw_forest(
     lines : mapping of (score, value of the key) to float, optional
         Dotted lines, such as chance.
     """
-    shown = [s for s in summaries if any(score.name in s.scores for score in scores)]
+    models = [s.place.get("model") for s in summaries]
+    shown = sorted(
+        (s for s in summaries if any(score.name in s.scores for score in scores)),
+        key=lambda s: (models.index(s.place.get("model")), -int(s.place.get("size", 0))),
+    )
     places = [s.place for s in shown]
     columns = by_depth(places) if across == "layer" else [value for (value,) in values_of(places, across)]
     rows = list(dict.fromkeys(words_of(places, [across])))
@@ -155,14 +164,15 @@ def heat(
     rows, columns : sequence of str
         Names; empty ones take no room.
     limit : float, optional
-        Red and blue up to this size, with signs, as for differences; default: 0 to 1, or -1 to 1 where a value is negative.
+        Red and blue up to this size, with signs, as for differences; default: 0 to 1, or more, or -1 to 1 with a negative value.
     bar : bool
         With a scale of colours.
     """
     if limit is None and np.nanmin(matrix, initial=0.0) >= 0:
-        colours: dict[str, Any] = {"cmap": "viridis", "vmin": 0.0, "vmax": 1.0}
+        colours: dict[str, Any] = {"cmap": "viridis", "vmin": 0.0, "vmax": max(1.0, largest_size([matrix]))}
     else:
-        colours = {"cmap": "RdBu_r", "vmin": -(limit or 1.0), "vmax": limit or 1.0}
+        end = limit or max(1.0, largest_size([matrix]))
+        colours = {"cmap": "RdBu_r", "vmin": -end, "vmax": end}
     axes.set_facecolor("lightgrey")
     image = axes.imshow(np.ma.masked_invalid(matrix), interpolation="nearest", aspect=aspect, **colours)
     if bar:

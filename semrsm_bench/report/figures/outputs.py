@@ -1,0 +1,213 @@
+"""Pictures of the task `outputs`: correlations, all pairs of images, and what matching changes in the RSM of a layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import spearmanr
+
+from semrsm_bench.bench.stats import Interval, interval_of
+from semrsm_bench.bench.summary import Summary, results_of, summarise
+from semrsm_bench.core.task import Result, Task
+from semrsm_bench.metrics import cka
+from semrsm_bench.report.figures.parts import (
+    Place,
+    by_depth,
+    draw_curve,
+    draw_forest,
+    method_looks,
+    series_looks,
+    values_of,
+)
+from semrsm_bench.report.style import BLUE, GREEN, GREY, VERMILION, Drawing, new_figure, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Floats = NDArray[np.float64]
+
+_BINS, _MOST_METHODS = 12, 5
+# Pairs drawn in one panel; more would only blacken the paper.
+_DRAWN_PAIRS = 2000
+_SAME, _OPTIMUM = "identity", "exact-auction"
+
+
+def draw(
+    rows: Sequence[Mapping[str, Any]], task: Task, folder: Path, summaries: Sequence[Summary] | None = None
+) -> list[Drawing]:
+    """All pictures that the rows of a run allow; parameters as in `semrsm_bench.report.figures.translation.draw`."""
+    summaries = summarise(rows, task, folder) if summaries is None else summaries
+    good = [row for row in rows if row["status"] == "ok"]
+    found: dict[tuple[Any, ...], dict[str, Result]] = {}
+    for row, result in zip(good, results_of(good, folder), strict=True):
+        (place,) = values_of([row["cell"]], "model", "layer", "centring", "kernel")
+        found.setdefault(place, {})[row["method"]] = result
+    if not found:
+        return []
+    return [
+        _draw_pairs(_one_layer(list(found.values()))),
+        _draw_forest(summaries, task),
+        *_draw_own(found),
+        *_draw_gain([here for here in found.values() if {_SAME, _OPTIMUM} <= set(here)]),
+    ]
+
+
+def _one_layer(found: Sequence[Mapping[str, Result]]) -> Mapping[str, Result]:
+    """The last layer of the first network, under the cosine kernel where it was measured."""
+    places = [next(iter(here.values())).cell for here in found]
+    kernel = "cosine" if any(place["kernel"] == "cosine" for place in places) else places[0]["kernel"]
+    mine = [place for place in places if place["model"] == places[0]["model"]]
+    layer = by_depth(mine)[-1]
+    return next(h for h, p in zip(found, places) if p in mine and (p["layer"], p["kernel"]) == (layer, kernel))
+
+
+def _draw_pairs(found: Mapping[str, Result]) -> Drawing:
+    """Divergence over similarity of all pairs, a panel for each method, with the mean of equally filled bins."""
+    from matplotlib.colors import LogNorm
+
+    looks = dict(list(method_looks(found).items())[:_MOST_METHODS])
+    place = next(iter(found.values())).cell
+    figure = new_figure(2.9 * len(looks) + 0.4, 3.1)
+    figure.set_layout_engine("constrained")
+    panels = figure.subplots(1, len(looks), sharey=True, squeeze=False)[0]
+    for axes, (method, (colour, mark)) in zip(panels, looks.items(), strict=True):
+        similarities, divergences = (found[method].arrays[name] for name in ("rsm", "divergence"))
+        # From 0.3 on, so that a cell with a single pair is grey, not white.
+        norm = LogNorm(vmin=0.3)
+        image = axes.hexbin(similarities, divergences, gridsize=36, norm=norm, cmap="Greys", mincnt=1, linewidths=0)
+        parts = [p for p in np.array_split(np.argsort(similarities, kind="stable"), _BINS) if len(p)]
+        middle = [(similarities[p].mean(), divergences[p].mean()) for p in parts]
+        axes.plot(*zip(*middle, strict=True), color=colour, marker=mark, ms=4, lw=1.2)
+        pearson = found[method].scores["pearson"]
+        axes.set(xlabel=f"{place['kernel']} similarity")
+        axes.set_title(f"{short(method)}{'' if pearson is None else f', Pearson {pearson:.3f}'}")
+        figure.colorbar(image, ax=axes, pad=0.02).ax.tick_params(labelsize=6.5)
+    panels[0].set_ylabel("Jensen-Shannon divergence (nats)")
+    return Drawing(
+        "pairs",
+        figure,
+        f"All pairs of images in {place['layer']} of {place['model']}: divergence of their class probabilities over their "
+        f"{place['kernel']} similarity (grey: pairs in a cell, logarithmic). Line: means of {_BINS} bins with as many pairs each.",
+        "Panels of pair densities, one for each method, with their Pearson correlations",
+    )
+
+
+def _draw_forest(summaries: Sequence[Summary], task: Task) -> Drawing:
+    shown = [score for score in task.scores if score.name in ("pearson", "spearman")]
+    return Drawing(
+        "correlations",
+        draw_forest(summaries, shown, "kernel"),
+        "Correlation of similarity with the divergence of class probabilities, with 95 % bootstrap intervals over images; further "
+        "left is better.",
+        "Dots with intervals for each network, layer, kernel and method; the figures stand in the table",
+    )
+
+
+def _draw_own(found: Mapping[tuple[Any, ...], Mapping[str, Result]]) -> list[Drawing]:
+    """CKA of the RSM without matching with the exact one, over the layers of each network: as in Fig. 15 of the paper."""
+    rsms = {place: here[_SAME] for place, here in found.items() if _SAME in here and "exact" in here[_SAME].arrays}
+    if len({place[:2] for place in rsms}) < 2 or len({layer for _, layer, *_ in rsms}) < 2:
+        return []
+    _, _, centring, kernel = next(iter(rsms))
+    networks: dict[str, list[Result]] = {}
+    for (model, *_, c, k), result in rsms.items():
+        if (c, k) == (centring, kernel):
+            networks.setdefault(model, []).append(result)
+    figure = new_figure(6.2, 3.3)
+    figure.set_layout_engine("constrained")
+    axes = figure.subplots()
+    longest: list[Place] = []
+    for k, ((network, results), look) in enumerate(zip(networks.items(), series_looks())):
+        ordered = sorted(results, key=lambda r: -int(r.cell["size"]))
+        depth = np.linspace(0, 1, len(ordered)) + 0.012 * (k - (len(networks) - 1) / 2)
+        draw_curve(axes, list(zip(depth, map(_agreement, ordered))), *look, short(network))
+        longest = max(longest, [r.cell for r in ordered], key=len)
+    axes.set_xticks(np.linspace(0, 1, len(longest)), [f"{p['layer']}\nS = {p['size']}" for p in longest])
+    axes.set(ylabel=f"CKA, {kernel} kernel", title=f"{_OPTIMUM} against {_SAME} RSM of the same layer")
+    axes.axhline(1, color="#444444", lw=0.6)
+    axes.grid(axis="y")
+    axes.legend(frameon=False, fontsize=7.5)
+    return [
+        Drawing(
+            "own",
+            figure,
+            f"CKA of the RSM of equal positions ({_SAME}) with that of the optimal matching ({_OPTIMUM}), {kernel} kernel, "
+            f"centring {centring}, with 95 % jackknife intervals over images. Networks of other depths are spread over the same "
+            "axis.",
+            f"Lines over the layers of {len(networks)} networks",
+        )
+    ]
+
+
+def _agreement(result: Result) -> Interval:
+    """CKA of a matching's RSM with the exact one, and without each image in turn."""
+    rsm, exact = (_square(result.arrays[name]) for name in ("rsm", "exact"))
+    every = np.arange(len(rsm))
+    values = [cka(exact, rsm, "debiased")]
+    for image in every:
+        left = np.ix_(every != image, every != image)
+        values.append(cka(exact[left], rsm[left], "debiased"))
+    return interval_of(np.array(values), "jackknife")
+
+
+def _square(triangle: Floats) -> Floats:
+    """The symmetric matrix of what lies above the diagonal, which itself is 0."""
+    n = round((1 + np.sqrt(1 + 8 * len(triangle))) / 2)
+    matrix = np.zeros((n, n))
+    matrix[np.triu_indices(n, 1)] = triangle
+    return matrix + matrix.T
+
+
+def _draw_gain(found: Sequence[Mapping[str, Result]]) -> list[Drawing]:
+    """Every pair of images: linear similarity without matching against the optimum, for each layer of the first network."""
+    linear = [here for here in found if here[_SAME].cell["kernel"] == "linear"]
+    shown = [here for here in linear if here[_SAME].cell["model"] == linear[0][_SAME].cell["model"]]
+    if not shown:
+        return []
+    shown = sorted(shown, key=lambda here: -int(here[_SAME].cell["size"]))
+    centrings = [value for (value,) in values_of((here[_SAME].cell for here in shown), "centring")]
+    rows = [[here for here in shown if here[_SAME].cell["centring"] == centring] for centring in centrings]
+    figure = new_figure(0.75 + 2.35 * max(map(len, rows)), 2.8 * len(rows) + 0.2)
+    figure.set_layout_engine("constrained")
+    grid = figure.subplots(len(rows), max(map(len, rows)), squeeze=False)
+    for panels, layers in zip(grid, rows, strict=True):
+        for axes in panels[len(layers) :]:
+            axes.set_visible(False)
+        for axes, here in zip(panels, layers):
+            _scatter(axes, here[_SAME].arrays["rsm"], here[_OPTIMUM].arrays["rsm"], here[_SAME].cell)
+        panels[0].set_ylabel(f"{_OPTIMUM}, k_opt")
+    for axes in grid[-1]:
+        axes.set_xlabel(f"{_SAME}, k")
+    return [
+        Drawing(
+            "gain",
+            figure,
+            f"{shown[0][_SAME].cell['model']}: each dot is a pair of images, both axes in units of the panel's mean k_opt. "
+            "Dashed: nothing gained by matching. If matching multiplied all similarities by one number, all dots would lie on the "
+            "red line; if it added the same to all, on the green dotted one. CV: coefficient of variation over the pairs, of the "
+            "ratio k/k_opt (– where some k_opt is not positive) and of the gain k_opt - k; rho: Spearman of the two RSMs.",
+            "Similarity without matching against the optimum, pair by pair, a panel for each layer and centring",
+        )
+    ]
+
+
+def _scatter(axes: Axes, same: Floats, best: Floats, place: Place) -> None:
+    unit = float(np.mean(best)) if np.mean(best) > 0 else float(np.abs(best).max()) or 1.0
+    x, y = same / unit, best / unit
+    gain = y - x
+    drawn = np.random.default_rng(0).permutation(len(x))[:_DRAWN_PAIRS]
+    axes.grid(True)
+    axes.plot(x[drawn], y[drawn], ls="none", marker=".", ms=3.2, mew=0, color=BLUE, alpha=0.45)
+    low, high = min(float(x.min()), 0.0), float(y.max())
+    axes.plot([low, high], [low, high], color=GREY, lw=0.9, ls="--")
+    axes.plot([low, high - gain.mean()], [low + gain.mean(), high], color=GREEN, lw=1.1, ls=":")
+    ratio = "–"
+    if (best > 0).all():
+        axes.plot([0.0, float(np.mean(x / y)) * high], [0.0, high], color=VERMILION, lw=1.1)
+        ratio = f"{np.std(x / y) / abs(np.mean(x / y)):.2f}"
+    told = f"CV: ratio {ratio}, gain {np.std(gain) / abs(np.mean(gain)):.2f}; rho {spearmanr(x, y).statistic:.2f}"
+    axes.set_title(f"{place['layer']}, S = {place['size']}, {place['centring']}\n{told}", fontsize=8, loc="left")
