@@ -117,8 +117,8 @@ WAYS = {
     "semrsm-bench rsm /shared/queries.npy /shared/database.npy --matching exact-auction --dask tcp://HOST:8786"
     " --out retrieval.npy": only_read("as the scheduler"),
     # metrics.md
-    "python -m semrsm_bench.studies.null_cka --out null_cka.png": Way(""),
-    "python -m semrsm_bench.studies.planted_noise": Way(""),
+    "python examples/null_cka.py null_cka.png": Way(""),
+    "python examples/planted_noise.py": Way(""),
     "python -m benchmarks.bench_metrics": Way("python -m benchmarks.bench_metrics --case rsa_pearson --rounds 1"),
     # track-your-solver.md; its workflow runs in tests/test_track_docs.py
     "semrsm-bench check row-by-row --plugin bench_solver.py": Way(
