@@ -54,6 +54,7 @@ def test_a_field_without_help_is_no_option_and_one_without_default_is_required()
         ("count", "12", 12),
         ("seconds", "1e-3", 1e-3),
         ("methods", "a, b,", ("a", "b")),
+        ("methods", "cka[a,rbf],b,cka[c|d]", ("cka[a,rbf]", "b", "cka[c|d]")),
         ("sizes", "1,22", (1, 22)),
         ("level", "high", "high"),
         ("data", "a,b", Path("a,b")),

@@ -28,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 MISSING = dataclasses.MISSING
+# Not inside of brackets: cka[identity,rbf] is one name.
+_COMMA = re.compile(r",(?![^\[\]]*\])")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _METAVARS = {
     "int": "N",
@@ -180,7 +182,7 @@ class OptionInfo:
                 raise OptionError(self.field, f"{text!r} is not {self.placeholder}")
             return {name: self._parse_one(rest)}
         if self.shape == "list":
-            words = [text] if self.kind == "path" else [word.strip() for word in text.split(",") if word.strip()]
+            words = [text] if self.kind == "path" else [word.strip() for word in _COMMA.split(text) if word.strip()]
             if not words:
                 raise OptionError(self.field, "an empty list selects nothing; leave the option out instead")
             return tuple(map(self._parse_one, words))
