@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-import pandas as pd
+
+from semrsm_bench.core.row import Row
+from semrsm_bench.report.results import TaskResults, collect
 
 # name -> (kind, options, c, seconds at S = 256, exponent of the time)
 SOLVERS: dict[str, tuple[str, dict[str, Any], float, float, float]] = {
@@ -23,7 +26,7 @@ SOLVERS: dict[str, tuple[str, dict[str, Any], float, float, float]] = {
 }
 LAYERS = {64: ("layer4", 512), 256: ("layer3", 256), 1024: ("layer2", 128), 4096: ("layer1", 64)}
 ENVIRONMENT: dict[str, Any] = {
-    "schema": 1,
+    "schema": 2,
     "started": "2026-01-02T03:04:05.000+00:00",
     "cpu": {"model": "Example CPU_9 & Co @ 3.0 GHz", "cores": 2, "logical": 4, "governor": "performance"},
     "threads": 1,
@@ -34,12 +37,11 @@ ENVIRONMENT: dict[str, Any] = {
     "commit": "0123456789abcdef",
     "dirty": True,
     "data": [{"name": "resnet18-tiny-imagenet", "sha256": "ab" * 32}],
-    "solvers": {
-        name: {
-            "kind": kind,
+    "methods": {
+        f"solver:{name}": {
+            "category": kind,
             "complexity": "O(S^3)" if kind == "exact" else "O(S^2)",
             "options": options,
-            "matrix_free": False,
         }
         for name, (kind, options, *_) in SOLVERS.items()
     },
@@ -47,15 +49,15 @@ ENVIRONMENT: dict[str, Any] = {
 
 
 def make_row(solver: str = "ortools", **changes: Any) -> dict[str, Any]:
-    """One good row; ``changes`` override its fields, and k follows from c, k_rand and k_opt unless given."""
+    """One good row of the task matching; ``changes`` override what it is made of.
+
+    k follows from c, k_rand and k_opt unless given, and the scores from k.
+    """
     kind, options, c, seconds, _ = SOLVERS.get(solver, ("approximate", {}, 0.9, 1e-3, 1.0))
-    row: dict[str, Any] = {
-        "schema": 1,
+    made: dict[str, Any] = {
         "run_id": "run-1",
-        "solver": solver,
         "options": options,
         "kind": kind,
-        "solver_version": "1.0",
         "model": "resnet18-tiny-imagenet",
         "layer": "layer3",
         "size": 256,
@@ -71,28 +73,47 @@ def make_row(solver: str = "ortools", **changes: Any) -> dict[str, Any]:
         "k_upper": 100.0,
         "peak_bytes": 1000,
         "message": "",
-        "matrix_free": solver == "identity",
         "c": c,
     }
-    row |= changes
-    c = row.pop("c")
-    bound = row["k_opt"] if row["k_opt"] is not None else row["k_upper"]
-    if row["status"] == "ok" and bound is not None:
-        row.setdefault("k", row["k_rand"] + c * (bound - row["k_rand"]))
-    row.setdefault("k", None)
-    known = row["status"] == "ok" and row["k_opt"] is not None and row["k"] is not None
-    row.setdefault("quality", row["k"] / row["k_opt"] if known and row["k_opt"] > 0 else None)
-    spread = row["k_opt"] - row["k_rand"] if known else 0.0
-    row.setdefault("chance_corrected", ((row["k"] - row["k_rand"]) / spread if spread else 1.0) if known else None)
-    row.setdefault("problem", f"{row['model']}/{row['layer']}/{row['centring']}/{row['pair']}")
-    return row
+    made |= changes
+    ok, k_opt, k_rand = made["status"] == "ok", made["k_opt"], made["k_rand"]
+    bound = k_opt if k_opt is not None else made["k_upper"]
+    k = made.get("k", k_rand + made["c"] * (bound - k_rand) if ok and bound is not None else None)
+    known = ok and k_opt is not None and k is not None
+    scores = {
+        "c": ((k - k_rand) / (k_opt - k_rand) if k_opt != k_rand else 1.0) if known else None,
+        "quality": k / k_opt if known and k_opt > 0 else None,
+    }
+    cell = {name: made[name] for name in ("model", "layer", "size", "channels", "centring")}
+    pair = made["pair"]
+    raw = {"k": k, **{name: made[name] for name in ("k_opt", "k_rand", "k_upper")}}
+    row = Row(
+        run_id=made["run_id"],
+        task="matching",
+        kind="solver",
+        category=made["kind"],
+        method=solver,
+        options=made["options"],
+        version="1.0",
+        case=f"{'/'.join(map(str, (made['model'], made['layer'], made['centring'])))}/{pair}" if pair else "",
+        cell=cell,
+        units={"pair": (pair,), "image": tuple(pair.split("-"))} if pair else {},
+        repeat=made["repeat"],
+        status=made["status"],
+        message=made["message"],
+        seconds=made["seconds"],
+        shared_seconds=made["affinity_seconds"] if ok else None,
+        peak_bytes=made["peak_bytes"],
+        scores=scores if ok else {},
+        raw={name: value for name, value in raw.items() if value is not None} if ok else {},
+    )
+    return row.as_dict()
 
 
-def frame(*rows: dict[str, Any]) -> pd.DataFrame:
-    """A frame with the types of `load_rows`."""
-    table = pd.DataFrame(list(rows))
-    floats = ["seconds", "affinity_seconds", "k", "k_opt", "k_rand", "k_upper", "quality", "chance_corrected"]
-    return table.astype(dict.fromkeys(floats, "float64") | {"peak_bytes": "Int64", "matrix_free": "bool"})
+def matching(rows: Iterable[dict[str, Any]], environment: dict[str, Any] = ENVIRONMENT, **chosen: Any) -> TaskResults:
+    """What tables and figures are made of."""
+    (results,) = collect(list(rows), environment, **chosen)
+    return results
 
 
 def make_run(
@@ -102,7 +123,7 @@ def make_run(
     pairs: int = 12,
     slow: tuple[tuple[str, int], ...] = (("scipy", 4096), ("lapjv", 4096)),
     seed: int = 0,
-) -> pd.DataFrame:
+) -> list[dict[str, Any]]:
     """A whole run with noise on every figure; ``slow`` cells are skipped, as the quick profile does."""
     rng = np.random.default_rng(seed)
     rows = []
@@ -136,4 +157,4 @@ def make_run(
                     else 1e-4 * (size / 256) ** 2 * rng.lognormal(0, 0.05),
                 )
             )
-    return frame(*rows)
+    return rows

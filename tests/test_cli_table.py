@@ -1,31 +1,29 @@
 import csv
-import dataclasses
 import io
 import json
+import subprocess
+import sys
 
 import pytest
 
-from semrsm_bench.bench.results import ENVIRONMENT_FILE, Row, write_json
-from semrsm_bench.bench.writer import RunWriter
+from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, write_json
 from semrsm_bench.cli import main
+from semrsm_bench.report.write import write_report
 
 from .synthetic_rows import ENVIRONMENT, make_row, make_run
 
 
 def write_run(results, run_id, rows, started="2026-01-02T03:04:05.000+00:00"):
-    fields = {f.name for f in dataclasses.fields(Row)}
     folder = results / run_id
-    with RunWriter(folder) as writer:
-        for row in rows:
-            known = {k: None if v != v else v for k, v in row.items() if k in fields}
-            writer.append(Row(**known | {"run_id": run_id}))
+    folder.mkdir(parents=True)
+    (folder / ROWS_FILE).write_text("".join(json.dumps(row | {"run_id": run_id}) + "\n" for row in rows))
     write_json(folder / ENVIRONMENT_FILE, ENVIRONMENT | {"started": started})
     return folder
 
 
 @pytest.fixture
 def results(tmp_path):
-    rows = make_run((256,), solvers=("ortools", "identity", "greedy"), pairs=3).astype(object).to_dict("records")
+    rows = make_run((256,), solvers=("ortools", "identity", "greedy"), pairs=3)
     write_run(tmp_path, "older", [make_row("scipy")], started="2025-01-01T00:00:00.000+00:00")
     write_run(tmp_path, "newer", rows)
     return tmp_path
@@ -47,8 +45,19 @@ def test_a_run_is_found_by_id_by_path_and_as_the_latest(results, capsys):
     assert "scipy" in call(capsys, "table", "older", "--results", results)[1]
 
 
+def test_tasks_are_named_after_the_run_or_alone(results, capsys):
+    _, latest, _ = call(capsys, "table", "--results", results)
+    assert call(capsys, "table", "matching", "--results", results)[1] == latest
+    assert call(capsys, "table", "newer", "matching", "--results", results)[1] == latest
+    code, _, err = call(capsys, "table", "outputs", "--results", results)
+    assert (code, "this run has no task 'outputs'; it has matching" in err) == (2, True)
+    # A run whose name is that of a task is a run.
+    write_run(results, "matching", [make_row("lapjv")])
+    assert "lapjv" in call(capsys, "table", "matching", "--results", results)[1]
+
+
 @pytest.mark.parametrize(
-    ("fmt", "sign"), [("text", "─ Optimal"), ("md", "| Optimal |"), ("latex", r"\toprule"), ("csv", "model,")]
+    ("fmt", "sign"), [("text", "─ Optimal"), ("md", "| Optimal |"), ("latex", r"\toprule"), ("csv", "task,method,")]
 )
 def test_formats(results, capsys, fmt, sign):
     code, out, err = call(capsys, "table", "--results", results, "--format", fmt, "--paper")
@@ -65,9 +74,9 @@ def test_json_and_csv_hold_the_same_figures(results, capsys):
     lines = list(csv.DictReader(io.StringIO(out)))
     assert len(records) == len(lines) == 6
     for record, line in zip(records, lines):
-        assert record["solver"] == line["solver"]
+        assert record["method"] == line["method"]
         assert record["seconds"] == float(line["seconds"])
-        assert record["chance_corrected"] == float(line["chance_corrected"])
+        assert record["c"] == float(line["c"])
 
 
 def test_width_and_centring_and_end_to_end(results, capsys):
@@ -76,7 +85,10 @@ def test_width_and_centring_and_end_to_end(results, capsys):
     assert "centring channel" in out
     assert "centring none" not in out
     assert "T + affinity" in out
-    _, out, _ = call(capsys, "table", "--results", results, "--centring", "both")
+    same = call(capsys, "table", "--results", results, "--width", 60, "--where", "centring=channel", "--end-to-end")
+    assert same[1] == out
+    _, out, _ = call(capsys, "table", "--results", results, "--where", "centring=none,centring=channel")
+    assert out == call(capsys, "table", "--results", results, "--centring", "both")[1]
     assert "centring none" in out
     assert "centring channel" in out
 
@@ -90,6 +102,8 @@ def test_wrong_use_is_one_line_and_exit_code_2(results, capsys):
     assert code == 2
     assert "no run in" in err
     assert call(capsys, "table", "--results", results, "--format", "html")[0] == 2
+    code, _, err = call(capsys, "table", "--results", results, "--where", "centring")
+    assert (code, "'centring' is not KEY=VALUE" in err) == (2, True)
 
 
 def test_an_empty_run_is_exit_code_4(results, capsys):
@@ -100,7 +114,7 @@ def test_an_empty_run_is_exit_code_4(results, capsys):
         assert "nothing was measured" in err
     code, _, err = call(capsys, "table", "--results", results, "--centring", "position")
     assert code == 4
-    assert "this run has channel, none" in err
+    assert "this run has centring none, channel" in err
 
 
 def test_plot_writes_beside_the_run_or_where_it_is_told(results, capsys, tmp_path):
@@ -130,3 +144,27 @@ def test_plot_of_failures_only_is_exit_code_4(results, capsys):
     code, out, _ = call(capsys, "table", "failed", "--results", results)
     assert code == 0
     assert "timeout" in out
+
+
+def test_the_report_of_a_run_is_written_as_utf8_in_any_locale(results):
+    code = "from pathlib import Path; from semrsm_bench.report.write import write_report; write_report(Path('newer'))"
+    environment = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PATH": ""}
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=results, env=environment, timeout=300)
+    text = (results / "newer" / "table.md").read_bytes().decode("utf-8")
+    assert "O(S³)" in text
+    assert {p.name for p in (results / "newer").iterdir()} == {
+        *("table.md", "table.tex", "table.csv", "figures", ROWS_FILE, ENVIRONMENT_FILE)
+    }
+
+
+def test_a_table_that_fails_leaves_the_old_one(results, monkeypatch):
+    folder = results / "newer"
+    (folder / "table.md").write_text("old")
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        write_report(folder)
+    assert (folder / "table.md").read_text() == "old"
+
+
+def test_a_run_without_rows_has_no_report(results):
+    assert write_report(write_run(results, "none", [])) == []

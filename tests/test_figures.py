@@ -8,22 +8,22 @@ import xml.etree.ElementTree as ElementTree
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semrsm_bench.report.catalogue import Catalogue
-from semrsm_bench.report.cells import SolverKey, collect_cells, order_blocks, prepare_rows
-from semrsm_bench.report.distribution import draw_distribution, pair_values
+from semrsm_bench.core.task import Score
+from semrsm_bench.report.catalogue import MethodKey
+from semrsm_bench.report.distribution import draw_distribution
 from semrsm_bench.report.figures import draw_all
 from semrsm_bench.report.front import Point, draw_front, front_points, pareto_front
 from semrsm_bench.report.gap_axis import GapAxis
+from semrsm_bench.report.layout import Layout
 from semrsm_bench.report.runtime import draw_runtime
+from semrsm_bench.report.score_axis import ScoreAxis
 from semrsm_bench.report.style import RC, families, looks
-from semrsm_bench.report.tables import NothingMeasuredError, affinity_times
 
-from .synthetic_rows import ENVIRONMENT, SOLVERS, frame, make_row, make_run
+from .synthetic_rows import ENVIRONMENT, SOLVERS, make_row, make_run, matching
 
 
 @pytest.fixture(scope="module")
@@ -31,20 +31,27 @@ def run():
     return make_run((256, 4096), centrings=("none",), pairs=4)
 
 
+def draw(rows, folder, formats=("png", "svg", "pdf"), environment=ENVIRONMENT, **chosen):
+    return draw_all([matching(rows, environment, **chosen)], folder, formats=formats)
+
+
 @pytest.fixture(scope="module")
 def parts(run):
-    """What the drawing functions take: rows, cells, blocks, catalogue, looks."""
-    rows = prepare_rows(run)
-    cells = collect_cells(rows)
-    catalogue = Catalogue(ENVIRONMENT)
-    return rows, cells, order_blocks(b for b, _ in cells), catalogue, looks(catalogue.order(s for _, s in cells))
+    """What the drawing functions take: layout, sheet, looks."""
+    results = matching(run)
+    layout = Layout(results)
+    (sheet,) = layout.sheets(wide=True)
+    return layout, sheet, looks(results.methods)
+
+
+def of(rows, solver, size):
+    return [row for row in rows if (row["method"], row["cell"]["size"], row["status"]) == (solver, size, "ok")]
 
 
 @pytest.fixture(scope="module")
 def front(parts):
-    _, cells, blocks, catalogue, style = parts
     with mpl.rc_context(dict(RC)):
-        return draw_front(cells, blocks, catalogue, style, ["caption of the figure"])
+        return draw_front(*parts, ["caption of the figure"])
 
 
 points = st.lists(
@@ -54,39 +61,42 @@ points = st.lists(
 
 @given(points)
 def test_front_is_what_brute_force_leaves(pairs):
-    every = [Point(SolverKey(f"s{i}", "approximate"), t, g) for i, (t, g) in enumerate(pairs)]
+    every = [Point(MethodKey(f"s{i}"), t, 1 - g, g) for i, (t, g) in enumerate(pairs)]
 
     def beaten(p: Point) -> bool:
         return any(
-            q.seconds <= p.seconds and q.gap <= p.gap and (q.seconds, q.gap) != (p.seconds, p.gap) for q in every
+            q.seconds <= p.seconds and q.cost <= p.cost and (q.seconds, q.cost) != (p.seconds, p.cost) for q in every
         )
 
     assert set(pareto_front(every)) == {p for p in every if not beaten(p)}
     assert [p.seconds for p in pareto_front(every)] == sorted(p.seconds for p in pareto_front(every))
     for p, q in itertools.product(every, repeat=2):
         assert p.dominates(q) == (
-            p.seconds <= q.seconds and p.gap <= q.gap and (p.seconds, p.gap) != (q.seconds, q.gap)
+            p.seconds <= q.seconds and p.cost <= q.cost and (p.seconds, p.cost) != (q.seconds, q.cost)
         )
 
 
 def test_points_are_the_end_to_end_medians_and_mean_gaps(run, parts):
-    _, cells, blocks, *_ = parts
-    for block in blocks:
-        for point in front_points(cells, block):
-            rows = run[(run["solver"] == point.solver.name) & (run["size"] == block.size)]
-            times = rows["seconds"] + rows["affinity_seconds"].fillna(0)
-            c = (rows["k"] - rows["k_rand"]) / (rows["k_opt"] - rows["k_rand"])
-            assert point.seconds == pytest.approx(statistics.median(times))
-            assert point.gap == pytest.approx(1 - statistics.fmean(c), abs=1e-9)
+    layout, sheet, _ = parts
+    for cell in sheet.cells:
+        for point in front_points(layout.results, cell):
+            rows = of(run, point.method.name, layout.results.places[cell]["size"])
+            raw = [row["raw"] for row in rows]
+            c = statistics.fmean((r["k"] - r["k_rand"]) / (r["k_opt"] - r["k_rand"]) for r in raw)
+            assert point.seconds == pytest.approx(
+                statistics.median(row["seconds"] + (row["shared_seconds"] or 0) for row in rows)
+            )
+            assert point.value == pytest.approx(c)
+            assert point.cost == pytest.approx(1 - c, abs=1e-9)
 
 
 def test_front_labels_every_solver_once_and_no_label_covers_another(front, parts):
-    _, cells, blocks, *_ = parts
+    layout, sheet, _ = parts
     renderer = front.canvas.get_renderer()
-    for axes, block in zip(front.axes, blocks):
+    for axes, cell in zip(front.axes, sheet.cells):
         labels = [t for t in axes.texts if t.get_text()]
         shown = [t.get_text().split(",")[0] for t in labels]
-        assert sorted(shown) == sorted(p.solver.name for p in front_points(cells, block))
+        assert sorted(shown) == sorted(p.method.name for p in front_points(layout.results, cell))
         boxes = [t.get_window_extent(renderer) for t in labels]
         for a, b in itertools.combinations(boxes, 2):
             assert not a.padded(-0.5).overlaps(b.padded(-0.5))
@@ -95,9 +105,9 @@ def test_front_labels_every_solver_once_and_no_label_covers_another(front, parts
 
 
 def test_those_on_the_front_are_bold_and_the_others_pale(front, parts):
-    _, cells, blocks, *_ = parts
-    for axes, block in zip(front.axes, blocks):
-        best = {p.solver.name for p in pareto_front(front_points(cells, block))}
+    layout, sheet, _ = parts
+    for axes, cell in zip(front.axes, sheet.cells):
+        best = {p.method.name for p in pareto_front(front_points(layout.results, cell))}
         weights = {t.get_text().split(",")[0]: t.get_fontweight() for t in axes.texts if t.get_text()}
         assert {name for name, weight in weights.items() if weight == "bold"} == best
         pale = [line for line in axes.lines if line.get_alpha() == 0.4]
@@ -113,49 +123,55 @@ def test_front_has_a_logarithmic_time_axis_and_marks_what_is_off_it(front):
 
 
 def test_runtime_lines_go_through_the_medians(run, parts):
-    rows, cells, blocks, catalogue, style = parts
     with mpl.rc_context(dict(RC)):
-        figure = draw_runtime(cells, affinity_times(rows), blocks, catalogue, style, ["caption"])
+        figure = draw_runtime(*parts, ["caption"])
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
     names = [t.get_text().strip() for t in axes.texts]
     assert sorted(names) == sorted([*SOLVERS, "affinity x @ y.T"])
     drawn = [tuple(map(tuple, line.get_xydata())) for line in axes.lines]
-    for name in ("greedy", "ortools"):
-        medians = run[run["solver"] == name].groupby("size")["seconds"].median()
-        assert tuple((float(s), float(t)) for s, t in medians.items()) in drawn
-    scipy = run[(run["solver"] == "scipy") & (run["size"] == 256)]["seconds"].median()
-    assert ((256.0, float(scipy)),) in drawn
+    for name, sizes in (("greedy", (256, 4096)), ("ortools", (256, 4096)), ("scipy", (256,))):
+        medians = [(float(s), statistics.median(row["seconds"] for row in of(run, name, s))) for s in sizes]
+        assert tuple(medians) in drawn
     heights = sorted(axes.transData.transform(t.get_position())[1] for t in axes.texts)
     assert min(np.diff(heights)) * 72 / figure.dpi > 9
 
 
 def test_quality_boxes_are_the_quartiles_of_the_pairs(run, parts):
-    rows, _, blocks, catalogue, style = parts
-    quality, c = pair_values(rows, "quality"), pair_values(rows, "chance_corrected")
     with mpl.rc_context(dict(RC)):
-        figure = draw_distribution(quality, c, blocks, catalogue, style, ["caption"])
+        figure = draw_distribution(*parts, ["caption"])
     top = figure.axes[0]
     names = [t.get_text() for t in top.get_yticklabels()]
     assert names == [n for n, (kind, *_) in SOLVERS.items() if kind != "exact"]
-    part = run[(run["solver"] == "greedy") & (run["size"] == 256)]
-    first, middle, third = np.quantile(part["k"] / part["k_opt"], [0.25, 0.5, 0.75])
+    ratios = [row["raw"]["k"] / row["raw"]["k_opt"] for row in of(run, "greedy", 256)]
+    first, middle, third = np.quantile(ratios, [0.25, 0.5, 0.75])
     boxes = [p for p in top.patches if p.get_y() < names.index("greedy") < p.get_y() + p.get_height()]
     assert {(round(p.get_x(), 9), round(p.get_x() + p.get_width(), 9)) for p in boxes} == {
         (round(first, 9), round(third, 9))
     }
     assert any(np.isclose(line.get_segments()[0][0][0], middle) for line in top.collections)
-    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["layer3, S = 256", "layer1, S = 4096"]
+    assert [axes.get_title(loc="left") for axes in figure.axes[:2]] == ["S = 256 (layer3)", "S = 4096 (layer1)"]
+
+
+def test_values_far_out_do_not_squeeze_the_others(tmp_path):
+    rows = [make_row("greedy", pair=f"0-{i}", k=k, k_rand=-900.0) for i, k in enumerate((-800.0, 60.0, 70.0, 80.0))]
+    layout = Layout(matching(rows))
+    (sheet,) = layout.sheets(wide=True)
+    figure = draw_distribution(layout, sheet, looks(layout.results.methods), [])
+    low, high = figure.axes[0].get_xlim()
+    assert low > -1.3
+    assert high < 1.3
+    assert "1 value of k/k_opt below −1 not shown" in figure.texts[0].get_text()
 
 
 def test_one_value_per_pair(run):
-    doubled = pd.concat([run, run.assign(repeat=1)], ignore_index=True)
-    for (block, _), values in pair_values(prepare_rows(doubled), "chance_corrected").items():
-        assert len(values) == (3 if block.size == 4096 else 4)
+    results = matching([*run, *(row | {"repeat": 1} for row in run)])
+    for (cell, _), values in results.case_values("c").items():
+        assert len(values) == (3 if results.places[cell]["size"] == 4096 else 4)
 
 
 def test_every_format_is_written_and_holds_the_labels(run, tmp_path):
-    paths = draw_all(run, ENVIRONMENT, tmp_path / "new" / "figures")
+    paths = draw(run, tmp_path / "new" / "figures")
     names = {f"{figure}-none.{fmt}" for figure in ("front", "runtime", "quality") for fmt in ("png", "svg", "pdf")}
     assert {p.name for p in paths} == names == {p.name for p in (tmp_path / "new" / "figures").iterdir()}
     for path in paths:
@@ -177,15 +193,16 @@ def test_every_format_is_written_and_holds_the_labels(run, tmp_path):
 
 
 def test_the_same_rows_give_the_same_bytes_in_any_order(run, tmp_path):
-    once = draw_all(run, ENVIRONMENT, tmp_path / "a", formats=("svg", "pdf"))
-    again = draw_all(run.sample(frac=1, random_state=1), ENVIRONMENT, tmp_path / "b", formats=("svg", "pdf"))
+    once = draw(run, tmp_path / "a", formats=("svg", "pdf"))
+    mixed = [run[i] for i in np.random.default_rng(1).permutation(len(run))]
+    again = draw(mixed, tmp_path / "b", formats=("svg", "pdf"))
     for a, b in zip(once, again):
         assert a.read_bytes() == b.read_bytes(), a.name
 
 
 def test_nothing_global_is_touched(run, tmp_path):
     before = dict(mpl.rcParams)
-    draw_all(run, ENVIRONMENT, tmp_path, formats=("png",))
+    draw(run, tmp_path, formats=("png",))
     assert dict(mpl.rcParams) == before
     code = (
         "import sys, semrsm_bench.report.figures, semrsm_bench.report.tables, semrsm_bench.cli.table, semrsm_bench.cli.plot;"
@@ -196,9 +213,9 @@ def test_nothing_global_is_touched(run, tmp_path):
 
 def test_pyplot_stays_out(tmp_path):
     code = (
-        "import sys; from pathlib import Path; from tests.synthetic_rows import frame, make_row;"
+        "import sys; from pathlib import Path; from tests.synthetic_rows import make_row, matching;"
         "from semrsm_bench.report.figures import draw_all;"
-        f"draw_all(frame(make_row('greedy')), {{}}, Path({str(tmp_path)!r}), formats=('png',));"
+        f"draw_all([matching([make_row('greedy')])], Path({str(tmp_path)!r}), formats=('png',));"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
@@ -214,40 +231,50 @@ def test_pyplot_stays_out(tmp_path):
         [make_row("greedy", k_opt=None, k_upper=100.0, k=90.0)],
         [make_row("greedy", c=-3.0), make_row("auction", c=1.0)],
         [make_row("greedy", pair=f"0-{i}", c=-200.0 + i) for i in range(3)],
-        [make_row("greedy", seconds=None, chance_corrected=None, k=None)],
+        [make_row("greedy", seconds=None, k=None)],
         [make_row("greedy", layer="", model="", size=7, channels=1)],
         [make_row("a" * 200, kind="strange", layer="x" * 50)],
+        [make_row("greedy", options={"mode": "$x_{$"}, model="$a$", layer="{$}")],
         [make_row("greedy", layer=f"blocks.{i}", size=196) for i in range(3)],
     ],
     ids=["one solver", "exact only", "no time", "negative optimum", "bound", "worse than chance", "far below", "no figures",
-         "bare", "long names", "equal sizes"],
+         "bare", "long names", "mathematics", "equal sizes"],
 )  # fmt: skip
 def test_odd_runs_are_drawn_as_far_as_they_go(rows, tmp_path):
-    for path in draw_all(frame(*rows), {}, tmp_path, formats=("svg",)):
+    for path in draw(rows, tmp_path, formats=("svg",), environment={}):
         ElementTree.parse(path)
 
 
-def test_a_run_of_failures_has_no_figure_and_an_empty_one_says_so(tmp_path):
-    failed = frame(make_row("scipy", status="timeout", seconds=None, k=None))
-    assert draw_all(failed, ENVIRONMENT, tmp_path) == []
-    with pytest.raises(NothingMeasuredError):
-        draw_all(failed.iloc[:0], ENVIRONMENT, tmp_path)
+def test_a_run_of_failures_has_no_figure(tmp_path):
+    failed = [make_row("scipy", status="timeout", seconds=None, k=None)]
+    assert draw(failed, tmp_path) == []
     with pytest.raises(ValueError, match="written as png, svg, pdf, not as 'gif'"):
-        draw_all(failed, ENVIRONMENT, tmp_path, formats=("gif",))
+        draw(failed, tmp_path, formats=("gif",))
 
 
 def test_models_and_centrings_get_files_of_their_own(tmp_path):
-    rows = frame(
-        make_row("greedy"), make_row("greedy", centring="channel"), make_row("greedy", model="resnet101", pair="0-2")
-    )
-    names = {p.name for p in draw_all(rows, {}, tmp_path, formats=("png",)) if p.name.startswith("front")}
+    rows = [
+        make_row("greedy"),
+        make_row("greedy", centring="channel"),
+        make_row("greedy", model="resnet101", pair="0-2"),
+    ]
+    names = {p.name for p in draw(rows, tmp_path, formats=("png",)) if p.name.startswith("front")}
     assert names == {
         "front-resnet18-tiny-imagenet-none.png",
         "front-resnet18-tiny-imagenet-channel.png",
         "front-resnet101-none.png",
     }
-    only = draw_all(rows, {}, tmp_path / "c", formats=("png",), centrings=("channel",))
+    only = draw(rows, tmp_path / "c", formats=("png",), where={"centring": ("channel",)})
     assert {p.name for p in only} == {"front-channel.png", "runtime-channel.png", "quality-channel.png"}
+
+
+def test_tasks_of_one_run_get_names_of_their_own(tmp_path):
+    both = [matching([make_row("greedy")]), matching([make_row("greedy")])]
+    assert {p.name for p in draw_all(both, tmp_path, formats=("png",))} == {
+        "matching-front-none.png",
+        "matching-runtime-none.png",
+        "matching-quality-none.png",
+    }
 
 
 def test_families():
@@ -259,11 +286,35 @@ def test_families():
 
 def test_looks_tell_families_apart_without_colour():
     names = [f"family{i}" for i in range(20)]
-    result = looks([SolverKey(n, "approximate") for n in names])
+    result = looks([MethodKey(n, category="approximate") for n in names])
     assert len({(look.color, look.marker) for look in result.values()}) == 20
     # The first six differ in the marker alone, for grey print.
     assert len({look.marker for look in list(result.values())[:6]}) == 6
-    assert looks([SolverKey("x", "exact")])[SolverKey("x", "exact")].marker == "s"
+    exact = MethodKey("x", category="exact")
+    assert looks([exact])[exact].marker == "s"
+
+
+@pytest.mark.parametrize("best", ["max", "min"])
+def test_better_scores_stand_higher_whatever_their_direction(best):
+    from semrsm_bench.report.style import new_figure
+
+    axis = ScoreAxis.covering(Score("r", "r", best=best, low=-1.0), [-0.5, 0.2])
+    axes = new_figure(2, 2).subplots()
+    axis.apply(axes.yaxis)
+    heights = {value: axes.transData.transform((0, axis.place(value)))[1] for value in (-0.5, 0.2)}
+    assert (heights[0.2] > heights[-0.5]) == (best == "max")
+    assert all(axes.bbox.y0 <= height <= axes.bbox.y1 for height in heights.values())
+
+
+def test_the_front_of_a_score_that_should_be_small():
+    rows = [
+        {**make_row(name), "scores": {"c": value, "quality": None}, "seconds": seconds, "shared_seconds": None}
+        for name, value, seconds in (("greedy", 0.2, 1e-3), ("auction", -0.6, 2e-3), ("ortools", 0.1, 3e-3))
+    ]
+    results = matching(rows)
+    (cell,) = results.places
+    points = front_points(results, cell, Score("c", "r", best="min", low=-1.0))
+    assert [p.method.name for p in pareto_front(points)] == ["greedy", "auction"]
 
 
 @given(st.lists(st.one_of(st.just(0.0), st.floats(1e-8, 3.0)), min_size=1, max_size=8))

@@ -5,14 +5,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semrsm_bench.core.task import Score
 from semrsm_bench.report.formatting import (
     complexity_latex,
     complexity_text,
+    csv_text,
     escape_latex,
     escape_markdown,
-    format_chance_corrected,
+    escape_mathtext,
     format_gap,
+    format_p,
     format_percent,
+    format_quality,
+    format_score,
     format_seconds,
     plural,
 )
@@ -54,27 +59,27 @@ def test_times_as_the_paper_prints_them(seconds, text):
 
 @given(st.floats(-10, 1 - 1e-8))
 def test_less_than_the_optimum_is_never_printed_as_the_optimum(c):
-    assert read(format_chance_corrected(c)) < 1
+    assert read(format_quality(c)) < 1
     assert read(format_percent(c)) < 100
-    assert read(format_chance_corrected(c)) == pytest.approx(c, abs=1.01e-3)
+    assert read(format_quality(c)) == pytest.approx(c, abs=1.01e-3)
     assert read(format_percent(c)) == pytest.approx(100 * c, abs=0.101)
 
 
 @given(st.floats(-10, 1 - 1e-8))
 def test_a_printed_lower_bound_is_a_lower_bound(c):
-    assert read(format_chance_corrected(c, lower_bound=True)) <= c + 1e-12
-    assert read(format_percent(c, lower_bound=True)) <= 100 * c + 1e-9
+    assert read(format_quality(c, bound="lower")) <= c + 1e-12
+    assert read(format_percent(c, bound="lower")) <= 100 * c + 1e-9
 
 
 def test_the_optimum_and_more():
-    assert (format_chance_corrected(1.0), format_percent(1.0)) == ("1", "100")
-    assert format_chance_corrected(1 - 1e-13) == "1"
+    assert (format_quality(1.0), format_percent(1.0)) == ("1", "100")
+    assert format_quality(1 - 1e-13) == "1"
     # More than the optimum means that the optimum is wrong, and is not hidden.
-    assert (format_chance_corrected(1.02), format_percent(1.02)) == ("1.020", "102.0")
-    assert (format_chance_corrected(math.nan), format_percent(math.nan)) == ("–", "–")
-    assert format_chance_corrected(-0.0001) == "0.000"
+    assert (format_quality(1.02), format_percent(1.02)) == ("1.020", "102.0")
+    assert (format_quality(math.nan), format_percent(math.nan)) == ("–", "–")
+    assert format_quality(-0.0001) == "0.000"
     assert format_percent(0.9171, 0.0123) == "91.7 ±1.3"
-    assert format_chance_corrected(0.99951, 0.0001) == "0.9995 ±0.0001"
+    assert format_quality(0.99951, 0.0001) == "0.9995 ±0.0001"
 
 
 @pytest.mark.parametrize(
@@ -120,3 +125,56 @@ def test_markdown_cells_cannot_break_the_table():
 
 def test_plurals():
     assert [plural(n, "pair") for n in (0, 1, 2, 1000)] == ["0 pairs", "1 pair", "2 pairs", "1,000 pairs"]
+    assert [plural(2, noun) for noun in ("query", "batch", "image", "box")] == [
+        "2 queries",
+        "2 batches",
+        "2 images",
+        "2 boxes",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("score", "value", "text"),
+    [
+        (Score("r", "r", low=-1.0), 0.1234, "+0.123"),
+        (Score("r", "r", low=-1.0), -0.1236, "−0.124"),
+        (Score("r", "r", low=-1.0), 0.0, "0.000"),
+        (Score("r", "r", low=-1.0), -1e-9, "0.000"),
+        (Score("f1", "F1"), 0.1234, "0.123"),
+        (Score("d", "distance", high=math.inf), 12345.6, "12346"),
+        (Score("p", "p %", style="percent"), 0.1234, "12.3"),
+        (Score("p", "p %", style="percent"), 1.0, "100"),
+        (Score("c", "c", style="quality"), 0.99999, "0.9999"),
+        (Score("c", "c", style="quality"), math.nan, "–"),
+    ],
+)
+def test_scores_in_their_style(score, value, text):
+    assert format_score(score, value) == text
+
+
+def test_intervals_and_differences_of_scores():
+    plain, percent = Score("f1", "F1"), Score("p", "p %", style="percent")
+    # The farther end counts.
+    assert format_score(plain, 0.5, 0.4, 0.52) == "0.500 ±0.100"
+    assert format_score(plain, 0.5, math.nan, math.nan) == "0.500"
+    assert format_score(plain, 0.5, 0.5 - 1e-15, 0.5) == "0.500"
+    assert format_score(plain, 0.02, 0.01, 0.03, signed=True) == "+0.020 ±0.010"
+    assert format_score(percent, -0.021, -0.03, -0.01, signed=True) == "−2.1 ±1.1"
+    assert [format_p(p) for p in (0.0004, 0.0123, 1.0, math.nan)] == ["< 0.001", "0.012", "1.000", "–"]
+
+
+@given(st.floats(-10, 10))
+def test_a_printed_upper_bound_is_an_upper_bound(value):
+    assert read(format_score(Score("e", "e", best="min"), value, bound=True)) >= value - 1e-12
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx"])
+def test_texts_that_a_spreadsheet_would_compute_are_quoted(text):
+    assert csv_text(text) == f"'{text}"
+    assert csv_text(f"a{text}") == f"a{text}"
+
+
+def test_a_dollar_starts_no_mathematics_in_a_figure():
+    from matplotlib.cbook import is_math_text
+
+    assert not is_math_text(escape_mathtext("$x$ and $y$"))

@@ -152,7 +152,8 @@ def _rounded(value: float, decimals: int, optimum: float, bound: Bound) -> str:
 
 
 def _with_margin(text: str, margin: float, decimals: int) -> str:
-    if not math.isfinite(margin) or margin <= 0:
+    # The rounding of a sum is no uncertainty.
+    if not math.isfinite(margin) or margin <= OPTIMAL_TOLERANCE:
         return text
     return f"{text} ±{_ceil(margin, decimals):.{decimals}f}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
@@ -37,7 +38,10 @@ def is_partial(summary: Summary, usual: int) -> bool:
 
 
 def undefined_cases(summary: Summary, score: str) -> int:
-    """Cases in which a score has no value although others have; where none has, the truth is unknown."""
+    """Cases for whose lack of a score a cell has none, 0 where it has one; cases without any score are unknown and do not count."""
+    interval = summary.scores.get(score)
+    if interval is not None and not math.isnan(interval.value):
+        return 0
     return summary.undefined.get(score, 0) - min(summary.undefined.values(), default=0)
 
 
@@ -52,7 +56,7 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str],
         worst: dict[str, tuple[int, int]] = {}
         for _, cell, summary in present:
             count = undefined_cases(summary, score.name)
-            if count and summary.scores[score.name].value != summary.scores[score.name].value:
+            if count:
                 worst[cell] = max(worst.get(cell, (0, 0)), (count, summary.ok))
         if worst:
             told = "; ".join(": ".join(filter(None, (places[c], f"{n} of {ok}"))) for c, (n, ok) in worst.items())
