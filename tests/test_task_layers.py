@@ -238,6 +238,8 @@ def test_reorderings_are_identified_apart_and_layers_without_a_partner_not_at_al
     lonely = [row("A1", "B1", 0.5), row("A1", "B9", 0.1), row("A7", "B1", 0.4), row("A7", "B9", 0.9)]
     assert aggregated(lonely)["identification"] == [1.0]
     assert "identification" not in aggregated([row("A1", "B2", 0.3)])
+    # A single candidate is no choice.
+    assert "identification" not in aggregated([row("A1", "B1", 0.3)])
 
 
 def test_pairs_within_a_network_are_averaged():

@@ -274,7 +274,8 @@ def _accuracies(results: Sequence[Result]) -> dict[tuple[str, str], float]:
     return {
         pair: float(np.mean(credits))
         for pair, layers in candidates.items()
-        if (credits := [_credit(found) for found in layers.values() if any(right for _, right in found)])
+        # Where there is one candidate, or none that is right, there is nothing to find.
+        if (credits := [_credit(f) for f in layers.values() if len(f) > 1 and any(right for _, right in f)])
     }
 
 
