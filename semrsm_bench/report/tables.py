@@ -14,6 +14,8 @@ from semrsm_bench.report.caption import columns_told, origin_told
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import csv_text
 from semrsm_bench.report.layout import Layout
+from semrsm_bench.report.paper import printed_tables
+from semrsm_bench.report.papers import REFERENCES, WALD
 from semrsm_bench.report.render import render_latex, render_markdown, render_text
 from semrsm_bench.report.results import TaskResults
 
@@ -74,6 +76,10 @@ def _render(layout: Layout, fmt: TableFormat, width: int, *, headed: bool, last:
     # What is the same for all tables of a run stands under the last one; in LaTeX each is a table of its own.
     caption = [columns_told(layout), *(origin_told(layout.results) if last or fmt == "latex" else [])]
     remarks = [layout.published.sentence] if layout.published else []
+    if layout.with_paper and printed_tables(task.name):
+        remarks.append(
+            f"Tables of the paper are its own figures, of other networks and pictures; source: {REFERENCES[WALD]}."
+        )
     if fmt == "text":
         return render_text(panels, caption, remarks, width, heading)
     return render_markdown(panels, caption, remarks, heading) if fmt == "md" else render_latex(panels, caption, remarks)
