@@ -36,11 +36,13 @@ from semrsm_bench.tasks.held_out import (
 )
 from semrsm_bench.tasks.networks import NetworkActivations, common_size, load_networks, require_libraries
 from semrsm_bench.tasks.paired import read_paired
-from semrsm_bench.tasks.pictures import CountOptions
+from semrsm_bench.tasks.pictures import CountOptions, thumbnails
 from semrsm_bench.tasks.registry import register_task
 
 ALL, REORDERED = "all", "reordered"
 DIVERGENCE, LENGTH = "divergence", "length"
+# Pictures at either end of the ranking that rows of the last layer keep to be shown.
+_SHOWN = 16
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,8 @@ class Stimuli:
     outputs : callable
         Facts about what the models say of each stimulus, by name; see `output_facts`.
     sha256 : str
+    shareable : bool
+        Whether the pictures may be shown in the project's own docs.
     """
 
     models: Mapping[str, Callable[[str], NDArray[Any]]]
@@ -99,6 +103,15 @@ class Stimuli:
     pixels: NDArray[np.uint8] | None
     outputs: Callable[[], Mapping[str, Floats]]
     sha256: str
+    shareable: bool = True
+
+    def shown(self, agreement: Floats) -> dict[str, NDArray[Any]]:
+        """The pictures that are agreed on most, then those least, and their indices; nothing without pictures."""
+        if self.pixels is None:
+            return {}
+        order, each = np.argsort(-agreement, kind="stable"), min(_SHOWN, len(agreement) // 2)
+        ends = np.concatenate([order[:each], order[len(order) - each :]])
+        return {"shown": ends, "pictures": thumbnails(self.pixels[ends])}
 
     @classmethod
     def of_networks(cls, options: InstancesOptions) -> Stimuli:
@@ -126,6 +139,7 @@ class Stimuli:
             pictures.pixels,
             cache(lambda: output_facts([_probabilities(network) for network in seen])),
             hashlib.sha256(" ".join(network.sha256 for network in seen).encode()).hexdigest(),
+            pictures.shareable,
         )
 
     @classmethod
@@ -175,8 +189,8 @@ class Instances(Task):
     options = InstancesOptions
     source = "Saha, He and Khosla, 2026 (abstract)"
     profiles: ClassVar[Mapping[str, Profile]] = {
-        "quick": Profile("220 pictures", {"count": 220, "reorderings": 5}, 120.0, 300.0),
-        "paper": Profile("2000 pictures of your own", {"count": 2000, "reorderings": 20}, 600.0, 1200.0),
+        "quick": Profile("88 pictures", {"count": 88, "reorderings": 5}, 120.0, 300.0),
+        "paper": Profile("220 pictures", {"count": 220, "reorderings": 20}, 600.0, 1200.0),
     }
 
     def cases(self, options: InstancesOptions) -> Iterator[Case]:
@@ -236,6 +250,9 @@ class Instances(Task):
         kept |= {"unit": unit, "fold": fold, "ids": np.array(stimuli.ids), **truth}
         if stimuli.pixels is None:
             raw["nearest"], raw["nearest_by_chance"] = nearest_is_own(arrays["aligned"], fold, stimuli.ids)
+        elif case.cell["layer"] == stimuli.layers[-1]:
+            kept |= stimuli.shown(found if raw["best"] == "max" else -found)
+            raw["shareable"] = stimuli.shareable
         one = np.ones((1, count))
         agreement = weighted_ranks(found if raw["best"] == "max" else -found, one)
         ranks = {name: weighted_ranks(values, one) for name, values in truth.items()}
