@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from semrsm_bench.activations.store import find_data, list_caches, open_cache
-from semrsm_bench.rsm import compute_rsm, estimate_rsm
+import semrsm_bench as sb
 
 from .common import SIZES, solver_for
+from .problems import images_of
 
 MATCHINGS = ("identity", "translation", "exact-auction", "auction-fine", "batch-optimal-512", "ortools")
 KERNELS = ("linear", "cosine", "rbf")
@@ -24,18 +24,8 @@ class Rsm:
     warmup_time = 0.0
 
     def setup_cache(self):
-        """Activations (N, C, H, W) of one layer for each size, from the first cache that has it."""
-        found = {}
-        data = find_data()
-        for path in [data] if data.is_file() else list_caches(data):
-            cache = open_cache(path)
-            for layer in cache.layers:
-                _, channels, size = cache.shape(layer)
-                grid = cache.grid(layer)
-                if size in SIZES and grid is not None:
-                    images = cache.activations(layer, slice(0, _IMAGES))
-                    found.setdefault(size, images.reshape(len(images), channels, *grid))
-        return found
+        """Activations (N, C, H, W) of one layer for each size."""
+        return images_of(SIZES, _IMAGES)
 
     def setup(self, images, matching, size):
         if size not in images:
@@ -44,15 +34,15 @@ class Rsm:
             solver_for(matching, size)
         self.z = images[size]
         # Compile and import before anything is timed: asv starts one process for each cell.
-        compute_rsm(self.z[:2], matching=matching)
+        sb.compute_rsm(self.z[:2], matching=matching)
 
     def time_rsm(self, images, matching, size):
-        compute_rsm(self.z, matching=matching, kernel=KERNELS)
+        sb.compute_rsm(self.z, matching=matching, kernel=KERNELS)
 
     time_rsm.pretty_name = f"RSM of {_IMAGES} images under three kernels (seconds, lower is better)"
 
     def track_worker_bytes(self, images, matching, size):
-        return float(max(1, estimate_rsm(self.z, matching=matching, seconds=0.2).worker_bytes))
+        return float(max(1, sb.rsm.estimate_rsm(self.z, matching=matching, seconds=0.2).worker_bytes))
 
     track_worker_bytes.unit = "bytes"
     track_worker_bytes.pretty_name = "Memory of one worker beyond the interpreter (lower is better)"

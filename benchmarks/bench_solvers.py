@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
+import statistics
 from pathlib import Path
 
-# Imported here and not in `setup`, so that asv's fork server pays for it once.
-from semrsm_bench.bench.measure import Task, measure
+import semrsm_bench as sb
 
-from .common import CENTRINGS, SIZES, SOLVERS, load_cases, probe, solver_for
+from .common import CENTRINGS, SIZES, SOLVERS, inverse_quality, observed, relative_time, solver_for, worker
+from .problems import load_problems
 
+# Loads all solvers here and not in `setup`, so that asv's fork server pays for it once.
+sb.get_solver("identity")
 _MIB = 1 << 20
 
 
@@ -33,55 +36,45 @@ class _OverSizes:
     param_names = ("solver", "size", "centring")
     version = "1"
     timeout = 300.0
-    # Spread over all pairs is what qualities are for; times are those of the first pair.
-    rounds = 1
-    repeat = (1, 7, 1.0)
-    warmup_time = 0.0
-    sample_time = 0.005
 
     def setup_cache(self):
-        """Problems and certified optima, made once for each commit and shared by all classes."""
-        return load_cases()
+        """Problems with their optima, read once for each commit and shared by all classes."""
+        return load_problems()
 
-    setup_cache.timeout = 1800
-
-    def setup(self, cases, solver, size, centring):
-        self.solver = solver_for(solver, size)
-        self.cases = cases[size, centring]
-        self.problem = self.cases[0].problem()
-        if not self.solver.matrix_free:
-            _ = self.problem.affinity
-
-    def warm(self):
-        """Compile and import before anything is timed: asv starts one process for each cell."""
-        self.solve()
-
-    def solve(self):
-        return self.solver.function(self.problem, **self.solver.options)
+    def setup(self, problems, solver, size, centring):
+        solver_for(solver, size)
+        self.problems = problems[size, centring]
 
 
 class Runtime(_OverSizes):
-    """Seconds for one pair of images."""
+    """Time for one pair of images. asv's own ``time_`` gives every call the same bytes; these calls each get another shift."""
 
-    def setup(self, cases, solver, size, centring):
-        super().setup(cases, solver, size, centring)
-        self.warm()
+    version = "2"
 
-    def time_solve(self, cases, solver, size, centring):
-        self.solve()
+    def times(self, solver):
+        """Median (solve, affinity) of each pair, in seconds."""
+        found = [observed(solver, problem) for problem in self.problems]
+        return [
+            (statistics.median(o.seconds), statistics.median(o.shared_seconds) if o.shared_seconds else 0.0)
+            for o in found
+        ]
 
-    time_solve.pretty_name = "Solve, the affinity being there (seconds, lower is better)"
+    def track_solve_seconds(self, problems, solver, size, centring):
+        return float(statistics.median(solve for solve, _ in self.times(solver)))
 
-    def time_end_to_end(self, cases, solver, size, centring):
-        problem = self.cases[0].problem()
-        if not self.solver.matrix_free:
-            _ = problem.affinity
-        self.solver.function(problem, **self.solver.options)
+    track_solve_seconds.unit = "seconds"
+    track_solve_seconds.pretty_name = "Solve, the affinity being there (seconds, lower is better)"
 
-    time_end_to_end.pretty_name = "Affinity and solve (seconds, lower is better)"
+    def track_end_to_end_seconds(self, problems, solver, size, centring):
+        return float(statistics.median(map(sum, self.times(solver))))
 
-    def track_rel_time(self, cases, solver, size, centring):
-        return float(probe.relative_time(self.solve, probe.ReferenceKernel()))
+    track_end_to_end_seconds.unit = "seconds"
+    track_end_to_end_seconds.pretty_name = "Affinity and solve (seconds, lower is better)"
+
+    def track_rel_time(self, problems, solver, size, centring):
+        first = self.problems[0]
+        kernel = worker.ReferenceKernel()
+        return relative_time(lambda number: observed(solver, first, seed=number).seconds, kernel.seconds)
 
     track_rel_time.unit = "reference kernels"
     track_rel_time.pretty_name = "Solve in units of a fixed kernel (lower is better; gated)"
@@ -95,39 +88,39 @@ class Quality(_OverSizes):
         path = Path(f"scores-{solver}-{size}-{centring}.json")
         if path.is_file():
             return json.loads(path.read_text())
-        found = [case.score(self.solver.run(case.problem()).perm) for case in self.cases]
+        found = [problem.score(observed(solver, problem, timed=False).perms[0]) for problem in self.problems]
         partial = path.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps(found))
         partial.replace(path)
         return found
 
-    def track_quality(self, cases, solver, size, centring):
+    def track_quality(self, problems, solver, size, centring):
         ratios = [ratio for ratio, _ in self.scores(solver, size, centring)]
         return math.nan if any(map(math.isnan, ratios)) else float(sum(ratios) / len(ratios))
 
     track_quality.unit = "k/k_opt"
     track_quality.pretty_name = "Quality k/k_opt (HIGHER is better; means nothing where k_opt <= 0)"
 
-    def track_chance_corrected(self, cases, solver, size, centring):
+    def track_chance_corrected(self, problems, solver, size, centring):
         return _mean_c(self.scores(solver, size, centring))
 
     track_chance_corrected.unit = "c"
     track_chance_corrected.pretty_name = "Chance-corrected quality c (HIGHER is better: 0 random, 1 optimal)"
 
-    def track_gap_percent(self, cases, solver, size, centring):
+    def track_gap_percent(self, problems, solver, size, centring):
         return 100.0 * (1.0 - _mean_c(self.scores(solver, size, centring)))
 
     track_gap_percent.unit = "%"
     track_gap_percent.pretty_name = "Gap 1 - c in percent (lower is better)"
 
-    def track_worst_gap_percent(self, cases, solver, size, centring):
+    def track_worst_gap_percent(self, problems, solver, size, centring):
         return 100.0 * (1.0 - min(c for _, c in self.scores(solver, size, centring)))
 
     track_worst_gap_percent.unit = "%"
     track_worst_gap_percent.pretty_name = "Gap of the worst pair in percent (lower is better)"
 
-    def track_inverse_quality(self, cases, solver, size, centring):
-        return float(probe.inverse_quality(_mean_c(self.scores(solver, size, centring))))
+    def track_inverse_quality(self, problems, solver, size, centring):
+        return float(inverse_quality(_mean_c(self.scores(solver, size, centring))))
 
     track_inverse_quality.unit = "1/c"
     track_inverse_quality.pretty_name = "Inverse quality 1/c (lower is better; gated)"
@@ -136,15 +129,12 @@ class Quality(_OverSizes):
 class Memory(_OverSizes):
     """What a solve takes beyond its inputs and the affinity."""
 
-    def track_peak_extra(self, cases, solver, size, centring):
-        task = Task(cases[size, centring][0].x, cases[size, centring][0].y, {}, memory=64 << 30, timed=False)
+    def track_peak_extra(self, problems, solver, size, centring):
         for _ in range(2):  # the first call also compiles and imports
-            outcome = measure(self.solver, task, set(), lambda stage, size: None)
-        if outcome.status != "ok":
-            raise RuntimeError(f"{outcome.status}: {outcome.message}")
-        if outcome.peak_bytes is None:
-            raise NotImplementedError("this kernel does not tell a process's peak memory")
-        return float(max(outcome.peak_bytes, _MIB))
+            found = observed(solver, self.problems[0], timed=False)
+        if found.peak_bytes is None:
+            raise NotImplementedError("this kernel does not report a process's peak memory")
+        return float(max(found.peak_bytes, _MIB))
 
     track_peak_extra.unit = "bytes"
     track_peak_extra.pretty_name = "Peak memory of the solve, at least 1 MiB (bytes, lower is better)"

@@ -1,4 +1,4 @@
-"""Cases of all benchmarks: frozen lists of solvers and sizes, and the problems behind them.
+"""What all benchmarks share: frozen lists of solvers and sizes, and the clock.
 
 asv tells parameters apart by their place in these lists, also between commits, so the lists are literals: a solver that the
 registry does not have in some commit is n/a there and moves nobody else. New names may stand anywhere in the list.
@@ -8,17 +8,10 @@ registry does not have in some commit is n/a there and moves nobody else. New na
 from __future__ import annotations
 
 import importlib.util
-import os
 import sys
-from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
-import numpy as np
-
-CHECKOUT = Path(__file__).resolve().parent.parent
-# An installed package has no checkout around it, and every commit is to be measured on the same data.
-if (CHECKOUT / "data" / "manifest.json").is_file():
-    os.environ.setdefault("SEMRSM_BENCH_DATA", str(CHECKOUT / "data"))
+from .problems import CHECKOUT
 
 # fmt: off
 SOLVERS = (
@@ -35,14 +28,19 @@ CENTRINGS = ("none", "channel")
 TOO_SLOW = frozenset({("scipy", 4096), ("lapjv", 4096), ("lap", 4096), ("lapx", 4096)})
 
 
+# Below this, inverse quality would be a number that means nothing.
+LEAST_QUALITY = 1e-3
+_MEMORY = 64 << 30
+
+
 def from_checkout(name: str) -> ModuleType:
-    """A module of the gate as it is in this checkout, whichever commit's package is installed.
+    """A part of the worker as it is in this checkout, whichever commit's package is installed.
 
     Measuring the past with the past's own yardstick would compare nothing.
     """
     known = f"_semrsm_bench_checkout_{name}"
     if known not in sys.modules:
-        path = CHECKOUT / "semrsm_bench" / "bench" / "gate" / f"{name}.py"
+        path = CHECKOUT / "semrsm_bench" / "bench" / f"{name}.py"
         spec = importlib.util.spec_from_file_location(known, path)
         assert spec is not None
         assert spec.loader is not None
@@ -52,48 +50,18 @@ def from_checkout(name: str) -> ModuleType:
     return sys.modules[known]
 
 
-probe = from_checkout("probe")
-
-
-class Case:
-    """One problem as plain data, which any commit can read back."""
-
-    def __init__(self, pair: str, x: np.ndarray, y: np.ndarray, k_opt: float | None, k_rand: float) -> None:
-        self.pair, self.x, self.y, self.k_opt, self.k_rand = pair, x, y, k_opt, k_rand
-
-    def problem(self):
-        """The problem, without its affinity."""
-        from semrsm_bench.solvers import MatchingProblem
-
-        return MatchingProblem(self.x, self.y)
-
-    def score(self, perm) -> tuple[float, float]:
-        """k / k_opt and the chance-corrected quality, from k in float64."""
-        if self.k_opt is None:
-            raise NotImplementedError("no exact solver could prove an optimum here")
-        k = float(np.einsum("sc,sc->", self.x.astype(np.float64), self.y[perm].astype(np.float64)))
-        span = self.k_opt - self.k_rand
-        corrected = (k - self.k_rand) / span if span > 1e-12 * abs(self.k_opt) else 1.0
-        return (k / self.k_opt if self.k_opt > 0 else float("nan")), corrected
-
-
-def load_cases() -> dict[tuple[int, str], list[Case]]:
-    """All cases by (size, centring); optima are certified, and kept by the hash of the data."""
-    problems = from_checkout("problems").load_problems(sizes=SIZES, centrings=CENTRINGS)
-    cases: dict[tuple[int, str], list[Case]] = {}
-    for p in problems:
-        cases.setdefault((p.size, p.centring), []).append(Case(p.pair, p.x, p.y, p.k_opt, p.k_rand))
-    return cases
+worker, observe = from_checkout("worker"), from_checkout("observe")
+_warmed_up: set = set()
 
 
 def solver_for(name: str, size: int):
     """The registered solver; NotImplementedError, which asv shows as n/a, where it is not to be measured."""
-    from semrsm_bench.solvers import get_solver
+    import semrsm_bench as sb
 
     if (name, size) in TOO_SLOW:
         raise NotImplementedError(f"{name} takes too long at S = {size}")
     try:
-        solver = get_solver(name)
+        solver = sb.get_solver(name)
     except KeyError as error:
         raise NotImplementedError(str(error)) from None
     if not solver.available:
@@ -101,3 +69,56 @@ def solver_for(name: str, size: int):
     if solver.max_size is not None and size > solver.max_size:
         raise NotImplementedError(f"{name} is meant for S up to {solver.max_size}")
     return solver
+
+
+def observed(solver: str, problem, *, timed: bool = True, seed: int = 0) -> SimpleNamespace:
+    """A solver on a problem, as the worker measures it: every call gets the pair under a circular shift of its own.
+
+    Parameters
+    ----------
+    timed : bool
+        False: one call of the pair as it is, no warm-up.
+    seed : int
+        Another one, other shifts.
+
+    Returns
+    -------
+    namespace
+        ``perms`` (calls, S), of the pair as it was given; ``seconds`` and ``shared_seconds`` (of the affinity) of each call;
+        ``peak_bytes`` of the first one.
+    """
+    clock = worker.Clock(lambda stage, size: None, _MEMORY, timed, _warmed_up)
+    command = {"kind": "solver", "name": solver, "seed": seed}
+    found = observe.observe(command, {"x": problem.x, "y": problem.y}, clock, None)
+    if "message" in found:
+        raise RuntimeError(f"{solver}: {found['message']}")
+    return SimpleNamespace(
+        perms=found["arrays"]["perms"],
+        seconds=clock.seconds,
+        shared_seconds=clock.shared_seconds,
+        peak_bytes=clock.peak_bytes,
+    )
+
+
+def relative_time(measure, reference, rounds: int = 5) -> float:
+    """Least time of the solver over least time of the reference kernel, taken in turns.
+
+    Parameters
+    ----------
+    measure : callable
+        ``measure(round)`` gives seconds of some calls.
+    reference : callable
+        Gives seconds of the reference kernel.
+    rounds : int
+        Solvers that take over half a second get two.
+    """
+    solver, kernel = [], [reference()]
+    while len(kernel) <= (rounds if not solver or min(solver) < 0.5 else 2):
+        solver.append(min(measure(len(solver))))
+        kernel.append(reference())
+    return float(min(solver) / min(kernel))
+
+
+def inverse_quality(chance_corrected: float) -> float:
+    """1 / c, at least 1 for an exact solver and larger the worse: asv takes every increase for a regression."""
+    return 1.0 / max(chance_corrected, LEAST_QUALITY)

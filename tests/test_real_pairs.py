@@ -7,7 +7,7 @@ from semrsm_bench.activations.locate import find_data, list_caches
 from semrsm_bench.activations.store import open_cache
 from semrsm_bench.solvers import MatchingProblem, chance_corrected, get_solver, matching_value, random_value
 from semrsm_bench.solvers.bounds import dual_value
-from semrsm_bench.studies.solver_targets import pairs_of
+from semrsm_bench.tasks.matching import choose_pairs
 
 
 def real_problems(size, number, centring):
@@ -16,7 +16,7 @@ def real_problems(size, number, centring):
     layer = next((name for name in cache.layers if cache.shape(name)[2] == size), None)
     if layer is None:
         pytest.fail(f"{cache.path} has no layer with {size} positions: {cache.layers}")
-    for i, j in pairs_of(number, len(cache), seed=1):
+    for i, j in choose_pairs(len(cache), number, seed=1):
         yield MatchingProblem(*(cache.positions(layer, k, centring) for k in (i, j)))
 
 

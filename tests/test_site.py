@@ -41,7 +41,7 @@ def made_up(benchmark, solver, size, centring):
     if (solver, size) in TOO_SLOW:
         return None
     place = SOLVERS.index(solver) + CENTRINGS.index(centring) / 2
-    if benchmark.endswith("time_solve"):
+    if benchmark.endswith("track_solve_seconds"):
         return 1e-6 * size * 1.4**place
     return 1.0 - 0.02 * place - 0.02 * SIZES.index(size) / len(SIZES)
 
@@ -178,7 +178,7 @@ def drawn_curves(browser, address, title):
     return browser.ask(CURVES)
 
 
-@pytest.mark.parametrize("name", ["bench_solvers.Runtime.time_solve", "bench_solvers.Quality.track_chance_corrected"])
+@pytest.mark.parametrize("name", ["bench_solvers.Runtime.track_solve_seconds", "bench_solvers.Quality.track_chance_corrected"])
 def test_curves_over_size_of_every_solver_are_drawn(site, browser, name, tmp_path):
     html, results = site
     with Server(html) as server:
@@ -217,7 +217,7 @@ def test_the_list_has_every_row(site, browser):
 
 def test_no_request_left_the_machine_and_none_failed(site, browser):
     with Server(site[0]) as server:
-        for page in ("", "#/summarylist", "#/regressions", "#bench_solvers.Runtime.time_solve"):
+        for page in ("", "#/summarylist", "#/regressions", "#bench_solvers.Runtime.track_solve_seconds"):
             browser.open(f"{server.address}/index.html{page}")
             browser.wait("$.asv.main_json && document.readyState === 'complete'")
     hosts = {urlsplit(url).hostname for url in browser.requests if not url.startswith(("about:", "data:", "blob:"))}

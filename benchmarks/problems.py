@@ -1,0 +1,111 @@
+"""Problems of all benchmarks, read from the shipped activations, with optima that no commit under test has found.
+
+``python -m benchmarks.problems`` writes ``optima.json`` anew from this checkout's certified optima; nothing else here uses more
+than NumPy and safetensors, so that moving code never breaks measuring an older commit.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from safetensors import safe_open
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+OPTIMA = Path(__file__).with_name("optima.json")
+
+
+class Problem:
+    """One pair of images as plain data, with what its matchings are scored against."""
+
+    def __init__(self, pair: str, x: np.ndarray, y: np.ndarray, k_opt: float) -> None:
+        self.pair, self.x, self.y, self.k_opt = pair, x, y, k_opt
+        self.k_rand = float(x.sum(axis=0, dtype=np.float64) @ y.sum(axis=0, dtype=np.float64)) / len(x)
+
+    def score(self, perm) -> tuple[float, float]:
+        """k / k_opt and the chance-corrected quality, from k in float64; ValueError where it is no permutation."""
+        if not np.array_equal(np.sort(perm), np.arange(len(self.x))):
+            raise ValueError(f"pair {self.pair}: it returned no permutation of {len(self.x)} positions")
+        k = float(np.einsum("sc,sc->", self.x.astype(np.float64), self.y[perm].astype(np.float64)))
+        span = self.k_opt - self.k_rand
+        corrected = (k - self.k_rand) / span if span > 1e-12 * abs(self.k_opt) else 1.0
+        return (k / self.k_opt if self.k_opt > 0 else math.nan), corrected
+
+
+def data_file(name: str) -> Path:
+    """The cache of that name beside these benchmarks, or else where ``SEMRSM_BENCH_DATA`` says."""
+    own = CHECKOUT / "data" / f"{name}.safetensors"
+    place = Path(os.environ.get("SEMRSM_BENCH_DATA", own))
+    return own if own.is_file() else place / own.name if place.is_dir() else place
+
+
+@lru_cache(maxsize=256)
+def positions(path: Path, layer: str, image: int, centring: str) -> np.ndarray:
+    """Position vectors (S, C) of one image, float32; "channel" subtracts each channel's mean over images and positions."""
+    with safe_open(path, "np") as file:
+        values = file.get_slice(layer)[image : image + 1][0].astype(np.float32)
+        if centring == "channel":
+            values -= file.get_tensor(f"{layer}.mean").mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
+    return np.ascontiguousarray(values.T)
+
+
+def images_of(sizes, count: int) -> dict[int, np.ndarray]:
+    """The first images of the layer with each of these S, (count, C, H, W) float16, where it lies on a grid."""
+    found = {}
+    with safe_open(data_file(frozen()["data"]), "np") as file:
+        for layer, facts in json.loads(file.metadata()["layers"]).items():
+            images, channels, size = file.get_slice(layer).get_shape()
+            if size in sizes and facts["grid"]:
+                part = file.get_slice(layer)[: min(count, images)]
+                found.setdefault(size, part.reshape(len(part), channels, *facts["grid"]))
+    return found
+
+
+def frozen() -> dict:
+    """What ``optima.json`` says: the data's name and digest, and a list of problems."""
+    return json.loads(OPTIMA.read_text())
+
+
+def load_problems() -> dict[tuple[int, str], list[Problem]]:
+    """All problems by (S, centring)."""
+    content = frozen()
+    path = data_file(content["data"])
+    if hashlib.sha256(path.read_bytes()).hexdigest() != content["sha256"]:
+        raise ValueError(
+            f"{path} is not the data whose optima stand in {OPTIMA.name}; write it anew: {__doc__.split('``')[1]}"
+        )
+    found: dict[tuple[int, str], list[Problem]] = {}
+    for entry in content["problems"]:
+        x, y = (positions(path, entry["layer"], int(i), entry["centring"]) for i in entry["pair"].split("-"))
+        made = Problem(entry["pair"], x, y, entry["k_opt"])
+        found.setdefault((entry["size"], entry["centring"]), []).append(made)
+    return found
+
+
+def certified(sizes=()) -> dict:
+    """What ``optima.json`` should say, by this checkout's package: the problems of the gate and their certified optima."""
+    from semrsm_bench.bench.engine import Observer, Workers
+    from semrsm_bench.bench.gate.options import GateOptions
+    from semrsm_bench.bench.gate.problems import load_problems as gate_problems
+    from semrsm_bench.bench.optimum import OptimumCache
+    from semrsm_bench.bench.process import Scratch
+
+    data = CHECKOUT / "data" / "resnet18-tiny-imagenet.safetensors"
+    with Scratch() as scratch, Workers() as workers:
+        exact = Observer(workers.of, scratch).exact
+        made = gate_problems(GateOptions(data=data, sizes=sizes), lambda problem: OptimumCache().get(problem, exact))
+    problems = [
+        {"size": p.size, "layer": p.case.cell["layer"], "centring": p.centring, "pair": p.pair, "k_opt": p.k_opt}
+        for p in made
+    ]
+    return {"data": data.stem, "sha256": made[0].case.data_sha256, "problems": problems}
+
+
+if __name__ == "__main__":
+    text = json.dumps(certified(), indent=1)
+    OPTIMA.write_text(text.replace("{\n   ", "{ ").replace(",\n   ", ", ").replace("\n  }", " }") + "\n")
