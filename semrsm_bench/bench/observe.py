@@ -183,8 +183,6 @@ def instance(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, 
 
     found = sb.get_instance(command["name"])
     named = {name: np.asarray(array) for name, array in inputs.items()}
-    if found.takes not in named:
-        return {"status": "skipped", "message": f"it takes {found.takes}, of which there are none here"}
     answers = clock.run(
         # The warm-up sees every array in the reverse order.
         lambda i: {name: a[::-1].copy() for name, a in named.items()} if i < 0 else named,

@@ -265,6 +265,8 @@ def _reason_to_skip(method: Declaration, case: Case, options: RunOptions, profil
         return f"not available: {method.reason}"
     if case.skip:
         return case.skip
+    if missing := [name for name in method.facts.get("inputs") or () if name in case.settings.get("lacks", ())]:
+        return f"it takes {' and '.join(missing)}, of which there are none here"
     if method.facts.get("needs_grid") and case.settings.get("grid", ()) is None:
         return "it shifts a grid, and these positions lie on none"
     if method.max_size is not None and size > method.max_size:

@@ -207,6 +207,7 @@ class Instances(Task):
                     {"layer": layer, "networks": len(everyone), "stimuli": len(fold), "group": options.group},
                     partial(_inputs, stimuli, fold, options, layer, models, part == REORDERED),
                     {self.unit: names},
+                    {} if stimuli.pixels is not None else {"lacks": ["pixels"]},
                     data_sha256=stimuli.sha256,
                     part=part,
                     known=(stimuli, fold, unit),
