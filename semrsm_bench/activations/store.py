@@ -162,6 +162,12 @@ def open_cache(path: str | Path) -> Cache:
     return Cache(path)
 
 
+def open_caches(data: Path | None = None) -> list[Cache]:
+    """The caches of a folder, or of a file; None: where data is looked for (see `find_data`)."""
+    place = find_data(data)
+    return [open_cache(path) for path in (list_caches(place) if place.is_dir() else [place])]
+
+
 def write_cache(
     path: Path,
     layers: Mapping[str, NDArray[Any]],

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 
 from semrsm_bench.activations.manifest import CacheError, mini_folder
-from semrsm_bench.bench.cases import open_caches
+from semrsm_bench.activations.store import open_caches
 from semrsm_bench.bench.environment import (
     THREAD_VARIABLES,
     commit_of,
@@ -238,7 +238,7 @@ def check_exact() -> Finding:
 def check_data(data: Path | None) -> Finding:
     """Whether there are activations, undamaged and enough of them."""
     try:
-        caches = open_caches(data)
+        caches = {cache.name: cache for cache in open_caches(data)}
     except CacheError as error:
         return Finding("data", "fail", str(error), "semrsm-bench data verify")
     told = ", ".join(f"{c.name} ({len(c)} images, sha256 {c.sha256[:12]})" for c in caches.values())

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.locate import DATA_VARIABLE, large_folder
-from semrsm_bench.activations.store import CENTRINGS, Cache, Centring, find_data, list_caches, open_cache
+from semrsm_bench.activations.store import CENTRINGS, Cache, Centring, list_caches, open_caches
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import check, option
 from semrsm_bench.core.task import (
@@ -249,8 +249,7 @@ def _tournament(images: int, seed: int) -> Iterator[tuple[int, int]]:
 def _caches(data: Path | None, large: bool) -> list[Cache]:
     """The caches of a folder (all of them) or of a file; where nothing is named, those of ``semrsm-bench data large``."""
     named = data is not None or os.environ.get(DATA_VARIABLE)
-    place = find_data(large_folder() if large and not named and list_caches(large_folder()) else data)
-    return [open_cache(path) for path in (list_caches(place) if place.is_dir() else [place])]
+    return open_caches(large_folder() if large and not named and list_caches(large_folder()) else data)
 
 
 def _layers(caches: Sequence[Cache], wanted: Iterable[str], smallest: int) -> list[tuple[Cache, str]]:

@@ -1,0 +1,283 @@
+"""What a run measures: profiles, options, methods, and cells that are skipped with a reason."""
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+
+import pytest
+
+from semrsm_bench.bench import plan as planning
+from semrsm_bench.bench.plan import PROFILES, TOO_SLOW, RunOptions, make_plan, settled, task_digest
+from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.options import describe
+from semrsm_bench.core.registry import UnknownNameError
+from semrsm_bench.core.task import Profile
+from semrsm_bench.solvers import get_solver, solver_names
+from semrsm_bench.tasks.matching import MatchingOptions
+from semrsm_bench.tasks.registry import get_task, task_names
+from tests.bench_data import small_cache
+from tests.toy_tasks import ToyOptions, toy
+
+
+@pytest.fixture(autouse=True)
+def _code_that_stands_still(request, monkeypatch):
+    """Somebody may edit the package while its tests run."""
+    if "task_digest" not in request.node.name:
+        monkeypatch.setattr(planning, "task_digest", lambda task: f"code of {task.name}")
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return small_cache(tmp_path_factory.mktemp("data"), images=5, sizes=(16, 36))
+
+
+@pytest.fixture(scope="module")
+def declared():
+    return [get_solver(name).declare() for name in solver_names()]
+
+
+@pytest.fixture
+def plan_of(cache, declared):
+    def make(*methods, more=(), tasks=("matching",), profile="quick", options=None, **own):
+        matching = MatchingOptions(**{"data": cache, "centring": ("none",), **own})
+        run = RunOptions(methods=methods or None, profile=profile, **(options or {}))
+        return make_plan(run, [get_task(n) for n in tasks], {"matching": matching}, [*declared, *more])
+
+    return make
+
+
+def method(name, **facts):
+    return Declaration("solver", name, **{"category": "approximate", "code": f"code of {name}", **facts})
+
+
+def test_a_plan_holds_every_combination_smallest_first(plan_of):
+    plan = plan_of("identity", "scipy", centring=("none", "channel"))
+    assert [(c.size, c.place["centring"], c.method.name) for c in plan.cells] == list(
+        itertools.product((16, 36), ("none", "channel"), ("identity", "scipy"))
+    )
+    assert {len(c.cases) for c in plan.cells} == {10}
+    assert "tiny/layer2/none/1-3" in {case.name for case in plan.cells[0].cases}
+    assert len(set(plan.cells)) == len(plan.cells)
+    assert {c.method.name for c in plan_of().cells} == set(solver_names())
+
+
+@pytest.mark.parametrize(
+    ("pairs", "counts"), [({"": 4}, (4, 4)), ({"16": 2, "": 3}, (2, 3)), ({"36": 2}, (2, 2)), ({"20": 2}, (2, 0))]
+)
+def test_pairs_by_size(plan_of, pairs, counts):
+    plan = plan_of("identity", pairs=pairs)
+    found = {c.size: len(c.cases) for c in plan.cells}
+    assert found == {size: n for size, n in zip((16, 36), counts) if n}
+
+
+def test_layers_can_be_chosen(plan_of):
+    assert {c.place["layer"] for c in plan_of("identity", layers=("layer1",)).cells} == {"layer1"}
+    with pytest.raises(ValueError, match="no layer 'layer9' in tiny; there are layer2, layer1"):
+        plan_of("identity", layers=("layer1", "layer9"))
+
+
+# Methods.
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (("scypi",), "unknown method 'scypi'; did you mean 'scipy'?"),
+        (("identity", "zzzzzzzzzz"), "unknown method 'zzzzzzzzzz'; known are ortools, scipy"),
+        (("IDENTITY",), "did you mean 'identity'"),
+    ],
+)
+def test_an_unknown_method_is_answered_with_the_nearest(plan_of, names, message):
+    with pytest.raises(UnknownNameError) as caught:
+        plan_of(*names)
+    assert message in str(caught.value)
+
+
+def test_methods_of_plugins_take_part_although_a_task_names_its_own(declared):
+    task = toy(kind="solver", methods=("scipy", "identity"))
+    extra = [method("mine", plugins=("mine.py",)), method("installed")]
+    plan = make_plan(RunOptions(), [task], {}, [*declared, *extra])
+    assert {c.method.name for c in plan.cells} == {"scipy", "identity", "mine"}
+    chosen = make_plan(RunOptions(methods=("installed",)), [task], {}, [*declared, *extra])
+    assert {c.method.name for c in chosen.cells} == {"installed"}
+
+
+def test_a_method_is_met_by_the_tasks_of_its_kind_alone(declared):
+    metrics = [Declaration("metric", "scipy", code="x"), Declaration("metric", "only-metric", code="y")]
+    tasks = [toy("solves", kind="solver"), toy("compares", kind="metric")]
+    plan = make_plan(RunOptions(methods=("scipy", "only-metric")), tasks, {}, [*declared, *metrics])
+    assert {(c.task.name, c.method.kind, c.method.name) for c in plan.cells} == {
+        ("solves", "solver", "scipy"),
+        ("compares", "metric", "scipy"),
+        ("compares", "metric", "only-metric"),
+    }
+
+
+def test_a_composite_is_made_of_the_code_and_the_files_of_its_parts():
+    task = toy(kind="metric")
+    parts = [
+        Declaration("metric", "cka", code="a", plugins=("one.py",)),
+        Declaration("rsm", "best", code="b", plugins=("two.py",), reason="needs a library"),
+        Declaration("rsm", "plain", code="c"),
+    ]
+    plan = make_plan(RunOptions(methods=("cka[plain]", "cka[plain|best]", "cka[best]")), [task], {}, parts)
+    found = {c.method.name: c for c in plan.cells}
+    assert found["cka[best]"].method.plugins == ("one.py", "two.py")
+    assert found["cka[best]"].skip == "not available: needs a library"
+    assert found["cka[plain]"].skip == ""
+    assert len({c.code for c in found.values()}) == 3
+    changed = [dataclasses.replace(parts[1], code="other"), *parts[::2]]
+    again = {c.method.name: c for c in make_plan(RunOptions(methods=tuple(found)), [task], {}, changed).cells}
+    assert {n for n in found if again[n].code != found[n].code} == {"cka[best]", "cka[plain|best]"}
+    with pytest.raises(UnknownNameError, match="unknown method 'bset'; did you mean 'best'"):
+        make_plan(RunOptions(methods=("cka[bset]",)), [task], {}, parts)
+
+
+# What is skipped, and why.
+
+
+def test_cells_that_cannot_be_measured_stay_with_a_reason(plan_of):
+    more = [method("small-only", max_size=20), method("missing", reason="needs the module 'x', which is not installed")]
+    plan = plan_of("small-only", "missing", more=more)
+    assert {(c.method.name, c.size): c.skip for c in plan.cells} == {
+        ("small-only", 16): "",
+        ("small-only", 36): "meant for S up to 20",
+        **{("missing", s): "not available: needs the module 'x', which is not installed" for s in (16, 36)},
+    }
+
+
+def test_an_affinity_that_does_not_fit_is_not_tried_but_matrix_free_solvers_are(plan_of):
+    plan = plan_of("scipy", "identity", options={"memory": 4 * 36 * 36 - 1})
+    assert {(c.method.name, c.size): bool(c.skip) for c in plan.cells} == {
+        ("scipy", 16): False,
+        ("identity", 16): False,
+        ("scipy", 36): True,
+        ("identity", 36): False,
+    }
+
+
+@pytest.mark.parametrize("profile", ["quick", "paper"])
+def test_slow_methods_are_skipped_where_there_is_no_patience(plan_of, profile):
+    plan = plan_of("slow", more=[method("slow", slow_from=36)], profile=profile)
+    assert [c.skip for c in plan.cells] == ["", TOO_SLOW if profile == "quick" else ""]
+
+
+def test_a_case_that_nobody_meets_is_left_out_and_a_cell_of_them_is_skipped():
+    task = toy(kind="metric", skips={"0": "too many pictures", "3": "no grid"}, cells=2)
+    plan = make_plan(RunOptions(), [task], {}, [Declaration("metric", "m")])
+    assert [(len(c.cases), c.skip) for c in plan.cells] == [(2, ""), (2, "")]
+    task = toy(kind="metric", skips=dict.fromkeys(("0", "2", "4"), "no grid"), cells=2)
+    plan = make_plan(RunOptions(), [task], {}, [Declaration("metric", "m")])
+    assert [c.skip for c in plan.cells] == ["no grid", ""]
+
+
+# Profiles and options.
+
+
+def test_the_profile_stands_in_for_what_is_not_given():
+    profile = Profile("x", {"cases": 3, "unknown": 7})
+    assert settled(ToyOptions(), profile) == ToyOptions(cases=3)
+    assert settled(ToyOptions(cases=5), profile) == ToyOptions(cases=5)
+    assert settled(ToyOptions(cases=5, noise=0.0), Profile("x", {"noise": 1.0})).noise == 0.0
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_every_task_has_the_profiles_and_they_name_its_options_alone(name):
+    task = get_task(name)
+    assert {"quick", "paper"} <= set(task.profiles) <= set(PROFILES)
+    options = {info.field: info for info in describe(task.options)}
+    for profile in task.profiles.values():
+        assert set(profile.settings) <= set(options)
+        assert all(options[k].default is None for k in profile.settings), "only None is filled in"
+        assert profile.deadline > 0
+        assert profile.budget >= profile.deadline
+        full = settled(task.options(), profile)
+        assert [k for k in profile.settings if getattr(full, k) != profile.settings[k]] == []
+
+
+def test_limits_of_a_run_come_before_those_of_the_profile(plan_of):
+    plan = plan_of("scipy", options={"deadline": 1.5, "budget": 2.5})
+    profile = plan.profile(plan.cells[0])
+    assert (profile.deadline, profile.budget) == (1.5, 2.5)
+    assert plan_of("scipy").profile(plan.cells[0]) == get_task("matching").profiles["quick"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "text"),
+    [
+        ({"profile": "fast"}, "'fast' is not one of quick, paper, large"),
+        ({"methods": ()}, "at least one"),
+        ({"methods": ("scipy", "scipy")}, "none twice"),
+        ({"deadline": 0.0}, "larger than 0"),
+        ({"budget": float("nan")}, "budget"),
+        ({"memory": -1}, "memory"),
+        ({"repeats": 0}, "at least 1"),
+    ],
+)
+def test_wrong_choices_are_refused_with_what_there_is(wrong, text):
+    with pytest.raises(ValueError, match=text):
+        RunOptions(**wrong)
+
+
+def test_a_profile_that_a_task_does_not_have_and_a_plan_of_nothing_are_refused():
+    with pytest.raises(ValueError, match="task 'toy' has no profile 'large'; it has quick, paper"):
+        make_plan(RunOptions(profile="large"), [toy()], {}, [Declaration("metric", "m")])
+    for declared, own in (([], {}), ([Declaration("metric", "m")], {"toy": ToyOptions(cases=0)})):
+        with pytest.raises(ValueError, match="nothing to measure"):
+            make_plan(RunOptions(), [toy()], own, declared)
+
+
+def changes(describes, base, path=()):
+    """Where two descriptions of a plan differ."""
+    keys = {k for d in (describes, base) if isinstance(d, Mapping) for k in d}
+    if not keys:
+        return [path] if describes != base else []
+    return [w for k in keys for w in changes(describes.get(k), base.get(k), (*path, k))]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"pairs": 2},
+        {"centring": ("channel",)},
+        {"layers": ("layer1",)},
+        *({"options": o} for o in ({"repeats": 2}, {"deadline": 1.0}, {"budget": 1.0}, {"memory": 10**9})),
+        {"profile": "paper"},
+    ],
+    ids=str,
+)
+def test_a_plan_describes_all_that_decides_what_is_measured(plan_of, change):
+    assert changes(plan_of("scipy", **change).describe(), plan_of("scipy").describe())
+    assert plan_of("scipy").describe() == plan_of("scipy").describe()
+    assert plan_of("scipy", "identity").describe() != plan_of("scipy").describe()
+
+
+# Code.
+
+
+def test_a_cells_code_is_that_of_the_method_and_of_the_task(plan_of, monkeypatch):
+    base = plan_of("scipy", "identity").codes
+    assert set(base) == {"matching"}
+    assert len(set(base["matching"].values())) <= 2
+    more = [method("mine", code="a")]
+    assert plan_of("mine", more=more).codes != plan_of("mine", more=[method("mine", code="b")]).codes
+    monkeypatch.setattr(planning, "task_digest", lambda task: "another scorer")
+    changed = plan_of("scipy", "identity").codes["matching"]
+    assert all(changed[name] != code for name, code in base["matching"].items())
+
+
+@pytest.mark.parametrize("room", ["core", "tasks", "metrics", "solvers", "activations", "rsm", "bench"])
+def test_task_digest_is_of_all_that_a_task_may_use(tmp_path, monkeypatch, room):
+    import shutil
+
+    package = shutil.copytree(
+        planning.package_folder(), tmp_path / "semrsm_bench", ignore=shutil.ignore_patterns("*.pyc", "*.js")
+    )
+    monkeypatch.setattr(planning, "package_folder", lambda: package)
+    before = task_digest(get_task("matching"))
+    for elsewhere in (package / "report" / "style.py", package / "cli" / "run.py"):
+        elsewhere.write_text("")
+    assert task_digest(get_task("matching")) == before
+    changed = package / "bench" / "observe.py" if room == "bench" else sorted((package / room).glob("*.py"))[-1]
+    changed.write_text(changed.read_text() + "\n# another line\n")
+    assert task_digest(get_task("matching")) != before
