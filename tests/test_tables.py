@@ -644,3 +644,27 @@ def test_cells_that_were_skipped_as_a_whole_all_keep_their_row(tmp_path):
     rows = [make_row("scipy", size=size, **nothing) for size in (1024, 4096)]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert [row["cell"]["size"] for row in load_rows(tmp_path)] == [1024, 4096]
+
+
+class Broad(Toy):
+    """Of so many scores that even one cell is wider than a terminal."""
+
+    name = "broad"
+    scores = tuple(Score(f"score{i}", f"a score with a long title {i}") for i in range(6))
+    reference = ""
+
+
+def test_a_cell_that_is_too_wide_is_cut_between_its_columns():
+    TASKS.add([Broad()])
+    try:
+        rows = [{**row, "task": "broad", "scores": {f"score{i}": i / 10 for i in range(5)}} for row in toy_rows()]
+        (results,) = collect(rows, {})
+        text = render_table(results, width=100)
+    finally:
+        TASKS.forget("broad")
+    assert max(map(len, text.splitlines())) <= 100
+    for i in range(5):
+        assert f"a score with a long title {i}" in text
+        assert f"  0.{i}00" in text
+    # No cell has the sixth, so it has no column.
+    assert "a score with a long title 5" not in text

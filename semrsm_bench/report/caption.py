@@ -52,7 +52,8 @@ def data_sources(environment: Mapping[str, Any]) -> str:
     caches = environment.get("data")
     if not isinstance(caches, Sequence) or isinstance(caches, str):
         return ""
-    return ", ".join(f"{c.get('name')} (sha256 {str(c.get('sha256'))[:10]})" for c in caches if isinstance(c, Mapping))
+    told = [f"{c.get('name') or ''} (sha256 {str(c.get('sha256'))[:10]})" for c in caches if isinstance(c, Mapping)]
+    return ", ".join(dict.fromkeys(text.strip() for text in told))
 
 
 def day(environment: Mapping[str, Any]) -> str:

@@ -219,7 +219,7 @@ class Layout:
         if self.columns[-1] == self.time_title and any(c in results.shared for c in sheet.cells):
             lines.append(self._shared_line(sheet, groups))
         notes = panel_notes(results, sheet.cells, self.distinguishing(sheet), usual)
-        return Panel(self.title(sheet), self.stub, tuple(groups), tuple(lines), tuple(notes))
+        return _without_empty(Panel(self.title(sheet), self.stub, tuple(groups), tuple(lines), tuple(notes)))
 
     def stub_of(self, method: MethodKey) -> tuple[str, ...]:
         """What stands before the entries of a method."""
@@ -340,6 +340,34 @@ def _printed_panel(title: str, figures: Sequence[Printed]) -> Panel:
         for row in dict.fromkeys(figure.row for figure in figures)
     )
     return Panel(title, ("Network",), groups, lines)
+
+
+def _without_empty(panel: Panel) -> Panel:
+    """The panel without scores that none of its cells has."""
+    columns = {c for group in panel.groups for c in range(len(group.columns)) if not group.beside}
+    filled = {
+        c
+        for line in panel.lines
+        for entry, group in zip(line.entries, panel.groups)
+        if not group.beside and not isinstance(entry, str)
+        for c, text in enumerate(entry)
+        if text != NOTHING
+    }
+    if not filled or filled == columns:
+        return panel
+
+    def kept(texts: Sequence[str]) -> tuple[str, ...]:
+        return tuple(text for c, text in enumerate(texts) if c in filled)
+
+    groups = tuple(g if g.beside else replace(g, columns=kept(g.columns)) for g in panel.groups)
+    lines = tuple(
+        replace(
+            line,
+            entries=tuple(e if isinstance(e, str) or g.beside else kept(e) for e, g in zip(line.entries, panel.groups)),
+        )
+        for line in panel.lines
+    )
+    return replace(panel, groups=groups, lines=lines)
 
 
 def score_text(score: Score, summary: Summary) -> str:

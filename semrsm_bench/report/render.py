@@ -103,7 +103,36 @@ def _fit(panel: Panel, width: int) -> Iterator[_TextPanel]:
     same = {group.columns for group in panel.groups}
     if len(parts) == len(panel.groups) > 1 and len(same) == 1:
         parts = [_stacked(panel)]
-    yield from (_TextPanel(part, stub, width) for part in parts)
+    for part in parts:
+        yield from (_TextPanel(narrow, stub, width) for narrow in _narrowed(part, width, stub))
+
+
+def _narrowed(panel: Panel, width: int, stub: tuple[int, ...]) -> list[Panel]:
+    """A panel of one group that is too wide in as few parts of about equal numbers of columns as fit."""
+    columns = len(panel.groups[0].columns)
+    parts = [panel]
+    if len(panel.groups) > 1:
+        return parts
+    for count in range(1, columns + 1):
+        cuts = [round(i * columns / count) for i in range(count + 1)]
+        parts = [_columns(panel, a, b) for a, b in itertools.pairwise(cuts)]
+        if all(_TextPanel(part, stub, width).total <= width for part in parts):
+            break
+    return _noted_last(parts)
+
+
+def _columns(panel: Panel, start: int, stop: int) -> Panel:
+    (group,) = panel.groups
+    lines = [
+        dataclasses.replace(line, entries=tuple(e if isinstance(e, str) else e[start:stop] for e in line.entries))
+        for line in panel.lines
+    ]
+    group = dataclasses.replace(group, columns=group.columns[start:stop])
+    return dataclasses.replace(panel, groups=(group,), lines=tuple(lines))
+
+
+def _noted_last(parts: Sequence[Panel]) -> list[Panel]:
+    return [*(dataclasses.replace(part, notes=()) for part in parts[:-1]), *parts[-1:]]
 
 
 def _stacked(panel: Panel) -> Panel:
@@ -132,7 +161,7 @@ def _split(panel: Panel, width: int, stub: tuple[int, ...]) -> list[Panel]:
         else:
             continue
         break
-    return [*(dataclasses.replace(part, notes=()) for part in parts[:-1]), parts[-1]]
+    return _noted_last(parts)
 
 
 def _part(panel: Panel, start: int, stop: int) -> Panel:

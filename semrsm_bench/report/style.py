@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -84,11 +85,11 @@ class Look:
 
 
 def families(names: Iterable[str]) -> dict[str, str]:
-    """Family of each method: the longest start of its name, cut at a hyphen, that another name shares; or the name itself.
+    """Family of each method: the longest start of its name, cut between words, that another name shares; or the name itself.
 
     All sizes of Batch-Optimal are one family, and so are an auction's coarse and fine variants.
     """
-    parts = {name: name.split("-") for name in names}
+    parts = {name: re.split("[-_]", name) for name in names}
 
     def starts(name: str) -> set[str]:
         return {"-".join(parts[name][:n]) for n in range(1, len(parts[name]) + 1)}
