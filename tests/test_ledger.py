@@ -1,0 +1,175 @@
+"""What a run has measured and what is left: resuming, budgets, patience, forecasts."""
+
+import dataclasses
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semrsm_bench.bench import plan as planning
+from semrsm_bench.bench.ledger import PATIENCE_FOR_FAILURES, Ledger, identity
+from semrsm_bench.bench.plan import RunOptions, make_plan
+from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.row import FAULTS, STATUSES, Row
+from semrsm_bench.core.task import Profile
+from tests.toy_tasks import ToyOptions, toy
+
+
+def ledger_of(sizes=(16, 36), cases=5, code="c", patience=20.0, **options):
+    """A ledger of one method, at one place for each size."""
+    task = toy(profiles={"quick": Profile("q", {}, 20.0, 30.0, patience)})
+    task.cases = lambda own: [
+        dataclasses.replace(case, name=f"{size}-{case.name}", cell={"size": size}, size=size)
+        for size in sizes
+        for case in type(task).cases(task, own)
+    ]
+    original, planning.task_digest = planning.task_digest, lambda task: "t"
+    try:
+        plan = make_plan(
+            RunOptions(**options), [task], {"toy": ToyOptions(cases=cases)}, [Declaration("metric", "m", code=code)]
+        )
+    finally:
+        planning.task_digest = original
+    return Ledger(plan), plan.cells
+
+
+def observed(cell, number=0, repeat=0, **changes):
+    case = None if number is None else cell.cases[number]
+    facts = {
+        "run_id": "r",
+        "kind": "metric",
+        "cell": dict(cell.place),
+        "status": "ok",
+        "wall_seconds": 1.0,
+        "seconds": 0.5,
+    }
+    return Row(**{**facts, **identity(cell, case, repeat), **changes}).as_dict()
+
+
+@pytest.mark.parametrize("status", [s for s in STATUSES if s != "skipped"])
+def test_what_was_observed_is_done_whatever_came_of_it(status):
+    ledger, (cell, other) = ledger_of(repeats=2)
+    ledger.observe(observed(cell, 1, 1, status=status))
+    done = {
+        (c.size, i, r) for c in (cell, other) for i in range(5) for r in range(2) if ledger.is_done(c, c.cases[i], r)
+    }
+    assert done == {(16, 1, 1)}
+
+
+@pytest.mark.parametrize("name", ["code", "options", "data_sha256", "case", "method", "task"])
+def test_what_was_observed_of_something_else_is_not_done(name):
+    ledger, (cell, _) = ledger_of()
+    row = observed(cell)
+    ledger.observe(row | {name: {"a": 1} if name == "options" else "other"})
+    assert not ledger.is_done(cell, cell.cases[0], 0)
+    ledger.observe(row)
+    assert ledger.is_done(cell, cell.cases[0], 0)
+
+
+@pytest.mark.parametrize("status", ["timeout", "skipped", "ok"])
+def test_rows_of_other_code_count_for_nothing(status):
+    ledger, (cell, _) = ledger_of(budget=2.0)
+    for i in range(3):
+        ledger.observe(observed(cell, None if status == "skipped" else i, code="old", status=status, wall_seconds=99.0))
+    assert not ledger.is_closed(cell)
+    assert ledger.reason_to_close(cell) == ""
+    assert ledger.planned_observations(cell) == 5
+
+
+def test_a_row_of_a_whole_cell_closes_it():
+    ledger, (cell, other) = ledger_of()
+    ledger.observe(observed(cell, None, status="skipped", message="budget of 30 s"))
+    assert (ledger.is_closed(cell), ledger.is_closed(other)) == (True, False)
+    assert ledger.forecast()[0]["reason"] == "budget of 30 s"
+    assert ledger.planned_observations(cell) == 0
+
+
+def test_a_method_too_slow_at_small_sizes_is_not_tried_at_large_ones():
+    ledger, (small, large) = ledger_of()
+    assert ledger.reason_to_close(large) == ""
+    ledger.observe(observed(small, seconds=3.0, shared_seconds=1.0))
+    assert (
+        ledger.reason_to_close(large)
+        == f"too slow for quick: {4 * (36 / 16) ** 3:.0f} s a case expected from smaller S"
+    )
+    patient, (small, large) = ledger_of(patience=None)
+    patient.observe(observed(small, seconds=3.0))
+    assert patient.reason_to_close(large) == ""
+
+
+def test_the_budget_counts_what_was_spent_and_what_comes():
+    ledger, (cell, _) = ledger_of(budget=3.5)
+    for i in range(3):
+        assert ledger.reason_to_close(cell) == ""
+        assert ledger.planned_observations(cell) >= 1
+        ledger.observe(observed(cell, i, seconds=0.97))
+    assert ledger.reason_to_close(cell) == "budget of 3.5 s: 3 of 5 items"
+    assert ledger.planned_observations(cell) == 0
+
+
+def test_larger_sizes_wait_while_a_smaller_one_is_in_doubt():
+    ledger, (small, large) = ledger_of()
+    ledger.observe(observed(small, 0, status="timeout"))
+    assert ledger.is_doubtful(large)
+    assert not ledger.is_doubtful(small)
+    ledger.observe(observed(small, 1, seconds=1e-3))
+    assert not ledger.is_doubtful(large)
+    assert ledger.reason_to_close(large) == ""
+    for i in (2, 3):
+        ledger.observe(observed(small, i, status="timeout"))
+    assert not ledger.is_doubtful(large)
+    assert ledger.reason_to_close(large) == "not tried: it timed out at S=16 already"
+
+
+@given(st.lists(st.sampled_from(["ok", "timeout", "memory", "crashed", "error", "invalid"]), max_size=5))
+def test_only_costly_failures_in_a_row_close_a_cell(statuses):
+    ledger, (cell, _) = ledger_of(budget=1000.0)
+    for i, status in enumerate(statuses):
+        ledger.observe(observed(cell, i, status=status))
+    last = statuses[-PATIENCE_FOR_FAILURES:]
+    hopeless = len(last) == PATIENCE_FOR_FAILURES and set(last) <= {"timeout", "memory", "crashed"}
+    assert bool(ledger.reason_to_close(cell)) == hopeless
+    if hopeless:
+        assert f"failures in a row ({statuses[-1]})" in ledger.reason_to_close(cell)
+
+
+@given(st.integers(1, 3), st.integers(0, 12), st.floats(1e-3, 5.0))
+def test_the_forecast_adds_up(repeats, measured, seconds):
+    ledger, (cell, _) = ledger_of(repeats=repeats, patience=None, budget=60.0)
+    rows = [(i, r) for i in range(5) for r in range(repeats)][:measured]
+    for i, r in rows:
+        ledger.observe(observed(cell, i, r, seconds=seconds, wall_seconds=seconds + 0.2))
+    lines = ledger.forecast()
+    assert [line["size"] for line in lines] == [16, 36]
+    for line in lines:
+        assert 0 <= line["cases"] <= line["wanted"] == 5
+        assert line["seconds"] >= 0
+        assert math.isfinite(line["seconds"])
+        assert (line["cases"] < line["wanted"]) <= bool(line["reason"])
+    assert ledger.remaining_seconds() >= sum(line["seconds"] for line in lines)
+
+
+def test_nothing_is_left_when_all_is_measured():
+    ledger, cells = ledger_of(repeats=2)
+    for cell in cells:
+        for i in range(5):
+            for r in range(2):
+                ledger.observe(observed(cell, i, r, seconds=1e-3, wall_seconds=0.1))
+    assert ledger.remaining_seconds() == 0
+    assert [line["cases"] for line in ledger.forecast()] == [5, 5]
+
+
+def test_truths_that_are_known_cost_nothing_more():
+    ledger, (cell,) = ledger_of(sizes=(16,))
+    before = ledger.remaining_seconds()
+    ledger.observe_truth("toy", cell.cases[0], 100.0)
+    assert ledger.remaining_seconds() == pytest.approx(before + 4 * 100.0, rel=0.01)
+    for case in cell.cases[1:]:
+        ledger.observe_truth("toy", case, 100.0)
+    assert ledger.remaining_seconds() < before + 1
+
+
+@pytest.mark.parametrize("status", FAULTS)
+def test_faults_are_statuses(status):
+    assert status in STATUSES
