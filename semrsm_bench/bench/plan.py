@@ -223,7 +223,12 @@ def _composite(name: str, known: Mapping[str, Declaration], declared: Sequence[D
         code=code,
         reason=reasons[0] if reasons else "",
         plugins=tuple(dict.fromkeys(p for m in used for p in m.plugins)),
-        facts={**known[outer].facts, "rsms": parts, "inputs": ["zx", "zy"]},
+        facts={
+            **known[outer].facts,
+            "rsms": parts,
+            "inputs": ["zx", "zy"],
+            "needs_grid": any(rsms[part].facts.get("needs_grid") for part in parts),
+        },
     )
 
 
@@ -267,7 +272,9 @@ def _reason_to_skip(method: Declaration, case: Case, options: RunOptions, profil
         return case.skip
     if missing := [name for name in method.facts.get("inputs") or () if name in case.settings.get("lacks", ())]:
         return f"it takes {' and '.join(missing)}, of which there are none here"
-    if method.facts.get("needs_grid") and case.settings.get("grid", ()) is None:
+    if method.facts.get("needs_grid") and None in (
+        case.settings.get(name, ()) for name in ("grid", "grid_x", "grid_y")
+    ):
         return "it shifts a grid, and these positions lie on none"
     if method.max_size is not None and size > method.max_size:
         return f"meant for S up to {method.max_size}"
