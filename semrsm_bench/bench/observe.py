@@ -178,13 +178,9 @@ def metric(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
         # What is prepared of one side serves all its comparisons; its time counts as shared, in every row.
         maker = found.pair(**options)
         for name, side in (("x", x), ("y", y)):
-            key = (
-                "prepared",
-                command["name"],
-                repr(options),
-                repr(settings),
-                *(inputs_key(command, n) for n in (name, f"z{name}")),
-            )
+            made_of = [settings.get(n) for n in ("centring", f"sigma_{name}", *(("permuted",) if name == "y" else ()))]
+            files = (inputs_key(command, n) for n in (name, f"z{name}"))
+            key = ("prepared", command["name"], repr(options), repr(made_of), *files)
             value, seconds = memory.get(key, lambda side=side: _clocked(maker.prepare, side))
             prepared.append(value)
             spent += seconds
