@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from semrsm_bench.bench.compare import Rule, compare, parse_rule
-from semrsm_bench.bench.readers import Figures, Measurements, read_measurements
+from semrsm_bench.bench.readers import CellKey, Figures, Measurements, read_measurements
 from semrsm_bench.bench.results import ENVIRONMENT_FILE
 from semrsm_bench.bench.writer import RunWriter
 from semrsm_bench.cli.compare import compare as command
@@ -25,9 +25,9 @@ def sides(seconds=(1.0, 1.0), gaps=(0.05, 0.05), pairs=PAIRS, spread=0.2):
     made = []
     for second, gap in zip(seconds, gaps):
         figures = Figures(
-            {p: [second * n * 1e-3] for p, n in zip(pairs, noise)}, {p: gap * n for p, n in zip(pairs, noise)}
+            {p: [second * n * 1e-3] for p, n in zip(pairs, noise)}, {p: [gap * n] for p, n in zip(pairs, noise)}
         )
-        made.append(Measurements("side", "cpu", "data", {("greedy", 256, "none", ""): figures}))
+        made.append(Measurements("side", "cpu", "data", {CellKey("greedy", 256, "none"): figures}))
     return made
 
 
@@ -86,12 +86,12 @@ def test_a_swap_of_the_sides_swaps_the_verdicts():
 
 def test_cells_of_one_side_only_and_cells_that_fail_now():
     before, after = sides()
-    before.cells["old", 64, "none", ""] = Figures({"0-1": [1.0]}, {})
-    after.cells["new", 64, "none", ""] = Figures({"0-1": [1.0]}, {})
-    after.cells["greedy", 256, "none", ""] = Figures(failure="timeout: stopped after 30 s")
+    before.cells[CellKey("old", 64, "none")] = Figures({"0-1": [1.0]}, {})
+    after.cells[CellKey("new", 64, "none")] = Figures({"0-1": [1.0]}, {})
+    after.cells[CellKey("greedy", 256, "none")] = Figures(failure="timeout: stopped after 30 s")
     found = compare(before, after)
-    assert found.lost == {("greedy", 256, "none", ""): "timeout: stopped after 30 s"}
-    assert (found.only_before, found.only_after) == ([("old", 64, "none", "")], [("new", 64, "none", "")])
+    assert found.lost == {CellKey("greedy", 256, "none"): "timeout: stopped after 30 s"}
+    assert (found.only_before, found.only_after) == ([CellKey("old", 64, "none")], [CellKey("new", 64, "none")])
 
 
 def test_other_machines_and_other_data_are_noticed():
@@ -139,19 +139,13 @@ def test_a_rule_needs_a_change_beyond_noise_and_beyond_the_limit():
 def write_run(folder, factor=1.0, rise=0.0, **changes):
     with RunWriter(folder) as writer:
         for size, pair in itertools.product((64, 256), PAIRS):
-            k = 9.0 - 6.0 * rise
-            row = {"solver": "greedy", "size": size, "layer": f"layer-{size}", "pair": pair, "k": k, "k_opt": 10.0}
-            row |= {
-                "problem": f"tiny/{size}/none/{pair}",
-                "seconds": 1e-5 * size * factor,
-                "chance_corrected": (k - 4) / 6,
-            }
-            writer.append(make_row(**{**row, **changes}))
+            row = {"method": "greedy", "size": size, "layer": f"layer-{size}", "pair": pair, "c": 5 / 6 - rise}
+            writer.append(make_row(**{**row, "seconds": 1e-5 * size * factor, **changes}))
     (folder / ENVIRONMENT_FILE).write_text(json.dumps({"cpu": {"model": "A"}}))
     return folder
 
 
-def write_asv(folder, factor=1.0, rise=0.0, commit="a" * 40, date=1):
+def write_asv(folder, factor=1.0, rise=0.0, commit="a" * 40, date=1, times_as="time_solve"):
     params = [["'scipy'", "'greedy'"], ["64", "256"], ["'none'"]]
     times = [None, None, *(1e-5 * size * factor for size in (64, 256))]
     gaps = [0.0, 0.0, *[100 * (1 / 6 + rise)] * 2]
@@ -172,7 +166,7 @@ def write_asv(folder, factor=1.0, rise=0.0, commit="a" * 40, date=1):
         "params": {"cpu": "A"},
         "result_columns": columns,
         "results": {
-            "bench_solvers.Runtime.time_solve": [times, params, "1", 0, 0, times, times, times, times],
+            f"bench_solvers.Runtime.{times_as}": [times, params, "1", 0, 0, times, times, times, times],
             "bench_solvers.Quality.track_gap_percent": [gaps, params, "1"],
             "bench_solvers.Runtime.track_rel_time": [times, params, "1"],
             "bench_solvers.timeraw_import": [[0.1], [], "1"],
@@ -230,17 +224,126 @@ def test_every_kind_against_every_kind(tmp_path, kinds):
 def test_layers_that_share_a_size_stay_apart(tmp_path):
     write_run(tmp_path / "run")
     with RunWriter(tmp_path / "run") as writer:
-        writer.append(make_row(solver="greedy", size=64, layer="other", problem="tiny/other/none/0-1"))
+        writer.append(make_row(method="greedy", size=64, layer="other", pair="0-1"))
     found = read_measurements(tmp_path / "run")
     assert set(found.cells) == {
-        ("greedy", 64, "none", "tiny/layer-64"),
-        ("greedy", 64, "none", "tiny/other"),
-        ("greedy", 256, "none", ""),
+        ("greedy", 64, "none tiny/layer-64", "matching"),
+        ("greedy", 64, "none tiny/other", "matching"),
+        ("greedy", 256, "none", "matching"),
     }
 
 
+def test_all_pairs_of_a_cell_in_a_pytest_benchmark_file_count(tmp_path):
+    """Several entries of one cell used to overwrite each other."""
+
+    def entry(pair, seconds, **gaps):
+        extra = {"solver": "greedy", "size": 64, "centring": "none", "pair": pair, **gaps}
+        return {"name": f"test[{pair}]", "extra_info": extra, "stats": {"data": [seconds] * 3}}
+
+    def write(name, *entries):
+        (tmp_path / name).write_text(json.dumps({"machine_info": {}, "benchmarks": entries}))
+        return read_measurements(tmp_path / name)
+
+    first = write("a.json", entry("0-1", 0.1, gap=0.2), entry("2-3", 0.2, gap=0.3), entry("0-1", 0.3, gap=0.4))
+    (figures,) = first.cells.values()
+    assert figures.seconds == {"0-1": [0.1] * 3 + [0.3] * 3, "2-3": [0.2] * 3}
+    assert figures.gaps == {"0-1": [0.2, 0.4], "2-3": [0.3]}
+    second = write("b.json", entry("0-1", 0.2, gap=0.1), entry("2-3", 0.4, gap=0.1))
+    gap = next(change for change in compare(first, second).changes if change.metric == "gap")
+    assert (gap.paired, gap.before, gap.after) == (True, pytest.approx(0.3), pytest.approx(0.1))
+    named = write("c.json", entry("0-1", 0.1, gap_of_pair={"0-1": 0.2}), entry("2-3", 0.1, gap_of_pair={"2-3": 0.4}))
+    assert next(iter(named.cells.values())).gaps == {"0-1": [0.2], "2-3": [0.4]}
+
+
+def test_repeats_of_a_pair_are_averaged_and_not_dropped(tmp_path):
+    with RunWriter(tmp_path) as writer:
+        for repeat, c in enumerate((0.9, 0.7)):
+            writer.append(make_row(repeat=repeat, c=c, seconds=0.1 * (1 + repeat)))
+    (tmp_path / ENVIRONMENT_FILE).write_text("{}")
+    (figures,) = read_measurements(tmp_path).cells.values()
+    assert figures.gaps == {"0-1": pytest.approx([0.1, 0.3])}
+    assert figures.seconds == {"0-1": pytest.approx([0.1, 0.2])}
+
+
+def test_times_of_old_and_new_asv_results_are_read_alike(tmp_path):
+    old = read_measurements(write_asv(tmp_path / "old"))
+    new = read_measurements(write_asv(tmp_path / "new", times_as="track_solve_seconds"))
+    assert old.cells == new.cells
+    assert new.cells["greedy", 64, "none", "matching"].seconds
+
+
+def write_tasks(folder, factor=1.0, score=0.75, task="translation"):
+    cell = {"model": "net", "layer": "layer1", "size": 16, "channels": 6, "centring": "none", "kernel": "rbf"}
+    with RunWriter(folder) as writer:
+        for kernel, batch in itertools.product(("linear", "rbf"), "01234"):
+            row = {"task": task, "kind": "rsm", "method": "identity", "cell": {**cell, "kernel": kernel}, "raw": {}}
+            row |= {"case": f"net/{kernel}/{batch}", "units": {"batch": [batch]}, "scores": {"auroc": score}}
+            writer.append(dataclasses.replace(make_row(seconds=factor * (1 + int(batch))), **row))
+    (folder / ENVIRONMENT_FILE).write_text("{}")
+    return read_measurements(folder)
+
+
+def test_cells_of_any_task_are_compared(tmp_path):
+    before, after = write_tasks(tmp_path / "a"), write_tasks(tmp_path / "b", 2.0, 0.65)
+    found = compare(before, after)
+    assert {change.cell.place for change in found.changes} == {"net layer1 none linear", "net layer1 none rbf"}
+    assert {change.cell.task for change in found.changes} == {"translation"}
+    for change in found.changes:
+        expected = 2.0 if change.metric == "time" else 0.1
+        assert (change.paired, change.verdict) == (True, "worse")
+        assert change.change.value == pytest.approx(expected)
+    shown = invoke(tmp_path / "a", tmp_path / "b").output
+    assert "translation: net layer1 none rbf" in shown
+
+
+def test_a_task_that_is_not_known_here_is_compared_by_its_times_and_said_so(tmp_path):
+    found = compare(write_tasks(tmp_path / "a", task="elsewhere"), write_tasks(tmp_path / "b", task="elsewhere"))
+    assert {change.metric for change in found.changes} == {"time"}
+    assert any("'elsewhere' is not known here" in notice for notice in found.notices)
+
+
+def test_a_score_that_exists_only_over_many_rows_is_compared(tmp_path):
+    from semrsm_bench.core.task import Profile, Score, Task
+    from semrsm_bench.tasks.registry import register_task
+
+    @register_task
+    class Many(Task):
+        """The largest raw value of all."""
+
+        name, question, kind, options = "many", "How large?", "rsm", object
+        scores = (Score("largest", "largest", "min", low=0.0),)
+        unit = "batch"
+        profiles = {"quick": Profile("")}  # noqa: RUF012
+
+        def cases(self, options):
+            return []
+
+        def score(self, *given):
+            raise AssertionError
+
+        def aggregate(self, results, draws, units):
+            return {"largest": np.full(len(draws), max(r.raw["value"] for r in results))}
+
+    def write(folder, top):
+        with RunWriter(folder) as writer:
+            for batch in range(3):
+                row = {
+                    "task": "many",
+                    "kind": "rsm",
+                    "cell": {"layer": "x"},
+                    "raw": {"value": top - batch},
+                    "scores": {},
+                }
+                writer.append(dataclasses.replace(make_row(case=f"{batch}", units={"batch": [f"{batch}"]}), **row))
+        (folder / ENVIRONMENT_FILE).write_text("{}")
+        return read_measurements(folder)
+
+    (gap,) = (c for c in compare(write(tmp_path / "a", 5.0), write(tmp_path / "b", 7.0)).changes if c.metric == "gap")
+    assert (gap.before, gap.after, gap.verdict) == (5.0, 7.0, "worse")
+
+
 def test_failed_rows_are_failures_and_skipped_ones_are_not(tmp_path):
-    empty = {"seconds": None, "chance_corrected": None}
+    empty = {"seconds": None, "scores": {}}
     timed_out = read_measurements(write_run(tmp_path / "a", status="timeout", message="stopped after 30 s", **empty))
     skipped = read_measurements(write_run(tmp_path / "b", status="skipped", message="too slow", **empty))
     assert {f.failure for f in timed_out.cells.values()} == {"timeout: stopped after 30 s"}
@@ -290,5 +393,5 @@ def test_command_line(tmp_path):
     assert invoke(before, before).return_value == 0
     as_json = json.loads(invoke(before, worse, "--fail", "time:2x", "--json").output)
     assert (as_json["exit_code"], sum(c["broken"] for c in as_json["changes"])) == (1, 2)
-    other = write_run(tmp_path / "c" / "run", solver="scipy")
+    other = write_run(tmp_path / "c" / "run", method="scipy")
     assert invoke(before, other).return_value == 4

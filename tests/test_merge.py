@@ -1,6 +1,6 @@
+import dataclasses
 import json
 
-import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -20,15 +20,7 @@ def runs(tmp_path):
         with RunWriter(folder) as writer:
             for size, layer in ((36, "layer1"), (16, "layer2")):
                 for solver, seconds in solvers.items():
-                    writer.append(
-                        make_row(
-                            solver=solver,
-                            seconds=seconds * factor,
-                            size=size,
-                            layer=layer,
-                            problem=f"tiny/{layer}/none/0-1",
-                        )
-                    )
+                    writer.append(make_row(method=solver, seconds=seconds * factor, size=size, layer=layer, pair="0-1"))
         data = [{"name": "tiny", "sha256": sha256}]
         write_json(
             folder / ENVIRONMENT_FILE,
@@ -41,27 +33,47 @@ def runs(tmp_path):
     return make
 
 
+def lines_of(runs, layer, **how):
+    lines, legend = merge_runs(runs, **how)
+    return {line.method: line.runs for line in lines if line.place["layer"] == layer}, lines, legend
+
+
 def test_machines_stand_side_by_side_and_are_never_averaged(runs):
-    frame, legend = merge_runs([runs.first, runs.second])
+    table, lines, legend = lines_of([runs.first, runs.second], "layer1")
     assert [machine["cpu"] for machine in legend.values()] == ["Slow CPU", "Fast CPU"]
-    assert [cell[3] for cell in frame.index] == [16, 16, 16, 36, 36, 36]
-    table = frame.xs("layer1", level="layer").droplevel(["model", "size", "channels", "centring"])
-    assert table.loc["scipy", ("A", "seconds")] == 8e-3
-    assert table.loc["scipy", ("B", "seconds")] == 4e-3
-    assert table.loc["greedy", ("B", "time_ratio")] == 0.5
-    assert np.isnan(table.loc["extra", ("A", "seconds")])
-    assert table.loc["extra", ("B", "seconds")] == 2e-3
-    every = {v for label in "AB" for v in frame[label, "seconds"].dropna()}
+    assert [line.place["size"] for line in lines] == [16, 16, 16, 36, 36, 36]
+    assert table["scipy"]["A"]["seconds"] == 8e-3
+    assert table["scipy"]["B"]["seconds"] == 4e-3
+    assert table["greedy"]["B"]["time_ratio"] == 0.5
+    assert "A" not in table["extra"]
+    assert table["extra"]["B"]["seconds"] == 2e-3
+    every = {figures["seconds"] for line in lines for figures in line.runs.values()}
     assert every == {8e-3, 1e-3, 4e-3, 5e-4, 2e-3}
 
 
-def test_speed_relative_to_a_solver_does_not_depend_on_the_machine(runs):
-    frame, _ = merge_runs([runs.first, runs.second], relative_to="scipy")
-    table = frame.xs("layer1", level="layer").droplevel(["model", "size", "channels", "centring"])
-    assert table.loc["greedy", ("A", "speedup")] == table.loc["greedy", ("B", "speedup")] == 8.0
-    assert table.loc["scipy", ("A", "speedup")] == 1.0
-    with pytest.raises(ValueError, match="no run has the solver 'ortools'"):
+def test_speed_relative_to_a_method_does_not_depend_on_the_machine(runs):
+    table, *_ = lines_of([runs.first, runs.second], "layer1", relative_to="scipy")
+    assert table["greedy"]["A"]["speedup"] == table["greedy"]["B"]["speedup"] == 8.0
+    assert table["scipy"]["A"]["speedup"] == 1.0
+    with pytest.raises(ValueError, match="no run has the method 'ortools'"):
         merge_runs([runs.first, runs.second], relative_to="ortools")
+
+
+def test_every_task_of_the_runs_is_merged_with_its_own_score(runs):
+    cell = {"model": "net", "layer": "layer1", "size": 16, "channels": 6, "centring": "none", "kernel": "rbf"}
+    for folder, value in ((runs.first, 0.75), (runs.second, 0.25)):
+        with RunWriter(folder) as writer:
+            for batch in "012":
+                row = {"task": "translation", "kind": "rsm", "method": "identity", "cell": cell, "case": f"net/{batch}"}
+                row |= {"units": {"batch": [batch]}, "scores": {"auroc": value, "partner_first": 1.0}, "raw": {}}
+                writer.append(dataclasses.replace(make_row(), **row))
+    lines, _ = merge_runs([runs.first, runs.second])
+    assert [line.task for line in lines] == ["matching"] * 6 + ["translation"]
+    last = lines[-1]
+    assert (last.method, last.score, last.place) == ("identity", "auroc", cell)
+    assert [last.runs[label]["score"] for label in "AB"] == [0.75, 0.25]
+    assert last.runs["B"]["cases"] == 3
+    assert "translation: model net, layer layer1, size 16" in invoke(runs)
 
 
 def test_runs_that_do_not_belong_together_are_refused(runs):
@@ -90,10 +102,10 @@ def test_the_verb_prints_text_csv_and_json(runs):
     assert next(line for line in text.splitlines() if line.startswith("extra")).split()[1:3] == ["-", "-"]
     header, first = invoke(runs, "--format", "csv").splitlines()[:2]
     record = dict(zip(header.split(","), first.split(",")))
-    assert record["solver"] == "scipy"
+    assert (record["task"], record["method"], record["layer"]) == ("matching", "scipy", "layer2")
     assert float(record["B_time_ratio"]) == 0.5
     parsed = json.loads(invoke(runs, "--json"))
-    cells = {(c["solver"], c["size"]): c for c in parsed["cells"]}
-    assert cells["extra", 16]["A"]["seconds"] is None
+    cells = {(c["method"], c["place"]["size"]): c["runs"] for c in parsed["cells"]}
+    assert "A" not in cells["extra", 16]
     assert cells["greedy", 36]["B"]["seconds"] == 5e-4
     assert parsed["runs"]["A"]["cpu"] == "Slow CPU"

@@ -74,7 +74,7 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class RunComparison:
     """Everything about two sides.
 
     Attributes
@@ -128,7 +128,7 @@ def parse_rule(text: str) -> Rule:
     )
 
 
-def compare(before: Measurements, after: Measurements) -> Comparison:
+def compare(before: Measurements, after: Measurements) -> RunComparison:
     """Compare cell by cell; where both sides name the pairs of images, pair by pair."""
     shared = [key for key in before.cells if key in after.cells]
     changes: list[Change] = []
@@ -138,7 +138,7 @@ def compare(before: Measurements, after: Measurements) -> Comparison:
         if new.failure and not old.failure:
             lost[key] = new.failure
         changes += _changes(key, old, new)
-    return Comparison(
+    return RunComparison(
         before,
         after,
         changes,
@@ -150,7 +150,7 @@ def compare(before: Measurements, after: Measurements) -> Comparison:
 
 
 def _notices(before: Measurements, after: Measurements, changes: Sequence[Change]) -> list[str]:
-    found = []
+    found = [f"{side.name}: {text}" for side in (before, after) for text in side.notices]
     if before.machine and after.machine and before.machine != after.machine:
         found.append(f"the processors differ ({before.machine}; {after.machine}): compare gaps, not times")
     if before.data and after.data and before.data != after.data:
@@ -187,10 +187,10 @@ def _time_change(key: CellKey, old: Figures, new: Figures) -> Change:
 def _gap_change(key: CellKey, old: Figures, new: Figures) -> Change:
     pairs = _common(old.gaps, new.gaps)
     if pairs:
-        before, after = ([side.gaps[p] for p in pairs] for side in (old, new))
+        before, after = ([float(np.mean(side.gaps[p])) for p in pairs] for side in (old, new))
         change = mean_interval(np.subtract(after, before))
         return Change(key, "gap", float(np.mean(before)), float(np.mean(after)), change, True)
-    a, b = (mean_interval(list(side.gaps.values())) for side in (old, new))
+    a, b = (mean_interval([np.mean(values) for values in side.gaps.values()]) for side in (old, new))
     return Change(key, "gap", a.value, b.value, Interval(b.value - a.value, b.low - a.high, b.high - a.low), False)
 
 

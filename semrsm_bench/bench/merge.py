@@ -2,18 +2,41 @@
 
 from __future__ import annotations
 
+import math
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from semrsm_bench.bench.results import load_environment, load_rows
-from semrsm_bench.bench.stats import CELL, summarise
+from semrsm_bench.bench.summary import Summary, summarise
+from semrsm_bench.core.row import cell_key
+from semrsm_bench.tasks.registry import get_task
 
-KEPT = ("pairs", "status", "seconds", "seconds_low", "seconds_high", "total_seconds", "quality", "chance_corrected")
+
+@dataclass(frozen=True)
+class MergedLine:
+    """One method in one cell, on all machines.
+
+    Attributes
+    ----------
+    task, method : str
+    place : mapping
+        The cell.
+    score : str
+        Name of the task's first score.
+    runs : dict of label to dict
+        For each run that has the cell: ``cases``, ``status``, ``seconds`` and ``score``, each with ``_low`` and ``_high``; for
+        all but the first ``time_ratio``, seconds over those of the first run; with a reference method ``speedup``, how many
+        times faster than it on the same machine. Unknown numbers are NaN.
+    """
+
+    task: str
+    method: str
+    place: Mapping[str, Any]
+    score: str
+    runs: dict[str, dict[str, Any]]
 
 
 def label_runs(runs: Sequence[Path]) -> dict[str, dict[str, Any]]:
@@ -53,45 +76,63 @@ def label_runs(runs: Sequence[Path]) -> dict[str, dict[str, Any]]:
 
 def merge_runs(
     runs: Sequence[Path], *, relative_to: str | None = None
-) -> tuple[pd.DataFrame, dict[str, dict[str, Any]]]:
-    """Summaries of several runs as columns beside one another.
+) -> tuple[list[MergedLine], dict[str, dict[str, Any]]]:
+    """Summaries of several runs beside one another, task by task and cell by cell.
 
     Parameters
     ----------
     runs : sequence of Path
         Folders of runs.
     relative_to : str, optional
-        A solver; then ``(label, "speedup")`` says how many times faster than it each solver is on the same machine, which
-        compares between machines where seconds do not.
+        A method that every other is set in proportion to, which compares between machines where seconds do not.
 
     Returns
     -------
-    DataFrame
-        One line per cell (solver, model, layer, size, channels, centring) that any run has. Columns are pairs of (label, figure),
-        the figures being `KEPT`, and ``(label, "time_ratio")``: seconds over those of the first run.
+    list of MergedLine
+        One for each method and cell that any run has.
     dict
         What the labels stand for.
+
+    Raises
+    ------
+    ValueError
+        As for `label_runs`, or no run has the reference method.
     """
     legend = label_runs(runs)
-    frames = {label: summarise(load_rows(run)).set_index(list(CELL)) for label, run in zip(legend, runs)}
-    merged = pd.concat({label: frame[list(KEPT)] for label, frame in frames.items()}, axis=1, sort=False)
+    found: dict[tuple[str, str, str], dict[str, Summary]] = {}
+    for label, run in zip(legend, runs):
+        rows = load_rows(run)
+        for name in dict.fromkeys(str(row["task"]) for row in rows):
+            for summary in summarise(rows, get_task(name), run):
+                found.setdefault((name, cell_key(summary.place), summary.method), {})[label] = summary
+    methods = dict.fromkeys(method for _, _, method in found)
+    if relative_to is not None and relative_to not in methods:
+        raise ValueError(f"no run has the method {relative_to!r}; there are {', '.join(methods)}")
     first = next(iter(legend))
-    for label in legend:
-        if label != first:
-            merged[label, "time_ratio"] = merged[label, "seconds"] / merged[first, "seconds"]
-        if relative_to is not None:
-            merged[label, "speedup"] = _speedup(merged[label, "seconds"], relative_to)
-    merged = merged.sort_index(axis=1, level=0, sort_remaining=False)
-    order = merged.index.get_level_values
-    sizes = np.asarray(order("size"), dtype=np.int64)
-    return merged.iloc[np.argsort(sizes, kind="stable")], legend
+    lines = []
+    for (task, place, method), sides in found.items():
+        score = get_task(task).scores[0].name
+        columns = {label: _figures(side, score) for label, side in sides.items()}
+        for label, figures in columns.items():
+            if label != first:
+                figures["time_ratio"] = figures["seconds"] / columns.get(first, {}).get("seconds", math.nan)
+            if relative_to is not None:
+                other = found.get((task, place, relative_to), {}).get(label)
+                figures["speedup"] = (other.seconds.value if other else math.nan) / figures["seconds"]
+        lines.append(MergedLine(task, method, next(iter(sides.values())).place, score, columns))
+    tasks = list(dict.fromkeys(line.task for line in lines))
+    places = {(line.task, cell_key(line.place)): i for i, line in reversed(list(enumerate(lines)))}
+
+    def order(line: MergedLine) -> Any:
+        place = (line.task, cell_key(line.place))
+        return tasks.index(line.task), get_task(line.task).cell_order(line.place), places[place]
+
+    return sorted(lines, key=order), legend
 
 
-def _speedup(seconds: pd.Series[float], solver: str) -> pd.Series[float]:
-    names = seconds.index.get_level_values("solver")
-    if solver not in names:
-        raise ValueError(f"no run has the solver {solver!r}; there are {', '.join(dict.fromkeys(names))}")
-    cells = [cell[1:] for cell in seconds.index]
-    reference = {cell: value for name, cell, value in zip(names, cells, seconds) if name == solver}
-    own = np.array([reference.get(cell, np.nan) for cell in cells], dtype=np.float64)
-    return pd.Series(own / seconds.to_numpy(), index=seconds.index)
+def _figures(summary: Summary, score: str) -> dict[str, Any]:
+    figures: dict[str, Any] = {"cases": summary.cases, "status": summary.status}
+    for name, interval in (("seconds", summary.seconds), ("score", summary.scores.get(score))):
+        for part in ("value", "low", "high"):
+            figures[name if part == "value" else f"{name}_{part}"] = getattr(interval, part, math.nan)
+    return figures

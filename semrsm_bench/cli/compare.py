@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from semrsm_bench.cli.options import OutputOptions, options_from
 from semrsm_bench.cli.text import aligned
 from semrsm_bench.core.options import option
+
+if TYPE_CHECKING:
+    from semrsm_bench.bench.readers import CellKey
 
 _ORDER = {"worse": 0, "better": 1, "same": 2}
 
@@ -63,21 +66,21 @@ def _print(found: Any, broken: list[Any], show_all: bool, ruled: bool) -> None:
     for notice in found.notices:
         click.echo(f"notice: {notice}")
     if not found.changes and not found.lost:
-        click.echo("nothing to compare: the two have no cell (solver, S, centring) in common")
+        click.echo("nothing to compare: the two have no cell (method, S, place) in common")
         return
     shown = [c for c in found.changes if show_all or c.verdict != "same"]
     lines = [
         _line(change, change in broken) for change in sorted(shown, key=lambda c: (_ORDER[c.verdict], c.metric, c.cell))
     ]
     if lines:
-        head = ("", "solver", "S", "centring", "", "before", "after", "change", "95 % interval")
+        head = ("", "method", "S", "place", "", "before", "after", "change", "95 % interval")
         click.echo("\n".join(aligned([head, *lines], right=(2, 5, 6, 7))))
     for cell, why in found.lost.items():
-        click.echo(f"FAILS NOW  {_cell(cell)}: {why}")
+        click.echo(f"FAILS NOW  {cell.method} at S={cell.size} ({_place(cell)}): {why}")
     for label, cells in (("only before", found.only_before), ("only after", found.only_after)):
         if cells:
-            solvers = sorted({cell[0] for cell in cells})
-            click.echo(f"{label}: {len(cells)} cells of {', '.join(solvers)}")
+            methods = sorted({cell.method for cell in cells})
+            click.echo(f"{label}: {len(cells)} cells of {', '.join(methods)}")
     counts = {
         (m, v): sum(c.metric == m and c.verdict == v for c in found.changes) for m in ("time", "gap") for v in _ORDER
     }
@@ -91,14 +94,12 @@ def _print(found: Any, broken: list[Any], show_all: bool, ruled: bool) -> None:
         click.echo(f"{verdict}: {len(broken)} beyond the limits{lost}")
 
 
-def _cell(cell: tuple[str, int, str, str]) -> str:
-    solver, size, centring, layer = cell
-    return f"{solver} at S={size} ({centring}{', ' + layer if layer else ''})"
+def _place(cell: CellKey) -> str:
+    return cell.place if cell.task == "matching" else f"{cell.task}: {cell.place}"
 
 
 def _line(change: Any, broken: bool) -> tuple[str, ...]:
-    solver, size, centring, layer = change.cell
-    place = (solver, str(size), f"{centring} {layer}".strip())
+    place = (change.cell.method, str(change.cell.size or ""), _place(change.cell))
     mark = "FAIL" if broken else change.verdict
     low, high = change.change.low, change.change.high
     if change.metric == "time":
@@ -111,11 +112,8 @@ def _line(change: Any, broken: bool) -> tuple[str, ...]:
 
 
 def _json(found: Any, broken: list[Any], code: int) -> dict[str, Any]:
-    def key(cell: tuple[str, int, str, str]) -> dict[str, Any]:
-        return dict(zip(("solver", "size", "centring", "layer"), cell))
-
     changes = [
-        {**key(c.cell), "metric": c.metric, "before": c.before, "after": c.after, "change": c.change._asdict()}
+        {**c.cell._asdict(), "metric": c.metric, "before": c.before, "after": c.after, "change": c.change._asdict()}
         | {"paired": c.paired, "verdict": c.verdict, "broken": c in broken}
         for c in found.changes
     ]
@@ -125,7 +123,7 @@ def _json(found: Any, broken: list[Any], code: int) -> dict[str, Any]:
         "after": {k: v for k, v in asdict(found.after).items() if k != "cells"},
         "notices": found.notices,
         "changes": changes,
-        "lost": [{**key(cell), "failure": why} for cell, why in found.lost.items()],
-        "only_before": [key(cell) for cell in found.only_before],
-        "only_after": [key(cell) for cell in found.only_after],
+        "lost": [{**cell._asdict(), "failure": why} for cell, why in found.lost.items()],
+        "only_before": [cell._asdict() for cell in found.only_before],
+        "only_after": [cell._asdict() for cell in found.only_after],
     }

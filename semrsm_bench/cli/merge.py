@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
 import math
-from dataclasses import dataclass
-from typing import Any, Literal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from semrsm_bench.cli.options import OutputOptions, options_from
 from semrsm_bench.cli.text import aligned
 from semrsm_bench.core.options import check, option
+from semrsm_bench.core.row import cell_key, plain
 from semrsm_bench.report.formatting import format_seconds
 
-_CELL = ("solver", "model", "layer", "size", "channels", "centring")
+if TYPE_CHECKING:
+    from semrsm_bench.bench.merge import MergedLine
 
 
 @dataclass(frozen=True)
@@ -38,28 +44,28 @@ def merge(runs: tuple[str, ...], options: MergeOptions, output: OutputOptions) -
     from semrsm_bench.bench.merge import merge_runs
     from semrsm_bench.bench.results import find_run
 
-    frame, legend = merge_runs([find_run(output.results, run) for run in runs], relative_to=options.relative_to)
+    lines, legend = merge_runs([find_run(output.results, run) for run in runs], relative_to=options.relative_to)
     if output.json:
-        click.echo(json.dumps({"runs": legend, "cells": list(map(_record, frame.iterrows()))}, indent=1, default=str))
+        cells = [plain(asdict(line), bounded=False) for line in lines]
+        click.echo(json.dumps({"runs": legend, "cells": cells}, indent=1, default=str))
     elif options.format == "csv":
-        flat = frame.copy()
-        flat.columns = ["_".join(column) for column in flat.columns]
-        click.echo(flat.reset_index().to_csv(index=False), nl=False)
+        _write_csv(lines, list(legend))
     else:
-        _print(frame, legend, options.relative_to)
+        _print(lines, legend, options.relative_to)
 
 
-def _record(line: tuple[Any, Any]) -> dict[str, Any]:
-    cell, figures = line
-    record: dict[str, Any] = dict(zip(_CELL, cell))
-    columns: list[tuple[str, str]] = list(figures.index)
-    for (label, figure), value in zip(columns, figures):
-        known = not (value is None or (isinstance(value, float) and math.isnan(value)))
-        record.setdefault(label, {})[figure] = value if known else None
-    return record
+def _write_csv(lines: Sequence[MergedLine], labels: Sequence[str]) -> None:
+    places = list(dict.fromkeys(name for line in lines for name in line.place))
+    figures = list(dict.fromkeys(name for line in lines for figures in line.runs.values() for name in figures))
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["task", "method", *places, *(f"{label}_{figure}" for label in labels for figure in figures)])
+    for line in lines:
+        values = [line.runs.get(label, {}).get(figure, "") for label in labels for figure in figures]
+        known = ["" if isinstance(v, float) and math.isnan(v) else v for v in values]
+        writer.writerow([line.task, line.method, *(line.place.get(name, "") for name in places), *known])
 
 
-def _print(frame: Any, legend: dict[str, dict[str, Any]], relative_to: str | None) -> None:
+def _print(lines: Sequence[MergedLine], legend: dict[str, dict[str, Any]], relative_to: str | None) -> None:
     for label, machine in legend.items():
         commit = (
             f"commit {machine['commit'][:10]}{' with changes' if machine['dirty'] else ''}"
@@ -68,28 +74,30 @@ def _print(frame: Any, legend: dict[str, dict[str, Any]], relative_to: str | Non
         )
         click.echo(f"{label}: {machine['cpu']}, {machine['os']}, {commit}, run {machine['run_id']}")
     first = next(iter(legend))
-    head = ["solver"]
-    for label in legend:
-        head += [f"{label} T", f"{label} c"]
-        head += [f"{label}/{first}"] if label != first else []
-        head += [f"x {label}"] if relative_to else []
-    for place, cells in frame.groupby(level=["model", "layer", "size", "centring"], sort=False):
-        rows = [head, *(_line(cell[0], line, list(legend), relative_to) for cell, line in cells.iterrows())]
-        model, layer, size, centring = place
-        click.echo(f"\nS = {size} ({model} {layer}), centring {centring}")
-        title, *lines = aligned(rows, right=range(1, len(head)))
-        click.echo("\n".join([click.style(title, bold=True), *lines]))
-    click.echo(f"\nT: median seconds of the solve. c: mean chance-corrected quality. B/A: time over {first}'s.")
+    for _, group in itertools.groupby(lines, lambda line: (line.task, cell_key(line.place))):
+        members = list(group)
+        place = ", ".join(f"{name} {value}" for name, value in members[0].place.items())
+        head = ["method"]
+        for label in legend:
+            head += [f"{label} T", f"{label} {members[0].score}"]
+            head += [f"{label}/{first}"] if label != first else []
+            head += [f"x {label}"] if relative_to else []
+        cells = [head, *(_line(line, list(legend), relative_to) for line in members)]
+        click.echo(f"\n{members[0].task}: {place}")
+        title, *rows = aligned(cells, right=range(1, len(head)))
+        click.echo("\n".join([click.style(title, bold=True), *rows]))
+    click.echo(f"\nT: median seconds of a call. B/A: time over {first}'s.")
     if relative_to:
         click.echo(f"x A: times faster than {relative_to} on the same machine.")
 
 
-def _line(solver: str, line: Any, labels: list[str], relative_to: str | None) -> list[str]:
-    cells = [solver]
+def _line(line: MergedLine, labels: list[str], relative_to: str | None) -> list[str]:
+    cells = [line.method]
     for label in labels:
-        cells += [_time(line[label, "seconds"], line[label, "status"]), _number(line[label, "chance_corrected"], ".4f")]
-        cells += [_number(line[label, "time_ratio"], ".2f")] if label != labels[0] else []
-        cells += [_number(line[label, "speedup"], ".2f")] if relative_to else []
+        figures = line.runs.get(label, {})
+        cells += [_time(figures.get("seconds"), figures.get("status")), _number(figures.get("score"), ".4f")]
+        cells += [_number(figures.get("time_ratio"), ".2f")] if label != labels[0] else []
+        cells += [_number(figures.get("speedup"), ".2f")] if relative_to else []
     return cells
 
 
