@@ -64,8 +64,8 @@ def day(environment: Mapping[str, Any]) -> str:
 def columns_told(layout: Layout) -> str:
     """What the columns of a task's table mean."""
     task, shared = layout.results.task, bool(layout.results.shared)
-    told = [scores_told(layout.scores)]
-    if layout.columns[-1] == layout.time_title:
+    told = [scores_told(layout.scores())]
+    if layout.is_timed:
         time = f"{layout.time_title}: median time per {case_noun(task.unit)}"
         if layout.end_to_end and shared:
             time += " of the call and of the affinity, where a method needs one"

@@ -41,16 +41,13 @@ def draw_distribution(
     """
     results = layout.results
     # The score that ranks stands below, beside the axis that it shares with other figures.
-    scores = [s for s in reversed(results.task.scores) if results.case_values(s.name)]
+    values = {score: results.case_values(score.name) for score in reversed(results.task.scores)}
+    scores = [score for score, of_cases in values.items() if of_cases]
     samples = {
-        s.name: {
-            key: v
-            for key, v in results.case_values(s.name).items()
-            if key[0] in sheet.cells and key[1].category != "exact"
-        }
+        s.name: {key: v for key, v in values[s].items() if key[0] in sheet.cells and key[1].category != "exact"}
         for s in scores
     }
-    known = [key for values in samples.values() for key in values]
+    known = [key for of_cases in samples.values() for key in of_cases]
     drawn = [cell for cell in sheet.cells if any(c == cell for c, _ in known)]
     methods = [m for m in results.methods if any(key[1] == m for key in known)]
     if not drawn:
@@ -95,9 +92,9 @@ def draw_distribution(
             axes.set_xlabel(axis.title)
             axis.apply(axes.xaxis, sparse=True)
             for place, method in enumerate(methods):
-                values = samples[score.name].get((cell, method))
-                if values is not None:
-                    _draw_box(axes, place, np.array([axis.place(v) for v in values]), style[method])
+                drawn_values = samples[score.name].get((cell, method))
+                if drawn_values is not None:
+                    _draw_box(axes, place, np.array([axis.place(v) for v in drawn_values]), style[method])
             axes.set_yticks(range(len(methods)), names)
             axes.set_ylim(len(methods) - 0.4, -0.6)
     add_caption(figure, text)

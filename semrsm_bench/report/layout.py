@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -111,25 +111,16 @@ class Layout:
         """Heading of the time column."""
         return "T + affinity" if self.end_to_end and self.results.shared else "T"
 
-    @cached_property
-    def scores(self) -> list[Score]:
-        """Scores that any cell has."""
-        summaries = self.results.summaries
-        known = [
-            s
-            for s in self.results.task.scores
-            if any(
-                s.name in m.bounds or (s.name in m.scores and not math.isnan(m.scores[s.name].value)) for m in summaries
-            )
-            or any(m.undefined.get(s.name) for m in summaries)
-        ]
-        return known or list(self.results.task.scores[:1])
+    def scores(self, cells: Container[str] | None = None) -> list[Score]:
+        """Scores that any method has in these cells; default: in any cell."""
+        here = [s for (cell, _), s in self.results.cells.items() if cells is None or cell in cells]
+        scores = self.results.task.scores
+        return [score for score in scores if any(score_text(score, s) != NOTHING for s in here)] or list(scores[:1])
 
     @cached_property
-    def columns(self) -> tuple[str, ...]:
-        """Headings of the columns of a cell: the scores, then the time where any was taken."""
-        timed = any(math.isfinite(s.seconds.value) for s in self.results.summaries)
-        return (*(score.title for score in self.scores), *((self.time_title,) if timed else ()))
+    def is_timed(self) -> bool:
+        """Whether any call was timed."""
+        return any(math.isfinite(s.seconds.value) for s in self.results.summaries)
 
     @cached_property
     def stub(self) -> tuple[str, ...]:
@@ -207,19 +198,34 @@ class Layout:
             only = [m for m in self.published.methods(places.values()) if m.name not in {o.name for o in methods}]
             methods = results.catalogue.order([*methods, *only])
         usual = {c: results.usual_cases(c) for c in sheet.cells}
-        groups: list[Group] = []
-        entries: list[Callable[[MethodKey], tuple[str, ...] | str]] = []
+        scores = self.scores(sheet.cells)
+        heads = (*(score.title for score in scores), *((self.time_title,) if self.is_timed else ()))
+        sources: list[tuple[str, Mapping[str, str] | None]] = []
         for cell in sheet.cells:
-            groups.append(Group(self.group_title(sheet, cell), self.columns))
-            entries.append(lambda m, cell=cell: self.entries(results.cells.get((cell, m)), usual[cell]))  # type: ignore[misc]
-            if columns := beside.get(cell):
-                groups.append(Group(PAPER_GROUP, tuple(columns.values()), beside=True))
-                entries.append(lambda m, cell=cell, c=columns: self._paper_entries(m, places[cell], list(c)))  # type: ignore[misc]
-        lines = [Line(m.category_title, self.stub_of(m), tuple(entry(m) for entry in entries)) for m in methods]
-        if self.columns[-1] == self.time_title and any(c in results.shared for c in sheet.cells):
+            sources += [(cell, None), *([(cell, beside[cell])] if cell in beside else [])]
+        groups = [
+            Group(self.group_title(sheet, cell), heads)
+            if printed is None
+            else Group(PAPER_GROUP, tuple(printed.values()), beside=True)
+            for cell, printed in sources
+        ]
+        lines = [
+            Line(
+                method.category_title,
+                self.stub_of(method),
+                tuple(
+                    self.entries(results.cells.get((cell, method)), usual[cell], scores)
+                    if printed is None
+                    else self._paper_entries(method, places[cell], printed)
+                    for cell, printed in sources
+                ),
+            )
+            for method in methods
+        ]
+        if self.is_timed and any(c in results.shared for c in sheet.cells):
             lines.append(self._shared_line(sheet, groups))
         notes = panel_notes(results, sheet.cells, self.distinguishing(sheet), usual)
-        return _without_empty(Panel(self.title(sheet), self.stub, tuple(groups), tuple(lines), tuple(notes)))
+        return Panel(self.title(sheet), self.stub, tuple(groups), tuple(lines), tuple(notes))
 
     def stub_of(self, method: MethodKey) -> tuple[str, ...]:
         """What stands before the entries of a method."""
@@ -242,14 +248,16 @@ class Layout:
         ]
         return Line("Shared input", tuple(stub.get(head, name) for head in self.stub), tuple(entries))
 
-    def entries(self, summary: Summary | None, usual: int) -> tuple[str, ...] | str:
+    def entries(
+        self, summary: Summary | None, usual: int, scores: Sequence[Score] | None = None
+    ) -> tuple[str, ...] | str:
         """Scores and time of a cell as printed, with their marks; for a cell without figures why there are none."""
         if summary is None:
             return "not run"
         if not summary.ok:
             return failure_text(summary)
-        told = [score_text(score, summary) for score in self.scores]
-        if len(self.columns) > len(told):
+        told = [score_text(score, summary) for score in (self.scores() if scores is None else scores)]
+        if self.is_timed:
             told.append(_time(summary.total_seconds if self.end_to_end else summary.seconds))
         if is_partial(summary, usual):
             told[-1] += f" {PARTIAL}"
@@ -270,7 +278,7 @@ class Layout:
                 found[cell] = {name: title for name, title in titles.items() if name in there}
         return found
 
-    def _paper_entries(self, method: MethodKey, place: Place, names: Sequence[str]) -> tuple[str, ...]:
+    def _paper_entries(self, method: MethodKey, place: Place, names: Iterable[str]) -> tuple[str, ...]:
         assert self.published is not None
         figures = self.published.at(place).get(method.name, {})
         scores = {s.name: s for s in self.results.task.scores}
@@ -340,34 +348,6 @@ def _printed_panel(title: str, figures: Sequence[Printed]) -> Panel:
         for row in dict.fromkeys(figure.row for figure in figures)
     )
     return Panel(title, ("Network",), groups, lines)
-
-
-def _without_empty(panel: Panel) -> Panel:
-    """The panel without scores that none of its cells has."""
-    columns = {c for group in panel.groups for c in range(len(group.columns)) if not group.beside}
-    filled = {
-        c
-        for line in panel.lines
-        for entry, group in zip(line.entries, panel.groups)
-        if not group.beside and not isinstance(entry, str)
-        for c, text in enumerate(entry)
-        if text != NOTHING
-    }
-    if not filled or filled == columns:
-        return panel
-
-    def kept(texts: Sequence[str]) -> tuple[str, ...]:
-        return tuple(text for c, text in enumerate(texts) if c in filled)
-
-    groups = tuple(g if g.beside else replace(g, columns=kept(g.columns)) for g in panel.groups)
-    lines = tuple(
-        replace(
-            line,
-            entries=tuple(e if isinstance(e, str) or g.beside else kept(e) for e, g in zip(line.entries, panel.groups)),
-        )
-        for line in panel.lines
-    )
-    return replace(panel, groups=groups, lines=lines)
 
 
 def score_text(score: Score, summary: Summary) -> str:

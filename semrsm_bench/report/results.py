@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from semrsm_bench.bench.results import load_environment, load_rows
 from semrsm_bench.bench.stats import UNKNOWN, Interval, median_interval
 from semrsm_bench.bench.summary import Summary, summarise
+from semrsm_bench.core.registry import UnknownNameError
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.task import Task
 from semrsm_bench.report.catalogue import Catalogue, MethodKey
@@ -84,47 +85,58 @@ class TaskResults:
         return self.catalogue.order(method for _, method in self.cells)
 
     @cached_property
+    def observed(self) -> dict[str, list[Row]]:
+        """The rows that are ok, by cell, in the order of their cases."""
+        found: dict[str, list[Row]] = {cell: [] for cell in self.places}
+        for row in sorted((r for r in self.rows if r["status"] == "ok"), key=lambda row: rank(row["case"])):
+            found[cell_key(row["cell"])].append(row)
+        return found
+
+    @cached_property
     def shared(self) -> dict[str, Interval]:
         """Median time of what methods share, s, over the cases of each cell where any was timed."""
-        times: dict[str, dict[str, list[float]]] = {}
-        for row in sorted(self.rows, key=lambda row: rank(row["case"])):
-            if row["status"] == "ok" and row["shared_seconds"] is not None:
-                cases = times.setdefault(cell_key(row["cell"]), {})
-                cases.setdefault(str(row["case"]), []).append(row["shared_seconds"])
-        return {cell: median_interval([np.median(t) for t in cases.values()]) for cell, cases in times.items()}
+        found = {}
+        for cell, rows in self.observed.items():
+            times: dict[str, list[float]] = {}
+            for row in rows:
+                if row["shared_seconds"] is not None:
+                    times.setdefault(str(row["case"]), []).append(row["shared_seconds"])
+            if times:
+                found[cell] = median_interval([np.median(t) for t in times.values()])
+        return found
 
     def usual_cases(self, cell: str) -> int:
         """How many cases most methods of a cell rest on."""
-        counts = Counter(s.ok for (c, _), s in self.cells.items() if c == cell and s.ok)
-        return max(counts, key=lambda n: (counts[n], n)) if counts else 0
+        return _usual([s.ok for (c, _), s in self.cells.items() if c == cell])
 
     def usual_units(self, cell: str) -> int:
         """How many units, such as images, those cases hold; the number of cases where they name none."""
-        usual = self.usual_cases(cell)
         units: dict[tuple[str, str], set[str]] = {}
-        for row in self.rows:
-            if row["status"] == "ok" and cell_key(row["cell"]) == cell:
-                units.setdefault((row["method"], str(row["options"])), set()).update(
-                    row["units"].get(self.task.unit, ())
-                )
-        counts = Counter(len(ids) for ids in units.values() if ids)
-        return max(counts, key=lambda n: (counts[n], n)) if counts else usual
+        for row in self.observed[cell]:
+            method = (str(row["method"]), str(row["options"]))
+            units.setdefault(method, set()).update(row["units"].get(self.task.unit, ()))
+        return _usual(map(len, units.values())) or self.usual_cases(cell)
 
     def case_values(self, score: str) -> dict[tuple[str, MethodKey], NDArray[np.float64]]:
         """One value per case (the median of its repeats), in the order of the cases; unknown ones are left out."""
-        found: dict[tuple[str, MethodKey], dict[str, list[float]]] = {}
         names = {(cell, m.name, str(s.options)): m for (cell, m), s in self.cells.items()}
-        for row in sorted(self.rows, key=lambda row: rank(row["case"])):
-            value = row["scores"].get(score)
-            if row["status"] == "ok" and value is not None:
-                cell = cell_key(row["cell"])
-                method = names[cell, str(row["method"]), str(row["options"])]
-                found.setdefault((cell, method), {}).setdefault(str(row["case"]), []).append(value)
+        found: dict[tuple[str, MethodKey], dict[str, list[float]]] = {}
+        for cell, rows in self.observed.items():
+            for row in rows:
+                if (value := row["scores"].get(score)) is not None:
+                    method = names[cell, str(row["method"]), str(row["options"])]
+                    found.setdefault((cell, method), {}).setdefault(str(row["case"]), []).append(value)
         return {key: np.array([np.median(v) for v in cases.values()]) for key, cases in found.items()}
 
     def shared_of(self, cell: str) -> Interval:
         """As `shared`, unknown where nothing was timed."""
         return self.shared.get(cell, UNKNOWN)
+
+
+def _usual(counts: Iterable[int]) -> int:
+    """The commonest count, the largest of several; 0 where all are."""
+    found = Counter(n for n in counts if n)
+    return max(found, key=lambda n: (found[n], n)) if found else 0
 
 
 def collect(
@@ -173,11 +185,11 @@ def collect(
     for name in chosen:
         if name not in there:
             raise ValueError(f"this run has no task {name!r}; it has {', '.join(there)}")
-        task = TASKS.find(name)
-        if task is None:
-            raise ValueError(
-                f"this run measured the task {name!r}, which is not known here; bring it with --plugin FILE"
-            )
+        try:
+            task = TASKS.get(name)
+        except UnknownNameError:
+            message = f"this run measured the task {name!r}, which is not known here; bring it with --plugin FILE"
+            raise ValueError(message) from None
         own = [row for row in rows if row["task"] == name and _matches(row["cell"], where or {})]
         if own:
             found.append(TaskResults(task, own, summarise(own, task, folder), environment, folder))
