@@ -168,3 +168,12 @@ def test_a_table_that_fails_leaves_the_old_one(results, monkeypatch):
 
 def test_a_run_without_rows_has_no_report(results):
     assert write_report(write_run(results, "none", [])) == []
+
+
+def test_a_terminal_that_lacks_signs_gets_the_table_all_the_same(results):
+    code = "from semrsm_bench.cli import main; main(['table', 'newer', '--results', '.'])"
+    environment = {"PYTHONIOENCODING": "latin-1", "PATH": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, check=True, cwd=results, env=environment, timeout=300
+    )
+    assert b"ortools" in done.stdout

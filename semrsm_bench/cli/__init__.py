@@ -63,6 +63,9 @@ def cli() -> None:
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; bad input ends in one line on standard error and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that lacks a sign must not end a run
     try:
         code: Any = cli.main(args=args, standalone_mode=False)
     except click.exceptions.Abort:
