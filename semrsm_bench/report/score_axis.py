@@ -48,9 +48,7 @@ class ScoreAxis:
     @property
     def title(self) -> str:
         """What stands beside the axis."""
-        return (
-            "gap to the optimum, 1 − c" if self.gaps and self.score.name == "c" else self.score.title.removesuffix(" %")
-        )
+        return "gap to the optimum, 1 − c" if self.gaps and self.score.name == "c" else self.score.title
 
     @property
     def is_reversed(self) -> bool:
@@ -71,7 +69,13 @@ class ScoreAxis:
             if sparse:
                 texts = [*(t if i % 2 == 0 else "" for i, t in enumerate(texts[:-1])), "0"]
             axis.set_ticks(places, texts)
-        elif self.score.style == "percent":
+            return
+        if self.score.style == "percent":
             from matplotlib.ticker import PercentFormatter
 
-            axis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
+            # The title says what the numbers are.
+            axis.set_major_formatter(PercentFormatter(1.0, symbol=""))
+        if sparse:
+            from matplotlib.ticker import MaxNLocator
+
+            axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
