@@ -1,87 +1,55 @@
-"""``semrsm-bench report``: one HTML page of a run and of the studies."""
+"""``semrsm-bench report``: one HTML page of a run."""
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from semrsm_bench.cli.options import OutputOptions, options_from
-from semrsm_bench.cli.table import CentringOptions
+from semrsm_bench.cli.selection import SelectionOptions, select
 from semrsm_bench.core.options import option
-
-if TYPE_CHECKING:
-    from semrsm_bench.report.page.build import RunContent
 
 PAGE = "report.html"
 
 
 @dataclass(frozen=True)
-class ReportOptions(CentringOptions):
+class ReportOptions(SelectionOptions):
     """What the page holds, and where it goes."""
 
-    studies: Path | None = option(None, help="Folder of the studies; default: studies/ in --results.")
-    out: Path | None = option(None, help=f"The file; default: {PAGE} in the run's folder, or in --results.")
+    out: Path | None = option(None, help=f"The file; default: {PAGE} in the run's folder.")
+    private: bool = option(
+        False, help="Also figures that show your own pictures, whose licence may forbid to pass them on."
+    )
 
 
 @click.command()
-@click.argument("run", default="latest")
+@click.argument("words", metavar="[RUN] [TASK]...", nargs=-1)
 @options_from(ReportOptions, OutputOptions, leave_out=("json", "quiet"))
-def report(run: str, options: ReportOptions, output: OutputOptions) -> int:
-    """Write one HTML file about RUN, a run's id or folder, and the studies; the latest run when left out.
+def report(words: tuple[str, ...], options: ReportOptions, output: OutputOptions) -> int:
+    """Write one HTML file about RUN, a run's id or folder; the latest run when left out. TASK: only these; default: all it has.
 
-    The file holds all it needs: it opens without a network, can be mailed, and prints. Where there is no run at all, it shows
-    the studies alone. Exit code 4: nothing was measured.
+    The file holds all it needs: it opens without a network, can be mailed, and prints. Exit code 4: nothing was measured.
     """
-    from semrsm_bench.bench.results import LATEST, find_run, list_runs
+    from semrsm_bench.bench.results import RUN_FILE, read_json
     from semrsm_bench.report.page.assets import require_extra
     from semrsm_bench.report.page.build import build_page
-    from semrsm_bench.report.page.studies import read_studies
-    from semrsm_bench.report.tables import NothingMeasuredError
+    from semrsm_bench.report.results import NothingMeasuredError
+    from semrsm_bench.report.write import write_text
 
     require_extra()
-    results, studies = output.results, options.studies
-    if studies is not None and not studies.is_dir():
-        raise FileNotFoundError(f"no folder {studies}: --studies names the folder that holds the studies' folders")
-    found, warnings = read_studies(studies or results / "studies")
-    for text in warnings:
-        click.echo(f"warning: {text}", err=True)
-    folder = None if run == LATEST and found and not list_runs(results) else find_run(results, run)
-    content = None if folder is None else _content(folder)
-    made = f"Made by semrsm-bench on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
     try:
-        page = build_page(content, found, warnings, centrings=options.centrings, made=made)
+        folder, results = select(words, output.results, options)
     except NothingMeasuredError as error:
-        click.echo(f"semrsm-bench: {folder}: {error}", err=True)
+        click.echo(f"semrsm-bench: {error}", err=True)
         return 4
-    path = options.out or (folder or results) / PAGE
-    size = write_page(path, page)
-    told = [f"run {folder.name}"] if folder else []
-    told += [f"{len(found)} {'study' if len(found) == 1 else 'studies'}"] if found else []
-    click.echo(f"{path} ({size / 1e6:.1f} MB): {' and '.join(told)}")
+    description = read_json(folder / RUN_FILE) if (folder / RUN_FILE).is_file() else {}
+    made = f"Made by semrsm-bench on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
+    path = options.out or folder / PAGE
+    write_text(path, build_page(results, description, private=options.private, made=made))
+    click.echo(
+        f"{path} ({path.stat().st_size / 1e6:.1f} MB): run {folder.name}, {', '.join(r.task.name for r in results)}"
+    )
     return 0
-
-
-def _content(folder: Path) -> RunContent:
-    from semrsm_bench.bench.results import RUN_FILE, load_environment, load_rows, read_json
-    from semrsm_bench.report.page.build import RunContent
-
-    try:
-        description = read_json(folder / RUN_FILE)
-    except FileNotFoundError:
-        description = {}
-    return RunContent(load_rows(folder), load_environment(folder), description)
-
-
-def write_page(path: Path, page: str) -> int:
-    """Write the file so that a reader sees the old page or the new one; its size in bytes."""
-    data = page.encode("utf-8", errors="replace")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
-    return len(data)

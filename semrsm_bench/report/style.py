@@ -23,6 +23,14 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW, BLACK = (
 )
 GREY = "#8a8a8a"
 _FAMILIES = tuple(zip((VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW), ("^", "o", "D", "v", "P", "p")))
+# Methods that most figures of RSMs show, baselines last.
+RSM_LOOKS: Mapping[str, tuple[str, str]] = {
+    "identity": (BLUE, "o"),
+    "translation": (ORANGE, "D"),
+    "exact-auction": (VERMILION, "s"),
+    "pooled": (GREEN, "^"),
+    "random": (GREY, "X"),
+}
 _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
 
 RC: Mapping[Any, Any] = {
@@ -104,14 +112,16 @@ def families(names: Iterable[str]) -> dict[str, str]:
 def looks(methods: Sequence[MethodKey]) -> dict[MethodKey, Look]:
     """Exact solvers are blue squares, baselines black crosses, each family of approximations has a colour and a marker.
 
-    Within a colour the dashes tell methods apart.
+    Within a colour the dashes tell methods apart. RSM methods that most figures show keep the looks of `RSM_LOOKS`.
     """
     family = families(s.name for s in methods if s.category not in ("exact", "baseline"))
     order = list(dict.fromkeys(family.values()))
     used: dict[str, int] = {}
     result = {}
     for method in methods:
-        if method.category == "exact":
+        if method.kind == "rsm" and method.name in RSM_LOOKS:
+            color, marker = RSM_LOOKS[method.name]
+        elif method.category == "exact":
             color, marker = BLUE, "s"
         elif method.category == "baseline":
             color, marker = BLACK, "X"

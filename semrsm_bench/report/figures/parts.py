@@ -22,12 +22,7 @@ if TYPE_CHECKING:
 Place = Mapping[str, Any]
 Looks = Mapping[str, tuple[str, str]]
 
-_KNOWN = {
-    "identity": (BLUE, "o"),
-    "translation": (ORANGE, "D"),
-    "exact-auction": (VERMILION, "s"),
-}
-_BASELINES = {"pooled": (GREEN, "^"), "random": (GREY, "X")}
+_BASELINES = ("pooled", "random")
 _COLOURS, _MARKERS = (PURPLE, SKY, YELLOW, BLUE, VERMILION, GREEN, ORANGE), "vPp*h<"
 # Larger heat maps have no room for numbers.
 _MOST_NUMBERS = 10
@@ -35,14 +30,16 @@ _CELL_INCHES, _LINE_INCHES, _LABEL_INCHES, _GAP_INCHES = 0.95, 0.13, 0.85, 0.06
 
 
 def method_looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each method, baselines last; those that most figures show keep theirs."""
+    """Colour and marker of each RSM method, baselines last; those that most figures show keep theirs."""
     names = list(dict.fromkeys(methods))
-    others = [name for name in names if name not in _KNOWN and name not in _BASELINES]
+    others = [name for name in names if name not in RSM_LOOKS]
     spare = {
         name: (_COLOURS[i % len(_COLOURS)], _MARKERS[(i + i // len(_COLOURS)) % len(_MARKERS)])
         for i, name in enumerate(others)
     }
-    return {name: look for name, look in (_KNOWN | spare | _BASELINES).items() if name in names}
+    known = [name for name in RSM_LOOKS if name in names]
+    ordered = sorted([*known, *others], key=lambda name: name in _BASELINES)
+    return {name: RSM_LOOKS.get(name) or spare[name] for name in ordered}
 
 
 def series_looks() -> Iterable[tuple[str, str]]:
@@ -182,9 +179,10 @@ def heat(
     size = 7 if few else 5.5
     axes.set_xticks(range(len(columns)), map(short, columns), rotation=90 if len(columns) > 4 else 30, fontsize=size)
     axes.set_yticks(range(len(rows)), map(short, rows), fontsize=size)
+    norm: Any = image.norm
     for (i, j), value in np.ndenumerate(matrix) if few else ():
         if np.isfinite(value):
-            red, green, blue, _ = image.cmap(image.norm(value))
+            red, green, blue, _ = image.cmap(norm(value))
             dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
             # Adding 0 takes the sign off a rounded -0.
             text = f"{round(value, 2) + 0.0:{'+' if limit else ''}.2f}"

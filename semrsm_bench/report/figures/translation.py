@@ -199,7 +199,7 @@ def _draw_crops(results: Sequence[Result]) -> list[Drawing]:
         axes.add_patch(Rectangle((-0.5, -0.5), side, side, fill=False, ec=BLUE, lw=2.2, label="first crop"))
         for shift, colour in zip(shifts, (VERMILION, ORANGE, GREEN, SKY)):
             corner = (shift.right - 0.5, shift.down - 0.5)
-            look = {"fill": False, "ec": colour, "lw": 2.2, "ls": "--"}
+            look: dict[str, Any] = {"fill": False, "ec": colour, "lw": 2.2, "ls": "--"}
             axes.add_patch(Rectangle(corner, side, side, label=f"shifted by {shift}", **look))
         axes.set_axis_off()
     handles, labels = figure.axes[0].get_legend_handles_labels()

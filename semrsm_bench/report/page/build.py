@@ -1,108 +1,89 @@
-"""Rows, environment and studies -> one HTML file."""
+"""The results of a run -> one HTML file."""
 
 from __future__ import annotations
 
+import base64
 import dataclasses
+import io
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
 from semrsm_bench import __version__
-from semrsm_bench.report.caption import day, machine, table_caption
-from semrsm_bench.report.catalogue import Catalogue
-from semrsm_bench.report.cells import collect_cells, order_blocks
-from semrsm_bench.report.distribution import pair_values
-from semrsm_bench.report.formatting import format_seconds
-from semrsm_bench.report.layout import Layout
-from semrsm_bench.report.page import assets, contents, facts
-from semrsm_bench.report.page.drawing import Plot
-from semrsm_bench.report.page.plots import make_plots
-from semrsm_bench.report.page.studies import Study
+from semrsm_bench.report.caption import columns_told, day, machine
+from semrsm_bench.report.figures import drawings_of
+from semrsm_bench.report.page import assets, facts
+from semrsm_bench.report.page.contents import Contents
+from semrsm_bench.report.page.plots import Plot, front_plot
 from semrsm_bench.report.render import shared_notes
-from semrsm_bench.report.style import looks
-from semrsm_bench.report.tables import TableFormat, affinity_times, prepared, render_layout, run_name
+from semrsm_bench.report.results import TaskResults
+from semrsm_bench.report.style import RC, Drawing
+from semrsm_bench.report.tables import TableFormat, render_table
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
-# Label of the copy button -> format of `render_layout`.
+# Label of the copy button -> format of `render_table`.
 COPIES: dict[str, TableFormat] = {"LaTeX": "latex", "Markdown": "md", "CSV": "csv"}
+_DPI = 150
 
 
 @dataclass(frozen=True)
-class RunContent:
-    """A run as it is read from its folder.
+class Picture:
+    """A figure inside the page: ``source`` is a data URI, ``width`` its natural one in CSS pixels."""
 
-    Attributes
-    ----------
-    rows : DataFrame
-        From `semrsm_bench.bench.results.load_rows`, of one run.
-    environment : mapping
-        From `semrsm_bench.bench.results.load_environment`; may be empty.
-    description : mapping
-        ``run.json``: what was planned, and whether it was finished; may be empty.
-    """
-
-    rows: pd.DataFrame
-    environment: Mapping[str, Any]
-    description: Mapping[str, Any] = field(default_factory=dict)
+    source: str
+    caption: str
+    alt: str
+    width: int
 
 
 def build_page(
-    run: RunContent | None,
-    studies: Sequence[Study] = (),
-    warnings: Sequence[str] = (),
+    results: Sequence[TaskResults],
+    description: Mapping[str, Any] | None = None,
     *,
-    centrings: Iterable[str] | None = None,
+    private: bool = False,
     made: str = "",
 ) -> str:
-    """The page as text.
+    """The page as text: one HTML document that loads nothing.
 
     Parameters
     ----------
-    run : RunContent, optional
-        Without one the page shows the studies alone.
-    studies : sequence of Study
-    warnings : sequence of str
-        Shown at the head of the page.
-    centrings : iterable of str, optional
-        Of the run; default: all there are.
+    results : sequence of TaskResults
+        From `semrsm_bench.report.results.read_results`, at least one.
+    description : mapping, optional
+        ``run.json``: what was planned, and whether it was finished.
+    private : bool
+        Also figures that show a user's own pictures, whose licence may forbid to pass them on.
     made : str
         When and how the page was made, shown at its foot.
-
-    Returns
-    -------
-    str
-        One HTML document that loads nothing.
 
     Raises
     ------
     semrsm_bench.report.page.assets.MissingExtraError
         plotly, itables or jinja2 is not installed.
-    semrsm_bench.report.tables.NothingMeasuredError
-        The run has no rows (of these centrings).
-    ValueError
-        The rows are not those of one run.
     """
     assets.require_extra()
-    shown = None if run is None else _run_context(run, None if centrings is None else list(centrings))
-    plots: list[Plot] = shown["plots"] if shown else []
+    tasks = [_task_context(one, private) for one in results]
+    plots: list[Plot] = [task["plot"] for task in tasks if task["plot"]]
     scripts = [assets.plotly_script() if plots else "", assets.tables_script(), _source("page.js")]
     scripts = [script for script in scripts if script]
     data = json.dumps({plot.name: [dataclasses.asdict(v) for v in plot.variants] for plot in plots}, allow_nan=False)
+    environment = results[0].environment
     return (
         _templates()
         .get_template("page.html")
         .render(
-            run=shown,
-            studies=[_study_context(study) for study in studies],
-            warnings=list(warnings),
+            run=results[0].run,
+            day=day(environment),
+            machine=machine(environment),
+            alerts=_alerts(results, description or {}),
+            tasks=tasks,
+            facts_told=[*facts.plan_facts(description or {}, results), *facts.environment_facts(environment)],
             made=made,
             version=__version__,
             notices=assets.notices(),
@@ -146,52 +127,57 @@ def _source(name: str) -> str:
     return (TEMPLATES / name).read_text(encoding="utf-8")
 
 
-def _run_context(run: RunContent, centrings: list[str] | None) -> dict[str, Any]:
-    frame = prepared(run.rows, centrings)
-    environment = run.environment
-    layout = Layout(collect_cells(frame), affinity_times(frame), Catalogue(environment))
-    blocks = order_blocks(block for block, _ in layout.cells)
-    style = looks(layout.catalogue.order(solver for _, solver in layout.cells))
-    name = run_name(frame)
-    panels, shared = shared_notes(layout.per_centring(blocks))
+def _task_context(results: TaskResults, private: bool) -> dict[str, Any]:
+    contents = Contents(results)
+    # The first panels are those of the cells; differences and the paper have tables of their own here.
+    panels, shared = shared_notes(contents.layout.panels(wide=True)[: len(contents.layout.sheets(wide=True))])
+    pictures, withheld = _pictures(results, private)
     return {
-        "name": name,
-        "day": day(environment),
-        "machine": machine(environment),
-        "alerts": _alerts(run, frame),
-        "plots": make_plots(
-            layout, blocks, style, pair_values(frame, "quality"), pair_values(frame, "chance_corrected")
-        ),
-        "results": contents.result_table(layout, dataclasses.replace(layout, end_to_end=True), blocks),
-        "caption": table_caption(environment, name, end_to_end=False),
+        "task": results.task,
+        "plot": front_plot(results),
+        "results": contents.table(),
+        "caption": columns_told(contents.layout),
         "shared_notes": shared,
         "notes": [(panel.title, panel.notes) for panel in panels if panel.notes],
-        "copies": {label: render_layout(layout, name, environment, fmt) for label, fmt in COPIES.items()},
-        "paper": contents.paper_table(layout, blocks),
-        "failures": contents.failure_table(frame, layout, blocks),
-        "facts": facts.plan_facts(run.description) + facts.environment_facts(environment),
+        "copies": {label: render_table(results, fmt) for label, fmt in COPIES.items()},
+        "differences": contents.differences(),
+        "pictures": pictures,
+        "withheld": withheld,
+        "paper": contents.paper(),
+        "failures": contents.failures(),
     }
 
 
-def _alerts(run: RunContent, frame: pd.DataFrame) -> list[str]:
-    alerts = []
-    if not (frame["status"] == "ok").any():
-        alerts.append("No solver gave a result in this run; the reasons stand under Failures and skips.")
-    if run.description and not run.description.get("finished"):
-        alerts.append("This run is not finished: cells are missing or rest on fewer pairs.")
-    if run.environment.get("dirty"):
+def _pictures(results: TaskResults, private: bool) -> tuple[list[Picture], int]:
+    """Figures of a task, and how many are left out because they show a user's own pictures; the front is there to hover over."""
+    import matplotlib as mpl
+
+    found: list[Picture] = []
+    withheld = 0
+    with mpl.rc_context(dict(RC)):
+        for drawing in drawings_of(results):
+            if not drawing.shareable and not private:
+                withheld += 1
+            elif not drawing.name.startswith("front"):
+                found.append(_picture(drawing))
+    return found, withheld
+
+
+def _picture(drawing: Drawing) -> Picture:
+    out = io.BytesIO()
+    drawing.figure.savefig(out, format="png", dpi=_DPI, metadata={"Software": None})
+    source = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+    return Picture(source, drawing.caption, drawing.alt or drawing.name, round(96 * drawing.figure.get_figwidth()))
+
+
+def _alerts(results: Sequence[TaskResults], description: Mapping[str, Any]) -> list[str]:
+    alerts = [
+        f"No method gave a result in the task {one.task.name}; the reasons stand under Failures and skips."
+        for one in results
+        if not any(summary.ok for summary in one.summaries)
+    ]
+    if description and not description.get("finished"):
+        alerts.append("This run is not finished: cells are missing or rest on fewer cases.")
+    if results[0].environment.get("dirty"):
         alerts.append("The code had local changes when this was measured: its commit alone does not reproduce it.")
     return alerts
-
-
-def _study_context(study: Study) -> dict[str, Any]:
-    return {
-        "study": study,
-        "tables": [contents.study_table(table) for table in study.tables],
-        "paper": [contents.study_table(table, of_paper=True) for table in study.paper],
-        "day": study.date[:10],
-        "took": "" if study.seconds is None else format_seconds(study.seconds),
-        "options": facts.facts_of(study.options),
-        "inputs": facts.facts_of(study.inputs),
-        "facts": facts.environment_facts(study.environment),
-    }

@@ -1,19 +1,23 @@
-"""Where a run or a study comes from, as pairs of a name and a text."""
+"""Where a run comes from, as pairs of a name and a text."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from semrsm_bench.report.formatting import NOTHING
+from semrsm_bench.bench.plan import RunOptions
+from semrsm_bench.core.options import OptionInfo, command_words, describe
+from semrsm_bench.core.task import Task
+from semrsm_bench.report.results import TaskResults
 
 # Name and text, in order.
 Facts = list[tuple[str, str]]
 
 
 def environment_facts(environment: Mapping[str, Any]) -> Facts:
-    """Machine, libraries, code and data of a run or study, in words; what is not recorded is left out."""
+    """Machine, libraries, code and data of a run, in words; what is not recorded is left out."""
     cpu = environment.get("cpu")
     cpu = cpu if isinstance(cpu, Mapping) else {"model": cpu} if cpu else {}
     memory = environment.get("memory_bytes")
@@ -48,35 +52,38 @@ def environment_facts(environment: Mapping[str, Any]) -> Facts:
     return [(name, str(value)) for name, value in facts.items() if value not in (None, "")]
 
 
-def plan_facts(description: Mapping[str, Any]) -> Facts:
+def plan_facts(description: Mapping[str, Any], results: Sequence[TaskResults]) -> Facts:
     """What was to be measured, from a run's ``run.json``; empty where there is none."""
     plan = description.get("plan")
-    if not isinstance(plan, Mapping):
+    if not isinstance(plan, Mapping) or not isinstance(plan.get("tasks"), Mapping):
         return []
-    words = ["semrsm-bench", "run", "--profile", str(plan.get("profile"))]
-    lists = {"--solvers": plan.get("solvers"), "--centring": plan.get("centrings")}
-    lists["--layers"] = list(dict.fromkeys(str(x).rpartition("/")[2] for x in plan.get("layers") or []))
-    for option, values in lists.items():
-        words += [option, ",".join(map(str, values))] if values else []
-    for option in ("pairs", "repeats", "deadline", "budget", "memory"):
-        words += [f"--{option}", f"{plan[option]}"] if plan.get(option) is not None else []
+    commands = [
+        shlex.join(_command(one.task, plan, plan["tasks"][one.task.name]))
+        for one in results
+        if one.task.name in plan["tasks"]
+    ]
     return [
-        ("Command that measures the same", shlex.join(words)),
+        *(("Command that measures the same", command) for command in commands),
         ("Finished", str(description.get("finished") or "not yet")),
     ]
 
 
-def facts_of(content: Mapping[str, Any]) -> Facts:
-    """Options or inputs of a study, one line each."""
-    return [(str(name), _told(value)) for name, value in content.items()]
+def _command(task: Task, plan: Mapping[str, Any], told: Mapping[str, Any]) -> list[str]:
+    infos = {info.field: info for info in describe(task.options)}
+    given = {name: _option(infos[name], value) for name, value in told["options"].items() if name in infos}
+    profile = task.profiles.get(plan["profile"])
+    limits = {name: told[name] for name in ("deadline", "budget") if getattr(profile, name, None) != told[name]}
+    facts = {"methods": tuple(told["methods"]), "repeats": plan["repeats"], "memory": plan["memory"]}
+    run = RunOptions(profile=plan["profile"], **facts, **limits)
+    words = ["semrsm-bench", "run", task.name, *command_words(run), *command_words(task.options(**given))]
+    return words if "--profile" in words else [*words, "--profile", plan["profile"]]
 
 
-def _told(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{k}: {_told(v)}" for k, v in value.items()) or NOTHING
-    if isinstance(value, list | tuple):
-        return "; ".join(_told(v) for v in value) or NOTHING
-    return NOTHING if value is None else str(value)
+def _option(info: OptionInfo, value: Any) -> Any:
+    """A value as it was before it became JSON."""
+    if isinstance(value, list):
+        return tuple(_option(info, item) for item in value)
+    return Path(value) if info.kind == "path" and isinstance(value, str) else value
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:

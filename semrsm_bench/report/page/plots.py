@@ -1,129 +1,191 @@
-"""The figures of a run for plotly: the same points as the figures of `semrsm-bench plot`, with what a pointer over them tells."""
+"""Time against score for plotly: the points of the figure that `semrsm-bench plot` draws, with what a pointer over them tells."""
 
 from __future__ import annotations
 
+import html
+import json
 import math
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from semrsm_bench.bench.stats import Interval
-from semrsm_bench.report.cells import BlockKey, SolverKey
-from semrsm_bench.report.distribution import Samples, five_numbers
-from semrsm_bench.report.formatting import format_gap, format_percent, plural
+from semrsm_bench.bench.summary import Summary
+from semrsm_bench.core.task import Score
+from semrsm_bench.report.catalogue import MethodKey
+from semrsm_bench.report.formatting import format_gap, format_seconds, plural
 from semrsm_bench.report.front import Point, front_points, pareto_front
-from semrsm_bench.report.gap_axis import GapAxis
-from semrsm_bench.report.layout import Layout
-from semrsm_bench.report.page.drawing import (
-    Plot,
-    Variant,
-    block_label,
-    dash_of,
-    error_bars,
-    gap_scale,
-    hover_text,
-    interval_text,
-    marker,
-    new_figure,
-    place_of,
-    plain_figure,
-    seconds_axis,
-    shown,
-)
-from semrsm_bench.report.runtime import runtime_lines
-from semrsm_bench.report.style import Look, short
+from semrsm_bench.report.layout import Layout, score_text
+from semrsm_bench.report.notes import UNDEFINED, case_noun
+from semrsm_bench.report.places import Place, axes, label
+from semrsm_bench.report.results import TaskResults
+from semrsm_bench.report.score_axis import ScoreAxis
+from semrsm_bench.report.style import Look, looks, short
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+# What matplotlib calls a marker -> what plotly calls it.
+_SYMBOLS = dict(
+    zip(
+        "sX^oDvPp",
+        ("square", "x", "triangle-up", "circle", "diamond", "triangle-down", "cross", "pentagon"),
+        strict=True,
+    )
+)
+_OPTIMUM_BAND = "rgba(86, 180, 233, 0.14)"
 _STAIRS = "#555555"
-# Where k_opt is barely positive the ratio can be any negative number.
-_LOWEST_RATIO = -1.0
-# Room that a name takes beside a point: decades of the gap, and of the time.
-_LABEL_HEIGHT, _LABEL_DECADES = 0.4, 1.5
+# Room that a name takes beside a point: a share of the axis, and decades of the time.
+_LABEL_HEIGHT, _LABEL_DECADES = 0.07, 1.5
 
 
-def make_plots(
-    layout: Layout,
-    blocks: Sequence[BlockKey],
-    style: Mapping[SolverKey, Look],
-    quality: Samples,
-    chance_corrected: Samples,
-) -> list[Plot]:
-    """The plots that a run allows, in the order of the page; those without a point are left out.
+@dataclass(frozen=True)
+class Variant:
+    """One state of a plot with switches.
 
-    Parameters
+    Attributes
     ----------
-    layout : Layout
-        Cells, affinities and names of the run.
-    blocks : sequence of BlockKey
-        In their order.
-    style : mapping of SolverKey to Look
-    quality, chance_corrected : mapping
-        Values per pair, from `semrsm_bench.report.distribution.pair_values`.
+    choice : mapping of switch to value
+    title : str
+        What is shown, in words.
+    figure : mapping
+        ``data`` and ``layout`` for plotly, JSON-ready.
     """
-    groups: dict[tuple[str, str], list[BlockKey]] = {}
-    for block in blocks:
-        groups.setdefault((block.model, block.centring), []).append(block)
-    plots = [
-        Plot(
-            "front",
-            "Time per pair against the gap to the optimum, one point per solver; faster is to the left, better is above.",
-            list(_fronts(layout, blocks, style)),
-        ),
-        Plot(
-            "quality",
-            "Gap to the optimum in each layer, one line per solver; better is above.",
-            list(_qualities(layout, groups, style)),
-        ),
-        Plot(
-            "spread",
-            "Spread of the quality over the pairs of a layer, one box per solver; better is to the right.",
-            list(_spreads(layout, blocks, style, quality, chance_corrected)),
-        ),
-        Plot(
-            "runtime",
-            "Time per pair over the number of positions, one line per solver.",
-            list(_times(layout, groups, style)),
-        ),
-    ]
-    return [plot for plot in plots if plot.variants]
+
+    choice: Mapping[str, str]
+    title: str
+    figure: Mapping[str, Any]
 
 
-def _fronts(layout: Layout, blocks: Sequence[BlockKey], style: Mapping[SolverKey, Look]) -> Iterator[Variant]:
-    drawn = [(block, points) for block in blocks if (points := front_points(layout.cells, block))]
-    gap_axis = GapAxis.covering(p.gap for _, points in drawn for p in points)
-    for block, points in drawn:
-        front = pareto_front(points)
-        labelled = _apart(front, gap_axis)
-        figure = new_figure()
-        right = max(p.seconds for p in points) * 2
-        stairs = [*((p.seconds, gap_axis.place(p.gap)) for p in front), (right, gap_axis.place(front[-1].gap))]
-        figure.add_scatter(
-            x=[x for x, _ in stairs],
-            y=[y for _, y in stairs],
-            mode="lines",
-            line={"shape": "hv", "color": _STAIRS, "width": 1.2},
-            hoverinfo="skip",
-            showlegend=False,
+@dataclass(frozen=True)
+class Plot:
+    """A plot with its switches.
+
+    Attributes
+    ----------
+    name : str
+        Unique on the page.
+    description : str
+        For those who cannot see it.
+    variants : sequence of Variant
+    shown : Variant
+        The one that a reader sees first.
+    """
+
+    name: str
+    description: str
+    variants: Sequence[Variant]
+    shown: Variant
+
+    @property
+    def switches(self) -> dict[str, list[str]]:
+        """Values of each switch that has more than one, in the order of the variants."""
+        values: dict[str, dict[str, None]] = {}
+        for variant in self.variants:
+            for name, value in variant.choice.items():
+                values.setdefault(name, {})[value] = None
+        return {name: list(found) for name, found in values.items() if len(found) > 1}
+
+
+def front_plot(results: TaskResults) -> Plot | None:
+    """Time against each score, a variant for each cell; None where no cell has a point."""
+    layout, style = Layout(results), looks(results.methods)
+    places = list(results.places.values())
+    keys = [*results.task.across, *dict.fromkeys(k for p in places for k in p if k not in results.task.across)]
+    groups = axes(places, keys)
+    variants: dict[tuple[str, str], Variant] = {}
+    for score in layout.scores():
+        drawn = {cell: points for cell in results.places if (points := front_points(results, cell, score))}
+        axis = ScoreAxis.covering(score, [p.value for points in drawn.values() for p in points])
+        for cell, points in drawn.items():
+            place = results.places[cell]
+            told = [k for group in groups for k in group if k != "channels"]
+            count = plural(results.usual_units(cell), results.task.unit or "case")
+            title = ", ".join(filter(None, (label(told, place), count)))
+            choice = {_switch(group): _value(group, place) for group in groups} | {"Score": score.title}
+            figure = _draw(layout, cell, points, style, axis)
+            variants[score.name, cell] = Variant(choice, title, figure)
+    if not variants:
+        return None
+    # The largest S, where methods differ most.
+    first = max(variants, key=lambda key: (key[0] == next(iter(variants))[0], _size(results.places[key[1]])))
+    return Plot(
+        results.task.name,
+        "Time per case against the score, one point per method; faster is to the left, better is above.",
+        list(variants.values()),
+        variants[first],
+    )
+
+
+def _size(place: Place) -> int:
+    return int(place.get("size") or 0)
+
+
+def _switch(group: Sequence[str]) -> str:
+    return "S" if "size" in group else group[0].replace("_", " ").capitalize()
+
+
+def _value(group: Sequence[str], place: Place) -> str:
+    named = {"size", "layer", "model"} & set(group)
+    return label([k for k in group if k != "channels"], place) if named else str(place.get(group[0], ""))
+
+
+def _draw(
+    layout: Layout, cell: str, points: Sequence[Point], style: Mapping[MethodKey, Look], axis: ScoreAxis
+) -> dict[str, Any]:
+    from plotly.graph_objects import Figure
+    from plotly.graph_objects import Layout as Frame
+
+    front = pareto_front(points)
+    # Colours of text and grid are the page's, light or dark.
+    figure = Figure(
+        layout=Frame(
+            template=None,
+            margin={"l": 64, "r": 12, "t": 12, "b": 48},
+            hovermode="closest",
+            legend={"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0, "font": {"size": 11}},
         )
-        for point in sorted(points, key=lambda p: list(style).index(p.solver)):
-            _add_point(figure, layout, block, point, front, labelled, style[point.solver], gap_axis)
-        seconds_axis(figure.layout.xaxis, "time per pair, affinity included")
-        gap_scale(figure, figure.layout.yaxis, gap_axis, "y")
-        label = block_label(block, blocks)
-        title = f"{label}, centring {block.centring}, {plural(layout.usual_pairs(block), 'pair')}"
-        yield Variant({"S": label, "Centring": block.centring}, title, plain_figure(figure))
+    )
+    right = max(p.seconds for p in points) * 2
+    stairs = [*((p.seconds, axis.place(p.value)) for p in front), (right, axis.place(front[-1].value))]
+    figure.add_scatter(
+        x=[x for x, _ in stairs],
+        y=[y for _, y in stairs],
+        mode="lines",
+        line={"shape": "hv", "color": _STAIRS, "width": 1.2},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    labelled = _apart(front, axis)
+    for point in sorted(points, key=lambda p: list(style).index(p.method)):
+        _add_point(figure, layout, cell, point, front, labelled, style[point.method], axis)
+    frame = figure.layout
+    shared = ", affinity included" if layout.results.shared else ""
+    frame.xaxis.type, frame.xaxis.title.text = "log", f"time per {case_noun(layout.results.task.unit)}{shared}"
+    frame.xaxis.tickformat, frame.xaxis.ticksuffix, frame.xaxis.dtick = "~s", "s", 1
+    frame.yaxis.title.text = axis.title + (" (lower is better)" if axis.is_reversed else "")
+    frame.yaxis.range = [axis.high, axis.low] if axis.is_reversed else [axis.low, axis.high]
+    frame.yaxis.zeroline = False
+    for one in (frame.xaxis, frame.yaxis):
+        one.automargin, one.title.standoff = True, 10
+    if axis.gaps:
+        frame.yaxis.tickvals, frame.yaxis.ticktext = axis.gaps.ticks()
+        band = {"y0": axis.gaps.optimum - 0.22, "y1": axis.gaps.optimum + 0.22, "xref": "paper", "x0": 0, "x1": 1}
+        figure.add_shape(type="rect", fillcolor=_OPTIMUM_BAND, line={"width": 0}, layer="below", **band)
+    elif axis.score.style == "percent":
+        frame.yaxis.tickformat = ".0%"
+    content = json.loads(figure.to_json())
+    return {"data": content["data"], "layout": {k: v for k, v in content["layout"].items() if k != "template"}}
 
 
-def _apart(front: Sequence[Point], gap_axis: GapAxis) -> list[Point]:
+def _apart(front: Sequence[Point], axis: ScoreAxis) -> list[Point]:
     """The points of a front whose names do not cover each other; the better of two neighbours keeps its name."""
     kept: list[Point] = []
+    height = (axis.high - axis.low) * _LABEL_HEIGHT
     for point in reversed(front):
-        height, right = gap_axis.place(point.gap), math.log10(point.seconds)
-        if all(
-            abs(gap_axis.place(p.gap) - height) > _LABEL_HEIGHT or abs(math.log10(p.seconds) - right) > _LABEL_DECADES
-            for p in kept
-        ):
+        y, x = axis.place(point.value), math.log10(point.seconds)
+        if all(abs(axis.place(p.value) - y) > height or abs(math.log10(p.seconds) - x) > _LABEL_DECADES for p in kept):
             kept.append(point)
     return kept
 
@@ -131,179 +193,85 @@ def _apart(front: Sequence[Point], gap_axis: GapAxis) -> list[Point]:
 def _add_point(
     figure: Figure,
     layout: Layout,
-    block: BlockKey,
+    cell: str,
     point: Point,
     front: Sequence[Point],
     labelled: Sequence[Point],
     look: Look,
-    gap_axis: GapAxis,
+    axis: ScoreAxis,
 ) -> None:
-    name = layout.catalogue.display_name(point.solver)
-    time = layout.cells[block, point.solver].total_seconds
+    name = layout.results.catalogue.display_name(point.method)
+    summary = layout.results.cells[cell, point.method]
     on_front = point in front
-    verdict = (
-        "no other solver is at least as fast and as good"
-        if on_front
-        else "another solver is at least as fast and as good"
-    )
+    verdict = f"{'no other' if on_front else 'another'} method is at least as fast and as good"
+    symbol = _SYMBOLS.get(look.marker, "circle")
     figure.add_scatter(
         x=[point.seconds],
-        y=[gap_axis.place(point.gap)],
-        error_x=error_bars(time),
+        y=[axis.place(point.value)],
+        error_x=_error_bars(summary.total_seconds),
         mode="markers+text" if point in labelled else "markers",
-        text=[shown(short(name))] if point in labelled else None,
+        text=[_shown(short(name))] if point in labelled else None,
         # To the upper left of the front no point can stand; the first one would be cut off there.
         textposition="top right" if point == front[0] else "top left",
         textfont={"size": 11},
-        name=shown(name),
+        name=_shown(name),
         opacity=1.0 if on_front else 0.5,
-        marker=marker(look, point.is_bound),
-        hovertext=hover_text(layout, block, point.solver, [verdict]),
+        # Open where only a bound is known.
+        marker={"symbol": f"{symbol}-open" if point.is_bound else symbol, "color": look.color, "size": 10},
+        hovertext="<br>".join([*_told(layout, cell, point.method, summary), verdict, "in brackets: 95 % intervals"]),
         hoverinfo="text",
     )
 
 
-def _qualities(
-    layout: Layout, groups: Mapping[tuple[str, str], Sequence[BlockKey]], style: Mapping[SolverKey, Look]
-) -> Iterator[Variant]:
-    for (model, centring), blocks in groups.items():
-        places = {b: f"{shown(b.layer)}<br>S = {b.size:,}" if b.layer else f"S = {b.size:,}" for b in blocks}
-        lines = {
-            solver: [
-                (block, cell.chance_corrected)
-                for block in blocks
-                if (cell := layout.cells.get((block, solver))) and math.isfinite(cell.chance_corrected.value)
-            ]
-            for solver in style
-            if solver.kind != "exact"
-        }
-        lines = {solver: points for solver, points in lines.items() if points}
-        if not lines:
-            continue
-        gap_axis = GapAxis.covering(1 - c.value for points in lines.values() for _, c in points)
-        figure = new_figure()
-        for solver, points in lines.items():
-            at = [gap_axis.place(1 - c.value) for _, c in points]
-            ends = [Interval(y, place_of(gap_axis, c.low), place_of(gap_axis, c.high)) for y, (_, c) in zip(at, points)]
-            figure.add_scatter(
-                x=[places[b] for b, _ in points],
-                y=at,
-                error_y=error_bars(*ends),
-                mode="lines+markers",
-                name=shown(layout.catalogue.display_name(solver)),
-                line={"color": style[solver].color, "dash": dash_of(style[solver].dash), "width": 1.4},
-                marker=marker(style[solver], False),
-                hovertext=[hover_text(layout, block, solver) for block, _ in points],
-                hoverinfo="text",
-            )
-        axis = figure.layout.xaxis
-        axis.type, axis.categoryorder, axis.categoryarray = "category", "array", list(places.values())
-        gap_scale(figure, figure.layout.yaxis, gap_axis, "y")
-        yield Variant(
-            {"Model": model, "Centring": centring}, _group_title(groups, model, centring), plain_figure(figure)
-        )
-
-
-def _spreads(
-    layout: Layout,
-    blocks: Sequence[BlockKey],
-    style: Mapping[SolverKey, Look],
-    quality: Samples,
-    chance_corrected: Samples,
-) -> Iterator[Variant]:
-    for measure, samples in (("gap 1 − c", chance_corrected), ("k/k_opt", quality)):
-        for block in blocks:
-            solvers = [s for s in style if s.kind != "exact" and len(samples.get((block, s), ()))]
-            if not solvers:
-                continue
-            values = {s: samples[block, s] if measure == "k/k_opt" else 1 - samples[block, s] for s in solvers}
-            figure = new_figure()
-            gap_axis = GapAxis.covering(g for v in values.values() for g in v)
-            names = {s: shown(short(layout.catalogue.display_name(s))) for s in solvers}
-            for solver in solvers:
-                _add_box(
-                    figure, names[solver], values[solver], style[solver], gap_axis if measure != "k/k_opt" else None
-                )
-            if measure == "k/k_opt":
-                figure.layout.xaxis.title.text = measure
-                lowest = min(float(v.min()) for v in values.values())
-                if lowest < _LOWEST_RATIO:
-                    figure.layout.xaxis.range = [_LOWEST_RATIO, 1.05]
-            else:
-                gap_scale(figure, figure.layout.xaxis, gap_axis, "x")
-            axis = figure.layout.yaxis
-            axis.type, axis.categoryorder, axis.categoryarray = "category", "array", list(names.values())[::-1]
-            axis.automargin, figure.layout.showlegend = True, False
-            figure.layout.height = 130 + 26 * len(solvers)
-            label = block_label(block, blocks)
-            counts = sorted({len(v) for v in values.values()})
-            told = plural(counts[-1], "pair") if len(counts) == 1 else f"{counts[0]} to {plural(counts[-1], 'pair')}"
-            title = f"{measure}, {label}, centring {block.centring}, {told}"
-            yield Variant({"S": label, "Centring": block.centring, "Measure": measure}, title, plain_figure(figure))
-
-
-def _add_box(figure: Figure, name: str, values: Any, look: Look, gap_axis: GapAxis | None) -> None:
-    numbers = five_numbers(values)
-    at = [gap_axis.place(v) for v in numbers] if gap_axis else list(numbers)
-    low, first, middle, third, high = at
-    figure.add_box(
-        y=[name],
-        lowerfence=[min(low, high)],
-        q1=[min(first, third)],
-        median=[middle],
-        q3=[max(first, third)],
-        upperfence=[max(low, high)],
-        orientation="h",
-        width=0.6,
-        line={"color": look.color, "width": 1.4},
-        hoverinfo="skip",
+def _told(layout: Layout, cell: str, method: MethodKey, summary: Summary) -> Iterator[str]:
+    """What a pointer over a point tells: the figures as the table prints them."""
+    results = layout.results
+    yield f"<b>{_wrapped(results.catalogue.display_name(method))}</b>"
+    yield _wrapped(f"options: {', '.join(f'{name} = {value}' for name, value in method.options) or 'none'}")
+    place = results.places[cell]
+    yield _wrapped(
+        f"{label([k for k in place if k != 'channels'], place)}, {plural(summary.ok, case_noun(results.task.unit))}"
     )
-    say = format_gap if gap_axis else format_percent
-    told = ["minimum", "first quartile", "median", "third quartile", "maximum"]
-    text = [f"<b>{name}</b>", *(f"{what} {say(v)}{'' if gap_axis else ' %'}" for what, v in zip(told, numbers))]
-    figure.add_scatter(
-        x=[middle],
-        y=[name],
-        mode="markers",
-        marker=marker(look, False),
-        hovertext="<br>".join([*text, plural(len(values), "pair")]),
-        hoverinfo="text",
-    )
+    if results.shared:
+        yield f"T + affinity: {_interval_text(summary.total_seconds)}"
+    yield f"T: {_interval_text(summary.seconds)}"
+    for score in layout.scores():
+        yield f"{_shown(score.title.removesuffix(' %'))}: {_shown(_score_told(layout, score, summary))}"
 
 
-def _times(
-    layout: Layout, groups: Mapping[tuple[str, str], Sequence[BlockKey]], style: Mapping[SolverKey, Look]
-) -> Iterator[Variant]:
-    for (model, centring), blocks in groups.items():
-        lines = runtime_lines(layout.cells, layout.affinity, blocks, layout.catalogue, style)
-        if not lines:
-            continue
-        figure = new_figure()
-        for name, look, points in lines:
-            figure.add_scatter(
-                x=[s for s, _ in points],
-                y=[t.value for _, t in points],
-                error_y=error_bars(*(t for _, t in points)),
-                mode="lines+markers",
-                name=shown(name),
-                line={"color": look.color, "dash": dash_of(look.dash), "width": 1.4},
-                marker=marker(look, False),
-                hovertext=[
-                    f"<b>{shown(name)}</b><br>S = {s:,}, centring {shown(centring)}<br>T: {interval_text(t)}"
-                    "<br>in brackets: 95 % interval"
-                    for s, t in points
-                ],
-                hoverinfo="text",
-            )
-        sizes = sorted({s for _, _, points in lines for s, _ in points})
-        axis = figure.layout.xaxis
-        axis.type, axis.title.text = "log", "positions S"
-        axis.tickvals, axis.ticktext = sizes, [f"{s:,}" for s in sizes]
-        seconds_axis(figure.layout.yaxis, "time per pair, solve alone")
-        yield Variant(
-            {"Model": model, "Centring": centring}, _group_title(groups, model, centring), plain_figure(figure)
-        )
+def _score_told(layout: Layout, score: Score, summary: Summary) -> str:
+    text = score_text(score, summary)
+    if text == UNDEFINED:
+        noun = case_noun(layout.results.task.unit)
+        return f"not given, {score.undefined or 'it has no value'} ({plural(summary.undefined[score.name], noun)})"
+    text += " %" if score.style == "percent" else ""
+    if score.style != "quality" or score.name not in {**summary.scores, **summary.bounds}:
+        return text
+    found = summary.scores.get(score.name)
+    if found is not None and math.isfinite(found.value):
+        return f"{text} (gap {format_gap(1 - found.value)})"
+    return f"{text} (gap at most {format_gap(1 - summary.bounds[score.name])})"
 
 
-def _group_title(groups: Mapping[tuple[str, str], Any], model: str, centring: str) -> str:
-    return f"{model}, centring {centring}" if len({m for m, _ in groups}) > 1 else f"centring {centring}"
+def _interval_text(time: Interval) -> str:
+    """A time with the ends of its interval, where it has one."""
+    text = format_seconds(time.value)
+    return f"{text} ({format_seconds(time.low)} to {format_seconds(time.high)})" if time.high > time.low else text
+
+
+def _wrapped(text: str) -> str:
+    """Lines that fit on the screen of a phone."""
+    return "<br>".join(map(_shown, textwrap.wrap(text, 46)))
+
+
+def _shown(text: str) -> str:
+    """Text for plotly, which reads a few HTML elements and entities in what it draws."""
+    return html.escape(text, quote=False)
+
+
+def _error_bars(interval: Interval) -> dict[str, Any] | None:
+    """Asymmetric error bars; None for an interval without width."""
+    up, down = interval.high - interval.value, interval.value - interval.low
+    if not (math.isfinite(up) and math.isfinite(down) and (up > 0 or down > 0)):
+        return None
+    return {"type": "data", "symmetric": False, "array": [up], "arrayminus": [down], "thickness": 1, "width": 0}

@@ -141,7 +141,7 @@
   for (const button of document.querySelectorAll("[data-copy]")) {
     button.addEventListener("click", async () => {
       const source = document.getElementById(button.dataset.copy);
-      const status = document.getElementById("copied");
+      const status = button.parentElement.querySelector("[role=status]");
       document.querySelectorAll(".source").forEach((other) => { other.hidden = other !== source; });
       const done = await copied(source);
       status.textContent = done ? `${button.textContent.replace("Copy ", "")} copied.` : "Selected: copy it with Ctrl+C.";
