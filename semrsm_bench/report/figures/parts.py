@@ -13,7 +13,19 @@ from numpy.typing import NDArray
 from semrsm_bench.bench.stats import Interval
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.task import Score
-from semrsm_bench.report.style import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, new_figure, short
+from semrsm_bench.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    RSM_LOOKS,
+    SKY,
+    VERMILION,
+    YELLOW,
+    new_figure,
+    short,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
