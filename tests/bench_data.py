@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from semrsm_bench.activations.store import write_cache
+from semrsm_bench.bench import engine
 from semrsm_bench.bench.engine import run
 from semrsm_bench.bench.plan import RunOptions
+from semrsm_bench.bench.process import Setup, Worker, describe
 from semrsm_bench.core.row import Row
 
 HOSTILE = Path(__file__).resolve().parent / "hostile_solvers.py"
@@ -45,7 +47,9 @@ class Bench:
         """A session: (Finished, Ledger). Keywords are those of the engine, of `RunOptions`, and options of the task matching."""
         from semrsm_bench.tasks.matching import MatchingOptions
 
-        how = {k: changes.pop(k) for k in ("run_id", "fresh", "first_cases_only", "report", "task_options") if k in changes}
+        how = {
+            k: changes.pop(k) for k in ("run_id", "fresh", "first_cases_only", "report", "task_options") if k in changes
+        }
         own = {k: changes.pop(k) for k in MatchingOptions.__dataclass_fields__ if k in changes}
         matching = MatchingOptions(**{"data": self.cache, "pairs": {"": 3}, "centring": ("none",), **own})
         options = RunOptions(methods=methods or None, **changes)
@@ -123,3 +127,30 @@ def old_line(**changes: Any) -> str:
         "info": {"fallback": "none"},
     }
     return json.dumps({**fields, **changes})
+
+
+class KeptWorkers:
+    """Workers and declarations that several runs of a test module share, because starting a process takes a second."""
+
+    def __init__(self, patch: Any) -> None:
+        self._workers: dict[Setup, Worker] = {}
+        self._declared: dict[tuple[str, ...], Any] = {}
+        patch.setattr(engine, "Worker", self._worker)
+        patch.setattr(engine.Workers, "close", lambda workers: None)
+        patch.setattr(engine, "describe", self._describe)
+
+    def _worker(self, setup: Setup) -> Worker:
+        worker = self._workers.setdefault(setup, Worker(setup))
+        worker.timed_out = False
+        return worker
+
+    def _describe(self, plugins: Any, kinds: Any) -> Any:
+        if plugins:
+            return describe(plugins, kinds)
+        if tuple(kinds) not in self._declared:
+            self._declared[tuple(kinds)] = describe((), kinds)
+        return self._declared[tuple(kinds)]
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            worker.close()

@@ -102,6 +102,11 @@ def test_methods_of_plugins_take_part_although_a_task_names_its_own(declared):
     assert {c.method.name for c in chosen.cells} == {"installed"}
 
 
+def test_a_task_that_names_a_method_that_there_is_not_is_refused(declared):
+    with pytest.raises(UnknownNameError, match="task 'toy' names the solver 'scypi'; did you mean 'scipy'"):
+        make_plan(RunOptions(), [toy(kind="solver", methods=("identity", "scypi"))], {}, declared)
+
+
 def test_a_method_is_met_by_the_tasks_of_its_kind_alone(declared):
     metrics = [Declaration("metric", "scipy", code="x"), Declaration("metric", "only-metric", code="y")]
     tasks = [toy("solves", kind="solver"), toy("compares", kind="metric")]
@@ -193,6 +198,15 @@ def test_every_task_has_the_profiles_and_they_name_its_options_alone(name):
         assert profile.budget >= profile.deadline
         full = settled(task.options(), profile)
         assert [k for k in profile.settings if getattr(full, k) != profile.settings[k]] == []
+
+
+@pytest.mark.parametrize("name", [name for name in task_names() if get_task(name).methods])
+def test_the_methods_that_a_task_names_are_there(name):
+    import semrsm_bench as sb
+
+    task = get_task(name)
+    get = getattr(sb, f"get_{task.kind}")
+    assert [get(method).name for method in task.methods] == list(task.methods)
 
 
 def test_limits_of_a_run_come_before_those_of_the_profile(plan_of):

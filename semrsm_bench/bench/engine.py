@@ -28,7 +28,7 @@ from semrsm_bench.bench.results import ARRAYS_FOLDER, load_rows, read_rows
 from semrsm_bench.bench.runs import open_run
 from semrsm_bench.bench.writer import RunWriter
 from semrsm_bench.core.method import Declaration
-from semrsm_bench.core.registry import PLUGIN_MODULE, REGISTRIES, plugin_entries
+from semrsm_bench.core.registry import PLUGIN_MODULE, plugin_entries
 from semrsm_bench.core.row import FAULTS, Row, plain, resume_key
 from semrsm_bench.core.task import Answer, Case, Scored, Task
 from semrsm_bench.progress import progress_bar
@@ -38,6 +38,7 @@ from semrsm_bench.tasks.registry import get_task
 # Cases of a cell measured in a row, before the next method's turn: short enough that a drift of the machine hits all alike.
 _CHUNK = 5
 _KEPT_TRUTHS = 12
+_NOUNS = ("solver", "rsm", "metric", "instance", "task")
 _WORKER_BYTES = 400 << 20
 _OPTIMUM_LIMITS = Limits(deadline=900.0, memory=16 << 30, warm_up=120.0)
 
@@ -107,7 +108,7 @@ def _registered_kinds(path: Path) -> set[str]:
         return set()
     fields = ("id", "attr", "name")  # of a name, an attribute, and what is imported by its name
     names = {str(getattr(node, field, "")) for node in ast.walk(tree) for field in fields}
-    return {name.removeprefix("register_") for name in names & {f"register_{noun}" for noun in REGISTRIES}}
+    return {noun for noun in _NOUNS if f"register_{noun}" in names}
 
 
 def declarations(plugins: Sequence[Path] = (), kinds: Sequence[str] | None = None) -> list[Declaration]:
@@ -117,10 +118,6 @@ def declarations(plugins: Sequence[Path] = (), kinds: Sequence[str] | None = Non
     for group in ([], *([p] for p in dict.fromkeys(plugins))):
         known = [Declaration.from_dict({k: v for k, v in e.items() if k in fields}) for e in describe(group, kinds)]
         brought = [declared for declared in known if declared.plugins or not group]
-        if not brought:
-            raise ValueError(
-                f"plugin {group[0]} brings nothing that the tasks judge; they judge {', '.join(kinds or ())}"
-            )
         for declared in brought:
             other = found.setdefault((declared.kind, declared.name), declared)
             if other.plugins != declared.plugins:
@@ -170,7 +167,14 @@ def run(
     method_files, brought = sort_plugins(options.plugins)
     chosen = [get_task(name) for name in dict.fromkeys(tasks or brought or ("matching",))]
     kinds = {kind for task in chosen for kind in (("metric", "rsm") if task.kind == "metric" else (task.kind,))}
-    plan = make_plan(options, chosen, task_options or {}, declarations(method_files, sorted(kinds)))
+    declared = declarations(method_files, sorted(kinds))
+    for path in method_files:
+        if all(str(path.resolve()) not in method.plugins for method in declared):
+            raise ValueError(
+                f"plugin {path} brings no {' or '.join(sorted(kinds))} for {', '.join(task.name for task in chosen)}; "
+                "name a task that judges what it brings"
+            )
+    plan = make_plan(options, chosen, task_options or {}, declared)
     methods = {(c.method.kind, c.method.name): c.method for c in plan.cells}
     environment = describe_environment(plan.data, options.plugins, methods.values())
     opened = open_run(results, plan.describe(), environment, run_id=run_id, fresh=fresh)

@@ -201,6 +201,8 @@ def choose_methods(task: Task, names: Sequence[str] | None, declared: Sequence[D
         method = known.get(name) or _composite(name, known, declared)
         if method is not None:
             found.append(method)
+        elif names is None:
+            raise UnknownNameError(f"task {task.name!r} names the {task.kind} {name!r}; {nearest(name, list(known))}")
     return found
 
 

@@ -29,6 +29,7 @@ WORKER = Path(__file__).with_name("worker.py")
 PROTOCOL = 1
 # Imports of a numerical stack; only a process that outgrows this before its first case is stopped for it.
 _START_BYTES = 2 << 30
+_START_SECONDS = 300.0
 _SHORTEST_WATCH, _LONGEST_WATCH = 0.002, 0.03
 _LONGEST_MESSAGE = 8 << 20
 _STATUSES = ("ok", "memory", "invalid", "error")
@@ -156,7 +157,7 @@ class Worker:
         """Have a command carried out within so many seconds, by a process of no more than so many bytes."""
         return self._converse(command, {"": (seconds, "", memory)}, Limits(memory=memory))
 
-    def start(self, seconds: float = 300.0) -> None:
+    def start(self, seconds: float = _START_SECONDS) -> None:
         """Start the process and load the package and its plugins.
 
         Raises
@@ -207,7 +208,7 @@ class Worker:
         self, command: Mapping[str, Any], stages: Mapping[str, tuple[float, str, int]], limits: Limits
     ) -> Outcome:
         try:
-            failed = self._ready(limits.deadline + limits.warm_up)
+            failed = self._ready(_START_SECONDS)
             if failed is not None:
                 return failed
             assert self._log is not None
