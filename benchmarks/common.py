@@ -84,8 +84,8 @@ def observed(solver: str, problem, *, timed: bool = True, seed: int = 0) -> Simp
     Returns
     -------
     namespace
-        ``perms`` (calls, S), of the pair as it was given; ``seconds`` and ``shared_seconds`` (of the affinity) of each call;
-        ``peak_bytes`` of the first one.
+        ``perms`` (calls, S), of the pair as it was given; ``seconds`` of each call, without those in which another process had
+        its core, and ``shared_seconds`` (of the affinity); ``peak_bytes`` of the first one.
     """
     clock = worker.Clock(lambda stage, size: None, _MEMORY, timed, _warmed_up)
     command = {"kind": "solver", "name": solver, "seed": seed}
@@ -94,7 +94,7 @@ def observed(solver: str, problem, *, timed: bool = True, seed: int = 0) -> Simp
         raise RuntimeError(f"{solver}: {found['message']}")
     return SimpleNamespace(
         perms=found["arrays"]["perms"],
-        seconds=clock.seconds,
+        seconds=[max(s - w, 0.0) for s, w in zip(clock.seconds, clock.waited_seconds)],
         shared_seconds=clock.shared_seconds,
         peak_bytes=clock.peak_bytes,
     )

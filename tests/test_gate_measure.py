@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from semrsm_bench.bench import worker
 from semrsm_bench.bench.gate import run as gate_run
 from semrsm_bench.bench.gate.measure import ROUNDS, Gate, GatePlan
 from semrsm_bench.bench.gate.options import GateOptions
@@ -39,13 +40,23 @@ class FakeSide:
         self.log.append(self.label)
         self.seeds.append(seed)
         seconds = self.times[(len(self.seeds) - 1) % len(self.times)]
-        value = {"arrays": {"perms": np.array(self.perms)}, "seconds": [seconds] * len(self.perms)}
+        value = {"arrays": {"perms": np.array(self.perms)}, "seconds": [seconds + 5.0] * len(self.perms)}
+        value["waited_seconds"] = [5.0] * len(self.perms)
         return Sample(Outcome("ok", value=value), 1e-3)
 
 
 def measure(base, head, one=None):
     (cell,) = Gate(base, head, [one or problem()], GatePlan()).measure(quiet=True)
     return cell
+
+
+def test_the_clock_notes_how_long_a_call_waited_for_its_core(monkeypatch):
+    waits = iter([100, 100, 700, 1_000_000_700])
+    monkeypatch.setattr(worker, "waited_nanoseconds", lambda: next(waits))
+    clock = worker.Clock(lambda stage, size: None, 1 << 30, True, {"warm"})
+    clock.run(lambda i: i, lambda i: i, shape="warm", most=2)
+    assert clock.waited_seconds == [0.0, 1.0]
+    assert len(clock.seconds) == 2
 
 
 def test_sides_take_turns_and_change_who_begins():

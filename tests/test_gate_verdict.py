@@ -52,6 +52,13 @@ def test_time(factor, expected):
     assert severities(side(), side(relative=(factor,) * 5)) == expected
 
 
+@pytest.mark.parametrize(("microseconds", "expected"), [(2.0, []), (200.0, ["regression"])])
+def test_a_few_microseconds_more_are_no_regression(microseconds, expected):
+    base, head = side(), side(relative=(3.0,) * 5)
+    base.seconds, head.seconds = [1e-6 * microseconds] * 5, [3e-6 * microseconds] * 5
+    assert severities(base, head) == expected
+
+
 def test_the_machine_slowing_down_between_rounds_is_no_regression():
     clock = np.array([1.0, 3.0, 9.0, 2.0, 5.0])
     assert severities(side(relative=clock), side(relative=clock * 1.1)) == []

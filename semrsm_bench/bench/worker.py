@@ -59,6 +59,8 @@ class Clock:
     ----------
     seconds, shared_seconds : list of float
         Of each timed call, and of what it shares with other methods (the affinity).
+    waited_seconds : list of float
+        Of each timed call: how long it was ready to run while another process had its core.
     peak_bytes : int or None
         That the first timed call took.
     """
@@ -67,6 +69,7 @@ class Clock:
         self._report, self._memory, self.timed, self._seen = report, memory, timed, seen
         self.seconds: list[float] = []
         self.shared_seconds: list[float] = []
+        self.waited_seconds: list[float] = []
         self.peak_bytes: int | None = None
 
     def run(
@@ -124,9 +127,11 @@ class Clock:
         return answers
 
     def _timed(self, call: Callable[[Any], Any], given: Any) -> Any:
+        waited = waited_nanoseconds()
         start = perf_counter_ns()
         answer = call(given)
         self.seconds.append((perf_counter_ns() - start) / 1e9)
+        self.waited_seconds.append((waited_nanoseconds() - waited) / 1e9)
         return answer
 
     def shared(self, call: Callable[[], Any]) -> Any:
@@ -188,6 +193,15 @@ class ReferenceKernel:
             self()
             found.append((perf_counter_ns() - start) / 1e9)
         return min(found)
+
+
+def waited_nanoseconds() -> int:
+    """How long this thread was ready to run while another process had its core; 0 where the system does not count it."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb") as file:
+            return int(file.read().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def status_bytes(name: str) -> int:
@@ -296,6 +310,7 @@ class Worker:
             "arrays": arrays,
             "seconds": clock.seconds,
             "shared_seconds": clock.shared_seconds,
+            "waited_seconds": clock.waited_seconds,
             "peak_bytes": clock.peak_bytes,
         }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,7 +126,7 @@ class Gate:
         # A faster side answers more often; only answers to the same shifts say which of the two is better.
         shared = min(map(len, answers.values()))
         for label, sample in samples.items():
-            evidence, seconds = cell.side(label), statistics.median(sample.outcome.value["seconds"])
+            evidence, seconds = cell.side(label), sample.seconds
             evidence.seconds.append(seconds)
             evidence.relative.append(seconds / sample.reference)
             scored = self._score(problem, answers[label][:shared])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,14 @@ class Sample:
 
     outcome: Outcome
     reference: float = math.nan
+
+    @property
+    def seconds(self) -> float:
+        """Median of the calls, without what they waited for a core that another process had."""
+        value = self.outcome.value
+        return statistics.median(
+            max(s - w, 0.0) for s, w in zip(value["seconds"], value["waited_seconds"], strict=True)
+        )
 
 
 class Side:

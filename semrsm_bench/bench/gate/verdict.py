@@ -17,6 +17,8 @@ from semrsm_bench.bench.stats import Interval, median_interval
 
 Severity = Literal["regression", "failure", "improvement", "note"]
 QUALITY, EXACT_QUALITY, TIME = 0.005, 1e-6, 2.0
+# A call may take this much longer whatever its limit: at a few microseconds the interpreter and the memory allocator decide.
+LEAST_SECONDS = 1e-5
 # One pair may fall by more than the mean of all may, but not by this many times as much.
 PAIR_FACTOR = 4.0
 
@@ -151,7 +153,7 @@ def undecided(cell: GateCell, limits: GateLimits) -> bool:
     if not cell.comparable:
         return False
     ratio, limit = cell.time_ratio(), limits.factor(cell.solver)
-    if ratio.low <= limit <= ratio.high:
+    if ratio.low <= limit <= ratio.high and max(cell.head.seconds, default=0.0) >= LEAST_SECONDS:
         return True
     return any(finding.severity == "regression" for finding in judge(cell, limits))
 
@@ -221,7 +223,10 @@ def _time(cell: GateCell, limits: GateLimits) -> list[tuple[Severity, str]]:
         return []
     ratio, limit = cell.time_ratio(), limits.factor(cell.solver)
     old, new = (statistics.median(side.relative) for side in (cell.base, cell.head))
-    times = " to ".join(f"{1e3 * statistics.median(side.seconds):.3g} ms" for side in (cell.base, cell.head))
+    seconds = [statistics.median(side.seconds) for side in (cell.base, cell.head)]
+    if abs(seconds[1] - seconds[0]) < LEAST_SECONDS:
+        return []
+    times = " to ".join(f"{1e3 * value:.3g} ms" for value in seconds)
     change = f"from {old:.3g} to {new:.3g} ({times})"
     interval = f"{ratio.value:.2f} times, interval {ratio.low:.2f} to {ratio.high:.2f}"
     if ratio.value > limit:
