@@ -62,7 +62,9 @@ def drawings_of(results: TaskResults) -> Iterator[Drawing]:
     """Figures of one task, one at a time: those that all tasks have, then its own."""
     yield from _run_drawings(results)
     module = f"{__name__}.{results.task.name.replace('-', '_')}"
-    if results.folder is not None and importlib.util.find_spec(module) is not None:
+    # Those show scores of their own choice.
+    chosen = results.task.scores != type(results.task).scores
+    if not chosen and results.folder is not None and importlib.util.find_spec(module) is not None:
         found: list[Drawing] = importlib.import_module(module).draw(
             results.rows, results.task, results.folder, results.summaries
         )

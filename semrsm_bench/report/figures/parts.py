@@ -46,7 +46,7 @@ def method_looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
     names = list(dict.fromkeys(methods))
     others = [name for name in names if name not in RSM_LOOKS]
     spare = {
-        name: (_COLOURS[i % len(_COLOURS)], _MARKERS[(i + i // len(_COLOURS)) % len(_MARKERS)])
+        name: (_COLOURS[i % len(_COLOURS)], _MARKERS[(i % len(_COLOURS) + i // len(_COLOURS)) % len(_MARKERS)])
         for i, name in enumerate(others)
     }
     known = [name for name in RSM_LOOKS if name in names]
@@ -112,7 +112,8 @@ def draw_forest(
     looks = method_looks(s.method for s in shown)
     order, step = list(looks), 0.8 / max(4, len(looks))
     height = (0.5 + (0.1 + 0.11 * max(3, len(order))) * len(rows)) * len(scores) + 0.5
-    figure = new_figure(2.0 + 2.3 * len(columns), height + 0.2 * math.ceil(len(order) / 5))
+    width = 2.0 + 2.3 * len(columns)
+    figure = new_figure(width, height + 0.2 * math.ceil(len(order) / _legend_columns(width)))
     figure.set_layout_engine("constrained")
     panels = figure.subplots(len(scores), len(columns), sharex="row", sharey=True, squeeze=False)
     for (score, value), axes in zip(itertools.product(scores, columns), panels.flat):
@@ -133,25 +134,38 @@ def draw_forest(
         axes.set(title=f"{score.title}, {value}", ylim=(len(rows) - 0.5, -0.5))
         axes.set_yticks(range(len(rows)), rows)
         axes.grid(axis="x")
-    _method_legend(figure, looks)
+    method_legend(figure, looks)
     return figure
 
 
 def draw_curve(
     axes: Axes, points: Sequence[tuple[float, Interval]], colour: str, mark: str, label: str, width: float = 1.0
 ) -> None:
-    """One line with intervals."""
-    x, intervals = [place for place, _ in points], [interval for _, interval in points]
+    """One line with intervals; nothing without points."""
+    if not points:
+        return
+    x, intervals = zip(*sorted(points), strict=True)
     look: dict[str, Any] = {"color": colour, "marker": mark, "ms": 4.5, "mec": "black", "mew": 0.3, "lw": width}
     axes.plot(x, [i.value for i in intervals], label=label, **look)
     axes.vlines(x, [i.low for i in intervals], [i.high for i in intervals], color=colour, lw=1.2)
 
 
-def _method_legend(figure: Figure, looks: Looks) -> None:
+def _legend_columns(width: float) -> int:
+    """Methods that stand side by side in a figure of that width, in inches."""
+    return min(5, max(1, int(width / 1.3)))
+
+
+def method_legend(figure: Figure, looks: Looks) -> None:
+    """Methods with their colours and markers, below the panels."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], ls="", marker=m, ms=5, color=c, label=short(n)) for n, (c, m) in looks.items()]
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)), frameon=False)
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=min(_legend_columns(figure.get_figwidth()), len(handles)),
+        frameon=False,
+    )
 
 
 def heat(

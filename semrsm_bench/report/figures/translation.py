@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from semrsm_bench.activations.crops import Shift
 from semrsm_bench.bench.summary import Summary, results_of, summarise
 from semrsm_bench.core.task import Result, Task
-from semrsm_bench.report.figures.parts import Place, by_depth, draw_curve, method_looks, values_of, words_of
+from semrsm_bench.report.figures.parts import (
+    Place,
+    by_depth,
+    draw_curve,
+    method_legend,
+    method_looks,
+    values_of,
+    words_of,
+)
 from semrsm_bench.report.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, Drawing, new_figure, short
 
 if TYPE_CHECKING:
@@ -170,8 +178,7 @@ def _draw_auroc(summaries: Sequence[Summary]) -> Drawing:
         axes.set_axis_off()
     for row in grid:
         row[0].set_ylabel("AUROC")
-    handles, labels = grid[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=2 if columns == 1 else 4, frameon=False)
+    method_legend(figure, looks)
     return Drawing(
         "auroc",
         figure,

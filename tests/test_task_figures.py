@@ -1,0 +1,353 @@
+"""Pictures of tasks: what they draw is what the rows and their arrays hold."""
+
+import itertools
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from scipy.stats import spearmanr
+
+from semrsm_bench.activations.retrieval import from_scenes
+from semrsm_bench.activations.scenes import package_kit
+from semrsm_bench.bench.summary import results_of, summarise
+from semrsm_bench.core.task import Score
+from semrsm_bench.metrics import cka
+from semrsm_bench.report.figures import instances, layers, outputs, retrieval, translation
+from semrsm_bench.report.figures.parts import by_depth, draw_forest, heat, method_looks, words_of
+from semrsm_bench.report.style import RC, new_figure
+from semrsm_bench.tasks.pictures import thumbnails
+from semrsm_bench.tasks.registry import get_task
+
+from .image_files import image_zip
+from .task_runs import write_task_run
+
+pytest.importorskip("torch")
+
+SMALL = tuple(f"data/resnet{depth}-quarter-seed0.weights.safetensors" for depth in (10, 18))
+
+
+class Drawn:
+    """A run of one task with its pictures."""
+
+    def __init__(self, module, name, folder, methods, **given):
+        self.task, self.folder = get_task(name), folder
+        self.rows = write_task_run(folder, self.task, methods, **given)
+        with mpl.rc_context(dict(RC)):
+            self.drawings = {d.name: d for d in module.draw(self.rows, self.task, folder)}
+            for drawing in self.drawings.values():
+                assert drawing.caption
+                assert drawing.alt
+                drawing.figure.canvas.draw()
+
+    def arrays(self, method, **cell):
+        """Arrays of the rows of a method in a cell, in order."""
+        mine = [r for r in self.rows if r["method"] == method and all(r["cell"][k] == v for k, v in cell.items())]
+        return [result.arrays for result in results_of(mine, self.folder)]
+
+    def summary(self, method, **cell):
+        found = summarise(self.rows, self.task, self.folder)
+        (one,) = [s for s in found if s.method == method and all(s.place[k] == v for k, v in cell.items())]
+        return one
+
+    def panels(self, name, title):
+        """Axes of a figure whose title starts so."""
+        axes = self.drawings[name].figure.axes
+        return [a for a in axes if any(t.startswith(title) for t in (a.get_title(), a.get_title(loc="left")))]
+
+
+@pytest.fixture(scope="module")
+def crops(tmp_path_factory):
+    return Drawn(
+        translation, "translation", tmp_path_factory.mktemp("crops") / "run", ("pooled", "identity", "greedy"),
+        model=SMALL[:1], layers=("layer3", "layer4"), shift=((20, 0), (13, 7)), count=8, batch=4,
+    )  # fmt: skip
+
+
+def test_rsms_are_those_of_the_first_batch_and_numbers_their_auroc(crops):
+    assert set(crops.drawings) == {"rsms-20-0", "rsms-13-7", "auroc", "crops"}
+    figure = crops.drawings["rsms-13-7"].figure
+    # From the input on, methods in their order with baselines last.
+    assert [a.get_title() for a in figure.axes if a.get_title()] == ["layer3, S = 256", "layer4, S = 64"]
+    assert [a.get_ylabel() for a in figure.axes if a.get_ylabel()][:3] == ["identity", "greedy", "pooled"]
+    images = [a.images[0].get_array() for a in figure.axes if a.images and len(a.images[0].get_array()) == 8]
+    drawn = [
+        crops.arrays(m, layer=la, shift="13,7") for m in ("identity", "greedy", "pooled") for la in ("layer3", "layer4")
+    ]
+    for image, arrays in zip(images, drawn, strict=True):
+        np.testing.assert_array_equal(image, arrays[0]["rsm"])
+    (below,) = [a for a in figure.axes if a.get_ylabel().startswith("similarity")]
+    aurocs = [
+        crops.summary(m, layer="layer3", shift="13,7").scores["auroc"].value for m in ("identity", "greedy", "pooled")
+    ]
+    assert [t.get_text() for t in below.texts] == [f"{auroc:.2f}" for auroc in aurocs]
+    assert "8 overlapping and 48 unrelated pairs" in crops.drawings["rsms-13-7"].caption
+
+
+def test_auroc_lines_go_through_the_summaries(crops):
+    (axes,) = crops.panels("auroc", "shift 20,0")
+    lines = {line.get_label(): line.get_ydata() for line in axes.lines if not line.get_label().startswith("_")}
+    assert set(lines) == {"identity", "greedy", "pooled"}
+    for method, values in lines.items():
+        expected = [crops.summary(method, layer=la, shift="20,0").scores["auroc"].value for la in ("layer3", "layer4")]
+        assert list(values) == pytest.approx(expected)
+
+
+def test_crops_are_framed_where_they_were_cut(crops):
+    axes = crops.drawings["crops"].figure.axes[0]
+    frames = {p.get_label(): (p.get_x() + 0.5, p.get_y() + 0.5, p.get_width()) for p in axes.patches}
+    assert frames == {"first crop": (0, 0, 64), "shifted by 20,0": (0, 20, 64), "shifted by 13,7": (7, 13, 64)}
+    assert axes.images[0].get_array().shape == (84, 84, 3)
+    assert crops.drawings["crops"].shareable
+
+
+def test_pictures_of_a_user_are_marked(tmp_path):
+    drawn = Drawn(
+        translation, "translation", tmp_path / "run", ("pooled",), images=(image_zip(tmp_path / "own.zip"),),
+        model=SMALL[:1], layers=("layer4",), count=8, batch=4,
+    )  # fmt: skip
+    assert {name: d.shareable for name, d in drawn.drawings.items()} == {"rsms": True, "auroc": True, "crops": False}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    return Drawn(
+        retrieval, "retrieval", tmp_path_factory.mktemp("found") / "run", ("identity", "pooled"),
+        model=SMALL[:1], layers=("layer3", "layer4"), queries=6, database=20, kernels=("linear", "cosine"),
+    )  # fmt: skip
+
+
+def test_the_contact_sheet_shows_what_was_found(found):
+    data = from_scenes(package_kit(), 6, 20, 64)
+    images = [a.images[0].get_array() for a in found.drawings["pictures"].figure.axes]
+    texts = [t.get_text() for t in found.drawings["pictures"].figure.texts]
+    rankings = [found.arrays(m, layer="layer4", kernel="cosine")[0]["found"] for m in ("identity", "pooled")]
+    shown = [(query, ranking) for query in range(3) for ranking in rankings]
+    assert len(images) == 4 * len(shown)
+    for row, (query, ranking) in enumerate(shown):
+        np.testing.assert_array_equal(images[4 * row], data.queries.pixels[query])
+        for column, image in enumerate(ranking[query, :3], start=1):
+            np.testing.assert_array_equal(images[4 * row + column], data.database.pixels[image])
+            counts, other = data.queries.counts[query], data.database.counts[image]
+            f1 = 2 * np.minimum(counts, other).sum() / (counts.sum() + other.sum())
+            caption = texts[4 * row + column].replace("\n", " ")
+            assert caption.startswith(f"{f1:.2f}: ")
+            for index in np.flatnonzero(other):
+                assert data.classes[index] in caption
+
+
+def test_scores_of_retrieval_are_those_of_the_table_with_chance_beside_them(found):
+    (axes,) = found.panels("scores", "F1@1, layer4")
+    dots = [
+        line.get_xdata()[0]
+        for line in axes.lines
+        if line.get_marker() not in ("None", "") and len(line.get_xdata()) == 1
+    ]
+    expected = []
+    for method in ("identity", "pooled"):
+        for kernel in ("linear", "cosine"):
+            scores = found.summary(method, layer="layer4", kernel=kernel).scores
+            expected += [scores["f1"].value, scores["f1_top5"].value]
+    assert sorted(dots) == pytest.approx(sorted(expected))
+    random = next(r["raw"]["random"]["f1"] for r in found.rows)
+    assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == pytest.approx([random])
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory):
+    return Drawn(
+        outputs, "outputs", tmp_path_factory.mktemp("said") / "run", ("identity", "exact-auction"),
+        model=SMALL, layers=("layer3", "layer4"), count=12, kernels=("linear",), centring=("none", "channel"),
+    )  # fmt: skip
+
+
+def test_all_pairs_are_drawn_with_their_correlation(said):
+    assert set(said.drawings) == {"pairs", "correlations", "own", "gain"}
+    (axes,) = said.panels("pairs", "identity, Pearson")
+    assert axes.collections[0].get_array().sum() == 66
+    arrays = said.arrays("identity", model="resnet10-quarter-seed0", layer="layer4", centring="none")[0]
+    assert axes.get_title().endswith(f"{np.corrcoef(arrays['rsm'], arrays['divergence'])[0, 1]:.3f}")
+
+
+def test_own_cka_is_that_of_the_two_rsms_with_a_jackknife_interval(said):
+    axes = said.drawings["own"].figure.axes[0]
+    lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines if "resnet" in line.get_label()}
+    bars = [s for c in axes.collections for s in c.get_segments()]
+    for (network, values), own in zip(
+        lines.items(), itertools.batched(bars, 2) if hasattr(itertools, "batched") else zip(bars[::2], bars[1::2])
+    ):
+        for layer, value, bar in zip(("layer3", "layer4"), values, own):
+            arrays = said.arrays("identity", model=network, layer=layer, centring="none")[0]
+            square = [np.zeros((12, 12)) for _ in range(2)]
+            for matrix, name in zip(square, ("rsm", "exact")):
+                matrix[np.triu_indices(12, 1)] = arrays[name]
+                matrix += matrix.T
+            assert value == pytest.approx(cka(*square, "debiased"))
+            without = [cka(*(np.delete(np.delete(m, i, 0), i, 1) for m in square), "debiased") for i in range(12)]
+            half = 1.959963984540054 * np.sqrt(11 / 12 * np.sum((without - np.mean(without)) ** 2))
+            assert bar[:, 1] == pytest.approx([value - half, value + half])
+
+
+def test_what_matching_adds_is_drawn_pair_by_pair(said):
+    (axes,) = said.panels("gain", "layer3, S = 256, channel")
+    same, best = (
+        said.arrays(m, model="resnet10-quarter-seed0", layer="layer3", centring="channel")[0]["rsm"]
+        for m in ("identity", "exact-auction")
+    )
+    (dots,) = [line for line in axes.lines if line.get_marker() == "."]
+    unit = best.mean() if best.mean() > 0 else np.abs(best).max()
+    assert sorted(dots.get_xdata()) == pytest.approx(sorted(same / unit), rel=1e-6)
+    assert (dots.get_ydata() >= dots.get_xdata() - 1e-6).all()
+    assert axes.get_title(loc="left").endswith(f"rho {spearmanr(same, best).statistic:.2f}")
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory):
+    methods = ("cka[identity]", "cka[greedy]")
+    return Drawn(
+        layers, "layers", tmp_path_factory.mktemp("compared") / "run", methods,
+        model=SMALL, layers=("layer3", "layer4"), count=12, permuted=0,
+    )  # fmt: skip
+
+
+def test_heat_maps_hold_the_values_of_both_directions(compared):
+    assert set(compared.drawings) == {"within-cka-greedy", "across-cka-greedy"}
+    networks = ["resnet10-quarter-seed0", "resnet18-quarter-seed0"]
+    names = [(network, layer) for network in networks for layer in ("layer3", "layer4")]
+    maps = {}
+    for method in ("cka[identity]", "cka[greedy]"):
+        expected = np.full((4, 4), np.nan)
+        for row in compared.rows:
+            if row["method"] == method:
+                i, j = (names.index((row["raw"][f"{p}network"], row["raw"][f"{p}layer"])) for p in ("", "other_"))
+                expected[j, i], expected[i, j] = row["raw"]["value_yx"], row["scores"]["value"]
+        assert np.isfinite(expected).all()
+        (axes,) = compared.panels("across-cka-greedy", method)
+        maps[method] = np.asarray(axes.images[0].get_array())
+        np.testing.assert_array_equal(maps[method], expected)
+    (axes,) = compared.panels("across-cka-greedy", "difference")
+    np.testing.assert_array_equal(axes.images[0].get_array(), maps["cka[greedy]"] - maps["cka[identity]"])
+    (first, second) = compared.panels("within-cka-greedy", "cka[greedy]")
+    np.testing.assert_array_equal(second.images[0].get_array(), maps["cka[greedy]"][2:, 2:])
+    assert [t.get_text() for t in first.texts] == [f"{v:.2f}" for v in maps["cka[greedy]"][:2, :2].ravel()]
+
+
+def test_metrics_without_a_counterpart_stand_side_by_side(tmp_path):
+    methods = ("linear_cka", "procrustes_raw")
+    drawn = Drawn(
+        layers, "layers", tmp_path / "run", methods, model=SMALL, layers=("layer3", "layer4"), count=12, permuted=1
+    )
+    assert set(drawn.drawings) == {"across"}
+    (axes,) = drawn.panels("across", "procrustes_raw")
+    assert axes.images[0].norm.vmax == pytest.approx(axes.images[0].get_array().max())
+    # Directions that differ: a row of the map is the first representation.
+    for row in drawn.rows:
+        row["raw"]["value_yx"] = 2 * row["scores"]["value"]
+    (drawing,) = layers.draw(drawn.rows, drawn.task, drawn.folder)
+    matrix = np.asarray(drawing.figure.axes[0].images[0].get_array())
+    np.testing.assert_allclose(matrix.T[np.triu_indices(4, 1)], 2 * matrix[np.triu_indices(4, 1)])
+
+
+@pytest.fixture(scope="module")
+def agreed(tmp_path_factory):
+    return Drawn(
+        instances, "instances", tmp_path_factory.mktemp("agreed") / "run", ("dispersion", "pairwise_cosine"),
+        model=[f"data/resnet{d}-quarter-seed{s}.weights.safetensors" for d in (10, 18) for s in (0, 1)],
+        layers=("layer3", "layer4"), count=48, folds=3, reorderings=2,
+    )  # fmt: skip
+
+
+def test_pictures_at_both_ends_are_those_with_the_largest_and_smallest_scores(agreed):
+    assert set(agreed.drawings) == {"scores", "predictors", "reliability", "pictures"}
+    arrays = agreed.arrays("pairwise_cosine", layer="layer4")[0]
+    scores, chosen = arrays["scores"], get_task("instances").options(count=48).pictures(64)
+    figure = agreed.drawings["pictures"].figure
+    order = np.argsort(-scores, kind="stable")
+    for axes, picture in zip(figure.axes, [*order[:16], *order[-16:]], strict=True):
+        np.testing.assert_array_equal(axes.images[0].get_array(), chosen.pixels[picture])
+    assert figure.texts[0].get_text().startswith(f"{scores.max():.2f}\n")
+    assert figure.texts[31].get_text().startswith(f"{scores.min():.2f}\n")
+    assert agreed.drawings["pictures"].shareable
+
+
+def test_predictors_are_rank_correlations(agreed):
+    left, right = agreed.drawings["predictors"].figure.axes
+    names = [t.get_text() for t in left.get_yticklabels()]
+    assert names[-1] == "distance from the mean"
+    arrays = agreed.arrays("pairwise_cosine", layer="layer4")[0]
+    (simple, _) = [line for line in left.lines if line.get_label() in ("Spearman", "at equal distance from the mean")]
+    place = names.index("edge density")
+    expected = spearmanr(arrays["scores"], arrays["edge_density"]).statistic
+    assert simple.get_xdata()[place] == pytest.approx(expected)
+    assert right.images[0].get_array()[place, 1] == pytest.approx(expected)
+    # Bars are drawn in the order of the dots, and hold them.
+    bars = np.array([s[:, 0] for s in left.collections[0].get_segments()])
+    assert (bars[:, 0] <= simple.get_xdata() + 1e-12).all()
+    assert (simple.get_xdata() <= bars[:, 1] + 1e-12).all()
+
+
+def test_histograms_count_every_picture_and_reliability_every_pair_of_layers(agreed):
+    figure = agreed.drawings["scores"].figure
+    assert [a.get_title(loc="left") for a in figure.axes] == ["layer3", "layer4"]
+    arrays = agreed.arrays("pairwise_cosine", layer="layer3")[0]
+    bars = figure.axes[0].patches[:70]
+    assert sum(b.get_height() * b.get_width() for b in bars) == pytest.approx(1)
+    assert min(b.get_x() for b in bars if b.get_height()) <= arrays["scores"].min()
+    table = agreed.drawings["reliability"].figure.axes[1].images[0].get_array()
+    other = agreed.arrays("pairwise_cosine", layer="layer4")[0]
+    assert table[0, 1] == pytest.approx(spearmanr(arrays["scores"], other["scores"]).statistic)
+    assert list(np.diag(table)) == pytest.approx([1, 1])
+
+
+def test_arrays_without_pictures_are_drawn_without_them(tmp_path):
+    rng = np.random.default_rng(0)
+    latent = rng.standard_normal((40, 4))
+    for name in ("a", "b"):
+        np.save(tmp_path / f"{name}.npy", latent + 0.3 * rng.standard_normal((40, 4)))
+    files = (tmp_path / "a.npy", tmp_path / "b.npy")
+    drawn = Drawn(instances, "instances", tmp_path / "run", ("dispersion",), features=files, folds=2, reorderings=1)
+    assert set(drawn.drawings) == {"scores", "predictors"}
+
+
+# Parts
+
+
+def test_looks_are_different_and_baselines_come_last():
+    names = ["random", *(f"m{i}" for i in range(40)), "translation", "identity"]
+    looks = method_looks(name for name in names)
+    assert list(looks)[:2] == ["identity", "translation"]
+    assert list(looks)[-1] == "random"
+    assert len(set(looks.values())) == len(names)
+
+
+def test_cells_are_told_apart_by_what_differs():
+    places = [{"model": "a", "layer": la, "size": s, "kernel": "rbf"} for la, s in (("x", 4), ("y", 16))]
+    assert words_of(places) == ["x", "y"]
+    assert words_of(places, ["layer"]) == ["", ""]
+    assert by_depth(places) == ["y", "x"]
+    assert words_of([{"size": 4}, {"size": 8}]) == ["4", "8"]
+
+
+def test_a_heat_map_leaves_unknown_cells_empty_and_signs_differences():
+    figure = new_figure(2, 2)
+    axes = figure.subplots()
+    heat(axes, np.array([[0.5, np.nan], [-0.25, -0.001]]), "ab", "cd", limit=0.5)
+    assert [t.get_text() for t in axes.texts] == ["+0.50", "-0.25", "+0.00"]
+    assert axes.images[0].norm.vmin == -0.5
+
+
+def test_a_forest_without_an_interval_still_draws_its_dot(found):
+    summaries = summarise(found.rows, found.task, found.folder)
+    figure = draw_forest(summaries, [Score("f1", "F1", chance=0.25)], "kernel")
+    assert [a.get_title() for a in figure.axes] == ["F1, linear", "F1, cosine"]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["layer3", "layer4"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"), [((300, 300), (150, 150)), ((100, 220), (100, 220)), ((400, 650), (133, 216))]
+)
+def test_thumbnails_are_means_of_blocks(shape, expected):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, *shape, 3), dtype=np.uint8)
+    small = thumbnails(pixels)
+    assert small.shape == (2, *expected, 3)
+    step = shape[0] // expected[0]
+    assert small[1, 1, 2, 0] == round(pixels[1, step : 2 * step, 2 * step : 3 * step, 0].mean())
