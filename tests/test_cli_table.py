@@ -93,6 +93,33 @@ def test_width_and_centring_and_end_to_end(results, capsys):
     assert "centring channel" in out
 
 
+def test_scores_and_the_method_to_compare_with_are_chosen(results, capsys):
+    _, out, _ = call(
+        capsys,
+        "table",
+        "--results",
+        results,
+        "--json",
+        "--centring",
+        "none",
+        "--scores",
+        "quality",
+        "--against",
+        "greedy",
+    )
+    greedy, *others = sorted(json.loads(out), key=lambda record: record["method"] != "greedy")
+    assert "c" not in greedy
+    assert greedy["difference"] is None
+    assert others
+    for record in others:
+        assert record["reference"] == "greedy"
+        assert record["difference"] == pytest.approx(record["quality"] - greedy["quality"])
+    for option, name, known in (("--scores", "f1", "c, quality"), ("--against", "nobody", "greedy, identity, ortools")):
+        code, out, err = call(capsys, "table", "--results", results, option, name)
+        assert (code, out) == (2, "")
+        assert f"{name!r} here; there are {known}" in err
+
+
 def test_wrong_use_is_one_line_and_exit_code_2(results, capsys):
     code, out, err = call(capsys, "table", "oldest", "--results", results)
     assert (code, out) == (2, "")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from copy import copy
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,13 +16,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SelectionOptions:
-    """Which cells are shown."""
+    """Which cells and scores are shown, and what methods are compared with."""
 
     where: tuple[str, ...] = option(
         (), help="Only cells whose KEY has this value; one key twice: either value.", metavar="KEY=VALUE,..."
     )
     centring: Literal["none", "channel", "position", "both"] | None = option(
         None, help="Short for --where centring=...; both: none and channel."
+    )
+    scores: tuple[str, ...] = option((), help="Only these scores, named as in --json; the first one leads.")
+    against: str | None = option(
+        None,
+        help="Method that the others are compared with by paired differences; default: the task's.",
+        metavar="METHOD",
     )
     plugins: tuple[Path, ...] = option((), help="File that brings a task of the run; repeatable.", name="plugin")
 
@@ -54,7 +61,7 @@ def select(words: Sequence[str], results: Path, options: SelectionOptions) -> tu
     Raises
     ------
     FileNotFoundError, ValueError
-        There is no such run or task.
+        There is no such run, task, score or method.
     semrsm_bench.report.results.NothingMeasuredError
         The run has no rows there.
     """
@@ -71,4 +78,20 @@ def select(words: Sequence[str], results: Path, options: SelectionOptions) -> tu
     if tasks and (tasks[0] not in task_names() or (results / tasks[0] / ENVIRONMENT_FILE).is_file()):
         run = tasks.pop(0)
     folder = find_run(results, run)
-    return folder, read_results(folder, tasks=tasks, where=options.wanted)
+    results_of_run = read_results(folder, tasks=tasks, where=options.wanted)
+    return folder, list(_seen_as(results_of_run, options)) if options.scores or options.against else results_of_run
+
+
+def _seen_as(results: Sequence[TaskResults], options: SelectionOptions) -> Iterator[TaskResults]:
+    """The tasks that have what is asked for, as if their scores and their reference were these."""
+    scores = {score.name for one in results for score in one.task.scores}
+    methods = {summary.method for one in results for summary in one.summaries}
+    for what, names, known in (("score", options.scores, scores), ("method", (options.against,), methods)):
+        for name in names:
+            if name and name not in known:
+                raise ValueError(f"there is no {what} {name!r} here; there are {', '.join(sorted(known))}")
+    for one in results:
+        task = copy(one.task)
+        chosen = tuple(s for name in options.scores for s in task.scores if s.name == name) or task.scores
+        vars(task).update(scores=chosen, reference=options.against or task.reference)
+        yield replace(one, task=task)
