@@ -7,18 +7,27 @@ import pytest
 
 from semrsm_bench.bench import environment as env
 from semrsm_bench.bench.cores import claimed_core
-from semrsm_bench.solvers import solver_names
+from semrsm_bench.core.method import Declaration
+from semrsm_bench.solvers import get_solver, solver_names
 
 
 def test_everything_that_figures_depend_on_is_there_and_is_json():
-    found = env.describe_environment([("tiny", "ab" * 32)])
+    declared = [get_solver(name).declare() for name in solver_names()]
+    found = env.describe_environment([("tiny", "ab" * 32)], methods=declared)
     assert set(env.IDENTITY) <= set(found)
-    assert {"started", "threads", "memory_bytes", "commit", "dirty", "solvers"} <= set(found)
+    assert {"started", "threads", "memory_bytes", "packages", "commit", "dirty"} <= set(found)
     assert json.loads(json.dumps(found)) == found
     assert found["cpu"]["logical"] >= found["cpu"]["cores"] >= 1
     assert found["packages"]["numpy"]
-    assert set(found["solvers"]) == set(solver_names())
+    assert list(found["methods"]) == [f"solver:{name}" for name in solver_names()]
+    assert found["methods"]["solver:scipy"]["category"] == "exact"
     assert found["data"] == [{"name": "tiny", "sha256": "ab" * 32}]
+
+
+def test_a_strange_option_of_a_method_does_not_hinder_the_description():
+    odd = Declaration("solver", "odd", options={"key": object(), "far": 10**5000, "nan": float("nan")})
+    text = json.dumps(env.describe_environment(methods=[odd]), allow_nan=False)
+    assert "an integer of" in text
 
 
 def test_it_does_not_tell_whose_machine_it_is():
@@ -28,21 +37,22 @@ def test_it_does_not_tell_whose_machine_it_is():
     assert "/lib" not in text
 
 
-def test_two_descriptions_of_the_same_place_agree():
-    one, two = env.describe_environment(), env.describe_environment()
-    assert env.differences(one, two) == []
-    # What was run and when is not part of the place.
-    assert env.differences(one, {**two, "started": "x", "commit": "y", "solvers": {}}) == []
-    assert env.differences(one, {**two, "python": "2.7", "packages": {}}) == ["python", "packages"]
+@pytest.mark.parametrize("key", list(env.describe_environment()))
+def test_rows_of_two_sessions_stand_in_one_run_if_the_place_is_the_same(key):
+    one = env.describe_environment()
+    assert env.differences(one, env.describe_environment()) == []
+    # Code, libraries and data are in the rows' own keys; when it was is no part of the place.
+    assert env.differences(one, {**one, key: "other"}) == [k for k in (key,) if k in ("cpu", "os", "python", "blas")]
 
 
-def test_an_edited_plugin_is_another_environment(tmp_path):
+def test_plugins_are_named_by_their_content(tmp_path):
     plugin = tmp_path / "mine.py"
-    plugin.write_text("a = 1")
-    before = env.describe_environment(plugins=[plugin], solvers=[])
-    assert before["plugins"][0]["name"] == "mine.py"
-    plugin.write_text("a = 2")
-    assert env.differences(before, env.describe_environment(plugins=[plugin], solvers=[])) == ["plugins"]
+    found = []
+    for text in ("a = 1", "a = 2", "a = 1"):
+        plugin.write_text(text)
+        found += env.describe_environment(plugins=[plugin])["plugins"]
+    assert {entry["name"] for entry in found} == {"mine.py"}
+    assert found[0] == found[2] != found[1]
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
 import semrsm_bench as sb
+from semrsm_bench.core.registry import REGISTRIES, Registry, UnknownNameError, plugin_entries
 from semrsm_bench.solvers import InvalidMatchingError, SolverUnavailableError, UnknownSolverError, warm_up
 
 
@@ -260,3 +262,122 @@ def test_every_builtin_solver_tells_what_it_is():
         assert solver.complexity, name
         assert solver.reference, name
         assert re.fullmatch(r"[a-z0-9-]+", name)
+
+
+# Any kind.
+
+
+@dataclass(frozen=True)
+class Thing:
+    name: str
+    module: str = "tests"
+    file: str = ""
+
+
+@pytest.fixture
+def things():
+    yield Registry(
+        "thing", "semrsm_bench.core", (), derive=lambda name: Thing(name) if name.startswith("made-") else None
+    )
+    del REGISTRIES["thing"]
+
+
+NAMES = ["a", "a-1", "cka", "a.b_c+d-e", "0"]
+
+
+def test_entries_come_back_by_name_in_order(things):
+    things.add(map(Thing, NAMES))
+    assert things.names() == NAMES
+    assert [things.get(name).name for name in NAMES] == NAMES
+    things.forget("cka")
+    assert things.find("cka") is None
+    things.add([Thing("cka")])
+    assert things.names() == [*(n for n in NAMES if n != "cka"), "cka"]
+
+
+@pytest.mark.parametrize("taken", NAMES)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_all_entries_are_added_or_none(things, taken, place):
+    things.add(map(Thing, NAMES))
+    fresh = ["new-1", "new-2"]
+    fresh.insert(place, taken)
+    with pytest.raises(ValueError, match=re.escape(f"a thing named {taken!r} is registered already, by tests")):
+        things.add(map(Thing, fresh))
+    with pytest.raises(ValueError, match="lower case"):
+        things.add([Thing("new-1"), Thing("No Name")])
+    with pytest.raises(ValueError, match="'new-1' is registered already"):
+        things.add([Thing("new-1"), Thing("new-1")])
+    assert things.names() == NAMES
+
+
+def test_names_that_are_not_registered_may_be_made(things):
+    things.add([Thing("made-up")])
+    assert things.get("made-to-order").name == "made-to-order"
+    assert things.names() == ["made-up"]
+    with pytest.raises(UnknownNameError, match=r"unknown thing 'maid-up'; did you mean 'made-up'\?"):
+        things.get("maid-up")
+    with pytest.raises(KeyError, match="unknown thing 'x'; known are made-up"):
+        things.get("x")
+
+
+def test_only_what_an_entry_lacks_is_filled_in(things):
+    things.add([Thing("bare"), Thing("full", file="own.py")])
+    for name in ("bare", "full"):
+        things.update(name, file="given.py", unknown="x")
+    assert [things.get(name).file for name in ("bare", "full")] == ["given.py", "own.py"]
+
+
+@pytest.mark.parametrize("noun", ["solver", "rsm", "metric", "instance", "task"])
+def test_every_kind_is_registered_looked_up_and_listed_alike(noun):
+    names, get = getattr(sb, f"{noun}_names")(), getattr(sb, f"get_{noun}")
+    assert len(names) == len(set(names)) > 0
+    assert [get(name).name for name in names] == names
+    with pytest.raises(UnknownNameError, match=f"did you mean '{re.escape(names[0])}'"):
+        get(names[0][:-1] + "~")
+    assert REGISTRIES[noun].noun == noun
+    assert callable(getattr(sb, f"register_{noun}"))
+
+
+KINDS = {
+    "solver": "@sb.register_solver('added', kind='approximate')\ndef f(problem): ...\n",
+    "rsm": "@sb.register_rsm('added')\ndef g(z, z2): ...\n",
+    "metric": "@sb.register_metric('added', takes='features', best='max', range=(0, 1))\ndef h(x, y): ...\n",
+}
+TASK = """
+@sb.register_task
+class T(sb.Task):
+    name, question, kind, scores, options = "added", "?", "metric", (), dict
+    def cases(self, options): ...
+    def score(self, case, arrays, answer, truth, declared): ...
+"""
+
+
+@pytest.mark.parametrize("kinds", [("solver",), ("rsm",), ("metric",), ("solver", "metric"), ("task",)], ids=str)
+def test_one_file_may_bring_several_kinds_of_methods(tmp_path, kinds):
+    file = tmp_path / "many.py"
+    file.write_text("import semrsm_bench as sb\n" + "".join({**KINDS, "task": TASK}[kind] for kind in kinds))
+    assert plugin_entries(file) == [(kind, "added") for kind in kinds]
+    for kind in kinds:
+        assert getattr(sb, f"get_{kind}")("added").name == "added"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_methods_and_tasks_of_one_file_are_refused_and_nothing_stays(tmp_path, kind):
+    file = tmp_path / "both.py"
+    file.write_text("import semrsm_bench as sb\n" + TASK + KINDS[kind])
+    with pytest.raises(ValueError, match="one file brings methods or tasks, not both"):
+        sb.load_plugin(file)
+    for noun in (kind, "task"):
+        assert "added" not in getattr(sb, f"{noun}_names")()
+
+
+@pytest.mark.parametrize("lacking", ["name", "question", "kind", "scores", "options", "cases", "score"])
+def test_a_task_that_lacks_something_is_refused(tmp_path, lacking):
+    file = tmp_path / "half.py"
+    text = TASK.replace(f"def {lacking}(", "def other(") if lacking in ("cases", "score") else TASK
+    names = ("name", "question", "kind", "scores", "options")
+    text = text.replace(", ".join(names), ", ".join(f"x_{n}" if n == lacking else n for n in names))
+    file.write_text("import semrsm_bench as sb\n" + text)
+    with pytest.raises(ValueError, match=lacking):
+        sb.load_plugin(file)
+    assert "added" not in sb.task_names()
