@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,9 @@ _SHARED = 1e-12
 MORCOS = "Morcos et al., NeurIPS 2018"
 # Of the side whose units give the weights.
 _WEIGHTING = ("unit_permutation", "zero_units", "translation", "isotropic_scaling")
+
+_similarity = partial(register_metric, takes="features", best="max", range=(0, 1))
+_one_sided = partial(_similarity, symmetric=False, reference=MORCOS)
 
 
 def canonical_correlations(X: Any, Y: Any, *, centre: bool = True) -> FloatArray:
@@ -47,8 +51,8 @@ def canonical_correlations(X: Any, Y: Any, *, centre: bool = True) -> FloatArray
     return np.asarray(np.linalg.svd(qx.T @ qy, compute_uv=False))
 
 
-@register_metric("cca_r2", takes="features", best="max", range=(0, 1), invariant_to=SUBSPACES, summary="r2")
-@register_metric("cca", takes="features", best="max", range=(0, 1), invariant_to=SUBSPACES)
+@_similarity("cca_r2", invariant_to=SUBSPACES, summary="r2")
+@_similarity("cca", invariant_to=SUBSPACES)
 def cca(X: Any, Y: Any, *, summary: str = "mean", centre: bool = True) -> float:
     """Mean canonical correlation, or the mean of the squares (R2 CCA, Kornblith et al. 2019, table 1).
 
@@ -72,9 +76,7 @@ def cca(X: Any, Y: Any, *, summary: str = "mean", centre: bool = True) -> float:
     return float(np.mean(rho if summary == "mean" else rho**2))
 
 
-@register_metric(
-    "svcca", takes="features", best="max", range=(0, 1), invariant_to=FORMS, reference="Raghu et al., NeurIPS 2017"
-)
+@_similarity("svcca", invariant_to=FORMS, reference="Raghu et al., NeurIPS 2017")
 def svcca(X: Any, Y: Any, threshold: float = 0.99) -> float:
     """Mean canonical correlation of the leading principal components (SVCCA, Raghu et al. 2017).
 
@@ -106,36 +108,9 @@ def svcca(X: Any, Y: Any, threshold: float = 0.99) -> float:
     return float(np.mean(np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)))
 
 
-@register_metric(
-    "pwcca_mean",
-    takes="features",
-    best="max",
-    range=(0, 1),
-    invariant_to=_WEIGHTING,
-    reference=MORCOS,
-    weights_from="mean",
-)
-@register_metric(
-    "pwcca_y",
-    takes="features",
-    best="max",
-    range=(0, 1),
-    symmetric=False,
-    invariant_to=SUBSPACES,
-    invariant_to_y=_WEIGHTING,
-    reference=MORCOS,
-    weights_from="y",
-)
-@register_metric(
-    "pwcca",
-    takes="features",
-    best="max",
-    range=(0, 1),
-    symmetric=False,
-    invariant_to=_WEIGHTING,
-    invariant_to_y=SUBSPACES,
-    reference=MORCOS,
-)
+@_similarity("pwcca_mean", invariant_to=_WEIGHTING, reference=MORCOS, weights_from="mean")
+@_one_sided("pwcca_y", invariant_to=SUBSPACES, invariant_to_y=_WEIGHTING, weights_from="y")
+@_one_sided("pwcca", invariant_to=_WEIGHTING, invariant_to_y=SUBSPACES)
 def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
     """Projection-weighted CCA (Morcos et al. 2018, eq. 2): canonical correlations weighted by what they explain.
 

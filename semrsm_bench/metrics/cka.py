@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,16 +30,14 @@ from semrsm_bench.metrics.registry import register_metric
 ESTIMATORS = ("biased", "debiased")
 KORNBLITH = "Kornblith et al., ICML 2019"
 
+_of_rsms = partial(register_metric, takes="rsms", best="max", range=(-1, 1))
+_of_features = partial(register_metric, takes="features", best="max", range=(0, 1))
+_debiased = partial(_of_features, range=(-1, 1), estimator="debiased")
+_unbounded = partial(_of_rsms, range=(-math.inf, math.inf))
 
-@register_metric(
-    "hsic_debiased",
-    takes="rsms",
-    best="max",
-    range=(-math.inf, math.inf),
-    invariant_to=(*CENTRED, "diagonal"),
-    estimator="debiased",
-)
-@register_metric("hsic", takes="rsms", best="max", range=(-math.inf, math.inf), invariant_to=CENTRED)
+
+@_unbounded("hsic_debiased", invariant_to=(*CENTRED, "diagonal"), estimator="debiased")
+@_unbounded("hsic", invariant_to=CENTRED)
 def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
     """Hilbert-Schmidt independence criterion of two RSMs.
 
@@ -75,23 +74,13 @@ def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
         ) from error
 
 
-@register_metric(
+@_of_rsms(
     "cka_debiased",
-    takes="rsms",
-    best="max",
-    range=(-1, 1),
     invariant_to=(*CENTRED, "positive_scaling", "diagonal"),
     reference=KORNBLITH,
     estimator="debiased",
 )
-@register_metric(
-    "cka",
-    takes="rsms",
-    best="max",
-    range=(-1, 1),
-    invariant_to=(*CENTRED, "positive_scaling"),
-    reference=KORNBLITH,
-)
+@_of_rsms("cka", invariant_to=(*CENTRED, "positive_scaling"), reference=KORNBLITH)
 def cka(K: Any, L: Any, estimator: str = "biased") -> float:
     """Centred kernel alignment of two RSMs: HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)).
 
@@ -124,16 +113,8 @@ def cka(K: Any, L: Any, estimator: str = "biased") -> float:
     return _ratio(*inner_products(balanced(k)[0], balanced(l)[0], estimator == "debiased"))
 
 
-@register_metric(
-    "linear_cka_debiased",
-    takes="features",
-    best="max",
-    range=(-1, 1),
-    invariant_to=FORMS,
-    reference=KORNBLITH,
-    estimator="debiased",
-)
-@register_metric("linear_cka", takes="features", best="max", range=(0, 1), invariant_to=FORMS, reference=KORNBLITH)
+@_debiased("linear_cka_debiased", invariant_to=FORMS, reference=KORNBLITH)
+@_of_features("linear_cka", invariant_to=FORMS, reference=KORNBLITH)
 def linear_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     """CKA of the linear RSMs of two feature matrices, on whichever side is cheaper.
 
@@ -177,10 +158,8 @@ def linear_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     return _ratio(*debiased, *(product / ROUNDING for product in products[1:]))
 
 
-@register_metric(
-    "rbf_cka_debiased", takes="features", best="max", range=(-1, 1), invariant_to=FORMS, estimator="debiased"
-)
-@register_metric("rbf_cka", takes="features", best="max", range=(0, 1), invariant_to=FORMS, reference=KORNBLITH)
+@_debiased("rbf_cka_debiased", invariant_to=FORMS)
+@_of_features("rbf_cka", invariant_to=FORMS, reference=KORNBLITH)
 def rbf_cka(
     X: Any, Y: Any, estimator: str = "biased", *, sigma: str | float = "offdiag_median", t: float = 1.0
 ) -> float:
@@ -193,13 +172,7 @@ def rbf_cka(
     return cka(rbf_rsm(x, sigma=sigma, t=t), rbf_rsm(y, sigma=sigma, t=t), estimator)
 
 
-@register_metric(
-    "cosine_cka",
-    takes="features",
-    best="max",
-    range=(0, 1),
-    invariant_to=(*ROTATIONS, "isotropic_scaling", "row_scaling"),
-)
+@_of_features("cosine_cka", invariant_to=(*ROTATIONS, "isotropic_scaling", "row_scaling"))
 def cosine_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     """CKA of the cosine RSMs of two feature matrices.
 

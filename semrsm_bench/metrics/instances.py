@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from semrsm_bench.core.method import own_distribution, variants, words
+from semrsm_bench.core.method import methods_from
 from semrsm_bench.core.registry import Registry
 from semrsm_bench.metrics.arrays import FloatArray, as_features, one_of
 from semrsm_bench.metrics.invariances import known
@@ -22,14 +23,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class InstanceScore(Measure):
-    """A registered score of single stimuli; see `Measure` and `semrsm_bench.core.method.Method` for the rest.
+    """A registered score of single stimuli: ``function(given, **options)`` returns one number a stimulus, (n,).
 
-    Attributes
-    ----------
-    function : callable
-        ``function(aligned, **options)`` returns one number a stimulus, (n,).
-    takes : {"aligned", "pixels"}
-        Whether it gets K aligned models (K, n, d), or, for baselines, the pictures themselves (n, H, W, 3), uint8.
+    ``takes`` says what is given: K aligned models (K, n, d), or, for baselines, the pictures themselves (n, H, W, 3), uint8.
     """
 
     kind_name: ClassVar[str] = "instance"
@@ -42,12 +38,7 @@ class InstanceScore(Measure):
         return {**super().facts, "takes": self.takes, "inputs": [self.takes]}
 
     def run(self, given: Any, **options: Any) -> FloatArray:
-        """Scores of n stimuli, (n,).
-
-        Parameters
-        ----------
-        given : array_like
-            As ``takes`` says; or a mapping that holds it under that name.
+        """Scores of n stimuli, (n,), of what ``takes`` says or of a mapping that holds it under that name.
 
         Raises
         ------
@@ -97,30 +88,12 @@ def register_instance(
     was not fitted on, in K models brought into one space.
     """
     invariant = known(invariant_to, "aligned") if takes == "aligned" else ()
+    declared: dict[str, Any] = {"takes": takes, "invariant_to": invariant, "best": best, "range": range}
+    declared |= {"category": category, "reference": reference, "complexity": complexity, "files": files}
+    declared |= {"requires": requires, "unavailable": unavailable, "distribution": distribution}
 
     def register(function: F) -> F:
-        made = [
-            InstanceScore(
-                name=full,
-                function=function,
-                options=bound,
-                reference=reference,
-                complexity=complexity,
-                requires=words(requires),
-                unavailable=unavailable,
-                files=words(files),
-                distribution=distribution or own_distribution(function),
-                best=best,
-                range=range,
-                invariant_to=invariant,
-                category=category,
-                takes=takes,
-            )
-            for full, bound in variants(name, grid, options)
-        ]
-        for score in made:
-            score.check_options(score.options)
-        INSTANCES.add(made)
+        INSTANCES.add(methods_from(InstanceScore, function, name, grid, options, **declared))
         return function
 
     return register
@@ -136,20 +109,12 @@ def instance_names() -> list[str]:
     return INSTANCES.names()
 
 
-@register_instance(
-    "leave_one_out_cosine",
-    best="max",
-    range=(-1, 1),
-    invariant_to=("orthogonal", "isotropic_scaling", "model_order"),
-    kind="leave_one_out_cosine",
-)
-@register_instance(
-    "barycenter_cosine",
-    best="max",
-    range=(-1, 1),
-    invariant_to=("orthogonal", "isotropic_scaling", "model_order"),
-    kind="barycenter_cosine",
-)
+_cosine = partial(register_instance, best="max", range=(-1, 1))
+_OF_ALL = ("orthogonal", "isotropic_scaling", "model_order")
+
+
+@_cosine("leave_one_out_cosine", invariant_to=_OF_ALL, kind="leave_one_out_cosine")
+@_cosine("barycenter_cosine", invariant_to=_OF_ALL, kind="barycenter_cosine")
 @register_instance(
     "dispersion",
     best="min",
@@ -157,13 +122,7 @@ def instance_names() -> list[str]:
     invariant_to=("orthogonal", "translation", "model_order"),
     kind="dispersion",
 )
-@register_instance(
-    "pairwise_cosine",
-    best="max",
-    range=(-1, 1),
-    invariant_to=("orthogonal", "isotropic_scaling", "row_scaling", "model_order"),
-    kind="pairwise_cosine",
-)
+@_cosine("pairwise_cosine", invariant_to=(*_OF_ALL, "row_scaling"), kind="pairwise_cosine")
 def instance_similarity(aligned: Sequence[Any], kind: str = "pairwise_cosine") -> FloatArray:
     """How alike aligned models represent each stimulus.
 
@@ -199,7 +158,7 @@ def instance_similarity(aligned: Sequence[Any], kind: str = "pairwise_cosine") -
     one_of(kind, KINDS, "kind")
     if len(aligned) < 2:
         raise ValueError(f"instance similarity needs at least two models; got {len(aligned)}")
-    models = np.stack(_same_shape([as_features(a, f"aligned[{k}]") for k, a in enumerate(aligned)]))
+    models = _stacked(aligned)
     count = len(models)
     total = models.sum(axis=0)
     if kind == "dispersion":
@@ -236,14 +195,15 @@ def distance_from_mean(aligned: Any) -> FloatArray:
     A difference of the same size turns the direction of a stimulus less the further it lies out, so that cosines rise with this
     whatever the models agree on. ``aligned`` and errors as for `instance_similarity`.
     """
-    models = _same_shape([as_features(a, f"aligned[{k}]") for k, a in enumerate(aligned)])
-    return np.asarray(np.mean([np.linalg.norm(a, axis=1) for a in models], axis=0))
+    return np.asarray(np.linalg.norm(_stacked(aligned), axis=2).mean(axis=0))
 
 
-def _same_shape(models: list[FloatArray]) -> list[FloatArray]:
+def _stacked(aligned: Sequence[Any]) -> FloatArray:
+    """K models of one shape as an array (K, m, d)."""
+    models = [as_features(a, f"aligned[{k}]") for k, a in enumerate(aligned)]
     for k, model in enumerate(models):
         if model.shape != models[0].shape:
             raise ValueError(
                 f"aligned[{k}] has shape {model.shape} but aligned[0] has {models[0].shape}; align them with Barycenter"
             )
-    return models
+    return np.stack(models)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,43 +25,16 @@ Assignment = Callable[[FloatArray], NDArray[np.intp]]
 _CANCELLATION = 1e-4
 
 
-@register_metric(
-    "procrustes_angular_raw",
-    takes="features",
-    best="min",
-    range=(0, math.pi / 2),
-    invariant_to=(*ROTATIONS, "isotropic_scaling"),
-    variant="angular_raw",
-)
-@register_metric(
-    "procrustes_angular",
-    takes="features",
-    best="min",
-    range=(0, math.pi / 2),
-    invariant_to=FORMS,
-    reference=WILLIAMS,
-    variant="angular",
-)
-@register_metric(
-    "procrustes_centred_unit",
-    takes="features",
-    best="min",
-    range=(0, math.sqrt(2)),
-    invariant_to=FORMS,
-    variant="centred_unit",
-)
-@register_metric(
-    "procrustes_centred",
-    takes="features",
-    best="min",
-    range=(0, math.inf),
-    invariant_to=SHAPES,
-    reference=WILLIAMS,
-    variant="centred",
-)
-@register_metric(
-    "procrustes_raw", takes="features", best="min", range=(0, math.inf), invariant_to=ROTATIONS, variant="raw"
-)
+_distance = partial(register_metric, takes="features", best="min")
+_lengths = partial(_distance, range=(0, math.inf))
+_angles = partial(_distance, range=(0, math.pi / 2))
+
+
+@_angles("procrustes_angular_raw", invariant_to=(*ROTATIONS, "isotropic_scaling"), variant="angular_raw")
+@_angles("procrustes_angular", invariant_to=FORMS, reference=WILLIAMS, variant="angular")
+@_distance("procrustes_centred_unit", range=(0, math.sqrt(2)), invariant_to=FORMS, variant="centred_unit")
+@_lengths("procrustes_centred", invariant_to=SHAPES, reference=WILLIAMS, variant="centred")
+@_lengths("procrustes_raw", invariant_to=ROTATIONS, variant="raw")
 def procrustes_distance(X: Any, Y: Any, variant: str = "centred") -> float:
     """Distance of two feature matrices after the best rotation or reflection of the units.
 
@@ -209,22 +183,12 @@ def match_units(X: Any, Y: Any, on: str = "correlation") -> UnitMatch:
     return UnitMatch(rows.astype(np.intp), columns.astype(np.intp), np.asarray(scores[rows, columns]))
 
 
-@register_metric(
-    "unit_matching_covariance",
-    takes="features",
-    best="max",
-    range=(-1, 1),
-    invariant_to=("unit_permutation", "translation", "isotropic_scaling"),
-    on="covariance",
-)
-@register_metric(
-    "unit_matching",
-    takes="features",
-    best="max",
-    range=(-1, 1),
-    invariant_to=("unit_permutation", "translation", "isotropic_scaling", "unit_scaling"),
-    reference="Li et al., ICLR 2016",
-)
+_matched = partial(register_metric, takes="features", best="max", range=(-1, 1))
+_REORDERED = ("unit_permutation", "translation", "isotropic_scaling")
+
+
+@_matched("unit_matching_covariance", invariant_to=_REORDERED, on="covariance")
+@_matched("unit_matching", invariant_to=(*_REORDERED, "unit_scaling"), reference="Li et al., ICLR 2016")
 def unit_matching(X: Any, Y: Any, on: str = "correlation") -> float:
     """Similarity of two feature matrices under the best one-to-one matching of units.
 

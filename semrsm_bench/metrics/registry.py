@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from semrsm_bench.core.method import Method, own_distribution, variants, words
+from semrsm_bench.core.method import Method, methods_from
 from semrsm_bench.core.registry import Registry, UnknownNameError
 from semrsm_bench.metrics.invariances import known
 
@@ -31,19 +31,7 @@ class InvalidValueError(RuntimeError):
 
 @dataclass(frozen=True)
 class Measure(Method):
-    """What gives numbers that mean more or less agreement.
-
-    Attributes
-    ----------
-    best : {"max", "min"}
-        Whether large or small values mean agreement.
-    range : tuple of float
-        Lowest and highest value, both ends included where they are finite.
-    invariant_to : tuple of str
-        What may be done to the (first) input without changing the value; words of `INVARIANCES`.
-    category : str
-        How tables group it; "baseline" for what must lose.
-    """
+    """What gives numbers that mean more or less agreement; see `register_metric` for what is declared of it."""
 
     best: Best = "max"
     range: tuple[float, float] = (0.0, 1.0)
@@ -69,18 +57,12 @@ class Measure(Method):
 
 @dataclass(frozen=True)
 class Metric(Measure):
-    """A registered metric; see `Measure` and `semrsm_bench.core.method.Method` for the rest.
+    """A registered metric; see `register_metric` for what is not said here.
 
     Attributes
     ----------
     function : callable
         ``function(x, y, **options) -> float``.
-    takes : {"features", "rsms"}
-        Whether x and y are features (N, P) and (N, Q) of the same N stimuli, or RSMs (N, N).
-    symmetric : bool
-        Whether x and y can be exchanged.
-    invariant_to_y : tuple of str
-        As ``invariant_to``, of the second input.
     pair : callable or None
         Makes an object with ``prepare(x)`` and ``compare(a, b)`` from the options, for metrics that are made of two such parts.
     rsms : tuple of (str, str)
@@ -104,26 +86,15 @@ class Metric(Measure):
     @property
     def facts(self) -> dict[str, Any]:
         """What it takes, its direction and range, and the inputs of a case that it wants."""
-        return {
-            **super().facts,
-            "takes": self.takes,
-            "symmetric": self.symmetric,
-            "inputs": ["zx", "zy"] if self.rsms else ["x", "y"],
-            "rsms": [list(side) for side in self.rsms],
-        }
+        inputs, rsms = ["zx", "zy"] if self.rsms else ["x", "y"], [list(side) for side in self.rsms]
+        return {**super().facts, "takes": self.takes, "symmetric": self.symmetric, "inputs": inputs, "rsms": rsms}
 
     def prepare(self, x: Any, **options: Any) -> Any:
         """What can be done with one side alone; x as it is for metrics that are one function."""
         return x if self.pair is None else self.pair(**{**self.options, **options}).prepare(x)
 
     def compare(self, a: Any, b: Any, **options: Any) -> float:
-        """Value of two sides that `prepare` returned.
-
-        Raises
-        ------
-        InvalidValueError
-            The metric returned no real number.
-        """
+        """Value of two sides that `prepare` returned; InvalidValueError where that is no real number."""
         merged = {**self.options, **options}
         value = self.function(a, b, **merged) if self.pair is None else self.pair(**merged).compare(a, b)
         array = np.asarray(value)
@@ -233,34 +204,13 @@ def register_metric(
     inputs = "rsm" if takes == "rsms" else "features"
     on_x = known(invariant_to, inputs)
     on_y = on_x if invariant_to_y is None else known(invariant_to_y, inputs)
+    declared: dict[str, Any] = {"takes": takes, "symmetric": symmetric, "invariant_to": on_x, "invariant_to_y": on_y}
+    declared |= {"best": best, "range": range, "category": category, "reference": reference, "complexity": complexity}
+    declared |= {"requires": requires, "unavailable": unavailable, "files": files, "distribution": distribution}
 
     def register(target: T) -> T:
         function, pair = _as_function(target)
-        made = [
-            Metric(
-                name=full,
-                function=function,
-                options=bound,
-                reference=reference,
-                complexity=complexity,
-                requires=words(requires),
-                unavailable=unavailable,
-                files=words(files),
-                distribution=distribution or own_distribution(function),
-                best=best,
-                range=range,
-                invariant_to=on_x,
-                category=category,
-                takes=takes,
-                symmetric=symmetric,
-                invariant_to_y=on_y,
-                pair=pair,
-            )
-            for full, bound in variants(name, grid, options)
-        ]
-        for metric in made:
-            metric.check_options(metric.options)
-        METRICS.add(made)
+        METRICS.add(methods_from(Metric, function, name, grid, options, pair=pair, **declared))
         return target
 
     return register
@@ -293,14 +243,6 @@ def get_metric(name: str) -> Metric:
 
 
 def metric_names(takes: Takes | None = None, *, available_only: bool = False) -> list[str]:
-    """Names of all registered metrics, in the order of the tables.
-
-    Parameters
-    ----------
-    takes : {"features", "rsms"}, optional
-        Only these.
-    available_only : bool
-        Leave out those whose library is missing.
-    """
+    """Names of all registered metrics in the order of the tables; or of those that take this, or whose library is there."""
     chosen = [METRICS.get(name) for name in METRICS.names()]
     return [m.name for m in chosen if takes in (None, m.takes) and (not available_only or m.available)]

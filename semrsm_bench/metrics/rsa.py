@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numba
@@ -17,26 +18,15 @@ METHODS = ("pearson", "spearman", "kendall_a", "kendall_b", "rho_a", "cosine")
 _ALL_EQUAL = "all off-diagonal entries given by {} are equal, so it has no correlation with anything"
 
 
-@register_metric("rsa_rho_a", takes="rsms", best="max", range=(-1, 1), invariant_to=RANKS, method="rho_a")
-@register_metric("rsa_kendall_b", takes="rsms", best="max", range=(-1, 1), invariant_to=RANKS, method="kendall_b")
-@register_metric("rsa_kendall_a", takes="rsms", best="max", range=(-1, 1), invariant_to=RANKS, method="kendall_a")
-@register_metric("rsa_spearman", takes="rsms", best="max", range=(-1, 1), invariant_to=RANKS, method="spearman")
-@register_metric(
-    "rsa_cosine",
-    takes="rsms",
-    best="max",
-    range=(-1, 1),
-    invariant_to=("positive_scaling", "diagonal"),
-    method="cosine",
-)
-@register_metric(
-    "rsa_pearson",
-    takes="rsms",
-    best="max",
-    range=(-1, 1),
-    invariant_to=("positive_scaling", "constant", "diagonal"),
-    method="pearson",
-)
+_correlation = partial(register_metric, takes="rsms", best="max", range=(-1, 1))
+
+
+@_correlation("rsa_rho_a", invariant_to=RANKS, method="rho_a")
+@_correlation("rsa_kendall_b", invariant_to=RANKS, method="kendall_b")
+@_correlation("rsa_kendall_a", invariant_to=RANKS, method="kendall_a")
+@_correlation("rsa_spearman", invariant_to=RANKS, method="spearman")
+@_correlation("rsa_cosine", invariant_to=("positive_scaling", "diagonal"), method="cosine")
+@_correlation("rsa_pearson", invariant_to=("positive_scaling", "constant", "diagonal"), method="pearson")
 def compare_rsms(K: Any, L: Any, method: str = "pearson") -> float:
     """Correlation of two RSMs over their entries above the diagonal (i < j).
 
