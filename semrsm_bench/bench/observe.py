@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
+from time import perf_counter_ns
 from typing import Any
 from zlib import crc32
 
@@ -241,9 +241,9 @@ def _representations(found: Any, command: Mapping[str, Any], inputs: Mapping[str
 
 
 def _clocked(call: Callable[[Any], Any], given: Any) -> tuple[Any, float]:
-    start = time.perf_counter_ns()
+    start = perf_counter_ns()
     value = call(given)
-    return value, (time.perf_counter_ns() - start) / 1e9
+    return value, (perf_counter_ns() - start) / 1e9
 
 
 def inputs_key(command: Mapping[str, Any], name: str) -> str:

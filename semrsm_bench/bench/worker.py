@@ -269,6 +269,7 @@ class Worker:
         """Import the package and files of plugins; where the package lies."""
         import semrsm_bench
 
+        _beside("observe")  # before any plugin, as the clock is
         for plugin in plugins:
             semrsm_bench.load_plugin(plugin)
         return {"package": str(Path(semrsm_bench.__file__).resolve()), "protocol": PROTOCOL}

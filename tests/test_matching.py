@@ -1,0 +1,238 @@
+"""The task matching: which pairs, what is known of them, and how an answer is scored."""
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semrsm_bench.activations.store import open_cache
+from semrsm_bench.bench.optimum import Optimum, find_optimum
+from semrsm_bench.bench.plan import settled
+from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.task import Answer, Result
+from semrsm_bench.solvers import MatchingProblem, chance_corrected, matching_value, random_value, solve
+from semrsm_bench.tasks.matching import Matching, MatchingOptions, choose_pairs, pairs_at
+from tests.bench_data import small_cache
+from tests.test_optimum import here
+
+TASK = Matching()
+EXACT = Declaration("solver", "exact-one", category="exact")
+ROUGH = Declaration("solver", "rough-one", category="approximate", facts={"matrix_free": True})
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return small_cache(tmp_path_factory.mktemp("data"), images=5, sizes=(16, 36))
+
+
+def cases_of(cache, profile="quick", **options):
+    return list(TASK.cases(settled(MatchingOptions(**{"data": cache, **options}), TASK.profiles[profile])))
+
+
+# Pairs.
+
+
+@given(st.integers(2, 25), st.integers(0, 400), st.integers(0, 3))
+def test_every_beginning_of_the_pairs_uses_all_images_alike(images, count, seed):
+    pairs = choose_pairs(images, count, seed)
+    assert len(pairs) == len(set(pairs)) == min(count, images * (images - 1) // 2)
+    assert all(0 <= i < j < images for i, j in pairs)
+    assert pairs == choose_pairs(images, count, seed) == choose_pairs(images, 400, seed)[:count]
+    used = Counter(dict.fromkeys(range(images), 0))
+    used.update(itertools.chain.from_iterable(pairs))
+    # An odd number of images leaves one out in each round, which is made up for in later ones.
+    assert max(used.values()) - min(used.values()) <= 1 + images % 2
+
+
+def test_all_pairs_are_all_pairs():
+    assert sorted(choose_pairs(24, 1000)) == list(itertools.combinations(range(24), 2))
+    with pytest.raises(ValueError, match="two images"):
+        choose_pairs(1, 3)
+
+
+def test_the_profiles_have_the_pairs_they_promise():
+    pairs = {name: profile.settings["pairs"] for name, profile in TASK.profiles.items()}
+    assert [pairs_at(pairs["quick"], s) >= n for s, n in ((64, 20), (256, 20), (1024, 20), (4096, 3))] == [True] * 4
+    assert pairs_at(pairs["paper"], 4096) == 1000
+    assert pairs_at(pairs["large"], 10**6) == pairs_at(pairs["large"], 65536)
+
+
+@given(st.dictionaries(st.integers(1, 50), st.integers(0, 9)), st.integers(0, 9) | st.none(), st.integers(1, 60))
+def test_the_smallest_size_that_reaches_says_how_many_pairs(limits, rest, size):
+    pairs = {str(k): v for k, v in limits.items()} | ({} if rest is None else {"": rest})
+    reaching = [k for k in limits if size <= k]
+    assert pairs_at(pairs, size) == (limits[min(reaching)] if reaching else rest or 0)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"pairs": {"x": 3}}, {"pairs": {"": 0}}, {"centring": ("middle",)}, {"smallest": -1}]
+)
+def test_wrong_options_are_refused(wrong):
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        MatchingOptions(**wrong)
+
+
+# Cases.
+
+
+def test_cases_come_by_size_with_the_ids_of_their_images(cache):
+    cases = cases_of(cache, pairs=4)
+    assert [case.size for case in cases] == [16] * 8 + [36] * 8
+    assert len({case.name for case in cases}) == len(cases)
+    opened = open_cache(cache)
+    for case in cases:
+        (pair,), images = case.units["pair"], case.units["image"]
+        assert pair == "-".join(images)
+        assert case.name == f"tiny/{case.cell['layer']}/{case.cell['centring']}/{pair}"
+        arrays = case.inputs()
+        for name, image in zip("xy", images):
+            expected = opened.positions(case.cell["layer"], int(image), case.cell["centring"])
+            np.testing.assert_array_equal(arrays[name], expected)
+            assert arrays[name].shape == (case.size, case.channels) == (case.cell["size"], case.cell["channels"])
+        assert case.data_sha256 == opened.sha256
+    # An image of several pairs is sent once.
+    assert len({id(a) for case in cases for a in case.inputs().values()}) < 2 * len(cases)
+
+
+def test_a_folder_of_caches_is_measured_whole(tmp_path):
+    small_cache(tmp_path, name="one", sizes=(16,))
+    small_cache(tmp_path, name="two", sizes=(9,))
+    cases = cases_of(tmp_path, centring=("none",), pairs=1)
+    assert [(case.cell["model"], case.size) for case in cases] == [("two", 9), ("one", 16)]
+
+
+def test_the_large_profile_finds_the_caches_of_large_images(cache, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("SEMRSM_BENCH_DATA", raising=False)
+    with pytest.raises(ValueError, match="semrsm-bench data large"):
+        cases_of(None, "large", layers=("layer4",))
+    small_cache(tmp_path / "semrsm_bench" / "large", images=3, sizes=(16, 4225))
+    cases = cases_of(None, "large", centring=("none",))
+    assert [(case.cell["model"], case.size) for case in cases] == [("tiny", 4225)] * 3
+    # What is named counts more.
+    for data in (cache, None):
+        monkeypatch.setenv("SEMRSM_BENCH_DATA", str(cache))
+        with pytest.raises(ValueError, match="needed are layers of at least 4097 positions, and tiny has none"):
+            cases_of(data, "large")
+
+
+# Scores.
+
+
+@pytest.fixture(scope="module")
+def known(cache):
+    """A case with its arrays and truth."""
+    case = cases_of(cache, centring=("none",), pairs=1)[1]
+    arrays = case.inputs()
+    return case, arrays, TASK.truth(case, arrays, lambda problem: find_optimum(problem, here))
+
+
+def score(known, perms, declared=ROUGH, truth=None):
+    case, arrays, found = known
+    return TASK.score(case, arrays, Answer({"perms": np.asarray(perms)}), truth or found, declared)
+
+
+@given(st.lists(st.permutations(range(36)), min_size=1, max_size=4))
+def test_every_answer_counts_alike(known, perms):
+    problem, k_rand, optimum = known[2]
+    scored = score(known, perms)
+    k = np.mean([matching_value(problem, p) for p in perms])
+    assert scored.status == "ok"
+    assert scored.raw["k"] == pytest.approx(k, rel=1e-12)
+    assert scored.scores["c"] == pytest.approx((k - k_rand) / (optimum.k_opt - k_rand))
+    assert scored.scores["quality"] == pytest.approx(k / optimum.k_opt)
+    assert scored.raw["answers"] == len({tuple(p) for p in perms})
+    assert scored.raw["matrix_free"] is True
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+@pytest.mark.parametrize(
+    "bad", [np.zeros(36, int), np.arange(36) - 1, np.full(36, 2**62)], ids=["twice", "low", "huge"]
+)
+def test_one_answer_that_is_no_permutation_spoils_the_row(known, at, bad):
+    perms = [np.arange(36), np.arange(36)]
+    perms.insert(at, bad)
+    scored = score(known, perms)
+    assert (scored.status, dict(scored.scores)) == ("invalid", {})
+    assert "permutation" in scored.message
+
+
+@pytest.mark.parametrize(
+    "perms", [np.arange(36), np.arange(35)[None], np.zeros((1, 36, 2)), np.arange(36.0)[None]], ids=str
+)
+def test_answers_of_another_shape_or_type_are_invalid(known, perms):
+    assert score(known, perms).status == "invalid"
+
+
+def test_an_exact_solver_must_be_exact_in_every_call(known):
+    problem = known[2][0]
+    best, rough = solve(problem, "scipy"), solve(problem, "greedy")
+    assert score(known, [best, best], EXACT).status == "ok"
+    wrong = score(known, [best, rough], EXACT)
+    assert (wrong.status, dict(wrong.scores)) == ("wrong", {})
+    assert "registered as exact" in wrong.message
+    assert score(known, [best, rough], ROUGH).status == "ok"
+
+
+def test_a_value_above_what_is_certified_is_an_alarm_and_no_result(known):
+    problem, k_rand, optimum = known[2]
+    best = [solve(problem, "scipy")]
+    low = k_rand + 0.9 * (optimum.k_opt - k_rand)
+    forged = problem, k_rand, Optimum(low, low, 0.0, "scipy")
+    for declared in (EXACT, ROUGH):
+        scored = score(known, best, declared, forged)
+        assert (scored.status, dict(scored.scores)) == ("invalid", {})
+        assert "above what is certified" in scored.message
+
+
+def test_without_an_optimum_there_is_a_bound_and_no_score(known):
+    problem, k_rand, optimum = known[2]
+    scored = score(
+        known, [solve(problem, "scipy")], ROUGH, (problem, k_rand, Optimum(None, optimum.k_upper + 1, None, ""))
+    )
+    assert (scored.status, scored.scores) == ("ok", {"c": None, "quality": None})
+    assert scored.raw["k"] <= scored.raw["k_upper"]
+
+
+def test_the_truth_is_the_optimum_and_the_mean_over_all_permutations(known):
+    case, arrays, (problem, k_rand, optimum) = known
+    assert k_rand == random_value(MatchingProblem(arrays["x"], arrays["y"]))
+    assert optimum.k_opt == matching_value(problem, solve(problem, "scipy"))
+    assert case.channels == problem.channels
+
+
+# Over many pairs.
+
+
+def results(values, name="c", images=None):
+    images = images or [(str(2 * i), str(2 * i + 1)) for i in range(len(values))]
+    units = [{"pair": (f"{i}-{j}",), "image": (i, j)} for i, j in images]
+    return [Result(u["pair"][0], {}, u, {name: v}) for u, v in zip(units, values)]
+
+
+@given(st.lists(st.floats(-2, 1), min_size=1, max_size=8), st.integers(0, 3))
+def test_scores_are_means_over_the_drawn_pairs(values, seed):
+    rows = results(values)
+    units = [row.units["pair"][0] for row in rows]
+    drawn = np.random.default_rng(seed).integers(len(rows), size=(20, len(rows)))
+    draws = np.array([np.bincount(d, minlength=len(rows)) for d in drawn], dtype=float)
+    found = TASK.aggregate(rows, draws, units)
+    np.testing.assert_allclose(found["c"], np.array(values)[drawn].mean(axis=1), atol=1e-12)
+
+
+@pytest.mark.parametrize("unknown", [None, float("nan")])
+def test_one_pair_without_a_score_leaves_the_mean_open(unknown):
+    rows = results([0.5, unknown, 0.7])
+    assert np.isnan(TASK.aggregate(rows, np.ones((2, 3)), [r.units["pair"][0] for r in rows])["c"]).all()
+
+
+def test_chance_and_optimum_are_zero_and_one_whatever_the_offset():
+    x, y = np.random.default_rng(0).standard_normal((2, 30, 4))
+    for offset in (0.0, 100.0):
+        problem = MatchingProblem(x + offset, y + offset)
+        best, chance = matching_value(problem, solve(problem, "scipy")), random_value(problem)
+        assert chance_corrected(best, best, chance) == 1
+        assert chance_corrected(chance, best, chance) == 0

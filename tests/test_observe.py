@@ -1,0 +1,162 @@
+"""What runs in the worker for each kind of method, called here: repeats, what is kept, what a clock gets to see."""
+
+import numpy as np
+import pytest
+
+import semrsm_bench as sb
+from semrsm_bench.bench import observe
+from semrsm_bench.bench.worker import Clock, Memory, ReferenceKernel
+
+
+class Noted:
+    """A clock that makes some calls and keeps what it gave them."""
+
+    def __init__(self, calls=3, cold=True):
+        self.seconds, self.shared_seconds, self.peak_bytes, self.timed = [], [], None, True
+        self.calls, self.cold, self.given = calls, cold, []
+
+    def run(self, fresh, call, *, warm=None, shape=None, most=20):
+        if self.cold:
+            warm() if warm else call(fresh(-1))
+        self.given = [fresh(i) for i in range(min(most, self.calls))]
+        self.seconds = [1.0] * len(self.given)
+        return [call(given) for given in self.given]
+
+    def shared(self, call):
+        return call()
+
+
+def ask(kind, name, inputs, clock=None, memory=None, seed=0, **settings):
+    command = {"kind": kind, "name": name, "settings": settings, "seed": seed, "inputs": {n: n for n in inputs}}
+    return observe.observe(command, inputs, clock or Noted(), memory or Memory())
+
+
+@pytest.fixture
+def z():
+    return np.random.default_rng(0).standard_normal((6, 3, 9)).astype(np.float32)
+
+
+@pytest.fixture
+def counted():
+    """An RSM method that counts its images."""
+    seen = []
+
+    @sb.register_rsm("counted")
+    def counted(a, b):
+        seen.append((len(a), len(b)))
+        return a.mean(axis=2) @ b.mean(axis=2).T
+
+    return seen
+
+
+@pytest.mark.parametrize("name", ["identity", "scipy", "pooled", "counted"])
+@pytest.mark.parametrize("sides", [1, 2])
+@pytest.mark.parametrize("seed", [0, 1, 5])
+def test_repeats_see_the_images_in_another_order_and_say_the_same(z, counted, name, sides, seed):
+    inputs = {"z": z} if sides == 1 else {"z": z, "z2": z[:4] + 1}
+    clock = Noted()
+    found = ask("rsm", name, inputs, clock, seed=seed, kernel="linear", centring="channel")["arrays"]["rsm"]
+    expected = sb.compute_rsm(z, inputs.get("z2"), matching=name, kernel="linear", centring="channel")
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert np.array_equal(clock.given[0], z) == (seed == 0)
+
+
+def test_one_matching_serves_all_kernels_and_no_other_repeat(z, counted):
+    memory = Memory()
+    found = {}
+    for kernel in ("linear", "cosine"):
+        clock = Noted()
+        found[kernel] = ask("rsm", "counted", {"z": z}, clock, memory, kernel=kernel, kernels=["linear", "cosine"])
+        assert clock.seconds == [1.0], "each row says how long the matching took"
+    once = len(counted)
+    assert not np.allclose(*(found[k]["arrays"]["rsm"] for k in found))
+    ask("rsm", "counted", {"z": z}, None, memory, seed=1, kernel="linear", kernels=["linear", "cosine"])
+    assert len(counted) > once
+
+
+@pytest.mark.parametrize("seed", [0, 3])
+def test_no_two_calls_of_a_metric_get_the_same_order_of_stimuli(seed):
+    x, y = np.random.default_rng(1).standard_normal((2, 12, 4))
+    seen = []
+
+    @sb.register_metric("noted", takes="features", best="max", range=(-1, 1), symmetric=False)
+    def noted(a, b):
+        seen.append((a.tobytes(), b.tobytes()))
+        return sb.metrics.cka(a @ a.T, b @ b.T)
+
+    values = ask("metric", "noted", {"x": x, "y": y}, seed=seed)["arrays"]["value"]
+    np.testing.assert_allclose(values, sb.metrics.cka(x @ x.T, y @ y.T))
+    timed = seen[:-1]  # the last call is (y, x)
+    assert len(timed) == len(set(timed)) == 4
+    assert (seen[1] == (x.tobytes(), y.tobytes())) == (seed == 0)
+
+
+def test_the_warm_up_of_an_instance_score_sees_other_inputs():
+    seen = []
+
+    @sb.register_instance("noted-instances", best="max", range=(-10, 10))
+    def noted(aligned):
+        seen.append(aligned.tobytes())
+        return np.asarray(aligned)[0, :, 0]
+
+    aligned = np.random.default_rng(2).standard_normal((3, 8, 2))
+    found = ask("instance", "noted-instances", {"aligned": aligned})["arrays"]["scores"]
+    np.testing.assert_array_equal(found, aligned[0, :, 0])
+    assert len(set(seen)) == 2
+    assert seen[-1] == aligned.tobytes()
+
+
+# What the worker keeps, and its clock.
+
+
+def test_what_is_kept_is_made_once_and_the_oldest_goes():
+    memory, made = Memory(limit=1000), []
+
+    def make(key, size):
+        return memory.get(key, lambda: made.append(key) or np.zeros(size, dtype=np.uint8))
+
+    for key, size in (
+        ("a", 400),
+        ("b", 400),
+        ("a", 400),
+        ("c", 400),
+        ("a", 400),
+        ("b", 400),
+        ("big", 5000),
+        ("big", 5000),
+    ):
+        assert len(make(key, size)) == size
+    assert made == ["a", "b", "c", "b", "big"]
+
+
+@pytest.mark.parametrize("timed", [True, False])
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("warm", [True, False])
+def test_stages_and_calls_of_the_clock(timed, known, warm):
+    stages, calls = [], []
+    clock = Clock(lambda stage, size: stages.append(stage), 1 << 33, timed, {"shape"} if known else set())
+    own = {"warm": lambda: calls.append("warm")} if warm else {}
+    answers = clock.run(lambda i: i, lambda i: calls.append(i) or i, shape="shape", most=4, **own)
+    cold = timed and not known
+    assert stages == ["prepared", "warm", "probed"]
+    assert answers == ([0, 1, 2, 3] if timed else [0])
+    assert calls == [*((["warm"] if warm else [-1]) if cold else []), *answers]
+    assert len(clock.seconds) == len(answers)
+    assert min(clock.seconds) >= 0
+
+
+def test_a_call_that_fails_leaves_no_limit_behind():
+    import gc
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    clock = Clock(lambda stage, size: None, 1 << 33, True, set())
+    with pytest.raises(ZeroDivisionError):
+        clock.run(lambda i: i, lambda i: 1 / 0)
+    assert resource.getrlimit(resource.RLIMIT_AS) == before
+    assert gc.isenabled()
+
+
+def test_the_reference_kernel_does_the_same_each_time():
+    assert ReferenceKernel()() == pytest.approx(ReferenceKernel()())
+    assert ReferenceKernel().seconds(times=2) > 0
