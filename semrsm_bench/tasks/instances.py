@@ -198,6 +198,12 @@ class Instances(Task):
         stimuli = Stimuli.of_files(options) if options.features else Stimuli.of_networks(options)
         fold = assign_folds(stimuli.groups, options.folds, options.seed)
         names, unit = resampling_units(stimuli.groups, options.seed)
+
+        @cache
+        def aligned(layer: str, models: tuple[str, ...]) -> Floats:
+            features = [stimuli.models[name](layer) for name in models]
+            return held_out(features, fold, options.group, options.components, options.seed)
+
         everyone = tuple(stimuli.models)
         for layer in stimuli.layers:
 
@@ -205,7 +211,7 @@ class Instances(Task):
                 return StimuliCase(
                     f"{layer}/{options.group}/{part}",
                     {"layer": layer, "networks": len(everyone), "stimuli": len(fold), "group": options.group},
-                    partial(_inputs, stimuli, fold, options, layer, models, part == REORDERED),
+                    partial(_inputs, stimuli, partial(aligned, layer, models), fold, options, part == REORDERED),
                     {self.unit: names},
                     {} if stimuli.pixels is not None else {"lacks": ["pixels"]},
                     data_sha256=stimuli.sha256,
@@ -309,16 +315,14 @@ class Instances(Task):
 
 
 def _inputs(
-    stimuli: Stimuli, fold: Integers, options: InstancesOptions, layer: str, models: Sequence[str], null: bool
+    stimuli: Stimuli, aligned: Callable[[], Floats], fold: Integers, options: InstancesOptions, null: bool
 ) -> Arrays:
-    aligned = held_out(
-        [stimuli.models[name](layer) for name in models], fold, options.group, options.components, options.seed
-    )
+    found = aligned()
     if null:
-        aligned = np.concatenate(
-            [reordered(aligned, fold, [options.seed, k]) for k in range(options.reorderings or 1)], axis=1
+        found = np.concatenate(
+            [reordered(found, fold, [options.seed, k]) for k in range(options.reorderings or 1)], axis=1
         )
-    return {"aligned": aligned, **({} if stimuli.pixels is None else {"pixels": stimuli.pixels})}
+    return {"aligned": found, **({} if stimuli.pixels is None else {"pixels": stimuli.pixels})}
 
 
 def output_facts(probabilities: Sequence[Floats | None]) -> dict[str, Floats]:
