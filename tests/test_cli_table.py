@@ -147,9 +147,10 @@ def test_an_empty_run_is_exit_code_4(results, capsys):
 def test_plot_writes_beside_the_run_or_where_it_is_told(results, capsys, tmp_path):
     code, out, _ = call(capsys, "plot", "--results", results, "--format", "svg")
     assert code == 0
-    assert len(out.splitlines()) == 6
+    assert len(out.splitlines()) == 7
     assert {p.name for p in (results / "newer" / "figures").iterdir()} == {
-        f"{figure}-{centring}.svg" for figure in ("front", "runtime", "quality") for centring in ("none", "channel")
+        "unevenness.svg",
+        *(f"{figure}-{centring}.svg" for figure in ("front", "runtime", "quality") for centring in ("none", "channel")),
     }
     code, out, _ = call(
         capsys, "plot", "--results", results, "--format", "png", "--centring", "none", "--out", tmp_path / "f"
@@ -158,6 +159,7 @@ def test_plot_writes_beside_the_run_or_where_it_is_told(results, capsys, tmp_pat
         "front-none.png",
         "quality-none.png",
         "runtime-none.png",
+        "unevenness.png",
     ]
 
 

@@ -1,0 +1,52 @@
+"""What matching changes, pair by pair: the picture of the task `matching`."""
+
+import numpy as np
+import pytest
+
+from semrsm_bench.report.figures.matching import draw
+from semrsm_bench.tasks.registry import get_task
+
+from .synthetic_rows import make_row
+
+
+def pairs(k, k_opt, **changes):
+    return [
+        make_row("identity", pair=f"{i}-{i + 1}", k=float(a), k_opt=float(b), **changes)
+        for i, (a, b) in enumerate(zip(k, k_opt))
+    ]
+
+
+@pytest.fixture
+def task():
+    return get_task("matching")
+
+
+def test_every_pair_is_a_dot_with_the_variation_over_pairs(task, tmp_path):
+    k_opt = np.array([100.0, 200.0, 400.0])
+    rows = [
+        *pairs(k_opt / 2, k_opt, layer="layer3", size=256, centring="none"),
+        *pairs(k_opt - 30, k_opt, layer="layer2", size=1024, centring="none"),
+        *pairs([60.0, 10.0, -20.0], [10.0, 30.0, -5.0], layer="layer2", size=1024, centring="channel"),
+        make_row("greedy"),
+        make_row("identity", status="timeout", layer="layer2", size=1024),
+    ]
+    (drawing,) = draw(rows, task, tmp_path)
+    panels = {axes.get_title(): axes for axes in drawing.figure.axes if axes.get_visible()}
+    assert list(panels) == ["layer2, none", "layer3, none", "layer2, channel"], "layers from the input on"
+    dots = panels["layer3, none"].collections[0].get_offsets()
+    np.testing.assert_array_equal(dots, np.column_stack([k_opt, k_opt / 2]))
+    texts = {title: axes.texts[0].get_text() for title, axes in panels.items()}
+    assert "CV of k/k_opt 0.00\n" in texts["layer3, none"], "one factor for all pairs"
+    assert "CV of k_opt - k 0.00\nSpearman 1.00" in texts["layer2, none"], "one amount for all pairs"
+    assert "k/k_opt" not in texts["layer2, channel"], "a ratio to a negative optimum means nothing"
+
+
+@pytest.mark.parametrize("rows", [[], [make_row("greedy")], pairs([1.0, 2.0], [2.0, 3.0])])
+def test_there_is_no_picture_of_too_few_pairs(rows, task, tmp_path):
+    assert draw(rows, task, tmp_path) == []
+
+
+def test_pairs_without_a_known_optimum_are_left_out(task, tmp_path):
+    rows = [*pairs([1.0, 2.0, 4.0], [2.0, 3.0, 5.0]), make_row("identity", pair="8-9", k=1.0, k_opt=None)]
+    (drawing,) = draw(rows, task, tmp_path)
+    assert len(drawing.figure.axes[0].collections[0].get_offsets()) == 3
