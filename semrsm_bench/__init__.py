@@ -31,7 +31,10 @@ if TYPE_CHECKING:
     import semrsm_bench.solvers as solvers
     from semrsm_bench.core.registry import load_plugin
     from semrsm_bench.core.task import Answer, Case, Profile, Result, Score, Scored, Task
+    from semrsm_bench.metrics.instances import get_instance, instance_names, register_instance
+    from semrsm_bench.metrics.registry import get_metric, metric_names, register_metric
     from semrsm_bench.rsm import compute_rsm
+    from semrsm_bench.rsm.registry import get_rsm, register_rsm, rsm_names
     from semrsm_bench.solvers import (
         MatchingProblem,
         Solution,

@@ -174,7 +174,7 @@ def metric(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
         y = reordered(y, np.random.default_rng(int(settings["permuted"])).permutation(len(y)))
     prepared: list[Any] = []
     spent = 0.0
-    if getattr(found, "pair", None) is not None:
+    if found.pair is not None:
         # What is prepared of one side serves all its comparisons; its time counts as shared, in every row.
         maker = found.pair(**options)
         for name, side in (("x", x), ("y", y)):

@@ -22,7 +22,7 @@ def thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     rows, columns = height // step, width // step
     cut = pixels[..., : rows * step, : columns * step, :]
     blocks = cut.reshape(*front, rows, step, columns, step, colours)
-    return blocks.mean(axis=(-4, -2)).round().astype(np.uint8)
+    return np.asarray(blocks.mean(axis=(-4, -2)).round(), dtype=np.uint8)
 
 
 @dataclass(frozen=True)

@@ -62,9 +62,8 @@ class Sample:
     def seconds(self) -> float:
         """Median of the calls, without what they waited for a core that another process had."""
         value = self.outcome.value
-        return statistics.median(
-            max(s - w, 0.0) for s, w in zip(value["seconds"], value["waited_seconds"], strict=True)
-        )
+        waited = zip(value["seconds"], value["waited_seconds"], strict=True)
+        return float(statistics.median(max(s - w, 0.0) for s, w in waited))
 
 
 class Side:
