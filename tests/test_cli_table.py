@@ -120,6 +120,15 @@ def test_scores_and_the_method_to_compare_with_are_chosen(results, capsys):
         assert f"{name!r} here; there are {known}" in err
 
 
+def test_times_are_left_out(results, capsys):
+    _, timed, _ = call(capsys, "table", "--results", results, "--format", "md")
+    _, untimed, _ = call(capsys, "table", "--results", results, "--format", "md", "--untimed")
+    assert "median time" in timed
+    assert "<br>T " in timed
+    assert "time" not in untimed
+    assert "<br>T " not in untimed
+
+
 def test_wrong_use_is_one_line_and_exit_code_2(results, capsys):
     code, out, err = call(capsys, "table", "oldest", "--results", results)
     assert (code, out) == (2, "")

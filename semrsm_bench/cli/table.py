@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import click
@@ -20,6 +20,7 @@ class TableOptions(SelectionOptions):
     format: Literal["text", "md", "latex", "csv"] = option("text", help="Of the table.")
     paper: bool = option(False, help="The figures that papers print, beside ours.")
     end_to_end: bool = option(False, help="T with the affinity, for solvers that need one.")
+    untimed: bool = option(False, help="Without T.")
     width: int | None = option(None, help="Columns of a text table; default: the terminal's.", minimum=40)
 
 
@@ -32,6 +33,7 @@ def table(words: tuple[str, ...], options: TableOptions, output: OutputOptions) 
     Methods stand down, cells across, grouped by the outer keys of the cells; md and latex of solvers have the layout of the paper's
     Table 5; csv and --json hold every figure unrounded, in seconds. Exit code 4: nothing was measured.
     """
+    from semrsm_bench.bench.stats import UNKNOWN
     from semrsm_bench.report.results import NothingMeasuredError
     from semrsm_bench.report.tables import render_table, table_records
     from semrsm_bench.report.write import terminal_width
@@ -41,6 +43,11 @@ def table(words: tuple[str, ...], options: TableOptions, output: OutputOptions) 
     except NothingMeasuredError as error:
         click.echo(f"semrsm-bench: {error}", err=True)
         return 4
+    if options.untimed:
+        results = [
+            replace(one, summaries=[replace(s, seconds=UNKNOWN, total_seconds=UNKNOWN) for s in one.summaries])
+            for one in results
+        ]
     if output.json:
         click.echo(json.dumps([record for one in results for record in table_records(one, options.paper)], indent=1))
         return 0
