@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from semrsm_bench.solvers import MatchingProblem, get_solver
-from semrsm_bench.solvers.candidate_kernels import list_rows, listed_best_two
+from semrsm_bench.solvers.candidate_kernels import Lists, list_rows, listed_best_two
 from tests.hard_problems import KINDS, hard_problem
 from tests.test_auction import activations, corrected
 
@@ -18,7 +18,7 @@ def test_a_list_and_its_bound_cover_the_row(dtype, levels, size):
     prices = draw.integers(0, max(2, levels // 10), size).astype(dtype)
     columns, values = np.empty((9, 16), np.int32), np.empty((9, 16), dtype)
     bounds = np.empty(9, dtype)
-    list_rows(affinity, prices, 12, columns, values, bounds)
+    list_rows(affinity, prices, Lists(columns, values, bounds, 12))
     for i in range(9):
         listed = values[i] > -np.inf
         kept = columns[i][listed]

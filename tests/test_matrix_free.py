@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from semrsm_bench.solvers import MatchingProblem, get_solver
+from semrsm_bench.solvers.candidate_kernels import Lists
 from semrsm_bench.solvers.centred import centre, row_duals
 from semrsm_bench.solvers.column_search import ColumnSearch
 from tests.hard_problems import KINDS, hard_problem, true_affinity
@@ -66,7 +67,7 @@ def test_looking_into_every_bucket_finds_the_best_columns():
     prices = draw.normal(size=700).astype(np.float32)
     listed, values = np.empty((700, 16), np.int32), np.empty((700, 16), np.float32)
     bounds = np.empty(700, np.float32)
-    search.fill(np.arange(700), prices, 12, listed, values, bounds)
+    search.fill(np.arange(700), prices, Lists(listed, values, bounds, 12))
     reduced = centred.x.astype(np.float64) @ centred.y.astype(np.float64).T - prices
     for i in range(0, 700, 7):
         kept = listed[i][values[i] > -np.inf]
@@ -83,7 +84,7 @@ def test_few_buckets_find_most_of_the_best_columns():
     listed, values = np.empty((2000, 16), np.int32), np.empty((2000, 16), np.float32)
     prices = np.einsum("sc,sc->s", centred.y, centred.y) / 2
     ColumnSearch(centred, rows, columns, probes=16).fill(
-        np.arange(2000), prices, 12, listed, values, np.empty(2000, np.float32)
+        np.arange(2000), prices, Lists(listed, values, np.empty(2000, np.float32), 12)
     )
     reduced = centred.x @ centred.y.T - prices
     best = reduced.argmax(axis=1)

@@ -32,16 +32,17 @@ from semrsm_bench.solvers.vectors import (
 
 
 @njit(forceinline=True, **COMPILED)
+def take_in(x: Any, here: Any, first: Any, second: Any, place: Any) -> Any:
+    """Largest and second largest of every lane, and where the largest came, with ``x`` of step ``here`` taken in."""
+    return higher(first, x), higher(second, lower(first, x)), choose_above(x, first, here, place)
+
+
+@njit(forceinline=True, **COMPILED)
 def top_two(like: Any, first: Any, second: Any, place: Any) -> Any:
     """The two largest of many numbers, from the two largest of every lane.
 
-    ``place`` says for every lane at which step of the loop (times the lanes) its largest came.
-
-    Returns
-    -------
-    at : int
-        Where the largest number stands.
-    best, runner_up : float
+    ``place`` says for every lane at which step of the loop (times the lanes) its largest came. Returns where the largest
+    number stands, and the two.
     """
     best = highest(first)
     wanted = spread(like, best)
@@ -76,22 +77,16 @@ def best_two(row: Any, prices: Any) -> Any:
     """
     n = row.shape[0]
     lanes = lanes_of(prices)
-    first = spread(prices, -np.inf)
-    second = first
-    place = spread(prices, 0)
-    other_first = first
-    other_second = first
-    other_place = place
+    first = second = other_first = other_second = spread(prices, -np.inf)
+    place = other_place = spread(prices, 0)
     full = n - n % (2 * lanes)
     for k in range(0, full, 2 * lanes):
         x = minus(load_as(prices, row, k), load(prices, k))
         y = minus(load_as(prices, row, k + lanes), load(prices, k + lanes))
-        second = higher(second, lower(first, x))
-        place = choose_above(x, first, spread(prices, k), place)
-        first = higher(first, x)
-        other_second = higher(other_second, lower(other_first, y))
-        other_place = choose_above(y, other_first, spread(prices, k + lanes), other_place)
-        other_first = higher(other_first, y)
+        first, second, place = take_in(x, spread(prices, k), first, second, place)
+        other_first, other_second, other_place = take_in(
+            y, spread(prices, k + lanes), other_first, other_second, other_place
+        )
     second = higher(higher(second, other_second), lower(first, other_first))
     place = choose_above(other_first, first, other_place, place)
     column, best, runner_up = top_two(prices, higher(first, other_first), second, place)
@@ -113,22 +108,10 @@ def best_two_of_four(a: Any, b: Any, c: Any, d: Any, prices: Any, columns: Any, 
     for k in range(0, full, lanes):
         price = load(prices, k)
         here = spread(a, k)
-        x = minus(load(a, k), price)
-        second_a = higher(second_a, lower(first_a, x))
-        place_a = choose_above(x, first_a, here, place_a)
-        first_a = higher(first_a, x)
-        x = minus(load(b, k), price)
-        second_b = higher(second_b, lower(first_b, x))
-        place_b = choose_above(x, first_b, here, place_b)
-        first_b = higher(first_b, x)
-        x = minus(load(c, k), price)
-        second_c = higher(second_c, lower(first_c, x))
-        place_c = choose_above(x, first_c, here, place_c)
-        first_c = higher(first_c, x)
-        x = minus(load(d, k), price)
-        second_d = higher(second_d, lower(first_d, x))
-        place_d = choose_above(x, first_d, here, place_d)
-        first_d = higher(first_d, x)
+        first_a, second_a, place_a = take_in(minus(load(a, k), price), here, first_a, second_a, place_a)
+        first_b, second_b, place_b = take_in(minus(load(b, k), price), here, first_b, second_b, place_b)
+        first_c, second_c, place_c = take_in(minus(load(c, k), price), here, first_c, second_c, place_c)
+        first_d, second_d, place_d = take_in(minus(load(d, k), price), here, first_d, second_d, place_d)
     j, best, runner_up = top_two(a, first_a, second_a, place_a)
     columns[0], bests[0], runners_up[0] = _beside(a, prices, full, j, best, runner_up)
     j, best, runner_up = top_two(a, first_b, second_b, place_b)
@@ -208,11 +191,7 @@ def dense_auction(affinity: Any, prices: Any, column_of: Any, row_of: Any, eps: 
 
     Rows bid in fours. What a row knows is then a little old: a column that an earlier row of its four has just taken is
     not available, so it goes back into the queue; and a price that rose meanwhile only makes its own bid smaller.
-
-    Returns
-    -------
-    left, bids : int
-        Rows still free, bids made.
+    Returns rows still free and bids made.
     """
     n = affinity.shape[0]
     queue = np.empty(n, np.int64)
@@ -235,16 +214,8 @@ def dense_auction(affinity: Any, prices: Any, column_of: Any, row_of: Any, eps: 
         number = min(waiting, 4)
         for k in range(4):
             rows[k] = queue[turn(head + min(k, number - 1), n)]
-        best_two_of_four(
-            affinity[rows[0]],
-            affinity[rows[1]],
-            affinity[rows[2]],
-            affinity[rows[3]],
-            prices,
-            columns,
-            bests,
-            runners_up,
-        )
+        a, b, c, d = rows[0], rows[1], rows[2], rows[3]
+        best_two_of_four(affinity[a], affinity[b], affinity[c], affinity[d], prices, columns, bests, runners_up)
         head = turn(head + number, n)
         waiting -= number
         bids += number

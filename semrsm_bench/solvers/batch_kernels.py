@@ -7,14 +7,14 @@ way with it. The kernels release the GIL for the whole batch.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from semrsm_bench.solvers.auction_kernels import dense_auction, free_slack_pairs
-from semrsm_bench.solvers.candidate_kernels import WIDTH, list_rows
-from semrsm_bench.solvers.exact_kernels import bid_exactly, check_tight, free_loose_pairs
+from semrsm_bench.solvers.candidate_kernels import WIDTH, Lists, list_rows
+from semrsm_bench.solvers.exact_kernels import Finish, bid_exactly, check_tight, free_loose_pairs
 from semrsm_bench.solvers.path_kernels import augment
 from semrsm_bench.solvers.queue_kernels import COMPILED
 from semrsm_bench.solvers.setup_kernels import dearest, least_eps, mean_and_longest, spread_of, starting_prices
@@ -26,10 +26,7 @@ def dense_phases(
 ) -> Any:
     """Auctions of falling ``eps`` from a matching that is empty: ``shares`` of the spread, but at least ``floor``.
 
-    Returns
-    -------
-    left, bids : int
-        Rows still free after the last phase, bids made in all.
+    Returns the rows still free after the last phase, and the bids made in all.
     """
     column_of[:] = -1
     row_of[:] = -1
@@ -56,81 +53,80 @@ def match_leftovers(column_of: Any, row_of: Any) -> None:
             row_of[j] = i
 
 
+class Outcome(NamedTuple):
+    """What the exact kernels fill for b problems of one size.
+
+    ``perms`` (b, S) int64, ``prices`` and ``duals`` (b, S) float64, ``slacks`` (b,), the largest of a matched pair or infinite
+    where a problem is left unsolved, and ``counters`` (b, COUNTERS) int64.
+    """
+
+    perms: Any
+    prices: Any
+    duals: Any
+    slacks: Any
+    counters: Any
+
+
+@njit(**COMPILED)
+def make_lists(affinity: Any, prices: Any, wanted: int, rounding: float) -> Lists:
+    """New lists under these prices, with bounds in float64 that allow for ``rounding``."""
+    size = affinity.shape[0]
+    columns = np.empty((size, WIDTH), np.int32)
+    lists = Lists(columns, np.empty((size, WIDTH), prices.dtype), np.empty(size), wanted)
+    list_rows(affinity, prices, lists)
+    lists.bounds[:] += rounding
+    return lists
+
+
 @njit(**COMPILED)
 def finish_exactly(
     affinity: Any,
     rounded: Any,
-    wanted: int,
-    columns: Any,
-    values: Any,
-    bounds: Any,
+    lists: Lists,
     rounding: float,
+    row_of: Any,
     largest: float,
     unit: float,
-    column_of: Any,
-    row_of: Any,
-    exact_bids: int,
-    whole_rows: int,
-    prices: Any,
-    duals: Any,
-    counters: Any,
-) -> Any:
-    """From an almost optimal matching to the optimum and its duals; returns the largest slack of a matched pair.
-
-    Infinite where the shortest paths gave up.
+    effort: Any,
+    tolerance: float,
+    outcome: Outcome,
+    t: int,
+) -> None:
+    """From the almost optimal matching in ``outcome.perms[t]`` to the optimum and its duals; unsolved if it gives up.
 
     Parameters
     ----------
     rounded : ndarray, (S,)
         Prices of the auction, in the precision of the affinity; they change.
-    columns, values, bounds
-        Lists that are valid under these prices. If they have no columns, bids read whole rows, and lists are made only if
+    lists : Lists
+        Valid under these prices, see `Finish`. If they have no columns, bids read whole rows, and lists are made only if
         there is a path to look for.
     rounding : float
         Bound on the rounding error of ``affinity - prices``, for all prices up to the end.
     largest, unit : float
         See `auction_setup.Setup`.
-    prices, duals : ndarray, (S,), float64
-        Receive the duals.
+    effort, tolerance
+        See `exact_auction`.
     """
+    _, exact_bids, whole_rows, wanted, _ = effort
     size = affinity.shape[0]
+    column_of, prices = outcome.perms[t], outcome.prices[t]
     prices[:] = rounded
-    wide = bounds + np.float64(rounding)
-    state = (affinity, prices, rounded, wanted, columns, values, wide, rounding, column_of, row_of)
-    free_loose_pairs(*state, counters)
-    bid_exactly(*state, exact_bids * size, counters)
+    reduced = np.empty(WIDTH, rounded.dtype)
+    state = Finish(affinity, prices, rounded, lists, rounding, column_of, row_of, reduced, outcome.counters[t])
+    free_loose_pairs(state)
+    bid_exactly(state, exact_bids * size)
     if (row_of < 0).any():
-        if columns.shape[1] == 0:
-            columns, values, bounds = make_lists(affinity, rounded, wanted)
-            wide = bounds + np.float64(rounding)
-        if not augment(
-            affinity,
-            prices,
-            rounded,
-            wanted,
-            columns,
-            values,
-            wide,
-            rounding,
-            column_of,
-            row_of,
-            whole_rows * size,
-            counters,
-        ):
-            return np.inf
+        if lists.columns.shape[1] == 0:
+            lists = make_lists(affinity, rounded, wanted, rounding)
+            state = Finish(affinity, prices, rounded, lists, rounding, column_of, row_of, reduced, outcome.counters[t])
+        if not augment(state, whole_rows * size):
+            return
     rounded[:] = prices
-    return check_tight(affinity, prices, rounded, column_of, unit * (largest + dearest(prices)), duals)
-
-
-@njit(**COMPILED)
-def make_lists(affinity: Any, prices: Any, wanted: int) -> Any:
-    """Columns, values and bounds of new lists under these prices."""
-    size = affinity.shape[0]
-    columns = np.empty((size, WIDTH), np.int32)
-    values = np.empty((size, WIDTH), prices.dtype)
-    bounds = np.empty(size, prices.dtype)
-    list_rows(affinity, prices, wanted, columns, values, bounds)
-    return columns, values, bounds
+    scale = largest + dearest(prices)
+    slack = check_tight(affinity, prices, rounded, column_of, unit * scale, outcome.duals[t])
+    if slack <= tolerance * scale:
+        outcome.slacks[t] = slack
 
 
 @njit(**COMPILED)
@@ -142,48 +138,24 @@ def solve_exactly(
     largest: float,
     unit: float,
     effort: Any,
-    column_of: Any,
-    prices: Any,
-    duals: Any,
-    counters: Any,
-) -> Any:
-    """Auction, exact finish and check of one problem; returns the largest slack. See `finish_exactly`.
-
-    ``effort`` holds the limits (bids of the auction, exact bids and whole rows, each for every row of the problem), how many
-    columns a list should hold, and the size from which lists pay.
-    """
+    tolerance: float,
+    outcome: Outcome,
+    t: int,
+) -> None:
+    """Auction, exact finish and check of one problem; see `finish_exactly`."""
     size = affinity.shape[0]
-    most_bids, exact_bids, whole_rows, wanted, lists_from = effort
+    most_bids, _, _, wanted, lists_from = effort
     rounded = start.copy()
     row_of = np.empty(size, np.int64)
     floor = least_eps(unit * (largest + dearest(start)))
-    dense_phases(affinity, rounded, column_of, row_of, shares, spread, floor, most_bids * size)
-    if size < lists_from:
-        columns = np.empty((size, 0), np.int32)
-        values = np.empty((size, 0), rounded.dtype)
-        bounds = np.empty(size, rounded.dtype)
-    else:
-        columns, values, bounds = make_lists(affinity, rounded, wanted)
+    dense_phases(affinity, rounded, outcome.perms[t], row_of, shares, spread, floor, most_bids * size)
     # Prices rise in the finish; the factor leaves them room before the rounding of a scan exceeds its allowance.
     rounding = 4.0 * unit * (largest + max(dearest(start), dearest(rounded)))
-    return finish_exactly(
-        affinity,
-        rounded,
-        wanted,
-        columns,
-        values,
-        bounds,
-        rounding,
-        largest,
-        unit,
-        column_of,
-        row_of,
-        exact_bids,
-        whole_rows,
-        prices,
-        duals,
-        counters,
-    )
+    if size < lists_from:
+        lists = Lists(np.empty((size, 0), np.int32), np.empty((size, 0), rounded.dtype), np.empty(size), wanted)
+    else:
+        lists = make_lists(affinity, rounded, wanted, rounding)
+    finish_exactly(affinity, rounded, lists, rounding, row_of, largest, unit, effort, tolerance, outcome, t)
 
 
 @njit(**COMPILED)
@@ -238,50 +210,26 @@ def auction_batch(
 
 @njit(**COMPILED)
 def exact_batch(
-    x: Any,
-    ys: Any,
-    affinities: Any,
-    shares: Any,
-    limits: Any,
-    effort: Any,
-    tolerance: float,
-    perms: Any,
-    prices: Any,
-    duals: Any,
-    slacks: Any,
-    counters: Any,
+    x: Any, ys: Any, affinities: Any, shares: Any, limits: Any, effort: Any, tolerance: float, outcome: Outcome
 ) -> None:
     """Certified optimal matchings of x with every y.
 
     Parameters
     ----------
+    x, ys, affinities, shares, limits
+        As for `auction_batch`.
+    effort : tuple of int
+        Limits (bids of the auction, exact bids and whole rows, each for every row of a problem), how many columns a list
+        should hold, and the size from which lists pay.
     tolerance : float
         See `exact_auction`.
-    perms : ndarray, (b, S), int64
-    prices, duals : ndarray, (b, S), float64
-    slacks : ndarray, (b,), float64
-        Largest slack of a matched pair; infinite where the problem is left unsolved.
-    counters : ndarray, (b, COUNTERS), int64
+    outcome : Outcome
+        All slacks infinite; they stay so where a problem is left unsolved.
     """
     mean = np.empty(x.shape[1], x.dtype)
     longest = mean_and_longest(x, mean)
     start = np.empty(x.shape[0], x.dtype)
     for t in range(len(ys)):
         spread, largest, plain = measure(ys[t], affinities[t], mean, longest, limits, start)
-        slacks[t] = np.inf
         if plain:
-            slack = solve_exactly(
-                affinities[t],
-                start,
-                shares,
-                spread,
-                largest,
-                limits[2],
-                effort,
-                perms[t],
-                prices[t],
-                duals[t],
-                counters[t],
-            )
-            if slack <= tolerance * (largest + dearest(prices[t])):
-                slacks[t] = slack
+            solve_exactly(affinities[t], start, shares, spread, largest, limits[2], effort, tolerance, outcome, t)

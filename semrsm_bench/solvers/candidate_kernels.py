@@ -9,16 +9,15 @@ Lists are padded with column 0 at affinity minus infinity, so a kernel may read 
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from semrsm_bench.solvers.auction_kernels import top_two
+from semrsm_bench.solvers.auction_kernels import take_in, top_two
 from semrsm_bench.solvers.queue_kernels import COMPILED, award, free_rows, turn
 from semrsm_bench.solvers.vectors import (
     at_least,
-    choose_above,
     count_bits,
     first_bit,
     gather,
@@ -39,12 +38,35 @@ WIDTH = 16
 _HALVINGS = 8
 
 
+class Lists(NamedTuple):
+    """Candidate lists of all rows: ``columns`` and ``values`` (S, width), ``bounds`` (S,), and how many columns one should hold."""
+
+    columns: Any
+    values: Any
+    bounds: Any
+    wanted: int
+
+
 @njit(forceinline=True, **COMPILED)
 def mask_of(a: Any, b: Any, c: Any, d: Any, threshold: Any, lanes: int) -> Any:
     """One bit for each lane of four vectors that reaches the threshold."""
     low = at_least(a, threshold) | (at_least(b, threshold) << lanes)
     high = at_least(c, threshold) | (at_least(d, threshold) << lanes)
     return low | (high << (2 * lanes))
+
+
+@njit(forceinline=True, **COMPILED)
+def reaching(row: Any, prices: Any, k: int, threshold: Any) -> Any:
+    """`mask_of` four vectors of ``row - prices``, from column ``k`` on."""
+    lanes = lanes_of(prices)
+    return mask_of(
+        minus(load(row, k), load(prices, k)),
+        minus(load(row, k + lanes), load(prices, k + lanes)),
+        minus(load(row, k + 2 * lanes), load(prices, k + 2 * lanes)),
+        minus(load(row, k + 3 * lanes), load(prices, k + 3 * lanes)),
+        threshold,
+        lanes,
+    )
 
 
 @njit(**COMPILED)
@@ -58,10 +80,7 @@ def _threshold(row: Any, prices: Any, wanted: int) -> Any:
     lanes = lanes_of(row)
     total = 4 * lanes
     full = n - n % total
-    a = spread(row, -np.inf)
-    b = a
-    c = a
-    d = a
+    a = b = c = d = spread(row, -np.inf)
     for k in range(0, full, total):
         a = higher(a, minus(load(row, k), load(prices, k)))
         b = higher(b, minus(load(row, k + lanes), load(prices, k + lanes)))
@@ -114,26 +133,21 @@ def _keep(value: Any, column: int, count: int, columns: Any, reduced: Any, floor
 
 
 @njit(**COMPILED)
-def list_row(row: Any, prices: Any, wanted: int, columns: Any, values: Any, reduced: Any) -> Any:
-    """Fill one row's list; returns the bound on ``row - prices`` over all columns that are not on it."""
+def list_row(i: int, row: Any, prices: Any, lists: Lists, reduced: Any) -> Any:
+    """Fill the list of row ``i``; returns the bound on ``row - prices`` over all columns that are not on it.
+
+    ``reduced`` is room for the reduced values of one list.
+    """
+    columns = lists.columns[i]
+    values = lists.values[i]
     n = row.shape[0]
-    lanes = lanes_of(row)
-    total = 4 * lanes
-    least = _threshold(row, prices, wanted)
-    lost = least
-    floor = least
+    total = 4 * lanes_of(row)
+    least = lost = floor = _threshold(row, prices, lists.wanted)
     count = 0
     full = n - n % total
     threshold = spread(row, least)
     for k in range(0, full, total):
-        mask = mask_of(
-            minus(load(row, k), load(prices, k)),
-            minus(load(row, k + lanes), load(prices, k + lanes)),
-            minus(load(row, k + 2 * lanes), load(prices, k + 2 * lanes)),
-            minus(load(row, k + 3 * lanes), load(prices, k + 3 * lanes)),
-            threshold,
-            lanes,
-        )
+        mask = reaching(row, prices, k, threshold)
         while mask != 0:
             j = k + first_bit(mask)
             mask &= mask - 1
@@ -151,11 +165,11 @@ def list_row(row: Any, prices: Any, wanted: int, columns: Any, values: Any, redu
 
 
 @njit(**COMPILED)
-def list_rows(affinity: Any, prices: Any, wanted: int, columns: Any, values: Any, bounds: Any) -> None:
-    """Lists and bounds of all rows of ``affinity``, which may be a block of rows."""
-    reduced = np.empty(columns.shape[1], prices.dtype)
+def list_rows(affinity: Any, prices: Any, lists: Lists) -> None:
+    """Make the lists of all rows of ``affinity``, which may be a block of rows."""
+    reduced = np.empty(lists.columns.shape[1], prices.dtype)
     for i in range(affinity.shape[0]):
-        bounds[i] = list_row(affinity[i], prices, wanted, columns[i], values[i], reduced)
+        lists.bounds[i] = list_row(i, affinity[i], prices, lists, reduced)
 
 
 @njit(forceinline=True, **COMPILED)
@@ -170,21 +184,18 @@ def listed_best_two(columns: Any, values: Any, prices: Any) -> Any:
     place = spread(prices, 0)
     for k in range(lanes, values.shape[0], lanes):
         x = minus(load_as(prices, values, k), gather(prices, columns, k))
-        second = higher(second, lower(first, x))
-        place = choose_above(x, first, spread(prices, k), place)
-        first = higher(first, x)
+        first, second, place = take_in(x, spread(prices, k), first, second, place)
     at, best, runner_up = top_two(prices, first, second, place)
     return np.int64(columns[at]), best, runner_up
 
 
 @njit(**COMPILED)
-def free_listed_pairs(
-    columns: Any, values: Any, bounds: Any, prices: Any, column_of: Any, row_of: Any, eps: Any, slack: Any
-) -> int:
+def free_listed_pairs(lists: Lists, prices: Any, column_of: Any, row_of: Any, eps: Any, slack: Any) -> int:
     """Free the matched pairs that the lists show to be further than ``eps`` below their row's maximum.
 
     A pair whose column is not on its row's list is freed too: nothing is known of it. Returns how many rows are free.
     """
+    columns, values, bounds, _ = lists
     free = 0
     for i in range(column_of.shape[0]):
         j = column_of[i]
@@ -205,27 +216,14 @@ def free_listed_pairs(
 
 @njit(**COMPILED)
 def list_auction(
-    affinity: Any,
-    prices: Any,
-    wanted: int,
-    columns: Any,
-    values: Any,
-    bounds: Any,
-    slack: Any,
-    column_of: Any,
-    row_of: Any,
-    eps: Any,
-    max_bids: int,
+    affinity: Any, prices: Any, lists: Lists, slack: Any, column_of: Any, row_of: Any, eps: Any, max_bids: int
 ) -> Any:
     """Dense auction's bidding on lists; a row whose list has fallen ``slack`` below its bound is scanned anew.
 
     With ``slack = 0`` every pair ends within ``eps`` of its row's maximum over *all* columns; a larger slack trusts
-    that the columns left out have become dearer as well, and saves scans.
-
-    Returns
-    -------
-    left, bids, scans : int
+    that the columns left out have become dearer as well, and saves scans. Returns rows left, bids and scans.
     """
+    columns, values, bounds, _ = lists
     n = column_of.shape[0]
     reduced = np.empty(columns.shape[1], prices.dtype)
     queue = np.empty(n, np.int64)
@@ -237,7 +235,7 @@ def list_auction(
         i = queue[head]
         j, best, runner_up = listed_best_two(columns[i], values[i], prices)
         if best < bounds[i] - slack:
-            bounds[i] = list_row(affinity[i], prices, wanted, columns[i], values[i], reduced)
+            bounds[i] = list_row(i, affinity[i], prices, lists, reduced)
             j, best, runner_up = listed_best_two(columns[i], values[i], prices)
             scans += 1
         # The best column left out may be as good as the bound; rounding must not put it above the best listed one.

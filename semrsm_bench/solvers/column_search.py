@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.solvers.candidate_kernels import list_rows
+from semrsm_bench.solvers.candidate_kernels import Lists, list_rows
 from semrsm_bench.solvers.centred import BLOCK_BYTES, Centred, row_duals
-from semrsm_bench.solvers.matrix_free_kernels import LANES, pack, score_buckets
+from semrsm_bench.solvers.matrix_free_kernels import LANES, Packed, pack, score_buckets
 from semrsm_bench.solvers.problem import Floats
 
 # Principal axes in which buckets are made and ranked; inner products of candidates use all channels.
@@ -48,42 +48,28 @@ class ColumnSearch:
         members = np.argsort(home, kind="stable")
         counts = np.bincount(home, minlength=len(columns))
         begins = np.concatenate([[0], np.cumsum(counts)])
-        self._blocks = np.concatenate([[0], np.cumsum(-(-counts // LANES))])
-        self._packed = np.empty((self._blocks[-1], y.shape[1] * LANES), np.float32)
-        self._packed_columns = np.empty(self._blocks[-1] * LANES, np.int64)
-        pack(y, members, begins, self._blocks, self._packed_columns, self._packed)
+        blocks = np.concatenate([[0], np.cumsum(-(-counts // LANES))])
+        vectors = np.empty((blocks[-1], y.shape[1] * LANES), np.float32)
+        self._packed = Packed(blocks, np.empty(blocks[-1] * LANES, np.int64), vectors)
+        pack(y, members, begins, self._packed)
 
-    def fill(
-        self, rows: Rows, prices: Floats, wanted: int, columns: NDArray[np.int32], values: Floats, bounds: Floats
-    ) -> None:
-        """Make the lists of these rows under these prices; ``columns``, ``values`` and ``bounds`` are those of all rows."""
-        packed_prices = np.where(self._packed_columns >= 0, prices[self._packed_columns], np.float32(np.inf))
+    def fill(self, rows: Rows, prices: Floats, lists: Lists) -> None:
+        """Make the lists of these rows under these prices; ``lists`` are those of all rows."""
+        columns = self._packed.columns
+        packed_prices = np.where(columns >= 0, prices[columns], np.float32(np.inf))
         right = np.concatenate([self._centres.T, -prices[None, self.sampled]])
         for i in range(0, len(rows), _ROWS_AT_A_TIME):
             part = rows[i : i + _ROWS_AT_A_TIME]
             buckets = self._ranked(part, right)
             # Rows that share a bucket follow one another, so that it is in the cache.
             order = np.argsort(buckets[:, 0], kind="stable")
-            score_buckets(
-                self.x,
-                part[order],
-                buckets[order],
-                self._blocks,
-                self._packed,
-                self._packed_columns,
-                packed_prices,
-                wanted,
-                columns,
-                values,
-                bounds,
-            )
+            score_buckets(self.x, part[order], buckets[order], self._packed, packed_prices, lists)
 
     def _ranked(self, rows: Rows, right: Floats) -> NDArray[np.int32]:
         """The best buckets of each row, -1 in places left over."""
         # Room for twice as many, so that few rankings overflow.
         width = -(-2 * self.probes // LANES) * LANES
-        buckets = np.empty((len(rows), width), np.int32)
-        values = np.empty((len(rows), width), np.float32)
+        buckets, values = np.empty((len(rows), width), np.int32), np.empty((len(rows), width), np.float32)
         bounds = np.empty(len(rows), np.float32)
         left = np.concatenate([self._x_axes[rows], np.ones((len(rows), 1), np.float32)], axis=1)
         nothing = np.zeros(right.shape[1], np.float32)
@@ -93,7 +79,7 @@ class ColumnSearch:
             here = slice(i, min(i + height, len(rows)))
             product = np.dot(left[here], right, out=block[: here.stop - i])
             product.flags.writeable = False
-            list_rows(product, nothing, self.probes, buckets[here], values[here], bounds[here])
+            list_rows(product, nothing, Lists(buckets[here], values[here], bounds[here], self.probes))
         buckets[values == -np.inf] = -1
         return buckets
 

@@ -9,17 +9,16 @@ pair attains its row's maximum (complementary slackness).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.solvers.auction import MAX_BIDS, Matching, read_only
 from semrsm_bench.solvers.auction_setup import Setup, limits_of, prepare, trivial_matching
-from semrsm_bench.solvers.batch_kernels import exact_batch, finish_exactly
+from semrsm_bench.solvers.batch_kernels import Outcome, exact_batch, finish_exactly
+from semrsm_bench.solvers.candidate_kernels import Lists, list_rows
 from semrsm_bench.solvers.exact_kernels import BIDS, COUNTERS, PATHS
-from semrsm_bench.solvers.list_auction import WANTED, Lists, sampled_prices
+from semrsm_bench.solvers.list_auction import WANTED, bid_on_lists, empty_lists, sampled_prices
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
@@ -36,28 +35,6 @@ _EFFORT = (MAX_BIDS, _EXACT_BIDS, _WHOLE_ROWS, WANTED, _LISTS_IN_FINISH_FROM)
 _FALLBACKS = ("scipy", "none")
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    """What the exact kernels fill for b problems of one size."""
-
-    perms: NDArray[np.int64]
-    prices: NDArray[np.float64]
-    duals: NDArray[np.float64]
-    slacks: NDArray[np.float64]
-    counters: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, number: int, size: int) -> _Outcome:
-        """Room for ``number`` problems, none of them solved."""
-        return cls(
-            np.empty((number, size), np.int64),
-            np.empty((number, size)),
-            np.empty((number, size)),
-            np.full(number, np.inf),
-            np.zeros((number, COUNTERS), np.int64),
-        )
-
-
 def exact_many(
     x: Floats, ys: Floats, affinities: Floats, *, tolerance: float = 1e-12, fallback: str = "scipy"
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
@@ -67,22 +44,16 @@ def exact_many(
     return outcome.perms, np.isfinite(outcome.slacks)
 
 
-def _solve_plainly(x: Floats, ys: Floats, affinities: Floats, tolerance: float) -> _Outcome:
-    size = len(x)
-    outcome = _Outcome.of(len(ys), size)
-    if 1 < size < _LISTS_FROM and x.shape[1] > 1:
-        exact_batch(
-            *read_only(x, ys, affinities),
-            np.array(_DENSE_EPS),
-            limits_of(x.dtype),
-            _EFFORT,
-            tolerance,
-            outcome.perms,
-            outcome.prices,
-            outcome.duals,
-            outcome.slacks,
-            outcome.counters,
-        )
+def _room_for(number: int, size: int) -> Outcome:
+    perms, prices, duals = np.empty((number, size), np.int64), np.empty((number, size)), np.empty((number, size))
+    return Outcome(perms, prices, duals, np.full(number, np.inf), np.zeros((number, COUNTERS), np.int64))
+
+
+def _solve_plainly(x: Floats, ys: Floats, affinities: Floats, tolerance: float) -> Outcome:
+    outcome = _room_for(len(ys), len(x))
+    if 1 < len(x) < _LISTS_FROM and x.shape[1] > 1:
+        arrays = read_only(x, ys, affinities)
+        exact_batch(*arrays, np.array(_DENSE_EPS), limits_of(x.dtype), _EFFORT, tolerance, outcome)
     return outcome
 
 
@@ -143,44 +114,21 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12, fallbac
     return Solution(outcome.perms[0], None if scaled else (outcome.duals[0], outcome.prices[0]), info)
 
 
-def _solve_carefully(setup: Setup, tolerance: float) -> _Outcome:
+def _solve_carefully(setup: Setup, tolerance: float) -> Outcome:
     """One problem that has been prepared, of any size; from some size on with lists all the way."""
-    size = len(setup.affinity)
+    affinity, size = setup.affinity, len(setup.affinity)
     if size < _LISTS_FROM:
-        return _solve_plainly(setup.x, setup.y[None], setup.affinity[None], tolerance)
-    matching, prices, lists = _approximate(setup)
-    outcome = _Outcome.of(1, size)
-    slack = finish_exactly(
-        setup.affinity,
-        prices,
-        lists.wanted,
-        lists.columns,
-        lists.values,
-        lists.bounds,
-        4.0 * setup.rounding(setup.start, prices),
-        setup.largest,
-        setup.unit,
-        matching.column_of,
-        matching.row_of,
-        _EXACT_BIDS,
-        _WHOLE_ROWS,
-        outcome.prices[0],
-        outcome.duals[0],
-        outcome.counters[0],
-    )
-    if slack <= tolerance * (setup.largest + float(np.abs(outcome.prices).max())):
-        outcome.slacks[0] = slack
-    outcome.perms[0] = matching.column_of
-    return outcome
-
-
-def _approximate(setup: Setup) -> tuple[Matching, Floats, Lists]:
-    """Nearly optimal matching and prices of a large problem, and lists that are valid under them."""
-    size = len(setup.affinity)
-    matching = Matching(size)
-    lists = Lists(size, setup.affinity.dtype)
+        return _solve_plainly(setup.x, setup.y[None], affinity[None], tolerance)
+    matching, lists = Matching(size), empty_lists(size, affinity.dtype)
     prices = sampled_prices(setup, share=8, seed=0)
     for share, trust in _ROUNDS:
-        lists.fill(setup.affinity, prices)
-        lists.auction(setup.affinity, prices, matching, setup.eps(share), prices.dtype.type(trust * setup.spread))
-    return matching, prices, lists
+        list_rows(affinity, prices, lists)
+        bid_on_lists(setup, lists, prices, matching, share, trust)
+    outcome = _room_for(1, size)
+    outcome.perms[0] = matching.column_of
+    rounding = 4.0 * setup.rounding(setup.start, prices)
+    wide = Lists(lists.columns, lists.values, lists.bounds + np.float64(rounding), lists.wanted)
+    finish_exactly(
+        affinity, prices, wide, rounding, matching.row_of, setup.largest, setup.unit, _EFFORT, tolerance, outcome, 0
+    )
+    return outcome

@@ -13,15 +13,15 @@ All three read the candidate lists of `candidate_kernels`.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
 from semrsm_bench.solvers.auction_kernels import best_two
-from semrsm_bench.solvers.candidate_kernels import list_row, listed_best_two, mask_of
+from semrsm_bench.solvers.candidate_kernels import Lists, list_row, listed_best_two, reaching
 from semrsm_bench.solvers.queue_kernels import COMPILED
-from semrsm_bench.solvers.vectors import first_bit, lanes_of, load, minus, spread
+from semrsm_bench.solvers.vectors import first_bit, lanes_of, spread
 
 # Places in the array of counters that the kernels fill.
 SCANS, FREED, BIDS, PATHS, DENSE = range(5)
@@ -30,35 +30,49 @@ COUNTERS = 5
 _LONGEST_CHAIN = 256
 
 
+class Finish(NamedTuple):
+    """What the three steps work on.
+
+    ``prices`` are float64, ``rounded`` the same in the precision of the affinity, as are the values of the lists, whose bounds
+    are float64 and allow for ``rounding``, that of ``affinity - rounded``. Lists without a column mean that there are none.
+    ``reduced`` is room for one list.
+    """
+
+    affinity: Any
+    prices: Any
+    rounded: Any
+    lists: Lists
+    rounding: float
+    column_of: Any
+    row_of: Any
+    reduced: Any
+    counters: Any
+
+
+@njit(**COMPILED)
+def renew_list(i: int, state: Finish) -> None:
+    """Make row ``i`` a new list under the prices of the moment."""
+    bound = list_row(i, state.affinity[i], state.rounded, state.lists, state.reduced)
+    state.lists.bounds[i] = np.float64(bound) + state.rounding
+    state.counters[SCANS] += 1
+
+
 @njit(forceinline=True, **COMPILED)
-def best_column(
-    i: int,
-    affinity: Any,
-    prices: Any,
-    rounded: Any,
-    wanted: int,
-    columns: Any,
-    values: Any,
-    bounds: Any,
-    rounding: float,
-    reduced: Any,
-    counters: Any,
-) -> Any:
+def best_column(i: int, state: Finish) -> Any:
     """Best column of row ``i``, its value and the second largest: from the list where its bound allows, else from the row.
 
-    The second value may be the bound: no column left out is better than that. Lists without a column mean that there are
-    none, and the row is read.
+    The second value may be the bound: no column left out is better than that.
     """
+    columns, values, bounds, _ = state.lists
     if columns.shape[1] == 0:
-        return best_two(affinity[i], prices)
-    j, best, second = listed_best_two(columns[i], values[i], prices)
+        return best_two(state.affinity[i], state.prices)
+    j, best, second = listed_best_two(columns[i], values[i], state.prices)
     if best < bounds[i]:
-        bounds[i] = np.float64(list_row(affinity[i], rounded, wanted, columns[i], values[i], reduced)) + rounding
-        counters[SCANS] += 1
-        j, best, second = listed_best_two(columns[i], values[i], prices)
+        renew_list(i, state)
+        j, best, second = listed_best_two(columns[i], values[i], state.prices)
         if best < bounds[i]:
-            counters[DENSE] += 1
-            return best_two(affinity[i], prices)
+            state.counters[DENSE] += 1
+            return best_two(state.affinity[i], state.prices)
     return j, best, min(best, max(second, bounds[i]))
 
 
@@ -74,58 +88,30 @@ def _free_equal(best: float, row: Any, prices: Any, columns: Any, row_of: Any) -
 
 
 @njit(**COMPILED)
-def free_loose_pairs(
-    affinity: Any,
-    prices: Any,
-    rounded: Any,
-    wanted: int,
-    columns: Any,
-    values: Any,
-    bounds: Any,
-    rounding: float,
-    column_of: Any,
-    row_of: Any,
-    counters: Any,
-) -> None:
+def free_loose_pairs(state: Finish) -> None:
     """Free every pair whose column is not its row's best in float64."""
-    reduced = np.empty(columns.shape[1], rounded.dtype)
-    for i in range(affinity.shape[0]):
-        j = column_of[i]
+    for i in range(state.affinity.shape[0]):
+        j = state.column_of[i]
         if j < 0:
             continue
-        own = np.float64(affinity[i, j]) - prices[j]
-        _, best, _ = best_column(
-            i, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
-        )
+        own = np.float64(state.affinity[i, j]) - state.prices[j]
+        _, best, _ = best_column(i, state)
         # About half of them are loose, in no order: choosing values is cheaper than guessing branches.
         loose = own < best
-        column_of[i] = -1 if loose else j
-        row_of[j] = -1 if loose else i
-        counters[FREED] += loose
+        state.column_of[i] = -1 if loose else j
+        state.row_of[j] = -1 if loose else i
+        state.counters[FREED] += loose
 
 
 @njit(**COMPILED)
-def bid_exactly(
-    affinity: Any,
-    prices: Any,
-    rounded: Any,
-    wanted: int,
-    columns: Any,
-    values: Any,
-    bounds: Any,
-    rounding: float,
-    column_of: Any,
-    row_of: Any,
-    max_bids: int,
-    counters: Any,
-) -> None:
+def bid_exactly(state: Finish, max_bids: int) -> None:
     """Free rows take their best column at the price that makes it no better than their second; owners are evicted.
 
     A row that finds equal columns taken is left free, and so is the last of a long chain of evictions: without an ``eps`` a
     price war can go on for ever. `path_kernels.augment` settles those.
     """
-    n = affinity.shape[0]
-    reduced = np.empty(columns.shape[1], rounded.dtype)
+    prices, column_of, row_of = state.prices, state.column_of, state.row_of
+    n = state.affinity.shape[0]
     stack = np.empty(n, np.int64)
     free = 0
     for i in range(n - 1, -1, -1):
@@ -140,16 +126,14 @@ def bid_exactly(
             chain = 0
             continue
         i = stack[free - 1]
-        j, best, second = best_column(
-            i, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
-        )
+        j, best, second = best_column(i, state)
         bids += 1
         chain += 1
         if second < best:
             prices[j] += best - second
-            rounded[j] = prices[j]
+            state.rounded[j] = prices[j]
         elif row_of[j] >= 0:
-            j = _free_equal(best, affinity[i], prices, columns[i], row_of)
+            j = _free_equal(best, state.affinity[i], prices, state.lists.columns[i], row_of)
             if j < 0:
                 # Evicting an owner at the same price would only move the question on; a path settles it.
                 free -= 1
@@ -164,7 +148,7 @@ def bid_exactly(
         else:
             free -= 1
             chain = 0
-    counters[BIDS] += bids
+    state.counters[BIDS] += bids
 
 
 @njit(**COMPILED)
@@ -175,8 +159,7 @@ def check_tight(affinity: Any, prices: Any, rounded: Any, perm: Any, rounding: f
     that can exceed the matched one, allowing for ``rounding``; those are looked at in float64.
     """
     n = affinity.shape[0]
-    lanes = lanes_of(rounded)
-    total = 4 * lanes
+    total = 4 * lanes_of(rounded)
     full = n - n % total
     worst = 0.0
     for i in range(n):
@@ -185,14 +168,7 @@ def check_tight(affinity: Any, prices: Any, rounded: Any, perm: Any, rounding: f
         row = affinity[i]
         threshold = spread(row, rounded.dtype.type(own - 2.0 * rounding))
         for k in range(0, full, total):
-            mask = mask_of(
-                minus(load(row, k), load(rounded, k)),
-                minus(load(row, k + lanes), load(rounded, k + lanes)),
-                minus(load(row, k + 2 * lanes), load(rounded, k + 2 * lanes)),
-                minus(load(row, k + 3 * lanes), load(rounded, k + 3 * lanes)),
-                threshold,
-                lanes,
-            )
+            mask = reaching(row, rounded, k, threshold)
             while mask != 0:
                 j = k + first_bit(mask)
                 mask &= mask - 1

@@ -14,12 +14,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semrsm_bench.solvers.auction import Matching, check_eps, dense_phase
 from semrsm_bench.solvers.auction_kernels import column_maxima, row_maxima
 from semrsm_bench.solvers.auction_setup import Setup, prepare, trivial_matching
-from semrsm_bench.solvers.candidate_kernels import WIDTH, free_listed_pairs, list_auction, list_rows
+from semrsm_bench.solvers.candidate_kernels import WIDTH, Lists, free_listed_pairs, list_auction, list_rows
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
@@ -34,46 +33,22 @@ _MAX_BIDS = 60
 Round = tuple[float, float]
 
 
-class Lists:
-    """Candidate lists of all rows: ``columns`` and ``values`` (S, width), ``bounds`` (S,)."""
+def empty_lists(size: int, dtype: np.dtype[Any]) -> Lists:
+    """Room for lists of all rows."""
+    return Lists(np.empty((size, WIDTH), np.int32), np.empty((size, WIDTH), dtype), np.empty(size, dtype), WANTED)
 
-    def __init__(self, size: int, dtype: np.dtype[Any], width: int = WIDTH, wanted: int = WANTED) -> None:
-        self.columns: NDArray[np.int32] = np.empty((size, width), np.int32)
-        self.values: Floats = np.empty((size, width), dtype)
-        self.bounds: Floats = np.empty(size, dtype)
-        self.wanted = wanted
 
-    def fill(self, affinity: Floats, prices: Floats) -> None:
-        """Make all lists anew under these prices."""
-        list_rows(affinity, prices, self.wanted, self.columns, self.values, self.bounds)
-
-    def auction(
-        self,
-        affinity: Floats,
-        prices: Floats,
-        matching: Matching,
-        eps: np.floating,
-        trust: np.floating,
-        max_bids: int = _MAX_BIDS,
-    ) -> tuple[int, int, int]:
-        """Free the pairs that ``eps`` does not allow, then bid; returns rows left, bids and scans."""
-        column_of, row_of = matching.column_of, matching.row_of
-        if (column_of >= 0).any():
-            free_listed_pairs(self.columns, self.values, self.bounds, prices, column_of, row_of, eps, trust)
-        left, bids, scans = list_auction(
-            affinity,
-            prices,
-            self.wanted,
-            self.columns,
-            self.values,
-            self.bounds,
-            trust,
-            column_of,
-            row_of,
-            eps,
-            max_bids * len(prices),
-        )
-        return int(left), int(bids), int(scans)
+def bid_on_lists(
+    setup: Setup, lists: Lists, prices: Floats, matching: Matching, share: float, trust: float
+) -> tuple[int, int]:
+    """Free the pairs that this ``eps`` does not allow, then bid; both in units of the spread. Returns bids and scans."""
+    eps, slack = setup.eps(share), prices.dtype.type(trust * setup.spread)
+    column_of, row_of = matching.column_of, matching.row_of
+    if (column_of >= 0).any():
+        free_listed_pairs(lists, prices, column_of, row_of, eps, slack)
+    most = _MAX_BIDS * len(prices)
+    _, bids, scans = list_auction(setup.affinity, prices, lists, slack, column_of, row_of, eps, most)
+    return int(bids), int(scans)
 
 
 def sampled_prices(setup: Setup, share: int, seed: int) -> Floats:
@@ -111,22 +86,16 @@ def settle_leftovers(setup: Setup, matching: Matching, eps: np.floating) -> int:
     return len(rows)
 
 
-@register_solver(
-    "list-auction-coarse",
-    kind="approximate",
-    complexity="O(S^2 + S bids)",
-    reference=_REFERENCE,
-    releases_gil=True,
-    rounds=((0.1, 1.0),),
-)
-@register_solver(
-    "list-auction-fine",
-    kind="approximate",
-    complexity="O(S^2 + S bids)",
-    reference=_REFERENCE,
-    releases_gil=True,
-    rounds=((0.1, 1.0), (0.02, 0.1)),
-)
+_LISTED: dict[str, Any] = {
+    "kind": "approximate",
+    "complexity": "O(S^2 + S bids)",
+    "reference": _REFERENCE,
+    "releases_gil": True,
+}
+
+
+@register_solver("list-auction-coarse", **_LISTED, rounds=((0.1, 1.0),))
+@register_solver("list-auction-fine", **_LISTED, rounds=((0.1, 1.0), (0.02, 0.1)))
 def list_auction_solver(
     problem: MatchingProblem,
     *,
@@ -153,16 +122,12 @@ def list_auction_solver(
     if (trivial := trivial_matching(problem)) is not None:
         return trivial
     setup = prepare(problem)
-    affinity = setup.affinity
     prices = sampled_prices(setup, sample, seed)
-    matching = Matching(problem.size)
-    lists = Lists(problem.size, prices.dtype)
+    matching, lists = Matching(problem.size), empty_lists(problem.size, prices.dtype)
     bids = scans = 0
     for eps, trust in rounds:
-        lists.fill(affinity, prices)
-        _, more_bids, more_scans = lists.auction(
-            affinity, prices, matching, setup.eps(eps), prices.dtype.type(trust * setup.spread)
-        )
+        list_rows(setup.affinity, prices, lists)
+        more_bids, more_scans = bid_on_lists(setup, lists, prices, matching, eps, trust)
         bids += more_bids
         scans += more_scans
     left = settle_leftovers(setup, matching, setup.eps(rounds[-1][0]))

@@ -8,6 +8,8 @@ get a new list, under the prices of the moment, in the next round.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ from semrsm_bench.solvers.auction_setup import trivial_matching
 from semrsm_bench.solvers.candidate_kernels import WIDTH
 from semrsm_bench.solvers.centred import BLOCK_BYTES, Centred, centre
 from semrsm_bench.solvers.column_search import ColumnSearch, Rows, prices_from_rows
-from semrsm_bench.solvers.list_auction import WANTED
+from semrsm_bench.solvers.list_auction import empty_lists
 from semrsm_bench.solvers.matrix_free_kernels import parking_auction
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
@@ -33,12 +35,14 @@ _LAST_BIDS = 4
 _LAST_ROUND = 1024
 
 
+_SEARCHED: dict[str, Any] = {"kind": "approximate", "matrix_free": True, "reference": _REFERENCE}
+_COMPLEXITY = "O(S m C + S T S/m C), m = S/12 up to 2048 sampled, T = "
+
+
 @register_solver(
     "matrix-free-coarse",
-    kind="approximate",
-    matrix_free=True,
-    complexity="O(S m C + S T S/m C), m = S/12 up to 2048 sampled, T = 16 buckets",
-    reference=_REFERENCE,
+    **_SEARCHED,
+    complexity=f"{_COMPLEXITY}16 buckets",
     probes=16,
     eps=0.1,
     trust=1.0,
@@ -46,10 +50,8 @@ _LAST_ROUND = 1024
 )
 @register_solver(
     "matrix-free-fine",
-    kind="approximate",
-    matrix_free=True,
-    complexity="O(S m C + S T S/m C), m = S/12 up to 2048 sampled, T = 32 buckets, a few lists for a row",
-    reference=_REFERENCE,
+    **_SEARCHED,
+    complexity=f"{_COMPLEXITY}32 buckets, a few lists for a row",
     probes=32,
     eps=0.02,
     trust=0.3,
@@ -163,10 +165,8 @@ def _solve(
     search = ColumnSearch(centred, rows, columns, probes)
     spread = max(_spread(centred, rows, columns), 1e-6)
     step, slack = np.float32(eps * spread), np.float32(trust * spread)
-    listed = np.empty((size, WIDTH), np.int32)
-    values = np.empty((size, WIDTH), np.float32)
-    bounds = np.empty(size, np.float32)
-    search.fill(np.arange(size), prices, WANTED, listed, values, bounds)
+    lists = empty_lists(size, np.dtype(np.float32))
+    search.fill(np.arange(size), prices, lists)
     matching = Matching(size)
     queue: NDArray[np.int64] = np.arange(size)
     parked = np.empty(size, np.int64)
@@ -175,9 +175,7 @@ def _solve(
     while waiting:
         left, aside, made = parking_auction(
             prices,
-            listed,
-            values,
-            bounds,
+            lists,
             np.float32(np.inf) if trusting else slack,
             matching.column_of,
             matching.row_of,
@@ -194,7 +192,7 @@ def _solve(
         trusting = renewed >= renewals * size or aside < size // _LAST_ROUND
         waiting = aside
         queue[:waiting] = np.sort(parked[:aside])
-        search.fill(queue[:waiting], prices, WANTED, listed, values, bounds)
+        search.fill(queue[:waiting], prices, lists)
         renewed += aside
     info = {"bids": int(bids), "renewed": int(renewed), "left": _settle(centred, matching, prices, step)}
     return matching, prices, info

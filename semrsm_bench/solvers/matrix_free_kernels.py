@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from semrsm_bench.solvers.candidate_kernels import list_row, listed_best_two
+from semrsm_bench.solvers.candidate_kernels import Lists, list_row, listed_best_two
 from semrsm_bench.solvers.queue_kernels import COMPILED, award, turn
 from semrsm_bench.solvers.vectors import load, minus, plus_product, spread, store
 
@@ -15,13 +15,21 @@ from semrsm_bench.solvers.vectors import load, minus, plus_product, spread, stor
 LANES = 16
 
 
-@njit(**COMPILED)
-def pack(vectors: Any, members: Any, begins: Any, blocks: Any, columns: Any, packed: Any) -> None:
-    """Lay out the vectors of every bucket in blocks of 16, channel by channel, so that 16 inner products are one loop.
+class Packed(NamedTuple):
+    """Vectors of buckets in blocks of 16: bucket b has the blocks ``begins[b]`` to ``begins[b + 1]``.
 
-    Bucket b holds ``members[begins[b] : begins[b + 1]]`` and gets the blocks from ``blocks[b]`` to ``blocks[b + 1]``;
-    places left over in its last block get column -1.
+    ``columns`` says which column each of the 16 places is, -1 for one left over; ``vectors`` (blocks, C * 16), channel by channel.
     """
+
+    begins: Any
+    columns: Any
+    vectors: Any
+
+
+@njit(**COMPILED)
+def pack(vectors: Any, members: Any, begins: Any, into: Packed) -> None:
+    """Lay out the vectors ``members[begins[b] : begins[b + 1]]`` of every bucket, so that 16 inner products are one loop."""
+    blocks, columns, packed = into
     for b in range(len(blocks) - 1):
         first = blocks[b] * LANES
         last = blocks[b + 1] * LANES
@@ -42,24 +50,14 @@ def pack(vectors: Any, members: Any, begins: Any, blocks: Any, columns: Any, pac
 
 
 @njit(**COMPILED)
-def score_buckets(
-    x: Any,
-    rows: Any,
-    buckets: Any,
-    blocks: Any,
-    packed: Any,
-    packed_columns: Any,
-    packed_prices: Any,
-    wanted: int,
-    columns: Any,
-    values: Any,
-    bounds: Any,
-) -> None:
+def score_buckets(x: Any, rows: Any, buckets: Any, packed: Packed, packed_prices: Any, lists: Lists) -> None:
     """Lists of the given rows from exact inner products with every column of their buckets.
 
     ``buckets`` (len(rows), T) are the buckets to look into, -1 for none. The bound of a list covers the columns looked
     at, not those of other buckets.
     """
+    columns, values, bounds, _ = lists
+    blocks = packed.begins
     most = 0
     for r in range(len(rows)):
         total = 0
@@ -83,7 +81,7 @@ def score_buckets(
             inside = blocks[b + 1] - blocks[b]
             for step in range(inside):
                 block = blocks[b] + (step + i) % inside
-                line = packed[block]
+                line = packed.vectors[block]
                 even = spread(scores, 0.0)
                 odd = even
                 for c in range(0, x.shape[1] - 1, 2):
@@ -97,11 +95,11 @@ def score_buckets(
                 for lane in range(LANES):
                     places[count + lane] = block * LANES + lane
                 count += LANES
-        bounds[i] = list_row(scores[:count], nothing, wanted, columns[i], values[i], reduced)
+        bounds[i] = list_row(i, scores[:count], nothing, lists, reduced)
         for k in range(columns.shape[1]):
             if values[i, k] > -np.inf:
                 place = places[columns[i, k]]
-                columns[i, k] = packed_columns[place]
+                columns[i, k] = packed.columns[place]
                 values[i, k] += packed_prices[place]
             else:
                 columns[i, k] = 0
@@ -110,9 +108,7 @@ def score_buckets(
 @njit(**COMPILED)
 def parking_auction(
     prices: Any,
-    columns: Any,
-    values: Any,
-    bounds: Any,
+    lists: Lists,
     trust: Any,
     column_of: Any,
     row_of: Any,
@@ -124,13 +120,10 @@ def parking_auction(
 ) -> Any:
     """List auction of the rows in ``queue[:waiting]`` that never looks at a whole row.
 
-    A row whose list has fallen ``trust`` below its bound is parked: the caller makes it a new list.
-
-    Returns
-    -------
-    left, parked, bids : int
-        Rows still in the queue, rows in ``parked``, and bids made.
+    A row whose list has fallen ``trust`` below its bound is parked: the caller makes it a new list. Returns rows still in
+    the queue, rows in ``parked``, and bids made.
     """
+    columns, values, bounds, _ = lists
     n = len(queue)
     head = 0
     bids = 0

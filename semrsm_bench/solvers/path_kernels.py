@@ -7,15 +7,30 @@ Only when this node is the nearest must the whole row be looked at, which is rar
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
 
-from semrsm_bench.solvers.candidate_kernels import list_row, mask_of
-from semrsm_bench.solvers.exact_kernels import DENSE, PATHS, SCANS, best_column
+from semrsm_bench.solvers.candidate_kernels import reaching
+from semrsm_bench.solvers.exact_kernels import DENSE, PATHS, Finish, best_column, renew_list
 from semrsm_bench.solvers.queue_kernels import COMPILED
-from semrsm_bench.solvers.vectors import first_bit, lanes_of, load, minus, spread
+from semrsm_bench.solvers.vectors import first_bit, lanes_of, spread
+
+
+class _Search(NamedTuple):
+    """Workspace of Dijkstra's algorithm: a heap of nodes by ``key``, ``place`` in it, and the path to every column.
+
+    ``sizes`` holds the number of nodes in the heap and of nodes touched.
+    """
+
+    heap: Any
+    place: Any
+    key: Any
+    reached_from: Any
+    closed: Any
+    touched: Any
+    sizes: Any
 
 
 @njit(**COMPILED)
@@ -61,40 +76,35 @@ def _pop(heap: Any, place: Any, key: Any, length: int) -> int:
 
 
 @njit(**COMPILED)
-def _reach(
-    j: int,
-    i: int,
-    distance: float,
-    shortest: float,
-    end: int,
-    row_of: Any,
-    closed: Any,
-    key: Any,
-    reached_from: Any,
-    heap: Any,
-    place: Any,
-    touched: Any,
-    sizes: Any,
-) -> Any:
-    """Note that column j is nearer than known, ``distance`` away through row i; returns the nearest free column's distance.
-
-    ``sizes`` holds the number of nodes in the heap and of nodes touched.
-    """
-    if closed[j]:
-        return shortest, end
-    if key[j] == np.inf:
-        touched[sizes[1]] = j
+def _touch(node: int, distance: float, search: _Search) -> None:
+    """Put a node into the heap, or nearer to its root, at a distance that is less than known."""
+    heap, place, key, _, _, touched, sizes = search
+    if key[node] == np.inf:
+        touched[sizes[1]] = node
         sizes[1] += 1
-    key[j] = distance
-    reached_from[j] = i
-    if row_of[j] < 0:
-        return distance, j
-    if place[j] < 0:
-        heap[sizes[0]] = j
-        place[j] = sizes[0]
+    key[node] = distance
+    if place[node] < 0:
+        heap[sizes[0]] = node
+        place[node] = sizes[0]
         sizes[0] += 1
-    _rise(heap, place, key, place[j])
-    return shortest, end
+    _rise(heap, place, key, place[node])
+
+
+@njit(**COMPILED)
+def _reach(j: int, i: int, distance: float, shortest: float, end: int, row_of: Any, search: _Search) -> Any:
+    """Note that column j is nearer than known, ``distance`` away through row i; returns the nearest free column's distance."""
+    if search.closed[j]:
+        return shortest, end
+    search.reached_from[j] = i
+    if row_of[j] >= 0:
+        _touch(j, distance, search)
+        return shortest, end
+    # A free column ends the path and never leaves the heap: it need not enter.
+    if search.key[j] == np.inf:
+        search.touched[search.sizes[1]] = j
+        search.sizes[1] += 1
+    search.key[j] = distance
+    return distance, j
 
 
 @njit(**COMPILED)
@@ -112,50 +122,34 @@ def _flip(start: int, end: int, reached_from: Any, column_of: Any, row_of: Any) 
 
 
 @njit(**COMPILED)
-def augment(
-    affinity: Any,
-    prices: Any,
-    rounded: Any,
-    wanted: int,
-    columns: Any,
-    values: Any,
-    bounds: Any,
-    rounding: float,
-    column_of: Any,
-    row_of: Any,
-    max_dense: int,
-    counters: Any,
-) -> bool:
+def augment(state: Finish, max_dense: int) -> bool:
     """Match every free row along a shortest augmenting path; False where that would take too many whole rows.
 
     Heap nodes 0..n-1 are columns, n..2n-1 stand for "the columns that row i's list leaves out". When such a node is the
     nearest, the row gets a new list under the prices of the moment, and only if it comes up again is the whole row read.
     """
+    affinity, prices, rounded, lists, rounding, column_of, row_of, _, counters = state
     n = affinity.shape[0]
     free = np.flatnonzero(row_of < 0)
     number = len(free)
     if number == 0:
         return True
-    lanes = lanes_of(rounded)
-    total = 4 * lanes
+    total = 4 * lanes_of(rounded)
     full = n - n % total
-    reduced = np.empty(columns.shape[1], rounded.dtype)
     heap = np.empty(2 * n, np.int64)
     place = np.full(2 * n, -1, np.int64)
     key = np.full(2 * n, np.inf)
     reached_from = np.empty(n, np.int64)
     closed = np.zeros(n, np.bool_)
     touched = np.empty(2 * n, np.int64)
-    renewed = np.full(n, -1, np.int64)
     sizes = np.zeros(2, np.int64)
-    search = (row_of, closed, key, reached_from, heap, place, touched, sizes)
+    search = _Search(heap, place, key, reached_from, closed, touched, sizes)
+    renewed = np.full(n, -1, np.int64)
     for start in range(n):
         if column_of[start] >= 0:
             continue
         counters[PATHS] += 1
-        _, start_dual, _ = best_column(
-            start, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
-        )
+        _, start_dual, _ = best_column(start, state)
         dual = start_dual
         sizes[:] = 0
         # The free columns next to the start limit the search from the beginning.
@@ -164,7 +158,7 @@ def augment(
         for k in range(number):
             distance = max(0.0, dual - (np.float64(affinity[start, free[k]]) - prices[free[k]]))
             if distance < shortest:
-                shortest, end = _reach(free[k], start, distance, shortest, end, *search)
+                shortest, end = _reach(free[k], start, distance, shortest, end, row_of, search)
         i = np.int64(start)
         base = 0.0
         whole = False
@@ -172,43 +166,29 @@ def augment(
             if whole:
                 threshold = spread(rounded, rounded.dtype.type(dual + base - shortest - 2.0 * rounding))
                 for k in range(0, full, total):
-                    mask = mask_of(
-                        minus(load(affinity[i], k), load(rounded, k)),
-                        minus(load(affinity[i], k + lanes), load(rounded, k + lanes)),
-                        minus(load(affinity[i], k + 2 * lanes), load(rounded, k + 2 * lanes)),
-                        minus(load(affinity[i], k + 3 * lanes), load(rounded, k + 3 * lanes)),
-                        threshold,
-                        lanes,
-                    )
+                    mask = reaching(affinity[i], rounded, k, threshold)
                     while mask != 0:
                         j = k + first_bit(mask)
                         mask &= mask - 1
                         distance = base + max(0.0, dual - (np.float64(affinity[i, j]) - prices[j]))
                         if distance < shortest and distance < key[j]:
-                            shortest, end = _reach(j, i, distance, shortest, end, *search)
+                            shortest, end = _reach(j, i, distance, shortest, end, row_of, search)
                 for j in range(full, n):
                     distance = base + max(0.0, dual - (np.float64(affinity[i, j]) - prices[j]))
                     if distance < shortest and distance < key[j]:
-                        shortest, end = _reach(j, i, distance, shortest, end, *search)
+                        shortest, end = _reach(j, i, distance, shortest, end, row_of, search)
             else:
-                for k in range(columns.shape[1]):
-                    value = np.float64(values[i, k])
+                for k in range(lists.columns.shape[1]):
+                    value = np.float64(lists.values[i, k])
                     if value == -np.inf:
                         break
-                    j = np.int64(columns[i, k])
+                    j = np.int64(lists.columns[i, k])
                     distance = base + max(0.0, dual - (value - prices[j]))
                     if distance < shortest and distance < key[j]:
-                        shortest, end = _reach(j, i, distance, shortest, end, *search)
-                distance = base + max(0.0, dual - bounds[i])
+                        shortest, end = _reach(j, i, distance, shortest, end, row_of, search)
+                distance = base + max(0.0, dual - lists.bounds[i])
                 if distance < shortest:
-                    node = n + i
-                    if key[node] == np.inf:
-                        touched[sizes[1]] = node
-                        sizes[1] += 1
-                    key[node] = distance
-                    heap[sizes[0]] = node
-                    sizes[0] += 1
-                    _rise(heap, place, key, sizes[0] - 1)
+                    _touch(n + i, distance, search)
             if sizes[0] == 0 or key[heap[0]] >= shortest:
                 break
             node = np.int64(_pop(heap, place, key, sizes[0]))
@@ -223,9 +203,7 @@ def augment(
                         return False
                 else:
                     renewed[i] = start
-                    counters[SCANS] += 1
-                    bound = list_row(affinity[i], rounded, wanted, columns[i], values[i], reduced)
-                    bounds[i] = np.float64(bound) + rounding
+                    renew_list(i, state)
             else:
                 closed[node] = True
                 whole = False
