@@ -6,44 +6,39 @@ import re
 
 import pytest
 
-from semrsm_bench.report.page.build import RunContent, build_page
-from semrsm_bench.report.page.studies import read_studies
+from semrsm_bench.report.page.build import build_page
 from semrsm_bench.report.tables import render_table
 
 from .browser import Browser, find_browser
-from .study_folders import write_study
-from .synthetic_rows import ENVIRONMENT, frame, make_row, make_run
+from .synthetic_rows import make_row, make_run, matching
 
 HOSTILE = "<script>window.hit = 1</script>&amp;<b>bold</b>"
 READY = (
-    "document.readyState === 'complete' && document.querySelector('#plot-front .point') !== null"
+    "document.readyState === 'complete' && document.querySelector('#plot-matching .point') !== null"
     " && document.querySelectorAll('.dt-container').length > 2"
 )
-SHOWN = "[...document.querySelectorAll('#table-results tbody tr')].filter(r => r.offsetParent !== null)"
+SHOWN = "[...document.querySelectorAll('#table-matching tbody tr')].filter(r => r.offsetParent !== null)"
 
 
 def column(title):
     place = (
-        f"[...document.querySelectorAll('#table-results thead th')].findIndex(h => h.textContent.trim() === '{title}')"
+        f"[...document.querySelectorAll('#table-matching thead th')].findIndex(h => h.textContent.trim() === '{title}')"
     )
     return f"{SHOWN}.map(r => r.cells[{place}].textContent)"
 
 
 @pytest.fixture(scope="module")
-def rows():
-    measured = make_run((64, 256, 1024), pairs=4, slow=(("scipy", 1024),)).to_dict("records")
+def results():
+    measured = make_run((64, 256, 1024), pairs=4, slow=(("scipy", 1024),))
     odd = [make_row(HOSTILE, pair=f"0-{i}", c=0.95, options={"x": "<i>y</i>"}) for i in range(4)]
     failed = make_row("broken", status="error", message=HOSTILE, seconds=None, k=None, pair="0-1")
-    return frame(*({k: v for k, v in r.items() if v == v or v is not None} for r in [*measured, *odd, failed]))
+    return matching([*measured, *odd, failed])
 
 
 @pytest.fixture(scope="module")
-def page(rows, tmp_path_factory):
-    home = tmp_path_factory.mktemp("page")
-    write_study(home / "studies", title=HOSTILE)
-    studies, _ = read_studies(home / "studies")
-    path = home / "report.html"
-    path.write_text(build_page(RunContent(rows, ENVIRONMENT), studies))
+def page(results, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "report.html"
+    path.write_text(build_page([results]))
     return path
 
 
@@ -69,7 +64,7 @@ jQuery.fn.dataTable.tables({api: true}).search('').order([]).draw();
 document.querySelectorAll('.filters select').forEach(s => { s.value = ''; s.dispatchEvent(new Event('change')); });
 document.querySelectorAll('form').forEach(f => { f.reset(); f.dispatchEvent(new Event('change')); });
 document.querySelectorAll('input[type=search]').forEach(i => { i.value = ''; });
-document.getElementById('copied').textContent = '';
+document.querySelectorAll('.copies [role=status]').forEach(e => { e.textContent = ''; });
 1
 """
 
@@ -86,32 +81,34 @@ def browser(opened, page):
 
 def points(name):
     """The marker of a solver's point on the front."""
-    traces = "[...document.querySelectorAll('#plot-front .scatterlayer .trace')]"
+    traces = "[...document.querySelectorAll('#plot-matching .scatterlayer .trace')]"
     return f"{traces}.find(t => t.__data__[0].trace.name === {name!r}).querySelector('.point')"
 
 
 def hover(browser, name):
     browser.point_at(points(name))
     return browser.wait(
-        "[...document.querySelectorAll('#plot-front .hoverlayer .hovertext')].map(t => t.textContent).join('|')"
+        "[...document.querySelectorAll('#plot-matching .hoverlayer .hovertext')].map(t => t.textContent).join('|')"
     )
 
 
 def test_hovering_tells_solver_options_size_time_with_interval_and_quality(browser):
     told = hover(browser, "auction-fine")
-    for part in ("auction-fine", "eps = [0.1, 0.01]", "S = 1,024 (layer2), centring none, 4 pairs", "c: 0.999"):
+    for part in ("auction-fine", "eps = [0.1, 0.01]", "S = 1024 (layer2), centring none, 4 pairs", "c: 0.999"):
         assert part in told
     assert re.search(r"T \+ affinity: [\d.]+ ms \([\d.]+ ms to [\d.]+ ms\)", told)
     assert re.search(r"k/k_opt: 9\d\.\d+ ±[\d.]+ %", told)
 
 
 def test_switching_size_and_centring_changes_the_plot(browser):
-    first = browser.ask("document.getElementById('title-front').textContent")
-    assert first == "S = 1,024 (layer2), centring none, 4 pairs"
+    first = browser.ask("document.getElementById('title-matching').textContent")
+    assert first == "S = 1024 (layer2), centring none, 4 pairs"
     before = hover(browser, "greedy")
-    browser.click("[...document.querySelectorAll('#plot-front label')].find(l => l.textContent.includes('S = 64'))")
-    browser.click("[...document.querySelectorAll('#plot-front label')].find(l => l.textContent === 'channel')")
-    browser.wait("document.getElementById('title-front').textContent === 'S = 64 (layer4), centring channel, 4 pairs'")
+    browser.click("[...document.querySelectorAll('#plot-matching label')].find(l => l.textContent.includes('S = 64'))")
+    browser.click("[...document.querySelectorAll('#plot-matching label')].find(l => l.textContent === 'channel')")
+    browser.wait(
+        "document.getElementById('title-matching').textContent === 'S = 64 (layer4), centring channel, 4 pairs'"
+    )
     browser.wait(f"({points('greedy')}) !== null")
     told = hover(browser, "greedy")
     assert "S = 64 (layer4), centring channel" in told
@@ -119,30 +116,30 @@ def test_switching_size_and_centring_changes_the_plot(browser):
 
 
 def test_switches_work_with_the_keyboard(browser):
-    browser.ask("document.querySelector('#plot-front input[name=Centring]:checked').focus()")
+    browser.ask("document.querySelector('#plot-matching input[name=Centring]:checked').focus()")
     browser.press("ArrowRight")
-    assert browser.wait("document.getElementById('title-front').textContent.includes('centring channel')")
+    assert browser.wait("document.getElementById('title-matching').textContent.includes('centring channel')")
 
 
 def test_a_plot_can_be_saved_as_a_picture_and_is_sent_nowhere(browser):
-    saved = browser.ask("Plotly.toImage(document.querySelector('#plot-front .canvas'), {format: 'png'})")
+    saved = browser.ask("Plotly.toImage(document.querySelector('#plot-matching .canvas'), {format: 'png'})")
     assert saved.startswith("data:image/png;base64,")
-    buttons = browser.ask("[...document.querySelectorAll('#plot-front .modebar-btn')].map(b => b.dataset.title)")
+    buttons = browser.ask("[...document.querySelectorAll('#plot-matching .modebar-btn')].map(b => b.dataset.title)")
     assert not [title for title in buttons if not title.startswith(("Download", "Zoom", "Pan", "Reset"))]
 
 
-def test_the_other_plots_draw_every_solver(browser):
-    names = browser.ask("document.querySelector('#plot-runtime .canvas').data.map(t => t.name)")
-    assert {"ortools", "greedy", "affinity x @ y.T"} <= set(names)
-    assert browser.ask("document.querySelectorAll('#plot-runtime .scatterlayer .point').length") > 20
-    assert browser.ask("document.querySelectorAll('#plot-quality .scatterlayer .trace').length") >= 7
-    assert browser.ask("document.querySelectorAll('#plot-spread .boxlayer .trace').length") >= 7
-    browser.click("[...document.querySelectorAll('#plot-spread label')].find(l => l.textContent === 'k/k_opt')")
-    browser.wait("document.getElementById('title-spread').textContent.startsWith('k/k_opt')")
+def test_switching_the_score_changes_the_axis(browser):
+    title = "document.querySelector('#plot-matching .ytitle').textContent"
+    assert browser.ask(title) == "gap to the optimum, 1 − c"
+    browser.click("[...document.querySelectorAll('#plot-matching label')].find(l => l.textContent.includes('k/k_opt'))")
+    browser.wait(f"{title}.startsWith('k/k_opt')")
+    assert "%" in browser.ask("document.querySelector('#plot-matching .ytick').textContent")
+    told = hover(browser, "greedy")
+    assert "k/k_opt: " in told
 
 
-def test_a_click_on_a_heading_sorts_by_value(browser, rows):
-    head = "[...document.querySelectorAll('#table-results thead th')].find(h => h.textContent.trim() === 'T')"
+def test_a_click_on_a_heading_sorts_by_value(browser, results):
+    head = "[...document.querySelectorAll('#table-matching thead th')].find(h => h.textContent.trim() === 'T')"
     browser.click(head)
     browser.wait(f"({head}).getAttribute('aria-sort') === 'ascending'")
     times = browser.ask(column("T"))
@@ -157,7 +154,7 @@ def test_a_click_on_a_heading_sorts_by_value(browser, rows):
 
 
 def test_headings_sort_with_the_keyboard(browser):
-    head = "[...document.querySelectorAll('#table-results thead th')].find(h => h.textContent.trim() === 'c')"
+    head = "[...document.querySelectorAll('#table-matching thead th')].find(h => h.textContent.trim() === 'c')"
     browser.ask(f"(({head}).querySelector('[role=button]') || {head}).focus()")
     browser.press("Enter")
     assert browser.wait(f"({head}).getAttribute('aria-sort') === 'descending'")
@@ -165,7 +162,7 @@ def test_headings_sort_with_the_keyboard(browser):
 
 def test_typing_filters_the_rows(browser):
     everything = len(browser.ask(column("Algorithm")))
-    browser.click("document.querySelector('#results input[type=search]')")
+    browser.click("document.querySelector('#matching-results input[type=search]')")
     browser.type("batch-optimal")
     browser.wait(f"{SHOWN}.length < {everything}")
     assert set(browser.ask(column("Algorithm"))) == {"batch-optimal-128", "batch-optimal-512"}
@@ -173,7 +170,7 @@ def test_typing_filters_the_rows(browser):
 
 def test_filters_of_columns_combine(browser):
     def choose(name, value):
-        labels = "[...document.querySelectorAll('#results .filters label')]"
+        labels = "[...document.querySelectorAll('#matching-results .filters label')]"
         found = f"{labels}.find(l => l.firstChild.textContent.trim() === '{name}').querySelector('select')"
         browser.ask(f"(() => {{ const s = {found}; s.value = '{value}'; s.dispatchEvent(new Event('change')); }})()")
 
@@ -186,35 +183,34 @@ def test_filters_of_columns_combine(browser):
 
 
 @pytest.mark.parametrize(("label", "fmt"), [("LaTeX", "latex"), ("Markdown", "md"), ("CSV", "csv")])
-def test_the_copy_button_puts_the_table_on_the_clipboard(browser, rows, label, fmt):
+def test_the_copy_button_puts_the_table_on_the_clipboard(browser, results, label, fmt):
     browser.click(f"[...document.querySelectorAll('button')].find(b => b.textContent.trim() === 'Copy {label}')")
-    browser.wait(f"document.getElementById('copied').textContent === '{label} copied.'")
-    assert browser.ask("navigator.clipboard.readText()") == render_table(rows, ENVIRONMENT, fmt)
+    browser.wait(f"document.querySelector('#matching-results [role=status]').textContent === '{label} copied.'")
+    assert browser.ask("navigator.clipboard.readText()") == render_table(results, fmt)
 
 
-def test_without_a_clipboard_the_text_is_selected(browser, rows):
+def test_without_a_clipboard_the_text_is_selected(browser, results):
     browser.ask("Object.defineProperty(navigator, 'clipboard', {value: undefined, configurable: true}); 1")
     browser.ask("document.execCommand = () => false; 1")
     browser.click("[...document.querySelectorAll('button')].find(b => b.textContent.trim() === 'Copy LaTeX')")
-    browser.wait("document.getElementById('copied').textContent.includes('Ctrl+C')")
+    browser.wait("document.querySelector('#matching-results [role=status]').textContent.includes('Ctrl+C')")
     chosen = browser.ask(
         "document.activeElement.value.slice(document.activeElement.selectionStart, document.activeElement.selectionEnd)"
     )
-    assert chosen == render_table(rows, ENVIRONMENT, "latex")
+    assert chosen == render_table(results, "latex")
     browser.ask("delete navigator.clipboard; delete document.execCommand; 1")
 
 
 def test_names_and_messages_stay_text(browser):
     assert browser.ask("window.hit") is None
     assert f"{HOSTILE} (x=<i>y</i>)" in browser.ask(column("Algorithm"))
-    failures = browser.ask("document.getElementById('table-failures').innerText")
+    failures = browser.ask("document.getElementById('table-matching-failures').innerText")
     assert HOSTILE in failures
-    assert browser.ask("document.querySelector('#study-1 h3').textContent") == HOSTILE
-    browser.click("[...document.querySelectorAll('#plot-front label')].find(l => l.textContent.includes('S = 256'))")
-    browser.wait("document.getElementById('title-front').textContent.startsWith('S = 256')")
-    legend = browser.ask("[...document.querySelectorAll('#plot-front .legendtext')].map(t => t.textContent)")
+    browser.click("[...document.querySelectorAll('#plot-matching label')].find(l => l.textContent.includes('S = 256'))")
+    browser.wait("document.getElementById('title-matching').textContent.startsWith('S = 256')")
+    legend = browser.ask("[...document.querySelectorAll('#plot-matching .legendtext')].map(t => t.textContent)")
     assert f"{HOSTILE} (x=<i>y</i>)" in legend
-    names = browser.ask("document.querySelector('#plot-front .canvas').data.map(t => t.name || '')")
+    names = browser.ask("document.querySelector('#plot-matching .canvas').data.map(t => t.name || '')")
     told = hover(browser, next(name for name in names if "script" in name))
     assert HOSTILE.replace(" ", "") in told.replace(" ", "")  # long names are wrapped
     assert "x = <i>y</i>" in told
@@ -247,7 +243,7 @@ def contrast(one, other):
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_is_readable_in_light_and_dark(browser, scheme):
     browser.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
-    tick = "getComputedStyle(document.querySelector('#plot-front .xtick text')).fill"
+    tick = "getComputedStyle(document.querySelector('#plot-matching .xtick text')).fill"
     ground = browser.ask("getComputedStyle(document.body).backgroundColor")
     assert (contrast(ground, "rgb(0, 0, 0)") < 2) == (scheme == "dark")
     end = f"(() => {{ const c = {tick}; return c; }})()"
@@ -255,7 +251,7 @@ def test_text_is_readable_in_light_and_dark(browser, scheme):
         if contrast(ground, colour) >= 4.5:
             break
     assert contrast(ground, browser.ask(end)) >= 4.5
-    for selector in ("body", ".lead", "a", ".note", "#table-results td", ".alerts", "summary"):
+    for selector in ("body", ".lead", "a", ".note", "#table-matching td", ".alerts", "summary"):
         pair = browser.ask(
             f"(() => {{ let e = document.querySelector('{selector}'); const ink = getComputedStyle(e).color; let ground;"
             " while (e && (ground = getComputedStyle(e).backgroundColor) === 'rgba(0, 0, 0, 0)') e = e.parentElement;"
@@ -273,7 +269,7 @@ def test_print_shows_every_section_and_no_controls(browser, tmp_path):
     assert browser.ask(
         "[...document.querySelectorAll('details')].every(d => d.open && d.lastElementChild.getClientRects().length)"
     )
-    assert browser.ask("getComputedStyle(document.querySelector('#results .scroll')).overflow") == "visible"
+    assert browser.ask("getComputedStyle(document.querySelector('#matching-results .scroll')).overflow") == "visible"
     browser.ask("dispatchEvent(new Event('afterprint')); 1")
     browser.call("Emulation.setEmulatedMedia", media="", features=[])
     pdf = base64.b64decode(browser.call("Page.printToPDF", printBackground=True)["data"])

@@ -12,8 +12,9 @@ from semrsm_bench.activations.scenes import package_kit
 from semrsm_bench.bench.summary import results_of, summarise
 from semrsm_bench.core.task import Score
 from semrsm_bench.metrics import cka
-from semrsm_bench.report.figures import instances, layers, outputs, retrieval, translation
+from semrsm_bench.report.figures import draw_all, instances, layers, outputs, retrieval, translation
 from semrsm_bench.report.figures.parts import by_depth, draw_forest, heat, method_looks, words_of
+from semrsm_bench.report.results import read_results
 from semrsm_bench.report.style import RC, new_figure
 from semrsm_bench.tasks.pictures import thumbnails
 from semrsm_bench.tasks.registry import get_task
@@ -106,6 +107,11 @@ def test_pictures_of_a_user_are_marked(tmp_path):
         model=SMALL[:1], layers=("layer4",), count=8, batch=4,
     )  # fmt: skip
     assert {name: d.shareable for name, d in drawn.drawings.items()} == {"rsms": True, "auroc": True, "crops": False}
+    results = read_results(drawn.folder)
+    for private in (False, True):
+        files = draw_all(results, tmp_path / str(private), formats=["png"], private=private)
+        assert ("crops.png" in {path.name for path in files}) == private
+        assert {"rsms.png", "auroc.png"} <= {path.name for path in files}
 
 
 @pytest.fixture(scope="module")

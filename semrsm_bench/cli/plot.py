@@ -21,6 +21,9 @@ class PlotOptions(SelectionOptions):
         ("png", "svg", "pdf"), help="Of the figures; repeatable.", name="format"
     )
     out: Path | None = option(None, help="Folder; default: figures/ in the run's folder.")
+    private: bool = option(
+        False, help="Also figures that show your own pictures, whose licence may forbid to pass them on."
+    )
 
 
 @click.command()
@@ -45,7 +48,7 @@ def plot(words: tuple[str, ...], options: PlotOptions, output: OutputOptions) ->
     except NothingMeasuredError as error:
         click.echo(f"semrsm-bench: {error}", err=True)
         return 4
-    paths = draw_all(results, options.out or folder / FIGURES_FOLDER, formats=options.formats)
+    paths = draw_all(results, options.out or folder / FIGURES_FOLDER, formats=options.formats, private=options.private)
     if not paths:
         click.echo(f"semrsm-bench: {folder}: no row of this run is ok, so there is nothing to draw", err=True)
         return 4

@@ -20,7 +20,9 @@ from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import FIGURE_FORMATS, RC, Drawing, looks, save_figure
 
 
-def draw_all(results: Sequence[TaskResults], out_dir: Path, *, formats: Sequence[str] = FIGURE_FORMATS) -> list[Path]:
+def draw_all(
+    results: Sequence[TaskResults], out_dir: Path, *, formats: Sequence[str] = FIGURE_FORMATS, private: bool = False
+) -> list[Path]:
     """Draw every figure that the results allow.
 
     Parameters
@@ -31,6 +33,8 @@ def draw_all(results: Sequence[TaskResults], out_dir: Path, *, formats: Sequence
         Made when missing. Files are ``front-none.png`` and so on: what the cells of a figure share is in the name where it
         varies, and the task where there are several.
     formats : sequence of {"png", "svg", "pdf"}
+    private : bool
+        Also those that show a user's own pictures, whose licence may forbid to pass them on.
 
     Returns
     -------
@@ -51,6 +55,8 @@ def draw_all(results: Sequence[TaskResults], out_dir: Path, *, formats: Sequence
     with matplotlib.rc_context(dict(RC)):
         for one in results:
             for drawing in drawings_of(one):
+                if not (drawing.shareable or private):
+                    continue
                 name = drawing.name
                 if len(results) > 1 and not name.startswith(one.task.name):
                     name = f"{one.task.name}-{name}"
@@ -58,9 +64,9 @@ def draw_all(results: Sequence[TaskResults], out_dir: Path, *, formats: Sequence
     return paths
 
 
-def drawings_of(results: TaskResults) -> Iterator[Drawing]:
-    """Figures of one task, one at a time: those that all tasks have, then its own."""
-    yield from _run_drawings(results)
+def drawings_of(results: TaskResults, *, fronts: bool = True) -> Iterator[Drawing]:
+    """Figures of one task, one at a time: those that all tasks have, with or without the time-score front, then its own."""
+    yield from _run_drawings(results, fronts)
     module = f"{__name__}.{results.task.name.replace('-', '_')}"
     # Those show scores of their own choice.
     chosen = results.task.scores != type(results.task).scores
@@ -71,7 +77,7 @@ def drawings_of(results: TaskResults) -> Iterator[Drawing]:
         yield from found
 
 
-def _run_drawings(results: TaskResults) -> Iterator[Drawing]:
+def _run_drawings(results: TaskResults, fronts: bool) -> Iterator[Drawing]:
     from semrsm_bench.report.distribution import draw_distribution
     from semrsm_bench.report.front import FRONT_NOTE, draw_front
     from semrsm_bench.report.runtime import draw_runtime
@@ -85,7 +91,7 @@ def _run_drawings(results: TaskResults) -> Iterator[Drawing]:
         suffix = _suffix(layout, sheets, sheet)
         sizes = {results.places[cell].get("size") for cell in sheet.cells}
         score = task.scores[0].title
-        front = draw_front(layout, sheet, style, [FRONT_NOTE, foot])
+        front = draw_front(layout, sheet, style, [FRONT_NOTE, foot]) if fronts else None
         if front is not None:
             yield Drawing(f"front{suffix}", front, FRONT_NOTE, f"{score} against time, {title}")
         # Time over S says something where S varies; a task of solvers always shows both, so that runs look alike.

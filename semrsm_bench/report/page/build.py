@@ -155,11 +155,11 @@ def _pictures(results: TaskResults, private: bool) -> tuple[list[Picture], int]:
     found: list[Picture] = []
     withheld = 0
     with mpl.rc_context(dict(RC)):
-        for drawing in drawings_of(results):
-            if not drawing.shareable and not private:
-                withheld += 1
-            elif not drawing.name.startswith("front"):
+        for drawing in drawings_of(results, fronts=False):
+            if drawing.shareable or private:
                 found.append(_picture(drawing))
+            else:
+                withheld += 1
     return found, withheld
 
 

@@ -88,24 +88,34 @@ class Plot:
         return {name: list(found) for name, found in values.items() if len(found) > 1}
 
 
+@dataclass(frozen=True)
+class _Panel:
+    """What the points of one cell have in common: ``where`` says in words which cell it is."""
+
+    layout: Layout
+    cell: str
+    where: str
+    axis: ScoreAxis
+
+
 def front_plot(results: TaskResults) -> Plot | None:
     """Time against each score, a variant for each cell; None where no cell has a point."""
     layout, style = Layout(results), looks(results.methods)
     places = list(results.places.values())
     keys = [*results.task.across, *dict.fromkeys(k for p in places for k in p if k not in results.task.across)]
     groups = axes(places, keys)
+    told = [k for group in groups for k in group if k != "channels"] or [k for k in keys if k != "channels"]
     variants: dict[tuple[str, str], Variant] = {}
     for score in layout.scores():
         drawn = {cell: points for cell in results.places if (points := front_points(results, cell, score))}
         axis = ScoreAxis.covering(score, [p.value for points in drawn.values() for p in points])
         for cell, points in drawn.items():
             place = results.places[cell]
-            told = [k for group in groups for k in group if k != "channels"]
+            panel = _Panel(layout, cell, label(told, place), axis)
             count = plural(results.usual_units(cell), results.task.unit or "case")
-            title = ", ".join(filter(None, (label(told, place), count)))
             choice = {_switch(group): _value(group, place) for group in groups} | {"Score": score.title}
-            figure = _draw(layout, cell, points, style, axis)
-            variants[score.name, cell] = Variant(choice, title, figure)
+            title = ", ".join(filter(None, (panel.where, count)))
+            variants[score.name, cell] = Variant(choice, title, _draw(panel, points, style))
     if not variants:
         return None
     # The largest S, where methods differ most.
@@ -131,13 +141,11 @@ def _value(group: Sequence[str], place: Place) -> str:
     return label([k for k in group if k != "channels"], place) if named else str(place.get(group[0], ""))
 
 
-def _draw(
-    layout: Layout, cell: str, points: Sequence[Point], style: Mapping[MethodKey, Look], axis: ScoreAxis
-) -> dict[str, Any]:
+def _draw(panel: _Panel, points: Sequence[Point], style: Mapping[MethodKey, Look]) -> dict[str, Any]:
     from plotly.graph_objects import Figure
     from plotly.graph_objects import Layout as Frame
 
-    front = pareto_front(points)
+    front, axis, results = pareto_front(points), panel.axis, panel.layout.results
     # Colours of text and grid are the page's, light or dark.
     figure = Figure(
         layout=Frame(
@@ -159,10 +167,10 @@ def _draw(
     )
     labelled = _apart(front, axis)
     for point in sorted(points, key=lambda p: list(style).index(p.method)):
-        _add_point(figure, layout, cell, point, front, labelled, style[point.method], axis)
+        _add_point(figure, panel, point, front, labelled, style[point.method])
     frame = figure.layout
-    shared = ", affinity included" if layout.results.shared else ""
-    frame.xaxis.type, frame.xaxis.title.text = "log", f"time per {case_noun(layout.results.task.unit)}{shared}"
+    shared = ", affinity included" if results.shared else ""
+    frame.xaxis.type, frame.xaxis.title.text = "log", f"time per {case_noun(results.task.unit)}{shared}"
     frame.xaxis.tickformat, frame.xaxis.ticksuffix, frame.xaxis.dtick = "~s", "s", 1
     frame.yaxis.title.text = axis.title + (" (lower is better)" if axis.is_reversed else "")
     frame.yaxis.range = [axis.high, axis.low] if axis.is_reversed else [axis.low, axis.high]
@@ -191,23 +199,17 @@ def _apart(front: Sequence[Point], axis: ScoreAxis) -> list[Point]:
 
 
 def _add_point(
-    figure: Figure,
-    layout: Layout,
-    cell: str,
-    point: Point,
-    front: Sequence[Point],
-    labelled: Sequence[Point],
-    look: Look,
-    axis: ScoreAxis,
+    figure: Figure, panel: _Panel, point: Point, front: Sequence[Point], labelled: Sequence[Point], look: Look
 ) -> None:
-    name = layout.results.catalogue.display_name(point.method)
-    summary = layout.results.cells[cell, point.method]
+    results = panel.layout.results
+    name = results.catalogue.display_name(point.method)
+    summary = results.cells[panel.cell, point.method]
     on_front = point in front
     verdict = f"{'no other' if on_front else 'another'} method is at least as fast and as good"
     symbol = _SYMBOLS.get(look.marker, "circle")
     figure.add_scatter(
         x=[point.seconds],
-        y=[axis.place(point.value)],
+        y=[panel.axis.place(point.value)],
         error_x=_error_bars(summary.total_seconds),
         mode="markers+text" if point in labelled else "markers",
         text=[_shown(short(name))] if point in labelled else None,
@@ -218,25 +220,22 @@ def _add_point(
         opacity=1.0 if on_front else 0.5,
         # Open where only a bound is known.
         marker={"symbol": f"{symbol}-open" if point.is_bound else symbol, "color": look.color, "size": 10},
-        hovertext="<br>".join([*_told(layout, cell, point.method, summary), verdict, "in brackets: 95 % intervals"]),
+        hovertext="<br>".join([*_told(panel, point.method, summary), verdict, "in brackets: 95 % intervals"]),
         hoverinfo="text",
     )
 
 
-def _told(layout: Layout, cell: str, method: MethodKey, summary: Summary) -> Iterator[str]:
+def _told(panel: _Panel, method: MethodKey, summary: Summary) -> Iterator[str]:
     """What a pointer over a point tells: the figures as the table prints them."""
-    results = layout.results
+    results = panel.layout.results
     yield f"<b>{_wrapped(results.catalogue.display_name(method))}</b>"
     yield _wrapped(f"options: {', '.join(f'{name} = {value}' for name, value in method.options) or 'none'}")
-    place = results.places[cell]
-    yield _wrapped(
-        f"{label([k for k in place if k != 'channels'], place)}, {plural(summary.ok, case_noun(results.task.unit))}"
-    )
+    yield _wrapped(f"{panel.where}, {plural(summary.ok, case_noun(results.task.unit))}")
     if results.shared:
         yield f"T + affinity: {_interval_text(summary.total_seconds)}"
     yield f"T: {_interval_text(summary.seconds)}"
-    for score in layout.scores():
-        yield f"{_shown(score.title.removesuffix(' %'))}: {_shown(_score_told(layout, score, summary))}"
+    for score in panel.layout.scores():
+        yield f"{_shown(score.title.removesuffix(' %'))}: {_shown(_score_told(panel.layout, score, summary))}"
 
 
 def _score_told(layout: Layout, score: Score, summary: Summary) -> str:
