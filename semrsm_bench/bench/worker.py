@@ -47,7 +47,8 @@ class Clock:
     Parameters
     ----------
     report : callable
-        ``report(stage, bytes)``; the stages are "prepared", "warm" and "probed", and each starts a deadline of its own.
+        ``report(stage, bytes)``, which returns when the parent has taken note; the stages are "prepared", "warm" and "probed".
+        Each starts a deadline of its own, and between the last two lies the first timed call and nothing else.
     memory : int
         Bytes that a call may take beyond what is there when it starts.
     timed : bool
@@ -95,6 +96,8 @@ class Clock:
         most : int
             Calls at most; fewer once they have lasted `SAMPLE_SECONDS` together.
         """
+        if self.seconds:
+            raise RuntimeError("one observation has one run of the clock")
         cold = self.timed and shape not in self._seen
         given = fresh(-1 if cold and warm is None else 0)
         trim()
@@ -108,16 +111,17 @@ class Clock:
                 else:
                     call(given)
                     self.shared_seconds.clear()
+                    given = None
                     given = fresh(0)
                 self._seen.add(shape)
-            self._report("warm", 0)
             gc.collect()
             gc.freeze()  # libraries and compiled code need no second look in the next collection
             gc.disable()
             before = reset_peak()
+            self._report("warm", 0)
             answers = [self._timed(call, given)]
-            self.peak_bytes = max(0, status_bytes("VmHWM") - before) if before else None
             self._report("probed", 0)
+            self.peak_bytes = max(0, status_bytes("VmHWM") - before) if before else None
             while self.timed and len(answers) < most and sum(self.seconds) < SAMPLE_SECONDS:
                 given = fresh(len(answers))
                 answers.append(self._timed(call, given))
@@ -130,8 +134,11 @@ class Clock:
         waited = waited_nanoseconds()
         start = perf_counter_ns()
         answer = call(given)
-        self.seconds.append((perf_counter_ns() - start) / 1e9)
-        self.waited_seconds.append((waited_nanoseconds() - waited) / 1e9)
+        elapsed = perf_counter_ns() - start
+        waited = waited_nanoseconds() - waited
+        self.seconds.append(elapsed / 1e9)
+        # A longer wait than the call was before it or after it.
+        self.waited_seconds.append(waited / 1e9 if waited < elapsed else 0.0)
         return answer
 
     def shared(self, call: Callable[[], Any]) -> Any:
@@ -258,8 +265,8 @@ def settle(parent: int, core: int | None) -> None:
 class Worker:
     """Carries out commands; one process holds one."""
 
-    def __init__(self, send: Callable[[Mapping[str, Any]], None]) -> None:
-        self._send = send
+    def __init__(self, report: Callable[[str, int], None]) -> None:
+        self._report = report
         self._seen: set[Any] = set()
         self._memory = Memory()
         self._arrays: OrderedDict[str, Any] = OrderedDict()
@@ -291,12 +298,7 @@ class Worker:
 
     def observe(self, **command: Any) -> dict[str, Any]:
         """One observation; see `observe.py`."""
-        clock = Clock(
-            lambda stage, size: self._send({"stage": stage, "bytes": size}),
-            int(command["memory"]),
-            bool(command.get("timed", True)),
-            self._seen,
-        )
+        clock = Clock(self._report, int(command["memory"]), bool(command.get("timed", True)), self._seen)
         inputs = {name: self._array(path) for name, path in command["inputs"].items()}
         observer = _resolve(command.get("observer") or "")
         found = observer(command, inputs, clock, self._memory)
@@ -370,7 +372,12 @@ def _failure(error: BaseException) -> dict[str, Any]:
 def serve(lines: Any, send: Callable[[Mapping[str, Any]], None]) -> None:
     """Answer commands until there are no more; every message names the command that it belongs to."""
     asked: list[Any] = [0]
-    worker = Worker(lambda message: send({"id": asked[0], **message}))
+
+    def report(stage: str, size: int) -> None:
+        send({"id": asked[0], "stage": stage, "bytes": size})
+        lines.readline()  # the parent has looked at its clock
+
+    worker = Worker(report)
     send({"id": 0, "done": {"status": "ok", "protocol": PROTOCOL}})
     for line in lines:
         command = json.loads(line)

@@ -62,8 +62,8 @@ class Sample:
     def seconds(self) -> float:
         """Median of the calls, without what they waited for a core that another process had."""
         value = self.outcome.value
-        waited = zip(value["seconds"], value["waited_seconds"], strict=True)
-        return float(statistics.median(max(s - w, 0.0) for s, w in waited))
+        both = zip(value["seconds"], value["waited_seconds"], strict=True)
+        return float(statistics.median(s - w for s, w in both))
 
 
 class Side:
