@@ -337,6 +337,21 @@ def memo(problem):
     return SEEN[key]
 
 
+@sb.register_solver("sly-main", kind="approximate")
+def stop_the_workers_clock(problem):
+    """Put another clock into the worker itself, and work for a while."""
+    stopped = time.perf_counter_ns()
+    sys.modules["__main__"].perf_counter_ns = lambda: stopped
+    spin(0.4)
+    return np.arange(problem.size)
+
+
+def spin(seconds):
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end:
+        pass
+
+
 COUNTS = {}
 
 

@@ -215,12 +215,20 @@ def wait_until_gone(pid):
     return is_gone(pid)
 
 
+def wait_for(note):
+    """What a child process writes down some time."""
+    end = time.monotonic() + 10
+    while not (note.exists() and note.read_text()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return note.read_text()
+
+
 @pytest.mark.parametrize("what", ["stay", "away"])
 def test_what_a_solver_started_ends_with_its_worker(alone, tmp_path, monkeypatch, what):
     note = tmp_path / "child"
     monkeypatch.setenv("HOSTILE_NOTE", str(note))
     assert alone(f"hostile-fork-{what}").status == "ok"
-    child = int(note.read_text())
+    child = int(wait_for(note))
     assert not is_gone(child)
     assert child in descendants(alone.worker.pid)
     alone.worker.close()
@@ -328,6 +336,43 @@ def test_every_answer_comes_back_not_the_first_alone(alone):
 def test_a_method_cannot_stop_the_clock(alone):
     for _ in range(2):
         assert min(alone("sly-clock").value["seconds"]) >= 0.02
+
+
+def test_a_clock_that_says_too_little_is_found_out_by_the_cpu_time(alone):
+    outcome = alone("sly-main", timed=False)
+    assert outcome.status == "invalid", outcome.value
+    assert "a call that is said to have lasted" in outcome.message
+    assert "CPU time" in outcome.message
+
+
+@pytest.mark.parametrize(
+    ("claimed", "wall", "used", "words"),
+    [
+        (1.0, 1.0, 1.0, ""),
+        (1.0, 1.01, 3.0, "3.0 cores"),
+        (1.0, 1.0, 1.3, ""),
+        (1.0, 1.0, 1.4, "1.4 cores"),
+        (1e-4, 0.001, 0.02, ""),  # one tick of the system's own count
+        (0.001, 2.0, 1.9, "0.001 s took 1.9 s of CPU time"),
+        (1.0, 6.9, 0.0, ""),  # this process may have looked late
+        (1.0, 7.1, 0.0, "1 s took 7.1 s"),
+        (50.0, 60.0, 50.0, ""),
+    ],
+)
+def test_what_a_worker_claims_must_agree_with_this_process(claimed, wall, used, words):
+    worker = Worker()
+    worker._noted = {"prepared": (3.0, 1.0), "warm": (10.0, 5.0), "probed": (10.0 + wall, 5.0 + used)}
+    found = worker._doubt([claimed, 0.0])
+    assert words in found
+    assert bool(words) == bool(found)
+    assert worker._doubt([]) == ""
+    worker._noted.pop("probed")
+    assert worker._doubt([claimed]) == ""
+
+
+def test_a_call_that_waits_is_not_suspected(observe):
+    for _ in range(2):
+        assert observe("sly-lazy").status == "ok"
 
 
 def test_no_two_calls_share_their_bytes(tmp_path):

@@ -33,6 +33,8 @@ _START_SECONDS = 300.0
 _SHORTEST_WATCH, _LONGEST_WATCH = 0.002, 0.03
 _LONGEST_MESSAGE = 8 << 20
 _STATUSES = ("ok", "memory", "invalid", "error")
+# CPU time is counted in hundredths of a second. This process may look late at its clock, where others keep it waiting.
+_MOST_CORES, _CPU_NOISE, _LATE_SECONDS = 1.25, 0.1, 5.0
 
 
 @dataclass(frozen=True)
@@ -137,6 +139,8 @@ class Worker:
         self._log: IO[bytes] | None = None
         self._unread = b""
         self._asked = 0
+        # Stage -> this process's clock, and the CPU time of the worker and all that it started
+        self._noted: dict[str, tuple[float, float]] = {}
 
     def observe(self, command: Mapping[str, Any], limits: Limits, input_bytes: int) -> Outcome:
         """Have a method observed on a case; whatever the method does, an `Outcome` comes back."""
@@ -148,10 +152,27 @@ class Worker:
             "warm": (limits.deadline, "", 0),
             "probed": (limits.deadline + limits.warm_up, "", 0),
         }
+        self._noted.clear()
         outcome = self._converse({"do": "observe", "memory": limits.memory, **command}, stages, limits)
         if outcome.status == "ok" and not _is_complete(outcome.value):
             outcome = self._refuse("its answer lacks times or arrays")
+        doubt = self._doubt(outcome.value["seconds"]) if outcome.status == "ok" else ""
+        if doubt:
+            outcome = Outcome("invalid", doubt)
         return Outcome(outcome.status, outcome.message, outcome.value, time.monotonic() - started)
+
+    def _doubt(self, claimed: Sequence[float]) -> str:
+        """Why the time of the first call cannot be what the process says, by this one's clock and by the CPU time; or ""."""
+        if not claimed or not {"warm", "probed"} <= self._noted.keys():
+            return ""
+        wall, used = (end - start for start, end in zip(self._noted["warm"], self._noted["probed"]))
+        if used > _MOST_CORES * wall + _CPU_NOISE:
+            return f"it used {used / wall:.1f} cores; one is allowed"
+        if used > _MOST_CORES * claimed[0] + _CPU_NOISE:
+            return f"a call that is said to have lasted {claimed[0]:.3g} s took {used:.3g} s of CPU time"
+        if wall > 2 * claimed[0] + _LATE_SECONDS:
+            return f"a call that is said to have lasted {claimed[0]:.3g} s took {wall:.3g} s"
+        return ""
 
     def ask(self, command: Mapping[str, Any], seconds: float, memory: int = sys.maxsize) -> Outcome:
         """Have a command carried out within so many seconds, by a process of no more than so many bytes."""
@@ -281,6 +302,10 @@ class Worker:
             if stage not in ahead or not isinstance(size, int):
                 raise _ForeignMessageError("something else than the worker wrote to its socket")
             ahead = ahead[ahead.index(stage) + 1 :]
+            assert self._process is not None
+            assert self._socket is not None
+            self._noted[stage] = time.monotonic(), tree_cpu_seconds(self._process.pid)
+            self._socket.sendall(b"{}\n")
             if stage == "prepared":
                 most = size + limits.memory
 
@@ -446,6 +471,15 @@ def tree_bytes(pid: int) -> int:
             text = Path(f"/proc/{child}/smaps_rollup").read_text()
             total += int(text.partition("Pss:")[2].split(maxsplit=1)[0]) * 1024
     return total
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """CPU time of a process and of all that it started; 0 where the system does not tell."""
+    ticks = 0
+    for each in (pid, *descendants(pid)):
+        with contextlib.suppress(OSError):
+            ticks += sum(map(int, Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _answer(done: Any, out: str) -> Outcome:

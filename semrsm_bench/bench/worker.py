@@ -72,6 +72,7 @@ class Clock:
         self.shared_seconds: list[float] = []
         self.waited_seconds: list[float] = []
         self.peak_bytes: int | None = None
+        self._own = os.getpid()
 
     def run(
         self,
@@ -139,6 +140,7 @@ class Clock:
         self.seconds.append(elapsed / 1e9)
         # A longer wait than the call was before it or after it.
         self.waited_seconds.append(waited / 1e9 if waited < elapsed else 0.0)
+        leave_if_copied(self._own)
         return answer
 
     def shared(self, call: Callable[[], Any]) -> Any:
@@ -238,6 +240,12 @@ def trim() -> None:
     release = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if release is not None:
         release(0)
+
+
+def leave_if_copied(own: int) -> None:
+    """End this process if it is not the one that it was: a method forked, and the copy came back."""
+    if os.getpid() != own:
+        os._exit(1)
 
 
 def limit_address_space(limit: int, hard: int) -> None:
@@ -413,8 +421,7 @@ def main(text: str) -> None:
     own = os.getpid()
 
     def send(message: Mapping[str, Any]) -> None:
-        if os.getpid() != own:  # a method forked, and this is the copy
-            os._exit(1)
+        leave_if_copied(own)
         data = json.dumps(message, default=_text).encode() + b"\n"
         while data:
             data = data[pipe.write(data) or 0 :]
