@@ -158,7 +158,7 @@ def test_plot_writes_beside_the_run_or_where_it_is_told(results, capsys, tmp_pat
     assert code == 0
     assert len(out.splitlines()) == 7
     assert {p.name for p in (results / "newer" / "figures").iterdir()} == {
-        "unevenness.svg",
+        "gain.svg",
         *(f"{figure}-{centring}.svg" for figure in ("front", "runtime", "quality") for centring in ("none", "channel")),
     }
     code, out, _ = call(
@@ -166,9 +166,9 @@ def test_plot_writes_beside_the_run_or_where_it_is_told(results, capsys, tmp_pat
     )
     assert sorted(p.name for p in (tmp_path / "f").iterdir()) == [
         "front-none.png",
+        "gain.png",
         "quality-none.png",
         "runtime-none.png",
-        "unevenness.png",
     ]
 
 

@@ -16,6 +16,11 @@ def pairs(k, k_opt, **changes):
     ]
 
 
+def dots_of(axes):
+    (dots,) = [line for line in axes.lines if line.get_marker() == "."]
+    return np.column_stack(dots.get_data())
+
+
 @pytest.fixture
 def task():
     return get_task("matching")
@@ -31,14 +36,14 @@ def test_every_pair_is_a_dot_with_the_variation_over_pairs(task, tmp_path):
         make_row("identity", status="timeout", layer="layer2", size=1024),
     ]
     (drawing,) = draw(rows, task, tmp_path)
-    panels = {axes.get_title(): axes for axes in drawing.figure.axes if axes.get_visible()}
-    assert list(panels) == ["layer2, none", "layer3, none", "layer2, channel"], "layers from the input on"
-    dots = panels["layer3, none"].collections[0].get_offsets()
-    np.testing.assert_array_equal(dots, np.column_stack([k_opt, k_opt / 2]))
-    texts = {title: axes.texts[0].get_text() for title, axes in panels.items()}
-    assert "CV of k/k_opt 0.00\n" in texts["layer3, none"], "one factor for all pairs"
-    assert "CV of k_opt - k 0.00\nSpearman 1.00" in texts["layer2, none"], "one amount for all pairs"
-    assert "k/k_opt" not in texts["layer2, channel"], "a ratio to a negative optimum means nothing"
+    panels = {axes.get_title(loc="left").split("\n")[0]: axes for axes in drawing.figure.axes if axes.get_visible()}
+    assert list(panels) == ["layer2, S = 1024, none", "layer3, S = 256, none", "layer2, S = 1024, channel"]
+    told = {title: axes.get_title(loc="left").split("\n")[1] for title, axes in panels.items()}
+    assert told["layer3, S = 256, none"].startswith("CV: ratio 0.00, gain 0.5"), "one factor for all pairs"
+    assert told["layer2, S = 1024, none"].endswith("gain 0.00; rho 1.00"), "one amount for all pairs"
+    assert told["layer2, S = 1024, channel"].startswith("CV: ratio –"), "a ratio to a negative optimum means nothing"
+    dots, unit = dots_of(panels["layer3, S = 256, none"]), k_opt.mean()
+    np.testing.assert_allclose(dots[np.argsort(dots[:, 0])], np.column_stack([k_opt / 2, k_opt]) / unit)
 
 
 @pytest.mark.parametrize("rows", [[], [make_row("greedy")], pairs([1.0, 2.0], [2.0, 3.0])])
@@ -49,4 +54,4 @@ def test_there_is_no_picture_of_too_few_pairs(rows, task, tmp_path):
 def test_pairs_without_a_known_optimum_are_left_out(task, tmp_path):
     rows = [*pairs([1.0, 2.0, 4.0], [2.0, 3.0, 5.0]), make_row("identity", pair="8-9", k=1.0, k_opt=None)]
     (drawing,) = draw(rows, task, tmp_path)
-    assert len(drawing.figure.axes[0].collections[0].get_offsets()) == 3
+    assert len(dots_of(drawing.figure.axes[0])) == 3

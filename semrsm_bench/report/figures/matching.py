@@ -1,74 +1,99 @@
-"""Picture of the task `matching`: what matching changes, pair by pair: k of the same positions against the optimum."""
+"""Picture of the task `matching`: k of the same positions against the optimum, pair by pair."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.task import Task
 from semrsm_bench.report.figures.parts import values_of
-from semrsm_bench.report.style import BLUE, GREY, Drawing, new_figure
+from semrsm_bench.report.style import BLUE, GREEN, GREY, VERMILION, Drawing, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# S, layer, centring.
+Panel = tuple[int, str, str]
+Floats = NDArray[np.float64]
 
 _SAME = "identity"
 _FEWEST = 3
-_WIDTH = 2.2
+# Pairs drawn in one panel; more would only blacken the paper.
+_DRAWN_PAIRS = 2000
 
 
 def draw(
     rows: Sequence[Mapping[str, Any]], task: Task, folder: Path, summaries: Sequence[Summary] | None = None
 ) -> list[Drawing]:
     """One figure for each network with known optima; parameters as in `semrsm_bench.report.figures.translation.draw`."""
-    pairs: dict[str, dict[tuple[int, str, str], list[tuple[float, float]]]] = {}
+    pairs: dict[str, dict[Panel, list[tuple[float, float]]]] = {}
     for row in rows:
         if row["status"] == "ok" and row["method"] == _SAME and row["raw"].get("k_opt") is not None:
             ((model, size, layer, centring),) = values_of([row["cell"]], "model", "size", "layer", "centring")
             here = pairs.setdefault(str(model), {}).setdefault((int(size), str(layer), str(centring)), [])
             here.append((row["raw"]["k"], row["raw"]["k_opt"]))
-    drawings = []
-    for model, panels in pairs.items():
-        known = {place: np.array(values) for place, values in panels.items() if len(values) >= _FEWEST}
-        if known:
-            name = "unevenness" if len(pairs) == 1 else f"unevenness-{model}"
-            drawings.append(_draw_network(name, known))
-    return drawings
+    known = {
+        model: {panel: np.array(values) for panel, values in panels.items() if len(values) >= _FEWEST}
+        for model, panels in pairs.items()
+    }
+    return [
+        _draw_network(model, panels, f"gain-{model}" if len(known) > 1 else "gain")
+        for model, panels in known.items()
+        if panels
+    ]
 
 
-def _draw_network(name: str, pairs: Mapping[tuple[int, str, str], Any]) -> Drawing:
+def _draw_network(model: str, pairs: Mapping[Panel, Floats], name: str) -> Drawing:
     """Layers from the input on side by side, centrings below each other."""
     layers = sorted({(size, layer) for size, layer, _ in pairs}, reverse=True)
     centrings = list(dict.fromkeys(centring for *_, centring in pairs))
-    figure = new_figure(_WIDTH * len(layers) + 0.4, (_WIDTH + 0.1) * len(centrings))
+    figure = new_figure(0.75 + 2.35 * len(layers), 2.8 * len(centrings) + 0.2)
     figure.set_layout_engine("constrained")
-    axes = figure.subplots(len(centrings), len(layers), squeeze=False)
+    grid = figure.subplots(len(centrings), len(layers), squeeze=False)
     for (size, layer, centring), values in pairs.items():
-        panel = axes[centrings.index(centring), layers.index((size, layer))]
-        k, k_opt = values.T
-        ends = [min(0.0, float(k.min())), float(k_opt.max())]
-        panel.plot(ends, ends, color=GREY, lw=0.8)
-        panel.scatter(k_opt, k, s=4, color=BLUE, alpha=0.5, lw=0)
-        panel.set(title=f"{layer}, {centring}", xlabel="k of the optimum", ylabel="k of identity")
-        panel.ticklabel_format(scilimits=(-3, 4))
-        told = [f"CV of k/k_opt {_variation(k / k_opt)}"] if (k_opt > 0).all() else []
-        told += [f"CV of k_opt - k {_variation(k_opt - k)}", f"Spearman {spearmanr(k, k_opt)[0]:.2f}"]
-        panel.text(0.03, 0.97, "\n".join(told), fontsize=7, va="top", transform=panel.transAxes)
-        panel.set_ylim(top=1.25 * ends[1])
-    for panel in axes.flat:
-        panel.set_visible(panel.has_data())
-    caption = (
-        "Same positions against the best matching, a dot a pair of images; on the line matching changes nothing. Were a "
-        "coefficient of variation (CV) 0, matching would change all pairs by one factor, or by one amount; were Spearman 1, it "
-        "would not change their order."
-    )
+        axes = grid[centrings.index(centring), layers.index((size, layer))]
+        _scatter(axes, *values.T, f"{layer}, S = {size}, {centring}")
+    for axes in grid.flat:
+        axes.set_visible(axes.has_data())
+    for axes in grid[-1]:
+        axes.set_xlabel(f"{_SAME}, k")
+    for axes in grid[:, 0]:
+        axes.set_ylabel("k_opt")
     return Drawing(
-        name, figure, caption, "Scatter plots of k without matching against the optimum, by layer and centring"
+        name,
+        figure,
+        f"{model}: each dot is a pair of images, both axes in units of the panel's mean k_opt. Dashed: nothing gained by matching. "
+        "If matching multiplied all similarities by one number, all dots would lie on the red line; if it added the same to all, "
+        "on the green dotted one. CV: coefficient of variation over the pairs, of the ratio k/k_opt (– where some k_opt is not "
+        "positive) and of the gain k_opt - k; rho: Spearman of k and k_opt.",
+        "Similarity without matching against the optimum, pair by pair, a panel for each layer and centring",
     )
 
 
-def _variation(values: Any) -> str:
+def _scatter(axes: Axes, same: Floats, best: Floats, title: str) -> None:
+    unit = float(np.mean(best)) if np.mean(best) > 0 else float(np.abs(best).max()) or 1.0
+    x, y = same / unit, best / unit
+    gain = y - x
+    drawn = np.random.default_rng(0).permutation(len(x))[:_DRAWN_PAIRS]
+    axes.grid(True)
+    axes.plot(x[drawn], y[drawn], ls="none", marker=".", ms=3.2, mew=0, color=BLUE, alpha=0.45)
+    low, high = min(float(x.min()), 0.0), float(y.max())
+    axes.plot([low, high], [low, high], color=GREY, lw=0.9, ls="--")
+    axes.plot([low, high - gain.mean()], [low + gain.mean(), high], color=GREEN, lw=1.1, ls=":")
+    ratio = "–"
+    if (best > 0).all():
+        axes.plot([0.0, float(np.mean(x / y)) * high], [0.0, high], color=VERMILION, lw=1.1)
+        ratio = _variation(x / y)
+    told = f"CV: ratio {ratio}, gain {_variation(gain)}; rho {spearmanr(x, y).statistic:.2f}"
+    axes.set_title(f"{title}\n{told}", fontsize=8, loc="left")
+
+
+def _variation(values: Floats) -> str:
     """Standard deviation over the mean."""
     return f"{np.std(values) / abs(np.mean(values)):.2f}"

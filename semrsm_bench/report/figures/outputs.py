@@ -1,14 +1,13 @@
-"""Pictures of the task `outputs`: correlations, all pairs of images, and what matching changes in the RSM of a layer."""
+"""Pictures of the task `outputs`: correlations, all pairs of images, and RSMs without a matching beside matched ones."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
 from semrsm_bench.bench.stats import Interval, interval_of
 from semrsm_bench.bench.summary import Summary, results_of, summarise
@@ -23,16 +22,11 @@ from semrsm_bench.report.figures.parts import (
     series_looks,
     values_of,
 )
-from semrsm_bench.report.style import BLUE, GREEN, GREY, VERMILION, Drawing, new_figure, short
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from semrsm_bench.report.style import Drawing, new_figure, short
 
 Floats = NDArray[np.float64]
 
 _BINS, _MOST_METHODS = 12, 5
-# Pairs drawn in one panel; more would only blacken the paper.
-_DRAWN_PAIRS = 2000
 _SAME, _OPTIMUM = "identity", "exact-auction"
 
 
@@ -52,7 +46,6 @@ def draw(
         _draw_pairs(_one_layer(list(found.values()))),
         _draw_forest(summaries, task),
         *_draw_own(found),
-        *_draw_gain([here for here in found.values() if {_SAME, _OPTIMUM} <= set(here)]),
     ]
 
 
@@ -160,54 +153,3 @@ def _square(triangle: Floats) -> Floats:
     matrix = np.zeros((n, n))
     matrix[np.triu_indices(n, 1)] = triangle
     return matrix + matrix.T
-
-
-def _draw_gain(found: Sequence[Mapping[str, Result]]) -> list[Drawing]:
-    """Every pair of images: linear similarity without matching against the optimum, for each layer of the first network."""
-    linear = [here for here in found if here[_SAME].cell["kernel"] == "linear"]
-    shown = [here for here in linear if here[_SAME].cell["model"] == linear[0][_SAME].cell["model"]]
-    if not shown:
-        return []
-    shown = sorted(shown, key=lambda here: -int(here[_SAME].cell["size"]))
-    centrings = [value for (value,) in values_of((here[_SAME].cell for here in shown), "centring")]
-    rows = [[here for here in shown if here[_SAME].cell["centring"] == centring] for centring in centrings]
-    figure = new_figure(0.75 + 2.35 * max(map(len, rows)), 2.8 * len(rows) + 0.2)
-    figure.set_layout_engine("constrained")
-    grid = figure.subplots(len(rows), max(map(len, rows)), squeeze=False)
-    for panels, layers in zip(grid, rows, strict=True):
-        for axes in panels[len(layers) :]:
-            axes.set_visible(False)
-        for axes, here in zip(panels, layers):
-            _scatter(axes, here[_SAME].arrays["rsm"], here[_OPTIMUM].arrays["rsm"], here[_SAME].cell)
-        panels[0].set_ylabel(f"{_OPTIMUM}, k_opt")
-    for axes in grid[-1]:
-        axes.set_xlabel(f"{_SAME}, k")
-    return [
-        Drawing(
-            "gain",
-            figure,
-            f"{shown[0][_SAME].cell['model']}: each dot is a pair of images, both axes in units of the panel's mean k_opt. "
-            "Dashed: nothing gained by matching. If matching multiplied all similarities by one number, all dots would lie on the "
-            "red line; if it added the same to all, on the green dotted one. CV: coefficient of variation over the pairs, of the "
-            "ratio k/k_opt (– where some k_opt is not positive) and of the gain k_opt - k; rho: Spearman of the two RSMs.",
-            "Similarity without matching against the optimum, pair by pair, a panel for each layer and centring",
-        )
-    ]
-
-
-def _scatter(axes: Axes, same: Floats, best: Floats, place: Place) -> None:
-    unit = float(np.mean(best)) if np.mean(best) > 0 else float(np.abs(best).max()) or 1.0
-    x, y = same / unit, best / unit
-    gain = y - x
-    drawn = np.random.default_rng(0).permutation(len(x))[:_DRAWN_PAIRS]
-    axes.grid(True)
-    axes.plot(x[drawn], y[drawn], ls="none", marker=".", ms=3.2, mew=0, color=BLUE, alpha=0.45)
-    low, high = min(float(x.min()), 0.0), float(y.max())
-    axes.plot([low, high], [low, high], color=GREY, lw=0.9, ls="--")
-    axes.plot([low, high - gain.mean()], [low + gain.mean(), high], color=GREEN, lw=1.1, ls=":")
-    ratio = "–"
-    if (best > 0).all():
-        axes.plot([0.0, float(np.mean(x / y)) * high], [0.0, high], color=VERMILION, lw=1.1)
-        ratio = f"{np.std(x / y) / abs(np.mean(x / y)):.2f}"
-    told = f"CV: ratio {ratio}, gain {np.std(gain) / abs(np.mean(gain)):.2f}; rho {spearmanr(x, y).statistic:.2f}"
-    axes.set_title(f"{place['layer']}, S = {place['size']}, {place['centring']}\n{told}", fontsize=8, loc="left")
