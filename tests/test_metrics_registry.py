@@ -249,15 +249,15 @@ def test_an_invariance_that_holds_need_not_be_declared(fresh):
 @pytest.mark.parametrize(
     ("function", "changes", "case"),
     [
-        (lambda a: np.zeros(3), {}, "instance range"),
-        (lambda a: np.arange(len(a[0])) / 1e3, {}, "instance order"),
+        (lambda a: np.zeros(3), {}, "value range"),
+        (lambda a: np.arange(len(a[0])) / 1e3, {}, "order of stimuli"),
         (
             lambda a: np.abs(np.asarray(a)[:, :, 0]).mean(0) / 1e3,
             {"invariant_to": "orthogonal"},
-            "instance invariances",
+            "invariances",
         ),
-        (lambda a: np.nan_to_num(np.asarray(a)).std(axis=(0, 2)) / 1e3, {}, "instance not finite"),
-        (lambda a: 1 - 1 / (1 + np.asarray(a).std(axis=0).mean(1)), {}, "instance direction"),
+        (lambda a: np.nan_to_num(np.asarray(a)).std(axis=(0, 2)) / 1e3, {}, "not finite"),
+        (lambda a: 1 - 1 / (1 + np.asarray(a).std(axis=0).mean(1)), {}, "direction"),
     ],
 )
 def test_a_false_instance_score_fails_the_check_that_is_about_it(function, changes, case, fresh):

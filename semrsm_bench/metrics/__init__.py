@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         null_distribution,
         p_value,
         significance,
-    )
+    )  # fmt: skip
     from semrsm_bench.metrics.outputs import jensen_shannon, jensen_shannon_correlation
     from semrsm_bench.metrics.procrustes import UnitMatch, align, match_units, procrustes_distance, unit_matching
     from semrsm_bench.metrics.retrieval import (
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         retrieval_iou,
         retrieval_scores,
         self_retrieval,
-    )
+    )  # fmt: skip
     from semrsm_bench.metrics.rsa import compare_rsms
 
     METRICS: dict[str, MetricInfo]
@@ -53,54 +53,15 @@ _LAZY = {
 _MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
 
 __all__ = [
-    "INVARIANCES",
-    "METRICS",
-    "Barycenter",
-    "MetricInfo",
-    "Significance",
-    "UnitMatch",
-    "align",
-    "bandwidth",
-    "calibrated_score",
-    "canonical_correlations",
-    "cca",
-    "centre_on_database",
-    "cka",
-    "cka_matrix",
-    "compare_rsms",
-    "cosine_cka",
-    "cosine_rsm",
-    "get_instance",
-    "get_metric",
-    "hsic",
-    "instance_names",
-    "instance_null",
-    "instance_similarity",
-    "jensen_shannon",
-    "jensen_shannon_correlation",
-    "linear_cka",
-    "linear_rsm",
-    "match_units",
-    "metric_names",
-    "minibatch_cka",
-    "most_similar",
-    "null_distribution",
-    "p_value",
-    "procrustes_distance",
-    "pwcca",
-    "rbf_cka",
-    "rbf_rsm",
-    "register_instance",
-    "register_metric",
-    "retrieval_f1",
-    "retrieval_iou",
-    "retrieval_scores",
-    "self_retrieval",
-    "significance",
-    "squared_distances",
-    "svcca",
+    "INVARIANCES", "METRICS", "Barycenter", "MetricInfo", "Significance", "UnitMatch", "align", "bandwidth",
+    "calibrated_score", "canonical_correlations", "cca", "centre_on_database", "cka", "cka_matrix", "compare_rsms",
+    "cosine_cka", "cosine_rsm", "get_instance", "get_metric", "hsic", "instance_names", "instance_null",
+    "instance_similarity", "jensen_shannon", "jensen_shannon_correlation", "linear_cka", "linear_rsm",
+    "match_units", "metric_names", "minibatch_cka", "most_similar", "null_distribution", "p_value",
+    "procrustes_distance", "pwcca", "rbf_cka", "rbf_rsm", "register_instance", "register_metric", "retrieval_f1",
+    "retrieval_iou", "retrieval_scores", "self_retrieval", "significance", "squared_distances", "svcca",
     "unit_matching",
-]
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -111,14 +111,9 @@ def one_of(value: str, allowed: tuple[str, ...], name: str) -> str:
 
 
 def balanced(array: FloatArray) -> tuple[FloatArray, int]:
-    """Divide by a power of two where squares and fourth powers could leave float64's range.
+    """``array / 2**exponent`` and the exponent, where squares and fourth powers could leave float64's range.
 
-    Returns
-    -------
-    array : ndarray
-        ``array / 2**exponent``; the very same array, uncopied, in the ordinary case.
-    exponent : int
-        0 in the ordinary case. Scaling by a power of two is exact, so scale-invariant metrics lose nothing by it.
+    In the ordinary case the very same array, uncopied, and 0. Scaling by a power of two is exact.
     """
     mean_square = _sum_of_squares(array) / array.size
     low, high = 4.0**-_SAFE_EXPONENT, 4.0**_SAFE_EXPONENT

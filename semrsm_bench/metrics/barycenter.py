@@ -17,7 +17,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from semrsm_bench.metrics.arrays import FloatArray, as_features, centred, one_of, require_stimuli
 from semrsm_bench.metrics.generalised import Mapper, descend, medoid, polish, starting_points
-from semrsm_bench.metrics.groups import Group, OrthogonalGroup, PermutationGroup
+from semrsm_bench.metrics.groups import group_of
 from semrsm_bench.metrics.procrustes import GROUPS, Assignment
 
 
@@ -93,9 +93,8 @@ class Barycenter:
             raise ValueError("n_components mixes units, which leaves a permutation nothing to reorder; leave it out")
         if assignment is not None and group == "orthogonal":
             raise ValueError("assignment belongs to group='permutation'")
-        for name, count in (
-            ("n_components", n_components), ("max_iter", max_iter), ("n_starts", n_starts), ("n_jobs", n_jobs)
-        ):  # fmt: skip
+        counts = {"n_components": n_components, "max_iter": max_iter, "n_starts": n_starts, "n_jobs": n_jobs}
+        for name, count in counts.items():
             if count is not None and count < 1:
                 raise ValueError(f"{name} must be at least 1; got {count}")
         if not tol >= 0:
@@ -109,7 +108,7 @@ class Barycenter:
         self.seed = seed
         self.n_jobs = n_jobs
         self.assignment = assignment
-        self._group: Group = OrthogonalGroup() if group == "orthogonal" else PermutationGroup(assignment)
+        self._group = group_of(group, assignment)
         self._fitted = 0
 
     def fit(self, models: Iterable[Any]) -> Self:
@@ -129,10 +128,8 @@ class Barycenter:
         self.scales_: list[float] = []
         self.rotations_: list[FloatArray] = []
         inputs = [self._prepare(model, f"models[{index}]") for index, model in enumerate(models)]
-        lengths = sorted({len(x) for x, _ in inputs})
-        if len(lengths) > 1:
-            raise ValueError(f"all models must hold the same stimuli, but they have {lengths} of them")
         xs = [x for x, _ in inputs]
+        _require_same_stimuli(xs)
         width = max(x.shape[1] for x in xs)
         if self.n_components is not None and width < self.n_components:
             raise ValueError(f"no model has n_components={self.n_components} principal components; the most is {width}")
@@ -162,18 +159,13 @@ class Barycenter:
         return self
 
     def add_model(self, model: Any) -> Self:
-        """Align one more model to the fitted barycenter, which does not move.
+        """Align one more model to the fitted barycenter, which does not move; it is the last one for `transform`.
 
         Parameters
         ----------
         model : array_like, shape (n, d_new)
             On the training stimuli of `fit`, in their order; no wider than the barycenter (or any width with
             ``n_components``).
-
-        Returns
-        -------
-        Barycenter
-            Itself; the new model is the last one for `transform`.
         """
         self._require_fitted()
         kept = len(self.means_)
@@ -194,7 +186,7 @@ class Barycenter:
         return self
 
     def transform(self, models: Iterable[Any]) -> list[FloatArray]:
-        """Bring stimuli of all models, seen in `fit` or not, into the common space.
+        """Bring stimuli of all models, seen in `fit` or not, into the common space: (x - mean_k) / scale_k W_k, as of the training.
 
         Parameters
         ----------
@@ -204,7 +196,6 @@ class Barycenter:
         Returns
         -------
         list of ndarray, shape (m, d)
-            (x - mean_k) / scale_k W_k, with the mean and scale of the training stimuli.
 
         Raises
         ------
@@ -218,22 +209,18 @@ class Barycenter:
             raise ValueError(
                 f"transform needs the {self._fitted} models of fit{added} in their order; got {len(models)}"
             )
-        aligned = [self._transform_one(model, index) for index, model in enumerate(models)]
-        lengths = sorted({len(x) for x in aligned})
-        if len(lengths) > 1:
-            raise ValueError(f"all models must hold the same stimuli, but they have {lengths} of them")
+        aligned = []
+        for index, (model, mean) in enumerate(zip(models, self.means_)):
+            x = as_features(model, f"models[{index}]")
+            if x.shape[1] != len(mean):
+                raise ValueError(f"models[{index}] was fitted with {len(mean)} units, but now has {x.shape[1]}")
+            aligned.append((x - mean) / self.scales_[index] @ self.rotations_[index])
+        _require_same_stimuli(aligned)
         return aligned
 
     def fit_transform(self, models: Sequence[Any]) -> list[FloatArray]:
         """`fit`, then `transform` of the training stimuli."""
         return self.fit(models).transform(models)
-
-    def _transform_one(self, model: Any, index: int) -> FloatArray:
-        x = as_features(model, f"models[{index}]")
-        mean = self.means_[index]
-        if x.shape[1] != len(mean):
-            raise ValueError(f"models[{index}] was fitted with {len(mean)} units, but now has {x.shape[1]}")
-        return (x - mean) / self.scales_[index] @ self.rotations_[index]
 
     def _prepare(self, model: Any, name: str) -> tuple[FloatArray, FloatArray | None]:
         """Centre and scale one model; return it with the axes it was reduced to, if it was.
@@ -266,6 +253,11 @@ class Barycenter:
     def _require_fitted(self) -> None:
         if not self._fitted:
             raise ValueError("this Barycenter is not fitted yet; call fit first")
+
+
+def _require_same_stimuli(models: list[FloatArray]) -> None:
+    if len(lengths := sorted({len(x) for x in models})) > 1:
+        raise ValueError(f"all models must hold the same stimuli, but they have {lengths} of them")
 
 
 @lru_cache(maxsize=1)

@@ -2,65 +2,36 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from semrsm_bench.metrics.arrays import FloatArray, as_feature_pair, balanced, centred
+from semrsm_bench.metrics.arrays import as_feature_pair, balanced, centred
 from semrsm_bench.metrics.invariances import FORMS
 from semrsm_bench.metrics.registry import register_metric
 
+_baseline = partial(register_metric, takes="features", best="max", range=(0, 1), category="baseline")
+_OF_WIDTH = (*(name for name in FORMS if name != "zero_units"), "unit_scaling", "invertible_linear", "row_scaling")
 
-@register_metric("spectrum", takes="features", best="max", range=(0, 1), invariant_to=FORMS, category="baseline")
+
+@_baseline("spectrum", invariant_to=FORMS)
 def spectrum_similarity(X: Any, Y: Any) -> float:
-    """Cosine between the singular values of two centred feature matrices: nothing of which stimulus is which.
+    """Cosine between the singular values of two centred feature matrices, (n, p) and (n, q): nothing of which stimulus is which.
 
-    Parameters
-    ----------
-    X, Y : array_like, shape (n, p) and (n, q)
-        Features of as many stimuli.
-
-    Returns
-    -------
-    float
-        In [0, 1]; NaN where a side is constant. Invariant as the shapes that `semrsm_bench.metrics.linear_cka` compares, and to
-        any reordering of the stimuli of one side alone.
-
-    Raises
-    ------
-    ValueError
-        For mismatched n, fewer than 2 stimuli, and misshapen or non-finite input.
+    In [0, 1]; NaN where a side is constant. Errors as for `semrsm_bench.metrics.linear_cka`.
     """
     x, y = as_feature_pair(X, Y)
-    a, b = _spectrum(x), _spectrum(y)
+    a, b = (np.linalg.svd(centred(balanced(side)[0]), compute_uv=False) for side in (x, y))
     length = min(len(a), len(b))
     with np.errstate(invalid="ignore"):
         # Rounding may leave the cosine of equal spectra just above 1.
         return float(np.minimum(a[:length] @ b[:length] / (np.linalg.norm(a) * np.linalg.norm(b)), 1.0))
 
 
-@register_metric(
-    "width",
-    takes="features",
-    best="max",
-    range=(0, 1),
-    invariant_to=(
-        *(name for name in FORMS if name != "zero_units"),
-        "unit_scaling",
-        "invertible_linear",
-        "row_scaling",
-    ),
-    category="baseline",
-)
+@_baseline("width", invariant_to=_OF_WIDTH)
 def width_similarity(X: Any, Y: Any) -> float:
-    """Ratio of the smaller number of units to the larger: nothing of the data at all.
-
-    Parameters, range and errors as for `spectrum_similarity`.
-    """
+    """Ratio of the smaller number of units to the larger, in (0, 1]: nothing of the data at all."""
     x, y = as_feature_pair(X, Y)
     p, q = x.shape[1], y.shape[1]
     return float(min(p, q) / max(p, q))
-
-
-def _spectrum(x: FloatArray) -> FloatArray:
-    return np.asarray(np.linalg.svd(centred(balanced(x)[0]), compute_uv=False))

@@ -39,7 +39,7 @@ def canonical_correlations(X: Any, Y: Any, *, centre: bool = True) -> FloatArray
     Returns
     -------
     ndarray, shape (min(rank X, rank Y),)
-        In [0, 1] up to rounding; invariant to every invertible linear map of the units and, if centred, to translation.
+        In [0, 1] up to rounding.
 
     Raises
     ------
@@ -47,29 +47,22 @@ def canonical_correlations(X: Any, Y: Any, *, centre: bool = True) -> FloatArray
         Where a side has rank n - 1 (n without centring): then every correlation is 1 whatever the data. Also where a
         side is constant, for mismatched n, and for misshapen or non-finite input.
     """
-    qx, qy = _bases(X, Y, centre)
+    (_, qx), (_, qy) = _bases(X, Y, centre)
     return np.asarray(np.linalg.svd(qx.T @ qy, compute_uv=False))
 
 
 @_similarity("cca_r2", invariant_to=SUBSPACES, summary="r2")
 @_similarity("cca", invariant_to=SUBSPACES)
 def cca(X: Any, Y: Any, *, summary: str = "mean", centre: bool = True) -> float:
-    """Mean canonical correlation, or the mean of the squares (R2 CCA, Kornblith et al. 2019, table 1).
+    """Mean canonical correlation, or the mean of the squares (R2 CCA, Kornblith et al. 2019, table 1); in [0, 1].
 
     Parameters
     ----------
-    X, Y : array_like, shape (n, p) and (n, q)
-        Features of the same stimuli.
+    X, Y, centre
+        As for `canonical_correlations`, whose errors it raises.
     summary : {"mean", "r2"}
         ``mean``: mean rho; ``r2``: mean rho^2. Both over the smaller of the two ranks, which for features of full column
         rank is min(p, q); so dead or repeated units do not lower a representation's similarity with itself.
-    centre : bool
-        See `canonical_correlations`.
-
-    Returns
-    -------
-    float
-        In [0, 1]. Symmetric. Invariant as `canonical_correlations`; raises as it does.
     """
     one_of(summary, SUMMARIES, "summary")
     rho = canonical_correlations(X, Y, centre=centre)
@@ -78,7 +71,7 @@ def cca(X: Any, Y: Any, *, summary: str = "mean", centre: bool = True) -> float:
 
 @_similarity("svcca", invariant_to=FORMS, reference="Raghu et al., NeurIPS 2017")
 def svcca(X: Any, Y: Any, threshold: float = 0.99) -> float:
-    """Mean canonical correlation of the leading principal components (SVCCA, Raghu et al. 2017).
+    """Mean canonical correlation of the leading principal components (SVCCA, Raghu et al. 2017); in [0, 1].
 
     Each side is centred and cut to the fewest principal components whose squared singular values sum to ``threshold`` of
     the total (squared: shares of variance; the original code summed the singular values themselves).
@@ -86,15 +79,8 @@ def svcca(X: Any, Y: Any, threshold: float = 0.99) -> float:
     Parameters
     ----------
     X, Y : array_like, shape (n, p) and (n, q)
-        Features of the same stimuli.
     threshold : float
         Share of the variance to keep, in (0, 1].
-
-    Returns
-    -------
-    float
-        In [0, 1]. Symmetric. Invariant to translation, rotation, reflection and permutation of the units and to isotropic
-        scaling, but not to other linear maps, which move variance between components.
 
     Raises
     ------
@@ -112,7 +98,7 @@ def svcca(X: Any, Y: Any, threshold: float = 0.99) -> float:
 @_one_sided("pwcca_y", invariant_to=SUBSPACES, invariant_to_y=_WEIGHTING, weights_from="y")
 @_one_sided("pwcca", invariant_to=_WEIGHTING, invariant_to_y=SUBSPACES)
 def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
-    """Projection-weighted CCA (Morcos et al. 2018, eq. 2): canonical correlations weighted by what they explain.
+    """Projection-weighted CCA (Morcos et al. 2018, eq. 2): canonical correlations weighted by what they explain; in [0, 1].
 
     With the unit-norm canonical variates h_i of one side, alpha_i = sum_j |<h_i, c(x)_j>| over that side's units, and
     the value is sum alpha_i rho_i / sum alpha_i.
@@ -120,15 +106,8 @@ def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
     Parameters
     ----------
     X, Y : array_like, shape (n, p) and (n, q)
-        Features of the same stimuli.
     weights_from : {"x", "y", "mean"}
         The side whose units give the weights; ``mean`` averages the two values, which alone makes it symmetric.
-
-    Returns
-    -------
-    float
-        In [0, 1]. Invariant to translation, isotropic scaling and permutation of the units on both sides; to every
-        invertible linear map on the side that does not give the weights.
 
     Raises
     ------
@@ -137,9 +116,7 @@ def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
         decomposition happens to return. And as `canonical_correlations` does.
     """
     one_of(weights_from, WEIGHTS, "weights_from")
-    x, y = as_feature_pair(X, Y, min_n=3)
-    x, y = centred(balanced(x)[0]), centred(balanced(y)[0])
-    qx, qy = _basis(x, "X", len(x) - 1), _basis(y, "Y", len(y) - 1)
+    (x, qx), (y, qy) = _bases(X, Y, True)
     u, rho, vt = np.linalg.svd(qx.T @ qy, full_matrices=False)
     ones = int(np.count_nonzero(rho > 1 - _SHARED))
     if 2 <= ones < len(rho):
@@ -149,25 +126,19 @@ def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
             "more stimuli"
         )
     values = []
-    if weights_from in ("x", "mean"):
-        values.append(_projection_weighted(rho, qx @ u, x))
-    if weights_from in ("y", "mean"):
-        values.append(_projection_weighted(rho, qy @ vt.T, y))
+    for side, variates, features in (("x", qx @ u, x), ("y", qy @ vt.T, y)):
+        if weights_from in (side, "mean"):
+            weights = np.abs(variates.T @ features).sum(axis=1)
+            values.append(weights @ rho / weights.sum())
     return float(np.mean(values))
 
 
-def _projection_weighted(rho: FloatArray, variates: FloatArray, features: FloatArray) -> float:
-    weights = np.abs(variates.T @ features).sum(axis=1)
-    return float(weights @ rho / weights.sum())
-
-
-def _bases(X: Any, Y: Any, centre: bool) -> tuple[FloatArray, FloatArray]:
-    x, y = as_feature_pair(X, Y, min_n=3 if centre else 2)
-    x, y = balanced(x)[0], balanced(y)[0]
-    if centre:
-        x, y = centred(x), centred(y)
-    limit = len(x) - 1 if centre else len(x)
-    return _basis(x, "X", limit), _basis(y, "Y", limit)
+def _bases(X: Any, Y: Any, centre: bool) -> list[tuple[FloatArray, FloatArray]]:
+    """For each side its features, balanced and centred, and an orthonormal basis of their columns."""
+    pair = as_feature_pair(X, Y, min_n=3 if centre else 2)
+    sides = [centred(balanced(x)[0]) if centre else balanced(x)[0] for x in pair]
+    limit = len(sides[0]) - centre
+    return [(side, _basis(side, name, limit)) for side, name in zip(sides, "XY")]
 
 
 def _basis(x: FloatArray, name: str, limit: int) -> FloatArray:

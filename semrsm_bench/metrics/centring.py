@@ -11,20 +11,20 @@ _STACK_ENTRIES = 2**23
 
 
 def _offsets(k: FloatArray, debiased: bool) -> FloatArray:
-    """Vector u such that ``k - u 1' - 1 u'`` is the centred (or, off the diagonal, the U-centred) RSM."""
-    n = len(k)
+    """Vector u such that ``k - u 1' - 1 u'`` is the centred (or, off the diagonal, the U-centred) RSM; of a stack one each."""
+    n = k.shape[-1]
     if debiased:
-        sums = k.sum(axis=1) - np.diagonal(k)
-        return np.asarray(sums / (n - 2) - sums.sum() / (2 * (n - 1) * (n - 2)))
-    means = k.mean(axis=1)
-    return np.asarray(means - means.mean() / 2)
+        sums = k.sum(axis=-1) - np.diagonal(k, axis1=-2, axis2=-1)
+        return np.asarray(sums / (n - 2) - sums.sum(axis=-1, keepdims=True) / (2 * (n - 1) * (n - 2)))
+    means = k.mean(axis=-1)
+    return np.asarray(means - means.mean(axis=-1, keepdims=True) / 2)
 
 
 def _centre_rows(k: FloatArray, u: FloatArray, start: int, stop: int, debiased: bool, out: FloatArray) -> None:
-    np.subtract(k[start:stop], u[start:stop, None], out=out)
-    out -= u
+    np.subtract(k[..., start:stop, :], u[..., start:stop, None], out=out)
+    out -= u[..., None, :]
     if debiased:
-        out[np.arange(stop - start), np.arange(start, stop)] = 0.0
+        out[..., np.arange(stop - start), np.arange(start, stop)] = 0.0
 
 
 def inner_products(k: FloatArray, l: FloatArray, debiased: bool) -> tuple[float, float, float, float, float]:  # noqa: E741
@@ -43,33 +43,17 @@ def inner_products(k: FloatArray, l: FloatArray, debiased: bool) -> tuple[float,
         _centre_rows(k, u, start, stop, debiased, a[:rows])
         _centre_rows(l, v, start, stop, debiased, b[:rows])
         x, y = a[:rows].ravel(), b[:rows].ravel()
-        parts = (float(x @ y), float(x @ x), float(y @ y), square_norm(k[start:stop]), square_norm(l[start:stop]))
-        totals += np.array(parts)
+        totals += [float(x @ y), float(x @ x), float(y @ y), square_norm(k[start:stop]), square_norm(l[start:stop])]
     kl, kk, ll, raw_k, raw_l = totals.tolist()
     return kl, kk, ll, raw_k, raw_l
 
 
 def stacked_inner_products(k: FloatArray, l: FloatArray, debiased: bool) -> FloatArray:  # noqa: E741
     """The five numbers of `inner_products` for every pair of two stacks of shape (batches, n, n); shape (5, batches)."""
-    a, b = (_centred_stack(stack, debiased) for stack in (k, l))
-    pairs = ((a, b), (a, a), (b, b), (k, k), (l, l))
-    return np.stack([np.einsum("bij,bij->b", x, y) for x, y in pairs])
-
-
-def _centred_stack(k: FloatArray, debiased: bool) -> FloatArray:
-    n = k.shape[1]
-    diagonal = np.arange(n)
-    if debiased:
-        sums = k.sum(axis=2) - k[:, diagonal, diagonal]
-        u = sums / (n - 2) - sums.sum(axis=1, keepdims=True) / (2 * (n - 1) * (n - 2))
-    else:
-        means = k.mean(axis=2)
-        u = means - means.mean(axis=1, keepdims=True) / 2
-    result = k - u[:, :, None]
-    result -= u[:, None, :]
-    if debiased:
-        result[:, diagonal, diagonal] = 0.0
-    return np.asarray(result)
+    a, b = np.empty(k.shape), np.empty(l.shape)
+    for stack, out in ((k, a), (l, b)):
+        _centre_rows(stack, _offsets(stack, debiased), 0, stack.shape[1], debiased, out)
+    return np.stack([np.einsum("bij,bij->b", x, y) for x, y in ((a, b), (a, a), (b, b), (k, k), (l, l))])
 
 
 def all_inner_products(rsms: list[FloatArray], debiased: bool) -> tuple[FloatArray, FloatArray]:

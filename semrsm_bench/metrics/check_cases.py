@@ -1,4 +1,7 @@
-"""What every metric and every instance score must bear: the cases of ``semrsm-bench check``, each a function that raises."""
+"""What every metric and every instance score must bear: the cases of ``semrsm-bench check``, each a function that raises.
+
+All of them ask the same of both kinds; what they are given follows from the kinds of input that a measure declares.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.checking import CheckFailedError, describe, require, without_global_randomness
-from semrsm_bench.metrics.instances import InstanceScore
 from semrsm_bench.metrics.invariances import INVARIANCES
-from semrsm_bench.metrics.registry import Measure, Metric
+from semrsm_bench.metrics.registry import Measure
 
-__all__ = ["CASES", "INSTANCE_CASES", "METRIC_CASES", "TRANSFORMS", "CheckFailedError", "warm_up"]
+__all__ = ["INSTANCE_CASES", "METRIC_CASES", "TRANSFORMS", "CheckFailedError", "warm_up"]
 
 Array = NDArray[Any]
 Transform = Callable[[Any, np.random.Generator], Any]
+Case = Callable[[Measure], None]
 
 N, P, Q = 24, 5, 3
 # A declared invariance may cost this share of the value in rounding, or of 1 where the value is smaller.
@@ -78,21 +81,29 @@ def features(seed: int, n: int = N, p: int = P, q: int = Q) -> tuple[Array, Arra
     return first @ rng.standard_normal((p, p)) + rng.standard_normal(p), second @ rng.standard_normal((p, q))
 
 
-def inputs(metric: Metric, seed: int, n: int = N, p: int = P, q: int = Q) -> tuple[Array, Array]:
-    """What the metric takes, of `features`."""
-    x, y = features(seed, n, p, q)
-    return (x @ x.T, y @ y.T) if metric.takes == "rsms" else (x, y)
+def _as_inputs(measure: Measure, x: Array, y: Array) -> tuple[Array, ...]:
+    return (x @ x.T, y @ y.T) if "rsm" in measure.inputs else (x, y)
 
 
-def _kind(metric: Metric) -> str:
-    return "rsm" if metric.takes == "rsms" else metric.takes
+def inputs(measure: Measure, seed: int, n: int = N, p: int = P, q: int = Q, noise: float = 0.7) -> tuple[Array, ...]:
+    """What the measure takes: two sides, four aligned models (4, n, p), or n pictures (n, 8, 8, 3)."""
+    if len(measure.inputs) == 2:
+        return _as_inputs(measure, *features(seed, n, p, q))
+    rng = np.random.default_rng([seed, n])
+    if measure.inputs == ("pixels",):
+        return (rng.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8),)
+    return (np.asarray(rng.standard_normal((n, p)) + noise * rng.standard_normal((4, n, p)) + 0.5),)
 
 
 def _value(measure: Measure, *given: Any) -> Any:
     try:
-        return measure.run(*given)  # type: ignore[attr-defined]
+        return measure.run(*given)
     except Exception as error:
         raise CheckFailedError(describe(error)) from error
+
+
+def _equal(first: Any, second: Any) -> bool:
+    return np.array_equal(first, second, equal_nan=True)
 
 
 def _same(first: Any, second: Any, tolerance: float = _TOLERANCE) -> bool:
@@ -109,249 +120,188 @@ def _require_in_range(measure: Measure, value: Any, where: str) -> None:
     require(not outside.size, f"{where} is {outside.ravel()[:1]}, outside of the declared range [{low:g}, {high:g}]")
 
 
-def _require_invariant(measure: Measure, given: tuple[Any, ...], side: int, kind: str, names: tuple[str, ...]) -> None:
-    before = _value(measure, *given)
-    for name in names:
-        changed = list(given)
-        changed[side] = TRANSFORMS[kind][name](given[side], np.random.default_rng(11))
-        after = _value(measure, *changed)
-        require(
-            _same(before, after),
-            f"declared invariant to {name} ({INVARIANCES[kind][name]}), but it went from {before} to {after}",
-        )
-
-
-def _refused(measure: Measure, given: tuple[Any, ...], what: str) -> None:
+def _number_or_refusal(measure: Measure, given: tuple[Any, ...], what: str, *, refused: bool = False) -> None:
+    """A value in the range, NaN, or a ValueError that says why there is none; with ``refused`` the error."""
     try:
-        value = measure.run(*given)  # type: ignore[attr-defined]
-    except ValueError:
-        return
-    except Exception as error:
-        raise CheckFailedError(f"{what} must raise ValueError; it {describe(error)}") from error
-    raise CheckFailedError(f"{what} must raise ValueError, but it returned {value}")
-
-
-def _number_or_refusal(measure: Measure, given: tuple[Any, ...], what: str) -> None:
-    """A value in the range, NaN, or a ValueError that says why there is none."""
-    try:
-        value = measure.run(*given)  # type: ignore[attr-defined]
+        value = measure.run(*given)
     except ValueError as error:
         require(bool(str(error)), f"{what}: the ValueError says nothing")
         return
     except Exception as error:
         raise CheckFailedError(f"{what}: {describe(error)}; undefined is NaN, or a ValueError") from error
+    require(not refused, f"{what} must raise ValueError, but it returned {value}")
     _require_in_range(measure, value, f"{what}: it")
 
 
-def deterministic(metric: Metric) -> None:
+def deterministic(measure: Measure) -> None:
     """The same input has the same value: at once, and after another one."""
-    x, y = inputs(metric, 1)
-    first = _value(metric, x, y)
-    _value(metric, *inputs(metric, 2))
+    given = inputs(measure, 1)
+    first = _value(measure, *given)
+    _value(measure, *inputs(measure, 2))
     for _ in range(2):
-        again = _value(metric, x.copy(), y.copy())
-        require(np.array_equal(first, again, equal_nan=True), f"the same input gave {first}, then {again}")
+        again = _value(measure, *(a.copy() for a in given))
+        require(_equal(first, again), f"the same input gave {first}, then {again}")
 
 
-def global_random_state(metric: Metric) -> None:
-    """The metric neither reads nor moves the process-wide random generators."""
-    given = inputs(metric, 1)
-    without_global_randomness(lambda: _value(metric, *given), lambda a, b: bool(a == b))
+def global_random_state(measure: Measure) -> None:
+    """The measure neither reads nor moves the process-wide random generators."""
+    given = inputs(measure, 1)
+    without_global_randomness(lambda: _value(measure, *given), _equal)
 
 
-def symmetry(metric: Metric) -> None:
+def symmetry(measure: Measure) -> None:
     """What is declared symmetric does not change when its inputs are exchanged."""
-    if metric.symmetric:
-        for seed in range(3):
-            x, y = inputs(metric, seed)
-            one_way, other = _value(metric, x, y), _value(metric, y, x)
-            require(_same(one_way, other), f"declared symmetric, but (x, y) gives {one_way} and (y, x) {other}")
+    for seed in range(3 if measure.symmetric else 0):
+        x, y = inputs(measure, seed)
+        one_way, other = _value(measure, x, y), _value(measure, y, x)
+        require(_same(one_way, other), f"declared symmetric, but (x, y) gives {one_way} and (y, x) {other}")
 
 
-def invariances(metric: Metric) -> None:
+def invariances(measure: Measure) -> None:
     """Nothing that is declared not to change the value changes it, on either side."""
     for seed in range(3):
-        given = inputs(metric, seed)
-        for side, names in enumerate((metric.invariant_to, metric.invariant_to_y)):
-            _require_invariant(metric, given, side, _kind(metric), names)
+        given = inputs(measure, seed)
+        before = _value(measure, *given)
+        for side, (kind, names) in enumerate(zip(measure.inputs, measure.invariances)):
+            for name in names:
+                changed = list(given)
+                changed[side] = TRANSFORMS[kind][name](given[side], np.random.default_rng(11))
+                after = _value(measure, *changed)
+                what = f"declared invariant to {name} ({INVARIANCES[kind][name]})"
+                require(_same(before, after), f"{what}, but it went from {before} to {after}")
 
 
-def order_of_stimuli(metric: Metric) -> None:
-    """Stimuli in another order, the same on both sides, leave the value as it is."""
+def order_of_stimuli(measure: Measure) -> None:
+    """Stimuli in another order, the same on all sides, leave the value as it is; a value for each moves with it."""
     order = np.random.default_rng(5).permutation(N)
+    place = {"rsm": np.ix_(order, order), "aligned": np.s_[:, order]}
     # The second pair has more units together than stimuli, so that the two share dimensions.
     for widths in ((P, Q), (16, 12)):
-        x, y = inputs(metric, 3, N, *widths)
+        given = inputs(measure, 3, N, *widths)
         try:
-            before = metric.run(x, y)
+            before = np.asarray(measure.run(*given))
         except ValueError:
             continue  # not defined for this shape; other cases ask whether it should be
-        after = _value(metric, *(a[np.ix_(order, order)] if metric.takes == "rsms" else a[order] for a in (x, y)))
+        after = _value(measure, *(a[place.get(kind, order)] for kind, a in zip(measure.inputs, given)))
         require(
-            _same(before, after), f"with the stimuli in another order on both sides it went from {before} to {after}"
+            _same(before[order] if before.ndim else before, after),
+            f"with the stimuli in another order on all sides it went from {before} to {after}",
         )
 
 
-def value_range(metric: Metric) -> None:
+def value_range(measure: Measure) -> None:
     """Values lie in the declared range."""
     for seed in range(20):
-        _require_in_range(metric, _value(metric, *inputs(metric, seed)), "a value")
+        _require_in_range(measure, _value(measure, *inputs(measure, seed)), "a value")
 
 
-def direction(metric: Metric) -> None:
-    """A representation is no further from itself, with a little noise, than from another one."""
+def direction(measure: Measure) -> None:
+    """A representation is no further from itself, with a little noise, than from another one; models that agree score better."""
     for seed in range(3):
-        x, other = inputs(metric, seed, q=P)
-        noise = 0.01 * np.random.default_rng(seed).standard_normal(x.shape)
-        near, far = (
-            _value(metric, x, x + (noise + noise.T if metric.takes == "rsms" else noise)),
-            _value(metric, x, other),
-        )
+        if len(measure.inputs) == 2:
+            x, other = inputs(measure, seed, q=P)
+            noise = 0.01 * np.random.default_rng(seed).standard_normal(x.shape)
+            pairs: list[tuple[Array, ...]] = [
+                (x, x + (noise + noise.T if "rsm" in measure.inputs else noise)),
+                (x, other),
+            ]
+        elif measure.inputs == ("aligned",) and measure.category != "baseline":
+            pairs = [inputs(measure, seed, 200, noise=noise) for noise in (0.1, 1.5)]
+        else:
+            return
+        near, far = (float(np.mean(_value(measure, *given))) for given in pairs)
         require(
-            not metric.sign * near < metric.sign * far,
-            f"declared best={metric.best!r}, but nearly the same input gives {near} and another one {far}",
+            not measure.sign * near < measure.sign * far,
+            f"declared best={measure.best!r}, but what is nearly the same gives {near} and what is not {far}",
         )
 
 
-def not_finite(metric: Metric) -> None:
-    """NaN and infinity on either side raise ValueError."""
+def not_finite(measure: Measure) -> None:
+    """NaN and infinity on any side raise ValueError."""
     for bad in (math.nan, math.inf):
-        for side in range(2):
-            given = [a.copy() for a in inputs(metric, 4)]
-            given[side][7, 2] = given[side][2, 2 if metric.takes == "features" else 7] = bad
-            _refused(metric, tuple(given), f"{bad} in {'xy'[side]}")
+        for side, kind in enumerate(measure.inputs if measure.inputs != ("pixels",) else ()):
+            given = [a.copy() for a in inputs(measure, 4)]
+            given[side][..., 7, 2] = bad
+            if kind == "rsm":
+                given[side][2, 7] = bad
+            _number_or_refusal(measure, tuple(given), f"{bad} in input {side}", refused=True)
 
 
-def fewer_stimuli_than_units(metric: Metric) -> None:
+def fewer_stimuli_than_units(measure: Measure) -> None:
     """More units than stimuli."""
-    _number_or_refusal(metric, inputs(metric, 5, 10, 30, 40), "10 stimuli of 30 and 40 units")
+    _number_or_refusal(measure, inputs(measure, 5, 10, 30, 40), "10 stimuli of 30 and 40 units")
 
 
-def constant_columns(metric: Metric) -> None:
+def constant_columns(measure: Measure) -> None:
     """Units that are the same for all stimuli, on one side and as a whole side."""
     x, y = features(6)
     x[:, 1] = 0.1
     for first, what in ((x, "a constant unit"), (np.ones_like(x), "a side of ones")):
-        given = (first @ first.T, y @ y.T) if metric.takes == "rsms" else (first, y)
-        _number_or_refusal(metric, given, what)
+        _number_or_refusal(measure, _as_inputs(measure, first, y), what)
 
 
-def single_precision(metric: Metric) -> None:
-    """float32 input gives what the same numbers give as float64."""
-    given = [a.astype(np.float32) for a in inputs(metric, 7)]
-    single, double = _value(metric, *given), _value(metric, *(a.astype(np.float64) for a in given))
-    require(_same(single, double, 1e-4), f"float32 input gives {single}, the same numbers as float64 {double}")
+def _single(array: Array) -> Array:
+    return array if array.dtype == np.uint8 else array.astype(np.float32)
 
 
-def read_only_input(metric: Metric) -> None:
-    """Read-only arrays will do, and nothing is written to arrays that are not."""
-    x, y = inputs(metric, 8)
-    copies = x.copy(), y.copy()
-    value = _value(metric, x, y)
-    require(np.array_equal(x, copies[0]) and np.array_equal(y, copies[1]), "it changed its input")
-    for array in copies:
-        array.flags.writeable = False
-    require(_same(value, _value(metric, *copies)), "read-only input gives another value")
+def _read_only(array: Array) -> Array:
+    array = array.copy()
+    array.flags.writeable = False
+    return array
 
 
-def strided_input(metric: Metric) -> None:
-    """Arrays that are not contiguous."""
-    x, y = inputs(metric, 9)
-    value = _value(metric, x, y)
-    strided = np.repeat(np.repeat(y, 2, axis=0), 2, axis=1)[::2, ::2]
-    found = _value(metric, np.asfortranarray(x), strided)
-    require(_same(value, found), f"input that is not contiguous gives {found}, not {value}")
+def _strided(array: Array) -> Array:
+    return np.asfortranarray(np.repeat(np.repeat(array, 2, axis=0), 2, axis=1))[::2, ::2]
 
 
-def torch_tensors(metric: Metric) -> None:
-    """Tensors of torch, where it is installed."""
-    if importlib.util.find_spec("torch"):
-        tensor = importlib.import_module("torch").from_numpy
-        x, y = inputs(metric, 10)
-        value, found = _value(metric, x, y), _value(metric, tensor(x), tensor(y))
-        require(_same(value, found), f"torch tensors give {found}, not {value}")
+def _tensor(array: Array) -> Any:
+    return importlib.import_module("torch").from_numpy(array) if importlib.util.find_spec("torch") else array
 
 
-def stimuli(score: InstanceScore, seed: int, noise: float = 0.7, n: int = 40) -> Array:
-    """What the instance score takes: four aligned models (4, n, 5), or n pictures (n, 8, 8, 3)."""
-    rng = np.random.default_rng([seed, n])
-    if score.takes == "pixels":
-        return rng.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
-    return np.asarray(rng.standard_normal((n, P)) + noise * rng.standard_normal((4, n, P)) + 0.5)
+def _given_as(doc: str, change: Callable[[Array], Any], tolerance: float = _TOLERANCE) -> Case:
+    """A case: the same numbers, held otherwise, have the same value; and nothing is written to them."""
+
+    def case(measure: Measure) -> None:
+        # Numbers that float32 holds.
+        given = [_single(a).astype(a.dtype) for a in inputs(measure, 7)]
+        copies = [a.copy() for a in given]
+        value = _value(measure, *given)
+        require(all(map(np.array_equal, given, copies)), "it changed its input")
+        found = _value(measure, *map(change, copies))
+        require(_same(value, found, tolerance), f"the same numbers give {value} as arrays of float64, else {found}")
+
+    case.__doc__ = doc
+    return case
 
 
-def instance_deterministic(score: InstanceScore) -> None:
-    """The same stimuli have the same scores, and the input stays as it was."""
-    given = stimuli(score, 1)
-    copy = given.copy()
-    first = _value(score, given)
-    require(np.array_equal(given, copy), "it changed its input")
-    _value(score, stimuli(score, 2))
-    copy.flags.writeable = False
-    require(np.array_equal(first, _value(score, copy), equal_nan=True), "the same input gave other scores")
-    without_global_randomness(lambda: _value(score, given), lambda a, b: np.array_equal(a, b, equal_nan=True))
-
-
-def instance_order(score: InstanceScore) -> None:
-    """Stimuli in another order keep their scores."""
-    given, order = stimuli(score, 3), np.random.default_rng(5).permutation(40)
-    before = _value(score, given)[order]
-    after = _value(score, given[:, order] if score.takes == "aligned" else given[order])
-    require(_same(before, after), "with the stimuli in another order a stimulus gets another score")
-
-
-def instance_invariances(score: InstanceScore) -> None:
-    """Nothing that is declared not to change the scores changes them."""
-    if score.takes == "aligned":
-        for seed in range(3):
-            _require_invariant(score, (stimuli(score, seed),), 0, "aligned", score.invariant_to)
-
-
-def instance_range(score: InstanceScore) -> None:
-    """Scores lie in the declared range."""
-    for seed in range(10):
-        _require_in_range(score, _value(score, stimuli(score, seed)), "a score")
-
-
-def instance_direction(score: InstanceScore) -> None:
-    """Models that agree do not score worse on average than models that do not."""
-    if score.takes == "aligned" and score.category != "baseline":
-        near, far = (float(_value(score, stimuli(score, 0, noise, 200)).mean()) for noise in (0.1, 1.5))
-        require(
-            not score.sign * near < score.sign * far,
-            f"declared best={score.best!r}, but models that agree have a mean of {near:g}, models that do not {far:g}",
+INSTANCE_CASES: dict[str, Case] = {
+    **{
+        case.__name__.replace("_", " "): case
+        for case in (
+            deterministic,
+            global_random_state,
+            invariances,
+            order_of_stimuli,
+            value_range,
+            direction,
+            not_finite,
         )
-
-
-def instance_not_finite(score: InstanceScore) -> None:
-    """NaN raises ValueError."""
-    if score.takes == "aligned":
-        given = stimuli(score, 4)
-        given[1, 7, 2] = math.nan
-        _refused(score, (given,), "NaN")
-
-
-METRIC_CASES: dict[str, Callable[[Metric], None]] = {
-    case.__name__.replace("_", " "): case
-    for case in (
-        *(deterministic, global_random_state, symmetry, invariances, order_of_stimuli, value_range, direction),
-        *(not_finite, fewer_stimuli_than_units, constant_columns),
-        *(single_precision, read_only_input, strided_input, torch_tensors),
-    )
+    },
+    "single precision": _given_as("float32 input gives what the same numbers give as float64.", _single, 1e-4),
+    "read only input": _given_as(
+        "Read-only arrays will do, and nothing is written to arrays that are not.", _read_only
+    ),
+    "strided input": _given_as("Arrays that are not contiguous.", _strided),
+    "torch tensors": _given_as("Tensors of torch, where it is installed.", _tensor),
 }
-INSTANCE_CASES: dict[str, Callable[[InstanceScore], None]] = {
-    case.__name__.replace("_", " "): case
-    for case in (
-        *(instance_deterministic, instance_order, instance_invariances, instance_range),
-        *(instance_direction, instance_not_finite),
-    )
+METRIC_CASES: dict[str, Case] = {
+    **INSTANCE_CASES,
+    "symmetry": symmetry,
+    "fewer stimuli than units": fewer_stimuli_than_units,
+    "constant columns": constant_columns,
 }
-CASES: dict[str, Callable[[Any], None]] = {**METRIC_CASES, **INSTANCE_CASES}
 
 
-def warm_up(measure: Metric | InstanceScore) -> None:
+def warm_up(measure: Measure) -> None:
     """Compile and import what the first call needs."""
-    if isinstance(measure, Metric):
-        measure.run(*inputs(measure, 0))
-    else:
-        measure.run(stimuli(measure, 0))
+    measure.run(*inputs(measure, 0))

@@ -41,8 +41,8 @@ _unbounded = partial(_of_rsms, range=(-math.inf, math.inf))
 def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
     """Hilbert-Schmidt independence criterion of two RSMs.
 
-    ``biased``: tr(K H L H) / (n - 1)^2 (Kornblith et al. 2019, eq. 3). ``debiased``: the unbiased estimator of Song et
-    al. (2012), eq. 5, computed from U-centred RSMs, which cancels less than the three terms of the equation.
+    ``biased``: tr(K H L H) / (n - 1)^2 (Kornblith et al. 2019, eq. 3). ``debiased``: the unbiased estimator of Song et al. (2012),
+    eq. 5, computed from U-centred RSMs, which cancels less than the three terms of the equation.
 
     Parameters
     ----------
@@ -53,9 +53,7 @@ def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
     Returns
     -------
     float
-        At least 0 for positive semi-definite RSMs and the biased estimator; otherwise of either sign. Invariant to
-        adding a constant, or u 1' + 1 u', to either RSM, to one reordering of the stimuli in both, and the debiased
-        one to the diagonals.
+        At least 0 for positive semi-definite RSMs and the biased estimator; otherwise of either sign.
 
     Raises
     ------
@@ -82,32 +80,17 @@ def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
 )
 @_of_rsms("cka", invariant_to=(*CENTRED, "positive_scaling"), reference=KORNBLITH)
 def cka(K: Any, L: Any, estimator: str = "biased") -> float:
-    """Centred kernel alignment of two RSMs: HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)).
+    """Centred kernel alignment of two RSMs: HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) (Kornblith et al. 2019).
 
-    Parameters
-    ----------
-    K, L : array_like, shape (n, n)
-        Symmetric RSMs of the same stimuli. n >= 2 for the biased, n >= 4 for the debiased estimator.
-    estimator : {"biased", "debiased"}
-        See `hsic`. For independent Gaussian features of p and q units the biased value is near
-        sqrt(p q / ((n - 1 + p) (n - 1 + q))), the debiased one near 0.
+    Parameters and errors as for `hsic`. For independent Gaussian features of p and q units the biased value is near
+    sqrt(p q / ((n - 1 + p) (n - 1 + q))), the debiased one near 0.
 
     Returns
     -------
     float
-        In [0, 1] for the biased estimator of positive semi-definite RSMs; in [-1, 1] for the debiased one, and for
-        semantic RSMs, which are not positive semi-definite in general. Nothing is clamped. NaN where an RSM is constant
-        up to rounding once centred, which makes the ratio 0 / 0.
-        Invariant to positive scaling and to a constant added to either RSM, and to one reordering of the stimuli.
-
-    Raises
-    ------
-    ValueError
-        As for `hsic`.
-
-    References
-    ----------
-    Kornblith et al. (2019), Similarity of Neural Network Representations Revisited.
+        In [0, 1] for the biased estimator of positive semi-definite RSMs; in [-1, 1] for the debiased one, and for semantic RSMs,
+        which are not positive semi-definite in general. Nothing is clamped. NaN where an RSM is constant up to rounding once
+        centred, which makes the ratio 0 / 0.
     """
     k, l = _rsms(K, L, estimator)  # noqa: E741
     return _ratio(*inner_products(balanced(k)[0], balanced(l)[0], estimator == "debiased"))
@@ -131,8 +114,7 @@ def linear_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     Returns
     -------
     float
-        In [0, 1] (biased) or [-1, 1] (debiased); NaN where one side is constant over the stimuli. Invariant to
-        translation, rotation, reflection and permutation of the units and to isotropic scaling.
+        In [0, 1] (biased) or [-1, 1] (debiased); NaN where one side is constant over the stimuli.
 
     Raises
     ------
@@ -165,8 +147,8 @@ def rbf_cka(
 ) -> float:
     """CKA of the RBF RSMs of two feature matrices; bandwidths as in `rbf_rsm`, one for each side.
 
-    In [0, 1] (biased) or [-1, 1] (debiased). Invariant to translation, rotation, reflection and permutation of the
-    units, and to isotropic scaling where sigma is a rule that scales. Raises as `rbf_rsm` and `cka` do.
+    In [0, 1] (biased) or [-1, 1] (debiased). Invariant to isotropic scaling where sigma is a rule that scales. Raises as
+    `rbf_rsm` and `cka` do.
     """
     x, y = as_feature_pair(X, Y)
     return cka(rbf_rsm(x, sigma=sigma, t=t), rbf_rsm(y, sigma=sigma, t=t), estimator)
@@ -174,10 +156,9 @@ def rbf_cka(
 
 @_of_features("cosine_cka", invariant_to=(*ROTATIONS, "isotropic_scaling", "row_scaling"))
 def cosine_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
-    """CKA of the cosine RSMs of two feature matrices.
+    """CKA of the cosine RSMs of two feature matrices, in [0, 1] (biased) or [-1, 1] (debiased).
 
-    In [0, 1] (biased) or [-1, 1] (debiased). Invariant to rotation, reflection and permutation of the units and to
-    scaling, but not to translation. Raises as `cosine_rsm` (zero rows) and `cka` do.
+    Raises as `cosine_rsm` (zero rows) and `cka` do.
     """
     x, y = as_feature_pair(X, Y)
     return cka(cosine_rsm(x), cosine_rsm(y), estimator)
@@ -209,8 +190,7 @@ def minibatch_cka(
     Raises
     ------
     ValueError
-        For no batches at all, a batch that is no pair, two arrays that could be read either way, a value beyond float64,
-        and as `hsic` does.
+        As `hsic`; no batches, a batch that is no pair, or two arrays that could be read either way.
     """
     one_of(estimator, ESTIMATORS, "estimator")
     if _are_stacks(batches) if stacked is None else stacked:
@@ -265,17 +245,11 @@ def cka_matrix(
     kernel : {"linear", "cosine", "rbf"} or callable, optional
         Makes an RSM of every feature matrix. None takes the inputs as RSMs.
     estimator : {"biased", "debiased"}
-        See `cka`.
 
     Returns
     -------
     ndarray, shape (len(layers), len(others))
-        Range and NaN as for `cka`; exactly symmetric if ``others`` is None.
-
-    Raises
-    ------
-    ValueError
-        As for `cka`; the message names the layer.
+        Range, NaN and errors (which name the layer) as for `cka`; exactly symmetric if ``others`` is None.
     """
     one_of(estimator, ESTIMATORS, "estimator")
     first = _layer_rsms(layers, kernel, "layers")

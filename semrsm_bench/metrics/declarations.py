@@ -5,34 +5,21 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from semrsm_bench.metrics.instances import INSTANCES
 from semrsm_bench.metrics.invariances import RANKS
-from semrsm_bench.metrics.registry import METRICS, Measure, Metric
+from semrsm_bench.metrics.registry import METRICS, Measure
 
 
 @dataclass(frozen=True)
 class MetricInfo:
     """Declaration of one metric with its parameters bound.
 
-    Attributes
-    ----------
-    name : str
-    function : callable
-        Takes one argument for every entry of ``inputs``.
-    inputs : tuple of str
-        Kinds of input, keys of `INVARIANCES`.
-    direction : {"similarity", "distance"}
-        Whether larger or smaller values mean more agreement.
-    low, high : float
-        Range, both ends included where they are finite.
-    symmetric : bool
-        Whether the two inputs can be exchanged.
-    invariances : tuple of frozenset
-        For every input what may be done to it without changing the value.
+    ``function`` takes one argument for each of ``inputs`` (keys of `INVARIANCES`), and ``invariances`` says for each what may be
+    done to it; ``direction`` is "similarity" or "distance"; ``low`` and ``high`` belong to the range where they are finite.
     """
 
     name: str
@@ -42,7 +29,7 @@ class MetricInfo:
     low: float
     high: float
     symmetric: bool
-    invariances: tuple[frozenset[str], ...] = field(default=())
+    invariances: tuple[frozenset[str], ...] = ()
 
     @property
     def second(self) -> str | None:
@@ -58,21 +45,20 @@ class MetricInfo:
 
 def declared() -> dict[str, MetricInfo]:
     """All registered metrics, the instance similarities, and what takes outputs or labels, by name."""
-    metrics = [METRICS.get(name) for name in METRICS.names()]
     instances = [INSTANCES.get(name) for name in INSTANCES.names()]
     found = [
-        *(_of_measure(m, m.name, ("rsm" if m.takes == "rsms" else m.takes,) * 2, m.symmetric) for m in metrics),
+        *(_of_measure(name, METRICS.get(name)) for name in METRICS.names()),
         *_others(),
-        *(_of_measure(s, f"instance_{s.name}", ("aligned",), False) for s in instances if s.takes == "aligned"),
+        *(_of_measure(f"instance_{score.name}", score) for score in instances if score.takes == "aligned"),
     ]
     return {info.name: info for info in found}
 
 
-def _of_measure(measure: Measure, name: str, inputs: tuple[str, ...], symmetric: bool) -> MetricInfo:
-    sides = [measure.invariant_to, *([measure.invariant_to_y] if isinstance(measure, Metric) else [])]
+def _of_measure(name: str, measure: Measure) -> MetricInfo:
     function = partial(measure.function, **measure.options) if measure.options else measure.function
     direction = "similarity" if measure.best == "max" else "distance"
-    return MetricInfo(name, function, inputs, direction, *measure.range, symmetric, tuple(map(frozenset, sides)))
+    invariances = tuple(map(frozenset, measure.invariances))
+    return MetricInfo(name, function, measure.inputs, direction, *measure.range, measure.symmetric, invariances)
 
 
 def _others() -> list[MetricInfo]:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from semrsm_bench.metrics.arrays import FloatArray
 from semrsm_bench.metrics.procrustes import Assignment, best_columns, polar_factor
 
+Places = NDArray[np.intp]
+
 
 class Group(Protocol):
     """What `Barycenter` asks of a group. A map takes a model's d_k columns to d >= d_k common ones."""
@@ -24,7 +26,7 @@ class Group(Protocol):
         """``x W``, shape (n, width)."""
 
     def random(self, own: int, width: int, rng: np.random.Generator) -> Any:
-        """Random map of ``own`` columns into ``width``."""
+        """Uniformly distributed map of ``own`` columns into ``width``."""
 
     def fix_gauge(self, maps: list[Any], mean: FloatArray) -> tuple[list[Any], FloatArray]:
         """Maps and barycenter moved together by one element of the group that depends on the barycenter alone."""
@@ -33,23 +35,17 @@ class Group(Protocol):
         """The map as a matrix of shape (d_k, width)."""
 
 
-class OrthogonalGroup:
-    """Rotations and reflections; a map is a matrix with orthonormal rows."""
-
+class _Orthogonal:
     def best(self, affinity: FloatArray) -> FloatArray:
-        """Polar factor."""
         return polar_factor(affinity)
 
     def overlap(self, x: FloatArray, y: FloatArray) -> float:
-        """Nuclear norm of x'y."""
         return float(np.linalg.svd(x.T @ y, compute_uv=False).sum())
 
     def apply(self, x: FloatArray, found: FloatArray, width: int) -> FloatArray:
-        """Matrix product."""
         return x @ found
 
     def random(self, own: int, width: int, rng: np.random.Generator) -> FloatArray:
-        """Uniformly distributed (Haar)."""
         return polar_factor(rng.standard_normal((own, width)))
 
     def fix_gauge(self, maps: list[FloatArray], mean: FloatArray) -> tuple[list[FloatArray], FloatArray]:
@@ -62,44 +58,38 @@ class OrthogonalGroup:
         return [found @ axes * signs for found in maps], turned * signs
 
     def as_matrix(self, found: FloatArray, width: int) -> FloatArray:
-        """The map itself."""
         return found
 
 
-class PermutationGroup:
-    """Reorderings of the units; a map is the column that each unit goes to."""
-
-    def __init__(self, assignment: Assignment | None = None) -> None:
+class _Permutations:
+    def __init__(self, assignment: Assignment | None) -> None:
         self.assignment = assignment
 
-    def best(self, affinity: FloatArray) -> NDArray[np.intp]:
-        """Assignment of units to columns."""
+    def best(self, affinity: FloatArray) -> Places:
         return best_columns(affinity, self.assignment)
 
     def overlap(self, x: FloatArray, y: FloatArray) -> float:
-        """Total of the best assignment."""
         affinity = x.T @ y if x.shape[1] <= y.shape[1] else y.T @ x
         return float(affinity[np.arange(len(affinity)), self.best(affinity)].sum())
 
-    def apply(self, x: FloatArray, found: NDArray[np.intp], width: int) -> FloatArray:
-        """Columns moved to their places, zeros elsewhere."""
+    def apply(self, x: FloatArray, found: Places, width: int) -> FloatArray:
         result = np.zeros((len(x), width))
         result[:, found] = x
         return result
 
-    def random(self, own: int, width: int, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Uniformly distributed."""
+    def random(self, own: int, width: int, rng: np.random.Generator) -> Places:
         return rng.permutation(width)[:own].astype(np.intp)
 
-    def fix_gauge(self, maps: list[NDArray[np.intp]], mean: FloatArray) -> tuple[list[NDArray[np.intp]], FloatArray]:
+    def fix_gauge(self, maps: list[Places], mean: FloatArray) -> tuple[list[Places], FloatArray]:
         """Columns of M by descending norm."""
         order = np.argsort(-np.linalg.norm(mean, axis=0), kind="stable")
-        place = np.empty_like(order)
-        place[order] = np.arange(len(order))
+        place = np.argsort(order)
         return [place[found] for found in maps], mean[:, order]
 
-    def as_matrix(self, found: NDArray[np.intp], width: int) -> FloatArray:
-        """A single 1 in every row."""
-        matrix = np.zeros((len(found), width))
-        matrix[np.arange(len(found)), found] = 1.0
-        return matrix
+    def as_matrix(self, found: Places, width: int) -> FloatArray:
+        return np.asarray(np.eye(width)[found])
+
+
+def group_of(name: str, assignment: Assignment | None = None) -> Group:
+    """Rotations and reflections (a map is a matrix with orthonormal rows), or permutations (the column of each unit)."""
+    return _Orthogonal() if name == "orthogonal" else _Permutations(assignment)

@@ -33,11 +33,16 @@ class InstanceScore(Measure):
     takes: Literal["aligned", "pixels"] = "aligned"
 
     @property
+    def inputs(self) -> tuple[str, ...]:
+        """See `Measure.inputs`."""
+        return (self.takes,)
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What it takes, its direction and range, and the input of a case that it wants."""
         return {**super().facts, "takes": self.takes, "inputs": [self.takes]}
 
-    def run(self, given: Any, **options: Any) -> FloatArray:
+    def run(self, given: Any, **options: Any) -> FloatArray:  # type: ignore[override]
         """Scores of n stimuli, (n,), of what ``takes`` says or of a mapping that holds it under that name.
 
         Raises
@@ -124,7 +129,7 @@ _OF_ALL = ("orthogonal", "isotropic_scaling", "model_order")
 )
 @_cosine("pairwise_cosine", invariant_to=(*_OF_ALL, "row_scaling"), kind="pairwise_cosine")
 def instance_similarity(aligned: Sequence[Any], kind: str = "pairwise_cosine") -> FloatArray:
-    """How alike aligned models represent each stimulus.
+    """How alike aligned models represent each stimulus, (m,).
 
     With a_k the row of model k for a stimulus and m the mean of these rows:
 
@@ -144,11 +149,6 @@ def instance_similarity(aligned: Sequence[Any], kind: str = "pairwise_cosine") -
         stimuli an alignment finds agreement in noise.
     kind : str
         One of the four.
-
-    Returns
-    -------
-    ndarray, shape (m,)
-        One value per stimulus. Invariant to one rotation of all models together; the cosines to one common scaling.
 
     Raises
     ------

@@ -59,13 +59,7 @@ RANKS = ("positive_scaling", "constant", "monotone", "diagonal")
 
 
 def known(names: str | Iterable[str], kind: str) -> tuple[str, ...]:
-    """The names, if they are words for inputs of that kind.
-
-    Raises
-    ------
-    ValueError
-        A name that is none; the message has the nearest one.
-    """
+    """The names, if they are words for inputs of that kind; else ValueError with the nearest one."""
     found = words(names)
     for name in found:
         if name not in INVARIANCES[kind]:

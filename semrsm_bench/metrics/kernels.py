@@ -21,15 +21,12 @@ def linear_rsm(X: Any, X2: Any = None) -> FloatArray:
 
     Parameters
     ----------
-    X : array_like, shape (n, p)
-        One row per stimulus.
-    X2 : array_like, shape (m, p), optional
-        Database to compare with; by default X itself.
+    X, X2 : array_like, shape (n, p) and (m, p)
+        One row per stimulus; without X2 every stimulus with every other.
 
     Returns
     -------
     ndarray, shape (n, n) or (n, m)
-        Unbounded. Invariant to rotations, reflections and permutations of the units.
 
     Raises
     ------
@@ -46,20 +43,7 @@ def linear_rsm(X: Any, X2: Any = None) -> FloatArray:
 def cosine_rsm(X: Any, X2: Any = None) -> FloatArray:
     """Cosine similarity of all stimuli, in [-1, 1] up to rounding.
 
-    Parameters
-    ----------
-    X, X2 : array_like, shape (n, p) and (m, p)
-        As for `linear_rsm`.
-
-    Returns
-    -------
-    ndarray, shape (n, n) or (n, m)
-        Invariant to rotations, reflections and permutations of the units and to the length of every single row.
-
-    Raises
-    ------
-    ValueError
-        If a row is the zero vector, whose direction is undefined, or the input is misshapen or non-finite.
+    Parameters and shapes as for `linear_rsm`; also ValueError if a row is the zero vector, whose direction is undefined.
     """
     x, x2 = _pair(X, X2)
     u = unit_rows(x, "X")
@@ -74,15 +58,14 @@ def rbf_rsm(X: Any, X2: Any = None, *, sigma: str | float = "offdiag_median", t:
     X, X2 : array_like, shape (n, p) and (m, p)
         As for `linear_rsm`.
     sigma : str or float
-        A rule of `bandwidth`, or the bandwidth itself in units of distance.
+        A rule of `bandwidth`, or the bandwidth itself in units of distance. With a rule (other than ``wald_code``, which adds a
+        constant, and ``wald_paper``, which mixes units) the RSM is invariant to scaling.
     t : float
         Factor on the bandwidth, see `bandwidth`.
 
     Returns
     -------
     ndarray, shape (n, n) or (n, m)
-        Invariant to rotations, reflections, permutations and translations of the units; with a rule for sigma
-        (other than ``wald_code``, which adds a constant, and ``wald_paper``, which mixes units) also to scaling.
 
     Raises
     ------
@@ -103,16 +86,7 @@ def squared_distances(X: Any, X2: Any = None) -> FloatArray:
     """Squared Euclidean distances of all stimuli, exactly 0 between equal rows and never negative.
 
     The usual expansion |x|^2 + |y|^2 - 2 x.y is used on centred rows; the few pairs so close that it cancels are
-    recomputed from the difference of the rows, so no rounding has to be cut off.
-
-    Parameters
-    ----------
-    X, X2 : array_like, shape (n, p) and (m, p)
-        As for `linear_rsm`.
-
-    Returns
-    -------
-    ndarray, shape (n, n) or (n, m)
+    recomputed from the difference of the rows, so no rounding has to be cut off. Parameters and shapes as for `linear_rsm`.
     """
     x, x2 = _pair(X, X2)
     same = x2 is x
@@ -146,18 +120,7 @@ def bandwidth(
     t: float = 1.0,
     query_database: bool | None = None,
 ) -> float:
-    """Bandwidth sigma of the RBF kernel ``exp(-D / (2 sigma^2))`` from squared distances.
-
-    Rules
-    -----
-    ``offdiag_median``
-        sigma^2 = median of D off the diagonal (by index: equal stimuli count).
-    ``kornblith``
-        sigma^2 = t^2 * median of all of D, the zero diagonal included (Kornblith et al. 2019, section 4).
-    ``wald_code``
-        sigma = sqrt(lower median of the non-zero D) + 1e-3, as the code of Wald et al. (2024) has it.
-    ``wald_paper``
-        sigma^2 = median of sqrt(D) off the diagonal, the paper's sentence read literally.
+    """Bandwidth sigma of the RBF kernel ``exp(-D / (2 sigma^2))`` from squared distances, in units of distance (not squared).
 
     Parameters
     ----------
@@ -165,17 +128,16 @@ def bandwidth(
         Squared distances. A list gives one sigma from all of them pooled: the semantic and the spatio-semantic RSM
         have to share it, or K_semantic >= K no longer holds.
     rule : str or float
-        One of the rules, or a positive number that is returned (times t) as it is.
+        ``offdiag_median``: sigma^2 = median of D off the diagonal (by index: equal stimuli count).
+        ``kornblith``: sigma^2 = t^2 * median of all of D, the zero diagonal included (Kornblith et al. 2019, section 4).
+        ``wald_code``: sigma = sqrt(lower median of the non-zero D) + 1e-3, as the code of Wald et al. (2024) has it.
+        ``wald_paper``: sigma^2 = median of sqrt(D) off the diagonal, the paper's sentence read literally.
+        A positive number is returned (times t) as it is.
     t : float
         Factor on sigma, for every rule. Kornblith's notebook calls it threshold.
     query_database : bool, optional
         True where rows and columns are different stimuli, so that there is no diagonal to leave out. By default that
         is taken to be so exactly if D is not square.
-
-    Returns
-    -------
-    float
-        sigma, in units of distance (not squared).
 
     Raises
     ------

@@ -20,19 +20,7 @@ Metric = Callable[[Any, Any], float]
 
 @dataclass(frozen=True)
 class Significance:
-    """A metric's value beside its permutation null.
-
-    Attributes
-    ----------
-    value : float
-        Of the data as they are.
-    null : ndarray, shape (n,)
-        Of the permuted data.
-    p_value : float
-        See `p_value`.
-    score : float
-        See `calibrated_score`; NaN where the metric has no finite best value.
-    """
+    """A metric's value beside its permutation null, (n,); see `p_value` and `calibrated_score`, NaN without a finite best value."""
 
     value: float
     null: FloatArray

@@ -32,8 +32,7 @@ def jensen_shannon(P: Any) -> FloatArray:
     -------
     ndarray, shape (n, n)
         In nats, in [0, ln 2]; exactly symmetric with a zero diagonal. Each class adds a term that is never negative and
-        loses no digits where p and q are close, so that small divergences keep their order. Invariant to a reordering
-        of the classes.
+        loses no digits where p and q are close, so that small divergences keep their order.
 
     Raises
     ------
@@ -45,20 +44,15 @@ def jensen_shannon(P: Any) -> FloatArray:
 
 
 def jensen_shannon_correlation(P: Any, K: Any, method: str = "pearson") -> float:
-    """Correlation of the Jensen-Shannon divergences with an RSM over i < j.
+    """Correlation of the Jensen-Shannon divergences with an RSM over i < j, in [-1, 1].
+
+    A divergence against a similarity: an RSM that predicts what the network says comes out negative.
 
     Parameters
     ----------
-    P : array_like, shape (n, C)
-        Class probabilities, see `jensen_shannon`.
-    K : array_like, shape (n, n)
-        Similarities of the same n >= 3 samples.
+    P, K : array_like, shape (n, C) and (n, n)
+        Class probabilities, see `jensen_shannon`, and similarities of the same n >= 3 samples.
     method : {"pearson", "spearman"}
-
-    Returns
-    -------
-    float
-        In [-1, 1]. A divergence against a similarity: an RSM that predicts what the network says comes out negative.
 
     Raises
     ------

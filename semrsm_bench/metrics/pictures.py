@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,33 +19,22 @@ EDGE_THRESHOLD = 0.1
 _LUMA = (0.299, 0.587, 0.114)
 
 
-@register_instance("brightness", takes="pixels", best="max", range=(0, 1), category="baseline")
+_statistic = partial(register_instance, takes="pixels", category="baseline")
+
+
+@_statistic("brightness", best="max", range=(0, 1))
 def brightness(pixels: Any) -> FloatArray:
-    """Mean of luma (ITU-R BT.601) of each picture, in [0, 1].
-
-    Parameters
-    ----------
-    pixels : array_like, (n, H, W, 3), uint8
-
-    Returns
-    -------
-    ndarray, (n,)
-
-    Raises
-    ------
-    ValueError
-        Pixels of another shape or type, or none.
-    """
+    """Mean of luma (ITU-R BT.601) of each picture, (n,), in [0, 1]; of pixels (n, H, W, 3), uint8, or ValueError."""
     return _of_each(pixels, lambda picture: float(_luma(picture).mean()))
 
 
-@register_instance("contrast", takes="pixels", best="max", range=(0, 0.5), category="baseline")
+@_statistic("contrast", best="max", range=(0, 0.5))
 def contrast(pixels: Any) -> FloatArray:
     """Standard deviation of luma of each picture, in [0, 0.5]; parameters and errors as for `brightness`."""
     return _of_each(pixels, lambda picture: float(_luma(picture).std()))
 
 
-@register_instance("colourfulness", takes="pixels", best="max", range=(0, np.inf), category="baseline")
+@_statistic("colourfulness", best="max", range=(0, np.inf))
 def colourfulness(pixels: Any) -> FloatArray:
     """Colourfulness of each picture (Hasler and Suesstrunk 2003), 0 for grey ones; parameters and errors as for `brightness`.
 
@@ -59,7 +49,7 @@ def colourfulness(pixels: Any) -> FloatArray:
     return _of_each(pixels, one)
 
 
-@register_instance("edge_density", takes="pixels", best="min", range=(0, 1), category="baseline")
+@_statistic("edge_density", best="min", range=(0, 1))
 def edge_density(pixels: Any) -> FloatArray:
     """Share of pixels on an edge: Sobel gradient of luma above `EDGE_THRESHOLD` per pixel; in [0, 1], otherwise as `brightness`."""
     from scipy.ndimage import sobel
@@ -85,9 +75,6 @@ def _of_each(pixels: Any, statistic: Callable[[NDArray[np.uint8]], float]) -> Fl
 
 
 STATISTICS: dict[str, Callable[[Any], FloatArray]] = {
-    "brightness": brightness,
-    "contrast": contrast,
-    "colourfulness": colourfulness,
-    "edge_density": edge_density,
+    function.__name__: function for function in (brightness, contrast, colourfulness, edge_density)
 }
 """By name, each a function of pixels."""

@@ -53,9 +53,7 @@ def procrustes_distance(X: Any, Y: Any, variant: str = "centred") -> float:
     Returns
     -------
     float
-        d, not d^2. A metric up to the invariances: rotation, reflection and permutation of the units and zero-padding;
-        translation, except for raw and angular_raw; isotropic scaling of either side for centred_unit and the angles.
-        Range [0, inf), centred_unit [0, sqrt 2], angles [0, pi / 2].
+        d, not d^2. Range [0, inf), centred_unit [0, sqrt 2], angles [0, pi / 2].
 
     Raises
     ------
@@ -84,10 +82,8 @@ def align(X: Any, Y: Any, group: str = "orthogonal") -> FloatArray:
 
     Parameters
     ----------
-    X : array_like, shape (n, p)
-        Features to align. Nothing is centred here.
-    Y : array_like, shape (n, q)
-        Target, with q >= p; a wider X is aligned by zero-padding Y first.
+    X, Y : array_like, shape (n, p) and (n, q)
+        Nothing is centred here. q >= p: a wider X is aligned by zero-padding Y first.
     group : {"orthogonal", "permutation"}
         Rotations and reflections, or reorderings of the units.
 
@@ -122,10 +118,7 @@ def polar_factor(affinity: FloatArray) -> FloatArray:
 
 
 def best_columns(affinity: FloatArray, assignment: Assignment | None = None) -> NDArray[np.intp]:
-    """Distinct column for every row, of the largest total; needs at least as many columns as rows.
-
-    ``assignment`` replaces SciPy's solver; what it returns is checked.
-    """
+    """Distinct column for every row, of the largest total, by SciPy's solver or by ``assignment``, whose answer is checked."""
     if assignment is None:
         return np.asarray(linear_sum_assignment(affinity, maximize=True)[1], dtype=np.intp)
     rows, columns = affinity.shape
@@ -139,14 +132,9 @@ def best_columns(affinity: FloatArray, assignment: Assignment | None = None) -> 
 
 @dataclass(frozen=True)
 class UnitMatch:
-    """Which units were matched, and how well.
+    """Which units were matched, and how well: unit ``x_units[i]`` of X with ``y_units[i]`` of Y at ``scores[i]``.
 
-    Attributes
-    ----------
-    x_units, y_units : ndarray of intp, shape (min(p, q),)
-        Unit ``x_units[i]`` of X is matched with ``y_units[i]`` of Y; x_units ascends.
-    scores : ndarray, shape (min(p, q),)
-        Covariance or correlation of each pair, in the order of x_units.
+    All of shape (min(p, q),), x_units ascending; a score is a covariance or correlation.
     """
 
     x_units: NDArray[np.intp]
@@ -190,26 +178,12 @@ _REORDERED = ("unit_permutation", "translation", "isotropic_scaling")
 @_matched("unit_matching_covariance", invariant_to=_REORDERED, on="covariance")
 @_matched("unit_matching", invariant_to=(*_REORDERED, "unit_scaling"), reference="Li et al., ICLR 2016")
 def unit_matching(X: Any, Y: Any, on: str = "correlation") -> float:
-    """Similarity of two feature matrices under the best one-to-one matching of units.
+    """Similarity of two feature matrices under the best one-to-one matching of units, in [-1, 1].
 
     ``correlation``: mean correlation of the matched units. ``covariance``: their total covariance divided by the
     Frobenius norms of c(X) and c(Y), which is the cosine between them after the best permutation.
 
-    Parameters
-    ----------
-    X, Y, on
-        As for `match_units`.
-
-    Returns
-    -------
-    float
-        In [-1, 1]. Symmetric. Invariant to permutation and translation of the units and to isotropic scaling, for
-        ``correlation`` also to a positive factor on every unit; not to rotation or reflection.
-
-    Raises
-    ------
-    ValueError
-        As `match_units`; with ``covariance`` also where a side is constant.
+    Parameters and errors as for `match_units`; with ``covariance`` also ValueError where a side is constant.
     """
     one_of(on, ("correlation", "covariance"), "on")
     if on == "correlation":
@@ -217,8 +191,7 @@ def unit_matching(X: Any, Y: Any, on: str = "correlation") -> float:
     x, y = as_feature_pair(X, Y)
     x, y = _unit_norm(centred(balanced(x)[0]), "X"), _unit_norm(centred(balanced(y)[0]), "Y")
     affinity = x.T @ y
-    rows, columns = linear_sum_assignment(affinity, maximize=True)
-    return float(affinity[rows, columns].sum())
+    return float(affinity[linear_sum_assignment(affinity, maximize=True)].sum())
 
 
 def _orthogonal_distance(x: FloatArray, y: FloatArray) -> float:

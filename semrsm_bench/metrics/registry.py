@@ -37,12 +37,27 @@ class Measure(Method):
     range: tuple[float, float] = (0.0, 1.0)
     invariant_to: tuple[str, ...] = ()
     category: str = ""
+    symmetric: bool = False
 
     def __post_init__(self) -> None:
         if self.best not in ("max", "min"):
             raise ValueError(f"{self.kind_name} {self.name!r}: best is max or min, got {self.best!r}")
         if len(self.range) != 2 or not self.range[0] < self.range[1]:
             raise ValueError(f"{self.kind_name} {self.name!r}: the range is (lowest, highest), got {self.range!r}")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Kind of each input, a key of `INVARIANCES`, or "pixels"."""
+        return ()
+
+    @property
+    def invariances(self) -> tuple[tuple[str, ...], ...]:
+        """For each input what may be done to it without changing the value."""
+        return (self.invariant_to,)
+
+    def run(self, *given: Any, **options: Any) -> Any:
+        """The value, or one for each stimulus."""
+        raise NotImplementedError
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -73,7 +88,6 @@ class Metric(Measure):
     arguments: ClassVar[int] = 2
 
     takes: Takes = "features"
-    symmetric: bool = True
     invariant_to_y: tuple[str, ...] = ()
     pair: Callable[..., Any] | None = None
     rsms: tuple[tuple[str, str], ...] = ()
@@ -82,6 +96,16 @@ class Metric(Measure):
         super().__post_init__()
         if self.takes not in ("features", "rsms"):
             raise ValueError(f"metric {self.name!r} takes features or rsms, got {self.takes!r}")
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """See `Measure.inputs`."""
+        return ("rsm" if self.takes == "rsms" else self.takes,) * 2
+
+    @property
+    def invariances(self) -> tuple[tuple[str, ...], ...]:
+        """See `Measure.invariances`."""
+        return (self.invariant_to, self.invariant_to_y)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -103,13 +127,8 @@ class Metric(Measure):
             raise InvalidValueError(f"metric {self.name!r} returned {what}, not one real number")
         return float(array.reshape(()))
 
-    def run(self, x: Any, y: Any, **options: Any) -> float:
-        """Value for two representations of the same stimuli; NaN where the metric is undefined for them.
-
-        Parameters
-        ----------
-        x, y : array_like, (N, P) and (N, Q), or (N, N) twice
-            As ``takes`` says.
+    def run(self, x: Any, y: Any, **options: Any) -> float:  # type: ignore[override]
+        """Value for two representations of the same stimuli, as ``takes`` says; NaN where the metric is undefined for them.
 
         Raises
         ------

@@ -21,20 +21,10 @@ Matrix = NDArray[np.float64]
 
 
 def resampled_pearson(first: Matrix, others: Sequence[Matrix], draws: NDArray[Any]) -> Matrix:
-    """Pearson correlation of one matrix with several, over i < j, in every resample of the images.
+    """Pearson correlation of one symmetric matrix (N, N) with several, over i < j, in every resample of the images.
 
-    Parameters
-    ----------
-    first : ndarray, (N, N)
-        Symmetric.
-    others : sequence of ndarray, (N, N)
-    draws : ndarray, (B, N)
-        How often each image counts in each resample.
-
-    Returns
-    -------
-    ndarray, (B, len(others))
-        NaN where a resample holds no different values.
+    ``draws`` (B, N) says how often each image counts in each resample. Returns (B, len(others)); NaN where a resample holds no
+    different values.
     """
     weights = np.asarray(draws, dtype=np.float64)
     total = (weights.sum(1) ** 2 - (weights**2).sum(1)) / 2

@@ -55,24 +55,10 @@ def retrieval_iou(
     query_groups: Sequence[Any] | None = None,
     database_groups: Sequence[Any] | None = None,
 ) -> float:
-    """Mean intersection over union of the class sets of each query and its most similar allowed image (IoU@1).
+    """Mean intersection over union of the class sets of each query and its most similar allowed image (IoU@1), in [0, 1].
 
-    Parameters
-    ----------
-    K, query_groups, database_groups
-        As for `retrieval_f1`.
-    query_classes, database_classes : array_like, shape (q, classes) and (d, classes)
-        Boolean membership, or counts, of which anything above 0 is membership.
-
-    Returns
-    -------
-    float
-        In [0, 1]; two empty sets count as 0.
-
-    Raises
-    ------
-    ValueError
-        As `retrieval_f1`.
+    Parameters and errors as for `retrieval_f1`; classes are boolean membership, or counts, of which anything above 0 is
+    membership. Two empty sets count as 0.
     """
     return _mean(retrieval_scores(K, query_classes, database_classes, query_groups, database_groups, score="iou"))
 
@@ -82,8 +68,7 @@ def self_retrieval(K: Any, counts: Any, score: str = "f1", groups: Sequence[Any]
 
     Parameters
     ----------
-    K : array_like, shape (n, n)
-    counts : array_like, shape (n, classes)
+    K, counts : array_like, shape (n, n) and (n, classes)
     score : {"f1", "iou"}
     groups : sequence of length n, optional
         An image never retrieves from its own group; by default every image is a group of its own.
@@ -107,17 +92,14 @@ def retrieval_scores(
     score: str = "f1",
     top: int = 1,
 ) -> FloatArray:
-    """F1 or IoU of every query, shape (q,).
+    """F1 or IoU of every query, shape (q,); parameters and errors as for `retrieval_f1`.
 
-    Parameters
-    ----------
-    K, query_counts, database_counts, query_groups, database_groups
-        As for `retrieval_f1`, whose errors it raises too.
-    score : {"f1", "iou"}
-    top : int
-        How many database images a query retrieves; the best score among them counts.
+    ``top`` is how many database images a query retrieves; the best score among them counts.
     """
-    k, queries, database = _checked(K, query_counts, database_counts, score)
+    queries, database = _checked(query_counts, database_counts, score)
+    k = as_float64(K, "K")
+    if k.shape != (len(queries), len(database)):
+        raise ValueError(f"K must be {len(queries)} queries x {len(database)} database images, but it is {k.shape}")
     found = ranking(k, query_groups, database_groups, top=top)
     scores = np.stack([_scores(queries, database[column], score) for column in found.T])
     # fmax leaves out the undefined ones, as the mean does.
@@ -129,21 +111,20 @@ def score_matrix(query_counts: Any, database_counts: Any, *, score: str = "f1") 
 
     Parameters and errors as for `retrieval_scores`; NaN where F1 is 0 / 0.
     """
-    queries, database = _counts(query_counts, "query_counts"), _counts(database_counts, "database_counts")
-    _, queries, database = _checked(np.zeros((len(queries), len(database))), queries, database, score)
+    queries, database = _checked(query_counts, database_counts, score)
     return np.stack([_scores(query[None], database, score) for query in queries])
 
 
-def _checked(K: Any, query_counts: Any, database_counts: Any, score: str) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _checked(query_counts: Any, database_counts: Any, score: str) -> tuple[FloatArray, FloatArray]:
     if score not in ("f1", "iou"):
         raise ValueError(f"score must be f1 or iou; got {score!r}")
-    k = as_float64(K, "K")
-    queries, database = _counts(query_counts, "query_counts"), _counts(database_counts, "database_counts")
-    if k.shape != (len(queries), len(database)):
-        raise ValueError(f"K must be {len(queries)} queries x {len(database)} database images, but it is {k.shape}")
+    queries, database = as_float64(query_counts, "query_counts"), as_float64(database_counts, "database_counts")
+    for counts, name in ((queries, "query_counts"), (database, "database_counts")):
+        if (counts < 0).any():
+            raise ValueError(f"{name} must not be negative, but its smallest entry is {counts.min():.6g}")
     if queries.shape[1] != database.shape[1]:
         raise ValueError(f"queries have {queries.shape[1]} classes but the database has {database.shape[1]}")
-    return k, queries, database
+    return queries, database
 
 
 def _scores(queries: FloatArray, found: FloatArray, score: str) -> FloatArray:
@@ -160,10 +141,7 @@ def _scores(queries: FloatArray, found: FloatArray, score: str) -> FloatArray:
 def most_similar(
     K: Any, query_groups: Sequence[Any] | None = None, database_groups: Sequence[Any] | None = None
 ) -> NDArray[np.intp]:
-    """Column of the largest allowed similarity in every row of K, the lowest of equals; shape (q,).
-
-    Parameters and errors as for `retrieval_f1`.
-    """
+    """Column of the largest allowed similarity in every row of K, the lowest of equals; shape (q,). As `retrieval_f1`."""
     return ranking(K, query_groups, database_groups)[:, 0]
 
 
@@ -176,7 +154,7 @@ def ranking(
 ) -> NDArray[np.intp]:
     """Columns of the ``top`` largest allowed similarities in every row of K, largest first, ties by index; shape (q, top).
 
-    Parameters and errors as for `retrieval_f1`; also raises ValueError where a query has fewer allowed images than ``top``.
+    Parameters and errors as for `retrieval_f1`; also ValueError where a query has fewer allowed images than ``top``.
     """
     k = as_float64(K, "K")
     if not 1 <= top <= k.shape[1]:
@@ -197,13 +175,7 @@ def ranking(
 def forbidden_images(
     shape: tuple[int, ...], query_groups: Sequence[Any] | None, database_groups: Sequence[Any] | None
 ) -> NDArray[np.bool_]:
-    """Where query and database image are of one group, shape (q, d); nowhere without groups.
-
-    Raises
-    ------
-    ValueError
-        Only one of the two, or of other lengths than ``shape``.
-    """
+    """Where query and database image are of one group, shape (q, d); nowhere without groups."""
     if (query_groups is None) != (database_groups is None):
         raise ValueError("give both query_groups and database_groups, or neither")
     if query_groups is None or database_groups is None:
@@ -219,29 +191,15 @@ def forbidden_images(
 
 
 def centre_on_database(queries: Any, database: Any) -> tuple[FloatArray, FloatArray]:
-    """Both sides minus the database's column means (Wald et al. 2024, appendix D.1).
+    """Both sides, (q, p) and (d, p), minus the database's column means (Wald et al. 2024, appendix D.1).
 
-    Parameters
-    ----------
-    queries, database : array_like, shape (q, p) and (d, p)
-
-    Returns
-    -------
-    queries, database : ndarray
-        Centred copies; a query is never part of the mean it is centred by.
+    Returns centred copies; a query is never part of the mean it is centred by.
     """
     q, d = as_features(queries, "queries"), as_features(database, "database")
     if q.shape[1] != d.shape[1]:
         raise ValueError(f"queries have {q.shape[1]} units but the database has {d.shape[1]}")
     mean = d.mean(axis=0)
     return q - mean, d - mean
-
-
-def _counts(value: Any, name: str) -> FloatArray:
-    counts = as_float64(value, name)
-    if (counts < 0).any():
-        raise ValueError(f"{name} must not be negative, but its smallest entry is {counts.min():.6g}")
-    return counts
 
 
 def _mean(scores: FloatArray) -> float:

@@ -28,7 +28,7 @@ _correlation = partial(register_metric, takes="rsms", best="max", range=(-1, 1))
 @_correlation("rsa_cosine", invariant_to=("positive_scaling", "diagonal"), method="cosine")
 @_correlation("rsa_pearson", invariant_to=("positive_scaling", "constant", "diagonal"), method="pearson")
 def compare_rsms(K: Any, L: Any, method: str = "pearson") -> float:
-    """Correlation of two RSMs over their entries above the diagonal (i < j).
+    """Correlation of two RSMs over their entries above the diagonal (i < j), in [-1, 1] up to rounding.
 
     Parameters
     ----------
@@ -38,14 +38,7 @@ def compare_rsms(K: Any, L: Any, method: str = "pearson") -> float:
         ``spearman``: Pearson of mid-ranks. ``kendall_a``: (concordant - discordant) / all pairs of entries; ``kendall_b``:
         the same over the geometric mean of the pairs untied on each side. ``rho_a``: Spearman's rho expected when ties
         are broken at random, 12 r.s / (m^3 - m) - 3 (m + 1) / (m - 1) with mid-ranks r and s of m entries (Schuett et
-        al. 2023, eq. 19). ``cosine``: no means are subtracted.
-
-    Returns
-    -------
-    float
-        In [-1, 1] up to rounding; with ties kendall_a and rho_a cannot reach 1. Symmetric. Invariant to one reordering
-        of the stimuli in both RSMs and to positive scaling of either; all but ``cosine`` to an added constant; the four
-        rank correlations to every strictly increasing function.
+        al. 2023, eq. 19). ``cosine``: no means are subtracted. With ties kendall_a and rho_a cannot reach 1.
 
     Raises
     ------
