@@ -172,7 +172,12 @@ def _draw(panel: _Panel, points: Sequence[Point], style: Mapping[MethodKey, Look
     shared = ", affinity included" if results.shared else ""
     frame.xaxis.type, frame.xaxis.title.text = "log", f"time per {case_noun(results.task.unit)}{shared}"
     frame.xaxis.tickformat, frame.xaxis.ticksuffix, frame.xaxis.dtick = "~s", "s", 1
-    frame.yaxis.title.text = axis.title + (" (lower is better)" if axis.is_reversed else "")
+    if right < 200 * points[0].seconds:
+        # Less than two decades have room for 2 and 5 as well, which plotly labels without a unit.
+        first = math.floor(math.log10(points[0].seconds))
+        frame.xaxis.tickvals = [m * 10.0**k for k in range(first - 1, first + 4) for m in (1, 2, 5)]
+        frame.xaxis.ticktext = [format_seconds(value) for value in frame.xaxis.tickvals]
+    frame.yaxis.title.text = axis.title.removesuffix(" %") + (" (lower is better)" if axis.is_reversed else "")
     frame.yaxis.range = [axis.high, axis.low] if axis.is_reversed else [axis.low, axis.high]
     frame.yaxis.zeroline = False
     for one in (frame.xaxis, frame.yaxis):
