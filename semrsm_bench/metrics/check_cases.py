@@ -17,7 +17,7 @@ from semrsm_bench.core.checking import CheckFailedError, describe, require, with
 from semrsm_bench.metrics.invariances import INVARIANCES
 from semrsm_bench.metrics.registry import Measure
 
-__all__ = ["INSTANCE_CASES", "METRIC_CASES", "TRANSFORMS", "CheckFailedError", "warm_up"]
+__all__ = ["CASES", "INSTANCE_CASES", "METRIC_CASES", "TRANSFORMS", "CheckFailedError", "warm_up"]
 
 Array = NDArray[Any]
 Transform = Callable[[Any, np.random.Generator], Any]
@@ -300,6 +300,8 @@ METRIC_CASES: dict[str, Case] = {
     "fewer stimuli than units": fewer_stimuli_than_units,
     "constant columns": constant_columns,
 }
+
+CASES = METRIC_CASES
 
 
 def warm_up(measure: Measure) -> None:
