@@ -68,7 +68,7 @@ def test_a_composite_of_two_rsm_methods_takes_one_on_each_side(activations):
     found = value("cka[identity|exact-auction]", activations, other)
     rsms = [compute_rsm(z, matching=["identity", "exact-auction"], centring="channel") for z in (activations, other)]
     assert found["value"][0] == pytest.approx(cka(rsms[0]["identity"], rsms[1]["exact-auction"]))
-    assert found["value_yx"][0] == pytest.approx(cka(rsms[1]["exact-auction"], rsms[0]["identity"]))
+    assert found["value_yx"][0] == pytest.approx(cka(rsms[1]["identity"], rsms[0]["exact-auction"]))
 
 
 @pytest.mark.parametrize("name", ["cka_debiased", "linear_cka_debiased", "cka_debiased[exact-auction]"])

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import psutil
 
 from semrsm_bench.bench.engine import declarations
+from semrsm_bench.bench.observe import CASES
 from semrsm_bench.bench.process import Outcome, Setup, Worker
 from semrsm_bench.core.method import Declaration, UnavailableError
 from semrsm_bench.core.registry import UnknownNameError, nearest
@@ -20,13 +21,7 @@ from semrsm_bench.core.registry import UnknownNameError, nearest
 _WARM_UP_DEADLINES = 5
 # A method that hangs everywhere should not cost a deadline for each case.
 _LOST_WORKERS = 3
-_CASES = {
-    "solver": ("semrsm_bench.solvers.check_cases", "CASES"),
-    "rsm": ("semrsm_bench.rsm.check_cases", "CASES"),
-    "metric": ("semrsm_bench.metrics.check_cases", "METRIC_CASES"),
-    "instance": ("semrsm_bench.metrics.check_cases", "INSTANCE_CASES"),
-}
-KINDS = tuple(_CASES)
+KINDS = tuple(CASES)
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,7 @@ class CaseResult:
 
 def cases_of(kind: str) -> Mapping[str, Callable[..., None]]:
     """The cases for one kind of method; the first line of a docstring says what a case tries."""
-    module, name = _CASES[kind]
+    module, name = CASES[kind]
     found: Mapping[str, Callable[..., None]] = getattr(importlib.import_module(module), name)
     return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from time import perf_counter_ns
 from typing import Any
 from zlib import crc32
@@ -170,8 +171,11 @@ def metric(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
             undefined.append(str(error))
             return float("nan")
 
-    if settings.get("permuted") is not None:
-        y = reordered(y, np.random.default_rng(int(settings["permuted"])).permutation(len(y)))
+    def permuted(side: Any) -> Any:
+        seed = settings.get("permuted")
+        return side if seed is None else reordered(side, np.random.default_rng(int(seed)).permutation(len(side)))
+
+    y = permuted(y)
     prepared: list[Any] = []
     spent = 0.0
     if found.pair is not None:
@@ -189,9 +193,13 @@ def metric(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
     values = clock.run(fresh, call, shape=shape, most=1 if prepared else 5)
     if prepared:
         clock.shared_seconds[:] = [spent]
-    arrays = {"value": np.array(values), "value_yx": np.array([values[0] if found.symmetric else call((y, x))])}
+    prepared.clear()
+    back = values[0]
+    if not found.symmetric:
+        second, first = _representations(found, command, inputs, memory, "yx")
+        back = call((permuted(second), first))
+    arrays = {"value": np.array(values), "value_yx": np.array([back])}
     if settings.get("leave_one_out"):
-        prepared.clear()
         arrays["without"] = np.array([call(_without(x, y, i, square)) for i in range(len(x))])
     return {"arrays": arrays, "info": {"undefined": undefined[0]} if undefined else {}}
 
@@ -212,21 +220,26 @@ def instance(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, 
     return {"arrays": {"scores": answers[0]}, "info": {}}
 
 
-def _representations(found: Any, command: Mapping[str, Any], inputs: Mapping[str, Any], memory: Any) -> tuple[Any, Any]:
-    """What a metric is given: features, linear RSMs of them, or the RSMs that a composite names, each made once."""
+def _representations(
+    found: Any, command: Mapping[str, Any], inputs: Mapping[str, Any], memory: Any, sides: str = "xy"
+) -> tuple[Any, Any]:
+    """What a metric is given: features, linear RSMs of them, or the RSMs that a composite names, each made once.
+
+    With the sides exchanged (``yx``), the RSM method that a composite names first is that of y.
+    """
     import semrsm_bench as sb
 
     if found.takes == "features":
-        return np.asarray(inputs["x"]), np.asarray(inputs["y"])
+        return np.asarray(inputs[sides[0]]), np.asarray(inputs[sides[1]])
     composite = getattr(found, "rsms", None)
     if not composite:
         return tuple(
             memory.get(("linear", inputs_key(command, n)), lambda n=n: sb.metrics.linear_rsm(np.asarray(inputs[n])))
-            for n in ("x", "y")
+            for n in sides
         )
     settings = command["settings"]
     made = []
-    for side, (matching, kernel) in zip(("x", "y"), composite):
+    for side, (matching, kernel) in zip(sides, composite):
         z = inputs[f"z{side}"]
         given = {"kernel": kernel, "matching": matching, "centring": settings.get("centring", "channel")}
         grid = settings.get(f"grid_{side}")
@@ -330,20 +343,24 @@ def _declared_before(solver: Any) -> dict[str, Any]:
     }
 
 
+# Kind -> module and name of the cases of ``semrsm-bench check``; beside them is ``warm_up``.
+CASES = {
+    "solver": ("semrsm_bench.solvers.check_cases", "CASES"),
+    "rsm": ("semrsm_bench.rsm.check_cases", "CASES"),
+    "metric": ("semrsm_bench.metrics.check_cases", "METRIC_CASES"),
+    "instance": ("semrsm_bench.metrics.check_cases", "INSTANCE_CASES"),
+}
+
+
 def check(kind: str, name: str, case: str) -> str:
     """Run one case of ``semrsm-bench check``; why the method failed it, "" where it passed."""
-    import importlib
-
     import semrsm_bench as sb
 
-    rooms = {"solver": "solvers", "rsm": "rsm", "metric": "metrics", "instance": "metrics"}
-    cases = importlib.import_module(f"semrsm_bench.{rooms[kind]}.check_cases")
+    module, cases = CASES[kind]
+    room = import_module(module)
     method = getattr(sb, f"get_{kind}")(name)
     try:
-        if case == "warm up":
-            cases.warm_up(method)
-        else:
-            cases.CASES[case](method)
-    except cases.CheckFailedError as error:
+        (room.warm_up if case == "warm up" else getattr(room, cases)[case])(method)
+    except room.CheckFailedError as error:
         return str(error) or "failed"
     return ""
