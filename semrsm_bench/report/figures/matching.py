@@ -58,7 +58,7 @@ def _draw_network(model: str, pairs: Mapping[Panel, Floats], name: str) -> Drawi
     grid = figure.subplots(len(centrings), len(layers), squeeze=False)
     for (size, layer, centring), values in pairs.items():
         axes = grid[centrings.index(centring), layers.index((size, layer))]
-        _scatter(axes, *values.T, f"{layer}, S = {size}, {centring}")
+        _scatter(axes, values[:, 0], values[:, 1], f"{layer}, S = {size}, {centring}")
     for axes in grid.flat:
         axes.set_visible(axes.has_data())
     for axes in grid[-1]:
