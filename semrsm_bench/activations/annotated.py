@@ -47,21 +47,7 @@ class AnnotatedImages:
 
 
 def read_json(path: Path, what: str) -> Any:
-    """Content of a JSON file.
-
-    Parameters
-    ----------
-    path : Path
-    what : str
-        What the file is, for messages.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is none.
-    ValueError
-        Not JSON; the message names the file.
-    """
+    """Content of a JSON file; FileNotFoundError or ValueError with its name and with ``what`` the file is."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
@@ -71,13 +57,7 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def field(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:
-    """``record[key]``, which must be there and of that type.
-
-    Raises
-    ------
-    ValueError
-        The message starts with ``where``, which names the file and the place in it.
-    """
+    """``record[key]``, which must be there and of that type; ValueError starts with ``where``, the file and the place in it."""
     if not isinstance(record, dict) or key not in record:
         raise ValueError(f"{where} has no {key!r}")
     value = record[key]

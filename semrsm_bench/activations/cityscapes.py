@@ -35,19 +35,12 @@ _IMAGE, _LABELS, _POLYGONS = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFin
 
 
 def find_cityscapes(root: Path, split: str) -> list[ImageRef]:
-    """Images of a split, sorted by name.
-
-    Parameters
-    ----------
-    root : Path
-        Folder with ``leftImg8bit`` and ``gtFine``.
-    split : str
-        "train" or "val"; the annotations of "test" are not public.
+    """Images of a split ("train" or "val"; the annotations of "test" are not public) of a folder, sorted by name.
 
     Raises
     ------
     FileNotFoundError
-        There is no such folder, or no image in it.
+        There is no folder ``leftImg8bit/<split>``, or no image in it.
     """
     folder = root / "leftImg8bit" / split
     if not folder.is_dir():
@@ -59,20 +52,9 @@ def find_cityscapes(root: Path, split: str) -> list[ImageRef]:
 
 
 def read_cityscapes(images: Iterable[ImageRef], *, quiet: bool = False) -> AnnotatedImages:
-    """Which of the nineteen evaluated classes each image shows.
+    """Which of the nineteen evaluated classes each image of `find_cityscapes` shows; a group is one sequence of one city.
 
-    Parameters
-    ----------
-    images : iterable of ImageRef
-        As `find_cityscapes` gives them, or some of them.
-    quiet : bool
-        No progress bar.
-
-    Returns
-    -------
-    AnnotatedImages
-        ``counts`` are 1 and 0. Read from the label image where there is one, which holds what is visible; else from the
-        polygons. A group is one sequence of one city.
+    ``counts`` are 1 and 0, read from the label image where there is one, which holds what is visible; else from the polygons.
 
     Raises
     ------

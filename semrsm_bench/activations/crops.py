@@ -25,13 +25,7 @@ class Shift:
 
     @classmethod
     def parse(cls, text: str) -> Shift:
-        """From ``DOWN,RIGHT``.
-
-        Raises
-        ------
-        ValueError
-            Not two whole numbers, negative ones, or no shift at all.
-        """
+        """From ``DOWN,RIGHT``; ValueError for anything but two whole numbers, neither negative, not both 0."""
         try:
             down, right = (int(part) for part in text.split(","))
         except ValueError:
@@ -44,26 +38,14 @@ class Shift:
         return cls(max(1, round(5 * size / 16)), 0)
 
     def shared(self, size: int) -> tuple[int, int]:
-        """Height and width of the part that two crops of that side share.
-
-        Raises
-        ------
-        ValueError
-            They share nothing.
-        """
+        """Height and width of the part that two crops of that side share; ValueError where they share nothing."""
         if max(self.down, self.right) >= size:
             raise ValueError(f"crops of {size} pixels that are shifted by {self} pixels do not overlap")
         return size - self.down, size - self.right
 
 
 def scene_side(size: int, shifts: Sequence[Shift]) -> int:
-    """Side of the pictures that crops of that side are cut from: enough for every shift.
-
-    Raises
-    ------
-    ValueError
-        No shift, or crops that do not overlap.
-    """
+    """Side of the pictures that crops of that side are cut from, enough for every shift; ValueError as `Shift.shared`."""
     if not shifts:
         raise ValueError("give at least one shift")
     for shift in shifts:
@@ -72,19 +54,7 @@ def scene_side(size: int, shifts: Sequence[Shift]) -> int:
 
 
 def overlapping_crops(scenes: NDArray[np.uint8], size: int, shift: Shift) -> NDArray[np.uint8]:
-    """The upper left crops of all pictures, then the shifted ones: (2 N, size, size, 3).
-
-    Parameters
-    ----------
-    scenes : ndarray, (N, H, W, 3)
-    size : int
-    shift : Shift
-
-    Raises
-    ------
-    ValueError
-        The pictures are too small.
-    """
+    """The upper left crops of all pictures (N, H, W, 3), then the shifted ones: (2 N, size, size, 3)."""
     if scenes.ndim != 4 or scenes.shape[1] < size + shift.down or scenes.shape[2] < size + shift.right:
         raise ValueError(f"pictures of shape {scenes.shape} hold no crops of {size} pixels that are shifted by {shift}")
     first = scenes[:, :size, :size]
@@ -95,13 +65,7 @@ def overlapping_crops(scenes: NDArray[np.uint8], size: int, shift: Shift) -> NDA
 def batches(labels: NDArray[np.int64], size: int, seed: int = 0) -> list[NDArray[np.intp]]:
     """Pictures in batches of equal size, in seeded order, with as few of one label together as a single pass achieves.
 
-    Parameters
-    ----------
-    labels : ndarray, (N,)
-        Classes or photographs; -1 stands for an unknown one, which is like no other.
-    size : int
-        Pictures in a batch.
-    seed : int
+    ``labels`` (N,) are classes or photographs; -1 stands for an unknown one, which is like no other.
 
     Raises
     ------

@@ -39,13 +39,7 @@ _BACKGROUNDS = (
 
 
 def package_objects() -> tuple[list[tuple[str, Pixels, NDArray[np.float32]]], list[Pixels]]:
-    """Objects (class, pixels, opacity) and backgrounds cut from the installed photographs.
-
-    Raises
-    ------
-    ImportError
-        The photographs of scikit-image and scikit-learn are not installed: too few objects without them.
-    """
+    """Objects (class, pixels, opacity) and backgrounds cut from the installed `photographs`, whose errors it raises."""
     known = dict(photographs())
     objects = []
     for name, photograph, box, outline in _OBJECTS:

@@ -13,9 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.forward import Tap, batch_size
-from semrsm_bench.activations.forward import device as best_device
 from semrsm_bench.activations.images import ImageRef, load_images
-from semrsm_bench.activations.models import Model, to_input
+from semrsm_bench.activations.models import Model
 from semrsm_bench.activations.options import MEAN_IMAGES
 from semrsm_bench.activations.store import write_cache
 from semrsm_bench.progress import progress_bar
@@ -31,13 +30,7 @@ class _Layer:
 
 
 def choose_images(images: Sequence[ImageRef], count: int, seed: int = 0) -> list[int]:
-    """Indices of ``count`` images, spread over as many classes as there are; sorted, seeded.
-
-    Raises
-    ------
-    ValueError
-        Fewer images than asked for.
-    """
+    """Indices of ``count`` images, spread over as many classes as there are; sorted, seeded. ValueError for too few images."""
     if not 1 <= count <= len(images):
         raise ValueError(f"asked for {count} images of {len(images)}")
     order = np.random.default_rng(seed).permutation(len(images))
@@ -66,14 +59,11 @@ def extract(
     command: str = "",
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Run a network over images and write the cache.
+    """Run a network over images and write the cache; returns the metadata written.
 
     Parameters
     ----------
-    model : Model
-    images : sequence of ImageRef
-    out : Path
-        The cache file.
+    model, images, out : Model, sequence of ImageRef, Path
     keep : sequence of int, optional
         Which images' activations are stored; default: all.
     mean_images : int
@@ -84,11 +74,6 @@ def extract(
         See `tokens_to_positions`.
     dataset, command : str
         Provenance.
-
-    Returns
-    -------
-    dict
-        The metadata written.
 
     Raises
     ------
@@ -102,21 +87,17 @@ def extract(
     order = keep + others[: max(0, mean_images - len(keep))]
     layers = {layer: _Layer([]) for layer in model.layers}
     logits: list[NDArray[np.float32]] = []
-    device = best_device()
-    network = model.network.to(device).eval()
     batch = batch_size(size)
     with (
-        torch.inference_mode(),
         Tap(model, drop_tokens) as tap,
         progress_bar(len(order), "extracting", unit="image", quiet=quiet) as bar,
     ):
         for start in range(0, len(order), batch):
             chosen = order[start : start + batch]
-            pixels = torch.from_numpy(load_images([images[i] for i in chosen], size, quiet=True)).to(device)
-            output = network(to_input(pixels, model.mean, model.std))
+            output = tap.run(load_images([images[i] for i in chosen], size, quiet=True))
             stored = max(0, min(len(chosen), len(keep) - start))
-            if stored and isinstance(output, torch.Tensor) and output.ndim == 2:
-                logits.append(output[:stored].float().cpu().numpy())
+            if stored and output is not None:
+                logits.append(output[:stored])
             for name, layer in layers.items():
                 values = tap.outputs[name]
                 layer.grid = tap.grids[name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,13 +36,7 @@ class Activations:
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """Softmax of the logits, (N, K), float64.
-
-        Raises
-        ------
-        ValueError
-            The network has no logits.
-        """
+        """Softmax of the logits, (N, K), float64; ValueError where the network has none."""
         if self.logits is None:
             raise ValueError("this network returns no logits (N, K), so it has no class probabilities")
         shifted = self.logits.astype(np.float64)
@@ -70,13 +64,9 @@ def _is_square(number: int) -> bool:
 
 
 class Tap:
-    """Reads the outputs of a model's layers during a forward pass; a context manager.
+    """Runs a network over batches and reads the outputs of its layers, those of the last pass; a context manager.
 
-    Attributes
-    ----------
-    outputs : dict of ndarray, (N, C, S)
-        Of the last forward pass.
-    grids : dict of (H, W) or None
+    ``outputs`` are arrays (N, C, S) by layer, ``grids`` their (H, W) or None.
     """
 
     def __init__(self, model: Model, drop_tokens: int | None = None) -> None:
@@ -84,9 +74,20 @@ class Tap:
         self.drop_tokens = drop_tokens
         self.outputs: dict[str, NDArray[np.float32]] = {}
         self.grids: dict[str, tuple[int, int] | None] = {}
+        self._network = model.network.to(device()).eval()
         self._handles = [
             model.network.get_submodule(layer).register_forward_hook(self._hook(layer)) for layer in model.layers
         ]
+
+    @torch.inference_mode()
+    def run(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32] | None:
+        """Logits (N, K) of images (N, H, W, 3), or None where the network returns something else."""
+        x = torch.from_numpy(np.ascontiguousarray(pixels)).to(device())
+        output = self._network(to_input(x, self.model.mean, self.model.std))
+        if not isinstance(output, torch.Tensor) or output.ndim != 2:
+            return None
+        logits: NDArray[np.float32] = output.float().cpu().numpy()
+        return logits
 
     def _hook(self, layer: str) -> Callable[[Any, Any, Any], None]:
         def keep(_module: Any, _inputs: Any, output: Any) -> None:
@@ -136,7 +137,6 @@ def activations_of(
     Parameters
     ----------
     model : Model
-        See `load_model`.
     pixels : ndarray, (N, H, W, 3), uint8
         RGB.
     layers : sequence of str, optional
@@ -147,30 +147,25 @@ def activations_of(
     Raises
     ------
     ValueError
-        Pixels of another shape or type, no image, a layer that the model does not have, or one that returns something else
-        than maps or tokens.
+        Pixels of another shape or type, no image, a layer that the model lacks, or one that returns neither maps nor tokens.
     """
     if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8 or not len(pixels):
         raise ValueError(f"pixels must be (N, H, W, 3) uint8 with N >= 1, got {pixels.shape} {pixels.dtype}")
     wanted = tuple(model.layers if layers is None else layers)
     if strangers := [layer for layer in wanted if layer not in model.layers]:
         raise ValueError(f"{model.name} has no layer {strangers[0]!r} here; it has {', '.join(model.layers)}")
-    chosen = Model(model.name, model.network, wanted, model.size, model.mean, model.std, model.weights_sha256)
     kept: dict[str, list[NDArray[np.float32]]] = {layer: [] for layer in wanted}
     logits: list[NDArray[np.float32]] = []
-    target = device()
-    network = model.network.to(target).eval()
     batch = batch_size(max(pixels.shape[1:3]))
     with (
-        torch.inference_mode(),
-        Tap(chosen, drop_tokens) as tap,
+        Tap(replace(model, layers=wanted), drop_tokens) as tap,
         progress_bar(len(pixels), f"{model.name}", unit="image", quiet=quiet or len(pixels) < 200) as bar,
     ):
         for start in range(0, len(pixels), batch):
-            part = torch.from_numpy(np.ascontiguousarray(pixels[start : start + batch])).to(target)
-            output = network(to_input(part, model.mean, model.std))
-            if isinstance(output, torch.Tensor) and output.ndim == 2:
-                logits.append(output.float().cpu().numpy())
+            part = pixels[start : start + batch]
+            output = tap.run(part)
+            if output is not None:
+                logits.append(output)
             for layer in wanted:
                 kept[layer].append(tap.outputs[layer].copy())
             bar.update(len(part))

@@ -112,19 +112,7 @@ def _labelled(found: list[tuple[Path, str]], classes: Sequence[str] | None) -> l
 def decode(data: bytes, size: int | tuple[int, int], name: str) -> NDArray[np.uint8]:
     """RGB pixels (H, W, 3): scaled (bicubic) until the picture covers the frame, then the centre cut out.
 
-    Parameters
-    ----------
-    data : bytes
-        Of the file.
-    size : int or (H, W)
-        One number is the side of a square.
-    name : str
-        Of the file, for messages.
-
-    Raises
-    ------
-    ValueError
-        Not a readable image.
+    ``size`` is (H, W) or the side of a square; ``name`` is for the message of the ValueError where it is no readable image.
     """
     from PIL import Image, UnidentifiedImageError
 

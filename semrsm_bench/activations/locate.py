@@ -31,32 +31,19 @@ def checkout_data() -> Path:
 
 
 def shipped_weights() -> Path:
-    """The trained ResNet-18 in the checkout's ``data/``.
-
-    Raises
-    ------
-    CacheError
-        There is no checkout, or the file is missing or damaged.
-    """
-    path = checkout_data() / "resnet18-tiny-imagenet.weights.safetensors"
-    check_file(path)
-    return path
+    """The trained ResNet-18 in the checkout's ``data/``; CacheError where the file is missing or damaged."""
+    return _checked("resnet18-tiny-imagenet")
 
 
 def small_weights() -> list[Path]:
-    """Four ResNets of a quarter of the width, two depths and two seeds, in the checkout's ``data/``; by name.
+    """Four ResNets of a quarter of the width, two depths, two seeds, in the checkout's ``data/`` (or CacheError)."""
+    return [_checked(f"{depth}-quarter-seed{seed}") for depth in SMALL_DEPTHS for seed in (0, 1)]
 
-    Raises
-    ------
-    CacheError
-        There is no checkout, or a file is missing or damaged.
-    """
-    paths = [
-        checkout_data() / f"{depth}-quarter-seed{seed}.weights.safetensors" for depth in SMALL_DEPTHS for seed in (0, 1)
-    ]
-    for path in paths:
-        check_file(path)
-    return paths
+
+def _checked(name: str) -> Path:
+    path = checkout_data() / f"{name}.weights.safetensors"
+    check_file(path)
+    return path
 
 
 def find_data(data: str | Path | None = None) -> Path:

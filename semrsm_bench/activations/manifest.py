@@ -49,13 +49,7 @@ def put_in_place(partial: Path, path: Path) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
-    """Entries of ``manifest.json`` by file name; empty where there is no manifest.
-
-    Raises
-    ------
-    CacheError
-        The manifest is not JSON of the expected form.
-    """
+    """Entries of ``manifest.json`` by file name; empty where there is none, CacheError where it is damaged."""
     path = folder / MANIFEST
     if not path.exists():
         return {}
@@ -97,7 +91,7 @@ def check_file(path: Path) -> str:
     Raises
     ------
     CacheError
-        The file is missing, shorter or longer than it should be, or holds other bytes.
+        The file is missing, of another size, or holds other bytes.
     """
     entry = read_manifest(path.parent).get(path.name)
     if not path.is_file():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,8 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class Model:
     """A network with what must be known to feed it and to say where it came from.
 
-    Attributes
-    ----------
-    name : str
-    network : torch.nn.Module
-        Takes (N, 3, size, size), returns logits (or anything else, then no logits are kept).
-    layers : tuple of str
-        Default layers, names of submodules.
-    size : int
-        Default side of the images.
-    mean, std : tuple of float
-        Of the channels on the scale 0..1.
-    weights_sha256 : str
+    It takes (N, 3, size, size) and returns logits (or anything else, then no logits are kept). ``layers`` are names of submodules,
+    ``mean`` and ``std`` those of the channels on the scale 0..1.
     """
 
     name: str
@@ -111,7 +101,7 @@ def with_layers(model: Model, layers: Sequence[str] = ()) -> Model:
         if layer not in names:
             near = ", ".join(n for n in names if n and n.split(".")[-1] == layer.split(".")[-1])[:200]
             raise ValueError(f"{model.name} has no submodule {layer!r}" + (f"; it has {near}" if near else ""))
-    return Model(model.name, model.network, chosen, model.size, model.mean, model.std, model.weights_sha256)
+    return replace(model, layers=chosen)
 
 
 def _library(name: str) -> Any:
@@ -137,12 +127,5 @@ def _timm(name: str) -> Model:
         raise ValueError(f"timm has no model {name!r}; `timm.list_models()` lists them")
     network = timm.create_model(name, pretrained=True).eval()
     config = timm.data.resolve_model_data_config(network)
-    return Model(
-        f"timm-{name}",
-        network,
-        STAGES,
-        int(config["input_size"][-1]),
-        tuple(config["mean"]),
-        tuple(config["std"]),
-        state_sha256(network),
-    )
+    size, mean, std = int(config["input_size"][-1]), tuple(config["mean"]), tuple(config["std"])
+    return Model(f"timm-{name}", network, STAGES, size, mean, std, state_sha256(network))

@@ -50,7 +50,6 @@ class Pictures:
     Attributes
     ----------
     pixels : ndarray, (N, size, size, 3), uint8
-    ids : list of str
     labels : ndarray, (N,), int64
         Class of a user's image (-1: none); number of the photograph a crop comes from.
     source : str
@@ -81,11 +80,9 @@ def read_pictures(
     Parameters
     ----------
     images : sequence of Path
-        Folders, zip archives or files; without any, crops of the photographs that installed packages ship.
-    count : int
-        How many; spread over the classes (or photographs).
-    size : int
-        Side in pixels.
+        Folders, zip archives or files; without any, crops of the photographs.
+    count, size : int
+        How many, spread over the classes (or photographs); side in pixels.
     classes : Path, optional
         Class directories in label order, one a line.
 
@@ -114,13 +111,7 @@ def read_pictures(
 
 
 def photographs() -> list[tuple[str, NDArray[np.uint8]]]:
-    """Name and pixels of the photographs that packages ship, each scaled to a shorter side of 256 pixels.
-
-    Raises
-    ------
-    ImportError
-        Neither scikit-image nor scikit-learn is installed.
-    """
+    """Name and pixels of the photographs that packages ship, with a shorter side of 256 pixels; ImportError without any."""
     from PIL import Image
 
     paths = package_pictures()

@@ -17,49 +17,34 @@ def _conv(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, size, stride=stride, padding=size // 2, bias=False)
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions and a shortcut (He et al. 2016, Figure 5 left)."""
+class Block(nn.Module):
+    """Two 3x3 convolutions and a shortcut (He et al. 2016, Figure 5), or as a bottleneck 1x1, 3x3 and 1x1.
 
-    expansion = 1
+    The stride of a bottleneck sits on the 3x3, as in torchvision.
+    """
 
-    def __init__(self, inputs: int, width: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, width: int, stride: int, bottleneck: bool) -> None:
         super().__init__()
-        self.conv1 = _conv(inputs, width, 3, stride)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv(width, width, 3)
-        self.bn2 = nn.BatchNorm2d(width)
+        if bottleneck:
+            shapes = [(inputs, width, 1, 1), (width, width, 3, stride), (width, 4 * width, 1, 1)]
+        else:
+            shapes = [(inputs, width, 3, stride), (width, width, 3, 1)]
+        self.depth, self.outputs = len(shapes), shapes[-1][1]
+        for number, shape in enumerate(shapes, 1):
+            setattr(self, f"conv{number}", _conv(*shape))
+            setattr(self, f"bn{number}", nn.BatchNorm2d(shape[1]))
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(inputs, width * self.expansion, stride)
+        self.downsample = _shortcut(inputs, self.outputs, stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out = x
+        for number in range(1, self.depth + 1):
+            out = getattr(self, f"bn{number}")(getattr(self, f"conv{number}")(out))
+            if number < self.depth:
+                out = self.relu(out)
         shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        out: torch.Tensor = self.relu(self.bn2(self.conv2(x)) + shortcut)
-        return out
-
-
-class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 convolutions and a shortcut; the stride sits on the 3x3 (as in torchvision)."""
-
-    expansion = 4
-
-    def __init__(self, inputs: int, width: int, stride: int = 1) -> None:
-        super().__init__()
-        self.conv1 = _conv(inputs, width, 1)
-        self.bn1 = nn.BatchNorm2d(width)
-        self.conv2 = _conv(width, width, 3, stride)
-        self.bn2 = nn.BatchNorm2d(width)
-        self.conv3 = _conv(width, width * self.expansion, 1)
-        self.bn3 = nn.BatchNorm2d(width * self.expansion)
-        self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(inputs, width * self.expansion, stride)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        shortcut = x if self.downsample is None else self.downsample(x)
-        x = self.relu(self.bn1(self.conv1(x)))
-        x = self.relu(self.bn2(self.conv2(x)))
-        out: torch.Tensor = self.relu(self.bn3(self.conv3(x)) + shortcut)
-        return out
+        result: torch.Tensor = self.relu(out + shortcut)
+        return result
 
 
 def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
@@ -68,30 +53,20 @@ def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
     return nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
 
 
-ARCHITECTURES: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
-    "resnet10": (BasicBlock, (1, 1, 1, 1)),
-    "resnet18": (BasicBlock, (2, 2, 2, 2)),
-    "resnet34": (BasicBlock, (3, 4, 6, 3)),
-    "resnet50": (Bottleneck, (3, 4, 6, 3)),
-    "resnet101": (Bottleneck, (3, 4, 23, 3)),
+ARCHITECTURES: dict[str, tuple[bool, tuple[int, int, int, int]]] = {
+    "resnet10": (False, (1, 1, 1, 1)),
+    "resnet18": (False, (2, 2, 2, 2)),
+    "resnet34": (False, (3, 4, 6, 3)),
+    "resnet50": (True, (3, 4, 6, 3)),
+    "resnet101": (True, (3, 4, 23, 3)),
 }
+"""Whether the blocks are bottlenecks, and how many of them the stages have."""
 
 
 class ResNet(nn.Module):
-    """A residual network whose first stage keeps the resolution of the image.
+    """A residual network (He et al., CVPR 2016) whose first stage keeps the resolution of the image.
 
-    Parameters
-    ----------
-    architecture : {"resnet10", "resnet18", "resnet34", "resnet50", "resnet101"}
-        Depth and kind of block.
-    num_classes : int
-        Width of the classifier.
-    width : int
-        Channels of the stem and the first stage; 64 is the full width, 16 the quarter width.
-
-    References
-    ----------
-    He et al., "Deep Residual Learning for Image Recognition", CVPR 2016.
+    ``architecture`` is a key of `ARCHITECTURES`; ``width`` are the channels of the stem and the first stage, 64 the full width.
     """
 
     def __init__(self, architecture: str = "resnet18", num_classes: int = 200, width: int = 64) -> None:
@@ -100,7 +75,7 @@ class ResNet(nn.Module):
             raise ValueError(f"unknown architecture {architecture!r}; choose one of {', '.join(ARCHITECTURES)}")
         if width < 1:
             raise ValueError(f"width must be at least 1, got {width}")
-        block, depths = ARCHITECTURES[architecture]
+        bottleneck, depths = ARCHITECTURES[architecture]
         self.architecture = architecture
         self.width = width
         self.conv1 = _conv(3, width, 3)
@@ -110,9 +85,9 @@ class ResNet(nn.Module):
         for stage, depth in enumerate(depths):
             blocks: list[nn.Module] = []
             for i in range(depth):
-                stride = 2 if i == 0 and stage > 0 else 1
-                blocks.append(block(channels, width * 2**stage, stride))
-                channels = width * 2**stage * block.expansion
+                block = Block(channels, width * 2**stage, 2 if i == 0 and stage > 0 else 1, bottleneck)
+                blocks.append(block)
+                channels = block.outputs
             setattr(self, STAGES[stage], nn.Sequential(*blocks))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, num_classes)
@@ -129,19 +104,13 @@ class ResNet(nn.Module):
             outputs.append(x)
         return outputs
 
-    def classify(self, last: torch.Tensor) -> torch.Tensor:
-        """Logits (N, num_classes) from the activations of the last stage."""
-        logits: torch.Tensor = self.fc(torch.flatten(self.avgpool(last), 1))
-        return logits
-
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.classify(self.stages(x)[-1])
+        logits: torch.Tensor = self.fc(torch.flatten(self.avgpool(self.stages(x)[-1]), 1))
+        return logits
 
 
 def resnet_from_state(state: dict[str, torch.Tensor]) -> ResNet:
-    """Build the network that a state dict belongs to and load it.
-
-    Architecture, width and number of classes are read from the names and shapes of the tensors.
+    """Build the network that a state dict belongs to, read from the names and shapes of its tensors, and load it.
 
     Raises
     ------
@@ -160,8 +129,8 @@ def resnet_from_state(state: dict[str, torch.Tensor]) -> ResNet:
         1 + max((int(k.split(".")[1]) for k in state if k.startswith(stage + ".")), default=-1) for stage in STAGES
     )
     bottleneck = "layer1.0.conv3.weight" in state
-    for name, (block, known) in ARCHITECTURES.items():
-        if known == depths and (block is Bottleneck) == bottleneck:
+    for name, known in ARCHITECTURES.items():
+        if known == (bottleneck, depths):
             network = ResNet(name, classes, width)
             try:
                 network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})

@@ -44,19 +44,10 @@ class Side:
 
 @dataclass(frozen=True)
 class RetrievalData:
-    """What is retrieved from what.
+    """What is retrieved from what: two sides without an image in common.
 
-    Attributes
-    ----------
-    queries, database : Side
-        Without an image in common.
-    classes : list of str
-    counted : bool
-        Whether counts are of objects, or only say which classes are there.
-    source : str
-        Where the images come from, in words.
-    shareable : bool
-        Whether the pictures may be shown in the project's own docs.
+    ``counted`` says whether counts are of objects, or only of which classes are there; ``source`` where the images come from, in
+    words; ``shareable`` whether they may be shown in the project's own docs.
     """
 
     queries: Side
@@ -70,18 +61,7 @@ class RetrievalData:
 def from_scenes(
     kit: Kit, queries: int, database: int, size: int, *, place: str = "scene", seed: int = 0
 ) -> RetrievalData:
-    """Frames of composed scenes, four videos of two frames each; a group is a video.
-
-    Parameters
-    ----------
-    kit : Kit
-    queries, database : int
-        How many images (seeded draw).
-    size : int
-        Side of the images.
-    place : {"scene", "video"}
-        Whether all videos of a scene have the same background, seen elsewhere, or each one of its own.
-    """
+    """Frames of composed scenes (see `compose`), four videos of two frames each, in a seeded draw; a group is a video."""
     number = math.ceil((queries + database) / (VIDEOS * FRAMES))
     made = compose(kit, scenes=number, videos=VIDEOS, frames=FRAMES, size=size, place=place, seed=seed)
     asking, asked = (
@@ -95,19 +75,9 @@ def from_egoobjects(
     root: Path, queries: int, database: int, size: int, *, split: str = "test", any_format: bool = False,
     square: bool = False, seed: int = 0,
 ) -> RetrievalData:  # fmt: skip
-    """Images of EgoObjects; a group is a video.
+    """Images of EgoObjects (see `read_egoobjects`) with a shorter side of ``size``; a group is a video.
 
-    Parameters
-    ----------
-    root, split
-        See `read_egoobjects`, whose errors it raises too.
-    queries, database : int
-    size : int
-        Shorter side of the images.
-    any_format : bool
-        Images that are not 16:9 take part; all are then cut to squares.
-    square : bool
-        Cut to the square in the middle.
+    With ``any_format`` images that are not 16:9 take part; all are then cut to the square in the middle, as with ``square``.
     """
     found = read_egoobjects(root, split, wide_only=not any_format)
     frame = (size, size) if any_format or square else (size, round(size * 16 / 9))

@@ -41,18 +41,7 @@ class Cutout:
 
 @dataclass(frozen=True)
 class Kit:
-    """What scenes are made of.
-
-    Attributes
-    ----------
-    classes : list of str
-    cutouts : list of Cutout
-    backgrounds : list of ndarray, (h, w, 3), uint8
-    source : str
-        Where the pictures come from, in words.
-    shareable : bool
-        Whether they may be shown in the project's own docs.
-    """
+    """What scenes are made of; ``source`` says in words where the pictures come from, ``shareable`` whether docs may show them."""
 
     classes: list[str]
     cutouts: list[Cutout]
@@ -87,13 +76,7 @@ class Scenes:
 
 
 def package_kit() -> Kit:
-    """Objects and backgrounds cut from the photographs that installed packages ship.
-
-    Raises
-    ------
-    ImportError
-        No package with photographs is installed.
-    """
+    """Objects and backgrounds cut from the photographs that installed packages ship; ImportError without any."""
     objects, backgrounds = package_objects()
     names = sorted({name for name, _, _ in objects})
     cutouts = [Cutout(pixels, opacity, names.index(name)) for name, pixels, opacity in objects]
@@ -110,14 +93,10 @@ def pictures_kit(
 
     Parameters
     ----------
-    images : sequence of Path
-        Folders or archives in the ImageFolder layout.
-    objects : int
-        How many classes take part (seeded choice), or all there are.
-    size : int
-        Side to which pictures are read.
-    classes : Path, optional
-        Class directories in label order, one a line.
+    images, classes
+        See `find_images` and `read_classes`.
+    objects, size : int
+        How many classes take part (seeded choice), or all there are; side to which pictures are read.
 
     Raises
     ------
@@ -171,10 +150,8 @@ def compose(
     Parameters
     ----------
     kit : Kit
-    scenes, videos, frames : int
-        Scenes, videos of each, frames of each video.
-    size : int
-        Side of a frame in pixels.
+    scenes, videos, frames, size : int
+        Scenes, videos of each, frames of each video; side of a frame in pixels.
     objects : (int, int)
         Fewest and most objects of a scene; a class may occur several times.
     place : {"scene", "video"}

@@ -121,13 +121,8 @@ class Cache:
     def positions(self, layer: str, index: int, centring: Centring = "none") -> NDArray[np.float32]:
         """Position vectors of one image, (S, C) float32, read-only.
 
-        Parameters
-        ----------
-        layer : str
-        index : int
-        centring : {"none", "channel", "position"}
-            Subtract nothing, the mean of each channel over images and positions, or the mean of each channel at each
-            position (which makes the position vectors depend on where they stand).
+        ``centring`` subtracts nothing, the mean of each channel over images and positions, or the mean of each channel at each
+        position (which makes the position vectors depend on where they stand).
         """
         if centring not in CENTRINGS:
             raise ValueError(f"centring must be one of {', '.join(CENTRINGS)}, got {centring!r}")

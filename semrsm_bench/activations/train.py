@@ -21,6 +21,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn import functional
 
+from semrsm_bench.activations.forward import device as best_device
 from semrsm_bench.activations.manifest import put_in_place
 from semrsm_bench.activations.models import to_input
 from semrsm_bench.activations.resnet import ResNet
@@ -116,10 +117,6 @@ class _Plan:
                     yield step, self.sizes[epoch], order[k * self.recipe.batch : (k + 1) * self.recipe.batch]
 
 
-def _device() -> torch.device:
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def _data_fingerprint(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
     # A hash of everything would cost seconds per gigabyte at each start; a spread of images tells data sets apart.
     some = np.linspace(0, len(pixels) - 1, num=min(len(pixels), 64)).astype(int)
@@ -138,14 +135,12 @@ def train(
     compile_network: bool = False,
     quiet: bool = False,
 ) -> tuple[ResNet, dict[str, Any]]:
-    """Train a network, going on from ``checkpoint`` where there is one.
+    """Train a network, resuming from ``checkpoint`` where there is one.
 
     Parameters
     ----------
     recipe : Recipe
-        What to train and how.
     pixels, labels : ndarray, (N, H, W, 3) uint8 and (N,) int64
-        The training images.
     checkpoint : Path
         safetensors file with weights, momentum and progress; written every ``save_every`` seconds and at the end.
     init : dict of tensors, optional
@@ -169,7 +164,7 @@ def train(
         raise ValueError(f"{len(pixels)} images but {len(labels)} labels")
     if len(labels) and not (labels.min() >= 0 and labels.max() < recipe.num_classes):
         raise ValueError(f"labels must lie in 0..{recipe.num_classes - 1}; found {labels.min()}..{labels.max()}")
-    device = _device()
+    device = best_device()
     plan = _Plan(recipe, len(pixels))
     torch.manual_seed(recipe.seed)
     network = ResNet(recipe.architecture, recipe.num_classes, recipe.width)

@@ -18,15 +18,7 @@ from semrsm_bench.activations.weights import load_weights, save_weights
 
 
 def train_network(images: Sequence[Path], options: TrainOptions, *, quiet: bool = False) -> str:
-    """Train (or resume), validate, write the weights; returns what to tell the user.
-
-    Parameters
-    ----------
-    images : sequence of Path
-        Folders or zips in the ImageFolder layout.
-    options : TrainOptions
-    quiet : bool
-        No progress bars.
+    """Train (or resume) on folders or zips in the ImageFolder layout, validate, write the weights; returns what to tell the user.
 
     Raises
     ------
