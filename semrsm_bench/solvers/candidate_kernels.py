@@ -133,16 +133,11 @@ def _keep(value: Any, column: int, count: int, columns: Any, reduced: Any, floor
 
 
 @njit(**COMPILED)
-def list_row(i: int, row: Any, prices: Any, lists: Lists, reduced: Any) -> Any:
-    """Fill the list of row ``i``; returns the bound on ``row - prices`` over all columns that are not on it.
-
-    ``reduced`` is room for the reduced values of one list.
-    """
-    columns = lists.columns[i]
-    values = lists.values[i]
+def list_row(row: Any, prices: Any, wanted: int, columns: Any, values: Any, reduced: Any) -> Any:
+    """Fill one row's list; returns the bound on ``row - prices`` over all columns that are not on it."""
     n = row.shape[0]
     total = 4 * lanes_of(row)
-    least = lost = floor = _threshold(row, prices, lists.wanted)
+    least = lost = floor = _threshold(row, prices, wanted)
     count = 0
     full = n - n % total
     threshold = spread(row, least)
@@ -167,9 +162,10 @@ def list_row(i: int, row: Any, prices: Any, lists: Lists, reduced: Any) -> Any:
 @njit(**COMPILED)
 def list_rows(affinity: Any, prices: Any, lists: Lists) -> None:
     """Make the lists of all rows of ``affinity``, which may be a block of rows."""
-    reduced = np.empty(lists.columns.shape[1], prices.dtype)
+    columns, values, bounds, wanted = lists
+    reduced = np.empty(columns.shape[1], prices.dtype)
     for i in range(affinity.shape[0]):
-        lists.bounds[i] = list_row(i, affinity[i], prices, lists, reduced)
+        bounds[i] = list_row(affinity[i], prices, wanted, columns[i], values[i], reduced)
 
 
 @njit(forceinline=True, **COMPILED)
@@ -223,7 +219,7 @@ def list_auction(
     With ``slack = 0`` every pair ends within ``eps`` of its row's maximum over *all* columns; a larger slack trusts
     that the columns left out have become dearer as well, and saves scans. Returns rows left, bids and scans.
     """
-    columns, values, bounds, _ = lists
+    columns, values, bounds, wanted = lists
     n = column_of.shape[0]
     reduced = np.empty(columns.shape[1], prices.dtype)
     queue = np.empty(n, np.int64)
@@ -235,7 +231,7 @@ def list_auction(
         i = queue[head]
         j, best, runner_up = listed_best_two(columns[i], values[i], prices)
         if best < bounds[i] - slack:
-            bounds[i] = list_row(i, affinity[i], prices, lists, reduced)
+            bounds[i] = list_row(affinity[i], prices, wanted, columns[i], values[i], reduced)
             j, best, runner_up = listed_best_two(columns[i], values[i], prices)
             scans += 1
         # The best column left out may be as good as the bound; rounding must not put it above the best listed one.

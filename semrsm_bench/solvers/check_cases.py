@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -96,133 +96,108 @@ def _require_feasible_duals(problem: MatchingProblem, solution: Solution) -> Non
         require(short <= slack, f"{problem!r}: the duals are infeasible, u_i + v_j is below A_ij by {short:.3g}")
 
 
-def _judge_all(*problems: tuple[NDArray[Any], NDArray[Any]]) -> Case:
-    """Case that solves each of the given pairs."""
-
-    def case(solver: Solver) -> None:
-        for x, y in problems:
-            solve_and_judge(solver, MatchingProblem(x, y))
-
-    return case
+Pairs = Callable[[], Iterable[tuple[NDArray[Any], NDArray[Any]]]]
 
 
-def _scaled(factor_x: float, factor_y: float) -> Iterator[tuple[Floats, Floats]]:
-    for dtype in (np.float32, np.float64):
-        x, y = features(70, 8, dtype=dtype)
-        yield x * dtype(factor_x), y * dtype(factor_y)
+def _single(*sizes: int, channels: int) -> Pairs:
+    return lambda: [features(size, channels, dtype=np.float32) for size in sizes]
 
 
-def empty(solver: Solver) -> None:
-    """S = 0 gives an empty permutation."""
-    for dtype in (np.float32, np.float64):
-        solve_and_judge(solver, MatchingProblem(np.empty((0, 3), dtype), np.empty((0, 3), dtype)))
+def _scaled(*factors: tuple[float, float]) -> Pairs:
+    """Pairs of either precision, each image times a factor."""
+
+    def pairs() -> Iterator[tuple[Floats, Floats]]:
+        for a, b in factors:
+            for dtype in (np.float32, np.float64):
+                x, y = features(70, 8, dtype=dtype)
+                yield x * dtype(a), y * dtype(b)
+
+    return pairs
 
 
-def one(solver: Solver) -> None:
-    """S = 1."""
-    _judge_all(*[(np.full((1, 2), a), np.full((1, 2), 1.0)) for a in (-1.0, 0.0, 1.0)])(solver)
-
-
-def two(solver: Solver) -> None:
-    """S = 2, with either order the better one."""
-    corners = np.array([[1.0, 0.0], [0.0, 1.0]])
-    _judge_all((corners, corners), (corners, corners[::-1]), (-corners, corners))(solver)
-
-
-def small(solver: Solver) -> None:
-    """Many problems of 2 to 6 positions; exact solvers against every permutation."""
+def _small() -> Iterator[tuple[Floats, Floats]]:
     rng = np.random.default_rng(7)
     for _ in range(30):
         shape = (int(rng.integers(2, 7)), int(rng.integers(1, 4)))
-        solve_and_judge(solver, MatchingProblem(rng.standard_normal(shape), rng.standard_normal(shape)))
+        yield rng.standard_normal(shape), rng.standard_normal(shape)
 
 
-def float32(solver: Solver) -> None:
-    """float32 activations."""
-    _judge_all(features(131, 16, dtype=np.float32))(solver)
-
-
-def float64(solver: Solver) -> None:
-    """float64 activations."""
-    _judge_all(features(131, 16, dtype=np.float64))(solver)
-
-
-def odd_sizes(solver: Solver) -> None:
-    """Sizes around blocks of 64 and 128 that are no multiples of them."""
-    _judge_all(*[features(size, 5, dtype=np.float32) for size in (3, 63, 65, 127, 129, 300)])(solver)
-
-
-def larger_than_blocks(solver: Solver) -> None:
-    """S = 1100: more than any block of the built-in solvers."""
-    _judge_all(features(1100, 12, dtype=np.float32))(solver)
-
-
-def ties(solver: Solver) -> None:
-    """Small whole numbers and repeated positions: many matchings are equally good."""
+def _ties() -> Iterator[tuple[Floats, Floats]]:
     rng = np.random.default_rng(3)
     whole = rng.integers(-1, 2, (2, 60, 2)).astype(np.float32)
     repeated = rng.standard_normal((2, 5, 4)).astype(np.float32)[:, rng.integers(0, 5, 90)]
-    _judge_all((whole[0], whole[1]), (repeated[0], repeated[1]), (repeated[0], repeated[0]))(solver)
+    yield from [(whole[0], whole[1]), (repeated[0], repeated[1]), (repeated[0], repeated[0])]
 
 
-def zero_rows(solver: Solver) -> None:
-    """Positions that a ReLU switched off, and images of nothing else."""
+def _zero_rows() -> Iterator[tuple[Floats, Floats]]:
     x, y = features(90, 6, dtype=np.float32)
     x[::3] = 0
     y[::4] = 0
     nothing = np.zeros((40, 6), np.float32)
-    _judge_all((x, y), (nothing, nothing), (nothing, y[:40]))(solver)
+    yield from [(x, y), (nothing, nothing), (nothing, y[:40])]
 
 
-def constant(solver: Solver) -> None:
-    """Affinities that are all the same, or the same along rows: every permutation is optimal."""
+def _constant() -> Iterator[tuple[Floats, Floats]]:
     x, y = features(50, 3)
     ones, none = np.ones((50, 3)), np.empty((50, 0))
-    _judge_all((ones, ones), (-ones, ones), (ones, y), (x, ones), (none, none))(solver)
+    yield from [(ones, ones), (-ones, ones), (ones, y), (x, ones), (none, none)]
 
 
-def tiny(solver: Solver) -> None:
-    """Activations of 1e-30, whose products leave float32."""
-    _judge_all(*_scaled(1e-30, 1e-30))(solver)
-
-
-def huge(solver: Solver) -> None:
-    """Activations of 1e30, whose products leave float32."""
-    _judge_all(*_scaled(1e30, 1e30))(solver)
-
-
-def mixed_scales(solver: Solver) -> None:
-    """One image of 1e-30 and the other of 1e30."""
-    _judge_all(*_scaled(1e-30, 1e30), *_scaled(1e30, 1e-30))(solver)
-
-
-def negative(solver: Solver) -> None:
-    """Affinities below zero, so that k_opt is negative."""
-    x, y = features(80, 6)
-    _judge_all((x + 0.1, -y - 0.1))(solver)
-
-
-def outlier(solver: Solver) -> None:
-    """One position a thousand times as strong as the rest."""
+def _outlier() -> Iterator[tuple[Floats, Floats]]:
     x, y = features(120, 8)
     x[17] *= 1000
-    _judge_all((x, y), (y, x))(solver)
+    yield from [(x, y), (y, x)]
 
 
-def offset(solver: Solver) -> None:
-    """A large offset common to all positions."""
-    x, y = features(100, 8)
-    _judge_all((x + 1000, y + 1000))(solver)
+def _moved(size: int, channels: int, by: float, sign: float) -> Iterator[tuple[Floats, Floats]]:
+    x, y = features(size, channels)
+    yield x + by, sign * (y + by)
 
 
-def one_channel(solver: Solver) -> None:
-    """A single channel, where the affinity has rank one."""
-    _judge_all(features(100, 1), features(100, 1, dtype=np.float32))(solver)
+_CORNERS = np.array([[1.0, 0.0], [0.0, 1.0]])
+_PAIRS: dict[str, tuple[str, Pairs]] = {
+    "empty": (
+        "S = 0 gives an empty permutation.",
+        lambda: [(np.empty((0, 3), dtype), np.empty((0, 3), dtype)) for dtype in (np.float32, np.float64)],
+    ),
+    "one": ("S = 1.", lambda: [(np.full((1, 2), a), np.full((1, 2), 1.0)) for a in (-1.0, 0.0, 1.0)]),
+    "two": (
+        "S = 2, with either order the better one.",
+        lambda: [(_CORNERS, _CORNERS), (_CORNERS, _CORNERS[::-1]), (-_CORNERS, _CORNERS)],
+    ),
+    "small": ("Many problems of 2 to 6 positions; exact solvers against every permutation.", _small),
+    "float32": ("float32 activations.", _single(131, channels=16)),
+    "float64": ("float64 activations.", lambda: [features(131, 16)]),
+    "odd sizes": (
+        "Sizes around blocks of 64 and 128 that are no multiples of them.",
+        _single(3, 63, 65, 127, 129, 300, channels=5),
+    ),
+    "larger than blocks": ("S = 1100: more than any block of the built-in solvers.", _single(1100, channels=12)),
+    "ties": ("Small whole numbers and repeated positions: many matchings are equally good.", _ties),
+    "zero rows": ("Positions that a ReLU switched off, and images of nothing else.", _zero_rows),
+    "constant": ("Affinities that are all the same, or the same along rows: every permutation is optimal.", _constant),
+    "tiny": ("Activations of 1e-30, whose products leave float32.", _scaled((1e-30, 1e-30))),
+    "huge": ("Activations of 1e30, whose products leave float32.", _scaled((1e30, 1e30))),
+    "mixed scales": ("One image of 1e-30 and the other of 1e30.", _scaled((1e-30, 1e30), (1e30, 1e-30))),
+    "negative": ("Affinities below zero, so that k_opt is negative.", lambda: _moved(80, 6, 0.1, -1.0)),
+    "outlier": ("One position a thousand times as strong as the rest.", _outlier),
+    "offset": ("A large offset common to all positions.", lambda: _moved(100, 8, 1000.0, 1.0)),
+    "one channel": (
+        "A single channel, where the affinity has rank one.",
+        lambda: [features(100, 1), features(100, 1, dtype=np.float32)],
+    ),
+    "many channels": ("More channels than positions.", _single(20, channels=300)),
+}
+"""What cases solve: a line that says why, and pairs of images."""
 
 
-def many_channels(solver: Solver) -> None:
-    """More channels than positions."""
-    _judge_all(features(20, 300, dtype=np.float32))(solver)
+def _judge_all(why: str, pairs: Pairs) -> Case:
+    def case(solver: Solver) -> None:
+        for x, y in pairs():
+            solve_and_judge(solver, MatchingProblem(x, y))
+
+    case.__doc__ = why
+    return case
 
 
 def affinity_made_before(solver: Solver) -> None:
@@ -268,12 +243,11 @@ def never_makes_the_affinity(solver: Solver) -> None:
 
 
 CASES: dict[str, Case] = {
-    case.__name__.replace("_", " "): case
-    for case in (
-        *(empty, one, two, small, float32, float64, odd_sizes, larger_than_blocks),
-        *(ties, zero_rows, constant, tiny, huge, mixed_scales, negative, outlier, offset, one_channel, many_channels),
-        *(affinity_made_before, deterministic, global_random_state, threads, never_makes_the_affinity),
-    )
+    **{name: _judge_all(*given) for name, given in _PAIRS.items()},
+    **{
+        case.__name__.replace("_", " "): case
+        for case in (affinity_made_before, deterministic, global_random_state, threads, never_makes_the_affinity)
+    },
 }
 
 

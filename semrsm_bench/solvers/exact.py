@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import threading
 from collections import OrderedDict
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,16 +91,6 @@ def lapjv(problem: MatchingProblem) -> Permutation | Solution:
     return columns
 
 
-def _module_lap(problem: MatchingProblem) -> Permutation:
-    costs = unit_costs(problem.affinity)
-    if costs is None:
-        return np.arange(problem.size)
-    import lap as library
-
-    columns: Permutation = library.lapjv(costs, return_cost=False)[0]
-    return columns
-
-
 @functools.cache
 def _owner_of_module_lap() -> str:
     """Distribution whose files the module ``lap`` consists of: "lap", "lapx", or "" where there is none.
@@ -137,36 +128,30 @@ def _reason_without(wanted: str) -> str:
     )
 
 
-@register_solver(
-    "lap",
-    kind="exact",
-    slow_from=4096,
-    complexity="O(S^3)",
-    reference=f"{_JONKER_VOLGENANT}; package lap",
-    requires=("lap",),
-    unavailable=functools.partial(_reason_without, "lap"),
-    distribution="lap",
-    max_size=_MAX_SIZE,
-)
+def _lap_of(package: str) -> dict[str, Any]:
+    return {
+        "kind": "exact",
+        "slow_from": 4096,
+        "complexity": "O(S^3)",
+        "reference": f"{_JONKER_VOLGENANT}; package {package}",
+        "requires": ("lap",),
+        "unavailable": functools.partial(_reason_without, package),
+        "distribution": package,
+        "max_size": _MAX_SIZE,
+    }
+
+
+@register_solver("lapx", **_lap_of("lapx"))
+@register_solver("lap", **_lap_of("lap"))
 def lap(problem: MatchingProblem) -> Permutation:
-    """Jonker-Volgenant of the package lap, in float64."""
-    return _module_lap(problem)
+    """Jonker-Volgenant of the module lap, in float64."""
+    costs = unit_costs(problem.affinity)
+    if costs is None:
+        return np.arange(problem.size)
+    import lap as library
 
-
-@register_solver(
-    "lapx",
-    kind="exact",
-    slow_from=4096,
-    complexity="O(S^3)",
-    reference=f"{_JONKER_VOLGENANT}; package lapx",
-    requires=("lap",),
-    unavailable=functools.partial(_reason_without, "lapx"),
-    distribution="lapx",
-    max_size=_MAX_SIZE,
-)
-def lapx(problem: MatchingProblem) -> Permutation:
-    """Jonker-Volgenant of the package lapx, in float64."""
-    return _module_lap(problem)
+    columns: Permutation = library.lapjv(costs, return_cost=False)[0]
+    return columns
 
 
 @register_solver(

@@ -49,30 +49,35 @@ class Finish(NamedTuple):
     counters: Any
 
 
-@njit(**COMPILED)
-def renew_list(i: int, state: Finish) -> None:
-    """Make row ``i`` a new list under the prices of the moment."""
-    bound = list_row(i, state.affinity[i], state.rounded, state.lists, state.reduced)
-    state.lists.bounds[i] = np.float64(bound) + state.rounding
-    state.counters[SCANS] += 1
-
-
 @njit(forceinline=True, **COMPILED)
-def best_column(i: int, state: Finish) -> Any:
+def best_column(
+    i: int,
+    affinity: Any,
+    prices: Any,
+    rounded: Any,
+    wanted: int,
+    columns: Any,
+    values: Any,
+    bounds: Any,
+    rounding: float,
+    reduced: Any,
+    counters: Any,
+) -> Any:
     """Best column of row ``i``, its value and the second largest: from the list where its bound allows, else from the row.
 
-    The second value may be the bound: no column left out is better than that.
+    The second value may be the bound: no column left out is better than that. The arrays stand here one by one, because to
+    take them out of a tuple for every row would cost as much as a short list.
     """
-    columns, values, bounds, _ = state.lists
     if columns.shape[1] == 0:
-        return best_two(state.affinity[i], state.prices)
-    j, best, second = listed_best_two(columns[i], values[i], state.prices)
+        return best_two(affinity[i], prices)
+    j, best, second = listed_best_two(columns[i], values[i], prices)
     if best < bounds[i]:
-        renew_list(i, state)
-        j, best, second = listed_best_two(columns[i], values[i], state.prices)
+        bounds[i] = np.float64(list_row(affinity[i], rounded, wanted, columns[i], values[i], reduced)) + rounding
+        counters[SCANS] += 1
+        j, best, second = listed_best_two(columns[i], values[i], prices)
         if best < bounds[i]:
-            state.counters[DENSE] += 1
-            return best_two(state.affinity[i], state.prices)
+            counters[DENSE] += 1
+            return best_two(affinity[i], prices)
     return j, best, min(best, max(second, bounds[i]))
 
 
@@ -90,17 +95,21 @@ def _free_equal(best: float, row: Any, prices: Any, columns: Any, row_of: Any) -
 @njit(**COMPILED)
 def free_loose_pairs(state: Finish) -> None:
     """Free every pair whose column is not its row's best in float64."""
-    for i in range(state.affinity.shape[0]):
-        j = state.column_of[i]
+    affinity, prices, rounded, lists, rounding, column_of, row_of, reduced, counters = state
+    columns, values, bounds, wanted = lists
+    for i in range(affinity.shape[0]):
+        j = column_of[i]
         if j < 0:
             continue
-        own = np.float64(state.affinity[i, j]) - state.prices[j]
-        _, best, _ = best_column(i, state)
+        own = np.float64(affinity[i, j]) - prices[j]
+        _, best, _ = best_column(
+            i, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
+        )
         # About half of them are loose, in no order: choosing values is cheaper than guessing branches.
         loose = own < best
-        state.column_of[i] = -1 if loose else j
-        state.row_of[j] = -1 if loose else i
-        state.counters[FREED] += loose
+        column_of[i] = -1 if loose else j
+        row_of[j] = -1 if loose else i
+        counters[FREED] += loose
 
 
 @njit(**COMPILED)
@@ -110,8 +119,9 @@ def bid_exactly(state: Finish, max_bids: int) -> None:
     A row that finds equal columns taken is left free, and so is the last of a long chain of evictions: without an ``eps`` a
     price war can go on for ever. `path_kernels.augment` settles those.
     """
-    prices, column_of, row_of = state.prices, state.column_of, state.row_of
-    n = state.affinity.shape[0]
+    affinity, prices, rounded, lists, rounding, column_of, row_of, reduced, counters = state
+    columns, values, bounds, wanted = lists
+    n = affinity.shape[0]
     stack = np.empty(n, np.int64)
     free = 0
     for i in range(n - 1, -1, -1):
@@ -126,14 +136,16 @@ def bid_exactly(state: Finish, max_bids: int) -> None:
             chain = 0
             continue
         i = stack[free - 1]
-        j, best, second = best_column(i, state)
+        j, best, second = best_column(
+            i, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
+        )
         bids += 1
         chain += 1
         if second < best:
             prices[j] += best - second
-            state.rounded[j] = prices[j]
+            rounded[j] = prices[j]
         elif row_of[j] >= 0:
-            j = _free_equal(best, state.affinity[i], prices, state.lists.columns[i], row_of)
+            j = _free_equal(best, affinity[i], prices, columns[i], row_of)
             if j < 0:
                 # Evicting an owner at the same price would only move the question on; a path settles it.
                 free -= 1
@@ -148,7 +160,7 @@ def bid_exactly(state: Finish, max_bids: int) -> None:
         else:
             free -= 1
             chain = 0
-    state.counters[BIDS] += bids
+    counters[BIDS] += bids
 
 
 @njit(**COMPILED)

@@ -56,7 +56,7 @@ def score_buckets(x: Any, rows: Any, buckets: Any, packed: Packed, packed_prices
     ``buckets`` (len(rows), T) are the buckets to look into, -1 for none. The bound of a list covers the columns looked
     at, not those of other buckets.
     """
-    columns, values, bounds, _ = lists
+    columns, values, bounds, wanted = lists
     blocks = packed.begins
     most = 0
     for r in range(len(rows)):
@@ -95,7 +95,7 @@ def score_buckets(x: Any, rows: Any, buckets: Any, packed: Packed, packed_prices
                 for lane in range(LANES):
                     places[count + lane] = block * LANES + lane
                 count += LANES
-        bounds[i] = list_row(i, scores[:count], nothing, lists, reduced)
+        bounds[i] = list_row(scores[:count], nothing, wanted, columns[i], values[i], reduced)
         for k in range(columns.shape[1]):
             if values[i, k] > -np.inf:
                 place = places[columns[i, k]]

@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from semrsm_bench.solvers.candidate_kernels import reaching
-from semrsm_bench.solvers.exact_kernels import DENSE, PATHS, Finish, best_column, renew_list
+from semrsm_bench.solvers.candidate_kernels import list_row, reaching
+from semrsm_bench.solvers.exact_kernels import DENSE, PATHS, SCANS, Finish, best_column
 from semrsm_bench.solvers.queue_kernels import COMPILED
 from semrsm_bench.solvers.vectors import first_bit, lanes_of, spread
 
@@ -128,7 +128,8 @@ def augment(state: Finish, max_dense: int) -> bool:
     Heap nodes 0..n-1 are columns, n..2n-1 stand for "the columns that row i's list leaves out". When such a node is the
     nearest, the row gets a new list under the prices of the moment, and only if it comes up again is the whole row read.
     """
-    affinity, prices, rounded, lists, rounding, column_of, row_of, _, counters = state
+    affinity, prices, rounded, lists, rounding, column_of, row_of, reduced, counters = state
+    columns, values, bounds, wanted = lists
     n = affinity.shape[0]
     free = np.flatnonzero(row_of < 0)
     number = len(free)
@@ -149,7 +150,9 @@ def augment(state: Finish, max_dense: int) -> bool:
         if column_of[start] >= 0:
             continue
         counters[PATHS] += 1
-        _, start_dual, _ = best_column(start, state)
+        _, start_dual, _ = best_column(
+            start, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
+        )
         dual = start_dual
         sizes[:] = 0
         # The free columns next to the start limit the search from the beginning.
@@ -178,15 +181,15 @@ def augment(state: Finish, max_dense: int) -> bool:
                     if distance < shortest and distance < key[j]:
                         shortest, end = _reach(j, i, distance, shortest, end, row_of, search)
             else:
-                for k in range(lists.columns.shape[1]):
-                    value = np.float64(lists.values[i, k])
+                for k in range(columns.shape[1]):
+                    value = np.float64(values[i, k])
                     if value == -np.inf:
                         break
-                    j = np.int64(lists.columns[i, k])
+                    j = np.int64(columns[i, k])
                     distance = base + max(0.0, dual - (value - prices[j]))
                     if distance < shortest and distance < key[j]:
                         shortest, end = _reach(j, i, distance, shortest, end, row_of, search)
-                distance = base + max(0.0, dual - lists.bounds[i])
+                distance = base + max(0.0, dual - bounds[i])
                 if distance < shortest:
                     _touch(n + i, distance, search)
             if sizes[0] == 0 or key[heap[0]] >= shortest:
@@ -203,7 +206,9 @@ def augment(state: Finish, max_dense: int) -> bool:
                         return False
                 else:
                     renewed[i] = start
-                    renew_list(i, state)
+                    counters[SCANS] += 1
+                    bound = list_row(affinity[i], rounded, wanted, columns[i], values[i], reduced)
+                    bounds[i] = np.float64(bound) + rounding
             else:
                 closed[node] = True
                 whole = False

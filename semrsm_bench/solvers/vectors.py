@@ -94,30 +94,29 @@ def lanes_of(typingctx: Any, array: Any) -> Any:
     return types.intp(array), codegen
 
 
-@intrinsic
-def load_as(typingctx: Any, like: Any, array: Any, at: Any) -> Any:
-    """``array[at : at + lanes_of(like)]`` in the precision of ``like``, which is that of ``array`` or wider."""
+def _loading(array: Any, at: Any, like: Any) -> Any:
     if not _is_line(array) or not isinstance(at, types.Integer):
         return None
     kind = Vector(like.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _load(context, builder, kind, signature.args[1], args[1], args[2])
+        return _load(context, builder, kind, signature.args[-2], args[-2], args[-1])
 
-    return kind(like, array, types.intp), codegen
+    return kind, codegen
+
+
+@intrinsic
+def load_as(typingctx: Any, like: Any, array: Any, at: Any) -> Any:
+    """``array[at : at + lanes_of(like)]`` in the precision of ``like``, which is that of ``array`` or wider."""
+    found = _loading(array, at, like)
+    return found and (found[0](like, array, types.intp), found[1])
 
 
 @intrinsic
 def load(typingctx: Any, array: Any, at: Any) -> Any:
     """``array[at : at + lanes]``; the caller keeps within bounds."""
-    if not _is_line(array) or not isinstance(at, types.Integer):
-        return None
-    kind = Vector(array.dtype)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _load(context, builder, kind, signature.args[0], args[0], args[1])
-
-    return kind(array, types.intp), codegen
+    found = _loading(array, at, array)
+    return found and (found[0](array, types.intp), found[1])
 
 
 @intrinsic
@@ -254,28 +253,21 @@ def at_least(typingctx: Any, a: Any, b: Any) -> Any:
     return types.int64(a, b), codegen
 
 
-@intrinsic
-def first_bit(typingctx: Any, mask: Any) -> Any:
-    """Place of the lowest set bit of a mask that is not zero."""
-    if not isinstance(mask, types.Integer):
-        return None
+def _of_bits(emit: Callable[[Any, Any], Any], doc: str) -> Any:
+    def operation(typingctx: Any, mask: Any) -> Any:
+        if not isinstance(mask, types.Integer):
+            return None
+        return types.int64(types.int64), lambda context, builder, signature, args: emit(builder, args[0])
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
-
-    return types.int64(types.int64), codegen
+    operation.__doc__ = doc
+    return intrinsic(operation)
 
 
-@intrinsic
-def count_bits(typingctx: Any, mask: Any) -> Any:
-    """Number of set bits of a mask."""
-    if not isinstance(mask, types.Integer):
-        return None
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.ctpop(args[0])
-
-    return types.int64(types.int64), codegen
+first_bit = _of_bits(
+    lambda builder, mask: builder.cttz(mask, ir.Constant(ir.IntType(1), 1)),
+    "Place of the lowest set bit of a mask that is not zero.",
+)
+count_bits = _of_bits(lambda builder, mask: builder.ctpop(mask), "Number of set bits of a mask.")
 
 
 @intrinsic
