@@ -10,8 +10,8 @@ import threadpoolctl
 import semrsm_bench as sb
 from semrsm_bench.rsm import compute_rsm, run
 from semrsm_bench.rsm.blocks import one_thread
-from semrsm_bench.rsm.held import HeldImages
-from semrsm_bench.rsm.sources import ArraySource
+from semrsm_bench.rsm.sources import ArraySource, HeldImages
+from semrsm_bench.rsm.survey import centred
 from semrsm_bench.solvers import InvalidMatchingError, MatchingProblem, get_solver, register_solver, solve
 
 
@@ -229,7 +229,7 @@ def test_holding_the_images_changes_nothing(centring, query, monkeypatch):
 def test_held_images_are_the_centred_ones_and_cannot_be_changed():
     z = images(5)
     mean = z.mean(axis=(0, 2))
-    held = HeldImages(ArraySource(z, "z"), mean, np.dtype(np.float32))
+    held = HeldImages(centred(ArraySource(z, "z").read(0, len(z)), mean, np.dtype(np.float32)), "z", None)
     expected = z.swapaxes(1, 2) - mean
     assert np.array_equal(held.read(1, 4), expected[1:4])
     assert np.array_equal(held.portion(2, 5).read(0, 2), expected[2:4])

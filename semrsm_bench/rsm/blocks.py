@@ -63,21 +63,8 @@ def tiles(rows: int, columns: int, length: int, mirrored: bool) -> Iterator[Tile
 class TileTask:
     """One tile to compute: small to send, unless the images have no file that the worker can read.
 
-    Attributes
-    ----------
-    tile : Tile
-    rows, columns : ImageSource
-        The images, and ``shift`` says which of their images is row 0 and column 0 of the matrix.
-    shift : (int, int)
-    mean : ndarray or None
-        See `common_mean`.
-    dtype : dtype
-    matching : Comparison
-    narrow : ndarray of bool or None
-        Pairs of the tile whose affinity fits ``dtype``; None where all do.
-    mirrored : bool
-        Only pairs above the diagonal.
-    keep_permutations : bool
+    ``shift`` says which of the sources' images is row 0 and column 0 of the matrix; ``mean`` is what `common_mean` gave; ``narrow``
+    marks the pairs whose affinity fits ``dtype``, None where all do; ``mirrored`` asks for pairs above the diagonal only.
     """
 
     tile: Tile

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from semrsm_bench.rsm import kernels as k
 from semrsm_bench.rsm.comparison import Comparison
 from semrsm_bench.rsm.options import RsmOptions
 from semrsm_bench.rsm.registry import choose_comparison, get_rsm
-from semrsm_bench.rsm.run import Images, Own, fill_products, matched_products, self_similarities
+from semrsm_bench.rsm.run import Images, Own, fill_products, self_similarities
 from semrsm_bench.rsm.selection import middle_values
 from semrsm_bench.rsm.sources import Centring, ClassToken, Grid, Layout, as_source
 from semrsm_bench.rsm.store import (
+    Products,
     open_products,
     read_description,
     require_complete,
@@ -157,54 +158,18 @@ def compute_rsm(
             k.require_positive(values, side.name, "" if chosen[name].matches else name)
     how: dict[str, Any] = {"n_jobs": o.n_jobs, "block": o.block, "client": client, "quiet": not progress}
     permutations = np.zeros((*images.shape, rows.size), dtype=np.intp) if return_permutations else None
-    if o.out is None:
-        products = {
-            name: matched_products(images, found, permutations=permutations, own=own.get(name), **how)
-            for name, found in chosen.items()
-        }
-        result = derive(images, products, o.kernel, o.sigma, o.t, own)
-    else:
-        result = _streamed(images, chosen, o.out, o, own, how)
+    with ExitStack() as locks:
+        files = None if o.out is None else _files(o.out, chosen, o.kernel)
+        opened = _opened(images, chosen, files, locks)
+        for name, found in chosen.items():
+            fill_products(images, found, opened[name], permutations=permutations, own=own.get(name), **how)
+        result = _derived(images, {name: held.values for name, held in opened.items()}, own, o, files)
     for name, per_kernel in result.items():
         for kernel_name, values in per_kernel.items():
             require_complete(values, f"{name}, {kernel_name}")
     shaped = {n: per_kernel if not isinstance(kernel, str) else per_kernel[kernel] for n, per_kernel in result.items()}
     answer: Any = shaped if not isinstance(matching, str) else shaped[matching]
     return (answer, permutations) if return_permutations else answer
-
-
-def derive(
-    images: Images,
-    products: Mapping[str, Matrix],
-    kernels: Sequence[str],
-    sigma: str | float,
-    t: float,
-    own: Mapping[str, Own] | None = None,
-) -> dict[str, dict[str, Matrix]]:
-    """RSMs of all kernels from the linear RSMs of one or several matchings, in memory.
-
-    Parameters
-    ----------
-    images : Images
-    products : mapping of str to ndarray, (N, M)
-    kernels, sigma, t
-        As for `compute_rsm`.
-    own : mapping of str to (ndarray, ndarray), optional
-        What `self_similarities` gave for each; by default the squared norms.
-    """
-    norms = images.row_survey.squared_norms, images.column_survey.squared_norms
-    own = own or dict.fromkeys(products, norms)
-    width = _bandwidth(images, products, own, sigma, t) if "rbf" in kernels else 1.0
-    derived: dict[str, dict[str, Matrix]] = {name: {} for name in products}
-    for name, linear in products.items():
-        for kernel in kernels:
-            if kernel == "linear":
-                derived[name][kernel] = linear
-                continue
-            values = derived[name][kernel] = np.empty(images.shape)
-            for rows, part in _kernel_strips(images, linear, own[name], kernel, width):
-                values[rows] = part
-    return derived
 
 
 def stream_path(out: Path, matching: str, several: bool) -> Path:
@@ -217,42 +182,62 @@ def kernel_path(path: Path, kernel: str) -> Path:
     return path if kernel == "linear" else path.with_name(f"{path.stem}.{kernel}{path.suffix}")
 
 
-def _streamed(
-    images: Images,
-    chosen: Mapping[str, Comparison],
-    out: Path,
-    o: RsmOptions,
-    own: Mapping[str, Own],
-    how: Mapping[str, Any],
-) -> dict[str, dict[str, Matrix]]:
-    paths = {name: stream_path(out, name, len(chosen) > 1) for name in chosen}
-    files = {n: {kernel: kernel_path(path, kernel) for kernel in o.kernel} for n, path in paths.items()}
-    for per_kernel in files.values():
-        for kernel, path in per_kernel.items():
+Files = dict[str, dict[str, Path]]
+
+
+def _files(out: Path, matchings: Collection[str], kernels: Sequence[str]) -> Files:
+    """File of every matching and kernel; raises `ResumeError` where one exists and is not of an earlier call."""
+    files: Files = {}
+    for name in matchings:
+        path = stream_path(out, name, len(matchings) > 1)
+        files[name] = {kernel: kernel_path(path, kernel) for kernel in ("linear", *kernels)}
+        for kernel in kernels:
             if kernel != "linear":
-                require_derived(path, kernel)
+                require_derived(files[name][kernel], kernel)
+    return files
+
+
+def _opened(
+    images: Images, chosen: Mapping[str, Comparison], files: Files | None, locks: ExitStack
+) -> dict[str, Products]:
+    """Products of every matching: in memory, or in files whose locks are held until the stack is closed."""
+    if files is None:
+        return {name: Products(np.full(images.shape, np.nan), images.mirrored) for name in chosen}
     labels = getattr(images.rows, "labels", None)
-    with ExitStack() as locks:
-        opened = {
-            name: locks.enter_context(
-                open_products(paths[name], images.shape, images.mirrored, images.fingerprint(matching), labels)
-            )
-            for name, matching in chosen.items()
-        }
-        for name, matching in chosen.items():
-            fill_products(images, matching, opened[name], own=own.get(name), **how)
-        products = {name: held.values for name, held in opened.items()}
-        width = _bandwidth(images, products, own, o.sigma, o.t) if "rbf" in o.kernel else 1.0
-        for name, per_kernel in files.items():
-            for kernel, path in per_kernel.items():
+    return {
+        name: locks.enter_context(
+            open_products(files[name]["linear"], images.shape, images.mirrored, images.fingerprint(matching), labels)
+        )
+        for name, matching in chosen.items()
+    }
+
+
+def _derived(
+    images: Images, products: Mapping[str, Matrix], own: Mapping[str, Own], o: RsmOptions, files: Files | None
+) -> dict[str, dict[str, Matrix]]:
+    """RSMs of all kernels from the linear ones: in memory, or written to files and mapped from there."""
+    width = _bandwidth(images, products, own, o.sigma, o.t) if "rbf" in o.kernel else 1.0
+    derived: dict[str, dict[str, Matrix]] = {name: {} for name in products}
+    for name, linear in products.items():
+        for kernel in o.kernel:
+            if files is not None:
+                path = files[name][kernel]
                 if kernel != "linear":
                     # The entry makes it another file's fingerprint, so that no run resumes from it as inner products.
                     rbf = {"sigma": width, "rule": o.sigma, "t": o.t} if kernel == "rbf" else {}
-                    described = read_description(paths[name])
+                    described = read_description(files[name]["linear"])
                     described["fingerprint"] = {**described["fingerprint"], "kernel": kernel, **rbf}
-                    parts = _kernel_strips(images, products[name], own[name], kernel, width)
-                    save_derived(path, described, images.shape, parts)
-    return {n: {kernel: np.load(path, mmap_mode="r") for kernel, path in p.items()} for n, p in files.items()}
+                    save_derived(
+                        path, described, images.shape, _kernel_strips(images, linear, own[name], kernel, width)
+                    )
+                derived[name][kernel] = np.load(path, mmap_mode="r")
+            elif kernel == "linear":
+                derived[name][kernel] = linear
+            else:
+                values = derived[name][kernel] = np.empty(images.shape)
+                for rows, part in _kernel_strips(images, linear, own[name], kernel, width):
+                    values[rows] = part
+    return derived
 
 
 def _kernel_strips(

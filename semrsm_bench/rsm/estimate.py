@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,7 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from semrsm_bench.rsm.blocks import block_length, one_thread
-from semrsm_bench.rsm.comparison import Comparison
-from semrsm_bench.rsm.matchings import BySolver
+from semrsm_bench.rsm.comparison import BySolver, Comparison
 from semrsm_bench.rsm.registry import choose_comparison
 from semrsm_bench.rsm.run import Images
 from semrsm_bench.rsm.scheduling import worker_count
@@ -200,7 +200,7 @@ def _time_pairs(
                 timed.append(_match(x[i : i + 1], y[np.sort(columns)], False, matching))
             else:
                 timed.append(_match(x, y, same, matching))
-    return timed, max(0, _peak() - resting)
+    return timed, max(0, _status("VmHWM") - resting)
 
 
 def _match(x: Floats, y: Floats, same: bool, matching: Comparison) -> float:
@@ -212,24 +212,18 @@ def _match(x: Floats, y: Floats, same: bool, matching: Comparison) -> float:
     return (time.perf_counter() - begun) / int(wanted.sum())
 
 
-def _status(field: str) -> int:
-    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
-        if line.startswith(field):
-            return 1024 * int(line.split()[1])
+def _reset_peak() -> int:
+    """Start the kernel's count of peak memory anew; returns what is held now (0 where the system does not say)."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+        return _status("VmRSS")
     return 0
 
 
-def _reset_peak() -> int:
-    """Start the kernel's count of peak memory anew; returns what is held now (0 where the system does not tell)."""
-    try:
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
-        return _status("VmRSS")
-    except OSError:
-        return 0
-
-
-def _peak() -> int:
-    try:
-        return _status("VmHWM")
-    except OSError:
-        return 0
+def _status(field: str) -> int:
+    """Bytes that the system reports of this process; 0 where it does not."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+            if line.startswith(field):
+                return 1024 * int(line.split()[1])
+    return 0

@@ -41,16 +41,9 @@ def check_kernels(kernels: Sequence[str], sigma: str | float, t: float) -> None:
 
 
 def require_positive(own: NDArray[np.float64], name: str, matching: str = "") -> None:
-    """Raise ValueError where the cosine of an image with anything is undefined.
+    """Raise ValueError where an image's similarity ``own`` (N,) with itself leaves its cosine undefined.
 
-    Parameters
-    ----------
-    own : ndarray, (N,)
-        Similarity of each image with itself; its squared norm, where there is a matching.
-    name : str
-        Of the images, for the message.
-    matching : str
-        Name of a method without a matching.
+    ``matching`` names a method without a matching; for others ``own`` are squared norms.
     """
     bad = np.flatnonzero(own <= 0.0)
     if bad.size:
@@ -62,27 +55,12 @@ def require_positive(own: NDArray[np.float64], name: str, matching: str = "") ->
 
 
 def cosine(products: Matrix, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Matrix:
-    """``P_ij / sqrt(P_ii P_jj)``, clipped to [-1, 1].
-
-    Parameters
-    ----------
-    products : ndarray, (N, M)
-        The linear RSM P.
-    rows, columns : ndarray, (N,) and (M,)
-        P_ii and P_jj, all positive: the squared norms, where there is a matching.
-    """
+    """``P_ij / sqrt(P_ii P_jj)``, clipped to [-1, 1]; ``rows`` (N,) and ``columns`` (M,) are P_ii and P_jj, all positive."""
     return np.clip(products / np.sqrt(rows)[:, None] / np.sqrt(columns), -1.0, 1.0)
 
 
 def squared_distances(products: Matrix, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Matrix:
-    """``P_ii + P_jj - 2 P_ij``, never negative; exactly 0 where it is rounding beside the norms.
-
-    Parameters
-    ----------
-    products : ndarray, (N, M)
-    rows, columns : ndarray, (N,) and (M,)
-        P_ii and P_jj: the squared norms, where there is a matching.
-    """
+    """``P_ii + P_jj - 2 P_ij``, (N, M), at least 0, and 0 where it is rounding beside ``rows`` P_ii and ``columns`` P_jj."""
     scale = rows[:, None] + columns
     distances: Matrix = scale - 2.0 * products
     distances[distances <= _ROUNDING * scale] = 0.0
@@ -90,14 +68,9 @@ def squared_distances(products: Matrix, rows: NDArray[np.float64], columns: NDAr
 
 
 def distances_that_count(distances: Matrix, rule: str, first: int | None) -> NDArray[np.float64]:
-    """Those of some rows of squared distances from which a rule of `bandwidth` takes its median, as a 1-d array.
+    """Those of some rows (n, M) of squared distances from which a rule of `bandwidth` takes its median, as a 1-d array.
 
-    Parameters
-    ----------
-    distances : ndarray, (n, M)
-    rule : str
-    first : int or None
-        Row 0 of ``distances`` is row ``first`` of a matrix with a diagonal; None for query x database.
+    Row 0 is row ``first`` of a matrix with a diagonal; None for query x database.
     """
     if rule == "wald_code":
         return np.asarray(distances[distances != 0.0])
@@ -110,13 +83,5 @@ def distances_that_count(distances: Matrix, rule: str, first: int | None) -> NDA
 
 
 def rbf(distances: Matrix, sigma: float) -> Matrix:
-    """``exp(-D / (2 sigma^2))``, in [0, 1].
-
-    Parameters
-    ----------
-    distances : ndarray, (N, M)
-        Squared distances D.
-    sigma : float
-        From `bandwidth`, in units of distance.
-    """
+    """``exp(-D / (2 sigma^2))``, in [0, 1], of squared distances D and a bandwidth in units of distance."""
     return np.asarray(np.exp(distances * (-0.5 / sigma) / sigma))

@@ -11,15 +11,7 @@ from numpy.typing import NDArray
 
 
 def map_npy(path: Path) -> NDArray[Any]:
-    """Array of an .npy file, mapped and not loaded.
-
-    Raises
-    ------
-    FileNotFoundError
-        No such file.
-    ValueError
-        Not an .npy file, or one of objects.
-    """
+    """Array of an .npy file, mapped and not loaded; FileNotFoundError or ValueError where it is none of numbers."""
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
@@ -33,16 +25,7 @@ def map_npy(path: Path) -> NDArray[Any]:
 
 @dataclass(frozen=True)
 class MappedFile:
-    """A C-contiguous array in a file, as a few words that another process can open.
-
-    Attributes
-    ----------
-    path : str
-    offset : int
-        In bytes, of the first entry.
-    shape : tuple of int
-    dtype : dtype
-    """
+    """A C-contiguous array in a file, from ``offset`` bytes on, as a few words that another process can open."""
 
     path: str
     offset: int

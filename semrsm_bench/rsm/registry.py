@@ -5,13 +5,11 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from typing import Any, ClassVar
 
 from semrsm_bench.core.method import Method, methods_from, option_names, words
-from semrsm_bench.core.registry import Registry, load_plugin
-from semrsm_bench.rsm.comparison import ByFunction, Comparison, travels_as
-from semrsm_bench.rsm.matchings import BestShift, BySolver, SamePosition
+from semrsm_bench.core.registry import Registry
+from semrsm_bench.rsm.comparison import BestShift, ByFunction, BySolver, Comparison, SamePosition
 from semrsm_bench.rsm.sources import Grid
 from semrsm_bench.solvers.registry import SOLVERS
 from semrsm_bench.solvers.solver import Solver
@@ -40,6 +38,8 @@ class RsmMethod(Method):
         The value of (a, b) is that of (b, a), up to rounding.
     releases_gil : bool
         Threads may run it at the same time, and do not wait for one another.
+    category : {"matching", "matching-free", "baseline"}
+        How tables group it.
     """
 
     kind_name: ClassVar[str] = "rsm"
@@ -49,11 +49,7 @@ class RsmMethod(Method):
     symmetric: bool = True
     prepare: Callable[..., Any] | None = None
     releases_gil: bool = False
-
-    @property
-    def category(self) -> str:
-        """How tables group it."""
-        return "matching-free"
+    category: str = "matching-free"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -74,42 +70,15 @@ class RsmMethod(Method):
         return {**prepared, **super().defaults, **self.options}
 
     def comparison(self, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
-        """What computes the method with these options, for images on this grid.
-
-        Raises
-        ------
-        ValueError, TypeError
-            Options that the method does not take, or a grid that it needs and does not get.
-        UnavailableError
-            A library is missing.
-        """
-        self.require_available()
-        merged = {**self.options, **options}
-        self.check_options(merged)
-        function, plugin = travels_as(self)
-        find = partial(_functions, self.name, function, self.prepare if function else None, plugin)
-        return ByFunction(self.name, find, merged, self.version, self.releases_gil)
-
-
-def _functions(
-    name: str, function: Callable[..., Any] | None, prepare: Callable[..., Any] | None, plugin: str | None
-) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
-    if function is not None:
-        return function, prepare
-    if plugin is not None:
-        load_plugin(plugin)
-    method = get_rsm(name)
-    return method.function, method.prepare
+        """What computes the method with these options, for images on this grid; see `choose_comparison` for errors."""
+        return ByFunction.of(self, options)
 
 
 @dataclass(frozen=True)
 class FixedMatching(RsmMethod):
     """Identity or translation; the function is the class of its `Comparison`."""
 
-    @property
-    def category(self) -> str:
-        """How tables group it."""
-        return "matching"
+    category: str = "matching"
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -141,6 +110,7 @@ class SolverRsm(RsmMethod):
 
     arguments: ClassVar[int] = 1
 
+    category: str = "matching"
     solver: Solver | None = None
 
     @classmethod
@@ -150,11 +120,6 @@ class SolverRsm(RsmMethod):
         exact = solver.kind == "exact"
         invariant = ("permutation", "translation") if exact else ()
         return cls(**shared, invariant_to=invariant, symmetric=exact, releases_gil=solver.releases_gil, solver=solver)
-
-    @property
-    def category(self) -> str:
-        """How tables group it."""
-        return "matching"
 
     @property
     def max_size(self) -> int | None:
@@ -174,7 +139,7 @@ class SolverRsm(RsmMethod):
     def comparison(self, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
         """See `RsmMethod.comparison`."""
         assert self.solver is not None
-        return BySolver.of(self.solver, options)
+        return BySolver.of(self.solver, options, matrix_free=self.solver.matrix_free)
 
 
 class RsmRegistry(Registry[RsmMethod]):
@@ -201,7 +166,7 @@ def _by_solver(name: str) -> RsmMethod | None:
     return None if solver is None else SolverRsm.of(solver)
 
 
-RSMS = RsmRegistry("rsm", "semrsm_bench.rsm", ("matchings", "methods", "baselines"), derive=_by_solver)
+RSMS = RsmRegistry("rsm", "semrsm_bench.rsm", ("comparison", "methods"), derive=_by_solver)
 
 
 def register_rsm(
@@ -306,16 +271,7 @@ def rsm_names(*, available_only: bool = False) -> list[str]:
 
 
 def choose_comparison(name: str, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
-    """What computes the RSM method of that name.
-
-    Parameters
-    ----------
-    name : str
-        "identity", "translation", a registered solver or another RSM method.
-    grid : (H, W) or None
-        Of the images; translation needs it.
-    options : mapping
-        Of the method.
+    """What computes the RSM method of that name, with these options, for images on this grid (H, W) or None.
 
     Raises
     ------

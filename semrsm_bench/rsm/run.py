@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.rsm.blocks import BLOCK_BYTES, Tile, TileTask, block_length, one_thread, tiles
 from semrsm_bench.rsm.comparison import Comparison
-from semrsm_bench.rsm.held import HeldImages
 from semrsm_bench.rsm.scheduling import WorkersLostError, dask_client, run_tiles, share_memory, worker_count
-from semrsm_bench.rsm.sources import Centring, Floats, ImageSource
+from semrsm_bench.rsm.sources import Centring, Floats, HeldImages, ImageSource
 from semrsm_bench.rsm.store import Products, require_complete
 from semrsm_bench.rsm.survey import Survey, centred, common_mean, pairs_in_float32, survey
 
@@ -26,17 +25,8 @@ _FRUITLESS_ATTEMPTS = 3
 class Images:
     """Both sides of an RSM, checked against each other and surveyed.
 
-    Attributes
-    ----------
-    rows, columns : ImageSource
-        The same object for z alone.
-    mirrored : bool
-        z alone: only pairs above the diagonal are matched.
-    centring : {"none", "channel", "position"}
-    mean : ndarray or None
-        What centring subtracts.
-    dtype : dtype
-    row_survey, column_survey : Survey
+    For z alone ``rows`` and ``columns`` are the same object and ``mirrored`` holds: only pairs above the diagonal are matched.
+    ``mean`` is what centring subtracts, see `common_mean`.
     """
 
     rows: ImageSource
@@ -50,13 +40,7 @@ class Images:
 
     @classmethod
     def look(cls, z: ImageSource, z2: ImageSource | None, centring: Centring, *, digest: bool = False) -> Images:
-        """Check and survey; a query x database RSM is centred by the mean of the database (z2).
-
-        Raises
-        ------
-        ValueError
-            The two sides differ in positions, channels or grid, or an image is not sound.
-        """
+        """Check and survey, with a ValueError that says what does not fit; the mean is that of the database (z2)."""
         if z2 is not None:
             _require_alike(z, z2)
         dtype = np.dtype(np.result_type(z.dtype, z.dtype if z2 is None else z2.dtype))
@@ -82,7 +66,9 @@ class Images:
         total = sum(side.count * side.size * side.channels for side in sides) * self.dtype.itemsize
         if total > BLOCK_BYTES:
             return self
-        kept = [HeldImages(side, self.mean, self.dtype) for side in sides]
+        kept = [
+            HeldImages(centred(side.read(0, side.count), self.mean, self.dtype), side.name, side.grid) for side in sides
+        ]
         return replace(self, rows=kept[0], columns=kept[-1], mean=None)
 
     def fingerprint(self, matching: Comparison) -> dict[str, Any]:
@@ -114,40 +100,6 @@ def self_similarities(images: Images, matching: Comparison) -> Own:
     return own[0], own[-1]
 
 
-def matched_products(
-    images: Images,
-    matching: Comparison,
-    *,
-    n_jobs: int = 1,
-    block: int | None = None,
-    client: Any | None = None,
-    quiet: bool = True,
-    permutations: NDArray[np.intp] | None = None,
-    own: Own | None = None,
-) -> NDArray[np.float64]:
-    """Matrix of matched inner products, or of the values of another RSM method, (N, M), in memory.
-
-    Parameters
-    ----------
-    images : Images
-    matching : Comparison
-    n_jobs : int
-    block : int, optional
-        Images on each side of a tile.
-    client : distributed.Client, optional
-    quiet : bool
-        No progress bar.
-    permutations : ndarray, (N, M, S), optional
-        Receives the permutations.
-    own : (ndarray, ndarray), optional
-        What `self_similarities` gave, where it is known.
-    """
-    products = Products(np.full(images.shape, np.nan), images.mirrored)
-    how: dict[str, Any] = {"n_jobs": n_jobs, "block": block, "client": client, "quiet": quiet, "own": own}
-    fill_products(images, matching, products, permutations=permutations, **how)
-    return products.values
-
-
 def fill_products(
     images: Images,
     matching: Comparison,
@@ -160,12 +112,9 @@ def fill_products(
     permutations: NDArray[np.intp] | None = None,
     own: Own | None = None,
 ) -> None:
-    """Match all pairs that the products lack; see `matched_products`.
+    """Match all pairs that the products lack; raises `IncompleteError` where an entry is NaN nevertheless.
 
-    Raises
-    ------
-    IncompleteError
-        An entry is NaN although every tile was computed.
+    ``permutations`` (N, M, S) receives the permutations; ``own`` is what `self_similarities` gave, where it is known.
     """
     client = client or dask_client()
     workers = worker_count(n_jobs, client)

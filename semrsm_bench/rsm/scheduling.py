@@ -28,21 +28,7 @@ def dask_client() -> Any | None:
 
 
 def connect(address: str, timeout: float = 10.0) -> Any:
-    """Dask client for a scheduler's address.
-
-    Parameters
-    ----------
-    address : str
-    timeout : float
-        Seconds to wait for an answer.
-
-    Raises
-    ------
-    ImportError
-        The package distributed is not installed.
-    ValueError
-        Nothing answers at the address.
-    """
+    """Dask client for a scheduler's address; ImportError without the package, ValueError where nothing answers in time."""
     try:
         import distributed
     except ImportError:
@@ -72,12 +58,8 @@ def run_tiles(
 ) -> Iterator[TileResult]:
     """Results as they come, in any order, with a bounded number of tasks under way.
 
-    Threads work where they are asked for and ``joblib.parallel_config`` names no other backend, or where it names threads.
-
-    Raises
-    ------
-    WorkersLostError
-        joblib's process pool broke. (Dask reschedules the tiles of a lost worker by itself.)
+    Threads work where they are asked for and ``joblib.parallel_config`` names no other backend, or where it names threads. Raises
+    `WorkersLostError` where joblib's process pool broke; Dask reschedules the tiles of a lost worker by itself.
     """
     if client is not None:
         yield from _on_dask(tasks, client)

@@ -10,15 +10,9 @@ from numba import njit
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})
 def matched_value(x: Any, y: Any, perm: Any, seen: Any) -> float:
-    """``sum_s x_s . y_perm(s)`` in float64; NaN where ``perm`` is not a permutation.
+    """``sum_s x_s . y_perm(s)`` in float64, of finite x and y (S, C); NaN where ``perm`` (intp) is not a permutation.
 
-    Parameters
-    ----------
-    x, y : ndarray, (S, C)
-        Finite.
-    perm : ndarray, (S,), intp
-    seen : ndarray, (S,), uint8
-        Workspace.
+    ``seen`` (S,) uint8 is workspace.
     """
     size, channels = x.shape
     if len(perm) != size:

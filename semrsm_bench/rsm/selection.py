@@ -12,22 +12,11 @@ _BITS = 64
 
 
 def middle_values(walk: Callable[[], Iterator[NDArray[np.float64]]], room: int) -> tuple[float, float] | None:
-    """Lower and upper median of numbers that come in parts, by a few passes over them.
+    """Lower and upper median of numbers that come in parts, by a few passes over them; None where there are none.
 
     The bits of a float that is not negative, read as an integer, are in the order of the floats. Each pass counts the
-    next 16 bits of what is left, until the numbers around the median are few enough to be sorted.
-
-    Parameters
-    ----------
-    walk : callable
-        Gives all parts again each time it is called: contiguous 1-d arrays of finite numbers, none of them negative.
-    room : int
-        How many numbers may be held at once; a part may be longer.
-
-    Returns
-    -------
-    (float, float) or None
-        Equal for an odd count; None where there are no numbers.
+    next 16 bits of what is left, until the numbers around the median are few enough to be sorted. ``walk`` gives all parts again
+    each time: contiguous 1-d arrays of finite numbers, none negative. At most ``room`` numbers are held at once, a longer part excepted.
     """
     total, held = 0, list[NDArray[np.float64]]()
     for part in walk():

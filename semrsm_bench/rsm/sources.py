@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.store import Cache, open_cache
+from semrsm_bench.core.arrays import to_numpy
 from semrsm_bench.rsm.mapped import map_npy, mapped_file, without_private_changes
 
 Layout = Literal["channels_first", "channels_last"]
@@ -149,6 +150,18 @@ class ArraySource(ImageSource):
             self._array = self._file.open()
 
 
+class HeldImages(ArraySource):
+    """Images (n, S, C) in memory, centred and in the precision of the call: reading them costs nothing."""
+
+    def __init__(self, images: Floats, name: str, grid: Grid | None) -> None:
+        super().__init__(images, name, "channels_last", grid=grid)
+        self._array.flags.writeable = False
+
+    def read(self, start: int, stop: int) -> Floats:
+        """Images ``start:stop``, read-only; the same memory every time."""
+        return self._array[start:stop]
+
+
 class CacheLayer(ImageSource):
     """A layer of a cache file (see `semrsm_bench.activations`); processes open the file themselves.
 
@@ -223,20 +236,7 @@ def as_source(
     class_token: ClassToken = "keep",
     grid: Grid | None = None,
 ) -> ImageSource:
-    """Source for whatever holds activations.
-
-    Parameters
-    ----------
-    z : array_like, tensor, ImageSource, or path of an .npy file
-        (N, C, H, W), (N, C, S); with ``layout="channels_last"`` (N, H, W, C) or (N, T, D). An .npy file is mapped, not
-        loaded. Torch tensors of any device and precision are taken without importing torch.
-    name : str
-        For messages.
-    layout : {"channels_first", "channels_last"}
-    class_token : {"keep", "drop"}
-        Whether token 0 counts as a position.
-    grid : (H, W), optional
-        How flat positions lie.
+    """Source for whatever holds activations: see `compute_rsm` for z and the keywords; ``name`` is for messages.
 
     Raises
     ------
@@ -257,21 +257,7 @@ def as_source(
         raise ValueError(f"name the layer: CacheLayer(cache, {z.layers[0]!r})")
     if isinstance(z, str | Path):
         return ArraySource(map_npy(Path(z)), Path(z).name, layout, class_token, grid)
-    return ArraySource(_as_array(z, name), name, layout, class_token, grid)
-
-
-def _as_array(z: Any, name: str) -> NDArray[Any]:
-    if hasattr(z, "detach"):
-        z = z.detach().cpu()
-        if str(z.dtype) == "torch.bfloat16":
-            z = z.float()
-        z = z.numpy()
-    if np.ma.isMaskedArray(z) and np.ma.getmaskarray(z).any():
-        raise ValueError(f"{name} has masked entries: activations must be complete")
-    try:
-        return np.asanyarray(z) if isinstance(z, np.memmap) else np.asarray(z)
-    except ValueError as error:
-        raise ValueError(f"{name} is not a rectangular array ({error}); images must agree in C and S") from None
+    return ArraySource(to_numpy(z, name), name, layout, class_token, grid)
 
 
 def _checked_grid(grid: Grid | None, known: Grid | None, size: int, name: str) -> Grid | None:

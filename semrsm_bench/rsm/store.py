@@ -34,14 +34,9 @@ class IncompleteError(RuntimeError):
 
 
 class Products:
-    """The matrix of matched inner products of one matching; NaN = not computed yet.
+    """The matrix (N, M) of matched inner products of one matching, in memory or mapped from a file; NaN = not computed yet.
 
-    Parameters
-    ----------
-    values : ndarray, (N, M), float64
-        In memory, or mapped from a file.
-    mirrored : bool
-        z alone: a tile above the diagonal fills its mirror image too.
+    Where it is ``mirrored`` (z alone), a tile above the diagonal fills its mirror image too.
     """
 
     def __init__(self, values: NDArray[np.float64], mirrored: bool) -> None:
@@ -70,14 +65,7 @@ class Products:
 
 
 def require_complete(values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
-    """Return the matrix, or raise `IncompleteError` where an entry is NaN.
-
-    Parameters
-    ----------
-    values : ndarray, (N, M)
-    what : str
-        Matching and kernel, for the message.
-    """
+    """Return the matrix, or raise `IncompleteError` where an entry is NaN; ``what`` names matching and kernel."""
     missing = sum(int(np.isnan(values[rows]).sum()) for rows in strips((values.shape[0], values.shape[1])))
     if missing:
         raise IncompleteError(f"{what}: {missing:,} of {values.size:,} entries of the RSM are NaN")
@@ -97,13 +85,7 @@ def description_path(out: Path) -> Path:
 
 
 def read_description(out: Path) -> dict[str, Any]:
-    """Description beside an RSM file; empty where there is none.
-
-    Raises
-    ------
-    ResumeError
-        It is not JSON of the expected form.
-    """
+    """Description beside an RSM file; empty where there is none, `ResumeError` where it is not of the expected form."""
     path = description_path(out)
     if not path.exists():
         return {}
@@ -132,18 +114,8 @@ def open_products(
 ) -> Iterator[Products]:
     """Products in a file: a new one full of NaN, or the one of an interrupted run with the same fingerprint.
 
-    The lock on the file is held until the context ends, also for the kernels that are derived meanwhile.
-
-    Parameters
-    ----------
-    out : Path
-        Ends in .npy.
-    shape : (int, int)
-    mirrored : bool
-    fingerprint : mapping
-        Inputs and options that decide the values, as JSON.
-    labels : sequence of int, optional
-        Of the images in the rows; kept beside the matrix for its picture, not compared.
+    The lock on the file is held until the context ends, also for the kernels that are derived meanwhile. ``fingerprint`` holds the
+    inputs and options that decide the values; the labels of the images are kept beside the matrix for its picture, not compared.
 
     Raises
     ------

@@ -20,14 +20,8 @@ _LARGEST = 1e150
 class Survey:
     """What is known of a set of images after one look at all of them.
 
-    Attributes
-    ----------
-    squared_norms : ndarray, (N,), float64
-        ``|V_i|^2`` over all positions and channels, after centring.
-    largest : ndarray, (N,), float64
-        Largest absolute entry of each image, after centring.
-    digest : str
-        Digest of the raw activations; "" where none was asked for.
+    ``squared_norms`` and ``largest`` absolute entries (N,) are float64 and of the centred images; the digest is of the raw
+    ones, "" where none was asked for.
     """
 
     squared_norms: NDArray[np.float64]
@@ -38,13 +32,8 @@ class Survey:
 def common_mean(source: ImageSource, centring: Centring) -> Floats | None:
     """What centring subtracts from every image of a call: (C,), (S, C), or None for no centring.
 
-    A cache brings its mean (taken over more images than it holds); of an array it is computed in float64.
-
-    Parameters
-    ----------
-    source : ImageSource
-        The only set of images, or the database of a query x database RSM.
-    centring : {"none", "channel", "position"}
+    A cache brings its mean (taken over more images than it holds); of an array it is computed in float64. With a database the
+    source is that.
     """
     if centring not in get_args(Centring):
         raise ValueError(f"centring must be one of {', '.join(get_args(Centring))}; got {centring!r}")
@@ -63,13 +52,7 @@ def common_mean(source: ImageSource, centring: Centring) -> Floats | None:
 
 
 def survey(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any], *, digest: bool = False) -> Survey:
-    """Check all images and measure them.
-
-    Raises
-    ------
-    ValueError
-        An image is not finite or too large for float64 inner products; the message says which, and where.
-    """
+    """Check all images and measure them; a ValueError names the image that is not finite, or too large for float64."""
     squared_norms, largest = np.empty(source.count), np.empty(source.count)
     hasher = hashlib.blake2b(digest_size=16) if digest and source.stored_digest() is None else None
     for start, images in source.chunks():

@@ -17,18 +17,9 @@ _TIE = 1e-13
 
 
 def spectra(images: Floats, grid: Grid) -> Spectra:
-    """Fourier transforms of a block of images.
+    """Fourier transforms (H, W // 2 + 1, n, C) of images (n, S, C) on a grid (H, W).
 
-    Parameters
-    ----------
-    images : ndarray, (n, S, C)
-    grid : (H, W)
-        S = H * W positions, row by row.
-
-    Returns
-    -------
-    ndarray, (H, W // 2 + 1, n, C), complex128
-        Frequencies first, so that all pairs of a block are one matrix product per frequency.
+    Frequencies come first, so that all pairs of a block are one matrix product per frequency.
     """
     n, _, channels = images.shape
     planes = images.reshape(n, *grid, channels).astype(np.float64, copy=False)
@@ -36,22 +27,10 @@ def spectra(images: Floats, grid: Grid) -> Spectra:
 
 
 def best_shifts(x: Spectra, y: Spectra, grid: Grid, scale: NDArray[np.float64]) -> tuple[Any, Any]:
-    """Largest circular cross-correlation of every pair, and the shift where it lies.
+    """Largest circular cross-correlation (n, m) of every pair of spectra, and the shift ``a * W + b`` where it lies.
 
-    Parameters
-    ----------
-    x, y : ndarray
-        Spectra of n and m images.
-    grid : (H, W)
-    scale : ndarray, (n, m)
-        Products of the norms of the two images, against which ties are judged.
-
-    Returns
-    -------
-    values : ndarray, (n, m), float64
-        ``max over (a, b) of sum_hw <x[h, w], y[h + a, w + b]>``, indices modulo H and W.
-    shifts : ndarray, (n, m), intp
-        ``a * W + b``; the lowest of equals.
+    ``max over (a, b) of sum_hw <x[h, w], y[h + a, w + b]>``, indices modulo H and W; the lowest shift of equals. ``scale``
+    (n, m) holds the products of the images' norms, against which ties are judged.
     """
     cross = np.matmul(y, x.conj().swapaxes(-1, -2))
     correlation = fft.irfft2(cross.transpose(3, 2, 0, 1), s=grid, axes=(2, 3)).reshape(*scale.shape, -1)

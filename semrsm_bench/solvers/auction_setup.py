@@ -76,14 +76,7 @@ class Setup:
 def limits_of(dtype: np.dtype[np.floating]) -> tuple[float, float, float, float]:
     """What `batch_kernels.measure` asks of a problem in this precision.
 
-    Returns
-    -------
-    low, high : float
-        Between which the largest affinity has to be.
-    unit : float
-        Relative rounding error of one operation.
-    coarsest : float
-        Largest rounding error, as a share of the spread.
+    Limits of the largest affinity, the relative rounding error of one operation, and the most of it as a share of the spread.
     """
     return *_SAFE[dtype], _EPSILON[dtype], COARSEST if dtype == np.float32 else math.inf
 

@@ -94,19 +94,9 @@ def finish_exactly(
 ) -> None:
     """From the almost optimal matching in ``outcome.perms[t]`` to the optimum and its duals; unsolved if it gives up.
 
-    Parameters
-    ----------
-    rounded : ndarray, (S,)
-        Prices of the auction, in the precision of the affinity; they change.
-    lists : Lists
-        Valid under these prices, see `Finish`. If they have no columns, bids read whole rows, and lists are made only if
-        there is a path to look for.
-    rounding : float
-        Bound on the rounding error of ``affinity - prices``, for all prices up to the end.
-    largest, unit : float
-        See `auction_setup.Setup`.
-    effort, tolerance
-        See `exact_auction`.
+    ``rounded`` are the prices of the auction, in the precision of the affinity; they change. The lists are valid under them, see
+    `Finish`; if they have no columns, bids read whole rows, and lists are made only if there is a path to look for. ``rounding``
+    bounds the error of ``affinity - prices`` for all prices up to the end. See `Setup` for ``largest`` and ``unit``.
     """
     _, exact_bids, whole_rows, wanted, _ = effort
     size = affinity.shape[0]
@@ -177,20 +167,10 @@ def measure(y: Any, affinity: Any, mean: Any, longest: float, limits: Any, start
 def auction_batch(
     x: Any, ys: Any, affinities: Any, shares: Any, limits: Any, most_bids: int, perms: Any, facts: Any
 ) -> None:
-    """Dense auctions of x with every y.
+    """Dense auctions of x (S, C) with every y: ys (b, S, C), affinities (b, S, S), ``limits`` of `auction_setup.limits_of`.
 
-    Parameters
-    ----------
-    x : ndarray, (S, C)
-    ys, affinities : ndarray, (b, S, C) and (b, S, S)
-    shares : ndarray, (phases,), float64
-    limits : tuple
-    most_bids : int
-        For each row of a problem.
-    perms : ndarray, (b, S), int64
-        Receives the matchings.
-    facts : ndarray, (b, 3), int64
-        Receives whether the problem was solved, the bids, and the rows they left free.
+    ``perms`` (b, S) receives the matchings, ``facts`` (b, 3) whether a problem was solved, the bids, and the rows they left free.
+    ``most_bids`` is for each row of a problem.
     """
     mean = np.empty(x.shape[1], x.dtype)
     longest = mean_and_longest(x, mean)
@@ -212,19 +192,10 @@ def auction_batch(
 def exact_batch(
     x: Any, ys: Any, affinities: Any, shares: Any, limits: Any, effort: Any, tolerance: float, outcome: Outcome
 ) -> None:
-    """Certified optimal matchings of x with every y.
+    """Certified optimal matchings of x with every y, as for `auction_batch`.
 
-    Parameters
-    ----------
-    x, ys, affinities, shares, limits
-        As for `auction_batch`.
-    effort : tuple of int
-        Limits (bids of the auction, exact bids and whole rows, each for every row of a problem), how many columns a list
-        should hold, and the size from which lists pay.
-    tolerance : float
-        See `exact_auction`.
-    outcome : Outcome
-        All slacks infinite; they stay so where a problem is left unsolved.
+    ``effort`` holds limits (bids of the auction, exact bids and whole rows, each for every row of a problem), how many columns a
+    list should hold, and the size from which lists pay. Slacks come in infinite and stay so where a problem is left unsolved.
     """
     mean = np.empty(x.shape[1], x.dtype)
     longest = mean_and_longest(x, mean)

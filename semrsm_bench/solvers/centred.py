@@ -62,18 +62,9 @@ def _centred(z: Floats, dtype: DTypeLike) -> tuple[Floats, NDArray[np.float64], 
 
 
 def row_duals(x: Floats, y: Floats, prices: Floats) -> Floats:
-    """``u_i = max_j (x_i . y_j - prices_j)`` in the precision of the arguments, block by block.
+    """``u_i = max_j (x_i . y_j - prices_j)``, (S,), of x (S, C), y (T, C) and prices (T,) in their precision, block by block.
 
     With x and y exchanged, and row duals in place of prices, it gives the smallest feasible prices of those row duals.
-
-    Parameters
-    ----------
-    x, y : ndarray, (S, C) and (T, C)
-    prices : ndarray, (T,)
-
-    Returns
-    -------
-    ndarray, (S,)
     """
     left = np.concatenate([x, np.ones((len(x), 1), x.dtype)], axis=1)
     right = [

@@ -24,17 +24,7 @@ Rows = NDArray[np.int64]
 
 
 class ColumnSearch:
-    """Buckets of columns, packed for scoring.
-
-    Parameters
-    ----------
-    centred : Centred
-        float32.
-    rows, columns : ndarray of int64, (m,)
-        The sample; there is one bucket for each sampled column.
-    probes : int
-        Buckets a row looks into.
-    """
+    """Buckets of columns, packed for scoring: one for each column of the sample; a row looks into ``probes`` of them."""
 
     def __init__(self, centred: Centred, rows: Rows, columns: Rows, probes: int) -> None:
         self.x, y = centred.x, centred.y

@@ -169,10 +169,7 @@ def identity(problem: MatchingProblem) -> Permutation:
 def integer_costs(affinity: Floats, levels: int) -> NDArray[np.int64] | None:
     """Costs 0..levels that fall as the affinity rises, rounded to nearest; None where every permutation is as good.
 
-    Raises
-    ------
-    ValueError
-        ``levels`` below 2, or so many that the library's products with S^2 leave 64 bits.
+    ValueError for ``levels`` below 2, or so many that the library's products with S^2 leave 64 bits.
     """
     size = len(affinity)
     most = 2**60 // max(1, size * (size + 1))

@@ -21,12 +21,8 @@ _BLOCK = 4096
 def as_float_array(values: Any, name: str) -> Floats:
     """Array of float32 or float64 from whatever holds numbers: numpy, nested lists, or a torch tensor on any device.
 
-    float16, bfloat16 and integers become float32 (integers too large for it float64); float32 and float64 stay.
-
-    Raises
-    ------
-    ValueError
-        ``values`` is not numeric or not finite; the message names the first bad position.
+    float16, bfloat16 and integers become float32 (integers too large for it float64); float32 and float64 stay. ValueError where
+    ``values`` is not numeric or not finite; the message names the first bad position.
     """
     array = to_numpy(values, name)
     if array.dtype.kind in "iub":
