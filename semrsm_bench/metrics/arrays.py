@@ -40,7 +40,7 @@ def as_float64(value: Any, name: str, *, ndim: int = 2) -> FloatArray:
     if array.size == 0:
         raise ValueError(f"{name} is empty: its shape is {array.shape}")
     array = np.asarray(array, dtype=np.float64)
-    if not np.isfinite(_sum_of_squares(array)):
+    if not np.isfinite(_quiet_norm(array)):
         # The sum of squares also overflows for finite numbers beyond 1e154, which are fine.
         bad = ~np.isfinite(array)
         if bad.any():
@@ -115,7 +115,7 @@ def balanced(array: FloatArray) -> tuple[FloatArray, int]:
 
     In the ordinary case the very same array, uncopied, and 0. Scaling by a power of two is exact.
     """
-    mean_square = _sum_of_squares(array) / array.size
+    mean_square = _quiet_norm(array) / array.size
     low, high = 4.0**-_SAFE_EXPONENT, 4.0**_SAFE_EXPONENT
     if low < mean_square < high:
         return array, 0
@@ -160,10 +160,15 @@ def _upper_indices(n: int) -> NDArray[np.intp]:
     return np.asarray(rows * n + columns)
 
 
-def _sum_of_squares(array: FloatArray) -> float:
+def square_norm(array: FloatArray) -> float:
+    """Sum of the squared entries."""
     flat = array.ravel(order="K")
-    with np.errstate(over="ignore", invalid="ignore"):
-        return float(np.dot(flat, flat))
+    return float(flat @ flat)
+
+
+@np.errstate(over="ignore", invalid="ignore")
+def _quiet_norm(array: FloatArray) -> float:
+    return square_norm(array)
 
 
 def _require_symmetric(array: FloatArray, name: str) -> None:

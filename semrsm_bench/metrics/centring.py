@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from semrsm_bench.metrics.arrays import FloatArray
+from semrsm_bench.metrics.arrays import FloatArray, square_norm
 
 _BLOCK_ENTRIES = 2**15
 _STACK_ENTRIES = 2**23
@@ -70,9 +70,3 @@ def all_inner_products(rsms: list[FloatArray], debiased: bool) -> tuple[FloatArr
         rows = stack[:, : stop - start].reshape(count, -1)
         products += rows @ rows.T
     return products, np.array([square_norm(k) for k in rsms])
-
-
-def square_norm(array: FloatArray) -> float:
-    """Squared Frobenius norm."""
-    flat = array.ravel()
-    return float(flat @ flat)

@@ -43,15 +43,18 @@ def _row_and_column(K: Array, rng: np.random.Generator) -> Array:
     return np.asarray(K + u[:, None] + u)
 
 
+_OF_UNITS: Mapping[str, Transform] = {
+    "translation": lambda X, rng: X + 3 * rng.standard_normal(X.shape[-1]),
+    "isotropic_scaling": lambda X, _: 1.7 * X,
+    "orthogonal": lambda X, rng: X @ _rotation(X.shape[-1], rng),
+    "row_scaling": lambda X, rng: X * rng.uniform(0.2, 5, (*X.shape[:-1], 1)),
+}
 TRANSFORMS: Mapping[str, Mapping[str, Transform]] = {
     "features": {
-        "translation": lambda X, rng: X + 3 * rng.standard_normal(X.shape[1]),
-        "isotropic_scaling": lambda X, _: 1.7 * X,
+        **_OF_UNITS,
         "unit_permutation": lambda X, rng: X[:, rng.permutation(X.shape[1])],
-        "orthogonal": lambda X, rng: X @ _rotation(X.shape[1], rng),
         "unit_scaling": lambda X, rng: X * rng.uniform(0.2, 5, X.shape[1]),
         "invertible_linear": lambda X, rng: X @ (rng.standard_normal((X.shape[1],) * 2) + np.eye(X.shape[1])),
-        "row_scaling": lambda X, rng: X * rng.uniform(0.2, 5, (len(X), 1)),
         "zero_units": lambda X, _: np.hstack([X, np.zeros((len(X), 2))]),
         "repeated_unit": lambda X, _: np.hstack([X, X[:, :1]]),
     },
@@ -62,13 +65,7 @@ TRANSFORMS: Mapping[str, Mapping[str, Transform]] = {
         "monotone": lambda K, _: np.sign(K) * np.abs(K) ** 3 + K,
         "diagonal": _other_diagonal,
     },
-    "aligned": {
-        "orthogonal": lambda A, rng: A @ _rotation(A.shape[2], rng),
-        "isotropic_scaling": lambda A, _: 1.7 * A,
-        "translation": lambda A, rng: A + 3 * rng.standard_normal(A.shape[2]),
-        "row_scaling": lambda A, rng: A * rng.uniform(0.2, 5, (*A.shape[:2], 1)),
-        "model_order": lambda A, _: A[::-1],
-    },
+    "aligned": {**_OF_UNITS, "model_order": lambda A, _: A[::-1]},
 }
 """What the words of `INVARIANCES` do to an input, of those kinds that metrics and instance scores take."""
 

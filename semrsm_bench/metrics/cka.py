@@ -21,8 +21,9 @@ from semrsm_bench.metrics.arrays import (
     centred,
     one_of,
     require_stimuli,
+    square_norm,
 )
-from semrsm_bench.metrics.centring import all_inner_products, inner_products, square_norm, stacked_inner_products
+from semrsm_bench.metrics.centring import all_inner_products, inner_products, stacked_inner_products
 from semrsm_bench.metrics.invariances import CENTRED, FORMS, ROTATIONS
 from semrsm_bench.metrics.kernels import cosine_rsm, linear_rsm, rbf_rsm
 from semrsm_bench.metrics.registry import register_metric

@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from semrsm_bench.metrics.arrays import FloatArray
-from semrsm_bench.metrics.centring import square_norm
+from semrsm_bench.metrics.arrays import FloatArray, square_norm
 from semrsm_bench.metrics.groups import Group
 
 Mapper = Callable[[Callable[[Any], Any], Iterable[Any]], Iterable[Any]]

@@ -31,7 +31,7 @@ class Significance:
 def null_distribution(
     metric: str | Metric, X: Any, Y: Any, n: int = 1000, seed: int = 0, *, permute: str | None = None
 ) -> FloatArray:
-    """Values of a metric with the stimuli of Y reordered at random.
+    """Values of a metric with the stimuli of Y reordered at random, shape (n,).
 
     Parameters
     ----------
@@ -40,17 +40,11 @@ def null_distribution(
         or your own.
     X, Y : array_like
         Features with stimuli in rows, or RSMs. X is handed to the metric as it is.
-    n : int
-        Number of permutations.
-    seed : int
-        The same seed gives the same permutations, whatever the metric.
+    n, seed : int
+        Number of permutations; the same seed gives the same ones, whatever the metric.
     permute : {"rows", "both"}, optional
         Reorder the rows of Y (features, class probabilities, counts), or its rows and columns alike (an RSM). By default
         as the metric declares; for a callable that is not declared, both where Y is square and symmetric.
-
-    Returns
-    -------
-    ndarray, shape (n,)
 
     Raises
     ------
@@ -99,10 +93,10 @@ def p_value(value: float, null: Any, direction: str = "similarity") -> float:
 
 
 def calibrated_score(value: float, null: Any, best: float = 1.0) -> float:
-    """Value on a scale where the mean of the null is 0 and the best possible value 1.
+    """Value on a scale where the mean of the null is 0 and the best possible value 1, such as the quality of a matching has.
 
-    (value - mean(null)) / (best - mean(null)), for distances too (best = 0). Below 0 means less agreement than after a
-    random reordering. It has the form of the chance-corrected quality of a matching.
+    (value - mean(null)) / (best - mean(null)), for distances too (best = 0). Below 0: less agreement than after a random
+    reordering.
 
     Raises
     ------
@@ -139,14 +133,9 @@ def significance(
 
 
 def instance_null(aligned: Sequence[Any], kind: str = "pairwise_cosine", n: int = 1000, seed: int = 0) -> FloatArray:
-    """Instance similarities once every model's stimuli are reordered on their own; shape (n, m).
+    """Scores of `instance_similarity` with each model's held-out stimuli reordered on their own; shape (n, m).
 
-    Parameters
-    ----------
-    aligned, kind
-        As for `instance_similarity`, on held-out stimuli.
-    n, seed
-        As for `null_distribution`.
+    ``n`` and ``seed`` as for `null_distribution`.
     """
     if n < 1:
         raise ValueError(f"n must be at least 1; got {n}")
