@@ -149,7 +149,7 @@ def test_permutations_of_any_integer_type_are_shifted_back_alike(observe, dtype,
         ("hostile-socket-close", "crashed", ""),
         ("hostile-socket-all", "crashed", ""),
         ("hostile-socket-shut", "crashed", ""),
-        *((f"hostile-socket-{what}", "crashed", "something else") for what in ("text", "long", "list", "deep")),
+        *((f"hostile-socket-{what}", "crashed", "something else") for what in ("text", "long", "deep")),
         ("hostile-socket-stage", "crashed", "something else"),
         ("hostile-socket-forged", "crashed", "lacks times"),
         ("hostile-socket-path", "crashed", "not its answer"),
@@ -373,6 +373,17 @@ def test_what_a_worker_claims_must_agree_with_this_process(claimed, wall, used, 
 def test_a_call_that_waits_is_not_suspected(observe):
     for _ in range(2):
         assert observe("sly-lazy").status == "ok"
+
+
+def test_a_worker_imports_from_where_this_process_does(tmp_path, monkeypatch):
+    """Also where that is the folder that an interactive session was started in."""
+    (tmp_path / "semrsm_bench").mkdir()
+    (tmp_path / "semrsm_bench" / "__init__.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    with Worker(Setup(folder=ROOT)) as worker:
+        worker.start()
+        assert Path(worker.package) == tmp_path / "semrsm_bench" / "__init__.py"
 
 
 def test_no_two_calls_share_their_bytes(tmp_path):

@@ -258,7 +258,7 @@ class Worker:
             "parent": os.getpid(),
             "core": setup.core,
             "pipe": theirs.fileno(),
-            "path": ([p for p in sys.path if p] or [""]) if setup.search is None else None,
+            "path": [p or os.getcwd() for p in sys.path] if setup.search is None else None,
         }
         environment = {k: v for k, v in os.environ.items() if setup.search is None or k != "PYTHONPATH"}
         environment |= {**dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONHASHSEED": "0"}
