@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.models import Model, to_input
+from semrsm_bench.activations.store import square_grid
 from semrsm_bench.progress import progress_bar
 
 _BATCH = 32
@@ -53,14 +53,10 @@ def tokens_to_positions(tokens: NDArray[Any], drop: int | None) -> NDArray[Any]:
     """
     count = tokens.shape[1]
     if drop is None:
-        drop = int(_is_square(count - 1) and not _is_square(count))
+        drop = int(square_grid(count - 1) is not None and square_grid(count) is None)
     if not 0 <= drop < count:
         raise ValueError(f"cannot drop {drop} of {count} tokens")
     return np.ascontiguousarray(tokens[:, drop:].transpose(0, 2, 1))
-
-
-def _is_square(number: int) -> bool:
-    return math.isqrt(number) ** 2 == number
 
 
 class Tap:
@@ -101,8 +97,7 @@ class Tap:
                 self.outputs[layer] = array.reshape(array.shape[0], array.shape[1], -1)
             else:
                 self.outputs[layer] = tokens_to_positions(array, self.drop_tokens)
-                side = math.isqrt(self.outputs[layer].shape[2])
-                self.grids[layer] = (side, side) if _is_square(self.outputs[layer].shape[2]) else None
+                self.grids[layer] = square_grid(self.outputs[layer].shape[2])
 
         return keep
 

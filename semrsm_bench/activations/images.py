@@ -52,16 +52,16 @@ def read_classes(path: Path) -> list[str]:
     return names
 
 
-def find_images(sources: Iterable[str | Path], classes: Sequence[str] | None = None) -> list[ImageRef]:
+def find_images(sources: Iterable[str | Path], classes: Sequence[str] | Path | None = None) -> list[ImageRef]:
     """All images of folders, zip archives and single files, sorted by name inside each source.
 
     Parameters
     ----------
     sources : iterable of paths
         Folders (searched recursively), ``.zip`` archives, or image files.
-    classes : sequence of str, optional
-        Names of the class directories in the order of their labels. Without it, the sorted names of the parent
-        directories of all images are the classes.
+    classes : sequence of str or Path, optional
+        Names of the class directories in the order of their labels, or a file of them (see `read_classes`). Without it, the
+        sorted names of the parent directories of all images are the classes.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def find_images(sources: Iterable[str | Path], classes: Sequence[str] | None = N
         found.extend((source, name) for name in names)
     if not found:
         raise ValueError("no image given")
-    return _labelled(found, classes)
+    return _labelled(found, read_classes(classes) if isinstance(classes, Path) else classes)
 
 
 def _labelled(found: list[tuple[Path, str]], classes: Sequence[str] | None) -> list[ImageRef]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,12 @@ def _sha256_once(path: Path) -> str:
     return _sha256_of_version(path, stat.st_mtime_ns, stat.st_size)
 
 
-def put_in_place(partial: Path, path: Path) -> None:
-    """Move a finished file to its name, readable by whom a new file here is (safetensors writes for the owner alone)."""
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write, which then takes its name; readable as new files here are (safetensors': by the owner)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    yield partial
     sample = path.with_name(path.name + ".mode")
     sample.touch()
     partial.chmod(sample.stat().st_mode)
@@ -70,9 +75,8 @@ def update_manifest(folder: Path, path: Path, kind: str, shapes: Mapping[str, Se
         "shapes": {name: list(shape) for name, shape in shapes.items()},
     }
     text = json.dumps({"files": dict(sorted(files.items()))}, indent=1) + "\n"
-    partial = folder / (MANIFEST + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    put_in_place(partial, folder / MANIFEST)
+    with written(folder / MANIFEST) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 def mend(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.images import find_images, load_images, read_classes
+from semrsm_bench.activations.images import find_images, load_images
 
 # Shorter side that a photograph is scaled to before it is cut: objects then fill about as much of a crop as in Tiny-ImageNet.
 _SHORT_SIDE = 256
@@ -98,7 +98,7 @@ def read_pictures(
     if images:
         from semrsm_bench.activations.extract import choose_images  # brings torch
 
-        found = find_images(images, read_classes(classes) if classes else None)
+        found = find_images(images, classes)
         chosen = [found[i] for i in choose_images(found, count, seed)]
         return Pictures(
             load_images(chosen, size, quiet=True),

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.cutouts import package_objects
-from semrsm_bench.activations.images import ImageRef, find_images, load_images, read_classes
+from semrsm_bench.activations.images import ImageRef, find_images, load_images
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -103,7 +103,7 @@ def pictures_kit(
     ValueError
         Fewer than two classes.
     """
-    found = find_images(images, read_classes(classes) if classes else None)
+    found = find_images(images, classes)
     labels = np.unique([image.label for image in found if image.label >= 0])
     if len(labels) < 2:
         raise ValueError(

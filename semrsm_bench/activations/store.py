@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from semrsm_bench.activations.locate import FORMAT, find_data, list_caches
-from semrsm_bench.activations.manifest import CacheError, check_file, mend, put_in_place, update_manifest
+from semrsm_bench.activations.manifest import CacheError, check_file, mend, update_manifest, written
 
 __all__ = ["CENTRINGS", "Cache", "CacheError", "Centring", "find_data", "list_caches", "open_cache", "write_cache"]
 
@@ -220,17 +220,15 @@ def write_cache(
             )
         tensors[name] = stored
         tensors[f"{name}.mean"] = np.ascontiguousarray(means[name], dtype=np.float32)
-        grid = (grids or {}).get(name, _square(values.shape[2]) if grids is None else None)
+        grid = (grids or {}).get(name, square_grid(values.shape[2]) if grids is None else None)
         described[name] = {"grid": list(grid) if grid else None}
     tensors["labels"] = np.full(n, -1, np.int64) if labels is None else np.asarray(labels, dtype=np.int64)
     tensors["logits"] = np.zeros((n, 0), np.float32) if logits is None else np.ascontiguousarray(logits, np.float32)
     if tensors["labels"].shape != (n,) or tensors["logits"].shape[:1] != (n,) or tensors["logits"].ndim != 2:
         raise ValueError(f"labels {tensors['labels'].shape} and logits {tensors['logits'].shape} do not fit {n} images")
     header = {"model": path.stem, **(metadata or {}), "images": list(images), "layers": described}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={"format": FORMAT, **{k: json.dumps(v) for k, v in header.items()}})
-    put_in_place(partial, path)
+    with written(path) as partial:
+        save_file(tensors, partial, metadata={"format": FORMAT, **{k: json.dumps(v) for k, v in header.items()}})
     update_manifest(path.parent, path, "activations", {k: v.shape for k, v in tensors.items()})
 
 
@@ -252,6 +250,7 @@ def copy_part(cache: Cache, keep: Sequence[int], out: Path, command: str = "") -
     )
 
 
-def _square(size: int) -> tuple[int, int] | None:
+def square_grid(size: int) -> tuple[int, int] | None:
+    """(H, W) of so many positions on a square, None where they make none."""
     side = math.isqrt(size)
     return (side, side) if side * side == size else None

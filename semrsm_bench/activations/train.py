@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from semrsm_bench.activations.forward import device as best_device
-from semrsm_bench.activations.manifest import put_in_place
+from semrsm_bench.activations.manifest import written
 from semrsm_bench.activations.models import to_input
 from semrsm_bench.activations.resnet import ResNet
 from semrsm_bench.progress import progress_bar
@@ -220,10 +220,8 @@ def _save(path: Path, identity: str, network: ResNet, optimizer: torch.optim.SGD
         momentum = optimizer.state[parameter].get("momentum_buffer")
         if momentum is not None:
             tensors[f"momentum.{name}"] = momentum.detach().cpu().contiguous()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={"identity": identity, "step": str(step), "seconds": f"{spent:.1f}"})
-    put_in_place(partial, path)
+    with written(path) as partial:
+        save_file(tensors, partial, metadata={"identity": identity, "step": str(step), "seconds": f"{spent:.1f}"})
 
 
 def _restore(path: Path, identity: str, network: ResNet, optimizer: torch.optim.SGD) -> tuple[int, float]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from semrsm_bench.activations.manifest import put_in_place
+from semrsm_bench.activations.manifest import written
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -41,10 +41,8 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
 
 def save_weights(path: Path, network: torch.nn.Module, metadata: dict[str, Any]) -> None:
     """Write float16 weights with their metadata (values as JSON) in the header."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     tensors = {
         k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in network.state_dict().items()
     }
-    partial = path.with_name(path.name + ".partial")
-    save_file(tensors, partial, metadata={k: json.dumps(v) for k, v in metadata.items()})
-    put_in_place(partial, path)
+    with written(path) as partial:
+        save_file(tensors, partial, metadata={k: json.dumps(v) for k, v in metadata.items()})
