@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
+from semrsm_bench.bench.summary import summarise
 from semrsm_bench.report.figures.matching import draw
+from semrsm_bench.report.results import TaskResults
 from semrsm_bench.tasks.registry import get_task
 
 from .synthetic_rows import make_row
@@ -14,6 +16,10 @@ def pairs(k, k_opt, **changes):
         make_row("identity", pair=f"{i}-{i + 1}", k=float(a), k_opt=float(b), **changes)
         for i, (a, b) in enumerate(zip(k, k_opt))
     ]
+
+
+def results(rows, task, folder):
+    return TaskResults(task, rows, summarise(rows, task, folder), {}, folder)
 
 
 def dots_of(axes):
@@ -35,7 +41,7 @@ def test_every_pair_is_a_dot_with_the_variation_over_pairs(task, tmp_path):
         make_row("greedy"),
         make_row("identity", status="timeout", layer="layer2", size=1024),
     ]
-    (drawing,) = draw(rows, task, tmp_path)
+    (drawing,) = draw(results(rows, task, tmp_path))
     panels = {axes.get_title(loc="left").split("\n")[0]: axes for axes in drawing.figure.axes if axes.get_visible()}
     assert list(panels) == ["layer2, S = 1024, none", "layer3, S = 256, none", "layer2, S = 1024, channel"]
     told = {title: axes.get_title(loc="left").split("\n")[1] for title, axes in panels.items()}
@@ -48,10 +54,10 @@ def test_every_pair_is_a_dot_with_the_variation_over_pairs(task, tmp_path):
 
 @pytest.mark.parametrize("rows", [[], [make_row("greedy")], pairs([1.0, 2.0], [2.0, 3.0])])
 def test_there_is_no_picture_of_too_few_pairs(rows, task, tmp_path):
-    assert draw(rows, task, tmp_path) == []
+    assert draw(results(rows, task, tmp_path)) == []
 
 
 def test_pairs_without_a_known_optimum_are_left_out(task, tmp_path):
     rows = [*pairs([1.0, 2.0, 4.0], [2.0, 3.0, 5.0]), make_row("identity", pair="8-9", k=1.0, k_opt=None)]
-    (drawing,) = draw(rows, task, tmp_path)
+    (drawing,) = draw(results(rows, task, tmp_path))
     assert len(dots_of(drawing.figure.axes[0])) == 3

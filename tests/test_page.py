@@ -16,7 +16,7 @@ from semrsm_bench.core.row import cell_key
 from semrsm_bench.report.front import front_points, pareto_front
 from semrsm_bench.report.page import assets
 from semrsm_bench.report.page.build import build_page
-from semrsm_bench.report.papers import printed
+from semrsm_bench.report.paper import printed
 from semrsm_bench.report.results import read_results
 from semrsm_bench.report.tables import render_table
 from semrsm_bench.tasks.registry import get_task

@@ -1,7 +1,6 @@
 import pytest
 
-from semrsm_bench.report.paper import printed_tables, published
-from semrsm_bench.report.papers import CAPTIONS, REFERENCES, printed, printed_value
+from semrsm_bench.report.paper import CAPTIONS, REFERENCES, printed, printed_tables, published
 
 TABLE_5 = published("matching")
 
@@ -96,8 +95,9 @@ def test_every_table_has_a_caption_and_a_reference():
     assert len({(p.paper, p.table, p.row, p.column) for p in printed()}) == len(printed()) == 294
 
 
-def test_what_is_not_printed_is_none_and_an_unknown_table_an_error():
-    assert printed_value("3", "CLIP", "iou/rbf/semantic") == 0.687
-    assert printed_value("3", "CLIP", "iou/rbf/pooled") is None
+def test_figures_are_found_by_table_and_an_unknown_table_is_an_error():
+    clip = {p.column: p.value for p in printed("3") if p.row == "CLIP"}
+    assert clip["iou/rbf/semantic"] == 0.687
+    assert "iou/rbf/pooled" not in clip
     with pytest.raises(KeyError, match="no figures of table 9"):
         printed("9")

@@ -14,7 +14,7 @@ from semrsm_bench.core.task import Score
 from semrsm_bench.metrics import cka
 from semrsm_bench.report.figures import draw_all, instances, layers, outputs, retrieval, translation
 from semrsm_bench.report.figures.parts import by_depth, draw_forest, heat, method_looks, words_of
-from semrsm_bench.report.results import read_results
+from semrsm_bench.report.results import TaskResults, read_results
 from semrsm_bench.report.style import RC, new_figure
 from semrsm_bench.tasks.pictures import thumbnails
 from semrsm_bench.tasks.registry import get_task
@@ -34,11 +34,14 @@ class Drawn:
         self.task, self.folder = get_task(name), folder
         self.rows = write_task_run(folder, self.task, methods, **given)
         with mpl.rc_context(dict(RC)):
-            self.drawings = {d.name: d for d in module.draw(self.rows, self.task, folder)}
+            self.drawings = {d.name: d for d in module.draw(self.results())}
             for drawing in self.drawings.values():
                 assert drawing.caption
                 assert drawing.alt
                 drawing.figure.canvas.draw()
+
+    def results(self):
+        return TaskResults(self.task, self.rows, summarise(self.rows, self.task, self.folder), {}, self.folder)
 
     def arrays(self, method, **cell):
         """Arrays of the rows of a method in a cell, in order."""
@@ -235,7 +238,7 @@ def test_metrics_without_a_counterpart_stand_side_by_side(tmp_path):
     # Directions that differ: a row of the map is the first representation.
     for row in drawn.rows:
         row["raw"]["value_yx"] = 2 * row["scores"]["value"]
-    (drawing,) = layers.draw(drawn.rows, drawn.task, drawn.folder)
+    (drawing,) = layers.draw(drawn.results())
     matrix = np.asarray(drawing.figure.axes[0].images[0].get_array())
     np.testing.assert_allclose(matrix.T[np.triu_indices(4, 1)], 2 * matrix[np.triu_indices(4, 1)])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from semrsm_bench.core.task import Score
@@ -14,46 +14,46 @@ from semrsm_bench.report.results import TaskResults
 LIBRARIES = ("semrsm-bench", "numpy", "scipy", "numba", "ortools", "lapjv", "lap", "lapx")
 
 
+def cpu_of(environment: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is recorded of the CPU; early runs have its name alone."""
+    cpu = environment.get("cpu")
+    return cpu if isinstance(cpu, Mapping) else {"model": cpu} if cpu else {}
+
+
+def recorded(environment: Mapping[str, Any], name: str, told: Callable[[Mapping[str, Any]], str]) -> list[str]:
+    """A recorded list, such as the data, entry by entry in words; each once."""
+    found = environment.get(name)
+    texts = [told(entry).strip() for entry in found if isinstance(entry, Mapping)] if isinstance(found, list) else []
+    return list(dict.fromkeys(filter(None, texts)))
+
+
+def blas_told(environment: Mapping[str, Any], *keys: str) -> list[str]:
+    """The BLAS libraries with these of their facts."""
+    return recorded(environment, "blas", lambda blas: " ".join(str(blas[k]) for k in keys if blas.get(k)))
+
+
 def machine(environment: Mapping[str, Any]) -> str:
     """CPU, cores, threads and operating system; "unknown machine" for an empty record."""
-    cpu = environment.get("cpu")
-    parts = []
-    if isinstance(cpu, Mapping):
-        parts.append(str(cpu.get("model") or "unknown CPU"))
-        if cpu.get("cores"):
-            parts.append(f"{cpu['cores']} cores")
-    elif cpu:
-        parts.append(str(cpu))
-    if environment.get("threads"):
-        parts.append("1 thread" if environment["threads"] == 1 else f"{environment['threads']} threads")
-    if environment.get("os"):
-        parts.append(str(environment["os"]))
-    return ", ".join(parts) or "unknown machine"
+    cpu, threads = cpu_of(environment), environment.get("threads")
+    parts = [
+        (cpu.get("model") or "unknown CPU") if cpu else "",
+        f"{cpu['cores']} cores" if cpu.get("cores") else "",
+        "1 thread" if threads == 1 else f"{threads} threads" if threads else "",
+        environment.get("os"),
+    ]
+    return ", ".join(str(part) for part in parts if part) or "unknown machine"
 
 
 def versions(environment: Mapping[str, Any]) -> str:
     """Python and the libraries that do the work, with the BLAS and the commit."""
+    packages, commit = environment.get("packages"), environment.get("commit")
     parts = [f"Python {environment['python']}"] if environment.get("python") else []
-    packages = environment.get("packages")
     if isinstance(packages, Mapping):
         parts += [f"{name} {packages[name]}" for name in LIBRARIES if name in packages]
-    blas = environment.get("blas")
-    if isinstance(blas, Sequence) and not isinstance(blas, str):
-        parts += [" ".join(str(b[k]) for k in ("api", "version") if b.get(k)) for b in blas if isinstance(b, Mapping)]
-    if environment.get("commit"):
-        parts.append(
-            f"commit {str(environment['commit'])[:10]}" + (" with local changes" if environment.get("dirty") else "")
-        )
-    return ", ".join(dict.fromkeys(p for p in parts if p)) or "unknown versions"
-
-
-def data_sources(environment: Mapping[str, Any]) -> str:
-    """Names and short hashes of the caches; "" where none is recorded."""
-    caches = environment.get("data")
-    if not isinstance(caches, Sequence) or isinstance(caches, str):
-        return ""
-    told = [f"{c.get('name') or ''} (sha256 {str(c.get('sha256'))[:10]})" for c in caches if isinstance(c, Mapping)]
-    return ", ".join(dict.fromkeys(text.strip() for text in told))
+    parts += blas_told(environment, "api", "version")
+    if commit:
+        parts.append(f"commit {str(commit)[:10]}{' with local changes' if environment.get('dirty') else ''}")
+    return ", ".join(parts) or "unknown versions"
 
 
 def day(environment: Mapping[str, Any]) -> str:
@@ -81,8 +81,8 @@ def columns_told(layout: Layout) -> str:
 def origin_told(results: TaskResults) -> list[str]:
     """Where figures come from: machine, versions, data, run."""
     environment = results.environment
-    data = data_sources(environment)
-    origin = [f"Data: {data}" if data else "", f"run {results.run}" if results.run else "", day(environment)]
+    data = recorded(environment, "data", lambda c: f"{c.get('name') or ''} (sha256 {str(c.get('sha256'))[:10]})")
+    origin = [f"Data: {', '.join(data)}" if data else "", f"run {results.run}" if results.run else "", day(environment)]
     return [
         f"Machine: {machine(environment)}.",
         f"Versions: {versions(environment)}.",

@@ -7,14 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from semrsm_bench.bench.summary import Summary
-
 # In the order of the tables; other categories follow as they come.
 CATEGORIES = {"exact": "Optimal", "baseline": "Baseline", "approximate": "Approximation", "": "Methods"}
-# Name and complexity of what the methods of a kind share and what is therefore timed apart.
-SHARED = {"solver": ("affinity x @ y.T", "O(S^2 C)")}
 # Heading of the column of names.
 NOUNS = {"solver": "Algorithm", "metric": "Metric", "rsm": "Method", "instance": "Score"}
+_SHARED = "shared input"
 
 
 @dataclass(frozen=True)
@@ -27,10 +24,14 @@ class MethodKey:
     options: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, summary: Summary) -> MethodKey:
-        """The line that a summary stands in."""
-        options = tuple(sorted((str(name), _option_text(value)) for name, value in summary.options.items()))
-        return cls(summary.method, summary.kind, summary.category, options)
+    def of(cls, name: str, kind: str, category: str, options: Mapping[str, Any]) -> MethodKey:
+        """The line of a method with these options."""
+        return cls(name, kind, category, tuple(sorted((str(k), _option_text(v)) for k, v in options.items())))
+
+    @classmethod
+    def shared_by(cls, kind: str) -> MethodKey:
+        """The line of what the methods of a kind share and what is therefore timed apart."""
+        return cls("affinity x @ y.T" if kind == "solver" else "shared by methods", kind, _SHARED)
 
     @property
     def block_size(self) -> str:
@@ -43,11 +44,6 @@ class MethodKey:
     def category_title(self) -> str:
         """Heading of its part of the table."""
         return CATEGORIES.get(self.category) or self.category.capitalize()
-
-
-def shared_name(kind: str) -> str:
-    """Name of what the methods of a kind share."""
-    return SHARED.get(kind, ("shared by methods", ""))[0]
 
 
 def _option_text(value: Any) -> str:
@@ -74,6 +70,8 @@ class Catalogue:
 
     def about(self, method: MethodKey) -> Mapping[str, Any]:
         """``complexity``, ``options``, ``reference``, ``summary`` and what else is known of a method."""
+        if method.category == _SHARED:
+            return {"complexity": "O(S^2 C)" if method.kind == "solver" else ""}
         key = f"{method.kind}:{method.name}"
         if key not in self._facts:
             import semrsm_bench
@@ -89,17 +87,15 @@ class Catalogue:
         """By category, exact ones first, others as they come; inside of one as registered, unknown ones last."""
         unique = list(dict.fromkeys(methods))
         categories = list(dict.fromkeys([*CATEGORIES, *(m.category for m in unique)]))
-        appearance = {method: i for i, method in enumerate(unique)}
         rank = self._rank
         if any(f"{m.kind}:{m.name}" not in rank for m in unique):
-            registered = [key for kind in dict.fromkeys(m.kind for m in unique) for key in _registered(kind)]
+            import semrsm_bench
+
+            kinds = dict.fromkeys(m.kind for m in unique)
+            registered = [f"{k}:{name}" for k in kinds for name in getattr(semrsm_bench, f"{k}_names", list)()]
             rank = {key: i for i, key in enumerate(dict.fromkeys([*registered, *rank]))}
-
-        def place(method: MethodKey) -> tuple[int, int, int]:
-            known = rank.get(f"{method.kind}:{method.name}", len(rank))
-            return categories.index(method.category), known, appearance[method]
-
-        return sorted(unique, key=place)
+        # Sorting is stable: those of one place stay as they come.
+        return sorted(unique, key=lambda m: (categories.index(m.category), rank.get(f"{m.kind}:{m.name}", len(rank))))
 
     def complexity(self, method: MethodKey) -> str:
         """In O-notation; "" where nothing is known."""
@@ -114,10 +110,3 @@ class Catalogue:
             if bound.get(name) != value and not (name in ("b", "k") and method.name.endswith(f"-{value}"))
         ]
         return f"{method.name} ({', '.join(extra)})" if extra else method.name
-
-
-def _registered(kind: str) -> list[str]:
-    import semrsm_bench
-
-    names = getattr(semrsm_bench, f"{kind}_names", list)
-    return [f"{kind}:{name}" for name in names()]

@@ -14,7 +14,7 @@ from semrsm_bench.report.layout import Layout, Sheet
 from semrsm_bench.report.notes import case_noun
 from semrsm_bench.report.places import label
 from semrsm_bench.report.score_axis import ScoreAxis
-from semrsm_bench.report.style import Look, add_caption, caption_text, new_figure, short
+from semrsm_bench.report.style import Look, captioned_figure, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 _DRAWN_CASES = 60
 # Where k_opt is barely positive the ratio can be any negative number.
 _LOWEST_RATIO = -1.0
-
-
-def five_numbers(values: NDArray[np.float64]) -> tuple[float, ...]:
-    """Minimum, first quartile, median, third quartile and maximum: the box and its whiskers."""
-    return tuple(np.quantile(values, [0, 0.25, 0.5, 0.75, 1]).tolist())
 
 
 def draw_distribution(
@@ -66,18 +61,10 @@ def draw_distribution(
     panel = 0.42 + 0.2 * len(methods)
     left = 0.3 + 0.082 * max(map(len, names))
     width = left + 0.15 + 2.1 * len(drawn)
-    text, foot = caption_text([note, *caption], width)
-    height = foot + len(scores) * (panel + 0.62) + 0.1
-    figure = new_figure(width, height)
+    height = len(scores) * (panel + 0.62) + 0.1
+    margins = (left, 0.15, 0.32, 0.5)
+    figure = captioned_figure(width, height, [note, *caption], margins, wspace=0.1, hspace=0.62 / panel)
     grid = figure.subplots(len(scores), len(drawn), squeeze=False, sharey=True, sharex="row")
-    figure.subplots_adjust(
-        left=left / width,
-        right=1 - 0.15 / width,
-        top=1 - 0.32 / height,
-        bottom=(foot + 0.5) / height,
-        wspace=0.1,
-        hspace=0.62 / panel,
-    )
     for row, score in enumerate(scores):
         lowest = _LOWEST_RATIO if score.style == "percent" else -np.inf
         axis = ScoreAxis.covering(score, (x for v in samples[score.name].values() for x in v), lowest)
@@ -97,12 +84,11 @@ def draw_distribution(
                     _draw_box(axes, place, np.array([axis.place(v) for v in drawn_values]), style[method])
             axes.set_yticks(range(len(methods)), names)
             axes.set_ylim(len(methods) - 0.4, -0.6)
-    add_caption(figure, text)
     return figure
 
 
 def _draw_box(axes: Axes, place: int, values: NDArray[np.float64], look: Look) -> None:
-    low, first, middle, third, high = five_numbers(values)
+    low, first, middle, third, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
     axes.hlines(place, low, high, color=look.color, lw=1.0)
     axes.barh(place, third - first, left=first, height=0.52, color=look.color, alpha=0.35, lw=0)
     axes.barh(place, third - first, left=first, height=0.52, fill=False, edgecolor=look.color, lw=0.9)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from semrsm_bench.bench.stats import Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, escape_mathtext, format_seconds
-from semrsm_bench.report.labels import label_points
+from semrsm_bench.report.labels import Label, label_points
 from semrsm_bench.report.layout import Layout, Sheet
 from semrsm_bench.report.notes import case_noun
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.score_axis import ScoreAxis
-from semrsm_bench.report.style import GREY, Look, add_caption, caption_text, new_figure, seconds_axis, short
+from semrsm_bench.report.style import GREY, Look, captioned_figure, seconds_axis, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,11 +51,6 @@ class Point:
     value: float
     cost: float
     is_bound: bool = False
-
-    def dominates(self, other: Point) -> bool:
-        """Neither slower nor worse, and faster or better."""
-        no_worse = self.seconds <= other.seconds and self.cost <= other.cost
-        return no_worse and (self.seconds < other.seconds or self.cost < other.cost)
 
 
 def front_points(results: TaskResults, cell: str, score: Score | None = None) -> list[Point]:
@@ -108,18 +103,9 @@ def draw_front(layout: Layout, sheet: Sheet, style: Mapping[MethodKey, Look], ca
     columns = min(2, len(drawn))
     rows = math.ceil(len(drawn) / columns)
     width, panel_height = (9.6 if columns == 2 else 6.4), 3.4
-    text, foot = caption_text(caption, width)
-    figure = new_figure(width, rows * panel_height + foot)
+    margins = (0.85, 0.12, 0.3, 0.5)
+    figure = captioned_figure(width, rows * panel_height, caption, margins, wspace=0.2, hspace=0.36)
     grid = figure.subplots(rows, columns, squeeze=False)
-    height = rows * panel_height + foot
-    figure.subplots_adjust(
-        left=0.85 / width,
-        right=1 - 0.12 / width,
-        top=1 - 0.3 / height,
-        bottom=(foot + 0.5) / height,
-        wspace=0.2,
-        hspace=0.36,
-    )
     score_axis = ScoreAxis.covering(layout.results.task.scores[0], (p.value for _, points in drawn for p in points))
     for axes, (cell, points) in zip(grid.flat, drawn):
         times = {p: layout.results.cells[cell, p.method].total_seconds for p in points}
@@ -129,7 +115,6 @@ def draw_front(layout: Layout, sheet: Sheet, style: Mapping[MethodKey, Look], ca
         axes.set_ylabel(score_axis.title)
     for axes in list(grid.flat)[len(drawn) :]:
         axes.set_visible(False)
-    add_caption(figure, text)
     return figure
 
 
@@ -148,10 +133,9 @@ def _draw_panel(
     axes.set_xscale("log")
     axes.set_xlim(left, right)
     score_axis.apply(axes.yaxis)
-    if score_axis.gaps:
-        optimum = score_axis.gaps.optimum
-        axes.set_ylim(score_axis.low, optimum + 0.8)
-        axes.axhspan(optimum - 0.25, optimum + 0.25, color="#eef4f8", zorder=0)
+    if score_axis.optimum is not None:
+        axes.set_ylim(score_axis.low, score_axis.optimum + 0.8)
+        axes.axhspan(score_axis.optimum - 0.25, score_axis.optimum + 0.25, color="#eef4f8", zorder=0)
     noun = case_noun(layout.results.task.unit)
     axes.set_xlabel(f"time per {noun}" + (", affinity included" if layout.results.shared else ""))
     seconds_axis(axes.xaxis)
@@ -163,45 +147,24 @@ def _draw_panel(
     steps_y = [y for p in front for y in (place[p][1], place[p][1])]
     axes.plot(steps_x, steps_y, color="#555555", lw=1.1, zorder=1)
     axes.fill_between(steps_x, steps_y, axes.get_ylim()[0], color="#f4f4f4", lw=0, zorder=-1)
-    texts, colors, sizes, weights, bars = [], [], [], [], []
+    labels, bars = [], []
     # The front is labelled first and gets the best places.
-    ordered = [*front, *(p for p in points if p not in front)]
-    for point in ordered:
-        look, on_front = style[point.method], point in front
+    for point in [*front, *(p for p in points if p not in front)]:
+        look, on_front, is_far = style[point.method], point in front, point in far
         x, y = place[point]
         time = times[point]
-        if point not in far and time.high > time.low:
-            axes.plot(
-                [time.low, time.high], [y, y], color=look.color, lw=0.9, alpha=0.9 if on_front else 0.35, zorder=2
-            )
+        if not is_far and time.high > time.low:
+            pale = 0.9 if on_front else 0.35
+            axes.plot([time.low, time.high], [y, y], color=look.color, lw=0.9, alpha=pale, zorder=2)
             bars.append([(time.low, y), (min(time.high, right), y)])
-        axes.plot(
-            [x],
-            [y],
-            marker="<" if point in far else look.marker,
-            ms=6.5,
-            color=look.color,
-            mec="black" if on_front else look.color,
-            mew=0.7,
-            alpha=1.0 if on_front else 0.4,
-            ls="none",
-            zorder=3,
-        )
+        dot: dict[str, Any] = {"marker": "<" if is_far else look.marker, "ms": 6.5, "color": look.color, "mew": 0.7}
+        dot |= {"mec": "black" if on_front else look.color, "alpha": 1.0 if on_front else 0.4, "ls": "none"}
+        axes.plot([x], [y], zorder=3, **dot)
         name = short(layout.results.catalogue.display_name(point.method))
-        name = f"{name}, {format_seconds(point.seconds)}" if point in far else name
-        texts.append(f"{name} (at least)" if point.is_bound else name)
-        colors.append("black" if on_front else GREY)
-        sizes.append(7.6 if on_front else 6.8)
-        weights.append("bold" if on_front else "normal")
-    label_points(
-        axes,
-        [place[p] for p in ordered],
-        texts,
-        colors=colors,
-        sizes=sizes,
-        weights=weights,
-        lines=[list(zip(steps_x, steps_y)), *bars],
-    )
+        name = f"{name}, {format_seconds(point.seconds)}" if is_far else name
+        name = f"{name} (at least)" if point.is_bound else name
+        labels.append(Label((x, y), name, *(("black", 7.6, "bold") if on_front else (GREY, 6.8, "normal"))))
+    label_points(axes, labels, [list(zip(steps_x, steps_y)), *bars])
 
 
 def _near(points: Sequence[Point]) -> list[Point]:

@@ -6,11 +6,10 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.text import Annotation
 
 # Directions in the order in which a reader finds them natural: right, above right, below right, left, ...
 _ANGLES = (0, 45, -45, 180, 135, -135, 90, -90, 22, -22, 158, -158, 67, -67, 112, -112)
@@ -87,21 +86,22 @@ def _beside(point: tuple[float, float], size: tuple[float, float], radius: float
     return Box(x, y, x + size[0], y + size[1])
 
 
-def label_points(
-    axes: Axes,
-    points: Sequence[tuple[float, float]],
-    texts: Sequence[str],
-    *,
-    colors: Sequence[str],
-    sizes: Sequence[float],
-    weights: Sequence[str],
-    lines: Sequence[Sequence[tuple[float, float]]] = (),
-) -> list[Annotation]:
-    """Annotate points given in data coordinates, with a thin line to labels that had to move away.
+@dataclass(frozen=True)
+class Label:
+    """A text beside a point in data coordinates."""
 
-    ``lines`` are paths of horizontal and vertical pieces that labels should not cross, in data coordinates.
+    point: tuple[float, float]
+    text: str
+    color: str
+    size: float
+    weight: str
 
-    Limits and position of the axes must be final.
+
+def label_points(axes: Axes, labels: Sequence[Label], lines: Sequence[Sequence[tuple[float, float]]] = ()) -> None:
+    """Annotate points, with a thin line to labels that had to move away.
+
+    ``lines`` are paths of horizontal and vertical pieces that labels should not cross, in data coordinates. Limits and position
+    of the axes must be final.
     """
     figure = axes.figure
     scale = 72 / figure.dpi
@@ -111,50 +111,29 @@ def label_points(
         x, y = axes.transData.transform(p)
         return float(x) * scale, float(y) * scale
 
-    at = [in_points(p) for p in points]
-    paths = [[in_points(p) for p in line] for line in lines]
+    at = [in_points(label.point) for label in labels]
     pieces = [
         Box(min(a[0], b[0]) - 1, min(a[1], b[1]) - 1, max(a[0], b[0]) + 1, max(a[1], b[1]) + 1)
-        for path in paths
-        for a, b in itertools.pairwise(path)
+        for line in lines
+        for a, b in itertools.pairwise(map(in_points, line))
     ]
     window = axes.get_window_extent(renderer)
     bounds = Box(window.x0 * scale, window.y0 * scale, window.x1 * scale, window.y1 * scale)
     extents = []
-    for text, size, weight in zip(texts, sizes, weights):
-        probe = figure.text(0, 0, text, fontsize=size, fontweight=weight)
+    for label in labels:
+        probe = figure.text(0, 0, label.text, fontsize=label.size, fontweight=label.weight)
         extent = probe.get_window_extent(renderer)
         extents.append((extent.width * scale + 2, extent.height * scale + 1))
         probe.remove()
-    annotations = []
-    boxes = place_boxes(at, extents, bounds, pieces)
-    for i, (box, (x, y)) in enumerate(zip(boxes, at)):
+    offset: dict[str, Any] = {"textcoords": "offset points", "annotation_clip": False}
+    for box, (x, y), label in zip(place_boxes(at, extents, bounds, pieces), at, labels):
         centre = ((box.x0 + box.x1) / 2 - x, (box.y0 + box.y1) / 2 - y)
         nearest = (min(max(x, box.x0), box.x1) - x, min(max(y, box.y0), box.y1) - y)
         if math.hypot(*nearest) > 1.8 * _RADII[0]:
-            axes.annotate(
-                "",
-                points[i],
-                xytext=nearest,
-                textcoords="offset points",
-                arrowprops={"arrowstyle": "-", "lw": 0.5, "color": colors[i], "alpha": 0.6, "shrinkA": 0, "shrinkB": 3},
-                annotation_clip=False,
-            )
-        annotations.append(
-            axes.annotate(
-                texts[i],
-                points[i],
-                xytext=centre,
-                textcoords="offset points",
-                ha="center",
-                va="center",
-                fontsize=sizes[i],
-                fontweight=weights[i],
-                color=colors[i],
-                annotation_clip=False,
-            )
-        )
-    return annotations
+            arrow = {"arrowstyle": "-", "lw": 0.5, "color": label.color, "alpha": 0.6, "shrinkA": 0, "shrinkB": 3}
+            axes.annotate("", label.point, xytext=nearest, arrowprops=arrow, **offset)
+        look: dict[str, Any] = {"fontsize": label.size, "fontweight": label.weight, "color": label.color}
+        axes.annotate(label.text, label.point, xytext=centre, ha="center", va="center", **look, **offset)
 
 
 def spread(values: Sequence[float], distance: float, low: float, high: float) -> list[float]:
@@ -163,12 +142,7 @@ def spread(values: Sequence[float], distance: float, low: float, high: float) ->
     Where there is no room for the distance, they are spaced evenly between the limits.
     """
     n = len(values)
-    if n == 0:
-        return []
-    if (n - 1) * distance >= high - low:
-        step = (high - low) / max(n - 1, 1)
-        ranks = {i: r for r, i in enumerate(sorted(range(n), key=lambda i: values[i]))}
-        return [low + ranks[i] * step for i in range(n)]
+    distance = min(distance, (high - low) / max(n - 1, 1))
     order = sorted(range(n), key=lambda i: values[i])
     # Least squares under the distances: isotonic regression of what is left once they are taken off.
     blocks: list[tuple[float, int]] = []

@@ -8,11 +8,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from semrsm_bench.bench.stats import Interval
+from semrsm_bench.bench.stats import UNKNOWN, Interval
 from semrsm_bench.bench.summary import Difference, Summary, differences
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.task import Score
-from semrsm_bench.report.catalogue import NOUNS, SHARED, MethodKey, shared_name
+from semrsm_bench.report.catalogue import NOUNS, MethodKey
 from semrsm_bench.report.formatting import (
     NOTHING,
     complexity_text,
@@ -22,8 +22,7 @@ from semrsm_bench.report.formatting import (
     plural,
 )
 from semrsm_bench.report.notes import PARTIAL, UNDEFINED, failure_text, is_partial, panel_notes, undefined_cases
-from semrsm_bench.report.paper import Published, printed_tables, published
-from semrsm_bench.report.papers import Printed
+from semrsm_bench.report.paper import Printed, Published, printed_tables, published
 from semrsm_bench.report.places import Place, axes, label
 from semrsm_bench.report.results import TaskResults
 
@@ -135,11 +134,6 @@ class Layout:
         """Figures of a paper on the same task."""
         return published(self.results.task.name) if self.with_paper else None
 
-    def _keys(self) -> list[str]:
-        places = self.results.places.values()
-        across = self.results.task.across
-        return [*across, *dict.fromkeys(k for p in places for k in p if k not in across)]
-
     def sheets(self, wide: bool = False) -> list[Sheet]:
         """Cells by panels.
 
@@ -150,7 +144,7 @@ class Layout:
             those of its values. Otherwise, and for tasks without one, the innermost key that varies lies across.
         """
         task, places = self.results.task, self.results.places
-        keys = self._keys()
+        keys = self.results.keys
         varying = axes(list(places.values()), keys)
         beside = task.beside
         if beside and beside in keys:
@@ -223,7 +217,14 @@ class Layout:
             for method in methods
         ]
         if self.is_timed and any(c in results.shared for c in sheet.cells):
-            lines.append(self._shared_line(sheet, groups))
+            shared = MethodKey.shared_by(results.task.kind)
+            times = tuple(
+                (*(NOTHING,) * len(scores), _time(results.shared.get(cell, UNKNOWN)))
+                if printed is None
+                else (NOTHING,) * len(printed)
+                for cell, printed in sources
+            )
+            lines.append(Line(shared.category_title, self.stub_of(shared), times))
         notes = panel_notes(results, sheet.cells, self.distinguishing(sheet), usual)
         return Panel(self.title(sheet), self.stub, tuple(groups), tuple(lines), tuple(notes))
 
@@ -234,19 +235,6 @@ class Layout:
             BLOCK_SIZE: method.block_size or NOTHING,
         }
         return tuple(values.get(head, self.results.catalogue.display_name(method)) for head in self.stub)
-
-    def _shared_line(self, sheet: Sheet, groups: Sequence[Group]) -> Line:
-        kind = self.results.task.kind
-        name = shared_name(kind)
-        stub = {COMPLEXITY: complexity_text(SHARED.get(kind, ("", ""))[1]), BLOCK_SIZE: NOTHING}
-        cells = iter(sheet.cells)
-        entries = [
-            (NOTHING,) * len(group.columns)
-            if group.beside
-            else (*(NOTHING,) * (len(group.columns) - 1), _time(self.results.shared_of(next(cells))))
-            for group in groups
-        ]
-        return Line("Shared input", tuple(stub.get(head, name) for head in self.stub), tuple(entries))
 
     def entries(
         self, summary: Summary | None, usual: int, scores: Sequence[Score] | None = None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import re
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 from semrsm_bench.report.formatting import NOTHING, complexity_latex, escape_latex, escape_markdown
 from semrsm_bench.report.layout import BLOCK_SIZE, COMPLEXITY, Line, Panel
@@ -21,8 +22,12 @@ def render_text(
     """Aligned columns for a terminal; panels wider than ``width`` lose the complexity, then are split by their groups."""
     panels, shared = shared_notes(panels)
     remarks = [*shared, *remarks]
-    parts = [_text_panel(part) for panel in panels for part in _fit(_tightened(_brief(panel)), width)]
-    footer = ["\n".join(textwrap.wrap(s, max(width, 40), break_long_words=False)) for s in [*caption, *remarks]]
+    wrap = max(width, 40)
+    # ``4.26 ±0.05 ms`` as ``4.26±0.05 ms``: two centrings fit into 120 columns.
+    tight = _each(lambda entries: tuple(text.replace(" ±", "±") for text in entries))
+    narrow = [_rewritten(_brief(panel), entries=tight) for panel in panels]
+    parts = [_text_panel(part, wrap) for panel in narrow for part in _fit(panel, width)]
+    footer = ["\n".join(textwrap.wrap(s, wrap, break_long_words=False)) for s in [*caption, *remarks]]
     head = [f"━━━ {heading} ".ljust(width, "━")[: max(width, len(heading) + 5)]] if heading else []
     return "\n\n".join([*head, *parts, "\n".join(footer)]) + "\n"
 
@@ -32,176 +37,131 @@ def shared_notes(panels: Sequence[Panel]) -> tuple[list[Panel], list[str]]:
     if len(panels) < 2:
         return list(panels), []
     shared = [note for note in panels[0].notes if all(note in panel.notes for panel in panels)]
-    return [
-        dataclasses.replace(panel, notes=tuple(n for n in panel.notes if n not in shared)) for panel in panels
-    ], shared
+    return [replace(panel, notes=tuple(n for n in panel.notes if n not in shared)) for panel in panels], shared
+
+
+def _rewritten(panel: Panel, stub: Callable[[Any], Any] = tuple, entries: Callable[[Any], Any] = tuple) -> Panel:
+    """The panel with the stub and the entries of every line changed."""
+    lines = tuple(replace(line, stub=stub(line.stub), entries=entries(line.entries)) for line in panel.lines)
+    return replace(panel, lines=lines)
 
 
 def _brief(panel: Panel) -> Panel:
     """Of a complexity the first clause."""
-    lines = [
-        dataclasses.replace(
-            line, stub=tuple(t.split(",")[0] if head == COMPLEXITY else t for head, t in zip(panel.stub, line.stub))
-        )
-        for line in panel.lines
-    ]
-    return dataclasses.replace(panel, lines=tuple(lines))
+    heads = panel.stub
+    return _rewritten(panel, lambda stub: tuple(t.split(",")[0] if h == COMPLEXITY else t for h, t in zip(heads, stub)))
 
 
-def _tightened(panel: Panel) -> Panel:
-    """``4.26 ±0.05 ms`` as ``4.26±0.05 ms``: two centrings fit into 120 columns."""
-    lines = [
-        dataclasses.replace(
-            line,
-            entries=tuple(e if isinstance(e, str) else tuple(x.replace(" ±", "±") for x in e) for e in line.entries),
-        )
-        for line in panel.lines
-    ]
-    return dataclasses.replace(panel, lines=tuple(lines))
+def _each(change: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The change for the entries of every group; a text that spans a group stays."""
+    return lambda groups: tuple(e if isinstance(e, str) else change(e) for e in groups)
 
 
-@dataclasses.dataclass(frozen=True)
-class _TextPanel:
-    panel: Panel
-    stub: tuple[int, ...]
-    width: int
-
-    @property
-    def stub_widths(self) -> list[int]:
-        return [max(len(self.panel.stub[i]), *(len(line.stub[i]) for line in self.panel.lines)) for i in self.stub]
-
-    @property
-    def column_widths(self) -> list[list[int]]:
-        widths = []
-        for g, group in enumerate(self.panel.groups):
-            cells = [line.entries[g] for line in self.panel.lines]
-            own = [
-                max(len(t), *(len(e[c]) for e in cells if not isinstance(e, str)), 0)
-                for c, t in enumerate(group.columns)
-            ]
-            spanning = max(len(group.title), *(len(e) for e in cells if isinstance(e, str)), 0)
-            own[-1] += max(0, spanning - sum(own) - len(GAP) * (len(own) - 1))
-            widths.append(own)
-        return widths
-
-    @property
-    def total(self) -> int:
-        groups = sum(sum(w) + len(GAP) * (len(w) - 1) + len(GROUP_GAP) for w in self.column_widths)
-        return sum(self.stub_widths) + len(GAP) * (len(self.stub) - 1) + groups
+def _widths(panel: Panel) -> tuple[list[int], list[list[int]]]:
+    """Characters of the columns of the stub, and of those of each group."""
+    stub = [max(map(len, column)) for column in zip(panel.stub, *(line.stub for line in panel.lines))]
+    widths = []
+    for group, *cells in zip(panel.groups, *(line.entries for line in panel.lines)):
+        own = [max(map(len, c)) for c in zip(group.columns, *(e for e in cells if not isinstance(e, str)))]
+        spanning = max(len(group.title), *(len(e) for e in cells if isinstance(e, str)), 0)
+        own[-1] += max(0, spanning - _span(own))
+        widths.append(own)
+    return stub, widths
 
 
-def _fit(panel: Panel, width: int) -> Iterator[_TextPanel]:
-    if not panel.lines:
-        return
-    stub = tuple(range(len(panel.stub)))
-    whole = _TextPanel(panel, stub, width)
-    if whole.total <= width:
-        yield whole
-        return
-    stub = tuple(i for i in stub if panel.stub[i] != COMPLEXITY)
-    parts = _split(panel, width, stub)
-    same = {group.columns for group in panel.groups}
-    if len(parts) == len(panel.groups) > 1 and len(same) == 1:
+def _span(widths: Sequence[int]) -> int:
+    return sum(widths) + len(GAP) * (len(widths) - 1)
+
+
+def _total(panel: Panel) -> int:
+    stub, groups = _widths(panel)
+    return _span(stub) + sum(_span(own) + len(GROUP_GAP) for own in groups)
+
+
+def _fit(panel: Panel, width: int) -> list[Panel]:
+    """The panel in parts that fit, without its complexity where it does not fit as a whole."""
+    if not panel.lines or _total(panel) <= width:
+        return [panel] if panel.lines else []
+    kept = [i for i, head in enumerate(panel.stub) if head != COMPLEXITY]
+    panel = replace(
+        _rewritten(panel, lambda stub: tuple(stub[i] for i in kept)), stub=tuple(panel.stub[i] for i in kept)
+    )
+    parts = _split(panel, width)
+    if len(parts) == len(panel.groups) > 1 and len({group.columns for group in panel.groups}) == 1:
         parts = [_stacked(panel)]
-    for part in parts:
-        yield from (_TextPanel(narrow, stub, width) for narrow in _narrowed(part, width, stub))
+    return [narrow for part in parts for narrow in (_narrowed(part, width) if len(part.groups) == 1 else [part])]
 
 
-def _narrowed(panel: Panel, width: int, stub: tuple[int, ...]) -> list[Panel]:
-    """A panel of one group that is too wide in as few parts of about equal numbers of columns as fit."""
-    columns = len(panel.groups[0].columns)
-    parts = [panel]
-    if len(panel.groups) > 1:
-        return parts
-    for count in range(1, columns + 1):
-        cuts = [round(i * columns / count) for i in range(count + 1)]
-        parts = [_columns(panel, a, b) for a, b in itertools.pairwise(cuts)]
-        if all(_TextPanel(part, stub, width).total <= width for part in parts):
-            break
-    return _noted_last(parts)
+def _split(panel: Panel, width: int) -> list[Panel]:
+    """The panel cut between its groups; one of the paper's figures stays beside the one before it where the two fit."""
+
+    def part(start: int, stop: int) -> Panel:
+        return replace(_rewritten(panel, entries=lambda e: e[start:stop]), groups=panel.groups[start:stop])
+
+    starts = [i for i, group in enumerate(panel.groups) if not group.beside]
+    parts, fits = _fewest(starts, len(panel.groups), part, width)
+    return parts if fits else _fewest(range(len(panel.groups)), len(panel.groups), part, width)[0]
 
 
-def _columns(panel: Panel, start: int, stop: int) -> Panel:
+def _narrowed(panel: Panel, width: int) -> list[Panel]:
+    """A panel of one group cut between its columns."""
     (group,) = panel.groups
-    lines = [
-        dataclasses.replace(line, entries=tuple(e if isinstance(e, str) else e[start:stop] for e in line.entries))
-        for line in panel.lines
-    ]
-    group = dataclasses.replace(group, columns=group.columns[start:stop])
-    return dataclasses.replace(panel, groups=(group,), lines=tuple(lines))
+
+    def part(start: int, stop: int) -> Panel:
+        cut = _rewritten(panel, entries=_each(lambda e: e[start:stop]))
+        return replace(cut, groups=(replace(group, columns=group.columns[start:stop]),))
+
+    return _fewest(range(len(group.columns)), len(group.columns), part, width)[0]
 
 
-def _noted_last(parts: Sequence[Panel]) -> list[Panel]:
-    return [*(dataclasses.replace(part, notes=()) for part in parts[:-1]), *parts[-1:]]
+def _fewest(starts: Sequence[int], end: int, part: Callable[[int, int], Panel], width: int) -> tuple[list[Panel], bool]:
+    """As few parts of about equal size as fit, and whether they do; notes stand under the last one."""
+    parts, fits = [part(0, end)], False
+    for count in range(1, len(starts) + 1):
+        cuts = [starts[round(i * len(starts) / count)] for i in range(count)]
+        parts = [part(a, b) for a, b in itertools.pairwise([*cuts, end])]
+        if fits := all(_total(one) <= width for one in parts):
+            break
+    return [*(replace(one, notes=()) for one in parts[:-1]), parts[-1]], fits
 
 
 def _stacked(panel: Panel) -> Panel:
     """The groups below each other, under one heading of columns: where no two fit side by side."""
     lines = [
-        dataclasses.replace(line, category=f"{group.title}: {line.category}", entries=(line.entries[i],))
+        replace(line, category=f"{group.title}: {line.category}", entries=(line.entries[i],))
         for i, group in enumerate(panel.groups)
         for line in panel.lines
     ]
-    return dataclasses.replace(panel, groups=(dataclasses.replace(panel.groups[0], title=""),), lines=tuple(lines))
+    return replace(panel, groups=(replace(panel.groups[0], title=""),), lines=tuple(lines))
 
 
-def _split(panel: Panel, width: int, stub: tuple[int, ...]) -> list[Panel]:
-    """The panel in as few parts of about equal numbers of groups as stay within ``width`` characters.
+def _text_panel(panel: Panel, width: int) -> str:
+    stub_widths, widths = _widths(panel)
+    spans = [_span(own) for own in widths]
 
-    A group of the paper's figures stays beside the one before it, and the notes stand under the last part.
-    """
-    parts: list[Panel] = [panel]
-    # Only where it does not fit beside the other does such a group stand alone.
-    for starts in ([i for i, group in enumerate(panel.groups) if not group.beside], list(range(len(panel.groups)))):
-        for count in range(1, len(starts) + 1):
-            cuts = [starts[round(i * len(starts) / count)] for i in range(count)]
-            parts = [_part(panel, a, b) for a, b in itertools.pairwise([*cuts, len(panel.groups)])]
-            if all(_TextPanel(part, stub, width).total <= width for part in parts):
-                break
-        else:
-            continue
-        break
-    return _noted_last(parts)
-
-
-def _part(panel: Panel, start: int, stop: int) -> Panel:
-    lines = tuple(dataclasses.replace(line, entries=line.entries[start:stop]) for line in panel.lines)
-    return dataclasses.replace(panel, groups=panel.groups[start:stop], lines=lines)
-
-
-def _text_panel(text: _TextPanel) -> str:
-    panel, stub_widths, widths = text.panel, text.stub_widths, text.column_widths
-    stub_width = sum(stub_widths) + len(GAP) * (len(stub_widths) - 1)
-    spans = [sum(w) + len(GAP) * (len(w) - 1) for w in widths]
-
-    def stub(values: Sequence[str]) -> str:
+    def row(stub: Sequence[str], groups: Sequence[Sequence[str] | str]) -> str:
         # The block size is a number and stands to the right; names to the left.
-        chosen = [values[i] for i in text.stub]
-        numbers = [panel.stub[i] == BLOCK_SIZE for i in text.stub]
-        return GAP.join(v.rjust(w) if n else v.ljust(w) for n, v, w in zip(numbers, chosen, stub_widths))
+        names = [v.rjust(w) if head == BLOCK_SIZE else v.ljust(w) for head, v, w in zip(panel.stub, stub, stub_widths)]
+        cells = [
+            e.center(span) if isinstance(e, str) else GAP.join(v.rjust(w) for v, w in zip(e, own))
+            for e, own, span in zip(groups, widths, spans)
+        ]
+        return GROUP_GAP.join([GAP.join(names), *cells])
 
-    heads = [
-        f" {g.title} ".center(s, "─") if len(g.title) + 2 <= s else g.title.center(s)
-        for g, s in zip(panel.groups, spans)
-    ]
-    title = textwrap.wrap(panel.title, max(text.width, 40), break_long_words=False)
-    out = [*title, *([GROUP_GAP.join([" " * stub_width, *heads])] if any(g.title for g in panel.groups) else [])]
-    columns = [GAP.join(c.rjust(w) for c, w in zip(g.columns, ws)) for g, ws in zip(panel.groups, widths)]
-    out.append(GROUP_GAP.join([stub(panel.stub), *columns]))
+    out = textwrap.wrap(panel.title, width, break_long_words=False)
+    if any(g.title for g in panel.groups):
+        heads = [
+            f" {g.title} ".center(s, "─") if len(g.title) + 2 <= s else g.title for g, s in zip(panel.groups, spans)
+        ]
+        out.append(row([""] * len(panel.stub), heads))
+    out.append(row(panel.stub, [g.columns for g in panel.groups]))
     for category, lines in itertools.groupby(panel.lines, key=lambda line: line.category):
-        out.append(f"─ {category} ".ljust(text.total, "─"))
-        out += [GROUP_GAP.join([stub(line.stub), *_text_entries(line, widths, spans)]) for line in lines]
-    out.append("─" * text.total)
+        out.append(f"─ {category} ".ljust(_total(panel), "─"))
+        out += [row(line.stub, line.entries) for line in lines]
+    out.append("─" * _total(panel))
     for note in panel.notes:
-        out += textwrap.wrap(note, max(text.width, 40), subsequent_indent="  ", break_long_words=False)
+        out += textwrap.wrap(note, width, subsequent_indent="  ", break_long_words=False)
     return "\n".join(line.rstrip() for line in out)
-
-
-def _text_entries(line: Line, widths: Sequence[Sequence[int]], spans: Sequence[int]) -> list[str]:
-    return [
-        entry.center(span) if isinstance(entry, str) else GAP.join(e.rjust(w) for e, w in zip(entry, ws))
-        for entry, ws, span in zip(line.entries, widths, spans)
-    ]
 
 
 def render_markdown(panels: Sequence[Panel], caption: Sequence[str], remarks: Sequence[str], heading: str = "") -> str:
@@ -213,9 +173,10 @@ def render_markdown(panels: Sequence[Panel], caption: Sequence[str], remarks: Se
         if panel.title:
             out += [f"**{escape_markdown(panel.title)}**", ""]
         names = [escape_markdown(t) for t in ("Category", *panel.stub)]
+        rules = [" --: " if name == BLOCK_SIZE else " :-- " for name in names]
         head = [f"{escape_markdown(g.title)}<br>{escape_markdown(c)}" for g in panel.groups for c in g.columns]
         out.append("| " + " | ".join([*names, *head]) + " |")
-        out.append("|" + "|".join([_rule(t) for t in names] + [" --: "] * len(head)) + "|")
+        out.append("|" + "|".join(rules + [" --: "] * len(head)) + "|")
         for category, lines in itertools.groupby(panel.lines, key=lambda line: line.category):
             for i, line in enumerate(lines):
                 cells = [category if i == 0 else "", *line.stub, *_flat(line, panel)]
@@ -225,10 +186,6 @@ def render_markdown(panels: Sequence[Panel], caption: Sequence[str], remarks: Se
             out += [escape_markdown(note), ""]
     out += [escape_markdown(" ".join([*caption, *remarks]))]
     return "\n".join(out) + "\n"
-
-
-def _rule(head: str) -> str:
-    return " --: " if head == BLOCK_SIZE else " :-- "
 
 
 def _flat(line: Line, panel: Panel) -> list[str]:
@@ -262,9 +219,7 @@ def _latex_panel(panel: Panel, caption: Sequence[str], remarks: Sequence[str]) -
             r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
             # Without graphicx the table is set as wide as it is.
             r"\providecommand{\resizebox}[3]{#3}",
-            "\n\\par\\medskip\n".join(
-                _latex_tabular(part) for part in _split(_brief(panel), LATEX_WIDTH, tuple(range(len(panel.stub))))
-            ),
+            "\n\\par\\medskip\n".join(map(_latex_tabular, _split(_brief(panel), LATEX_WIDTH))),
             *([rf"\par\medskip\begin{{minipage}}{{\textwidth}}{escape_latex(notes)}\end{{minipage}}"] if notes else []),
             r"\end{table*}",
         ]

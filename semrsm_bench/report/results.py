@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.bench.results import load_environment, load_rows
-from semrsm_bench.bench.stats import UNKNOWN, Interval, median_interval
-from semrsm_bench.bench.summary import Summary, summarise
+from semrsm_bench.bench.stats import Interval, median_interval
+from semrsm_bench.bench.summary import Summary, results_of, summarise
 from semrsm_bench.core.registry import UnknownNameError
 from semrsm_bench.core.row import cell_key
-from semrsm_bench.core.task import Task
+from semrsm_bench.core.task import Result, Task
 from semrsm_bench.report.catalogue import Catalogue, MethodKey
 from semrsm_bench.report.places import Place, rank
 
@@ -63,13 +63,17 @@ class TaskResults:
         return Catalogue(self.environment)
 
     @cached_property
+    def keys(self) -> list[str]:
+        """All keys of cells, the task's own first."""
+        return list(dict.fromkeys([*self.task.across, *(key for s in self.summaries for key in s.place)]))
+
+    @cached_property
     def places(self) -> dict[str, Place]:
         """What the cases of each cell share, in the order of the table; keys are those of `cell_key`."""
         found = {cell_key(s.place): s.place for s in self.summaries}
-        keys = [*self.task.across, *(k for p in found.values() for k in p if k not in self.task.across)]
 
         def order(place: Place) -> tuple[Any, ...]:
-            ranks = [rank(place.get(key, "")) for key in keys]
+            ranks = [rank(place.get(key, "")) for key in self.keys]
             return ranks[0] if ranks else [], self.task.cell_order(place), ranks
 
         return dict(sorted(found.items(), key=lambda item: order(item[1])))
@@ -77,7 +81,7 @@ class TaskResults:
     @cached_property
     def cells(self) -> dict[tuple[str, MethodKey], Summary]:
         """The summaries by cell and method."""
-        return {(cell_key(s.place), MethodKey.of(s)): s for s in self.summaries}
+        return {(cell_key(s.place), MethodKey.of(s.method, s.kind, s.category, s.options)): s for s in self.summaries}
 
     @cached_property
     def methods(self) -> list[MethodKey]:
@@ -91,6 +95,12 @@ class TaskResults:
         for row in sorted((r for r in self.rows if r["status"] == "ok"), key=lambda row: rank(row["case"])):
             found[cell_key(row["cell"])].append(row)
         return found
+
+    @cached_property
+    def found(self) -> list[tuple[Row, Result]]:
+        """The rows that are ok, as they came, with their arrays."""
+        rows = [row for row in self.rows if row["status"] == "ok"]
+        return list(zip(rows, results_of(rows, self.folder), strict=True))
 
     @cached_property
     def shared(self) -> dict[str, Interval]:
@@ -127,10 +137,6 @@ class TaskResults:
                     method = names[cell, str(row["method"]), str(row["options"])]
                     found.setdefault((cell, method), {}).setdefault(str(row["case"]), []).append(value)
         return {key: np.array([np.median(v) for v in cases.values()]) for key, cases in found.items()}
-
-    def shared_of(self, cell: str) -> Interval:
-        """As `shared`, unknown where nothing was timed."""
-        return self.shared.get(cell, UNKNOWN)
 
 
 def _usual(counts: Iterable[int]) -> int:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from semrsm_bench.bench.stats import Interval
-from semrsm_bench.report.catalogue import MethodKey, shared_name
+from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import escape_mathtext
 from semrsm_bench.report.labels import spread
 from semrsm_bench.report.layout import Layout, Sheet
 from semrsm_bench.report.notes import case_noun
-from semrsm_bench.report.style import GREY, Look, add_caption, caption_text, new_figure, seconds_axis, short
+from semrsm_bench.report.style import GREY, Look, captioned_figure, seconds_axis, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,29 +20,27 @@ if TYPE_CHECKING:
 
 _LABEL_POINTS = 10.0
 
-
 # Name, look, and (S, time) in the order of S.
 RuntimeLine = tuple[str, Look, list[tuple[int, Interval]]]
 
 
-def runtime_lines(layout: Layout, sheet: Sheet, style: Mapping[MethodKey, Look]) -> list[RuntimeLine]:
-    """Median time of the call over S for every method that has one, then that of what they share.
-
-    Of several cells with equal S the first stands for all.
-    """
+def _lines(layout: Layout, sheet: Sheet, style: Mapping[MethodKey, Look]) -> list[RuntimeLine]:
+    """Lines of all methods that have a time, then of what they share. Of several cells with equal S the first stands for all."""
     results = layout.results
     by_size = {int(results.places[cell].get("size") or 0): cell for cell in reversed(sheet.cells)}
     cells = sorted((s, cell) for s, cell in by_size.items() if s)
-    lines: list[RuntimeLine] = []
-    for method in results.methods:
-        points = [(s, results.cells[cell, method].seconds) for s, cell in cells if (cell, method) in results.cells]
-        points = [(s, t) for s, t in points if t.value > 0]
-        if points:
-            lines.append((short(results.catalogue.display_name(method)), style[method], points))
-    shared = [(s, results.shared[cell]) for s, cell in cells if cell in results.shared]
-    if shared := [(s, t) for s, t in shared if t.value > 0]:
-        lines.append((shared_name(results.task.kind), Look(GREY, "|", (0, (1, 1))), shared))
-    return lines
+    times = {
+        m: [(s, results.cells[c, m].seconds) for s, c in cells if (c, m) in results.cells] for m in results.methods
+    }
+    shared = MethodKey.shared_by(results.task.kind)
+    times[shared] = [(s, results.shared[c]) for s, c in cells if c in results.shared]
+    known = {method: [(s, t) for s, t in points if t.value > 0] for method, points in times.items()}
+    dotted = Look(GREY, "|", (0, (1, 1)))
+    return [
+        (short(results.catalogue.display_name(method)), style.get(method, dotted), points)
+        for method, points in known.items()
+        if points
+    ]
 
 
 def draw_runtime(
@@ -52,15 +50,12 @@ def draw_runtime(
 
     None without a time or an S.
     """
-    lines = runtime_lines(layout, sheet, style)
+    lines = _lines(layout, sheet, style)
     if not lines:
         return None
-    width = 7.4
-    text, foot = caption_text(caption, width)
-    height = foot + max(4.0, 0.62 + 0.19 * len(lines))
-    figure = new_figure(width, height)
-    right = 1 - (0.5 + 0.075 * max(len(name) for name, _, _ in lines)) / width
-    axes = figure.add_axes((0.85 / width, (foot + 0.5) / height, right - 0.85 / width, 1 - (foot + 0.82) / height))
+    right = 0.5 + 0.075 * max(len(name) for name, _, _ in lines)
+    figure = captioned_figure(7.4, max(4.0, 0.62 + 0.19 * len(lines)), caption, (0.85, right, 0.32, 0.5))
+    axes = figure.subplots()
     axes.set_yscale("log")
     axes.set_xscale("log", base=2)
     sizes = sorted({s for _, _, points in lines for s, _ in points})
@@ -72,38 +67,28 @@ def draw_runtime(
     seconds_axis(axes.yaxis)
     axes.grid(True, which="major")
     axes.set_xlabel("positions S")
-    axes.set_ylabel(
-        f"time per {case_noun(layout.results.task.unit)}" + (", solve alone" if layout.results.shared else "")
-    )
+    alone = ", solve alone" if layout.results.shared else ""
+    axes.set_ylabel(f"time per {case_noun(layout.results.task.unit)}{alone}")
     axes.set_title(escape_mathtext(layout.title(sheet)), loc="left")
     for _, look, points in lines:
         x = [s for s, _ in points]
         y = [t.value for _, t in points]
         axes.plot(x, y, color=look.color, ls=look.dash, marker=look.marker, ms=5, lw=1.3, mec="black", mew=0.4)
         axes.vlines(x, [t.low for _, t in points], [t.high for _, t in points], color=look.color, lw=1.0)
-    _label_ends(axes, lines, height)
-    add_caption(figure, text)
+    _label_ends(axes, lines, figure.get_figheight())
     return figure
 
 
 def _label_ends(axes: Axes, lines: Sequence[RuntimeLine], height: float) -> None:
     """Names in a column at the right, each tied to the last point of its line."""
     low, high = (math.log10(v) for v in axes.get_ylim())
-    inches = axes.get_position().height * height
-    per_point = (high - low) / (inches * 72)
+    per_point = (high - low) / (axes.get_position().height * height * 72)
     ends = [math.log10(points[-1][1].value) for _, _, points in lines]
     heights = spread(ends, _LABEL_POINTS * per_point, low, high)
     edge = axes.get_xlim()[1]
     column = edge * (edge / axes.get_xlim()[0]) ** 0.05
     for (name, look, points), y in zip(lines, heights):
-        last_x, last_y = points[-1][0], points[-1][1].value
-        axes.plot(
-            [last_x, edge, column],
-            [last_y, last_y, 10**y],
-            color=look.color,
-            lw=0.6,
-            ls=(0, (1, 2)),
-            clip_on=False,
-            zorder=1,
-        )
+        x, last = points[-1][0], points[-1][1].value
+        tie: dict[str, Any] = {"color": look.color, "lw": 0.6, "ls": (0, (1, 2)), "clip_on": False, "zorder": 1}
+        axes.plot([x, edge, column], [last, last, 10**y], **tie)
         axes.text(column, 10**y, f" {name}", color="black", fontsize=7.6, va="center", ha="left", clip_on=False)

@@ -1,4 +1,4 @@
-"""Where a score stands on an axis on which better is higher: by its gap to the optimum, or as it is."""
+"""Where a score stands on an axis on which better is farther along: by its gap to the optimum, or as it is."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from semrsm_bench.core.task import Score
-from semrsm_bench.report.gap_axis import GapAxis
+from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, format_gap
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
+
+# Gaps below 0.001 % matter to nobody, and would take the room that the others need.
+_DECADES = 5
 
 
 @dataclass(frozen=True)
@@ -21,61 +24,72 @@ class ScoreAxis:
     Attributes
     ----------
     score : Score
-    gaps : GapAxis or None
-        The logarithmic axis of ``1 - score`` for a quality; None for a linear one.
     low, high : float
         Ends, in places.
+    optimum : float or None
+        Of a quality, whose places are decades of ``1 - value`` below 100 %: where the optimum stands, above all others. None for
+        a linear axis.
     """
 
     score: Score
-    gaps: GapAxis | None
     low: float
     high: float
+    optimum: float | None = None
 
     @classmethod
     def covering(cls, score: Score, values: Iterable[float], lowest: float = -math.inf) -> ScoreAxis:
         """The axis on which all these values have a place; none below ``lowest`` widens a linear one."""
         values = list(values)
         if score.style == "quality":
-            gaps = GapAxis.covering(1 - v for v in values)
-            return cls(score, gaps, gaps.lowest - 0.25, gaps.optimum + 0.4)
+            places = [0.0, *(_decades(1 - v) for v in values if 1 - v > OPTIMAL_TOLERANCE)]
+            optimum = math.ceil(max(places) - 0.2) + 0.7
+            return cls(score, min(places) - 0.25, optimum + 0.4, optimum)
         seen = [max(v, lowest) for v in values] or [0.0, 1.0]
         if score.style == "percent":
             seen.append(1.0)
         room = 0.06 * ((max(seen) - min(seen)) or 1.0)
-        return cls(score, None, min(seen) - room, max(seen) + room)
+        return cls(score, min(seen) - room, max(seen) + room)
 
     @property
     def title(self) -> str:
         """What stands beside the axis."""
-        return "gap to the optimum, 1 − c" if self.gaps and self.score.name == "c" else self.score.title
+        return "gap to the optimum, 1 − c" if self.optimum is not None and self.score.name == "c" else self.score.title
 
     @property
     def is_reversed(self) -> bool:
         """Whether smaller values are better."""
-        return self.gaps is None and self.score.best == "min"
+        return self.optimum is None and self.score.best == "min"
 
     def place(self, value: float) -> float:
-        """Where a value stands."""
-        return self.gaps.place(1 - value) if self.gaps else value
+        """Where a value stands; gaps of less than 0.001 % share a place below the optimum."""
+        if self.optimum is None:
+            return value
+        return self.optimum if 1 - value <= OPTIMAL_TOLERANCE else _decades(1 - value)
+
+    def ticks(self) -> tuple[list[float], list[str]]:
+        """Places and labels of a logarithmic axis: every decade, and the optimum."""
+        assert self.optimum is not None
+        decades = range(math.floor(self.optimum - 0.5) + 1)
+        return [*map(float, decades), self.optimum], [*(format_gap(10.0**-d) for d in decades), "optimal"]
 
     def apply(self, axis: Axis, *, sparse: bool = False) -> None:
         """Ticks and limits, better values farther along; ``sparse`` names every other tick."""
-        limits = (self.high, self.low) if self.is_reversed else (self.low, self.high)
         set_limits = axis.axes.set_ylim if axis.axis_name == "y" else axis.axes.set_xlim  # type: ignore[attr-defined]
-        set_limits(*limits)
-        if self.gaps:
-            places, texts = self.gaps.ticks()
+        set_limits(*((self.high, self.low) if self.is_reversed else (self.low, self.high)))
+        if self.optimum is not None:
+            places, texts = self.ticks()
             if sparse:
                 texts = [*(t if i % 2 == 0 else "" for i, t in enumerate(texts[:-1])), "0"]
             axis.set_ticks(places, texts)
             return
-        if self.score.style == "percent":
-            from matplotlib.ticker import PercentFormatter
+        from matplotlib.ticker import MaxNLocator, PercentFormatter
 
+        if self.score.style == "percent":
             # The title says what the numbers are.
             axis.set_major_formatter(PercentFormatter(1.0, symbol=""))
         if sparse:
-            from matplotlib.ticker import MaxNLocator
-
             axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+
+
+def _decades(gap: float) -> float:
+    return min(-math.log10(gap), _DECADES + 0.2)

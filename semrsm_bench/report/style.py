@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import escape_mathtext
@@ -65,9 +65,8 @@ class Drawing:
     Attributes
     ----------
     name : str
-        Of the file, without its suffix.
+        Of the file, without its suffix; characters that file names had better not hold become dashes.
     figure : Figure
-        With its caption at the foot, see `add_caption`.
     caption : str
         The same for a page: a sentence or two.
     alt : str
@@ -81,6 +80,9 @@ class Drawing:
     caption: str = ""
     alt: str = ""
     shareable: bool = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", re.sub(r"[^A-Za-z0-9._+=]+", "-", self.name).strip("-."))
 
 
 @dataclass(frozen=True)
@@ -141,13 +143,37 @@ def short(name: str) -> str:
     return escape_mathtext(name if len(name) <= 36 else name[:35] + "…")
 
 
-def new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
     """A figure of its own on an Agg canvas, in inches; nothing global is touched."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height))
+    figure = Figure(figsize=(width, height), layout=layout)
     FigureCanvasAgg(figure)
+    return figure
+
+
+def captioned_figure(
+    width: float, height: float, caption: Iterable[str], margins: tuple[float, float, float, float], **gaps: float
+) -> Figure:
+    """A figure with small print at its foot, which makes it taller than ``height``.
+
+    All in inches; margins are those of the panels: left, right, top, bottom. ``gaps`` as in matplotlib's ``subplots_adjust``.
+    """
+    wrapped = [part for line in caption if line for part in textwrap.wrap(line, int(width * 20))]
+    foot = 0.06 + 0.135 * len(wrapped)
+    height += foot
+    figure = new_figure(width, height, None)
+    left, right, top, bottom = margins
+    edges = {
+        "left": left / width,
+        "right": 1 - right / width,
+        "top": 1 - top / height,
+        "bottom": (foot + bottom) / height,
+    }
+    figure.subplots_adjust(**edges, **gaps)
+    small: dict[str, Any] = {"fontsize": 7, "color": "#444444", "ha": "left", "va": "bottom", "linespacing": 1.3}
+    figure.text(0.01, 0.05 / height, escape_mathtext("\n".join(wrapped)), **small)
     return figure
 
 
@@ -163,20 +189,6 @@ def seconds_axis(axis: Axis) -> None:
 
     axis.set_major_formatter(FuncFormatter(text))
     axis.set_minor_formatter(NullFormatter())
-
-
-def caption_text(lines: Iterable[str], width: float) -> tuple[str, float]:
-    """Caption lines wrapped to a figure of that width, and the height they take, both in inches."""
-    wrapped = [part for line in lines if line for part in textwrap.wrap(line, int(width * 20))]
-    return "\n".join(wrapped), 0.06 + 0.135 * len(wrapped)
-
-
-def add_caption(figure: Figure, text: str) -> None:
-    """Small print at the foot of the figure."""
-    bottom = 0.05 / figure.get_figheight()
-    figure.text(
-        0.01, bottom, escape_mathtext(text), fontsize=7, color="#444444", ha="left", va="bottom", linespacing=1.3
-    )
 
 
 def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = FIGURE_FORMATS) -> list[Path]:

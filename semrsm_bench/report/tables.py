@@ -14,8 +14,7 @@ from semrsm_bench.report.caption import columns_told, origin_told
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import csv_text
 from semrsm_bench.report.layout import Layout
-from semrsm_bench.report.paper import printed_tables
-from semrsm_bench.report.papers import REFERENCES, WALD
+from semrsm_bench.report.paper import REFERENCES, WALD, printed_tables
 from semrsm_bench.report.render import render_latex, render_markdown, render_text
 from semrsm_bench.report.results import TaskResults
 

@@ -1,13 +1,12 @@
 """The figures of a run: time-score front, time over S, scores per cell, and what a task draws itself; each as PNG, SVG and PDF.
 
-A task with pictures of its own has a module here of its name with ``draw(rows, task, folder, summaries) -> list of Drawing``.
+A task with pictures of its own has a module here of its name with ``draw(results) -> list of Drawing``.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -71,10 +70,7 @@ def drawings_of(results: TaskResults, *, fronts: bool = True) -> Iterator[Drawin
     # Those show scores of their own choice.
     chosen = results.task.scores != type(results.task).scores
     if not chosen and results.folder is not None and importlib.util.find_spec(module) is not None:
-        found: list[Drawing] = importlib.import_module(module).draw(
-            results.rows, results.task, results.folder, results.summaries
-        )
-        yield from found
+        yield from importlib.import_module(module).draw(results)
 
 
 def _run_drawings(results: TaskResults, fronts: bool) -> Iterator[Drawing]:
@@ -93,25 +89,24 @@ def _run_drawings(results: TaskResults, fronts: bool) -> Iterator[Drawing]:
         score = task.scores[0].title
         front = draw_front(layout, sheet, style, [FRONT_NOTE, foot]) if fronts else None
         if front is not None:
-            yield Drawing(f"front{suffix}", front, FRONT_NOTE, f"{score} against time, {title}")
+            yield Drawing(f"front-{suffix}", front, FRONT_NOTE, f"{score} against time, {title}")
         # Time over S says something where S varies; a task of solvers always shows both, so that runs look alike.
         if task.kind == "solver" or len(sizes) > 1:
             runtime = draw_runtime(layout, sheet, style, [foot])
             if runtime is not None:
-                yield Drawing(f"runtime{suffix}", runtime, "Median time over S.", f"time over S, {title}")
+                yield Drawing(f"runtime-{suffix}", runtime, "Median time over S.", f"time over S, {title}")
         if task.kind == "solver" or (len(sizes) > 1 and max(map(results.usual_cases, sheet.cells)) > 1):
             spread = draw_distribution(layout, sheet, style, [foot])
             if spread is not None:
-                yield Drawing(f"quality{suffix}", spread, "Scores of single cases.", f"{score} of all cases, {title}")
+                yield Drawing(f"quality-{suffix}", spread, "Scores of single cases.", f"{score} of all cases, {title}")
 
 
 def _suffix(layout: Layout, sheets: Sequence[Sheet], sheet: Sheet) -> str:
-    """``-none``: what tells a figure from the others of its kind; for a task with a key that lies beside that key at least."""
+    """``none``: what tells a figure from the others of its kind; for a task with a key that lies beside that key at least."""
     varying = axes([layout.results.places[s.cells[0]] for s in sheets], sheet.keys)
     keys = [k for k in sheet.keys if k == layout.results.task.beside or k in {axis[0] for axis in varying}]
     place = layout.results.places[sheet.cells[0]]
-    words = [re.sub(r"[^A-Za-z0-9._+=-]+", "-", str(place.get(k, ""))).strip("-.") for k in keys]
-    return "".join(f"-{word}" for word in words if word)
+    return "-".join(str(place.get(k, "")) for k in keys)
 
 
 def cases_told(layout: Layout, sheet: Sheet) -> str:

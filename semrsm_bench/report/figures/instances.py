@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.bench.stats import Interval, bootstrap_draws, interval_of
-from semrsm_bench.bench.summary import Summary, results_of
-from semrsm_bench.core.task import Result, Task
+from semrsm_bench.core.task import Result
 from semrsm_bench.metrics.ranks import correlation, partial_correlation, weighted_ranks
 from semrsm_bench.report.figures.parts import contact_sheet, heat
+from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import BLUE, GREEN, VERMILION, Drawing, new_figure, short
 
 Floats = NDArray[np.float64]
@@ -27,22 +25,19 @@ _WORDS = {_LENGTH: "distance from the mean", "entropy": "output entropy", "diver
 _COLUMNS = 8
 
 
-def draw(
-    rows: Sequence[Mapping[str, Any]], task: Task, folder: Path, summaries: Sequence[Summary] | None = None
-) -> list[Drawing]:
-    """All pictures that the rows of a run allow; parameters as in `semrsm_bench.report.figures.translation.draw`.
+def draw(results: TaskResults) -> list[Drawing]:
+    """All pictures that the rows of a run allow.
 
     They show one score: ``pairwise_cosine``, or else the first that was measured.
     """
-    good = [row for row in rows if row["status"] == "ok"]
-    names = list(dict.fromkeys(row["method"] for row in good if row["raw"]["part"] == _ALL))
+    names = list(dict.fromkeys(row["method"] for row, _ in results.found if row["raw"]["part"] == _ALL))
     if not names:
         return []
     name = _PREFERRED if _PREFERRED in names else names[0]
     layers: dict[str, dict[str, Result]] = {}
-    mine = [row for row in good if row["method"] == name]
-    for row, result in zip(mine, results_of(mine, folder), strict=True):
-        layers.setdefault(str(row["cell"]["layer"]), {})[row["raw"]["part"]] = result
+    for row, result in results.found:
+        if row["method"] == name:
+            layers.setdefault(str(row["cell"]["layer"]), {})[row["raw"]["part"]] = result
     layers = {layer: parts for layer, parts in layers.items() if _ALL in parts}
     drawings = [_draw_scores(name, layers), _draw_predictors(name, layers)]
     return [*drawings, *_draw_repeats(name, layers), *_draw_pictures(name, layers)]
@@ -65,7 +60,6 @@ def _draw_scores(name: str, layers: Mapping[str, Parts]) -> Drawing:
     every += [q for null in nulls.values() if null is not None for q in np.quantile(null, (0.001, 0.999))]
     bins = np.linspace(min(every), max(every), 71)
     figure = new_figure(6.4, 0.6 + 1.15 * len(layers))
-    figure.set_layout_engine("constrained")
     panels = figure.subplots(len(layers), 1, sharex=True, squeeze=False)[:, 0]
     for axes, (layer, (score, _)) in zip(panels, found.items(), strict=True):
         axes.hist(score, bins, density=True, color=BLUE, alpha=0.75, label="pictures that the alignment has not seen")
@@ -95,7 +89,6 @@ def _draw_predictors(name: str, layers: Mapping[str, Parts]) -> Drawing:
     names = sorted(last.raw["with"], key=lambda n: n == _LENGTH)
     simple, partial = _correlations(last, names)
     figure = new_figure(7.6, 1.1 + 0.34 * len(names))
-    figure.set_layout_engine("constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
     for shift, colour, mark, intervals, label in (
         (-0.15, BLUE, "o", simple, "Spearman"),
@@ -143,7 +136,7 @@ def _draw_repeats(name: str, layers: Mapping[str, Parts]) -> Iterator[Drawing]:
     count = bool(halves) + (len(layers) > 1)
     if not count:
         return
-    figure = new_figure(3.9 * count, 3.6)
+    figure = new_figure(3.9 * count, 3.6, None)
     panels = list(figure.subplots(1, count, squeeze=False)[0])
     if halves:
         scatter, (a, b) = panels.pop(0), (_scores(last[half]) for half in halves)

@@ -5,15 +5,13 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.bench.summary import Summary
-from semrsm_bench.core.task import Task
-from semrsm_bench.report.figures.parts import heat, largest_size
+from semrsm_bench.report.figures.parts import heat, largest_size, panel_grid
+from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import Drawing, new_figure, short
 
 if TYPE_CHECKING:
@@ -27,15 +25,13 @@ _PLAIN = "identity"
 _MOST_METRICS, _COLUMNS = 12, 4
 
 
-def draw(
-    rows: Sequence[Mapping[str, Any]], task: Task, folder: Path, summaries: Sequence[Summary] | None = None
-) -> list[Drawing]:
-    """All pictures that the rows of a run allow; parameters as in `semrsm_bench.report.figures.translation.draw`.
+def draw(results: TaskResults) -> list[Drawing]:
+    """All pictures that the rows of a run allow.
 
     Where a metric was measured on several RSMs, as ``cka[identity]`` and ``cka[exact-auction]``, the two and their difference;
     otherwise every metric by itself.
     """
-    good = [row for row in rows if row["status"] == "ok" and row["cell"]["pictures"] == "matched"]
+    good = [row for row in results.rows if row["status"] == "ok" and row["cell"]["pictures"] == "matched"]
     layers = _layers(good)
     maps = {method: _matrix(good, method, layers) for method in dict.fromkeys(row["method"] for row in good)}
     if not maps:
@@ -86,7 +82,7 @@ def _draw_within(maps: Sequence[tuple[str, Floats]], layers: Sequence[Layer], ne
     (plain, _), (other, _), (_, difference) = maps
     parts = [[i for i, (network, _) in enumerate(layers) if network == name] for name in networks]
     limit = largest_size([difference[np.ix_(part, part)] for part in parts])
-    figure = new_figure(8.4, 2.35 * len(networks) + 0.3)
+    figure = new_figure(8.4, 2.35 * len(networks) + 0.3, None)
     panels = figure.subplots(len(networks), 3, squeeze=False)
     for row, network, part in zip(panels, networks, parts, strict=True):
         names = [layers[i][1] for i in part]
@@ -96,7 +92,7 @@ def _draw_within(maps: Sequence[tuple[str, Floats]], layers: Sequence[Layer], ne
         row[0].set_ylabel(short(network))
     figure.tight_layout()
     return Drawing(
-        f"within-{_slug(other)}",
+        f"within-{other}",
         figure,
         f"{plain} and {other} between the layers of one network, and the second minus the first (red: {other} finds the layers "
         "more alike).",
@@ -110,8 +106,8 @@ def _draw_across(
     """A panel for each map of all layers of all networks."""
     columns = min(_COLUMNS if not other else 3, len(maps))
     rows = -(-len(maps) // columns)
-    figure = new_figure(4.2 * columns, 4.0 * rows)
-    grid = figure.subplots(rows, columns, squeeze=False)
+    figure = new_figure(4.2 * columns, 4.0 * rows, None)
+    grid = panel_grid(figure, len(maps), columns)
     starts = [next(i for i, (network, _) in enumerate(layers) if network == name) for name in networks]
     names = [layer for _, layer in layers]
     for axes, (title, matrix) in zip(grid.flat, maps):
@@ -120,14 +116,12 @@ def _draw_across(
         for start in starts[1:]:
             axes.axhline(start - 0.5, color="white", lw=2)
             axes.axvline(start - 0.5, color="white", lw=2)
-    for axes in list(grid.flat)[len(maps) :]:
-        axes.set_axis_off()
     for row in grid:
         _name_networks(row[0], networks, [*starts, len(layers)])
     figure.tight_layout()
     told = f"{maps[0][0]} and {other}, and the second minus the first" if other else "Every metric"
     return Drawing(
-        f"across-{_slug(other)}" if other else "across",
+        f"across-{other}",
         figure,
         f"{told}, between all layers of all networks. Lines part the networks, in the same order in rows and columns.",
         f"Heat maps of {len(layers)} by {len(layers)} layers of {len(networks)} networks",
@@ -140,7 +134,3 @@ def _name_networks(axes: Axes, networks: Sequence[str], starts: Sequence[int]) -
             -0.24, (start + end - 1) / 2, textwrap.fill(short(network), 10), rotation=90, ha="center", va="center",
             fontsize=6.5, transform=axes.get_yaxis_transform(),
         )  # fmt: skip
-
-
-def _slug(method: str) -> str:
-    return method.replace("[", "-").replace("]", "")

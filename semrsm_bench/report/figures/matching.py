@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
-from semrsm_bench.bench.summary import Summary
-from semrsm_bench.core.task import Task
-from semrsm_bench.report.figures.parts import values_of
+from semrsm_bench.report.figures.parts import value_of
+from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import BLUE, GREEN, GREY, VERMILION, Drawing, new_figure
 
 if TYPE_CHECKING:
@@ -28,14 +26,12 @@ _FEWEST = 3
 _DRAWN_PAIRS = 2000
 
 
-def draw(
-    rows: Sequence[Mapping[str, Any]], task: Task, folder: Path, summaries: Sequence[Summary] | None = None
-) -> list[Drawing]:
-    """One figure for each network with known optima; parameters as in `semrsm_bench.report.figures.translation.draw`."""
+def draw(results: TaskResults) -> list[Drawing]:
+    """One figure for each network with known optima."""
     pairs: dict[str, dict[Panel, list[tuple[float, float]]]] = {}
-    for row in rows:
+    for row in results.rows:
         if row["status"] == "ok" and row["method"] == _SAME and row["raw"].get("k_opt") is not None:
-            ((model, size, layer, centring),) = values_of([row["cell"]], "model", "size", "layer", "centring")
+            model, size, layer, centring = value_of(row["cell"], "model", "size", "layer", "centring")
             here = pairs.setdefault(str(model), {}).setdefault((int(size), str(layer), str(centring)), [])
             here.append((row["raw"]["k"], row["raw"]["k_opt"]))
     known = {
@@ -54,7 +50,6 @@ def _draw_network(model: str, pairs: Mapping[Panel, Floats], name: str) -> Drawi
     layers = sorted({(size, layer) for size, layer, _ in pairs}, reverse=True)
     centrings = list(dict.fromkeys(centring for *_, centring in pairs))
     figure = new_figure(0.75 + 2.35 * len(layers), 2.8 * len(centrings) + 0.2)
-    figure.set_layout_engine("constrained")
     grid = figure.subplots(len(centrings), len(layers), squeeze=False)
     for (size, layer, centring), values in pairs.items():
         axes = grid[centrings.index(centring), layers.index((size, layer))]

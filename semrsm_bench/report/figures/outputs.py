@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.bench.stats import Interval, interval_of
-from semrsm_bench.bench.summary import Summary, results_of, summarise
-from semrsm_bench.core.task import Result, Task
+from semrsm_bench.core.task import Result
 from semrsm_bench.metrics import cka
 from semrsm_bench.report.figures.parts import (
-    Place,
     by_depth,
     draw_curve,
     draw_forest,
     method_looks,
     series_looks,
-    values_of,
+    value_of,
 )
+from semrsm_bench.report.places import Place
+from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import Drawing, new_figure, short
 
 Floats = NDArray[np.float64]
@@ -30,23 +29,15 @@ _BINS, _MOST_METHODS = 12, 5
 _SAME, _OPTIMUM = "identity", "exact-auction"
 
 
-def draw(
-    rows: Sequence[Mapping[str, Any]], task: Task, folder: Path, summaries: Sequence[Summary] | None = None
-) -> list[Drawing]:
-    """All pictures that the rows of a run allow; parameters as in `semrsm_bench.report.figures.translation.draw`."""
-    summaries = summarise(rows, task, folder) if summaries is None else summaries
-    good = [row for row in rows if row["status"] == "ok"]
+def draw(results: TaskResults) -> list[Drawing]:
+    """All pictures that the rows of a run allow."""
     found: dict[tuple[Any, ...], dict[str, Result]] = {}
-    for row, result in zip(good, results_of(good, folder), strict=True):
-        (place,) = values_of([row["cell"]], "model", "layer", "centring", "kernel")
+    for row, result in results.found:
+        place = value_of(result.cell, "model", "layer", "centring", "kernel")
         found.setdefault(place, {})[row["method"]] = result
     if not found:
         return []
-    return [
-        _draw_pairs(_one_layer(list(found.values()))),
-        _draw_forest(summaries, task),
-        *_draw_own(found),
-    ]
+    return [_draw_pairs(_one_layer(list(found.values()))), _draw_forest(results), *_draw_own(found)]
 
 
 def _one_layer(found: Sequence[Mapping[str, Result]]) -> Mapping[str, Result]:
@@ -65,7 +56,6 @@ def _draw_pairs(found: Mapping[str, Result]) -> Drawing:
     looks = dict(list(method_looks(found).items())[:_MOST_METHODS])
     place = next(iter(found.values())).cell
     figure = new_figure(2.9 * len(looks) + 0.4, 3.1)
-    figure.set_layout_engine("constrained")
     panels = figure.subplots(1, len(looks), sharey=True, squeeze=False)[0]
     for axes, (method, (colour, mark)) in zip(panels, looks.items(), strict=True):
         similarities, divergences = (found[method].arrays[name] for name in ("rsm", "divergence"))
@@ -89,11 +79,11 @@ def _draw_pairs(found: Mapping[str, Result]) -> Drawing:
     )
 
 
-def _draw_forest(summaries: Sequence[Summary], task: Task) -> Drawing:
-    shown = [score for score in task.scores if score.name in ("pearson", "spearman")]
+def _draw_forest(results: TaskResults) -> Drawing:
+    shown = [score for score in results.task.scores if score.name in ("pearson", "spearman")]
     return Drawing(
         "correlations",
-        draw_forest(summaries, shown, "kernel"),
+        draw_forest(results.summaries, shown, "kernel"),
         "Correlation of similarity with the divergence of class probabilities, with 95 % bootstrap intervals over images; further "
         "left is better.",
         "Dots with intervals for each network, layer, kernel and method; the figures stand in the table",
@@ -111,7 +101,6 @@ def _draw_own(found: Mapping[tuple[Any, ...], Mapping[str, Result]]) -> list[Dra
         if (c, k) == (centring, kernel):
             networks.setdefault(model, []).append(result)
     figure = new_figure(6.2, 3.3)
-    figure.set_layout_engine("constrained")
     axes = figure.subplots()
     longest: list[Place] = []
     for k, ((network, results), look) in enumerate(zip(networks.items(), series_looks())):

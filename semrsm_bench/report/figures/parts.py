@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from semrsm_bench.bench.stats import Interval
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.task import Score
+from semrsm_bench.report.places import Place
 from semrsm_bench.report.style import (
     BLUE,
     GREEN,
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Place = Mapping[str, Any]
 Looks = Mapping[str, tuple[str, str]]
 
 _BASELINES = ("pooled", "random")
@@ -65,16 +65,16 @@ def by_depth(places: Iterable[Place]) -> list[str]:
     return sorted(sizes, key=lambda layer: -sizes[layer])
 
 
-def values_of(places: Iterable[Place], *keys: str) -> list[tuple[Any, ...]]:
-    """Values that cells have for some keys together, in order of appearance."""
-    return list(dict.fromkeys(tuple(place.get(key, "") for key in keys) for place in places))
+def value_of(place: Place, *keys: str) -> tuple[Any, ...]:
+    """Values of a cell for some keys."""
+    return tuple(place.get(key, "") for key in keys)
 
 
 def words_of(places: Sequence[Place], without: Sequence[str] = ()) -> list[str]:
     """What tells cells apart, in words; without keys that all share, and without S and C where the layer says them."""
     first = places[0] if places else {}
     hidden = {*without, *(("size", "channels") if "layer" in first else ())}
-    told = [key for key in first if key not in hidden and len(values_of(places, key)) > 1]
+    told = [key for key in first if key not in hidden and len({place.get(key, "") for place in places}) > 1]
     return [", ".join(short(str(place[key])) for key in told) for place in places]
 
 
@@ -106,7 +106,7 @@ def draw_forest(
         key=lambda s: (models.index(s.place.get("model")), -int(s.place.get("size", 0))),
     )
     places = [s.place for s in shown]
-    columns = by_depth(places) if across == "layer" else [value for (value,) in values_of(places, across)]
+    columns = by_depth(places) if across == "layer" else list(dict.fromkeys(place.get(across, "") for place in places))
     rows = list(dict.fromkeys(words_of(places, [across])))
     row_of = dict(zip(map(id, shown), words_of(places, [across])))
     looks = method_looks(s.method for s in shown)
@@ -114,7 +114,6 @@ def draw_forest(
     height = (0.5 + (0.1 + 0.11 * max(3, len(order))) * len(rows)) * len(scores) + 0.5
     width = 2.0 + 2.3 * len(columns)
     figure = new_figure(width, height + 0.2 * math.ceil(len(order) / _legend_columns(width)))
-    figure.set_layout_engine("constrained")
     panels = figure.subplots(len(scores), len(columns), sharex="row", sharey=True, squeeze=False)
     for (score, value), axes in zip(itertools.product(scores, columns), panels.flat):
         for s in shown:
@@ -136,6 +135,14 @@ def draw_forest(
         axes.grid(axis="x")
     method_legend(figure, looks)
     return figure
+
+
+def panel_grid(figure: Figure, count: int, columns: int, **shared: Any) -> Any:
+    """So many panels in rows of ``columns``, (R, C); places left over stay empty."""
+    grid = figure.subplots(-(-count // columns), columns, squeeze=False, **shared)
+    for axes in grid.flat[count:]:
+        axes.set_axis_off()
+    return grid
 
 
 def draw_curve(
@@ -259,7 +266,7 @@ def contact_sheet(
     cell = _CELL_INCHES + _LINE_INCHES * lines + _GAP_INCHES
     left, top = (_LABEL_INCHES if row_labels else 0.05), (0.3 if title else 0.05)
     width, height = left + columns * (_CELL_INCHES + _GAP_INCHES), top + rows * cell
-    figure = new_figure(width, height)
+    figure = new_figure(width, height, None)
     for place, (picture, caption) in enumerate(zip(pixels, captions, strict=True)):
         row, column = divmod(place, columns)
         x, y = left + column * (_CELL_INCHES + _GAP_INCHES), height - top - row * cell - _CELL_INCHES

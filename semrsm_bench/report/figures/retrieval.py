@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from semrsm_bench.bench.summary import Summary, results_of, summarise
-from semrsm_bench.core.task import Result, Task
-from semrsm_bench.report.figures.parts import contact_sheet, draw_forest, method_looks, values_of, words_of
+from semrsm_bench.core.task import Result
+from semrsm_bench.report.figures.parts import contact_sheet, draw_forest, method_looks, value_of, words_of
+from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import Drawing
 
 _CAPTION_WIDTH, _CAPTION_LINES = 21, 4
@@ -19,25 +18,17 @@ _CAPTION_WIDTH, _CAPTION_LINES = 21, 4
 _SHOWN_KERNEL, _MOST_METHODS = "cosine", 4
 
 
-def draw(
-    rows: Sequence[Mapping[str, Any]], task: Task, folder: Path, summaries: Sequence[Summary] | None = None
-) -> list[Drawing]:
-    """All pictures that the rows of a run allow; parameters as in `semrsm_bench.report.figures.translation.draw`."""
-    summaries = summarise(rows, task, folder) if summaries is None else summaries
-    good = [row for row in rows if row["status"] == "ok"]
-    results = results_of(good, folder)
-    drawings = [_draw_scores(summaries, task, good)] if any(s.scores for s in summaries) else []
-    return [*drawings, *_draw_found([(row["method"], result) for row, result in zip(good, results, strict=True)])]
+def draw(results: TaskResults) -> list[Drawing]:
+    """All pictures that the rows of a run allow."""
+    drawings = [_draw_scores(results)] if any(s.scores for s in results.summaries) else []
+    return [*drawings, *_draw_found([(row["method"], result) for row, result in results.found])]
 
 
-def _draw_scores(summaries: Sequence[Summary], task: Task, rows: Sequence[Mapping[str, Any]]) -> Drawing:
-    first = [
-        score for score in task.scores if "_top" not in score.name and any(score.name in s.scores for s in summaries)
-    ]
-    best = {
-        score.name: other.name for score in first for other in task.scores if other.name.startswith(f"{score.name}_")
-    }
-    random = {(name, row["cell"]["layer"]): value for row in rows for name, value in row["raw"]["random"].items()}
+def _draw_scores(results: TaskResults) -> Drawing:
+    every, summaries = results.task.scores, results.summaries
+    first = [s for s in every if "_top" not in s.name and any(s.name in one.scores for one in summaries)]
+    best = {score.name: other.name for score in first for other in every if other.name.startswith(f"{score.name}_")}
+    random = {(name, r.cell["layer"]): value for _, r in results.found for name, value in r.raw["random"].items()}
     return Drawing(
         "scores",
         draw_forest(summaries, first, "layer", hollow=best, lines=random),
@@ -53,8 +44,7 @@ def _draw_found(found: Sequence[tuple[str, Result]]) -> Iterator[Drawing]:
     groups: dict[tuple[Any, ...], dict[str, Result]] = {}
     for method, result in found:
         if result.cell["kernel"] == _SHOWN_KERNEL or _SHOWN_KERNEL not in kernels:
-            (group,) = values_of([result.cell], "model", "centring", "kernel")
-            here = groups.setdefault(group, {})
+            here = groups.setdefault(value_of(result.cell, "model", "centring", "kernel"), {})
             if method not in here or int(result.cell["size"]) <= int(here[method].cell["size"]):
                 here[method] = result
     places = [next(iter(here.values())).cell for here in groups.values()]
@@ -69,7 +59,7 @@ def _draw_found(found: Sequence[tuple[str, Result]]) -> Iterator[Drawing]:
                 captions += [_caption(h, o) for h, o in zip(heads, arrays["objects"][query], strict=True)]
                 labels.append(textwrap.fill(method, 13))
         yield Drawing(
-            "-".join(["pictures", *word.replace(",", " ").split()]),
+            f"pictures-{word}",
             contact_sheet(np.stack(pixels), captions, len(arrays["pictures"][0]), row_labels=labels),
             f"The first queries, not chosen, and the images that each method finds most similar; {place['model']}, "
             f"{place['layer']}, {place['kernel']} kernel. In the captions the objects, and the score of the image.",

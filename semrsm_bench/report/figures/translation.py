@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.crops import Shift
-from semrsm_bench.bench.summary import Summary, results_of, summarise
-from semrsm_bench.core.task import Result, Task
+from semrsm_bench.bench.summary import Summary
+from semrsm_bench.core.task import Result
 from semrsm_bench.report.figures.parts import (
-    Place,
     by_depth,
     draw_curve,
     method_legend,
     method_looks,
-    values_of,
+    panel_grid,
+    value_of,
     words_of,
 )
+from semrsm_bench.report.places import Place
+from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, Drawing, new_figure, short
 
 if TYPE_CHECKING:
@@ -34,35 +35,21 @@ _GROUP = ("model", "shift", "centring", "kernel")
 Found = Mapping[str, Sequence[Result]]
 
 
-def draw(
-    rows: Sequence[Mapping[str, Any]], task: Task, folder: Path, summaries: Sequence[Summary] | None = None
-) -> list[Drawing]:
-    """All pictures that the rows of a run allow.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-    task : Task
-    folder : Path
-        Of the run.
-    summaries : sequence of Summary, optional
-        Of these rows, where they are at hand.
-    """
-    summaries = summarise(rows, task, folder) if summaries is None else summaries
+def draw(results: TaskResults) -> list[Drawing]:
+    """All pictures that the rows of a run allow."""
     found: dict[tuple[Any, ...], dict[str, dict[str, list[Result]]]] = {}
     places: dict[tuple[Any, ...], Place] = {}
-    good = [row for row in rows if row["status"] == "ok"]
-    for row, result in zip(good, results_of(good, folder), strict=True):
-        (group,) = values_of([row["cell"]], *_GROUP)
-        places.setdefault(group, row["cell"])
-        found.setdefault(group, {}).setdefault(row["cell"]["layer"], {}).setdefault(row["method"], []).append(result)
+    for row, result in results.found:
+        group = value_of(result.cell, *_GROUP)
+        places.setdefault(group, result.cell)
+        found.setdefault(group, {}).setdefault(result.cell["layer"], {}).setdefault(row["method"], []).append(result)
     words = words_of(list(places.values()), ["layer"])
     drawings = [
-        _draw_rsms("-".join(["rsms", *word.replace(",", " ").split()]), places[group], layers)
+        _draw_rsms(f"rsms-{word}", places[group], layers)
         for (group, layers), word in zip(found.items(), words, strict=True)
     ]
-    shown = [s for s in summaries if "auroc" in s.scores]
-    return [*drawings, *([_draw_auroc(shown)] if shown else []), *_draw_crops(results_of(good, folder))]
+    shown = [s for s in results.summaries if "auroc" in s.scores]
+    return [*drawings, *([_draw_auroc(shown)] if shown else []), *_draw_crops([r for _, r in results.found])]
 
 
 def _draw_rsms(name: str, place: Place, found: Mapping[str, Found]) -> Drawing:
@@ -73,7 +60,6 @@ def _draw_rsms(name: str, place: Place, found: Mapping[str, Found]) -> Drawing:
     methods = list(method_looks(method for layer in every for method in found[layer]))
     rows = len(methods)
     figure = new_figure(1.15 + _COLUMN * len(layers), 1.45 * rows + 3.0)
-    figure.set_layout_engine("constrained")
     grid = figure.subplots(rows + 1, len(layers), squeeze=False, gridspec_kw={"height_ratios": [1.0] * rows + [1.35]})
     for column, layer in enumerate(layers):
         here = found[layer]
@@ -153,17 +139,16 @@ def _patches() -> list[Any]:
 
 def _draw_auroc(summaries: Sequence[Summary]) -> Drawing:
     """AUROC over the layers for every method, a panel for each network, shift, centring and kernel."""
-    groups = values_of([s.place for s in summaries], *_GROUP)
+    groups = list(dict.fromkeys(value_of(s.place, *_GROUP) for s in summaries))
     titles = words_of([{**dict(zip(_GROUP, group)), "shift": f"shift {group[1]}"} for group in groups])
     looks = method_looks(s.method for s in summaries)
     columns = min(3, len(groups))
     rows = -(-len(groups) // columns)
     figure = new_figure(max(4.4, 2.7 * columns + 0.5), 2.5 * rows + 0.7)
-    figure.set_layout_engine("constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharey=True)
+    grid = panel_grid(figure, len(groups), columns, sharey=True)
     lowest = min(s.scores["auroc"].low for s in summaries)
     for axes, group, title in zip(grid.flat, groups, titles):
-        here = [s for s in summaries if values_of([s.place], *_GROUP) == [group]]
+        here = [s for s in summaries if value_of(s.place, *_GROUP) == group]
         layers = by_depth(s.place for s in here)
         for number, (method, look) in enumerate(looks.items()):
             aside = 0.1 * (number - (len(looks) - 1) / 2)
@@ -174,8 +159,6 @@ def _draw_auroc(summaries: Sequence[Summary]) -> Drawing:
         axes.set_ylim(min(0.45, lowest - 0.03), 1.02)
         axes.set_title(title or f"shift {group[1]}", loc="left")
         axes.grid(True, axis="y")
-    for axes in list(grid.flat)[len(groups) :]:
-        axes.set_axis_off()
     for row in grid:
         row[0].set_ylabel("AUROC")
     method_legend(figure, looks)
@@ -200,7 +183,6 @@ def _draw_crops(results: Sequence[Result]) -> list[Drawing]:
     result = of_shift[str(shifts[0])]
     side = int(result.raw["scenes"]["side"])
     figure = new_figure(2.2 * len(last) + 0.2, 2.75)
-    figure.set_layout_engine("constrained")
     for axes, scene in zip(figure.subplots(1, len(last), squeeze=False)[0], last, strict=True):
         axes.imshow(scene, interpolation="nearest")
         axes.add_patch(Rectangle((-0.5, -0.5), side, side, fill=False, ec=BLUE, lw=2.2, label="first crop"))

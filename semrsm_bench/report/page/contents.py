@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from semrsm_bench.bench.stats import Interval
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.row import FAULTS, cell_key
 from semrsm_bench.core.task import Score
-from semrsm_bench.report.catalogue import NOUNS, SHARED, MethodKey, shared_name
+from semrsm_bench.report.catalogue import NOUNS, MethodKey
 from semrsm_bench.report.formatting import (
     NOTHING,
     complexity_text,
@@ -24,7 +25,7 @@ from semrsm_bench.report.formatting import (
 from semrsm_bench.report.layout import Layout, score_text
 from semrsm_bench.report.notes import case_noun, failure_text
 from semrsm_bench.report.paper import printed_tables, published
-from semrsm_bench.report.places import Place, axes, label
+from semrsm_bench.report.places import axes, label
 from semrsm_bench.report.results import TaskResults
 
 _SEVERITY = (*FAULTS, "timeout", "memory", "skipped")
@@ -54,6 +55,10 @@ class Entry:
         return str(self.order).replace("inf", "Infinity") if isinstance(self.order, float) else str(self.order)
 
 
+# A column, and its entry in a row.
+Shown = tuple[Column, Callable[[Any], Entry]]
+
+
 @dataclass(frozen=True)
 class PageTable:
     """A table of the page."""
@@ -63,10 +68,16 @@ class PageTable:
     rows: tuple[tuple[Entry, ...], ...]
     note: str = ""
 
+    @classmethod
+    def of(cls, caption: str, rows: Iterable[Any], shown: Iterable[Shown], note: str = "") -> PageTable:
+        """The table of these rows."""
+        columns, entries = zip(*shown)
+        return cls(caption, columns, tuple(tuple(entry(row) for entry in entries) for row in rows), note)
+
 
 @dataclass(frozen=True)
 class Contents:
-    """The tables of one task."""
+    """The tables of one task. Rows that say where they are have their place first."""
 
     results: TaskResults
 
@@ -76,129 +87,79 @@ class Contents:
         return Layout(self.results)
 
     @cached_property
-    def scores(self) -> list[Score]:
-        """Scores that any cell has."""
-        return self.layout.scores()
-
-    @cached_property
     def keys(self) -> list[str]:
         """Keys of cells that have a column of their own; what follows from the layer needs none but S."""
-        places = list(self.results.places.values())
-        across = self.results.task.across
-        ordered = [*across, *dict.fromkeys(k for place in places for k in place if k not in across)]
-        return [key for axis in axes(places, ordered) for key in axis if key == axis[0] or key in ("size", "layer")]
+        groups = axes(list(self.results.places.values()), self.results.keys)
+        return [key for axis in groups for key in axis if key == axis[0] or key in ("size", "layer")]
 
-    @property
-    def shared_place(self) -> str:
-        """What all cells share, in words; "" where they share nothing."""
-        place = next(iter(self.results.places.values()))
-        return label([key for key in place if key not in self.keys and key != "channels"], place)
+    def _places(self) -> Iterator[Shown]:
+        def entry(key: str) -> Callable[[Any], Entry]:
+            if key == "size":
+                return lambda row: Entry(f"{row[0][key]:,}", row[0][key])
+            return lambda row: Entry(str(row[0].get(key, NOTHING)))
 
-    def _place_columns(self) -> tuple[Column, ...]:
-        titles = {"size": "S", "model": "Network"}
-        return tuple(
-            Column(titles.get(k, k.replace("_", " ").capitalize()), number=k == "size", filtered=True)
-            for k in self.keys
-        )
+        for key in self.keys:
+            title = {"size": "S", "model": "Network"}.get(key, key.replace("_", " ").capitalize())
+            yield Column(title, number=key == "size", filtered=True), entry(key)
 
-    def _place_entries(self, place: Place) -> tuple[Entry, ...]:
-        return tuple(
-            Entry(f"{place[key]:,}", place[key]) if key == "size" else Entry(str(place.get(key, NOTHING)))
-            for key in self.keys
-        )
+    def _method(self, method: Callable[[Any], str]) -> Shown:
+        return Column(NOUNS.get(self.results.task.kind, "Method")), lambda row: Entry(method(row))
 
-    @property
-    def _noun(self) -> str:
-        return NOUNS.get(self.results.task.kind, "Method")
+    def _cases(self, entry: Callable[[Any], Entry]) -> Shown:
+        noun = plurals(case_noun(self.results.task.unit)).capitalize()
+        return Column(noun, number=True, best="desc"), entry
 
     def table(self) -> PageTable:
         """Every method in every cell in a line of its own, with the figures that the verb ``table`` prints."""
-        results, catalogue = self.results, self.results.catalogue
-        timed = self.layout.is_timed
-        several = len({method.category for method in results.methods}) > 1
-        complex_ones = any(catalogue.complexity(method) for method in results.methods)
-        times = ("T", *(("T + affinity",) if results.shared else ())) if timed else ()
-        columns = (
-            Column(self._noun),
-            *((Column("Kind", filtered=True),) if several else ()),
-            *self._place_columns(),
-            *(_score_column(score) for score in self.scores),
-            *(Column(title, number=True) for title in times),
-            Column(plurals(case_noun(results.task.unit)).capitalize(), number=True, best="desc"),
-            Column("Status", filtered=True),
-            *((Column("Complexity"),) if complex_ones else ()),
-        )
+        results, catalogue, layout = self.results, self.results.catalogue, self.layout
+        kind, shared = results.task.kind, MethodKey.shared_by(results.task.kind)
         rows = []
         for cell, place in results.places.items():
-            for method in results.methods:
-                summary = results.cells.get((cell, method))
-                if summary is None:
-                    continue
-                rows.append(
-                    (
-                        Entry(catalogue.display_name(method)),
-                        *((Entry(method.category_title),) if several else ()),
-                        *self._place_entries(place),
-                        *self._scores(summary),
-                        *(_time(t) for t in (summary.seconds, summary.total_seconds)[: len(times)]),
-                        _cases(summary),
-                        Entry(_status(summary)),
-                        *((Entry(complexity_text(catalogue.complexity(method))),) if complex_ones else ()),
-                    )
-                )
-            shared = results.shared.get(cell)
-            if shared and timed:
-                kind = results.task.kind
-                rows.append(
-                    (
-                        Entry(shared_name(kind)),
-                        *((Entry("Shared input"),) if several else ()),
-                        *self._place_entries(place),
-                        *(Entry(NOTHING, _last(score)) for score in self.scores),
-                        _time(shared),
-                        Entry(NOTHING, math.inf),
-                        Entry(NOTHING, -math.inf),
-                        Entry("ok"),
-                        *((Entry(complexity_text(SHARED.get(kind, ("", ""))[1])),) if complex_ones else ()),
-                    )
-                )
-        where = self.shared_place
-        return PageTable(f"Every method{f': {where}' if where else ''}", columns, tuple(rows))
-
-    def _scores(self, summary: Summary) -> Iterator[Entry]:
-        for score in self.scores:
-            found = summary.scores.get(score.name)
-            value = found.value if found is not None else math.nan
-            value = value if math.isfinite(value) else summary.bounds.get(score.name, math.nan)
-            order = value if math.isfinite(value) else _last(score)
-            yield Entry(score_text(score, summary) if summary.ok else NOTHING, order)
+            rows += [(place, m, results.cells[cell, m]) for m in results.methods if (cell, m) in results.cells]
+            if layout.is_timed and cell in results.shared:
+                facts: dict[str, Any] = {"options": {}, "place": place, "ok": 1, "seconds": results.shared[cell]}
+                rows.append((place, shared, Summary(results.task.name, shared.name, kind, shared.category, **facts)))
+        shown = [self._method(lambda row: catalogue.display_name(row[1]))]
+        if len({method.category for method in results.methods}) > 1:
+            shown.append((Column("Kind", filtered=True), lambda row: Entry(row[1].category_title)))
+        shown += [*self._places(), *(_score(score, lambda row: row[2]) for score in layout.scores())]
+        if layout.is_timed:
+            shown.append(_time("T", lambda row: row[2].seconds))
+            if results.shared:
+                shown.append(_time("T + affinity", lambda row: row[2].total_seconds))
+        shown.append(self._cases(lambda row: Entry(NOTHING, -math.inf) if row[1] == shared else _counted(row[2])))
+        shown.append((Column("Status", filtered=True), lambda row: Entry(_status(row[2]))))
+        if any(catalogue.complexity(method) for method in results.methods):
+            shown.append((Column("Complexity"), lambda row: Entry(complexity_text(catalogue.complexity(row[1])))))
+        first = next(iter(results.places.values()))
+        where = label([key for key in first if key not in self.keys and key != "channels"], first)
+        return PageTable.of(f"Every method{f': {where}' if where else ''}", rows, shown)
 
     def differences(self) -> PageTable | None:
         """Every method against the task's reference; None where there is nothing to compare."""
-        found, task = self.layout.differences, self.results.task
+        found, task, catalogue = self.layout.differences, self.results.task, self.results.catalogue
         if not found:
             return None
         score = task.scores[0]
-        methods = {(cell_key(s.place), s.method): MethodKey.of(s) for s in self.results.summaries}
-        columns = (
-            Column(self._noun),
-            *self._place_columns(),
-            Column(f"Δ {score.title}", number=True, best="desc" if score.best == "max" else "asc"),
-            Column("95 % interval"),
-            Column("p", number=True),
-        )
-        rows = tuple(
-            (
-                Entry(self.results.catalogue.display_name(methods[cell_key(d.place), d.method])),
-                *self._place_entries(d.place),
-                Entry(format_score(score, d.interval.value, signed=True), _known(d.interval.value, _last(score))),
-                Entry(" to ".join(format_score(score, end, signed=True) for end in d.interval[1:])),
-                Entry(format_p(d.p), _known(d.p, math.inf)),
-            )
-            for d in found
-        )
+        names = {(cell, method.name): catalogue.display_name(method) for cell, method in self.results.cells}
+
+        def interval(row: Any) -> Entry:
+            return Entry(" to ".join(format_score(score, end, signed=True) for end in row[1].interval[1:]))
+
+        def value(row: Any) -> Entry:
+            change = row[1].interval.value
+            return Entry(format_score(score, change, signed=True), _known(change, _last(score)))
+
+        shown = [
+            self._method(lambda row: names[cell_key(row[0]), row[1].method]),
+            *self._places(),
+            (Column(f"Δ {score.title}", number=True, best="desc" if score.best == "max" else "asc"), value),
+            (Column("95 % interval"), interval),
+            (Column("p", number=True), lambda row: Entry(format_p(row[1].p), _known(row[1].p, math.inf))),
+        ]
         note = f"Paired, in the same draws; p: two-sided, corrected by Holm's method for all {len(found)} of them."
-        return PageTable(f"{score.title} minus that of {task.reference}", columns, rows, note)
+        rows = [(difference.place, difference) for difference in found]
+        return PageTable.of(f"{score.title} minus that of {task.reference}", rows, shown, note)
 
     def failures(self) -> PageTable | None:
         """Every reason for which something was not observed, with where it was; faults first. None where all is well."""
@@ -212,29 +173,19 @@ class Contents:
                 cases |= {row["case"]} - {""}
         if not reasons:
             return None
-        columns = (
-            Column(self._noun),
-            Column("Status", filtered=True),
-            Column("Reason"),
-            Column("Where"),
-            Column(plurals(case_noun(self.results.task.unit)).capitalize(), number=True, best="desc"),
-        )
         order = {method: i for i, method in enumerate(self.results.methods)}
-        rows = []
-        for (method, status, message), found in sorted(
-            reasons.items(), key=lambda item: (_SEVERITY.index(item[0][1]), order[item[0][0]])
-        ):
-            count = sum(map(len, found.values()))
-            rows.append(
-                (
-                    Entry(self.results.catalogue.display_name(method)),
-                    Entry(status),
-                    Entry(message or NOTHING),
-                    Entry(self._where(found)),
-                    Entry(f"{count:,}" if count else NOTHING, count),
-                )
-            )
-        return PageTable("What was not observed, and why", columns, tuple(rows))
+        rows = [
+            (*reason, found, sum(map(len, found.values())))
+            for reason, found in sorted(reasons.items(), key=lambda r: (_SEVERITY.index(r[0][1]), order[r[0][0]]))
+        ]
+        shown = [
+            self._method(lambda row: self.results.catalogue.display_name(row[0])),
+            (Column("Status", filtered=True), lambda row: Entry(row[1])),
+            (Column("Reason"), lambda row: Entry(row[2] or NOTHING)),
+            (Column("Where"), lambda row: Entry(self._where(row[3]))),
+            self._cases(lambda row: Entry(f"{row[4]:,}" if row[4] else NOTHING, row[4])),
+        ]
+        return PageTable.of("What was not observed, and why", rows, shown)
 
     def _where(self, cells: Mapping[str, Any]) -> str:
         places = self.results.places
@@ -244,78 +195,85 @@ class Contents:
 
     def paper(self) -> list[PageTable]:
         """What papers print of the same methods and sizes, beside ours, or of other networks."""
-        beside = self._beside()
-        return [*([beside] if beside else []), *self._printed()]
+        return [*self._beside(), *self._printed()]
 
-    def _beside(self) -> PageTable | None:
+    def _beside(self) -> Iterator[PageTable]:
         """Published figures of the same methods at the same sizes; beside each size stands the first cell that has it."""
-        task, figures = self.results.task, published(self.results.task.name)
+        figures, results = published(self.results.task.name), self.results
         if figures is None:
-            return None
-        places: dict[int, str] = {}
-        for cell, place in self.results.places.items():
-            if figures.at(place):
-                places.setdefault(int(place["size"]), cell)
-        if not places:
-            return None
-        there = {name for cell in places.values() for v in figures.at(self.results.places[cell]).values() for name in v}
-        scores = [score for score in task.scores if score.name in there]
-        columns = (
-            Column(self._noun),
-            *self._place_columns(),
-            *(_score_column(score, "the paper's ", paper=True) for score in scores),
-            Column("the paper's T", number=True, paper=True),
-            *(_score_column(score, "our ") for score in scores),
-            Column("our T", number=True),
-        )
+            return
+        cells = {place["size"]: cell for cell, place in reversed(results.places.items()) if figures.at(place)}
         rows = []
-        for cell in places.values():
-            place = self.results.places[cell]
-            measured = {m.name: s for (c, m), s in self.results.cells.items() if c == cell}
-            for name, printed in figures.at(place).items():
-                ours = measured.get(name)
-                mine = {s.name: e for s, e in zip(self.scores, self._scores(ours))} if ours else {}
-                seconds = printed.get("seconds", math.nan)
-                rows.append(
-                    (
-                        Entry(name),
-                        *self._place_entries(place),
-                        *(_printed_score(score, printed) for score in scores),
-                        Entry(format_seconds(seconds), _known(seconds, math.inf)),
-                        *(mine.get(score.name, Entry(NOTHING, _last(score))) for score in scores),
-                        _time(ours.seconds) if ours and ours.ok else Entry(_status(ours), math.inf),
-                    )
-                )
-        return PageTable("The paper's figures beside this run", columns, tuple(rows), figures.sentence)
+        for cell in (cell for cell in results.places if cell in cells.values()):
+            measured = {m.name: s for (c, m), s in results.cells.items() if c == cell}
+            place = results.places[cell]
+            rows += [(place, name, values, measured.get(name)) for name, values in figures.at(place).items()]
+        if not rows:
+            return
+        scores = [score for score in results.task.scores if any(score.name in values for _, _, values, _ in rows)]
+
+        def our_time(row: Any) -> Entry:
+            ours = row[3]
+            return _seconds(ours.seconds) if ours and ours.ok else Entry(_status(ours), math.inf)
+
+        shown = [
+            self._method(lambda row: str(row[1])),
+            *self._places(),
+            *(_printed(score) for score in scores),
+            _time("the paper's T", lambda row: Interval(*(row[2].get("seconds", math.nan),) * 3), paper=True),
+            *(_score(score, lambda row: row[3], "our ") for score in scores),
+            (Column("our T", number=True), our_time),
+        ]
+        yield PageTable.of("The paper's figures beside this run", rows, shown, figures.sentence)
 
     def _printed(self) -> Iterator[PageTable]:
         """Tables of papers as they print them: networks down."""
         for title, figures in printed_tables(self.results.task.name):
-            heads = list(dict.fromkeys(", ".join(figure.parts) for figure in figures))
             values = {(figure.row, ", ".join(figure.parts)): figure.value for figure in figures}
-            rows = tuple(
-                (
-                    Entry(row),
-                    *(
-                        Entry(format_number(v), v)
-                        if (v := values.get((row, head))) is not None
-                        else Entry(NOTHING, math.inf)
-                        for head in heads
-                    ),
-                )
-                for row in dict.fromkeys(figure.row for figure in figures)
-            )
-            yield PageTable(title, (Column("Network"), *(Column(h, number=True, paper=True) for h in heads)), rows)
+            heads = dict.fromkeys(head for _, head in values)
+            columns = (Column("Network"), *(Column(head, number=True, paper=True) for head in heads))
+            rows = [
+                (Entry(row), *(_plain(values.get((row, head), math.nan)) for head in heads))
+                for row in dict.fromkeys(row for row, _ in values)
+            ]
+            yield PageTable(title, columns, tuple(rows))
 
 
-def _score_column(score: Score, before: str = "", *, paper: bool = False) -> Column:
+def _score(score: Score, summary: Callable[[Any], Summary | None], before: str = "") -> Shown:
+    def entry(row: Any) -> Entry:
+        found = summary(row)
+        if found is None:
+            return Entry(NOTHING, _last(score))
+        value = found.scores[score.name].value if score.name in found.scores else math.nan
+        value = value if math.isfinite(value) else found.bounds.get(score.name, math.nan)
+        return Entry(score_text(score, found) if found.ok else NOTHING, _known(value, _last(score)))
+
+    return _score_column(score, before), entry
+
+
+def _printed(score: Score) -> Shown:
+    def entry(row: Any) -> Entry:
+        value = row[2].get(score.name, math.nan)
+        return Entry(format_score(score, value), _known(value, _last(score)))
+
+    return _score_column(score, "the paper's ", paper=True), entry
+
+
+def _score_column(score: Score, before: str, *, paper: bool = False) -> Column:
     title = f"{before}{score.title}"
     return Column(title, number=True, best="desc" if score.best == "max" else "asc", paper=paper)
 
 
-def _printed_score(score: Score, printed: Mapping[str, float]) -> Entry:
-    value = printed.get(score.name, math.nan)
-    return Entry(format_score(score, value), _known(value, _last(score)))
+def _time(title: str, interval: Callable[[Any], Interval], *, paper: bool = False) -> Shown:
+    return Column(title, number=True, paper=paper), lambda row: _seconds(interval(row))
+
+
+def _seconds(interval: Interval) -> Entry:
+    return Entry(format_seconds(interval.value, interval.margin), _known(interval.value, math.inf))
+
+
+def _plain(value: float) -> Entry:
+    return Entry(format_number(value), _known(value, math.inf))
 
 
 def _last(score: Score) -> float:
@@ -327,11 +285,7 @@ def _known(value: float, otherwise: float) -> float:
     return value if math.isfinite(value) else otherwise
 
 
-def _time(interval: Any) -> Entry:
-    return Entry(format_seconds(interval.value, interval.margin), _known(interval.value, math.inf))
-
-
-def _cases(summary: Summary) -> Entry:
+def _counted(summary: Summary) -> Entry:
     told = f"{summary.ok:,}" if summary.cases <= summary.ok else f"{summary.ok:,} of {summary.cases:,}"
     return Entry(told, summary.ok)
 

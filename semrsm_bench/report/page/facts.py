@@ -10,6 +10,7 @@ from typing import Any
 from semrsm_bench.bench.plan import RunOptions
 from semrsm_bench.core.options import OptionInfo, command_words, describe
 from semrsm_bench.core.task import Task
+from semrsm_bench.report.caption import blas_told, cpu_of, recorded
 from semrsm_bench.report.results import TaskResults
 
 # Name and text, in order.
@@ -18,35 +19,28 @@ Facts = list[tuple[str, str]]
 
 def environment_facts(environment: Mapping[str, Any]) -> Facts:
     """Machine, libraries, code and data of a run, in words; what is not recorded is left out."""
-    cpu = environment.get("cpu")
-    cpu = cpu if isinstance(cpu, Mapping) else {"model": cpu} if cpu else {}
-    memory = environment.get("memory_bytes")
+    cpu, memory, packages = cpu_of(environment), environment.get("memory_bytes"), environment.get("packages")
     commit, dirty = environment.get("commit"), environment.get("dirty")
+    changes = ", with local changes" if dirty else ", no local changes" if dirty is False else ""
+
+    def hashed(name: str) -> str:
+        return "; ".join(recorded(environment, name, lambda c: f"{c.get('name')} (sha256 {c.get('sha256')})"))
+
+    cores = {"physical": cpu.get("cores"), "logical": cpu.get("logical")}
     facts = {
         "CPU": cpu.get("model"),
-        "Cores": " / ".join(
-            f"{cpu[k]} {told}" for k, told in (("cores", "physical"), ("logical", "logical")) if cpu.get(k)
-        ),
+        "Cores": " / ".join(f"{count} {which}" for which, count in cores.items() if count),
         "Frequency governor": cpu.get("governor"),
         "Memory": f"{memory / 2**30:.1f} GiB" if isinstance(memory, int | float) else None,
         "Threads used": environment.get("threads"),
         "Operating system": environment.get("os"),
         "Python": environment.get("python"),
-        "BLAS": "; ".join(
-            " ".join(str(b[k]) for k in ("api", "version", "architecture") if b.get(k))
-            for b in _mappings(environment.get("blas"))
-        ),
-        "Packages": ", ".join(f"{k} {v}" for k, v in environment["packages"].items())
-        if isinstance(environment.get("packages"), Mapping)
-        else None,
-        "Commit": f"{commit}{', with local changes' if dirty else ', no local changes' if dirty is False else ''}"
-        if commit
-        else None,
+        "BLAS": "; ".join(blas_told(environment, "api", "version", "architecture")),
+        "Packages": ", ".join(f"{k} {v}" for k, v in packages.items()) if isinstance(packages, Mapping) else None,
+        "Commit": f"{commit}{changes}" if commit else None,
         "Code sha256": environment.get("code_sha256"),
-        "Data": "; ".join(f"{c.get('name')} (sha256 {c.get('sha256')})" for c in _mappings(environment.get("data"))),
-        "Plugins": "; ".join(
-            f"{c.get('name')} (sha256 {c.get('sha256')})" for c in _mappings(environment.get("plugins"))
-        ),
+        "Data": hashed("data"),
+        "Plugins": hashed("plugins"),
         "Started": environment.get("started"),
     }
     return [(name, str(value)) for name, value in facts.items() if value not in (None, "")]
@@ -84,7 +78,3 @@ def _option(info: OptionInfo, value: Any) -> Any:
     if isinstance(value, list):
         return tuple(_option(info, item) for item in value)
     return Path(value) if info.kind == "path" and isinstance(value, str) else value
-
-
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [v for v in value if isinstance(v, Mapping)] if isinstance(value, list) else []

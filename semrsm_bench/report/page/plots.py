@@ -42,16 +42,7 @@ _LABEL_HEIGHT, _LABEL_DECADES = 0.07, 1.5
 
 @dataclass(frozen=True)
 class Variant:
-    """One state of a plot with switches.
-
-    Attributes
-    ----------
-    choice : mapping of switch to value
-    title : str
-        What is shown, in words.
-    figure : mapping
-        ``data`` and ``layout`` for plotly, JSON-ready.
-    """
+    """One state of a plot with switches: their values, what is shown in words, and ``data`` and ``layout`` for plotly."""
 
     choice: Mapping[str, str]
     title: str
@@ -60,18 +51,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Plot:
-    """A plot with its switches.
-
-    Attributes
-    ----------
-    name : str
-        Unique on the page.
-    description : str
-        For those who cannot see it.
-    variants : sequence of Variant
-    shown : Variant
-        The one that a reader sees first.
-    """
+    """A plot with its switches; ``name`` is unique on the page, ``shown`` what a reader sees first."""
 
     name: str
     description: str
@@ -101,10 +81,8 @@ class _Panel:
 def front_plot(results: TaskResults) -> Plot | None:
     """Time against each score, a variant for each cell; None where no cell has a point."""
     layout, style = Layout(results), looks(results.methods)
-    places = list(results.places.values())
-    keys = [*results.task.across, *dict.fromkeys(k for p in places for k in p if k not in results.task.across)]
-    groups = axes(places, keys)
-    told = [k for group in groups for k in group if k != "channels"] or [k for k in keys if k != "channels"]
+    groups = axes(list(results.places.values()), results.keys)
+    told = [k for k in (key for group in groups or [tuple(results.keys)] for key in group) if k != "channels"]
     variants: dict[tuple[str, str], Variant] = {}
     for score in layout.scores():
         drawn = {cell: points for cell in results.places if (points := front_points(results, cell, score))}
@@ -119,17 +97,14 @@ def front_plot(results: TaskResults) -> Plot | None:
     if not variants:
         return None
     # The largest S, where methods differ most.
-    first = max(variants, key=lambda key: (key[0] == next(iter(variants))[0], _size(results.places[key[1]])))
+    leading = next(iter(variants))[0]
+    first = max(variants, key=lambda key: (key[0] == leading, int(results.places[key[1]].get("size") or 0)))
     return Plot(
         results.task.name,
         "Time per case against the score, one point per method; faster is to the left, better is above.",
         list(variants.values()),
         variants[first],
     )
-
-
-def _size(place: Place) -> int:
-    return int(place.get("size") or 0)
 
 
 def _switch(group: Sequence[str]) -> str:
@@ -182,9 +157,9 @@ def _draw(panel: _Panel, points: Sequence[Point], style: Mapping[MethodKey, Look
     frame.yaxis.zeroline = False
     for one in (frame.xaxis, frame.yaxis):
         one.automargin, one.title.standoff = True, 10
-    if axis.gaps:
-        frame.yaxis.tickvals, frame.yaxis.ticktext = axis.gaps.ticks()
-        band = {"y0": axis.gaps.optimum - 0.22, "y1": axis.gaps.optimum + 0.22, "xref": "paper", "x0": 0, "x1": 1}
+    if axis.optimum is not None:
+        frame.yaxis.tickvals, frame.yaxis.ticktext = axis.ticks()
+        band = {"y0": axis.optimum - 0.22, "y1": axis.optimum + 0.22, "xref": "paper", "x0": 0, "x1": 1}
         figure.add_shape(type="rect", fillcolor=_OPTIMUM_BAND, line={"width": 0}, layer="below", **band)
     elif axis.score.style == "percent":
         frame.yaxis.tickformat = ".0%"
