@@ -55,17 +55,39 @@ def only_read(why):
 TRAINING = (
     "needs the archives of Tiny-ImageNet and an hour; it runs on archives of the same layout with 28 pictures each"
 )
+PICTURES = "takes minutes and needs Tiny-ImageNet; it runs on an archive of the same layout"
 LIBRARY = "needs the library and its pretrained weights; tests/test_extract.py has stand-ins for both libraries"
 HOURS = "takes hours"
+
+OWN = "--images val.zip --classes classes.tsv"
+SHIPPED = "--model data/resnet18-tiny-imagenet.weights.safetensors"
+SMALL = "--model resnet18-tiny-imagenet.weights.safetensors --count 12"
+TWO = "--model resnet18-tiny-imagenet.weights.safetensors --model mine.safetensors --count 12"
+FEW_SCENES = "--model resnet18-tiny-imagenet.weights.safetensors --queries 4 --database 12"
+ONE = "--methods identity --layers layer4"
+SOLVERS = (
+    "exact-auction,identity,greedy,topk-greedy-128,batch-optimal-128,auction-fine,auction-coarse,auction-certified,"
+    "list-auction-fine,list-auction-coarse,matrix-free-fine,matrix-free-coarse"
+)
+CKA = '"cka_debiased[identity],cka_debiased[exact-auction],cka_debiased[identity|exact-auction]"'
+LAYERS_OUTPUTS = "--count 120 --layers layer2,layer3,layer4"
+SHIFTS = "--shift 20x0 --shift 20x20 --shift 13x7 --layers layer2,layer3,layer4"
+
+
+def on_pictures(command, instead):
+    """A command on the reader's archive; what runs instead has other networks, counts, layers and methods."""
+    kept = re.sub(r" --(count|layers|methods|model|kernels|centring) \S+", "", command)
+    return {command: Way(f"{kept} {instead}", slow=False, why=PICTURES)}
+
 
 WAYS = {
     # make: the normal suite reads the recipe (test_make_lines_have_a_recipe), the slow one runs it in a copy of the checkout
     "make bench": Way(""),
     'make bench ARGS="--plugin examples/norm_sort.py"': Way(""),
     "make docs": Way(""),
-    "make studies": Way(""),
+    "make tasks": Way("", slow=False, why="takes half an hour; each task runs below"),
     "make test": only_read("it is the suite that this test belongs to"),
-    # README.md, register-a-solver.md
+    # README.md, register.md
     "semrsm-bench check examples/norm_sort.py": Way("semrsm-bench check examples/norm_sort.py --case two"),
     "semrsm-bench check examples/norm_sort.py --case ties --case empty": Way(),
     "semrsm-bench check --list-cases": Way(),
@@ -73,8 +95,9 @@ WAYS = {
     # quick-start.md
     ". .venv/bin/activate": only_read("make lays that environment out"),
     "semrsm-bench doctor": Way(),
-    "semrsm-bench solvers": Way(),
-    "semrsm-bench run --solvers exact-auction,ortools --layers layer3,layer2 --centring none": Way(),
+    "semrsm-bench list solvers": Way(),
+    "semrsm-bench list tasks": Way(),
+    "semrsm-bench run --methods exact-auction,ortools --layers layer3,layer2 --centring none": Way(),
     "semrsm-bench run --profile paper --estimate": Way(
         "semrsm-bench run --profile paper --estimate --solvers greedy,scipy --layers layer4"
     ),
@@ -82,8 +105,8 @@ WAYS = {
     "semrsm-bench table --format md --paper": Way(),
     "semrsm-bench plot --format png --centring none": Way(),
     "semrsm-bench report --out report.html": Way(),
-    "semrsm-bench run --solvers greedy --layers layer3 --run-id monday": Way(),
-    "semrsm-bench run --solvers greedy --layers layer3 --run-id tuesday": Way(),
+    "semrsm-bench run --methods greedy --layers layer3 --run-id monday": Way(),
+    "semrsm-bench run --methods greedy --layers layer3 --run-id tuesday": Way(),
     "semrsm-bench compare monday tuesday": Way(),
     "semrsm-bench merge monday tuesday --relative-to greedy": Way(),
     "semrsm-bench data large": Way("semrsm-bench data large --size 72 --count 2"),
@@ -105,8 +128,8 @@ WAYS = {
     "semrsm-bench rsm mine-activations.safetensors --layer layer3 --matching exact-auction --kernel cosine"
     " --picture mine.png": Way(),
     "semrsm-bench data list --data mine-activations.safetensors": Way(),
-    "semrsm-bench run --data mine-activations.safetensors --solvers exact-auction,ortools,greedy": Way(
-        "semrsm-bench run --data mine-activations.safetensors --solvers exact-auction,ortools,greedy --layers layer4"
+    "semrsm-bench run --data mine-activations.safetensors --methods exact-auction,ortools,greedy": Way(
+        "semrsm-bench run --data mine-activations.safetensors --methods exact-auction,ortools,greedy --layers layer4"
     ),
     "semrsm-bench rsm data/resnet18-tiny-imagenet.safetensors --layer layer1 --matching exact-auction -j 2 --estimate"
     " --count 2000 --count2 5000": Way(),
@@ -124,13 +147,67 @@ WAYS = {
     "semrsm-bench check row-by-row --plugin bench_solver.py": Way(
         "semrsm-bench check row-by-row --plugin bench_solver.py --case two"
     ),
-    "semrsm-bench run --plugin bench_solver.py --solvers row-by-row,greedy,ortools --pairs 3": Way(),
+    "semrsm-bench run --plugin bench_solver.py --methods row-by-row,greedy,ortools --pairs 3": Way(),
     "semrsm-bench gate main --plugin bench_solver.py": Way(""),
-    "semrsm-bench run --plugin bench_solver.py --solvers row-by-row --pairs 4 --run-id before": Way(),
-    "semrsm-bench run --plugin bench_solver.py --solvers row-by-row --pairs 4 --run-id after": Way(),
+    "semrsm-bench run --plugin bench_solver.py --methods row-by-row --pairs 4 --run-id before": Way(),
+    "semrsm-bench run --plugin bench_solver.py --methods row-by-row --pairs 4 --run-id after": Way(),
     "semrsm-bench compare before after --fail gap:0.5% --fail time:3x": Way(
         "semrsm-bench compare before after --fail gap:0.5% --fail time:1000x"
     ),
+    # register.md
+    "semrsm-bench list": Way(),
+    "semrsm-bench list metrics --plugin examples/mutual_knn.py": Way(),
+    "semrsm-bench check examples/second_moment.py": Way(""),
+    "semrsm-bench run outputs --plugin examples/second_moment.py --count 40": Way(""),
+    "semrsm-bench check examples/mutual_knn.py": Way(""),
+    "semrsm-bench run layers --plugin examples/mutual_knn.py": Way(""),
+    "semrsm-bench run --plugin examples/planted.py": Way(""),
+    # tasks/
+    "semrsm-bench run matching --profile paper --methods identity": Way(
+        "semrsm-bench run matching --profile paper --methods identity --layers layer4 --pairs 3"
+    ),
+    "semrsm-bench plot --format png": Way(),
+    "semrsm-bench run outputs": Way(f"semrsm-bench run outputs {SMALL} --kernels cosine"),
+    "semrsm-bench run outputs --methods identity,greedy": Way(
+        f"semrsm-bench run outputs --methods identity,greedy {SMALL} --kernels cosine"
+    ),
+    "semrsm-bench table outputs": Way(),
+    "semrsm-bench table outputs --format md --paper": Way(),
+    "semrsm-bench table outputs --scores pearson --against greedy --untimed": Way(),
+    "semrsm-bench plot outputs --format png": Way(),
+    "semrsm-bench plot outputs --scores agreement --format png": Way(),
+    "semrsm-bench run outputs --methods exact-auction,greedy,norm-sort-1 --plugin examples/norm_sort.py": Way(
+        f"semrsm-bench run outputs --methods exact-auction,greedy,norm-sort-1 --plugin examples/norm_sort.py {SMALL}"
+    ),
+    **on_pictures(f"semrsm-bench run outputs --profile paper {OWN} --count 400", f"{SMALL} {ONE}"),
+    **on_pictures(f"semrsm-bench run outputs --profile paper {OWN} {LAYERS_OUTPUTS} {SHIPPED}", f"{SMALL} {ONE}"),
+    **on_pictures(
+        f"semrsm-bench run outputs --profile paper {OWN} --count 100 --layers layer3,layer4 --kernels linear,cosine"
+        f" --centring none,channel {SHIPPED} --methods {SOLVERS}",
+        f"{SMALL} --layers layer4 --kernels cosine --centring channel --methods exact-auction,greedy",
+    ),
+    "semrsm-bench run retrieval": Way(f"semrsm-bench run retrieval {FEW_SCENES} {ONE}"),
+    "semrsm-bench table retrieval": Way(),
+    "semrsm-bench run retrieval --profile paper": Way(
+        f"semrsm-bench run retrieval --profile paper {FEW_SCENES} {ONE}", slow=False, why="takes minutes"
+    ),
+    **on_pictures(f"semrsm-bench run retrieval --profile paper {OWN} --layers layer3,layer4", f"{FEW_SCENES} {ONE}"),
+    **on_pictures(f"semrsm-bench run retrieval --profile paper {OWN} --place video", f"{FEW_SCENES} {ONE}"),
+    "semrsm-bench run translation": Way(f"semrsm-bench run translation {SMALL} {ONE}"),
+    **on_pictures(f"semrsm-bench run translation --profile paper {OWN}", f"{SMALL} {ONE}"),
+    **on_pictures(f"semrsm-bench run translation --profile paper {OWN} {SHIFTS}", f"{SMALL} {ONE}"),
+    "semrsm-bench run layers": Way(f"semrsm-bench run layers {TWO} --methods cka_debiased --layers layer4"),
+    **on_pictures(f"semrsm-bench run layers {OWN}", f"{TWO} --methods cka_debiased --layers layer4"),
+    **on_pictures(
+        f"semrsm-bench run layers --profile paper {OWN} --methods {CKA}",
+        f"{TWO} --methods {CKA} --layers layer4",
+    ),
+    "semrsm-bench run instances": Way(f"semrsm-bench run instances {TWO} --methods dispersion --layers layer4"),
+    **on_pictures(
+        f"semrsm-bench run instances --profile paper --count 2000 --reorderings 5 {OWN}",
+        f"{TWO} --methods dispersion --layers layer4",
+    ),
+    "semrsm-bench run instances --features images.npy --features texts.npy --ids names.txt": Way(),
     # data/README.md
     "semrsm-bench data extract val.zip --model resnet18-tiny-imagenet.weights.safetensors --classes classes.tsv --count 24"
     " --mean-images 2000 --seed 0 --out resnet18-tiny-imagenet.safetensors": Way(slow=False),
@@ -159,9 +236,6 @@ WAYS = {
         why=TRAINING,
     ),
 }
-# The tests of the studies run each with --quick; here their lines are read, and the slow suite runs them with --quick.
-STUDY = re.compile(r"semrsm-bench study [a-z]")
-
 # Names that a block of a page takes for granted.
 TAKEN_FOR_GRANTED = {
     "docs/rsm.md": {
@@ -172,16 +246,7 @@ TAKEN_FOR_GRANTED = {
 }
 
 
-def small_study(command):
-    """The study of a line in its small version; on the defaults, where the line names files of the reader's."""
-    words = shlex.split(command)
-    own = {word for word in words if word.startswith("--")} - {"--quick", "--out", "--format"}
-    return shlex.join(words[:3] if own else [word for word in words if word != "--quick"]) + " --quick"
-
-
 def way_of(command):
-    if STUDY.match(command):
-        return Way("")
     return WAYS.get(command)
 
 
@@ -391,10 +456,9 @@ def test_commands_run_as_written(page, tmp_path):
     variables = docs.environment(folder)
     for command in commands_of(page):
         if way_of(command).slow and not command.startswith("make "):
-            line = small_study(command) if STUDY.match(command) else command
             in_checkout = {"cwd": CHECKOUT} if command.startswith("python -m benchmarks") else {"cwd": folder}
-            done = subprocess.run(["bash", "-c", line], env=variables, capture_output=True, text=True, **in_checkout)
-            assert done.returncode == 0, f"{page}: {line}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
+            done = subprocess.run(["bash", "-c", command], env=variables, capture_output=True, text=True, **in_checkout)
+            assert done.returncode == 0, f"{page}: {command}\n{done.stdout[-3000:]}{done.stderr[-3000:]}"
 
 
 @pytest.mark.slow
