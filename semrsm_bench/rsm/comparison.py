@@ -45,19 +45,10 @@ class Comparison(ABC):
     def fill(
         self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
     ) -> None:
-        """Compute the wanted pairs of a block.
+        """Compute the wanted pairs (n, m) of a block of images x (n, S, C) and y (m, S, C), finite, contiguous, of one dtype.
 
-        Parameters
-        ----------
-        x, y : ndarray, (n, S, C) and (m, S, C)
-            Finite, C-contiguous, of one dtype; rows and columns of the block.
-        wanted : ndarray of bool, (n, m)
-        narrow : ndarray of bool, (n, m)
-            Pairs whose affinity fits the precision of x and y.
-        values : ndarray, (n, m), float64
-            Receives the similarities where wanted; of a matching ``sum_s <x_i[s], y_j[perm(s)]>``.
-        perms : ndarray, (n, m, S), intp, optional
-            Receives the permutations, where there is a matching.
+        ``narrow`` (n, m) marks the pairs whose affinity fits the precision of x and y. ``values`` (n, m) float64 receives the
+        similarities where wanted, of a matching ``sum_s <x_i[s], y_j[perm(s)]>``, and ``perms`` (n, m, S) its permutations.
         """
 
     def with_itself(self, x: Floats) -> Values:
@@ -78,7 +69,8 @@ class Comparison(ABC):
 class SamePosition(Comparison):
     """Position s with position s: the spatio-semantic RSM, a plain matrix product."""
 
-    name: str = "identity"
+    grid: Grid | None = None
+    name = "identity"
 
     def fill(
         self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
@@ -95,7 +87,11 @@ class BestShift(Comparison):
     """The circular shift of the grid with the largest inner product, by FFT."""
 
     grid: Grid
-    name: str = "translation"
+    name = "translation"
+
+    def __post_init__(self) -> None:
+        if self.grid is None:
+            raise ValueError("translation shifts a grid: give (N, C, H, W), or grid=(H, W) for flat positions")
 
     def fill(
         self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None

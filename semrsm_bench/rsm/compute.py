@@ -172,16 +172,6 @@ def compute_rsm(
     return (answer, permutations) if return_permutations else answer
 
 
-def stream_path(out: Path, matching: str, several: bool) -> Path:
-    """File of one matching: ``out``, or ``out`` with the matching before the suffix where there are several."""
-    return out.with_name(f"{out.stem}.{matching}{out.suffix}") if several else out
-
-
-def kernel_path(path: Path, kernel: str) -> Path:
-    """File of one kernel beside the file of inner products, which is the linear RSM itself."""
-    return path if kernel == "linear" else path.with_name(f"{path.stem}.{kernel}{path.suffix}")
-
-
 Files = dict[str, dict[str, Path]]
 
 
@@ -189,11 +179,12 @@ def _files(out: Path, matchings: Collection[str], kernels: Sequence[str]) -> Fil
     """File of every matching and kernel; raises `ResumeError` where one exists and is not of an earlier call."""
     files: Files = {}
     for name in matchings:
-        path = stream_path(out, name, len(matchings) > 1)
-        files[name] = {kernel: kernel_path(path, kernel) for kernel in ("linear", *kernels)}
+        path = out.with_name(f"{out.stem}.{name}{out.suffix}") if len(matchings) > 1 else out
+        files[name] = {"linear": path}
         for kernel in kernels:
             if kernel != "linear":
-                require_derived(files[name][kernel], kernel)
+                beside = files[name][kernel] = path.with_name(f"{path.stem}.{kernel}{path.suffix}")
+                require_derived(beside, kernel)
     return files
 
 

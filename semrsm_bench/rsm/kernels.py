@@ -7,7 +7,6 @@ P_ii and P_jj stand for the squared norms.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.metrics.kernels import BANDWIDTH_RULES, bandwidth
 
-__all__ = ["BANDWIDTH_RULES", "KERNELS", "Kernel", "bandwidth", "check_kernels", "cosine", "rbf", "squared_distances"]
+__all__ = ["BANDWIDTH_RULES", "KERNELS", "Kernel", "bandwidth", "check_sigma", "cosine", "rbf", "squared_distances"]
 
 Kernel = Literal["linear", "cosine", "rbf"]
 KERNELS: tuple[Kernel, ...] = get_args(Kernel)
@@ -25,19 +24,13 @@ Matrix = NDArray[np.float64]
 _ROUNDING = 1e-13
 
 
-def check_kernels(kernels: Sequence[str], sigma: str | float, t: float) -> None:
-    """Raise ValueError for an unknown kernel or bandwidth rule, before anything is matched."""
-    if not kernels:
-        raise ValueError(f"name at least one kernel of {', '.join(KERNELS)}")
-    for kernel in kernels:
-        if kernel not in KERNELS:
-            raise ValueError(f"kernel must be one of {', '.join(KERNELS)}; got {kernel!r}")
+def check_sigma(sigma: str | float) -> None:
+    """Raise ValueError for an unknown bandwidth rule, or a number that is none, before anything is matched."""
     if isinstance(sigma, str):
         if sigma not in BANDWIDTH_RULES:
             raise ValueError(f"sigma must be a positive number or one of {', '.join(BANDWIDTH_RULES)}; got {sigma!r}")
-        sigma = 1.0
-    if not (np.isfinite(sigma) and sigma > 0 and np.isfinite(t) and t > 0):
-        raise ValueError(f"sigma and t must be positive finite numbers; got {sigma} and {t}")
+    elif not (np.isfinite(sigma) and sigma > 0):
+        raise ValueError(f"sigma must be a positive finite number, got {sigma}")
 
 
 def require_positive(own: NDArray[np.float64], name: str, matching: str = "") -> None:

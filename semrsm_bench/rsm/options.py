@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from semrsm_bench.core.options import OptionError, check, option
-from semrsm_bench.rsm.kernels import Kernel, check_kernels
+from semrsm_bench.rsm.kernels import Kernel, check_sigma
 from semrsm_bench.rsm.sources import Centring, ClassToken, Grid, Layout
 
 
@@ -34,6 +34,6 @@ class RsmOptions:
             if not getattr(self, name):
                 raise OptionError(name, f"name at least one {name}")
         check(self)
-        check_kernels(self.kernel, self.sigma, self.t)
+        check_sigma(self.sigma)
         if self.n_jobs == 0:
             raise OptionError("n_jobs", "must not be 0: 1 for this process, -1 for all cores")

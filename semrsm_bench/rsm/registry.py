@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from semrsm_bench.core.method import Method, methods_from, option_names, words
 from semrsm_bench.core.registry import Registry
-from semrsm_bench.rsm.comparison import BestShift, ByFunction, BySolver, Comparison, SamePosition
+from semrsm_bench.rsm.comparison import ByFunction, BySolver, Comparison, SamePosition
 from semrsm_bench.rsm.sources import Grid
 from semrsm_bench.solvers.registry import SOLVERS
 from semrsm_bench.solvers.solver import Solver
@@ -23,24 +23,7 @@ INVARIANCES: dict[str, str] = {
 
 @dataclass(frozen=True)
 class RsmMethod(Method):
-    """A registered RSM method; see `Method` for the rest.
-
-    Attributes
-    ----------
-    function : callable
-        ``function(z, z2, **options)`` of images (N, C, S) and (M, C, S) gives similarities (N, M). With ``prepare``
-        ``function(a, b, **options)`` gives one number for two prepared images.
-    prepare : callable or None
-        ``prepare(image, **options)`` of one image (C, S).
-    invariant_to : tuple of str
-        Keys of `INVARIANCES`.
-    symmetric : bool
-        The value of (a, b) is that of (b, a), up to rounding.
-    releases_gil : bool
-        Threads may run it at the same time, and do not wait for one another.
-    category : {"matching", "matching-free", "baseline"}
-        How tables group it.
-    """
+    """A registered RSM method: what `register_rsm` was given, and how tables group it; see `Method` for the rest."""
 
     kind_name: ClassVar[str] = "rsm"
     arguments: ClassVar[int] = 2
@@ -76,7 +59,9 @@ class RsmMethod(Method):
 
 @dataclass(frozen=True)
 class FixedMatching(RsmMethod):
-    """Identity or translation; the function is the class of its `Comparison`."""
+    """Identity or translation; the function is the class of its `Comparison`, which takes the grid."""
+
+    arguments: ClassVar[int] = 1
 
     category: str = "matching"
 
@@ -85,23 +70,10 @@ class FixedMatching(RsmMethod):
         """That translation needs a grid, beside the rest."""
         return {**super().facts, "needs_grid": self.function is not SamePosition}
 
-    @property
-    def option_names(self) -> tuple[str, ...]:
-        """None."""
-        return ()
-
-    @property
-    def defaults(self) -> dict[str, Any]:
-        """None."""
-        return {}
-
     def comparison(self, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
         """See `RsmMethod.comparison`."""
-        if self.function is SamePosition:
-            return SamePosition()
-        if grid is None:
-            raise ValueError(f"{self.name} shifts a grid: give (N, C, H, W), or grid=(H, W) for flat positions")
-        return BestShift(grid)
+        made: Comparison = self.function(grid)
+        return made
 
 
 @dataclass(frozen=True)
@@ -112,24 +84,17 @@ class SolverRsm(RsmMethod):
 
     category: str = "matching"
     solver: Solver | None = None
+    max_size: int | None = None
+    slow_from: int | None = None
 
     @classmethod
     def of(cls, solver: Solver) -> SolverRsm:
         """The RSM method of a solver."""
-        shared = {field.name: getattr(solver, field.name) for field in fields(Method)}
+        names = [*(field.name for field in fields(Method)), "releases_gil", "max_size", "slow_from"]
         exact = solver.kind == "exact"
         invariant = ("permutation", "translation") if exact else ()
-        return cls(**shared, invariant_to=invariant, symmetric=exact, releases_gil=solver.releases_gil, solver=solver)
-
-    @property
-    def max_size(self) -> int | None:
-        """See `Solver`."""
-        return self.solver.max_size if self.solver else None
-
-    @property
-    def slow_from(self) -> int | None:
-        """See `Solver`."""
-        return self.solver.slow_from if self.solver else None
+        shared = {name: getattr(solver, name) for name in names}
+        return cls(**shared, invariant_to=invariant, symmetric=exact, solver=solver)
 
     @property
     def code(self) -> str:

@@ -16,7 +16,7 @@ def middle_values(walk: Callable[[], Iterator[NDArray[np.float64]]], room: int) 
 
     The bits of a float that is not negative, read as an integer, are in the order of the floats. Each pass counts the
     next 16 bits of what is left, until the numbers around the median are few enough to be sorted. ``walk`` gives all parts again
-    each time: contiguous 1-d arrays of finite numbers, none negative. At most ``room`` numbers are held at once, a longer part excepted.
+    each time: contiguous 1-d arrays of finite numbers, none negative. At most ``room`` are held at once, a longer part excepted.
     """
     total, held = 0, list[NDArray[np.float64]]()
     for part in walk():

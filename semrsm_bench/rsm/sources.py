@@ -42,6 +42,8 @@ class ImageSource(ABC):
         How the positions lie, where that is known.
     dtype : dtype
         float32, or float64 for sources of that precision.
+    travels_light : bool
+        Pickling it costs a path and not the activations.
     """
 
     name: str
@@ -50,6 +52,7 @@ class ImageSource(ABC):
     channels: int
     grid: Grid | None
     dtype: np.dtype[Any]
+    travels_light: bool = False
 
     @abstractmethod
     def read(self, start: int, stop: int) -> Floats:
@@ -58,11 +61,6 @@ class ImageSource(ABC):
     @abstractmethod
     def portion(self, start: int, stop: int) -> ImageSource:
         """Images ``start:stop`` as a source of their own."""
-
-    @property
-    @abstractmethod
-    def travels_light(self) -> bool:
-        """Whether pickling it costs a path and not the activations."""
 
     def stored_mean(self) -> Floats | None:
         """Mean activation (S, C) that came with the data, or None where it has to be computed."""
@@ -117,6 +115,7 @@ class ArraySource(ImageSource):
         self.dtype = np.dtype(np.float64 if double else np.float32)
         self._array = without_private_changes(array)
         self._file = mapped_file(self._array)
+        self.travels_light = self._file is not None
 
     def read(self, start: int, stop: int) -> Floats:
         """See `ImageSource.read`."""
@@ -132,11 +131,6 @@ class ArraySource(ImageSource):
         part = np.ascontiguousarray(self._array[start:stop]) if self._file is None else self._array[start:stop]
         grid = self.grid if part.ndim == 3 else None
         return ArraySource(part, self.name, self.layout, self.class_token, grid)
-
-    @property
-    def travels_light(self) -> bool:
-        """See `ImageSource.travels_light`."""
-        return self._file is not None
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(self.__dict__)
@@ -174,6 +168,8 @@ class CacheLayer(ImageSource):
         Which images, by default all; the step must be 1.
     """
 
+    travels_light = True
+
     def __init__(self, cache: Cache | str | Path, layer: str, images: slice | None = None) -> None:
         self._cache: Cache | None = cache if isinstance(cache, Cache) else open_cache(cache)
         self._path = self._cache.path.resolve()
@@ -196,11 +192,6 @@ class CacheLayer(ImageSource):
     def portion(self, start: int, stop: int) -> CacheLayer:
         """See `ImageSource.portion`."""
         return CacheLayer(self.cache, self.layer, slice(self._start + start, self._start + stop))
-
-    @property
-    def travels_light(self) -> bool:
-        """See `ImageSource.travels_light`."""
-        return True
 
     @property
     def cache(self) -> Cache:

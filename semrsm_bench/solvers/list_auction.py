@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semrsm_bench.solvers.auction import Matching, check_eps, dense_phase
 from semrsm_bench.solvers.auction_kernels import column_maxima, row_maxima
@@ -51,14 +52,20 @@ def bid_on_lists(
     return int(bids), int(scans)
 
 
+def draw_sample(size: int, number: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Random rows and columns, each in order of index."""
+    draw = np.random.default_rng(seed)
+    rows, columns = (np.sort(draw.permutation(size)[:number]) for _ in range(2))
+    return rows, columns
+
+
 def sampled_prices(setup: Setup, share: int, seed: int) -> Floats:
     """Prices of all columns from the dense auction of every ``share``-th row and column, drawn at random."""
     size = len(setup.start)
     number = size // share
     if number < _SMALLEST_SAMPLE:
         return setup.start.copy()
-    draw = np.random.default_rng(seed)
-    rows, columns = (np.sort(draw.permutation(size)[:number]) for _ in range(2))
+    rows, columns = draw_sample(size, number, seed)
     block = setup.x[rows] @ setup.y[columns].T
     block.flags.writeable = False
     prices = setup.start[columns].copy()
@@ -72,17 +79,20 @@ def sampled_prices(setup: Setup, share: int, seed: int) -> Floats:
     return all_prices
 
 
-def settle_leftovers(setup: Setup, matching: Matching, eps: np.floating) -> int:
-    """Match rows that the bidding left free with the free columns by a dense auction; returns how many there were."""
+def settle_leftovers(
+    x: Floats, y: Floats, prices: Floats, matching: Matching, eps: np.floating, at_once: int = 1 << 30
+) -> int:
+    """Match rows that the bidding left free with the free columns by dense auctions; returns how many there were."""
     rows, columns = np.flatnonzero(matching.column_of < 0), np.flatnonzero(matching.row_of < 0)
-    if len(rows) > 1:
-        block = setup.x[rows] @ setup.y[columns].T
-        block.flags.writeable = False
-        part = Matching(len(rows))
-        dense_phase(block, setup.start[columns].copy(), part, eps)
+    for i in range(0, len(rows), at_once):
+        some, others = rows[i : i + at_once], columns[i : i + at_once]
+        part = Matching(len(some))
+        if len(some) > 1:
+            block = x[some] @ y[others].T
+            block.flags.writeable = False
+            dense_phase(block, prices[others].copy(), part, eps)
         part.fill()
-        matching.pair(rows, columns[part.column_of])
-    matching.fill()
+        matching.pair(some, others[part.column_of])
     return len(rows)
 
 
@@ -130,5 +140,5 @@ def list_auction_solver(
         more_bids, more_scans = bid_on_lists(setup, lists, prices, matching, eps, trust)
         bids += more_bids
         scans += more_scans
-    left = settle_leftovers(setup, matching, setup.eps(rounds[-1][0]))
+    left = settle_leftovers(setup.x, setup.y, setup.start, matching, setup.eps(rounds[-1][0]))
     return Solution(matching.column_of, info={"bids": bids, "scans": scans, **({"left": left} if left else {})})

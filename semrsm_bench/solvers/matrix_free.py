@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.solvers.auction import Matching, dense_phase
+from semrsm_bench.solvers.auction import Matching
 from semrsm_bench.solvers.auction_setup import trivial_matching
 from semrsm_bench.solvers.candidate_kernels import WIDTH
 from semrsm_bench.solvers.centred import BLOCK_BYTES, Centred, centre
 from semrsm_bench.solvers.column_search import ColumnSearch, Rows, prices_from_rows
-from semrsm_bench.solvers.list_auction import empty_lists
+from semrsm_bench.solvers.list_auction import draw_sample, empty_lists, settle_leftovers
 from semrsm_bench.solvers.matrix_free_kernels import parking_auction
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
@@ -126,20 +126,13 @@ def working_bytes(size: int, channels: int, sample: int) -> int:
 
 def sampled_prices(centred: Centred, sample: int = SAMPLE, seed: int = 0) -> Floats:
     """Prices of all columns from the optimal duals of a random sample of rows and columns."""
-    rows, columns = _draw(len(centred.x), sample, seed)
+    rows, columns = draw_sample(len(centred.x), sample, seed)
     return _prices(centred, rows, columns)
 
 
 def auction_prices(centred: Centred) -> Floats:
     """Prices after a matrix-free auction with a small eps."""
     return _solve(centred, probes=32, eps=0.01, trust=0.1, renewals=6.0, sample=SAMPLE, seed=0)[1]
-
-
-def _draw(size: int, sample: int, seed: int) -> tuple[Rows, Rows]:
-    draw = np.random.default_rng(seed)
-    number = min(sample, size)
-    rows, columns = (np.sort(draw.permutation(size)[:number]) for _ in range(2))
-    return rows, columns
 
 
 def _prices(centred: Centred, rows: Rows, columns: Rows) -> Floats:
@@ -160,7 +153,7 @@ def _solve(
     centred: Centred, probes: int, eps: float, trust: float, renewals: float, sample: int, seed: int
 ) -> tuple[Matching, Floats, dict[str, int]]:
     size = len(centred.x)
-    rows, columns = _draw(size, sample, seed)
+    rows, columns = draw_sample(size, sample, seed)
     prices = _prices(centred, rows, columns)
     search = ColumnSearch(centred, rows, columns, probes)
     spread = max(_spread(centred, rows, columns), 1e-6)
@@ -194,20 +187,5 @@ def _solve(
         queue[:waiting] = np.sort(parked[:aside])
         search.fill(queue[:waiting], prices, lists)
         renewed += aside
-    info = {"bids": int(bids), "renewed": int(renewed), "left": _settle(centred, matching, prices, step)}
-    return matching, prices, info
-
-
-def _settle(centred: Centred, matching: Matching, prices: Floats, eps: np.float32) -> int:
-    """Match the rows the bidding left free with the free columns, a few thousand at a time."""
-    rows, columns = np.flatnonzero(matching.column_of < 0), np.flatnonzero(matching.row_of < 0)
-    for i in range(0, len(rows), _LEFTOVERS):
-        some, others = rows[i : i + _LEFTOVERS], columns[i : i + _LEFTOVERS]
-        block = centred.x[some] @ centred.y[others].T
-        block.flags.writeable = False
-        part = Matching(len(some))
-        if len(some) > 1:
-            dense_phase(block, prices[others].copy(), part, eps)
-        part.fill()
-        matching.pair(some, others[part.column_of])
-    return len(rows)
+    settled = settle_leftovers(centred.x, centred.y, prices, matching, step, _LEFTOVERS)
+    return matching, prices, {"bids": int(bids), "renewed": int(renewed), "left": settled}

@@ -88,12 +88,7 @@ class MatchingProblem:
         """Problem from arrays that were checked before: nothing is copied, tested or converted.
 
         For loops over many pairs, where the checks of every pair would repeat those of every image. The caller answers for
-        finite C-contiguous arrays of one float dtype and one shape, and for an affinity that is ``x @ y.T``.
-
-        Parameters
-        ----------
-        x, y : ndarray, (S, C)
-        affinity : ndarray, (S, S), optional
+        finite C-contiguous arrays (S, C) of one float dtype, and for an affinity (S, S) that is ``x @ y.T``.
         """
         problem = object.__new__(cls)
         for name, array in (("x", x), ("y", y), ("_affinity", affinity)):
@@ -139,11 +134,8 @@ class MatchingProblem:
     def block(self, rows: Permutation, columns: Permutation) -> MatchingProblem:
         """The smaller problem of some rows of x and as many rows of y.
 
-        Its affinity is cut out of this one's if that has been made, and otherwise computed on first use.
-
-        Parameters
-        ----------
-        rows, columns : ndarray of integers, (n,)
+        Its affinity is cut out of this one's if that has been made, and otherwise computed on first use. ``rows`` and
+        ``columns`` are (n,) integers.
         """
         if np.shape(rows) != np.shape(columns) or np.ndim(rows) != 1:
             raise ValueError(f"a block has as many rows as columns, got {np.shape(rows)} and {np.shape(columns)}")

@@ -71,13 +71,13 @@ def register_solver(
     grid : mapping of option to values, optional
         One solver is registered for each combination, as ``name-value``.
     matrix_free : bool
-        The function never makes ``problem.affinity``.
+        The function never makes ``problem.affinity``; where it has been made already, it may be read.
     complexity, reference : str
         Shown by ``semrsm-bench list``.
     max_size : int, optional
         Larger problems are skipped, with a row that says so.
     slow_from : int, optional
-        S from which quick runs leave the solver out.
+        S from which a pair takes more than some ten seconds: quick runs leave the solver out there.
     requires : iterable of str
         Modules the function imports; where one is missing the solver stays listed with the reason.
     unavailable : callable, optional
@@ -88,7 +88,8 @@ def register_solver(
     batch : callable, optional
         Matches one image with many in one call, see `semrsm_bench.solvers.solver.BatchFunction`.
     releases_gil : bool
-        The function (and ``batch``) may run in several threads at once and spend their time without Python's lock.
+        The function (and ``batch``) may run in several threads at once and spend their time without Python's lock: whole
+        RSMs are made in threads then.
     distribution : str
         Distribution whose version is recorded with every result; by default the one that the plugin came in.
     **options

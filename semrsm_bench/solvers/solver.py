@@ -55,24 +55,7 @@ for the same affinities, and which of them it solved (b,): the caller calls the 
 
 @dataclass(frozen=True)
 class Solver(Method):
-    """A registered solver; see `Method` for the rest.
-
-    Attributes
-    ----------
-    kind : {"exact", "approximate", "baseline"}
-    function : callable
-        ``function(problem, **options)`` returns a permutation or a `Solution`.
-    matrix_free : bool
-        Never makes ``problem.affinity``; where it has been made already, it may be read.
-    max_size : int or None
-        Largest S it is meant for.
-    slow_from : int or None
-        S from which a pair takes more than some ten seconds: quick runs leave it out there.
-    batch : callable or None
-        Solves one image against many in one call, see `BatchFunction`.
-    releases_gil : bool
-        Threads may run it at the same time, and do not wait for one another: whole RSMs are made in threads then.
-    """
+    """A registered solver: what `register_solver` was given; see `Method` for the rest."""
 
     kind_name: ClassVar[str] = "solver"
 
