@@ -2,7 +2,6 @@
 
 import ctypes
 import json
-import math
 import os
 import signal
 import socket
@@ -12,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from hostile_info import INFO
 
 import semrsm_bench as sb
 
@@ -246,47 +246,6 @@ def child_grow(problem):
     code = "import time; held = [bytearray(b'x' * (1 << 24)) for _ in range(50 * 64)]; time.sleep(600)"
     subprocess.run([sys.executable, "-c", code], check=True)
     return np.arange(problem.size)
-
-
-class Unspeakable:
-    """What cannot be turned into text."""
-
-    def __str__(self):
-        raise RuntimeError("no words")
-
-    __repr__ = __str__
-
-
-def nested(depth):
-    found = []
-    for _ in range(depth):
-        found = [found]
-    return found
-
-
-INFO = {
-    "huge": lambda: {"d": 10**5000},
-    "long": lambda: {"a": "x" * 10_000_000, "y" * 10_000_000: 1},
-    "many": lambda: {str(i): "x" * 1000 for i in range(10_000)},
-    "nan": lambda: {"nan": math.nan, "inf": -math.inf, "none": None, "np": np.float32("nan")},
-    "mute": lambda: {"a": Unspeakable(), Unspeakable(): 2},
-    "deep": lambda: {"a": nested(100), "b": nested(100_000)},
-    "keys": lambda: {1: 1, None: 2, (1, 2): 3, b"x": 4, 1.5: 6},
-    "arrays": lambda: {"a": np.zeros(10**6), "b": np.int64(3), "c": np.bool_(True), "d": object()},
-    "surrogate": lambda: {"a": "\ud800", "b": "\x00\n\u2028"},
-    "none": lambda: None,
-    "text": lambda: "not a mapping",
-    "endless": lambda: Endless(),
-}
-
-
-class Endless(dict):
-    """A mapping whose items raise."""
-
-    def items(self):
-        raise RuntimeError("no items")
-
-    keys = __iter__ = items
 
 
 @sb.register_solver("hostile-info", kind="approximate", matrix_free=True, grid={"what": list(INFO)})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from semrsm_bench.core.row import COLUMNS, SCHEMA, STATUSES, Row, cell_key, current, plain, resume_key
 from tests.bench_data import make_row, old_line
-from tests.hostile_solvers import INFO
+from tests.hostile_info import INFO
 
 KEYED = ("task", "method", "options", "code", "case", "data_sha256", "repeat")
 
