@@ -36,11 +36,11 @@ def draw(rows, folder, formats=("png", "svg", "pdf"), environment=ENVIRONMENT, *
 
 @pytest.fixture(scope="module")
 def parts(run):
-    """What the drawing functions take: layout, sheet, looks."""
+    """What the drawing functions take: layout, sheet."""
     results = matching(run)
     layout = Layout(results)
     (sheet,) = layout.sheets(wide=True)
-    return layout, sheet, looks(results.methods)
+    return layout, sheet
 
 
 def of(rows, solver, size):
@@ -72,7 +72,7 @@ def test_front_is_what_brute_force_leaves(pairs):
 
 
 def test_points_are_the_end_to_end_medians_and_mean_gaps(run, parts):
-    layout, sheet, _ = parts
+    layout, sheet = parts
     for cell in sheet.cells:
         for point in front_points(layout.results, cell):
             rows = of(run, point.method.name, layout.results.places[cell]["size"])
@@ -86,7 +86,7 @@ def test_points_are_the_end_to_end_medians_and_mean_gaps(run, parts):
 
 
 def test_front_labels_every_solver_once_and_no_label_covers_another(front, parts):
-    layout, sheet, _ = parts
+    layout, sheet = parts
     renderer = front.canvas.get_renderer()
     for axes, cell in zip(front.axes, sheet.cells):
         labels = [t for t in axes.texts if t.get_text()]
@@ -100,7 +100,7 @@ def test_front_labels_every_solver_once_and_no_label_covers_another(front, parts
 
 
 def test_those_on_the_front_are_bold_and_the_others_pale(front, parts):
-    layout, sheet, _ = parts
+    layout, sheet = parts
     for axes, cell in zip(front.axes, sheet.cells):
         best = {p.method.name for p in pareto_front(front_points(layout.results, cell))}
         weights = {t.get_text().split(",")[0]: t.get_fontweight() for t in axes.texts if t.get_text()}
@@ -152,7 +152,7 @@ def test_values_far_out_do_not_squeeze_the_others(tmp_path):
     rows = [make_row("greedy", pair=f"0-{i}", k=k, k_rand=-900.0) for i, k in enumerate((-800.0, 60.0, 70.0, 80.0))]
     layout = Layout(matching(rows))
     (sheet,) = layout.sheets(wide=True)
-    figure = draw_distribution(layout, sheet, looks(layout.results.methods), [])
+    figure = draw_distribution(layout, sheet, [])
     low, high = figure.axes[0].get_xlim()
     assert low > -1.3
     assert high < 1.3

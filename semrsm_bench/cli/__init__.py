@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
+import difflib
+import importlib
 import sys
 from typing import Any
 
 import click
 
-from semrsm_bench.cli.lazy import LazyGroup
-
-# verb -> (module, attribute, one line of help shown without importing the module)
-VERBS: dict[str, tuple[str, str, str]] = {
-    "run": ("semrsm_bench.cli.run", "run", "Measure solvers, RSM methods or metrics on tasks; ends with the tables."),
-    "table": ("semrsm_bench.cli.table", "table", "Print a run's tables: text, Markdown, LaTeX, CSV, JSON."),
-    "plot": ("semrsm_bench.cli.plot", "plot", "Draw a run's figures: time-score front, and what each task adds."),
-    "report": ("semrsm_bench.cli.report", "report", "Write one HTML page of a run."),
-    "doctor": ("semrsm_bench.cli.doctor", "doctor", "Say what would make figures untrustworthy on this machine."),
-    "merge": ("semrsm_bench.cli.merge", "merge", "Lay runs of several machines side by side."),
-    "compare": (
-        "semrsm_bench.cli.compare",
-        "compare",
-        "Lay two runs, asv results or pytest-benchmark files side by side.",
-    ),
-    "gate": ("semrsm_bench.cli.gate", "gate", "Compare two commits: fail when quality or time of a solver got worse."),
-    "list": (
-        "semrsm_bench.cli.list",
-        "list_command",
-        "List the registered solvers, RSM methods, metrics and tasks, your own included.",
-    ),
-    "solvers": ("semrsm_bench.cli.list", "solvers", "The same as `list solvers`."),
-    "check": (
-        "semrsm_bench.cli.check",
-        "check",
-        "Try a solver, RSM method or metric on everything that activations can be.",
-    ),
-    "data": ("semrsm_bench.cli.data", "data", "Train a network, extract activations, list and verify the caches."),
-    "rsm": (
-        "semrsm_bench.cli.rsm",
-        "rsm",
-        "Compute a semantic RSM: kernels, matchings, all cores, a cluster; or what it would cost.",
-    ),
+# Verb -> one line of help, shown without importing the verb's module.
+VERBS = {
+    "run": "Measure solvers, RSM methods or metrics on tasks; ends with the tables.",
+    "table": "Print a run's tables: text, Markdown, LaTeX, CSV, JSON.",
+    "plot": "Draw a run's figures: time-score front, and what each task adds.",
+    "report": "Write one HTML page of a run.",
+    "doctor": "Say what would make figures untrustworthy on this machine.",
+    "merge": "Lay runs of several machines side by side.",
+    "compare": "Lay two runs, asv results or pytest-benchmark files side by side.",
+    "gate": "Compare two commits: fail when quality or time of a solver got worse.",
+    "list": "List the registered solvers, RSM methods, metrics and tasks, your own included.",
+    "solvers": "The same as `list solvers`.",
+    "check": "Try a solver, RSM method or metric on everything that activations can be.",
+    "data": "Train a network, extract activations, list and verify the caches.",
+    "rsm": "Compute a semantic RSM: kernels, matchings, all cores, a cluster; or what it would cost.",
 }
+# Verbs that are not alone in the module of their name.
+_PLACES = {"list": ("list", "list_command"), "solvers": ("list", "solvers")}
 
-
+# Verbs of earlier versions, and what is said instead of them.
 GONE = {
     "study": "The studies are tasks now: semrsm-bench run translation | retrieval | outputs | layers (was cka) | instances (was "
     "barycenter) | matching (was runtime and matching-quality).",
@@ -52,7 +38,34 @@ GONE = {
 _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
 
 
-@click.group(cls=LazyGroup, table=VERBS, gone=GONE, context_settings=_CONTEXT)
+class _Verbs(click.Group):
+    """The verbs, whose modules are imported on first use; a mistyped one is answered with the nearest."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*VERBS]  # not list(): the verb's module takes that name here
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module, name = _PLACES.get(cmd_name, (cmd_name, cmd_name))
+        command: click.Command = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            near = difflib.get_close_matches(args[0], VERBS, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"Verbs: {', '.join(VERBS)}."
+            raise click.UsageError(f"there is no verb {args[0]!r}. {GONE.get(args[0], hint)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([*VERBS.items()])
+
+
+@click.group(cls=_Verbs, context_settings=_CONTEXT)
 @click.version_option(package_name="semrsm-bench", prog_name="semrsm-bench")
 def cli() -> None:
     """Benchmark matching algorithms and RSM metrics on real activations.

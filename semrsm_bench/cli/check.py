@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 import click
 
-from semrsm_bench.cli.options import OutputOptions, options_from
-from semrsm_bench.core.options import check as check_options
+from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
 from semrsm_bench.core.options import option
 
 
 @dataclass(frozen=True)
-class CheckOptions:
+class CheckOptions(PluginOptions):
     """Which cases, and how they are run."""
 
-    plugins: tuple[Path, ...] = option((), help="File that registers methods; repeatable.", name="plugin")
     kind: Literal["solver", "rsm", "metric", "instance"] | None = option(
         None, help="Only methods, or cases, of this kind; rsm with a solver's name checks the RSM that it matches."
     )
@@ -26,9 +23,6 @@ class CheckOptions:
     list_cases: bool = option(False, help="Print the cases with what they try, and run none.")
     timeout: float = option(60.0, help="Seconds that one case may take before the method is killed.", positive=True)
     verbose: bool = option(False, help="Let through what the method prints, and full tracebacks.")
-
-    def __post_init__(self) -> None:
-        check_options(self)
 
 
 @click.command()

@@ -13,7 +13,7 @@ import click
 
 from semrsm_bench.activations.options import MEAN_IMAGES, ExtractOptions, TrainOptions
 from semrsm_bench.cli.options import OutputOptions, options_from
-from semrsm_bench.core.options import check, command_words, option
+from semrsm_bench.core.options import command_words, option
 
 _PATH = click.Path(path_type=Path)
 
@@ -83,9 +83,6 @@ class SubsetOptions:
     count: int = option(help="Keep the first COUNT images.", minimum=1)
     out: Path = option(help="The smaller cache file.")
 
-    def __post_init__(self) -> None:
-        check(self)
-
 
 @data.command()
 @click.argument("cache", type=click.Path(exists=True, path_type=Path))
@@ -109,9 +106,6 @@ class LargeOptions:
     sizes: tuple[int, ...] = option((128, 256), help="Side of the images; repeatable.", name="size", minimum=1)
     count: int = option(8, help="Images to store.", minimum=1)
     out: Path | None = option(None, help="Folder; default: large/ in the user's cache folder.")
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @data.command()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import importlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import click
 
-from semrsm_bench.cli.options import OutputOptions, options_from
-from semrsm_bench.core.options import check, option
-from semrsm_bench.core.registry import REGISTRIES, load_plugin
+from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
+from semrsm_bench.core.options import option
+from semrsm_bench.core.registry import REGISTRIES
 
 # What can be listed -> (the module that makes its registry, the registry's noun).
 ROOMS = {
@@ -29,14 +28,10 @@ _MORE = ("max_size", "version", "available", "reason")
 
 
 @dataclass(frozen=True)
-class ListOptions:
+class ListOptions(PluginOptions):
     """Which entries."""
 
-    plugins: tuple[Path, ...] = option((), help="File that registers methods or tasks; repeatable.", name="plugin")
     kind: str | None = option(None, help="Only these, such as exact, approximate or baseline solvers.")
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @click.command("list")
@@ -57,9 +52,9 @@ def solvers(options: ListOptions, output: OutputOptions) -> None:
 def _list(rooms: list[str], options: ListOptions, output: OutputOptions) -> None:
     for module, _ in (ROOMS[room] for room in rooms):
         importlib.import_module(module)
-    for plugin in options.plugins:
-        load_plugin(plugin)
-    entries = {room: [_described(room, e) for e in _entries(ROOMS[room][1])] for room in rooms}
+    options.load_plugins()
+    registries = {room: REGISTRIES[ROOMS[room][1]] for room in rooms}
+    entries = {room: [_described(room, r.get(name)) for name in r.names()] for room, r in registries.items()}
     kinds = sorted({row["kind"] for rows in entries.values() for row in rows} - {""})
     if options.kind is not None and options.kind not in kinds:
         raise click.BadParameter(f"{options.kind!r} is not one of {', '.join(kinds)}", param_hint="--kind")
@@ -72,11 +67,6 @@ def _list(rooms: list[str], options: ListOptions, output: OutputOptions) -> None
             click.echo(click.style(_heading(room, kind), bold=True))
             for row in (row for row in rows if row["kind"] == kind):
                 _print(row)
-
-
-def _entries(noun: str) -> list[Any]:
-    registry = REGISTRIES[noun]
-    return [registry.get(name) for name in registry.names()]
 
 
 def _heading(room: str, kind: str) -> str:

@@ -15,7 +15,7 @@ import click
 
 from semrsm_bench.cli.options import OutputOptions, options_from
 from semrsm_bench.cli.text import aligned
-from semrsm_bench.core.options import check, option
+from semrsm_bench.core.options import option
 from semrsm_bench.core.row import cell_key, plain
 from semrsm_bench.report.formatting import format_seconds
 
@@ -31,9 +31,6 @@ class MergeOptions:
         None, help="Show how many times faster than this method each is, machine by machine."
     )
     format: Literal["text", "csv"] = option("text", help="Of the table.")
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 @click.command()

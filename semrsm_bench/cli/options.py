@@ -11,7 +11,8 @@ from typing import Any
 
 import click
 
-from semrsm_bench.core.options import MISSING, OptionError, OptionInfo, describe, option
+from semrsm_bench.core.options import MISSING, OptionError, OptionInfo, check, describe, option
+from semrsm_bench.core.registry import load_plugin
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,18 @@ class OutputOptions:
     results: Path = option(Path("results"), help="Folder of all runs.")
     json: bool = option(False, help="JSON on standard output.")
     quiet: bool = option(False, help="No progress bars.")
+
+
+@dataclass(frozen=True)
+class PluginOptions:
+    """For verbs that know what files bring."""
+
+    plugins: tuple[Path, ...] = option((), help="File that registers methods or tasks; repeatable.", name="plugin")
+
+    def load_plugins(self) -> None:
+        """Run the files, which register what they bring."""
+        for plugin in self.plugins:
+            load_plugin(plugin)
 
 
 class Word(click.ParamType):  # type: ignore[type-arg]
@@ -42,21 +55,9 @@ def options_from(
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Give a command the options of dataclasses; the function is called with instances of them.
 
-    Fields that several classes have alike are one option.
-
-    Parameters
-    ----------
-    classes : type
-        In the order of the help. They are those that the function's annotations name; default: all of these.
-    leave_out : collection of str
-        Fields that keep their default.
-    rename : mapping of field to str or tuple of str
-        Other names on this command, the main one first.
-
-    Raises
-    ------
-    TypeError
-        A class that no parameter is annotated with, or two different options in one place.
+    The classes, in the order of the help, are among those that the function's annotations name; default: all of these. Fields
+    that several classes have alike are one option. Fields in ``leave_out`` keep their default; ``rename`` gives a field other
+    names on this command, the main one first. TypeError: a class that no parameter takes, or two different options in one place.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -134,7 +135,9 @@ def made(cls: type, values: Mapping[str, Any], infos: Mapping[str, OptionInfo]) 
     """An instance from the values by field, MISSING ones left to their defaults; bad ones end in a usage error."""
     own = {info.field for info in describe(cls)}
     try:
-        return cls(**{field: value for field, value in values.items() if field in own and value is not MISSING})
+        found = cls(**{field: value for field, value in values.items() if field in own and value is not MISSING})
+        check(found)
+        return found
     except OptionError as error:
         hint = infos[error.name].flag if error.name in infos else error.name
         raise click.BadParameter(error.problem, param_hint=hint) from None

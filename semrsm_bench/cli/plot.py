@@ -9,7 +9,7 @@ from typing import Literal
 import click
 
 from semrsm_bench.cli.options import OutputOptions, options_from
-from semrsm_bench.cli.selection import SelectionOptions, select
+from semrsm_bench.cli.selection import NothingToShow, SelectionOptions, select
 from semrsm_bench.core.options import option
 
 
@@ -40,18 +40,12 @@ def plot(words: tuple[str, ...], options: PlotOptions, output: OutputOptions) ->
     if words and words[0].endswith(".npy"):
         return _plot_rsm(Path(words[0]), options)
     from semrsm_bench.report.figures import draw_all
-    from semrsm_bench.report.results import NothingMeasuredError
     from semrsm_bench.report.write import FIGURES_FOLDER
 
-    try:
-        folder, results = select(words, output.results, options)
-    except NothingMeasuredError as error:
-        click.echo(f"semrsm-bench: {error}", err=True)
-        return 4
+    folder, results = select(words, output.results, options)
     paths = draw_all(results, options.out or folder / FIGURES_FOLDER, formats=options.formats, private=options.private)
     if not paths:
-        click.echo(f"semrsm-bench: {folder}: no row of this run is ok, so there is nothing to draw", err=True)
-        return 4
+        raise NothingToShow(f"{folder}: no row of this run is ok, so there is nothing to draw")
     for path in paths:
         click.echo(path)
     return 0

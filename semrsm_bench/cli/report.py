@@ -36,15 +36,10 @@ def report(words: tuple[str, ...], options: ReportOptions, output: OutputOptions
     from semrsm_bench.bench.results import RUN_FILE, read_json
     from semrsm_bench.report.page.assets import require_extra
     from semrsm_bench.report.page.build import build_page
-    from semrsm_bench.report.results import NothingMeasuredError
     from semrsm_bench.report.write import write_text
 
     require_extra()
-    try:
-        folder, results = select(words, output.results, options)
-    except NothingMeasuredError as error:
-        click.echo(f"semrsm-bench: {error}", err=True)
-        return 4
+    folder, results = select(words, output.results, options)
     description = read_json(folder / RUN_FILE) if (folder / RUN_FILE).is_file() else {}
     made = f"Made by semrsm-bench on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
     path = options.out or folder / PAGE

@@ -13,9 +13,9 @@ import click
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.cli.options import OutputOptions, options_from
+from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
 from semrsm_bench.cli.text import duration
-from semrsm_bench.core.options import check, option
+from semrsm_bench.core.options import option
 from semrsm_bench.rsm.options import RsmOptions
 
 # What an estimate depends on, beside the images and the matching.
@@ -24,13 +24,12 @@ _PATH = click.Path(path_type=Path)
 
 
 @dataclass(frozen=True)
-class CommandOptions:
+class CommandOptions(PluginOptions):
     """Where the images are and where the RSM is computed; or what it would cost."""
 
     layer: str | None = option(None, help="Layer of a cache file.")
     images: slice | None = option(None, help="Range of Z's images (of a cache).")
     images2: slice | None = option(None, help="Range of Z2's images (of a cache).")
-    plugins: tuple[Path, ...] = option((), help="File that registers methods; repeatable.", name="plugin")
     dask: str | None = option(None, help="Scheduler of a Dask cluster to run on.", metavar="ADDRESS")
     picture: Path | None = option(None, help="Draw the RSMs, ordered by label (.png, .svg, .pdf).")
     estimate: bool = option(False, help="Time, memory and disk from a measured sample; computes nothing else.")
@@ -39,7 +38,6 @@ class CommandOptions:
     sample_seconds: float = option(5.0, help="With --estimate: how long to measure.", positive=True)
 
     def __post_init__(self) -> None:
-        check(self)
         if not self.estimate and (self.count is not None or self.count2 is not None):
             raise ValueError("--count and --count2 go with --estimate")
 
@@ -56,10 +54,9 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
     """
     from semrsm_bench.rsm import IncompleteError, InvalidRsmError, compute_rsm, estimate_rsm
     from semrsm_bench.rsm.scheduling import WorkersLostError, connect
-    from semrsm_bench.solvers import InvalidMatchingError, SolverUnavailableError, load_plugin
+    from semrsm_bench.solvers import InvalidMatchingError, SolverUnavailableError
 
-    for file in command.plugins:
-        load_plugin(file)
+    command.load_plugins()
     first = _source(z, command.layer, command.images)
     second = None if z2 is None else _source(z2, command.layer, command.images2)
     chosen = vars(options)

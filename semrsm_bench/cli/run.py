@@ -12,7 +12,7 @@ import click
 
 from semrsm_bench.bench.plan import DEFAULT_TASKS, RunOptions
 from semrsm_bench.cli.options import OutputOptions, click_option, joined, made, options_from
-from semrsm_bench.core.options import check, describe, option
+from semrsm_bench.core.options import describe, option
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,6 @@ class SessionOptions:
     run_id: str | None = option(None, help="Name of the run; an unfinished one of that name is resumed.")
     fresh: bool = option(False, help="Start a new run even where an unfinished one would fit.")
     estimate: bool = option(False, help="Measure one case of every cell, say how long the rest takes, and stop.")
-
-    def __post_init__(self) -> None:
-        check(self)
 
 
 class TaskCommand(click.Command):

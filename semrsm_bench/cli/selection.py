@@ -6,16 +6,19 @@ from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from semrsm_bench.core.options import OptionError, check, option
+import click
+
+from semrsm_bench.cli.options import PluginOptions
+from semrsm_bench.core.options import OptionError, option
 
 if TYPE_CHECKING:
     from semrsm_bench.report.results import TaskResults
 
 
 @dataclass(frozen=True)
-class SelectionOptions:
+class SelectionOptions(PluginOptions):
     """Which cells and scores are shown, and what methods are compared with."""
 
     where: tuple[str, ...] = option(
@@ -30,10 +33,8 @@ class SelectionOptions:
         help="Method that the others are compared with by paired differences; default: the task's.",
         metavar="METHOD",
     )
-    plugins: tuple[Path, ...] = option((), help="File that brings a task of the run; repeatable.", name="plugin")
 
     def __post_init__(self) -> None:
-        check(self)
         for word in self.where:
             if not all(word.partition("=")):
                 raise OptionError("where", f"{word!r} is not KEY=VALUE")
@@ -47,38 +48,38 @@ class SelectionOptions:
         return {key: tuple(value for k, value in words if k == key) for key, _ in words}
 
 
+class NothingToShow(click.ClickException):
+    """The run has no rows there; exit code 4."""
+
+    exit_code = 4
+
+    def show(self, file: Any = None) -> None:
+        """One line, as for other errors."""
+        click.echo(f"semrsm-bench: {self.message}", err=True)
+
+
 def select(words: Sequence[str], results: Path, options: SelectionOptions) -> tuple[Path, list[TaskResults]]:
     """The folder of a run, and what is shown of it.
 
-    Parameters
-    ----------
-    words : sequence of str
-        A run's id or folder, the latest where it is left out; then tasks, default: all that the run has.
-    results : Path
-        Folder of all runs.
-    options : SelectionOptions
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        There is no such run, task, score or method.
-    semrsm_bench.report.results.NothingMeasuredError
-        The run has no rows there.
+    The first word is the run's id or folder, the latest where it is left out; the others are tasks, default: all that the run
+    has. Raises FileNotFoundError or ValueError where there is no such run, task, score or method, and
+    `NothingToShow` where the run has no rows there.
     """
     from semrsm_bench.bench.results import ENVIRONMENT_FILE, LATEST, find_run
-    from semrsm_bench.core.registry import load_plugin
-    from semrsm_bench.report.results import read_results
+    from semrsm_bench.report.results import NothingMeasuredError, read_results
     from semrsm_bench.tasks.registry import task_names
 
-    for plugin in options.plugins:
-        load_plugin(plugin)
+    options.load_plugins()
     tasks = list(words)
     run = LATEST
     # A first word that names a task and no run is a task of the latest run.
     if tasks and (tasks[0] not in task_names() or (results / tasks[0] / ENVIRONMENT_FILE).is_file()):
         run = tasks.pop(0)
     folder = find_run(results, run)
-    results_of_run = read_results(folder, tasks=tasks, where=options.wanted)
+    try:
+        results_of_run = read_results(folder, tasks=tasks, where=options.wanted)
+    except NothingMeasuredError as error:
+        raise NothingToShow(str(error)) from None
     return folder, list(_seen_as(results_of_run, options)) if options.scores or options.against else results_of_run
 
 

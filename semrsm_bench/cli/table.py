@@ -34,15 +34,10 @@ def table(words: tuple[str, ...], options: TableOptions, output: OutputOptions) 
     Table 5; csv and --json hold every figure unrounded, in seconds. Exit code 4: nothing was measured.
     """
     from semrsm_bench.bench.stats import UNKNOWN
-    from semrsm_bench.report.results import NothingMeasuredError
     from semrsm_bench.report.tables import render_table, table_records
     from semrsm_bench.report.write import terminal_width
 
-    try:
-        _, results = select(words, output.results, options)
-    except NothingMeasuredError as error:
-        click.echo(f"semrsm-bench: {error}", err=True)
-        return 4
+    _, results = select(words, output.results, options)
     if options.untimed:
         results = [
             replace(one, summaries=[replace(s, seconds=UNKNOWN, total_seconds=UNKNOWN) for s in one.summaries])

@@ -29,6 +29,11 @@ class MethodKey:
         return cls(name, kind, category, tuple(sorted((str(k), _option_text(v)) for k, v in options.items())))
 
     @classmethod
+    def of_row(cls, row: Mapping[str, Any]) -> MethodKey:
+        """The line that a row of a run belongs to."""
+        return cls.of(str(row["method"]), str(row["kind"]), str(row["category"]), row["options"])
+
+    @classmethod
     def shared_by(cls, kind: str) -> MethodKey:
         """The line of what the methods of a kind share and what is therefore timed apart."""
         return cls("affinity x @ y.T" if kind == "solver" else "shared by methods", kind, _SHARED)
@@ -54,11 +59,7 @@ def _option_text(value: Any) -> str:
 class Catalogue:
     """Names, complexities and order of the methods of a run.
 
-    Parameters
-    ----------
-    environment : mapping
-        From `semrsm_bench.bench.results.load_environment`, of any schema; methods it does not describe are looked up in the
-        registries.
+    From its environment, of any schema; methods that it does not describe are looked up in the registries.
     """
 
     def __init__(self, environment: Mapping[str, Any]) -> None:

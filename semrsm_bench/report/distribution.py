@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import escape_mathtext, plural, plurals
 from semrsm_bench.report.layout import Layout, Sheet
 from semrsm_bench.report.notes import case_noun
@@ -26,13 +25,10 @@ _DRAWN_CASES = 60
 _LOWEST_RATIO = -1.0
 
 
-def draw_distribution(
-    layout: Layout, sheet: Sheet, style: Mapping[MethodKey, Look], caption: Sequence[str]
-) -> Figure | None:
-    """Boxes over the cases: one row of panels per score that single cases have, one column per cell.
+def draw_distribution(layout: Layout, sheet: Sheet, caption: Sequence[str]) -> Figure | None:
+    """Boxes over the cases: one row of panels per score that single cases have, one column per cell; None without any.
 
-    Of qualities the gap is drawn on a logarithmic scale. Exact solvers are left out, they are the optimum. None where nothing
-    else was measured.
+    Of qualities the gap is drawn on a logarithmic scale. Exact solvers are left out, they are the optimum.
     """
     results = layout.results
     # The score that ranks stands below, beside the axis that it shares with other figures.
@@ -81,7 +77,7 @@ def draw_distribution(
             for place, method in enumerate(methods):
                 drawn_values = samples[score.name].get((cell, method))
                 if drawn_values is not None:
-                    _draw_box(axes, place, np.array([axis.place(v) for v in drawn_values]), style[method])
+                    _draw_box(axes, place, np.array([axis.place(v) for v in drawn_values]), layout.looks[method])
             axes.set_yticks(range(len(methods)), names)
             axes.set_ylim(len(methods) - 0.4, -0.6)
     return figure

@@ -15,24 +15,19 @@ NOTHING = "–"
 # Values this close to the optimum are equal to it up to the rounding of a float64 sum.
 OPTIMAL_TOLERANCE = 1e-9
 
-_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
 def format_seconds(seconds: float, margin: float = math.nan) -> str:
     """Three significant digits and a unit, ``4.26 ms``, with the margin in the same unit and decimals: ``4.26 ±0.05 ms``.
 
-    Parameters
-    ----------
-    seconds : float
-        Non-negative; NaN prints as a dash.
-    margin : float
-        Half width of an interval, rounded up; NaN or 0 prints none.
+    The margin is half the width of an interval, rounded up; NaN or 0 prints none. Unknown seconds print as a dash.
     """
     if not math.isfinite(seconds):
         return NOTHING
     if seconds == 0:
         return "0 s"
-    scale, unit = next(((s, u) for s, u in _UNITS if _significant(abs(seconds) / s)[0] >= 1), _UNITS[-1])
+    scale, unit = next(((s, u) for s, u in UNITS if _significant(abs(seconds) / s)[0] >= 1), UNITS[-1])
     value, decimals = _significant(seconds / scale)
     text = f"{value:.{decimals}f}"
     if math.isfinite(margin) and margin > 0:
@@ -49,17 +44,10 @@ def format_score(
     signed: bool = False,
     bound: bool = False,
 ) -> str:
-    """A score as its task wants it printed, with the farther end of its interval.
+    """A score as its task wants it printed, with the farther end of its interval; ends that are NaN print none.
 
-    Parameters
-    ----------
-    score : Score
-    value, low, high : float
-        NaN ends print no interval.
-    signed : bool
-        It is a difference of two scores.
-    bound : bool
-        The value bounds the score, from below where larger is better; it is cut off to the safe side instead of rounded.
+    ``signed``: it is a difference of two scores. ``bound``: it bounds the score, from below where larger is better, and is cut
+    off to the safe side instead of rounded.
     """
     margin = max(high - value, value - low) if math.isfinite(low) and math.isfinite(high) else math.nan
     side: Bound = "" if not bound else "lower" if score.best == "max" else "upper"
@@ -73,29 +61,23 @@ def format_score(
 
 
 def format_percent(ratio: float, margin: float = math.nan, *, bound: Bound = "") -> str:
-    """A ratio in percent with one decimal, ``97.6 ±0.5``; two close to 100, which is printed for nothing less than 1.
-
-    A lower bound is cut off instead of rounded, so that what is printed is certified too.
-    """
-    if not math.isfinite(ratio):
-        return NOTHING
-    if abs(ratio - 1) <= OPTIMAL_TOLERANCE:
-        return "100"
-    decimals = 2 if 0.9905 <= ratio < 1 else 1
-    return _with_margin(_rounded(ratio * 100, decimals, 100, bound), 100 * margin, decimals)
+    """A ratio in percent with one decimal, ``97.6 ±0.5``; two close to 100, which is printed for nothing less than 1."""
+    return _ratio(ratio, margin, 100, 1, bound)
 
 
 def format_quality(c: float, margin: float = math.nan, *, bound: Bound = "") -> str:
-    """A quality such as c, ``0.916 ±0.012``; four decimals close to 1, which is printed for nothing less.
+    """A quality such as c, ``0.916 ±0.012``; four decimals close to 1, which is printed for nothing less."""
+    return _ratio(c, margin, 1, 3, bound)
 
-    A lower bound is cut off instead of rounded.
-    """
-    if not math.isfinite(c):
+
+def _ratio(value: float, margin: float, scale: int, decimals: int, bound: Bound) -> str:
+    """A multiple of what is 1 at its optimum. A lower bound is cut off instead of rounded: what is printed is certified too."""
+    if not math.isfinite(value):
         return NOTHING
-    if abs(c - 1) <= OPTIMAL_TOLERANCE:
-        return "1"
-    decimals = 4 if 0.9905 <= c < 1 else 3
-    return _with_margin(_rounded(c, decimals, 1, bound), margin, decimals)
+    if abs(value - 1) <= OPTIMAL_TOLERANCE:
+        return str(scale)
+    decimals += 0.9905 <= value < 1
+    return _with_margin(_rounded(value * scale, decimals, scale, bound), scale * margin, decimals)
 
 
 def format_number(value: float, margin: float = math.nan, *, signed: bool = False, bound: Bound = "") -> str:
@@ -191,44 +173,23 @@ def complexity_latex(complexity: str) -> str:
     return f"${text}$"
 
 
-_LATEX = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"$<$",
-    ">": r"$>$",
-    "|": r"$|$",
-    '"': "''",
-    "±": r"$\pm$",
-    "≥": r"$\geq$",
-    "≤": r"$\leq$",
-    "×": r"$\times$",
-    "·": r"$\cdot$",
-    "µ": r"$\mu$",
-    "μ": r"$\mu$",
-    "−": r"$-$",
-    "–": "--",
-    "—": "---",
-    "…": r"\ldots{}",
-    "†": r"\dag{}",
-    "√": r"$\surd$",
-    "↑": r"$\uparrow$",
-    "↓": r"$\downarrow$",
-    "Δ": r"$\Delta$",
-    "¹": "$^1$",
-    "²": "$^2$",
-    "³": "$^3$",
-    "®": "",
-    "™": "",
-    "’": "'",
-}
+_MATHEMATICS = (
+    {"<": "<", ">": ">", "|": "|", "−": "-", "¹": "^1", "²": "^2", "³": "^3"}
+    | {"±": r"\pm", "≥": r"\geq", "≤": r"\leq", "×": r"\times", "·": r"\cdot", "µ": r"\mu", "μ": r"\mu"}
+    | {"√": r"\surd", "↑": r"\uparrow", "↓": r"\downarrow", "Δ": r"\Delta"}
+)
+_LATEX = (
+    {letter: f"\\{letter}" for letter in "&%$#_{}"}
+    | {letter: f"${sign}$" for letter, sign in _MATHEMATICS.items()}
+    | {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "…": r"\ldots{}",
+        "†": r"\dag{}",
+    }
+    | {'"': "''", "’": "'", "–": "--", "—": "---", "®": "", "™": ""}
+)
 
 
 def escape_latex(text: str) -> str:

@@ -16,7 +16,7 @@ from semrsm_bench.report.layout import Layout, Sheet
 from semrsm_bench.report.notes import case_noun
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.score_axis import ScoreAxis
-from semrsm_bench.report.style import GREY, Look, captioned_figure, seconds_axis, short
+from semrsm_bench.report.style import GREY, captioned_figure, seconds_axis, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,16 +34,8 @@ FRONT_NOTE = (
 class Point:
     """A method in the plane of time and score.
 
-    Attributes
-    ----------
-    method : MethodKey
-    seconds : float
-        End to end, per case.
-    value : float
-        The score.
-    cost : float
-        Smaller is better: ``1 - value`` of a quality, 0 at its optimum; the value or its negative otherwise.
-    is_bound : bool
+    ``seconds`` are end to end, per case. Of ``cost`` smaller is better: ``1 - value`` of a quality, 0 at its optimum; the value
+    or its negative otherwise.
     """
 
     method: MethodKey
@@ -90,12 +82,11 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
     return front
 
 
-def draw_front(layout: Layout, sheet: Sheet, style: Mapping[MethodKey, Look], caption: Sequence[str]) -> Figure | None:
+def draw_front(layout: Layout, sheet: Sheet, caption: Sequence[str]) -> Figure | None:
     """One panel per cell; None where no cell has a point.
 
-    The vertical axis is the gap to the optimum on a logarithmic scale, better upwards, with a band for the optimum itself; for
-    scores other than a quality the score, better upwards too. Methods on the front are bold and joined by a line; those that
-    another one beats in both time and score are pale.
+    Better is up: of a quality the gap to the optimum on a logarithmic scale, with a band for the optimum itself. Methods on the
+    front are bold and joined by a line; those that another one beats in both time and score are pale.
     """
     drawn = [(cell, points) for cell in sheet.cells if (points := front_points(layout.results, cell))]
     if not drawn:
@@ -109,7 +100,7 @@ def draw_front(layout: Layout, sheet: Sheet, style: Mapping[MethodKey, Look], ca
     score_axis = ScoreAxis.covering(layout.results.task.scores[0], (p.value for _, points in drawn for p in points))
     for axes, (cell, points) in zip(grid.flat, drawn):
         times = {p: layout.results.cells[cell, p.method].total_seconds for p in points}
-        _draw_panel(axes, layout, times, style, score_axis)
+        _draw_panel(axes, layout, times, score_axis)
         axes.set_title(escape_mathtext(layout.group_title(sheet, cell)), loc="left")
     for axes in grid[:, 0]:
         axes.set_ylabel(score_axis.title)
@@ -122,7 +113,6 @@ def _draw_panel(
     axes: Axes,
     layout: Layout,
     times: Mapping[Point, Interval],
-    style: Mapping[MethodKey, Look],
     score_axis: ScoreAxis,
 ) -> None:
     points = list(times)
@@ -150,7 +140,7 @@ def _draw_panel(
     labels, bars = [], []
     # The front is labelled first and gets the best places.
     for point in [*front, *(p for p in points if p not in front)]:
-        look, on_front, is_far = style[point.method], point in front, point in far
+        look, on_front, is_far = layout.looks[point.method], point in front, point in far
         x, y = place[point]
         time = times[point]
         if not is_far and time.high > time.low:

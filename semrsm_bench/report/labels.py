@@ -46,15 +46,8 @@ def place_boxes(
 ) -> list[Box]:
     """Boxes near their points, inside the bounds, clear of one another, of all points and of the obstacles where there is room.
 
-    Greedy: each label in turn takes the nearest place with the least overlap.
-
-    Parameters
-    ----------
-    points : sequence of (x, y)
-    sizes : sequence of (width, height)
-        Of the labels; in the same order and unit as ``points``.
-    bounds : Box
-    obstacles : sequence of Box
+    Points are (x, y), sizes (width, height) of their labels in the same unit. Greedy: each label in turn takes the nearest place
+    with the least overlap.
     """
     r = _MARKER_RADIUS
     taken = [Box(x - r, y - r, x + r, y + r) for x, y in points] + list(obstacles)

@@ -25,6 +25,7 @@ from semrsm_bench.report.notes import PARTIAL, UNDEFINED, failure_text, is_parti
 from semrsm_bench.report.paper import Printed, Published, printed_tables, published
 from semrsm_bench.report.places import Place, axes, label
 from semrsm_bench.report.results import TaskResults
+from semrsm_bench.report.style import Look, looks
 
 PAPER_GROUP = "the paper"
 COMPLEXITY = "Complexity"
@@ -52,15 +53,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """A table without its format.
-
-    Attributes
-    ----------
-    title : str
-    stub : tuple of str
-        Headings of the columns that say which method it is.
-    groups, lines, notes
-    """
+    """A table without its format; ``stub`` holds the headings of the columns that say which method it is."""
 
     title: str
     stub: tuple[str, ...]
@@ -71,17 +64,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Sheet:
-    """Cells that are shown together.
-
-    Attributes
-    ----------
-    keys : tuple of str
-        Keys of cells that they share.
-    across : tuple of str
-        Keys of cells that tell them apart.
-    cells : tuple of str
-        Their keys, in order.
-    """
+    """Cells that are shown together: the keys that they share, those that tell them apart, and the cells in order."""
 
     keys: tuple[str, ...]
     across: tuple[str, ...]
@@ -92,13 +75,8 @@ class Sheet:
 class Layout:
     """Arranges the results of a task.
 
-    Attributes
-    ----------
-    results : TaskResults
-    with_paper : bool
-        Adds published figures beside ours.
-    end_to_end : bool
-        T is the call plus what several methods share and is timed apart, such as the affinity of a solver.
+    ``with_paper`` adds published figures beside ours; ``end_to_end``: T is the call plus what several methods share and is timed
+    apart, such as the affinity of a solver.
     """
 
     results: TaskResults
@@ -130,18 +108,19 @@ class Layout:
         return (*first, NOUNS.get(self.results.task.kind, "Method"), *last)
 
     @cached_property
+    def looks(self) -> dict[MethodKey, Look]:
+        """How figures show its methods."""
+        return looks(self.results.methods)
+
+    @cached_property
     def published(self) -> Published | None:
         """Figures of a paper on the same task."""
         return published(self.results.task.name) if self.with_paper else None
 
     def sheets(self, wide: bool = False) -> list[Sheet]:
-        """Cells by panels.
+        """Cells by panels: the innermost key that varies lies across.
 
-        Parameters
-        ----------
-        wide : bool
-            For paper instead of a terminal: where the task names a key that stands side by side in a terminal, the panels are
-            those of its values. Otherwise, and for tasks without one, the innermost key that varies lies across.
+        Where the task names a key that stands side by side in a terminal, ``wide``, for paper, has panels for its values instead.
         """
         task, places = self.results.task, self.results.places
         keys = self.results.keys

@@ -31,20 +31,7 @@ class NothingMeasuredError(ValueError):
 
 @dataclass(frozen=True)
 class TaskResults:
-    """One task of one run.
-
-    Attributes
-    ----------
-    task : Task
-    rows : sequence of mapping
-        Its rows, oldest first.
-    summaries : sequence of Summary
-        From `semrsm_bench.bench.summary.summarise`.
-    environment : mapping
-        Of the run; may be empty.
-    folder : Path or None
-        Of the run, where arrays lie.
-    """
+    """One task of one run: its rows, oldest first, their summaries, the run's environment (may be empty) and folder."""
 
     task: Task
     rows: Sequence[Row]
@@ -121,21 +108,18 @@ class TaskResults:
 
     def usual_units(self, cell: str) -> int:
         """How many units, such as images, those cases hold; the number of cases where they name none."""
-        units: dict[tuple[str, str], set[str]] = {}
+        units: dict[MethodKey, set[str]] = {}
         for row in self.observed[cell]:
-            method = (str(row["method"]), str(row["options"]))
-            units.setdefault(method, set()).update(row["units"].get(self.task.unit, ()))
+            units.setdefault(MethodKey.of_row(row), set()).update(row["units"].get(self.task.unit, ()))
         return _usual(map(len, units.values())) or self.usual_cases(cell)
 
     def case_values(self, score: str) -> dict[tuple[str, MethodKey], NDArray[np.float64]]:
         """One value per case (the median of its repeats), in the order of the cases; unknown ones are left out."""
-        names = {(cell, m.name, str(s.options)): m for (cell, m), s in self.cells.items()}
         found: dict[tuple[str, MethodKey], dict[str, list[float]]] = {}
         for cell, rows in self.observed.items():
             for row in rows:
                 if (value := row["scores"].get(score)) is not None:
-                    method = names[cell, str(row["method"]), str(row["options"])]
-                    found.setdefault((cell, method), {}).setdefault(str(row["case"]), []).append(value)
+                    found.setdefault((cell, MethodKey.of_row(row)), {}).setdefault(str(row["case"]), []).append(value)
         return {key: np.array([np.median(v) for v in cases.values()]) for key, cases in found.items()}
 
 
@@ -157,10 +141,8 @@ def collect(
 
     Parameters
     ----------
-    rows : sequence of mapping
-        From `semrsm_bench.bench.results.load_rows`, of one run.
-    environment : mapping
-        From `semrsm_bench.bench.results.load_environment`; may be empty.
+    rows, environment
+        From `semrsm_bench.bench.results`, of one run; the environment may be empty.
     tasks : iterable of str
         Only these, in this order; default: all that the run has, as they come.
     where : mapping of str to sequence of str, optional

@@ -17,26 +17,12 @@ _PANEL_INCHES = 4.2
 
 
 def rsm_figure(rsms: Mapping[str, ArrayLike], *, labels: ArrayLike | None = None) -> Figure:
-    """Draw RSMs side by side, rows and columns ordered by label.
+    """Draw RSMs, (N, M), by title side by side, rows and columns ordered by label.
 
-    Parameters
-    ----------
-    rsms : mapping of title to array_like, (N, M)
-        Entries that are NaN (not computed yet) stay grey.
-    labels : array_like of integers, (N,), optional
-        Of the images in the rows, and of those in the columns where the matrix is square. Images of one label stand
-        together, in their own order; thin lines part the labels.
-
-    Returns
-    -------
-    Figure
-        Each panel with a colour bar of its own over the range of its finite entries; diverging around 0 where both signs
-        occur. The diagonal of a square matrix is left out of the range where it alone would set it.
-
-    Raises
-    ------
-    ValueError
-        No RSM, not two-dimensional, or labels that do not fit.
+    Entries that are NaN (not computed yet) stay grey. Labels, (N,) integers, are those of the images in the rows, and in the
+    columns of a square matrix; images of one label stand together, in their own order, and thin lines part the labels. Each panel
+    has a colour bar over the range of its finite entries, off the diagonal of a square matrix; diverging around 0 where both
+    signs occur. ValueError: no RSM, not two-dimensional, or labels that do not fit.
     """
     if not rsms:
         raise ValueError("there is no RSM to draw")
@@ -56,17 +42,8 @@ def save_rsm_picture(
 ) -> None:
     """Write the picture of RSMs to a file whose suffix says the format (.png, .svg, .pdf).
 
-    Parameters
-    ----------
-    source : path of an .npy file, or mapping of title to array_like
-        For a file that `semrsm_bench.compute_rsm` streamed, the labels are taken from beside it.
-    path : path
-    labels : array_like of integers, optional
-
-    Raises
-    ------
-    ValueError, FileNotFoundError
-        No RSM in the file, or an unknown format.
+    They are given by title, or as an .npy file; for one that `semrsm_bench.compute_rsm` streamed, the labels are taken from
+    beside it. ValueError, FileNotFoundError: no RSM in the file, or an unknown format.
     """
     if isinstance(source, str | Path):
         file = Path(source)

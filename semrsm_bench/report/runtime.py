@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from semrsm_bench.bench.stats import Interval
@@ -24,7 +24,7 @@ _LABEL_POINTS = 10.0
 RuntimeLine = tuple[str, Look, list[tuple[int, Interval]]]
 
 
-def _lines(layout: Layout, sheet: Sheet, style: Mapping[MethodKey, Look]) -> list[RuntimeLine]:
+def _lines(layout: Layout, sheet: Sheet) -> list[RuntimeLine]:
     """Lines of all methods that have a time, then of what they share. Of several cells with equal S the first stands for all."""
     results = layout.results
     by_size = {int(results.places[cell].get("size") or 0): cell for cell in reversed(sheet.cells)}
@@ -37,20 +37,18 @@ def _lines(layout: Layout, sheet: Sheet, style: Mapping[MethodKey, Look]) -> lis
     known = {method: [(s, t) for s, t in points if t.value > 0] for method, points in times.items()}
     dotted = Look(GREY, "|", (0, (1, 1)))
     return [
-        (short(results.catalogue.display_name(method)), style.get(method, dotted), points)
+        (short(results.catalogue.display_name(method)), layout.looks.get(method, dotted), points)
         for method, points in known.items()
         if points
     ]
 
 
-def draw_runtime(
-    layout: Layout, sheet: Sheet, style: Mapping[MethodKey, Look], caption: Sequence[str]
-) -> Figure | None:
+def draw_runtime(layout: Layout, sheet: Sheet, caption: Sequence[str]) -> Figure | None:
     """Median time of the call over S, one line per method, with intervals; what they share is a line of its own.
 
     None without a time or an S.
     """
-    lines = _lines(layout, sheet, style)
+    lines = _lines(layout, sheet)
     if not lines:
         return None
     right = 0.5 + 0.075 * max(len(name) for name, _, _ in lines)

@@ -19,16 +19,9 @@ _DECADES = 5
 
 @dataclass(frozen=True)
 class ScoreAxis:
-    """The axis of a score; see `covering`.
+    """The axis of a score with its ends, in places; see `covering`.
 
-    Attributes
-    ----------
-    score : Score
-    low, high : float
-        Ends, in places.
-    optimum : float or None
-        Of a quality, whose places are decades of ``1 - value`` below 100 %: where the optimum stands, above all others. None for
-        a linear axis.
+    A quality has decades of ``1 - value`` below 100 % as places, and above all others one for the optimum; other axes are linear.
     """
 
     score: Score

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from semrsm_bench.report.catalogue import MethodKey
-from semrsm_bench.report.formatting import escape_mathtext
+from semrsm_bench.report.formatting import UNITS, escape_mathtext
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -62,17 +62,9 @@ _UNDATED = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationD
 class Drawing:
     """A figure that is ready to be written.
 
-    Attributes
-    ----------
-    name : str
-        Of the file, without its suffix; characters that file names had better not hold become dashes.
-    figure : Figure
-    caption : str
-        The same for a page: a sentence or two.
-    alt : str
-        What it shows, for those who cannot see it.
-    shareable : bool
-        False where it shows pictures of a user, whose licence may forbid to pass them on.
+    ``name`` is that of the file, without its suffix; characters that file names had better not hold become dashes. ``alt`` says
+    what it shows for those who cannot see it. ``shareable`` is False where it shows pictures of a user, whose licence may forbid
+    to pass them on.
     """
 
     name: str
@@ -182,7 +174,7 @@ def seconds_axis(axis: Axis) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     def text(value: float, _: int) -> str:
-        for scale, unit in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")):
+        for scale, unit in UNITS:
             if value >= scale * 0.999:
                 return f"{value / scale:.3g} {unit}"
         return f"{value:.3g} s"
@@ -192,13 +184,7 @@ def seconds_axis(axis: Axis) -> None:
 
 
 def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = FIGURE_FORMATS) -> list[Path]:
-    """Write the figure in each format; the same figure gives the same bytes.
-
-    Returns
-    -------
-    list of Path
-        In the order of ``formats``.
-    """
+    """Write the figure in each format; the same figure gives the same bytes."""
     stem.parent.mkdir(parents=True, exist_ok=True)
     paths = []
     for name in formats:

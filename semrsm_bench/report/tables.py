@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
+from semrsm_bench.bench.stats import UNKNOWN, Interval
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.report.caption import columns_told, origin_told
@@ -30,32 +31,21 @@ def render_table(
     end_to_end: bool = False,
     width: int = 120,
 ) -> str:
-    """The table of a task, or those of several one after another.
+    """The table of a task, or those of several one after another; ends with a line break.
 
     Parameters
     ----------
     results : TaskResults, or a sequence of them
-        From `semrsm_bench.report.results.collect`.
     fmt : {"text", "md", "latex", "csv"}
         Of solvers, text has one panel per layer with its centrings side by side, md and latex one per centring with the sizes
         side by side, as the paper's Table 5; other tasks have one panel for each of the outer keys of their cells. csv has one
-        line per method and cell with every figure unrounded, in seconds.
+        line per method and cell with every figure unrounded, in seconds. ValueError for others.
     paper : bool
         Adds the figures that papers print, in columns or panels of their own, with their source.
     end_to_end : bool
         T includes what is timed apart, such as the affinity for solvers that need one.
     width : int
         Columns of the terminal, for text.
-
-    Returns
-    -------
-    str
-        Ends with a line break.
-
-    Raises
-    ------
-    ValueError
-        Unknown format.
     """
     if fmt not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {fmt!r}")
@@ -89,22 +79,22 @@ def table_records(results: TaskResults, paper: bool = False) -> list[dict[str, A
 
     Times are in seconds, ratios are not in percent, and published figures (when asked for) stand in ``paper_...``.
     """
-    layout = Layout(results, paper)
+    layout, reference = Layout(results, paper), results.task.reference
     differences = {(cell_key(d.place), d.method): d for d in layout.differences}
     records = []
     for cell in results.places:
-        for method in results.methods:
-            summary = results.cells.get((cell, method))
-            if summary is None:
-                continue
-            record = _record(layout, method, summary)
-            if results.task.reference:
+        for method in (m for m in results.methods if (cell, m) in results.cells):
+            record = _record(layout, method, results.cells[cell, method])
+            if reference:
                 d = differences.get((cell, method.name))
-                numbers = (*d.interval, d.p) if d else (math.nan,) * 4
-                names = ("difference", "difference_low", "difference_high", "difference_p")
-                record |= {"reference": results.task.reference, **dict(zip(names, numbers))}
+                record |= {"reference": reference, **_ends("difference", d.interval if d else UNKNOWN)}
+                record["difference_p"] = d.p if d else math.nan
             records.append({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()})
     return records
+
+
+def _ends(name: str, interval: Interval) -> dict[str, float]:
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _record(layout: Layout, method: MethodKey, summary: Summary) -> dict[str, Any]:
@@ -124,18 +114,12 @@ def _record(layout: Layout, method: MethodKey, summary: Summary) -> dict[str, An
         "failures": "; ".join(f"{n} {status}" for status, n in summary.counts.items() if status != "ok"),
         "message": summary.message,
     }
-    for score in task.scores:
-        value, low, high = summary.scores.get(score.name, (math.nan,) * 3)
-        record |= {
-            score.name: value,
-            f"{score.name}_low": low,
-            f"{score.name}_high": high,
-            f"{score.name}_bound": summary.bounds.get(score.name, math.nan),
-            f"{score.name}_worst": summary.worst.get(score.name, math.nan),
-            f"{score.name}_undefined": summary.undefined.get(score.name, 0),
-        }
-    for name, interval in (("seconds", summary.seconds), ("total_seconds", summary.total_seconds)):
-        record |= {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    for name in (score.name for score in task.scores):
+        record |= _ends(name, summary.scores.get(name, UNKNOWN))
+        record[f"{name}_bound"] = summary.bounds.get(name, math.nan)
+        record[f"{name}_worst"] = summary.worst.get(name, math.nan)
+        record[f"{name}_undefined"] = summary.undefined.get(name, 0)
+    record |= {**_ends("seconds", summary.seconds), **_ends("total_seconds", summary.total_seconds)}
     record |= {"shared_seconds": summary.shared_seconds, "peak_bytes": summary.peak_bytes}
     if layout.published:
         figures = layout.published.at(summary.place).get(method.name, {})

@@ -16,34 +16,16 @@ from semrsm_bench.report.layout import Layout, Sheet
 from semrsm_bench.report.notes import case_noun
 from semrsm_bench.report.places import axes, short_label
 from semrsm_bench.report.results import TaskResults
-from semrsm_bench.report.style import FIGURE_FORMATS, RC, Drawing, looks, save_figure
+from semrsm_bench.report.style import FIGURE_FORMATS, RC, Drawing, save_figure
 
 
 def draw_all(
     results: Sequence[TaskResults], out_dir: Path, *, formats: Sequence[str] = FIGURE_FORMATS, private: bool = False
 ) -> list[Path]:
-    """Draw every figure that the results allow.
+    """Draw every figure that the results allow, and return the files; none where no row is ok.
 
-    Parameters
-    ----------
-    results : sequence of TaskResults
-        From `semrsm_bench.report.results.collect`.
-    out_dir : Path
-        Made when missing. Files are ``front-none.png`` and so on: what the cells of a figure share is in the name where it
-        varies, and the task where there are several.
-    formats : sequence of {"png", "svg", "pdf"}
-    private : bool
-        Also those that show a user's own pictures, whose licence may forbid to pass them on.
-
-    Returns
-    -------
-    list of Path
-        The files written; empty where no row is ok.
-
-    Raises
-    ------
-    ValueError
-        Unknown format.
+    Files are ``front-none.png`` and so on: what the cells of a figure share is in the name where it varies, and the task where
+    there are several. ``private`` adds those that show a user's own pictures, whose licence may forbid to pass them on.
     """
     unknown = [name for name in formats if name not in FIGURE_FORMATS]
     if unknown:
@@ -79,7 +61,6 @@ def _run_drawings(results: TaskResults, fronts: bool) -> Iterator[Drawing]:
     from semrsm_bench.report.runtime import draw_runtime
 
     layout, task = Layout(results), results.task
-    style = looks(results.methods)
     sheets = layout.sheets(wide=True)
     for sheet in sheets:
         title = layout.title(sheet)
@@ -87,16 +68,16 @@ def _run_drawings(results: TaskResults, fronts: bool) -> Iterator[Drawing]:
         suffix = _suffix(layout, sheets, sheet)
         sizes = {results.places[cell].get("size") for cell in sheet.cells}
         score = task.scores[0].title
-        front = draw_front(layout, sheet, style, [FRONT_NOTE, foot]) if fronts else None
+        front = draw_front(layout, sheet, [FRONT_NOTE, foot]) if fronts else None
         if front is not None:
             yield Drawing(f"front-{suffix}", front, FRONT_NOTE, f"{score} against time, {title}")
         # Time over S says something where S varies; a task of solvers always shows both, so that runs look alike.
         if task.kind == "solver" or len(sizes) > 1:
-            runtime = draw_runtime(layout, sheet, style, [foot])
+            runtime = draw_runtime(layout, sheet, [foot])
             if runtime is not None:
                 yield Drawing(f"runtime-{suffix}", runtime, "Median time over S.", f"time over S, {title}")
         if task.kind == "solver" or (len(sizes) > 1 and max(map(results.usual_cases, sheet.cells)) > 1):
-            spread = draw_distribution(layout, sheet, style, [foot])
+            spread = draw_distribution(layout, sheet, [foot])
             if spread is not None:
                 yield Drawing(f"quality-{suffix}", spread, "Scores of single cases.", f"{score} of all cases, {title}")
 

@@ -88,17 +88,8 @@ def draw_forest(
 ) -> Figure:
     """Scores with intervals: a panel for each score and each value of a key, a row for each other cell, colours for methods.
 
-    Parameters
-    ----------
-    summaries : sequence of Summary
-        Those without these scores are left out.
-    scores : sequence of Score
-    across : str
-        Key of the cells whose values have panels of their own.
-    hollow : mapping of score to score, optional
-        A second score in the same panel, as an open marker.
-    lines : mapping of (score, value of the key) to float, optional
-        Dotted lines, such as chance.
+    Summaries without these scores are left out. ``hollow`` maps a score to a second one in the same panel, as an open marker;
+    ``lines`` maps a score and a value of the key to a dotted line, such as chance.
     """
     models = [s.place.get("model") for s in summaries]
     shown = sorted(
@@ -185,18 +176,10 @@ def heat(
     bar: bool = True,
     aspect: Literal["equal", "auto"] = "equal",
 ) -> None:
-    """A heat map with its numbers, where there is room for them.
+    """A heat map of an (R, C) matrix with its numbers, where there is room for them; NaN stays grey, empty names take no room.
 
-    Parameters
-    ----------
-    matrix : ndarray, (R, C)
-        NaN stays grey.
-    rows, columns : sequence of str
-        Names; empty ones take no room.
-    limit : float, optional
-        Red and blue up to this size, with signs, as for differences; default: 0 to 1, or more, or -1 to 1 with a negative value.
-    bar : bool
-        With a scale of colours.
+    With ``limit``, red and blue up to this size, with signs, as for differences; else 0 to 1, or more, or -1 to 1 with a negative
+    value. ``bar`` adds a scale of colours.
     """
     if limit is None and np.nanmin(matrix, initial=0.0) >= 0:
         colours: dict[str, Any] = {"cmap": "viridis", "vmin": 0.0, "vmax": max(1.0, largest_size([matrix]))}
@@ -235,23 +218,9 @@ def contact_sheet(
     *,
     row_labels: Sequence[str] = (),
 ) -> Figure:
-    """Pictures on a grid, row by row, with a text below each.
+    """Pictures, (N, H, W, 3) uint8, in rows of ``columns``, with a caption below each and a label at the left of each row.
 
-    Parameters
-    ----------
-    pixels : ndarray, (N, H, W, 3), uint8
-    captions : sequence of str
-        One a picture; may hold line breaks, an empty one takes no room.
-    columns : int
-        Pictures in a row.
-    title : str
-    row_labels : sequence of str, optional
-        One a row, at its left.
-
-    Raises
-    ------
-    ValueError
-        No picture, pixels of another shape or type, or texts that do not fit their number.
+    Captions may hold line breaks, empty ones take no room. ValueError: no picture, or texts that do not fit their number.
     """
     if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8 or not len(pixels):
         raise ValueError(f"pixels must be (N, H, W, 3) uint8 with N >= 1, got {pixels.shape} {pixels.dtype}")

@@ -52,10 +52,7 @@ def plotly_script() -> str:
 def tables_script() -> str:
     """The source of DataTables and jQuery, a module; it defines ``jQuery`` for the scripts after it.
 
-    Raises
-    ------
-    ValueError
-        The installed itables keeps its bundle elsewhere or in another form.
+    ValueError: the installed itables keeps its bundle elsewhere or in another form.
     """
     spec = importlib.util.find_spec("itables")
     places = [Path(p) / "html" / "dt_bundle.js" for p in (spec.submodule_search_locations or [])] if spec else []

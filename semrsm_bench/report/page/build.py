@@ -7,7 +7,6 @@ import dataclasses
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from semrsm_bench.report.page.contents import Contents
 from semrsm_bench.report.page.plots import Plot, front_plot
 from semrsm_bench.report.render import shared_notes
 from semrsm_bench.report.results import TaskResults
-from semrsm_bench.report.style import RC, Drawing
+from semrsm_bench.report.style import RC
 from semrsm_bench.report.tables import TableFormat, render_table
 
 if TYPE_CHECKING:
@@ -32,16 +31,6 @@ COPIES: dict[str, TableFormat] = {"LaTeX": "latex", "Markdown": "md", "CSV": "cs
 _DPI = 150
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A figure inside the page: ``source`` is a data URI, ``width`` its natural one in CSS pixels."""
-
-    source: str
-    caption: str
-    alt: str
-    width: int
-
-
 def build_page(
     results: Sequence[TaskResults],
     description: Mapping[str, Any] | None = None,
@@ -51,21 +40,9 @@ def build_page(
 ) -> str:
     """The page as text: one HTML document that loads nothing.
 
-    Parameters
-    ----------
-    results : sequence of TaskResults
-        From `semrsm_bench.report.results.read_results`, at least one.
-    description : mapping, optional
-        ``run.json``: what was planned, and whether it was finished.
-    private : bool
-        Also figures that show a user's own pictures, whose licence may forbid to pass them on.
-    made : str
-        When and how the page was made, shown at its foot.
-
-    Raises
-    ------
-    semrsm_bench.report.page.assets.MissingExtraError
-        plotly, itables or jinja2 is not installed.
+    ``description`` is ``run.json``: what was planned, and whether it was finished. ``private`` adds figures that show a user's
+    own pictures, whose licence may forbid to pass them on. ``made`` says at the foot when and how the page was made. Raises
+    `semrsm_bench.report.page.assets.MissingExtraError` where plotly, itables or jinja2 is not installed.
     """
     assets.require_extra()
     tasks = [_task_context(one, private) for one in results]
@@ -98,15 +75,8 @@ def build_page(
 def _policy(scripts: Sequence[str]) -> str:
     """What the browser may do for this page: run these scripts, show what is inside; it refuses any request."""
     hashes = " ".join(assets.content_hash(script) for script in scripts)
-    rules = [
-        "default-src 'none'",
-        f"script-src {hashes}",
-        "style-src 'unsafe-inline'",
-        "img-src data: blob:",
-        "base-uri 'none'",
-        "form-action 'none'",
-    ]
-    return "; ".join(rules)
+    shown = "style-src 'unsafe-inline'; img-src data: blob:"
+    return f"default-src 'none'; script-src {hashes}; {shown}; base-uri 'none'; form-action 'none'"
 
 
 @lru_cache
@@ -148,26 +118,24 @@ def _task_context(results: TaskResults, private: bool) -> dict[str, Any]:
     }
 
 
-def _pictures(results: TaskResults, private: bool) -> tuple[list[Picture], int]:
+def _pictures(results: TaskResults, private: bool) -> tuple[list[dict[str, Any]], int]:
     """Figures of a task, and how many are left out because they show a user's own pictures; the front is there to hover over."""
     import matplotlib as mpl
 
-    found: list[Picture] = []
+    found = []
     withheld = 0
     with mpl.rc_context(dict(RC)):
         for drawing in drawings_of(results, fronts=False):
-            if drawing.shareable or private:
-                found.append(_picture(drawing))
-            else:
+            if not (drawing.shareable or private):
                 withheld += 1
+                continue
+            out = io.BytesIO()
+            drawing.figure.savefig(out, format="png", dpi=_DPI, metadata={"Software": None})
+            source = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+            told = {"caption": drawing.caption, "alt": drawing.alt or drawing.name}
+            # The width is the natural one in CSS pixels.
+            found.append({"source": source, "width": round(96 * drawing.figure.get_figwidth()), **told})
     return found, withheld
-
-
-def _picture(drawing: Drawing) -> Picture:
-    out = io.BytesIO()
-    drawing.figure.savefig(out, format="png", dpi=_DPI, metadata={"Software": None})
-    source = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
-    return Picture(source, drawing.caption, drawing.alt or drawing.name, round(96 * drawing.figure.get_figwidth()))
 
 
 def _alerts(results: Sequence[TaskResults], description: Mapping[str, Any]) -> list[str]:

@@ -164,13 +164,10 @@ class Contents:
     def failures(self) -> PageTable | None:
         """Every reason for which something was not observed, with where it was; faults first. None where all is well."""
         reasons: dict[tuple[MethodKey, str, str], dict[str, set[str]]] = {}
-        methods = {(cell, m.name, str(s.options)): m for (cell, m), s in self.results.cells.items()}
         for row in self.results.rows:
             if row["status"] != "ok":
-                cell = cell_key(row["cell"])
-                method = methods[cell, str(row["method"]), str(row["options"])]
-                cases = reasons.setdefault((method, row["status"], row["message"]), {}).setdefault(cell, set())
-                cases |= {row["case"]} - {""}
+                cells = reasons.setdefault((MethodKey.of_row(row), row["status"], row["message"]), {})
+                cells.setdefault(cell_key(row["cell"]), set()).update({row["case"]} - {""})
         if not reasons:
             return None
         order = {method: i for i, method in enumerate(self.results.methods)}

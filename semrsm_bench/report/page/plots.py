@@ -21,7 +21,7 @@ from semrsm_bench.report.notes import UNDEFINED, case_noun
 from semrsm_bench.report.places import Place, axes, label
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.score_axis import ScoreAxis
-from semrsm_bench.report.style import Look, looks, short
+from semrsm_bench.report.style import short
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -80,7 +80,7 @@ class _Panel:
 
 def front_plot(results: TaskResults) -> Plot | None:
     """Time against each score, a variant for each cell; None where no cell has a point."""
-    layout, style = Layout(results), looks(results.methods)
+    layout = Layout(results)
     groups = axes(list(results.places.values()), results.keys)
     told = [k for k in (key for group in groups or [tuple(results.keys)] for key in group) if k != "channels"]
     variants: dict[tuple[str, str], Variant] = {}
@@ -93,7 +93,7 @@ def front_plot(results: TaskResults) -> Plot | None:
             count = plural(results.usual_units(cell), results.task.unit or "case")
             choice = {_switch(group): _value(group, place) for group in groups} | {"Score": score.title}
             title = ", ".join(filter(None, (panel.where, count)))
-            variants[score.name, cell] = Variant(choice, title, _draw(panel, points, style))
+            variants[score.name, cell] = Variant(choice, title, _draw(panel, points))
     if not variants:
         return None
     # The largest S, where methods differ most.
@@ -116,7 +116,7 @@ def _value(group: Sequence[str], place: Place) -> str:
     return label([k for k in group if k != "channels"], place) if named else str(place.get(group[0], ""))
 
 
-def _draw(panel: _Panel, points: Sequence[Point], style: Mapping[MethodKey, Look]) -> dict[str, Any]:
+def _draw(panel: _Panel, points: Sequence[Point]) -> dict[str, Any]:
     from plotly.graph_objects import Figure
     from plotly.graph_objects import Layout as Frame
 
@@ -141,8 +141,8 @@ def _draw(panel: _Panel, points: Sequence[Point], style: Mapping[MethodKey, Look
         showlegend=False,
     )
     labelled = _apart(front, axis)
-    for point in sorted(points, key=lambda p: list(style).index(p.method)):
-        _add_point(figure, panel, point, front, labelled, style[point.method])
+    for point in sorted(points, key=lambda p: results.methods.index(p.method)):
+        _add_point(figure, panel, point, front, labelled)
     frame = figure.layout
     shared = ", affinity included" if results.shared else ""
     frame.xaxis.type, frame.xaxis.title.text = "log", f"time per {case_noun(results.task.unit)}{shared}"
@@ -178,10 +178,8 @@ def _apart(front: Sequence[Point], axis: ScoreAxis) -> list[Point]:
     return kept
 
 
-def _add_point(
-    figure: Figure, panel: _Panel, point: Point, front: Sequence[Point], labelled: Sequence[Point], look: Look
-) -> None:
-    results = panel.layout.results
+def _add_point(figure: Figure, panel: _Panel, point: Point, front: Sequence[Point], labelled: Sequence[Point]) -> None:
+    results, look = panel.layout.results, panel.layout.looks[point.method]
     name = results.catalogue.display_name(point.method)
     summary = results.cells[panel.cell, point.method]
     on_front = point in front
