@@ -173,39 +173,23 @@ class Layout:
         usual = {c: results.usual_cases(c) for c in sheet.cells}
         scores = self.scores(sheet.cells)
         heads = (*(score.title for score in scores), *((self.time_title,) if self.is_timed else ()))
-        sources: list[tuple[str, Mapping[str, str] | None]] = []
-        for cell in sheet.cells:
-            sources += [(cell, None), *([(cell, beside[cell])] if cell in beside else [])]
-        groups = [
-            Group(self.group_title(sheet, cell), heads)
-            if printed is None
-            else Group(PAPER_GROUP, tuple(printed.values()), beside=True)
-            for cell, printed in sources
-        ]
-        lines = [
-            Line(
-                method.category_title,
-                self.stub_of(method),
-                tuple(
-                    self.entries(results.cells.get((cell, method)), usual[cell], scores)
-                    if printed is None
-                    else self._paper_entries(method, places[cell], printed)
-                    for cell, printed in sources
-                ),
-            )
-            for method in methods
-        ]
+        # Each group of columns with the entries of all methods, and those of what they share.
+        groups: list[tuple[Group, list[tuple[str, ...] | str], tuple[str, ...]]] = []
+        for cell, place in places.items():
+            ours = [self.entries(results.cells.get((cell, m)), usual[cell], scores) for m in methods]
+            time = _time(results.shared.get(cell, UNKNOWN))
+            groups.append((Group(self.group_title(sheet, cell), heads), ours, (*(NOTHING,) * len(scores), time)))
+            if printed := beside.get(cell):
+                theirs = [self._paper_entries(method, place, printed) for method in methods]
+                group = Group(PAPER_GROUP, tuple(printed.values()), beside=True)
+                groups.append((group, [*theirs], (NOTHING,) * len(printed)))
+        rows = zip(methods, zip(*(entries for _, entries, _ in groups)))
+        lines = [Line(method.category_title, self.stub_of(method), entries) for method, entries in rows]
         if self.is_timed and any(c in results.shared for c in sheet.cells):
             shared = MethodKey.shared_by(results.task.kind)
-            times = tuple(
-                (*(NOTHING,) * len(scores), _time(results.shared.get(cell, UNKNOWN)))
-                if printed is None
-                else (NOTHING,) * len(printed)
-                for cell, printed in sources
-            )
-            lines.append(Line(shared.category_title, self.stub_of(shared), times))
+            lines.append(Line(shared.category_title, self.stub_of(shared), tuple(times for _, _, times in groups)))
         notes = panel_notes(results, sheet.cells, self.distinguishing(sheet), usual)
-        return Panel(self.title(sheet), self.stub, tuple(groups), tuple(lines), tuple(notes))
+        return Panel(self.title(sheet), self.stub, tuple(g for g, _, _ in groups), tuple(lines), tuple(notes))
 
     def stub_of(self, method: MethodKey) -> tuple[str, ...]:
         """What stands before the entries of a method."""
@@ -248,15 +232,9 @@ class Layout:
     def _paper_entries(self, method: MethodKey, place: Place, names: Iterable[str]) -> tuple[str, ...]:
         assert self.published is not None
         figures = self.published.at(place).get(method.name, {})
-        scores = {s.name: s for s in self.results.task.scores}
-        return tuple(
-            NOTHING
-            if name not in figures
-            else format_seconds(figures[name])
-            if name == "seconds"
-            else format_score(scores[name], figures[name])
-            for name in names
-        )
+        told = {s.name: format_score(s, figures[s.name]) for s in self.results.task.scores if s.name in figures}
+        told |= {"seconds": format_seconds(figures["seconds"])} if "seconds" in figures else {}
+        return tuple(told.get(name, NOTHING) for name in names)
 
     @cached_property
     def differences(self) -> list[Difference]:
@@ -277,16 +255,15 @@ class Layout:
             cells = [c for c in sheet.cells if any(c == other for other, _ in found)]
             groups = tuple(Group(self.group_title(sheet, c), (f"Δ {score.title}", "p")) for c in cells)
             lines = []
-            for method in self.results.methods:
+            for method in (m for m in self.results.methods if any((c, m.name) in found for c in cells)):
                 here = [found.get((c, method.name)) for c in cells]
-                if any(here):
-                    entries = tuple(
-                        (NOTHING, NOTHING)
-                        if d is None
-                        else (format_score(score, *d.interval, signed=True), format_p(d.p))
-                        for d in here
-                    )
-                    lines.append(Line(method.category_title, (self.results.catalogue.display_name(method),), entries))
+                entries = (
+                    (format_score(score, *d.interval, signed=True), format_p(d.p)) if d else (NOTHING,) * 2
+                    for d in here
+                )
+                lines.append(
+                    Line(method.category_title, (self.results.catalogue.display_name(method),), tuple(entries))
+                )
             if lines:
                 title = ", ".join(filter(None, (self.title(sheet), f"differences from {task.reference}")))
                 panels.append(Panel(title, stub, groups, tuple(lines)))
