@@ -1,12 +1,11 @@
 import json
+from pathlib import Path
 
-import click
 import pytest
 from click.testing import CliRunner
 
 from semrsm_bench.bench.results import load_rows
 from semrsm_bench.cli import cli, main
-from semrsm_bench.cli.run import ByteSize, NameList
 from tests.bench_data import HOSTILE, small_cache
 
 MINE = '''
@@ -71,10 +70,33 @@ def test_a_users_file_appears_in_the_table(run, tmp_path):
     done = run("--plugin", str(plugin), "--solvers", "norm-sort-1,norm-sort-2,scipy", "--layers", "layer1")
     assert "norm-sort-1" in done.stdout
     rows = load_rows(next(run.results.iterdir()))
-    ours = rows[rows["solver"].str.startswith("norm-sort")]
-    assert (ours["status"] == "ok").all()
-    assert [options["order"] for options in ours["options"][ours["solver"] == "norm-sort-1"]] == [1] * 4
-    assert set(ours["solver_version"]) != {""}
+    ours = [row for row in rows if row["method"].startswith("norm-sort")]
+    assert {row["status"] for row in ours} == {"ok"}
+    assert [row["options"]["order"] for row in ours if row["method"] == "norm-sort-1"] == [1] * 4
+    assert all(row["version"].startswith("sha256:") for row in ours)
+
+
+def test_a_file_of_tasks_brings_its_tasks_and_their_options(run, tmp_path):
+    example = Path(__file__).parent.parent / "examples" / "planted.py"
+    arguments = ["run", "--plugin", str(example), "--problems", "2", "--positions", "9", "--quiet"]
+    done = CliRunner().invoke(cli, [*arguments, "--out", str(run.results)], standalone_mode=False)
+    assert done.return_value == 0, done.output
+    rows = load_rows(next(run.results.iterdir()))
+    assert {row["task"] for row in rows} == {"planted"}
+    assert {row["cell"]["size"] for row in rows} == {9}
+
+
+def test_help_shows_the_options_of_the_tasks_that_are_named():
+    def shown(*words):
+        return CliRunner().invoke(cli, ["run", *words, "--help"]).output
+
+    assert "--pairs" in shown()
+    assert "--kernels" not in shown()
+    assert "--kernels" in shown("outputs")
+    assert "--pairs" not in shown("outputs")
+    both = shown("matching", "outputs")
+    assert "--pairs" in both
+    assert "--kernels" in both
 
 
 def test_a_solver_that_fails_makes_exit_code_three_and_is_named(run):
@@ -107,9 +129,9 @@ def test_json_and_quiet_leave_nothing_else_on_the_output(run):
     assert done.stderr == ""
 
 
-def test_an_estimate_is_told_and_gone_on_from(run):
+def test_an_estimate_is_shown_and_resumed_from(run):
     done = run("--solvers", "identity,scipy", "--estimate")
-    assert "in all; the same command without --estimate goes on from here" in done.stdout
+    assert "in all; the same command without --estimate resumes from here" in done.stdout
     assert len([line for line in done.stdout.splitlines() if "2 of 2" in line]) == 8
     facts = json.loads(run("--solvers", "identity,scipy", "--json").stdout)
     assert (facts["resumed"], facts["measured"]) == (8, 8)
@@ -122,19 +144,21 @@ def test_an_estimate_is_told_and_gone_on_from(run):
     ("arguments", "words"),
     [
         (["--solvers", "scypi"], "did you mean 'scipy'"),
-        (["--profile", "fast"], "unknown profile 'fast'"),
-        (["--centring", "none,middle"], "unknown centring 'middle'"),
+        (["--profile", "fast"], "'fast' is not one of quick, paper, large"),
+        (["--centring", "none,middle"], "'middle' is not one of none, channel, position"),
         (["--layers", "layer7"], "no layer 'layer7'"),
         (["--memory", "lots"], "'lots' is not a size"),
-        (["--deadline", "-1"], "deadline must be positive"),
+        (["--deadline", "-1"], "-1.0 is not larger than 0"),
         (["--plugin", "no-such-file.py"], "no such file"),
         (["--run-id", "../up"], "name of a folder"),
         (["--data", "no-such-folder"], "does not exist"),
         (["--pairs", "0"], "--pairs"),
+        (["outputs", "--kernels", "lineal"], "did you mean 'linear'"),
+        (["matchng"], "did you mean 'matching'"),
     ],
 )
 def test_wrong_use_is_one_line_and_exit_code_two(tmp_path, capsys, arguments, words):
-    data = [] if "--data" in arguments else ["--data", str(small_cache(tmp_path))]
+    data = [] if {"--data", "outputs"} & {*arguments} else ["--data", str(small_cache(tmp_path))]
     with pytest.raises(SystemExit) as ended:
         main(["run", *data, "--out", str(tmp_path / "results"), *arguments])
     assert ended.value.code == 2
@@ -142,21 +166,3 @@ def test_wrong_use_is_one_line_and_exit_code_two(tmp_path, capsys, arguments, wo
     assert words in error
     assert "Traceback" not in error
     assert not (tmp_path / "results").exists()
-
-
-@pytest.mark.parametrize(
-    ("text", "value"), [("1000", 1000), ("2K", 2048), ("1.5 MiB", 3 << 19), ("4G", 4 << 30), ("4gb", 4 << 30)]
-)
-def test_sizes_are_read(text, value):
-    assert ByteSize().convert(text, None, None) == value
-
-
-def test_sizes_that_are_none_are_refused():
-    for text in ("", "G", "-1G", "1T", "1e9"):
-        with pytest.raises(click.BadParameter, match="is not a size"):
-            ByteSize().convert(text, None, None)
-
-
-def test_lists_of_names_are_read():
-    assert NameList().convert(" a, b ,,c", None, None) == ("a", "b", "c")
-    assert NameList().convert(("a",), None, None) == ("a",)
