@@ -14,7 +14,11 @@ import click
 import numpy as np
 from markdown_it import MarkdownIt
 
+from semrsm_bench.bench.plan import DEFAULT_TASKS
 from semrsm_bench.cli import cli
+from semrsm_bench.cli.options import click_option
+from semrsm_bench.core.options import describe
+from semrsm_bench.tasks.registry import get_task, task_names
 from tests.bench_data import small_cache
 from tests.gate_repository import CHECKOUT
 from tests.image_files import image_zip, picture
@@ -119,6 +123,10 @@ def unknown_options(command):
         _, found, words = found.resolve_command(context, words)
     known = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
     known |= {"-h", "--help", "--version"}
+    if found.name == "run":
+        named = [get_task(word) for word in words if word in task_names()] or [get_task(name) for name in DEFAULT_TASKS]
+        options = [click_option(info) for task in named for info in describe(task.options)]
+        known |= {option for one in options for option in (*one.opts, *one.secondary_opts)}
     return [word for word in words if word.startswith("-") and word.split("=")[0] not in known]
 
 
