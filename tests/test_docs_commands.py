@@ -202,7 +202,9 @@ WAYS = {
         f"semrsm-bench run layers --profile paper {OWN} --methods {CKA}",
         f"{TWO} --methods {CKA} --layers layer4",
     ),
-    "semrsm-bench run instances": Way(f"semrsm-bench run instances {TWO} --methods dispersion --layers layer4"),
+    "semrsm-bench run instances --profile paper": Way(
+        f"semrsm-bench run instances --profile paper {TWO} --methods dispersion --layers layer4"
+    ),
     **on_pictures(
         f"semrsm-bench run instances --profile paper --count 2000 --reorderings 5 {OWN}",
         f"{TWO} --methods dispersion --layers layer4",
