@@ -1,28 +1,30 @@
 import math
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from semrsm_bench.bench.results import COLUMNS
-from semrsm_bench.bench.stats import mean_interval, median_interval, summarise
-from tests.bench_data import make_row
+from semrsm_bench.bench.stats import (
+    bootstrap_draws,
+    holm,
+    interval_of,
+    jackknife_draws,
+    mean_interval,
+    median_interval,
+    two_sided_p,
+    weighted_median,
+)
 
 values = hnp.arrays(np.float64, st.integers(1, 30), elements=st.floats(-1e6, 1e6))
-
-
-def frame(*rows):
-    return pd.DataFrame([{name: getattr(row, name) for name in COLUMNS} for row in rows], columns=list(COLUMNS))
 
 
 @given(values, st.integers(0, 5))
 def test_intervals_hold_the_sample_and_are_seeded(sample, seed):
     for interval, statistic in ((median_interval, np.median), (mean_interval, np.mean)):
         found = interval(sample, seed=seed, resamples=50)
-        assert found.value == statistic(sample)
+        assert found.value == pytest.approx(statistic(sample), rel=1e-12, abs=1e-9)
         slack = 1e-9 * np.abs(sample).max()
         assert sample.min() - slack <= found.low <= found.high <= sample.max() + slack
         assert found == interval(sample, seed=seed, resamples=50)
@@ -59,69 +61,49 @@ def test_one_value_none_and_bad_ones():
         median_interval([1.0], level=1.0)
 
 
-def test_a_cell_is_summed_up_by_its_pairs():
-    rows = [
-        make_row(pair=f"0-{i}", seconds=s, affinity_seconds=0.1, chance_corrected=0.5)
-        for i, s in enumerate((1.0, 2.0, 9.0))
-    ]
-    line = summarise(frame(*rows)).iloc[0]
-    assert (line["pairs"], line["seconds"], line["total_seconds"]) == (3, 2.0, 2.1)
-    assert line["affinity_seconds"] == 0.1
-    assert line["quality"] == line["quality_worst"] == 0.9
-    assert line["chance_corrected"] == pytest.approx(5 / 6)
+@given(hnp.arrays(np.float64, st.integers(1, 12), elements=st.floats(-100, 100)), st.integers(0, 99))
+def test_a_weighted_median_is_that_of_the_values_repeated(sample, seed):
+    weights = np.random.default_rng(seed).integers(0, 4, size=(6, sample.size)).astype(float)
+    expected = [np.median(np.repeat(sample, w.astype(int))) if w.any() else math.nan for w in weights]
+    np.testing.assert_allclose(weighted_median(sample, weights), expected)
 
 
-def test_repeats_of_a_pair_count_as_one_pair():
-    rows = [make_row(repeat=r, seconds=s) for r, s in enumerate((1.0, 5.0, 6.0))]
-    rows += [make_row(pair="0-2", seconds=7.0)]
-    line = summarise(frame(*rows)).iloc[0]
-    assert line["pairs"] == 2
-    assert line["seconds"] == 6.0
+@pytest.mark.parametrize("units", [1, 2, 7])
+def test_draws_begin_with_the_sample_itself(units):
+    drawn, left_out = bootstrap_draws(units, 50, seed=1), jackknife_draws(units)
+    assert drawn.shape == (51, units)
+    assert left_out.shape == (1 + units, units)
+    assert (drawn.sum(axis=1) == units).all()
+    for draws in (drawn, left_out):
+        assert (draws[0] == 1).all()
+    assert (left_out[1:] == 1 - np.eye(units)).all()
 
 
-def test_quality_is_unknown_where_one_optimum_is_not_positive_but_c_is_not():
-    rows = [make_row(), make_row(pair="0-2", k=-3.0, k_opt=-1.0, k_rand=-9.0, quality=None, chance_corrected=0.75)]
-    line = summarise(frame(*rows)).iloc[0]
-    assert math.isnan(line["quality"])
-    assert line["k_opt_nonpositive"] == 1
-    assert line["chance_corrected"] == pytest.approx((5 / 6 + 0.75) / 2)
-    assert line["chance_corrected_worst"] == pytest.approx(0.75)
+def test_the_jackknife_of_a_mean_is_its_standard_error():
+    sample = np.random.default_rng(0).normal(size=30)
+    draws = jackknife_draws(30)
+    found = interval_of((draws @ sample) / draws.sum(axis=1), "jackknife")
+    half = 1.959963984540054 * sample.std(ddof=1) / math.sqrt(30)
+    assert found == pytest.approx((sample.mean(), sample.mean() - half, sample.mean() + half))
 
 
-def test_an_unknown_optimum_is_bounded_from_above():
-    line = summarise(frame(make_row(k_opt=None, k_upper=12.0, quality=None, chance_corrected=None))).iloc[0]
-    assert math.isnan(line["quality"])
-    assert line["quality_bound"] == pytest.approx(9 / 12)
-    assert line["chance_corrected_bound"] == pytest.approx(5 / 8)
+def test_undefined_draws_are_left_out_and_an_undefined_estimate_has_no_interval():
+    assert interval_of(np.array([1.0, math.nan, 0.5, 1.5])).low == pytest.approx(0.525)
+    assert all(map(math.isnan, interval_of(np.array([math.nan, 1.0, 2.0]))))
+    assert interval_of(np.array([1.0, math.nan]))[0] == 1.0
 
 
-def test_matrix_free_solvers_take_their_own_time_only():
-    line = summarise(frame(make_row(matrix_free=True, affinity_seconds=None))).iloc[0]
-    assert line["total_seconds"] == line["seconds"]
+def test_holm_is_the_step_down_of_bonferroni():
+    # By hand: 3 x .01, then 2 x .02 but no less than before, then 1 x .5.
+    assert holm([0.02, 0.5, 0.01]) == pytest.approx([0.04, 0.5, 0.03])
+    assert holm([0.9, 0.8]) == [1.0, 1.0]
+    corrected = holm([0.01, math.nan])
+    assert corrected[0] == 0.01
+    assert math.isnan(corrected[1])
 
 
-def test_failures_are_told_and_do_not_count():
-    rows = [make_row(), make_row(pair="0-2", status="timeout", seconds=None, k=None, quality=None, message="stopped")]
-    rows += [make_row(pair="", status="skipped", seconds=None, k=None, message="not tried further")]
-    line = summarise(frame(*rows)).iloc[0]
-    assert (line["status"], line["pairs"], line["message"]) == ("ok", 1, "stopped")
-    assert line["counts"] == {"ok": 1, "timeout": 1, "skipped": 1}
-    alone = summarise(frame(*rows[1:])).iloc[0]
-    assert alone["status"] == "timeout"
-    assert alone["pairs"] == 0
-    assert math.isnan(alone["seconds"])
-
-
-def test_cells_stand_apart_and_in_order():
-    rows = [make_row(solver=s, centring=c) for c in ("none", "channel") for s in ("b", "a")]
-    table = summarise(frame(*rows))
-    assert list(zip(table["solver"], table["centring"])) == [
-        ("b", "none"),
-        ("a", "none"),
-        ("b", "channel"),
-        ("a", "channel"),
-    ]
-
-
-def test_no_rows_make_an_empty_summary():
-    assert summarise(frame()).empty
+def test_a_two_sided_p_counts_the_draws_beyond_zero():
+    replicates = np.array([1.0, *([0.5] * 98), -0.5, -0.1])
+    assert two_sided_p(replicates) == pytest.approx(2 * 2 / 100)
+    assert two_sided_p(np.ones(101)) == pytest.approx(1 / 100)
+    assert two_sided_p(np.zeros(101)) == 1.0

@@ -1,0 +1,103 @@
+"""Rows to figures: what counts, what is bounded, what is paired."""
+
+import math
+
+import numpy as np
+import pytest
+
+from semrsm_bench.bench.summary import differences, summarise
+from semrsm_bench.tasks.registry import get_task
+from tests.bench_data import make_row
+
+CELL = {"model": "tiny", "layer": "layer1", "size": 16, "channels": 6, "centring": "none"}
+
+
+def row(pair="0-1", **changes):
+    units = {"pair": [pair], "image": pair.split("-")}
+    return make_row(case=f"tiny/layer1/none/{pair}" if pair else "", units=units if pair else {}, **changes)
+
+
+def summary(*rows):
+    return summarise([r.as_dict() for r in rows], get_task("matching"))
+
+
+def test_a_cell_is_summed_up_by_its_pairs():
+    (line,) = summary(*(row(f"0-{i}", seconds=s, shared_seconds=0.1) for i, s in enumerate((1.0, 2.0, 9.0), start=1)))
+    assert (line.ok, line.seconds.value, line.total_seconds.value, line.shared_seconds) == (3, 2.0, 2.1, 0.1)
+    assert line.scores["quality"].value == line.worst["quality"] == pytest.approx(0.9)
+    assert line.scores["c"].value == pytest.approx(5 / 6)
+
+
+def test_repeats_of_a_pair_count_as_one_pair():
+    rows = [row(repeat=r, seconds=s) for r, s in enumerate((1.0, 5.0, 6.0))]
+    (line,) = summary(*rows, row("0-2", seconds=7.0))
+    assert (line.ok, line.seconds.value) == (2, 6.0)
+
+
+def test_quality_is_unknown_where_one_optimum_is_not_positive_but_c_is_not():
+    raw = {"k": -3.0, "k_opt": -1.0, "k_rand": -9.0, "k_upper": -1.0}
+    (line,) = summary(row(), row("0-2", raw=raw, scores={"c": 0.75, "quality": None}))
+    assert math.isnan(line.scores["quality"].value)
+    assert line.undefined["quality"] == 1
+    assert line.scores["c"].value == pytest.approx((5 / 6 + 0.75) / 2)
+    assert line.worst["c"] == 0.75
+
+
+def test_an_unknown_optimum_is_bounded_from_above():
+    raw = {"k": 9.0, "k_opt": None, "k_rand": 4.0, "k_upper": 12.0}
+    (line,) = summary(row(raw=raw, scores={"c": None, "quality": None}))
+    assert line.bounds == pytest.approx({"quality": 9 / 12, "c": 5 / 8})
+
+
+def test_what_shares_nothing_takes_its_own_time_only():
+    (line,) = summary(row(shared_seconds=None))
+    assert line.total_seconds == line.seconds
+    assert math.isnan(line.shared_seconds)
+
+
+def test_failures_are_named_and_do_not_count():
+    failed = row("0-2", status="timeout", seconds=None, scores={}, raw={}, message="stopped")
+    skipped = row("", status="skipped", seconds=None, scores={}, raw={}, message="not tried further")
+    (line,) = summary(row(), failed, skipped)
+    assert (line.status, line.ok, line.message, line.failure) == ("ok", 1, "stopped", "timeout")
+    assert line.counts == {"ok": 1, "timeout": 1, "skipped": 1}
+    (alone,) = summary(failed, skipped)
+    assert (alone.status, alone.ok) == ("timeout", 0)
+    assert math.isnan(alone.seconds.value)
+
+
+def test_cells_stand_apart_and_in_order():
+    rows = [row(method=m, cell={**CELL, "centring": c}) for c in ("none", "channel") for m in ("b", "a")]
+    found = [(line.method, line.place["centring"]) for line in summary(*rows)]
+    assert found == [("b", "none"), ("a", "none"), ("b", "channel"), ("a", "channel")]
+
+
+def test_the_order_of_rows_changes_no_interval():
+    rng = np.random.default_rng(0)
+    rows = [
+        row(f"0-{i}", seconds=float(s), scores={"c": float(s), "quality": 0.5}) for i, s in enumerate(rng.random(12))
+    ]
+    (first,), (second,) = summary(*rows), summary(*(rows[i] for i in rng.permutation(12)))
+    assert first.scores == second.scores
+    assert first.seconds == second.seconds
+
+
+def test_differences_are_paired():
+    """Two methods whose pairs differ much and whose difference is the same in every pair: it has no width."""
+    rng = np.random.default_rng(1)
+    values = rng.random(15)
+    rows = [
+        row(f"0-{i}", method=m, scores={"c": float(v + gain), "quality": 0.5})
+        for m, gain in (("base", 0.0), ("better", 0.25))
+        for i, v in enumerate(values)
+    ]
+    found = summary(*rows)
+    (difference,) = differences(found, "c", "base")
+    assert difference.method == "better"
+    assert difference.interval == pytest.approx((0.25, 0.25, 0.25))
+    assert found[0].scores["c"].high - found[0].scores["c"].low > 0.1
+    assert differences(found, "c", "absent") == []
+
+
+def test_no_rows_make_no_summary():
+    assert summary() == []
