@@ -193,9 +193,9 @@ WAYS = {
     ),
     **on_pictures(f"semrsm-bench run retrieval --profile paper {OWN} --layers layer3,layer4", f"{FEW_SCENES} {ONE}"),
     **on_pictures(f"semrsm-bench run retrieval --profile paper {OWN} --place video", f"{FEW_SCENES} {ONE}"),
-    "semrsm-bench run translation": Way(f"semrsm-bench run translation {SMALL} {ONE}"),
-    **on_pictures(f"semrsm-bench run translation --profile paper {OWN}", f"{SMALL} {ONE}"),
-    **on_pictures(f"semrsm-bench run translation --profile paper {OWN} {SHIFTS}", f"{SMALL} {ONE}"),
+    "semrsm-bench run translation": Way(f"semrsm-bench run translation {SMALL} {ONE} --batch 6"),
+    **on_pictures(f"semrsm-bench run translation --profile paper {OWN}", f"{SMALL} {ONE} --batch 6"),
+    **on_pictures(f"semrsm-bench run translation --profile paper {OWN} {SHIFTS}", f"{SMALL} {ONE} --batch 6"),
     "semrsm-bench run layers": Way(f"semrsm-bench run layers {TWO} --methods cka_debiased --layers layer4"),
     **on_pictures(f"semrsm-bench run layers {OWN}", f"{TWO} --methods cka_debiased --layers layer4"),
     **on_pictures(

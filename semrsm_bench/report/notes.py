@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.report.catalogue import MethodKey
-from semrsm_bench.report.formatting import plural
+from semrsm_bench.report.formatting import plural, plurals
 from semrsm_bench.report.places import short_label
 from semrsm_bench.report.results import TaskResults
 
@@ -60,7 +60,7 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str],
                 worst[cell] = max(worst.get(cell, (0, 0)), (count, summary.ok))
         if worst:
             told = "; ".join(": ".join(filter(None, (places[c], f"{n} of {ok}"))) for c, (n, ok) in worst.items())
-            notes.append(f"{UNDEFINED} {score.undefined or f'{score.title} has no value in some {noun}s'} ({told}).")
+            notes.append(f"{UNDEFINED} {score.undefined or f'{score.title} has no value in some {plurals(noun)}'} ({told}).")
     if any(s.bounds for _, _, s in present):
         notes.append("≥ certified lower bound: the optimum is not known, only an upper bound of it.")
     partial = [
@@ -69,7 +69,7 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str],
         if is_partial(s, usual[c])
     ]
     if partial:
-        notes.append(f"{PARTIAL} not the same {noun}s as the others: {'; '.join(partial)}.")
+        notes.append(f"{PARTIAL} not the same {plurals(noun)} as the others: {'; '.join(partial)}.")
     return notes + _reasons(present, places, results)
 
 
