@@ -77,7 +77,7 @@ def _observed(summary: Summary, noun: str) -> str:
     bad = {status: n for status, n in summary.counts.items() if status != "ok"}
     if set(bad) == {"skipped"} and summary.message:
         return summary.message
-    text = f"{summary.ok} of {summary.cases} {noun}s" if summary.cases > summary.ok else plural(summary.ok, noun)
+    text = f"{summary.ok} of {summary.cases} {plurals(noun)}" if summary.cases > summary.ok else plural(summary.ok, noun)
     failures = ", ".join(f"{count} {status}" for status, count in bad.items())
     return text + (f" ({': '.join(filter(None, (failures, summary.message)))})" if failures else "")
 
