@@ -178,7 +178,9 @@ def drawn_curves(browser, address, title):
     return browser.ask(CURVES)
 
 
-@pytest.mark.parametrize("name", ["bench_solvers.Runtime.track_solve_seconds", "bench_solvers.Quality.track_chance_corrected"])
+@pytest.mark.parametrize(
+    "name", ["bench_solvers.Runtime.track_solve_seconds", "bench_solvers.Quality.track_chance_corrected"]
+)
 def test_curves_over_size_of_every_solver_are_drawn(site, browser, name, tmp_path):
     html, results = site
     with Server(html) as server:

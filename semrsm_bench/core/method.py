@@ -362,7 +362,10 @@ def sources(module: ModuleType | None) -> set[Path]:
     while waiting:
         found |= waiting
         # What was installed has a version, which says enough; beside a module that was installed too there is no end of it.
-        names = {name for source in waiting for name in imported(source)} - {*sys.stdlib_module_names, *_distributions()}
+        names = {name for source in waiting for name in imported(source)} - {
+            *sys.stdlib_module_names,
+            *_distributions(),
+        }
         waiting = {f for name in names for f in _beside(path.parent, name)} - found
     return found
 

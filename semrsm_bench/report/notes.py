@@ -60,7 +60,9 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str],
                 worst[cell] = max(worst.get(cell, (0, 0)), (count, summary.ok))
         if worst:
             told = "; ".join(": ".join(filter(None, (places[c], f"{n} of {ok}"))) for c, (n, ok) in worst.items())
-            notes.append(f"{UNDEFINED} {score.undefined or f'{score.title} has no value in some {plurals(noun)}'} ({told}).")
+            notes.append(
+                f"{UNDEFINED} {score.undefined or f'{score.title} has no value in some {plurals(noun)}'} ({told})."
+            )
     if any(s.bounds for _, _, s in present):
         notes.append("≥ certified lower bound: the optimum is not known, only an upper bound of it.")
     partial = [
@@ -77,7 +79,9 @@ def _observed(summary: Summary, noun: str) -> str:
     bad = {status: n for status, n in summary.counts.items() if status != "ok"}
     if set(bad) == {"skipped"} and summary.message:
         return summary.message
-    text = f"{summary.ok} of {summary.cases} {plurals(noun)}" if summary.cases > summary.ok else plural(summary.ok, noun)
+    text = (
+        f"{summary.ok} of {summary.cases} {plurals(noun)}" if summary.cases > summary.ok else plural(summary.ok, noun)
+    )
     failures = ", ".join(f"{count} {status}" for status, count in bad.items())
     return text + (f" ({': '.join(filter(None, (failures, summary.message)))})" if failures else "")
 
