@@ -103,7 +103,6 @@ WAYS = {
     ),
     "semrsm-bench table": Way(),
     "semrsm-bench table --format md --paper": Way(),
-    "semrsm-bench plot --format png --centring none": Way(),
     "semrsm-bench report --out report.html": Way(),
     "semrsm-bench run --methods greedy --layers layer3 --run-id monday": Way(),
     "semrsm-bench run --methods greedy --layers layer3 --run-id tuesday": Way(),

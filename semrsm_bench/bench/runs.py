@@ -136,7 +136,8 @@ def _mismatch(folder: Path, plan: Mapping[str, Any], environment: Mapping[str, A
     old_plan = read_json(folder / RUN_FILE).get("plan") or {}
     changed = [key for key in plan if old_plan.get(key) != plan[key]]
     if changed:
-        return f"it was started with other {', '.join(changed)}"
+        # The plan keeps the options of a task, as the layers, with its name.
+        return f"it was started with other {', '.join(changed)}".replace("tasks", "tasks or options of tasks")
     elsewhere = differences(read_json(folder / ENVIRONMENT_FILE), environment)
     return f"these differ from when it was started: {', '.join(elsewhere)}" if elsewhere else ""
 
