@@ -278,7 +278,9 @@ def test_an_unfinished_run_that_does_not_fit_is_left_alone(bench, change):
 
 def test_a_named_run_that_does_not_fit_is_refused_with_the_reason(bench):
     bench("identity", run_id="mine")
-    with pytest.raises(ValueError, match="'mine' cannot be resumed: it was started with other tasks or options of tasks"):
+    with pytest.raises(
+        ValueError, match="'mine' cannot be resumed: it was started with other tasks or options of tasks"
+    ):
         bench("identity", run_id="mine", pairs={"": 2})
     environment = load_environment(bench.results / "mine")
     write_json(bench.results / "mine" / ENVIRONMENT_FILE, {**environment, "python": "2.7"})
