@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from semrsm_bench.bench.stats import (
+from semrsm_bench.core.stats import (
     bootstrap_draws,
     holm,
     interval_of,

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from semrsm_bench.bench.stats import interval_of, jackknife_draws
 from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.stats import interval_of, jackknife_draws
 from semrsm_bench.core.task import Answer, Result
 from semrsm_bench.metrics import cka, linear_cka, linear_rsm
 from semrsm_bench.metrics.registry import get_metric

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from semrsm_bench.bench.readers import CellKey, Figures, Measurements
-from semrsm_bench.bench.stats import Interval, mean_interval, median_interval
+from semrsm_bench.core.stats import Interval, mean_interval, median_interval
 
 Metric = Literal["time", "gap"]
 # Two runs of the same code differ by this much even where each of them is steady: the machine's clock moves between them.

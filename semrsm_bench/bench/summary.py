@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.bench.stats import (
+from semrsm_bench.core.row import cell_key
+from semrsm_bench.core.stats import (
     UNKNOWN,
     Floats,
     Interval,
@@ -23,7 +24,6 @@ from semrsm_bench.bench.stats import (
     two_sided_p,
     weighted_median,
 )
-from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.task import Result, Task, row_weights
 
 

@@ -35,10 +35,11 @@ class TaskCommand(click.Command):
         """Find out which tasks are named, take their options in, then parse."""
         from semrsm_bench.tasks.registry import TASKS, get_task
 
-        named = [word for word in args if word in set(TASKS.names())] or [*_brought(args)] or list(DEFAULT_TASKS)
+        names = set(TASKS.names())
+        named = [word for word in args if word in names] or [*_brought(args)] or list(DEFAULT_TASKS)
         tasks = {name: get_task(name).options for name in dict.fromkeys(named)}
         ctx.meta["tasks"] = tasks
-        known = {name for param in self.params for name in [param.name]}
+        known = {param.name for param in self.params}
         self._own = list(self.params)
         extra: dict[str, click.Option] = {}
         for options in tasks.values():

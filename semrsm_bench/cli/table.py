@@ -33,7 +33,7 @@ def table(words: tuple[str, ...], options: TableOptions, output: OutputOptions) 
     Methods stand down, cells across, grouped by the outer keys of the cells; md and latex of solvers have the layout of the paper's
     Table 5; csv and --json hold every figure unrounded, in seconds. Exit code 4: nothing was measured.
     """
-    from semrsm_bench.bench.stats import UNKNOWN
+    from semrsm_bench.core.stats import UNKNOWN
     from semrsm_bench.report.tables import render_table, table_records
     from semrsm_bench.report.write import terminal_width
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from semrsm_bench.bench.stats import Interval
+from semrsm_bench.core.stats import Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, escape_mathtext, format_seconds

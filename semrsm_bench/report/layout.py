@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from semrsm_bench.bench.stats import UNKNOWN, Interval
 from semrsm_bench.bench.summary import Difference, Summary, differences
 from semrsm_bench.core.row import cell_key
+from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import NOUNS, MethodKey
 from semrsm_bench.report.formatting import (

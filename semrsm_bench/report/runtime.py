@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from semrsm_bench.bench.stats import Interval
+from semrsm_bench.core.stats import Interval
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import escape_mathtext
 from semrsm_bench.report.labels import spread

@@ -8,9 +8,9 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal, get_args
 
-from semrsm_bench.bench.stats import UNKNOWN, Interval
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.row import cell_key
+from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.report.caption import columns_told, origin_told
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import csv_text

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from joblib import Parallel, delayed
 
+from semrsm_bench.core.stats import mean_interval
 from semrsm_bench.rsm.blocks import block_length, one_thread
 from semrsm_bench.rsm.comparison import BySolver, Comparison
 from semrsm_bench.rsm.registry import choose_comparison
@@ -142,9 +143,7 @@ def estimate_rsm(
         delayed(_time_pairs)(x, y, second is None, chosen, worker, seconds) for worker in range(workers)
     )
     timed = np.concatenate([per_pair for per_pair, _ in runs])
-    resamples = np.random.default_rng(0).choice(timed, (2000, len(timed))).mean(axis=1)
-    mean = float(timed.mean())
-    low, high = (float(q) for q in np.quantile(resamples, [0.05, 0.95]))
+    mean, low, high = mean_interval(timed, resamples=2000, level=0.9)
     pairs = n * (n - 1) // 2 if mirrored else n * m
     # A solver holds one pair at a time; the other matchings transform the whole tile at once.
     growth = 1.0 if isinstance(chosen, BySolver) else max(1.0, length / min(len(x), len(y)))

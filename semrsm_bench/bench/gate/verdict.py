@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from semrsm_bench.bench.stats import Interval, median_interval
+from semrsm_bench.core.stats import Interval, median_interval
 
 Severity = Literal["regression", "failure", "improvement", "note"]
 QUALITY, EXACT_QUALITY, TIME = 0.005, 1e-6, 2.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.bench.stats import Interval, bootstrap_draws, interval_of
+from semrsm_bench.core.stats import Interval, bootstrap_draws, interval_of
 from semrsm_bench.core.task import Result
 from semrsm_bench.metrics.ranks import correlation, partial_correlation, weighted_ranks
 from semrsm_bench.report.figures.parts import contact_sheet, heat

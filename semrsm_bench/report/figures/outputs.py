@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.bench.stats import Interval, interval_of
+from semrsm_bench.core.stats import Interval, interval_of
 from semrsm_bench.core.task import Result
 from semrsm_bench.metrics import cka
 from semrsm_bench.report.figures.parts import (

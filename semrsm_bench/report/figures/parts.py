@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.bench.stats import Interval
 from semrsm_bench.bench.summary import Summary
+from semrsm_bench.core.stats import Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.places import Place
 from semrsm_bench.report.style import (

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from semrsm_bench.bench.stats import Interval
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.row import FAULTS, cell_key
+from semrsm_bench.core.stats import Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import NOUNS, MethodKey
 from semrsm_bench.report.formatting import (

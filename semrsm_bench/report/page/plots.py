@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from semrsm_bench.bench.stats import Interval
 from semrsm_bench.bench.summary import Summary
+from semrsm_bench.core.stats import Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import format_gap, format_seconds, plural
