@@ -7,7 +7,6 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from semrsm_bench.bench import worker
 from semrsm_bench.bench.gate import run as gate_run
 from semrsm_bench.bench.gate.measure import ROUNDS, Gate, GatePlan
 from semrsm_bench.bench.gate.options import GateOptions
@@ -15,6 +14,7 @@ from semrsm_bench.bench.gate.problems import GateProblem
 from semrsm_bench.bench.gate.side import Sample
 from semrsm_bench.bench.gate.verdict import GateLimits, judge
 from semrsm_bench.bench.process import Outcome, Worker
+from semrsm_bench.core import clock
 from semrsm_bench.core.task import Case
 from semrsm_bench.solvers import MatchingProblem
 from tests.gate_repository import ThrowAway
@@ -53,10 +53,10 @@ def measure(base, head, one=None):
 
 def test_the_clock_notes_how_long_a_call_waited_for_its_core(monkeypatch):
     waits = iter([100, 100, 700, 5_000_700, 800, 10**18])
-    monkeypatch.setattr(worker, "waited_nanoseconds", lambda: next(waits))
-    clock = worker.Clock(lambda stage, size: None, 1 << 30, True, {"warm"})
-    clock.run(lambda i: i, lambda i: time.sleep(0.006 * (i == 1)), shape="warm", most=3)
-    assert clock.waited_seconds == [0.0, 0.005, 0.0], "the last wait was longer than its call"
+    monkeypatch.setattr(clock, "waited_nanoseconds", lambda: next(waits))
+    timed = clock.Clock(lambda stage, size: None, 1 << 30, True, {"warm"})
+    timed.run(lambda i: i, lambda i: time.sleep(0.006 * (i == 1)), shape="warm", most=3)
+    assert timed.waited_seconds == [0.0, 0.005, 0.0], "the last wait was longer than its call"
 
 
 def test_sides_take_turns_and_change_who_begins():

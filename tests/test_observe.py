@@ -5,7 +5,8 @@ import pytest
 
 import semrsm_bench as sb
 from semrsm_bench.bench import observe
-from semrsm_bench.bench.worker import Clock, Memory, ReferenceKernel
+from semrsm_bench.bench.worker import Memory, ReferenceKernel
+from semrsm_bench.core.clock import Clock
 
 
 class Noted:

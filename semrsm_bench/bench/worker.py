@@ -2,14 +2,14 @@
 
 Standard library and numpy only, and nothing of this package is imported by name until a command needs it: the file is started by
 its path, beside the package of any commit and under any interpreter. Commands come as JSON lines over a socket, arrays as ``.npy``
-files that are mapped read-only; answers go back the same way. What runs for each kind of method stands in ``observe.py`` beside it.
+files that are mapped read-only; answers go back the same way. The clock (``core/clock.py``) and what runs for each kind of
+method (``observe.py``) are loaded by their paths too.
 """
 
 from __future__ import annotations
 
 import ctypes
 import faulthandler
-import gc
 import importlib
 import importlib.util
 import json
@@ -31,124 +31,26 @@ import numpy as np
 
 PROTOCOL = 1
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
-_AS_SLACK = 1 << 30
 # Its output goes to a file: a method that never stops printing must not fill the disk.
 _LARGEST_FILE = 1 << 30
 _KEPT_BYTES = 1 << 30
 _PAGE = 4096
 
-MOST_CALLS = 20
-SAMPLE_SECONDS = 0.02
+
+def _own(name: str) -> Any:
+    """A module of the package that this file lies in, whatever package is on the path: ``bench/observe``."""
+    full = f"_semrsm_worker_{name.replace('/', '_')}"
+    if full not in sys.modules:
+        spec = importlib.util.spec_from_file_location(full, Path(__file__).parents[1] / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[full] = module
+        spec.loader.exec_module(module)
+    return sys.modules[full]
 
 
-class Clock:
-    """Times the calls of one observation and tells the parent how far it is.
-
-    Parameters
-    ----------
-    report : callable
-        ``report(stage, bytes)``, which returns when the parent has taken note; the stages are "prepared", "warm" and "probed".
-        Each starts a deadline of its own, and between the last two lies the first timed call and nothing else.
-    memory : int
-        Bytes that a call may take beyond what is there when it starts.
-    timed : bool
-        False: one call, no warm-up.
-    seen : set
-        What this process has warmed up already.
-
-    Attributes
-    ----------
-    seconds, shared_seconds : list of float
-        Of each timed call, and of what it shares with other methods (the affinity).
-    waited_seconds : list of float
-        Of each timed call: how long it was ready to run while another process had its core.
-    peak_bytes : int or None
-        That the first timed call took.
-    """
-
-    def __init__(self, report: Callable[[str, int], None], memory: int, timed: bool, seen: set[Any]) -> None:
-        self._report, self._memory, self.timed, self._seen = report, memory, timed, seen
-        self.seconds: list[float] = []
-        self.shared_seconds: list[float] = []
-        self.waited_seconds: list[float] = []
-        self.peak_bytes: int | None = None
-        self._own = os.getpid()
-
-    def run(
-        self,
-        fresh: Callable[[int], Any],
-        call: Callable[[Any], Any],
-        *,
-        warm: Callable[[], Any] | None = None,
-        shape: Any = None,
-        most: int = MOST_CALLS,
-    ) -> list[Any]:
-        """Answers of ``call(fresh(i))`` for i = 0, 1, ...; each input is made just before its call and outside of its time.
-
-        Parameters
-        ----------
-        fresh : callable
-            Makes the input of a call; no two are equal, so that nothing remembered can serve again. The warm-up gets ``fresh(-1)``.
-        call : callable
-            What is timed; what it returns has been made, not promised.
-        warm : callable, optional
-            Runs once, untimed, for each ``shape`` in this process: compilation and lazy imports belong to no case. Default:
-            the call itself.
-        most : int
-            Calls at most; fewer once they have lasted `SAMPLE_SECONDS` together.
-        """
-        if self.seconds:
-            raise RuntimeError("one observation has one run of the clock")
-        cold = self.timed and shape not in self._seen
-        given = fresh(-1 if cold and warm is None else 0)
-        trim()
-        self._report("prepared", status_bytes("VmRSS"))
-        ceiling = resource.getrlimit(resource.RLIMIT_AS)
-        try:
-            limit_address_space(status_bytes("VmSize") + 2 * self._memory + _AS_SLACK, ceiling[1])
-            if cold:
-                if warm is not None:
-                    warm()
-                else:
-                    call(given)
-                    self.shared_seconds.clear()
-                    given = None
-                    given = fresh(0)
-                self._seen.add(shape)
-            gc.collect()
-            gc.freeze()  # libraries and compiled code need no second look in the next collection
-            gc.disable()
-            before = reset_peak()
-            self._report("warm", 0)
-            answers = [self._timed(call, given)]
-            self._report("probed", 0)
-            self.peak_bytes = max(0, status_bytes("VmHWM") - before) if before else None
-            while self.timed and len(answers) < most and sum(self.seconds) < SAMPLE_SECONDS:
-                given = fresh(len(answers))
-                answers.append(self._timed(call, given))
-        finally:
-            gc.enable()
-            resource.setrlimit(resource.RLIMIT_AS, ceiling)
-        return answers
-
-    def _timed(self, call: Callable[[Any], Any], given: Any) -> Any:
-        waited = waited_nanoseconds()
-        start = perf_counter_ns()
-        answer = call(given)
-        elapsed = perf_counter_ns() - start
-        waited = waited_nanoseconds() - waited
-        self.seconds.append(elapsed / 1e9)
-        # A longer wait than the call was before it or after it.
-        self.waited_seconds.append(waited / 1e9 if waited < elapsed else 0.0)
-        leave_if_copied(self._own)
-        return answer
-
-    def shared(self, call: Callable[[], Any]) -> Any:
-        """Result of a call whose time is counted apart, because other methods need the same."""
-        start = perf_counter_ns()
-        result = call()
-        self.shared_seconds.append((perf_counter_ns() - start) / 1e9)
-        return result
+_clock = _own("core/clock")
 
 
 class Memory:
@@ -204,56 +106,6 @@ class ReferenceKernel:
         return min(found)
 
 
-def waited_nanoseconds() -> int:
-    """How long this thread was ready to run while another process had its core; 0 where the system does not count it."""
-    try:
-        with open("/proc/thread-self/schedstat", "rb") as file:
-            return int(file.read().split()[1])
-    except (OSError, IndexError, ValueError):
-        return 0
-
-
-def status_bytes(name: str) -> int:
-    """A memory figure of this process from /proc; 0 where there is none."""
-    try:
-        with open("/proc/self/status", "rb") as file:
-            for line in file:
-                if line.startswith(name.encode()):
-                    return int(line.split()[1]) * 1024
-    except OSError:
-        pass
-    return 0
-
-
-def reset_peak() -> int:
-    """Set the peak of resident memory back to what is resident now and return that; 0 where the kernel cannot."""
-    try:
-        with open("/proc/self/clear_refs", "w") as file:
-            file.write("5")
-    except OSError:
-        return 0
-    return status_bytes("VmRSS")
-
-
-def trim() -> None:
-    """Hand freed heap back to the system, so that it does not hide what the next call takes."""
-    release = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if release is not None:
-        release(0)
-
-
-def leave_if_copied(own: int) -> None:
-    """End this process if it is not the one that it was: a method forked, and the copy came back."""
-    if os.getpid() != own:
-        os._exit(1)
-
-
-def limit_address_space(limit: int, hard: int) -> None:
-    """Let this process map no more than so many bytes, as far as the hard limit lets it be said."""
-    bounded = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (bounded, hard))
-
-
 def settle(parent: int, core: int | None) -> None:
     """Die with the parent, leave no core dumps, show where a crash happened, stay on one core."""
     if sys.platform == "linux":
@@ -284,14 +136,14 @@ class Worker:
         """Import the package and files of plugins; where the package lies."""
         import semrsm_bench
 
-        _beside("observe")  # before any plugin, as the clock is
+        _own("bench/observe")  # before any plugin, as the clock is
         for plugin in plugins:
             semrsm_bench.load_plugin(plugin)
         return {"package": str(Path(semrsm_bench.__file__).resolve()), "protocol": PROTOCOL}
 
     def describe(self, kinds: list[str] | None = None) -> dict[str, Any]:
         """Declarations of all methods that are known here."""
-        return {"declared": _beside("observe").declarations(kinds)}
+        return {"declared": _own("bench/observe").declarations(kinds)}
 
     def code(self, kind: str, name: str) -> dict[str, Any]:
         """Digest of a method's code, as it is now."""
@@ -306,7 +158,7 @@ class Worker:
 
     def observe(self, **command: Any) -> dict[str, Any]:
         """One observation; see `observe.py`."""
-        clock = Clock(self._report, int(command["memory"]), bool(command.get("timed", True)), self._seen)
+        clock = _clock.Clock(self._report, int(command["memory"]), bool(command.get("timed", True)), self._seen)
         inputs = {name: self._array(path) for name, path in command["inputs"].items()}
         observer = _resolve(command.get("observer") or "")
         found = observer(command, inputs, clock, self._memory)
@@ -327,7 +179,7 @@ class Worker:
 
     def check(self, kind: str, name: str, case: str) -> dict[str, Any]:
         """One case of ``semrsm-bench check``: the reason why the method failed it, or ""."""
-        return {"reason": _beside("observe").check(kind, name, case)}
+        return {"reason": _own("bench/observe").check(kind, name, case)}
 
     def _array(self, path: str) -> Any:
         if path not in self._arrays:
@@ -341,22 +193,9 @@ class Worker:
         return self._arrays[path]
 
 
-def _beside(name: str) -> Any:
-    """The module of that name in this file's folder, whatever package is on the path."""
-    full = f"_semrsm_worker_{name}"
-    if full not in sys.modules:
-        spec = importlib.util.spec_from_file_location(full, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full] = module
-        spec.loader.exec_module(module)
-    return sys.modules[full]
-
-
 def _resolve(observer: str) -> Any:
     if not observer:
-        return _beside("observe").observe
+        return _own("bench/observe").observe
     place, _, name = observer.rpartition(":")
     if not place.endswith(".py"):
         return getattr(importlib.import_module(place), name)
@@ -421,7 +260,7 @@ def main(text: str) -> None:
     own = os.getpid()
 
     def send(message: Mapping[str, Any]) -> None:
-        leave_if_copied(own)
+        _clock.leave_if_copied(own)
         data = json.dumps(message, default=_text).encode() + b"\n"
         while data:
             data = data[pipe.write(data) or 0 :]

@@ -1,0 +1,195 @@
+"""The clock: the one loop that times calls. Standard library alone, because workers load this file by its path.
+
+A worker times methods with it for rows of results; `semrsm_bench.rsm.estimate_rsm` times pairs of images with it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import os
+import resource
+from collections.abc import Callable
+
+# Taken before any method's file is imported, which might put another clock in its place.
+from time import perf_counter_ns
+from typing import Any
+
+MOST_CALLS = 20
+SAMPLE_SECONDS = 0.02
+_AS_SLACK = 1 << 30
+
+
+class Clock:
+    """Times the calls of one observation, and says how far it is.
+
+    Parameters
+    ----------
+    report : callable, optional
+        ``report(stage, bytes)``, which returns when the parent has taken note; the stages are "prepared", "warm" and "probed".
+        Each starts a deadline of its own, and between the last two lies the first timed call and nothing else.
+    memory : int, optional
+        Bytes that a call may take beyond what is there when it starts. None: no limit, in a process that others use too.
+    timed : bool
+        False: one call, no warm-up.
+    seen : set, optional
+        What this process has warmed up already.
+
+    Attributes
+    ----------
+    seconds, shared_seconds : list of float
+        Of each timed call, and of what it shares with other methods (the affinity).
+    waited_seconds : list of float
+        Of each timed call: how long it was ready to run while another process had its core.
+    peak_bytes : int or None
+        That the first timed call took.
+    """
+
+    def __init__(
+        self,
+        report: Callable[[str, int], None] = lambda stage, size: None,
+        memory: int | None = None,
+        timed: bool = True,
+        seen: set[Any] | None = None,
+    ) -> None:
+        self._report, self._memory, self.timed = report, memory, timed
+        self._seen = set() if seen is None else seen
+        self.seconds: list[float] = []
+        self.shared_seconds: list[float] = []
+        self.waited_seconds: list[float] = []
+        self.peak_bytes: int | None = None
+        self._own = os.getpid()
+
+    def run(
+        self,
+        fresh: Callable[[int], Any],
+        call: Callable[[Any], Any],
+        *,
+        warm: Callable[[], Any] | None = None,
+        shape: Any = None,
+        fewest: int = 1,
+        most: int = MOST_CALLS,
+        lasting: float = SAMPLE_SECONDS,
+    ) -> list[Any]:
+        """Answers of ``call(fresh(i))`` for i = 0, 1, ...; each input is made just before its call and outside of its time.
+
+        Parameters
+        ----------
+        fresh : callable
+            Makes the input of a call; no two are equal, so that nothing remembered can serve again. The warm-up gets ``fresh(-1)``.
+        call : callable
+            What is timed; what it returns has been made, not promised.
+        warm : callable, optional
+            Runs once, untimed, for each ``shape`` in this process: compilation and lazy imports belong to no case. Default:
+            the call itself.
+        fewest, most : int
+            Calls at least and at most; between them it stops once they have lasted ``lasting`` seconds together.
+        """
+        if self.seconds:
+            raise RuntimeError("one observation has one run of the clock")
+        cold = self.timed and shape not in self._seen
+        given = fresh(-1 if cold and warm is None else 0)
+        trim()
+        self._report("prepared", status_bytes("VmRSS"))
+        ceiling, collected = resource.getrlimit(resource.RLIMIT_AS), gc.isenabled()
+        try:
+            if self._memory is not None:
+                limit_address_space(status_bytes("VmSize") + 2 * self._memory + _AS_SLACK, ceiling[1])
+            if cold:
+                if warm is not None:
+                    warm()
+                else:
+                    call(given)
+                    self.shared_seconds.clear()
+                    given = None
+                    given = fresh(0)
+                self._seen.add(shape)
+            gc.collect()
+            if self._memory is not None:
+                gc.freeze()  # libraries and compiled code need no second look in the next collection
+            gc.disable()
+            before = reset_peak()
+            self._report("warm", 0)
+            answers = [self._timed(call, given)]
+            self._report("probed", 0)
+            self.peak_bytes = max(0, status_bytes("VmHWM") - before) if before else None
+            while self.timed and len(answers) < most and (len(answers) < fewest or sum(self.seconds) < lasting):
+                given = fresh(len(answers))
+                answers.append(self._timed(call, given))
+        finally:
+            if collected:
+                gc.enable()
+            if self._memory is not None:
+                resource.setrlimit(resource.RLIMIT_AS, ceiling)
+        return answers
+
+    def _timed(self, call: Callable[[Any], Any], given: Any) -> Any:
+        waited = waited_nanoseconds()
+        start = perf_counter_ns()
+        answer = call(given)
+        elapsed = perf_counter_ns() - start
+        waited = waited_nanoseconds() - waited
+        self.seconds.append(elapsed / 1e9)
+        # A longer wait than the call was before it or after it.
+        self.waited_seconds.append(waited / 1e9 if waited < elapsed else 0.0)
+        leave_if_copied(self._own)
+        return answer
+
+    def shared(self, call: Callable[[], Any]) -> Any:
+        """Result of a call whose time is counted apart, because other methods need the same."""
+        start = perf_counter_ns()
+        result = call()
+        self.shared_seconds.append((perf_counter_ns() - start) / 1e9)
+        return result
+
+
+def waited_nanoseconds() -> int:
+    """How long this thread was ready to run while another process had its core; 0 where the system does not count it."""
+    try:
+        with open("/proc/thread-self/schedstat", "rb") as file:
+            return int(file.read().split()[1])
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
+def status_bytes(name: str) -> int:
+    """A memory figure of this process from /proc; 0 where there is none."""
+    try:
+        with open("/proc/self/status", "rb") as file:
+            for line in file:
+                if line.startswith(name.encode()):
+                    return int(line.split()[1]) * 1024
+    except OSError:
+        pass
+    return 0
+
+
+def reset_peak() -> int:
+    """Set the peak of resident memory back to what is resident now and return that; 0 where the kernel cannot."""
+    try:
+        with open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+    except OSError:
+        return 0
+    return status_bytes("VmRSS")
+
+
+def trim() -> None:
+    """Hand freed heap back to the system, so that it does not hide what the next call takes."""
+    release = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if release is not None:
+        release(0)
+
+
+def leave_if_copied(own: int) -> None:
+    """End this process if it is not the one that it was: a method forked, and the copy came back."""
+    if os.getpid() != own:
+        os._exit(1)
+
+
+def limit_address_space(limit: int, hard: int) -> None:
+    """Let this process map no more than so many bytes, as far as the hard limit lets it be said."""
+    bounded = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_AS, (bounded, hard))
+
+
