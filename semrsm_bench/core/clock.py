@@ -191,5 +191,3 @@ def limit_address_space(limit: int, hard: int) -> None:
     """Let this process map no more than so many bytes, as far as the hard limit lets it be said."""
     bounded = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
     resource.setrlimit(resource.RLIMIT_AS, (bounded, hard))
-
-
