@@ -19,6 +19,9 @@ from semrsm_bench.metrics.arrays import as_rsm, upper_triangle
 
 Matrix = NDArray[np.float64]
 
+# Resamples that are ranked side by side, which the processor does at once.
+_LANES = 64
+
 
 def resampled_pearson(first: Matrix, others: Sequence[Matrix], draws: NDArray[Any]) -> Matrix:
     """Pearson correlation of one symmetric matrix (N, N) with several, over i < j, in every resample of the images.
@@ -48,12 +51,26 @@ def resampled_pearson(first: Matrix, others: Sequence[Matrix], draws: NDArray[An
 
 def resampled_spearman(first: Matrix, others: Sequence[Matrix], draws: NDArray[Any]) -> Matrix:
     """Spearman correlation as `resampled_pearson`: every resample is ranked anew, equal values share their mean rank."""
-    rows, columns = np.triu_indices(len(first), 1)
+    counts, images = np.asarray(draws, dtype=np.float64), np.stack(np.triu_indices(len(first), 1))
     vectors = [upper_triangle(np.asarray(m, dtype=np.float64)) for m in (first, *others)]
-    orders = np.stack([np.argsort(v, kind="stable") for v in vectors])
-    # 1 where a value differs from the one before it in order.
-    steps = np.stack([np.append(True, np.diff(v[order]) != 0) for v, order in zip(vectors, orders, strict=True)])
-    return np.asarray(_spearman(orders, steps, rows, columns, np.ascontiguousarray(draws, dtype=np.float64)))
+    orders = [np.argsort(vector, kind="stable") for vector in vectors]
+    pairs = [np.ascontiguousarray(images[:, order]) for order in orders]
+    # Where a run of equal values ends.
+    ends = [np.append(np.flatnonzero(np.diff(v[o])) + 1, v.size) for v, o in zip(vectors, orders, strict=True)]
+    place = np.argsort(orders[0])
+    result = np.empty((len(counts), len(others)))
+    ranks = np.empty((len(place), _LANES))
+    for start in range(0, len(counts), _LANES):
+        here = np.zeros((len(first), _LANES))
+        block = slice(start, min(start + _LANES, len(counts)))
+        here[:, : block.stop - start] = counts[block].T
+        square, _ = _centred_ranks(pairs[0], ends[0], here, ranks, place, True)
+        for k, order in enumerate(orders[1:]):
+            other, product = _centred_ranks(pairs[k + 1], ends[k + 1], here, ranks, place[order], False)
+            with np.errstate(invalid="ignore", divide="ignore"):
+                found = np.where(square * other > 0, product / np.sqrt(square * other), np.nan)
+            result[block, k] = found[: block.stop - start]
+    return result
 
 
 def _standardised(matrix: Matrix) -> Matrix:
@@ -66,55 +83,45 @@ def _standardised(matrix: Matrix) -> Matrix:
 
 
 @numba.njit(cache=True, nogil=True)
-def _spearman(
-    orders: NDArray[np.int64],
-    steps: NDArray[np.bool_],
-    rows: NDArray[np.int64],
-    columns: NDArray[np.int64],
-    draws: Matrix,
-) -> Matrix:  # pragma: no cover
-    count, pairs = orders.shape
-    result = np.empty((len(draws), count - 1))
-    weights = np.empty(pairs)
-    first = np.empty(pairs)
-    ranks = np.empty(pairs)
-    for b in range(len(draws)):
-        total = 0.0
-        for p in range(pairs):
-            weights[p] = draws[b, rows[p]] * draws[b, columns[p]]
-            total += weights[p]
-        middle = (total + 1.0) / 2.0
-        square_first = _centred_ranks(orders[0], steps[0], weights, middle, first)
-        for k in range(1, count):
-            square = _centred_ranks(orders[k], steps[k], weights, middle, ranks)
-            product = 0.0
-            for p in range(pairs):
-                product += weights[p] * first[p] * ranks[p]
-            spread = square_first * square
-            result[b, k - 1] = product / np.sqrt(spread) if spread > 0.0 else np.nan
-    return result
-
-
-@numba.njit(cache=True, nogil=True)
 def _centred_ranks(
-    order: NDArray[np.int64], step: NDArray[np.bool_], weights: Matrix, middle: float, ranks: Matrix
-) -> float:  # pragma: no cover
-    """Mid-ranks of a sample in which value p occurs ``weights[p]`` times, minus their mean; returns their sum of squares."""
-    pairs = len(order)
-    below = 0.0
-    squares = 0.0
+    pairs: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    draws: Matrix,
+    ranks: Matrix,
+    place: NDArray[np.int64],
+    writes: bool,
+) -> tuple[Matrix, Matrix]:  # pragma: no cover
+    """Mid-ranks minus their mean in samples, side by side, that hold the pair of i and j ``draws[i] * draws[j]`` times.
+
+    ``pairs`` (2, P) are in sorted order. The ranks are written to ``ranks`` (P, lanes), or multiplied with what it holds in row
+    ``place[p]`` for pair p. Returns the sums of their squares, and those of the products.
+    """
+    lanes = draws.shape[1]
+    middle, weight, rank = np.zeros(lanes), np.zeros(lanes), np.zeros(lanes)
+    below, squares, products = np.zeros(lanes), np.zeros(lanes), np.zeros(lanes)
+    for draw in draws:
+        for b in range(lanes):
+            middle[b] += draw[b]
+            weight[b] += draw[b] * draw[b]
+    for b in range(lanes):
+        middle[b] = ((middle[b] * middle[b] - weight[b]) / 2 + 1.0) / 2
     start = 0
-    while start < pairs:
-        end = start + 1
-        while end < pairs and not step[end]:
-            end += 1
-        here = 0.0
+    for end in ends:
+        weight[:] = 0.0
         for p in range(start, end):
-            here += weights[order[p]]
-        rank = below + (here + 1.0) / 2.0 - middle
+            one, two = draws[pairs[0, p]], draws[pairs[1, p]]
+            for b in range(lanes):
+                weight[b] += one[b] * two[b]
+        for b in range(lanes):
+            rank[b] = below[b] + (weight[b] + 1.0) / 2 - middle[b]
+            squares[b] += weight[b] * rank[b] * rank[b]
+            below[b] += weight[b]
         for p in range(start, end):
-            ranks[order[p]] = rank
-        squares += here * rank * rank
-        below += here
+            if writes:
+                ranks[p] = rank
+            else:
+                one, two, first = draws[pairs[0, p]], draws[pairs[1, p]], ranks[place[p]]
+                for b in range(lanes):
+                    products[b] += one[b] * two[b] * rank[b] * first[b]
         start = end
-    return squares
+    return squares, products

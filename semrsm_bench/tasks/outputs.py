@@ -139,10 +139,11 @@ class Outputs(Task):
             drawn = np.asarray(draws[:, [column[image] for image in result.units[self.unit]]], dtype=np.float64)
             rsm, divergence = (_square(result.arrays[name], drawn.shape[1]) for name in ("rsm", "divergence"))
             found["pearson"].append(resampled_pearson(divergence, [rsm], drawn)[:, 0])
-            found["spearman"].append(resampled_spearman(divergence, [rsm], drawn)[:, 0])
-            if "exact" in result.arrays:
-                exact = _square(result.arrays["exact"], drawn.shape[1])
-                found["agreement"].append(resampled_spearman(exact, [rsm], drawn)[:, 0])
+            exact = [_square(result.arrays["exact"], drawn.shape[1])] if "exact" in result.arrays else []
+            spearman, *agreement = resampled_spearman(rsm, [divergence, *exact], drawn).T
+            found["spearman"].append(spearman)
+            found["agreement"] += agreement
+            if exact:
                 value = float(result.scores.get("agreement_cka") or np.nan)
                 found["agreement_cka"].append(np.where(np.arange(len(drawn)) == 0, value, np.nan))
                 same = np.asarray(result.arrays["same_neighbour"], dtype=np.float64)
