@@ -14,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help bench tasks report paper test test-slow test-gate lint format plots clean gate docs asv asv-here site pytest-benchmark
+.PHONY: help bench tasks report paper test test-slow test-hostile test-gate lint format plots clean gate docs asv asv-here site pytest-benchmark
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -59,10 +59,13 @@ tasks: $(VENV)/.study ## Every task that judges RSM methods and metrics, on netw
 	$(BIN)/semrsm-bench run translation retrieval outputs layers instances $(ARGS)
 
 test: $(VENV)/.test lint ## Lint, type check and run the tests
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gate" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not gate and not hostile" $(ARGS)
 
 test-slow: $(VENV)/.test ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
+
+test-hostile: $(VENV)/.test ## Kills, fuzzed problems, faults of the machine (under ten minutes)
+	$(BIN)/python -m pytest -m hostile $(ARGS)
 
 test-gate: $(VENV)/.test ## Prove the gate in a throw-away repository: catches what it must, passes what it must (20 minutes)
 	$(BIN)/python -m pytest -m gate $(ARGS)
