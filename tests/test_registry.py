@@ -1,5 +1,7 @@
 """The registry: registering, looking up, running, and what each error says."""
 
+import inspect
+import itertools
 import re
 import subprocess
 import sys
@@ -327,15 +329,56 @@ def test_only_what_an_entry_lacks_is_filled_in(things):
     assert [things.get(name).file for name in ("bare", "full")] == ["given.py", "own.py"]
 
 
-@pytest.mark.parametrize("noun", ["solver", "rsm", "metric", "instance", "task"])
-def test_every_kind_is_registered_looked_up_and_listed_alike(noun):
-    names, get = getattr(sb, f"{noun}_names")(), getattr(sb, f"get_{noun}")
+NOUNS = {
+    "solver": "a solver", "rsm": "an RSM method", "metric": "a metric", "instance": "a score of single stimuli", "task": "a task",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", NOUNS)
+def test_every_kind_is_registered_looked_up_and_listed_alike(kind):
+    names, get = getattr(sb, f"{kind}_names")(), getattr(sb, f"get_{kind}")
     assert len(names) == len(set(names)) > 0
     assert [get(name).name for name in names] == names
-    with pytest.raises(UnknownNameError, match=f"did you mean '{re.escape(names[0])}'"):
+    noun = NOUNS[kind].partition(" ")[2]
+    with pytest.raises(UnknownNameError, match=f"^unknown {noun} '.*did you mean '{re.escape(names[0])}'"):
         get(names[0][:-1] + "~")
-    assert REGISTRIES[noun].noun == noun
-    assert callable(getattr(sb, f"register_{noun}"))
+    assert REGISTRIES[kind].noun == noun
+    assert callable(getattr(sb, f"register_{kind}"))
+
+
+def test_a_name_of_another_kind_is_answered_with_its_kind():
+    named = {"solver": "greedy", "rsm": "pooled", "metric": "cka", "instance": "dispersion", "task": "layers"}
+    for kind, other in itertools.permutations(named, 2):
+        if (kind, other) != ("rsm", "solver"):  # a solver is an RSM method too
+            with pytest.raises(UnknownNameError, match=f"^{named[other]} is {NOUNS[other]}, not {NOUNS[kind]}$"):
+                getattr(sb, f"get_{kind}")(named[other])
+
+
+MEASURED = {"best": "max", "range": (0, 1)}
+OWN = {
+    "solver": {"kind": "approximate"}, "rsm": {}, "metric": {"takes": "features", **MEASURED}, "instance": MEASURED,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OWN)
+def test_every_kind_of_method_takes_the_common_declarations(kind):
+    given = {"complexity": "O(1)", "reference": "here", "requires": "no_such_module", "files": "table.bin"}
+    given |= {"unavailable": lambda: "", "distribution": "numpy"}
+    register = getattr(sb, f"register_{kind}")
+    function = register("declared", grid={"k": [1, 2]}, j=3, **given, **OWN[kind])(lambda x, *y, j=0, k=0: None)
+    for k in (1, 2):
+        found = getattr(sb, f"get_{kind}")(f"declared-{k}")
+        assert found.function is function
+        assert dict(found.options) == {"j": 3, "k": k}
+        assert (found.requires, found.files) == (("no_such_module",), ("table.bin",))
+        assert (found.complexity, found.reference, found.version) == ("O(1)", "here", np.__version__)
+        assert "no_such_module" in found.reason
+    with pytest.raises(TypeError, match="no option 'refrence'; did you mean 'reference'"):
+        register("mistyped", refrence="here", **OWN[kind])(lambda x, *y: None)
+    with pytest.raises(TypeError, match="no option 'kk'; did you mean 'k'"):
+        register("mistyped", kk=1, **OWN[kind])(lambda x, *y, k=0: None)
+    assert "mistyped" not in getattr(sb, f"{kind}_names")()
+    assert all(word in inspect.getdoc(register) for word in ("grid", *given, *OWN[kind]))
 
 
 KINDS = {

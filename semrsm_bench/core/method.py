@@ -12,10 +12,12 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar, TypeVar
+
+from semrsm_bench.core.registry import NOUNS, Registry
 
 OWN_DISTRIBUTION = "semrsm-bench"
 _OWN_PACKAGE = "semrsm_bench"
@@ -78,9 +80,36 @@ class Declaration:
         return cls(**{**content, "plugins": tuple(content["plugins"])})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Registration:
+    """What a method of any kind may declare: keywords of all ``register_...`` functions, beside ``grid``.
+
+    Attributes
+    ----------
+    complexity, reference : str
+        Cost in O-notation, and where the method is described; shown by ``semrsm-bench list``.
+    requires : tuple of str
+        Modules that the function imports; where one is missing the method stays listed with the reason.
+    unavailable : callable or None
+        Returns a reason, or "", for what a module's name does not decide.
+    files : tuple of str
+        Files that decide what the method does, such as a shared library, relative to the file that registers it: a run that is
+        resumed after one of them changed measures the method again.
+    distribution : str
+        Distribution whose version is recorded with every result; by default the one that the plugin came in.
+    """
+
+    complexity: str = ""
+    reference: str = ""
+    requires: tuple[str, ...] = ()
+    unavailable: Callable[[], str] | None = None
+    files: tuple[str, ...] = ()
+    distribution: str = ""
+
+
 @dataclass(frozen=True)
-class Method:
-    """A registered function; each kind adds what it needs.
+class Method(Registration):
+    """A registered function with what was declared of it; each kind adds what it needs.
 
     Attributes
     ----------
@@ -88,16 +117,6 @@ class Method:
     function : callable
     options : mapping
         Options bound to this name (``{"b": 128}``); a call may override them and give any other option of the function.
-    reference, complexity : str
-        Where the method is described, and its cost in O-notation.
-    requires : tuple of str
-        Modules that must be importable.
-    unavailable : callable or None
-        Returns a reason, or "", for what a module's name does not decide.
-    files : tuple of str
-        Files whose content decides what the method does, such as a shared library; relative ones lie beside the function's file.
-    distribution : str
-        Distribution that does the work; "" for a bare file.
     digest, file : str
         Start of the SHA-256 of a bare file, and the file.
     """
@@ -109,14 +128,18 @@ class Method:
     name: str
     function: Callable[..., Any]
     options: Mapping[str, Any] = field(default_factory=dict)
-    reference: str = ""
-    complexity: str = ""
-    requires: tuple[str, ...] = ()
-    unavailable: Callable[[], str] | None = None
-    files: tuple[str, ...] = ()
-    distribution: str = ""
     digest: str = ""
     file: str = ""
+
+    @classmethod
+    def parts(cls, target: Any) -> dict[str, Any]:
+        """The fields that hold what was decorated."""
+        return {"function": target}
+
+    @property
+    def noun(self) -> str:
+        """What it is called in messages."""
+        return NOUNS.get(self.kind_name, self.kind_name)
 
     @property
     def module(self) -> str:
@@ -197,27 +220,25 @@ class Method:
         for name in self.files:
             path = beside / name
             if not path.is_file():
-                raise FileNotFoundError(
-                    f"{self.kind_name} {self.name!r} declares the file {name}, which is not at {path}"
-                )
+                raise FileNotFoundError(f"{self.noun} {self.name!r} declares the file {name}, which is not at {path}")
             digest.update(hashlib.sha256(path.read_bytes()).digest())
         return digest.hexdigest()[:16]
 
     def require_available(self) -> None:
         """Raise `UnavailableError` with the reason where the method cannot run here."""
         if reason := self.reason:
-            raise UnavailableError(f"{self.kind_name} {self.name!r} is not available: {reason}")
+            raise UnavailableError(f"{self.noun} {self.name!r} is not available: {reason}")
 
-    def check_options(self, options: Mapping[str, Any]) -> None:
-        """Raise TypeError for an option that the function does not take, naming those it does."""
+    def check_options(self, options: Mapping[str, Any], keywords: Iterable[str] = ()) -> None:
+        """Raise TypeError for an option that the function does not take; the message names the nearest option or keyword."""
         known = self.option_names
         if known is None:
             return
         for name in options:
             if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
+                near = difflib.get_close_matches(name, [*known, *keywords], n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known) or 'none'}"
-                raise TypeError(f"{self.kind_name} {self.name!r} has no option {name!r}; {hint}")
+                raise TypeError(f"{self.noun} {self.name!r} has no option {name!r}; {hint}")
 
     def declare(self) -> Declaration:
         """What others must know of the method without importing it."""
@@ -246,6 +267,7 @@ class Method:
 
 
 M = TypeVar("M", bound=Method)
+T = TypeVar("T")
 
 
 def variants(
@@ -267,40 +289,47 @@ def variants(
     ]
 
 
-def methods_from(
-    cls: type[M],
-    function: Callable[..., Any],
-    name: str,
-    grid: Mapping[str, Sequence[Any]] | None,
-    options: Mapping[str, Any],
-    *,
-    requires: Iterable[str] | str = (),
-    files: Iterable[str] | str = (),
-    distribution: str = "",
-    **fields: Any,
-) -> list[M]:
-    """What a decorator registers for one function: a method for each combination of the grid, its options checked.
+def registering(
+    registry: Registry[M], cls: type[M], name: str, declared: Mapping[str, Any], **own: Any
+) -> Callable[[T], T]:
+    """The decorator that registers a function as methods of a class, one for each combination of the grid.
+
+    Parameters
+    ----------
+    registry : Registry
+    cls : type
+        A kind of `Method`.
+    name : str
+    declared : mapping
+        ``grid``, fields of `Registration`, and options that are bound to the name.
+    **own
+        Fields that the kind adds.
 
     Raises
     ------
-    ValueError, TypeError
-        An empty grid, a function that takes too few arguments, or an option that it does not have.
+    ValueError
+        The name is taken or malformed, or the grid is empty. Nothing is registered then.
+    TypeError
+        The function takes too few arguments, or lacks an option that is bound.
     """
-    made = [
-        cls(
-            name=full,
-            function=function,
-            options=bound,
-            requires=words(requires),
-            files=words(files),
-            distribution=distribution or own_distribution(function),
-            **fields,
-        )
-        for full, bound in variants(name, grid, options)
-    ]
-    for method in made:
-        method.check_options(method.options)
-    return made
+    common = {f.name: declared[f.name] for f in fields(Registration) if f.name in declared and f.name != "distribution"}
+    common |= {key: words(common[key]) for key in ("requires", "files") if key in common}
+    keywords = {"grid", *(f.name for f in fields(Registration)), *own}
+    bound = {key: value for key, value in declared.items() if key not in keywords}
+
+    def register(target: T) -> T:
+        parts = cls.parts(target)
+        distribution = declared.get("distribution") or own_distribution(parts["function"])
+        made = [
+            cls(name=full, options=options, distribution=distribution, **parts, **common, **own)
+            for full, options in variants(name, declared.get("grid"), bound)
+        ]
+        for method in made:
+            method.check_options(method.options, keywords)
+        registry.add(made)
+        return target
+
+    return register
 
 
 def words(values: Iterable[str] | str) -> tuple[str, ...]:

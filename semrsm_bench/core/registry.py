@@ -46,7 +46,19 @@ class UnknownNameError(KeyError, ValueError):
 
 
 REGISTRIES: dict[str, Registry[Any]] = {}
-"""Every registry by its noun: "solver", "rsm", "metric", "instance", "task"."""
+"""Every registry that has been made, by the kind of its entries."""
+
+PLACES = {
+    "solver": "semrsm_bench.solvers.registry",
+    "rsm": "semrsm_bench.rsm.registry",
+    "metric": "semrsm_bench.metrics.registry",
+    "instance": "semrsm_bench.metrics.instances",
+    "task": "semrsm_bench.tasks.registry",
+}
+"""The module that makes the registry of each kind."""
+
+NOUNS = {"rsm": "RSM method", "instance": "score of single stimuli"}
+"""What an entry of a kind is called, where that is not the kind itself."""
 
 # Loading registers, and registering loads: one thread may enter again.
 _LOCK = threading.RLock()
@@ -61,8 +73,8 @@ class Registry(Generic[E]):
 
     Parameters
     ----------
-    noun : str
-        What an entry is, for messages: "solver".
+    kind : str
+        Of its entries, a key of `PLACES`.
     package : str
         The package whose modules bring the built-in entries.
     modules : sequence of str
@@ -72,12 +84,13 @@ class Registry(Generic[E]):
     """
 
     def __init__(
-        self, noun: str, package: str, modules: Sequence[str], derive: Callable[[str], E | None] | None = None
+        self, kind: str, package: str, modules: Sequence[str], derive: Callable[[str], E | None] | None = None
     ) -> None:
-        self.noun, self.package, self.modules, self._derive = noun, package, tuple(modules), derive
+        self.kind, self.package, self.modules, self._derive = kind, package, tuple(modules), derive
+        self.noun = NOUNS.get(kind, kind)
         self._entries: dict[str, E] = {}
         self._loaded = False
-        REGISTRIES[noun] = self
+        REGISTRIES[kind] = self
 
     def add(self, entries: Iterable[E]) -> None:
         """Register entries, all or none.
@@ -96,13 +109,14 @@ class Registry(Generic[E]):
             for entry in made:
                 if not _NAME.fullmatch(entry.name):
                     raise ValueError(
-                        f"a {self.noun}'s name is lower case letters, digits and . _ + -, its words joined by hyphens, "
-                        f"got {entry.name!r}"
+                        f"the name of {_with_article(self.noun)} is lower case letters, digits and . _ + -, its words joined by "
+                        f"hyphens, got {entry.name!r}"
                     )
                 taken = self._entries.get(entry.name) or fresh.get(entry.name)
                 if taken is not None:
                     raise ValueError(
-                        f"a {self.noun} named {entry.name!r} is registered already, by {_origin(taken)}; choose another name"
+                        f"{_with_article(self.noun)} named {entry.name!r} is registered already, by {_origin(taken)}; "
+                        "choose another name"
                     )
                 fresh[entry.name] = entry
             self._entries.update(fresh)
@@ -122,6 +136,9 @@ class Registry(Generic[E]):
             names = self.names()
             found = self.find(name)
         if found is None:
+            others = [other for kind in PLACES if (other := registry_of(kind)).find(str(name)) is not None]
+            if others:
+                raise UnknownNameError(f"{name} is {_with_article(others[0].noun)}, not {_with_article(self.noun)}")
             raise UnknownNameError(f"unknown {self.noun} {name!r}; {nearest(name, names)}")
         return found
 
@@ -162,6 +179,16 @@ class Registry(Generic[E]):
         if dataclasses.is_dataclass(entry) and not isinstance(entry, type):
             kept = {k: v for k, v in changes.items() if hasattr(entry, k) and not getattr(entry, k)}
             self._entries[name] = dataclasses.replace(entry, **kept)  # type: ignore[assignment]
+
+
+def registry_of(kind: str) -> Registry[Any]:
+    """The registry of a kind; the room that makes it is imported on first use."""
+    importlib.import_module(PLACES[kind])
+    return REGISTRIES[kind]
+
+
+def _with_article(noun: str) -> str:
+    return f"{'an' if noun.startswith('RSM') else 'a'} {noun}"
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
@@ -212,7 +239,10 @@ def plugin_entries(path: str | Path) -> list[tuple[str, str]]:
 
         def judge(added: Sequence[tuple[str, str]]) -> None:
             if not added:
-                raise ValueError("it registers nothing; decorate a function with @semrsm_bench.register_solver(...)")
+                raise ValueError(
+                    "it registers nothing; decorate a function with @semrsm_bench.register_solver, register_rsm, register_metric "
+                    "or register_instance, or a class with register_task"
+                )
             if len({kind == "task" for kind, _ in added}) > 1:
                 raise ValueError("one file brings methods or tasks, not both: tasks run where answers are scored")
 
@@ -255,7 +285,7 @@ def _collect(
     found = _added
     try:
         execute()
-        named = [(registry.noun, name) for registry, name in found]
+        named = [(registry.kind, name) for registry, name in found]
         judge(named)
     except BaseException:
         for registry, name in found:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from semrsm_bench.core.method import methods_from
+from semrsm_bench.core.method import registering
 from semrsm_bench.core.registry import Registry
 from semrsm_bench.metrics.arrays import FloatArray, as_features, one_of
 from semrsm_bench.metrics.invariances import known
@@ -62,7 +62,7 @@ class InstanceScore(Measure):
         count = len(given[0] if self.takes == "aligned" else given)
         if scores.shape != (count,) or scores.dtype.kind not in "fiub":
             raise InvalidValueError(
-                f"instance score {self.name!r} returned {scores.dtype} of shape {scores.shape}, not {count} real numbers"
+                f"{self.noun} {self.name!r} returned {scores.dtype} of shape {scores.shape}, not {count} real numbers"
             )
         return scores.astype(np.float64)
 
@@ -78,34 +78,22 @@ def register_instance(
     takes: Literal["aligned", "pixels"] = "aligned",
     invariant_to: str | Iterable[str] = (),
     category: str = "",
-    grid: Mapping[str, Sequence[Any]] | None = None,
-    requires: Iterable[str] = (),
-    unavailable: Callable[[], str] | None = None,
-    files: Iterable[str] = (),
-    reference: str = "",
-    complexity: str = "",
-    distribution: str = "",
-    **options: Any,
+    **declared: Any,
 ) -> Callable[[F], F]:
     """Register a score of single stimuli; use it as a decorator on a function ``(aligned, **options) -> (n,)``.
 
-    Parameters and errors as for `semrsm_bench.register_metric`; ``aligned`` is an array (K, n, d): n stimuli that the alignment
-    was not fitted on, in K models brought into one space.
+    ``aligned`` is an array (K, n, d): n stimuli that the alignment was not fitted on, in K models brought into one space; with
+    ``takes="pixels"`` the function gets the pictures (n, H, W, 3), uint8. name, best, range, invariant_to, category, and in
+    **declared** grid, complexity, reference, requires, unavailable, files, distribution and options that are bound to the name,
+    are as for `semrsm_bench.register_metric`, and so are the errors.
     """
     invariant = known(invariant_to, "aligned") if takes == "aligned" else ()
-    declared: dict[str, Any] = {"takes": takes, "invariant_to": invariant, "best": best, "range": range}
-    declared |= {"category": category, "reference": reference, "complexity": complexity, "files": files}
-    declared |= {"requires": requires, "unavailable": unavailable, "distribution": distribution}
-
-    def register(function: F) -> F:
-        INSTANCES.add(methods_from(InstanceScore, function, name, grid, options, **declared))
-        return function
-
-    return register
+    own = {"takes": takes, "best": best, "range": range, "invariant_to": invariant, "category": category}
+    return registering(INSTANCES, InstanceScore, name, declared, **own)
 
 
 def get_instance(name: str) -> InstanceScore:
-    """Instance score of that name; a KeyError with the nearest names otherwise."""
+    """Score of single stimuli of that name; a KeyError with the nearest names otherwise."""
     return INSTANCES.get(name)
 
 

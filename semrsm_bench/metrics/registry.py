@@ -6,13 +6,13 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from semrsm_bench.core.method import Method, methods_from
+from semrsm_bench.core.method import Method, registering
 from semrsm_bench.core.registry import Registry, UnknownNameError
 from semrsm_bench.metrics.invariances import known
 
@@ -41,9 +41,9 @@ class Measure(Method):
 
     def __post_init__(self) -> None:
         if self.best not in ("max", "min"):
-            raise ValueError(f"{self.kind_name} {self.name!r}: best is max or min, got {self.best!r}")
+            raise ValueError(f"{self.noun} {self.name!r}: best is max or min, got {self.best!r}")
         if len(self.range) != 2 or not self.range[0] < self.range[1]:
-            raise ValueError(f"{self.kind_name} {self.name!r}: the range is (lowest, highest), got {self.range!r}")
+            raise ValueError(f"{self.noun} {self.name!r}: the range is (lowest, highest), got {self.range!r}")
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -113,6 +113,12 @@ class Metric(Measure):
         inputs, rsms = ["zx", "zy"] if self.rsms else ["x", "y"], [list(side) for side in self.rsms]
         return {**super().facts, "takes": self.takes, "symmetric": self.symmetric, "inputs": inputs, "rsms": rsms}
 
+    @classmethod
+    def parts(cls, target: Any) -> dict[str, Any]:
+        """A function of (x, y), and what makes its two parts where it has two."""
+        function, pair = _as_function(target)
+        return {"function": function, "pair": pair}
+
     def prepare(self, x: Any, **options: Any) -> Any:
         """What can be done with one side alone; x as it is for metrics that are one function."""
         return x if self.pair is None else self.pair(**{**self.options, **options}).prepare(x)
@@ -176,14 +182,7 @@ def register_metric(
     invariant_to: str | Iterable[str] = (),
     invariant_to_y: str | Iterable[str] | None = None,
     category: str = "",
-    grid: Mapping[str, Sequence[Any]] | None = None,
-    requires: Iterable[str] = (),
-    unavailable: Callable[[], str] | None = None,
-    files: Iterable[str] = (),
-    reference: str = "",
-    complexity: str = "",
-    distribution: str = "",
-    **options: Any,
+    **declared: Any,
 ) -> Callable[[T], T]:
     """Register a metric; use it as a decorator.
 
@@ -208,10 +207,9 @@ def register_metric(
         metric to them.
     category : str
         "baseline" for what ignores what a representation says, and so must lose.
-    grid, requires, unavailable, files, reference, complexity, distribution
-        As for `semrsm_bench.register_solver`.
-    **options
-        Options bound to the name.
+    **declared
+        grid, complexity, reference, requires, unavailable, files, distribution, and options that are bound to the name: as for
+        `semrsm_bench.register_solver`.
 
     Raises
     ------
@@ -223,16 +221,8 @@ def register_metric(
     inputs = "rsm" if takes == "rsms" else "features"
     on_x = known(invariant_to, inputs)
     on_y = on_x if invariant_to_y is None else known(invariant_to_y, inputs)
-    declared: dict[str, Any] = {"takes": takes, "symmetric": symmetric, "invariant_to": on_x, "invariant_to_y": on_y}
-    declared |= {"best": best, "range": range, "category": category, "reference": reference, "complexity": complexity}
-    declared |= {"requires": requires, "unavailable": unavailable, "files": files, "distribution": distribution}
-
-    def register(target: T) -> T:
-        function, pair = _as_function(target)
-        METRICS.add(methods_from(Metric, function, name, grid, options, pair=pair, **declared))
-        return target
-
-    return register
+    own = {"takes": takes, "best": best, "range": range, "symmetric": symmetric, "category": category}
+    return registering(METRICS, Metric, name, declared, **own, invariant_to=on_x, invariant_to_y=on_y)
 
 
 def _as_function(target: Any) -> tuple[Callable[..., Any], Callable[..., Any] | None]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
-from semrsm_bench.core.method import Method, methods_from, option_names, words
+from semrsm_bench.core.method import Method, option_names, registering, words
 from semrsm_bench.core.registry import Registry
 from semrsm_bench.rsm.comparison import ByFunction, BySolver, Comparison, SamePosition
 from semrsm_bench.rsm.sources import Grid
 from semrsm_bench.solvers.registry import SOLVERS
 from semrsm_bench.solvers.solver import Solver
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 INVARIANCES: dict[str, str] = {
     "permutation": "the positions of one image in another order",
@@ -140,16 +142,9 @@ def register_rsm(
     invariant_to: Iterable[str] | str = (),
     symmetric: bool = True,
     prepare: Callable[..., Any] | None = None,
-    grid: Mapping[str, Sequence[Any]] | None = None,
-    complexity: str = "",
-    reference: str = "",
-    requires: Iterable[str] = (),
-    unavailable: Callable[[], str] | None = None,
-    files: Iterable[str] = (),
     releases_gil: bool = False,
-    distribution: str = "",
-    **options: Any,
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    **declared: Any,
+) -> Callable[[F], F]:
     """Register a function as an RSM method; use it as a decorator.
 
     The function takes images (N, C, S) and (M, C, S), both finite and read-only, float32 or float64, and returns their
@@ -168,14 +163,11 @@ def register_rsm(
     prepare : callable, optional
         Makes of one image (C, S) what the function compares: the function then takes two prepared images and returns one
         number. Options go to whichever of the two takes them.
-    grid : mapping of option to values, optional
-        One method is registered for each combination, as ``name-value``.
-    complexity, reference, requires, unavailable, files, distribution
-        As for `register_solver`.
     releases_gil : bool
         The function may run in several threads at once and spends its time without Python's lock.
-    **options
-        Further options bound to the name.
+    **declared
+        grid, complexity, reference, requires, unavailable, files, distribution, and options that are bound to the name: as for
+        `register_solver`.
 
     Raises
     ------
@@ -188,29 +180,8 @@ def register_rsm(
     for invariance in invariant:
         if invariance not in INVARIANCES:
             raise ValueError(f"RSM method {name!r}: invariant_to takes {', '.join(INVARIANCES)}; got {invariance!r}")
-
-    def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        made = methods_from(
-            RsmMethod,
-            function,
-            name,
-            grid,
-            options,
-            requires=requires,
-            files=files,
-            distribution=distribution,
-            unavailable=unavailable,
-            reference=reference,
-            complexity=complexity,
-            invariant_to=invariant,
-            symmetric=symmetric,
-            prepare=prepare,
-            releases_gil=releases_gil,
-        )
-        RSMS.add(made)
-        return function
-
-    return register
+    own = {"invariant_to": invariant, "symmetric": symmetric, "prepare": prepare, "releases_gil": releases_gil}
+    return registering(RSMS, RsmMethod, name, declared, **own)
 
 
 def get_rsm(name: str) -> RsmMethod:

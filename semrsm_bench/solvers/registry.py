@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
-from semrsm_bench.core.method import methods_from
+from semrsm_bench.core.method import registering
 from semrsm_bench.core.registry import Registry, UnknownNameError, load_plugin
 from semrsm_bench.solvers.solver import (
     KINDS,
@@ -36,6 +36,8 @@ __all__ = [
 
 UnknownSolverError = UnknownNameError
 
+F = TypeVar("F", bound=SolverFunction)
+
 SOLVERS: Registry[Solver] = Registry(
     "solver",
     "semrsm_bench.solvers",
@@ -47,20 +49,13 @@ def register_solver(
     name: str,
     *,
     kind: Kind,
-    grid: Mapping[str, Sequence[Any]] | None = None,
     matrix_free: bool = False,
-    complexity: str = "",
-    reference: str = "",
     max_size: int | None = None,
     slow_from: int | None = None,
-    requires: Iterable[str] = (),
-    unavailable: Callable[[], str] | None = None,
-    files: Iterable[str] = (),
     batch: BatchFunction | None = None,
     releases_gil: bool = False,
-    distribution: str = "",
-    **options: Any,
-) -> Callable[[SolverFunction], SolverFunction]:
+    **declared: Any,
+) -> Callable[[F], F]:
     """Register a function as a solver; use it as a decorator.
 
     Parameters
@@ -68,32 +63,33 @@ def register_solver(
     name : str
         Lower case letters, digits and ``. _ + -``, such as ``norm-sort``.
     kind : {"exact", "approximate", "baseline"}
-    grid : mapping of option to values, optional
-        One solver is registered for each combination, as ``name-value``.
     matrix_free : bool
         The function never makes ``problem.affinity``; where it has been made already, it may be read.
-    complexity, reference : str
-        Shown by ``semrsm-bench list``.
     max_size : int, optional
         Larger problems are skipped, with a row that says so.
     slow_from : int, optional
         S from which a pair takes more than some ten seconds: quick runs leave the solver out there.
-    requires : iterable of str
-        Modules the function imports; where one is missing the solver stays listed with the reason.
-    unavailable : callable, optional
-        Returns a reason (or "") for cases that a module's name does not decide.
-    files : iterable of str
-        Files that decide what the solver does, such as a shared library, relative to the file that registers it: a run that is
-        resumed after one of them changed measures the solver again.
     batch : callable, optional
         Matches one image with many in one call, see `semrsm_bench.solvers.solver.BatchFunction`.
     releases_gil : bool
         The function (and ``batch``) may run in several threads at once and spend their time without Python's lock: whole
         RSMs are made in threads then.
-    distribution : str
-        Distribution whose version is recorded with every result; by default the one that the plugin came in.
-    **options
-        Further options bound to the name.
+    **declared
+        What a method of any kind may declare, and options that are bound to the name:
+
+        grid : mapping of option to values
+            One method is registered for each combination, as ``name-value``.
+        complexity, reference : str
+            Shown by ``semrsm-bench list``.
+        requires : str or iterable of str
+            Modules the function imports; where one is missing the method stays listed with the reason.
+        unavailable : callable
+            Returns a reason (or "") for cases that a module's name does not decide.
+        files : str or iterable of str
+            Files that decide what the method does, such as a shared library, relative to the file that registers it: a run
+            that is resumed after one of them changed measures the method again.
+        distribution : str
+            Distribution whose version is recorded with every result; by default the one that the plugin came in.
 
     Raises
     ------
@@ -104,31 +100,8 @@ def register_solver(
     """
     if kind not in KINDS:
         raise ValueError(f"solver {name!r}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
-
-    def register(function: SolverFunction) -> SolverFunction:
-        made = methods_from(
-            Solver,
-            function,
-            name,
-            grid,
-            options,
-            requires=requires,
-            files=files,
-            distribution=distribution,
-            unavailable=unavailable,
-            reference=reference,
-            complexity=complexity,
-            kind=kind,
-            matrix_free=matrix_free,
-            max_size=max_size,
-            slow_from=slow_from,
-            batch=batch,
-            releases_gil=releases_gil,
-        )
-        SOLVERS.add(made)
-        return function
-
-    return register
+    own = {"kind": kind, "matrix_free": matrix_free, "max_size": max_size, "slow_from": slow_from}
+    return registering(SOLVERS, Solver, name, declared, **own, batch=batch, releases_gil=releases_gil)
 
 
 def get_solver(name: str) -> Solver:
