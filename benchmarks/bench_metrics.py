@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import time
 from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
@@ -18,10 +17,11 @@ from scipy.spatial.distance import pdist, squareform
 
 from semrsm_bench import metrics
 
+from .clock import in_turns, looped, ratio_of_least
+
 # (stimuli, units on each side): narrow, ordinary, wide, long.
 SHAPES = ("100 x 20", "300 x 64", "300 x 1000", "1000 x 64")
 LAYERS = (5, 20)
-_SAMPLE_SECONDS = 0.002
 
 Thunk = Callable[[], object]
 
@@ -218,23 +218,8 @@ def contenders(case: str, inputs: Inputs) -> dict[str, Thunk]:
 
 
 def interleaved(thunks: dict[str, Thunk], rounds: int) -> dict[str, list[float]]:
-    """CPU seconds of every call in every round, the calls taking turns; short ones are repeated within a round.
-
-    CPU time and not the clock on the wall, so that other work on the machine counts as little as possible.
-    """
-    loops = {}
-    for name, thunk in thunks.items():
-        start = time.process_time()
-        thunk()
-        loops[name] = max(1, round(_SAMPLE_SECONDS / max(time.process_time() - start, 1e-6)))
-    samples: dict[str, list[float]] = {name: [] for name in thunks}
-    for _ in range(rounds):
-        for name, thunk in thunks.items():
-            start = time.process_time()
-            for _ in range(loops[name]):
-                thunk()
-            samples[name].append((time.process_time() - start) / loops[name])
-    return samples
+    """Seconds of every call in every round."""
+    return in_turns({name: looped(thunk) for name, thunk in thunks.items()}, rounds)
 
 
 def layer_thunks(layers: int, n: int = 300) -> dict[str, Thunk]:
@@ -286,8 +271,7 @@ class AgainstPackages:
             raise NotImplementedError("no public package to compare with")
 
     def track_relative_time(self, metric, shape):
-        best = {name: min(values) for name, values in interleaved(self.thunks, rounds=5).items()}
-        return best.pop("ours") / min(best.values())
+        return ratio_of_least(interleaved(self.thunks, rounds=5), "ours")
 
     track_relative_time.unit = "ours / fastest public package"
     track_relative_time.pretty_name = "Time beside the fastest public package (ratio, lower is better)"
@@ -308,8 +292,7 @@ class ManyLayers:
         self.thunks["matrix"]()
 
     def track_relative_time(self, layers):
-        best = {name: min(values) for name, values in interleaved(self.thunks, rounds=5).items()}
-        return best["matrix"] / best["loop"]
+        return ratio_of_least(interleaved(self.thunks, rounds=5), "matrix")
 
     time_matrix.pretty_name = "CKA of all layers (seconds, lower is better)"
     track_relative_time.unit = "one product / loop over pairs"
@@ -341,12 +324,12 @@ class Alignment:
 
 
 def main() -> None:
-    """Print our CPU time, that of each package, and the ratio to the fastest, with the spread over rounds."""
+    """Print our time, that of each package, and the ratio to the fastest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--case", action="append", choices=list(CASES), help="only this metric; may be repeated")
     options = parser.parse_args()
-    print("CPU milliseconds: median (least to most) over rounds; ratio: least over least")
+    print("milliseconds: median (least to most) over rounds; ratio: least over least")
     for shape in SHAPES:
         inputs = Inputs(shape)
         for case in options.case or CASES:

@@ -10,7 +10,19 @@ from pathlib import Path
 
 import semrsm_bench as sb
 
-from .common import CENTRINGS, SIZES, SOLVERS, inverse_quality, observed, relative_time, solver_for, worker
+from .clock import ReferenceKernel, peak_bytes
+from .common import (
+    CENTRINGS,
+    SIZES,
+    SOLVERS,
+    answer_of,
+    inverse_quality,
+    matching_of,
+    observed,
+    relative_time,
+    shifted,
+    solver_for,
+)
 from .problems import load_problems
 
 # Loads all solvers here and not in `setup`, so that asv's fork server pays for it once.
@@ -54,10 +66,7 @@ class Runtime(_OverSizes):
     def times(self, solver):
         """Median (solve, affinity) of each pair, in seconds."""
         found = [observed(solver, problem) for problem in self.problems]
-        return [
-            (statistics.median(o.seconds), statistics.median(o.shared_seconds) if o.shared_seconds else 0.0)
-            for o in found
-        ]
+        return [(statistics.median(o.seconds), statistics.median(o.affinity_seconds)) for o in found]
 
     def track_solve_seconds(self, problems, solver, size, centring):
         return float(statistics.median(solve for solve, _ in self.times(solver)))
@@ -73,7 +82,7 @@ class Runtime(_OverSizes):
 
     def track_rel_time(self, problems, solver, size, centring):
         first = self.problems[0]
-        kernel = worker.ReferenceKernel()
+        kernel = ReferenceKernel()
         return relative_time(lambda number: observed(solver, first, seed=number).seconds, kernel.seconds)
 
     track_rel_time.unit = "reference kernels"
@@ -88,7 +97,7 @@ class Quality(_OverSizes):
         path = Path(f"scores-{solver}-{size}-{centring}.json")
         if path.is_file():
             return json.loads(path.read_text())
-        found = [problem.score(observed(solver, problem, timed=False).perms[0]) for problem in self.problems]
+        found = [problem.score(matching_of(solver, problem)) for problem in self.problems]
         partial = path.with_suffix(f".{os.getpid()}")
         partial.write_text(json.dumps(found))
         partial.replace(path)
@@ -130,11 +139,13 @@ class Memory(_OverSizes):
     """What a solve takes beyond its inputs and the affinity."""
 
     def track_peak_extra(self, problems, solver, size, centring):
-        for _ in range(2):  # the first call also compiles and imports
-            found = observed(solver, self.problems[0], timed=False)
-        if found.peak_bytes is None:
+        registered, problem = solver_for(solver, size), self.problems[0]
+        matching_of(solver, problem)  # compiles and imports
+        given, _ = shifted(problem, 0, registered.matrix_free)
+        peak = peak_bytes(lambda: answer_of(registered, given))
+        if peak is None:
             raise NotImplementedError("this kernel does not report a process's peak memory")
-        return float(max(found.peak_bytes, _MIB))
+        return float(max(peak, _MIB))
 
     track_peak_extra.unit = "bytes"
     track_peak_extra.pretty_name = "Peak memory of the solve, at least 1 MiB (bytes, lower is better)"

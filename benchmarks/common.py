@@ -1,4 +1,4 @@
-"""What all benchmarks share: frozen lists of solvers and sizes, and the clock.
+"""What all benchmarks share: frozen lists of solvers and sizes, and how a solver is called on a problem.
 
 asv tells parameters apart by their place in these lists, also between commits, so the lists are literals: a solver that the
 registry does not have in some commit is n/a there and moves nobody else. New names may stand anywhere in the list.
@@ -7,11 +7,14 @@ registry does not have in some commit is n/a there and moves nobody else. New na
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from types import ModuleType, SimpleNamespace
+import itertools
+from types import SimpleNamespace
 
-from .problems import CHECKOUT
+import numpy as np
+
+import semrsm_bench as sb
+
+from .clock import in_turns, ratio_of_least, timed
 
 # fmt: off
 SOLVERS = (
@@ -26,38 +29,15 @@ SIZES = (64, 256, 1024, 4096)
 CENTRINGS = ("none", "channel")
 # Pairs (solver, size) that would take longer than all others together.
 TOO_SLOW = frozenset({("scipy", 4096), ("lapjv", 4096), ("lap", 4096), ("lapx", 4096)})
-
-
 # Below this, inverse quality would be a number that means nothing.
 LEAST_QUALITY = 1e-3
-_MEMORY = 64 << 30
-
-
-def from_checkout(name: str) -> ModuleType:
-    """A part of the worker as it is in this checkout, whichever commit's package is installed.
-
-    Measuring the past with the past's own yardstick would compare nothing.
-    """
-    known = f"_semrsm_bench_checkout_{name}"
-    if known not in sys.modules:
-        path = CHECKOUT / "semrsm_bench" / "bench" / f"{name}.py"
-        spec = importlib.util.spec_from_file_location(known, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[known] = module
-        spec.loader.exec_module(module)
-    return sys.modules[known]
-
-
-worker, observe = from_checkout("worker"), from_checkout("observe")
-_warmed_up: set = set()
+# As in a run: calls of one problem at most, and seconds after which there are no more.
+MOST_CALLS, ENOUGH_SECONDS, LARGE = 20, 0.02, 4096
+_WARM: set = set()
 
 
 def solver_for(name: str, size: int):
     """The registered solver; NotImplementedError, which asv shows as n/a, where it is not to be measured."""
-    import semrsm_bench as sb
-
     if (name, size) in TOO_SLOW:
         raise NotImplementedError(f"{name} takes too long at S = {size}")
     try:
@@ -71,52 +51,71 @@ def solver_for(name: str, size: int):
     return solver
 
 
-def observed(solver: str, problem, *, timed: bool = True, seed: int = 0) -> SimpleNamespace:
-    """A solver on a problem, as the worker measures it: every call gets the pair under a circular shift of its own.
+def shifted(problem, shift: int, matrix_free: bool) -> tuple[object, float]:
+    """The pair under a circular shift of the positions, the same for both images, and the seconds of its affinity."""
+    given = sb.MatchingProblem(*(np.roll(side, shift, axis=0) for side in (problem.x, problem.y)))
+    return given, 0.0 if matrix_free else timed(lambda: given.affinity)[1]
 
-    Parameters
-    ----------
-    timed : bool
-        False: one call of the pair as it is, no warm-up.
-    seed : int
-        Another one, other shifts.
+
+def answer_of(solver, given):
+    """What a solver returns for a problem, as an array: what is timed includes making it."""
+    result = solver.function(given, **solver.options)
+    return np.array(getattr(result, "perm", result))
+
+
+def unshifted(perm, shift: int):
+    """The matching of the pair as it was before its shift, (S,) intp; ValueError where it is no permutation."""
+    if not np.array_equal(np.sort(perm), np.arange(len(perm))):
+        raise ValueError(f"the solver returned no permutation of {len(perm)} positions")
+    return np.roll((perm.astype(np.intp) - shift) % max(1, len(perm)), -shift)
+
+
+def matching_of(solver: str, problem):
+    """One untimed matching of the pair as it is, (S,) intp."""
+    registered = sb.get_solver(solver)
+    return unshifted(answer_of(registered, shifted(problem, 0, registered.matrix_free)[0]), 0)
+
+
+def observed(solver: str, problem, *, seed: int = 0) -> SimpleNamespace:
+    """A solver on a problem; every timed call gets the pair under another shift, so that nothing remembered fits it.
 
     Returns
     -------
     namespace
-        ``perms`` (calls, S), of the pair as it was given; ``seconds`` of each call, without those in which another process had
-        its core, and ``shared_seconds`` (of the affinity); ``peak_bytes`` of the first one.
+        ``perms`` (calls, S), of the pair as it was given; ``seconds`` of each call; ``affinity_seconds`` likewise.
     """
-    clock = worker.Clock(lambda stage, size: None, _MEMORY, timed, _warmed_up)
-    command = {"kind": "solver", "name": solver, "seed": seed}
-    found = observe.observe(command, {"x": problem.x, "y": problem.y}, clock, None)
-    if "message" in found:
-        raise RuntimeError(f"{solver}: {found['message']}")
-    return SimpleNamespace(
-        perms=found["arrays"]["perms"],
-        seconds=[s - w for s, w in zip(clock.seconds, clock.waited_seconds)],
-        shared_seconds=clock.shared_seconds,
-        peak_bytes=clock.peak_bytes,
-    )
+    registered, size = sb.get_solver(solver), len(problem.x)
+    last, *shifts = np.random.default_rng([size, seed]).permutation(size)[: (1 if size >= LARGE else MOST_CALLS) + 1]
+    if (solver, problem.x.shape) not in _WARM:
+        answer_of(registered, shifted(problem, last, registered.matrix_free)[0])  # compiles and imports
+        _WARM.add((solver, problem.x.shape))
+    found = SimpleNamespace(perms=[], seconds=[], affinity_seconds=[])
+    for shift in shifts:
+        given, affinity_seconds = shifted(problem, shift, registered.matrix_free)
+        perm, seconds = timed(lambda given=given: answer_of(registered, given))
+        found.perms.append(unshifted(perm, shift))
+        found.seconds.append(seconds)
+        found.affinity_seconds.append(affinity_seconds)
+        if sum(found.seconds) >= ENOUGH_SECONDS:
+            break
+    return found
 
 
-def relative_time(measure, reference, rounds: int = 5) -> float:
-    """Least time of the solver over least time of the reference kernel, taken in turns.
+def relative_time(solver, kernel, rounds: int = 5) -> float:
+    """Least time of a solver over least time of the reference kernel, taken alternately.
 
     Parameters
     ----------
-    measure : callable
-        ``measure(round)`` gives seconds of some calls.
-    reference : callable
-        Gives seconds of the reference kernel.
+    solver, kernel : callable
+        ``solver(round)`` gives the seconds of some calls, ``kernel()`` those of the reference kernel.
     rounds : int
         Solvers that take over half a second get two.
     """
-    solver, kernel = [], [reference()]
-    while len(kernel) <= (rounds if not solver or min(solver) < 0.5 else 2):
-        solver.append(min(measure(len(solver))))
-        kernel.append(reference())
-    return float(min(solver) / min(kernel))
+    numbers = itertools.count()
+    samplers = {"kernel": kernel, "solver": lambda: min(solver(next(numbers)))}
+    first = in_turns(samplers, 1)
+    more = in_turns(samplers, rounds - 1 if first["solver"][0] < 0.5 else 1)
+    return ratio_of_least({name: first[name] + more[name] for name in samplers}, "solver")
 
 
 def inverse_quality(chance_corrected: float) -> float:

@@ -1,7 +1,7 @@
 """Problems of all benchmarks, read from the shipped activations, with optima that no commit under test has found.
 
-``python -m benchmarks.problems`` writes ``optima.json`` anew from this checkout's certified optima; nothing else here uses more
-than NumPy and safetensors, so that moving code never breaks measuring an older commit.
+``python -m benchmarks.problems`` proves the optima in ``optima.json`` anew, with this checkout's solvers; nothing else here uses
+more than NumPy and safetensors, so that moving code never breaks measuring an older commit.
 """
 
 from __future__ import annotations
@@ -54,6 +54,12 @@ def positions(path: Path, layer: str, image: int, centring: str) -> np.ndarray:
     return np.ascontiguousarray(values.T)
 
 
+def positions_of(path: Path, entry) -> tuple[np.ndarray, np.ndarray]:
+    """Position vectors of both images of an entry of ``optima.json``."""
+    first, second = (positions(path, entry["layer"], int(i), entry["centring"]) for i in entry["pair"].split("-"))
+    return first, second
+
+
 def images_of(sizes, count: int) -> dict[int, np.ndarray]:
     """The first images of the layer with each of these S, (count, C, H, W) float16, where it lies on a grid."""
     found = {}
@@ -81,29 +87,32 @@ def load_problems() -> dict[tuple[int, str], list[Problem]]:
         )
     found: dict[tuple[int, str], list[Problem]] = {}
     for entry in content["problems"]:
-        x, y = (positions(path, entry["layer"], int(i), entry["centring"]) for i in entry["pair"].split("-"))
-        made = Problem(entry["pair"], x, y, entry["k_opt"])
+        made = Problem(entry["pair"], *positions_of(path, entry), entry["k_opt"])
         found.setdefault((entry["size"], entry["centring"]), []).append(made)
     return found
 
 
 def certified(sizes=()) -> dict:
-    """What ``optima.json`` should say, by this checkout's package: the problems of the gate and their certified optima."""
-    from semrsm_bench.bench.engine import Observer, Workers
-    from semrsm_bench.bench.gate.options import GateOptions
-    from semrsm_bench.bench.gate.problems import load_problems as gate_problems
-    from semrsm_bench.bench.optimum import OptimumCache
-    from semrsm_bench.bench.process import Scratch
+    """``optima.json`` anew, for its own pairs: k of an exact matching, proved by the duals of another solver.
 
-    data = CHECKOUT / "data" / "resnet18-tiny-imagenet.safetensors"
-    with Scratch() as scratch, Workers() as workers:
-        exact = Observer(workers.of, scratch).exact
-        made = gate_problems(GateOptions(data=data, sizes=sizes), lambda problem: OptimumCache().get(problem, exact))
-    problems = [
-        {"size": p.size, "layer": p.case.cell["layer"], "centring": p.centring, "pair": p.pair, "k_opt": p.k_opt}
-        for p in made
-    ]
-    return {"data": data.stem, "sha256": made[0].case.data_sha256, "problems": problems}
+    Raises
+    ------
+    ValueError
+        The two disagree by more than rounding.
+    """
+    import semrsm_bench as sb
+
+    content = frozen()
+    entries = [entry for entry in content["problems"] if entry["size"] in (sizes or {entry["size"]})]
+    path = data_file(content["data"])
+    for entry in entries:
+        x, y = positions_of(path, entry)
+        problem = sb.MatchingProblem(x, y)
+        k, bound = sb.matching_value(problem, sb.solve(problem, "ortools")), sb.upper_bound(problem, effort="exact")
+        if not abs(bound - k) <= 1e-6 * max(abs(k), 1.0):
+            raise ValueError(f"pair {entry['pair']} at S = {entry['size']}: k = {k!r} is not the bound {bound!r}")
+        entry["k_opt"] = k
+    return {"data": path.stem, "sha256": hashlib.sha256(path.read_bytes()).hexdigest(), "problems": entries}
 
 
 if __name__ == "__main__":

@@ -8,30 +8,17 @@ on a machine that others use at the same time the figures mean nothing.
 from __future__ import annotations
 
 import argparse
-import time
 
 import numpy as np
 
 import semrsm_bench as sb
 
+from .clock import in_turns, timed
 from .problems import images_of
 
 SOLVERS = ("exact-auction", "auction-fine", "auction-coarse")
 # Pairs of solve_many and images of compute_rsm for each number of positions.
 LOAD = {256: (600, 96), 1024: (120, 24), 4096: (40, 12)}
-
-
-def in_turns(one, many, rounds: int) -> list[tuple[float, float]]:
-    """Seconds of both calls in every round, after one round that does not count."""
-    seconds = []
-    for _ in range(rounds + 1):
-        pair = []
-        for call in (one, many):
-            begun = time.perf_counter()
-            call()
-            pair.append(time.perf_counter() - begun)
-        seconds.append((pair[0], pair[1]))
-    return seconds[1:]
 
 
 def reordered_copies(source: np.ndarray, images: int) -> np.ndarray:
@@ -68,7 +55,9 @@ def measure(sources, solvers, workers: int, rounds: int, load: float = 1.0) -> d
                 "compute_rsm": lambda n, solver=solver, z=z: sb.compute_rsm(z, matching=solver, n_jobs=n),
             }
             for name, call in calls.items():
-                found[name, size, solver] = in_turns(lambda call=call: call(1), lambda call=call: call(workers), rounds)
+                samplers = {n: lambda call=call, n=n: timed(lambda: call(n))[1] for n in (1, workers)}
+                seconds = in_turns(samplers, rounds + 1)  # the first round starts processes and does not count
+                found[name, size, solver] = list(zip(*seconds.values()))[1:]
     return found
 
 

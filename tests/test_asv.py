@@ -7,13 +7,16 @@ import math
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import benchmarks.bench_solvers as bench_solvers
-from benchmarks import common, problems
+from benchmarks import clock, common, problems
 from semrsm_bench.activations.store import open_cache
+from semrsm_bench.bench.gate.options import GateOptions
+from semrsm_bench.bench.gate.problems import load_problems
 from semrsm_bench.solvers import get_solver, solver_names
 from tests.gate_repository import CHECKOUT, ThrowAway, git
 
@@ -106,7 +109,7 @@ def test_relative_time_is_least_over_least_and_takes_turns():
         return next(kernel)
 
     assert common.relative_time(measure, reference) == pytest.approx(3.0)
-    assert asked == ["kernel", *itertools.chain.from_iterable((n, "kernel") for n in range(5))]
+    assert asked == [*itertools.chain.from_iterable(("kernel", n) for n in range(5))]
     assert type(common.relative_time(measure, reference)) is float
     asked.clear()
     common.relative_time(lambda number: asked.append(number) or [0.7], reference)
@@ -121,9 +124,6 @@ def benchmark_files():
 def test_benchmarks_import_public_names_and_files_beside_them(path):
     """Whatever is moved inside the package: older and newer commits are measured by the same files."""
     tree = ast.parse(path.read_text())
-    tree.body = [
-        node for node in tree.body if getattr(node, "name", "") != "certified"
-    ]  # run by hand, in this checkout
     public = {"metrics", "rsm", "solvers"}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -131,29 +131,36 @@ def test_benchmarks_import_public_names_and_files_beside_them(path):
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "semrsm_bench":
             assert node.module == "semrsm_bench"
             assert {a.name for a in node.names} <= public
-
-
-def frozen_at(sizes):
-    return [entry for entry in problems.frozen()["problems"] if entry["size"] in sizes]
+        else:
+            assert "importlib.util" not in ast.unparse(node) or path.name == "bench_metrics.py", "files by their path"
 
 
 def assert_frozen_are_certified(sizes):
     found = problems.certified(sizes)
     assert (found["data"], found["sha256"]) == (problems.frozen()["data"], problems.frozen()["sha256"])
-    frozen = frozen_at(sizes)
+    frozen = [entry for entry in problems.frozen()["problems"] if entry["size"] in sizes]
     assert len(frozen) == len(found["problems"]) > 0
     for entry, certified in zip(frozen, found["problems"]):
         assert entry.pop("k_opt") == pytest.approx(certified.pop("k_opt"), rel=1e-12)
         assert entry == certified
 
 
-def test_the_frozen_optima_are_the_certified_ones():
+def test_the_frozen_optima_are_proved():
     assert_frozen_are_certified((64, 256))
 
 
 @pytest.mark.slow
-def test_the_frozen_optima_are_the_certified_ones_at_large_sizes():
+def test_the_frozen_optima_are_proved_at_large_sizes():
     assert_frozen_are_certified((1024, 4096))
+
+
+def test_the_problems_are_those_of_the_gate():
+    gate = load_problems(
+        GateOptions(data=DATA, sizes=(64, 256)), lambda problem: SimpleNamespace(k_opt=1.0, k_upper=1.0)
+    )
+    found = [(*p.cell, p.case.cell["layer"], p.pair) for p in gate]
+    names = ("size", "centring", "layer", "pair")
+    assert found == [tuple(e[n] for n in names) for e in problems.frozen()["problems"] if e["size"] in (64, 256)]
 
 
 def test_problems_are_those_of_the_cache():
@@ -203,16 +210,65 @@ def test_every_timed_call_gets_other_bytes_and_the_answers_are_of_the_pair_as_it
 
     problem = problems.load_problems()[64, "none"][0]
     found = common.observed("asv-noting", problem)
-    assert len(found.seconds) == len(found.shared_seconds) == len(found.perms) > 1
-    assert len(set(seen)) == len(seen)
+    assert len(found.seconds) == len(found.affinity_seconds) == len(found.perms) > 1
+    assert min(*found.seconds, *found.affinity_seconds) > 0
+    assert len(set(seen)) == len(seen) > len(found.perms)
     assert all(np.array_equal(perm, np.arange(64)) for perm in found.perms)
     seen.clear()
-    common.observed("asv-noting", problem, timed=False)
+    common.matching_of("asv-noting", problem)
     assert seen == [problem.x.tobytes()]
 
 
-def test_the_reference_kernel_gives_one_number_wherever_it_runs():
-    assert common.worker.ReferenceKernel()() == pytest.approx(common.worker.ReferenceKernel()())
+@pytest.mark.parametrize("wrong", [[0] * 64, range(1, 65), np.arange(64) - 1, np.arange(64) + 0.5])
+def test_what_is_no_permutation_is_refused(wrong):
+    with pytest.raises(ValueError, match="no permutation"):
+        common.unshifted(np.array(wrong), 5)
+
+
+def test_a_matching_is_of_the_pair_as_it_was_before_its_shift():
+    problem = problems.load_problems()[64, "none"][0]
+    (expected, first), *others = [
+        (common.unshifted(common.answer_of(solver, common.shifted(problem, shift, False)[0]), shift), shift)
+        for solver in [get_solver("exact-auction")]
+        for shift in (0, 1, 40)
+    ]
+    assert first == 0
+    assert all(problem.score(perm) == problem.score(expected) for perm, _ in others)
+    assert problem.score(expected)[1] == pytest.approx(1.0)
+
+
+def test_the_clock_takes_waiting_for_a_core_off(monkeypatch):
+    waits = iter([100, 100, 700, 5_000_700, 800, 10**18])
+    monkeypatch.setattr(clock, "waited_nanoseconds", lambda: next(waits))
+    ticks = iter([0, 6_000_000] * 3)
+    monkeypatch.setattr(clock, "perf_counter_ns", lambda: next(ticks))
+    assert [clock.timed(lambda: 7) for _ in range(3)] == [(7, 0.006), (7, 0.001), (7, 0.006)]
+
+
+def test_short_calls_are_repeated_within_a_sample(monkeypatch):
+    calls = []
+    ticks = itertools.count(step=1_000_000)
+    monkeypatch.setattr(clock, "perf_counter_ns", lambda: next(ticks))
+    monkeypatch.setattr(clock, "SAMPLE_SECONDS", 0.004)
+    sample = clock.looped(lambda: calls.append(0))
+    assert (sample(), len(calls)) == (pytest.approx(0.001 / 4), 5)
+    samples = clock.in_turns({"ours": lambda: 3.0, "a": lambda: 2.0, "b": lambda: 6.0}, 2)
+    assert samples == {"ours": [3.0] * 2, "a": [2.0] * 2, "b": [6.0] * 2}
+    assert clock.ratio_of_least(samples, "ours") == 1.5
+
+
+def test_the_reference_kernel_is_the_workers():
+    from semrsm_bench.bench.worker import ReferenceKernel
+
+    assert clock.ReferenceKernel()() == pytest.approx(ReferenceKernel()(), rel=1e-12)
+
+
+def test_peak_memory_is_what_a_call_takes():
+    peak = clock.peak_bytes(lambda: np.ones(8 << 20))
+    if peak is None:
+        pytest.skip("this kernel does not report a process's peak memory")
+    assert 60 << 20 <= peak < 96 << 20
+    assert clock.peak_bytes(lambda: None) < 8 << 20
 
 
 def test_a_solver_that_a_commit_does_not_have_is_not_available_there():

@@ -84,14 +84,16 @@ def test_a_swap_of_the_sides_swaps_the_verdicts():
     assert (ahead, back) == ({"time": "worse", "gap": "better"}, {"time": "better", "gap": "worse"})
 
 
-def test_cells_of_one_side_only_and_cells_that_fail_now():
+def test_cells_of_one_side_only():
     before, after = sides()
     before.cells[CellKey("old", 64, "none")] = Figures({"0-1": [1.0]}, {})
+    before.cells[CellKey("never", 64, "none")] = Figures(failures={"0-1": "error: no"})
     after.cells[CellKey("new", 64, "none")] = Figures({"0-1": [1.0]}, {})
-    after.cells[CellKey("greedy", 256, "none")] = Figures(failure="timeout: stopped after 30 s")
     found = compare(before, after)
-    assert found.lost == {CellKey("greedy", 256, "none"): "timeout: stopped after 30 s"}
     assert (found.only_before, found.only_after) == ([CellKey("old", 64, "none")], [CellKey("new", 64, "none")])
+    assert found.lost == {CellKey("old", 64, "none"): "no time of 1 of 1 cases: absent"}
+    assert found.missing(["old"]) == found.missing(["all"]) == {}
+    assert found.missing(["other"]) == found.lost
 
 
 def test_other_machines_and_other_data_are_noticed():
@@ -342,12 +344,88 @@ def test_a_score_that_exists_only_over_many_rows_is_compared(tmp_path):
     assert (gap.before, gap.after, gap.verdict) == (5.0, 7.0, "worse")
 
 
-def test_failed_rows_are_failures_and_skipped_ones_are_not(tmp_path):
-    empty = {"seconds": None, "scores": {}}
-    timed_out = read_measurements(write_run(tmp_path / "a", status="timeout", message="stopped after 30 s", **empty))
-    skipped = read_measurements(write_run(tmp_path / "b", status="skipped", message="too slow", **empty))
-    assert {f.failure for f in timed_out.cells.values()} == {"timeout: stopped after 30 s"}
-    assert {f.failure for f in skipped.cells.values()} == {""}
+def edited(path, change):
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    return path
+
+
+def without_run(tmp_path, how):
+    """A run of which the last row of greedy at S = 256 is as said; None: the row is not there."""
+    folder = write_run(tmp_path / "run")
+    rows = folder / "rows.jsonl"
+    lines = rows.read_text().splitlines()
+    row = json.loads(lines.pop())
+    if how == "failed":
+        row |= {"status": "timeout", "message": "stopped after 30 s", "seconds": None, "scores": {}}
+    elif how == "skipped":
+        row |= {"status": "skipped", "message": "too slow", "seconds": None, "scores": {}}
+    elif how == "null":
+        row["scores"]["c"] = None
+    elif how == "NaN":
+        row["seconds"] = float("nan")
+    rows.write_text("\n".join([*lines, *([json.dumps(row)] if how != "absent" else [])]) + "\n")
+    return folder
+
+
+def without_asv(tmp_path, how):
+    def change(content):
+        for name in ("bench_solvers.Runtime.time_solve", "bench_solvers.Quality.track_gap_percent"):
+            result = content["results"][name]
+            if how == "failed":
+                result[0] = None
+            elif how == "absent":
+                result[1][1] = ["64"]
+            else:
+                result[0][3] = None if how == "null" else float("nan")
+
+    return edited(write_asv(tmp_path / "asv"), change)
+
+
+def without_pytest(tmp_path, how):
+    def change(content):
+        last = content["benchmarks"][1]
+        if how == "absent":
+            del content["benchmarks"][1]
+        elif how == "failed":
+            last["stats"] = {}
+        else:
+            last["extra_info"]["gap_of_pair"]["0-3"] = None if how == "null" else float("nan")
+
+    return edited(write_pytest(tmp_path / "p.json"), change)
+
+
+@pytest.mark.parametrize("how", ["failed", "skipped", "null", "NaN", "absent"])
+@pytest.mark.parametrize("kind", ["run", "asv", "pytest"])
+def test_missing_is_not_passing(tmp_path, kind, how):
+    """Whatever a file calls it: what was measured before and is not now fails, unless it is allowed."""
+    if how == "skipped" and kind != "run":
+        pytest.skip("a status of rows only")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    before = WRITERS[kind](tmp_path / "a")
+    after = {"run": without_run, "asv": without_asv, "pytest": without_pytest}[kind](tmp_path / "b", how)
+    found = compare(read_measurements(before), read_measurements(after))
+    assert ("greedy", 256, "none", "matching") in found.lost
+    assert compare(read_measurements(after), read_measurements(before)).lost == {}
+    failed = invoke(before, after)
+    assert failed.return_value == 1
+    assert "MISSING  greedy at S=256 (none): no " in failed.output
+    assert invoke(before, after, "--fail", "gap:50%", "--allow-missing", "greedy,scipy").return_value == 0
+    assert invoke(before, after, "--fail", "gap:50%", "--allow-missing", "all").return_value == 0
+
+
+def test_methods_with_several_options_are_told_apart_and_rows_measured_again_are_counted(tmp_path):
+    with RunWriter(tmp_path) as writer:
+        for options, c in (({"b": 1}, 0.9), ({"b": 2}, 0.8), ({"b": 2}, 0.7)):
+            writer.append(make_row(options=options, c=c))
+    found = read_measurements(tmp_path)
+    assert {key.place: figures.gaps["0-1"] for key, figures in found.cells.items()} == {
+        'none {"b": 1}': [pytest.approx(0.1)],
+        'none {"b": 2}': [pytest.approx(0.3)],
+    }
+    assert found.notices == ("1 rows were measured again later, or by other code; only the later ones count",)
 
 
 def test_an_asv_folder_gives_the_newest_result_or_that_of_a_commit(tmp_path):
@@ -369,9 +447,17 @@ def test_files_of_no_kind(tmp_path, content):
         read_measurements(tmp_path / "x.json")
 
 
-def test_nothing_there(tmp_path):
-    with pytest.raises(FileNotFoundError, match="no run"):
-        read_measurements("nothing", tmp_path)
+@pytest.mark.parametrize("runs", [0, 1])
+def test_a_mistyped_name_is_named(tmp_path, runs):
+    if runs:
+        write_run(tmp_path / "monday")
+    (tmp_path / "empty").mkdir()
+    there = "monday" if runs else "none"
+    for name in ("mondya", "mondya/rows.jsonl", "results.jsn", ".asv/resluts@abc"):
+        with pytest.raises(FileNotFoundError, match=f"^{name}: there is no file, folder or run.*: {there}$"):
+            read_measurements(name, tmp_path)
+    with pytest.raises(FileNotFoundError, match="empty: the folder holds neither a run"):
+        read_measurements(tmp_path / "empty", tmp_path)
 
 
 def invoke(*arguments):
@@ -395,3 +481,5 @@ def test_command_line(tmp_path):
     assert (as_json["exit_code"], sum(c["broken"] for c in as_json["changes"])) == (1, 2)
     other = write_run(tmp_path / "c" / "run", method="scipy")
     assert invoke(before, other).return_value == 4
+    wrong = CliRunner().invoke(command, [str(before), str(tmp_path / "nowhere")], standalone_mode=False)
+    assert f"{tmp_path / 'nowhere'}: there is no" in str(wrong.exception)

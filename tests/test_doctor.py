@@ -22,38 +22,40 @@ def test_every_finding_has_a_status_and_every_warning_advice(tmp_path):
         assert bool(finding.advice) == (finding.status != "ok")
 
 
+def warns(look):
+    """Whether a look at one thing ends in advice."""
+    found, advice = look
+    assert found
+    return bool(advice)
+
+
 def test_one_core_is_worth_a_warning(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0})
-    assert doctor.check_cores().status == "warn"
+    assert warns(doctor.check_cores())
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1})
-    assert doctor.check_cores().status == "ok"
+    assert not warns(doctor.check_cores())
 
 
-@pytest.mark.parametrize(("text", "status"), [("max 100000", "ok"), ("50000 100000", "warn"), ("nonsense", "ok")])
-def test_a_containers_quota_is_found(tmp_path, text, status):
+@pytest.mark.parametrize("text", ["max 100000", "50000 100000", "nonsense", "a b"])
+def test_a_containers_quota_is_found(tmp_path, text):
     file = tmp_path / "cpu.max"
     file.write_text(text)
-    finding = doctor.check_quota(file)
-    assert finding.status == status
-    if status == "warn":
-        assert "0.5 CPUs" in finding.found
+    assert warns(doctor.check_quota(file)) == ("0.5 CPUs" in doctor.check_quota(file)[0]) == (text == "50000 100000")
 
 
-@pytest.mark.parametrize(("name", "status"), [("powersave", "warn"), ("performance", "ok"), ("unknown", "ok")])
-def test_a_sleepy_governor_is_found(monkeypatch, name, status):
+@pytest.mark.parametrize("name", ["powersave", "performance", "unknown"])
+def test_a_sleepy_governor_is_found(monkeypatch, name):
     monkeypatch.setattr(doctor, "governor", lambda: name)
-    finding = doctor.check_governor()
-    assert finding.status == status
-    assert ("performance" in finding.advice) == (status == "warn")
+    assert warns(doctor.check_governor()) == (name == "powersave")
 
 
 @pytest.mark.parametrize(
-    ("busy", "load", "status"), [([3.0, 5.0], 0.1, "ok"), ([3.0, 90.0], 0.1, "warn"), ([1.0, 1.0], 4.0, "warn")]
+    ("busy", "load", "warned"), [([3.0, 5.0], 0.1, False), ([3.0, 90.0], 0.1, True), ([1.0, 1.0], 4.0, True)]
 )
-def test_a_busy_machine_is_found(monkeypatch, busy, load, status):
+def test_a_busy_machine_is_found(monkeypatch, busy, load, warned):
     monkeypatch.setattr(doctor.psutil, "cpu_percent", lambda **given: busy)
     monkeypatch.setattr(os, "getloadavg", lambda: (load, load, load))
-    assert doctor.check_load().status == status
+    assert warns(doctor.check_load()) == warned
 
 
 def clock(monkeypatch, steps):
@@ -69,25 +71,24 @@ def clock(monkeypatch, steps):
 
 def test_a_coarse_clock_is_found(monkeypatch):
     clock(monkeypatch, [0, 0, 15_000_000])
-    assert doctor.check_clock().status == "warn"
+    assert warns(doctor.check_clock())
     clock(monkeypatch, [40])
-    assert doctor.check_clock().status == "ok"
+    assert not warns(doctor.check_clock())
 
 
 def test_noise_is_found(monkeypatch):
     steady, noisy = [10**6] * 200, [10**6] * 160 + [2 * 10**6] * 40
     clock(monkeypatch, steady)
-    found = doctor.check_jitter(samples=100)
-    assert "within 1.00 of the median" in found.found
+    assert "within 1.00 of the median" in doctor.check_jitter(samples=100)[0]
     clock(monkeypatch, noisy)
-    assert doctor.check_jitter(samples=100).status == "warn"
+    assert warns(doctor.check_jitter(samples=100))
 
 
 def test_a_disabled_compiler_is_found(monkeypatch):
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
-    assert doctor.check_compiler().status == "warn"
+    assert warns(doctor.check_compiler())
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "0")
-    assert doctor.check_compiler().status == "ok"
+    assert not warns(doctor.check_compiler())
 
 
 def test_missing_solvers_are_named_with_the_reason():
@@ -95,23 +96,35 @@ def test_missing_solvers_are_named_with_the_reason():
     def missing(problem):
         raise AssertionError("never runs")
 
-    finding = doctor.check_solvers()
-    assert finding.status == "warn"
-    assert "doctor-missing: needs the module 'no_such_module_at_all'" in finding.found
+    assert warns(doctor.check_solvers())
+    assert "doctor-missing: needs the module 'no_such_module_at_all'" in doctor.check_solvers()[0]
+
+
+def test_without_an_exact_solver_nothing_can_be_measured(monkeypatch):
+    monkeypatch.setattr(doctor, "CANDIDATES", ())
+    with pytest.raises(doctor.CannotMeasureError, match="no exact solver"):
+        doctor.check_exact()
 
 
 def test_data_that_is_missing_few_or_damaged_is_found(tmp_path):
-    assert doctor.check_data(tmp_path / "nothing").status == "fail"
-    few = doctor.check_data(small_cache(tmp_path / "few", images=3))
-    assert few.status == "warn"
-    assert "fewer than 7" in few.advice
-    many = small_cache(tmp_path / "many", images=8)
-    assert doctor.check_data(many).status == "ok"
+    few, many = small_cache(tmp_path / "few", images=6), small_cache(tmp_path / "many", images=7)
+    assert "fewer than 7" in doctor.check_data(few)[1]
+    assert not warns(doctor.check_data(many))
     content = bytearray(many.read_bytes())
     content[-1] ^= 1
     many.write_bytes(content)
     os.utime(many, ns=(1, 1))
-    assert doctor.check_data(many).status == "fail"
+    for damaged in (many, tmp_path / "nothing"):
+        with pytest.raises(doctor.CannotMeasureError):
+            doctor.check_data(damaged)
+
+
+def test_figures_are_traced_to_a_commit(monkeypatch):
+    looks = {}
+    for found in ((None, None), ("a" * 40, False), ("a" * 40, True)):
+        monkeypatch.setattr(doctor, "commit_of", lambda folder, found=found: found)
+        looks[found] = warns(doctor.check_code())
+    assert list(looks.values()) == [False, False, True]
 
 
 def test_the_verb_prints_findings_or_json_and_fails_without_data(tmp_path):

@@ -47,10 +47,16 @@ def test_worse_fails_and_says_so(repository):
     assert any("chance-corrected quality fell from" in text for text in told(report, "regression"))
 
 
-def test_no_change_passes(repository):
-    code, report = repository.gate("base", "base", *SMALL)
+def test_no_change_passes_at_a_detached_head_and_a_dirty_tree_is_no_part_of_it(repository):
+    assert git(repository.folder, "branch", "--show-current") == ""
+    changed = repository.folder / "semrsm_bench" / "__init__.py"
+    text = changed.read_text()
+    changed.write_text("def\n")
+    code, report = repository.gate("base", "HEAD", *SMALL)
+    changed.write_text(text)
     assert (code, report["findings"]) == (0, [])
     assert report["verdict"].startswith("PASS")
+    assert ["uncommitted changes" in notice for notice in report["notices"]] == [True]
     assert all(cell["base"]["chance_corrected"] == cell["head"]["chance_corrected"] for cell in report["cells"])
 
 
@@ -79,8 +85,11 @@ def test_new_removed_and_unavailable_solvers(repository):
     assert "called exact" in told(report, "regression")[0]
     repository.change("removed", REMOVED.format(name="batch-optimal-128"))
     code, report = repository.gate("base", "removed", *SMALL)
-    assert code == 0
-    assert "batch-optimal-128 at S=64 (none): removed" in told(report, "note")[0]
+    assert code == 1
+    assert "batch-optimal-128 at S=64 (none): removed" in told(report, "regression")[0]
+    code, report = repository.gate("base", "removed", "--allow-missing", "batch-optimal-128", *SMALL)
+    assert (code, report["limits"]["missing"]) == (0, ["batch-optimal-128"])
+    assert "removed" in told(report, "note")[0]
     repository.change("missing", MISSING.format(name="batch-optimal-128"))
     code, report = repository.gate("base", "missing", *SMALL)
     assert code == 1
@@ -126,6 +135,21 @@ def test_sides_that_do_not_import(repository):
     assert "SyntaxError" in message
 
 
+def test_a_commit_without_the_package_is_not_measured_with_another_ones(repository):
+    git(repository.folder, "checkout", "--quiet", "--detach", "base")
+    git(repository.folder, "rm", "-r", "--quiet", "semrsm_bench")
+    git(repository.folder, "commit", "--quiet", "--message", "without")
+    git(repository.folder, "tag", "without")
+    git(repository.folder, "checkout", "--quiet", "--detach", "base")
+    code, report = repository.gate("without", "base", *SMALL)
+    assert code == 4
+    assert "the commit without has no folder semrsm_bench" in report["notices"][0]
+    assert {cell["base"]["status"] for cell in report["cells"]} == {"absent"}
+    code, message = repository.gate("base", "without", *SMALL)
+    assert code == 3
+    assert "the head cannot be measured: the commit without has no folder semrsm_bench" in message
+
+
 def test_wrong_use(repository, tmp_path):
     for options, expected in (
         (("base", "nowhere"), "no commit 'nowhere'"),
@@ -141,11 +165,43 @@ def test_wrong_use(repository, tmp_path):
     assert "not inside a git repository" in message
 
 
-def test_a_shallow_clone_is_told_what_to_fetch(repository, tmp_path):
-    git(tmp_path, "clone", "--quiet", "--depth", "1", f"file://{repository.folder}", "shallow")
-    code, message = repository.gate("HEAD~1", "HEAD", folder=tmp_path / "shallow")
-    assert code == 2
-    assert "shallow" in message
+def test_a_clone_is_told_what_it_lacks(repository, tmp_path):
+    origin = f"file://{repository.folder}"
+    git(repository.folder, "branch", "--force", "aside", "base")
+    git(tmp_path, "clone", "--quiet", "--depth", "1", "--branch", "aside", origin, "shallow")
+    git(tmp_path, "clone", "--quiet", "--branch", "aside", origin, "whole")
+    git(repository.folder, "branch", "--force", "other", "base")
+    git(tmp_path / "whole", "fetch", "--quiet")
+    for folder, revision, expected in (
+        ("shallow", "HEAD~1", "this clone is shallow: fetch its history"),
+        ("whole", "other", "did you mean 'origin/other'?"),
+        ("whole", "HEAD~99", "fetch it first"),
+    ):
+        code, message = repository.gate(revision, "HEAD", folder=tmp_path / folder)
+        assert (code, expected in message) == (2, True), message
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        (
+            "GIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {git} -c safe.directory= $@",
+            "git config --global --add safe.directory",
+        ),
+        ("echo broken index >&2; exit 128", "git cannot read"),
+        (None, "git cannot be started"),
+    ],
+)
+def test_a_git_that_refuses_is_quoted(repository, tmp_path, monkeypatch, script, expected):
+    """The gate runs in an environment without a user's settings, and its git is this script."""
+    if script:
+        fake = tmp_path / "git"
+        variables = "GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null"
+        fake.write_text(f"#!/bin/sh\nexport {variables}\n{script.format(git=shutil.which('git'))}\n")
+        fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    code, message = repository.gate("base", "base", *SMALL)
+    assert (code, expected in message, "Traceback" in message) == (2, True, False), message
 
 
 def test_limits_come_from_the_heads_pyproject(repository):

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from semrsm_bench.bench.gate import run as gate_run
-from semrsm_bench.bench.gate.measure import ROUNDS, Gate, GatePlan
-from semrsm_bench.bench.gate.options import GateOptions
+from semrsm_bench.bench.gate.measure import ROUNDS, Gate
+from semrsm_bench.bench.gate.options import GateLimits, GateOptions
 from semrsm_bench.bench.gate.problems import GateProblem
 from semrsm_bench.bench.gate.side import Sample
-from semrsm_bench.bench.gate.verdict import GateLimits, judge
+from semrsm_bench.bench.gate.verdict import judge
 from semrsm_bench.bench.process import Outcome, Worker
 from semrsm_bench.core import clock
 from semrsm_bench.core.task import Case
@@ -46,8 +46,10 @@ class FakeSide:
         return Sample(Outcome("ok", value=value), 1e-3)
 
 
-def measure(base, head, one=None):
-    (cell,) = Gate(base, head, [one or problem()], GatePlan()).measure(quiet=True)
+def measure(base, head, *problems):
+    gate = Gate({"base": base, "head": head}, problems or [problem()])
+    (cell,) = cells = gate.cells(["made-up"])
+    gate.measure(cells, quiet=True)
     return cell
 
 
@@ -133,7 +135,7 @@ def test_every_pair_is_measured_in_the_first_attempt():
     problems = [problem() for _ in range(7)]
     for i, one in enumerate(problems):
         one.case.units["pair"] = (f"0-{i}",)
-    (cell,) = Gate(FakeSide([], "base"), FakeSide([], "head"), problems, GatePlan()).measure(quiet=True)
+    cell = measure(FakeSide([], "base"), FakeSide([], "head"), *problems)
     assert list(cell.head.quality) == [f"0-{i}" for i in range(7)]
 
 

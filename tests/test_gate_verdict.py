@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semrsm_bench.bench.gate.run import limits_of
-from semrsm_bench.bench.gate.verdict import Evidence, Finding, GateCell, GateLimits, exit_code, judge, undecided
+from semrsm_bench.bench.gate.options import GateLimits, GateOptions, limits_of
+from semrsm_bench.bench.gate.verdict import Evidence, Finding, GateCell, exit_code, judge, undecided
 
 
 def side(quality=(0.95, 0.97), relative=(1.0,) * 5, kind="approximate", status="ok", message=""):
@@ -82,7 +82,10 @@ def test_words_name_what_from_what_to_what_and_where():
     ("base", "head", "severity", "code"),
     [
         (side(status="absent"), side(), "note", 0),
-        (side(), side(status="absent"), "note", 4),
+        (side(), side(status="absent"), "regression", 1),
+        (side(status="crashed"), side(status="absent"), "note", 4),
+        (side(status="unavailable"), side(status="absent"), "note", 4),
+        (side(status="absent"), side(status="unavailable", message="no lap"), "note", 4),
         (side(status="unavailable", message="no lap"), side(status="unavailable", message="no lap"), "note", 4),
         (side(), side(status="unavailable", message="no lap"), "regression", 1),
         (side(status="unavailable", message="no lap"), side(), "improvement", 4),
@@ -101,6 +104,24 @@ def test_outcomes_that_are_no_figures(base, head, severity, code):
     assert [f.severity for f in found] == [severity]
     assert exit_code([one], found) == code
     assert not undecided(one, GateLimits())
+
+
+@pytest.mark.parametrize("missing", [("greedy",), ("all",), ("other",), ()])
+@pytest.mark.parametrize("status", ["absent", "unavailable", "timeout", "memory", "crashed", "error", "invalid"])
+def test_what_only_the_head_lacks_fails_unless_it_is_allowed(status, missing):
+    one = cell(side(), side(status=status, message="why"))
+    (found,) = judge(one, GateLimits(missing=missing))
+    allowed = missing in (("greedy",), ("all",))
+    assert (found.severity == "note") == allowed
+    assert (exit_code([one], [found]) in (1, 3)) == (not allowed)
+
+
+@pytest.mark.parametrize("figure", ["quality", "pair"])
+def test_a_figure_that_is_nan_or_gone_fails(figure):
+    base, head = side((0.95, 0.95)), side((0.95, float("nan") if figure == "quality" else 0.95))
+    if figure == "pair":
+        del head.quality["0-1"]
+    assert severities(base, head) == ["regression"]
 
 
 def test_exit_codes_put_a_regression_before_a_failure():
@@ -161,10 +182,16 @@ def test_limits_that_make_no_sense(bad):
         GateLimits(**bad)
 
 
-def test_limits_from_settings():
-    found = limits_of({"time": 3, "solvers": {"greedy": {"quality": 0.02}, "ortools": {"time": 1.5}}})
+def test_limits_from_settings_and_options():
+    settings = {"time": 3, "missing": ["lap"], "solvers": {"greedy": {"quality": 0.02}, "ortools": {"time": 1.5}}}
+    found = limits_of(settings)
     assert (found.time, found.fall("greedy", "approximate"), found.fall("scipy", "exact")) == (3.0, 0.02, 1e-6)
     assert (found.factor("ortools"), found.factor("greedy")) == (1.5, 3.0)
+    chosen = GateOptions(quality={"": 0.1, "scipy": 0.2}, time={"ortools": 4}, missing=("scipy",))
+    found = limits_of(settings, chosen)
+    assert (found.time, found.quality, found.fall("scipy", "exact"), found.exact) == (3.0, 0.1, 0.2, 1e-6)
+    assert (found.factor("ortools"), found.fall("greedy", "approximate")) == (4.0, 0.02)
+    assert [found.may_miss(name) for name in ("lap", "scipy", "greedy")] == [True, True, False]
     with pytest.raises(ValueError, match="did you mean 'quality'"):
         limits_of({"qualty": 0.1})
     with pytest.raises(ValueError, match="no 'speed'"):

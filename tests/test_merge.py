@@ -86,6 +86,13 @@ def test_runs_that_do_not_belong_together_are_refused(runs):
         merge_runs([runs.first, other])
 
 
+def test_a_method_with_several_options_in_one_cell_is_refused_and_not_overwritten(runs):
+    with RunWriter(runs.second) as writer:
+        writer.append(make_row(method="greedy", size=16, layer="layer2", pair="0-1", options={"b": 2}))
+    with pytest.raises(ValueError, match="two has 'greedy' with several sets of options"):
+        merge_runs([runs.first, runs.second])
+
+
 def invoke(runs, *more):
     results = str(runs.first.parent)
     return (

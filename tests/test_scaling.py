@@ -22,13 +22,6 @@ def test_copies_are_the_same_images_with_their_positions_in_another_order():
     assert not np.array_equal(z[3], z[0])
 
 
-def test_the_first_round_does_not_count_and_calls_take_turns():
-    calls = []
-    seconds = scaling.in_turns(lambda: calls.append("one"), lambda: calls.append("many"), rounds=2)
-    assert calls == ["one", "many"] * 3
-    assert len(seconds) == 2
-
-
 def test_ratios_are_taken_within_a_round():
     line = scaling.summary({("solve_many", 256, "mine"): [(4.0, 1.0), (2.0, 1.0), (9.0, 3.0)]}, 2).splitlines()[1]
     assert "4.000" in line

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from semrsm_bench.bench.readers import CellKey, Figures, Measurements
 from semrsm_bench.core.stats import Interval, mean_interval, median_interval
 
 Metric = Literal["time", "gap"]
+Samples = Mapping[str, Sequence[float]]
 # Two runs of the same code differ by this much even where each of them is steady: the machine's clock moves between them.
 TIME_NOISE = 1.10
 GAP_NOISE = 0.0005
@@ -45,13 +45,10 @@ class Change:
     @property
     def verdict(self) -> Literal["worse", "better", "same"]:
         """Beyond noise: the interval excludes no change, and the change is not a trifle."""
-        if self.metric == "time":
-            worse = self.change.low > 1 and self.change.value > TIME_NOISE
-            better = self.change.high < 1 and self.change.value < 1 / TIME_NOISE
-        else:
-            worse = self.change.low > 0 and self.change.value > GAP_NOISE
-            better = self.change.high < 0 and self.change.value < -GAP_NOISE
-        return "worse" if worse else "better" if better else "same"
+        none, up, down = (1.0, TIME_NOISE, 1 / TIME_NOISE) if self.metric == "time" else (0.0, GAP_NOISE, -GAP_NOISE)
+        if self.change.low > none and self.change.value > up:
+            return "worse"
+        return "better" if self.change.high < none and self.change.value < down else "same"
 
 
 @dataclass(frozen=True)
@@ -83,10 +80,11 @@ class RunComparison:
     changes : list of Change
         One for each cell and metric that both sides have.
     lost : dict of CellKey to str
-        Cells that worked before and fail now, with what they fail with.
+        Cells with figures before that lack some of them now, and why: failed, null, NaN or absent.
     only_before, only_after : list of CellKey
+        Cells with figures that the other side does not know at all.
     notices : list of str
-        What a reader should know before believing any of it.
+        What limits the comparison.
     """
 
     before: Measurements
@@ -101,6 +99,10 @@ class RunComparison:
         """Changes that break a rule."""
         rules = list(rules)
         return [change for change in self.changes if any(rule.broken_by(change) for rule in rules)]
+
+    def missing(self, allowed: Container[str] = ()) -> dict[CellKey, str]:
+        """What is lost, without the methods that may be missing; "all" allows it for any."""
+        return {} if "all" in allowed else {k: why for k, why in self.lost.items() if k.method not in allowed}
 
 
 def parse_rule(text: str) -> Rule:
@@ -130,23 +132,35 @@ def parse_rule(text: str) -> Rule:
 
 def compare(before: Measurements, after: Measurements) -> RunComparison:
     """Compare cell by cell; where both sides name the pairs of images, pair by pair."""
-    shared = [key for key in before.cells if key in after.cells]
-    changes: list[Change] = []
-    lost = {}
-    for key in shared:
-        old, new = before.cells[key], after.cells[key]
-        if new.failure and not old.failure:
-            lost[key] = new.failure
-        changes += _changes(key, old, new)
+    alike = before.source == after.source
+    old = {key: figures for key, figures in before.cells.items() if figures.measured}
+    lost = {key: _lost(figures, after.cells.get(key, Figures()), alike) for key, figures in old.items()}
+    changes = [
+        c for key, figures in old.items() if key in after.cells for c in _changes(key, figures, after.cells[key])
+    ]
     return RunComparison(
         before,
         after,
         changes,
-        lost,
-        [key for key in before.cells if key not in after.cells],
-        [key for key in after.cells if key not in before.cells],
+        {key: why for key, why in lost.items() if why},
+        [key for key in old if key not in after.cells],
+        [key for key, figures in after.cells.items() if figures.measured and key not in before.cells],
         _notices(before, after, changes),
     )
+
+
+def _lost(old: Figures, new: Figures, alike: bool) -> str:
+    """Why figures of a cell are missing now; "" where none is. Only files of one kind are held to the same cases."""
+    for name, had, has in (("time", old.seconds, new.seconds), ("score", old.gaps, new.gaps)):
+        failed = {unit for unit in had if unit in new.failures and unit not in old.failures}
+        gone = [unit for unit in had if unit in failed or (unit not in has and (alike or not has))]
+        if gone:
+            why = [new.failures[unit] for unit in ("", *gone) if unit in new.failures] or [
+                *new.failures.values(),
+                "absent",
+            ]
+            return f"no {name} of {len(gone)} of {len(had)} cases: {why[0]}"
+    return ""
 
 
 def _notices(before: Measurements, after: Measurements, changes: Sequence[Change]) -> list[str]:
@@ -158,42 +172,33 @@ def _notices(before: Measurements, after: Measurements, changes: Sequence[Change
     if any(not c.paired for c in changes if c.metric == "time"):
         found.append("some times are not of the same pairs of images, or of one pair only: their intervals say little")
     found.append(
-        "times of two separate runs also differ by what the machine did meanwhile; `semrsm-bench gate` takes turns"
+        "times of two separate runs also differ by what the machine did meanwhile; `semrsm-bench gate` alternates"
     )
     return found
 
 
-def _changes(key: CellKey, old: Figures, new: Figures) -> list[Change]:
-    found = []
+def _changes(key: CellKey, old: Figures, new: Figures) -> Iterator[Change]:
     if old.seconds and new.seconds:
-        found.append(_time_change(key, old, new))
+        yield _change(key, "time", old.seconds, new.seconds)
     if old.gaps and new.gaps:
-        found.append(_gap_change(key, old, new))
-    return found
+        yield _change(key, "gap", old.gaps, new.gaps)
 
 
-def _time_change(key: CellKey, old: Figures, new: Figures) -> Change:
-    pairs = _common(old.seconds, new.seconds)
-    if len(pairs) > 1:
-        before, after = ([float(np.median(side.seconds[p])) for p in pairs] for side in (old, new))
-        ratio = median_interval(np.log(after) - np.log(before))
-        change = Interval(*(math.exp(v) for v in ratio))
-        return Change(key, "time", float(np.median(before)), float(np.median(after)), change, True)
-    chosen = [[v for p in (pairs or side.seconds) for v in side.seconds[p]] for side in (old, new)]
-    a, b = (median_interval(values) for values in chosen)
-    return Change(key, "time", a.value, b.value, Interval(b.value / a.value, b.low / a.high, b.high / a.low), False)
-
-
-def _gap_change(key: CellKey, old: Figures, new: Figures) -> Change:
-    pairs = _common(old.gaps, new.gaps)
-    if pairs:
-        before, after = ([float(np.mean(side.gaps[p])) for p in pairs] for side in (old, new))
-        change = mean_interval(np.subtract(after, before))
-        return Change(key, "gap", float(np.mean(before)), float(np.mean(after)), change, True)
-    a, b = (mean_interval([np.mean(values) for values in side.gaps.values()]) for side in (old, new))
-    return Change(key, "gap", a.value, b.value, Interval(b.value - a.value, b.low - a.high, b.high - a.low), False)
-
-
-def _common(old: Iterable[str], new: Iterable[str]) -> list[str]:
-    there = set(new)
-    return [pair for pair in old if pair in there]
+def _change(key: CellKey, metric: Metric, old: Samples, new: Samples) -> Change:
+    """Ratio of median times or difference of mean gaps; pair by pair where that gives an interval."""
+    time = metric == "time"
+    middle: Callable[..., Any] = np.median if time else np.mean
+    interval: Callable[..., Interval] = median_interval if time else mean_interval
+    scale: Callable[..., Any] = np.log if time else np.asarray
+    back: Callable[..., Any] = np.exp if time else np.asarray
+    pairs = [pair for pair in old if pair in new]
+    paired = len(pairs) >= (2 if time else 1)
+    if paired:
+        before, after = ([float(middle(side[p])) for p in pairs] for side in (old, new))
+        change = interval(scale(after) - scale(before))
+        values = float(middle(before)), float(middle(after))
+    else:
+        a, b = (interval([v for p in (pairs or side) for v in side[p]]) for side in (old, new))
+        change = Interval(*(scale(y) - scale(x) for y, x in ((b.value, a.value), (b.low, a.high), (b.high, a.low))))
+        values = a.value, b.value
+    return Change(key, metric, *values, Interval(*(float(back(v)) for v in change)), paired)

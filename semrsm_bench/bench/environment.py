@@ -152,21 +152,27 @@ def code_digest(paths: Iterable[Path]) -> str:
     return digest.hexdigest()[:16]
 
 
+def git(folder: Path, *arguments: str) -> bytes:
+    """Output of a git command in a folder, in English, whatever variables a git hook has set.
+
+    Raises
+    ------
+    OSError, subprocess.SubprocessError
+        There is no git, or the command failed: ``stderr`` says why.
+    """
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {"LC_ALL": "C"}
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, check=True, timeout=120, env=environment).stdout
+
+
 def commit_of(folder: Path) -> tuple[str | None, bool | None]:
     """Commit of the checkout that tracks ``folder``, and whether it was changed since; (None, None) outside of one."""
-
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-        return subprocess.run(
-            command, capture_output=True, text=True, check=True, timeout=30, env=environment
-        ).stdout.strip()
-
+    status = ("status", "--porcelain")
     try:
         # An installed copy may lie inside a checkout of something else, which does not track it.
-        git("ls-files", "--error-unmatch", "__init__.py")
-        commit = git("rev-parse", "HEAD")
-        changed = git("status", "--porcelain", "--untracked-files=no") or git("status", "--porcelain", "--", ".")
+        git(folder, "ls-files", "--error-unmatch", "__init__.py")
+        commit = git(folder, "rev-parse", "HEAD").decode().strip()
+        changed = git(folder, *status, "--untracked-files=no") or git(folder, *status, "--", ".")
     except (OSError, subprocess.SubprocessError):
         return None, None
     return commit, bool(changed)

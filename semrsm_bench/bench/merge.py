@@ -55,22 +55,20 @@ def label_runs(runs: Sequence[Path]) -> dict[str, dict[str, Any]]:
     legend: dict[str, dict[str, Any]] = {}
     digests: dict[str, tuple[str, str]] = {}
     for label, run in zip(string.ascii_uppercase, runs):
-        environment = load_environment(run)
-        for entry in environment.get("data", []):
-            first = digests.setdefault(entry["name"], (entry["sha256"], run.name))
-            if first[0] != entry["sha256"]:
+        found = load_environment(run)
+        for entry in found.get("data", []):
+            sha256, first = digests.setdefault(entry["name"], (entry["sha256"], run.name))
+            if sha256 != entry["sha256"]:
                 raise ValueError(
-                    f"{first[1]} and {run.name} measured different data, both called {entry['name']!r}: "
+                    f"{first} and {run.name} measured different data, both called {entry['name']!r}: "
                     "their figures do not belong side by side"
                 )
         legend[label] = {
-            "run_id": str(environment.get("run_id", run.name)),
-            "cpu": environment.get("cpu", {}).get("model", "unknown"),
-            "os": environment.get("os", "unknown"),
-            "python": environment.get("python", "unknown"),
-            "commit": environment.get("commit"),
-            "dirty": environment.get("dirty"),
+            "run_id": str(found.get("run_id", run.name)),
+            "cpu": found.get("cpu", {}).get("model", "unknown"),
         }
+        legend[label] |= {name: found.get(name, "unknown") for name in ("os", "python")}
+        legend[label] |= {name: found.get(name) for name in ("commit", "dirty")}
     return legend
 
 
@@ -104,30 +102,33 @@ def merge_runs(
         rows = load_rows(run)
         for name in dict.fromkeys(str(row["task"]) for row in rows):
             for summary in summarise(rows, get_task(name), run):
-                found.setdefault((name, cell_key(summary.place), summary.method), {})[label] = summary
+                side = found.setdefault((name, cell_key(summary.place), summary.method), {})
+                if label in side:
+                    raise ValueError(
+                        f"{run.name} has {summary.method!r} with several sets of options in one cell of {name}; "
+                        "make a run for each of them"
+                    )
+                side[label] = summary
     methods = dict.fromkeys(method for _, _, method in found)
     if relative_to is not None and relative_to not in methods:
         raise ValueError(f"no run has the method {relative_to!r}; there are {', '.join(methods)}")
     first = next(iter(legend))
-    lines = []
-    for (task, place, method), sides in found.items():
-        score = get_task(task).scores[0].name
+    tasks = {name: (i, get_task(name)) for i, name in enumerate(dict.fromkeys(task for task, _, _ in found))}
+    places = {place: i for i, place in enumerate(dict.fromkeys((task, place) for task, place, _ in found))}
+    merged = []
+    for (name, key, method), sides in found.items():
+        position, task = tasks[name]
+        score, place = task.scores[0].name, next(iter(sides.values())).place
         columns = {label: _figures(side, score) for label, side in sides.items()}
         for label, figures in columns.items():
             if label != first:
                 figures["time_ratio"] = figures["seconds"] / columns.get(first, {}).get("seconds", math.nan)
             if relative_to is not None:
-                other = found.get((task, place, relative_to), {}).get(label)
+                other = found.get((name, key, relative_to), {}).get(label)
                 figures["speedup"] = (other.seconds.value if other else math.nan) / figures["seconds"]
-        lines.append(MergedLine(task, method, next(iter(sides.values())).place, score, columns))
-    tasks = list(dict.fromkeys(line.task for line in lines))
-    places = {(line.task, cell_key(line.place)): i for i, line in reversed(list(enumerate(lines)))}
-
-    def order(line: MergedLine) -> Any:
-        place = (line.task, cell_key(line.place))
-        return tasks.index(line.task), get_task(line.task).cell_order(line.place), places[place]
-
-    return sorted(lines, key=order), legend
+        order = (position, task.cell_order(place), places[name, key])
+        merged.append((order, MergedLine(name, method, place, score, columns)))
+    return [line for _, line in sorted(merged, key=lambda entry: entry[0])], legend
 
 
 def _figures(summary: Summary, score: str) -> dict[str, Any]:

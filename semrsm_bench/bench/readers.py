@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import ast
 import itertools
+import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, find_run, load_environment, load_rows, read_json
+from semrsm_bench.bench.results import (
+    LATEST,
+    ROWS_FILE,
+    find_run,
+    list_runs,
+    load_environment,
+    load_rows,
+    read_json,
+    read_rows,
+)
 from semrsm_bench.bench.summary import results_of
 from semrsm_bench.core.registry import UnknownNameError
-from semrsm_bench.core.row import FAULTS
 from semrsm_bench.core.task import Score, Task
 from semrsm_bench.tasks.registry import get_task
 
@@ -44,7 +53,7 @@ class CellKey(NamedTuple):
 
 @dataclass
 class Figures:
-    """What a file knows about one cell.
+    """What a file knows about one cell; several entries of one case stand beside each other.
 
     Attributes
     ----------
@@ -53,13 +62,26 @@ class Figures:
     gaps : dict of pair, or case, to list of float
         How far the task's first score lies from its best, 1 - c; the pair "" stands for a figure over pairs that the file does
         not tell apart.
-    failure : str
-        Why there is nothing: status and message; "" otherwise.
+    failures : dict of pair, or case, to str
+        Why a figure is missing: status and message, or that it is null.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
     gaps: dict[str, list[float]] = field(default_factory=dict)
-    failure: str = ""
+    failures: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def measured(self) -> bool:
+        """Whether there is any figure."""
+        return bool(self.seconds or self.gaps)
+
+    def add(self, what: str, unit: str, values: Iterable[Any]) -> None:
+        """Enter "seconds" or "gaps" of a case; what is no finite number is a failure."""
+        for value in values:
+            if isinstance(value, (int, float)) and math.isfinite(value):
+                getattr(self, what).setdefault(unit, []).append(float(value))
+            else:
+                self.failures.setdefault(unit, f"{what} {'null' if value is None else value}")
 
 
 @dataclass(frozen=True)
@@ -74,7 +96,9 @@ class Measurements:
         What identifies them, "" where the file does not say.
     cells : dict of CellKey to Figures
     notices : tuple of str
-        What could not be read.
+        What could not be read, and which rows do not count.
+    source : str
+        "run", "asv" or "pytest-benchmark"; only files of one kind name their cases alike.
     """
 
     name: str
@@ -82,6 +106,7 @@ class Measurements:
     data: str
     cells: dict[CellKey, Figures]
     notices: tuple[str, ...] = ()
+    source: str = ""
 
 
 def read_measurements(source: str | Path, results: Path = Path("results")) -> Measurements:
@@ -101,16 +126,24 @@ def read_measurements(source: str | Path, results: Path = Path("results")) -> Me
         There is nothing there, or nothing that can be read.
     """
     path = Path(source)
-    folder, _, commit = str(source).rpartition("@")
-    if folder and Path(folder).is_dir() and not path.exists():
-        return _read_asv(_asv_file(Path(folder), commit))
-    if path.is_file() and path.name != ROWS_FILE:
-        return _read_file(path)
-    if path.is_dir() and not (path / ENVIRONMENT_FILE).is_file() and not (path / ROWS_FILE).is_file():
+    if path.is_file():
+        return _read_run(path) if path.name == ROWS_FILE else _read_file(path)
+    for folder in (results / source, path):
+        if (folder / ROWS_FILE).is_file():
+            return _read_run(folder)
+    if str(source) == LATEST:
+        return _read_run(find_run(results))
+    if path.is_dir():
         if list(path.rglob("benchmarks.json")) or list(path.rglob("machine.json")):
             return _read_asv(_asv_file(path, ""))
-        return _read_run(find_run(path))
-    return _read_run(path if path.name == ROWS_FILE and path.is_file() else find_run(results, source))
+        if runs := list_runs(path):
+            return _read_run(runs[-1])
+        raise FileNotFoundError(f"{source}: the folder holds neither a run ({ROWS_FILE}) nor results of asv")
+    above, _, commit = str(source).rpartition("@")
+    if above and Path(above).is_dir():
+        return _read_asv(_asv_file(Path(above), commit))
+    there = ", ".join(run.name for run in list_runs(results)[-8:]) or "none"
+    raise FileNotFoundError(f"{source}: there is no file, folder or run of this name; runs in {results}: {there}")
 
 
 def _read_file(path: Path) -> Measurements:
@@ -131,20 +164,20 @@ def _read_run(path: Path) -> Measurements:
         environment = load_environment(folder)
     except FileNotFoundError:
         environment = {}
-    layers: dict[tuple[str, Any, Any], set[tuple[Any, Any]]] = {}
-    for row in rows:
-        layers.setdefault(_place(row), set()).add((row["cell"].get("model"), row["cell"].get("layer")))
     parts: dict[CellKey, list[Mapping[str, Any]]] = {}
-    for row in rows:
-        parts.setdefault(_key(row, len(layers[_place(row)]) > 1), []).append(row)
+    for row, key in zip(rows, _keys(rows)):
+        parts.setdefault(key, []).append(row)
     tasks = {name: _task(name) for name in dict.fromkeys(str(row["task"]) for row in rows)}
-    cpu = environment.get("cpu") or {}
+    notices = [f"task {n!r} is not known here: only its times are compared" for n, t in tasks.items() if t is None]
+    if replaced := len(read_rows(path)) - len(rows):
+        notices.append(f"{replaced} rows were measured again later, or by other code; only the later ones count")
     return Measurements(
         f"run {folder.name}",
-        str(cpu.get("model", "")),
+        str((environment.get("cpu") or {}).get("model", "")),
         ",".join(sorted({str(row["data_sha256"]) for row in rows if row["data_sha256"]})),
         {key: _figures(part, tasks[key.task], folder) for key, part in parts.items()},
-        tuple(f"task {n!r} is not known here: only its times are compared" for n, t in tasks.items() if t is None),
+        tuple(notices),
+        "run",
     )
 
 
@@ -155,39 +188,51 @@ def _task(name: str) -> Task | None:
         return None
 
 
-def _place(row: Mapping[str, Any]) -> tuple[str, Any, Any]:
-    return str(row["task"]), row["cell"].get("size"), row["cell"].get("centring")
-
-
-def _key(row: Mapping[str, Any], several: bool) -> CellKey:
-    """The cell; of the task matching, which other files know too, named by its layer only where one S stands for several."""
-    cell, matching = row["cell"], row["task"] == "matching"
-    words = [str(cell.get("centring", ""))] if matching else []
-    if several and matching:
-        words.append(f"{cell.get('model', '')}/{cell.get('layer', '')}")
-    words += [str(v) for k, v in cell.items() if not matching and k not in ("size", "channels")]
-    return CellKey(str(row["method"]), int(cell.get("size") or 0), " ".join(words), str(row["task"]))
+def _keys(rows: Sequence[Mapping[str, Any]]) -> list[CellKey]:
+    """The cell of each row. Layer and options are named only where cells would be the same without."""
+    layers: dict[Any, set[Any]] = {}
+    options: dict[Any, set[str]] = {}
+    places = []
+    for row in rows:
+        cell, task = row["cell"], str(row["task"])
+        place = (task, cell.get("size"), cell.get("centring"))
+        layer = f"{cell.get('model', '')}/{cell.get('layer', '')}"
+        method = (task, row["method"])
+        given = json.dumps(row["options"], sort_keys=True)
+        layers.setdefault(place, set()).add(layer)
+        options.setdefault(method, set()).add(given)
+        places.append((place, layer, method, given))
+    keys = []
+    for row, (place, layer, method, given) in zip(rows, places):
+        cell, matching = row["cell"], row["task"] == "matching"
+        # Other files know the task matching too, and name its cells by S and centring.
+        words = [str(cell.get("centring", ""))] if matching else []
+        words += [layer] if matching and len(layers[place]) > 1 else []
+        words += [str(v) for k, v in cell.items() if not matching and k not in ("size", "channels")]
+        words += [given] if len(options[method]) > 1 else []
+        keys.append(CellKey(str(row["method"]), int(cell.get("size") or 0), " ".join(words), str(row["task"])))
+    return keys
 
 
 def _figures(rows: Sequence[Mapping[str, Any]], task: Task | None, folder: Path) -> Figures:
     figures = Figures()
+    score = task.scores[0] if task is not None else None
     for row in rows:
         unit = str((row["units"].get("pair") or [row["case"]])[0])
         if row["status"] != "ok":
-            if row["status"] in (*FAULTS, "timeout", "memory"):
-                figures.failure = figures.failure or f"{row['status']}: {row['message']}"
+            figures.failures.setdefault(unit, f"{row['status']}: {row['message']}")
             continue
-        if _finite(row["seconds"]):
-            figures.seconds.setdefault(unit, []).append(float(row["seconds"]))
-        if task is not None and _finite(value := row["scores"].get(task.scores[0].name)):
-            figures.gaps.setdefault(unit, []).append(_gap(task.scores[0], float(value)))
-    if task is not None and figures.seconds and not any(task.scores[0].name in row["scores"] for row in rows):
+        figures.add("seconds", unit, [row["seconds"]])
+        if score is not None and score.name in row["scores"]:
+            value = row["scores"][score.name]
+            figures.add("gaps", unit, [None if value is None else _gap(score, value)])
+    if task is not None and score is not None and figures.seconds and not any(score.name in r["scores"] for r in rows):
         # A score over many rows, as it stands, and no draws of units.
         results = results_of(rows, folder)
         units = list(dict.fromkeys(unit for r in results for unit in r.units.get(task.unit, ())))
-        values = task.aggregate(results, np.ones((1, len(units))), units).get(task.scores[0].name)
-        if values is not None and _finite(float(values[0])):
-            figures.gaps[""] = [_gap(task.scores[0], float(values[0]))]
+        values = task.aggregate(results, np.ones((1, len(units))), units).get(score.name)
+        if values is not None:
+            figures.add("gaps", "", [_gap(score, float(values[0]))])
     return figures
 
 
@@ -203,25 +248,20 @@ def _read_pytest(path: Path, content: Mapping[str, Any]) -> Measurements:
         extra = entry.get("extra_info") or {}
         if not {"solver", "size", "centring"} <= extra.keys():
             continue
-        stats = entry.get("stats") or {}
-        samples = [float(v) for v in stats.get("data") or [stats.get("median", math.nan)] if _finite(v)]
-        pair = str(extra.get("pair", ""))
-        gaps = {str(k): float(v) for k, v in (extra.get("gap_of_pair") or {}).items() if _finite(v)}
-        if not gaps and _finite(extra.get("gap")):
-            gaps = {pair: float(extra["gap"])}
         key = CellKey(str(extra["solver"]), int(extra["size"]), str(extra["centring"]))
-        figures = cells.setdefault(key, Figures())
-        if samples:
-            figures.seconds.setdefault(pair, []).extend(samples)
-        for unit, gap in gaps.items():
-            figures.gaps.setdefault(unit, []).append(gap)
+        figures, pair = cells.setdefault(key, Figures()), str(extra.get("pair", ""))
+        stats = entry.get("stats") or {}
+        figures.add("seconds", pair, stats.get("data") or [stats.get("median")])
+        for unit, gap in (extra.get("gap_of_pair") or {pair: extra.get("gap")}).items():
+            figures.add("gaps", str(unit), [gap])
         data |= {str(extra["data_sha256"])} if extra.get("data_sha256") else set()
     if not cells:
         raise ValueError(
             f"{path}: no benchmark in it says solver, size and centring in extra_info; make it with `make pytest-benchmark`"
         )
     cpu = ((content.get("machine_info") or {}).get("cpu") or {}).get("brand_raw", "")
-    return Measurements(f"pytest-benchmark {path.name}", str(cpu), ",".join(sorted(data)), cells)
+    name = f"pytest-benchmark {path.name}"
+    return Measurements(name, str(cpu), ",".join(sorted(data)), cells, (), "pytest-benchmark")
 
 
 def _asv_file(folder: Path, commit: str) -> Path:
@@ -246,41 +286,26 @@ def _read_asv(path: Path) -> Measurements:
         if benchmark not in (*_ASV_TIMES, _ASV_GAP) or not isinstance(values, list):
             continue
         record = dict(zip(columns, values))
-        for key, index in _asv_cells(record):
-            result = (record.get("result") or [])[index : index + 1]
-            if not result or not _finite(result[0]):
-                continue
-            figures = cells.setdefault(key, Figures())
+        axes = [[ast.literal_eval(v) for v in axis] for axis in record.get("params") or []]
+        for index, cell in enumerate(itertools.product(*axes)) if len(axes) == 3 else ():
+            figures = cells.setdefault(CellKey(str(cell[0]), int(cell[1]), str(cell[2])), Figures())
+            value = next(iter((record.get("result") or [])[index : index + 1]), None)
             if benchmark == _ASV_GAP:
-                figures.gaps.setdefault("", []).append(float(result[0]) / 100)
+                figures.add("gaps", "", [None if value is None else value / 100])
             else:
-                figures.seconds.setdefault("", []).extend(_asv_samples(record, index, float(result[0])))
+                figures.add("seconds", "", _asv_samples(record, index, value))
     if not cells:
         raise ValueError(f"{path} holds no {', '.join((*_ASV_TIMES, _ASV_GAP))} over solver, size and centring")
-    machine = (content.get("params") or {}).get("cpu", "")
-    return Measurements(f"asv {str(content.get('commit_hash', path.stem))[:8]}", str(machine), "", cells)
+    machine = str((content.get("params") or {}).get("cpu", ""))
+    return Measurements(f"asv {str(content.get('commit_hash', path.stem))[:8]}", machine, "", cells, (), "asv")
 
 
-def _asv_cells(record: Mapping[str, Any]) -> Iterator[tuple[CellKey, int]]:
-    params = record.get("params") or []
-    if len(params) != 3:
-        return
-    values = [[ast.literal_eval(v) for v in axis] for axis in params]
-    for index, (solver, size, centring) in enumerate(itertools.product(*values)):
-        yield CellKey(str(solver), int(size), str(centring)), index
-
-
-def _asv_samples(record: Mapping[str, Any], index: int, value: float) -> list[float]:
+def _asv_samples(record: Mapping[str, Any], index: int, value: Any) -> list[Any]:
     """The samples where asv kept them, else quartiles around the median, which span about the same."""
-    samples = (record.get("samples") or [])[index : index + 1]
+    samples, *around = ((record.get(n) or [])[index : index + 1] for n in ("samples", "stats_q_25", "stats_q_75"))
     if samples and samples[0]:
-        return [float(v) for v in samples[0]]
-    around = [(record.get(f"stats_{q}") or [])[index : index + 1] for q in ("q_25", "q_75")]
-    return [*(float(v[0]) for v in around if v and _finite(v[0])), value]
-
-
-def _finite(value: Any) -> bool:
-    return isinstance(value, (int, float)) and math.isfinite(value)
+        return list(samples[0])
+    return [*(v[0] for v in around if v and v[0] is not None and value is not None), value]
 
 
 def describe(content: Measurements) -> str:

@@ -28,6 +28,9 @@ class CompareOptions:
         name="fail",
         metavar="RULE",
     )
+    missing: tuple[str, ...] = option(
+        (), help="Methods that may lack figures now which they had before; all: any.", name="allow-missing"
+    )
     show_all: bool = option(False, help="Also the cells that did not change.", name="all")
 
 
@@ -39,7 +42,7 @@ def compare(before: str, after: str, options: CompareOptions, output: OutputOpti
     """Compare BEFORE with AFTER: what changed beyond noise, both ways, with 95 % intervals.
 
     Each is a run (folder, id or "latest"), an asv result (a file, or .asv/results@COMMIT), or a file that pytest-benchmark wrote
-    with --benchmark-json.
+    with --benchmark-json. A cell that has figures before and is failed, null, NaN or absent after is a regression.
     """
     from semrsm_bench.bench.compare import compare as compare_sides
     from semrsm_bench.bench.compare import parse_rule
@@ -47,28 +50,29 @@ def compare(before: str, after: str, options: CompareOptions, output: OutputOpti
 
     parsed = [parse_rule(rule) for rule in options.rules]
     found = compare_sides(read_measurements(before, output.results), read_measurements(after, output.results))
-    broken = found.broken(parsed)
-    if not found.changes and not found.lost:
-        code = 4
-    else:
-        code = 1 if broken or (parsed and found.lost) else 0
+    broken, missing = found.broken(parsed), found.missing(options.missing)
+    shared = any(key in found.after.cells for key in found.before.cells)
+    code = 4 if not shared else 1 if broken or missing else 0
     if output.json:
         click.echo(json.dumps(_json(found, broken, code), indent=1))
     else:
-        _print(found, broken, options.show_all, bool(parsed))
+        _print(found, broken, missing, options)
+        if shared and (parsed or code):
+            lost = f", {len(missing)} cells lack figures (--allow-missing METHOD allows it)" if missing else ""
+            click.echo(f"{'FAIL' if code else 'PASS'}: {len(broken)} beyond the limits{lost}")
     return code
 
 
-def _print(found: Any, broken: list[Any], show_all: bool, ruled: bool) -> None:
+def _print(found: Any, broken: list[Any], missing: dict[Any, str], options: CompareOptions) -> None:
     from semrsm_bench.bench.readers import describe
 
     click.echo(f"before  {describe(found.before)}\nafter   {describe(found.after)}")
     for notice in found.notices:
         click.echo(f"notice: {notice}")
-    if not found.changes and not found.lost:
+    if not any(key in found.after.cells for key in found.before.cells):
         click.echo("nothing to compare: the two have no cell (method, S, place) in common")
         return
-    shown = [c for c in found.changes if show_all or c.verdict != "same"]
+    shown = [c for c in found.changes if options.show_all or c.verdict != "same"]
     lines = [
         _line(change, change in broken) for change in sorted(shown, key=lambda c: (_ORDER[c.verdict], c.metric, c.cell))
     ]
@@ -76,7 +80,8 @@ def _print(found: Any, broken: list[Any], show_all: bool, ruled: bool) -> None:
         head = ("", "method", "S", "place", "", "before", "after", "change", "95 % interval")
         click.echo("\n".join(aligned([head, *lines], right=(2, 5, 6, 7))))
     for cell, why in found.lost.items():
-        click.echo(f"FAILS NOW  {cell.method} at S={cell.size} ({_place(cell)}): {why}")
+        mark = "MISSING" if cell in missing else "missing, as allowed:"
+        click.echo(f"{mark}  {cell.method} at S={cell.size} ({_place(cell)}): {why}")
     for label, cells in (("only before", found.only_before), ("only after", found.only_after)):
         if cells:
             methods = sorted({cell.method for cell in cells})
@@ -88,10 +93,6 @@ def _print(found: Any, broken: list[Any], show_all: bool, ruled: bool) -> None:
         f"time: {counts['time', 'worse']} slower, {counts['time', 'better']} faster, {counts['time', 'same']} unchanged; "
         f"gap: {counts['gap', 'worse']} worse, {counts['gap', 'better']} better, {counts['gap', 'same']} unchanged"
     )
-    if ruled:
-        lost = f", {len(found.lost)} fail now" if found.lost else ""
-        verdict = "FAIL" if broken or found.lost else "PASS"
-        click.echo(f"{verdict}: {len(broken)} beyond the limits{lost}")
 
 
 def _place(cell: CellKey) -> str:

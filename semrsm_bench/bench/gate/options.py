@@ -1,13 +1,16 @@
-"""What a user may choose about the gate."""
+"""What a user chooses about the gate, and how much may change without a failure."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from semrsm_bench.core.options import check, option
+
+EVERYTHING = "all"
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,9 @@ class GateOptions:
         metavar="[SOLVER=]FACTOR",
         nameless=True,
     )
+    missing: tuple[str, ...] = option(
+        (), help="Solvers that may be removed or fail now; all: any.", name="allow-missing"
+    )
     plugins: tuple[Path, ...] = option(
         (), help="File that registers solvers, taken from each commit; repeatable.", name="plugin"
     )
@@ -46,3 +52,81 @@ class GateOptions:
 
     def __post_init__(self) -> None:
         check(self)
+
+
+@dataclass(frozen=True)
+class GateLimits:
+    """What may change without a failure.
+
+    Attributes
+    ----------
+    quality, exact : float
+        Fall of the chance-corrected quality of approximate and of exact solvers.
+    time : float
+        Factor on the time relative to the reference kernel.
+    quality_of, time_of : mapping of solver to limit
+        Instead of the general ones.
+    missing : tuple of str
+        Solvers that may have no figures on the head where the base has some; "all" allows it for any.
+    """
+
+    quality: float = 0.005
+    exact: float = 1e-6
+    time: float = 2.0
+    quality_of: Mapping[str, float] = field(default_factory=dict)
+    time_of: Mapping[str, float] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, value in [("quality", self.quality), ("exact", self.exact), *self.quality_of.items()]:
+            if not 0 <= value < 1:
+                raise ValueError(f"a fall of quality lies between 0 and 1, got {value} for {name}")
+        for name, value in [("time", self.time), *self.time_of.items()]:
+            if not value > 1:
+                raise ValueError(f"a factor on time is larger than 1, got {value} for {name}")
+
+    def fall(self, solver: str, kind: str) -> float:
+        """How much a solver's quality may fall."""
+        return self.quality_of.get(solver, self.exact if kind == "exact" else self.quality)
+
+    def factor(self, solver: str) -> float:
+        """How many times as long a solver may take."""
+        return self.time_of.get(solver, self.time)
+
+    def may_miss(self, solver: str) -> bool:
+        """Whether the head need not have the figures of a solver."""
+        return solver in self.missing or EVERYTHING in self.missing
+
+
+def limits_of(settings: Mapping[str, Any], options: GateOptions | None = None) -> GateLimits:
+    """Limits from ``[tool.semrsm-bench.gate]`` of a pyproject.toml; options come on top of them.
+
+    Parameters
+    ----------
+    settings : mapping
+        Keys ``quality``, ``exact``, ``time``, ``missing`` and ``solvers.NAME.quality|time``.
+    options : GateOptions, optional
+
+    Raises
+    ------
+    ValueError
+        An unknown key or a limit that makes no sense.
+    """
+    known = {"quality", "exact", "time", "missing", "solvers"}
+    options, solvers = options or GateOptions(), settings.get("solvers", {})
+    keys = [(k, known) for k in settings] + [(k, {"quality", "time"}) for entry in solvers.values() for k in entry]
+    for key, allowed in keys:
+        if key not in allowed:
+            near = difflib.get_close_matches(key, allowed, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(allowed))}"
+            raise ValueError(f"pyproject.toml: [tool.semrsm-bench.gate] has no {key!r}; {hint}")
+    found: dict[str, Any] = {"missing": (*settings.get("missing", ()), *options.missing)}
+    if "exact" in settings:
+        found["exact"] = float(settings["exact"])
+    for name, chosen in (("quality", options.quality), ("time", options.time)):
+        general = {"": settings[name]} if name in settings else {}
+        limits = {**general, **{s: entry[name] for s, entry in solvers.items() if name in entry}, **chosen}
+        if "" in limits:
+            found[name] = float(limits[""])
+        found[f"{name}_of"] = {solver: float(value) for solver, value in limits.items() if solver}
+    return replace(GateLimits(), **found)

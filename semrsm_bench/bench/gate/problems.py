@@ -3,43 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from semrsm_bench.bench.gate.options import GateOptions
-from semrsm_bench.core.task import Arrays, Case, Solve
+from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.task import Answer, Arrays, Case, Scored, Solve
 from semrsm_bench.tasks.matching import Matching, MatchingOptions
 
 # Large problems vary less from pair to pair and cost more.
 PAIRS: Mapping[str, int] = {"256": 6, "1024": 4, "4096": 2, "": 1}
 
 
-@dataclass(frozen=True)
-class GateProblem:
-    """One pair of images at one size.
-
-    Attributes
-    ----------
-    case : Case
-    arrays : mapping of str to ndarray
-        x and y, (S, C), float32.
-    truth : object
-        What `Matching.score` holds matchings against.
-    """
+class GateProblem(NamedTuple):
+    """One pair of images at one size: the case, its arrays x and y (S, C), and what `Matching.score` needs beside an answer."""
 
     case: Case
     arrays: Arrays
     truth: Any
 
     @property
-    def size(self) -> int:
-        """S."""
-        return self.case.size
-
-    @property
-    def centring(self) -> str:
-        """Which means were subtracted."""
-        return str(self.case.cell["centring"])
+    def cell(self) -> tuple[int, str]:
+        """S, and which means were subtracted."""
+        return self.case.size, str(self.case.cell["centring"])
 
     @property
     def pair(self) -> str:
@@ -51,6 +36,10 @@ class GateProblem:
         """None where no exact solver could prove its matching."""
         k_opt: float | None = self.truth[2].k_opt
         return k_opt
+
+    def score(self, perms: Any) -> Scored:
+        """Permutations (calls, S) of the pair, scored by this package and never by a commit's."""
+        return Matching().score(self.case, self.arrays, Answer({"perms": perms}), self.truth, Declaration("solver", ""))
 
 
 def load_problems(options: GateOptions, solve: Solve) -> list[GateProblem]:
@@ -70,16 +59,16 @@ def load_problems(options: GateOptions, solve: Solve) -> list[GateProblem]:
     task = Matching()
     pairs = {"": options.pairs} if options.pairs else PAIRS
     cases = list(task.cases(MatchingOptions(data=options.data, centring=options.centrings, pairs=pairs)))
-    first: dict[int, tuple[Any, Any]] = {}
+    layer_of: dict[int, tuple[Any, Any]] = {}
     for case in cases:
-        first.setdefault(case.size, (case.cell["model"], case.cell["layer"]))
+        layer_of.setdefault(case.size, (case.cell["model"], case.cell["layer"]))
     for size in options.sizes:
-        if size not in first:
-            raise ValueError(f"the data has no layer with S = {size}; it has {', '.join(map(str, first)) or 'none'}")
+        if size not in layer_of:
+            there = ", ".join(map(str, layer_of)) or "none"
+            raise ValueError(f"the data has no layer with S = {size}; it has {there}")
     made = []
     for case in cases:
-        chosen = case.size in (options.sizes or first)
-        if chosen and (case.cell["model"], case.cell["layer"]) == first[case.size]:
+        if case.size in (options.sizes or layer_of) and (case.cell["model"], case.cell["layer"]) == layer_of[case.size]:
             arrays = case.inputs()
             made.append(GateProblem(case, arrays, task.truth(case, arrays, solve)))
     return made

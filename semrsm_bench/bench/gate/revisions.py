@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from semrsm_bench.activations.locate import user_cache_folder
-from semrsm_bench.bench.environment import package_folder
+from semrsm_bench.bench.environment import git, package_folder
 from semrsm_bench.bench.gate.side import Commit, SideError
 
 EnvironmentChoice = Literal["auto", "shared", "isolated"]
@@ -34,35 +35,54 @@ class Repository:
     Raises
     ------
     ValueError
-        It is not one.
+        It is none, git refuses to read it, or there is no git.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         try:
-            self.root = Path(self.git("rev-parse", "--show-toplevel"))
-        except (subprocess.CalledProcessError, OSError):
-            raise ValueError(f"{folder} is not inside a git repository; the gate compares two commits of one") from None
+            self.root = Path(git(folder, "rev-parse", "--show-toplevel").decode().strip())
+        except OSError as error:
+            raise ValueError(f"git cannot be started ({error}); the gate reads both commits with it") from None
+        except subprocess.CalledProcessError as error:
+            raise ValueError(_why_unreadable(folder, error.stderr.decode(errors="replace"))) from None
 
-    def git(self, *arguments: str) -> str:
-        """Output of a git command."""
-        return self._run(arguments).decode().strip()
+    def git(self, *arguments: str) -> bytes:
+        """Output of a git command.
 
-    def _run(self, arguments: Sequence[str]) -> bytes:
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")}
-        command = ["git", "-C", str(self.folder), *arguments]
-        return subprocess.run(command, capture_output=True, check=True, env=environment).stdout
+        Raises
+        ------
+        ValueError
+            It failed; the message ends with git's own.
+        """
+        try:
+            return git(self.folder, *arguments)
+        except subprocess.CalledProcessError as error:
+            why = error.stderr.decode(errors="replace").strip() or f"exit code {error.returncode}"
+            raise ValueError(f"git {arguments[0]} failed in {self.root}: {why}") from None
 
     def commit(self, revision: str) -> str:
-        """Full hash of a revision; a ValueError that helps where there is none."""
-        try:
-            return self.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-        except subprocess.CalledProcessError:
-            shallow = self.git("rev-parse", "--is-shallow-repository") == "true"
-            hint = "this clone is shallow: fetch its history (fetch-depth: 0 in a workflow)" if shallow else (
-                "fetch it first, or give a branch, tag or hash that `git log` knows"
-            )  # fmt: skip
-            raise ValueError(f"there is no commit {revision!r} in {self.root}; {hint}") from None
+        """Full hash of a revision.
+
+        Raises
+        ------
+        ValueError
+            There is no such commit; the message says what may help.
+        """
+        for name in (revision, f"origin/{revision}"):
+            try:
+                found = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+            except ValueError:
+                continue
+            if name == revision:
+                return found.decode().strip()
+            hint = f"did you mean {name!r}?"
+            break
+        else:
+            hint = "fetch it first, or give a branch, tag or hash that `git log` knows"
+            if self.git("rev-parse", "--is-shallow-repository").strip() == b"true":
+                hint = "this clone is shallow: fetch its history (fetch-depth: 0 in a workflow)"
+        raise ValueError(f"there is no commit {revision!r} in {self.root}; {hint}")
 
     @property
     def dirty(self) -> bool:
@@ -74,76 +94,76 @@ class Repository:
 
         Compiled kernels stay in it, so that a commit compiles once, however often it is measured.
         """
-        tree = self.git("rev-parse", f"{commit}^{{tree}}")
+        tree = self.git("rev-parse", f"{commit}^{{tree}}").decode().strip()
         folder = user_cache_folder() / "gate" / "trees" / tree
         if folder.is_dir():
             os.utime(folder)
             return folder
         folder.parent.mkdir(parents=True, exist_ok=True)
-        packed = self._run(["archive", "--format=tar", commit])
+        packed = self.git("archive", "--format=tar", commit)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as partial:
             target = Path(partial) / "tree"
             with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
                 wanted = [m for m in archive.getmembers() if not m.name.startswith("data/")]
                 archive.extractall(target, members=wanted, filter="data")
+            target.mkdir(exist_ok=True)  # of a commit without files
             try:
                 target.rename(folder)
             except OSError:
                 if not folder.is_dir():  # another gate was faster
                     raise
-        _prune(folder.parent)
+        trees = sorted((p for p in folder.parent.glob("[!.]*")), key=lambda p: p.stat().st_mtime)
+        for old in trees[:-_KEPT_TREES]:
+            shutil.rmtree(old, ignore_errors=True)
         return folder
 
 
-def _prune(folder: Path) -> None:
-    """Keep the trees used last."""
-    trees = sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=lambda p: p.stat().st_mtime)
-    for old in trees[:-_KEPT_TREES]:
-        shutil.rmtree(old, ignore_errors=True)
+def _why_unreadable(folder: Path, stderr: str) -> str:
+    if "dubious ownership" in stderr:
+        place = re.search(r"repository at '(.*)'", stderr)
+        return (
+            f"git does not read {folder}: another user owns it. If you trust its content, allow it with: "
+            f"git config --global --add safe.directory {place[1] if place else folder.resolve()}"
+        )
+    if "not a git repository" in stderr:
+        return f"{folder} is not inside a git repository; the gate compares two commits of one"
+    return f"git cannot read {folder}: {stderr.strip()}"
 
 
-def prepare(repository: Repository, revision: str, label: str, plugins: Sequence[Path], isolated: bool) -> Commit:
+def prepare(
+    repository: Repository, revision: str, *, plugins: Sequence[Path] = (), isolated: bool = False, own: bool = False
+) -> Commit:
     """One side, exported and with an interpreter.
 
     Parameters
     ----------
     repository : Repository
     revision : str
-    label : str
-        "base" or "head".
     plugins : sequence of Path
         Files that register solvers; one inside the repository is taken from each commit, one outside serves both.
     isolated : bool
         Make a virtual environment with what the commit asks for, instead of using this interpreter.
+    own : bool
+        The repository is one of this package, and every commit must bring it.
 
     Raises
     ------
     SideError
-        Its requirements cannot be installed.
+        The commit lacks the package, or its requirements cannot be installed.
     """
     tree = repository.export(repository.commit(revision))
-    found = tuple(path for path in (_plugin(repository, tree, p) for p in plugins) if path is not None)
-    python = _isolated_python(tree, label) if isolated else sys.executable
-    return Commit(label, tree, python, _search(tree), found)
-
-
-def wants_isolation(repository: Repository, revisions: tuple[str, str], environment: EnvironmentChoice) -> bool:
-    """Whether the sides get a virtual environment each: asked for, or because they want different packages ("auto")."""
-    if environment != "auto":
-        return environment == "isolated"
-    trees = [repository.export(repository.commit(revision)) for revision in revisions]
-    return own_package(trees[1]) and requirements_of(trees[0]) != requirements_of(trees[1])
+    if own and not own_package(tree):
+        raise SideError(f"the commit {revision} has no folder semrsm_bench, and the other one has")
+    found = (_plugin(repository, tree, p) for p in plugins)
+    python = _isolated_python(tree) if isolated else sys.executable
+    above = [p for p in (tree / "src",) if p.is_dir()]
+    search = (tree,) if own else (*above, tree, package_folder().parent)
+    return Commit(tree, python, search, tuple(path for path in found if path is not None))
 
 
 def own_package(tree: Path) -> bool:
     """Whether the commit is one of this package, and not of a repository that uses it."""
     return (tree / "semrsm_bench" / "__init__.py").is_file()
-
-
-def _search(tree: Path) -> tuple[Path, ...]:
-    if own_package(tree):
-        return (tree,)
-    return (*([tree / "src"] if (tree / "src").is_dir() else []), tree, package_folder().parent)
 
 
 def _plugin(repository: Repository, tree: Path, plugin: Path) -> Path | None:
@@ -158,29 +178,29 @@ def _plugin(repository: Repository, tree: Path, plugin: Path) -> Path | None:
     return found if found.is_file() else None
 
 
+def _project(tree: Path) -> dict[str, Any]:
+    """The commit's pyproject.toml; empty where there is none that can be read."""
+    try:
+        return tomllib.loads((tree / "pyproject.toml").read_text())
+    except (OSError, ValueError):
+        return {}
+
+
 def settings_of(tree: Path) -> dict[str, Any]:
     """The commit's ``[tool.semrsm-bench.gate]`` in pyproject.toml; empty where there is none."""
-    try:
-        content = tomllib.loads((tree / "pyproject.toml").read_text())
-    except (OSError, tomllib.TOMLDecodeError):
-        return {}
-    found = content.get("tool", {}).get("semrsm-bench", {}).get("gate", {})
-    return dict(found)
+    return dict(_project(tree).get("tool", {}).get("semrsm-bench", {}).get("gate", {}))
 
 
 def requirements_of(tree: Path) -> str:
     """Digest of what a commit wants installed."""
-    try:
-        project = tomllib.loads((tree / "pyproject.toml").read_text()).get("project", {})
-    except (OSError, tomllib.TOMLDecodeError):
-        project = {}
+    project = _project(tree).get("project", {})
     constraints = tree / "constraints.txt"
     wanted = [sorted(project.get("dependencies", [])), project.get("optional-dependencies", {}).get("lap", [])]
     pinned = constraints.read_text() if constraints.is_file() else ""
     return hashlib.sha256(f"{sys.version} {wanted} {pinned}".encode()).hexdigest()
 
 
-def _isolated_python(tree: Path, label: str) -> str:
+def _isolated_python(tree: Path) -> str:
     """Interpreter of a virtual environment with the commit's requirements; made once for each set of them."""
     folder = user_cache_folder() / "gate" / "environments" / requirements_of(tree)[:16]
     python = folder / "bin" / "python"
@@ -195,7 +215,7 @@ def _isolated_python(tree: Path, label: str) -> str:
     for step in steps:
         done = subprocess.run(step, capture_output=True, text=True)
         if done.returncode:
-            words = [line for line in done.stderr.splitlines() if line.strip()]
-            raise SideError(f"{label} cannot be installed: {words[-1] if words else 'no message'}")
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise SideError(f"its requirements cannot be installed: {lines[-1] if lines else 'no message'}")
     (folder / "ready").touch()
     return str(python)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from semrsm_bench.bench.engine import Arrays, Observer
 from semrsm_bench.bench.process import Limits, Outcome, Scratch, Setup, Worker, WorkerLostError
 from semrsm_bench.core.method import Declaration
 
-_REFERENCE_SECONDS = 60.0
+_REFERENCE_SECONDS, _DESCRIBE_SECONDS = 60.0, 120.0
 
 
 @dataclass(frozen=True)
@@ -22,8 +21,6 @@ class Commit:
 
     Attributes
     ----------
-    label : str
-        "base" or "head", for messages.
     tree : Path
         The exported files.
     python : str
@@ -33,7 +30,6 @@ class Commit:
         Files that register solvers, as this side has them.
     """
 
-    label: str
     tree: Path
     python: str
     search: tuple[Path, ...]
@@ -41,22 +37,20 @@ class Commit:
 
 
 class SideError(RuntimeError):
-    """The side cannot be measured at all: its package does not import."""
+    """The side cannot be measured at all, as when its package does not import."""
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One observation.
-
-    Attributes
-    ----------
-    outcome : Outcome
-    reference : float
-        Seconds of the reference kernel around it: the smaller of those right before and right after.
-    """
+    """One observation, and the seconds of the reference kernel around it: the smaller of right before and right after."""
 
     outcome: Outcome
     reference: float = math.nan
+
+    @property
+    def perms(self) -> Any:
+        """The answers, (calls, S)."""
+        return self.outcome.value["arrays"]["perms"]
 
     @property
     def seconds(self) -> float:
@@ -66,8 +60,8 @@ class Sample:
         return float(statistics.median(s - w for s, w in both))
 
 
-class Side:
-    """One side's worker; use it as a context manager.
+class GateSide:
+    """One side's worker, started; use it as a context manager.
 
     Parameters
     ----------
@@ -79,36 +73,37 @@ class Side:
     Attributes
     ----------
     known : dict of str to dict
-        Declarations of the side's solvers by name, once it was started; ``own`` says that the package brings a solver.
+        Declarations of the side's solvers by name; ``own`` says that the package brings a solver.
+
+    Raises
+    ------
+    SideError
+        The package does not import, or is not the one of this side.
     """
 
     def __init__(self, commit: Commit, scratch: Scratch, core: int | None = None) -> None:
-        self.commit = commit
-        self.known: dict[str, dict[str, Any]] = {}
         plugins = tuple(map(str, commit.plugins))
         self._worker = Worker(Setup(plugins, core, commit.python, commit.search, commit.tree))
         self._observe = Observer(lambda method: self._worker, scratch)
+        try:
+            self.known = self._start(commit)
+        except BaseException:
+            self._worker.close()
+            raise
 
-    def start(self) -> None:
-        """Start the process and list its solvers.
-
-        Raises
-        ------
-        SideError
-            The package does not import, or is not the one of this side.
-        """
+    def _start(self, commit: Commit) -> dict[str, dict[str, Any]]:
         try:
             self._worker.start()
         except WorkerLostError as error:
             raise SideError(str(error)) from None
         package = Path(self._worker.package)
-        expected = [p.resolve() for p in self.commit.search if (p / "semrsm_bench").is_dir()]
-        if expected and not package.is_relative_to(expected[0]):
-            raise SideError(f"semrsm_bench was imported from {package} and not from {expected[0]}")
-        answer = self._worker.ask({"do": "describe", "kinds": ["solver"]}, 120.0)
+        expected = next((p.resolve() for p in commit.search if (p / "semrsm_bench").is_dir()), None)
+        if expected is not None and not package.is_relative_to(expected):
+            raise SideError(f"semrsm_bench was imported from {package} and not from {expected}")
+        answer = self._worker.ask({"do": "describe", "kinds": ["solver"]}, _DESCRIBE_SECONDS)
         if answer.status != "ok":
             raise SideError(answer.message)
-        self.known = {entry["name"]: entry for entry in answer.value["declared"]}
+        return {entry["name"]: entry for entry in answer.value["declared"]}
 
     def measure(self, solver: str, arrays: Arrays, limits: Limits, seed: int) -> Sample:
         """A solver on a pair, between two runs of the reference kernel; a process that died is started again first."""
@@ -122,13 +117,8 @@ class Side:
         after = self._worker.ask({"do": "reference"}, _REFERENCE_SECONDS)
         return Sample(outcome, min(a.value["seconds"] for a in (before, after) if a.status == "ok"))
 
-    def __enter__(self) -> Side:
+    def __enter__(self) -> GateSide:
         return self
 
     def __exit__(self, *error: object) -> None:
         self._worker.close()
-
-
-def solver_union(base: Mapping[str, Any], head: Mapping[str, Any]) -> Sequence[str]:
-    """Names of both sides by name, head's order first; a place in a list means nothing here."""
-    return [*head, *(name for name in base if name not in head)]

@@ -7,57 +7,20 @@ first one cannot fail a commit. Cells on either side of a limit are measured aga
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
 
+from semrsm_bench.bench.gate.options import GateLimits
 from semrsm_bench.core.stats import Interval, median_interval
 
 Severity = Literal["regression", "failure", "improvement", "note"]
-QUALITY, EXACT_QUALITY, TIME = 0.005, 1e-6, 2.0
 # A call may take this much longer whatever its limit: at a few microseconds the interpreter and the memory allocator decide.
 LEAST_SECONDS = 1e-5
 # One pair may fall by more than the mean of all may, but not by this many times as much.
 PAIR_FACTOR = 4.0
-
-
-@dataclass(frozen=True)
-class GateLimits:
-    """What may change without a failure.
-
-    Attributes
-    ----------
-    quality, exact : float
-        Fall of the chance-corrected quality of approximate and of exact solvers.
-    time : float
-        Factor on the time relative to the reference kernel.
-    quality_of, time_of : mapping of solver to limit
-        Instead of the general ones.
-    """
-
-    quality: float = QUALITY
-    exact: float = EXACT_QUALITY
-    time: float = TIME
-    quality_of: Mapping[str, float] = field(default_factory=dict)
-    time_of: Mapping[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        for name, value in [("quality", self.quality), *self.quality_of.items()]:
-            if not 0 <= value < 1:
-                raise ValueError(f"a fall of quality lies between 0 and 1, got {value} for {name}")
-        for name, value in [("time", self.time), *self.time_of.items()]:
-            if not value > 1:
-                raise ValueError(f"a factor on time is larger than 1, got {value} for {name}")
-
-    def fall(self, solver: str, kind: str) -> float:
-        """How much a solver's quality may fall."""
-        return self.quality_of.get(solver, self.exact if kind == "exact" else self.quality)
-
-    def factor(self, solver: str) -> float:
-        """How many times as long a solver may take."""
-        return self.time_of.get(solver, self.time)
 
 
 @dataclass
@@ -148,6 +111,9 @@ class Finding:
     text: str
 
 
+Said = Iterator[tuple[Severity, str]]
+
+
 def undecided(cell: GateCell, limits: GateLimits) -> bool:
     """Whether a cell should be measured again: it would fail, or its time's interval touches the limit from either side."""
     if not cell.comparable:
@@ -159,86 +125,91 @@ def undecided(cell: GateCell, limits: GateLimits) -> bool:
 
 
 def judge(cell: GateCell, limits: GateLimits) -> list[Finding]:
-    """Everything there is to say about a cell; nothing where nothing changed."""
-    found = _status_findings(cell, limits) if not cell.comparable else [*_quality(cell, limits), *_time(cell, limits)]
-    return [Finding(severity, cell.solver, cell.size, cell.centring, text) for severity, text in found]
+    """Everything there is to say about a cell; nothing where nothing changed. A figure that is NaN fails."""
+    if cell.comparable:
+        said = [*_quality(cell, limits), *_time(cell, limits)]
+    else:
+        said = [_new(cell, limits) if cell.base.status == "absent" else _not_comparable(cell, limits)]
+    return [Finding(s, cell.solver, cell.size, cell.centring, f"{cell.where}: {text}") for s, text in said]
 
 
-def _status_findings(cell: GateCell, limits: GateLimits) -> list[tuple[Severity, str]]:
+def _new(cell: GateCell, limits: GateLimits) -> tuple[Severity, str]:
+    head = cell.head
+    if head.status in ("absent", "unavailable"):
+        return "note", f"new, and cannot run here: {head.message}"
+    if not head.ok:
+        return "failure", f"new, and it failed ({head.status}): {head.message}"
+    worst = min((v for values in head.quality.values() for v in values), default=1.0)
+    if cell.kind == "exact" and not worst >= 1 - limits.fall(cell.solver, "exact"):
+        return "regression", f"new, called exact, but its worst pair has quality {worst:.6f}"
+    took = f", {1e3 * statistics.median(head.seconds):.3g} ms" if head.seconds else ""
+    return "note", f"new, quality {head.mean_quality():.4f}{took}"
+
+
+def _not_comparable(cell: GateCell, limits: GateLimits) -> tuple[Severity, str]:
+    """One side or both have no figures; what only the head lacks is a failure unless it is allowed."""
     base, head = cell.base, cell.head
-    if head.status == "absent":
-        return [("note", f"{cell.where}: removed; the head has no such solver")]
-    if base.status == "absent":
-        if head.status == "unavailable":
-            return [("note", f"{cell.where}: new, and cannot run here: {head.message}")]
-        if not head.ok:
-            return [("failure", f"{cell.where}: new, and it failed ({head.status}): {head.message}")]
-        worst = min((v for values in head.quality.values() for v in values), default=1.0)
-        if cell.kind == "exact" and worst < 1 - limits.fall(cell.solver, "exact"):
-            return [("regression", f"{cell.where}: new, called exact, but its worst pair has quality {worst:.6f}")]
-        return [("note", f"{cell.where}: new, quality {head.mean_quality():.4f}{_took(head)}")]
-    if head.status == "unavailable":
-        if base.status == "unavailable":
-            return [("note", f"{cell.where}: not measured, on either side: {head.message}")]
-        return [("regression", f"{cell.where}: can no longer run here: {head.message}")]
-    if not head.ok and not base.ok:
-        return [("note", f"{cell.where}: not compared, it failed on both sides ({base.status}, {head.status})")]
     if head.ok:
         was = f"could not run ({base.message})" if base.status == "unavailable" else f"failed ({base.status})"
-        return [("improvement", f"{cell.where}: works now, the base {was}")]
-    if head.status == "timeout":
-        return [("regression", f"{cell.where}: no longer finishes, {head.message}")]
-    return [("failure", f"{cell.where}: fails now ({head.status}): {head.message}")]
+        return "improvement", f"works now, the base {was}"
+    if not base.ok and head.status == base.status == "unavailable":
+        return "note", f"not measured, on either side: {head.message}"
+    if not base.ok and head.status != "unavailable":
+        return "note", f"not compared, no figures on either side ({base.status}, {head.status})"
+    severity: Severity = "regression"
+    if head.status == "absent":
+        text = "removed, the head has no such solver"
+    elif head.status == "unavailable":
+        text = f"can no longer run here: {head.message}"
+    elif head.status == "timeout":
+        text = f"no longer finishes, {head.message}"
+    else:
+        severity, text = "failure", f"fails now ({head.status}): {head.message}"
+    if limits.may_miss(cell.solver):
+        return "note", f"{text} (allowed)"
+    return severity, text if head.status != "absent" else f"{text} (--allow-missing {cell.solver} allows it)"
 
 
-def _quality(cell: GateCell, limits: GateLimits) -> list[tuple[Severity, str]]:
-    falls = cell.falls()
-    if not falls:
-        return []
-    limit = limits.fall(cell.solver, cell.kind)
+def _quality(cell: GateCell, limits: GateLimits) -> Said:
+    limit, exact = limits.fall(cell.solver, cell.kind), cell.kind == "exact"
     old, new = cell.base.mean_quality(), cell.head.mean_quality()
+    falls, digits = cell.falls(), 8 if exact else 4
+    if lost := [pair for pair in cell.base.quality if pair not in falls]:
+        yield "regression", f"no quality of the pairs {', '.join(lost)}, which the base has"
+    if not falls:
+        return
     fall = statistics.fmean(falls.values())
     pair, worst = max(falls.items(), key=lambda item: item[1])
-    digits = 8 if cell.kind == "exact" else 4
     # An exact solver is exact on every pair; an approximate one may trade one pair against another, within reason.
-    pair_limit = limit if cell.kind == "exact" else PAIR_FACTOR * limit
-    if fall > limit:
-        text = f"chance-corrected quality fell from {old:.{digits}f} to {new:.{digits}f} (allowed: {limit:g} less)"
-        return [("regression", f"{cell.where}: {text}")]
-    if worst > pair_limit:
+    pair_limit = limit if exact else PAIR_FACTOR * limit
+    if not fall <= limit:
+        yield (
+            "regression",
+            f"chance-corrected quality fell from {old:.{digits}f} to {new:.{digits}f} (allowed: {limit:g} less)",
+        )
+    elif not worst <= pair_limit:
         values = (statistics.fmean(side.quality[pair]) for side in (cell.base, cell.head))
         change = " to ".join(f"{value:.{digits}f}" for value in values)
-        return [
-            ("regression", f"{cell.where}: quality of pair {pair} fell from {change} (allowed: {pair_limit:g} less)")
-        ]
-    if fall < -limit:
-        return [
-            ("improvement", f"{cell.where}: chance-corrected quality rose from {old:.{digits}f} to {new:.{digits}f}")
-        ]
-    return []
+        yield "regression", f"quality of pair {pair} fell from {change} (allowed: {pair_limit:g} less)"
+    elif fall < -limit:
+        yield "improvement", f"chance-corrected quality rose from {old:.{digits}f} to {new:.{digits}f}"
 
 
-def _time(cell: GateCell, limits: GateLimits) -> list[tuple[Severity, str]]:
-    if not cell.head.relative or not cell.base.relative:
-        return []
+def _time(cell: GateCell, limits: GateLimits) -> Said:
+    sides = (cell.base, cell.head)
+    if not all(side.relative for side in sides):
+        return
     ratio, limit = cell.time_ratio(), limits.factor(cell.solver)
-    old, new = (statistics.median(side.relative) for side in (cell.base, cell.head))
-    seconds = [statistics.median(side.seconds) for side in (cell.base, cell.head)]
+    old, new = (statistics.median(side.relative) for side in sides)
+    seconds = [statistics.median(side.seconds) for side in sides]
     if abs(seconds[1] - seconds[0]) < LEAST_SECONDS:
-        return []
-    times = " to ".join(f"{1e3 * value:.3g} ms" for value in seconds)
-    change = f"from {old:.3g} to {new:.3g} ({times})"
+        return
+    change = f"from {old:.3g} to {new:.3g} ({' to '.join(f'{1e3 * value:.3g} ms' for value in seconds)})"
     interval = f"{ratio.value:.2f} times, interval {ratio.low:.2f} to {ratio.high:.2f}"
-    if ratio.value > limit:
-        text = f"time relative to the reference kernel rose {change}: {interval} (allowed: {limit:g})"
-        return [("regression", f"{cell.where}: {text}")]
-    if ratio.high < 1 / limit:
-        return [("improvement", f"{cell.where}: time relative to the reference kernel fell {change}: {interval}")]
-    return []
-
-
-def _took(side: Evidence) -> str:
-    return f", {1e3 * statistics.median(side.seconds):.3g} ms" if side.seconds else ""
+    if not ratio.value <= limit:
+        yield "regression", f"time relative to the reference kernel rose {change}: {interval} (allowed: {limit:g})"
+    elif ratio.high < 1 / limit:
+        yield "improvement", f"time relative to the reference kernel fell {change}: {interval}"
 
 
 def exit_code(cells: list[GateCell], findings: list[Finding]) -> int:

@@ -11,12 +11,7 @@ from typing import Any
 from semrsm_bench.bench.gate.run import GateReport
 from semrsm_bench.bench.gate.verdict import Evidence, Finding, GateCell
 
-_HEADINGS = (
-    ("regression", "WORSE"),
-    ("failure", "FAILED"),
-    ("improvement", "BETTER"),
-    ("note", "NOTE"),
-)
+_HEADINGS = {"regression": "WORSE", "failure": "FAILED", "improvement": "BETTER", "note": "NOTE"}
 _VERDICTS = {
     0: "PASS: nothing got worse",
     1: "FAIL: something got worse",
@@ -28,14 +23,13 @@ _VERDICTS = {
 def as_text(report: GateReport) -> str:
     """Findings first, the worst of them on top, then one line for the verdict."""
     lines = [f"notice: {notice}" for notice in report.notices]
-    for severity, heading in _HEADINGS:
+    for severity, heading in _HEADINGS.items():
         lines += [f"{heading}  {text}" for text in _texts(report.findings, severity)]
-    compared = sum(cell.comparable for cell in report.cells)
-    solvers = len({cell.solver for cell in report.cells if cell.comparable})
+    compared = [cell.solver for cell in report.cells if cell.comparable]
     again = sum(cell.attempts > 1 for cell in report.cells)
     lines.append(
-        f"{_VERDICTS[report.exit_code]} ({compared} cells of {solvers} solvers compared, {again} of them measured again; "
-        f"base {report.base['commit'][:10]}, head {report.head['commit'][:10]})"
+        f"{_VERDICTS[report.exit_code]} ({len(compared)} cells of {len(set(compared))} solvers compared, {again} of them "
+        f"measured again; base {report.base['commit'][:10]}, head {report.head['commit'][:10]})"
     )
     return "\n".join(lines)
 
@@ -53,11 +47,10 @@ def _texts(findings: Iterable[Finding], severity: str) -> list[str]:
 
 def as_markdown(report: GateReport) -> str:
     """For a summary or a comment under a pull request: verdict, findings, table of all cells."""
-    verdict = _VERDICTS[report.exit_code]
-    lines = [f"### Gate: {verdict}", ""]
+    lines = [f"### Gate: {_VERDICTS[report.exit_code]}", ""]
     lines += [f"Base `{report.base['commit'][:10]}`, head `{report.head['commit'][:10]}`.", ""]
     lines += [f"> {notice}" for notice in report.notices]
-    for severity, heading in _HEADINGS:
+    for severity, heading in _HEADINGS.items():
         lines += [f"- **{heading.lower()}** {text}" for text in _texts(report.findings, severity)]
     lines += ["", "<details><summary>All cells</summary>", ""]
     lines += ["| solver | S | centring | c base | c head | ms base | ms head | times as long (interval) |"]
@@ -69,8 +62,7 @@ def as_markdown(report: GateReport) -> str:
 def _line(cell: GateCell) -> str:
     ratio = cell.time_ratio()
     change = f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})" if math.isfinite(ratio.value) else ""
-    sides = (cell.base, cell.head)
-    values = [*map(_quality, sides), *map(_milliseconds, sides)]
+    values = [*map(_quality, (cell.base, cell.head)), *map(_milliseconds, (cell.base, cell.head))]
     return f"| {cell.solver} | {cell.size} | {cell.centring} | {' | '.join(values)} | {change} |"
 
 
@@ -84,22 +76,10 @@ def _milliseconds(side: Evidence) -> str:
 
 def as_json(report: GateReport) -> dict[str, Any]:
     """Everything, for machines."""
-    cells = []
-    for cell in report.cells:
-        ratio = cell.time_ratio()
-        entry: dict[str, Any] = {"solver": cell.solver, "size": cell.size, "centring": cell.centring, "kind": cell.kind}
-        entry |= {"attempts": cell.attempts, "time_ratio": [v if math.isfinite(v) else None for v in ratio]}
-        for label, side in (("base", cell.base), ("head", cell.head)):
-            mean = side.mean_quality()
-            entry[label] = {**asdict(side), "chance_corrected": mean if math.isfinite(mean) else None}
-        cells.append(entry)
-    return {
-        "exit_code": report.exit_code,
-        "verdict": _VERDICTS[report.exit_code],
-        "base": report.base,
-        "head": report.head,
-        "notices": report.notices,
-        "limits": {k: dict(v) if isinstance(v, dict) else v for k, v in asdict(report.limits).items()},
-        "findings": [asdict(finding) for finding in report.findings],
-        "cells": cells,
-    }
+    found = {**asdict(report), "verdict": _VERDICTS[report.exit_code]}
+    for entry, cell in zip(found["cells"], report.cells):
+        entry |= {"kind": cell.kind, "time_ratio": [v if math.isfinite(v) else None for v in cell.time_ratio()]}
+        for label in ("base", "head"):
+            mean = cell.side(label).mean_quality()
+            entry[label]["chance_corrected"] = mean if math.isfinite(mean) else None
+    return found
