@@ -211,3 +211,14 @@ def test_pwcca_is_refused_where_its_weights_are_not_determined():
     # One shared dimension has one direction; and where all is shared the weights do not matter.
     assert pwcca(X[:, :29], Y) == pytest.approx(pwcca(X[order, :29], Y[order]), rel=1e-9)
     assert pwcca(X, X[:, ::-1] @ rng.standard_normal((32, 32))) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_share_that_is_met_up_to_rounding_is_met(seed):
+    """Components of variance 4, 3, 2, 1: two hold .7 of it, whichever way the sums are rounded."""
+    rng = np.random.default_rng(seed)
+    basis = scipy.linalg.orth((Z := rng.standard_normal((30, 4))) - Z.mean(0))
+    X = basis * np.sqrt([4, 3, 2, 1]) @ scipy.linalg.orth(rng.standard_normal((4, 4)))
+    for kept, threshold in ((1, 0.4), (2, 0.7), (3, 0.9)):
+        assert svcca(X, basis[:, kept : kept + 1], threshold) == pytest.approx(0, abs=1e-9)
+        assert svcca(X, basis[:, kept : kept + 1], threshold + 1e-9) == pytest.approx(1)

@@ -96,6 +96,11 @@ def test_lower_median_of_an_even_number():
     assert bandwidth(D, "wald_code") == pytest.approx(np.sqrt(2.0) + 1e-3)
 
 
+def test_equal_stimuli_count_as_equal_whatever_rounding_left_of_their_distance():
+    D = np.array([[0.0, 1e-15, 2.0], [1e-15, 0.0, 3.0], [2.0, 3.0, 1e-15]])
+    assert bandwidth(D, "wald_code") == pytest.approx(np.sqrt(2.0) + 1e-3)
+
+
 def test_query_by_database_counts_all_distances_even_if_square():
     D = np.array([[1.0, 2.0, 9.0], [3.0, 4.0, 9.0], [9.0, 9.0, 5.0]])
     assert bandwidth(D, query_database=True) ** 2 == pytest.approx(np.median(D))

@@ -58,7 +58,7 @@ def test_values_are_those_of_the_functions(pair):
         ("cka[identity]", (("identity", "linear"),) * 2, True),
         ("rsa_spearman[batch-optimal-256,rbf]", (("batch-optimal-256", "rbf"),) * 2, True),
         ("cka_debiased[identity|exact-auction]", (("identity", "linear"), ("exact-auction", "linear")), False),
-        ("cka[a|b,cosine]", (("a", "cosine"), ("b", "cosine")), False),
+        ("cka[pooled|greedy,cosine]", (("pooled", "cosine"), ("greedy", "cosine")), False),
     ],
 )
 def test_composites_keep_the_names_of_their_rsms(name, rsms, symmetric):
@@ -74,6 +74,9 @@ def test_composites_keep_the_names_of_their_rsms(name, rsms, symmetric):
     [
         ("cak", "did you mean 'cka'"),
         ("linear_cka[identity]", "linear_cka takes features"),
+        ("cka[nonsense]", r"unknown metric 'cka[nonsense]': unknown rsm 'nonsense'"),
+        ("cka[identity|exact-action]", "unknown rsm 'exact-action'; did you mean 'exact-auction'"),
+        ("cka[identity,cosin]", "no kernel 'cosin'; did you mean 'cosine'"),
         ("cka[]", "unknown metric"),
         ("cka[a,b,c]", "unknown metric"),
         ("cka[a|b|c]", "unknown metric"),

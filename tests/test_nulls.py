@@ -206,3 +206,34 @@ def test_instance_null_breaks_the_correspondence_of_every_model():
     np.testing.assert_array_equal(null, instance_null(aligned, n=100, seed=2))
     with pytest.raises(ValueError, match="at least 1"):
         instance_null(aligned, n=0)
+
+
+def circle_and_turned():
+    """Points on a circle and the circle turned: eight reorderings give the same value, up to rounding."""
+    angles = 2 * np.pi * np.arange(8) / 8
+    circle = np.column_stack([np.cos(angles), np.sin(angles)])
+    turned = circle @ np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
+    return circle, turned
+
+
+@pytest.mark.parametrize("metric", ["linear_cka", "rbf_cka", "rsa_spearman", "procrustes_centred"])
+def test_values_that_are_equal_up_to_rounding_count_as_ties(metric):
+    X, Y = circle_and_turned()
+    info = METRICS[metric]
+    if info.inputs[0] == "rsm":
+        X, Y = X @ X.T, Y @ Y.T
+        null = np.array([info.function(X, np.roll(Y, (shift, shift), (0, 1))) for shift in range(8)])
+    else:
+        null = np.array([info.function(X, 2 * Y[np.roll(np.arange(8), shift)]) for shift in range(8)])
+    assert np.ptp(null) < 1e-12
+    values = null + 1e-15 * np.arange(-4, 4)
+    assert [p_value(value, values, info.direction) for value in values] == [1.0] * 8
+    with pytest.raises(ValueError, match="already the best value"):
+        calibrated_score(0.5, 1 - 1e-15 * np.arange(8))
+
+
+def test_p_values_count_ties_on_the_scale_of_the_null():
+    noise = np.array([1e-17, -2e-17, 3e-17])
+    assert p_value(1e-17, [*noise, 0.5, -0.5]) == 5 / 6
+    assert p_value(1e-17, noise) == 3 / 4
+    assert p_value(0.3, [0.3 - 1e-9, 0.3 + 1e-9]) == 2 / 3

@@ -147,3 +147,34 @@ def test_more_asked_for_than_there_are():
         ranking([[1.0, 2.0]], top=3)
     with pytest.raises(ValueError, match="1 queries have fewer than 2 database images outside their own group"):
         ranking([[1.0, 2.0]], ["v"], ["v", "w"], top=2)
+
+
+def test_similarities_that_are_equal_up_to_rounding_are_ties():
+    step = np.spacing(0.3)
+    K = np.array([[0.3, 0.3 + step, 0.2, 0.3 - step], [0.1, 0.3, 0.3 + 4 * step, 0.1]])
+    np.testing.assert_array_equal(most_similar(K), [0, 1])
+    np.testing.assert_array_equal(ranking(K, top=3), [[0, 1, 3], [1, 2, 0]])
+    # The corners of a hexagon: every image has two neighbours at one similarity, computed with other roundings.
+    angles = np.pi / 3 * np.arange(6) + 0.1
+    corners = np.column_stack([np.cos(angles), np.sin(angles)]) * np.array([[1.0], [3], [7], [11], [5], [13]])
+    cosine = corners @ corners.T / np.outer(*[np.linalg.norm(corners, axis=1)] * 2)
+    np.testing.assert_array_equal(most_similar(cosine, range(6), range(6)), [1, 0, 1, 2, 3, 0])
+    # A huge value that stands for "not allowed" does not make the others equal.
+    assert most_similar([[1.0, 1.0 + 1e-6, -1e12]])[0] == 1
+
+
+@pytest.mark.parametrize("missing", [float("nan"), np.float32("nan"), None, np.datetime64("NaT")])
+def test_missing_groups_are_refused(missing):
+    K, counts = np.eye(3), np.eye(3)
+    with pytest.raises(ValueError, match=r"query_groups\[1\] is missing \(.*\)"):
+        retrieval_f1(K, counts, counts, ["a", missing, "b"], ["c", "d", "e"])
+    with pytest.raises(ValueError, match=r"database_groups\[2\] is missing"):
+        retrieval_f1(K, counts, counts, [1, 2, 3], [4, 5, missing])
+    with pytest.raises(ValueError, match=r"groups\[0\] is missing"):
+        self_retrieval(K, counts, groups=[missing, 1, 2])
+
+
+def test_groups_that_are_no_labels_are_refused():
+    with pytest.raises(ValueError, match=r"query_groups\[0\] is \[1\].*hashable"):
+        most_similar(np.eye(2), [[1], [2]], [1, 2])
+    np.testing.assert_array_equal(most_similar(np.eye(2), np.array([1, 2]), [1.0, 2]), [1, 0])

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from semrsm_bench.metrics import compare_rsms
-from semrsm_bench.metrics.rsa import METHODS, correlate, mid_ranks
+from semrsm_bench.metrics.ranks import mid_ranks
+from semrsm_bench.metrics.rsa import METHODS, correlate
 
 
 def rsm(values):
@@ -132,3 +133,22 @@ def test_too_few_stimuli_and_unknown_methods():
         compare_rsms(np.eye(2), np.eye(2))
     with pytest.raises(ValueError, match="pearson, spearman, kendall_a"):
         compare_rsms(np.eye(3), np.eye(3), "kendall")
+
+
+@pytest.mark.parametrize("method", ["spearman", "kendall_a", "kendall_b", "rho_a"])
+@pytest.mark.parametrize("seed", range(3))
+def test_entries_that_are_equal_up_to_rounding_are_ties(method, seed):
+    """Points of a symmetric set: their similarities take few values, which rounding makes many."""
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.standard_normal((6, 6)))[0]
+    exact = np.vstack([np.eye(6), -np.eye(6), [[1, 1, 0, 0, 0, 0], [0, 0, 1, -1, 0, 0]]])
+    noisy = exact @ turn
+    K, rounded = exact @ exact.T, noisy @ noisy.T
+    assert len(np.unique(K)) < 8 < len(np.unique(rounded))
+    L = rng.integers(0, 9, K.shape)
+    assert compare_rsms(rounded, L + L.T, method) == pytest.approx(compare_rsms(K, L + L.T, method), abs=1e-12)
+
+
+def test_small_entries_of_kernels_and_divergences_keep_their_order():
+    distances = np.random.default_rng(0).permutation(45) * 2.0
+    assert compare_rsms(rsm(distances), rsm(np.exp(-distances)), "kendall_a") == pytest.approx(-1)

@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
 from typing import Any, Self
 
@@ -16,11 +17,11 @@ import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from semrsm_bench.metrics.arrays import FloatArray, as_features, centred, one_of, require_stimuli
-from semrsm_bench.metrics.generalised import Mapper, descend, medoid, polish, starting_points
-from semrsm_bench.metrics.groups import group_of
+from semrsm_bench.metrics.generalised import ORTHOGONAL, Mapper, descend, medoid, permutations, polish, starting_points
 from semrsm_bench.metrics.procrustes import GROUPS, Assignment
 
 
+@dataclass(eq=False)
 class Barycenter:
     """Common space of K models, fitted on training stimuli and applied to others.
 
@@ -75,40 +76,32 @@ class Barycenter:
         The model the first start began from.
     """
 
-    def __init__(
-        self,
-        group: str = "orthogonal",
-        *,
-        n_components: int | None = None,
-        scale: bool = False,
-        tol: float = 1e-8,
-        max_iter: int = 100,
-        n_starts: int | None = None,
-        seed: int = 0,
-        n_jobs: int | None = None,
-        assignment: Assignment | None = None,
-    ) -> None:
-        one_of(group, GROUPS, "group")
-        if n_components is not None and group == "permutation":
+    group: str = "orthogonal"
+    _: KW_ONLY
+    n_components: int | None = None
+    scale: bool = False
+    tol: float = 1e-8
+    max_iter: int = 100
+    n_starts: int | None = None
+    seed: int = 0
+    n_jobs: int | None = None
+    assignment: Assignment | None = None
+
+    def __post_init__(self) -> None:
+        rotates = one_of(self.group, GROUPS, "group") == "orthogonal"
+        if self.n_components is not None and not rotates:
             raise ValueError("n_components mixes units, which leaves a permutation nothing to reorder; leave it out")
-        if assignment is not None and group == "orthogonal":
+        if self.assignment is not None and rotates:
             raise ValueError("assignment belongs to group='permutation'")
-        counts = {"n_components": n_components, "max_iter": max_iter, "n_starts": n_starts, "n_jobs": n_jobs}
-        for name, count in counts.items():
+        for name in ("n_components", "max_iter", "n_starts", "n_jobs"):
+            count = getattr(self, name)
             if count is not None and count < 1:
                 raise ValueError(f"{name} must be at least 1; got {count}")
-        if not tol >= 0:
-            raise ValueError(f"tol must not be negative; got {tol}")
-        self.group = group
-        self.n_components = n_components
-        self.scale = scale
-        self.tol = tol
-        self.max_iter = max_iter
-        self.n_starts = n_starts if n_starts is not None else (1 if group == "orthogonal" else 5)
-        self.seed = seed
-        self.n_jobs = n_jobs
-        self.assignment = assignment
-        self._group = group_of(group, assignment)
+        if not self.tol >= 0:
+            raise ValueError(f"tol must not be negative; got {self.tol}")
+        if self.n_starts is None:
+            self.n_starts = 1 if rotates else 5
+        self._maps = ORTHOGONAL if rotates else permutations(self.assignment)
         self._fitted = 0
 
     def fit(self, models: Iterable[Any]) -> Self:
@@ -133,13 +126,13 @@ class Barycenter:
         width = max(x.shape[1] for x in xs)
         if self.n_components is not None and width < self.n_components:
             raise ValueError(f"no model has n_components={self.n_components} principal components; the most is {width}")
+        assert self.n_starts is not None
         with _side_by_side(self.n_jobs) as parallel:
-            self.medoid_ = medoid(xs, self._group, parallel)
-            rng = np.random.default_rng(self.seed)
-            starts = starting_points(xs, width, self.medoid_, self.n_starts, self._group, rng)
-            runs = [descend(xs, start, self._group, self.tol, self.max_iter, parallel) for start in starts]
+            self.medoid_ = medoid(xs, self._maps, parallel)
+            starts = starting_points(xs, self.medoid_, self.n_starts, self._maps, np.random.default_rng(self.seed))
+            runs = [descend(xs, start, self._maps, self.tol, self.max_iter, parallel) for start in starts]
             if self.group == "permutation":
-                runs = [polish(xs, run, self._group, self.max_iter) for run in runs]
+                runs = [polish(xs, run, self._maps, self.max_iter) for run in runs]
         best = min(runs, key=lambda run: run.history[-1])
         self.converged_ = best.converged
         if not self.converged_:
@@ -152,9 +145,10 @@ class Barycenter:
         self.objective_history_ = np.array(best.history)
         self.objective_ = best.history[-1]
         self.n_iter_ = len(best.history) - 1
-        maps, self.barycenter_ = self._group.fix_gauge(best.maps, best.mean)
-        for (_, axes), found in zip(inputs, maps, strict=True):
-            self._store(axes, found)
+        gauge = self._maps.gauge(best.mean)
+        self.barycenter_ = best.mean @ gauge
+        for (_, axes), found in zip(inputs, best.maps, strict=True):
+            self._store(axes, found @ gauge)
         self._fitted = len(models)
         return self
 
@@ -182,7 +176,7 @@ class Barycenter:
         except ValueError:
             del self.means_[kept:], self.scales_[kept:]
             raise
-        self._store(axes, self._group.best(x.T @ self.barycenter_))
+        self._store(axes, self._maps.best(x.T @ self.barycenter_))
         return self
 
     def transform(self, models: Iterable[Any]) -> list[FloatArray]:
@@ -246,9 +240,8 @@ class Barycenter:
         axes = np.asarray(np.linalg.svd(x, full_matrices=False)[2][:kept].T)
         return x @ axes, axes
 
-    def _store(self, axes: FloatArray | None, found: Any) -> None:
-        rotation = self._group.as_matrix(found, self.barycenter_.shape[1])
-        self.rotations_.append(rotation if axes is None else axes @ rotation)
+    def _store(self, axes: FloatArray | None, found: FloatArray) -> None:
+        self.rotations_.append(found if axes is None else axes @ found)
 
     def _require_fitted(self) -> None:
         if not self._fitted:

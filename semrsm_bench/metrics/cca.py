@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from semrsm_bench.metrics.arrays import FloatArray, as_feature_pair, balanced, centred, one_of
+from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_feature_pair, balanced, centred, one_of
 from semrsm_bench.metrics.invariances import FORMS, SUBSPACES
 from semrsm_bench.metrics.registry import register_metric
 
@@ -168,7 +168,7 @@ def _leading(x: FloatArray, threshold: float, name: str) -> FloatArray:
     if s[0] == 0.0:
         raise ValueError(f"{name} is the same for all stimuli: it has no principal components")
     share = np.cumsum(s**2) / np.sum(s**2)
-    kept = min(_rank(s, x), int(np.searchsorted(share, threshold)) + 1)
+    kept = min(_rank(s, x), int(np.searchsorted(share, threshold - ROUNDING)) + 1)
     _require_unsaturated(kept, len(x) - 1, name, "leading components")
     return np.asarray(u[:, :kept])
 

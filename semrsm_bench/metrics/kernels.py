@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.metrics.arrays import FloatArray, as_features, as_float64, one_of, upper_triangle
+from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_features, as_float64, one_of, upper_triangle
 
+KERNELS = ("linear", "cosine", "rbf")
 BANDWIDTH_RULES = ("offdiag_median", "kornblith", "wald_code", "wald_paper")
 
 _CANCELLATION = 1e-6
@@ -211,7 +212,8 @@ def _expand(products: FloatArray, square: FloatArray, square2: FloatArray) -> ND
 def _by_rule(values: FloatArray, rule: str, t: float, diagonal: int = 0) -> float:
     """Bandwidth from the distances that count; or, with ``diagonal``, from one triangle and the length of the diagonal."""
     if rule == "wald_code":
-        values = values[values != 0.0]
+        # Distances of equal stimuli, also those that an expansion left at rounding.
+        values = values[values > ROUNDING * values.max(initial=0.0)]
     if values.size == 0:
         raise ValueError(f"no distances are left for rule {rule!r}: there is a single stimulus, or all are equal")
     if rule == "kornblith":

@@ -12,6 +12,7 @@ import numpy as np
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, one_of
 from semrsm_bench.metrics.declarations import MetricInfo, declared, find_declared
 from semrsm_bench.metrics.instances import instance_similarity
+from semrsm_bench.metrics.ranks import TIE
 
 PERMUTES = ("rows", "both")
 
@@ -67,6 +68,8 @@ def null_distribution(
 def p_value(value: float, null: Any, direction: str = "similarity") -> float:
     """Share of the null at least as extreme as the value, the value itself counted in: (1 + #) / (1 + n).
 
+    What differs from the value by rounding alone counts as equal.
+
     Parameters
     ----------
     value : float
@@ -88,7 +91,8 @@ def p_value(value: float, null: Any, direction: str = "similarity") -> float:
     values = as_float64(null, "null", ndim=1)
     if not np.isfinite(value):
         raise ValueError(f"the value is {value}: it cannot be ranked among the null")
-    extreme = values >= value if direction == "similarity" else values <= value
+    margin = TIE * max(abs(value), float(np.abs(values).max()))
+    extreme = values >= value - margin if direction == "similarity" else values <= value + margin
     return float((1 + np.count_nonzero(extreme)) / (1 + len(values)))
 
 
@@ -107,7 +111,7 @@ def calibrated_score(value: float, null: Any, best: float = 1.0) -> float:
     chance = float(values.mean())
     if not (np.isfinite(value) and np.isfinite(best)):
         raise ValueError(f"value and best must be finite; got {value} and {best}")
-    if chance == best:
+    if abs(best - chance) <= TIE * max(abs(best), float(np.abs(values).max())):
         raise ValueError(
             f"the null's mean is already the best value, {best}: the metric tells nothing for these shapes"
         )

@@ -1,31 +1,72 @@
-"""Spearman's correlation of vectors in many weighted samples at once, as a bootstrap over stimuli needs it."""
+"""Order of numbers in which those that are equal up to rounding are ties: ranks, the first of the largest, Spearman's correlation.
+
+Symmetric sets of stimuli have many similarities that are equal in exact arithmetic; rounding must not order them.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semrsm_bench.metrics.arrays import FloatArray
 
+TIE = 1e-12
+"""Relative difference up to which two numbers are equal: far above rounding, far below what distinct stimuli differ by."""
+
+Indices = NDArray[np.intp]
+
+
+def tie_groups(values: FloatArray) -> tuple[Indices, Indices]:
+    """The order of n values, and where in it each group of ties begins; with n itself as the last entry."""
+    order = np.argsort(values)
+    ordered = values[order]
+    tolerance = TIE * np.abs(ordered[1:])
+    if ordered[0] < 0:
+        # Sums that cancel leave rounding as large as that of the largest. What is never negative, such as a divergence or an
+        # RBF kernel, is small without cancelling, and its small values have an order.
+        tolerance = np.full_like(tolerance, TIE * max(-ordered[0], ordered[-1]))
+    starts = np.flatnonzero(np.concatenate(([True], ~(np.diff(ordered) <= tolerance), [True])))
+    return order, starts
+
+
+def dense_ranks(values: FloatArray) -> tuple[Indices, Indices]:
+    """Ranks from 0 on without gaps, ties sharing one, and how many values have each."""
+    order, starts = tie_groups(values)
+    counts = np.diff(starts)
+    ranks = np.empty_like(order)
+    ranks[order] = np.repeat(np.arange(len(counts)), counts)
+    return ranks, counts
+
+
+def mid_ranks(values: FloatArray) -> FloatArray:
+    """Ranks from 1 on, ties sharing the mean of their ranks."""
+    ranks, counts = dense_ranks(values)
+    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[ranks])
+
 
 def weighted_ranks(values: Any, weights: FloatArray) -> FloatArray:
-    """Mid-ranks minus their mean of samples in which stimulus i occurs ``weights[b, i]`` times, (B, n)."""
-    values = np.asarray(values, dtype=np.float64)
-    order = np.argsort(values, kind="stable")
-    new = np.append(True, np.diff(values[order]) != 0)
-    tied = np.add.reduceat(weights[:, order], np.flatnonzero(new), axis=1)
+    """Mid-ranks minus their mean of samples in which value i occurs ``weights[b, i]`` times, (B, n)."""
+    order, starts = tie_groups(np.asarray(values, dtype=np.float64))
+    tied = np.add.reduceat(weights[:, order], starts[:-1], axis=1)
     middle = np.cumsum(tied, axis=1) - tied / 2 - weights.sum(axis=1, keepdims=True) / 2
-    result = np.empty(weights.shape)
-    result[:, order] = middle[:, np.cumsum(new) - 1]
-    return result
+    ranks = np.empty(weights.shape)
+    ranks[:, order] = np.repeat(middle, np.diff(starts), axis=1)
+    return ranks
+
+
+def first_largest(values: FloatArray) -> Indices:
+    """Place of the largest value along the last axis, the first of ties."""
+    largest = values.max(axis=-1, keepdims=True)
+    return np.asarray((values >= largest - TIE * np.abs(largest)).argmax(axis=-1))
 
 
 def correlation(a: FloatArray, b: FloatArray, weights: FloatArray) -> FloatArray:
     """Spearman's correlation from `weighted_ranks`, (B,); NaN where a side is constant."""
-    spread = np.sqrt((weights * a * a).sum(axis=1) * (weights * b * b).sum(axis=1))
+    ab, aa, bb = (np.einsum("bi,bi,bi->b", weights, *pair) for pair in ((a, b), (a, a), (b, b)))
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(spread > 0, (weights * a * b).sum(axis=1) / spread, np.nan)
+        return np.where(aa * bb > 0, ab / np.sqrt(aa * bb), np.nan)
 
 
 def partial_correlation(a: FloatArray, b: FloatArray, given: FloatArray, weights: FloatArray) -> FloatArray:

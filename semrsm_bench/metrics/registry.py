@@ -13,8 +13,9 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 
 from semrsm_bench.core.method import Method, registering
-from semrsm_bench.core.registry import Registry, UnknownNameError
+from semrsm_bench.core.registry import Registry, UnknownNameError, nearest
 from semrsm_bench.metrics.invariances import known
+from semrsm_bench.metrics.kernels import KERNELS
 
 Takes = Literal["features", "rsms"]
 Best = Literal["max", "min"]
@@ -159,6 +160,16 @@ def _composite(name: str) -> Metric | None:
     if base.takes != "rsms":
         raise UnknownNameError(f"unknown metric {name!r}: {base.name} takes features; brackets follow a metric of RSMs")
     kernel, sides = found[4] or "linear", (found[2], found[3] or found[2])
+    # Which RSM methods there are is known to a room above, and to every user by the public name.
+    import semrsm_bench
+
+    try:
+        for side in sides:
+            semrsm_bench.get_rsm(side)
+    except UnknownNameError as error:
+        raise UnknownNameError(f"unknown metric {name!r}: {error}") from None
+    if kernel not in KERNELS:
+        raise UnknownNameError(f"unknown metric {name!r}: no kernel {kernel!r}; {nearest(kernel, KERNELS)}")
     return replace(
         base,
         name=name,
@@ -247,7 +258,13 @@ def _as_function(target: Any) -> tuple[Callable[..., Any], Callable[..., Any] | 
 
 
 def get_metric(name: str) -> Metric:
-    """Metric of that name, composites such as ``cka[identity]`` included; a KeyError with the nearest names otherwise."""
+    """Metric of that name, composites such as ``cka[identity]`` included.
+
+    Raises
+    ------
+    UnknownNameError
+        A KeyError and ValueError; the message names the unknown part and the nearest names.
+    """
     return METRICS.get(name)
 
 

@@ -15,15 +15,14 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.metrics.arrays import as_rsm, upper_triangle
-
-Matrix = NDArray[np.float64]
+from semrsm_bench.metrics.arrays import FloatArray, as_rsm, upper_triangle
+from semrsm_bench.metrics.ranks import tie_groups
 
 # Resamples that are ranked side by side, which the processor does at once.
 _LANES = 64
 
 
-def resampled_pearson(first: Matrix, others: Sequence[Matrix], draws: NDArray[Any]) -> Matrix:
+def resampled_pearson(first: FloatArray, others: Sequence[FloatArray], draws: NDArray[Any]) -> FloatArray:
     """Pearson correlation of one symmetric matrix (N, N) with several, over i < j, in every resample of the images.
 
     ``draws`` (B, N) says how often each image counts in each resample. Returns (B, len(others)); NaN where a resample holds no
@@ -32,7 +31,7 @@ def resampled_pearson(first: Matrix, others: Sequence[Matrix], draws: NDArray[An
     weights = np.asarray(draws, dtype=np.float64)
     total = (weights.sum(1) ** 2 - (weights**2).sum(1)) / 2
 
-    def mean(matrix: Matrix) -> Matrix:
+    def mean(matrix: FloatArray) -> FloatArray:
         # All sums over pairs at once: the diagonals are zero, so w' M w / 2 runs over i < j.
         return np.asarray(((weights @ matrix) * weights).sum(1) / 2 / total)
 
@@ -42,21 +41,19 @@ def resampled_pearson(first: Matrix, others: Sequence[Matrix], draws: NDArray[An
     for k, other in enumerate(others):
         b = _standardised(other)
         mean_b = mean(b)
-        spread = (square_a - mean_a**2) * (mean(b * b) - mean_b**2)
+        variances = (square_a - mean_a**2) * (mean(b * b) - mean_b**2)
         with np.errstate(invalid="ignore", divide="ignore"):
-            # A resample without spread leaves rounding, of either sign, where 0 should be.
-            result[:, k] = np.where(spread > 1e-20, (mean(a * b) - mean_a * mean_b) / np.sqrt(spread), np.nan)
+            # A resample of equal values leaves rounding, of either sign, where 0 should be.
+            result[:, k] = np.where(variances > 1e-20, (mean(a * b) - mean_a * mean_b) / np.sqrt(variances), np.nan)
     return result
 
 
-def resampled_spearman(first: Matrix, others: Sequence[Matrix], draws: NDArray[Any]) -> Matrix:
-    """Spearman correlation as `resampled_pearson`: every resample is ranked anew, equal values share their mean rank."""
+def resampled_spearman(first: FloatArray, others: Sequence[FloatArray], draws: NDArray[Any]) -> FloatArray:
+    """Spearman correlation as `resampled_pearson`: every resample is ranked anew, ties share their mean rank."""
     counts, images = np.asarray(draws, dtype=np.float64), np.stack(np.triu_indices(len(first), 1))
     vectors = [upper_triangle(np.asarray(m, dtype=np.float64)) for m in (first, *others)]
-    orders = [np.argsort(vector, kind="stable") for vector in vectors]
+    orders, starts = zip(*map(tie_groups, vectors), strict=True)
     pairs = [np.ascontiguousarray(images[:, order]) for order in orders]
-    # Where a run of equal values ends.
-    ends = [np.append(np.flatnonzero(np.diff(v[o])) + 1, v.size) for v, o in zip(vectors, orders, strict=True)]
     place = np.argsort(orders[0])
     result = np.empty((len(counts), len(others)))
     ranks = np.empty((len(place), _LANES))
@@ -64,20 +61,19 @@ def resampled_spearman(first: Matrix, others: Sequence[Matrix], draws: NDArray[A
         here = np.zeros((len(first), _LANES))
         block = slice(start, min(start + _LANES, len(counts)))
         here[:, : block.stop - start] = counts[block].T
-        square, _ = _centred_ranks(pairs[0], ends[0], here, ranks, place, True)
+        square, _ = _centred_ranks(pairs[0], starts[0][1:], here, ranks, place, True)
         for k, order in enumerate(orders[1:]):
-            other, product = _centred_ranks(pairs[k + 1], ends[k + 1], here, ranks, place[order], False)
+            other, product = _centred_ranks(pairs[k + 1], starts[k + 1][1:], here, ranks, place[order], False)
             with np.errstate(invalid="ignore", divide="ignore"):
                 found = np.where(square * other > 0, product / np.sqrt(square * other), np.nan)
             result[block, k] = found[: block.stop - start]
     return result
 
 
-def _standardised(matrix: Matrix) -> Matrix:
+def _standardised(matrix: FloatArray) -> FloatArray:
     """Mean 0 and deviation 1 over i < j, the diagonal 0, so that sums of squares cancel little."""
     values = upper_triangle(as_rsm(matrix, "matrix"))
-    spread = values.std()
-    result: Matrix = (np.asarray(matrix, dtype=np.float64) - values.mean()) / (spread if spread > 0 else 1.0)
+    result: FloatArray = (np.asarray(matrix, dtype=np.float64) - values.mean()) / (values.std() or 1.0)
     np.fill_diagonal(result, 0.0)
     return result
 
@@ -86,11 +82,11 @@ def _standardised(matrix: Matrix) -> Matrix:
 def _centred_ranks(
     pairs: NDArray[np.int64],
     ends: NDArray[np.int64],
-    draws: Matrix,
-    ranks: Matrix,
+    draws: FloatArray,
+    ranks: FloatArray,
     place: NDArray[np.int64],
     writes: bool,
-) -> tuple[Matrix, Matrix]:  # pragma: no cover
+) -> tuple[FloatArray, FloatArray]:  # pragma: no cover
     """Mid-ranks minus their mean in samples, side by side, that hold the pair of i and j ``draws[i] * draws[j]`` times.
 
     ``pairs`` (2, P) are in sorted order. The ranks are written to ``ranks`` (P, lanes), or multiplied with what it holds in row

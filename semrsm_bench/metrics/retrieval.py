@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.metrics.arrays import FloatArray, as_features, as_float64
+from semrsm_bench.metrics.ranks import first_largest
 
 
 def retrieval_f1(
@@ -42,8 +43,8 @@ def retrieval_f1(
     Raises
     ------
     ValueError
-        Where a query has no allowed database image, for negative counts, only one of the two groups, and mismatched,
-        misshapen or non-finite input.
+        Where a query has no allowed database image, for negative counts, only one of the two groups, a missing group (NaN,
+        None), and mismatched, misshapen or non-finite input.
     """
     return _mean(retrieval_scores(K, query_counts, database_counts, query_groups, database_groups, score="f1"))
 
@@ -141,7 +142,7 @@ def _scores(queries: FloatArray, found: FloatArray, score: str) -> FloatArray:
 def most_similar(
     K: Any, query_groups: Sequence[Any] | None = None, database_groups: Sequence[Any] | None = None
 ) -> NDArray[np.intp]:
-    """Column of the largest allowed similarity in every row of K, the lowest of equals; shape (q,). As `retrieval_f1`."""
+    """Column of the largest allowed similarity in every row of K, shape (q,); of ties the lowest. As `retrieval_f1`."""
     return ranking(K, query_groups, database_groups)[:, 0]
 
 
@@ -152,7 +153,9 @@ def ranking(
     *,
     top: int = 1,
 ) -> NDArray[np.intp]:
-    """Columns of the ``top`` largest allowed similarities in every row of K, largest first, ties by index; shape (q, top).
+    """Columns of the ``top`` largest allowed similarities in every row of K, largest first; shape (q, top).
+
+    Of similarities that are equal up to rounding the lowest index comes first.
 
     Parameters and errors as for `retrieval_f1`; also ValueError where a query has fewer allowed images than ``top``.
     """
@@ -167,9 +170,12 @@ def ranking(
             f"{short.size} queries have {lack} outside their own group, the first is query {int(short[0])}"
         )
     allowed = np.where(forbidden, -np.inf, k)
-    if top == 1:
-        return np.asarray(allowed.argmax(axis=1)[:, None])
-    return np.asarray(np.argsort(-allowed, axis=1, kind="stable")[:, :top])
+    queries = np.arange(len(k))
+    found = np.empty((len(k), top), dtype=np.intp)
+    for place in range(top):
+        found[:, place] = first_largest(allowed)
+        allowed[queries, found[:, place]] = -np.inf
+    return found
 
 
 def forbidden_images(
@@ -184,10 +190,27 @@ def forbidden_images(
         raise ValueError(
             f"K is {shape}, but there are {len(query_groups)} query_groups and {len(database_groups)} database_groups"
         )
-    labels = {label: code for code, label in enumerate(dict.fromkeys([*query_groups, *database_groups]))}
-    of_query = np.array([labels[label] for label in query_groups])
-    of_database = np.array([labels[label] for label in database_groups])
+    codes: dict[Any, int] = {}
+    of_query, of_database = (
+        _coded(groups, name, codes)
+        for groups, name in ((query_groups, "query_groups"), (database_groups, "database_groups"))
+    )
     return np.asarray(of_query[:, None] == of_database[None, :])
+
+
+def _coded(groups: Sequence[Any], name: str, codes: dict[Any, int]) -> NDArray[np.intp]:
+    """The groups as integers; ``codes`` holds those of labels seen so far."""
+    found = np.empty(len(groups), dtype=np.intp)
+    for i, label in enumerate(groups):
+        try:
+            # NaN and NaT differ from themselves: such an image could retrieve from its own group.
+            missing = label is None or bool(label != label)
+            found[i] = codes.setdefault(label, len(codes))
+        except (TypeError, ValueError):
+            raise ValueError(f"{name}[{i}] is {label!r}, but a label must be hashable: a number or a string") from None
+        if missing:
+            raise ValueError(f"{name}[{i}] is missing ({label!r}); give every image a label, its index if it is alone")
+    return found
 
 
 def centre_on_database(queries: Any, database: Any) -> tuple[FloatArray, FloatArray]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_rsm_pair, balanced, one_of, upper_triangle
 from semrsm_bench.metrics.invariances import RANKS
+from semrsm_bench.metrics.ranks import dense_ranks, mid_ranks
 from semrsm_bench.metrics.registry import register_metric
 
 METHODS = ("pearson", "spearman", "kendall_a", "kendall_b", "rho_a", "cosine")
@@ -35,10 +36,11 @@ def compare_rsms(K: Any, L: Any, method: str = "pearson") -> float:
     K, L : array_like, shape (n, n)
         Symmetric RSMs of the same n >= 3 stimuli. The diagonals are not used.
     method : {"pearson", "spearman", "kendall_a", "kendall_b", "rho_a", "cosine"}
-        ``spearman``: Pearson of mid-ranks. ``kendall_a``: (concordant - discordant) / all pairs of entries; ``kendall_b``:
-        the same over the geometric mean of the pairs untied on each side. ``rho_a``: Spearman's rho expected when ties
-        are broken at random, 12 r.s / (m^3 - m) - 3 (m + 1) / (m - 1) with mid-ranks r and s of m entries (Schuett et
-        al. 2023, eq. 19). ``cosine``: no means are subtracted. With ties kendall_a and rho_a cannot reach 1.
+        Entries that are equal up to rounding are ties. ``spearman``: Pearson of mid-ranks. ``kendall_a``: (concordant -
+        discordant) / all pairs of entries; ``kendall_b``: the same over the geometric mean of the pairs untied on each side.
+        ``rho_a``: Spearman's rho expected when ties are broken at random, 12 r.s / (m^3 - m) - 3 (m + 1) / (m - 1) with
+        mid-ranks r and s of m entries (Schuett et al. 2023, eq. 19). ``cosine``: no means are subtracted. With ties
+        kendall_a and rho_a cannot reach 1.
 
     Raises
     ------
@@ -83,35 +85,17 @@ def _cosine(a: FloatArray, b: FloatArray, names: tuple[str, str]) -> float:
     return float(a @ b) / norms[0] / norms[1]
 
 
-def mid_ranks(values: FloatArray) -> FloatArray:
-    """Ranks from 1 on, equal values sharing the mean of their ranks."""
-    ranks, counts = _dense_ranks(values)
-    last = np.cumsum(counts)
-    return np.asarray((last - (counts - 1) / 2)[ranks])
-
-
-def _dense_ranks(values: FloatArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Ranks from 0 on without gaps, and how many values have each."""
-    order = np.argsort(values)
-    ordered = values[order]
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    counts = np.diff(np.concatenate((starts, [len(values)])))
-    ranks = np.empty(len(values), dtype=np.int64)
-    ranks[order] = np.repeat(np.arange(len(starts)), counts)
-    return ranks, counts.astype(np.int64)
-
-
 def _kendall(a: FloatArray, b: FloatArray, names: tuple[str, str], *, tau_b: bool) -> float:
     """Kendall's tau in O(m log m): sort by the one side, count exchanges of the other (Knight 1966)."""
     m = len(a)
-    ranks_a, counts_a = _dense_ranks(a)
-    ranks_b, counts_b = _dense_ranks(b)
+    ranks_a, counts_a = dense_ranks(a)
+    ranks_b, counts_b = dense_ranks(b)
     # One integer for each pair of ranks sorts by a, and by b among equal a, at the price of a single sort.
     keys = np.sort(ranks_a * len(counts_b) + ranks_b)
     tied_both = _pairs(np.diff(np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1], [True])))))
     tied_a, tied_b = _pairs(counts_a), _pairs(counts_b)
     pairs = m * (m - 1) // 2
-    difference = pairs - tied_a - tied_b + tied_both - 2 * int(_count_inversions(keys % len(counts_b)))
+    difference = pairs - tied_a - tied_b + tied_both - 2 * int(_inversions(keys % len(counts_b), len(counts_b)))
     if not tau_b:
         return difference / pairs
     if tied_a == pairs or tied_b == pairs:
@@ -119,49 +103,26 @@ def _kendall(a: FloatArray, b: FloatArray, names: tuple[str, str], *, tau_b: boo
     return float(difference / np.sqrt(float(pairs - tied_a)) / np.sqrt(float(pairs - tied_b)))
 
 
-def _pairs(counts: NDArray[np.int64]) -> int:
+def _pairs(counts: NDArray[np.intp]) -> int:
     return int((counts * (counts - 1) // 2).sum())
 
 
 @numba.njit(cache=True, nogil=True)
-def _count_inversions(values: NDArray[np.int64]) -> int:  # pragma: no cover
-    """Sort ``values`` in place by merging and return how many pairs were out of order (equal ones are not)."""
-    n = len(values)
-    run = 16
+def _inversions(ranks: NDArray[np.intp], count: int) -> int:  # pragma: no cover
+    """How many pairs of ranks in 0 .. count - 1 are out of order; equal ones are not.
+
+    A Fenwick tree holds how many of each rank came so far: node j counts the ranks below j that its lowest bit covers.
+    """
+    tree = np.zeros(count + 1, dtype=np.int64)
     inversions = 0
-    for start in range(0, n, run):
-        for i in range(start + 1, min(start + run, n)):
-            value = values[i]
-            j = i
-            while j > start and values[j - 1] > value:
-                values[j] = values[j - 1]
-                j -= 1
-            values[j] = value
-            inversions += i - j
-    source, target = values, np.empty_like(values)
-    while run < n:
-        for left in range(0, n, 2 * run):
-            middle, right = min(left + run, n), min(left + 2 * run, n)
-            i, j, out = left, middle, left
-            while i < middle and j < right:
-                if source[j] < source[i]:
-                    target[out] = source[j]
-                    inversions += middle - i
-                    j += 1
-                else:
-                    target[out] = source[i]
-                    i += 1
-                out += 1
-            while i < middle:
-                target[out] = source[i]
-                i += 1
-                out += 1
-            while j < right:
-                target[out] = source[j]
-                j += 1
-                out += 1
-        source, target = target, source
-        run *= 2
-    if source is not values:
-        values[:] = source
+    for i in range(len(ranks)):
+        j = ranks[i] + 1
+        inversions += i
+        while j > 0:
+            inversions -= tree[j]
+            j -= j & -j
+        j = ranks[i] + 1
+        while j <= count:
+            tree[j] += 1
+            j += j & -j
     return inversions
