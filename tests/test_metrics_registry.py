@@ -74,8 +74,8 @@ def test_composites_keep_the_names_of_their_rsms(name, rsms, symmetric):
     [
         ("cak", "did you mean 'cka'"),
         ("linear_cka[identity]", "linear_cka takes features"),
-        ("cka[nonsense]", r"unknown metric 'cka[nonsense]': unknown rsm 'nonsense'"),
-        ("cka[identity|exact-action]", "unknown rsm 'exact-action'; did you mean 'exact-auction'"),
+        ("cka[nonsense]", r"unknown metric 'cka[nonsense]': unknown RSM method 'nonsense'"),
+        ("cka[identity|exact-action]", "unknown RSM method 'exact-action'; did you mean 'exact-auction'"),
         ("cka[identity,cosin]", "no kernel 'cosin'; did you mean 'cosine'"),
         ("cka[]", "unknown metric"),
         ("cka[a,b,c]", "unknown metric"),
