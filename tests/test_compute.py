@@ -167,14 +167,11 @@ def test_memory_mapped_files_are_read_in_slices_and_travel_as_paths(tmp_path):
     np.testing.assert_array_equal(compute_rsm(tmp_path / "z.npy", matching="scipy", n_jobs=2, block=2), expected)
     np.testing.assert_array_equal(compute_rsm(mapped[2:], matching="scipy", n_jobs=2, block=2), expected[2:, 2:])
     source = as_source(mapped[1:5])
-    assert source.travels_light
     assert len(pickle.dumps(source)) < 2000
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read(1, 3), as_source(z[1:5]).read(1, 3))
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(source.portion(1, 3))).read(0, 2), source.read(1, 3))
-    assert not as_source(np.array(mapped)).travels_light
     changed = np.load(tmp_path / "z.npy", mmap_mode="c")
     changed[0] = 0
-    assert not as_source(changed).travels_light
     assert (compute_rsm(changed, matching="scipy", n_jobs=2, block=2)[0] == 0).all()
 
 

@@ -13,7 +13,7 @@ import pytest
 from semrsm_bench.activations.store import write_cache
 from semrsm_bench.rsm import CacheLayer, compute_rsm
 from semrsm_bench.rsm.blocks import tiles
-from semrsm_bench.rsm.registry import choose_comparison
+from semrsm_bench.rsm.registry import get_rsm
 from semrsm_bench.rsm.run import Images, make_tasks
 from semrsm_bench.rsm.scheduling import connect
 from semrsm_bench.rsm.sources import as_source
@@ -97,12 +97,12 @@ def test_a_failing_task_ends_the_run_with_its_error(cluster, layer):
 
 
 def test_a_task_for_a_cache_is_a_path_and_a_few_numbers(layer):
-    images = Images.look(layer, None, "channel")
-    matching = choose_comparison("ortools", None, {})
-    task = next(make_tasks(images, matching, list(tiles(48, 48, 16, True)), by_network=True))
+    images = Images.of(layer, None, "channel")
+    matching = get_rsm("ortools").comparison(None, {})
+    task = next(make_tasks(images, matching, list(tiles(48, 48, 16, True))))
     assert len(pickle.dumps(task)) < 4000
-    in_memory = Images.look(as_source(layer.read(0, 48).swapaxes(1, 2)), None, "none")
-    task = next(make_tasks(in_memory, matching, list(tiles(48, 48, 16, True)), by_network=True))
+    in_memory = Images.of(as_source(layer.read(0, 48).swapaxes(1, 2)), None, "none")
+    task = next(make_tasks(in_memory, matching, list(tiles(48, 48, 16, True))))
     assert task.rows.count == task.columns.count == 16
 
 

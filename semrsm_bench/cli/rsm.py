@@ -18,8 +18,6 @@ from semrsm_bench.cli.text import duration
 from semrsm_bench.core.options import option
 from semrsm_bench.rsm.options import RsmOptions
 
-# What an estimate depends on, beside the images and the matching.
-_PLANNED = ("centring", "layout", "class_token", "grid", "options", "n_jobs", "block")
 _PATH = click.Path(path_type=Path)
 
 
@@ -62,17 +60,12 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
     chosen = vars(options)
     try:
         if command.estimate:
-            if len(options.matching) > 1:
-                raise click.UsageError("--estimate is for one matching at a time")
-            cost = estimate_rsm(
-                first,
-                second,
-                matching=options.matching[0],
-                count=command.count,
-                count2=command.count2,
-                seconds=command.sample_seconds,
-                **{name: chosen[name] for name in _PLANNED},
-            )
+            how_many: dict[str, Any] = {
+                "count": command.count,
+                "count2": command.count2,
+                "seconds": command.sample_seconds,
+            }
+            cost = estimate_rsm(first, second, **how_many, **chosen)
             _tell_estimate(cost, output.json)
             return 0
         begun = time.perf_counter()

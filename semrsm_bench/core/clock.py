@@ -113,9 +113,11 @@ class Clock:
             answers = [self._timed(call, given)]
             self._report("probed", 0)
             self.peak_bytes = max(0, status_bytes("VmHWM") - before) if before else None
-            while self.timed and len(answers) < most and (len(answers) < fewest or sum(self.seconds) < lasting):
+            lasted = self.seconds[0]
+            while self.timed and len(answers) < most and (len(answers) < fewest or lasted < lasting):
                 given = fresh(len(answers))
                 answers.append(self._timed(call, given))
+                lasted += self.seconds[-1]
         finally:
             if collected:
                 gc.enable()

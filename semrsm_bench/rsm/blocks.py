@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from semrsm_bench.rsm.comparison import Comparison
+from semrsm_bench.rsm.comparison import Block, Comparison
 from semrsm_bench.rsm.sources import Floats, ImageSource
-from semrsm_bench.rsm.survey import centred
+from semrsm_bench.rsm.survey import all_centred
 
 # Activations one worker holds at a time, both sides of a tile together.
 BLOCK_BYTES = 128 * 2**20
@@ -28,17 +28,24 @@ _TILES_PER_WORKER = 8
 
 @dataclass(frozen=True)
 class Tile:
-    """Rows ``top:bottom`` and columns ``left:right`` of the RSM."""
+    """Rows ``top:bottom`` and columns ``left:right`` of the RSM; of a mirrored one only the pairs above the diagonal count."""
 
     top: int
     bottom: int
     left: int
     right: int
+    mirrored: bool = False
 
     @property
     def index(self) -> tuple[slice, slice]:
         """The tile's place in the matrix."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def wanted(self) -> NDArray[np.bool_]:
+        """Which pairs of the tile are compared."""
+        rows, columns = np.arange(self.top, self.bottom)[:, None], np.arange(self.left, self.right)
+        return (rows < columns) if self.mirrored else np.ones((rows.size, columns.size), dtype=bool)
 
 
 def block_length(size: int, channels: int, itemsize: int, rows: int, columns: int, mirrored: bool, workers: int) -> int:
@@ -56,32 +63,41 @@ def tiles(rows: int, columns: int, length: int, mirrored: bool) -> Iterator[Tile
     """All tiles, row by row; only those on and above the diagonal where the matrix is mirrored."""
     for top in range(0, rows, length):
         for left in range(top if mirrored else 0, columns, length):
-            yield Tile(top, min(top + length, rows), left, min(left + length, columns))
+            yield Tile(top, min(top + length, rows), left, min(left + length, columns), mirrored)
 
 
 @dataclass(frozen=True)
 class TileTask:
-    """One tile to compute: small to send, unless the images have no file that the worker can read.
+    """One tile to compute: small to send, unless its images have no file that the worker can read.
 
-    ``shift`` says which of the sources' images is row 0 and column 0 of the matrix; ``mean`` is what `common_mean` gave; ``narrow``
-    marks the pairs whose affinity fits ``dtype``, None where all do; ``mirrored`` asks for pairs above the diagonal only.
+    Attributes
+    ----------
+    tile : Tile
+    rows, columns : ImageSource
+        Its images alone; one object where both are the same.
+    mean : ndarray or None
+        What `common_mean` gave.
+    dtype : dtype
+        Precision of the call.
+    matching : Comparison
+    narrow : ndarray of bool or None
+        The pairs whose affinity fits ``dtype``; None where all do.
+    keep_permutations : bool
     """
 
     tile: Tile
     rows: ImageSource
     columns: ImageSource
-    shift: tuple[int, int]
     mean: Floats | None
     dtype: np.dtype[Any]
     matching: Comparison
     narrow: NDArray[np.bool_] | None
-    mirrored: bool
     keep_permutations: bool = False
 
 
 @dataclass(frozen=True)
 class TileResult:
-    """Values of a tile; NaN on and below the diagonal of a mirrored matrix."""
+    """Values of a tile; NaN for the pairs that are not wanted."""
 
     tile: Tile
     values: NDArray[np.float64]
@@ -89,10 +105,9 @@ class TileResult:
 
 
 class _OneThread:
-    """Holds linear algebra to one thread from the first who asks for it to the last who leaves.
+    """Holds linear algebra to one thread from the first thread that enters to the last that leaves.
 
-    The limit is one for the whole process. Were every thread to set it and to put back what it found, one of them would lift
-    it while others are at work, and the last would leave it behind.
+    The limit holds for the whole process: if each thread put back what it found, the first to leave would lift it for the others.
     """
 
     def __init__(self) -> None:
@@ -133,24 +148,9 @@ def compute_tile(task: TileTask) -> TileResult:
 
     Linear algebra runs on one thread: the solvers do too, and the result does not depend on how many cores there are.
     """
-    tile = task.tile
-    shape = (tile.bottom - tile.top, tile.right - tile.left)
-    wanted = np.ones(shape, dtype=bool)
-    if task.mirrored:
-        wanted = np.arange(tile.top, tile.bottom)[:, None] < np.arange(tile.left, tile.right)
-    values = np.full(shape, np.nan)
-    perms = np.zeros((*shape, task.rows.size), dtype=np.intp) if task.keep_permutations else None
     with one_thread():
-        x = _read(task, task.rows, tile.top - task.shift[0], tile.bottom - task.shift[0])
-        same = task.rows is task.columns and (tile.top, tile.bottom) == (tile.left, tile.right)
-        y = x if same else _read(task, task.columns, tile.left - task.shift[1], tile.right - task.shift[1])
-        narrow = np.ones(shape, dtype=bool) if task.narrow is None else task.narrow
-        task.matching.fill(x, y, wanted, narrow, values, perms)
-    return TileResult(tile, values, perms)
-
-
-def _read(task: TileTask, source: ImageSource, start: int, stop: int) -> Floats:
-    images = centred(source.read(start, stop), task.mean, task.dtype)
-    # A solver sees views of this array; what it writes would reach the pairs after it.
-    images.flags.writeable = False
-    return images
+        x = all_centred(task.rows, task.mean, task.dtype)
+        y = x if task.rows is task.columns else all_centred(task.columns, task.mean, task.dtype)
+        block = Block.of(x, y, task.tile.wanted, task.narrow, task.keep_permutations)
+        task.matching.fill(block)
+    return TileResult(task.tile, block.values, block.permutations)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from semrsm_bench.core.method import Method, option_names
 from semrsm_bench.core.registry import REGISTRIES, load_plugin
-from semrsm_bench.rsm.scoring import matched_value
-from semrsm_bench.rsm.sources import Floats, Grid
-from semrsm_bench.rsm.translation import best_shifts, shift_permutation, spectra
+from semrsm_bench.rsm.sources import Floats
 from semrsm_bench.solvers import InvalidMatchingError, MatchingProblem, Solution, check_permutation
 from semrsm_bench.solvers.solver import BatchFunction
 
@@ -30,6 +29,48 @@ class InvalidRsmError(RuntimeError):
     """An RSM method returned something that is no matrix of similarities."""
 
 
+class Block(NamedTuple):
+    """Pairs of images (i, j) to compare, and where their similarities go.
+
+    Attributes
+    ----------
+    x, y : ndarray, (n, S, C) and (m, S, C)
+        Images: finite, C-contiguous, read-only, of one float dtype.
+    wanted : ndarray of bool, (n, m)
+        The pairs to compare.
+    narrow : ndarray of bool, (n, m)
+        The pairs whose affinity fits the precision of x and y.
+    values : ndarray of float64, (n, m)
+        Receives the similarities where wanted, of a matching ``sum_s <x_i[s], y_j[perm(s)]>``; NaN elsewhere.
+    permutations : ndarray of intp, (n, m, S), or None
+        Receives the matchings.
+    """
+
+    x: Floats
+    y: Floats
+    wanted: Mask
+    narrow: Mask
+    values: Values
+    permutations: Permutations | None
+
+    @classmethod
+    def of(
+        cls,
+        x: Floats,
+        y: Floats,
+        wanted: Mask | None = None,
+        narrow: Mask | None = None,
+        keep_permutations: bool = False,
+    ) -> Block:
+        """A block with room for its results; None for all pairs."""
+        shape = (len(x), len(y))
+        x.flags.writeable = y.flags.writeable = False  # what a method writes would reach the pairs after it
+        permutations = np.zeros((*shape, x.shape[1]), dtype=np.intp) if keep_permutations else None
+        all_ = np.ones(shape, dtype=bool)
+        masks = (all_ if wanted is None else wanted, all_ if narrow is None else narrow)
+        return cls(x, y, masks[0], masks[1], np.full(shape, np.nan), permutations)
+
+
 class Comparison(ABC):
     """A way to compare images; a small frozen object that travels to worker processes.
 
@@ -42,23 +83,15 @@ class Comparison(ABC):
     matches: bool = True
 
     @abstractmethod
-    def fill(
-        self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
-    ) -> None:
-        """Compute the wanted pairs (n, m) of a block of images x (n, S, C) and y (m, S, C), finite, contiguous, of one dtype.
-
-        ``narrow`` (n, m) marks the pairs whose affinity fits the precision of x and y. ``values`` (n, m) float64 receives the
-        similarities where wanted, of a matching ``sum_s <x_i[s], y_j[perm(s)]>``, and ``perms`` (n, m, S) its permutations.
-        """
+    def fill(self, block: Block) -> None:
+        """Compare the wanted pairs of a block."""
 
     def with_itself(self, x: Floats) -> Values:
         """Similarity of every image with itself, (n,); for comparisons without a matching."""
-        own = np.empty(len(x))
-        one, value = np.ones((1, 1), dtype=bool), np.empty((1, 1))
-        for i in range(len(x)):
-            self.fill(x[i : i + 1], x[i : i + 1], one, one, value, None)
-            own[i] = value[0, 0]
-        return own
+        blocks = [Block.of(image, image) for image in np.split(x, len(x))]
+        for block in blocks:
+            self.fill(block)
+        return np.array([block.values[0, 0] for block in blocks])
 
     def identity(self) -> dict[str, Any]:
         """What a resumed run has to agree on."""
@@ -69,44 +102,15 @@ class Comparison(ABC):
 class SamePosition(Comparison):
     """Position s with position s: the spatio-semantic RSM, a plain matrix product."""
 
-    grid: Grid | None = None
+    grid: tuple[int, int] | None = None
     name = "identity"
 
-    def fill(
-        self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
-    ) -> None:
+    def fill(self, block: Block) -> None:
         """See `Comparison.fill`."""
-        flat = [a.reshape(len(a), -1).astype(np.float64, copy=False) for a in (x, y)]
-        values[wanted] = (flat[0] @ flat[1].T)[wanted]
-        if perms is not None:
-            perms[wanted] = np.arange(x.shape[1])
-
-
-@dataclass(frozen=True)
-class BestShift(Comparison):
-    """The circular shift of the grid with the largest inner product, by FFT."""
-
-    grid: Grid
-    name = "translation"
-
-    def __post_init__(self) -> None:
-        if self.grid is None:
-            raise ValueError("translation shifts a grid: give (N, C, H, W), or grid=(H, W) for flat positions")
-
-    def fill(
-        self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
-    ) -> None:
-        """See `Comparison.fill`."""
-        norms = [np.sqrt(np.einsum("nsc,nsc->n", a, a, dtype=np.float64)) for a in (x, y)]
-        best, shifts = best_shifts(spectra(x, self.grid), spectra(y, self.grid), self.grid, np.multiply.outer(*norms))
-        values[wanted] = best[wanted]
-        if perms is not None:
-            for i, j in np.argwhere(wanted):
-                perms[i, j] = shift_permutation(int(shifts[i, j]), self.grid)
-
-    def identity(self) -> dict[str, Any]:
-        """See `Comparison.identity`."""
-        return {"matching": self.name, "grid": list(self.grid)}
+        x, y = (a.reshape(len(a), -1).astype(np.float64, copy=False) for a in (block.x, block.y))
+        block.values[block.wanted] = (x @ y.T)[block.wanted]
+        if block.permutations is not None:
+            block.permutations[block.wanted] = np.arange(block.x.shape[1])
 
 
 @dataclass(frozen=True)
@@ -135,10 +139,10 @@ class _Registered(Comparison):
         method.require_available()
         merged = {**method.options, **options}
         method.check_options(merged)
-        own = method.module.startswith("semrsm_bench.") or bool(method.file)
-        function = None if own else method.function
-        companion = None if own else getattr(method, cls.companion_field)
-        return cls(method.name, merged, method.version, method.releases_gil, function, companion, method.file, **more)
+        found_by_name = method.module.startswith("semrsm_bench.") or bool(method.file)
+        if not found_by_name:
+            more |= {"function": method.function, "companion": getattr(method, cls.companion_field)}
+        return cls(method.name, merged, method.version, method.releases_gil, plugin=method.file, **more)
 
     def _resolve(self) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
         if self.function is not None:
@@ -162,28 +166,22 @@ class ByFunction(_Registered):
     version_key = "method_version"
     matches = False
 
-    def fill(
-        self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
-    ) -> None:
+    def fill(self, block: Block) -> None:
         """See `Comparison.fill`."""
         function, prepare = self._resolve()
-        if not narrow.all():
-            x, y = (a.astype(np.float64) for a in (x, y))
+        x, y = (a if block.narrow.all() else a.astype(np.float64) for a in (block.x, block.y))
         z, z2 = _channels_first(x), _channels_first(y)
         if prepare is None:
-            found = self._checked(function(z, z2, **self.options), wanted.shape)
-            values[wanted] = found[wanted]
+            found = self._checked(function(z, z2, **self.options), block.wanted.shape)
+            block.values[block.wanted] = found[block.wanted]
         else:
             a, b = ([prepare(image, **_taken(prepare, 1, self.options)) for image in images] for images in (z, z2))
             options = _taken(function, 2, self.options)
-            for i, j in np.argwhere(wanted).tolist():
-                values[i, j] = self._checked(function(a[i], b[j], **options), ())
-        bad = wanted & ~np.isfinite(values)
-        if bad.any():
-            i, j = np.argwhere(bad)[0]
-            raise InvalidRsmError(
-                f"RSM method {self.name!r} finds a similarity of {values[i, j]} for two finite images"
-            )
+            for i, j in np.argwhere(block.wanted).tolist():
+                block.values[i, j] = self._checked(function(a[i], b[j], **options), ())
+        bad = block.values[block.wanted & ~np.isfinite(block.values)]
+        if bad.size:
+            raise InvalidRsmError(f"RSM method {self.name!r} finds a similarity of {bad[0]} for two finite images")
 
     def _checked(self, found: Any, shape: tuple[int, ...]) -> Values:
         array = np.asarray(found)
@@ -197,7 +195,6 @@ class ByFunction(_Registered):
 
 
 def _channels_first(images: Floats) -> Floats:
-    """(n, C, S), read-only: what a method writes would reach the pairs after it."""
     view: Floats = images.swapaxes(1, 2)
     view.flags.writeable = False
     return view
@@ -218,40 +215,37 @@ class BySolver(_Registered):
 
     matrix_free: bool = False
 
-    def fill(
-        self, x: Floats, y: Floats, wanted: Mask, narrow: Mask, values: Values, perms: Permutations | None
-    ) -> None:
+    def fill(self, block: Block) -> None:
         """See `Comparison.fill`."""
         function, batch = self._resolve()
+        x, y = block.x, block.y
         size = x.shape[1]
         seen = np.empty(size, dtype=np.uint8)
         together = max(1, min(len(y), AFFINITY_BYTES // (size * size * x.itemsize)))
-        affinities = None if self.matrix_free else np.empty((together, size, size), dtype=x.dtype)
-        for i in np.flatnonzero(wanted.any(axis=1)).tolist():
-            columns = np.flatnonzero(wanted[i])
-            for group in np.split(columns, range(together, len(columns), together)):
-                theirs = _images(y, group)
-                given = None
-                if affinities is not None:
-                    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-                        given = np.matmul(x[i], theirs.swapaxes(1, 2), out=affinities[: len(group)])
-                found, solved = self._batch(batch, x[i], theirs, given, narrow[i, group])
-                for k, j in enumerate(group.tolist()):
-                    if solved[k]:
-                        perm = found[k]
-                    else:
-                        problem = (
-                            MatchingProblem.trusted(x[i], y[j], None if given is None else given[k])
-                            if narrow[i, j]
-                            else MatchingProblem(x[i].astype(np.float64), y[j].astype(np.float64))
-                        )
-                        perm = self._permutation(function(problem, **self.options))
-                    value = matched_value(x[i], y[j], perm, seen)
-                    if value != value:
-                        self._checked(perm, size)
-                    values[i, j] = value
-                    if perms is not None:
-                        perms[i, j] = perm
+        room = None if self.matrix_free else np.empty((together, size, size), dtype=x.dtype)
+        for i, group in _groups(block.wanted, together):
+            theirs = _images(y, group)
+            affinities = None
+            if room is not None:
+                with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+                    affinities = np.matmul(x[i], theirs.swapaxes(1, 2), out=room[: len(group)])
+            found, solved = self._batch(batch, x[i], theirs, affinities, block.narrow[i, group])
+            for k, j in enumerate(group.tolist()):
+                if solved[k]:
+                    perm = found[k]
+                elif block.narrow[i, j]:
+                    affinity = None if affinities is None else affinities[k]
+                    problem = MatchingProblem.trusted(x[i], y[j], affinity)
+                    perm = self._permutation(function(problem, **self.options))
+                else:
+                    problem = MatchingProblem(x[i].astype(np.float64), y[j].astype(np.float64))
+                    perm = self._permutation(function(problem, **self.options))
+                value = matched_value(x[i], y[j], perm, seen)
+                if value != value:
+                    self._checked(perm, size)
+                block.values[i, j] = value
+                if block.permutations is not None:
+                    block.permutations[i, j] = perm
 
     def _batch(
         self, batch: BatchFunction | None, x: Floats, ys: Floats, affinities: Floats | None, narrow: Mask
@@ -283,9 +277,41 @@ class BySolver(_Registered):
             raise InvalidMatchingError(f"solver {self.name!r}: {error}") from None
 
 
+def _groups(wanted: Mask, together: int) -> Iterator[tuple[int, Permutations]]:
+    """Rows with the columns wanted in them, at most so many at a time."""
+    for i in np.flatnonzero(wanted.any(axis=1)).tolist():
+        columns = np.flatnonzero(wanted[i])
+        for group in np.split(columns, range(together, len(columns), together)):
+            yield i, group
+
+
 def _images(y: Floats, group: Permutations) -> Floats:
     """Some images, in order: a view where they are neighbours."""
     first, last = int(group[0]), int(group[-1]) + 1
     images: Floats = y[first:last] if last - first == len(group) else y[group]
     images.flags.writeable = False
     return images
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})
+def matched_value(x: Any, y: Any, perm: Any, seen: Any) -> float:
+    """``sum_s x_s . y_perm(s)`` in float64, of finite x and y (S, C); NaN where ``perm`` (intp) is not a permutation.
+
+    ``seen`` (S,) uint8 is workspace.
+    """
+    size, channels = x.shape
+    if len(perm) != size:
+        return np.nan
+    seen[:] = 0
+    for s in range(size):
+        if perm[s] < 0 or perm[s] >= size or seen[perm[s]]:
+            return np.nan
+        seen[perm[s]] = 1
+    total = 0.0
+    for s in range(size):
+        row = perm[s]
+        part = 0.0
+        for c in range(channels):
+            part += np.float64(x[s, c]) * np.float64(y[row, c])
+        total += part
+    return total

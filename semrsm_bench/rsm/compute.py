@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from semrsm_bench.rsm import kernels as k
 from semrsm_bench.rsm.comparison import Comparison
-from semrsm_bench.rsm.options import RsmOptions
-from semrsm_bench.rsm.registry import choose_comparison, get_rsm
+from semrsm_bench.rsm.options import RsmOptions, takes_rsm_options
+from semrsm_bench.rsm.registry import choose_comparisons
 from semrsm_bench.rsm.run import Images, Own, fill_products, self_similarities
+from semrsm_bench.rsm.scheduling import Schedule
 from semrsm_bench.rsm.selection import middle_values
-from semrsm_bench.rsm.sources import Centring, ClassToken, Grid, Layout, as_source
+from semrsm_bench.rsm.sources import as_source
 from semrsm_bench.rsm.store import (
     Products,
     open_products,
@@ -30,25 +31,15 @@ from semrsm_bench.rsm.store import (
 Matrix = NDArray[np.float64]
 
 
+@takes_rsm_options
 def compute_rsm(
     z: Any,
     z2: Any = None,
     *,
-    kernel: str | Sequence[str] = "linear",
-    matching: str | Sequence[str] = "ortools",
-    sigma: str | float = "offdiag_median",
-    centring: Centring = "none",
-    layout: Layout = "channels_first",
-    grid: Grid | None = None,
-    n_jobs: int = 1,
-    t: float = 1.0,
-    class_token: ClassToken = "keep",
-    options: Mapping[str, Any] | None = None,
-    block: int | None = None,
-    out: str | Path | None = None,
     client: Any | None = None,
     progress: bool = False,
     return_permutations: bool = False,
+    **keywords: Any,
 ) -> Any:
     """Representational similarity matrix of images, with the positions of each pair matched first.
 
@@ -125,50 +116,40 @@ def compute_rsm(
     Wald et al., "Decoupling Semantic Similarity from Spatial Alignment for Neural Networks", NeurIPS 2024. Circular shifts:
     Williams et al., "Generalized shape metrics on neural representations", NeurIPS 2021.
     """
-    o = RsmOptions(
-        matching=_several(matching),
-        kernel=_several(kernel),  # type: ignore[arg-type]  # checked there
-        sigma=sigma,
-        t=t,
-        centring=centring,
-        layout=layout,
-        class_token=class_token,
-        grid=grid,
-        options=options or {},
-        n_jobs=n_jobs,
-        block=block,
-        out=None if out is None else Path(out),
-    )
+    o = RsmOptions.of(keywords)
     if return_permutations and (o.out is not None or len(o.matching) > 1):
         raise ValueError("return_permutations is for one matching, in memory (without out)")
-    layouts: dict[str, Any] = {"layout": o.layout, "class_token": o.class_token, "grid": o.grid}
-    rows = as_source(z, "z", **layouts)
-    columns = None if z2 is None else as_source(z2, "z2", **layouts)
-    chosen = {name: choose_comparison(name, rows.grid, _options_for(name, o)) for name in o.matching}
+    rows = as_source(z, "z", **o.layouts)
+    columns = None if z2 is None else as_source(z2, "z2", **o.layouts)
+    chosen = choose_comparisons(o, rows.grid)
     if return_permutations and not all(found.matches for found in chosen.values()):
         raise ValueError(f"RSM method {o.matching[0]!r} matches no positions, so there are no permutations to return")
-    images = Images.look(rows, columns, o.centring, digest=o.out is not None)
-    own = {
-        name: self_similarities(images, found)
-        for name, found in chosen.items()
-        if images.mirrored or set(o.kernel) != {"linear"}
-    }
+    images = Images.of(rows, columns, o.centring, digest=o.out is not None)
+    own: dict[str, Own] = {}
+    if images.mirrored or set(o.kernel) != {"linear"}:
+        own = {name: self_similarities(images, found) for name, found in chosen.items()}
     for name, sides in own.items() if "cosine" in o.kernel else ():
         for side, values in zip((images.rows, images.columns), sides, strict=True):
             k.require_positive(values, side.name, "" if chosen[name].matches else name)
-    how: dict[str, Any] = {"n_jobs": o.n_jobs, "block": o.block, "client": client, "quiet": not progress}
     permutations = np.zeros((*images.shape, rows.size), dtype=np.intp) if return_permutations else None
     with ExitStack() as locks:
         files = None if o.out is None else _files(o.out, chosen, o.kernel)
         opened = _opened(images, chosen, files, locks)
         for name, found in chosen.items():
-            fill_products(images, found, opened[name], permutations=permutations, own=own.get(name), **how)
+            schedule = Schedule.of(o.n_jobs, o.block, client, found.in_threads)
+            known = own.get(name)
+            fill_products(
+                images, found, opened[name], schedule, own=known, permutations=permutations, quiet=not progress
+            )
         result = _derived(images, {name: held.values for name, held in opened.items()}, own, o, files)
     for name, per_kernel in result.items():
-        for kernel_name, values in per_kernel.items():
-            require_complete(values, f"{name}, {kernel_name}")
-    shaped = {n: per_kernel if not isinstance(kernel, str) else per_kernel[kernel] for n, per_kernel in result.items()}
-    answer: Any = shaped if not isinstance(matching, str) else shaped[matching]
+        for kernel, values in per_kernel.items():
+            require_complete(values, f"{name}, {kernel}")
+    answer: Any = result
+    if isinstance(keywords.get("kernel", ""), str):
+        answer = {name: per_kernel[o.kernel[0]] for name, per_kernel in result.items()}
+    if isinstance(keywords.get("matching", ""), str):
+        answer = answer[o.matching[0]]
     return (answer, permutations) if return_permutations else answer
 
 
@@ -207,10 +188,11 @@ def _derived(
     images: Images, products: Mapping[str, Matrix], own: Mapping[str, Own], o: RsmOptions, files: Files | None
 ) -> dict[str, dict[str, Matrix]]:
     """RSMs of all kernels from the linear ones: in memory, or written to files and mapped from there."""
-    width = _bandwidth(images, products, own, o.sigma, o.t) if "rbf" in o.kernel else 1.0
+    width = _bandwidth(images, products, own, o) if "rbf" in o.kernel else 1.0
     derived: dict[str, dict[str, Matrix]] = {name: {} for name in products}
     for name, linear in products.items():
         for kernel in o.kernel:
+            parts = _kernel_strips(images, linear, own[name], kernel, width) if kernel != "linear" else iter(())
             if files is not None:
                 path = files[name][kernel]
                 if kernel != "linear":
@@ -218,15 +200,13 @@ def _derived(
                     rbf = {"sigma": width, "rule": o.sigma, "t": o.t} if kernel == "rbf" else {}
                     described = read_description(files[name]["linear"])
                     described["fingerprint"] = {**described["fingerprint"], "kernel": kernel, **rbf}
-                    save_derived(
-                        path, described, images.shape, _kernel_strips(images, linear, own[name], kernel, width)
-                    )
+                    save_derived(path, described, images.shape, parts)
                 derived[name][kernel] = np.load(path, mmap_mode="r")
             elif kernel == "linear":
                 derived[name][kernel] = linear
             else:
-                values = derived[name][kernel] = np.empty(images.shape)
-                for rows, part in _kernel_strips(images, linear, own[name], kernel, width):
+                derived[name][kernel] = values = np.empty(images.shape)
+                for rows, part in parts:
                     values[rows] = part
     return derived
 
@@ -242,37 +222,23 @@ def _kernel_strips(
             continue
         values = k.cosine(part, own[0][rows], own[1])
         if images.mirrored:
-            here = np.arange(rows.start, rows.stop)
-            values[here - rows.start, here] = 1.0
+            np.fill_diagonal(values[:, rows], 1.0)
         yield rows, values
 
 
-def _bandwidth(
-    images: Images, products: Mapping[str, Matrix], own: Mapping[str, Own], sigma: str | float, t: float
-) -> float:
+def _bandwidth(images: Images, products: Mapping[str, Matrix], own: Mapping[str, Own], o: RsmOptions) -> float:
     """Bandwidth from the distances of all matchings together, with some rows of one in memory at a time."""
-    if not isinstance(sigma, str):
-        return float(sigma) * t
+    if not isinstance(o.sigma, str):
+        return float(o.sigma) * o.t
+    rule = o.sigma
 
     def counted() -> Iterator[NDArray[np.float64]]:
         for name, values in products.items():
             for rows in strips(images.shape):
                 distances = k.squared_distances(values[rows], own[name][0][rows], own[name][1])
-                yield k.distances_that_count(distances, sigma, rows.start if images.mirrored else None)
+                yield k.distances_that_count(distances, rule, rows.start if images.mirrored else None)
 
     room = next(strips(images.shape)).stop * images.shape[1]
     middle = middle_values(counted, room)
-    if middle is None:
-        return k.bandwidth(np.zeros((1, 1)), sigma, t=t)
     # Every rule is a function of the two middle values, so that these two stand for all.
-    return k.bandwidth(np.array([middle]), sigma, t=t)
-
-
-def _several(names: str | Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(dict.fromkeys(names))
-
-
-def _options_for(name: str, o: RsmOptions) -> Mapping[str, Any]:
-    """Options are for those of several methods that take some; where there is none, nobody would see them."""
-    takes = {method: get_rsm(method).option_names != () for method in o.matching}
-    return o.options if takes[name] or not any(takes.values()) else {}
+    return k.bandwidth(np.zeros((1, 1)) if middle is None else np.array([middle]), rule, t=o.t)

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.method import OWN_DISTRIBUTION
-from semrsm_bench.rsm.comparison import BestShift, SamePosition
+from semrsm_bench.rsm.comparison import SamePosition
 from semrsm_bench.rsm.registry import RSMS, FixedMatching, RsmMethod, register_rsm
+from semrsm_bench.rsm.translation import BestShift
 
 _WALD = "Wald et al., NeurIPS 2024"
 _WILLIAMS = "Williams et al., NeurIPS 2021"

@@ -1,15 +1,18 @@
-"""What `compute_rsm` may be asked for, declared once: the command line is made from it."""
+"""What `compute_rsm` and `estimate_rsm` may be asked for, declared once: signatures and the command line are made from it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from semrsm_bench.core.options import OptionError, check, option
 from semrsm_bench.rsm.kernels import Kernel, check_sigma
 from semrsm_bench.rsm.sources import Centring, ClassToken, Grid, Layout
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -37,3 +40,37 @@ class RsmOptions:
         check_sigma(self.sigma)
         if self.n_jobs == 0:
             raise OptionError("n_jobs", "must not be 0: 1 for this process, -1 for all cores")
+
+    @classmethod
+    def of(cls, keywords: Mapping[str, Any]) -> RsmOptions:
+        """Options from the keywords of a call, where one name stands for a tuple of it, and text for a path.
+
+        Raises
+        ------
+        TypeError
+            There is no such keyword.
+        OptionError
+            A ValueError: the keyword does not take the value.
+        """
+        given = dict(keywords)
+        for name in ("matching", "kernel"):
+            if name in given:
+                given[name] = (given[name],) if isinstance(given[name], str) else tuple(dict.fromkeys(given[name]))
+        if given.get("out") is not None:
+            given["out"] = Path(given["out"])
+        return cls(**{**given, "options": given.get("options") or {}})
+
+    @property
+    def layouts(self) -> dict[str, Any]:
+        """How the images lie: keywords of `as_source`."""
+        return {"layout": self.layout, "class_token": self.class_token, "grid": self.grid}
+
+
+def takes_rsm_options(function: F) -> F:
+    """Show the fields of `RsmOptions` in the signature of a function that takes them as ``**keywords``; a decorator."""
+    signature = inspect.signature(function)
+    *own, _ = signature.parameters.values()
+    declared = {field.name: getattr(RsmOptions(), field.name) for field in fields(RsmOptions)}
+    shown = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in declared.items()]
+    function.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
+    return function

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar
 from semrsm_bench.core.method import Method, option_names, registering, words
 from semrsm_bench.core.registry import Registry
 from semrsm_bench.rsm.comparison import ByFunction, BySolver, Comparison, SamePosition
+from semrsm_bench.rsm.options import RsmOptions
 from semrsm_bench.rsm.sources import Grid
 from semrsm_bench.solvers.registry import SOLVERS
 from semrsm_bench.solvers.solver import Solver
@@ -55,7 +56,7 @@ class RsmMethod(Method):
         return {**prepared, **super().defaults, **self.options}
 
     def comparison(self, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
-        """What computes the method with these options, for images on this grid; see `choose_comparison` for errors."""
+        """What computes the method with these options, for images on this grid; see `choose_comparisons` for errors."""
         return ByFunction.of(self, options)
 
 
@@ -133,7 +134,7 @@ def _by_solver(name: str) -> RsmMethod | None:
     return None if solver is None else SolverRsm.of(solver)
 
 
-RSMS = RsmRegistry("rsm", "semrsm_bench.rsm", ("comparison", "methods"), derive=_by_solver)
+RSMS = RsmRegistry("rsm", "semrsm_bench.rsm", ("comparison", "translation", "methods"), derive=_by_solver)
 
 
 def register_rsm(
@@ -206,17 +207,20 @@ def rsm_names(*, available_only: bool = False) -> list[str]:
     return [name for name in RSMS.names() if not available_only or RSMS.get(name).available]
 
 
-def choose_comparison(name: str, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
-    """What computes the RSM method of that name, with these options, for images on this grid (H, W) or None.
+def choose_comparisons(o: RsmOptions, grid: Grid | None) -> dict[str, Comparison]:
+    """What computes each RSM method that the options name, for images on this grid (H, W) or None.
+
+    The methods' own options are for those of several methods that take some.
 
     Raises
     ------
     ValueError
-        Unknown name (with the nearest ones), translation without a grid, options for a method that takes none.
+        Unknown name (with the nearest ones), translation without a grid, options where no method takes any.
     UnavailableError, TypeError
-        The method lacks a library, or does not have the option.
+        A method lacks a library, or does not have the option.
     """
-    method = get_rsm(name)
-    if options and method.option_names == ():
-        raise ValueError(f"matching {name!r} takes no options, got {', '.join(options)}")
-    return method.comparison(grid, options)
+    methods = [get_rsm(name) for name in o.matching]
+    takes = {method.name for method in methods if method.option_names != ()}
+    if o.options and not takes:
+        raise ValueError(f"matching {o.matching[0]!r} takes no options, got {', '.join(o.options)}")
+    return {m.name: m.comparison(grid, o.options if m.name in takes else {}) for m in methods}

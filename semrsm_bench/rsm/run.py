@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.progress import progress_bar
-from semrsm_bench.rsm.blocks import BLOCK_BYTES, Tile, TileTask, block_length, one_thread, tiles
+from semrsm_bench.rsm.blocks import BLOCK_BYTES, Tile, TileResult, TileTask, block_length, one_thread, tiles
 from semrsm_bench.rsm.comparison import Comparison
-from semrsm_bench.rsm.scheduling import WorkersLostError, dask_client, run_tiles, share_memory, worker_count
+from semrsm_bench.rsm.scheduling import Schedule, WorkersLostError
 from semrsm_bench.rsm.sources import Centring, Floats, HeldImages, ImageSource
 from semrsm_bench.rsm.store import Products, require_complete
-from semrsm_bench.rsm.survey import Survey, centred, common_mean, pairs_in_float32, survey
+from semrsm_bench.rsm.survey import Survey, all_centred, centred, common_mean, pairs_in_float32, survey
 
 # A pool that breaks this often without delivering a single tile in between is not going to.
 _FRUITLESS_ATTEMPTS = 3
@@ -39,7 +39,7 @@ class Images:
     column_survey: Survey
 
     @classmethod
-    def look(cls, z: ImageSource, z2: ImageSource | None, centring: Centring, *, digest: bool = False) -> Images:
+    def of(cls, z: ImageSource, z2: ImageSource | None, centring: Centring, *, digest: bool = False) -> Images:
         """Check and survey, with a ValueError that says what does not fit; the mean is that of the database (z2)."""
         if z2 is not None:
             _require_alike(z, z2)
@@ -60,24 +60,26 @@ class Images:
         n, m = self.shape
         return n * (n - 1) // 2 if self.mirrored else n * m
 
+    @property
+    def sides(self) -> tuple[ImageSource, ...]:
+        """The rows, and the columns where they are other images."""
+        return (self.rows,) if self.mirrored else (self.rows, self.columns)
+
     def held(self) -> Images:
         """The same with all images read and centred in memory, where they are few enough; else as it is."""
-        sides = [self.rows] if self.mirrored else [self.rows, self.columns]
-        total = sum(side.count * side.size * side.channels for side in sides) * self.dtype.itemsize
+        total = sum(side.count * side.size * side.channels for side in self.sides) * self.dtype.itemsize
         if total > BLOCK_BYTES:
             return self
-        kept = [
-            HeldImages(centred(side.read(0, side.count), self.mean, self.dtype), side.name, side.grid) for side in sides
-        ]
+        kept = [HeldImages(all_centred(side, self.mean, self.dtype), side.name, side.grid) for side in self.sides]
         return replace(self, rows=kept[0], columns=kept[-1], mean=None)
 
     def fingerprint(self, matching: Comparison) -> dict[str, Any]:
         """Everything that decides the values."""
-        inputs = [self.row_survey.digest] if self.mirrored else [self.row_survey.digest, self.column_survey.digest]
-        sizes = {"images": list(self.shape), "positions": self.rows.size, "channels": self.rows.channels}
         return {
-            "inputs": inputs,
-            **sizes,
+            "inputs": [found.digest for found in (self.row_survey, self.column_survey)[: len(self.sides)]],
+            "images": list(self.shape),
+            "positions": self.rows.size,
+            "channels": self.rows.channels,
             "precision": str(self.dtype),
             "centring": self.centring,
             **matching.identity(),
@@ -92,10 +94,9 @@ def self_similarities(images: Images, matching: Comparison) -> Own:
     """What kernels are derived from, beside the pairs: the squared norms for a matching, else the method's own values."""
     if matching.matches:
         return images.row_survey.squared_norms, images.column_survey.squared_norms
-    sides = [images.rows] if images.mirrored else [images.rows, images.columns]
     own = [
         np.concatenate([matching.with_itself(centred(part, images.mean, images.dtype)) for _, part in side.chunks()])
-        for side in sides
+        for side in images.sides
     ]
     return own[0], own[-1]
 
@@ -104,32 +105,29 @@ def fill_products(
     images: Images,
     matching: Comparison,
     products: Products,
+    schedule: Schedule,
     *,
-    n_jobs: int = 1,
-    block: int | None = None,
-    client: Any | None = None,
-    quiet: bool = True,
-    permutations: NDArray[np.intp] | None = None,
     own: Own | None = None,
+    permutations: NDArray[np.intp] | None = None,
+    quiet: bool = True,
 ) -> None:
     """Match all pairs that the products lack; raises `IncompleteError` where an entry is NaN nevertheless.
 
-    ``permutations`` (N, M, S) receives the permutations; ``own`` is what `self_similarities` gave, where it is known.
+    ``own`` is what `self_similarities` gave, where it is known; ``permutations`` (N, M, S) receives the permutations; ``quiet``
+    shows no progress bar.
     """
-    client = client or dask_client()
-    workers = worker_count(n_jobs, client)
-    rows = images.rows
-    length = block or block_length(
-        rows.size, rows.channels, images.dtype.itemsize, *images.shape, images.mirrored, workers
+    rows, itemsize = images.rows, images.dtype.itemsize
+    length = schedule.block or block_length(
+        rows.size, rows.channels, itemsize, *images.shape, images.mirrored, schedule.workers
     )
     if images.mirrored:
         np.fill_diagonal(products.values, (own or self_similarities(images, matching))[0])
         if permutations is not None:
             permutations[np.arange(rows.count), np.arange(rows.count)] = np.arange(rows.size)
     missing = [tile for tile in tiles(*images.shape, length, images.mirrored) if products.lacks(tile)]
-    if missing and client is None and share_memory(n_jobs, matching.in_threads):
+    if missing and schedule.shares_memory:
         images = images.held()
-    done = images.pairs - sum(_pairs_in(tile, images.mirrored) for tile in missing)
+    done = images.pairs - sum(int(tile.wanted.sum()) for tile in missing)
     fruitless = 0
     # Workers that are threads ask for this too, but some BLAS libraries obey only the main thread.
     with (
@@ -138,12 +136,11 @@ def fill_products(
     ):
         while missing:
             before = len(missing)
-            tasks = make_tasks(images, matching, missing, client is not None, permutations is not None)
             try:
-                for result in run_tiles(tasks, n_jobs, client, matching.in_threads):
+                for result in schedule.run(make_tasks(images, matching, missing, permutations is not None)):
                     bar.update(products.put(result))
-                    if permutations is not None and result.permutations is not None:
-                        _enter_permutations(permutations, result.tile, result.permutations, images.mirrored)
+                    if permutations is not None:
+                        _enter_permutations(permutations, result)
                 break
             except WorkersLostError:
                 missing = [tile for tile in missing if products.lacks(tile)]
@@ -154,40 +151,30 @@ def fill_products(
 
 
 def make_tasks(
-    images: Images, matching: Comparison, wanted: list[Tile], by_network: bool, keep_permutations: bool = False
+    images: Images, matching: Comparison, wanted: list[Tile], keep_permutations: bool = False
 ) -> Iterator[TileTask]:
-    """Tasks for tiles. Over a network, images that have no file travel with the tiles that need them."""
+    """Tasks for tiles, each with its own images alone."""
     narrow = None
     if images.dtype == np.float32:
         narrow = pairs_in_float32(images.row_survey, images.column_survey, images.rows.channels)
     for tile in wanted:
-        rows, columns, shift = images.rows, images.columns, (0, 0)
-        if by_network and not (rows.travels_light and columns.travels_light):
-            rows, columns = rows.portion(tile.top, tile.bottom), columns.portion(tile.left, tile.right)
-            shift = (tile.top, tile.left)
-        part = None if narrow is None else narrow[tile.index]
-        part = None if part is None or part.all() else part
-        yield TileTask(
-            tile, rows, columns, shift, images.mean, images.dtype, matching, part, images.mirrored, keep_permutations
-        )
+        rows = columns = images.rows.portion(tile.top, tile.bottom)
+        if not images.mirrored or (tile.top, tile.bottom) != (tile.left, tile.right):
+            columns = images.columns.portion(tile.left, tile.right)
+        part = None if narrow is None or narrow[tile.index].all() else narrow[tile.index]
+        yield TileTask(tile, rows, columns, images.mean, images.dtype, matching, part, keep_permutations)
 
 
-def _pairs_in(tile: Tile, mirrored: bool) -> int:
-    height, width = tile.bottom - tile.top, tile.right - tile.left
-    if mirrored and tile.top == tile.left:
-        return height * (height - 1) // 2
-    return height * width
-
-
-def _enter_permutations(all_: NDArray[np.intp], tile: Tile, perms: NDArray[np.intp], mirrored: bool) -> None:
-    if not mirrored:
-        all_[tile.index] = perms
+def _enter_permutations(all_: NDArray[np.intp], result: TileResult) -> None:
+    tile = result.tile
+    assert result.permutations is not None
+    if not tile.mirrored:
+        all_[tile.index] = result.permutations
         return
-    for i in range(tile.top, tile.bottom):
-        for j in range(max(tile.left, i + 1), tile.right):
-            perm = perms[i - tile.top, j - tile.left]
-            all_[i, j] = perm
-            all_[j, i, perm] = np.arange(len(perm))
+    for i, j in np.argwhere(tile.wanted):
+        perm = result.permutations[i, j]
+        all_[tile.top + i, tile.left + j] = perm
+        all_[tile.left + j, tile.top + i, perm] = np.arange(len(perm))
 
 
 def _require_alike(z: ImageSource, z2: ImageSource) -> None:

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from typing import Any
 
 from joblib import Parallel, delayed, effective_n_jobs
@@ -21,12 +22,6 @@ class WorkersLostError(RuntimeError):
     """Worker processes died; their tiles are missing, all others have been delivered."""
 
 
-def dask_client() -> Any | None:
-    """Client of the Dask cluster that ``joblib.parallel_config(backend="dask")`` chose, or None."""
-    backend, _ = get_active_backend()
-    return getattr(backend, "client", None) if type(backend).__name__ == "DaskDistributedBackend" else None
-
-
 def connect(address: str, timeout: float = 10.0) -> Any:
     """Dask client for a scheduler's address; ImportError without the package, ValueError where nothing answers in time."""
     try:
@@ -40,39 +35,62 @@ def connect(address: str, timeout: float = 10.0) -> Any:
         raise ValueError(f"no Dask scheduler answers at {address}: {error}") from None
 
 
-def worker_count(n_jobs: int, client: Any | None) -> int:
-    """How many tiles are computed at the same time."""
-    if client is not None:
-        return max(1, int(sum(client.ncores().values())))
-    return int(effective_n_jobs(n_jobs))
+@dataclass(frozen=True)
+class Schedule:
+    """Where tiles are computed, and how large they are.
 
-
-def share_memory(n_jobs: int, in_threads: bool) -> bool:
-    """Whether the workers of `run_tiles` are threads of this process, or it works alone."""
-    backend, _ = get_active_backend(prefer="threads" if in_threads else None)
-    return n_jobs == 1 or bool(getattr(backend, "supports_sharedmem", False))
-
-
-def run_tiles(
-    tasks: Iterator[TileTask], n_jobs: int, client: Any | None, in_threads: bool = False
-) -> Iterator[TileResult]:
-    """Results as they come, in any order, with a bounded number of tasks under way.
-
-    Threads work where they are asked for and ``joblib.parallel_config`` names no other backend, or where it names threads. Raises
-    `WorkersLostError` where joblib's process pool broke; Dask reschedules the tiles of a lost worker by itself.
+    Attributes
+    ----------
+    n_jobs, block, client
+        As in `compute_rsm`.
+    in_threads : bool
+        Threads serve the comparison best; ``joblib.parallel_config`` may say otherwise.
     """
-    if client is not None:
-        yield from _on_dask(tasks, client)
-    elif n_jobs == 1:
-        yield from map(compute_tile, tasks)
-    elif share_memory(n_jobs, in_threads):
-        yield from _on_threads(tasks, worker_count(n_jobs, None))
-    else:
-        parallel = Parallel(n_jobs=n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
-        try:
-            yield from parallel(delayed(compute_tile)(task) for task in tasks)
-        except BrokenProcessPool as error:
-            raise WorkersLostError(str(error)) from error
+
+    n_jobs: int = 1
+    block: int | None = None
+    client: Any | None = None
+    in_threads: bool = False
+
+    @classmethod
+    def of(cls, n_jobs: int, block: int | None, client: Any | None, in_threads: bool) -> Schedule:
+        """With the client of the Dask cluster that ``joblib.parallel_config(backend="dask")`` chose, where none is given."""
+        backend, _ = get_active_backend()
+        chosen = getattr(backend, "client", None) if type(backend).__name__ == "DaskDistributedBackend" else None
+        return cls(n_jobs, block, client or chosen, in_threads)
+
+    @property
+    def workers(self) -> int:
+        """How many tiles are computed at the same time."""
+        if self.client is not None:
+            return max(1, int(sum(self.client.ncores().values())))
+        return int(effective_n_jobs(self.n_jobs))
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether the workers are threads of this process, or it works alone."""
+        if self.client is not None:
+            return False
+        backend, _ = get_active_backend(prefer="threads" if self.in_threads else None)
+        return self.n_jobs == 1 or bool(getattr(backend, "supports_sharedmem", False))
+
+    def run(self, tasks: Iterator[TileTask]) -> Iterator[TileResult]:
+        """Results as they come, in any order, with a bounded number of tasks under way.
+
+        Raises `WorkersLostError` where joblib's process pool broke; Dask reschedules the tiles of a lost worker by itself.
+        """
+        if self.client is not None:
+            yield from _on_dask(tasks, self.client, self.workers)
+        elif self.n_jobs == 1:
+            yield from map(compute_tile, tasks)
+        elif self.shares_memory:
+            yield from _on_threads(tasks, self.workers)
+        else:
+            parallel = Parallel(self.n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+            try:
+                yield from parallel(delayed(compute_tile)(task) for task in tasks)
+            except BrokenProcessPool as error:
+                raise WorkersLostError(str(error)) from error
 
 
 def _on_threads(tasks: Iterator[TileTask], workers: int) -> Iterator[TileResult]:
@@ -88,11 +106,11 @@ def _on_threads(tasks: Iterator[TileTask], workers: int) -> Iterator[TileResult]
         pool.shutdown(cancel_futures=True)
 
 
-def _on_dask(tasks: Iterator[TileTask], client: Any) -> Iterator[TileResult]:
+def _on_dask(tasks: Iterator[TileTask], client: Any, workers: int) -> Iterator[TileResult]:
     import distributed
 
     as_completed: Any = distributed.as_completed
-    limit = (_QUEUED_PER_CORE + 1) * worker_count(1, client)
+    limit = (_QUEUED_PER_CORE + 1) * workers
     under_way = as_completed(
         [client.submit(compute_tile, task, pure=False) for task in itertools.islice(tasks, limit)], loop=client.loop
     )

@@ -6,18 +6,18 @@ processes as a path wherever there is a file behind it.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.store import Cache, open_cache
 from semrsm_bench.core.arrays import to_numpy
-from semrsm_bench.rsm.mapped import map_npy, mapped_file, without_private_changes
 
 Layout = Literal["channels_first", "channels_last"]
 ClassToken = Literal["keep", "drop"]
@@ -42,8 +42,6 @@ class ImageSource(ABC):
         How the positions lie, where that is known.
     dtype : dtype
         float32, or float64 for sources of that precision.
-    travels_light : bool
-        Pickling it costs a path and not the activations.
     """
 
     name: str
@@ -52,7 +50,6 @@ class ImageSource(ABC):
     channels: int
     grid: Grid | None
     dtype: np.dtype[Any]
-    travels_light: bool = False
 
     @abstractmethod
     def read(self, start: int, stop: int) -> Floats:
@@ -113,9 +110,9 @@ class ArraySource(ImageSource):
         )
         double = array.dtype.itemsize >= 8 if array.dtype.kind == "f" else array.dtype.itemsize > 2
         self.dtype = np.dtype(np.float64 if double else np.float32)
-        self._array = without_private_changes(array)
-        self._file = mapped_file(self._array)
-        self.travels_light = self._file is not None
+        # A copy-on-write mapping may hold changes that its file does not.
+        self._array = np.array(array) if isinstance(array, np.memmap) and array.mode == "c" else array
+        self._map = _mapping(self._array)
 
     def read(self, start: int, stop: int) -> Floats:
         """See `ImageSource.read`."""
@@ -128,20 +125,16 @@ class ArraySource(ImageSource):
 
     def portion(self, start: int, stop: int) -> ArraySource:
         """See `ImageSource.portion`."""
-        part = np.ascontiguousarray(self._array[start:stop]) if self._file is None else self._array[start:stop]
-        grid = self.grid if part.ndim == 3 else None
-        return ArraySource(part, self.name, self.layout, self.class_token, grid)
+        grid = self.grid if self._array.ndim == 3 else None
+        return ArraySource(self._array[start:stop], self.name, self.layout, self.class_token, grid)
 
     def __getstate__(self) -> dict[str, Any]:
-        state = dict(self.__dict__)
-        if self._file is not None:
-            del state["_array"]
-        return state
+        return {name: value for name, value in self.__dict__.items() if name != "_array" or self._map is None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if self._file is not None:
-            self._array = self._file.open()
+        if self._map is not None:
+            self._array = self._map()
 
 
 class HeldImages(ArraySource):
@@ -155,6 +148,10 @@ class HeldImages(ArraySource):
         """Images ``start:stop``, read-only; the same memory every time."""
         return self._array[start:stop]
 
+    def portion(self, start: int, stop: int) -> HeldImages:
+        """See `ImageSource.portion`."""
+        return HeldImages(self._array[start:stop], self.name, self.grid)
+
 
 class CacheLayer(ImageSource):
     """A layer of a cache file (see `semrsm_bench.activations`); processes open the file themselves.
@@ -167,8 +164,6 @@ class CacheLayer(ImageSource):
     images : slice, optional
         Which images, by default all; the step must be 1.
     """
-
-    travels_light = True
 
     def __init__(self, cache: Cache | str | Path, layer: str, images: slice | None = None) -> None:
         self._cache: Cache | None = cache if isinstance(cache, Cache) else open_cache(cache)
@@ -236,10 +231,6 @@ def as_source(
     FileNotFoundError
         No such .npy file.
     """
-    if layout not in get_args(Layout):
-        raise ValueError(f"layout must be one of {', '.join(get_args(Layout))}; got {layout!r}")
-    if class_token not in get_args(ClassToken):
-        raise ValueError(f"class_token must be one of {', '.join(get_args(ClassToken))}; got {class_token!r}")
     if isinstance(z, ImageSource):
         if grid is not None and z.grid != tuple(grid):
             _checked_grid(grid, z.grid, z.size, z.name)
@@ -247,7 +238,7 @@ def as_source(
     if isinstance(z, Cache):
         raise ValueError(f"name the layer: CacheLayer(cache, {z.layers[0]!r})")
     if isinstance(z, str | Path):
-        return ArraySource(map_npy(Path(z)), Path(z).name, layout, class_token, grid)
+        return ArraySource(_map_npy(Path(z)), Path(z).name, layout, class_token, grid)
     return ArraySource(to_numpy(z, name), name, layout, class_token, grid)
 
 
@@ -261,8 +252,32 @@ def _checked_grid(grid: Grid | None, known: Grid | None, size: int, name: str) -
     return int(grid[0]), int(grid[1])
 
 
-Version = tuple[int, int, int]
-_OPEN: dict[Path, tuple[Version, Cache]] = {}
+def _map_npy(path: Path) -> NDArray[Any]:
+    """Array of an .npy file, mapped and not loaded; FileNotFoundError or ValueError where it is none of numbers."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is not an .npy file of numbers: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} holds several arrays; an RSM is made of one .npy")
+    return array
+
+
+def _mapping(array: NDArray[Any]) -> Callable[[], NDArray[Any]] | None:
+    """What maps the file behind a C-contiguous memory-mapped array again, in any process; None for an array in memory."""
+    if not isinstance(array, np.memmap) or not array.flags.c_contiguous or array.filename is None:
+        return None
+    # A slice of a memmap keeps the attributes of the whole; its true place in the file follows from the addresses.
+    root: Any = array
+    while isinstance(root.base, np.memmap):
+        root = root.base
+    offset = int(root.offset) + array.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+    return functools.partial(np.memmap, Path(root.filename).resolve(), array.dtype, "r", offset, array.shape)
+
+
+_OPEN: dict[Path, tuple[tuple[int, int, int], Cache]] = {}
 
 
 def _open_once(path: Path, sha256: str) -> Cache:

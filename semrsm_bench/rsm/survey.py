@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,8 +35,6 @@ def common_mean(source: ImageSource, centring: Centring) -> Floats | None:
     A cache brings its mean (taken over more images than it holds); of an array it is computed in float64. With a database the
     source is that.
     """
-    if centring not in get_args(Centring):
-        raise ValueError(f"centring must be one of {', '.join(get_args(Centring))}; got {centring!r}")
     if centring == "none":
         return None
     stored = source.stored_mean()
@@ -78,6 +76,11 @@ def centred(images: Floats, mean: Floats | None, dtype: np.dtype[Any]) -> Floats
     if mean is not None:
         images -= mean
     return images
+
+
+def all_centred(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any]) -> Floats:
+    """All images of a source, centred, in memory."""
+    return centred(source.read(0, source.count), mean, dtype)
 
 
 def pairs_in_float32(x: Survey, y: Survey, channels: int) -> NDArray[np.bool_]:

@@ -2,41 +2,56 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from semrsm_bench.rsm.comparison import Block, Comparison
 from semrsm_bench.rsm.sources import Floats, Grid
-
-Spectra = NDArray[np.complex128]
 
 # Values closer than this, relative to the norms of the two images, differ by rounding only: the lowest shift wins.
 _TIE = 1e-13
 
 
-def spectra(images: Floats, grid: Grid) -> Spectra:
-    """Fourier transforms (H, W // 2 + 1, n, C) of images (n, S, C) on a grid (H, W).
+@dataclass(frozen=True)
+class BestShift(Comparison):
+    """The circular shift of the grid (H, W) with the largest inner product, by FFT.
 
-    Frequencies come first, so that all pairs of a block are one matrix product per frequency.
+    ``max over (a, b) of sum_hw <x[h, w], y[h + a, w + b]>``, indices modulo H and W; the lowest shift of equals.
     """
-    n, _, channels = images.shape
-    planes = images.reshape(n, *grid, channels).astype(np.float64, copy=False)
-    return np.ascontiguousarray(fft.rfft2(planes, axes=(1, 2)).transpose(1, 2, 0, 3))
 
+    grid: Grid
+    name = "translation"
 
-def best_shifts(x: Spectra, y: Spectra, grid: Grid, scale: NDArray[np.float64]) -> tuple[Any, Any]:
-    """Largest circular cross-correlation (n, m) of every pair of spectra, and the shift ``a * W + b`` where it lies.
+    def __post_init__(self) -> None:
+        if self.grid is None:
+            raise ValueError("translation shifts a grid: give (N, C, H, W), or grid=(H, W) for flat positions")
 
-    ``max over (a, b) of sum_hw <x[h, w], y[h + a, w + b]>``, indices modulo H and W; the lowest shift of equals. ``scale``
-    (n, m) holds the products of the images' norms, against which ties are judged.
-    """
-    cross = np.matmul(y, x.conj().swapaxes(-1, -2))
-    correlation = fft.irfft2(cross.transpose(3, 2, 0, 1), s=grid, axes=(2, 3)).reshape(*scale.shape, -1)
-    values = correlation.max(axis=-1)
-    shifts = np.argmax(correlation >= (values - _TIE * scale)[..., None], axis=-1)
-    return values, shifts
+    def fill(self, block: Block) -> None:
+        """See `Comparison.fill`."""
+        norms = [np.sqrt(np.einsum("nsc,nsc->n", a, a, dtype=np.float64)) for a in (block.x, block.y)]
+        cross = np.matmul(self._spectra(block.y), self._spectra(block.x).conj().swapaxes(-1, -2))
+        correlation = fft.irfft2(cross.transpose(3, 2, 0, 1), s=self.grid, axes=(2, 3))
+        correlation = correlation.reshape(*block.wanted.shape, -1)
+        values = correlation.max(axis=-1)
+        block.values[block.wanted] = values[block.wanted]
+        if block.permutations is not None:
+            slack = _TIE * np.multiply.outer(*norms)
+            shifts = np.argmax(correlation >= (values - slack)[..., None], axis=-1)
+            for i, j in np.argwhere(block.wanted):
+                block.permutations[i, j] = shift_permutation(int(shifts[i, j]), self.grid)
+
+    def _spectra(self, images: Floats) -> NDArray[np.complex128]:
+        """Fourier transforms (H, W // 2 + 1, n, C): frequencies first, so that all pairs are one product per frequency."""
+        planes = images.reshape(len(images), *self.grid, -1).astype(np.float64, copy=False)
+        return np.ascontiguousarray(fft.rfft2(planes, axes=(1, 2)).transpose(1, 2, 0, 3))
+
+    def identity(self) -> dict[str, Any]:
+        """See `Comparison.identity`."""
+        return {"matching": self.name, "grid": list(self.grid)}
 
 
 def shift_permutation(shift: int, grid: Grid) -> NDArray[np.intp]:
