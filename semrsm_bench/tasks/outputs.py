@@ -31,8 +31,8 @@ from semrsm_bench.tasks.rsms import (
     METHODS,
     OPTIMUM,
     QUICK_POSITIONS,
+    LayerRsmOptions,
     RsmCase,
-    RsmOptions,
     answered_rsm,
     layer_cases,
     matches,
@@ -43,7 +43,7 @@ LEAST_IMAGES = 10
 
 
 @dataclass(frozen=True)
-class OutputsOptions(RsmOptions, CountOptions):
+class OutputsOptions(LayerRsmOptions, CountOptions):
     """Networks, layers and pictures."""
 
 

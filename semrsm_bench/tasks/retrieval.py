@@ -33,7 +33,15 @@ from semrsm_bench.metrics.retrieval import forbidden_images, ranking, retrieval_
 from semrsm_bench.tasks.networks import LAST, NetworkActivations, load_networks, require_libraries
 from semrsm_bench.tasks.pictures import thumbnails
 from semrsm_bench.tasks.registry import register_task
-from semrsm_bench.tasks.rsms import KERNELS, METHODS, QUICK_POSITIONS, RsmCase, RsmOptions, answered_rsm, layer_cases
+from semrsm_bench.tasks.rsms import (
+    KERNELS,
+    METHODS,
+    QUICK_POSITIONS,
+    LayerRsmOptions,
+    RsmCase,
+    answered_rsm,
+    layer_cases,
+)
 
 TOP = 5
 # Queries, and images found by each, that rows keep to be shown.
@@ -43,7 +51,7 @@ _PICTURE = 64
 
 
 @dataclass(frozen=True)
-class RetrievalOptions(RsmOptions):
+class RetrievalOptions(LayerRsmOptions):
     """What is retrieved from what. --images gives the pictures that scenes are composed of."""
 
     queries: int | None = option(None, help="Images that look for others; default: the profile's.", minimum=1)

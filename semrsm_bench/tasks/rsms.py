@@ -30,7 +30,7 @@ QUICK_POSITIONS = 1024
 
 
 @dataclass(frozen=True)
-class RsmOptions(NetworkOptions):
+class LayerRsmOptions(NetworkOptions):
     """How the RSMs of each layer are made."""
 
     kernels: tuple[str, ...] = option(
@@ -50,7 +50,7 @@ class RsmCase(Case):
 
 
 def layer_cases(
-    options: RsmOptions,
+    options: LayerRsmOptions,
     kernels: Sequence[str],
     sides: Mapping[str, NetworkActivations],
     layer: str,
@@ -64,7 +64,7 @@ def layer_cases(
 
     Parameters
     ----------
-    options : RsmOptions
+    options : LayerRsmOptions
     kernels : sequence of str
         Where the options name none.
     sides : mapping of str to NetworkActivations

@@ -18,14 +18,14 @@ from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Score,
 from semrsm_bench.tasks.networks import STAGES, NetworkActivations, load_networks, require_libraries
 from semrsm_bench.tasks.pictures import CountOptions
 from semrsm_bench.tasks.registry import register_task
-from semrsm_bench.tasks.rsms import METHODS, QUICK_POSITIONS, RsmCase, RsmOptions, answered_rsm, layer_cases
+from semrsm_bench.tasks.rsms import METHODS, QUICK_POSITIONS, LayerRsmOptions, RsmCase, answered_rsm, layer_cases
 
 # Pictures of the first batch that its rows keep, to be shown with the frames of their crops.
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
-class TranslationOptions(RsmOptions, CountOptions):
+class TranslationOptions(LayerRsmOptions, CountOptions):
     """Crops of pictures; --size is the side of the crops, the pictures are larger by the largest shift."""
 
     shift: tuple[tuple[int, int], ...] = option(
