@@ -30,10 +30,10 @@ def test_the_papers_crops_share_44_by_64_pixels_of_an_84_pixel_picture():
     assert scene_side(64, [usual]) == 84
 
 
-@pytest.mark.parametrize("text", ["20", "a,b", "1,2,3", "", "-3,0", "0,0", "1.5,0"])
-def test_a_shift_that_is_none_is_refused(text):
-    with pytest.raises(ValueError, match="shift"):
-        Shift.parse(text)
+@pytest.mark.parametrize("shift", [(-3, 0), (0, -3), (0, 0)])
+def test_a_shift_that_is_none_is_refused(shift):
+    with pytest.raises(ValueError, match="a shift goes down, to the right or both"):
+        Shift(*shift)
 
 
 def test_pictures_too_small_for_a_shift_are_refused():

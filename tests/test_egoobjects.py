@@ -48,13 +48,6 @@ def test_what_counts_as_wide(tmp_path, width, height, kept):
     assert len(read_egoobjects(folder)) == 1 + kept
 
 
-def test_taking_some_keeps_rows_together(tmp_path):
-    part = read_egoobjects(egoobjects(tmp_path)).take([3, 0])
-    assert [image.name for image in part.images] == ["000004.jpg", "000001.jpg"]
-    np.testing.assert_array_equal(part.counts, [[1, 1, 0], [1, 0, 0]])
-    assert part.groups == ["g2/01", "g1/02"]
-
-
 @pytest.mark.parametrize(
     ("damage", "error", "message"),
     [

@@ -1,14 +1,15 @@
 import sys
 import types
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from semrsm_bench.activations.extract import choose_images, extract
-from semrsm_bench.activations.forward import tokens_to_positions
-from semrsm_bench.activations.images import ImageRef, find_images, load_images
+from semrsm_bench.activations.extract import extract
+from semrsm_bench.activations.forward import activations_of, tokens_to_positions
+from semrsm_bench.activations.images import ImageRef, choose_images, find_images, load_images
 from semrsm_bench.activations.models import Model, load_model, to_input, with_layers
 from semrsm_bench.activations.resnet import ResNet
 from semrsm_bench.activations.store import open_cache
@@ -36,8 +37,7 @@ def test_the_cache_holds_what_the_network_computes(tmp_path, images, weights):
         tmp_path / "c.safetensors",
         keep=keep,
         mean_images=12,
-        dataset="d",
-        command="cmd",
+        provenance={"dataset": "d", "command": "cmd"},
         quiet=True,
     )
     cache = open_cache(tmp_path / "c.safetensors")
@@ -45,7 +45,7 @@ def test_the_cache_holds_what_the_network_computes(tmp_path, images, weights):
     with torch.no_grad():
         stages = network.stages(to_input(torch.from_numpy(load_images(images, 64))))
         logits = network(to_input(torch.from_numpy(load_images(images, 64))))
-    assert cache.images == [images[i].id for i in keep]
+    assert cache.images == [images[i].name for i in keep]
     np.testing.assert_array_equal(cache.labels, [images[i].label for i in keep])
     np.testing.assert_allclose(cache.logits, logits[keep].numpy(), rtol=1e-4, atol=1e-4)
     for name, stage in zip(("layer1", "layer2", "layer3", "layer4"), stages):
@@ -60,6 +60,18 @@ def test_the_cache_holds_what_the_network_computes(tmp_path, images, weights):
         "command": "cmd",
         "model": "net",
     }
+
+
+def test_a_layer_before_an_activation_in_place_is_read_before_it(images):
+    # The ReLU after bn1 works in place: what the hook saw must have been kept before.
+    torch.manual_seed(0)
+    network = ResNet("resnet10", 3, width=4).eval()
+    pixels = load_images(images[:2])
+    found = activations_of(Model("net", network, ("bn1",)), pixels).layers["bn1"]
+    with torch.no_grad():
+        expected = network.bn1(network.conv1(to_input(torch.from_numpy(pixels)))).flatten(2)
+    np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-5)
+    assert (found < 0).any()
 
 
 def test_the_choice_of_images_spreads_over_the_classes():
@@ -92,8 +104,8 @@ class TinyViT(nn.Module):
 @pytest.mark.parametrize(("drop", "positions"), [(None, 16), (0, 17), (1, 16)])
 def test_tokens_of_a_named_layer_become_positions(tmp_path, images, drop, positions):
     torch.manual_seed(0)
-    model = with_layers(Model("vit", TinyViT().eval(), ()), ["block"])
-    extract(model, images[:2], tmp_path / "c.safetensors", drop_tokens=drop, quiet=True)
+    model = with_layers(Model("vit", TinyViT().eval(), (), drop_tokens=drop), ["block"])
+    extract(model, images[:2], tmp_path / "c.safetensors", quiet=True)
     cache = open_cache(tmp_path / "c.safetensors")
     assert cache.shape("block") == (2, 8, positions)
     assert cache.grid("block") == ((4, 4) if positions == 16 else None)
@@ -141,7 +153,7 @@ def test_torchvision_models_with_a_stand_in_for_the_library(tmp_path, images, mo
     monkeypatch.setitem(sys.modules, "torchvision", stand_in("torchvision", models=models))
     model = load_model("torchvision:resnet18")
     assert (model.name, model.size, model.mean) == ("torchvision-resnet18", 224, (0.485, 0.456, 0.406))
-    extract(model, images[:1], tmp_path / "c.safetensors", size=32, quiet=True)
+    extract(replace(model, size=32), images[:1], tmp_path / "c.safetensors", quiet=True)
     assert open_cache(tmp_path / "c.safetensors").shape("layer4") == (1, 32, 16)
     with pytest.raises(ValueError, match="torchvision has no model 'resnet19'"):
         load_model("torchvision:resnet19")

@@ -12,7 +12,7 @@ def test_a_zip_and_the_folder_it_unpacks_to_give_the_same_images(tmp_path):
     with zipfile.ZipFile(archive) as z:
         z.extractall(tmp_path / "folder")
     from_zip, from_folder = find_images([archive]), find_images([tmp_path / "folder"])
-    assert [i.id for i in from_zip] == [i.id for i in from_folder]
+    assert [i.name for i in from_zip] == [i.name for i in from_folder]
     assert [i.label for i in from_zip] == [i.label for i in from_folder] == [0, 0, 0, 1, 1, 1]
     np.testing.assert_array_equal(load_images(from_zip), load_images(from_folder))
 
@@ -31,14 +31,14 @@ def test_single_files_have_no_label(tmp_path):
     (tmp_path / "one.png").write_bytes(picture(0))
     (tmp_path / "two.PNG").write_bytes(picture(1))
     images = find_images([tmp_path / "two.PNG", tmp_path / "one.png"])
-    assert [i.id for i in images] == ["two.PNG", "one.png"]
+    assert [i.name for i in images] == ["two.PNG", "one.png"]
 
 
 def test_hidden_files_and_other_files_are_left_out(tmp_path):
     (tmp_path / "a.png").write_bytes(picture(0))
     (tmp_path / "._a.png").write_bytes(b"resource fork")
     (tmp_path / "notes.txt").write_text("no image")
-    assert [i.id for i in find_images([tmp_path])] == ["a.png"]
+    assert [i.name for i in find_images([tmp_path])] == ["a.png"]
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import label
 
-from semrsm_bench.activations.cutouts import package_objects
-from semrsm_bench.activations.scenes import Cutout, Kit, compose, package_kit, pictures_kit, stream
+from semrsm_bench.activations.scene_parts import Cutout, SceneParts, parts_of_packages, parts_of_pictures, stream
+from semrsm_bench.activations.scenes import compose
 from tests.image_files import image_zip
 
 
-def plain_kit(backgrounds=(0,)):
+def plain_parts(backgrounds=(0,)):
     """Objects of one colour channel each, of three shapes, on grey."""
     shapes = ((20, 20), (30, 12), (10, 40))
     cutouts = []
@@ -22,7 +22,7 @@ def plain_kit(backgrounds=(0,)):
         pixels[..., channel] = 200
         cutouts.append(Cutout(pixels, np.ones((height, width), dtype=np.float32), channel))
     grounds = [np.full((50, 70, 3), level, dtype=np.uint8) for level in backgrounds]
-    return Kit(["red", "green", "blue"], cutouts, grounds, "made up", shareable=True)
+    return SceneParts(["red", "green", "blue"], cutouts, grounds, shareable=True)
 
 
 def seen(frame):
@@ -37,7 +37,7 @@ def seen(frame):
 )  # fmt: skip
 def test_pixels_show_what_the_counts_say(size, low, more, videos, frames, seed):
     high = min(9, low + more)
-    made = compose(plain_kit(), scenes=2, videos=videos, frames=frames, size=size, objects=(low, high), seed=seed)
+    made = compose(plain_parts(), scenes=2, videos=videos, frames=frames, size=size, objects=(low, high), seed=seed)
     assert made.pixels.shape == (2 * videos * frames, size, size, 3)
     assert made.pixels.dtype == np.uint8
     for frame, counts, boxes in zip(made.pixels, made.counts, made.boxes, strict=True):
@@ -46,15 +46,14 @@ def test_pixels_show_what_the_counts_say(size, low, more, videos, frames, seed):
         for left, top, right, bottom in boxes:
             assert 0 <= left < right <= size
             assert 0 <= top < bottom <= size
-    # One set of objects a scene; scenes and videos are numbered in order.
-    np.testing.assert_array_equal(made.scenes, np.repeat(range(2), videos * frames))
+    # One set of objects a scene; videos are numbered in order.
     np.testing.assert_array_equal(made.videos, np.repeat(range(2 * videos), frames))
-    for scene in range(2):
-        assert len(np.unique(made.counts[made.scenes == scene], axis=0)) == 1
+    for counts in np.split(made.counts, 2):
+        assert (counts == counts[0]).all()
 
 
 def test_frames_of_a_video_are_shifted_and_videos_arranged_anew():
-    made = compose(plain_kit(), scenes=6, videos=2, frames=2, size=64, seed=3)
+    made = compose(plain_parts(), scenes=6, videos=2, frames=2, size=64, seed=3)
     first, second, other = (
         np.array([made.boxes[4 * scene + k] for scene in range(6)], dtype=object) for k in (0, 1, 2)
     )
@@ -67,11 +66,11 @@ def test_frames_of_a_video_are_shifted_and_videos_arranged_anew():
 
 
 def test_a_seed_repeats_and_more_scenes_leave_the_first_as_they_are():
-    one = compose(package_kit(), scenes=2, size=48, seed=5)
-    again = compose(package_kit(), scenes=3, size=48, seed=5)
+    one = compose(parts_of_packages(), scenes=2, size=48, seed=5)
+    again = compose(parts_of_packages(), scenes=3, size=48, seed=5)
     np.testing.assert_array_equal(one.pixels, again.pixels[: len(one)])
     np.testing.assert_array_equal(one.counts, again.counts[: len(one)])
-    other = compose(package_kit(), scenes=2, size=48, seed=6)
+    other = compose(parts_of_packages(), scenes=2, size=48, seed=6)
     assert (one.pixels != other.pixels).any(axis=(1, 2, 3)).all()
 
 
@@ -79,7 +78,7 @@ def test_where_the_background_comes_from():
     levels = (20, 45)
     grounds = {}
     for place in ("scene", "video"):
-        made = compose(plain_kit(levels), scenes=12, videos=4, frames=1, size=64, place=place, seed=1)
+        made = compose(plain_parts(levels), scenes=12, videos=4, frames=1, size=64, place=place, seed=1)
         # The brightness varies by less than a factor of two, so that the darkest corner tells the levels apart only together
         # with the objects' own brightness; their ratio does not vary.
         corner = np.median(made.pixels, axis=(1, 2, 3))
@@ -91,38 +90,38 @@ def test_where_the_background_comes_from():
 
 
 def test_package_objects_are_cut_whole_and_opaque_in_the_middle():
-    objects, backgrounds = package_objects()
-    assert len(objects) == 11
-    assert len({name for name, _, _ in objects}) == 11
-    for _, pixels, opacity in objects:
-        assert pixels.shape[:2] == opacity.shape
+    parts = parts_of_packages()
+    assert len(set(parts.classes)) == 11
+    assert sorted(cutout.label for cutout in parts.cutouts) == list(range(11))
+    for cutout in parts.cutouts:
+        opacity = cutout.opacity
+        assert cutout.pixels.shape[:2] == opacity.shape
         assert min(opacity.shape) >= 60
         assert opacity[opacity.shape[0] // 2, opacity.shape[1] // 2] == 1
         assert opacity[0, 0] == 0
-    assert all(min(ground.shape[:2]) >= 60 for ground in backgrounds)
-    assert package_kit().shareable
+    assert all(min(ground.shape[:2]) >= 60 for ground in parts.backgrounds)
+    assert parts.shareable
 
 
 def test_pictures_become_objects_of_their_class(tmp_path):
     archive = image_zip(tmp_path / "own.zip", ("dark", "light", "middle"), per_class=3)
-    kit = pictures_kit([archive], objects=2, seed=1)
-    assert len(kit.classes) == 2
-    assert set(kit.classes) < {"dark", "light", "middle"}
-    assert [cutout.label for cutout in kit.cutouts] == [0, 0, 1, 1]
+    parts = parts_of_pictures([archive], objects=2, seed=1)
+    assert len(parts.classes) == 2
+    assert set(parts.classes) < {"dark", "light", "middle"}
+    assert [cutout.label for cutout in parts.cutouts] == [0, 0, 1, 1]
     expected = {"dark": 70, "light": 130, "middle": 190}
-    for cutout in kit.cutouts:
-        assert cutout.pixels.mean() == pytest.approx(expected[kit.classes[cutout.label]], abs=4)
+    for cutout in parts.cutouts:
+        assert cutout.pixels.mean() == pytest.approx(expected[parts.classes[cutout.label]], abs=4)
         assert (cutout.opacity == 1).all()
     # Blurred: next to nothing is left of the noise.
-    assert all(ground.std() < 12 for ground in kit.backgrounds)
-    assert not kit.shareable
-    assert kit.source.startswith("own.zip")
+    assert all(ground.std() < 12 for ground in parts.backgrounds)
+    assert not parts.shareable
 
 
 def test_one_class_makes_no_scenes(tmp_path):
     archive = image_zip(tmp_path / "own.zip", ("only",), per_class=3)
     with pytest.raises(ValueError, match=r"own\.zip: scenes need pictures of two classes or more.*found 1"):
-        pictures_kit([archive])
+        parts_of_pictures([archive])
 
 
 @pytest.mark.parametrize(
@@ -130,9 +129,9 @@ def test_one_class_makes_no_scenes(tmp_path):
 )
 def test_impossible_scenes(wrong):
     with pytest.raises(ValueError, match="needed are at least 1 scene, video and frame, 32 pixels, and 1 to 9 objects"):
-        compose(plain_kit(), **{"scenes": 1, **wrong})
+        compose(plain_parts(), **{"scenes": 1, **wrong})
     with pytest.raises(ValueError, match="place must be one of scene, video, got 'room'"):
-        compose(plain_kit(), scenes=1, place="room")
+        compose(plain_parts(), scenes=1, place="room")
 
 
 def test_streams_differ_even_by_a_zero_at_the_end():
@@ -143,4 +142,4 @@ def test_streams_differ_even_by_a_zero_at_the_end():
 def test_without_packages_the_message_says_what_to_install(monkeypatch):
     monkeypatch.setattr("semrsm_bench.activations.pictures.package_pictures", lambda: [Path("x/matplotlib/y.jpg")])
     with pytest.raises(ImportError, match=r"pip install semrsm-bench\[study\]"):
-        package_kit()
+        parts_of_packages()

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from semrsm_bench.activations.manifest import CacheError, read_manifest
-from semrsm_bench.activations.store import find_data, list_caches, open_cache, write_cache
-from semrsm_bench.activations.verify import verify_folder
+from semrsm_bench.activations.store import find_data, list_caches, open_cache, verify_folder, write_cache
 
 
 def make_cache(path: Path, n: int = 3, seed: int = 0, layers=(("layer1", 4, 16), ("layer2", 6, 9))) -> Path:

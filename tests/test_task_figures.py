@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from semrsm_bench.activations.retrieval import from_scenes
-from semrsm_bench.activations.scenes import package_kit
+from semrsm_bench.activations.scene_parts import parts_of_packages
 from semrsm_bench.bench.summary import results_of, summarise
 from semrsm_bench.core.task import Score
 from semrsm_bench.metrics import cka
@@ -126,7 +126,7 @@ def found(tmp_path_factory):
 
 
 def test_the_contact_sheet_shows_what_was_found(found):
-    data = from_scenes(package_kit(), 6, 20, 64)
+    data = from_scenes(parts_of_packages(), 6, 20, 64)
     images = [a.images[0].get_array() for a in found.drawings["pictures"].figure.axes]
     texts = [t.get_text() for t in found.drawings["pictures"].figure.texts]
     rankings = [found.arrays(m, layer="layer4", kernel="cosine")[0]["found"] for m in ("identity", "pooled")]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semrsm_bench.activations.retrieval import RetrievalData, Side
+from semrsm_bench.activations.retrieval import RetrievalData, RetrievalSide
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Answer, Case
 from semrsm_bench.rsm import compute_rsm
@@ -58,13 +58,13 @@ def planted(queries=30, videos=2, seed=0):
             z = np.eye(6)[positions].T + 0.01 * rng.standard_normal((6, 9))
             sides[video > 0].append((z, np.bincount(objects, minlength=6), f"{scene}/{video}"))
     made = [
-        Side(
+        RetrievalSide(
             np.zeros((len(side), 8, 8, 3), dtype=np.uint8), np.stack([counts for _, counts, _ in side]),
             [group for *_, group in side], [f"image {i}" for i in range(len(side))],
         )
         for side in sides
     ]  # fmt: skip
-    return RetrievalData(*made, list("abcdef"), True, "planted", True), *(np.stack([z for z, *_ in s]) for s in sides)
+    return RetrievalData(*made, list("abcdef"), True, True), *(np.stack([z for z, *_ in s]) for s in sides)
 
 
 def scored(data, rsm):
@@ -86,13 +86,13 @@ def test_planted_scenes_are_found_by_matched_positions_only(kernel):
 def test_own_video_is_left_out_and_the_best_of_five_is_at_least_the_first():
     data, asking, asked = planted(queries=12)
     # The database holds the queries themselves too: the most similar images by far, and of the same video.
-    database = Side(
+    database = RetrievalSide(
         np.concatenate([data.queries.pixels, data.database.pixels]),
         np.concatenate([data.queries.counts, data.database.counts]),
         data.queries.groups + data.database.groups,
         [f"image {i}" for i in range(36)],
     )
-    both = RetrievalData(data.queries, database, data.classes, True, "planted", True)
+    both = RetrievalData(data.queries, database, data.classes, True, True)
     rsm = compute_rsm(asking, np.concatenate([asking, asked]), kernel="rbf", matching="ortools")
     assert (rsm.argmax(axis=1) == np.arange(12)).all()
     _, one = scored(both, rsm)
@@ -120,9 +120,9 @@ def test_scores_are_means_over_the_queries_that_are_drawn():
 
 
 def test_queries_whose_score_is_undefined_count_for_nothing():
-    empty = Side(np.zeros((2, 8, 8, 3), np.uint8), np.array([[0], [1]]), ["a", "b"], ["q0", "q1"])
-    there = Side(np.zeros((5, 8, 8, 3), np.uint8), np.array([[0]] * 5), ["c"] * 5, list("01234"))
-    case, one = scored(RetrievalData(empty, there, ["x"], True, "planted", True), np.ones((2, 5)))
+    empty = RetrievalSide(np.zeros((2, 8, 8, 3), np.uint8), np.array([[0], [1]]), ["a", "b"], ["q0", "q1"])
+    there = RetrievalSide(np.zeros((5, 8, 8, 3), np.uint8), np.array([[0]] * 5), ["c"] * 5, list("01234"))
+    case, one = scored(RetrievalData(empty, there, ["x"], True, True), np.ones((2, 5)))
     assert (one.scores["f1"], one.raw["random"]["f1"]) == (0, 0)
     found = Retrieval().aggregate([result(case, one)], np.array([[1.0, 1], [2, 0]]), ["q0", "q1"])
     np.testing.assert_array_equal(found["f1"], [0, np.nan])
@@ -205,7 +205,7 @@ def test_own_pictures_layers_kernels_and_centring(tmp_path, network):
     assert [case.size for case in found] == [64, 16]
     assert found[0].inputs()["z"].shape == (3, 16, 64)
     assert found[0].inputs()["z2"].shape == (6, 16, 64)
-    assert found[0].known.data.source.startswith("2 composed scenes: own.zip")
+    assert not found[0].known.data.shareable
     assert len(found[0].known.data.classes) == 2
 
 
@@ -214,7 +214,6 @@ def test_egoobjects(tmp_path, network):
     # Five wide images with objects and an upright one, of three videos and more.
     case = cases(network, egoobjects=folder, any_format=True, queries=1, database=5)[0]
     data = case.known.data
-    assert data.source == "EgoObjects, test, all formats"
     assert data.queries.pixels.shape[1:3] == (32, 32)
     assert data.counted
     assert set(data.queries.ids).isdisjoint(data.database.ids)

@@ -9,8 +9,7 @@ from safetensors import safe_open
 from semrsm_bench.activations.images import find_images, load_images
 from semrsm_bench.activations.models import to_input
 from semrsm_bench.activations.options import TrainOptions
-from semrsm_bench.activations.train import Recipe, augment, parse_phases, resize, top1, train
-from semrsm_bench.activations.training_run import train_network
+from semrsm_bench.activations.train import Recipe, augment, parse_phases, resize, top1, train, train_network
 from tests.image_files import image_zip
 
 SMALL = Recipe(width=4, num_classes=2, phases=((16, 2), (32, 1)), batch=4, lr=0.05)
@@ -93,17 +92,22 @@ def test_recipe_refuses_nonsense():
             dataclasses.replace(SMALL, **change)
 
 
-def test_augmentation_moves_and_mirrors_but_invents_nothing():
-    size, shift = 8, 3
+@pytest.mark.parametrize("size", [8, 16])
+def test_augmentation_moves_and_mirrors_but_invents_nothing(size):
+    # 24 of 64 pixels are three eighths of any image.
+    shift = 3 * size // 8
     ramp = np.arange(size * size).reshape(size, size)
     pixels = torch.from_numpy(np.repeat(ramp[None, :, :, None], 200, axis=0).astype(np.uint8))
-    moved = augment(pixels, shift, torch.Generator().manual_seed(0)).numpy()[..., 0]
+    moved = augment(pixels, 24, torch.Generator().manual_seed(0)).numpy()[..., 0]
     padded = np.pad(ramp, shift, mode="reflect")
     windows = [padded[i : i + size, j : j + size] for i in range(2 * shift + 1) for j in range(2 * shift + 1)]
     allowed = {w.tobytes() for w in windows} | {w[:, ::-1].tobytes() for w in windows}
     seen = {m.astype(ramp.dtype).tobytes() for m in moved}
     assert seen <= allowed
     assert len(seen) > 50
+    # Without the mirrored ones, the moves reach to all four ends and are mirrored at the border.
+    down, right = np.array([divmod(k, 2 * shift + 1) for k, w in enumerate(windows) if w.tobytes() in seen]).T - shift
+    assert (down.min(), down.max(), right.min(), right.max()) == (-shift, shift, -shift, shift)
     still = augment(pixels, 0, torch.Generator().manual_seed(0)).numpy()[..., 0]
     assert {s.astype(ramp.dtype).tobytes() for s in still} == {ramp.tobytes(), ramp[:, ::-1].tobytes()}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,15 +34,6 @@ class AnnotatedImages:
 
     def __len__(self) -> int:
         return len(self.images)
-
-    def take(self, indices: Sequence[int]) -> AnnotatedImages:
-        """Some of the images, in the order given."""
-        return AnnotatedImages(
-            [self.images[i] for i in indices],
-            self.counts[np.asarray(indices, dtype=np.intp)],
-            [self.groups[i] for i in indices],
-            self.classes,
-        )
 
 
 def read_json(path: Path, what: str) -> Any:

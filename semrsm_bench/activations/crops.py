@@ -24,15 +24,6 @@ class Shift:
         return f"{self.down},{self.right}"
 
     @classmethod
-    def parse(cls, text: str) -> Shift:
-        """From ``DOWN,RIGHT``; ValueError for anything but two whole numbers, neither negative, not both 0."""
-        try:
-            down, right = (int(part) for part in text.split(","))
-        except ValueError:
-            raise ValueError(f"a shift is written as DOWN,RIGHT in pixels, as in 20,0; got {text!r}") from None
-        return cls(down, right)
-
-    @classmethod
     def usual(cls, size: int) -> Shift:
         """Down by 5/16 of the crop's side: the paper's 20 of 64 pixels."""
         return cls(max(1, round(5 * size / 16)), 0)
@@ -40,7 +31,7 @@ class Shift:
     def shared(self, size: int) -> tuple[int, int]:
         """Height and width of the part that two crops of that side share; ValueError where they share nothing."""
         if max(self.down, self.right) >= size:
-            raise ValueError(f"crops of {size} pixels that are shifted by {self} pixels do not overlap")
+            raise ValueError(f"crops of {size} pixels with a shift of {self} pixels do not overlap")
         return size - self.down, size - self.right
 
 
@@ -80,10 +71,10 @@ def batches(labels: NDArray[np.int64], size: int, seed: int = 0) -> list[NDArray
         raise ValueError(f"{len(labels)} pictures do not make batches of {size}; take {near}, or another --batch")
     found: list[list[int]] = [[] for _ in range(len(labels) // size)]
     for picture in np.random.default_rng(seed).permutation(len(labels)).tolist():
-        label = labels[picture]
-        open_ones = [batch for batch in found if len(batch) < size]
+
+        def crowding(batch: list[int], label: int = labels[picture]) -> tuple[int, int]:
+            return 0 if label < 0 else int((labels[batch] == label).sum()), len(batch)
+
         # The emptiest among the batches with the fewest of this label: filling one after the other would leave equals for the last.
-        counts = [0 if label < 0 else int((labels[batch] == label).sum()) for batch in open_ones]
-        best = min(range(len(open_ones)), key=lambda k: (counts[k], len(open_ones[k])))
-        open_ones[best].append(picture)
+        min((batch for batch in found if len(batch) < size), key=crowding).append(picture)
     return [np.array(batch, dtype=np.intp) for batch in found]

@@ -1,6 +1,6 @@
 """Images from folders, zip archives or lists of files, in the ImageFolder layout where there are labels.
 
-An image's id is its path inside the folder or archive; its label is the index of its parent directory among the classes.
+An image's name is its path inside the folder or archive; its label is the index of its parent directory among the classes.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -25,24 +26,15 @@ CHANNEL_STD = (0.277, 0.269, 0.282)
 
 @dataclass(frozen=True)
 class ImageRef:
-    """One image: the container it lies in, its name there, and its label (-1 where it has none)."""
+    """One image: the container it lies in, its name there (which does not depend on the machine), and its label or -1."""
 
     container: Path
     name: str
     label: int
 
-    @property
-    def id(self) -> str:
-        """Name that does not depend on where the container lies."""
-        return self.name
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not PurePosixPath(name).name.startswith(".")
-
 
 def read_classes(path: Path) -> list[str]:
-    """Class directories in the order of the labels: the first column of a tab-separated file."""
+    """Class directories in the order of the labels: the first column of a tab-separated file. ValueError for none or doubles."""
     names = [line.split("\t")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
     names = [name for name in names if name]
     if len(set(names)) != len(names):
@@ -60,8 +52,8 @@ def find_images(sources: Iterable[str | Path], classes: Sequence[str] | Path | N
     sources : iterable of paths
         Folders (searched recursively), ``.zip`` archives, or image files.
     classes : sequence of str or Path, optional
-        Names of the class directories in the order of their labels, or a file of them (see `read_classes`). Without it, the
-        sorted names of the parent directories of all images are the classes.
+        Names of the class directories in the order of their labels, or a file of them (see `read_classes`). Default: the sorted
+        names of the parent directories of all images.
 
     Raises
     ------
@@ -70,43 +62,55 @@ def find_images(sources: Iterable[str | Path], classes: Sequence[str] | Path | N
     ValueError
         A source holds no image, is not a readable archive, or an image's directory is not among ``classes``.
     """
-    found: list[tuple[Path, str]] = []
-    for source in map(Path, sources):
-        if source.is_dir():
-            names = sorted(
-                p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file() and _is_image(p.name)
-            )
-        elif source.suffix.lower() == ".zip" and source.is_file():
-            try:
-                with zipfile.ZipFile(source) as archive:
-                    names = sorted(n for n in archive.namelist() if _is_image(n))
-            except zipfile.BadZipFile as error:
-                raise ValueError(f"{source}: not a readable zip archive ({error}); download it again") from None
-        elif source.is_file():
-            if not _is_image(source.name):
-                raise ValueError(f"{source}: not an image (known endings: {', '.join(SUFFIXES)})")
-            found.append((source.parent, source.name))
-            continue
-        else:
-            raise FileNotFoundError(f"{source}: no such folder, zip archive or image")
-        if not names:
-            raise ValueError(f"{source}: holds no image (looked for {', '.join(SUFFIXES)})")
-        found.extend((source, name) for name in names)
+    found = [place for source in sources for place in _images_in(Path(source))]
     if not found:
         raise ValueError("no image given")
-    return _labelled(found, read_classes(classes) if isinstance(classes, Path) else classes)
-
-
-def _labelled(found: list[tuple[Path, str]], classes: Sequence[str] | None) -> list[ImageRef]:
     parents = [PurePosixPath(name).parent.name for _, name in found]
-    if classes is None:
-        index = {name: i for i, name in enumerate(sorted({p for p in parents if p}))}
+    if isinstance(classes, Path):
+        classes = read_classes(classes)
+    label = {name: i for i, name in enumerate(sorted({*parents} - {""}) if classes is None else classes)}
+    if unknown := sorted({*parents} - {"", *label}):
+        raise ValueError(f"directory {unknown[0]!r} is not among the {len(label)} classes given")
+    return [ImageRef(container, name, label.get(parent, -1)) for (container, name), parent in zip(found, parents)]
+
+
+def _images_in(source: Path) -> list[tuple[Path, str]]:
+    """Container and name of each image of one source."""
+    if source.is_dir():
+        names = [p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file()]
+    elif not source.is_file():
+        raise FileNotFoundError(f"{source}: no such folder, zip archive or image")
+    elif source.suffix.lower() == ".zip":
+        try:
+            with zipfile.ZipFile(source) as archive:
+                names = archive.namelist()
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"{source}: not a readable zip archive ({error}); download it again") from None
+    elif _is_image(source.name):
+        return [(source.parent, source.name)]
     else:
-        index = {name: i for i, name in enumerate(classes)}
-        strangers = sorted({p for p in parents if p and p not in index})
-        if strangers:
-            raise ValueError(f"directory {strangers[0]!r} is not among the {len(index)} classes given")
-    return [ImageRef(container, name, index.get(parent, -1)) for (container, name), parent in zip(found, parents)]
+        raise ValueError(f"{source}: not an image (known endings: {', '.join(SUFFIXES)})")
+    names = sorted(filter(_is_image, names))
+    if not names:
+        raise ValueError(f"{source}: holds no image (looked for {', '.join(SUFFIXES)})")
+    return [(source, name) for name in names]
+
+
+def _is_image(name: str) -> bool:
+    return name.lower().endswith(SUFFIXES) and not PurePosixPath(name).name.startswith(".")
+
+
+def choose_images(images: Sequence[ImageRef], count: int, seed: int = 0) -> list[int]:
+    """Indices of ``count`` images, spread over as many classes as there are; sorted, seeded. ValueError for too few images."""
+    if not 1 <= count <= len(images):
+        raise ValueError(f"asked for {count} images of {len(images)}")
+    order = np.random.default_rng(seed).permutation(len(images)).tolist()
+    seen: dict[int, int] = {}
+    rank = {}
+    for i in order:
+        rank[i] = seen[images[i].label] = seen.get(images[i].label, -1) + 1
+    # First one image of every class, then a second, and so on; the sort is stable, so the seeded order decides ties.
+    return sorted(sorted(order, key=rank.__getitem__)[:count])
 
 
 def decode(data: bytes, size: int | tuple[int, int], name: str) -> NDArray[np.uint8]:
@@ -134,22 +138,21 @@ def decode(data: bytes, size: int | tuple[int, int], name: str) -> NDArray[np.ui
 def load_images(
     images: Sequence[ImageRef], size: int | tuple[int, int] = 64, *, quiet: bool = False
 ) -> NDArray[np.uint8]:
-    """Pixels of all images, (N, H, W, 3) uint8; each archive is opened once."""
+    """Pixels of all images, (N, H, W, 3) uint8, ``size`` as in `decode`; each archive is opened once."""
     shape = (size, size) if isinstance(size, int) else size
     pixels = np.empty((len(images), *shape, 3), dtype=np.uint8)
     archives: dict[Path, zipfile.ZipFile] = {}
-    try:
-        with progress_bar(len(images), "reading images", unit="image", quiet=quiet or len(images) < 500) as bar:
-            for i, image in enumerate(images):
-                if image.container.is_dir():
-                    data = (image.container / image.name).read_bytes()
-                else:
-                    if image.container not in archives:
-                        archives[image.container] = zipfile.ZipFile(image.container)
-                    data = archives[image.container].read(image.name)
-                pixels[i] = decode(data, size, f"{image.container}: {image.name}")
-                bar.update()
-    finally:
-        for archive in archives.values():
-            archive.close()
+    with (
+        ExitStack() as stack,
+        progress_bar(len(images), "reading images", unit="image", quiet=quiet or len(images) < 500) as bar,
+    ):
+        for i, image in enumerate(images):
+            if image.container.is_dir():
+                data = (image.container / image.name).read_bytes()
+            else:
+                if image.container not in archives:
+                    archives[image.container] = stack.enter_context(zipfile.ZipFile(image.container))
+                data = archives[image.container].read(image.name)
+            pixels[i] = decode(data, size, f"{image.container}: {image.name}")
+            bar.update()
     return pixels

@@ -1,4 +1,4 @@
-"""Where caches of activations are looked for."""
+"""Where weights and caches of activations are looked for."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from semrsm_bench.activations.manifest import CacheError, check_file, mini_folde
 
 FORMAT = "semrsm_bench.activations/1"
 DATA_VARIABLE = "SEMRSM_BENCH_DATA"
-SMALL_DEPTHS = ("resnet10", "resnet18")
 
 
 def user_cache_folder() -> Path:
@@ -25,25 +24,21 @@ def large_folder() -> Path:
     return user_cache_folder() / "large"
 
 
-def checkout_data() -> Path:
+def _checkout_data() -> Path:
     """``data/`` of the checkout this package is run from (it need not exist)."""
     return Path(__file__).resolve().parent.parent.parent / "data"
 
 
-def shipped_weights() -> Path:
-    """The trained ResNet-18 in the checkout's ``data/``; CacheError where the file is missing or damaged."""
-    return _checked("resnet18-tiny-imagenet")
+def shipped_weights(name: str = "resnet18-tiny-imagenet") -> Path:
+    """Weights in the checkout's ``data/``, those of the trained ResNet-18; CacheError where the file is missing or damaged."""
+    path = _checkout_data() / f"{name}.weights.safetensors"
+    check_file(path)
+    return path
 
 
 def small_weights() -> list[Path]:
     """Four ResNets of a quarter of the width, two depths, two seeds, in the checkout's ``data/`` (or CacheError)."""
-    return [_checked(f"{depth}-quarter-seed{seed}") for depth in SMALL_DEPTHS for seed in (0, 1)]
-
-
-def _checked(name: str) -> Path:
-    path = checkout_data() / f"{name}.weights.safetensors"
-    check_file(path)
-    return path
+    return [shipped_weights(f"{depth}-quarter-seed{seed}") for depth in ("resnet10", "resnet18") for seed in (0, 1)]
 
 
 def find_data(data: str | Path | None = None) -> Path:
@@ -65,7 +60,7 @@ def find_data(data: str | Path | None = None) -> Path:
             if path.is_dir() and not list_caches(path):
                 raise CacheError(f"{source}: {path} holds no cache; make one with `semrsm-bench data extract`")
             return path
-    for folder in (checkout_data(), user_cache_folder(), mini_folder()):
+    for folder in (_checkout_data(), user_cache_folder(), mini_folder()):
         if list_caches(folder):
             return folder
     raise CacheError("no activations found; make a cache with `semrsm-bench data extract`, or give --data")
@@ -78,14 +73,15 @@ def list_caches(folder: Path) -> list[Path]:
     """
     if not folder.is_dir():
         return []
-    listed = {folder / name for name, entry in read_manifest(folder).items() if entry.get("kind") == "activations"}
-    others = (p for p in folder.glob("*.safetensors") if p.name not in read_manifest(folder))
-    return sorted(listed | {p for p in others if _raw_metadata(p).get("format") == FORMAT})
+    known = read_manifest(folder)
+    listed = {folder / name for name, entry in known.items() if entry.get("kind") == "activations"}
+    others = {path for path in folder.glob("*.safetensors") if path.name not in known and _is_cache(path)}
+    return sorted(listed | others)
 
 
-def _raw_metadata(path: Path) -> dict[str, str]:
+def _is_cache(path: Path) -> bool:
     try:
         with safe_open(path, framework="np") as file:
-            return dict(file.metadata() or {})
+            return (file.metadata() or {}).get("format") == FORMAT
     except (SafetensorError, OSError):
-        return {}
+        return False

@@ -1,4 +1,4 @@
-"""The manifest of a data folder: what every file must be, and what mends one that is not."""
+"""The manifest of a data folder: what every file must be, and how to repair one that is not."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MANIFEST = "manifest.json"
 
 
 class CacheError(ValueError):
-    """A cache file is missing, damaged, swapped or not a cache; the message names the file and what mends it."""
+    """A cache file is missing, damaged, swapped or not a cache; the message names the file and how to repair it."""
 
 
 def mini_folder() -> Path:
@@ -34,14 +34,8 @@ def _sha256_of_version(path: Path, mtime_ns: int, size: int) -> str:
     return file_sha256(path)
 
 
-def _sha256_once(path: Path) -> str:
-    """Digest of a file, computed once for each version of it."""
-    stat = path.stat()
-    return _sha256_of_version(path, stat.st_mtime_ns, stat.st_size)
-
-
 @contextmanager
-def written(path: Path) -> Iterator[Path]:
+def atomic_write(path: Path) -> Iterator[Path]:
     """A file beside ``path`` to write, which then takes its name; readable as new files here are (safetensors': by the owner)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
@@ -62,7 +56,7 @@ def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
         return {str(name): dict(entry) for name, entry in files.items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CacheError(f"{path} is damaged ({error}); {mend(path)}") from None
+        raise CacheError(f"{path} is damaged ({error}); {repair(path)}") from None
 
 
 def update_manifest(folder: Path, path: Path, kind: str, shapes: Mapping[str, Sequence[int]]) -> None:
@@ -75,11 +69,11 @@ def update_manifest(folder: Path, path: Path, kind: str, shapes: Mapping[str, Se
         "shapes": {name: list(shape) for name, shape in shapes.items()},
     }
     text = json.dumps({"files": dict(sorted(files.items()))}, indent=1) + "\n"
-    with written(folder / MANIFEST) as partial:
+    with atomic_write(folder / MANIFEST) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
-def mend(path: Path) -> str:
+def repair(path: Path) -> str:
     """The command that brings a damaged or missing file back."""
     folder = path.resolve().parent
     if folder == mini_folder().resolve():
@@ -99,15 +93,16 @@ def check_file(path: Path) -> str:
     """
     entry = read_manifest(path.parent).get(path.name)
     if not path.is_file():
-        raise CacheError(f"{path} is missing; {mend(path)}")
-    size = path.stat().st_size
-    if entry is not None and size != entry["bytes"]:
-        what = "truncated" if size < entry["bytes"] else "too long"
-        raise CacheError(f"{path} is {what}: {size:,} bytes instead of {entry['bytes']:,}; {mend(path)}")
-    digest = _sha256_once(path.resolve())
-    if entry is not None and digest != entry["sha256"]:
-        raise CacheError(
-            f"{path} is not the file the manifest describes (sha256 {digest[:12]}... instead of "
-            f"{entry['sha256'][:12]}...): damaged or swapped; {mend(path)}"
-        )
-    return digest
+        raise CacheError(f"{path} is missing; {repair(path)}")
+    status = path.stat()
+    # Computed once for each version of the file.
+    digest = _sha256_of_version(path.resolve(), status.st_mtime_ns, status.st_size)
+    if entry is None or (status.st_size, digest) == (entry["bytes"], entry["sha256"]):
+        return digest
+    if status.st_size != entry["bytes"]:
+        what = "truncated" if status.st_size < entry["bytes"] else "too long"
+        raise CacheError(f"{path} is {what}: {status.st_size:,} bytes instead of {entry['bytes']:,}; {repair(path)}")
+    raise CacheError(
+        f"{path} is not the file the manifest describes (sha256 {digest[:12]}... instead of "
+        f"{entry['sha256'][:12]}...): damaged or swapped; {repair(path)}"
+    )

@@ -26,7 +26,8 @@ class Model:
     """A network with what must be known to feed it and to say where it came from.
 
     It takes (N, 3, size, size) and returns logits (or anything else, then no logits are kept). ``layers`` are names of submodules,
-    ``mean`` and ``std`` those of the channels on the scale 0..1.
+    ``mean`` and ``std`` those of the channels on the scale 0..1; of layers that return tokens the first ``drop_tokens`` are left
+    out (default: one where that leaves a square number, else none).
     """
 
     name: str
@@ -36,6 +37,7 @@ class Model:
     mean: tuple[float, ...] = CHANNEL_MEAN
     std: tuple[float, ...] = CHANNEL_STD
     weights_sha256: str = ""
+    drop_tokens: int | None = None
 
 
 def to_input(
@@ -59,11 +61,7 @@ def state_sha256(network: nn.Module) -> str:
 def load_model(spec: str, layers: Sequence[str] = ()) -> Model:
     """Load ``FILE.safetensors``, ``FILE.pt``, ``torchvision:NAME`` or ``timm:NAME``.
 
-    Parameters
-    ----------
-    spec : str
-    layers : sequence of str
-        Names of submodules; required for networks without stages ``layer1 .. layer4``.
+    ``layers`` are names of submodules, required for networks without stages ``layer1 .. layer4``.
 
     Raises
     ------
@@ -75,8 +73,8 @@ def load_model(spec: str, layers: Sequence[str] = ()) -> Model:
         No such file.
     """
     library, _, name = spec.partition(":")
-    if library in ("torchvision", "timm") and name:
-        model = _torchvision(name) if library == "torchvision" else _timm(name)
+    if library in _LIBRARIES and name:
+        model = _LIBRARIES[library](name)
     elif Path(spec).is_file():
         path = Path(spec)
         network = resnet_from_state(load_weights(path))
@@ -90,17 +88,14 @@ def load_model(spec: str, layers: Sequence[str] = ()) -> Model:
 
 def with_layers(model: Model, layers: Sequence[str] = ()) -> Model:
     """The model with other layers, checked against the names of its submodules."""
-    names = dict(model.network.named_modules())
+    names = [name for name, _ in model.network.named_modules() if name]
     chosen = tuple(layers) or tuple(layer for layer in model.layers if layer in names)
     if not chosen:
-        known = ", ".join(n for n in names if n and "." not in n)
-        raise ValueError(
-            f"{model.name} has no stages layer1..layer4: name layers with --layers; at the top are {known}"
-        )
-    for layer in chosen:
-        if layer not in names:
-            near = ", ".join(n for n in names if n and n.split(".")[-1] == layer.split(".")[-1])[:200]
-            raise ValueError(f"{model.name} has no submodule {layer!r}" + (f"; it has {near}" if near else ""))
+        top = ", ".join(name for name in names if "." not in name)
+        raise ValueError(f"{model.name} has no stages layer1..layer4: name layers with --layers; at the top are {top}")
+    if unknown := [layer for layer in chosen if layer not in names]:
+        near = ", ".join(name for name in names if name.split(".")[-1] == unknown[0].split(".")[-1])[:200]
+        raise ValueError(f"{model.name} has no submodule {unknown[0]!r}" + (f"; it has {near}" if near else ""))
     return replace(model, layers=chosen)
 
 
@@ -129,3 +124,6 @@ def _timm(name: str) -> Model:
     config = timm.data.resolve_model_data_config(network)
     size, mean, std = int(config["input_size"][-1]), tuple(config["mean"]), tuple(config["std"])
     return Model(f"timm-{name}", network, STAGES, size, mean, std, state_sha256(network))
+
+
+_LIBRARIES = {"torchvision": _torchvision, "timm": _timm}

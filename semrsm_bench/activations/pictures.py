@@ -5,109 +5,35 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.images import find_images, load_images
+from semrsm_bench.activations.images import choose_images, find_images, load_images
 
 # Shorter side that a photograph is scaled to before it is cut: objects then fill about as much of a crop as in Tiny-ImageNet.
 _SHORT_SIDE = 256
-# Package, folder inside it, file. Only colour photographs; the packages state the licence of each.
-_KNOWN = (
-    ("skimage", "data", "astronaut.png"),
-    ("skimage", "data", "chelsea.png"),
-    ("skimage", "data", "coffee.png"),
-    ("skimage", "data", "rocket.jpg"),
-    ("skimage", "data", "motorcycle_left.png"),
-    ("skimage", "data", "retina.jpg"),
-    ("skimage", "data", "hubble_deep_field.jpg"),
-    ("skimage", "data", "ihc.png"),
-    ("sklearn", "datasets/images", "china.jpg"),
-    ("sklearn", "datasets/images", "flower.jpg"),
-    ("matplotlib", "mpl-data/sample_data", "grace_hopper.jpg"),
-)
+# Folder in the package, file. Only colour photographs; the packages state the licence of each.
+_KNOWN = {
+    "skimage": (
+        "data",
+        "astronaut.png chelsea.png coffee.png rocket.jpg motorcycle_left.png retina.jpg hubble_deep_field.jpg ihc.png",
+    ),
+    "sklearn": ("datasets/images", "china.jpg flower.jpg"),
+    "matplotlib": ("mpl-data/sample_data", "grace_hopper.jpg"),
+}
 
 
 def package_pictures() -> list[Path]:
     """Photographs of scikit-image, scikit-learn and matplotlib that are installed here, in a fixed order."""
     found = []
-    for package, folder, name in _KNOWN:
+    for package, (folder, names) in _KNOWN.items():
         spec = importlib.util.find_spec(package)
-        for place in (spec.submodule_search_locations or []) if spec else []:
-            path = Path(place) / folder / name
-            if path.is_file():
-                found.append(path)
-    return found
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Pixels with what is known of them.
-
-    Attributes
-    ----------
-    pixels : ndarray, (N, size, size, 3), uint8
-    labels : ndarray, (N,), int64
-        Class of a user's image (-1: none); number of the photograph a crop comes from.
-    source : str
-        Where they come from, in words.
-    shareable : bool
-        Whether the pictures themselves may be shown in the project's own docs: those of packages only.
-    """
-
-    pixels: NDArray[np.uint8]
-    ids: list[str]
-    labels: NDArray[np.int64]
-    source: str
-    shareable: bool
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def provenance(self) -> dict[str, Any]:
-        """Source, number and size, JSON-ready."""
-        return {"source": self.source, "count": len(self), "size": int(self.pixels.shape[1])}
-
-
-def read_pictures(
-    images: Sequence[Path] = (), *, count: int, size: int = 64, seed: int = 0, classes: Path | None = None
-) -> Pictures:
-    """The user's pictures, or crops of the photographs that packages ship.
-
-    Parameters
-    ----------
-    images : sequence of Path
-        Folders, zip archives or files; without any, crops of the photographs.
-    count, size : int
-        How many, spread over the classes (or photographs); side in pixels.
-    classes : Path, optional
-        Class directories in label order, one a line.
-
-    Raises
-    ------
-    ValueError
-        There are not that many pictures, or classes were given without images.
-    ImportError
-        No package with photographs is installed.
-    """
-    if classes and not images:
-        raise ValueError("--classes names the directories of your own images: give --images too, or leave it out")
-    if images:
-        from semrsm_bench.activations.extract import choose_images  # brings torch
-
-        found = find_images(images, classes)
-        chosen = [found[i] for i in choose_images(found, count, seed)]
-        return Pictures(
-            load_images(chosen, size, quiet=True),
-            [image.id for image in chosen],
-            np.array([image.label for image in chosen], dtype=np.int64),
-            " ".join(path.name for path in images),
-            shareable=False,
-        )
-    return _package_crops(count, size, seed)
+        places = (spec.submodule_search_locations or []) if spec else []
+        found += [Path(place) / folder / name for name in names.split() for place in places]
+    return [path for path in found if path.is_file()]
 
 
 def photographs() -> list[tuple[str, NDArray[np.uint8]]]:
@@ -129,26 +55,74 @@ def photographs() -> list[tuple[str, NDArray[np.uint8]]]:
     return result
 
 
-def _package_crops(count: int, size: int, seed: int) -> Pictures:
-    """Crops on a grid that does not overlap, one of every photograph in turn, in seeded order."""
-    queues = []
-    for label, (name, pixels) in enumerate(photographs()):
-        places = [
-            (top, left)
-            for top in range(0, pixels.shape[0] - size + 1, size)
-            for left in range(0, pixels.shape[1] - size + 1, size)
-        ]
-        order = np.random.default_rng([seed, label]).permutation(len(places))
-        queues.append([(label, name, pixels, *places[k]) for k in order])
-    available = sum(map(len, queues))
+@dataclass(frozen=True)
+class Pictures:
+    """Pixels with what is known of them.
+
+    Attributes
+    ----------
+    pixels : ndarray, (N, size, size, 3), uint8
+    ids : list of str
+    labels : ndarray, (N,), int64
+        Class of a user's image (-1: none); number of the photograph a crop comes from.
+    shareable : bool
+        Whether the pictures themselves may be shown in the project's own docs: those of packages only.
+    """
+
+    pixels: NDArray[np.uint8]
+    ids: list[str]
+    labels: NDArray[np.int64]
+    shareable: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def read_pictures(
+    images: Sequence[Path] = (), *, count: int, size: int = 64, seed: int = 0, classes: Path | None = None
+) -> Pictures:
+    """The user's pictures, or crops of the photographs that packages ship.
+
+    Parameters
+    ----------
+    images : sequence of Path
+        Folders, zip archives or files; without any, crops of the photographs on a grid that does not overlap.
+    count, size : int
+        How many, spread over the classes (or photographs); side in pixels.
+    classes : Path, optional
+        Class directories in label order, one a line.
+
+    Raises
+    ------
+    ValueError
+        There are not that many pictures, or classes were given without images.
+    ImportError
+        No package with photographs is installed.
+    """
+    if images:
+        found = find_images(images, classes)
+        chosen = [found[i] for i in choose_images(found, count, seed)]
+        labels = np.array([image.label for image in chosen], dtype=np.int64)
+        return Pictures(
+            load_images(chosen, size, quiet=True), [image.name for image in chosen], labels, shareable=False
+        )
+    if classes:
+        raise ValueError("--classes names the directories of your own images: give --images too, or leave it out")
+    known = photographs()
+    corners = []
+    for label, (_, pixels) in enumerate(known):
+        tops, lefts = (range(0, side - size + 1, size) for side in pixels.shape[:2])
+        places = [(label, top, left) for top in tops for left in lefts]
+        corners.append([places[k] for k in np.random.default_rng([seed, label]).permutation(len(places))])
+    available = sum(map(len, corners))
     if not 1 <= count <= available:
         raise ValueError(f"asked for {count} crops of {size} pixels; the installed photographs give {available}")
-    turns = [crop for turn in range(max(map(len, queues))) for queue in queues for crop in queue[turn : turn + 1]]
-    chosen = sorted(turns[:count], key=lambda crop: crop[0])
+    # First one crop of every photograph, then a second, and so on.
+    ranked = [corner for corner in chain(*zip_longest(*corners)) if corner is not None]
+    crops = sorted(ranked[:count], key=lambda corner: corner[0])
     return Pictures(
-        np.stack([pixels[top : top + size, left : left + size] for _, _, pixels, top, left in chosen]),
-        [f"{name}@{top},{left}" for _, name, _, top, left in chosen],
-        np.array([label for label, *_ in chosen], dtype=np.int64),
-        "crops of photographs shipped by scikit-image, scikit-learn and matplotlib",
+        np.stack([known[label][1][top : top + size, left : left + size] for label, top, left in crops]),
+        [f"{known[label][0]}@{top},{left}" for label, top, left in crops],
+        np.array([label for label, *_ in crops], dtype=np.int64),
         shareable=True,
     )

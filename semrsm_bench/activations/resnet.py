@@ -34,7 +34,10 @@ class Block(nn.Module):
             setattr(self, f"conv{number}", _conv(*shape))
             setattr(self, f"bn{number}", nn.BatchNorm2d(shape[1]))
         self.relu = nn.ReLU(inplace=True)
-        self.downsample = _shortcut(inputs, self.outputs, stride)
+        same = stride == 1 and inputs == self.outputs
+        self.downsample = (
+            None if same else nn.Sequential(_conv(inputs, self.outputs, 1, stride), nn.BatchNorm2d(self.outputs))
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = x
@@ -45,12 +48,6 @@ class Block(nn.Module):
         shortcut = x if self.downsample is None else self.downsample(x)
         result: torch.Tensor = self.relu(out + shortcut)
         return result
-
-
-def _shortcut(inputs: int, outputs: int, stride: int) -> nn.Module | None:
-    if stride == 1 and inputs == outputs:
-        return None
-    return nn.Sequential(_conv(inputs, outputs, 1, stride), nn.BatchNorm2d(outputs))
 
 
 ARCHITECTURES: dict[str, tuple[bool, tuple[int, int, int, int]]] = {
@@ -83,11 +80,10 @@ class ResNet(nn.Module):
         self.relu = nn.ReLU(inplace=True)
         channels = width
         for stage, depth in enumerate(depths):
-            blocks: list[nn.Module] = []
+            blocks: list[Block] = []
             for i in range(depth):
-                block = Block(channels, width * 2**stage, 2 if i == 0 and stage > 0 else 1, bottleneck)
-                blocks.append(block)
-                channels = block.outputs
+                blocks.append(Block(channels, width * 2**stage, 2 if i == 0 and stage > 0 else 1, bottleneck))
+                channels = blocks[-1].outputs
             setattr(self, STAGES[stage], nn.Sequential(*blocks))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
         self.fc = nn.Linear(channels, num_classes)
@@ -128,15 +124,13 @@ def resnet_from_state(state: dict[str, torch.Tensor]) -> ResNet:
     depths = tuple(
         1 + max((int(k.split(".")[1]) for k in state if k.startswith(stage + ".")), default=-1) for stage in STAGES
     )
-    bottleneck = "layer1.0.conv3.weight" in state
-    for name, known in ARCHITECTURES.items():
-        if known == (bottleneck, depths):
-            network = ResNet(name, classes, width)
-            try:
-                network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
-            except RuntimeError as error:
-                raise ValueError(
-                    f"the state dict looks like a {name} of width {width} but does not fit: {error}"
-                ) from None
-            return network
-    raise ValueError(f"no network of this family has {depths} blocks per stage")
+    kind = ("layer1.0.conv3.weight" in state, depths)
+    name = next((name for name, known in ARCHITECTURES.items() if known == kind), None)
+    if name is None:
+        raise ValueError(f"no network of this family has {depths} blocks per stage")
+    network = ResNet(name, classes, width)
+    try:
+        network.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
+    except RuntimeError as error:
+        raise ValueError(f"the state dict looks like a {name} of width {width} but does not fit: {error}") from None
+    return network

@@ -14,13 +14,14 @@ from semrsm_bench.activations.annotated import AnnotatedImages
 from semrsm_bench.activations.cityscapes import find_cityscapes, read_cityscapes
 from semrsm_bench.activations.egoobjects import read_egoobjects
 from semrsm_bench.activations.images import load_images
-from semrsm_bench.activations.scenes import Kit, compose, stream
+from semrsm_bench.activations.scene_parts import SceneParts, stream
+from semrsm_bench.activations.scenes import compose
 
 VIDEOS, FRAMES = 4, 2
 
 
 @dataclass(frozen=True)
-class Side:
+class RetrievalSide:
     """Queries or database.
 
     Attributes
@@ -46,29 +47,28 @@ class Side:
 class RetrievalData:
     """What is retrieved from what: two sides without an image in common.
 
-    ``counted`` says whether counts are of objects, or only of which classes are there; ``source`` where the images come from, in
-    words; ``shareable`` whether they may be shown in the project's own docs.
+    ``counted`` says whether counts are of objects, or only of which classes are there; ``shareable`` whether the images may be
+    shown in the project's own docs.
     """
 
-    queries: Side
-    database: Side
+    queries: RetrievalSide
+    database: RetrievalSide
     classes: list[str]
     counted: bool
-    source: str
     shareable: bool
 
 
 def from_scenes(
-    kit: Kit, queries: int, database: int, size: int, *, place: str = "scene", seed: int = 0
+    parts: SceneParts, queries: int, database: int, size: int, *, place: str = "scene", seed: int = 0
 ) -> RetrievalData:
     """Frames of composed scenes (see `compose`), four videos of two frames each, in a seeded draw; a group is a video."""
     number = math.ceil((queries + database) / (VIDEOS * FRAMES))
-    made = compose(kit, scenes=number, videos=VIDEOS, frames=FRAMES, size=size, place=place, seed=seed)
-    asking, asked = (
-        Side(made.pixels[chosen], made.counts[chosen], [str(v) for v in made.videos[chosen]], [str(i) for i in chosen])
-        for chosen in _drawn(len(made), [queries, database], seed, "frames")
-    )
-    return RetrievalData(asking, asked, kit.classes, True, f"{number} composed scenes: {kit.source}", kit.shareable)
+    made = compose(parts, scenes=number, videos=VIDEOS, frames=FRAMES, size=size, place=place, seed=seed)
+    sides = [
+        RetrievalSide(made.pixels[i], made.counts[i], list(map(str, made.videos[i])), list(map(str, i)))
+        for i in _draw(len(made), [queries, database], seed, "frames")
+    ]
+    return RetrievalData(sides[0], sides[1], parts.classes, counted=True, shareable=parts.shareable)
 
 
 def from_egoobjects(
@@ -81,29 +81,25 @@ def from_egoobjects(
     """
     found = read_egoobjects(root, split, wide_only=not any_format)
     frame = (size, size) if any_format or square else (size, round(size * 16 / 9))
-    chosen = _drawn(len(found), [queries, database], seed, f"images of EgoObjects {split}")
-    asking, asked = (_side(found.take(part.tolist()), frame) for part in chosen)
-    source = f"EgoObjects, {split}, {'all formats' if any_format else '16:9'}"
-    return RetrievalData(asking, asked, found.classes, True, source, shareable=False)
+    chosen = _draw(len(found), [queries, database], seed, f"images of EgoObjects {split}")
+    sides = [_side(found, i, frame) for i in chosen]
+    return RetrievalData(sides[0], sides[1], found.classes, counted=True, shareable=False)
 
 
 def from_cityscapes(
     root: Path, queries: int, database: int, size: int, *, square: bool = False, seed: int = 0
 ) -> RetrievalData:
     """Queries of Cityscapes' split val, database of train; a group is a sequence. Parameters as `from_egoobjects`."""
-    sides: dict[str, Side] = {}
-    classes: list[str] = []
+    sides = []
     for split, count in (("val", queries), ("train", database)):
         images = find_cityscapes(root, split)
-        (chosen,) = _drawn(len(images), [count], seed, f"images of Cityscapes {split}")
+        (chosen,) = _draw(len(images), [count], seed, f"images of Cityscapes {split}")
         found = read_cityscapes([images[i] for i in chosen], quiet=True)
-        sides[split] = _side(found, (size, size) if square else (size, 2 * size))
-        classes = found.classes
-    source = "Cityscapes, queries of val, database of train"
-    return RetrievalData(sides["val"], sides["train"], classes, False, source, shareable=False)
+        sides.append(_side(found, np.arange(count), (size, size) if square else (size, 2 * size)))
+    return RetrievalData(sides[0], sides[1], found.classes, counted=False, shareable=False)
 
 
-def _drawn(available: int, counts: Sequence[int], seed: int, what: str) -> list[NDArray[np.intp]]:
+def _draw(available: int, counts: Sequence[int], seed: int, what: str) -> list[NDArray[np.intp]]:
     """Seeded choices without an index in common."""
     if sum(counts) > available:
         asked = " and ".join(map(str, counts))
@@ -112,6 +108,8 @@ def _drawn(available: int, counts: Sequence[int], seed: int, what: str) -> list[
     return [part.astype(np.intp) for part in np.split(order, np.cumsum(counts)[:-1])]
 
 
-def _side(found: AnnotatedImages, frame: tuple[int, int]) -> Side:
-    pixels = load_images(found.images, frame, quiet=True)
-    return Side(pixels, found.counts, found.groups, [image.id for image in found.images])
+def _side(found: AnnotatedImages, chosen: NDArray[np.intp], frame: tuple[int, int]) -> RetrievalSide:
+    images = [found.images[i] for i in chosen]
+    pixels = load_images(images, frame, quiet=True)
+    groups = [found.groups[i] for i in chosen]
+    return RetrievalSide(pixels, found.counts[chosen], groups, [image.name for image in images])

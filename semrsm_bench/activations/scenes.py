@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.cutouts import package_objects
-from semrsm_bench.activations.images import ImageRef, find_images, load_images
+from semrsm_bench.activations.scene_parts import Cutout, Pixels, SceneParts, stream
 
-Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
 PLACES = ("scene", "video")
@@ -26,28 +23,6 @@ _EXTENT = (0.30, 0.46)
 # Pixels of margin over the side of the scene: frames of one video are shifted by up to twice as much.
 _MARGIN = 1 / 16
 _ATTEMPTS = 30
-# Enough for a user's pictures to appear in several scenes each.
-_PICTURES_PER_CLASS = 2
-
-
-@dataclass(frozen=True)
-class Cutout:
-    """An object to paste: pixels (h, w, 3), opacity (h, w) in [0, 1] and the class it counts for."""
-
-    pixels: Pixels
-    opacity: NDArray[np.float32]
-    label: int
-
-
-@dataclass(frozen=True)
-class Kit:
-    """What scenes are made of; ``source`` says in words where the pictures come from, ``shareable`` whether docs may show them."""
-
-    classes: list[str]
-    cutouts: list[Cutout]
-    backgrounds: list[Pixels]
-    source: str
-    shareable: bool
 
 
 @dataclass(frozen=True)
@@ -59,15 +34,14 @@ class Scenes:
     pixels : ndarray, (N, size, size, 3), uint8
     counts : ndarray, (N, classes), int64
         Objects of each class; all of them lie inside the frame and none covers another.
-    scenes, videos : ndarray, (N,), int64
-        Frames with the same number show the same scene, or belong to the same video.
+    videos : ndarray, (N,), int64
+        Number of the video a frame belongs to; those of one scene are consecutive.
     boxes : list of lists of (left, top, right, bottom)
         Of every object, in pixels of the frame.
     """
 
     pixels: Pixels
     counts: NDArray[np.int64]
-    scenes: NDArray[np.int64]
     videos: NDArray[np.int64]
     boxes: list[list[Box]]
 
@@ -75,67 +49,8 @@ class Scenes:
         return len(self.pixels)
 
 
-def package_kit() -> Kit:
-    """Objects and backgrounds cut from the photographs that installed packages ship; ImportError without any."""
-    objects, backgrounds = package_objects()
-    names = sorted({name for name, _, _ in objects})
-    cutouts = [Cutout(pixels, opacity, names.index(name)) for name, pixels, opacity in objects]
-    source = (
-        "objects cut from photographs shipped by scikit-image, scikit-learn and matplotlib, pasted on parts of them"
-    )
-    return Kit(names, cutouts, backgrounds, source, shareable=True)
-
-
-def pictures_kit(
-    images: Sequence[Path], *, objects: int = 20, size: int = 64, seed: int = 0, classes: Path | None = None
-) -> Kit:
-    """Whole pictures of a user as objects, their class directory as class; blurred ones as backgrounds.
-
-    Parameters
-    ----------
-    images, classes
-        See `find_images` and `read_classes`.
-    objects, size : int
-        How many classes take part (seeded choice), or all there are; side to which pictures are read.
-
-    Raises
-    ------
-    ValueError
-        Fewer than two classes.
-    """
-    found = find_images(images, classes)
-    labels = np.unique([image.label for image in found if image.label >= 0])
-    if len(labels) < 2:
-        raise ValueError(
-            f"{' '.join(path.name for path in images)}: scenes need pictures of two classes or more, one folder for each; "
-            f"found {len(labels)}"
-        )
-    rng = stream(seed, 1)
-    chosen = np.sort(rng.permutation(labels)[:objects])
-    refs: list[ImageRef] = []
-    for label in chosen:
-        of_class = [image for image in found if image.label == label]
-        refs += [of_class[i] for i in np.sort(rng.permutation(len(of_class))[:_PICTURES_PER_CLASS])]
-    pixels = load_images(refs, size, quiet=True)
-    opaque = np.ones((size, size), dtype=np.float32)
-    codes = {int(label): code for code, label in enumerate(chosen)}
-    cutouts = [Cutout(picture, opaque, codes[ref.label]) for picture, ref in zip(pixels, refs)]
-    names = {ref.label: Path(ref.name).parent.name for ref in refs}
-    others = [found[i] for i in rng.permutation(len(found))[:12]]
-    backgrounds = [_blurred(picture) for picture in load_images(others, size, quiet=True)]
-    source = " ".join(path.name for path in images) + ": pictures pasted as objects on blurred ones"
-    return Kit([names[int(label)] for label in chosen], cutouts, backgrounds, source, shareable=False)
-
-
-def _blurred(picture: Pixels) -> Pixels:
-    """So much that nothing can be made out and only the colours are left."""
-    from PIL import Image, ImageFilter
-
-    return np.asarray(Image.fromarray(picture).filter(ImageFilter.GaussianBlur(picture.shape[0] / 8)), dtype=np.uint8)
-
-
 def compose(
-    kit: Kit,
+    parts: SceneParts,
     *,
     scenes: int,
     videos: int = 4,
@@ -149,7 +64,7 @@ def compose(
 
     Parameters
     ----------
-    kit : Kit
+    parts : SceneParts
     scenes, videos, frames, size : int
         Scenes, videos of each, frames of each video; side of a frame in pixels.
     objects : (int, int)
@@ -172,15 +87,15 @@ def compose(
         )
     if place not in PLACES:
         raise ValueError(f"place must be one of {', '.join(PLACES)}, got {place!r}")
-    pixels, counts, owners, boxes = [], [], [], []
+    pixels, counts, boxes = [], [], []
     for scene in range(scenes):
         rng = stream(seed, 0, scene)
-        chosen = [kit.cutouts[i] for i in rng.integers(len(kit.cutouts), size=rng.integers(low, high + 1))]
-        home = kit.backgrounds[rng.integers(len(kit.backgrounds))]
-        count = np.bincount([cutout.label for cutout in chosen], minlength=len(kit.classes))
+        chosen = [parts.cutouts[i] for i in rng.integers(len(parts.cutouts), size=rng.integers(low, high + 1))]
+        home = parts.backgrounds[rng.integers(len(parts.backgrounds))]
+        count = np.bincount([cutout.label for cutout in chosen], minlength=len(parts.classes))
         for video in range(videos):
             arrangement = stream(seed, 0, scene, video)
-            away = kit.backgrounds[arrangement.integers(len(kit.backgrounds))]
+            away = parts.backgrounds[arrangement.integers(len(parts.backgrounds))]
             background = home if place == "scene" else away
             canvas, places = _arrange(chosen, background, size, arrangement)
             for frame in range(frames):
@@ -188,18 +103,8 @@ def compose(
                 pixels.append(view)
                 boxes.append(seen)
                 counts.append(count)
-                owners.append((scene, scene * videos + video))
-    numbers = np.array(owners, dtype=np.int64)
-    return Scenes(np.stack(pixels), np.stack(counts).astype(np.int64), numbers[:, 0], numbers[:, 1], boxes)
-
-
-def stream(seed: int, *key: int) -> np.random.Generator:
-    """Random numbers of their own for every key; keys that differ by a zero at their end are told apart, unlike plain seeds."""
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
-
-
-def _margin(size: int) -> int:
-    return max(1, round(size * _MARGIN))
+    numbers = np.repeat(np.arange(scenes * videos, dtype=np.int64), frames)
+    return Scenes(np.stack(pixels), np.stack(counts).astype(np.int64), numbers, boxes)
 
 
 def _arrange(
@@ -208,7 +113,7 @@ def _arrange(
     """A canvas with a margin around, the objects on it, and their boxes."""
     from PIL import Image
 
-    margin = _margin(size)
+    margin = max(1, round(size * _MARGIN))
     side = size + 2 * margin
     canvas = _background(background, side, rng).astype(np.float32)
     boxes = _places([cutout.opacity.shape for cutout in cutouts], 2 * margin, size, rng)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,14 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from semrsm_bench.activations.locate import FORMAT, find_data, list_caches
-from semrsm_bench.activations.manifest import CacheError, check_file, mend, update_manifest, written
+from semrsm_bench.activations.manifest import (
+    CacheError,
+    atomic_write,
+    check_file,
+    read_manifest,
+    repair,
+    update_manifest,
+)
 
 __all__ = ["CENTRINGS", "Cache", "CacheError", "Centring", "find_data", "list_caches", "open_cache", "write_cache"]
 
@@ -48,10 +55,10 @@ class Cache:
         try:
             self._file: Any = safe_open(path, framework="np")
         except (SafetensorError, OSError) as error:
-            raise CacheError(f"{path} is not a readable safetensors file ({error}); {mend(path)}") from None
+            raise CacheError(f"{path} is not a readable safetensors file ({error}); {repair(path)}") from None
         raw = self._file.metadata() or {}
         if raw.get("format") != FORMAT:
-            raise CacheError(f"{path} is not a cache of activations (format {raw.get('format')!r}); {mend(path)}")
+            raise CacheError(f"{path} is not a cache of activations (format {raw.get('format')!r}); {repair(path)}")
         self.metadata: dict[str, Any] = {k: json.loads(v) for k, v in raw.items() if k != "format"}
         self.layers: list[str] = list(self.metadata["layers"])
         self.images: list[str] = list(self.metadata["images"])
@@ -73,14 +80,14 @@ class Cache:
         expected = {"labels", "logits"} | {n for layer in self.layers for n in (layer, f"{layer}.mean")}
         if names != expected:
             odd = ", ".join(sorted(names ^ expected))
-            raise CacheError(f"{self.path}: tensors missing or unexpected: {odd}; {mend(self.path)}")
+            raise CacheError(f"{self.path}: tensors missing or unexpected: {odd}; {repair(self.path)}")
         shapes: dict[str, tuple[int, int, int]] = {}
         for layer in self.layers:
             shape = tuple(self._file.get_slice(layer).get_shape())
             mean = tuple(self._file.get_slice(f"{layer}.mean").get_shape())
             if len(shape) != 3 or shape[0] != len(self.images) or mean != shape[1:]:
                 raise CacheError(
-                    f"{self.path}: {layer} has shape {shape} and mean {mean} for {len(self.images)} images; {mend(self.path)}"
+                    f"{self.path}: {layer} has shape {shape} and mean {mean} for {len(self.images)} images; {repair(self.path)}"
                 )
             shapes[layer] = shape
         return shapes
@@ -129,11 +136,9 @@ class Cache:
         values = self.activations(layer, index).astype(np.float32)
         if centring != "none":
             mean = self.mean(layer)
-            values -= (
-                mean
-                if centring == "position"
-                else mean.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
-            )
+            if centring == "channel":
+                mean = mean.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
+            values -= mean
         positions = np.ascontiguousarray(values.T)
         positions.flags.writeable = False
         return positions
@@ -227,7 +232,7 @@ def write_cache(
     if tensors["labels"].shape != (n,) or tensors["logits"].shape[:1] != (n,) or tensors["logits"].ndim != 2:
         raise ValueError(f"labels {tensors['labels'].shape} and logits {tensors['logits'].shape} do not fit {n} images")
     header = {"model": path.stem, **(metadata or {}), "images": list(images), "layers": described}
-    with written(path) as partial:
+    with atomic_write(path) as partial:
         save_file(tensors, partial, metadata={"format": FORMAT, **{k: json.dumps(v) for k, v in header.items()}})
     update_manifest(path.parent, path, "activations", {k: v.shape for k, v in tensors.items()})
 
@@ -254,3 +259,42 @@ def square_grid(size: int) -> tuple[int, int] | None:
     """(H, W) of so many positions on a square, None where they make none."""
     side = math.isqrt(size)
     return (side, side) if side * side == size else None
+
+
+def verify_folder(data: str | Path | None = None) -> Iterator[tuple[str, str]]:
+    """Yield (file name, what is wrong with it, or "") for every cache, every value of it, and all else in the manifest.
+
+    ``data`` is a folder or a single cache; default: where a run would look.
+    """
+    place = find_data(data)
+    caches = [place] if place.is_file() else list_caches(place)
+    for path in caches:
+        yield path.name, _cache_problem(path)
+    if place.is_file():
+        return
+    known = read_manifest(place)
+    for path in (place / name for name in known):
+        if path not in caches:
+            try:
+                check_file(path)
+            except CacheError as error:
+                yield path.name, str(error)
+            else:
+                yield path.name, ""
+    for path in sorted(place.glob("*.safetensors")):
+        if path.name not in known:
+            yield path.name, "not in the manifest; delete it, or make it again with `semrsm-bench data extract`"
+
+
+def _cache_problem(path: Path) -> str:
+    try:
+        cache = open_cache(path)
+    except CacheError as error:
+        return str(error)
+    for layer in cache.layers:
+        if not np.isfinite(cache.mean(layer)).all():
+            return f"{path}: the mean of {layer} is not finite"
+        for i, image in enumerate(cache.images):
+            if not np.isfinite(cache.activations(layer, i)).all():
+                return f"{path}: {layer} of image {image} is not finite"
+    return ""

@@ -1,4 +1,4 @@
-"""Train one network of the family: seeded, resumable, on CUDA or on CPU in bfloat16.
+"""Train one network of the family: seeded, resumable, on CUDA or on CPU in bfloat16; from images to a weights file.
 
 The recipe is SGD with Nesterov momentum on progressively larger images: most epochs run at low resolution, the last ones at
 the resolution the network is used at (progressive resizing).
@@ -6,11 +6,11 @@ the resolution the network is used at (progressive resizing).
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,18 +22,26 @@ from safetensors.torch import save_file
 from torch.nn import functional
 
 from semrsm_bench.activations.forward import device as best_device
-from semrsm_bench.activations.manifest import written
+from semrsm_bench.activations.images import find_images, load_images, read_classes
+from semrsm_bench.activations.manifest import atomic_write, file_sha256, update_manifest
 from semrsm_bench.activations.models import to_input
+from semrsm_bench.activations.options import TrainOptions
 from semrsm_bench.activations.resnet import ResNet
+from semrsm_bench.activations.weights import load_weights, save_weights
 from semrsm_bench.progress import progress_bar
 
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
 
-@dataclasses.dataclass(frozen=True)
+_SAVE_EVERY = 120.0  # seconds between checkpoints
+
+
+@dataclass(frozen=True)
 class Recipe:
     """Everything that decides what a training run does; two runs with equal recipes and data do the same.
 
     ``phases`` lists (image size, epochs); the learning rate rises linearly to ``lr`` during the first ``warmup`` of all
-    steps and falls linearly to 0. ``shift`` is the largest translation, in pixels of a 64x64 image.
+    steps and falls linearly to 0. ``shift`` is the largest translation of an image, see `augment`.
     """
 
     architecture: str = "resnet18"
@@ -63,6 +71,22 @@ class Recipe:
         warm = max(1, round(self.warmup * steps))
         return self.lr * min((step + 1) / warm, (steps - step) / max(1, steps - warm))
 
+    def steps(self, images: int) -> int:
+        """Number of steps on so many images; ValueError where they do not fill a batch."""
+        if images < self.batch:
+            raise ValueError(f"{images} images do not fill one batch of {self.batch}; lower --batch or add images")
+        return images // self.batch * sum(epochs for _, epochs in self.phases)
+
+    def schedule(self, images: int, start: int = 0) -> Iterator[tuple[int, int, NDArray[np.intp]]]:
+        """Number, image size and images (batch,) of each step from ``start`` on; each epoch has a seeded order of its own."""
+        sizes = [size for size, epochs in self.phases for _ in range(epochs)]
+        per_epoch = images // self.batch
+        for step in range(start, self.steps(images)):
+            epoch, k = divmod(step, per_epoch)
+            if step == start or k == 0:
+                order = np.random.default_rng([self.seed, epoch]).permutation(images)
+            yield step, sizes[epoch], order[k * self.batch : (k + 1) * self.batch]
+
 
 def parse_phases(text: str) -> tuple[tuple[int, int], ...]:
     """Read ``"32:5,64:2"`` as five epochs at 32 pixels, then two at 64."""
@@ -73,20 +97,21 @@ def parse_phases(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def augment(pixels: torch.Tensor, shift: int, generator: torch.Generator) -> torch.Tensor:
-    """Flip half of the images and move each by up to ``shift`` pixels, mirrored at the border. (N, H, W, 3) uint8."""
+    """Flip half of the images and move each at random along both axes, mirrored at the border. (N, H, W, 3) uint8.
+
+    ``shift`` is the largest move in pixels of an image whose side is 64; images of other sizes move in proportion.
+    """
     n, height, width, _ = pixels.shape
-    rows = torch.arange(height) + torch.randint(-shift, shift + 1, (n, 1), generator=generator)
-    cols = torch.arange(width) + torch.randint(-shift, shift + 1, (n, 1), generator=generator)
-    rows, cols = (_mirror(rows, height), _mirror(cols, width))
+
+    def moved(side: int) -> torch.Tensor:
+        reach = round(shift * side / 64)
+        index = (torch.arange(side) + torch.randint(-reach, reach + 1, (n, 1), generator=generator)).abs()
+        return torch.where(index >= side, 2 * (side - 1) - index, index)
+
+    rows, columns = moved(height), moved(width)
     flip = torch.rand((n, 1), generator=generator) < 0.5
-    cols = torch.where(flip, width - 1 - cols, cols)
-    device = pixels.device
-    return pixels[torch.arange(n)[:, None, None].to(device), rows[:, :, None].to(device), cols[:, None, :].to(device)]
-
-
-def _mirror(index: torch.Tensor, size: int) -> torch.Tensor:
-    index = index.abs()
-    return torch.where(index >= size, 2 * (size - 1) - index, index)
+    columns = torch.where(flip, width - 1 - columns, columns)
+    return pixels[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def resize(x: torch.Tensor, size: int) -> torch.Tensor:
@@ -96,41 +121,13 @@ def resize(x: torch.Tensor, size: int) -> torch.Tensor:
     return functional.interpolate(x, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
 
 
-class _Plan:
-    """Which batch of which epoch a global step belongs to."""
-
-    def __init__(self, recipe: Recipe, images: int) -> None:
-        self.per_epoch = images // recipe.batch
-        if self.per_epoch < 1:
-            raise ValueError(f"{images} images do not fill one batch of {recipe.batch}; lower --batch or add images")
-        self.sizes = [size for size, epochs in recipe.phases for _ in range(epochs)]
-        self.steps = self.per_epoch * len(self.sizes)
-        self.recipe = recipe
-        self.images = images
-
-    def batches(self, start: int) -> Iterator[tuple[int, int, NDArray[np.intp]]]:
-        for epoch in range(start // self.per_epoch, len(self.sizes)):
-            order = np.random.default_rng([self.recipe.seed, epoch]).permutation(self.images)
-            for k in range(self.per_epoch):
-                step = epoch * self.per_epoch + k
-                if step >= start:
-                    yield step, self.sizes[epoch], order[k * self.recipe.batch : (k + 1) * self.recipe.batch]
-
-
-def _data_fingerprint(pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> str:
-    # A hash of everything would cost seconds per gigabyte at each start; a spread of images tells data sets apart.
-    some = np.linspace(0, len(pixels) - 1, num=min(len(pixels), 64)).astype(int)
-    return hashlib.sha256(pixels[some].tobytes() + labels.tobytes()).hexdigest()[:16]
-
-
 def train(
     recipe: Recipe,
-    pixels: NDArray[np.uint8],
-    labels: NDArray[np.int64],
+    pixels: Pixels,
+    labels: Labels,
     checkpoint: Path,
     *,
     init: dict[str, torch.Tensor] | None = None,
-    save_every: float = 120.0,
     max_steps: int | None = None,
     compile_network: bool = False,
     quiet: bool = False,
@@ -142,7 +139,7 @@ def train(
     recipe : Recipe
     pixels, labels : ndarray, (N, H, W, 3) uint8 and (N,) int64
     checkpoint : Path
-        safetensors file with weights, momentum and progress; written every ``save_every`` seconds and at the end.
+        safetensors file with weights, momentum and progress; written every two minutes and at the end.
     init : dict of tensors, optional
         Weights to start from.
     max_steps : int, optional
@@ -164,27 +161,24 @@ def train(
         raise ValueError(f"{len(pixels)} images but {len(labels)} labels")
     if len(labels) and not (labels.min() >= 0 and labels.max() < recipe.num_classes):
         raise ValueError(f"labels must lie in 0..{recipe.num_classes - 1}; found {labels.min()}..{labels.max()}")
-    device = best_device()
-    plan = _Plan(recipe, len(pixels))
+    device, steps = best_device(), recipe.steps(len(pixels))
     torch.manual_seed(recipe.seed)
     network = ResNet(recipe.architecture, recipe.num_classes, recipe.width)
     if init is not None:
         network.load_state_dict(init)
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    others = [p for p in network.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.SGD(
-        [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": others, "weight_decay": 0.0}],
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=True,
-    )
-    identity = json.dumps([dataclasses.asdict(recipe), _data_fingerprint(pixels, labels)], sort_keys=True)
+    groups = [
+        {"params": [p for p in network.parameters() if p.ndim > 1], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
+    identity = json.dumps([asdict(recipe), _fingerprint(pixels, labels)], sort_keys=True)
     start, spent = _restore(checkpoint, identity, network, optimizer)
+    done = start
     forward = torch.compile(network) if compile_network else network
-    clock, saved, done = time.monotonic(), time.monotonic(), start
-    with progress_bar(plan.steps, f"training {recipe.architecture}", unit="step", initial=start, quiet=quiet) as bar:
-        for step, size, chosen in plan.batches(start):
+    began = saved = time.monotonic()
+    with progress_bar(steps, f"training {recipe.architecture}", unit="step", initial=start, quiet=quiet) as bar:
+        for step, size, chosen in recipe.schedule(len(pixels), start):
             if max_steps is not None and step - start >= max_steps:
                 break
             generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
@@ -192,7 +186,7 @@ def train(
             x = resize(to_input(batch), size).contiguous(memory_format=torch.channels_last)
             y = torch.from_numpy(labels[chosen]).to(device)
             for group in optimizer.param_groups:
-                group["lr"] = recipe.learning_rate(step, plan.steps)
+                group["lr"] = recipe.learning_rate(step, steps)
             network.train()
             with torch.autocast(device.type, torch.bfloat16):
                 loss = functional.cross_entropy(forward(x), y, label_smoothing=recipe.label_smoothing)
@@ -206,47 +200,49 @@ def train(
             done = step + 1
             bar.update()
             bar.set_postfix(loss=f"{loss.item():.3f}", px=size, refresh=False)
-            if time.monotonic() - saved > save_every:
-                _save(checkpoint, identity, network, optimizer, done, spent + time.monotonic() - clock)
+            if time.monotonic() - saved > _SAVE_EVERY:
                 saved = time.monotonic()
-    spent += time.monotonic() - clock
+                _save(checkpoint, identity, network, optimizer, done, spent + saved - began)
+    spent += time.monotonic() - began
     _save(checkpoint, identity, network, optimizer, done, spent)
-    return network.eval(), {"steps_done": done, "steps": plan.steps, "seconds": spent, "device": str(device)}
+    return network.eval(), {"steps_done": done, "steps": steps, "seconds": spent, "device": str(device)}
+
+
+def _fingerprint(pixels: Pixels, labels: Labels) -> str:
+    # A hash of everything would cost seconds per gigabyte at each start; some images tell data sets apart.
+    some = np.linspace(0, len(pixels) - 1, num=min(len(pixels), 64)).astype(int)
+    return hashlib.sha256(pixels[some].tobytes() + labels.tobytes()).hexdigest()[:16]
 
 
 def _save(path: Path, identity: str, network: ResNet, optimizer: torch.optim.SGD, step: int, spent: float) -> None:
-    tensors = {f"model.{k}": v.detach().cpu().contiguous() for k, v in network.state_dict().items()}
+    tensors = {f"model.{name}": value for name, value in network.state_dict().items()}
     for name, parameter in network.named_parameters():
-        momentum = optimizer.state[parameter].get("momentum_buffer")
-        if momentum is not None:
-            tensors[f"momentum.{name}"] = momentum.detach().cpu().contiguous()
-    with written(path) as partial:
+        if (momentum := optimizer.state[parameter].get("momentum_buffer")) is not None:
+            tensors[f"momentum.{name}"] = momentum
+    tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
+    with atomic_write(path) as partial:
         save_file(tensors, partial, metadata={"identity": identity, "step": str(step), "seconds": f"{spent:.1f}"})
 
 
 def _restore(path: Path, identity: str, network: ResNet, optimizer: torch.optim.SGD) -> tuple[int, float]:
+    """Load a checkpoint; steps done and seconds spent, 0 where there is none."""
     if not path.exists():
         return 0, 0.0
     with safe_open(path, framework="pt") as file:
         metadata = file.metadata() or {}
         if metadata.get("identity") != identity:
             raise ValueError(f"{path} belongs to another recipe or other data; delete it or choose another --out")
-        network.load_state_dict(
-            {k.removeprefix("model."): file.get_tensor(k) for k in file.keys() if k.startswith("model.")}  # noqa: SIM118
-        )
-        stored = set(file.keys())
-        for name, parameter in network.named_parameters():
-            if f"momentum.{name}" in stored:
-                momentum = file.get_tensor(f"momentum.{name}").to(parameter.device)
-                buffer = torch.empty_like(parameter).copy_(momentum)  # keeps the parameter's memory format
-                optimizer.state[parameter]["momentum_buffer"] = buffer
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    network.load_state_dict({name: tensors[f"model.{name}"] for name in network.state_dict()})
+    for name, parameter in network.named_parameters():
+        if (momentum := tensors.get(f"momentum.{name}")) is not None:
+            # Keeps the parameter's memory format.
+            optimizer.state[parameter]["momentum_buffer"] = torch.empty_like(parameter).copy_(momentum)
     return int(metadata["step"]), float(metadata["seconds"])
 
 
 @torch.no_grad()
-def top1(
-    network: ResNet, pixels: NDArray[np.uint8], labels: NDArray[np.int64], size: int, *, quiet: bool = False
-) -> float:
+def top1(network: ResNet, pixels: Pixels, labels: Labels, size: int, *, quiet: bool = False) -> float:
     """Share of images whose largest logit is their label's; float32, images scaled to ``size``."""
     device = next(network.parameters()).device
     network.eval()
@@ -257,3 +253,71 @@ def top1(
             right += int((network(x).argmax(1).cpu().numpy() == labels[i : i + 100]).sum())
             bar.update(len(x))
     return right / len(pixels)
+
+
+def train_network(images: Sequence[Path], options: TrainOptions, *, quiet: bool = False) -> str:
+    """Train (or resume) on folders or zips in the ImageFolder layout, validate, write the weights; returns a summary.
+
+    Raises
+    ------
+    ValueError
+        Images outside class directories, or phases that make no sense.
+    """
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    phases = parse_phases(options.phases)
+    size = max(size for size, _ in phases)
+    pixels, labels, classes = _load(images, options.classes, size, quiet)
+    recipe = Recipe(
+        architecture=options.architecture,
+        width=options.width,
+        num_classes=classes,
+        phases=phases,
+        batch=options.batch,
+        lr=options.lr,
+        seed=options.seed,
+        init_sha256=file_sha256(options.init) if options.init else None,
+    )
+    network, log = train(
+        recipe,
+        pixels,
+        labels,
+        options.out.with_suffix(".ckpt.safetensors"),
+        init=load_weights(options.init) if options.init else None,
+        compile_network=options.compile,
+        quiet=quiet,
+    )
+    # Validate what is written: float16 weights, BatchNorm statistics included.
+    network.half().float()
+    metadata = {
+        "recipe": asdict(recipe),
+        "log": log,
+        "images": len(pixels),
+        "top1": None,
+        "val_images": 0,
+        "torch": torch.__version__,
+    }
+    summary = f"{options.out}: "
+    if options.val:
+        val_pixels, val_labels, _ = _load(options.val, options.classes, size, quiet)
+        accuracy = top1(network, val_pixels, val_labels, phases[-1][0], quiet=quiet)
+        metadata |= {"top1": accuracy, "val_images": len(val_pixels)}
+        summary += f"top-1 {accuracy:.2%} on {len(val_pixels)} images, "
+    save_weights(options.out, network, metadata)
+    shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    update_manifest(options.out.parent, options.out, "weights", shapes)
+    minutes = log["seconds"] / 60
+    return f"{summary}{log['steps_done']} steps in {minutes:.1f} minutes, sha256 {file_sha256(options.out)}"
+
+
+def _load(sources: Sequence[Path], class_file: Path | None, size: int, quiet: bool) -> tuple[Pixels, Labels, int]:
+    """Pixels, labels and the number of classes."""
+    images = find_images(sources, class_file)
+    labels = np.array([image.label for image in images], dtype=np.int64)
+    if (labels < 0).any():
+        stray = images[int(np.argmax(labels < 0))]
+        raise ValueError(
+            f"{stray.container}: {stray.name} lies in no class directory; training needs one folder per class"
+        )
+    classes = len(read_classes(class_file)) if class_file else int(labels.max()) + 1
+    return load_images(images, size, quiet=quiet), labels, classes

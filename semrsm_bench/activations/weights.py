@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from semrsm_bench.activations.manifest import written
+from semrsm_bench.activations.manifest import atomic_write
 
 
 def load_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -44,5 +44,5 @@ def save_weights(path: Path, network: torch.nn.Module, metadata: dict[str, Any])
     tensors = {
         k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in network.state_dict().items()
     }
-    with written(path) as partial:
+    with atomic_write(path) as partial:
         save_file(tensors, partial, metadata={k: json.dumps(v) for k, v in metadata.items()})

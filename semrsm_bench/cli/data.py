@@ -32,7 +32,7 @@ def train(images: tuple[Path, ...], options: TrainOptions) -> None:
     The run is seeded and resumable: started again with the same options it resumes from its checkpoint. It uses CUDA where
     there is one and CPU bfloat16 otherwise.
     """
-    from semrsm_bench.activations.training_run import train_network
+    from semrsm_bench.activations.train import train_network
 
     click.echo(train_network(images, options))
 
@@ -42,26 +42,24 @@ def train(images: tuple[Path, ...], options: TrainOptions) -> None:
 @options_from()
 def extract(images: tuple[Path, ...], options: ExtractOptions) -> None:
     """Run a network over IMAGES (folders, zips or files) and store its activations."""
-    from semrsm_bench.activations.extract import choose_images
     from semrsm_bench.activations.extract import extract as run_extract
-    from semrsm_bench.activations.images import find_images, read_classes
+    from semrsm_bench.activations.images import choose_images, find_images
     from semrsm_bench.activations.models import load_model
 
-    found = find_images(images, read_classes(options.classes) if options.classes else None)
-    model = options.model
+    found = find_images(images, options.classes)
+    model = load_model(options.model, options.layers)
+    source = Path(options.model).name if Path(options.model).is_file() else options.model
     metadata = run_extract(
-        load_model(model, options.layers),
+        replace(model, size=options.size or model.size, drop_tokens=options.drop_tokens),
         found,
         options.out,
         keep=choose_images(found, options.count, options.seed) if options.count else None,
         mean_images=options.mean_images,
-        size=options.size,
-        drop_tokens=options.drop_tokens,
         seed=options.seed,
-        dataset=" ".join(p.name for p in images),
-        command=_command(
-            "extract", images, replace(options, model=Path(model).name if Path(model).is_file() else model)
-        ),
+        provenance={
+            "dataset": " ".join(p.name for p in images),
+            "command": _command("extract", images, replace(options, model=source)),
+        },
     )
     if metadata["mean_images"] < MEAN_IMAGES:
         click.echo(
@@ -132,14 +130,15 @@ def large(images: tuple[Path, ...], options: LargeOptions) -> None:
         network = load_model(str(options.model or shipped_weights()), ["layer1"])
         path = (options.out or large_folder()) / f"{network.name}-{size}px.safetensors"
         run_extract(
-            network,
+            replace(network, size=size),
             found,
             path,
             keep=range(min(options.count, len(found))),
-            size=size,
-            dataset=" ".join(p.name for p in images)
-            or "photographs shipped by scikit-image, scikit-learn and matplotlib",
-            command=_command("large", images, replace(options, sizes=(size,), out=None)),
+            provenance={
+                "dataset": " ".join(p.name for p in images)
+                or "photographs shipped by scikit-image, scikit-learn and matplotlib",
+                "command": _command("large", images, replace(options, sizes=(size,), out=None)),
+            },
         )
         describe(path)
 
@@ -196,7 +195,7 @@ def list_command(options: DataOptions, output: OutputOptions) -> None:
 @options_from()
 def verify(options: DataOptions) -> int:
     """Check every file against the manifest, and every value of every cache; exit code 1 if one fails."""
-    from semrsm_bench.activations.verify import verify_folder
+    from semrsm_bench.activations.store import verify_folder
 
     failed = 0
     for name, problem in verify_folder(options.data):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.activations.locate import shipped_weights
 from semrsm_bench.activations.retrieval import RetrievalData, from_cityscapes, from_egoobjects, from_scenes
-from semrsm_bench.activations.scenes import package_kit, pictures_kit
+from semrsm_bench.activations.scene_parts import parts_of_packages, parts_of_pictures
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.task import (
@@ -91,12 +91,14 @@ class RetrievalOptions(LayerRsmOptions):
             )
         if self.cityscapes is not None:
             return from_cityscapes(self.cityscapes, *counts, size, square=square, seed=self.seed)
-        kit = (
-            pictures_kit(self.images, objects=self.object_classes, size=_PICTURE, seed=self.seed, classes=self.classes)
+        parts = (
+            parts_of_pictures(
+                self.images, objects=self.object_classes, size=_PICTURE, seed=self.seed, classes=self.classes
+            )
             if self.images
-            else package_kit()
+            else parts_of_packages()
         )
-        return from_scenes(kit, *counts, size, place=self.place, seed=self.seed)
+        return from_scenes(parts, *counts, size, place=self.place, seed=self.seed)
 
 
 @register_task

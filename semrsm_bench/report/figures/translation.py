@@ -178,7 +178,7 @@ def _draw_crops(results: Sequence[Result]) -> list[Drawing]:
     of_shift = {str(r.cell["shift"]): r for r in reversed(results) if "scenes" in r.raw}
     if not of_shift:
         return []
-    shifts = [Shift.parse(text) for text in reversed(of_shift)]
+    shifts = [Shift(*map(int, text.split(","))) for text in reversed(of_shift)]
     last = max((r.arrays["scenes"] for r in of_shift.values()), key=lambda scenes: scenes.shape[1])
     result = of_shift[str(shifts[0])]
     side = int(result.raw["scenes"]["side"])
