@@ -1,4 +1,4 @@
-"""What a table says about a method besides its figures: from the run's own record, so that a plugin need not be there."""
+"""What a table says about a method besides its scores: from the run's own record, so that a plugin need not be there."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from semrsm_bench.bench.summary import Summary
+from semrsm_bench.core.stats import UNKNOWN, Interval
 
 # In the order of the tables; other categories follow as they come.
 CATEGORIES = {"exact": "Optimal", "baseline": "Baseline", "approximate": "Approximation", "": "Methods"}
@@ -38,12 +41,17 @@ class MethodKey:
         """The line of what the methods of a kind share and what is therefore timed apart."""
         return cls("affinity x @ y.T" if kind == "solver" else "shared by methods", kind, _SHARED)
 
+    def summary(self, place: Mapping[str, Any], figures: Mapping[str, Interval]) -> Summary:
+        """Figures that no case of a run gave, such as a paper's, as those of a run: scores by name, and "seconds"."""
+        scores = {name: interval for name, interval in figures.items() if name != "seconds"}
+        seconds = figures.get("seconds", UNKNOWN)
+        return Summary("", self.name, self.kind, self.category, {}, place, ok=1, scores=scores, seconds=seconds)
+
     @property
     def block_size(self) -> str:
         """The paper's column b: the option ``b`` of Batch-Optimal, ``k`` of TopK-Greedy; empty for others."""
-        if self.kind != "solver":
-            return ""
-        return next((value for name in ("b", "k") for key, value in self.options if key == name), "")
+        options = dict(self.options) if self.kind == "solver" else {}
+        return options.get("b") or options.get("k") or ""
 
     @property
     def category_title(self) -> str:
@@ -57,44 +65,38 @@ def _option_text(value: Any) -> str:
 
 
 class Catalogue:
-    """Names, complexities and order of the methods of a run.
-
-    From its environment, of any schema; methods that it does not describe are looked up in the registries.
-    """
+    """Names, complexities and order of the methods of a run, from its environment of any schema, or else from the registries."""
 
     def __init__(self, environment: Mapping[str, Any]) -> None:
-        described = environment.get("methods") or {
-            f"solver:{name}": facts for name, facts in (environment.get("solvers") or {}).items()
-        }
-        self._facts: dict[str, Mapping[str, Any]] = dict(described) if isinstance(described, Mapping) else {}
-        self._rank = {name: i for i, name in enumerate(self._facts)}
+        old = environment.get("solvers") or {}
+        described = environment.get("methods") or {f"solver:{name}": facts for name, facts in old.items()}
+        self._described: Mapping[str, Any] = described if isinstance(described, Mapping) else {}
 
     def about(self, method: MethodKey) -> Mapping[str, Any]:
-        """``complexity``, ``options``, ``reference``, ``summary`` and what else is known of a method."""
+        """``complexity``, ``options`` and what else is known of a method."""
         if method.category == _SHARED:
             return {"complexity": "O(S^2 C)" if method.kind == "solver" else ""}
-        key = f"{method.kind}:{method.name}"
-        if key not in self._facts:
-            import semrsm_bench
+        if facts := self._described.get(f"{method.kind}:{method.name}"):
+            return dict(facts)
+        import semrsm_bench
 
-            try:
-                found = getattr(semrsm_bench, f"get_{method.kind}")(method.name)
-                self._facts[key] = {"complexity": found.complexity, "options": dict(found.options)}
-            except (KeyError, AttributeError):
-                self._facts[key] = {}
-        return self._facts[key]
+        try:
+            found = getattr(semrsm_bench, f"get_{method.kind}")(method.name)
+        except (KeyError, AttributeError):
+            return {}
+        return {"complexity": found.complexity, "options": found.options}
 
     def order(self, methods: Iterable[MethodKey]) -> list[MethodKey]:
         """By category, exact ones first, others as they come; inside of one as registered, unknown ones last."""
         unique = list(dict.fromkeys(methods))
         categories = list(dict.fromkeys([*CATEGORIES, *(m.category for m in unique)]))
-        rank = self._rank
-        if any(f"{m.kind}:{m.name}" not in rank for m in unique):
+        known = [*self._described]
+        if any(f"{m.kind}:{m.name}" not in self._described for m in unique):
             import semrsm_bench
 
             kinds = dict.fromkeys(m.kind for m in unique)
-            registered = [f"{k}:{name}" for k in kinds for name in getattr(semrsm_bench, f"{k}_names", list)()]
-            rank = {key: i for i, key in enumerate(dict.fromkeys([*registered, *rank]))}
+            known = [f"{k}:{n}" for k in kinds for n in getattr(semrsm_bench, f"{k}_names", list)()] + known
+        rank = {key: i for i, key in enumerate(dict.fromkeys(known))}
         # Sorting is stable: those of one place stay as they come.
         return sorted(unique, key=lambda m: (categories.index(m.category), rank.get(f"{m.kind}:{m.name}", len(rank))))
 

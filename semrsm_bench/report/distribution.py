@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.report.formatting import escape_mathtext, plural, plurals
+from semrsm_bench.report.formatting import plural, plurals
 from semrsm_bench.report.layout import Layout, Sheet
 from semrsm_bench.report.notes import case_noun
-from semrsm_bench.report.places import label
 from semrsm_bench.report.score_axis import ScoreAxis
 from semrsm_bench.report.style import Look, captioned_figure, short
 
@@ -68,10 +67,7 @@ def draw_distribution(layout: Layout, sheet: Sheet, caption: Sequence[str]) -> F
             axes = grid[row][column]
             axes.grid(True, axis="x")
             if row == 0:
-                axes.set_title(
-                    escape_mathtext(label([k for k in sheet.across if k != "channels"], results.places[cell])),
-                    loc="left",
-                )
+                axes.set_title(layout.cell_title(sheet, cell), loc="left")
             axes.set_xlabel(axis.title)
             axis.apply(axes.xaxis, sparse=True)
             for place, method in enumerate(methods):

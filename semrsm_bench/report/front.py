@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from semrsm_bench.core.stats import Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import MethodKey
-from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, escape_mathtext, format_seconds
+from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, format_seconds
 from semrsm_bench.report.labels import Label, label_points
 from semrsm_bench.report.layout import Layout, Sheet
 from semrsm_bench.report.notes import case_noun
@@ -101,7 +101,7 @@ def draw_front(layout: Layout, sheet: Sheet, caption: Sequence[str]) -> Figure |
     for axes, (cell, points) in zip(grid.flat, drawn):
         times = {p: layout.results.cells[cell, p.method].total_seconds for p in points}
         _draw_panel(axes, layout, times, score_axis)
-        axes.set_title(escape_mathtext(layout.group_title(sheet, cell)), loc="left")
+        axes.set_title(layout.group_title(sheet, cell), loc="left")
     for axes in grid[:, 0]:
         axes.set_ylabel(score_axis.title)
     for axes in list(grid.flat)[len(drawn) :]:

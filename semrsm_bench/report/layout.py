@@ -1,4 +1,4 @@
-"""Results -> panels of text: which columns stand side by side, what the notes under them say. Knows no output format."""
+"""Results -> panels of text: methods down, cells across, notes under them. Knows no output format."""
 
 from __future__ import annotations
 
@@ -6,24 +6,17 @@ import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 from semrsm_bench.bench.summary import Difference, Summary, differences
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import NOUNS, MethodKey
-from semrsm_bench.report.formatting import (
-    NOTHING,
-    complexity_text,
-    format_p,
-    format_score,
-    format_seconds,
-    plural,
-)
-from semrsm_bench.report.notes import PARTIAL, UNDEFINED, failure_text, is_partial, panel_notes, undefined_cases
+from semrsm_bench.report.escape import complexity_text
+from semrsm_bench.report.formatting import NOTHING, format_p, format_score, format_seconds, plural, plurals
+from semrsm_bench.report.notes import PARTIAL, case_noun, failure_text, is_partial, panel_notes, score_text
 from semrsm_bench.report.paper import Printed, Published, printed_tables, published
-from semrsm_bench.report.places import Place, axes, label
+from semrsm_bench.report.places import axes, label
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import Look, looks
 
@@ -33,13 +26,12 @@ BLOCK_SIZE = "b"
 
 
 @dataclass(frozen=True)
-class Group:
-    """Columns under one heading."""
+class ColumnGroup:
+    """Columns under one heading; one that stands ``beside`` the group before it is not parted from it."""
 
     title: str
     columns: tuple[str, ...]
     beside: bool = False
-    """Stands beside the group before it and is not parted from it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +49,7 @@ class Panel:
 
     title: str
     stub: tuple[str, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[ColumnGroup, ...]
     lines: tuple[Line, ...]
     notes: tuple[str, ...] = ()
 
@@ -101,7 +93,7 @@ class Layout:
 
     @cached_property
     def stub(self) -> tuple[str, ...]:
-        """Headings of the columns before them; those that are empty throughout are left out."""
+        """Headings of the columns before the groups; those that are empty throughout are left out."""
         methods, catalogue = self.results.methods, self.results.catalogue
         first = (COMPLEXITY,) if any(catalogue.complexity(m) for m in methods) else ()
         last = (BLOCK_SIZE,) if any(m.block_size for m in methods) else ()
@@ -117,22 +109,51 @@ class Layout:
         """Figures of a paper on the same task."""
         return published(self.results.task.name) if self.with_paper else None
 
+    @cached_property
+    def differences(self) -> list[Difference]:
+        """Every method minus the task's reference, in its first score; empty where the task names none."""
+        task = self.results.task
+        if not task.reference:
+            return []
+        return differences(self.results.summaries, task.scores[0].name, task.reference, task.resampling)
+
+    @property
+    def differences_note(self) -> str:
+        """What stands under the differences."""
+        return (
+            "Differences: paired, in the same draws, with 95 % intervals; p: two-sided, corrected by Holm's method for all "
+            f"{len(self.differences)} of them."
+        )
+
+    @property
+    def caption(self) -> str:
+        """What the columns of the table mean."""
+        task, shared = self.results.task, bool(self.results.shared)
+        sentences = ["; ".join(filter(None, map(_meaning, self.scores())))]
+        if self.is_timed:
+            time = f"{self.time_title}: median time per {case_noun(task.unit)}"
+            if shared and self.end_to_end:
+                time += " of the call and of the affinity, where a method needs one"
+            elif shared:
+                time += " of the call alone; the affinity stands in a line of its own"
+            sentences.append(time)
+        if task.unit:
+            sentences.append(f"±: the farther end of a 95 % {task.resampling} interval over {plurals(task.unit)}")
+        return f"{'. '.join(filter(None, sentences))}."
+
     def sheets(self, wide: bool = False) -> list[Sheet]:
         """Cells by panels: the innermost key that varies lies across.
 
         Where the task names a key that stands side by side in a terminal, ``wide``, for paper, has panels for its values instead.
         """
-        task, places = self.results.task, self.results.places
-        keys = self.results.keys
+        task, places, keys = self.results.task, self.results.places, self.results.keys
         varying = axes(list(places.values()), keys)
-        beside = task.beside
-        if beside and beside in keys:
-            apart = {beside, task.across[0]} if wide else {k for k in keys if k != beside}
-            panel = tuple(k for k in keys if k in apart)
+        if task.beside and task.beside in keys:
+            apart = {task.beside, task.across[0]} if wide else {k for k in keys if k != task.beside}
             across = tuple(k for k in keys if k not in apart)
         else:
             across = varying[-1] if varying else ()
-            panel = tuple(k for k in keys if k not in across)
+        panel = tuple(k for k in keys if k not in across)
         grouped: dict[tuple[str, ...], list[str]] = {}
         for cell, place in places.items():
             grouped.setdefault(tuple(str(place.get(k, "")) for k in panel), []).append(cell)
@@ -142,168 +163,139 @@ class Layout:
         """The fewest keys that tell the cells of a sheet apart; none for a single one."""
         return tuple(axis[0] for axis in axes([self.results.places[c] for c in sheet.cells], sheet.across))
 
+    def title(self, sheet: Sheet) -> str:
+        """What the cells of a sheet share, in words."""
+        return label(sheet.keys, self.results.places[sheet.cells[0]])
+
+    def cell_title(self, sheet: Sheet, cell: str) -> str:
+        """What tells a cell of a sheet from the others, in words."""
+        return label([k for k in sheet.across if k != "channels"], self.results.places[cell])
+
+    def group_title(self, sheet: Sheet, cell: str) -> str:
+        """Heading of a cell of a sheet: what tells it apart, and how many units it rests on."""
+        count = plural(self.results.usual_units(cell), self.results.task.unit or "case")
+        return ", ".join(filter(None, (self.cell_title(sheet, cell), count)))
+
     def panels(self, wide: bool = False) -> list[Panel]:
         """All panels of the task's table, then those of `differences`, then what a paper prints of other networks."""
         sheets = self.sheets(wide)
         printed = printed_tables(self.results.task.name) if self.with_paper else []
         return [
-            *(self._panel(sheet) for sheet in sheets),
+            *map(self._panel, sheets),
             *self._difference_panels(sheets),
             *(_printed_panel(title, figures) for title, figures in printed),
         ]
 
-    def title(self, sheet: Sheet) -> str:
-        """What the cells of a sheet share, in words."""
-        return label(sheet.keys, self.results.places[sheet.cells[0]])
-
-    def group_title(self, sheet: Sheet, cell: str) -> str:
-        """Heading of a cell of a sheet: what tells it apart, and how many units it rests on."""
-        count = plural(self.results.usual_units(cell), self.results.task.unit or "case")
-        told = label([k for k in sheet.across if k != "channels"], self.results.places[cell])
-        return f"{told}, {count}" if told else count
-
     def _panel(self, sheet: Sheet) -> Panel:
         results = self.results
         methods = [m for m in results.methods if any((c, m) in results.cells for c in sheet.cells)]
-        places = {c: results.places[c] for c in sheet.cells}
-        beside = self._paper_columns(places)
-        if self.published and beside:
-            only = [m for m in self.published.methods(places.values()) if m.name not in {o.name for o in methods}]
-            methods = results.catalogue.order([*methods, *only])
+        theirs = self._published(sheet.cells)
+        names = {m.name for m in methods}
+        methods = results.catalogue.order([*methods, *(m for at in theirs.values() for m in at if m.name not in names)])
         usual = {c: results.usual_cases(c) for c in sheet.cells}
         scores = self.scores(sheet.cells)
-        heads = (*(score.title for score in scores), *((self.time_title,) if self.is_timed else ()))
-        # Each group of columns with the entries of all methods, and those of what they share.
-        groups: list[tuple[Group, list[tuple[str, ...] | str], tuple[str, ...]]] = []
-        for cell, place in places.items():
-            ours = [self.entries(results.cells.get((cell, m)), usual[cell], scores) for m in methods]
-            time = _time(results.shared.get(cell, UNKNOWN))
-            groups.append((Group(self.group_title(sheet, cell), heads), ours, (*(NOTHING,) * len(scores), time)))
-            if printed := beside.get(cell):
-                theirs = [self._paper_entries(method, place, printed) for method in methods]
-                group = Group(PAPER_GROUP, tuple(printed.values()), beside=True)
-                groups.append((group, [*theirs], (NOTHING,) * len(printed)))
-        rows = zip(methods, zip(*(entries for _, entries, _ in groups)))
-        lines = [Line(method.category_title, self.stub_of(method), entries) for method, entries in rows]
+        groups: list[ColumnGroup] = []
+        entries: dict[MethodKey, list[tuple[str, ...] | str]] = {m: [] for m in methods}
+        shared: list[tuple[str, ...]] = []
+        for cell in sheet.cells:
+            heads = (*(score.title for score in scores), *((self.time_title,) if self.is_timed else ()))
+            groups.append(ColumnGroup(self.group_title(sheet, cell), heads))
+            shared.append((*(NOTHING,) * len(scores), _time(results.shared.get(cell, UNKNOWN))))
+            for method in methods:
+                entries[method].append(self._entries(results.cells.get((cell, method)), usual[cell], scores))
+            if cell in theirs:
+                here = {m.name: s for m, s in theirs[cell].items()}
+                printed = [s for s in results.task.scores if any(s.name in one.scores for one in here.values())]
+                groups.append(ColumnGroup(PAPER_GROUP, (*(s.title for s in printed), "T"), beside=True))
+                shared.append((NOTHING,) * (len(printed) + 1))
+                for method in methods:
+                    found = here.get(method.name)
+                    told = (*(score_text(s, found) for s in printed), _time(found.seconds)) if found else ()
+                    entries[method].append(told or shared[-1])
+        lines = [Line(m.category_title, self._stub_of(m), tuple(entries[m])) for m in methods]
         if self.is_timed and any(c in results.shared for c in sheet.cells):
-            shared = MethodKey.shared_by(results.task.kind)
-            lines.append(Line(shared.category_title, self.stub_of(shared), tuple(times for _, _, times in groups)))
+            key = MethodKey.shared_by(results.task.kind)
+            lines.append(Line(key.category_title, self._stub_of(key), tuple(shared)))
         notes = panel_notes(results, sheet.cells, self.distinguishing(sheet), usual)
-        return Panel(self.title(sheet), self.stub, tuple(g for g, _, _ in groups), tuple(lines), tuple(notes))
+        return Panel(self.title(sheet), self.stub, tuple(groups), tuple(lines), tuple(notes))
 
-    def stub_of(self, method: MethodKey) -> tuple[str, ...]:
-        """What stands before the entries of a method."""
-        values = {
-            COMPLEXITY: complexity_text(self.results.catalogue.complexity(method)),
-            BLOCK_SIZE: method.block_size or NOTHING,
-        }
-        return tuple(values.get(head, self.results.catalogue.display_name(method)) for head in self.stub)
+    def _stub_of(self, method: MethodKey) -> tuple[str, ...]:
+        catalogue = self.results.catalogue
+        values = {COMPLEXITY: complexity_text(catalogue.complexity(method)), BLOCK_SIZE: method.block_size or NOTHING}
+        return tuple(values.get(head, catalogue.display_name(method)) for head in self.stub)
 
-    def entries(
-        self, summary: Summary | None, usual: int, scores: Sequence[Score] | None = None
-    ) -> tuple[str, ...] | str:
+    def _entries(self, summary: Summary | None, usual: int, scores: Iterable[Score]) -> tuple[str, ...] | str:
         """Scores and time of a cell as printed, with their marks; for a cell without figures why there are none."""
-        if summary is None:
-            return "not run"
-        if not summary.ok:
+        if summary is None or not summary.ok:
             return failure_text(summary)
-        told = [score_text(score, summary) for score in (self.scores() if scores is None else scores)]
+        found = [score_text(score, summary) for score in scores]
         if self.is_timed:
-            told.append(_time(summary.total_seconds if self.end_to_end else summary.seconds))
+            found.append(_time(summary.total_seconds if self.end_to_end else summary.seconds))
         if is_partial(summary, usual):
-            told[-1] += f" {PARTIAL}"
-        return tuple(told)
+            found[-1] += f" {PARTIAL}"
+        return tuple(found)
 
-    def _paper_columns(self, places: Mapping[str, Place]) -> dict[str, dict[str, str]]:
-        """For each cell beside which published figures stand: their names and headings; the same ones never stand twice."""
-        found: dict[str, dict[str, str]] = {}
-        if self.published is None:
-            return found
-        seen: list[Any] = []
-        titles = {**{s.name: s.title for s in self.results.task.scores}, "seconds": "T"}
-        for cell, place in places.items():
-            figures = self.published.at(place)
-            if figures and figures not in seen:
-                seen.append(figures)
-                there = {name for values in figures.values() for name in values}
-                found[cell] = {name: title for name, title in titles.items() if name in there}
+    def _published(self, cells: Iterable[str]) -> dict[str, Mapping[MethodKey, Summary]]:
+        """What a paper prints for cells, beside the first cell that it fits."""
+        found: dict[str, Mapping[MethodKey, Summary]] = {}
+        for cell in cells if self.published else ():
+            assert self.published is not None
+            here = self.published.at(self.results.places[cell])
+            if here and here not in found.values():
+                found[cell] = here
         return found
 
-    def _paper_entries(self, method: MethodKey, place: Place, names: Iterable[str]) -> tuple[str, ...]:
-        assert self.published is not None
-        figures = self.published.at(place).get(method.name, {})
-        told = {s.name: format_score(s, figures[s.name]) for s in self.results.task.scores if s.name in figures}
-        told |= {"seconds": format_seconds(figures["seconds"])} if "seconds" in figures else {}
-        return tuple(told.get(name, NOTHING) for name in names)
-
-    @cached_property
-    def differences(self) -> list[Difference]:
-        """Every method minus the task's reference, in its first score; empty where the task names none."""
-        task = self.results.task
-        if not task.reference:
-            return []
-        return differences(self.results.summaries, task.scores[0].name, task.reference, task.resampling)
-
     def _difference_panels(self, sheets: Sequence[Sheet]) -> list[Panel]:
-        found: dict[tuple[str, str], Difference] = {(cell_key(d.place), d.method): d for d in self.differences}
-        if not found:
-            return []
+        found = {(cell_key(d.place), d.method): d for d in self.differences}
         task, score = self.results.task, self.results.task.scores[0]
-        stub = tuple(head for head in self.stub if head not in (COMPLEXITY, BLOCK_SIZE))
         panels = []
         for sheet in sheets:
             cells = [c for c in sheet.cells if any(c == other for other, _ in found)]
-            groups = tuple(Group(self.group_title(sheet, c), (f"Δ {score.title}", "p")) for c in cells)
-            lines = []
-            for method in (m for m in self.results.methods if any((c, m.name) in found for c in cells)):
-                here = [found.get((c, method.name)) for c in cells]
-                entries = (
-                    (format_score(score, *d.interval, signed=True), format_p(d.p)) if d else (NOTHING,) * 2
-                    for d in here
+            groups = tuple(ColumnGroup(self.group_title(sheet, c), (f"Δ {score.title}", "p")) for c in cells)
+            lines = [
+                Line(
+                    method.category_title,
+                    (self.results.catalogue.display_name(method),),
+                    tuple(_difference(score, found.get((c, method.name))) for c in cells),
                 )
-                lines.append(
-                    Line(method.category_title, (self.results.catalogue.display_name(method),), tuple(entries))
-                )
+                for method in self.results.methods
+                if any((c, method.name) in found for c in cells)
+            ]
             if lines:
                 title = ", ".join(filter(None, (self.title(sheet), f"differences from {task.reference}")))
+                stub = tuple(head for head in self.stub if head not in (COMPLEXITY, BLOCK_SIZE))
                 panels.append(Panel(title, stub, groups, tuple(lines)))
-        note = (
-            f"Differences: paired, in the same draws, with 95 % intervals; p: two-sided, corrected by Holm's method for all "
-            f"{len(found)} of them."
-        )
-        return [*panels[:-1], *(replace(p, notes=(*p.notes, note)) for p in panels[-1:])]
+        return [*panels[:-1], *(replace(panel, notes=(self.differences_note,)) for panel in panels[-1:])]
 
 
 def _printed_panel(title: str, figures: Sequence[Printed]) -> Panel:
     """A table of a paper as it prints it: networks down, the last part of the columns under the others."""
     heads: dict[str, dict[str, None]] = {}
-    values = {}
     for figure in figures:
-        *outer, last = figure.parts
-        heads.setdefault(", ".join(outer), {})[last] = None
-        values[figure.row, (", ".join(outer), last)] = f"{figure.value:.3f}".replace("-", "−")
-    groups = tuple(Group(head, tuple(columns)) for head, columns in heads.items())
-    lines = tuple(
-        Line(
-            "The paper",
-            (row,),
-            tuple(tuple(values.get((row, (g.title, c)), NOTHING) for c in g.columns) for g in groups),
-        )
+        heads.setdefault(", ".join(figure.parts[:-1]), {})[figure.parts[-1]] = None
+    values = {(f.row, ", ".join(f.parts[:-1]), f.parts[-1]): f"{f.value:.3f}".replace("-", "−") for f in figures}
+    lines = (
+        Line("The paper", (row,), tuple(tuple(values.get((row, h, c), NOTHING) for c in heads[h]) for h in heads))
         for row in dict.fromkeys(figure.row for figure in figures)
     )
-    return Panel(title, ("Network",), groups, lines)
+    return Panel(
+        title, ("Network",), tuple(ColumnGroup(h, tuple(columns)) for h, columns in heads.items()), tuple(lines)
+    )
 
 
-def score_text(score: Score, summary: Summary) -> str:
-    """A score as printed: its value with the farther end of its interval, a bound, or a mark."""
-    interval = summary.scores.get(score.name)
-    if interval is not None and not math.isnan(interval.value):
-        return format_score(score, *interval)
-    if score.name in summary.bounds:
-        sign = "≥" if score.best == "max" else "≤"
-        return f"{sign} {format_score(score, summary.bounds[score.name], bound=True)}"
-    return UNDEFINED if undefined_cases(summary, score.name) else NOTHING
+def _difference(score: Score, found: Difference | None) -> tuple[str, str]:
+    return (format_score(score, *found.interval, signed=True), format_p(found.p)) if found else (NOTHING, NOTHING)
 
 
 def _time(interval: Interval) -> str:
     return format_seconds(interval.value, interval.margin)
+
+
+def _meaning(score: Score) -> str:
+    """What a score is, which way is better where that is down, and what chance reaches."""
+    facts = [
+        f"= {score.meaning}" if score.meaning else "",
+        "lower is better" if score.best == "min" else "",
+        f"chance {format_score(score, score.chance)}" if score.chance else "",
+    ]
+    return f"{score.title}{' ' if facts[0] else ': '}{', '.join(filter(None, facts))}" if any(facts) else ""

@@ -3,29 +3,38 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from semrsm_bench.bench.summary import Summary
+from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import MethodKey
-from semrsm_bench.report.formatting import plural, plurals
+from semrsm_bench.report.formatting import NOTHING, format_score, plural, plurals
 from semrsm_bench.report.places import short_label
 from semrsm_bench.report.results import TaskResults
 
 UNDEFINED = "*"
 PARTIAL = "†"
-# Units that are the cases themselves; others, such as images, only make them up.
-_CASES = ("pair", "batch")
 
 
 def case_noun(unit: str) -> str:
-    """What one case is called."""
-    return unit if unit in _CASES else "case"
+    """What one case is called: the unit where it is the case itself; others, such as images, only make it up."""
+    return unit if unit in ("pair", "batch") else "case"
 
 
-def failure_text(summary: Summary) -> str:
+def score_text(score: Score, summary: Summary) -> str:
+    """A score as printed: its value with the farther end of its interval, a bound, or a mark."""
+    interval = summary.scores.get(score.name)
+    if interval is not None and not math.isnan(interval.value):
+        return format_score(score, *interval)
+    if score.name in summary.bounds:
+        sign = "≥" if score.best == "max" else "≤"
+        return f"{sign} {format_score(score, summary.bounds[score.name], bound=True)}"
+    return UNDEFINED if undefined_cases(summary, score.name) else NOTHING
+
+
+def failure_text(summary: Summary | None) -> str:
     """What stands in a cell without a figure: the status, and for a skip its reason where that is short."""
-    if not summary.failure:
+    if summary is None or not summary.failure:
         return "not run"
     reason = summary.message.split(":")[0].split(";")[0].split("(")[0].strip().rstrip(".")
     is_short = summary.failure == "skipped" and 0 < len(reason) <= 40
@@ -55,14 +64,12 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str],
         # Usually a matter of the case and not of the method: the worst of a cell speaks for it.
         worst: dict[str, tuple[int, int]] = {}
         for _, cell, summary in present:
-            count = undefined_cases(summary, score.name)
-            if count:
+            if count := undefined_cases(summary, score.name):
                 worst[cell] = max(worst.get(cell, (0, 0)), (count, summary.ok))
         if worst:
-            told = "; ".join(": ".join(filter(None, (places[c], f"{n} of {ok}"))) for c, (n, ok) in worst.items())
-            notes.append(
-                f"{UNDEFINED} {score.undefined or f'{score.title} has no value in some {plurals(noun)}'} ({told})."
-            )
+            where = "; ".join(": ".join(filter(None, (places[c], f"{n} of {ok}"))) for c, (n, ok) in worst.items())
+            why = score.undefined or f"{score.title} has no value in some {plurals(noun)}"
+            notes.append(f"{UNDEFINED} {why} ({where}).")
     if any(s.bounds for _, _, s in present):
         notes.append("≥ certified lower bound: the optimum is not known, only an upper bound of it.")
     partial = [
@@ -89,12 +96,13 @@ def _observed(summary: Summary, noun: str) -> str:
 def _reasons(
     present: Sequence[tuple[MethodKey, str, Summary]], places: Mapping[str, str], results: TaskResults
 ) -> list[str]:
-    """Why cells are empty, each reason once with the cells it is true of; a reason that the cell itself tells is left out."""
-    reasons: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
+    """Why cells are empty, each reason once with the cells it is true of; one that the cell itself gives is left out."""
+    reasons: dict[str, dict[str, list[str]]] = {}
     for method, cell, summary in present:
         reason = f"{summary.failure}: {summary.message.rstrip('.')}"
         if not summary.ok and summary.message and reason != failure_text(summary):
-            reasons[reason][results.catalogue.display_name(method)].append(places[cell])
+            where = reasons.setdefault(reason, {}).setdefault(results.catalogue.display_name(method), [])
+            where.append(places[cell])
     notes = []
     for reason, methods in reasons.items():
         told = "; ".join(f"{name} ({', '.join(p)})" if any(p) else name for name, p in methods.items())

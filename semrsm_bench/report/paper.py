@@ -1,54 +1,30 @@
 """Figures that papers print, to stand beside ours and never among them. They are data: ``papers.csv``.
 
 Columns: paper, table, row, column, value, note. A row is a network, or our name of a solver. A column joins with slashes what the
-figure is of: score, kernel, matching ("identity" is the paper's spatio-semantic), size of the database or S.
+figure is of: score, kernel, matching ("identity" is the paper's spatio-semantic), size of the database or S. A line without a
+value holds a note on the whole table: its caption, its conditions; or on the whole paper: its reference.
 """
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
-from types import MappingProxyType
+from typing import Any, NamedTuple
 
+from semrsm_bench.bench.summary import Summary
+from semrsm_bench.core.stats import Interval
 from semrsm_bench.report.catalogue import MethodKey
-from semrsm_bench.report.places import Place
 
 WALD = "Wald et al. 2024"
-REFERENCES = MappingProxyType(
-    {
-        WALD: (
-            "T. Wald, C. Ulrich, G. Köhler, D. Zimmerer, S. Denner, M. Baumgartner, F. Isensee, P. Jaini, K. H. Maier-Hein: "
-            "Decoupling Semantic Similarity from Spatial Alignment for Neural Networks (NeurIPS 2024)"
-        )
-    }
-)
-_CLASSIFIERS = "classifiers of ImageNet-1k from Huggingface, last hidden layer"
-# What a table shows, and under which conditions.
-CAPTIONS: Mapping[tuple[str, str], tuple[str, str]] = MappingProxyType(
-    {
-        (WALD, "1"): ("Pearson correlation of similarity with divergence", f"{_CLASSIFIERS}; 2,000 images"),
-        (WALD, "2"): ("F1@1 on EgoObjects", "2,000 queries; semantic by Batch-Optimal"),
-        (WALD, "3"): ("IoU@1 on Cityscapes", "500 queries, database of 2,975; semantic by Batch-Optimal"),
-        (WALD, "4"): ("correlation of similarity with divergence", f"{_CLASSIFIERS}; 20,000 samples by its caption"),
-        (WALD, "5"): (
-            "quality and time of matchings",
-            "mean (not median) time per pair on one core of an unnamed CPU, ResNet-101 on Tiny-ImageNet, affinity computed "
-            "beforehand, 1,000 pairs by its caption (10,000 by its text), centring not stated",
-        ),
-    }
-)
-# Tables whose networks and pictures are not ours, by task; those of Table 5 stand beside ours, method by method.
-_APART = {"outputs": ("1", "4"), "retrieval": ("2", "3")}
-
-# Names of scores, and "seconds".
-Figures = Mapping[str, float]
+# Tables of the same methods at the same sizes as ours, and those whose networks and pictures are others.
+_BESIDE: Mapping[str, str] = {"matching": "5"}
+_APART: Mapping[str, tuple[str, ...]] = {"outputs": ("1", "4"), "retrieval": ("2", "3")}
 
 
-@dataclass(frozen=True)
-class Printed:
+class Printed(NamedTuple):
     """A figure as printed; ``note`` is what must be known of it, or the paper's own name of the row."""
 
     paper: str
@@ -65,57 +41,64 @@ class Printed:
 
 
 @cache
+def _lines() -> tuple[Printed, ...]:
+    text = (files("semrsm_bench.report") / "papers.csv").read_text(encoding="utf-8")
+    rows: list[dict[str, Any]] = list(csv.DictReader(text.splitlines()))
+    return tuple(Printed(**{**row, "value": float(row["value"] or "nan")}) for row in rows)
+
+
 def printed(table: str = "", paper: str = "") -> tuple[Printed, ...]:
     """All figures, or those of one table or paper, in the order in which they are printed; KeyError where there are none."""
-    text = (files("semrsm_bench.report") / "papers.csv").read_text(encoding="utf-8")
-    rows = [Printed(**{**row, "value": float(row["value"])}) for row in csv.DictReader(text.splitlines())]  # type: ignore[arg-type]
-    found = tuple(p for p in rows if table in ("", p.table) and paper in ("", p.paper))
+    figures = [p for p in _lines() if not math.isnan(p.value)]
+    found = tuple(p for p in figures if table in ("", p.table) and paper in ("", p.paper))
     if not found:
         raise KeyError(f"no figures of table {table} of {paper or 'any paper'}")
     return found
 
 
-@dataclass(frozen=True)
-class Published:
-    """Figures that a paper prints for methods and sizes of ours: by S, by method; with their source and conditions."""
+def note_on(paper: str, table: str = "", column: str = "") -> str:
+    """``caption`` or ``conditions`` of a table of a paper; its reference without a table."""
+    return next(p.note for p in _lines() if math.isnan(p.value) and p[:4] == (paper, table, "", column))
 
-    figures: Mapping[int, Mapping[str, Figures]]
-    source: str
-    conditions: str
 
-    def at(self, place: Place) -> Mapping[str, Figures]:
-        """What is printed for a cell, by method."""
-        return self.figures.get(int(place.get("size") or 0), {})
+class Published(NamedTuple):
+    """What a paper prints for methods and sizes of ours: by S, by method, as summaries that rest on no case of ours."""
 
-    def methods(self, places: Iterable[Place]) -> list[MethodKey]:
-        """Methods that have a figure for any of these cells."""
-        from semrsm_bench.solvers import get_solver
+    summaries: Mapping[int, Mapping[MethodKey, Summary]]
+    sentence: str
 
-        solvers = [get_solver(name) for name in dict.fromkeys(name for place in places for name in self.at(place))]
-        return [MethodKey.of(s.name, "solver", s.category, s.options) for s in solvers]
-
-    @property
-    def sentence(self) -> str:
-        """For the foot of a table."""
-        return f"The paper's columns are {self.conditions}; source: {self.source}."
+    def at(self, place: Mapping[str, Any]) -> Mapping[MethodKey, Summary]:
+        """What is printed for a cell."""
+        return self.summaries.get(int(place.get("size") or 0), {})
 
 
 @cache
 def published(task: str) -> Published | None:
-    """Figures that stand beside those of a task; None where none are of the same methods at the same sizes."""
-    if task != "matching":
+    """What stands beside the figures of a task; None where none are of the same methods at the same sizes."""
+    if task not in _BESIDE:
         return None
-    figures: dict[int, dict[str, dict[str, float]]] = {}
-    for figure in printed("5", WALD):
-        score, size = figure.parts
-        figures.setdefault(int(size), {}).setdefault(figure.row, {})[score] = figure.value
-    conditions = f"its own figures, copied, not measured here: {CAPTIONS[WALD, '5'][1]}"
-    return Published(figures, f"{REFERENCES[WALD]}, appendix F.1, Table 5", conditions)
+    from semrsm_bench.solvers import get_solver
+
+    table = _BESIDE[task]
+    figures: dict[int, dict[str, dict[str, Interval]]] = {}
+    for p in printed(table, WALD):
+        score, size = p.parts
+        figures.setdefault(int(size), {}).setdefault(p.row, {})[score] = Interval(p.value, math.nan, math.nan)
+    found: dict[int, dict[MethodKey, Summary]] = {}
+    for s, methods in figures.items():
+        for name, intervals in methods.items():
+            solver = get_solver(name)
+            key = MethodKey.of(name, "solver", solver.category, solver.options)
+            found.setdefault(s, {})[key] = key.summary({"size": s}, intervals)
+    conditions = f"its own figures, copied, not measured here: {note_on(WALD, table, 'conditions')}"
+    return Published(
+        found, f"The paper's columns are {conditions}; source: {note_on(WALD)}, appendix F.1, Table {table}."
+    )
 
 
 def printed_tables(task: str) -> list[tuple[str, tuple[Printed, ...]]]:
     """Tables of a paper about the same question, on other networks and pictures: a title and the figures."""
     return [
-        (f"{WALD}, Table {name}: {CAPTIONS[WALD, name][0]} ({CAPTIONS[WALD, name][1]})", printed(name, WALD))
-        for name in _APART.get(task, ())
+        (f"{WALD}, Table {t}: {note_on(WALD, t, 'caption')} ({note_on(WALD, t, 'conditions')})", printed(t, WALD))
+        for t in _APART.get(task, ())
     ]

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
-from semrsm_bench.report.formatting import NOTHING, complexity_latex, escape_latex, escape_markdown
+from semrsm_bench.report.escape import complexity_latex, escape_latex, escape_markdown
+from semrsm_bench.report.formatting import NOTHING
 from semrsm_bench.report.layout import BLOCK_SIZE, COMPLEXITY, Line, Panel
 
 GAP = "  "

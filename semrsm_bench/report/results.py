@@ -19,6 +19,7 @@ from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import Interval, median_interval
 from semrsm_bench.core.task import Result, Task
 from semrsm_bench.report.catalogue import Catalogue, MethodKey
+from semrsm_bench.report.escape import cleaned
 from semrsm_bench.report.places import Place, rank
 
 Row = Mapping[str, Any]
@@ -161,6 +162,8 @@ def collect(
 
     if not rows:
         raise NothingMeasuredError("nothing was measured: the run has no rows")
+    # Texts from outside stop here; the path of a row's arrays stays as it is.
+    rows, environment = [{**cleaned(row), "arrays": row["arrays"]} for row in rows], cleaned(environment)
     runs = list(dict.fromkeys(str(row["run_id"]) for row in rows if row["run_id"]))
     if len(runs) > 1:
         raise ValueError(

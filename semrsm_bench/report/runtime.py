@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from semrsm_bench.core.stats import Interval
 from semrsm_bench.report.catalogue import MethodKey
-from semrsm_bench.report.formatting import escape_mathtext
 from semrsm_bench.report.labels import spread
 from semrsm_bench.report.layout import Layout, Sheet
 from semrsm_bench.report.notes import case_noun
@@ -67,7 +66,7 @@ def draw_runtime(layout: Layout, sheet: Sheet, caption: Sequence[str]) -> Figure
     axes.set_xlabel("positions S")
     alone = ", solve alone" if layout.results.shared else ""
     axes.set_ylabel(f"time per {case_noun(layout.results.task.unit)}{alone}")
-    axes.set_title(escape_mathtext(layout.title(sheet)), loc="left")
+    axes.set_title(layout.title(sheet), loc="left")
     for _, look, points in lines:
         x = [s for s, _ in points]
         y = [t.value for _, t in points]

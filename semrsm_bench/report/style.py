@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from semrsm_bench.report.catalogue import MethodKey
-from semrsm_bench.report.formatting import UNITS, escape_mathtext
+from semrsm_bench.report.escape import file_name
+from semrsm_bench.report.formatting import UNITS
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -35,6 +36,8 @@ _DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
 
 RC: Mapping[Any, Any] = {
     "font.family": ["DejaVu Sans"],
+    # A dollar in a name starts no mathematics.
+    "text.parse_math": False,
     "font.size": 8.5,
     "axes.titlesize": 9.5,
     "axes.labelsize": 9,
@@ -62,9 +65,8 @@ _UNDATED = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationD
 class Drawing:
     """A figure that is ready to be written.
 
-    ``name`` is that of the file, without its suffix; characters that file names had better not hold become dashes. ``alt`` says
-    what it shows for those who cannot see it. ``shareable`` is False where it shows pictures of a user, whose licence may forbid
-    to pass them on.
+    ``name`` is that of the file, without its suffix. ``alt`` says what it shows for those who cannot see it. ``shareable`` is False
+    where it shows pictures of a user, whose licence may forbid to pass them on.
     """
 
     name: str
@@ -74,7 +76,7 @@ class Drawing:
     shareable: bool = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "name", re.sub(r"[^A-Za-z0-9._+=]+", "-", self.name).strip("-."))
+        object.__setattr__(self, "name", file_name(self.name))
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def looks(methods: Sequence[MethodKey]) -> dict[MethodKey, Look]:
 
 def short(name: str) -> str:
     """A name that fits beside a figure."""
-    return escape_mathtext(name if len(name) <= 36 else name[:35] + "…")
+    return name if len(name) <= 36 else name[:35] + "…"
 
 
 def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
@@ -157,15 +159,10 @@ def captioned_figure(
     height += foot
     figure = new_figure(width, height, None)
     left, right, top, bottom = margins
-    edges = {
-        "left": left / width,
-        "right": 1 - right / width,
-        "top": 1 - top / height,
-        "bottom": (foot + bottom) / height,
-    }
-    figure.subplots_adjust(**edges, **gaps)
-    small: dict[str, Any] = {"fontsize": 7, "color": "#444444", "ha": "left", "va": "bottom", "linespacing": 1.3}
-    figure.text(0.01, 0.05 / height, escape_mathtext("\n".join(wrapped)), **small)
+    figure.subplots_adjust(left / width, (foot + bottom) / height, 1 - right / width, 1 - top / height, **gaps)
+    figure.text(
+        0.01, 0.05 / height, "\n".join(wrapped), fontsize=7, color="#444444", ha="left", va="bottom", linespacing=1.3
+    )
     return figure
 
 

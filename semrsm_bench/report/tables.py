@@ -11,11 +11,11 @@ from typing import Any, Literal, get_args
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
-from semrsm_bench.report.caption import columns_told, origin_told
 from semrsm_bench.report.catalogue import MethodKey
-from semrsm_bench.report.formatting import csv_text
+from semrsm_bench.report.escape import escape_csv
 from semrsm_bench.report.layout import Layout
-from semrsm_bench.report.paper import REFERENCES, WALD, printed_tables
+from semrsm_bench.report.paper import WALD, note_on, printed_tables
+from semrsm_bench.report.provenance import origin
 from semrsm_bench.report.render import render_latex, render_markdown, render_text
 from semrsm_bench.report.results import TaskResults
 
@@ -63,11 +63,11 @@ def _render(layout: Layout, fmt: TableFormat, width: int, *, headed: bool, last:
     panels = layout.panels(wide=fmt != "text")
     heading = f"{task.name}: {task.question}" if headed else ""
     # What is the same for all tables of a run stands under the last one; in LaTeX each is a table of its own.
-    caption = [columns_told(layout), *(origin_told(layout.results) if last or fmt == "latex" else [])]
+    caption = [layout.caption, *(origin(layout.results) if last or fmt == "latex" else [])]
     remarks = [layout.published.sentence] if layout.published else []
     if layout.with_paper and printed_tables(task.name):
         remarks.append(
-            f"Tables of the paper are its own figures, of other networks and pictures; source: {REFERENCES[WALD]}."
+            f"Tables of the paper are its own figures, of other networks and pictures; source: {note_on(WALD)}."
         )
     if fmt == "text":
         return render_text(panels, caption, remarks, width, heading)
@@ -122,8 +122,9 @@ def _record(layout: Layout, method: MethodKey, summary: Summary) -> dict[str, An
     record |= {**_ends("seconds", summary.seconds), **_ends("total_seconds", summary.total_seconds)}
     record |= {"shared_seconds": summary.shared_seconds, "peak_bytes": summary.peak_bytes}
     if layout.published:
-        figures = layout.published.at(summary.place).get(method.name, {})
-        record |= {f"paper_{name}": figures.get(name) for name in (*(s.name for s in task.scores), "seconds")}
+        printed = {m.name: s for m, s in layout.published.at(summary.place).items()}.get(method.name)
+        scores = {**printed.scores, "seconds": printed.seconds} if printed else {}
+        record |= {f"paper_{n}": scores.get(n, UNKNOWN).value for n in (*(s.name for s in task.scores), "seconds")}
     return record
 
 
@@ -134,7 +135,7 @@ def _csv(records: list[dict[str, Any]]) -> str:
     writer.writeheader()
     # Decimals as repr writes them, so that reading back gives the same float.
     writer.writerows(
-        {k: repr(v) if isinstance(v, float) else csv_text(v) if isinstance(v, str) else v for k, v in r.items()}
+        {k: repr(v) if isinstance(v, float) else escape_csv(v) if isinstance(v, str) else v for k, v in r.items()}
         for r in records
     )
     return out.getvalue()

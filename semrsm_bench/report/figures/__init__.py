@@ -10,11 +10,11 @@ import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from semrsm_bench.report.caption import figure_caption
 from semrsm_bench.report.formatting import plural
 from semrsm_bench.report.layout import Layout, Sheet
 from semrsm_bench.report.notes import case_noun
 from semrsm_bench.report.places import axes, short_label
+from semrsm_bench.report.provenance import figure_caption
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import FIGURE_FORMATS, RC, Drawing, save_figure
 

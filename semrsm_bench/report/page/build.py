@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from semrsm_bench import __version__
-from semrsm_bench.report.caption import columns_told, day, machine
+from semrsm_bench.report.escape import cleaned
 from semrsm_bench.report.figures import drawings_of
-from semrsm_bench.report.page import assets, facts
-from semrsm_bench.report.page.contents import Contents
+from semrsm_bench.report.page import assets
 from semrsm_bench.report.page.plots import Plot, front_plot
+from semrsm_bench.report.page.tables import PageTables
+from semrsm_bench.report.provenance import day, environment_facts, machine, plan_facts
 from semrsm_bench.report.render import shared_notes
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import RC
@@ -45,6 +46,7 @@ def build_page(
     `semrsm_bench.report.page.assets.MissingExtraError` where plotly, itables or jinja2 is not installed.
     """
     assets.require_extra()
+    description = cleaned(description or {})
     tasks = [_task_context(one, private) for one in results]
     plots: list[Plot] = [task["plot"] for task in tasks if task["plot"]]
     scripts = [assets.plotly_script() if plots else "", assets.tables_script(), _source("page.js")]
@@ -58,9 +60,9 @@ def build_page(
             run=results[0].run,
             day=day(environment),
             machine=machine(environment),
-            alerts=_alerts(results, description or {}),
+            alerts=_alerts(results, description),
             tasks=tasks,
-            facts_told=[*facts.plan_facts(description or {}, results), *facts.environment_facts(environment)],
+            facts=[*plan_facts(description, results), *environment_facts(environment)],
             made=made,
             version=__version__,
             notices=assets.notices(),
@@ -98,23 +100,20 @@ def _source(name: str) -> str:
 
 
 def _task_context(results: TaskResults, private: bool) -> dict[str, Any]:
-    contents = Contents(results)
+    tables = PageTables(results)
+    layout = tables.layout
     # The first panels are those of the cells; differences and the paper have tables of their own here.
-    panels, shared = shared_notes(contents.layout.panels(wide=True)[: len(contents.layout.sheets(wide=True))])
+    panels, shared = shared_notes(layout.panels(wide=True)[: len(layout.sheets(wide=True))])
     pictures, withheld = _pictures(results, private)
     return {
         "task": results.task,
-        "plot": front_plot(results),
-        "results": contents.table(),
-        "caption": columns_told(contents.layout),
+        "plot": front_plot(layout),
+        "tables": tables,
         "shared_notes": shared,
         "notes": [(panel.title, panel.notes) for panel in panels if panel.notes],
         "copies": {label: render_table(results, fmt) for label, fmt in COPIES.items()},
-        "differences": contents.differences(),
         "pictures": pictures,
         "withheld": withheld,
-        "paper": contents.paper(),
-        "failures": contents.failures(),
     }
 
 

@@ -1,39 +1,26 @@
-"""Time against score for plotly: the points of the figure that `semrsm-bench plot` draws, with what a pointer over them tells."""
+"""Time against score for plotly: the points of the figure that `semrsm-bench plot` draws, with what a pointer over them shows."""
 
 from __future__ import annotations
 
 import html
-import json
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.stats import Interval
-from semrsm_bench.core.task import Score
-from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import format_gap, format_seconds, plural
 from semrsm_bench.report.front import Point, front_points, pareto_front
-from semrsm_bench.report.layout import Layout, score_text
-from semrsm_bench.report.notes import UNDEFINED, case_noun
+from semrsm_bench.report.layout import Layout
+from semrsm_bench.report.notes import UNDEFINED, case_noun, score_text
 from semrsm_bench.report.places import Place, axes, label
-from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.score_axis import ScoreAxis
 from semrsm_bench.report.style import short
 
-if TYPE_CHECKING:
-    from plotly.graph_objects import Figure
-
 # What matplotlib calls a marker -> what plotly calls it.
-_SYMBOLS = dict(
-    zip(
-        "sX^oDvPp",
-        ("square", "x", "triangle-up", "circle", "diamond", "triangle-down", "cross", "pentagon"),
-        strict=True,
-    )
-)
+_SYMBOLS = {"s": "square", "X": "x", "^": "triangle-up", "o": "circle", "D": "diamond", "v": "triangle-down"}
+_SYMBOLS |= {"P": "cross", "p": "pentagon"}
 _OPTIMUM_BAND = "rgba(86, 180, 233, 0.14)"
 _STAIRS = "#555555"
 # Room that a name takes beside a point: a share of the axis, and decades of the time.
@@ -54,18 +41,15 @@ class Plot:
     """A plot with its switches; ``name`` is unique on the page, ``shown`` what a reader sees first."""
 
     name: str
-    description: str
     variants: Sequence[Variant]
     shown: Variant
 
     @property
     def switches(self) -> dict[str, list[str]]:
         """Values of each switch that has more than one, in the order of the variants."""
-        values: dict[str, dict[str, None]] = {}
-        for variant in self.variants:
-            for name, value in variant.choice.items():
-                values.setdefault(name, {})[value] = None
-        return {name: list(found) for name, found in values.items() if len(found) > 1}
+        names = dict.fromkeys(name for variant in self.variants for name in variant.choice)
+        values = {name: list(dict.fromkeys(v.choice[name] for v in self.variants)) for name in names}
+        return {name: found for name, found in values.items() if len(found) > 1}
 
 
 @dataclass(frozen=True)
@@ -78,18 +62,18 @@ class _Panel:
     axis: ScoreAxis
 
 
-def front_plot(results: TaskResults) -> Plot | None:
+def front_plot(layout: Layout) -> Plot | None:
     """Time against each score, a variant for each cell; None where no cell has a point."""
-    layout = Layout(results)
+    results = layout.results
     groups = axes(list(results.places.values()), results.keys)
-    told = [k for k in (key for group in groups or [tuple(results.keys)] for key in group) if k != "channels"]
+    keys = [k for k in (key for group in groups or [tuple(results.keys)] for key in group) if k != "channels"]
     variants: dict[tuple[str, str], Variant] = {}
     for score in layout.scores():
         drawn = {cell: points for cell in results.places if (points := front_points(results, cell, score))}
         axis = ScoreAxis.covering(score, [p.value for points in drawn.values() for p in points])
         for cell, points in drawn.items():
             place = results.places[cell]
-            panel = _Panel(layout, cell, label(told, place), axis)
+            panel = _Panel(layout, cell, label(keys, place), axis)
             count = plural(results.usual_units(cell), results.task.unit or "case")
             choice = {_switch(group): _value(group, place) for group in groups} | {"Score": score.title}
             title = ", ".join(filter(None, (panel.where, count)))
@@ -99,12 +83,7 @@ def front_plot(results: TaskResults) -> Plot | None:
     # The largest S, where methods differ most.
     leading = next(iter(variants))[0]
     first = max(variants, key=lambda key: (key[0] == leading, int(results.places[key[1]].get("size") or 0)))
-    return Plot(
-        results.task.name,
-        "Time per case against the score, one point per method; faster is to the left, better is above.",
-        list(variants.values()),
-        variants[first],
-    )
+    return Plot(results.task.name, list(variants.values()), variants[first])
 
 
 def _switch(group: Sequence[str]) -> str:
@@ -117,54 +96,48 @@ def _value(group: Sequence[str], place: Place) -> str:
 
 
 def _draw(panel: _Panel, points: Sequence[Point]) -> dict[str, Any]:
-    from plotly.graph_objects import Figure
-    from plotly.graph_objects import Layout as Frame
-
+    """``data`` and ``layout`` of one cell; colours of text and grid are the page's, light or dark."""
     front, axis, results = pareto_front(points), panel.axis, panel.layout.results
-    # Colours of text and grid are the page's, light or dark.
-    figure = Figure(
-        layout=Frame(
-            template=None,
-            margin={"l": 64, "r": 12, "t": 12, "b": 48},
-            hovermode="closest",
-            legend={"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0, "font": {"size": 11}},
-        )
-    )
     right = max(p.seconds for p in points) * 2
     stairs = [*((p.seconds, axis.place(p.value)) for p in front), (right, axis.place(front[-1].value))]
-    figure.add_scatter(
-        x=[x for x, _ in stairs],
-        y=[y for _, y in stairs],
-        mode="lines",
-        line={"shape": "hv", "color": _STAIRS, "width": 1.2},
-        hoverinfo="skip",
-        showlegend=False,
-    )
-    labelled = _apart(front, axis)
-    for point in sorted(points, key=lambda p: results.methods.index(p.method)):
-        _add_point(figure, panel, point, front, labelled)
-    frame = figure.layout
+    line = {
+        "type": "scatter",
+        "x": [x for x, _ in stairs],
+        "y": [y for _, y in stairs],
+        "mode": "lines",
+        "line": {"shape": "hv", "color": _STAIRS, "width": 1.2},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }
+    named = _apart(front, axis)
+    order = sorted(points, key=lambda p: results.methods.index(p.method))
     shared = ", affinity included" if results.shared else ""
-    frame.xaxis.type, frame.xaxis.title.text = "log", f"time per {case_noun(results.task.unit)}{shared}"
-    frame.xaxis.tickformat, frame.xaxis.ticksuffix, frame.xaxis.dtick = "~s", "s", 1
+    time_title = f"time per {case_noun(results.task.unit)}{shared}"
+    # One tick a decade; less than two decades have room for 2 and 5 as well, which plotly labels without a unit.
+    time: dict[str, Any] = {"tickformat": "~s", "ticksuffix": "s", "dtick": 1}
     if right < 200 * points[0].seconds:
-        # Less than two decades have room for 2 and 5 as well, which plotly labels without a unit.
         first = math.floor(math.log10(points[0].seconds))
-        frame.xaxis.tickvals = [m * 10.0**k for k in range(first - 1, first + 4) for m in (1, 2, 5)]
-        frame.xaxis.ticktext = [format_seconds(value) for value in frame.xaxis.tickvals]
-    frame.yaxis.title.text = axis.title.removesuffix(" %") + (" (lower is better)" if axis.is_reversed else "")
-    frame.yaxis.range = [axis.high, axis.low] if axis.is_reversed else [axis.low, axis.high]
-    frame.yaxis.zeroline = False
-    for one in (frame.xaxis, frame.yaxis):
-        one.automargin, one.title.standoff = True, 10
+        values = [m * 10.0**k for k in range(first - 1, first + 4) for m in (1, 2, 5)]
+        time |= {"tickvals": values, "ticktext": [format_seconds(value) for value in values]}
+    score: dict[str, Any] = {"zeroline": False}
+    score["range"] = [axis.high, axis.low] if axis.is_reversed else [axis.low, axis.high]
+    shapes = []
     if axis.optimum is not None:
-        frame.yaxis.tickvals, frame.yaxis.ticktext = axis.ticks()
+        score["tickvals"], score["ticktext"] = axis.ticks()
         band = {"y0": axis.optimum - 0.22, "y1": axis.optimum + 0.22, "xref": "paper", "x0": 0, "x1": 1}
-        figure.add_shape(type="rect", fillcolor=_OPTIMUM_BAND, line={"width": 0}, layer="below", **band)
+        shapes = [{"type": "rect", "fillcolor": _OPTIMUM_BAND, "line": {"width": 0}, "layer": "below", **band}]
     elif axis.score.style == "percent":
-        frame.yaxis.tickformat = ".0%"
-    content = json.loads(figure.to_json())
-    return {"data": content["data"], "layout": {k: v for k, v in content["layout"].items() if k != "template"}}
+        score["tickformat"] = ".0%"
+    score_title = axis.title.removesuffix(" %") + (" (lower is better)" if axis.is_reversed else "")
+    layout = {
+        "margin": {"l": 64, "r": 12, "t": 12, "b": 48},
+        "hovermode": "closest",
+        "legend": {"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0, "font": {"size": 11}},
+        "xaxis": {"type": "log", "title": {"text": time_title, "standoff": 10}, "automargin": True, **time},
+        "yaxis": {"title": {"text": _html(score_title), "standoff": 10}, "automargin": True, **score},
+        "shapes": shapes,
+    }
+    return {"data": [line, *(_marker(panel, point, front, named) for point in order)], "layout": layout}
 
 
 def _apart(front: Sequence[Point], axis: ScoreAxis) -> list[Point]:
@@ -178,59 +151,67 @@ def _apart(front: Sequence[Point], axis: ScoreAxis) -> list[Point]:
     return kept
 
 
-def _add_point(figure: Figure, panel: _Panel, point: Point, front: Sequence[Point], labelled: Sequence[Point]) -> None:
+def _marker(panel: _Panel, point: Point, front: Sequence[Point], named: Sequence[Point]) -> dict[str, Any]:
     results, look = panel.layout.results, panel.layout.looks[point.method]
-    name = results.catalogue.display_name(point.method)
-    summary = results.cells[panel.cell, point.method]
-    on_front = point in front
-    verdict = f"{'no other' if on_front else 'another'} method is at least as fast and as good"
+    name, on_front = results.catalogue.display_name(point.method), point in front
     symbol = _SYMBOLS.get(look.marker, "circle")
-    figure.add_scatter(
-        x=[point.seconds],
-        y=[panel.axis.place(point.value)],
-        error_x=_error_bars(summary.total_seconds),
-        mode="markers+text" if point in labelled else "markers",
-        text=[_shown(short(name))] if point in labelled else None,
-        # To the upper left of the front no point can stand; the first one would be cut off there.
-        textposition="top right" if point == front[0] else "top left",
-        textfont={"size": 11},
-        name=_shown(name),
-        opacity=1.0 if on_front else 0.5,
+    marker = {
+        "type": "scatter",
+        "x": [point.seconds],
+        "y": [panel.axis.place(point.value)],
+        "mode": "markers",
+        "name": _html(name),
+        "opacity": 1.0 if on_front else 0.5,
         # Open where only a bound is known.
-        marker={"symbol": f"{symbol}-open" if point.is_bound else symbol, "color": look.color, "size": 10},
-        hovertext="<br>".join([*_told(panel, point.method, summary), verdict, "in brackets: 95 % intervals"]),
-        hoverinfo="text",
-    )
+        "marker": {"symbol": f"{symbol}-open" if point.is_bound else symbol, "color": look.color, "size": 10},
+        "hovertext": "<br>".join(_hover(panel, point, on_front)),
+        "hoverinfo": "text",
+    }
+    time = results.cells[panel.cell, point.method].total_seconds
+    if time.high > time.low:
+        up, down = time.high - time.value, time.value - time.low
+        bars = {"type": "data", "symmetric": False, "thickness": 1, "width": 0}
+        marker["error_x"] = {**bars, "array": [up], "arrayminus": [down]}
+    if point in named:
+        # To the upper left of the front no point can stand; the first one would be cut off there.
+        where = "top right" if point == front[0] else "top left"
+        marker |= {
+            "mode": "markers+text",
+            "text": [_html(short(name))],
+            "textposition": where,
+            "textfont": {"size": 11},
+        }
+    return marker
 
 
-def _told(panel: _Panel, method: MethodKey, summary: Summary) -> Iterator[str]:
-    """What a pointer over a point tells: the figures as the table prints them."""
-    results = panel.layout.results
+def _hover(panel: _Panel, point: Point, on_front: bool) -> Iterator[str]:
+    """What a pointer over a point shows: the figures as the table prints them."""
+    results, method = panel.layout.results, point.method
+    summary = results.cells[panel.cell, method]
     yield f"<b>{_wrapped(results.catalogue.display_name(method))}</b>"
     yield _wrapped(f"options: {', '.join(f'{name} = {value}' for name, value in method.options) or 'none'}")
     yield _wrapped(f"{panel.where}, {plural(summary.ok, case_noun(results.task.unit))}")
     if results.shared:
-        yield f"T + affinity: {_interval_text(summary.total_seconds)}"
-    yield f"T: {_interval_text(summary.seconds)}"
+        yield f"T + affinity: {_interval(summary.total_seconds)}"
+    yield f"T: {_interval(summary.seconds)}"
     for score in panel.layout.scores():
-        yield f"{_shown(score.title.removesuffix(' %'))}: {_shown(_score_told(panel.layout, score, summary))}"
+        text = score_text(score, summary)
+        found = summary.scores.get(score.name)
+        if text == UNDEFINED:
+            cases = plural(summary.undefined[score.name], case_noun(results.task.unit))
+            text = f"not given, {score.undefined or 'it has no value'} ({cases})"
+        elif score.style == "percent":
+            text += " %"
+        elif score.style == "quality" and found is not None and math.isfinite(found.value):
+            text += f" (gap {format_gap(1 - found.value)})"
+        elif score.style == "quality" and score.name in summary.bounds:
+            text += f" (gap at most {format_gap(1 - summary.bounds[score.name])})"
+        yield f"{_html(score.title.removesuffix(' %'))}: {_html(text)}"
+    yield f"{'no other' if on_front else 'another'} method is at least as fast and as good"
+    yield "in brackets: 95 % intervals"
 
 
-def _score_told(layout: Layout, score: Score, summary: Summary) -> str:
-    text = score_text(score, summary)
-    if text == UNDEFINED:
-        noun = case_noun(layout.results.task.unit)
-        return f"not given, {score.undefined or 'it has no value'} ({plural(summary.undefined[score.name], noun)})"
-    text += " %" if score.style == "percent" else ""
-    if score.style != "quality" or score.name not in {**summary.scores, **summary.bounds}:
-        return text
-    found = summary.scores.get(score.name)
-    if found is not None and math.isfinite(found.value):
-        return f"{text} (gap {format_gap(1 - found.value)})"
-    return f"{text} (gap at most {format_gap(1 - summary.bounds[score.name])})"
-
-
-def _interval_text(time: Interval) -> str:
+def _interval(time: Interval) -> str:
     """A time with the ends of its interval, where it has one."""
     text = format_seconds(time.value)
     return f"{text} ({format_seconds(time.low)} to {format_seconds(time.high)})" if time.high > time.low else text
@@ -238,17 +219,9 @@ def _interval_text(time: Interval) -> str:
 
 def _wrapped(text: str) -> str:
     """Lines that fit on the screen of a phone."""
-    return "<br>".join(map(_shown, textwrap.wrap(text, 46)))
+    return "<br>".join(map(_html, textwrap.wrap(text, 46)))
 
 
-def _shown(text: str) -> str:
+def _html(text: str) -> str:
     """Text for plotly, which reads a few HTML elements and entities in what it draws."""
     return html.escape(text, quote=False)
-
-
-def _error_bars(interval: Interval) -> dict[str, Any] | None:
-    """Asymmetric error bars; None for an interval without width."""
-    up, down = interval.high - interval.value, interval.value - interval.low
-    if not (math.isfinite(up) and math.isfinite(down) and (up > 0 or down > 0)):
-        return None
-    return {"type": "data", "symmetric": False, "array": [up], "arrayminus": [down], "thickness": 1, "width": 0}

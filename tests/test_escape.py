@@ -1,0 +1,116 @@
+"""Texts from outside in every place that shows them: what a hostile name can do there, and that plain ones stay as they are."""
+
+import csv
+import io
+import re
+import string
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semrsm_bench.report import escape
+from semrsm_bench.report.escape import complexity_latex, complexity_text, escape_latex, escape_markdown
+from semrsm_bench.report.style import RC, Drawing, new_figure
+
+# Letters of all kinds, more often those that mean something to a terminal, a format or a spreadsheet.
+LIVE = "\\$&%#_{}~^<>|*`[]\"'=+-@\n\t\x1b\x00\u202e\ud800 O(S)"
+TEXT = st.text(st.one_of(st.characters(), st.sampled_from(LIVE)), max_size=40)
+
+
+@given(TEXT)
+def test_cleaned_text_is_one_visible_line_and_clean_text_stays(text):
+    clean = escape.clean(text)
+    assert clean.isprintable()
+    assert escape.clean(clean) == clean
+    assert clean.encode().decode() == clean
+    if text.isprintable():
+        assert clean == text
+    kept = escape.cleaned({text: [text, 1, {"a": text}], "n": None})
+    assert kept == {clean: [clean, 1, {"a": clean}], "n": None}
+
+
+@given(TEXT)
+def test_latex_text_is_ascii_with_balanced_braces_and_no_live_specials(text):
+    latex = escape_latex(text)
+    assert latex.isascii()
+    assert latex.isprintable()
+    bare = re.sub(r"\\[a-zA-Z]+(\{\})?|\\.", "", latex)
+    bare = re.sub(r"\$[^$]*\$", "", bare)
+    assert not set(bare) & set(r"\&%$#_{}~^<>|")
+
+
+@given(TEXT)
+def test_a_complexity_in_latex_is_text_or_balanced_mathematics(text):
+    latex = complexity_latex(escape.clean(text))
+    assert latex.isascii()
+    if "mathcal" in latex or re.fullmatch(r"\$[^$]*\$", latex):
+        inside = re.sub(r"\\[a-zA-Z]+|\\ ", "", latex.strip("$"))
+        assert set(inside) <= {*string.ascii_letters, *string.digits, *" ()/+.,|-^{}"}
+        assert not re.search(r"\^[^{]|\}\^|\^$", inside)
+        depth = 0
+        for letter in inside:
+            depth += {"{": 1, "}": -1}.get(letter, 0)
+            assert depth >= 0
+        assert depth == 0
+
+
+@given(TEXT)
+def test_a_markdown_cell_is_one_line_and_reads_as_the_text(text):
+    clean = escape.clean(text)
+    cell = escape_markdown(clean)
+    assert not re.search(r"(?<!\\)(?:\\\\)*[|*_`<>\[\]&~$]", cell.replace("\\\\", ""))
+    assert re.sub(r"\\(.)", r"\1", cell) == " ".join(clean.split())
+
+
+@given(TEXT)
+def test_csv_cells_come_back_and_none_is_a_formula(text):
+    out = io.StringIO()
+    csv.writer(out).writerow([escape.escape_csv(escape.clean(text)), "end"])
+    ((cell, end),) = csv.reader(io.StringIO(out.getvalue()))
+    assert end == "end"
+    assert cell.removeprefix("'") == escape.clean(text).removeprefix("'")
+    assert cell[:1] not in tuple("=+-@\t\r\n")
+
+
+@given(TEXT)
+def test_file_names_are_short_and_plain(text):
+    name = Drawing(text, new_figure(1, 1)).name
+    assert re.fullmatch(r"[A-Za-z0-9_+=][A-Za-z0-9._+=-]{0,99}", name)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph")
+@settings(max_examples=20)
+@given(TEXT)
+def test_a_figure_shows_any_text(text):
+    import matplotlib as mpl
+
+    with mpl.rc_context(dict(RC)):
+        figure = new_figure(2, 1)
+        shown = figure.text(0, 0, escape.clean(rf"$\bad{{$ {text}"))
+        assert not shown.get_parse_math()
+        out = io.StringIO()
+        figure.savefig(out, format="svg")
+    ElementTree.fromstring(out.getvalue())
+
+
+def test_latex_keeps_letters_it_can_set():
+    assert escape_latex("Köhler & Co_1: 50 %") == r"Kohler \& Co\_1: 50 \%"
+    assert escape_latex("2 µs ± 1") == r"2 $\mu$s $\pm$ 1"
+
+
+@pytest.mark.parametrize(
+    ("source", "text", "latex"),
+    [
+        ("O(S^3)", "O(S³)", r"$\mathcal{O}(S^{3})$"),
+        ("O(S log S)", "O(S log S)", r"$\mathcal{O}(S\log S)$"),
+        ("S/b O(b^3)", "S/b O(b³)", r"$S/b \mathcal{O}(b^{3})$"),
+        ("O(S^2) in practice", "O(S²) in practice", r"$\mathcal{O}(S^{2})\ \mathrm{in}\ \mathrm{practice}$"),
+        ("", "–", "--"),
+        ("O(n_i) 50%", "O(n_i) 50%", r"O(n\_i) 50\%"),
+    ],
+)
+def test_complexities(source, text, latex):
+    assert complexity_text(source) == text
+    assert re.sub(r"\s+", "", complexity_latex(source)) == re.sub(r"\s+", "", latex)
