@@ -8,16 +8,15 @@ from __future__ import annotations
 import argparse
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from importlib.util import find_spec
 
 import numpy as np
-from scipy.linalg import orthogonal_procrustes
-from scipy.spatial import procrustes as scipy_procrustes
 from scipy.spatial.distance import pdist, squareform
 
 from semrsm_bench import metrics
 
-from .clock import in_turns, looped, ratio_of_least
+from .clock import alternating, looped, ratio_of_least
 
 # (stimuli, units on each side): narrow, ordinary, wide, long.
 SHAPES = ("100 x 20", "300 x 64", "300 x 1000", "1000 x 64")
@@ -47,32 +46,38 @@ class Inputs:
             self.tensors = {name: torch.from_numpy(getattr(self, name)) for name in "XYKL"}
 
 
-def _repsim(function: str, *options: str) -> Callable[[Inputs], Thunk]:
-    def prepare(i: Inputs) -> Thunk:
-        import repsim
+def _call(
+    function: Callable[..., object] | str, names: str, *more: object, **options: object
+) -> Callable[[Inputs], Thunk]:
+    """A call on the inputs of these names; a function of another package is given as "module:name"."""
 
-        return lambda: getattr(repsim, function)([i.X, i.Y], *options)
+    def prepare(i: Inputs) -> Thunk:
+        return partial(_found(function), *(getattr(i, name) for name in names), *more, **options)
 
     return prepare
 
 
+def _found(function: Callable[..., object] | str) -> Callable[..., object]:
+    if not isinstance(function, str):
+        return function
+    module, _, name = function.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _repsim(function: str, *options: str) -> Callable[[Inputs], Thunk]:
+    return lambda i: partial(_found(f"repsim:{function}"), [i.X, i.Y], *options)
+
+
 def _ckatorch(function: str, names: str, **options: object) -> Callable[[Inputs], Thunk]:
     def prepare(i: Inputs) -> Thunk:
-        import ckatorch
-
-        tensors = [i.tensors[name] for name in names]
-        if function == "hsic1":
-            tensors = [tensor[None] for tensor in tensors]
-        return lambda: getattr(ckatorch, function)(*tensors, **options)
+        tensors = [i.tensors[name][None] if function == "hsic1" else i.tensors[name] for name in names]
+        return partial(_found(f"ckatorch:{function}"), *tensors, **options)
 
     return prepare
 
 
 def _ckatorch_batches(i: Inputs) -> Thunk:
-    import ckatorch
-
-    x, y = (i.tensors[name].reshape(i.n // 20, 20, i.p) for name in "XY")
-    return lambda: ckatorch.cka_batch(x, y)
+    return partial(_found("ckatorch:cka_batch"), *(i.tensors[n].reshape(i.n // 20, 20, i.p) for n in "XY"))
 
 
 def _rsatoolbox(method: str) -> Callable[[Inputs], Thunk]:
@@ -86,35 +91,14 @@ def _rsatoolbox(method: str) -> Callable[[Inputs], Thunk]:
     return prepare
 
 
-def _qc_procrustes(function: str, **options: bool) -> Callable[[Inputs], Thunk]:
-    def prepare(i: Inputs) -> Thunk:
-        import procrustes
-
-        return lambda: getattr(procrustes, function)(i.X, i.Y, **options)
-
-    return prepare
-
-
 def _qc_generalized(i: Inputs) -> Thunk:
-    import procrustes
-
     models = [side - side.mean(axis=0) for side in (i.X, i.Y, i.X[:, ::-1])]
-    return lambda: procrustes.generalized(models, tol=1e-8)
+    return partial(_found("procrustes:generalized"), models, tol=1e-8)
 
 
 def _sklearn_cca(i: Inputs) -> Thunk:
-    from sklearn.cross_decomposition import CCA
-
-    return lambda: CCA(n_components=i.p, max_iter=1000).fit(i.X, i.Y).transform(i.X, i.Y)
-
-
-def _sklearn_kernel(function: str, **options: float) -> Callable[[Inputs], Thunk]:
-    def prepare(i: Inputs) -> Thunk:
-        from sklearn.metrics import pairwise
-
-        return lambda: getattr(pairwise, function)(i.X, **options)
-
-    return prepare
+    made = _found("sklearn.cross_decomposition:CCA")
+    return lambda: made(n_components=i.p, max_iter=1000).fit(i.X, i.Y).transform(i.X, i.Y)
 
 
 def _batches(i: Inputs) -> Thunk:
@@ -123,68 +107,58 @@ def _batches(i: Inputs) -> Thunk:
 
 
 def _barycenter(i: Inputs) -> Thunk:
-    models = [i.X, i.Y, i.X[:, ::-1]]
-    return lambda: metrics.Barycenter().fit(models)
-
-
-def _rsms(function: Callable[..., object], **options: object) -> Callable[[Inputs], Thunk]:
-    return lambda i: partial(function, i.K, i.L, **options)
-
-
-def _features(function: Callable[..., object], **options: object) -> Callable[[Inputs], Thunk]:
-    return lambda i: partial(function, i.X, i.Y, **options)
-
-
-def _one(function: Callable[..., object], **options: object) -> Callable[[Inputs], Thunk]:
-    return lambda i: partial(function, i.X, **options)
+    return lambda: metrics.Barycenter().fit([i.X, i.Y, i.X[:, ::-1]])
 
 
 # Name: ours, then the packages that compute the same (svcca: the same but for where the components are cut).
 # fmt: off
 CASES: dict[str, dict[str, Callable[[Inputs], Thunk]]] = {
-    "cosine_rsm": {"ours": _one(metrics.cosine_rsm), "sklearn": _sklearn_kernel("cosine_similarity")},
-    "rbf_rsm": {"ours": _one(metrics.rbf_rsm, sigma=10.0), "sklearn": _sklearn_kernel("rbf_kernel", gamma=0.005)},
-    "hsic": {"ours": _rsms(metrics.hsic), "ckatorch": _ckatorch("hsic0", "KL")},
-    "hsic_debiased": {"ours": _rsms(metrics.hsic, estimator="debiased"), "ckatorch": _ckatorch("hsic1", "KL")},
-    "cka": {"ours": _rsms(metrics.cka)},
+    "cosine_rsm": {"ours": _call(metrics.cosine_rsm, "X"), "sklearn": _call("sklearn.metrics.pairwise:cosine_similarity", "X")},
+    "rbf_rsm": {
+        "ours": _call(metrics.rbf_rsm, "X", sigma=10.0), "sklearn": _call("sklearn.metrics.pairwise:rbf_kernel", "X", gamma=0.005),
+    },
+    "hsic": {"ours": _call(metrics.hsic, "KL"), "ckatorch": _ckatorch("hsic0", "KL")},
+    "hsic_debiased": {"ours": _call(metrics.hsic, "KL", estimator="debiased"), "ckatorch": _ckatorch("hsic1", "KL")},
+    "cka": {"ours": _call(metrics.cka, "KL")},
     "linear_cka": {
-        "ours": _features(metrics.linear_cka), "ckatorch": _ckatorch("cka_base", "XY"),
+        "ours": _call(metrics.linear_cka, "XY"), "ckatorch": _ckatorch("cka_base", "XY"),
         "repsim": _repsim("cka", "linear", "gretton"),
     },
     "linear_cka_debiased": {
-        "ours": _features(metrics.linear_cka, estimator="debiased"), "ckatorch": _ckatorch("cka_base", "XY", unbiased=True),
+        "ours": _call(metrics.linear_cka, "XY", estimator="debiased"), "ckatorch": _ckatorch("cka_base", "XY", unbiased=True),
     },
     "rbf_cka": {
-        "ours": _features(metrics.rbf_cka, sigma="kornblith"), "ckatorch": _ckatorch("cka_base", "XY", kernel="rbf"),
+        "ours": _call(metrics.rbf_cka, "XY", sigma="kornblith"), "ckatorch": _ckatorch("cka_base", "XY", kernel="rbf"),
         "repsim": _repsim("cka", "rbf", "gretton"),
     },
-    "cosine_cka": {"ours": _features(metrics.cosine_cka)},
+    "cosine_cka": {"ours": _call(metrics.cosine_cka, "XY")},
     "minibatch_cka": {"ours": _batches, "ckatorch": _ckatorch_batches},
-    "cca": {"ours": _features(metrics.cca), "repsim": _repsim("cca", "pillai"), "sklearn": _sklearn_cca},
-    "svcca": {"ours": _features(metrics.svcca), "repsim": _repsim("svcca", "pillai")},
-    "pwcca_mean": {"ours": _features(metrics.pwcca, weights_from="mean"), "repsim": _repsim("pwcca")},
+    "cca": {"ours": _call(metrics.cca, "XY"), "repsim": _repsim("cca", "pillai"), "sklearn": _sklearn_cca},
+    "svcca": {"ours": _call(metrics.svcca, "XY"), "repsim": _repsim("svcca", "pillai")},
+    "pwcca_mean": {"ours": _call(metrics.pwcca, "XY", weights_from="mean"), "repsim": _repsim("pwcca")},
     "procrustes_centred": {
-        "ours": _features(metrics.procrustes_distance), "qc-procrustes": _qc_procrustes("orthogonal", translate=True),
+        "ours": _call(metrics.procrustes_distance, "XY"), "qc-procrustes": _call("procrustes:orthogonal", "XY", translate=True),
     },
     "procrustes_centred_unit": {
-        "ours": _features(metrics.procrustes_distance, variant="centred_unit"),
-        "qc-procrustes": _qc_procrustes("orthogonal", translate=True, scale=True),
-        "scipy": lambda i: partial(scipy_procrustes, i.X, i.Y),
+        "ours": _call(metrics.procrustes_distance, "XY", variant="centred_unit"),
+        "qc-procrustes": _call("procrustes:orthogonal", "XY", translate=True, scale=True),
+        "scipy": _call("scipy.spatial:procrustes", "XY"),
     },
-    "align": {"ours": _features(metrics.align), "scipy": lambda i: partial(orthogonal_procrustes, i.X, i.Y)},
+    "align": {"ours": _call(metrics.align, "XY"), "scipy": _call("scipy.linalg:orthogonal_procrustes", "XY")},
     "unit_matching": {
-        "ours": _features(metrics.unit_matching, on="covariance"),
-        "qc-procrustes": _qc_procrustes("permutation", translate=True),
+        "ours": _call(metrics.unit_matching, "XY", on="covariance"),
+        "qc-procrustes": _call("procrustes:permutation", "XY", translate=True),
     },
     "barycenter_of_3": {"ours": _barycenter, "qc-procrustes": _qc_generalized},
-    "rsa_pearson": {"ours": _rsms(metrics.compare_rsms, method="pearson"), "rsatoolbox": _rsatoolbox("corr")},
-    "rsa_cosine": {"ours": _rsms(metrics.compare_rsms, method="cosine"), "rsatoolbox": _rsatoolbox("cosine")},
-    "rsa_spearman": {"ours": _rsms(metrics.compare_rsms, method="spearman"), "rsatoolbox": _rsatoolbox("spearman")},
-    "rsa_kendall_a": {"ours": _rsms(metrics.compare_rsms, method="kendall_a"), "rsatoolbox": _rsatoolbox("tau-a")},
-    "rsa_kendall_b": {"ours": _rsms(metrics.compare_rsms, method="kendall_b"), "rsatoolbox": _rsatoolbox("tau-b")},
-    "rsa_rho_a": {"ours": _rsms(metrics.compare_rsms, method="rho_a"), "rsatoolbox": _rsatoolbox("rho-a")},
+    **{
+        f"rsa_{method}": {"ours": _call(metrics.compare_rsms, "KL", method=method), "rsatoolbox": _rsatoolbox(theirs)}
+        for method, theirs in {
+            "pearson": "corr", "cosine": "cosine", "spearman": "spearman",
+            "kendall_a": "tau-a", "kendall_b": "tau-b", "rho_a": "rho-a",
+        }.items()
+    },
     "jensen_shannon": {
-        "ours": lambda i: partial(metrics.jensen_shannon, i.P),
+        "ours": _call(metrics.jensen_shannon, "P"),
         "scipy": lambda i: lambda: squareform(pdist(i.P, "jensenshannon") ** 2),
     },
     "retrieval_f1": {"ours": lambda i: partial(metrics.self_retrieval, i.K, np.abs(np.round(i.X)))},
@@ -217,9 +191,9 @@ def contenders(case: str, inputs: Inputs) -> dict[str, Thunk]:
     return thunks
 
 
-def interleaved(thunks: dict[str, Thunk], rounds: int) -> dict[str, list[float]]:
+def measured(thunks: dict[str, Thunk], rounds: int) -> dict[str, list[float]]:
     """Seconds of every call in every round."""
-    return in_turns({name: looped(thunk) for name, thunk in thunks.items()}, rounds)
+    return alternating({name: looped(thunk) for name, thunk in thunks.items()}, rounds)
 
 
 def layer_thunks(layers: int, n: int = 300) -> dict[str, Thunk]:
@@ -271,7 +245,7 @@ class AgainstPackages:
             raise NotImplementedError("no public package to compare with")
 
     def track_relative_time(self, metric, shape):
-        return ratio_of_least(interleaved(self.thunks, rounds=5), "ours")
+        return ratio_of_least(measured(self.thunks, rounds=5), "ours")
 
     track_relative_time.unit = "ours / fastest public package"
     track_relative_time.pretty_name = "Time beside the fastest public package (ratio, lower is better)"
@@ -292,7 +266,7 @@ class ManyLayers:
         self.thunks["matrix"]()
 
     def track_relative_time(self, layers):
-        return ratio_of_least(interleaved(self.thunks, rounds=5), "matrix")
+        return ratio_of_least(measured(self.thunks, rounds=5), "matrix")
 
     time_matrix.pretty_name = "CKA of all layers (seconds, lower is better)"
     track_relative_time.unit = "one product / loop over pairs"
@@ -333,12 +307,12 @@ def main() -> None:
     for shape in SHAPES:
         inputs = Inputs(shape)
         for case in options.case or CASES:
-            samples = interleaved(contenders(case, inputs), options.rounds)
+            samples = measured(contenders(case, inputs), options.rounds)
             if samples:
                 print(_line(case, shape, samples), flush=True)
     if not options.case:
         for layers in LAYERS:
-            print(_line(f"cka_matrix, {layers} layers", "300 x 300", interleaved(layer_thunks(layers), options.rounds)))
+            print(_line(f"cka_matrix, {layers} layers", "300 x 300", measured(layer_thunks(layers), options.rounds)))
 
 
 def _line(case: str, shape: str, samples: dict[str, list[float]]) -> str:

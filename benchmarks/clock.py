@@ -36,7 +36,7 @@ def waited_nanoseconds() -> int:
 
 
 def looped(call):
-    """A sampler for `in_turns`: seconds of one call, the mean over as many as a sample needs."""
+    """A sampler for `alternating`: seconds of one call, the mean over as many as a sample needs."""
     _, once = timed(call)
     times = max(1, round(SAMPLE_SECONDS / max(once, 1e-7)))
 
@@ -46,7 +46,7 @@ def looped(call):
     return sample
 
 
-def in_turns(samplers, rounds: int) -> dict[str, list[float]]:
+def alternating(samplers, rounds: int) -> dict[str, list[float]]:
     """Seconds that each sampler gives in every round; they alternate, so that the machine's speed is the same for all."""
     found = [{name: sample() for name, sample in samplers.items()} for _ in range(rounds)]
     return {name: [seconds[name] for seconds in found] for name in samplers}

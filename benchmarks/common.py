@@ -14,7 +14,7 @@ import numpy as np
 
 import semrsm_bench as sb
 
-from .clock import in_turns, ratio_of_least, timed
+from .clock import alternating, ratio_of_least, timed
 
 # fmt: off
 SOLVERS = (
@@ -113,8 +113,8 @@ def relative_time(solver, kernel, rounds: int = 5) -> float:
     """
     numbers = itertools.count()
     samplers = {"kernel": kernel, "solver": lambda: min(solver(next(numbers)))}
-    first = in_turns(samplers, 1)
-    more = in_turns(samplers, rounds - 1 if first["solver"][0] < 0.5 else 1)
+    first = alternating(samplers, 1)
+    more = alternating(samplers, rounds - 1 if first["solver"][0] < 0.5 else 1)
     return ratio_of_least({name: first[name] + more[name] for name in samplers}, "solver")
 
 

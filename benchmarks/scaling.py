@@ -13,7 +13,7 @@ import numpy as np
 
 import semrsm_bench as sb
 
-from .clock import in_turns, timed
+from .clock import alternating, timed
 from .problems import images_of
 
 SOLVERS = ("exact-auction", "auction-fine", "auction-coarse")
@@ -56,7 +56,7 @@ def measure(sources, solvers, workers: int, rounds: int, load: float = 1.0) -> d
             }
             for name, call in calls.items():
                 samplers = {n: lambda call=call, n=n: timed(lambda: call(n))[1] for n in (1, workers)}
-                seconds = in_turns(samplers, rounds + 1)  # the first round starts processes and does not count
+                seconds = alternating(samplers, rounds + 1)  # the first round starts processes and does not count
                 found[name, size, solver] = list(zip(*seconds.values()))[1:]
     return found
 

@@ -252,7 +252,7 @@ def test_short_calls_are_repeated_within_a_sample(monkeypatch):
     monkeypatch.setattr(clock, "SAMPLE_SECONDS", 0.004)
     sample = clock.looped(lambda: calls.append(0))
     assert (sample(), len(calls)) == (pytest.approx(0.001 / 4), 5)
-    samples = clock.in_turns({"ours": lambda: 3.0, "a": lambda: 2.0, "b": lambda: 6.0}, 2)
+    samples = clock.alternating({"ours": lambda: 3.0, "a": lambda: 2.0, "b": lambda: 6.0}, 2)
     assert samples == {"ours": [3.0] * 2, "a": [2.0] * 2, "b": [6.0] * 2}
     assert clock.ratio_of_least(samples, "ours") == 1.5
 

@@ -1,9 +1,13 @@
 """The gate end to end, on the smallest problems; `test_gate_proof.py` is the long version."""
 
+import re
 import shutil
 
 import pytest
 
+from semrsm_bench.bench.gate.options import GateOptions
+from semrsm_bench.bench.gate.run import run_gate
+from semrsm_bench.bench.gate.side import SideError
 from tests.gate_repository import (
     DYING,
     HANGING,
@@ -19,6 +23,8 @@ from tests.gate_repository import (
 )
 
 SMALL = ("--solvers", "batch-optimal-128,identity", "--sizes", "64", "--centrings", "none", "--pairs", "3")
+
+SMALLEST = GateOptions(methods=("identity",), sizes=(64,), centrings=("none",), pairs=1)
 
 
 @pytest.fixture(scope="module")
@@ -79,27 +85,16 @@ def test_new_removed_and_unavailable_solvers(repository):
     code, report = repository.gate("base", "new", "--solvers", "identity,reverse", *SMALL[2:])
     assert code == 0
     assert "reverse at S=64 (none): new, quality" in told(report, "note")[0]
-    repository.change("lies", NEW.format(kind="exact"))
-    code, report = repository.gate("base", "lies", "--solvers", "reverse", *SMALL[2:])
-    assert code == 1
-    assert "called exact" in told(report, "regression")[0]
-    repository.change("removed", REMOVED.format(name="batch-optimal-128"))
-    code, report = repository.gate("base", "removed", *SMALL)
-    assert code == 1
-    assert "batch-optimal-128 at S=64 (none): removed" in told(report, "regression")[0]
+    for change, tag, text in ((REMOVED, "removed", "removed"), (MISSING, "missing", "no_such_library")):
+        repository.change(tag, change.format(name="batch-optimal-128"))
+        code, report = repository.gate("base", tag, *SMALL)
+        assert (code, text in told(report, "regression")[0]) == (1, True)
     code, report = repository.gate("base", "removed", "--allow-missing", "batch-optimal-128", *SMALL)
     assert (code, report["limits"]["missing"]) == (0, ["batch-optimal-128"])
     assert "removed" in told(report, "note")[0]
-    repository.change("missing", MISSING.format(name="batch-optimal-128"))
-    code, report = repository.gate("base", "missing", *SMALL)
-    assert code == 1
-    assert "no_such_library" in told(report, "regression")[0]
-    code, report = repository.gate("missing", "missing", *SMALL)
-    assert code == 0
-    assert "not measured, on either side" in told(report, "note")[0]
 
 
-def test_solvers_that_die_or_hang_cost_their_own_cells_only(repository):
+def test_a_solver_that_dies_costs_its_own_cells_only(repository):
     repository.change("dying", DYING.format(name="batch-optimal-128"))
     code, report = repository.gate("base", "dying", *SMALL)
     assert code == 3
@@ -108,9 +103,6 @@ def test_solvers_that_die_or_hang_cost_their_own_cells_only(repository):
         "batch-optimal-128": "crashed",
         "identity": "ok",
     }
-    code, report = repository.gate("dying", "base", *SMALL)
-    assert code == 0
-    assert "works now" in told(report, "improvement")[0]
 
 
 @pytest.mark.slow  # the first call of a solver may compile for minutes before it counts as hanging
@@ -122,13 +114,11 @@ def test_a_solver_that_hangs(repository):
 
 
 def test_sides_that_do_not_import(repository):
-    broken = {"semrsm_bench/solvers/norm_order.py": "def\n"}
-    repository.change("broken", edits=broken)
-    code, report = repository.gate("broken", "base", *SMALL)
-    assert code == 4
+    repository.change("broken", edits={"semrsm_bench/solvers/norm_order.py": "def\n"})
+    code, report = repository.gate("broken", "base", "--allow-broken-base", *SMALL)
+    assert code == 0
     assert "the base cannot be measured" in report["notices"][0]
     assert all(cell["head"]["status"] == "ok" for cell in report["cells"])
-    assert repository.gate("broken", "base", "--allow-broken-base", *SMALL)[0] == 0
     code, message = repository.gate("base", "broken", *SMALL)
     assert code == 3
     assert "the head cannot be measured" in message
@@ -145,24 +135,19 @@ def test_a_commit_without_the_package_is_not_measured_with_another_ones(reposito
     assert code == 4
     assert "the commit without has no folder semrsm_bench" in report["notices"][0]
     assert {cell["base"]["status"] for cell in report["cells"]} == {"absent"}
-    code, message = repository.gate("base", "without", *SMALL)
-    assert code == 3
-    assert "the head cannot be measured: the commit without has no folder semrsm_bench" in message
+    with pytest.raises(SideError, match="the commit without has no folder semrsm_bench"):
+        run_gate("base", "without", SMALLEST, folder=repository.folder, quiet=True)
 
 
 def test_wrong_use(repository, tmp_path):
-    for options, expected in (
-        (("base", "nowhere"), "no commit 'nowhere'"),
-        (("base", "base", "--solvers", "gredy"), "did you mean 'greedy'"),
-        (("base", "base", "--sizes", "77"), "no layer with S = 77"),
-        (("base", "base", "--sizes", "many"), "not a whole number"),
-        (("base", "base", "--time", "greedy=0.5"), "larger than 1"),
+    code, message = repository.gate("base", "base", "--sizes", "77")
+    assert (code, "no layer with S = 77" in message) == (2, True)
+    for base, folder, expected in (
+        ("nowhere", repository.folder, "no commit 'nowhere' in .*; fetch it first"),
+        ("base", tmp_path, "not inside a git repository"),
     ):
-        code, message = repository.gate(*options)
-        assert (code, expected in message) == (2, True), message
-    code, message = repository.gate("base", "base", folder=tmp_path)
-    assert code == 2
-    assert "not inside a git repository" in message
+        with pytest.raises(ValueError, match=expected):
+            run_gate(base, "base", folder=folder)
 
 
 def test_a_clone_is_told_what_it_lacks(repository, tmp_path):
@@ -175,33 +160,29 @@ def test_a_clone_is_told_what_it_lacks(repository, tmp_path):
     for folder, revision, expected in (
         ("shallow", "HEAD~1", "this clone is shallow: fetch its history"),
         ("whole", "other", "did you mean 'origin/other'?"),
-        ("whole", "HEAD~99", "fetch it first"),
     ):
-        code, message = repository.gate(revision, "HEAD", folder=tmp_path / folder)
-        assert (code, expected in message) == (2, True), message
+        with pytest.raises(ValueError, match=re.escape(expected)):
+            run_gate(revision, "HEAD", folder=tmp_path / folder)
 
 
 @pytest.mark.parametrize(
     ("script", "expected"),
     [
-        (
-            "GIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {git} -c safe.directory= $@",
-            "git config --global --add safe.directory",
-        ),
-        ("echo broken index >&2; exit 128", "git cannot read"),
+        ("GIT_TEST_ASSUME_DIFFERENT_OWNER=1 exec {git} -c safe.directory= $@", "config --global --add safe.directory"),
+        ("echo broken index >&2; exit 128", "git cannot read .*: broken index"),
         (None, "git cannot be started"),
     ],
 )
 def test_a_git_that_refuses_is_quoted(repository, tmp_path, monkeypatch, script, expected):
-    """The gate runs in an environment without a user's settings, and its git is this script."""
+    """The git that the gate finds is this script, or none."""
     if script:
         fake = tmp_path / "git"
         variables = "GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null"
         fake.write_text(f"#!/bin/sh\nexport {variables}\n{script.format(git=shutil.which('git'))}\n")
         fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    code, message = repository.gate("base", "base", *SMALL)
-    assert (code, expected in message, "Traceback" in message) == (2, True, False), message
+    with pytest.raises(ValueError, match=expected):
+        run_gate("base", "base", folder=repository.folder)
 
 
 def test_limits_come_from_the_heads_pyproject(repository):
@@ -212,10 +193,6 @@ def test_limits_come_from_the_heads_pyproject(repository):
     )
     code, report = repository.gate("base", "tolerant", "--environment", "shared", *SMALL)
     assert (code, report["limits"]["time_of"]) == (0, {"batch-optimal-128": 50.0})
-    assert (
-        repository.gate("base", "tolerant", "--environment", "shared", "--time", "batch-optimal-128=1.5", *SMALL)[0]
-        == 1
-    )
 
 
 def test_a_repository_that_only_has_a_plugin(tmp_path, monkeypatch):
@@ -242,5 +219,3 @@ def test_a_repository_that_only_has_a_plugin(tmp_path, monkeypatch):
     code, report = gate(there, "second", "third", *options)
     assert code == 1
     assert "chance-corrected quality fell" in told(report, "regression")[0]
-    shutil.rmtree(folder / ".git")
-    assert gate(there, "second", "third", *options)[0] == 2

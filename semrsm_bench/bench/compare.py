@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -51,16 +51,8 @@ class Change:
         return "better" if self.change.high < none and self.change.value < down else "same"
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A limit that makes a comparison fail.
-
-    Attributes
-    ----------
-    metric : {"time", "gap"}
-    limit : float
-        Factor on the time, or rise of the gap as a fraction.
-    """
+class Rule(NamedTuple):
+    """A limit that makes a comparison fail: a factor on the time, or a rise of the gap as a fraction."""
 
     metric: Metric
     limit: float

@@ -21,25 +21,12 @@ from semrsm_bench.core.row import plain
 SCHEMA = 2
 # One thread in every library a solver may use; set before the worker imports any of them.
 THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "BLIS_NUM_THREADS",
+    *(f"{library}_NUM_THREADS" for library in ("OMP", "OPENBLAS", "MKL", "BLIS", "NUMEXPR", "NUMBA")),
     "VECLIB_MAXIMUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-    "NUMBA_NUM_THREADS",
 )
+# What may change a figure, where it is installed.
 PACKAGES = (
-    "semrsm-bench",
-    "numpy",
-    "scipy",
-    "numba",
-    "llvmlite",
-    "ortools",
-    "lapjv",
-    "lap",
-    "lapx",
-    "safetensors",
+    *("semrsm-bench", "numpy", "scipy", "numba", "llvmlite", "ortools", "lapjv", "lap", "lapx", "safetensors"),
     "pandas",
 )
 # What must agree before rows of two sessions may stand in one run. Code, libraries and data are in the rows' own keys.

@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 from semrsm_bench.activations.locate import user_cache_folder
 from semrsm_bench.bench.environment import git, package_folder
-from semrsm_bench.bench.gate.side import Commit, SideError
+from semrsm_bench.bench.gate.side import SideError
+from semrsm_bench.bench.process import Setup
 
 EnvironmentChoice = Literal["auto", "shared", "isolated"]
 _KEPT_TREES = 8
@@ -131,9 +132,9 @@ def _why_unreadable(folder: Path, stderr: str) -> str:
 
 
 def prepare(
-    repository: Repository, revision: str, *, plugins: Sequence[Path] = (), isolated: bool = False, own: bool = False
-) -> Commit:
-    """One side, exported and with an interpreter.
+    repository: Repository, revision: str, *, plugins: Sequence[Path], isolated: bool, own: bool, core: int | None
+) -> Setup:
+    """How the worker of a commit is started: its files exported, its interpreter there.
 
     Parameters
     ----------
@@ -145,6 +146,8 @@ def prepare(
         Make a virtual environment with what the commit asks for, instead of using this interpreter.
     own : bool
         The repository is one of this package, and every commit must bring it.
+    core : int or None
+        The core that the worker is pinned to.
 
     Raises
     ------
@@ -154,11 +157,11 @@ def prepare(
     tree = repository.export(repository.commit(revision))
     if own and not own_package(tree):
         raise SideError(f"the commit {revision} has no folder semrsm_bench, and the other one has")
-    found = (_plugin(repository, tree, p) for p in plugins)
+    found = tuple(str(path) for p in plugins if (path := _plugin(repository, tree, p)) is not None)
     python = _isolated_python(tree) if isolated else sys.executable
     above = [p for p in (tree / "src",) if p.is_dir()]
     search = (tree,) if own else (*above, tree, package_folder().parent)
-    return Commit(tree, python, search, tuple(path for path in found if path is not None))
+    return Setup(found, core, python, search, tree)
 
 
 def own_package(tree: Path) -> bool:

@@ -99,8 +99,10 @@ def run_gate(
         sides: dict[str, GateSide] = {}
         for label in ("head", "base"):
             try:
-                commit = prepare(repository, revisions[label], plugins=wanted.plugins, isolated=isolated, own=own)
-                sides[label] = stack.enter_context(GateSide(commit, scratch, core))
+                setup = prepare(
+                    repository, revisions[label], plugins=wanted.plugins, isolated=isolated, own=own, core=core
+                )
+                sides[label] = stack.enter_context(GateSide(setup, scratch))
             except SideError as error:
                 if label == "head":
                     raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,27 +14,6 @@ from semrsm_bench.bench.process import Limits, Outcome, Scratch, Setup, Worker, 
 from semrsm_bench.core.method import Declaration
 
 _REFERENCE_SECONDS, _DESCRIBE_SECONDS = 60.0, 120.0
-
-
-@dataclass(frozen=True)
-class Commit:
-    """Where one side's package and interpreter are.
-
-    Attributes
-    ----------
-    tree : Path
-        The exported files.
-    python : str
-    search : tuple of Path
-        Folders that come first in the module search path.
-    plugins : tuple of Path
-        Files that register solvers, as this side has them.
-    """
-
-    tree: Path
-    python: str
-    search: tuple[Path, ...]
-    plugins: tuple[Path, ...] = ()
 
 
 class SideError(RuntimeError):
@@ -65,10 +45,9 @@ class GateSide:
 
     Parameters
     ----------
-    commit : Commit
+    setup : Setup
+        Interpreter, search path and plugins of the commit; see `semrsm_bench.bench.gate.revisions.prepare`.
     scratch : Scratch
-    core : int, optional
-        The core that it is pinned to.
 
     Attributes
     ----------
@@ -81,23 +60,22 @@ class GateSide:
         The package does not import, or is not the one of this side.
     """
 
-    def __init__(self, commit: Commit, scratch: Scratch, core: int | None = None) -> None:
-        plugins = tuple(map(str, commit.plugins))
-        self._worker = Worker(Setup(plugins, core, commit.python, commit.search, commit.tree))
+    def __init__(self, setup: Setup, scratch: Scratch) -> None:
+        self._worker = Worker(setup)
         self._observe = Observer(lambda method: self._worker, scratch)
         try:
-            self.known = self._start(commit)
+            self.known = self._start(setup.search or ())
         except BaseException:
             self._worker.close()
             raise
 
-    def _start(self, commit: Commit) -> dict[str, dict[str, Any]]:
+    def _start(self, search: Sequence[Path]) -> dict[str, dict[str, Any]]:
         try:
             self._worker.start()
         except WorkerLostError as error:
             raise SideError(str(error)) from None
         package = Path(self._worker.package)
-        expected = next((p.resolve() for p in commit.search if (p / "semrsm_bench").is_dir()), None)
+        expected = next((p.resolve() for p in search if (p / "semrsm_bench").is_dir()), None)
         if expected is not None and not package.is_relative_to(expected):
             raise SideError(f"semrsm_bench was imported from {package} and not from {expected}")
         answer = self._worker.ask({"do": "describe", "kinds": ["solver"]}, _DESCRIBE_SECONDS)
