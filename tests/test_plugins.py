@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner
 
 import semrsm_bench as sb
+from semrsm_bench.bench.results import load_rows
 from semrsm_bench.cli import cli
+from tests.bench_data import small_cache
 
 HERE = Path(__file__).resolve().parent
 
@@ -86,15 +88,16 @@ def test_without_the_distribution_its_solvers_are_unknown():
         ),
     ],
 )
-def test_a_broken_installed_plugin_is_named_and_left_out(tmp_path, body, reason):
+@pytest.mark.parametrize(
+    "command",
+    [("-c", "import semrsm_bench as sb; print(*sb.solver_names())"), ("-m", "semrsm_bench", "list", "solvers")],
+)
+def test_a_broken_installed_plugin_is_named_and_left_out(tmp_path, body, reason, command):
     (tmp_path / "broken_plugin_module.py").write_text(body)
-    info = tmp_path / "brittle-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: brittle\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[semrsm_bench.solvers]\nsnap = broken_plugin_module\n")
-    done = run("-c", "import semrsm_bench as sb; print(*sb.solver_names())", path=tmp_path)
+    announce(tmp_path, "broken_plugin_module", group="semrsm_bench.solvers")
+    done = run(*command, path=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert f"RuntimeWarning: the plugin 'snap' of brittle is broken and was left out: {reason}" in done.stderr
+    assert f"RuntimeWarning: the plugin 'broken_plugin_module' of brittle is left out: {reason}" in done.stderr
     assert "scipy" in done.stdout.split()
     assert "half-done" not in done.stdout.split()
 
@@ -190,3 +193,134 @@ def test_the_list_says_why_a_solver_is_not_available():
     assert rows["absent"]["reason"] == "needs the module 'no_such_module', which is not installed"
     assert "greedy" not in rows
     assert rows["ortools"]["complexity"].startswith("O(S^3")
+
+
+# Where plugins are imported, from outside: by files, and by distributions that announce them.
+
+PATCHING = """
+import json, os, sys, time
+with open(os.environ["IMPORTED"], "a") as file:
+    file.write(f"{os.getpid()} {sys.argv[0]}\\n")
+time.perf_counter_ns = time.monotonic = lambda: 0
+json.dumps = lambda *args, **options: "patched"
+"""
+PLUGIN = """
+import json, os, time
+import numpy as np
+import semrsm_bench as sb
+
+@sb.register_solver({name!r}, kind="approximate", matrix_free=True)
+def solver(problem):
+    clean = time.perf_counter_ns() > 0 and json.dumps(1) == "1"
+    return sb.Solution(np.arange(problem.size), info={{"clean": clean, "pid": os.getpid()}})
+"""
+PLANTED = (HERE.parent / "examples" / "planted.py").read_text()
+
+
+def announce(folder, module, group="semrsm_bench.plugins", name="brittle"):
+    """Make a folder look like one into which pip has installed a distribution with an entry point."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{group}]\nsnap = {module}\n")
+
+
+@pytest.fixture(params=["file", "entry point"])
+def patching(request, tmp_path, monkeypatch):
+    """Command line with a plugin that patches the clock and JSON, and an honest one; returns who imported the first."""
+    (tmp_path / "honest.py").write_text(PLUGIN.format(name="honest"))
+    package = tmp_path / "site" / "patching"
+    package.mkdir(parents=True)
+    (package / "solvers.py").write_text(PATCHING + PLUGIN.format(name="patching"))
+    given = ["--plugin", str(tmp_path / "honest.py")]
+    if request.param == "file":
+        given += ["--plugin", str(package / "solvers.py")]
+    else:
+        (package / "__init__.py").write_text(PATCHING)
+        announce(package.parent, "patching.solvers")
+    noted = tmp_path / "imported"
+    monkeypatch.setenv("IMPORTED", str(noted))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
+
+    def call(*words, code=0):
+        noted.write_text("")
+        done = run("-m", "semrsm_bench", *words, *given, path=package.parent)
+        assert done.returncode == code, done.stderr
+        processes = dict(line.split(maxsplit=1) for line in noted.read_text().splitlines())
+        assert all(program.endswith("worker.py") for program in processes.values()), processes
+        return done, {*map(int, processes)}
+
+    call.folder = tmp_path
+    return call
+
+
+def test_a_plugin_can_neither_patch_the_engine_nor_a_rival(patching):
+    results = str(patching.folder / "results")
+    choice = [
+        "--data",
+        str(small_cache(patching.folder / "data")),
+        "--pairs",
+        "1",
+        "--layers",
+        "layer2",
+        "--out",
+        results,
+    ]
+    _, importing = patching("run", "--methods", "honest,patching,scipy", "--centring", "none", "--estimate", *choice)
+    (folder,) = Path(results).iterdir()
+    rows = {row["method"]: row for row in load_rows(folder)}
+    assert set(rows) == {"honest", "patching", "scipy"}
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    assert rows["honest"]["info"]["clean"] is True
+    assert rows["patching"]["info"]["clean"] is False
+    # One process has read its declaration, and one has measured it.
+    assert len(importing) == 2
+    assert rows["patching"]["info"]["pid"] in importing
+    assert rows["honest"]["info"]["pid"] not in importing
+    assert all(row["seconds"] > 0 for row in rows.values())
+    done, importing = patching("table", "--results", results)
+    assert "patching" in done.stdout
+    assert not importing
+
+
+def test_a_plugin_is_listed_and_checked_without_being_imported_by_the_command(patching):
+    done, importing = patching("list", "solvers", "--json")
+    assert [row["name"] for row in json.loads(done.stdout)][-2:] == ["honest", "patching"]
+    assert len(importing) == 1
+    for name, processes in (("honest", 1), ("patching", 2)):
+        done, importing = patching("check", name, "--case", "empty")
+        assert "1 of 1 cases passed" in done.stdout
+        assert len(importing) == processes
+
+
+def test_tasks_of_a_distribution_are_imported_where_answers_are_scored(tmp_path):
+    (tmp_path / "planting.py").write_text(PLANTED)
+    announce(tmp_path, "planting")
+    listed = run("-m", "semrsm_bench", "list", "tasks", "--json", path=tmp_path)
+    assert [row["name"] for row in json.loads(listed.stdout)][-1] == "planted"
+    words = ["run", "planted", "--problems", "1", "--positions", "9", "--methods", "scipy,identity", "--estimate"]
+    assert run("-m", "semrsm_bench", *words, path=tmp_path).returncode == 0
+    shown = run("-m", "semrsm_bench", "table", "planted", path=tmp_path)
+    assert "scipy" in shown.stdout, shown.stderr
+
+
+@pytest.mark.parametrize("here", ["import semrsm_bench as sb; print(*sb.solver_names(), *sb.task_names())", "list"])
+@pytest.mark.parametrize("where", ["named", "hidden"])
+def test_a_distribution_brings_methods_or_tasks_and_not_both(tmp_path, here, where):
+    (tmp_path / "other.py").write_text(PLUGIN.format(name="added"))
+    (tmp_path / "both.py").write_text(PLANTED + (PLUGIN.format(name="added") if where == "named" else "import other\n"))
+    announce(tmp_path, "both")
+    done = run(*(["-m", "semrsm_bench", here] if here == "list" else ["-c", here]), path=tmp_path)
+    assert done.returncode == 0
+    assert "'both' of brittle is left out" in done.stderr
+    assert "methods" in done.stderr
+    assert not {"added", "planted"} & {*done.stdout.split()}
+
+
+def test_two_distributions_with_one_name_cost_the_second_and_no_run(tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / f"{name}.py").write_text(PLUGIN.format(name="same") + f"# {name}\n")
+        announce(tmp_path, name, name=name)
+    done = run("-m", "semrsm_bench", "list", "solvers", "--json", path=tmp_path)
+    assert [row["name"] for row in json.loads(done.stdout)].count("same") == 1
+    assert "is left out: another plugin brings a solver named 'same'" in done.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import itertools
 import re
@@ -28,7 +27,14 @@ from semrsm_bench.bench.results import ARRAYS_FOLDER, load_rows, read_rows
 from semrsm_bench.bench.runs import open_run
 from semrsm_bench.bench.writer import RunWriter
 from semrsm_bench.core.method import Declaration
-from semrsm_bench.core.registry import PLUGIN_MODULE, plugin_entries
+from semrsm_bench.core.registry import (
+    PLUGIN_MODULE,
+    brings_tasks,
+    entry_points,
+    entry_points_limited_to,
+    leave_out_if_broken,
+    plugin_entries,
+)
 from semrsm_bench.core.row import FAULTS, Row, plain, resume_key
 from semrsm_bench.core.task import Answer, Case, Scored, Task
 from semrsm_bench.progress import progress_bar
@@ -38,7 +44,6 @@ from semrsm_bench.tasks.registry import get_task
 # Cases of a cell measured in a row, before the next method's turn: short enough that a drift of the machine hits all alike.
 _CHUNK = 5
 _KEPT_TRUTHS = 12
-_NOUNS = ("solver", "rsm", "metric", "instance", "task")
 _WORKER_BYTES = 400 << 20
 _OPTIMUM_LIMITS = Limits(deadline=900.0, memory=16 << 30, warm_up=120.0)
 
@@ -76,8 +81,7 @@ class Finished:
 def sort_plugins(plugins: Sequence[Path]) -> tuple[list[Path], list[str]]:
     """Files that bring methods, and names of the tasks that the others bring; those are imported here.
 
-    A file of tasks runs where answers are scored and is trusted; a file of methods is imported in workers alone. Which one a
-    file is stands in its code: it names ``register_task`` or it does not.
+    A file of tasks runs where answers are scored and is trusted; a file of methods is imported in workers alone.
 
     Raises
     ------
@@ -88,43 +92,50 @@ def sort_plugins(plugins: Sequence[Path]) -> tuple[list[Path], list[str]]:
     for path in plugins:
         if not path.is_file():
             raise FileNotFoundError(f"plugin {path}: no such file")
-        named = _registered_kinds(path)
-        if "task" not in named:
-            methods.append(path)
-        elif len(named) == 1:
+        if brings_tasks(path):
             tasks += [name for _, name in plugin_entries(path)]
         else:
-            raise ValueError(
-                f"plugin {path} brings methods and tasks; put them into two files: tasks run where answers are scored"
-            )
+            methods.append(path)
     return methods, tasks
 
 
-def _registered_kinds(path: Path) -> set[str]:
-    """Kinds of what a file registers, read from its code without running it; none where that is no Python."""
-    try:
-        tree = ast.parse(path.read_bytes())
-    except (SyntaxError, ValueError):
-        return set()
-    fields = ("id", "attr", "name")  # of a name, an attribute, and what is imported by its name
-    names = {str(getattr(node, field, "")) for node in ast.walk(tree) for field in fields}
-    return {noun for noun in _NOUNS if f"register_{noun}" in names}
-
-
 def declarations(plugins: Sequence[Path] = (), kinds: Sequence[str] | None = None) -> list[Declaration]:
-    """Declarations of all methods, or of some kinds, read in workers: one for the package, and one for each plugin file."""
-    fields = set(Declaration.__dataclass_fields__)
+    """Declarations of all methods, or of some kinds, read in workers: one for the package, and one for each plugin."""
+    return [*_declared_by(None, kinds), *brought(plugins, kinds)]
+
+
+def brought(plugins: Sequence[Path] = (), kinds: Sequence[str] | None = None) -> list[Declaration]:
+    """Declarations of the methods that files and installed distributions bring; of these a broken one is left out.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        A file that does not load, or two that bring a method of the same name.
+    """
     found: dict[tuple[str, str], Declaration] = {}
-    for group in ([], *([p] for p in dict.fromkeys(plugins))):
-        known = [Declaration.from_dict({k: v for k, v in e.items() if k in fields}) for e in describe(group, kinds)]
-        brought = [declared for declared in known if declared.plugins or not group]
-        for declared in brought:
-            other = found.setdefault((declared.kind, declared.name), declared)
-            if other.plugins != declared.plugins:
+    for path in dict.fromkeys(plugins):
+        for declared in _declared_by(str(path.resolve()), kinds):
+            if found.setdefault((declared.kind, declared.name), declared) is not declared:
                 raise ValueError(f"two plugins bring a {declared.kind} named {declared.name!r}; rename one")
+    for point in entry_points():
+        with leave_out_if_broken(point):
+            new = [] if brings_tasks(point) else _declared_by(point, kinds)
+            for declared in new:
+                other = found.get((declared.kind, declared.name), declared)
+                if other.code != declared.code:  # the same where one module imports the other
+                    raise ValueError(f"another plugin brings a {declared.kind} named {declared.name!r}")
+            found |= {(declared.kind, declared.name): declared for declared in new}
     return list(found.values())
 
 
+def _declared_by(plugin: str | None, kinds: Sequence[str] | None) -> list[Declaration]:
+    """What a worker says that a plugin brings; None: the package."""
+    known = set(Declaration.__dataclass_fields__)
+    told = [{k: v for k, v in e.items() if k in known} for e in describe([plugin] if plugin else [], kinds)]
+    return [declared for declared in map(Declaration.from_dict, told) if plugin is None or declared.plugins]
+
+
+@entry_points_limited_to("tasks")
 def run(
     options: RunOptions,
     results: Path,

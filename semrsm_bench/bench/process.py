@@ -69,7 +69,7 @@ class Setup:
     Attributes
     ----------
     plugins : tuple of str
-        Files that it imports first.
+        Files, or entry points, that it imports first.
     core : int or None
         The core it is pinned to.
     python : str
@@ -524,16 +524,15 @@ def _last_words(log: IO[bytes]) -> str:
     return lines[-1][:200] if lines else ""
 
 
-def describe(plugins: Sequence[Path] = (), kinds: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Declarations of all methods, read in a worker of their own; each says which plugin file brings it.
+def describe(plugins: Sequence[str | Path] = (), kinds: Sequence[str] | None = None) -> list[dict[str, Any]]:
+    """Declarations of all methods, read in a worker of their own; each says which plugin, a file or an entry point, brings it.
 
     Raises
     ------
     ValueError
         A plugin does not load; the message is the plugin's.
     """
-    files = tuple(str(Path(plugin).resolve()) for plugin in plugins)
-    with Worker(Setup(plugins=files)) as worker:
+    with Worker(Setup(plugins=tuple(map(str, plugins)))) as worker:
         try:
             worker.start()
         except WorkerLostError as error:

@@ -8,11 +8,11 @@ method (``observe.py``) are loaded by their paths too.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import faulthandler
 import importlib
 import importlib.util
-import json
 import os
 import re
 import resource
@@ -21,9 +21,10 @@ import sys
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
-# Taken before any method's file is imported, which might put another clock in its place.
+# Taken before any method's file is imported, which might put something else in their place.
+from json import dumps, loads
+from pathlib import Path
 from time import perf_counter_ns
 from typing import Any
 
@@ -131,11 +132,16 @@ class Worker:
         self._memory = Memory()
         self._arrays: OrderedDict[str, Any] = OrderedDict()
         self._reference: ReferenceKernel | None = None
+        self._alone = contextlib.ExitStack()
 
     def load(self, plugins: list[str]) -> dict[str, Any]:
-        """Import the package and files of plugins; where the package lies."""
+        """Import the package and the plugins, and no other; where the package lies."""
         import semrsm_bench
 
+        with contextlib.suppress(ImportError):  # a commit from before this rule
+            from semrsm_bench.core.registry import entry_points_limited_to
+
+            self._alone.enter_context(entry_points_limited_to("none"))
         _own("bench/observe")  # before any plugin, as the clock is
         for plugin in plugins:
             semrsm_bench.load_plugin(plugin)
@@ -227,7 +233,7 @@ def serve(lines: Any, send: Callable[[Mapping[str, Any]], None]) -> None:
     worker = Worker(report)
     send({"id": 0, "done": {"status": "ok", "protocol": PROTOCOL}})
     for line in lines:
-        command = json.loads(line)
+        command = loads(line)
         asked[0] = command.pop("id", 0)
         verbose = command.pop("verbose", False)
         try:
@@ -248,7 +254,7 @@ def _text(value: Any) -> Any:
 
 def main(text: str) -> None:
     """Entry of the process: settings as JSON, then commands over the socket until it closes."""
-    settings = json.loads(text)
+    settings = loads(text)
     settle(settings["parent"], settings.get("core"))
     if settings.get("path"):
         sys.path[:] = settings["path"]
@@ -261,7 +267,7 @@ def main(text: str) -> None:
 
     def send(message: Mapping[str, Any]) -> None:
         _clock.leave_if_copied(own)
-        data = json.dumps(message, default=_text).encode() + b"\n"
+        data = dumps(message, default=_text).encode() + b"\n"
         while data:
             data = data[pipe.write(data) or 0 :]
 

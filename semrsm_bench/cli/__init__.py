@@ -67,11 +67,16 @@ class _Verbs(click.Group):
 
 @click.group(cls=_Verbs, context_settings=_CONTEXT)
 @click.version_option(package_name="semrsm-bench", prog_name="semrsm-bench")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context) -> None:
     """Benchmark matching algorithms and RSM metrics on real activations.
 
     Exit codes: 0 fine, 1 a regression or a failed check, 2 wrong use, 3 a method failed, 4 nothing was measured.
     """
+    from semrsm_bench.core.registry import entry_points_limited_to
+
+    if ctx.invoked_subcommand != "rsm":  # which runs the method in this process, and compares it with none
+        ctx.with_resource(entry_points_limited_to("tasks"))
 
 
 def main(args: list[str] | None = None) -> None:

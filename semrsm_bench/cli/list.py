@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-import importlib
 import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
+from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
-from semrsm_bench.core.registry import REGISTRIES
+from semrsm_bench.core.registry import registry_of
 
-# What can be listed -> (the module that makes its registry, the registry's noun).
+# What can be listed -> (the kind of entry, the heading).
 ROOMS = {
-    "solvers": ("semrsm_bench.solvers.registry", "solver"),
-    "rsms": ("semrsm_bench.rsm.registry", "rsm"),
-    "metrics": ("semrsm_bench.metrics.registry", "metric"),
-    "instances": ("semrsm_bench.metrics.instances", "instance"),
-    "tasks": ("semrsm_bench.tasks.registry", "task"),
+    "solvers": ("solver", "Solvers"),
+    "rsms": ("rsm", "RSM methods"),
+    "metrics": ("metric", "Metrics"),
+    "instances": ("instance", "Scores of single stimuli"),
+    "tasks": ("task", "Tasks"),
 }
-_TITLES = {"rsms": "RSM methods", "instances": "Scores of single stimuli"}
 _FIRST = ("exact", "approximate", "baseline")
 _FACTS = ("complexity", "matrix_free", "takes", "options", "reference", "source")
-_MORE = ("max_size", "version", "available", "reason")
 
 
 @dataclass(frozen=True)
@@ -50,14 +49,15 @@ def solvers(options: ListOptions, output: OutputOptions) -> None:
 
 
 def _list(rooms: list[str], options: ListOptions, output: OutputOptions) -> None:
-    for module, _ in (ROOMS[room] for room in rooms):
-        importlib.import_module(module)
-    options.load_plugins()
-    registries = {room: REGISTRIES[ROOMS[room][1]] for room in rooms}
-    entries = {room: [_described(room, r.get(name)) for name in r.names()] for room, r in registries.items()}
-    kinds = sorted({row["kind"] for rows in entries.values() for row in rows} - {""})
-    if options.kind is not None and options.kind not in kinds:
-        raise click.BadParameter(f"{options.kind!r} is not one of {', '.join(kinds)}", param_hint="--kind")
+    from semrsm_bench.bench.engine import brought, sort_plugins
+
+    kinds = [ROOMS[room][0] for room in rooms if room != "tasks"]
+    files, _ = sort_plugins(options.plugins)
+    declared = brought(files, kinds) if kinds else []
+    entries = {room: list(_entries(ROOMS[room][0], declared)) for room in rooms}
+    categories = sorted({row["kind"] for rows in entries.values() for row in rows} - {""})
+    if options.kind is not None and options.kind not in categories:
+        raise click.BadParameter(f"{options.kind!r} is not one of {', '.join(categories)}", param_hint="--kind")
     shown = {room: [r for r in rows if options.kind in (None, r["kind"])] for room, rows in entries.items()}
     if output.json:
         click.echo(json.dumps([row for rows in shown.values() for row in rows], indent=2, default=str))
@@ -70,18 +70,36 @@ def _list(rooms: list[str], options: ListOptions, output: OutputOptions) -> None
 
 
 def _heading(room: str, kind: str) -> str:
-    title = _TITLES.get(room, room.capitalize())
+    title = ROOMS[room][1]
     if room == "solvers":
         return "Baselines" if kind == "baseline" else kind.capitalize()
     return f"{title} ({kind})" if kind else title
 
 
-def _described(room: str, entry: Any) -> dict[str, Any]:
-    row = {"registry": ROOMS[room][1], "name": entry.name, "kind": getattr(entry, "kind", "")}
-    row["summary"] = entry.question if room == "tasks" else entry.summary
-    row["options"] = entry.defaults if hasattr(entry, "defaults") else {}
-    row |= {fact: getattr(entry, fact) for fact in (*_FACTS, *_MORE) if fact != "options" and hasattr(entry, fact)}
-    return row
+def _entries(kind: str, declared: Sequence[Declaration]) -> Iterator[dict[str, Any]]:
+    """One row for each entry of a kind: those of this process, and what others have declared."""
+    registry = registry_of(kind)
+    own = [registry.get(name) for name in registry.names()]
+    if kind == "task":
+        for task in own:
+            about = {"registry": kind, "name": task.name, "kind": task.kind, "summary": task.question}
+            yield {**about, "options": {}, "source": task.source}
+        return
+    for method in (*(method.declare() for method in own), *(d for d in declared if d.kind == kind)):
+        yield {
+            "registry": kind,
+            "name": method.name,
+            "kind": method.category if kind == "solver" else "",
+            "summary": method.summary,
+            "options": method.defaults,
+            "complexity": method.complexity,
+            **{fact: method.facts[fact] for fact in ("matrix_free", "takes") if fact in method.facts},
+            "reference": method.reference,
+            "max_size": method.max_size,
+            "version": method.version,
+            "available": not method.reason,
+            "reason": method.reason,
+        }
 
 
 def _print(row: dict[str, Any]) -> None:

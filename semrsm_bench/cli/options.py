@@ -12,7 +12,6 @@ from typing import Any
 import click
 
 from semrsm_bench.core.options import MISSING, OptionError, OptionInfo, check, describe, option
-from semrsm_bench.core.registry import load_plugin
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,6 @@ class PluginOptions:
     """For verbs that know what files bring."""
 
     plugins: tuple[Path, ...] = option((), help="File that registers methods or tasks; repeatable.", name="plugin")
-
-    def load_plugins(self) -> None:
-        """Run the files, which register what they bring."""
-        for plugin in self.plugins:
-            load_plugin(plugin)
 
 
 class Word(click.ParamType):  # type: ignore[type-arg]

@@ -50,11 +50,13 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
     Z and Z2 are caches of activations (.safetensors, or a folder that holds one) or .npy files of shape (N, C, H, W),
     (N, C, S), or with --layout channels_last (N, T, D). Without Z the cache that comes with the project is taken.
     """
+    from semrsm_bench.core.registry import load_plugin
     from semrsm_bench.rsm import IncompleteError, InvalidRsmError, compute_rsm, estimate_rsm
     from semrsm_bench.rsm.scheduling import WorkersLostError, connect
     from semrsm_bench.solvers import InvalidMatchingError, SolverUnavailableError
 
-    command.load_plugins()
+    for plugin in command.plugins:
+        load_plugin(plugin)
     first = _source(z, command.layer, command.images)
     second = None if z2 is None else _source(z2, command.layer, command.images2)
     chosen = vars(options)

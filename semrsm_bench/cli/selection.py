@@ -65,11 +65,12 @@ def select(words: Sequence[str], results: Path, options: SelectionOptions) -> tu
     has. Raises FileNotFoundError or ValueError where there is no such run, task, score or method, and
     `NothingToShow` where the run has no rows there.
     """
+    from semrsm_bench.bench.engine import sort_plugins
     from semrsm_bench.bench.results import ENVIRONMENT_FILE, LATEST, find_run
     from semrsm_bench.report.results import NothingMeasuredError, read_results
     from semrsm_bench.tasks.registry import task_names
 
-    options.load_plugins()
+    sort_plugins(options.plugins)  # tasks are imported; what is shown of methods stands in the run
     tasks = list(words)
     run = LATEST
     # A first word that names a task and no run is a task of the latest run.

@@ -51,7 +51,7 @@ class Declaration:
     facts : mapping
         What only its kind knows: ``matrix_free`` of a solver, ``takes`` of a metric, ...
     plugins : tuple of str
-        Files that its worker imports.
+        Files, or entry points, that its worker imports.
     """
 
     kind: str
@@ -117,8 +117,8 @@ class Method(Registration):
     function : callable
     options : mapping
         Options bound to this name (``{"b": 128}``); a call may override them and give any other option of the function.
-    digest, file : str
-        Start of the SHA-256 of a bare file, and the file.
+    plugin, digest : str
+        What a worker imports for it, a file or an entry point, "" for a method of this package; start of the SHA-256 of a file.
     """
 
     kind_name: ClassVar[str] = "method"
@@ -128,8 +128,8 @@ class Method(Registration):
     name: str
     function: Callable[..., Any]
     options: Mapping[str, Any] = field(default_factory=dict)
+    plugin: str = ""
     digest: str = ""
-    file: str = ""
 
     @classmethod
     def parts(cls, target: Any) -> dict[str, Any]:
@@ -262,7 +262,7 @@ class Method(Registration):
             max_size=getattr(self, "max_size", None),
             slow_from=getattr(self, "slow_from", None),
             facts=self.facts,
-            plugins=(self.file,) if self.file else (),
+            plugins=(self.plugin,) if self.plugin else (),
         )
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import dataclasses
 import difflib
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import re
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Literal, Protocol, TypeVar
 
 ENTRY_POINT_GROUPS = ("semrsm_bench.plugins", "semrsm_bench.solvers")
+# Begins the name of a plugin that is no file but announced by a distribution: entry-point:DISTRIBUTION:MODULE.
+ENTRY_POINT = "entry-point:"
 PLUGIN_MODULE = "semrsm_bench_plugin_"
 _OWN_PACKAGE = "semrsm_bench."
 # Names become parts of file names, of comma-separated lists and of table cells.
@@ -64,8 +69,10 @@ NOUNS = {"rsm": "RSM method", "instance": "score of single stimuli"}
 _LOCK = threading.RLock()
 # What the plugin that is loading right now has added: (registry, name).
 _added: list[tuple[Registry[Any], str]] | None = None
-_plugins: dict[Path, list[tuple[str, str]]] = {}
-_entry_points_loaded = False
+_plugins: dict[str, list[tuple[str, str]]] = {}
+# Which entry points this process imports by itself, and for which answers that has been done.
+_imported_here: Literal["all", "tasks", "none"] = "all"
+_done: set[str] = {"none"}
 
 
 class Registry(Generic[E]):
@@ -205,7 +212,7 @@ def _origin(entry: Any) -> str:
 def load_plugin(path: str | Path) -> list[str]:
     """Import a Python file that registers methods, or tasks; returns the names it added. The same file loads once.
 
-    Modules beside the file can be imported by it.
+    Modules beside the file can be imported by it. In place of a file, one of `entry_points`.
 
     Raises
     ------
@@ -219,74 +226,152 @@ def load_plugin(path: str | Path) -> list[str]:
 
 def plugin_entries(path: str | Path) -> list[tuple[str, str]]:
     """What `load_plugin` adds, as pairs of (kind, name)."""
-    file = Path(path).resolve()
-    if not file.is_file():
-        raise FileNotFoundError(f"plugin {path}: no such file")
     with _LOCK:
-        if file in _plugins:
-            return list(_plugins[file])
-        name = f"{PLUGIN_MODULE}{file.stem}_{hashlib.sha256(str(file).encode()).hexdigest()[:12]}"
-        spec = importlib.util.spec_from_file_location(name, file)
-        if spec is None or spec.loader is None:
-            raise ValueError(f"plugin {path}: not a Python file")
-        module = importlib.util.module_from_spec(spec)
-        if str(file.parent) not in sys.path:
-            sys.path.append(str(file.parent))
+        announced = str(path).startswith(ENTRY_POINT)
+        key = str(path) if announced else str(Path(path).resolve())
+        if key not in _plugins:
+            execute, origin = _entry_point_loader(key) if announced else _file_loader(Path(key), path)
+            try:
+                _plugins[key] = _collect(execute, plugin=key, **origin)
+            except (Exception, SystemExit) as error:
+                sys.modules.pop(_module_name(key), None)
+                raise ValueError(f"plugin {path} failed to load: {type(error).__name__}: {error}") from error
+        return list(_plugins[key])
 
-        def execute() -> None:
-            sys.modules[name] = module
-            spec.loader.exec_module(module)  # type: ignore[union-attr]
 
-        def judge(added: Sequence[tuple[str, str]]) -> None:
-            if not added:
-                raise ValueError(
-                    "it registers nothing; decorate a function with @semrsm_bench.register_solver, register_rsm, register_metric "
-                    "or register_instance, or a class with register_task"
-                )
-            if len({kind == "task" for kind, _ in added}) > 1:
-                raise ValueError("one file brings methods or tasks, not both: tasks run where answers are scored")
+def _file_loader(file: Path, named: str | Path) -> tuple[Callable[[], Any], dict[str, str]]:
+    """What imports a file, and what is filled in about all that it registers."""
+    if not file.is_file():
+        raise FileNotFoundError(f"plugin {named}: no such file")
+    name = _module_name(str(file))
+    spec = importlib.util.spec_from_file_location(name, file)
+    if spec is None or spec.loader is None:
+        raise ValueError(f"plugin {named}: not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    if str(file.parent) not in sys.path:
+        sys.path.append(str(file.parent))
 
+    def execute() -> None:
+        sys.modules[name] = module
+        spec.loader.exec_module(module)  # type: ignore[union-attr]
+
+    return execute, {"digest": hashlib.sha256(file.read_bytes()).hexdigest()[:12]}
+
+
+def _module_name(file: str) -> str:
+    return f"{PLUGIN_MODULE}{Path(file).stem}_{hashlib.sha256(file.encode()).hexdigest()[:12]}"
+
+
+def _entry_point_loader(key: str) -> tuple[Callable[[], Any], dict[str, str]]:
+    point = entry_points().get(key)
+    if point is None:
+        raise ValueError(f"plugin {key}: no installed distribution announces it")
+    return point.load, {"distribution": key.split(":")[1]}
+
+
+def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
+    """Plugins that installed distributions announce, by what `load_plugin` takes; none is imported."""
+    points = [point for group in ENTRY_POINT_GROUPS for point in importlib.metadata.entry_points(group=group)]
+    return {f"{ENTRY_POINT}{point.dist.name if point.dist else ''}:{point.value}": point for point in points}
+
+
+def brings_tasks(plugin: str | Path) -> bool:
+    """Whether a file or an entry point brings tasks, and not methods: its code names ``register_task``. Nothing is imported.
+
+    Raises
+    ------
+    ValueError
+        Its code names a method's ``register_...`` too: a file of tasks is imported where answers are scored, one of methods in
+        the workers of its methods alone.
+    """
+    file = _source(entry_points()[str(plugin)].value) if str(plugin).startswith(ENTRY_POINT) else Path(plugin)
+    try:
+        tree = ast.parse(file.read_bytes() if file else b"")
+    except (SyntaxError, ValueError, OSError):
+        return False
+    fields = ("id", "attr", "name")  # of a name, an attribute, and what is imported by its name
+    names = {str(getattr(node, field, "")) for node in ast.walk(tree) for field in fields}
+    kinds = {kind for kind in PLACES if f"register_{kind}" in names}
+    if "task" in kinds and len(kinds) > 1:
+        raise ValueError(
+            f"plugin {plugin} brings methods and tasks; put them into two files: tasks run where answers are scored"
+        )
+    return "task" in kinds
+
+
+def _source(value: str) -> Path | None:
+    """The file of the module that an entry point names, found without importing the packages that it lies in."""
+    spec, name = None, ""
+    for part in re.split(r"[:\[]", value)[0].strip().split("."):
+        name = f"{name}.{part}" if name else part
         try:
-            added = _collect(execute, judge, digest=hashlib.sha256(file.read_bytes()).hexdigest()[:12], file=str(file))
-        except (Exception, SystemExit) as error:
-            sys.modules.pop(name, None)
-            raise ValueError(f"plugin {path} failed to load: {type(error).__name__}: {error}") from error
-        _plugins[file] = added
-        return list(added)
+            if spec is None:
+                spec = importlib.util.find_spec(name)
+            else:
+                spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations or [])
+        except (ImportError, ValueError):
+            return None
+        if spec is None:
+            return None
+    return Path(spec.origin) if spec and spec.origin and spec.has_location else None
 
 
 def load_entry_points() -> None:
-    """Load the plugins that installed distributions announce; a broken one is left out with a warning."""
-    global _entry_points_loaded
+    """Import the plugins of installed distributions, as far as this process may; a broken one is left out with a warning."""
     with _LOCK:
-        if _entry_points_loaded:
+        if _imported_here in _done:
             return
-        _entry_points_loaded = True
-        for group in ENTRY_POINT_GROUPS:
-            for point in importlib.metadata.entry_points(group=group):
-                owner = point.dist.name if point.dist else ""
-                try:
-                    _collect(point.load, lambda added: None, distribution=owner)
-                except (Exception, SystemExit) as error:
-                    warnings.warn(
-                        f"the plugin {point.name!r} of {owner or 'an unknown distribution'} is broken and was left out: "
-                        f"{type(error).__name__}: {error}",
-                        RuntimeWarning,
-                        stacklevel=3,
-                    )
+        _done.add(_imported_here)
+        for key in entry_points():
+            with leave_out_if_broken(key):
+                if brings_tasks(key) or _imported_here == "all":
+                    plugin_entries(key)
 
 
-def _collect(
-    execute: Callable[[], Any], judge: Callable[[Sequence[tuple[str, str]]], None], **origin: str
-) -> list[tuple[str, str]]:
-    """Run what registers, and say what it added; if it fails, or is judged bad, nothing of it stays."""
+@contextlib.contextmanager
+def entry_points_limited_to(what: Literal["tasks", "none"]) -> Iterator[None]:
+    """While it is open, only such entry points are imported in this process, whatever names are asked for.
+
+    A process that keeps time, scores or writes imports tasks alone, and a worker nothing but what brings its method.
+    """
+    global _imported_here
+    before, _imported_here = _imported_here, what
+    try:
+        yield
+    finally:
+        _imported_here = before
+
+
+@contextlib.contextmanager
+def leave_out_if_broken(plugin: str) -> Iterator[None]:
+    """Turn what goes wrong with an entry point into a warning that names it and its distribution."""
+    try:
+        yield
+    except Exception as error:
+        _, owner, module = plugin.split(":", 2)
+        reason = str(error).removeprefix(f"plugin {plugin} failed to load: ")
+        warnings.warn(
+            f"the plugin {module!r} of {owner or 'an unknown distribution'} is left out: {reason}",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _collect(execute: Callable[[], Any], **origin: str) -> list[tuple[str, str]]:
+    """Run what registers, and say what it added; if it fails, or may not add that, nothing of it stays."""
     global _added
     outer, _added = _added, []
     found = _added
     try:
         execute()
         named = [(registry.kind, name) for registry, name in found]
-        judge(named)
+        if not named and not origin["plugin"].startswith(ENTRY_POINT):  # whose module may have been imported before
+            raise ValueError(
+                "it registers nothing; decorate a function with @semrsm_bench.register_solver, register_rsm, register_metric "
+                "or register_instance, or a class with register_task"
+            )
+        if len({kind == "task" for kind, _ in named}) > 1:
+            raise ValueError("one file brings methods or tasks, not both: tasks run where answers are scored")
     except BaseException:
         for registry, name in found:
             registry.forget(name)

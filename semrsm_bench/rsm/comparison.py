@@ -117,8 +117,8 @@ class SamePosition(Comparison):
 class _Registered(Comparison):
     """The function of a registered method, found again in any process.
 
-    ``function`` and its ``companion`` travel along where the name alone would not be known; ``plugin`` is the file that
-    registers the name.
+    ``function`` and its ``companion`` travel along where the name alone would not be known; ``plugin`` is the file or
+    entry point that registers the name.
     """
 
     registry: ClassVar[str]
@@ -139,10 +139,10 @@ class _Registered(Comparison):
         method.require_available()
         merged = {**method.options, **options}
         method.check_options(merged)
-        found_by_name = method.module.startswith("semrsm_bench.") or bool(method.file)
+        found_by_name = method.module.startswith("semrsm_bench.") or bool(method.plugin)
         if not found_by_name:
             more |= {"function": method.function, "companion": getattr(method, cls.companion_field)}
-        return cls(method.name, merged, method.version, method.releases_gil, plugin=method.file, **more)
+        return cls(method.name, merged, method.version, method.releases_gil, plugin=method.plugin, **more)
 
     def _resolve(self) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
         if self.function is not None:
