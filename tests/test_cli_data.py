@@ -15,42 +15,16 @@ from tests.test_store import flip_byte, make_cache
 
 
 def test_train_extract_list_verify(tmp_path):
-    archive = image_zip(tmp_path / "pictures.zip", per_class=6, size=64)
+    archive = image_zip(tmp_path / "pictures.zip", per_class=6, size=32)
     runner = CliRunner()
-    train = [
-        "data",
-        "train",
-        str(archive),
-        "--val",
-        str(archive),
-        "--width",
-        "4",
-        "--phases",
-        "64:8",
-        "--lr",
-        "0.02",
-        "--batch",
-        "4",
-    ]
-    done = runner.invoke(cli, [*train, "--out", str(tmp_path / "net.safetensors")], catch_exceptions=False)
+    network, out = tmp_path / "net.safetensors", tmp_path / "caches" / "mine.safetensors"
+    small = "--architecture resnet10 --width 4 --phases 32:1 --batch 4".split()
+    train = ["data", "train", str(archive), "--val", str(archive), *small, "--out", str(network)]
+    done = runner.invoke(cli, train, catch_exceptions=False)
     assert done.exit_code == 0
     assert "top-1" in done.output
-    out = tmp_path / "caches" / "mine.safetensors"
-    done = runner.invoke(
-        cli,
-        [
-            "data",
-            "extract",
-            str(archive),
-            "--model",
-            str(tmp_path / "net.safetensors"),
-            "--count",
-            "4",
-            "--out",
-            str(out),
-        ],
-        catch_exceptions=False,
-    )
+    extract = ["data", "extract", str(archive), "--model", str(network), "--count", "4", "--out", str(out)]
+    done = runner.invoke(cli, extract, catch_exceptions=False)
     assert done.exit_code == 0
     assert "4 images" in done.output
     assert "the mean is over 12 images only" in done.output
@@ -104,13 +78,20 @@ def test_importing_the_package_imports_no_torch_and_no_plotting():
 
 def test_a_state_dict_of_another_family_is_refused_with_one_line(tmp_path):
     torch.save({"w": torch.zeros(2)}, tmp_path / "other.pt")
-    save_weights(tmp_path / "net.safetensors", ResNet("resnet18", 2, width=4), {})
     archive = image_zip(tmp_path / "a.zip", per_class=1)
-    done = run(
-        "data", "extract", str(archive), "--model", str(tmp_path / "other.pt"), "--out", str(tmp_path / "o.safetensors")
-    )
-    assert done.returncode == 2
+    words = [
+        "data",
+        "extract",
+        str(archive),
+        "--model",
+        str(tmp_path / "other.pt"),
+        "--out",
+        str(tmp_path / "o.safetensors"),
+    ]
+    done = CliRunner().invoke(cli, words)
+    assert done.exit_code == 2
     assert "not a ResNet state dict" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_a_part_of_a_cache_is_a_cache(tmp_path):

@@ -55,3 +55,8 @@ def field(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> A
     if not isinstance(value, kind) or isinstance(value, bool):
         raise ValueError(f"{where}: {key!r} is {value!r:.60}")
     return value
+
+
+def records(content: Any, key: str, path: Path) -> list[tuple[str, Any]]:
+    """Each entry of the list ``content[key]`` after its place, as `field` names it."""
+    return [(f"{path}: {key}[{i}]", record) for i, record in enumerate(field(content, key, list, str(path)))]

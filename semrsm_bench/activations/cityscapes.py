@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.annotated import AnnotatedImages, field, read_json
+from semrsm_bench.activations.annotated import AnnotatedImages, field, read_json, records
 from semrsm_bench.activations.images import ImageRef
 from semrsm_bench.progress import progress_bar
 
@@ -63,29 +63,25 @@ def read_cityscapes(images: Iterable[ImageRef], *, quiet: bool = False) -> Annot
     ValueError
         A damaged annotation, or an unknown label or id in it; the message names the file.
     """
-    chosen = list(images)
-    columns = {name: column for column, name in enumerate(CLASSES.values())}
-    counts = np.zeros((len(chosen), len(columns)), dtype=np.int64)
+    chosen, names = list(images), list(CLASSES.values())
+    counts = np.zeros((len(chosen), len(names)), dtype=np.int64)
+    groups = []
     with progress_bar(len(chosen), "reading labels", unit="image", quiet=quiet or len(chosen) < 100) as bar:
-        for row, image in enumerate(chosen):
-            for name in _shown(image):
-                counts[row, columns[name]] = 1
+        for row, image in zip(counts, chosen):
+            stem = image.name.removeprefix("leftImg8bit/").removesuffix(_IMAGE)
+            groups.append("_".join(Path(stem).name.split("_")[:2]))
+            labels, polygons = (image.container / "gtFine" / f"{stem}{ending}" for ending in (_LABELS, _POLYGONS))
+            if labels.is_file():
+                shown = _of_label_image(labels)
+            elif polygons.is_file():
+                shown = _of_polygons(polygons)
+            else:
+                raise FileNotFoundError(
+                    f"{image.container / image.name} has no annotation: neither {labels} nor {polygons.name}"
+                )
+            row[[names.index(name) for name in shown]] = 1
             bar.update()
-    return AnnotatedImages(chosen, counts, [_sequence(image) for image in chosen], list(CLASSES.values()))
-
-
-def _sequence(image: ImageRef) -> str:
-    return "_".join(Path(image.name).name.removesuffix(_IMAGE).split("_")[:2])
-
-
-def _shown(image: ImageRef) -> set[str]:
-    stem = image.name.removeprefix("leftImg8bit/").removesuffix(_IMAGE)
-    labels, polygons = (image.container / "gtFine" / f"{stem}{ending}" for ending in (_LABELS, _POLYGONS))
-    if labels.is_file():
-        return _of_label_image(labels)
-    if polygons.is_file():
-        return _of_polygons(polygons)
-    raise FileNotFoundError(f"{image.container / image.name} has no annotation: neither {labels} nor {polygons.name}")
+    return AnnotatedImages(chosen, counts, groups, names)
 
 
 def _of_label_image(path: Path) -> set[str]:
@@ -99,27 +95,24 @@ def _of_label_image(path: Path) -> set[str]:
         raise ValueError(f"{path}: not a readable label image ({error})") from None
     if mode not in ("L", "P") or ids.ndim != 2:
         raise ValueError(f"{path}: a label image has one channel of 8 bits, this one is {mode}")
-    found = np.flatnonzero(np.bincount(ids.ravel(), minlength=256))
-    if found[-1] > _HIGHEST_ID:
+    found = set(np.unique(ids).tolist())
+    if max(found) > _HIGHEST_ID:
         raise ValueError(
-            f"{path}: id {found[-1]} is none of Cityscapes' 0 to {_HIGHEST_ID}; needed are labelIds images"
+            f"{path}: id {max(found)} is none of Cityscapes' 0 to {_HIGHEST_ID}; needed are labelIds images"
         )
-    return {CLASSES[int(number)] for number in found if int(number) in CLASSES}
+    return {CLASSES[number] for number in found if number in CLASSES}
 
 
 def _of_polygons(path: Path) -> set[str]:
-    objects = field(read_json(path, "the polygons of Cityscapes"), "objects", list, str(path))
     names = set(CLASSES.values())
     shown = set()
-    for place, record in enumerate(objects):
-        where = f"{path}: objects[{place}]"
+    for where, record in records(read_json(path, "the polygons of Cityscapes"), "objects", path):
         label = field(record, "label", str, where)
         if record.get("deleted"):
             continue
         # Several that cannot be told apart are one object "cargroup"; a "polegroup" is a class of its own.
-        single = label if label in names or label in _OTHERS else label.removesuffix("group")
-        if single in names:
-            shown.add(single)
-        elif single not in _OTHERS:
+        single = label if label in names | _OTHERS else label.removesuffix("group")
+        if single not in names | _OTHERS:
             raise ValueError(f"{where}: unknown label {label!r}")
-    return shown
+        shown.add(single)
+    return shown & names

@@ -14,8 +14,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from semrsm_bench.activations.annotated import AnnotatedImages, field, read_json
+from semrsm_bench.activations.annotated import AnnotatedImages, field, read_json, records
 from semrsm_bench.activations.images import ImageRef
 
 SPLITS = ("train", "val", "test")
@@ -52,20 +53,18 @@ def read_egoobjects(root: Path, split: str = "test", *, wide_only: bool = True) 
     """
     if split not in SPLITS:
         raise ValueError(f"EgoObjects has the splits {', '.join(SPLITS)}, got {split!r}")
-    folder = _folder(root)
-    path = folder / f"EgoObjectsV1_unified_{'train' if split == 'train' else 'eval'}.json"
+    folders = [folder for folder in (root, root / "data") if any(folder.glob("EgoObjectsV1_unified_*.json"))]
+    if not folders:
+        raise FileNotFoundError(f"{root}: found neither here nor in {root / 'data'} {_WHAT}")
+    path = folders[0] / f"EgoObjectsV1_unified_{'train' if split == 'train' else 'eval'}.json"
     content = read_json(path, _WHAT)
-    records = field(content, "images", list, str(path))
-    annotations = field(content, "annotations", list, str(path))
-    columns, names = _categories(folder / "EgoObjectsV1_unified_metadata.json")
-    known: dict[int, Any] = {}
-    for place, record in enumerate(records):
-        known[field(record, "id", int, f"{path}: images[{place}]")] = (place, record)
-    counts = _counts(annotations, known, columns, path)
-    chosen = []
+    known = {field(record, "id", int, where): (where, record) for where, record in records(content, "images", path)}
+    categories = _categories(folders[0] / "EgoObjectsV1_unified_metadata.json")
+    columns = {number: column for column, number in enumerate(sorted(categories))}
+    counts = _counts(records(content, "annotations", path), known, columns)
+    images, rows, groups = [], [], []
     for image_id in sorted(counts):
-        place, record = known[image_id]
-        where = f"{path}: images[{place}]"
+        where, record = known[image_id]
         if split != "train" and field(record, "subset", str, where) != split:
             continue
         width, height = (field(record, side, int, where) for side in ("width", "height"))
@@ -74,60 +73,35 @@ def read_egoobjects(root: Path, split: str = "test", *, wide_only: bool = True) 
         if wide_only and abs(width / height / _WIDE - 1) > _TOLERANCE:
             continue
         group, video = (str(field(record, key, (str, int), where)) for key in ("group_id", "video_id"))
+        groups.append(f"{group}/{video}")
+        rows.append(counts[image_id])
         name = PurePosixPath(field(record, "url", str, where)).name
-        chosen.append((ImageRef(folder / "images", name, -1), counts[image_id], f"{group}/{video}"))
-    if not chosen:
+        images.append(ImageRef(folders[0] / "images", name, -1))
+    if not images:
         raise ValueError(f"{path}: no image of {split!r} with a counted object{' in 16:9' if wide_only else ''}")
-    _require_files([image for image, _, _ in chosen], path)
-    return AnnotatedImages(
-        [image for image, _, _ in chosen],
-        np.stack([row for _, row, _ in chosen]),
-        [group for _, _, group in chosen],
-        names,
-    )
+    if missing := [file for file in (image.container / image.name for image in images) if not file.is_file()]:
+        others = f" and {len(missing) - 1} others that are missing" if len(missing) > 1 else ""
+        raise FileNotFoundError(f"{missing[0]}: no such image, but {path.name} lists it{others}")
+    return AnnotatedImages(images, np.stack(rows), groups, [categories[number] for number in columns])
 
 
-def _folder(root: Path) -> Path:
-    for folder in (root, root / "data"):
-        if any(folder.glob("EgoObjectsV1_unified_*.json")):
-            return folder
-    raise FileNotFoundError(f"{root}: found neither here nor in {root / 'data'} {_WHAT}")
-
-
-def _categories(path: Path) -> tuple[dict[int, int], list[str]]:
-    """Column of each category id, and the names in that order."""
-    listed = field(read_json(path, _WHAT), "cat_det_cats", list, str(path))
-    names = {}
-    for place, category in enumerate(listed):
-        where = f"{path}: cat_det_cats[{place}]"
-        names[field(category, "id", int, where)] = field(category, "name", str, where)
-    if not names:
+def _categories(path: Path) -> dict[int, str]:
+    """Names of the categories by id."""
+    listed = records(read_json(path, _WHAT), "cat_det_cats", path)
+    if not listed:
         raise ValueError(f"{path}: 'cat_det_cats' is empty")
-    return {number: column for column, number in enumerate(sorted(names))}, [names[number] for number in sorted(names)]
+    return {field(one, "id", int, where): field(one, "name", str, where) for where, one in listed}
 
 
 def _counts(
-    annotations: list[Any], known: Mapping[int, Any], columns: Mapping[int, int], path: Path
-) -> dict[int, np.ndarray[Any, np.dtype[np.int64]]]:
-    """Counts by class for every image that has a counted object."""
-    counts: dict[int, np.ndarray[Any, np.dtype[np.int64]]] = {}
-    for place, annotation in enumerate(annotations):
-        where = f"{path}: annotations[{place}]"
+    annotations: list[tuple[str, Any]], known: Mapping[int, Any], columns: Mapping[int, int]
+) -> dict[int, NDArray[np.int64]]:
+    """Counts by category for every image that has a counted object."""
+    counts: dict[int, NDArray[np.int64]] = {}
+    for where, annotation in annotations:
         image_id = field(annotation, "image_id", int, where)
         if image_id not in known:
             raise ValueError(f"{where} belongs to image {image_id}, which is not among the {len(known)} images")
-        if "category_id" not in annotation:
-            continue
-        column = columns.get(field(annotation, "category_id", int, where))
-        if column is not None:
-            counts.setdefault(image_id, np.zeros(len(columns), dtype=np.int64))[column] += 1
+        if "category_id" in annotation and (number := field(annotation, "category_id", int, where)) in columns:
+            counts.setdefault(image_id, np.zeros(len(columns), dtype=np.int64))[columns[number]] += 1
     return counts
-
-
-def _require_files(images: list[ImageRef], path: Path) -> None:
-    missing = [image for image in images if not (image.container / image.name).is_file()]
-    if missing:
-        raise FileNotFoundError(
-            f"{missing[0].container / missing[0].name}: no such image, but {path.name} lists it"
-            + (f" and {len(missing) - 1} others that are missing" if len(missing) > 1 else "")
-        )
