@@ -26,7 +26,7 @@ KINDS = tuple(CASES)
 
 @dataclass(frozen=True)
 class CaseResult:
-    """How one case went: its name, "passed", "failed" or "not run", the reason, and the seconds it took."""
+    """How one case went: name, "passed", "failed" or "not run", the reason (a note, or "", if passed), and the seconds it took."""
 
     case: str
     status: Literal["passed", "failed", "not run"]
@@ -123,10 +123,11 @@ def _run(method: Declaration, wanted: Sequence[str], timeout: float, show_output
     command: dict[str, Any] = {"do": "check", "kind": method.kind, "name": method.name, "verbose": show_output}
     with Worker(Setup(plugins=method.plugins, show_output=show_output)) as worker:
 
-        def ask(case: str, seconds: float) -> str:
-            """Why the method failed; "" where it passed."""
+        def ask(case: str, seconds: float) -> tuple[Literal["passed", "failed"], str]:
             outcome = worker.ask({**command, "case": case}, seconds, psutil.virtual_memory().total)
-            return str(outcome.value["reason"]) if outcome.status == "ok" else _reason(outcome, seconds)
+            if outcome.status != "ok":
+                return "failed", _reason(outcome, seconds)
+            return "passed" if outcome.value["passed"] else "failed", str(outcome.value["reason"])
 
         for case in wanted:
             if hopeless:
@@ -135,14 +136,13 @@ def _run(method: Declaration, wanted: Sequence[str], timeout: float, show_output
             begun = time.monotonic()
             if worker.pid is None:
                 # Failures of the first calls show in the cases; here only hanging and dying matter.
-                reason = ask("warm up", _WARM_UP_DEADLINES * timeout)
+                _, reason = ask("warm up", _WARM_UP_DEADLINES * timeout)
                 if worker.pid is None:
                     hopeless = "the method did not start"
                     yield CaseResult(case, "failed", f"at the start: {reason}", time.monotonic() - begun)
                     continue
                 begun = time.monotonic()
-            reason = ask(case, timeout)
-            yield CaseResult(case, "failed" if reason else "passed", reason, time.monotonic() - begun)
+            yield CaseResult(case, *ask(case, timeout), time.monotonic() - begun)
             if worker.pid is None:
                 lost += 1
                 hopeless = f"the method hung or died {lost} times before" if lost == _LOST_WORKERS else ""

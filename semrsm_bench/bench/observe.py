@@ -352,15 +352,15 @@ CASES = {
 }
 
 
-def check(kind: str, name: str, case: str) -> str:
-    """Run one case of ``semrsm-bench check``; why the method failed it, "" where it passed."""
+def check(kind: str, name: str, case: str) -> dict[str, Any]:
+    """Run one case of ``semrsm-bench check``: whether it passed, and why it did not; of one that passed, a note or ""."""
     import semrsm_bench as sb
 
     module, cases = CASES[kind]
     room = import_module(module)
     method = getattr(sb, f"get_{kind}")(name)
     try:
-        (room.warm_up if case == "warm up" else getattr(room, cases)[case])(method)
+        note = (room.warm_up if case == "warm up" else getattr(room, cases)[case])(method)
     except room.CheckFailedError as error:
-        return str(error) or "failed"
-    return ""
+        return {"passed": False, "reason": str(error) or "failed"}
+    return {"passed": True, "reason": note or ""}

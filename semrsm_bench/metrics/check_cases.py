@@ -1,6 +1,7 @@
-"""What every metric and every instance score must bear: the cases of ``semrsm-bench check``, each a function that raises.
+"""What every metric and every instance score must bear: the cases of ``semrsm-bench check``.
 
-All of them ask the same of both kinds; what they are given follows from the kinds of input that a measure declares.
+Each is a function that raises where the measure fails, and may return a note. What it gives the measure follows from the kinds of
+input that the measure declares.
 """
 
 from __future__ import annotations
@@ -17,15 +18,19 @@ from semrsm_bench.core.checking import CheckFailedError, describe, require, with
 from semrsm_bench.metrics.invariances import INVARIANCES
 from semrsm_bench.metrics.registry import Measure
 
-__all__ = ["CASES", "INSTANCE_CASES", "METRIC_CASES", "TRANSFORMS", "CheckFailedError", "warm_up"]
+__all__ = ["INSTANCE_CASES", "METRIC_CASES", "TRANSFORMS", "CheckFailedError", "warm_up"]
 
 Array = NDArray[Any]
 Transform = Callable[[Any, np.random.Generator], Any]
-Case = Callable[[Measure], None]
+Case = Callable[[Measure], str | None]
 
 N, P, Q = 24, 5, 3
+# Either side the narrower one, and both wide enough to have components that count for little.
+_WIDTHS = ((P, Q), (Q, 8), (9, 9), (9, 9))
 # A declared invariance may cost this share of the value in rounding, or of 1 where the value is smaller.
 _TOLERANCE = 1e-6
+# What differs less is the same, where nothing is declared.
+_ROUNDING = 1e-10
 
 
 def _rotation(width: int, rng: np.random.Generator) -> Array:
@@ -104,6 +109,8 @@ def _equal(first: Any, second: Any) -> bool:
 
 
 def _same(first: Any, second: Any, tolerance: float = _TOLERANCE) -> bool:
+    if isinstance(second, Exception):
+        return False
     a, b = np.asarray(first), np.asarray(second)
     scale = max(1.0, float(np.nanmax(np.abs(a), initial=0.0)))
     return a.shape == b.shape and np.allclose(a, b, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
@@ -146,26 +153,43 @@ def global_random_state(measure: Measure) -> None:
     without_global_randomness(lambda: _value(measure, *given), _equal)
 
 
-def symmetry(measure: Measure) -> None:
-    """What is declared symmetric does not change when its inputs are exchanged."""
-    for seed in range(3 if measure.symmetric else 0):
-        x, y = inputs(measure, seed)
-        one_way, other = _value(measure, x, y), _value(measure, y, x)
-        require(_same(one_way, other), f"declared symmetric, but (x, y) gives {one_way} and (y, x) {other}")
+def symmetry(measure: Measure) -> str:
+    """What is declared symmetric does not change when its inputs are exchanged; a note where it is and is not declared."""
+    both = [(_value(measure, x, y), _value(measure, y, x)) for x, y in (inputs(measure, seed) for seed in range(3))]
+    if measure.symmetric:
+        for one_way, other in both:
+            require(_same(one_way, other), f"declared symmetric, but (x, y) gives {one_way} and (y, x) {other}")
+    elif all(_same(*pair, _ROUNDING) for pair in both):
+        return "declared as not symmetric, but exchanging x and y changed nothing"
+    return ""
 
 
-def invariances(measure: Measure) -> None:
-    """Nothing that is declared not to change the value changes it, on either side."""
-    for seed in range(3):
-        given = inputs(measure, seed)
-        before = _value(measure, *given)
-        for side, (kind, names) in enumerate(zip(measure.inputs, measure.invariances)):
-            for name in names:
-                changed = list(given)
-                changed[side] = TRANSFORMS[kind][name](given[side], np.random.default_rng(11))
-                after = _value(measure, *changed)
+def invariances(measure: Measure) -> str:
+    """What is declared not to change the value does not, on either side; a note names what is not declared and does not."""
+    held = []
+    for side, (kind, declared) in enumerate(zip(measure.inputs, measure.invariances)):
+        for name, transform in TRANSFORMS.get(kind, {}).items():
+            pairs = (_before_and_after(measure, side, transform, seed) for seed in range(len(_WIDTHS)))
+            if name not in declared:
+                held += [f"{name} of input {side}"] if all(_same(*pair, _ROUNDING) for pair in pairs) else []
+                continue
+            for before, after in pairs:
                 what = f"declared invariant to {name} ({INVARIANCES[kind][name]})"
                 require(_same(before, after), f"{what}, but it went from {before} to {after}")
+    return f"not declared, but it changed nothing on random input: {', '.join(held)}" if held else ""
+
+
+def _before_and_after(measure: Measure, side: int, transform: Transform, seed: int) -> tuple[Any, Any]:
+    """The value, and that with one input transformed; the error where it is not defined there."""
+    given = list(inputs(measure, seed, N, *_WIDTHS[seed]))
+    before = _value(measure, *given)
+    given[side] = transform(given[side], np.random.default_rng([11, seed]))
+    try:
+        return before, measure.run(*given)
+    except ValueError as error:
+        return before, error
+    except Exception as error:
+        raise CheckFailedError(describe(error)) from error
 
 
 def order_of_stimuli(measure: Measure) -> None:
@@ -297,8 +321,6 @@ METRIC_CASES: dict[str, Case] = {
     "fewer stimuli than units": fewer_stimuli_than_units,
     "constant columns": constant_columns,
 }
-
-CASES = METRIC_CASES
 
 
 def warm_up(measure: Measure) -> None:
