@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -80,8 +80,6 @@ class TileTask:
     dtype : dtype
         Precision of the call.
     matching : Comparison
-    narrow : ndarray of bool or None
-        The pairs whose affinity fits ``dtype``; None where all do.
     keep_permutations : bool
     """
 
@@ -91,7 +89,6 @@ class TileTask:
     mean: Floats | None
     dtype: np.dtype[Any]
     matching: Comparison
-    narrow: NDArray[np.bool_] | None
     keep_permutations: bool = False
 
 
@@ -104,43 +101,34 @@ class TileResult:
     permutations: NDArray[np.intp] | None
 
 
-class _OneThread:
-    """Holds linear algebra to one thread from the first thread that enters to the last that leaves.
+_lock = threading.Lock()
+_users = 0
+_limit: Any = None
 
-    The limit holds for the whole process: if each thread put back what it found, the first to leave would lift it for the others.
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Hold linear algebra to one thread, as the solvers do, from the first thread that enters to the last that leaves.
+
+    The limit is one for the whole process: if each thread put back what it found, the first to leave would lift it for the others.
     """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users = 0
-        self._limit: Any = None
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._users == 0:
-                self._limit = _controller().limit(limits=1)
-                self._limit.__enter__()
-            self._users += 1
-
-    def __exit__(self, *error: object) -> None:
-        with self._lock:
-            self._users -= 1
-            if self._users == 0:
-                limit, self._limit = self._limit, None
-                limit.__exit__(None, None, None)
+    global _users, _limit
+    with _lock:
+        if _users == 0:
+            _limit = _controller().limit(limits=1)
+        _users += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _users -= 1
+            if _users == 0:
+                _limit.restore_original_limits()
 
 
 @lru_cache(maxsize=1)
 def _controller() -> ThreadpoolController:
     return ThreadpoolController()
-
-
-_ONE_THREAD = _OneThread()
-
-
-def one_thread() -> AbstractContextManager[None]:
-    """Context in which linear algebra runs on one thread, as the solvers do; threads may enter it at the same time."""
-    return _ONE_THREAD
 
 
 def compute_tile(task: TileTask) -> TileResult:
@@ -151,6 +139,6 @@ def compute_tile(task: TileTask) -> TileResult:
     with one_thread():
         x = all_centred(task.rows, task.mean, task.dtype)
         y = x if task.rows is task.columns else all_centred(task.columns, task.mean, task.dtype)
-        block = Block.of(x, y, task.tile.wanted, task.narrow, task.keep_permutations)
+        block = Block.of(x, y, task.tile.wanted, task.keep_permutations)
         task.matching.fill(block)
     return TileResult(task.tile, block.values, block.permutations)

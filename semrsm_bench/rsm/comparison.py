@@ -35,11 +35,9 @@ class Block(NamedTuple):
     Attributes
     ----------
     x, y : ndarray, (n, S, C) and (m, S, C)
-        Images: finite, C-contiguous, read-only, of one float dtype.
+        Images: finite, C-contiguous, read-only, of one float dtype that holds their inner products.
     wanted : ndarray of bool, (n, m)
         The pairs to compare.
-    narrow : ndarray of bool, (n, m)
-        The pairs whose affinity fits the precision of x and y.
     values : ndarray of float64, (n, m)
         Receives the similarities where wanted, of a matching ``sum_s <x_i[s], y_j[perm(s)]>``; NaN elsewhere.
     permutations : ndarray of intp, (n, m, S), or None
@@ -49,26 +47,16 @@ class Block(NamedTuple):
     x: Floats
     y: Floats
     wanted: Mask
-    narrow: Mask
     values: Values
     permutations: Permutations | None
 
     @classmethod
-    def of(
-        cls,
-        x: Floats,
-        y: Floats,
-        wanted: Mask | None = None,
-        narrow: Mask | None = None,
-        keep_permutations: bool = False,
-    ) -> Block:
-        """A block with room for its results; None for all pairs."""
+    def of(cls, x: Floats, y: Floats, wanted: Mask | None = None, keep_permutations: bool = False) -> Block:
+        """A block with room for its results; all pairs are wanted where ``wanted`` is None."""
         shape = (len(x), len(y))
         x.flags.writeable = y.flags.writeable = False  # what a method writes would reach the pairs after it
         permutations = np.zeros((*shape, x.shape[1]), dtype=np.intp) if keep_permutations else None
-        all_ = np.ones(shape, dtype=bool)
-        masks = (all_ if wanted is None else wanted, all_ if narrow is None else narrow)
-        return cls(x, y, masks[0], masks[1], np.full(shape, np.nan), permutations)
+        return cls(x, y, np.ones(shape, bool) if wanted is None else wanted, np.full(shape, np.nan), permutations)
 
 
 class Comparison(ABC):
@@ -169,8 +157,7 @@ class ByFunction(_Registered):
     def fill(self, block: Block) -> None:
         """See `Comparison.fill`."""
         function, prepare = self._resolve()
-        x, y = (a if block.narrow.all() else a.astype(np.float64) for a in (block.x, block.y))
-        z, z2 = _channels_first(x), _channels_first(y)
+        z, z2 = (_read_only(images.swapaxes(1, 2)) for images in (block.x, block.y))
         if prepare is None:
             found = self._checked(function(z, z2, **self.options), block.wanted.shape)
             block.values[block.wanted] = found[block.wanted]
@@ -194,10 +181,9 @@ class ByFunction(_Registered):
         return np.asarray(array, dtype=np.float64)
 
 
-def _channels_first(images: Floats) -> Floats:
-    view: Floats = images.swapaxes(1, 2)
-    view.flags.writeable = False
-    return view
+def _read_only(images: Floats) -> Floats:
+    images.flags.writeable = False
+    return images
 
 
 def _taken(function: Callable[..., Any], arguments: int, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -227,18 +213,14 @@ class BySolver(_Registered):
             theirs = _images(y, group)
             affinities = None
             if room is not None:
-                with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+                with np.errstate(under="ignore"):
                     affinities = np.matmul(x[i], theirs.swapaxes(1, 2), out=room[: len(group)])
-            found, solved = self._batch(batch, x[i], theirs, affinities, block.narrow[i, group])
+            found, solved = self._batch(batch, x[i], theirs, affinities)
             for k, j in enumerate(group.tolist()):
                 if solved[k]:
                     perm = found[k]
-                elif block.narrow[i, j]:
-                    affinity = None if affinities is None else affinities[k]
-                    problem = MatchingProblem.trusted(x[i], y[j], affinity)
-                    perm = self._permutation(function(problem, **self.options))
                 else:
-                    problem = MatchingProblem(x[i].astype(np.float64), y[j].astype(np.float64))
+                    problem = MatchingProblem.trusted(x[i], y[j], None if affinities is None else affinities[k])
                     perm = self._permutation(function(problem, **self.options))
                 value = matched_value(x[i], y[j], perm, seen)
                 if value != value:
@@ -248,10 +230,10 @@ class BySolver(_Registered):
                     block.permutations[i, j] = perm
 
     def _batch(
-        self, batch: BatchFunction | None, x: Floats, ys: Floats, affinities: Floats | None, narrow: Mask
+        self, batch: BatchFunction | None, x: Floats, ys: Floats, affinities: Floats | None
     ) -> tuple[Permutations, Mask]:
         """What the solver's batch entry makes of a group of pairs, as contiguous permutations; which of them it solved."""
-        if batch is None or not narrow.any():
+        if batch is None:
             return np.empty((len(ys), 0), np.intp), np.zeros(len(ys), bool)
         perms, solved = batch(x, ys, affinities, **self.options)
         if np.shape(perms) != ys.shape[:2] or np.shape(solved) != ys.shape[:1]:
@@ -262,7 +244,7 @@ class BySolver(_Registered):
         perms = np.asarray(perms)
         if perms.dtype.kind not in "iu":
             raise InvalidMatchingError(f"solver {self.name!r}: a permutation holds integers, got dtype {perms.dtype}")
-        return np.ascontiguousarray(perms, dtype=np.intp), np.asarray(solved, bool) & narrow
+        return np.ascontiguousarray(perms, dtype=np.intp), np.asarray(solved, bool)
 
     def _permutation(self, result: Any) -> Permutations:
         perm = result.perm if isinstance(result, Solution) else result
@@ -288,9 +270,7 @@ def _groups(wanted: Mask, together: int) -> Iterator[tuple[int, Permutations]]:
 def _images(y: Floats, group: Permutations) -> Floats:
     """Some images, in order: a view where they are neighbours."""
     first, last = int(group[0]), int(group[-1]) + 1
-    images: Floats = y[first:last] if last - first == len(group) else y[group]
-    images.flags.writeable = False
-    return images
+    return _read_only(y[first:last] if last - first == len(group) else y[group])
 
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})

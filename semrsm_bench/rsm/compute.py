@@ -22,7 +22,6 @@ from semrsm_bench.rsm.store import (
     Products,
     open_products,
     read_description,
-    require_complete,
     require_derived,
     save_derived,
     strips,
@@ -51,7 +50,7 @@ def compute_rsm(
     z : array_like, tensor, path or ImageSource
         (N, C, H, W), (N, C, S), or with ``layout="channels_last"`` (N, H, W, C) or tokens (N, T, D). NumPy, memory-mapped,
         torch (any device and precision), the path of an .npy file, or a `CacheLayer`. float32 and narrower is matched in
-        float32 (float64 where that would overflow), wider in float64; values are always summed in float64.
+        float32 (in float64 where any inner product would leave its range), wider in float64; values are summed in float64.
     z2 : as z, optional
         A database: the RSM is query x database (N, M), never mirrored. S and C must be those of z.
     kernel : {"linear", "cosine", "rbf"} or a sequence of them
@@ -142,9 +141,6 @@ def compute_rsm(
                 images, found, opened[name], schedule, own=known, permutations=permutations, quiet=not progress
             )
         result = _derived(images, {name: held.values for name, held in opened.items()}, own, o, files)
-    for name, per_kernel in result.items():
-        for kernel, values in per_kernel.items():
-            require_complete(values, f"{name}, {kernel}")
     answer: Any = result
     if isinstance(keywords.get("kernel", ""), str):
         answer = {name: per_kernel[o.kernel[0]] for name, per_kernel in result.items()}

@@ -15,7 +15,7 @@ from semrsm_bench.rsm.comparison import Comparison
 from semrsm_bench.rsm.scheduling import Schedule, WorkersLostError
 from semrsm_bench.rsm.sources import Centring, Floats, HeldImages, ImageSource
 from semrsm_bench.rsm.store import Products, require_complete
-from semrsm_bench.rsm.survey import Survey, all_centred, centred, common_mean, pairs_in_float32, survey
+from semrsm_bench.rsm.survey import Survey, all_centred, centred, common_mean, fit_float32, survey
 
 # A pool that breaks this often without delivering a single tile in between is not going to.
 _FRUITLESS_ATTEMPTS = 3
@@ -40,14 +40,20 @@ class Images:
 
     @classmethod
     def of(cls, z: ImageSource, z2: ImageSource | None, centring: Centring, *, digest: bool = False) -> Images:
-        """Check and survey, with a ValueError that says what does not fit; the mean is that of the database (z2)."""
+        """Check and survey, with a ValueError that says what does not fit; the mean is that of the database (z2).
+
+        Images of float32 whose inner products leave its range are computed in float64.
+        """
         if z2 is not None:
             _require_alike(z, z2)
-        dtype = np.dtype(np.result_type(z.dtype, z.dtype if z2 is None else z2.dtype))
-        mean = common_mean(z if z2 is None else z2, centring)
-        first = survey(z, mean, dtype, digest=digest)
-        second = first if z2 is None else survey(z2, mean, dtype, digest=digest)
-        return cls(z, z if z2 is None else z2, z2 is None, centring, mean, dtype, first, second)
+        sides = (z,) if z2 is None else (z, z2)
+        mean = common_mean(sides[-1], centring)
+        dtype = np.dtype(np.result_type(*(side.dtype for side in sides)))
+        found = [survey(side, mean, dtype, digest=digest) for side in sides]
+        if dtype == np.float32 and not fit_float32(found[0], found[-1], z.channels):
+            dtype = np.dtype(np.float64)
+            found = [survey(side, mean, dtype, digest=digest) for side in sides]
+        return cls(z, sides[-1], z2 is None, centring, mean, dtype, found[0], found[-1])
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -154,15 +160,11 @@ def make_tasks(
     images: Images, matching: Comparison, wanted: list[Tile], keep_permutations: bool = False
 ) -> Iterator[TileTask]:
     """Tasks for tiles, each with its own images alone."""
-    narrow = None
-    if images.dtype == np.float32:
-        narrow = pairs_in_float32(images.row_survey, images.column_survey, images.rows.channels)
     for tile in wanted:
         rows = columns = images.rows.portion(tile.top, tile.bottom)
         if not images.mirrored or (tile.top, tile.bottom) != (tile.left, tile.right):
             columns = images.columns.portion(tile.left, tile.right)
-        part = None if narrow is None or narrow[tile.index].all() else narrow[tile.index]
-        yield TileTask(tile, rows, columns, images.mean, images.dtype, matching, part, keep_permutations)
+        yield TileTask(tile, rows, columns, images.mean, images.dtype, matching, keep_permutations)
 
 
 def _enter_permutations(all_: NDArray[np.intp], result: TileResult) -> None:

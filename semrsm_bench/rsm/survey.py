@@ -20,12 +20,19 @@ _LARGEST = 1e150
 class Survey:
     """What is known of a set of images after one look at all of them.
 
-    ``squared_norms`` and ``largest`` absolute entries (N,) are float64 and of the centred images; the digest is of the raw
-    ones, "" where none was asked for.
+    Attributes
+    ----------
+    squared_norms : ndarray of float64, (N,)
+        Of the centred images.
+    lowest, highest : float
+        Of the largest absolute entries of the centred images; images of zeros do not count.
+    digest : str
+        Of the raw images; "" where none was asked for.
     """
 
     squared_norms: NDArray[np.float64]
-    largest: NDArray[np.float64]
+    lowest: float
+    highest: float
     digest: str = ""
 
 
@@ -67,7 +74,8 @@ def survey(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any], *, di
             if largest[i] > _LARGEST:
                 raise ValueError(f"image {i} of {source.name} reaches {largest[i]:.3g}: scale it below {_LARGEST:g}")
     text = source.stored_digest() or (hasher.hexdigest() if hasher else "")
-    return Survey(squared_norms, largest, text)
+    positive = largest[largest > 0]
+    return Survey(squared_norms, float(positive.min()) if positive.size else 0.0, float(largest.max()), text)
 
 
 def centred(images: Floats, mean: Floats | None, dtype: np.dtype[Any]) -> Floats:
@@ -83,17 +91,9 @@ def all_centred(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any]) 
     return centred(source.read(0, source.count), mean, dtype)
 
 
-def pairs_in_float32(x: Survey, y: Survey, channels: int) -> NDArray[np.bool_]:
-    """Which pairs have affinities that float32 can hold; (N, M) bool."""
-    fit = [[fits_float32(a, b, channels) for b in _extremes(y.largest)] for a in _extremes(x.largest)]
-    if all(map(all, fit)):
-        return np.ones((len(x.largest), len(y.largest)), dtype=bool)
-    return np.array([[fits_float32(a, b, channels) for b in y.largest.tolist()] for a in x.largest.tolist()])
-
-
-def _extremes(largest: NDArray[np.float64]) -> list[float]:
-    positive = largest[largest > 0]
-    return [float(positive.min()), float(positive.max())] if positive.size else [0.0]
+def fit_float32(x: Survey, y: Survey, channels: int) -> bool:
+    """Whether float32 holds the inner products of all pairs of images."""
+    return fits_float32(x.lowest, y.lowest, channels) and fits_float32(x.highest, y.highest, channels)
 
 
 def _require_finite(images: Floats, start: int, source: ImageSource) -> None:
