@@ -29,6 +29,10 @@ class ResumeError(ValueError):
     """The output file belongs to another run, or to no run; the message says what differs."""
 
 
+class NoRoomError(OSError):
+    """The file system has no room for an RSM; what was computed before is kept."""
+
+
 class IncompleteError(RuntimeError):
     """An RSM has entries that are NaN; the message says of which matching and kernel, and how many."""
 
@@ -156,6 +160,10 @@ def save_matrix(path: Path, shape: tuple[int, int], parts: Iterator[tuple[slice,
 
     def write(partial: Path) -> None:
         matrix = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float64, shape=shape)
+        if hasattr(os, "posix_fallocate"):
+            # A mapped page that finds no room on the disk is a bus error, which ends the process.
+            with partial.open("r+b") as file:
+                os.posix_fallocate(file.fileno(), 0, matrix.offset + matrix.nbytes)
         for rows, values in parts:
             matrix[rows] = values
         matrix.flush()
@@ -189,6 +197,12 @@ def _put_in_place(path: Path, write: Callable[[Path], object]) -> None:
     try:
         write(partial)
         os.replace(partial, path)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise NoRoomError(
+            f"{path.parent} has no room for {path.name} ({error.strerror}); make room, then give the same command again"
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 
