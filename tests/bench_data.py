@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 
 from semrsm_bench.activations.store import write_cache
-from semrsm_bench.bench import engine
+from semrsm_bench.bench import methods, pool
 from semrsm_bench.bench.engine import run
+from semrsm_bench.bench.methods import describe, sort_plugins
 from semrsm_bench.bench.plan import RunOptions
-from semrsm_bench.bench.process import Setup, Worker, describe
+from semrsm_bench.bench.process import WorkerProcess, WorkerSetup
+from semrsm_bench.bench.runs import SessionOptions
 from semrsm_bench.core.row import Row
 
 HOSTILE = Path(__file__).resolve().parent / "hostile_solvers.py"
@@ -43,17 +45,20 @@ class Bench:
     def __init__(self, folder: Path, **cache: Any) -> None:
         self.cache, self.results = small_cache(folder / "data", **cache), folder / "results"
 
-    def __call__(self, *methods: str, tasks: tuple[str, ...] = (), **changes: Any) -> Any:
-        """A session: (Finished, Ledger). Keywords are those of the engine, of `RunOptions`, and options of the task matching."""
+    def __call__(self, *methods: str, **changes: Any) -> Any:
+        """A session: (Finished, Ledger). Keywords of the engine, of `RunOptions`, of `SessionOptions`, of the task matching."""
         from semrsm_bench.tasks.matching import MatchingOptions
 
-        how = {
-            k: changes.pop(k) for k in ("run_id", "fresh", "first_cases_only", "report", "task_options") if k in changes
-        }
+        how = {k: changes.pop(k) for k in ("report", "tasks") if k in changes}
+        session = {k: changes.pop(k) for k in ("run_id", "fresh", "estimate") if k in changes}
         own = {k: changes.pop(k) for k in MatchingOptions.__dataclass_fields__ if k in changes}
-        matching = MatchingOptions(**{"data": self.cache, "pairs": {"": 3}, "centring": ("none",), **own})
         options = RunOptions(methods=methods or None, **changes)
-        return run(options, self.results, tasks=tasks, quiet=True, **{"task_options": {"matching": matching}, **how})
+        if not sort_plugins(options.plugins)[1]:
+            how.setdefault("tasks", {"matching": None})
+        if "matching" in how.get("tasks", ()):
+            chosen = {"data": self.cache, "pairs": {"": 3}, "centring": ("none",), **own}
+            how["tasks"] = {**how["tasks"], "matching": MatchingOptions(**chosen)}
+        return run(options, SessionOptions(self.results, **session), quiet=True, **how)
 
 
 def make_row(**changes: Any) -> Row:
@@ -133,14 +138,14 @@ class KeptWorkers:
     """Workers and declarations that several runs of a test module share, because starting a process takes a second."""
 
     def __init__(self, patch: Any) -> None:
-        self._workers: dict[Setup, Worker] = {}
+        self._workers: dict[WorkerSetup, WorkerProcess] = {}
         self._declared: dict[tuple[str, ...], Any] = {}
-        patch.setattr(engine, "Worker", self._worker)
-        patch.setattr(engine.Workers, "close", lambda workers: None)
-        patch.setattr(engine, "describe", self._describe)
+        patch.setattr(pool, "WorkerProcess", self._worker)
+        patch.setattr(pool.Workers, "close", lambda workers: None)
+        patch.setattr(methods, "describe", self._describe)
 
-    def _worker(self, setup: Setup) -> Worker:
-        worker = self._workers.setdefault(setup, Worker(setup))
+    def _worker(self, setup: WorkerSetup) -> WorkerProcess:
+        worker = self._workers.setdefault(setup, WorkerProcess(setup))
         worker.timed_out = False
         return worker
 

@@ -10,7 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 import semrsm_bench as sb
-from semrsm_bench.bench.check import cases_of, check_method, find_methods
+from semrsm_bench.bench.check import cases_of, check_method
+from semrsm_bench.bench.methods import find_methods
 from semrsm_bench.cli import cli
 from semrsm_bench.core.method import UnavailableError
 from semrsm_bench.core.registry import UnknownNameError

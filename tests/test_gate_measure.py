@@ -12,7 +12,7 @@ from semrsm_bench.bench.gate.options import GateLimits, GateOptions
 from semrsm_bench.bench.gate.problems import GateProblem
 from semrsm_bench.bench.gate.side import Sample
 from semrsm_bench.bench.gate.verdict import judge
-from semrsm_bench.bench.process import Outcome, Worker
+from semrsm_bench.bench.process import Reply, WorkerProcess
 from semrsm_bench.core import clock
 from semrsm_bench.core.task import Case
 from semrsm_bench.solvers import MatchingProblem
@@ -42,7 +42,7 @@ class FakeSide:
         seconds = self.times[(len(self.seeds) - 1) % len(self.times)]
         value = {"arrays": {"perms": np.array(self.perms)}, "seconds": [seconds + 5.0] * len(self.perms)}
         value["waited_seconds"] = [5.0] * len(self.perms)
-        return Sample(Outcome("ok", value=value), 1e-3)
+        return Sample(Reply("ok", value=value), 1e-3)
 
 
 def measure(base, head, *problems):
@@ -145,12 +145,12 @@ def test_an_error_between_start_and_measurement_leaves_no_process_behind(tmp_pat
     repository = ThrowAway(tmp_path / "repository")
     started = []
 
-    def noted(self):
-        real(self)
+    def noted(self, *given):
+        real(self, *given)
         started.append(self.pid)
 
-    real = Worker._start
-    monkeypatch.setattr(Worker, "_start", noted)
+    real = WorkerProcess.start
+    monkeypatch.setattr(WorkerProcess, "start", noted)
     options = GateOptions(methods=("gredy",), sizes=(64,), centrings=("none",), pairs=1, environment="shared")
     with pytest.raises(ValueError, match="did you mean 'greedy'"):
         gate_run.run_gate("base", "base", options, folder=repository.folder, quiet=True)

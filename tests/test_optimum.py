@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.bench.optimum import Optimum, OptimumCache, certified_upper, data_key, find_optimum, prices_of
-from semrsm_bench.bench.process import Outcome
+from semrsm_bench.bench.process import Reply
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value, random_value
 
 
@@ -23,11 +23,11 @@ def here(name, x, y):
     """Solve in this process: these tests are about proofs, not about isolation."""
     solution = get_solver(name).run(MatchingProblem(x, y))
     duals = {} if solution.duals is None else dict(zip("uv", solution.duals))
-    return Outcome("ok", value={"arrays": {"perms": solution.perm[None], **duals}})
+    return Reply("ok", value={"arrays": {"perms": solution.perm[None], **duals}})
 
 
 def answer(perm, **duals):
-    return Outcome("ok", value={"arrays": {"perms": np.asarray(perm)[None], **duals}})
+    return Reply("ok", value={"arrays": {"perms": np.asarray(perm)[None], **duals}})
 
 
 def problem_of(size, channels=4, seed=0, dtype=np.float32, offset=0.0):
@@ -135,8 +135,8 @@ def test_a_wrong_candidate_is_not_believed(perm):
     "outcome",
     [
         answer(np.arange(30)),
-        Outcome("timeout", "stopped"),
-        Outcome("ok"),
+        Reply("timeout", "stopped"),
+        Reply("ok"),
         *map(answer, (np.zeros(30, int), np.arange(3))),
     ],
 )

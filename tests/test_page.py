@@ -205,29 +205,29 @@ def test_provenance_stands_on_the_page(parsed):
 
 
 def test_the_command_of_the_page_plans_the_same_run(monkeypatch, capsys):
-    from semrsm_bench.bench import engine
+    from semrsm_bench.bench import engine, methods
     from semrsm_bench.bench.plan import RunOptions, make_plan
     from semrsm_bench.tasks.matching import MatchingOptions
 
     options = RunOptions(methods=("greedy", "scipy"), memory=2 << 30, budget=20.0)
     own = MatchingOptions(layers=("layer4",), centring=("none",), pairs={"1024": 3, "": 1})
-    declared = engine.declarations(kinds=["solver"])
+    declared = methods.declarations(kinds=["solver"])
     description = {"plan": make_plan(options, [get_task("matching")], {"matching": own}, declared).describe()}
     page = page_of(make_row(), description={**json.loads(json.dumps(description)), "finished": None})
     assert "This run is not finished" in page.text("li")
     (command,) = [told for told in page.texts["dd"] if told.startswith("semrsm-bench run")]
     asked = []
 
-    def measure(options, results, *, tasks, task_options, **_):
-        asked.append((options, tasks, task_options))
+    def measure(options, session, tasks, **_):
+        asked.append((options, tasks))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(engine, "run", measure)
     with pytest.raises((SystemExit, KeyboardInterrupt)):
         main(shlex.split(command)[1:])
-    ((given, tasks, task_options),) = asked
+    ((given, tasks),) = asked
     assert list(tasks) == ["matching"]
-    again = make_plan(given, [get_task("matching")], task_options, declared).describe()
+    again = make_plan(given, [get_task("matching")], tasks, declared).describe()
     assert again == description["plan"]
 
 

@@ -82,9 +82,10 @@ def test_layers_can_be_chosen(plan_of):
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (("scypi",), "unknown method 'scypi'; did you mean 'scipy'?"),
-        (("identity", "zzzzzzzzzz"), "unknown method 'zzzzzzzzzz'; known are ortools, scipy"),
+        (("scypi",), "unknown solver 'scypi'; did you mean 'scipy'?"),
+        (("identity", "zzzzzzzzzz"), "unknown solver 'zzzzzzzzzz'; known are ortools, scipy"),
         (("IDENTITY",), "did you mean 'identity'"),
+        (("cka",), "cka is a metric, not a solver"),
     ],
 )
 def test_an_unknown_method_is_answered_with_the_nearest(plan_of, names, message):
@@ -134,7 +135,7 @@ def test_a_composite_is_made_of_the_code_and_the_files_of_its_parts():
     changed = [dataclasses.replace(parts[1], code="other"), *parts[::2]]
     again = {c.method.name: c for c in make_plan(RunOptions(methods=tuple(found)), [task], {}, changed).cells}
     assert {n for n in found if again[n].code != found[n].code} == {"cka[best]", "cka[plain|best]"}
-    with pytest.raises(UnknownNameError, match="unknown method 'bset'; did you mean 'best'"):
+    with pytest.raises(UnknownNameError, match="unknown RSM method 'bset'; did you mean 'best'"):
         make_plan(RunOptions(methods=("cka[bset]",)), [task], {}, parts)
 
 

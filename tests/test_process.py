@@ -12,8 +12,9 @@ import numpy as np
 import psutil
 import pytest
 
-from semrsm_bench.bench.engine import Observer, Workers
-from semrsm_bench.bench.process import Limits, Scratch, Setup, Worker, WorkerLostError, descendants, describe
+from semrsm_bench.bench.methods import describe
+from semrsm_bench.bench.pool import Observer, Scratch, Workers
+from semrsm_bench.bench.process import Limits, WorkerLostError, WorkerProcess, WorkerSetup, descendants
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.solvers import MatchingProblem, matching_value, solve
 from tests.bench_data import HOSTILE
@@ -33,7 +34,7 @@ class Observed:
     """One worker that knows the hostile solvers, and observations in it."""
 
     def __init__(self, **setup):
-        self.worker, self.scratch = Worker(Setup(plugins=(str(HOSTILE),), **setup)), Scratch()
+        self.worker, self.scratch = WorkerProcess(WorkerSetup(plugins=(str(HOSTILE),), **setup)), Scratch()
         self._observe = Observer(lambda method: self.worker, self.scratch)
 
     def __call__(self, name, limits=LIMITS, *, arrays=None, **how):
@@ -288,8 +289,7 @@ def test_whatever_a_solver_says_of_its_work_is_short_and_plain(observe, what):
     outcome = observe(f"hostile-info-{what}")
     assert outcome.status == "ok", outcome.message
     assert outcome.value["arrays"]["perms"].shape[1] == 24
-    assert len(json.dumps(outcome.value["info"])) < 50 * 2200
-    assert all(len(key) <= 100 for key in outcome.value["info"])
+    assert len(json.dumps(outcome.value["info"])) < 8500
 
 
 def test_numbers_that_a_solver_tells_stay_numbers(observe):
@@ -367,7 +367,7 @@ def test_a_clock_that_says_too_little_is_found_out_by_the_cpu_time(alone):
     ],
 )
 def test_what_a_worker_claims_must_agree_with_this_process(claimed, wall, used, words):
-    worker = Worker()
+    worker = WorkerProcess()
     worker._noted = {"prepared": (3.0, 1.0), "warm": (10.0, 5.0), "probed": (10.0 + wall, 5.0 + used)}
     found = worker._doubt([claimed, 0.0])
     assert words in found
@@ -388,7 +388,7 @@ def test_a_worker_imports_from_where_this_process_does(tmp_path, monkeypatch):
     (tmp_path / "semrsm_bench" / "__init__.py").write_text("")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
-    with Worker(Setup(folder=ROOT)) as worker:
+    with WorkerProcess(WorkerSetup(folder=ROOT)) as worker:
         worker.start()
         assert Path(worker.package) == tmp_path / "semrsm_bench" / "__init__.py"
 
@@ -405,7 +405,7 @@ def test_no_two_calls_share_their_bytes(tmp_path):
         "    return np.arange(problem.size)\n"
     )
     given = pair(300)
-    with Worker(Setup(plugins=(str(plugin),))) as worker, Scratch() as scratch:
+    with WorkerProcess(WorkerSetup(plugins=(str(plugin),))) as worker, Scratch() as scratch:
         observe = Observer(lambda method: worker, scratch)
         calls = [len(observe(Declaration("solver", "spy"), given, LIMITS, seed=s).value["seconds"]) for s in range(3)]
     seen = note.read_text().split()
@@ -419,11 +419,11 @@ def test_no_two_calls_share_their_bytes(tmp_path):
 PARENT = """
 import sys, time, threading
 import numpy as np
-from semrsm_bench.bench.engine import Observer
-from semrsm_bench.bench.process import Limits, Scratch, Setup, Worker
+from semrsm_bench.bench.pool import Observer, Scratch
+from semrsm_bench.bench.process import Limits, WorkerProcess, WorkerSetup
 from semrsm_bench.core.method import Declaration
 x = np.ones((8, 2), dtype=np.float32)
-worker = Worker(Setup(plugins=(sys.argv[2],)))
+worker = WorkerProcess(WorkerSetup(plugins=(sys.argv[2],)))
 observe = Observer(lambda method: worker, Scratch())
 if sys.argv[1] == "hostile-hang":
     threading.Timer(2.5, lambda: print(worker.pid, flush=True)).start()
@@ -478,7 +478,7 @@ def test_limits_that_cannot_be_held_are_refused(wrong):
 def test_a_plugin_that_does_not_load_is_named(tmp_path, body, words):
     plugin = tmp_path / "broken.py"
     plugin.write_text(body)
-    with Worker(Setup(plugins=(str(plugin),))) as worker:
+    with WorkerProcess(WorkerSetup(plugins=(str(plugin),))) as worker:
         with pytest.raises(WorkerLostError, match=words):
             worker.start()
         assert worker.pid is None

@@ -22,7 +22,7 @@ from semrsm_bench.bench.results import (
     read_rows,
     write_json,
 )
-from semrsm_bench.bench.writer import RunBusyError, RunWriter
+from semrsm_bench.bench.runs import RunBusyError, RunWriter
 from tests.bench_data import make_row, old_line
 
 
@@ -188,7 +188,7 @@ WRITING = """
 import sys
 from pathlib import Path
 from tests.bench_data import make_row
-from semrsm_bench.bench.writer import RunWriter
+from semrsm_bench.bench.runs import RunWriter
 with RunWriter(Path(sys.argv[1])) as writer:
     for i in range(10**9):
         writer.append(make_row(pair=f"0-{i}", info={"x": "y" * (i % 5000)}))

@@ -6,22 +6,18 @@ import importlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import psutil
 
-from semrsm_bench.bench.engine import declarations
 from semrsm_bench.bench.observe import CASES
-from semrsm_bench.bench.process import Outcome, Setup, Worker
-from semrsm_bench.core.method import Declaration, UnavailableError
-from semrsm_bench.core.registry import UnknownNameError, nearest
+from semrsm_bench.bench.process import WorkerProcess, WorkerSetup
+from semrsm_bench.core.method import Declaration
 
 # The first calls, which may compile, get a multiple of a case's deadline.
 _WARM_UP_DEADLINES = 5
 # A method that hangs everywhere should not cost a deadline for each case.
 _LOST_WORKERS = 3
-KINDS = tuple(CASES)
 
 
 @dataclass(frozen=True)
@@ -41,42 +37,6 @@ def cases_of(kind: str) -> Mapping[str, Callable[..., None]]:
     return found
 
 
-def find_methods(targets: Sequence[str], plugins: Sequence[Path] = (), kind: str | None = None) -> list[Declaration]:
-    """Methods that are meant by names and by files, which stand for all methods that they bring.
-
-    A solver is the matcher of an RSM method of its name, too; the solver alone is meant, unless ``kind`` is "rsm".
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        A file that is missing, does not load, or brings no method.
-    UnknownNameError
-        Nothing of that name is registered.
-    UnavailableError
-        A library is missing.
-    """
-    files = [Path(target) for target in targets if target.endswith(".py")]
-    for file in [*plugins, *files]:
-        if not file.is_file():
-            raise FileNotFoundError(f"plugin {file}: no such file")
-    declared = declarations(list(dict.fromkeys([*plugins, *files])), [kind] if kind else None)
-    solvers = {method.name for method in declared if method.kind == "solver"}
-    known = [m for m in declared if kind or m.kind != "rsm" or m.name not in solvers]
-    found: list[Declaration] = []
-    for target in targets:
-        path = str(Path(target).resolve())
-        meant = [m for m in known if (path in m.plugins if target.endswith(".py") else m.name == target)]
-        if not meant and target.endswith(".py"):
-            raise ValueError(f"{target} brings no {kind or 'method'} to check")
-        if not meant:
-            raise UnknownNameError(f"unknown {kind or 'method'} {target!r}; {nearest(target, [m.name for m in known])}")
-        found += meant
-    for method in found:
-        if method.reason:
-            raise UnavailableError(f"{method.kind} {method.name!r} is not available: {method.reason}")
-    return list({(m.kind, m.name): m for m in found}.values())
-
-
 def check_method(
     method: Declaration,
     *,
@@ -90,7 +50,7 @@ def check_method(
     Parameters
     ----------
     method : Declaration
-        See `find_methods`. Its files are imported in the worker alone.
+        See `semrsm_bench.bench.methods.find_methods`. Its files are imported in the worker alone.
     timeout : float
         Seconds that one case may take. A method that exceeds it, or kills its process, three times is not run further.
     cases : sequence of str, optional
@@ -121,13 +81,14 @@ def check_method(
 def _run(method: Declaration, wanted: Sequence[str], timeout: float, show_output: bool) -> Iterator[CaseResult]:
     lost, hopeless = 0, ""
     command: dict[str, Any] = {"do": "check", "kind": method.kind, "name": method.name, "verbose": show_output}
-    with Worker(Setup(plugins=method.plugins, show_output=show_output)) as worker:
+    with WorkerProcess(WorkerSetup(plugins=method.plugins, show_output=show_output)) as worker:
 
         def ask(case: str, seconds: float) -> tuple[Literal["passed", "failed"], str]:
-            outcome = worker.ask({**command, "case": case}, seconds, psutil.virtual_memory().total)
-            if outcome.status != "ok":
-                return "failed", _reason(outcome, seconds)
-            return "passed" if outcome.value["passed"] else "failed", str(outcome.value["reason"])
+            reply = worker.ask({**command, "case": case}, seconds, psutil.virtual_memory().total)
+            if reply.status == "ok":
+                return "passed" if reply.value["passed"] else "failed", str(reply.value["reason"])
+            timeout = reply.status == "timeout"
+            return "failed", f"no answer within {seconds:g} s" if timeout else reply.message or reply.status
 
         for case in wanted:
             if hopeless:
@@ -146,7 +107,3 @@ def _run(method: Declaration, wanted: Sequence[str], timeout: float, show_output
             if worker.pid is None:
                 lost += 1
                 hopeless = f"the method hung or died {lost} times before" if lost == _LOST_WORKERS else ""
-
-
-def _reason(outcome: Outcome, seconds: float) -> str:
-    return f"no answer within {seconds:g} s" if outcome.status == "timeout" else outcome.message or outcome.status

@@ -8,7 +8,7 @@ import re
 import sys
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,23 +20,17 @@ from numpy.typing import NDArray
 from semrsm_bench.bench.cores import claimed_core
 from semrsm_bench.bench.environment import describe_environment
 from semrsm_bench.bench.ledger import Ledger, identity
+from semrsm_bench.bench.methods import declarations, sort_plugins
 from semrsm_bench.bench.optimum import Optimum, OptimumCache
-from semrsm_bench.bench.plan import Cell, Plan, RunOptions, make_plan
-from semrsm_bench.bench.process import Limits, Outcome, Scratch, Setup, Worker, describe
+from semrsm_bench.bench.plan import DEFAULT_TASKS, Cell, Plan, RunOptions, make_plan
+from semrsm_bench.bench.pool import Observer, Scratch, Workers
+from semrsm_bench.bench.process import Limits
 from semrsm_bench.bench.results import ARRAYS_FOLDER, load_rows, read_rows
-from semrsm_bench.bench.runs import open_run
-from semrsm_bench.bench.writer import RunWriter
+from semrsm_bench.bench.runs import RunWriter, SessionOptions, open_run
 from semrsm_bench.core.method import Declaration
-from semrsm_bench.core.registry import (
-    PLUGIN_MODULE,
-    brings_tasks,
-    entry_points,
-    entry_points_limited_to,
-    leave_out_if_broken,
-    plugin_entries,
-)
+from semrsm_bench.core.registry import PLUGIN_MODULE, entry_points_limited_to
 from semrsm_bench.core.row import FAULTS, Row, plain, resume_key
-from semrsm_bench.core.task import Answer, Case, Scored, Task
+from semrsm_bench.core.task import Answer, Arrays, Case, Scored, Task
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.solvers import MatchingProblem
 from semrsm_bench.tasks.registry import get_task
@@ -45,9 +39,6 @@ from semrsm_bench.tasks.registry import get_task
 _CHUNK = 5
 _KEPT_TRUTHS = 12
 _WORKER_BYTES = 400 << 20
-_OPTIMUM_LIMITS = Limits(deadline=900.0, memory=16 << 30, warm_up=120.0)
-
-Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -78,75 +69,14 @@ class Finished:
         return 0 if self.counts.get("ok") else 4
 
 
-def sort_plugins(plugins: Sequence[Path]) -> tuple[list[Path], list[str]]:
-    """Files that bring methods, and names of the tasks that the others bring; those are imported here.
-
-    A file of tasks runs where answers are scored and is trusted; a file of methods is imported in workers alone.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        No such file, a file of tasks that does not load, or one that brings methods too.
-    """
-    methods, tasks = [], []
-    for path in plugins:
-        if not path.is_file():
-            raise FileNotFoundError(f"plugin {path}: no such file")
-        if brings_tasks(path):
-            tasks += [name for _, name in plugin_entries(path)]
-        else:
-            methods.append(path)
-    return methods, tasks
-
-
-def declarations(plugins: Sequence[Path] = (), kinds: Sequence[str] | None = None) -> list[Declaration]:
-    """Declarations of all methods, or of some kinds, read in workers: one for the package, and one for each plugin."""
-    return [*_declared_by(None, kinds), *brought(plugins, kinds)]
-
-
-def brought(plugins: Sequence[Path] = (), kinds: Sequence[str] | None = None) -> list[Declaration]:
-    """Declarations of the methods that files and installed distributions bring; of these a broken one is left out.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        A file that does not load, or two that bring a method of the same name.
-    """
-    found: dict[tuple[str, str], Declaration] = {}
-    for path in dict.fromkeys(plugins):
-        for declared in _declared_by(str(path.resolve()), kinds):
-            if found.setdefault((declared.kind, declared.name), declared) is not declared:
-                raise ValueError(f"two plugins bring a {declared.kind} named {declared.name!r}; rename one")
-    for point in entry_points():
-        with leave_out_if_broken(point):
-            new = [] if brings_tasks(point) else _declared_by(point, kinds)
-            for declared in new:
-                other = found.get((declared.kind, declared.name), declared)
-                if other.code != declared.code:  # the same where one module imports the other
-                    raise ValueError(f"another plugin brings a {declared.kind} named {declared.name!r}")
-            found |= {(declared.kind, declared.name): declared for declared in new}
-    return list(found.values())
-
-
-def _declared_by(plugin: str | None, kinds: Sequence[str] | None) -> list[Declaration]:
-    """What a worker says that a plugin brings; None: the package."""
-    known = set(Declaration.__dataclass_fields__)
-    told = [{k: v for k, v in e.items() if k in known} for e in describe([plugin] if plugin else [], kinds)]
-    return [declared for declared in map(Declaration.from_dict, told) if plugin is None or declared.plugins]
-
-
 @entry_points_limited_to("tasks")
 def run(
     options: RunOptions,
-    results: Path,
+    session: SessionOptions,
+    tasks: Mapping[str, Any] | None = None,
     *,
-    tasks: Sequence[str] = (),
-    task_options: Mapping[str, Any] | None = None,
-    run_id: str | None = None,
-    fresh: bool = False,
-    quiet: bool = False,
-    first_cases_only: bool = False,
     optima: OptimumCache | None = None,
+    quiet: bool = False,
     report: Callable[[str], None] = lambda text: None,
 ) -> tuple[Finished, Ledger]:
     """Measure what the options ask for, or what is left of it.
@@ -154,20 +84,13 @@ def run(
     Parameters
     ----------
     options : RunOptions
-    results : Path
-        Folder of all runs.
-    tasks : sequence of str
-        Default: those that plugins bring, or else "matching".
-    task_options : mapping of str to dataclass, optional
-        By name of the task.
-    run_id, fresh
-        As in `semrsm_bench.bench.runs.open_run`.
-    quiet : bool
-        No progress bar.
-    first_cases_only : bool
-        Stop after one case of every cell, which is what an estimate is made of.
+    session : SessionOptions
+    tasks : mapping of str to dataclass or None, optional
+        Names of tasks and their options, None for the defaults. Without any: the tasks that plugins bring, or else "matching".
     optima : OptimumCache, optional
         Where k_opt is kept; default: the user's cache folder.
+    quiet : bool
+        No progress bar.
     report : callable
         Called with one line when the folder is known.
 
@@ -176,110 +99,35 @@ def run(
     Finished, Ledger
     """
     method_files, brought = sort_plugins(options.plugins)
-    chosen = [get_task(name) for name in dict.fromkeys(tasks or brought or ("matching",))]
-    kinds = {kind for task in chosen for kind in (("metric", "rsm") if task.kind == "metric" else (task.kind,))}
-    declared = declarations(method_files, sorted(kinds))
+    wanted = tasks or dict.fromkeys(brought or DEFAULT_TASKS)
+    chosen = [get_task(name) for name in wanted]
+    kinds = sorted({kind for task in chosen for kind in (("metric", "rsm") if task.kind == "metric" else (task.kind,))})
+    declared = declarations(method_files, kinds)
     for path in method_files:
         if all(str(path.resolve()) not in method.plugins for method in declared):
             raise ValueError(
-                f"plugin {path} brings no {' or '.join(sorted(kinds))} for {', '.join(task.name for task in chosen)}; "
+                f"plugin {path} brings no {' or '.join(kinds)} for {', '.join(wanted)}; "
                 "name a task that judges what it brings"
             )
-    plan = make_plan(options, chosen, task_options or {}, declared)
+    plan = make_plan(options, chosen, wanted, declared)
     methods = {(c.method.kind, c.method.name): c.method for c in plan.cells}
     environment = describe_environment(plan.data, options.plugins, methods.values())
-    opened = open_run(results, plan.describe(), environment, run_id=run_id, fresh=fresh)
-    with opened.writer as writer:
-        opened.note_codes(plan.codes)
+    with open_run(session, plan.describe(), environment) as writer:
+        writer.note_codes(plan.codes)
         ledger = Ledger(plan)
-        old = read_rows(opened.folder)
+        old = read_rows(writer.folder)
         for row in old:
             ledger.observe(row)
-        report(f"{'resuming' if opened.resumed else 'new'} run {opened.folder} ({len(old)} rows are there)")
+        report(f"{'resuming' if writer.resumed else 'new'} run {writer.folder} ({len(old)} rows are there)")
         kept = int(psutil.virtual_memory().available // _WORKER_BYTES)
         with claimed_core() as core, Scratch() as scratch, Workers(core, kept) as workers:
             engine = _Engine(plan, ledger, writer, Observer(workers.of, scratch), optima or OptimumCache())
-            engine.measure_all(quiet, first_cases_only)
-        complete = not first_cases_only
-        if complete:
-            opened.finish()
-    counts = Counter(row["status"] for row in load_rows(opened.folder))
-    return Finished(opened.folder, len(read_rows(opened.folder)) - len(old), len(old), dict(counts), complete), ledger
-
-
-class Workers:
-    """One worker for each method, at most ``kept`` processes alive; use it as a context manager."""
-
-    def __init__(self, core: int | None = None, kept: int = 32) -> None:
-        self._core, self._kept = core, max(1, kept)
-        self._workers: OrderedDict[tuple[str, str], Worker] = OrderedDict()
-
-    def of(self, method: Declaration) -> Worker:
-        """The worker of a method; only the files that bring it are imported there."""
-        key = (method.kind, method.name)
-        if key not in self._workers:
-            # A file may change while the run lasts; what a composite is made of is not looked at again.
-            expected = (*key, method.code) if method.plugins and "[" not in method.name else None
-            self._workers[key] = Worker(Setup(plugins=method.plugins, core=self._core, expected=expected))
-        worker = self._workers[key]
-        self._workers.move_to_end(key)
-        alive = [w for w in self._workers.values() if w.pid is not None and w is not worker]
-        for old in alive[: max(0, len(alive) + 1 - self._kept)]:
-            old.close()
-        return worker
-
-    def close(self) -> None:
-        """Kill all workers."""
-        for worker in self._workers.values():
-            worker.close()
-
-    def __enter__(self) -> Workers:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-
-class Observer:
-    """Has methods observed: arrays go to files, commands to workers, answers come back.
-
-    Parameters
-    ----------
-    worker_of : callable
-        The worker of a method, such as `Workers.of`.
-    scratch : Scratch
-    """
-
-    def __init__(self, worker_of: Callable[[Declaration], Worker], scratch: Scratch) -> None:
-        self.worker_of, self.scratch = worker_of, scratch
-
-    def __call__(
-        self,
-        method: Declaration,
-        arrays: Arrays,
-        limits: Limits,
-        *,
-        settings: Mapping[str, Any] | None = None,
-        observer: str = "",
-        timed: bool = True,
-        seed: int = 0,
-    ) -> Outcome:
-        """One observation."""
-        command = {
-            "kind": method.kind,
-            "name": method.name,
-            "inputs": self.scratch.write(arrays),
-            "settings": dict(settings or {}),
-            "observer": observer,
-            "timed": timed,
-            "seed": seed,
-            "out": str(self.scratch.answer()),
-        }
-        return self.worker_of(method).observe(command, limits, sum(a.nbytes for a in arrays.values()))
-
-    def exact(self, name: str, x: NDArray[Any], y: NDArray[Any]) -> Outcome:
-        """An exact solver on two images, once and untimed; see `semrsm_bench.bench.optimum.Exact`."""
-        return self(Declaration("solver", name), {"x": x, "y": y}, _OPTIMUM_LIMITS, timed=False)
+            engine.measure_all(quiet, first_cases_only=session.estimate)
+        if not session.estimate:
+            writer.finish()
+    counts = Counter(row["status"] for row in load_rows(writer.folder))
+    measured = len(read_rows(writer.folder)) - len(old)
+    return Finished(writer.folder, measured, len(old), dict(counts), complete=not session.estimate), ledger
 
 
 class _Engine:

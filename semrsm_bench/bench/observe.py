@@ -1,18 +1,22 @@
-"""What runs in a worker for each kind of method. Loaded by its path, so it uses public names of the package alone."""
+"""What runs in a worker for each kind of method. Loaded by its path, so it uses public names of the package alone.
+
+Every observer is a function of (command, inputs, clock, memory): what the parent asked for, arrays by name, the clock that times
+the calls, and what the worker keeps between observations.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from time import perf_counter_ns
 from typing import Any
 from zlib import crc32
 
 import numpy as np
 
-MOST_CALLS = 20
 # From this S on one call is timed: the spread between pairs is larger than that between calls.
 LARGE = 4096
+_MOST_CALLS = 20
+_MOST_METRIC_CALLS = 5
 
 
 class NoPermutationError(Exception):
@@ -28,7 +32,7 @@ def solver(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
     """Match two images again and again, each time under another circular shift of the positions, the same for both.
 
     Nothing remembered from an earlier call fits the next one, and yet it is the same problem: identity and neighbourhoods keep
-    their answers. What comes back is shifted back: all permutations are of the pair as it was given. Repeats go on in the same
+    their answers. What comes back is shifted back: all permutations are of the pair as it was given. Repeats continue the same
     sequence of shifts, so there are no more calls than positions.
     """
     import semrsm_bench as sb
@@ -38,32 +42,30 @@ def solver(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
     check = getattr(found, "check_options", None)
     if check is not None:
         check(options)
-    function, matrix_free = found.function, bool(found.matrix_free)
     x, y = np.asarray(inputs["x"]), np.asarray(inputs["y"])
     size = len(x)
-    most = 1 if size >= LARGE else max(1, min(MOST_CALLS, size - 1))
+    most = 1 if size >= LARGE else max(1, min(_MOST_CALLS, size - 1))
     sequence = np.random.default_rng(crc32(repr(x.shape).encode())).permutation(size)
     begin = int(command.get("seed", 0)) * (most + 1)
+    # Of the calls: each shift; of the first one also the problem, checksums of its arrays, and what the solver returned.
     shifts: list[int] = []
-    first: list[Any] = []
-    results: list[Any] = []
+    first: dict[str, Any] = {}
 
     def fresh(i: int) -> Any:
         shift = int(sequence[(begin + i + 1) % size]) if clock.timed and size else 0
         problem = sb.MatchingProblem(np.roll(x, shift, axis=0), np.roll(y, shift, axis=0))
-        if not matrix_free:
+        if not found.matrix_free:
             clock.shared(lambda: problem.affinity)
         if i == 0:
-            first[:] = problem, _marks(problem)
-            results.clear()
+            first.clear()
+            first.update(problem=problem, checksums=_checksums(problem))
         if i >= 0:
             shifts.append(shift)
         return problem
 
     def call(problem: Any) -> Any:
-        result = function(problem, **options)
-        if not results:  # of the others only the matchings are kept
-            results.append(result)
+        result = found.function(problem, **options)
+        first.setdefault("result", result)
         try:
             return np.array(getattr(result, "perm", result))
         except (ValueError, TypeError) as error:
@@ -74,28 +76,28 @@ def solver(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
         answers = clock.run(fresh, call, shape=shape, most=most)
     except NoPermutationError as error:
         return {"status": "invalid", "message": f"it returned no permutation: {error}"}
-    if matrix_free and getattr(first[0], "has_affinity", False):
+    problem, result = first["problem"], first["result"]
+    if found.matrix_free and getattr(problem, "has_affinity", False):
         return {"status": "invalid", "message": "it is registered as matrix_free but used problem.affinity"}
-    if _marks(first[0]) != first[1]:
+    if _checksums(problem) != first["checksums"]:
         return {"status": "invalid", "message": "it changed its inputs"}
     perms = []
     for perm, shift in zip(answers, shifts, strict=True):
         if perm.shape != (size,) or (size and perm.dtype.kind not in "iu"):
-            what = f"{_type(results[0])} of shape {perm.shape} and dtype {perm.dtype}"
+            what = f"{type(getattr(result, 'perm', result)).__name__} of shape {perm.shape} and dtype {perm.dtype}"
             return {"status": "invalid", "message": f"it returned {what}, not a permutation of {size} positions"}
         back = np.roll(perm.astype(np.intp), -shift)
         perms.append(np.where((back >= 0) & (back < size), (back - shift) % max(size, 1), back))
-    told = results[0]
     arrays: dict[str, Any] = {"perms": np.stack(perms)}
-    duals = getattr(told, "duals", None)
-    if duals is not None:
-        for name, values in zip(("u", "v"), duals):
-            arrays[name] = np.roll(np.asarray(values, dtype=np.float64), -shifts[0])
-    return {"arrays": arrays, "info": plain_info(getattr(told, "info", {}))}
+    for name, values in zip(("u", "v"), getattr(result, "duals", None) or ()):
+        arrays[name] = np.roll(np.asarray(values, dtype=np.float64), -shifts[0])
+    return {"arrays": arrays, "info": getattr(result, "info", {})}
 
 
-def _type(result: Any) -> str:
-    return type(getattr(result, "perm", result)).__name__
+def _checksums(problem: Any) -> tuple[int, ...]:
+    """Of everything that a solver can reach."""
+    arrays = [problem.x, problem.y, *([problem.affinity] if problem.has_affinity else [])]
+    return tuple(crc32(np.ascontiguousarray(array).data) for array in arrays)
 
 
 def rsm(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
@@ -105,21 +107,19 @@ def rsm(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memor
     """
     import semrsm_bench as sb
 
-    settings = command["settings"]
+    name, settings, repeat = command["name"], command["settings"], int(command.get("seed", 0))
     z, z2 = inputs["z"], inputs.get("z2")
     kernels = list(settings.get("kernels") or [settings["kernel"]])
-    given = {name: settings[name] for name in ("sigma", "centring") if name in settings}
-    if "rule" in settings and getattr(sb.get_rsm(command["name"]), "category", "") != "matching":
+    given = {key: settings[key] for key in ("sigma", "centring") if key in settings}
+    if "rule" in settings and getattr(sb.get_rsm(name), "category", "") != "matching":
         given["sigma"] = settings["rule"]
     if settings.get("grid"):
         given["grid"] = tuple(settings["grid"])
     if command.get("options"):
         given["options"] = dict(command["options"])
 
-    repeat = int(command.get("seed", 0))
-
     def compute(images: Any, database: Any) -> Any:
-        return sb.compute_rsm(images, database, kernel=kernels, matching=command["name"], **given)
+        return sb.compute_rsm(images, database, kernel=kernels, matching=name, **given)
 
     def measure() -> Any:
         order = np.random.default_rng(repeat).permutation(len(z)) if repeat else np.arange(len(z))
@@ -127,80 +127,101 @@ def rsm(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memor
             lambda i: z[order] if repeat else z,
             lambda images: compute(images, z2),
             warm=lambda: compute(np.asarray(z[:2]), None if z2 is None else np.asarray(z2[:2])),
-            shape=("rsm", command["name"], z.shape[1:], str(z.dtype)),
+            shape=("rsm", name, z.shape[1:], str(z.dtype)),
             most=1,
         )
         back = np.argsort(order)
         put_back = {k: m[back] if z2 is not None else m[np.ix_(back, back)] for k, m in made.items()}
         return put_back, list(clock.seconds), clock.peak_bytes
 
-    key = ("rsm", command["name"], repr(given), tuple(kernels), *(inputs_key(command, n) for n in ("z", "z2")), repeat)
+    key = ("rsm", name, repr(given), tuple(kernels), *(_file_of(command, n) for n in ("z", "z2")), repeat)
     found, seconds, peak = memory.get(key, measure)
     clock.seconds[:], clock.peak_bytes = seconds, peak
-    return {"arrays": {"rsm": np.asarray(found[settings["kernel"]])}, "info": {}}
+    return {"arrays": {"rsm": np.asarray(found[settings["kernel"]])}}
 
 
 def metric(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
-    """A metric on two representations; repeats see the stimuli in another order, the same on both sides."""
+    """A metric on two representations; repeats see the stimuli in another order, the same on both sides.
+
+    What can be prepared of one side alone is made once for all its comparisons; its time counts as shared, in every row.
+    """
     import semrsm_bench as sb
 
     found = sb.get_metric(command["name"])
     options = {**found.options, **command.get("options", {})}
-    x, y = _representations(found, command, inputs, memory)
+    settings, square = command["settings"], found.takes == "rsms"
     repeat = int(command.get("seed", 0))
     rng = np.random.default_rng(repeat)
-    settings, square = command["settings"], found.takes == "rsms"
     undefined: list[str] = []
 
     def reordered(a: Any, order: Any) -> Any:
         return a[np.ix_(order, order)] if square else a[order]
 
-    def fresh(i: int) -> Any:
-        if i == 0 and not repeat:
-            return x, y
-        order = rng.permutation(len(x))
-        return reordered(x, order), reordered(y, order)
+    def sides(names: str = "xy") -> tuple[Any, Any]:
+        """Both representations; what a case calls y is permuted where it says so."""
+        made = _representations(found, command, inputs, memory, names)
+        seed = settings.get("permuted")
+        if seed is None:
+            return made
+        return tuple(
+            reordered(a, np.random.default_rng(int(seed)).permutation(len(a))) if n == "y" else a
+            for n, a in zip(names, made)
+        )
 
-    def call(pair: Any) -> float:
-        if prepared:
-            return float(prepared[0].compare(*prepared[1:]))
+    x, y = sides()
+
+    def attempt(make: Callable[[], float]) -> float:
         # The inputs are finite and of one length: a metric that refuses them is not defined for their shape, which is an answer.
         try:
-            return float(found.function(*pair, **options))
+            return float(make())
         except ValueError as error:
             undefined.append(str(error))
             return float("nan")
 
-    def permuted(side: Any) -> Any:
-        seed = settings.get("permuted")
-        return side if seed is None else reordered(side, np.random.default_rng(int(seed)).permutation(len(side)))
+    def whole(pair: tuple[Any, Any]) -> float:
+        return attempt(lambda: found.compare(*(found.prepare(side, **options) for side in pair), **options))
 
-    y = permuted(y)
-    prepared: list[Any] = []
-    spent = 0.0
-    if found.pair is not None:
-        # What is prepared of one side serves all its comparisons; its time counts as shared, in every row.
-        maker = found.pair(**options)
-        for name, side in (("x", x), ("y", y)):
-            made_of = [settings.get(n) for n in ("centring", f"sigma_{name}", *(("permuted",) if name == "y" else ()))]
-            files = (inputs_key(command, n) for n in (name, f"z{name}"))
-            key = ("prepared", command["name"], repr(options), repr(made_of), *files)
-            value, seconds = memory.get(key, lambda side=side: _clocked(maker.prepare, side))
-            prepared.append(value)
-            spent += seconds
-        prepared.insert(0, maker)
+    def prepared(name: str, side: Any) -> Any:
+        """One side of the case, prepared now or before."""
+        made_of = [settings.get(n) for n in ("centring", f"sigma_{name}", *(("permuted",) if name == "y" else ()))]
+        files = (_file_of(command, n) for n in (name, f"z{name}"))
+        key = ("prepared", command["name"], repr(options), repr(made_of), *files)
+        made, seconds = memory.get(
+            key, lambda: (clock.shared(lambda: found.prepare(side, **options)), clock.shared_seconds.pop())
+        )
+        spent.append(seconds)
+        return made
+
+    def another_order() -> tuple[Any, Any]:
+        order = rng.permutation(len(x))
+        return reordered(x, order), reordered(y, order)
+
+    def fresh(i: int) -> Any:
+        if i == 0:
+            undefined.clear()  # by the warm-up
+        if found.pair is None:
+            return another_order() if i or repeat else (x, y)
+        try:
+            return prepared("x", x), prepared("y", y)
+        except ValueError as error:
+            return error
+
+    def call(given: Any) -> float:
+        if isinstance(given, ValueError):
+            undefined.append(str(given))
+            return float("nan")
+        return attempt(lambda: found.compare(*given, **options))
+
+    spent: list[float] = []
     shape = ("metric", command["name"], x.shape[1:], y.shape[1:], str(x.dtype), str(y.dtype))
-    values = clock.run(fresh, call, shape=shape, most=1 if prepared else 5)
-    if prepared:
-        clock.shared_seconds[:] = [spent]
-    prepared.clear()
-    back = values[0]
-    if not found.symmetric:
-        second, first = _representations(found, command, inputs, memory, "yx")
-        back = call((permuted(second), first))
+    most = _MOST_METRIC_CALLS if found.pair is None else 1
+    values = clock.run(fresh, call, warm=lambda: whole(another_order()), shape=shape, most=most)
+    if spent:
+        clock.shared_seconds[:] = [sum(spent)]
+    back = values[0] if found.symmetric else whole(sides("yx"))
     arrays = {"value": np.array(values), "value_yx": np.array([back])}
     if settings.get("leave_one_out"):
-        arrays["without"] = np.array([call(_without(x, y, i, square)) for i in range(len(x))])
+        arrays["without"] = np.array([whole(_without(x, y, i, square)) for i in range(len(x))])
     return {"arrays": arrays, "info": {"undefined": undefined[0]} if undefined else {}}
 
 
@@ -234,7 +255,7 @@ def _representations(
     composite = getattr(found, "rsms", None)
     if not composite:
         return tuple(
-            memory.get(("linear", inputs_key(command, n)), lambda n=n: sb.metrics.linear_rsm(np.asarray(inputs[n])))
+            memory.get(("linear", _file_of(command, n)), lambda n=n: sb.metrics.linear_rsm(np.asarray(inputs[n])))
             for n in sides
         )
     settings = command["settings"]
@@ -246,21 +267,15 @@ def _representations(
         if kernel == "rbf" and sb.get_rsm(matching).category == "matching" and settings.get(f"sigma_{side}"):
             # One bandwidth for all that match positions, so that their RSMs compare; others go by the rule.
             given["sigma"] = settings[f"sigma_{side}"]
-        key = ("rsm", repr(given), inputs_key(command, f"z{side}"))
+        key = ("rsm", repr(given), _file_of(command, f"z{side}"))
         made.append(
             memory.get(key, lambda z=z, g=given, grid=grid: sb.compute_rsm(z, grid=tuple(grid) if grid else None, **g))
         )
     return made[0], made[1]
 
 
-def _clocked(call: Callable[[Any], Any], given: Any) -> tuple[Any, float]:
-    start = perf_counter_ns()
-    value = call(given)
-    return value, (perf_counter_ns() - start) / 1e9
-
-
-def inputs_key(command: Mapping[str, Any], name: str) -> str:
-    """What tells an input from others: the file that it came in."""
+def _file_of(command: Mapping[str, Any], name: str) -> str:
+    """What tells an input from others: the file that holds it."""
     return str(command["inputs"].get(name, ""))
 
 
@@ -272,58 +287,19 @@ def _without(x: Any, y: Any, i: int, square: bool) -> tuple[Any, Any]:
     return cut(x), cut(y)
 
 
-def plain_info(info: Any) -> dict[str, Any]:
-    """What a method said about its work, fit for a JSON line: short, whatever it is."""
-    try:
-        items = list(dict(info).items())[:50]
-    except Exception as error:
-        return {"unreadable": f"{type(error).__name__}"}
-    return {str(_short(key))[:100]: _short(value) for key, value in items}
-
-
-def _short(value: Any) -> Any:
-    try:
-        if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-            value = value.item()
-        if value is None or isinstance(value, (bool, float)):
-            return value
-        if isinstance(value, int):
-            small = -(1 << 63) <= value < 1 << 63
-            return int(value) if small else f"an integer of {value.bit_length()} bits"
-        return str(value)[:2000]
-    except Exception as error:
-        return f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"
-
-
-def _marks(problem: Any) -> tuple[int, ...]:
-    """Checksums of everything a solver can reach."""
-    arrays = [problem.x, problem.y, *([problem.affinity] if problem.has_affinity else [])]
-    return tuple(crc32(np.ascontiguousarray(array).data) for array in arrays)
-
-
-_OBSERVERS: dict[str, Callable[..., dict[str, Any]]] = {
-    "solver": solver,
-    "rsm": rsm,
-    "metric": metric,
-    "instance": instance,
-}
+_OBSERVERS: dict[str, Callable[..., dict[str, Any]]]
+_OBSERVERS = {"solver": solver, "rsm": rsm, "metric": metric, "instance": instance}
 
 
 def declarations(kinds: list[str] | None = None) -> list[dict[str, Any]]:
     """Declarations of the methods known here; for packages from before declarations those of its solvers."""
     import semrsm_bench as sb
 
-    getters = {
-        "solver": ("solver_names", "get_solver"),
-        "rsm": ("rsm_names", "get_rsm"),
-        "metric": ("metric_names", "get_metric"),
-        "instance": ("instance_names", "get_instance"),
-    }
     found = []
-    for kind, (names, get) in getters.items():
-        if (kinds is None or kind in kinds) and names in dir(sb):
-            for name in getattr(sb, names)():
-                method = getattr(sb, get)(name)
+    for kind in CASES:
+        if (kinds is None or kind in kinds) and f"{kind}_names" in dir(sb):
+            for name in getattr(sb, f"{kind}_names")():
+                method = getattr(sb, f"get_{kind}")(name)
                 declare = getattr(method, "declare", None)
                 made = declare().as_dict() if declare is not None else _declared_before(method)
                 made["own"] = (getattr(method.function, "__module__", None) or "").startswith("semrsm_bench.")

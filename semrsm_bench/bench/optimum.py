@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.locate import user_cache_folder
-from semrsm_bench.bench.process import Outcome
+from semrsm_bench.bench.process import Reply
 from semrsm_bench.solvers import (
     MatchingProblem,
     check_permutation,
@@ -39,7 +39,7 @@ _BLOCK_BYTES = 32 << 20
 # without a solver's duals need, takes 2 GB here.
 LARGEST = 16384
 
-Exact = Callable[[str, NDArray[Any], NDArray[Any]], Outcome]
+Exact = Callable[[str, NDArray[Any], NDArray[Any]], Reply]
 """``exact(solver_name, x, y)`` runs an exact solver somewhere safe; its arrays hold ``perms`` and, if it gives duals, ``v``."""
 
 
@@ -167,15 +167,15 @@ def find_optimum(problem: MatchingProblem, exact: Exact) -> Optimum:
     for name in SMALL_CANDIDATES if problem.size <= _SMALL else CANDIDATES:
         if not _usable(name, problem.size):
             continue
-        outcome = exact(name, x, y)
-        if outcome.status != "ok":
+        reply = exact(name, x, y)
+        if reply.status != "ok":
             continue
         try:
-            perm = check_permutation(outcome.value["arrays"]["perms"][0], problem.size)
+            perm = check_permutation(reply.value["arrays"]["perms"][0], problem.size)
         except (ValueError, KeyError):
             continue
         k = matching_value(problem, perm)
-        for prices in _price_candidates(MatchingProblem(x, y), perm, outcome.value["arrays"].get("v")):
+        for prices in _price_candidates(MatchingProblem(x, y), perm, reply.value["arrays"].get("v")):
             upper = min(upper, certified_upper(problem, prices + offset))
             gap = upper - k
             span = k - k_rand

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from semrsm_bench.bench.environment import code_digest, package_folder
+from semrsm_bench.bench.methods import choose_methods
 from semrsm_bench.core.method import Declaration, sources
 from semrsm_bench.core.options import check, describe, option
-from semrsm_bench.core.registry import UnknownNameError, nearest
+from semrsm_bench.core.registry import unknown_name
 from semrsm_bench.core.row import cell_key, plain
 from semrsm_bench.core.task import Case, Profile, Task
 
@@ -172,10 +173,11 @@ def make_plan(
         methods = choose_methods(task, options.methods, declared)
         chosen[task.name] = (task, own, profile)
         cells += _cells(task, own, profile, methods, options)
-    named = {cell.method.name for cell in cells}
+    kinds = sorted({task.kind for task in tasks})
+    known = dict.fromkeys([*(m.name for m in declared if m.kind in kinds), *(cell.method.name for cell in cells)])
     for name in options.methods or ():
-        if name not in named and all(name not in {m.name for m in declared if m.kind == t.kind} for t in tasks):
-            raise _unknown(name, [m.name for m in declared if m.kind in {t.kind for t in tasks}])
+        if name not in known:
+            raise unknown_name(name, kinds, list(known))
     if not cells:
         raise ValueError("there is nothing to measure: no task has a case for these options")
     return Plan(options, chosen, tuple(cells))
@@ -186,56 +188,6 @@ def settled(options: Any, profile: Profile) -> Any:
     fields = {info.field for info in describe(type(options))}
     given = {k: v for k, v in profile.settings.items() if k in fields and getattr(options, k) is None}
     return dataclasses.replace(options, **given) if given else options
-
-
-def choose_methods(task: Task, names: Sequence[str] | None, declared: Sequence[Declaration]) -> list[Declaration]:
-    """Methods that take part: those named, or the task's own choice with those of plugins; composites are made on the way."""
-    known = {m.name: m for m in declared if m.kind == task.kind}
-    if names is None:
-        wanted = [n for n, m in known.items() if task.methods is None or n in task.methods or m.plugins]
-        wanted += [n for n in task.methods or () if n not in known]
-    else:
-        wanted = list(names)
-    found = []
-    for name in wanted:
-        method = known.get(name) or _composite(name, known, declared)
-        if method is not None:
-            found.append(method)
-        elif names is None:
-            raise UnknownNameError(f"task {task.name!r} names the {task.kind} {name!r}; {nearest(name, list(known))}")
-    return found
-
-
-def _composite(name: str, known: Mapping[str, Declaration], declared: Sequence[Declaration]) -> Declaration | None:
-    """``cka[identity]``: the declaration of the outer method, with code and files of all its parts."""
-    outer, bracket, inner = name.partition("[")
-    if not bracket or outer not in known or not inner.endswith("]"):
-        return None
-    rsms = {m.name: m for m in declared if m.kind == "rsm"}
-    parts = [part.partition(",")[0].strip() for part in inner[:-1].split("|")]
-    for part in parts:
-        if part not in rsms:
-            raise _unknown(part, list(rsms))
-    used = [known[outer], *(rsms[part] for part in parts)]
-    code = hashlib.sha256(" ".join(m.code for m in used).encode()).hexdigest()[:16]
-    reasons = [m.reason for m in used if m.reason]
-    return dataclasses.replace(
-        known[outer],
-        name=name,
-        code=code,
-        reason=reasons[0] if reasons else "",
-        plugins=tuple(dict.fromkeys(p for m in used for p in m.plugins)),
-        facts={
-            **known[outer].facts,
-            "rsms": parts,
-            "inputs": ["zx", "zy"],
-            "needs_grid": any(rsms[part].facts.get("needs_grid") for part in parts),
-        },
-    )
-
-
-def _unknown(name: str, known: Sequence[str]) -> UnknownNameError:
-    return UnknownNameError(f"unknown method {name!r}; {nearest(name, known)}")
 
 
 def _cells(task: Task, own: Any, profile: Profile, methods: Sequence[Declaration], options: RunOptions) -> list[Cell]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
 import json
 import math
 import os
@@ -15,10 +14,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,13 +24,14 @@ from numpy.typing import NDArray
 from semrsm_bench.bench.environment import THREAD_VARIABLES
 
 WORKER = Path(__file__).with_name("worker.py")
-PROTOCOL = 1
+PROTOCOL = 2
 # Imports of a numerical stack; only a process that outgrows this before its first case is stopped for it.
 _START_BYTES = 2 << 30
 _START_SECONDS = 300.0
 _SHORTEST_WATCH, _LONGEST_WATCH = 0.002, 0.03
 _LONGEST_MESSAGE = 8 << 20
 _STATUSES = ("ok", "memory", "invalid", "error")
+_STAGE_WORDS = {"": " (start)", "prepared": " (warm-up)"}
 # CPU time is counted in hundredths of a second. This process may look late at its clock, where others keep it waiting.
 _MOST_CORES, _CPU_NOISE, _LATE_SECONDS = 1.25, 0.1, 5.0
 
@@ -63,7 +62,7 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Setup:
+class WorkerSetup:
     """How a worker process is started.
 
     Attributes
@@ -80,8 +79,8 @@ class Setup:
         Where it runs.
     show_output : bool
         Let through what methods print, on standard error.
-    expected : (str, str, str) or None
-        Kind, name and code digest of a method: a process that finds other code, because a file changed meanwhile, is not used.
+    method : (str, str, str) or None
+        Kind, name and code digest of the method it serves: a process that finds other code, because a file changed, is not used.
     """
 
     plugins: tuple[str, ...] = ()
@@ -90,12 +89,12 @@ class Setup:
     search: tuple[Path, ...] | None = None
     folder: Path | None = None
     show_output: bool = False
-    expected: tuple[str, str, str] | None = None
+    method: tuple[str, str, str] | None = None
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What became of a command.
+class Reply:
+    """What came of a command.
 
     Attributes
     ----------
@@ -115,51 +114,126 @@ class Outcome:
 
 
 class WorkerLostError(RuntimeError):
-    """The worker did not start: its package or a plugin does not import."""
+    """The process did not start, died, or had to be killed; ``status`` is that of the reply."""
+
+    def __init__(self, status: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
 
 
-class _ForeignMessageError(Exception):
-    """What came over the socket was not written by the worker."""
+class _Running(NamedTuple):
+    """A process that was started, the socket to it, and the file that takes its output."""
+
+    process: subprocess.Popen[bytes]
+    socket: socket.socket
+    log: IO[bytes]
 
 
-class Worker:
+class WorkerProcess:
     """One worker process; use it as a context manager.
 
     Parameters
     ----------
-    setup : Setup
+    setup : WorkerSetup
+
+    Attributes
+    ----------
+    timed_out : bool
+        A method ran into its deadline: the next one gets no more time for a warm-up.
+    package : str
+        File of the package that the process imported.
     """
 
-    def __init__(self, setup: Setup = Setup()) -> None:
+    def __init__(self, setup: WorkerSetup = WorkerSetup()) -> None:
         self.setup = setup
         self.timed_out = False
         self.package = ""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
-        self._log: IO[bytes] | None = None
+        self._alive: _Running | None = None
         self._unread = b""
-        self._asked = 0
+        self._number = 0
         # Stage -> this process's clock, and the CPU time of the worker and all that it started
         self._noted: dict[str, tuple[float, float]] = {}
 
-    def observe(self, command: Mapping[str, Any], limits: Limits, input_bytes: int) -> Outcome:
-        """Have a method observed on a case; whatever the method does, an `Outcome` comes back."""
+    @property
+    def pid(self) -> int | None:
+        """Of the process, while there is one."""
+        return self._alive.process.pid if self._alive else None
+
+    def observe(self, command: Mapping[str, Any], limits: Limits, input_bytes: int) -> Reply:
+        """Have a method observed on a case; whatever the method does, a `Reply` comes back."""
         started = time.monotonic()
-        warm_up = 0.0 if self.timed_out else limits.warm_up
-        stages = {
-            "": (limits.deadline + limits.warm_up, "", _START_BYTES + 8 * input_bytes + limits.memory),
-            "prepared": (limits.deadline + warm_up, " (warm-up)", 0),
-            "warm": (limits.deadline, "", 0),
-            "probed": (limits.deadline + limits.warm_up, "", 0),
-        }
+        once = limits.deadline + limits.warm_up
+        deadlines = {"": once, "prepared": once, "warm": limits.deadline, "probed": once}
+        if self.timed_out:
+            deadlines["prepared"] = limits.deadline
         self._noted.clear()
-        outcome = self._converse({"do": "observe", "memory": limits.memory, **command}, stages, limits)
-        if outcome.status == "ok" and not _is_complete(outcome.value):
-            outcome = self._refuse("its answer lacks times or arrays")
-        doubt = self._doubt(outcome.value["seconds"]) if outcome.status == "ok" else ""
-        if doubt:
-            outcome = Outcome("invalid", doubt)
-        return Outcome(outcome.status, outcome.message, outcome.value, time.monotonic() - started)
+        command = {"do": "observe", "memory": limits.memory, **command}
+        reply = self._reply(command, deadlines, _START_BYTES + 8 * input_bytes + limits.memory)
+        if reply.status == "ok":
+            reply = self._judged(reply)
+        return replace(reply, wall_seconds=time.monotonic() - started)
+
+    def ask(self, command: Mapping[str, Any], seconds: float, memory: int = sys.maxsize) -> Reply:
+        """Have a command carried out within so many seconds, by a process of no more than so many bytes."""
+        return self._reply(command, {"": seconds}, memory)
+
+    def start(self, seconds: float = _START_SECONDS) -> None:
+        """Start the process, unless there is one, and load the package and its plugins.
+
+        Raises
+        ------
+        WorkerLostError
+            They do not import, take too long, or hold other code than was expected.
+        """
+        if self._alive is not None:
+            return
+        method = self.setup.method
+        self._alive, self._unread, self._number = _spawn(self.setup), b"", 0
+        command = {"do": "load", "plugins": self.setup.plugins, "method": method and method[:2]}
+        reply = self._ask(command, {"": seconds}, _START_BYTES)
+        if reply.status != "ok":
+            raise self._lost(reply.status, reply.message)
+        protocol = reply.value.get("protocol")
+        if protocol != PROTOCOL:
+            raise self._lost("error", f"the worker speaks protocol {protocol}, this process {PROTOCOL}")
+        if method is not None and reply.value.get("code") != method[2]:
+            raise self._lost("error", "its code changed after the run began; run the same command again to measure it")
+        self.package = str(reply.value.get("package"))
+
+    def close(self) -> int:
+        """Kill the process and whatever it started; the next command starts a new one. The exit code, 0 without a process."""
+        if self._alive is None:
+            return 0
+        process = self._alive.process
+        started = descendants(process.pid)  # also those that left its group
+        for kill, pid in ((os.killpg, process.pid), *((os.kill, pid) for pid in started)):
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                kill(pid, signal.SIGKILL)
+        process.kill()
+        code = process.wait()
+        self._alive.socket.close()
+        self._alive.log.close()
+        self._alive = None
+        return code
+
+    def __enter__(self) -> WorkerProcess:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _judged(self, reply: Reply) -> Reply:
+        """An observation that is complete, and whose times agree with this process's clock; else why it is not."""
+        times = reply.value.get("seconds"), reply.value.get("shared_seconds")
+        complete = isinstance(reply.value.get("info", {}), dict) and all(
+            isinstance(each, list) and all(isinstance(t, (int, float)) and 0 <= t < math.inf for t in each)
+            for each in times
+        )
+        if not complete:
+            self.close()
+            return Reply("crashed", "its answer lacks times or arrays")
+        doubt = self._doubt(reply.value["seconds"])
+        return Reply("invalid", doubt) if doubt else reply
 
     def _doubt(self, claimed: Sequence[float]) -> str:
         """Why the time of the first call cannot be what the process says, by this one's clock and by the CPU time; or ""."""
@@ -174,275 +248,169 @@ class Worker:
             return f"a call that is said to have lasted {claimed[0]:.3g} s took {wall:.3g} s"
         return ""
 
-    def ask(self, command: Mapping[str, Any], seconds: float, memory: int = sys.maxsize) -> Outcome:
-        """Have a command carried out within so many seconds, by a process of no more than so many bytes."""
-        return self._converse(command, {"": (seconds, "", memory)}, Limits(memory=memory))
-
-    def start(self, seconds: float = _START_SECONDS) -> None:
-        """Start the process and load the package and its plugins.
-
-        Raises
-        ------
-        WorkerLostError
-            They do not import, or take too long.
-        """
-        failed = self._ready(seconds)
-        if failed is not None:
-            raise WorkerLostError(failed.message)
-
-    def _ready(self, seconds: float) -> Outcome | None:
-        """Start the process where there is none; why it failed, or None."""
-        if self._process is not None:
-            return None
-        stages = {"": (seconds, " (start)", _START_BYTES)}
+    def _reply(self, command: Mapping[str, Any], deadlines: Mapping[str, float], most: int) -> Reply:
+        """What came of a command; a process that is lost on the way is a reply, too."""
         try:
-            self._start()
-            first = self._wait(stages, Limits())
-            if first.status == "ok":
-                self._send({"do": "load", "plugins": list(self.setup.plugins)})
-                first = self._wait(stages, Limits())
-            if first.status == "ok":
-                self.package = str(first.value["package"])
-                first = self._check(first.value["protocol"], stages)
-        except (EOFError, ConnectionError):
-            first = self._died()
-        except _ForeignMessageError as error:
-            first = self._refuse(str(error))
-        if first.status != "ok":
-            self.close()
-            return first
-        return None
-
-    def _check(self, protocol: object, stages: Mapping[str, tuple[float, str, int]]) -> Outcome:
-        if protocol != PROTOCOL:
-            return Outcome("error", f"the worker speaks protocol {protocol}, this process {PROTOCOL}")
-        if self.setup.expected is None:
-            return Outcome("ok")
-        kind, name, code = self.setup.expected
-        self._send({"do": "code", "kind": kind, "name": name})
-        found = self._wait(stages, Limits())
-        if found.status == "ok" and found.value["code"] != code:
-            return Outcome("error", "its code changed after the run began; run the same command again to measure it")
-        return found
-
-    def _converse(
-        self, command: Mapping[str, Any], stages: Mapping[str, tuple[float, str, int]], limits: Limits
-    ) -> Outcome:
-        try:
-            failed = self._ready(_START_SECONDS)
-            if failed is not None:
-                return failed
-            assert self._log is not None
-            if not self.setup.show_output:
-                self._log.seek(0)  # the offset is shared with the process: what it wrote about earlier cases is dropped
-                self._log.truncate()
-            self._send(command)
-            return self._wait(stages, limits, str(command.get("out", "")))
-        except (EOFError, ConnectionError):
-            return self._died()
-        except _ForeignMessageError as error:
-            return self._refuse(str(error))
+            self.start()
+            if self._alive and not self.setup.show_output:
+                self._alive.log.seek(
+                    0
+                )  # the offset is shared with the process: its output about earlier cases is dropped
+                self._alive.log.truncate()
+            return self._ask(command, deadlines, most)
+        except WorkerLostError as error:
+            return Reply(error.status, str(error))
         except BaseException:
             self.close()
             raise
 
-    def _refuse(self, why: str) -> Outcome:
-        """The outcome of a process that cannot be trusted any longer."""
-        self.close()
-        return Outcome("crashed", why)
+    def _ask(self, command: Mapping[str, Any], deadlines: Mapping[str, float], most: int) -> Reply:
+        """Send a command and wait for its answer. Each stage that the process reports begins a deadline of its own."""
+        assert self._alive is not None
+        memory = int(command.get("memory", most))
+        try:
+            self._number += 1
+            line = json.dumps({"id": self._number, **command}, default=str).encode() + b"\n"
+            self._alive.socket.sendall(line)
+            stage, ahead = "", list(deadlines)[1:]
+            while True:
+                message = self._message(stage, deadlines[stage], most, memory)
+                if "done" in message:
+                    return self._answer(message["done"], str(command.get("out", "")))
+                stage, size = str(message.get("stage")), message.get("bytes")
+                if stage not in ahead or not isinstance(size, int):
+                    raise self._foreign()
+                ahead = ahead[ahead.index(stage) + 1 :]
+                self._noted[stage] = time.monotonic(), tree_cpu_seconds(self._alive.process.pid)
+                self._alive.socket.sendall(b"{}\n")
+                if stage == "prepared":
+                    most = size + memory
+        except (EOFError, ConnectionError):
+            raise self._death() from None
 
-    def _start(self) -> None:
-        ours, theirs = socket.socketpair()
-        setup = self.setup
-        settings = {
-            "parent": os.getpid(),
-            "core": setup.core,
-            "pipe": theirs.fileno(),
-            "path": [p or os.getcwd() for p in sys.path] if setup.search is None else None,
-        }
-        environment = {k: v for k, v in os.environ.items() if setup.search is None or k != "PYTHONPATH"}
-        environment |= {**dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONHASHSEED": "0"}
-        if setup.search is not None:
-            environment["PYTHONPATH"] = os.pathsep.join(map(str, setup.search))
-        self._log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
-        self._unread, self._asked = b"", 0
-        output = sys.stderr.fileno() if setup.show_output else self._log
-        with theirs:
-            self._process = subprocess.Popen(
-                [setup.python, "-P", str(WORKER), json.dumps(settings)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                cwd=setup.folder,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        self._socket = ours
-
-    def _send(self, message: Mapping[str, Any]) -> None:
-        assert self._socket is not None
-        self._asked += 1
-        self._socket.sendall(json.dumps({"id": self._asked, **message}, default=str).encode() + b"\n")
-
-    def _wait(self, stages: Mapping[str, tuple[float, str, int]], limits: Limits, out: str = "") -> Outcome:
-        """The answer; past a stage's deadline or the memory limit the process is killed, and that is the outcome."""
-        stage, most, ahead = "", stages[""][2], list(stages)[1:]
-        while True:
-            seconds, where, _ = stages[stage]
-            message = self._read(time.monotonic() + seconds, most)
-            if message is None:
-                return Outcome("memory", f"stopped beyond the memory limit of {limits.memory / 2**20:.0f} MiB")
-            if not message:
-                self.timed_out = True
-                return Outcome("timeout", f"stopped after {seconds:g} s{where or (' (start)' if not stage else '')}")
-            if "done" in message:
-                return _answer(message["done"], out)
-            stage, size = str(message.get("stage")), message.get("bytes")
-            if stage not in ahead or not isinstance(size, int):
-                raise _ForeignMessageError("something else than the worker wrote to its socket")
-            ahead = ahead[ahead.index(stage) + 1 :]
-            assert self._process is not None
-            assert self._socket is not None
-            self._noted[stage] = time.monotonic(), tree_cpu_seconds(self._process.pid)
-            self._socket.sendall(b"{}\n")
-            if stage == "prepared":
-                most = size + limits.memory
-
-    def _read(self, end: float, most: int) -> dict[str, Any] | None:
-        """The next message; {} past ``end`` and None beyond ``most`` bytes, with the process killed."""
-        assert self._process is not None
-        assert self._socket is not None
-        step = _SHORTEST_WATCH
+    def _message(self, stage: str, seconds: float, most: int, memory: int) -> dict[str, Any]:
+        """The next message. A process that is past the stage's deadline or holds more than ``most`` bytes is killed."""
+        assert self._alive is not None
+        process, pipe, _ = self._alive
+        end, step = time.monotonic() + seconds, _SHORTEST_WATCH
         while b"\n" not in self._unread:
-            gone = self._exited()
-            ready, _, _ = select.select([self._socket], [], [], max(0.0, min(step, end - time.monotonic())))
+            gone = _exited(process)
+            ready, _, _ = select.select([pipe], [], [], max(0.0, min(step, end - time.monotonic())))
             if ready:
-                part = self._socket.recv(1 << 20)
+                part = pipe.recv(1 << 20)
                 self._unread += part
                 if not part:
                     raise EOFError
                 if len(self._unread) > _LONGEST_MESSAGE:
-                    raise _ForeignMessageError("something else than the worker wrote to its socket")
+                    raise self._foreign()
                 continue
             if gone:  # a child that it forked may still hold the socket
                 raise EOFError
             step = min(2 * step, _LONGEST_WATCH)
-            if tree_bytes(self._process.pid) > most:
-                self.close()
-                return None
+            if tree_bytes(process.pid) > most:
+                raise self._lost("memory", f"stopped beyond the memory limit of {memory / 2**20:.0f} MiB")
             if time.monotonic() >= end:
-                self.close()
-                return {}
+                self.timed_out = True
+                raise self._lost("timeout", f"stopped after {seconds:g} s{_STAGE_WORDS.get(stage, '')}")
         line, _, self._unread = self._unread.partition(b"\n")
         try:
             message = json.loads(line)
         except (ValueError, RecursionError):
             message = None
-        if not isinstance(message, dict) or message.get("id") != self._asked or len(message) < 2:
-            raise _ForeignMessageError("something else than the worker wrote to its socket")
+        if not isinstance(message, dict) or message.get("id") != self._number or len(message) < 2:
+            raise self._foreign()
         return message
 
-    def _exited(self) -> bool:
-        """Whether the process has ended. It is not reaped: its id must stay ours until `close` has killed its group."""
-        assert self._process is not None
-        return os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+    def _answer(self, done: Any, out: str) -> Reply:
+        """What the worker said in the end, with its arrays; only files that it was asked for are taken."""
+        if not isinstance(done, dict) or done.get("status") not in _STATUSES:
+            raise self._foreign()
+        value = {k: v for k, v in done.items() if k not in ("status", "message", "arrays")}
+        paths = done.get("arrays") or {}
+        if not isinstance(paths, dict) or any(not out or path != f"{out}-{name}.npy" for name, path in paths.items()):
+            raise self._lost("crashed", "it names files that are not its answer")
+        try:
+            value["arrays"] = {name: _take(path) for name, path in paths.items()}
+        except (OSError, ValueError, EOFError, MemoryError) as error:
+            return Reply("invalid", f"its answer cannot be read: {error}"[:500])
+        return Reply(done["status"], str(done.get("message", "")), value)
 
-    def _died(self) -> Outcome:
+    def _lost(self, status: str, message: str) -> WorkerLostError:
+        """Kill what cannot be used any longer; the error to raise."""
+        self.close()
+        return WorkerLostError(status, message)
+
+    def _foreign(self) -> WorkerLostError:
+        return self._lost("crashed", "something else than the worker wrote to its socket")
+
+    def _death(self) -> WorkerLostError:
         """Why the process ended on its own."""
-        assert self._process is not None
-        assert self._log is not None
+        assert self._alive is not None
         end = time.monotonic() + 5
-        while not self._exited():
+        while not _exited(self._alive.process):
             if time.monotonic() > end:
-                return self._refuse("it closed the connection to its parent")
+                return self._lost("crashed", "it closed the connection to its parent")
             time.sleep(0.01)
-        said = _last_words(self._log)
+        said = _last_line(self._alive.log)
         code = self.close()
         if code == -signal.SIGKILL:
-            return Outcome("memory", "killed by the system, most likely for want of memory")
+            return WorkerLostError("memory", "killed by the system, most likely for want of memory")
         if "bad_alloc" in said or "MemoryError" in said:
-            return Outcome("memory", f"out of memory: {said}")
+            return WorkerLostError("memory", f"out of memory: {said}")
         names = {int(s): s.name for s in signal.Signals}
         how = f"killed by {names.get(-code, f'signal {-code}')}" if code < 0 else f"exited with code {code}"
-        return Outcome("crashed", f"{how}: {said}" if said else how)
-
-    @property
-    def pid(self) -> int | None:
-        """Of the process, while there is one."""
-        return self._process.pid if self._process else None
-
-    def close(self) -> int:
-        """Kill the process and whatever it started; the next command starts a new one. The exit code, 0 without a process."""
-        code = 0
-        if self._process is not None:
-            started = descendants(self._process.pid)  # also those that left its group
-            for kill, pid in ((os.killpg, self._process.pid), *((os.kill, pid) for pid in started)):
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    kill(pid, signal.SIGKILL)
-            self._process.kill()
-            code = self._process.wait()
-            self._process = None
-        for thing in (self._socket, self._log):
-            if thing is not None:
-                thing.close()
-        self._socket = self._log = None
-        return code
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
+        return WorkerLostError("crashed", f"{how}: {said}" if said else how)
 
 
-class Scratch:
-    """A temporary folder through which arrays reach workers, each written once; use it as a context manager.
+def _spawn(setup: WorkerSetup) -> _Running:
+    ours, theirs = socket.socketpair()
+    settings = {
+        "parent": os.getpid(),
+        "core": setup.core,
+        "pipe": theirs.fileno(),
+        "path": [p or os.getcwd() for p in sys.path] if setup.search is None else None,
+    }
+    environment = {k: v for k, v in os.environ.items() if setup.search is None or k != "PYTHONPATH"}
+    environment |= {**dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONHASHSEED": "0"}
+    if setup.search is not None:
+        environment["PYTHONPATH"] = os.pathsep.join(map(str, setup.search))
+    log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
+    output = sys.stderr.fileno() if setup.show_output else log
+    with theirs:
+        process = subprocess.Popen(
+            [setup.python, "-P", str(WORKER), json.dumps(settings)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=environment,
+            cwd=setup.folder,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+    return _Running(process, ours, log)
 
-    Parameters
-    ----------
-    kept_bytes : int
-        Of arrays that stay there when others come, beside those in use.
-    """
 
-    def __init__(self, kept_bytes: int = 1 << 30) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="semrsm-bench-")
-        self.path = Path(self._folder.name)
-        self._kept_bytes = kept_bytes
-        self._numbers = itertools.count()
-        # By identity: the array is kept alive, so that its id stays its own.
-        self._written: dict[int, tuple[NDArray[Any], Path]] = {}
+def _exited(process: subprocess.Popen[bytes]) -> bool:
+    """Whether the process has ended. It is not reaped: its id stays taken until `WorkerProcess.close` has killed its group."""
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
 
-    def write(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
-        """Files with the arrays, by name. They stay until the next call at least."""
-        for array in arrays.values():
-            known = self._written.pop(id(array), None)
-            if known is None:
-                known = array, self.path / f"{next(self._numbers)}.npy"
-                np.save(known[1], array, allow_pickle=False)
-            self._written[id(array)] = known
-        total = sum(array.nbytes for array, _ in self._written.values())
-        for key in list(self._written)[: -len(arrays) or None]:
-            if total <= self._kept_bytes:
-                break
-            array, path = self._written.pop(key)
-            total -= array.nbytes
-            path.unlink(missing_ok=True)
-        return {name: str(self._written[id(array)][1]) for name, array in arrays.items()}
 
-    def answer(self) -> Path:
-        """Beginning of the names of files that a worker writes its answer to."""
-        return self.path / f"answer-{next(self._numbers)}"
+def _take(path: str) -> NDArray[Any]:
+    """An array that a worker wrote; its file goes."""
+    try:
+        array: NDArray[Any] = np.load(path, allow_pickle=False)
+    finally:
+        Path(path).unlink(missing_ok=True)
+    return array
 
-    def __enter__(self) -> Scratch:
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._folder.cleanup()
+def _last_line(log: IO[bytes]) -> str:
+    """The last line that a dead process wrote, leaving out the interpreter's own crash report."""
+    size = log.seek(0, os.SEEK_END)
+    log.seek(max(0, size - 8192))
+    text = log.read().decode(errors="replace").partition("Fatal Python error")[0]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else ""
 
 
 def resident_bytes(pid: int) -> int:
@@ -480,65 +448,3 @@ def tree_cpu_seconds(pid: int) -> float:
         with contextlib.suppress(OSError):
             ticks += sum(map(int, Path(f"/proc/{each}/stat").read_text().rpartition(")")[2].split()[11:15]))
     return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _answer(done: Any, out: str) -> Outcome:
-    """What the worker said in the end, with its arrays; only files that it was asked for are taken."""
-    if not isinstance(done, dict) or done.get("status") not in _STATUSES:
-        raise _ForeignMessageError("something else than the worker wrote to its socket")
-    value = {k: v for k, v in done.items() if k not in ("status", "message", "arrays")}
-    paths = done.get("arrays") or {}
-    if not isinstance(paths, dict) or any(not out or path != f"{out}-{name}.npy" for name, path in paths.items()):
-        raise _ForeignMessageError("it names files that are not its answer")
-    try:
-        value["arrays"] = {name: _take(path) for name, path in paths.items()}
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        return Outcome("invalid", f"its answer cannot be read: {error}"[:500])
-    return Outcome(done["status"], str(done.get("message", "")), value)
-
-
-def _is_complete(value: Mapping[str, Any]) -> bool:
-    """Whether an observation has all that a row needs."""
-    times = value.get("seconds"), value.get("shared_seconds")
-    return isinstance(value.get("info", {}), dict) and all(
-        isinstance(each, list) and all(isinstance(t, (int, float)) and 0 <= t < math.inf for t in each)
-        for each in times
-    )
-
-
-def _take(path: str) -> NDArray[Any]:
-    """An array that a worker wrote; its file goes."""
-    try:
-        array: NDArray[Any] = np.load(path, allow_pickle=False)
-    finally:
-        Path(path).unlink(missing_ok=True)
-    return array
-
-
-def _last_words(log: IO[bytes]) -> str:
-    """The last line a dead process wrote, leaving out the interpreter's own crash report."""
-    size = log.seek(0, os.SEEK_END)
-    log.seek(max(0, size - 8192))
-    text = log.read().decode(errors="replace").partition("Fatal Python error")[0]
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1][:200] if lines else ""
-
-
-def describe(plugins: Sequence[str | Path] = (), kinds: Sequence[str] | None = None) -> list[dict[str, Any]]:
-    """Declarations of all methods, read in a worker of their own; each says which plugin, a file or an entry point, brings it.
-
-    Raises
-    ------
-    ValueError
-        A plugin does not load; the message is the plugin's.
-    """
-    with Worker(Setup(plugins=tuple(map(str, plugins)))) as worker:
-        try:
-            worker.start()
-        except WorkerLostError as error:
-            raise ValueError(str(error).partition(": ")[2] or str(error)) from None
-        outcome = worker.ask({"do": "describe", "kinds": list(kinds) if kinds else None}, 120.0)
-    if outcome.status != "ok":
-        raise ValueError(f"the methods cannot be listed: {outcome.message}")
-    declared: list[dict[str, Any]] = outcome.value["declared"]
-    return declared

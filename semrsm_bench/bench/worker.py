@@ -1,9 +1,8 @@
-"""The worker process: does what it is asked, line by line, and keeps the clock inside.
+"""The worker process: carries out the commands of its parent, one JSON line each, and keeps the clock inside.
 
 Standard library and numpy only, and nothing of this package is imported by name until a command needs it: the file is started by
-its path, beside the package of any commit and under any interpreter. Commands come as JSON lines over a socket, arrays as ``.npy``
-files that are mapped read-only; answers go back the same way. The clock (``core/clock.py``) and what runs for each kind of
-method (``observe.py``) are loaded by their paths too.
+its path, beside the package of any commit and under any interpreter. Commands come over a socket, arrays as ``.npy`` files that
+are mapped read-only; answers go back the same way. What runs for each kind of method stands in ``observe.py`` beside it.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ import sys
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from functools import partial
 
 # Taken before any method's file is imported, which might put something else in their place.
 from json import dumps, loads
 from pathlib import Path
-from time import perf_counter_ns
 from typing import Any
 
 import numpy as np
 
-PROTOCOL = 1
+PROTOCOL = 2
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 # Its output goes to a file: a method that never stops printing must not fill the disk.
 _LARGEST_FILE = 1 << 30
@@ -38,11 +37,11 @@ _KEPT_BYTES = 1 << 30
 _PAGE = 4096
 
 
-def _own(name: str) -> Any:
-    """A module of the package that this file lies in, whatever package is on the path: ``bench/observe``."""
+def own(name: str) -> Any:
+    """A module of the package that this file lies in, whatever package is on the search path: ``bench/observe``."""
     full = f"_semrsm_worker_{name.replace('/', '_')}"
     if full not in sys.modules:
-        spec = importlib.util.spec_from_file_location(full, Path(__file__).parents[1] / f"{name}.py")
+        spec = importlib.util.spec_from_file_location(full, Path(__file__).resolve().parents[1] / f"{name}.py")
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -51,7 +50,7 @@ def _own(name: str) -> Any:
     return sys.modules[full]
 
 
-_clock = _own("core/clock")
+clock = own("core/clock")
 
 
 class Memory:
@@ -99,63 +98,47 @@ class ReferenceKernel:
 
     def seconds(self, times: int = 5) -> float:
         """Fastest of a few calls: what disturbs one of them is not the machine's speed."""
-        found = []
+        found: list[float] = []
         for _ in range(times):
-            start = perf_counter_ns()
+            start = clock.perf_counter_ns()
             self()
-            found.append((perf_counter_ns() - start) / 1e9)
+            found.append((clock.perf_counter_ns() - start) / 1e9)
         return min(found)
 
 
-def settle(parent: int, core: int | None) -> None:
-    """Die with the parent, leave no core dumps, show where a crash happened, stay on one core."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that the parent finds whatever a method starts
-    if os.getppid() != parent:
-        os._exit(1)
-    for what, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, _LARGEST_FILE)):
-        hard = resource.getrlimit(what)[1]
-        bounded = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(what, (bounded, hard))
-    faulthandler.enable()
-    if core is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+class Commands:
+    """What the parent may ask for; each method answers one command with JSON-ready values.
 
-
-class Worker:
-    """Carries out commands; one process holds one."""
+    Parameters
+    ----------
+    report : callable
+        For the clock: ``report(stage, bytes)``.
+    """
 
     def __init__(self, report: Callable[[str, int], None]) -> None:
         self._report = report
         self._seen: set[Any] = set()
-        self._memory = Memory()
-        self._arrays: OrderedDict[str, Any] = OrderedDict()
+        self._memory, self._arrays = Memory(), Memory()
         self._reference: ReferenceKernel | None = None
         self._alone = contextlib.ExitStack()
 
-    def load(self, plugins: list[str]) -> dict[str, Any]:
-        """Import the package and the plugins, and no other; where the package lies."""
+    def load(self, plugins: list[str], method: list[str] | None = None) -> dict[str, Any]:
+        """Import the package and the plugins, and no other; where the package lies, and the digest of a method's code now."""
         import semrsm_bench
 
         with contextlib.suppress(ImportError):  # a commit from before this rule
             from semrsm_bench.core.registry import entry_points_limited_to
 
             self._alone.enter_context(entry_points_limited_to("none"))
-        _own("bench/observe")  # before any plugin, as the clock is
+        own("bench/observe"), own("core/row")  # before any plugin, as the clock is
         for plugin in plugins:
             semrsm_bench.load_plugin(plugin)
-        return {"package": str(Path(semrsm_bench.__file__).resolve()), "protocol": PROTOCOL}
+        code = getattr(semrsm_bench, f"get_{method[0]}")(method[1]).code if method else ""
+        return {"package": str(Path(semrsm_bench.__file__).resolve()), "protocol": PROTOCOL, "code": code}
 
     def describe(self, kinds: list[str] | None = None) -> dict[str, Any]:
         """Declarations of all methods that are known here."""
-        return {"declared": _own("bench/observe").declarations(kinds)}
-
-    def code(self, kind: str, name: str) -> dict[str, Any]:
-        """Digest of a method's code, as it is now."""
-        import semrsm_bench
-
-        return {"code": getattr(semrsm_bench, f"get_{kind}")(name).code}
+        return {"declared": own("bench/observe").declarations(kinds)}
 
     def reference(self) -> dict[str, Any]:
         """Seconds of the reference kernel, now."""
@@ -164,51 +147,41 @@ class Worker:
 
     def observe(self, **command: Any) -> dict[str, Any]:
         """One observation; see `observe.py`."""
-        clock = _clock.Clock(self._report, int(command["memory"]), bool(command.get("timed", True)), self._seen)
-        inputs = {name: self._array(path) for name, path in command["inputs"].items()}
-        observer = _resolve(command.get("observer") or "")
-        found = observer(command, inputs, clock, self._memory)
-        arrays = {}
+        watch = clock.Clock(self._report, int(command["memory"]), bool(command.get("timed", True)), self._seen)
+        inputs = {name: self._arrays.get(path, partial(_mapped, path)) for name, path in command["inputs"].items()}
+        found = _observer(command.get("observer") or "")(command, inputs, watch, self._memory)
+        info, arrays = own("core/row").short_info(found.pop("info", {})), {}
         for name, array in found.pop("arrays", {}).items():
-            path = f"{command['out']}-{name}.npy"
-            np.save(path, np.ascontiguousarray(array))
-            arrays[name] = path
-        return {
-            "status": "ok",
-            **found,
-            "arrays": arrays,
-            "seconds": clock.seconds,
-            "shared_seconds": clock.shared_seconds,
-            "waited_seconds": clock.waited_seconds,
-            "peak_bytes": clock.peak_bytes,
+            arrays[name] = f"{command['out']}-{name}.npy"
+            np.save(arrays[name], np.ascontiguousarray(array))
+        measured = {
+            name: getattr(watch, name) for name in ("seconds", "shared_seconds", "waited_seconds", "peak_bytes")
         }
+        return {**found, "info": info, "arrays": arrays, **measured}
 
     def check(self, kind: str, name: str, case: str) -> dict[str, Any]:
         """One case of ``semrsm-bench check``: whether it passed, and the reason."""
-        return dict(_own("bench/observe").check(kind, name, case))
-
-    def _array(self, path: str) -> Any:
-        if path not in self._arrays:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-            # Every page once, now: what is read for the first time inside a call would count as memory that the call took.
-            array.reshape(-1, order="A").view(np.uint8)[::_PAGE].max(initial=0)
-            self._arrays[path] = array
-            while len(self._arrays) > 1 and sum(a.nbytes for a in self._arrays.values()) > _KEPT_BYTES:
-                self._arrays.popitem(last=False)
-        self._arrays.move_to_end(path)
-        return self._arrays[path]
+        return dict(own("bench/observe").check(kind, name, case))
 
 
-def _resolve(observer: str) -> Any:
-    if not observer:
-        return _own("bench/observe").observe
-    place, _, name = observer.rpartition(":")
-    if not place.endswith(".py"):
-        return getattr(importlib.import_module(place), name)
+def _mapped(path: str) -> Any:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    # Every page once, now: what is read for the first time inside a call would count as memory that the call took.
+    array.reshape(-1, order="A").view(np.uint8)[::_PAGE].max(initial=0)
+    return array
+
+
+def _observer(place: str) -> Any:
+    """The function that runs an observation: that of the kind, or ``module:function`` or ``file.py:function`` of a task."""
+    if not place:
+        return own("bench/observe").observe
+    module, _, name = place.rpartition(":")
+    if not module.endswith(".py"):
+        return getattr(importlib.import_module(module), name)
     import semrsm_bench
 
-    semrsm_bench.load_plugin(place)
-    file = str(Path(place).resolve())
+    semrsm_bench.load_plugin(module)
+    file = str(Path(module).resolve())
     return next(getattr(m, name) for m in list(sys.modules.values()) if getattr(m, "__file__", None) == file)
 
 
@@ -224,25 +197,22 @@ def _failure(error: BaseException) -> dict[str, Any]:
 
 def serve(lines: Any, send: Callable[[Mapping[str, Any]], None]) -> None:
     """Answer commands until there are no more; every message names the command that it belongs to."""
-    asked: list[Any] = [0]
+    number: Any = 0
 
     def report(stage: str, size: int) -> None:
-        send({"id": asked[0], "stage": stage, "bytes": size})
-        lines.readline()  # the parent has looked at its clock
+        send({"id": number, "stage": stage, "bytes": size})
+        lines.readline()  # the parent has read its clock
 
-    worker = Worker(report)
-    send({"id": 0, "done": {"status": "ok", "protocol": PROTOCOL}})
+    commands = Commands(report)
     for line in lines:
         command = loads(line)
-        asked[0] = command.pop("id", 0)
-        verbose = command.pop("verbose", False)
+        number, verbose = command.pop("id", 0), command.pop("verbose", False)
         try:
-            answer = {"status": "ok", **getattr(worker, command.pop("do"))(**command)}
-            send({"id": asked[0], "done": answer})
+            send({"id": number, "done": {"status": "ok", **getattr(commands, command.pop("do"))(**command)}})
         except BaseException as error:  # a method may raise SystemExit or KeyboardInterrupt: this costs its row only
             if verbose:
                 traceback.print_exc()
-            send({"id": asked[0], "done": _failure(error)})
+            send({"id": number, "done": _failure(error)})
 
 
 def _text(value: Any) -> Any:
@@ -252,10 +222,25 @@ def _text(value: Any) -> Any:
     return re.sub(r" at 0x[0-9a-f]+", "", str(value))
 
 
+def _settle(parent: int, core: int | None) -> None:
+    """Die with the parent, leave no core dumps, show where a crash happened, stay on one core."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that the parent finds whatever a method starts
+    if os.getppid() != parent:
+        os._exit(1)
+    for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, _LARGEST_FILE)):
+        hard = resource.getrlimit(kind)[1]
+        resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    faulthandler.enable()
+    if core is not None and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {core})
+
+
 def main(text: str) -> None:
     """Entry of the process: settings as JSON, then commands over the socket until it closes."""
     settings = loads(text)
-    settle(settings["parent"], settings.get("core"))
+    _settle(settings["parent"], settings.get("core"))
     if settings.get("path"):
         sys.path[:] = settings["path"]
     if sys.stdout is None or sys.stderr is None:
@@ -263,10 +248,10 @@ def main(text: str) -> None:
     pipe = os.fdopen(settings["pipe"], "r+b", buffering=0)
     os.set_inheritable(settings["pipe"], False)
     reader = os.fdopen(os.dup(settings["pipe"]), "rb")
-    own = os.getpid()
+    this = os.getpid()
 
     def send(message: Mapping[str, Any]) -> None:
-        _clock.leave_if_copied(own)
+        clock.leave_if_copied(this)
         data = dumps(message, default=_text).encode() + b"\n"
         while data:
             data = data[pipe.write(data) or 0 :]

@@ -34,7 +34,8 @@ def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions
     A target is the name of a solver, RSM method, metric or instance score, or a Python file whose methods are all checked.
     Every case runs in a worker under a deadline. Exit code 0: all passed; 1: something failed; 2: there was nothing to check.
     """
-    from semrsm_bench.bench.check import KINDS, CaseResult, cases_of, check_method, find_methods
+    from semrsm_bench.bench.check import CaseResult, cases_of, check_method
+    from semrsm_bench.bench.methods import KINDS, find_methods
     from semrsm_bench.core.method import UnavailableError
 
     if options.list_cases:

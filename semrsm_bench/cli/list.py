@@ -49,7 +49,7 @@ def solvers(options: ListOptions, output: OutputOptions) -> None:
 
 
 def _list(rooms: list[str], options: ListOptions, output: OutputOptions) -> None:
-    from semrsm_bench.bench.engine import brought, sort_plugins
+    from semrsm_bench.bench.methods import brought, sort_plugins
 
     kinds = [ROOMS[room][0] for room in rooms if room != "tasks"]
     files, _ = sort_plugins(options.plugins)

@@ -4,25 +4,15 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 from semrsm_bench.bench.plan import DEFAULT_TASKS, RunOptions
+from semrsm_bench.bench.runs import SessionOptions
 from semrsm_bench.cli.options import OutputOptions, click_option, joined, made, options_from
-from semrsm_bench.core.options import describe, option
-
-
-@dataclass(frozen=True)
-class SessionOptions:
-    """Where a run is kept and how much of it this call does."""
-
-    out: Path = option(Path("results"), help="Folder of all runs.")
-    run_id: str | None = option(None, help="Name of the run; an unfinished one of that name is resumed.")
-    fresh: bool = option(False, help="Start a new run even where an unfinished one would fit.")
-    estimate: bool = option(False, help="Measure one case of every cell, say how long the rest takes, and stop.")
+from semrsm_bench.core.options import describe
 
 
 class TaskCommand(click.Command):
@@ -86,7 +76,7 @@ def _read(info: Any, words: Any) -> Any:
 
 def _brought(args: list[str]) -> list[str]:
     """Tasks that ``--plugin FILE`` among the arguments brings."""
-    from semrsm_bench.bench.engine import sort_plugins
+    from semrsm_bench.bench.methods import sort_plugins
 
     files = [Path(after) for word, after in itertools.pairwise(args) if word == "--plugin"]
     files += [Path(word.partition("=")[2]) for word in args if word.startswith("--plugin=")]
@@ -117,13 +107,9 @@ def run(
     silent = output.quiet or output.json
     finished, ledger = measure(
         options,
-        session.out,
-        tasks=tuple(tasks),
-        task_options=tasks,
-        run_id=session.run_id,
-        fresh=session.fresh,
+        session,
+        tasks,
         quiet=silent,
-        first_cases_only=session.estimate,
         report=lambda text: None if silent else click.echo(text, err=True),
     )
     facts: dict[str, Any] = {

@@ -65,7 +65,7 @@ def select(words: Sequence[str], results: Path, options: SelectionOptions) -> tu
     has. Raises FileNotFoundError or ValueError where there is no such run, task, score or method, and
     `NothingToShow` where the run has no rows there.
     """
-    from semrsm_bench.bench.engine import sort_plugins
+    from semrsm_bench.bench.methods import sort_plugins
     from semrsm_bench.bench.results import ENVIRONMENT_FILE, LATEST, find_run
     from semrsm_bench.report.results import NothingMeasuredError, read_results
     from semrsm_bench.tasks.registry import task_names

@@ -76,8 +76,9 @@ class Declaration:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Declaration:
-        """Back from JSON."""
-        return cls(**{**content, "plugins": tuple(content["plugins"])})
+        """Back from JSON; what it does not know is left out."""
+        known = {name: value for name, value in content.items() if name in cls.__dataclass_fields__}
+        return cls(**{**known, "plugins": tuple(content["plugins"])})
 
 
 @dataclass(frozen=True, kw_only=True)

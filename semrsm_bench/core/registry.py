@@ -143,10 +143,7 @@ class Registry(Generic[E]):
             names = self.names()
             found = self.find(name)
         if found is None:
-            others = [other for kind in PLACES if (other := registry_of(kind)).find(str(name)) is not None]
-            if others:
-                raise UnknownNameError(f"{name} is {_with_article(others[0].noun)}, not {_with_article(self.noun)}")
-            raise UnknownNameError(f"unknown {self.noun} {name!r}; {nearest(name, names)}")
+            raise unknown_name(name, [self.kind], names)
         return found
 
     def find(self, name: str) -> E | None:
@@ -192,6 +189,16 @@ def registry_of(kind: str) -> Registry[Any]:
     """The registry of a kind; the room that makes it is imported on first use."""
     importlib.import_module(PLACES[kind])
     return REGISTRIES[kind]
+
+
+def unknown_name(name: str, kinds: Sequence[str], known: Sequence[str]) -> UnknownNameError:
+    """The error for a name that means nothing of these kinds: it is of another kind, or unknown."""
+    nouns = [NOUNS.get(kind, kind) for kind in kinds]
+    for kind in PLACES:
+        if kind not in kinds and (other := registry_of(kind)).find(str(name)) is not None:
+            meant = " or ".join(map(_with_article, nouns))
+            return UnknownNameError(f"{name} is {_with_article(other.noun)}, not {meant}")
+    return UnknownNameError(f"unknown {nouns[0] if len(nouns) == 1 else 'method'} {name!r}; {nearest(name, known)}")
 
 
 def _with_article(noun: str) -> str:

@@ -127,8 +127,8 @@ class Row:
 
     def as_dict(self) -> dict[str, Any]:
         """All fields, the schema first, JSON-ready; what a method said is cut short, what the task said is not."""
-        found = {name: plain(getattr(self, name), bounded=name in ("info", "message")) for name in COLUMNS}
-        return found | {"info": _cut(found["info"])}
+        found = {name: plain(getattr(self, name), bounded=name == "message") for name in COLUMNS if name != "info"}
+        return found | {"info": short_info(self.info)}
 
     def to_json(self) -> str:
         """One line of JSON without the line break; non-finite numbers become null."""
@@ -153,8 +153,9 @@ def cell_key(cell: Mapping[str, Any]) -> str:
     return "/".join(str(value) for value in cell.values())
 
 
-def _cut(info: Any) -> dict[str, Any]:
-    """As many entries as fit into a short line, and how many there were."""
+def short_info(told: Any) -> dict[str, Any]:
+    """What a method said about its work, fit for a row whatever it is: as many entries as fit, and how many there were."""
+    info = plain(told)
     kept: dict[str, Any] = {}
     left = _LONGEST_INFO
     for name, value in info.items() if isinstance(info, dict) else {"info": info}.items():

@@ -93,7 +93,7 @@ class Gate:
         limits = Limits(self.deadline, _MEMORY, _COMPILE_SECONDS)
         # The round is the seed: both sides see the same shifts, and so the same problems, in the same order.
         sample = self.sides[label].measure(cell.solver, problem.arrays, limits, seed=cell.rounds)
-        status, message = sample.outcome.status, sample.outcome.message
+        status, message = sample.reply.status, sample.reply.message
         if status == "ok":
             scored = problem.score(sample.perms)
             status, message = scored.status, scored.message

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from semrsm_bench.activations.locate import user_cache_folder
 from semrsm_bench.bench.environment import git, package_folder
 from semrsm_bench.bench.gate.side import SideError
-from semrsm_bench.bench.process import Setup
+from semrsm_bench.bench.process import WorkerSetup
 
 EnvironmentChoice = Literal["auto", "shared", "isolated"]
 _KEPT_TREES = 8
@@ -133,7 +133,7 @@ def _why_unreadable(folder: Path, stderr: str) -> str:
 
 def prepare(
     repository: Repository, revision: str, *, plugins: Sequence[Path], isolated: bool, own: bool, core: int | None
-) -> Setup:
+) -> WorkerSetup:
     """How the worker of a commit is started: its files exported, its interpreter there.
 
     Parameters
@@ -161,7 +161,7 @@ def prepare(
     python = _isolated_python(tree) if isolated else sys.executable
     above = [p for p in (tree / "src",) if p.is_dir()]
     search = (tree,) if own else (*above, tree, package_folder().parent)
-    return Setup(found, core, python, search, tree)
+    return WorkerSetup(found, core, python, search, tree)
 
 
 def own_package(tree: Path) -> bool:

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from semrsm_bench.bench.cores import claimed_core
-from semrsm_bench.bench.engine import Observer, Workers
 from semrsm_bench.bench.gate.measure import Gate
 from semrsm_bench.bench.gate.options import EVERYTHING, GateLimits, GateOptions, limits_of
 from semrsm_bench.bench.gate.problems import GateProblem, load_problems
@@ -18,7 +17,7 @@ from semrsm_bench.bench.gate.revisions import Repository, own_package, prepare, 
 from semrsm_bench.bench.gate.side import GateSide, SideError
 from semrsm_bench.bench.gate.verdict import Finding, GateCell, exit_code, judge
 from semrsm_bench.bench.optimum import OptimumCache
-from semrsm_bench.bench.process import Scratch
+from semrsm_bench.bench.pool import Observer, Scratch, Workers
 from semrsm_bench.solvers.registry import SOLVERS
 
 

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semrsm_bench.bench.engine import Arrays, Observer
-from semrsm_bench.bench.process import Limits, Outcome, Scratch, Setup, Worker, WorkerLostError
+from semrsm_bench.bench.pool import Observer, Scratch
+from semrsm_bench.bench.process import Limits, Reply, WorkerLostError, WorkerProcess, WorkerSetup
 from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.task import Arrays
 
 _REFERENCE_SECONDS, _DESCRIBE_SECONDS = 60.0, 120.0
 
@@ -24,18 +25,18 @@ class SideError(RuntimeError):
 class Sample:
     """One observation, and the seconds of the reference kernel around it: the smaller of right before and right after."""
 
-    outcome: Outcome
+    reply: Reply
     reference: float = math.nan
 
     @property
     def perms(self) -> Any:
         """The answers, (calls, S)."""
-        return self.outcome.value["arrays"]["perms"]
+        return self.reply.value["arrays"]["perms"]
 
     @property
     def seconds(self) -> float:
         """Median of the calls, without what they waited for a core that another process had."""
-        value = self.outcome.value
+        value = self.reply.value
         both = zip(value["seconds"], value["waited_seconds"], strict=True)
         return float(statistics.median(s - w for s, w in both))
 
@@ -45,7 +46,7 @@ class GateSide:
 
     Parameters
     ----------
-    setup : Setup
+    setup : WorkerSetup
         Interpreter, search path and plugins of the commit; see `semrsm_bench.bench.gate.revisions.prepare`.
     scratch : Scratch
 
@@ -60,8 +61,8 @@ class GateSide:
         The package does not import, or is not the one of this side.
     """
 
-    def __init__(self, setup: Setup, scratch: Scratch) -> None:
-        self._worker = Worker(setup)
+    def __init__(self, setup: WorkerSetup, scratch: Scratch) -> None:
+        self._worker = WorkerProcess(setup)
         self._observe = Observer(lambda method: self._worker, scratch)
         try:
             self.known = self._start(setup.search or ())
@@ -89,11 +90,11 @@ class GateSide:
         before = self._worker.ask({"do": "reference"}, _REFERENCE_SECONDS)
         if before.status != "ok":
             return Sample(before)
-        outcome = self._observe(Declaration("solver", solver), arrays, limits, seed=seed)
-        if outcome.status != "ok":
-            return Sample(outcome)
+        reply = self._observe(Declaration("solver", solver), arrays, limits, seed=seed)
+        if reply.status != "ok":
+            return Sample(reply)
         after = self._worker.ask({"do": "reference"}, _REFERENCE_SECONDS)
-        return Sample(outcome, min(a.value["seconds"] for a in (before, after) if a.status == "ok"))
+        return Sample(reply, min(a.value["seconds"] for a in (before, after) if a.status == "ok"))
 
     def __enter__(self) -> GateSide:
         return self
