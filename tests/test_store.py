@@ -1,3 +1,6 @@
+"""Caches of activations: what is written is read back, damage is named, and the search for them has an order."""
+
+import hashlib
 import json
 import os
 import pickle
@@ -9,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
-from semrsm_bench.activations.manifest import CacheError, read_manifest
+from semrsm_bench.activations.manifest import CacheError
 from semrsm_bench.activations.store import find_data, list_caches, open_cache, verify_folder, write_cache
 
 
@@ -51,10 +56,7 @@ def test_centring_subtracts_what_it_says(tmp_path):
     by_position = np.stack([cache.positions("layer1", i, "position") for i in range(3)])
     np.testing.assert_allclose(by_channel, raw - raw.mean(axis=(0, 1)), atol=1e-5)
     np.testing.assert_allclose(by_position, raw - raw.mean(axis=0), atol=1e-5)
-
-
-def test_positions_are_read_only_and_contiguous(tmp_path):
-    positions = open_cache(make_cache(tmp_path / "c.safetensors")).positions("layer1", 0, "channel")
+    positions = cache.positions("layer1", 0, "channel")
     assert positions.flags.c_contiguous
     with pytest.raises(ValueError, match="read-only"):
         positions[0, 0] = 1
@@ -119,7 +121,7 @@ def empty(path: Path) -> None:
         (Path.unlink, "missing"),
     ],
 )
-def test_damage_names_the_file_and_the_command_that_mends_it(tmp_path, damage, words):
+def test_damage_names_the_file_and_the_command_that_repairs_it(tmp_path, damage, words):
     path = make_cache(tmp_path / "c.safetensors")
     open_cache(path)
     damage(path)
@@ -130,7 +132,7 @@ def test_damage_names_the_file_and_the_command_that_mends_it(tmp_path, damage, w
     assert dict(verify_folder(tmp_path))["c.safetensors"] == str(caught.value)
 
 
-def test_in_a_checkout_the_mending_command_is_git(tmp_path):
+def test_in_a_checkout_the_command_that_repairs_is_git(tmp_path):
     (tmp_path / ".git").mkdir()
     path = make_cache(tmp_path / "data" / "c.safetensors")
     flip_byte(path)
@@ -139,8 +141,6 @@ def test_in_a_checkout_the_mending_command_is_git(tmp_path):
 
 
 def test_a_file_that_is_no_cache_is_refused(tmp_path):
-    from safetensors.numpy import save_file
-
     save_file({"w": np.zeros(3, np.float32)}, tmp_path / "weights.safetensors")
     assert list_caches(tmp_path) == []
     with pytest.raises(CacheError, match="not a cache of activations"):
@@ -150,22 +150,15 @@ def test_a_file_that_is_no_cache_is_refused(tmp_path):
         open_cache(tmp_path / "noise.safetensors")
 
 
-def test_a_damaged_manifest_is_named(tmp_path):
-    path = make_cache(tmp_path / "c.safetensors")
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(CacheError, match=r"manifest\.json is damaged"):
-        open_cache(path)
-
-
-def test_manifest_says_hash_size_and_shapes(tmp_path):
-    import hashlib
-
+def test_manifest_says_hash_size_and_shapes_and_is_named_where_it_is_damaged(tmp_path):
     path = make_cache(tmp_path / "c.safetensors")
     entry = json.loads((tmp_path / "manifest.json").read_text())["files"]["c.safetensors"]
     assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert entry["bytes"] == path.stat().st_size
-    assert entry["shapes"]["layer1"] == [3, 4, 16]
-    assert entry["shapes"]["layer1.mean"] == [4, 16]
+    assert (entry["shapes"]["layer1"], entry["shapes"]["layer1.mean"]) == ([3, 4, 16], [4, 16])
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(CacheError, match=r"manifest\.json is damaged"):
+        open_cache(path)
 
 
 def test_values_that_float16_cannot_hold_are_refused_with_their_image(tmp_path):
@@ -220,12 +213,20 @@ def test_a_folder_of_two_caches_asks_which(tmp_path):
         open_cache(tmp_path)
 
 
-def test_verify_finds_strangers_and_non_finite_values(tmp_path):
+def test_verify_finds_files_outside_of_the_manifest_and_values_that_are_not_finite(tmp_path):
     path = make_cache(tmp_path / "c.safetensors")
     assert dict(verify_folder(tmp_path)) == {"c.safetensors": ""}
-    shutil.copy(path, tmp_path / "stranger.safetensors")
-    assert "not in the manifest" in dict(verify_folder(tmp_path))["stranger.safetensors"]
-    assert "c.safetensors" in read_manifest(tmp_path)
+    shutil.copy(path, tmp_path / "unknown.safetensors")
+    assert "not in the manifest" in dict(verify_folder(tmp_path))["unknown.safetensors"]
+    with safe_open(path, framework="np") as file:
+        metadata = file.metadata()
+    for name, message in (("layer2.mean", "the mean of layer2 is not finite"), ("layer2", "layer2 of image i1 is not")):
+        tensors = load_file(path)
+        tensors[name][1, 0] = np.nan
+        (tmp_path / name).mkdir()
+        save_file(tensors, tmp_path / name / "d.safetensors", metadata=metadata)
+        problems = dict(verify_folder(tmp_path / name / "d.safetensors"))
+        assert message in problems["d.safetensors"]
 
 
 def test_a_cache_may_be_read_by_whom_any_new_file_may_be(tmp_path):

@@ -57,6 +57,24 @@ def test_a_finished_run_trains_no_further(whole):
     assert_same_network(whole.network, again)
 
 
+def test_one_step_decays_weights_but_no_biases_and_smooths_labels(tmp_path, whole):
+    def after(steps, **changes):
+        recipe = replace(SMALL, warmup=0.0, **changes)
+        path = tmp_path / f"{len(list(tmp_path.iterdir()))}.safetensors"
+        network, _ = train(recipe, whole.data[0], 0 * whole.data[1], path, max_steps=steps, quiet=True)
+        return dict(network.named_parameters())
+
+    start, plain = after(0, weight_decay=0.0), after(1, weight_decay=0.0)
+    step = SMALL.lr * (1 + SMALL.momentum)  # the first step of Nesterov momentum
+    for name, value in after(1, weight_decay=0.5).items():
+        decayed = -step * 0.5 * start[name] if value.ndim > 1 else 0 * value
+        torch.testing.assert_close(value - plain[name], decayed, rtol=1e-3, atol=1e-6)
+    # All labels are 0: smoothing by s takes s / 2 of their probability to the other class. The gradient is bfloat16.
+    smoother = after(1, weight_decay=0.0, label_smoothing=SMALL.label_smoothing + 0.5)
+    moved = (smoother["fc.bias"] - plain["fc.bias"]).detach()
+    torch.testing.assert_close(moved, step * torch.tensor([-0.25, 0.25]), rtol=2e-2, atol=0)
+
+
 def test_a_checkpoint_of_another_recipe_or_other_data_is_refused(whole):
     pixels, labels = whole.data
     for recipe, others in ((replace(SMALL, lr=0.1), pixels), (SMALL, 255 - pixels)):
