@@ -250,19 +250,23 @@ def test_a_finished_run_is_followed_by_a_new_one_and_a_named_one_stays(bench):
     assert (first.folder / ROWS_FILE).read_bytes() == before
 
 
-@pytest.mark.parametrize("torn", [b"", b'{"schema": 2, "run_', b'{"schema": 2, "info": "\xff\xfe', b"\x00" * 5000])
+@pytest.mark.parametrize(
+    "torn", [b"", b'{"schema": 2, "run_', b'{"schema": 2, "info": "\xff\xfe', b"\x00" * 5000, "whole"]
+)
 def test_an_interrupted_run_is_resumed_without_repeating_or_losing_a_row(bench, torn):
+    """Also between a row and its line break."""
     whole, _ = bench("identity", "scipy")
     expected = keys_of(whole.folder)
     path = whole.folder / ROWS_FILE
     lines = path.read_bytes().split(b"\n")[:7]
-    path.write_bytes(b"\n".join(lines) + b"\n" + torn)
+    path.write_bytes(b"\n".join(lines) + (b"" if torn == "whole" else b"\n" + torn))
     write_json(whole.folder / RUN_FILE, {**read_json(whole.folder / RUN_FILE), "finished": None})
     again, _ = bench("identity", "scipy")
     assert again.folder == whole.folder
     assert (again.resumed, again.measured) == (7, len(expected) - 7)
     assert sorted(keys_of(whole.folder)) == sorted(expected)
-    assert path.read_bytes().startswith(b"\n".join(lines) + b"\n")
+    assert path.read_bytes().startswith(b"\n".join(lines) + b"\n{")
+    assert len(path.read_bytes().splitlines()) == len(expected)
 
 
 @pytest.mark.parametrize("change", ["options", "environment", "fresh"])

@@ -1,5 +1,7 @@
 """What runs in the worker for each kind of method, called here: repeats, what is kept, what a clock gets to see."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -24,6 +26,7 @@ class Noted:
         return [call(given) for given in self.given]
 
     def shared(self, call):
+        self.shared_seconds.append(0.5)
         return call()
 
 
@@ -40,7 +43,7 @@ def z():
 @pytest.fixture
 def counted():
     """An RSM method that counts its images."""
-    seen = []
+    seen: ClassVar = []
 
     @sb.register_rsm("counted")
     def counted(a, b):
@@ -78,7 +81,7 @@ def test_one_matching_serves_all_kernels_and_no_other_repeat(z, counted):
 @pytest.mark.parametrize("seed", [0, 3])
 def test_no_two_calls_of_a_metric_get_the_same_order_of_stimuli(seed):
     x, y = np.random.default_rng(1).standard_normal((2, 12, 4))
-    seen = []
+    seen: ClassVar = []
 
     @sb.register_metric("noted", takes="features", best="max", range=(-1, 1), symmetric=False)
     def noted(a, b):
@@ -92,8 +95,57 @@ def test_no_two_calls_of_a_metric_get_the_same_order_of_stimuli(seed):
     assert (seen[1] == (x.tobytes(), y.tobytes())) == (seed == 0)
 
 
+class InTwoParts:
+    """A metric that is prepared side by side and notes what it sees; it compares no fewer than three stimuli."""
+
+    seen: ClassVar = []
+
+    def prepare(self, x):
+        self.seen.append(("prepare", x.tobytes()))
+        return x
+
+    def compare(self, a, b):
+        self.seen.append(("compare", a.tobytes() + b.tobytes()))
+        if len(a) < 3:
+            raise ValueError("too few stimuli to compare")
+        return float((a * b).sum())
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_a_metric_in_two_parts_is_warmed_up_on_other_inputs_and_prepares_each_side_once(seed):
+    sb.register_metric("in-two-parts", takes="features", best="max", range=(-100, 100))(InTwoParts)
+    x, y = np.random.default_rng(3).standard_normal((2, 9, 4))
+    InTwoParts.seen.clear()
+    clock, memory = Noted(), Memory()
+    found = ask("metric", "in-two-parts", {"x": x, "y": y}, clock, memory, seed=seed)
+    assert found["arrays"]["value"] == pytest.approx([(x * y).sum()])
+    seen = list(InTwoParts.seen)
+    assert [what for what, _ in seen] == ["prepare", "prepare", "compare"] * 2
+    assert len(set(seen)) == 6, "the warm-up saw what is timed"
+    assert seen[3:5] == [("prepare", x.tobytes()), ("prepare", y.tobytes())]
+    assert len(clock.shared_seconds) == 1
+    clock = Noted(cold=False)
+    ask("metric", "in-two-parts", {"x": x, "y": y}, clock, memory, seed=seed)
+    assert [what for what, _ in InTwoParts.seen[6:]] == ["compare"]
+    assert len(clock.shared_seconds) == 1, "each row says how long both sides took to prepare"
+
+
+@pytest.mark.parametrize("part", ["prepare", "compare"])
+def test_what_a_metric_refuses_is_undefined_with_its_words(part):
+    class Picky(InTwoParts):
+        def prepare(self, x):
+            if part == "prepare":
+                raise ValueError("too few stimuli to prepare")
+            return x
+
+    sb.register_metric(f"picky-{part}", takes="features", best="max", range=(-100, 100), symmetric=False)(Picky)
+    found = ask("metric", f"picky-{part}", dict.fromkeys("xy", np.ones((2, 3))), leave_one_out=True)
+    assert found["info"] == {"undefined": f"too few stimuli to {part}"}
+    assert all(np.isnan(values).all() for values in found["arrays"].values())
+
+
 def test_the_warm_up_of_an_instance_score_sees_other_inputs():
-    seen = []
+    seen: ClassVar = []
 
     @sb.register_instance("noted-instances", best="max", range=(-10, 10))
     def noted(aligned):

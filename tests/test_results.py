@@ -1,6 +1,7 @@
 import json
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,11 +74,19 @@ def test_a_torn_line_longer_than_any_buffer_is_cut_whole(tmp_path):
     assert path.read_bytes() == before
 
 
-def test_a_broken_line_in_the_middle_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        (b"{broken", "Expecting property name enclosed in double quotes at column 2. Delete the line; its case"),
+        (b"\xff\xfe{", "not UTF-8. Delete the line"),
+        (b"[1, 2]", "it holds [1, 2]. Delete the line"),
+    ],
+)
+def test_a_broken_line_in_the_middle_is_named(tmp_path, line, words):
     write(tmp_path, make_row())
     path = tmp_path / ROWS_FILE
-    path.write_bytes(b"{broken\n" + path.read_bytes())
-    with pytest.raises(ValueError, match="line 1 is not a row"):
+    path.write_bytes(path.read_bytes() + line + b"\n" + path.read_bytes())
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{path}, line 2 is no row: {words}')}"):
         read_rows(tmp_path)
 
 
@@ -85,7 +94,7 @@ def test_rows_of_a_newer_version_are_refused_with_the_place(tmp_path):
     write(tmp_path, make_row())
     path = tmp_path / ROWS_FILE
     path.write_text(path.read_text() + json.dumps({"schema": 99}) + "\n")
-    with pytest.raises(ValueError, match=r"rows\.jsonl: line 2: schema 99, .*update semrsm-bench"):
+    with pytest.raises(ValueError, match=r"rows\.jsonl, line 2: schema 99, .*update semrsm-bench"):
         load_rows(tmp_path)
 
 

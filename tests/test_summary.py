@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 
-from semrsm_bench.bench.summary import differences, summarise
+from semrsm_bench.bench.summary import differences, not_a_contest, summarise
+from semrsm_bench.core.task import Score
 from semrsm_bench.tasks.registry import get_task
 from tests.bench_data import make_row
+from tests.toy_tasks import toy
 
 CELL = {"model": "tiny", "layer": "layer1", "size": 16, "channels": 6, "centring": "none"}
 
@@ -101,3 +103,47 @@ def test_differences_are_paired():
 
 def test_no_rows_make_no_summary():
     assert summary() == []
+
+
+@pytest.mark.parametrize(
+    ("methods", "baselines", "exact", "said"),
+    [
+        ([0.9, 0.8, 0.7], [0.39], [], ""),
+        ([0.9, 0.8, 0.7], [0.1, 0.41], [], "the baseline b1 reaches half of the median method's c"),
+        ([0.9, 0.8, 0.7], [], [], ""),
+        ([0.9] * 9 + [0.1], [0.2], [], "9 of 10 methods lie within 0.02 of the best c"),
+        ([0.9] * 8 + [0.1] * 2, [0.2], [], ""),
+        ([0.98, 0.97, 0.965], [0.2], [], "3 of 3 methods"),
+        ([0.98, 0.97, 0.95], [0.2], [], ""),
+        ([0.98, 0.7, 0.3], [0.2], [1.0] * 50, ""),
+        ([0.9, 0.9], [0.9], [1.0], ""),
+        ([-0.2, math.nan, 0.1, 0.3], [], [], ""),
+    ],
+)
+def test_a_cell_that_tells_no_methods_apart_is_a_check(methods, baselines, exact, said):
+    named = {"approximate": methods, "baseline": baselines, "exact": exact}
+    rows = [
+        row(method=f"{category[0]}{i}", category=category, scores={"c": None if math.isnan(c) else c, "quality": 0.5})
+        for category, values in named.items()
+        for i, c in enumerate(values)
+    ]
+    found = not_a_contest(summary(*rows), get_task("matching"))
+    assert list(found) == ["tiny/layer1/16/6/none"][: bool(said)]
+    assert said in "".join(found.values())
+
+
+def test_smaller_may_be_better_and_a_score_without_end_says_nothing():
+    class Downward(toy().__class__):
+        scores = (Score("value", "value", best="min", low=-1.0, high=1.0, chance=0.0),)
+
+    def marked(task, baseline):
+        places = [("a", "", -0.9), ("b", "", -0.7), ("c", "", -0.5), ("none", "baseline", baseline)]
+        rows = [
+            make_row(task="toy", method=m, category=k, scores={"value": v}, cell={"cell": 0}, units={}).as_dict()
+            for m, k, v in places
+        ]
+        return bool(not_a_contest(summarise(rows, task), task))
+
+    assert (marked(Downward(), -0.36), marked(Downward(), -0.34), marked(Downward(), 0.9)) == (True, False, False)
+    endless = type("Endless", (Downward,), {"scores": (Score("value", "value", high=math.inf),)})
+    assert not marked(endless(), 5.0)

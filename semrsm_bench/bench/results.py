@@ -33,20 +33,22 @@ def read_rows(run: Path) -> list[dict[str, Any]]:
     lines = path.read_bytes().split(b"\n")
     rows = []
     for number, line in enumerate(lines, start=1):
+        where = f"{path}, line {number}"
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            if not isinstance(row, dict):
-                raise ValueError("not a JSON object")
         except ValueError as error:
             if number == len(lines):
                 continue
-            raise ValueError(f"{path}: line {number} is not a row ({error}); delete that line to resume") from None
+            what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "not UTF-8"
+            raise ValueError(f"{where} is no row: {what}. Delete the line; its case is measured again") from None
+        if not isinstance(row, dict):
+            raise ValueError(f"{where} is no row: it holds {line.decode()[:40]}. Delete the line")
         try:
             rows.append(current(row))
         except ValueError as error:
-            raise ValueError(f"{path}: line {number}: {error}") from None
+            raise ValueError(f"{where}: {error}") from None
     return rows
 
 

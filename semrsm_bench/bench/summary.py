@@ -26,6 +26,9 @@ from semrsm_bench.core.stats import (
 )
 from semrsm_bench.core.task import Result, Task, row_weights
 
+# A cell is no contest where so many of its methods lie so close to the best; fewer methods say nothing either way.
+_MOST, _CLOSE, _FEWEST_IN_A_CONTEST = 0.9, 0.02, 3
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -301,3 +304,36 @@ def differences(summaries: Sequence[Summary], score: str, reference: str, how: A
         Difference(s.place, score, s.method, reference, interval_of(replicates, how), p)
         for (s, replicates), p in zip(made, corrected)
     ]
+
+
+def not_a_contest(summaries: Sequence[Summary], task: Task) -> dict[str, str]:
+    """Cells in which the first score hardly tells methods apart, by `cell_key`, each with the reason.
+
+    There the best baseline reaches half of the median method's score, corrected for chance, or 90 % of the methods lie within .02
+    of the best. Baselines, and exact solvers, which reach the end of the scale by definition, are no methods in this sense.
+    """
+    score = task.scores[0]
+    end = score.high if score.best == "max" else score.low
+    chance = score.chance if score.chance is not None else (score.low if score.best == "max" else score.high)
+    if not math.isfinite(end - chance):
+        return {}
+    cells: dict[str, dict[str, list[tuple[float, str]]]] = {}
+    for summary in summaries:
+        value = summary.scores.get(score.name, UNKNOWN).value
+        if not math.isnan(value):
+            kinds = cells.setdefault(cell_key(summary.place), {"baseline": [], "method": []})
+            if summary.category != "exact":
+                kind = "baseline" if summary.category == "baseline" else "method"
+                kinds[kind].append(((value - chance) / (end - chance), summary.method))
+    found = {}
+    for cell, kinds in cells.items():
+        values = [value for value, _ in kinds["method"]]
+        if len(values) < _FEWEST_IN_A_CONTEST:
+            continue
+        share, name = max(kinds["baseline"], default=(-math.inf, ""))
+        close = sum(value >= max(values) - _CLOSE for value in values)
+        if share >= np.median(values) / 2:
+            found[cell] = f"the baseline {name} reaches half of the median method's {score.title}"
+        elif close >= _MOST * len(values):
+            found[cell] = f"{close} of {len(values)} methods lie within {_CLOSE:g} of the best {score.title}"
+    return found

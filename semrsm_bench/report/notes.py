@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from semrsm_bench.bench.summary import Summary
+from semrsm_bench.bench.summary import Summary, not_a_contest
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import NOTHING, format_score, plural, plurals
@@ -79,6 +79,9 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str],
     ]
     if partial:
         notes.append(f"{PARTIAL} not the same {plurals(noun)} as the others: {'; '.join(partial)}.")
+    checks = [(places[c], why) for c, why in not_a_contest(results.summaries, results.task).items() if c in places]
+    if checks:
+        notes.append(f"A check, not a contest: {'; '.join(': '.join(filter(None, check)) for check in checks)}.")
     return notes + _reasons(present, places, results)
 
 
