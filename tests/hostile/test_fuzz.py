@@ -1,7 +1,7 @@
 """100,000 problems over scales, dtypes, ties and ranks: every answer a permutation, no exact solver below the optimum beyond
 its precision, no upper bound below it, nothing left unfilled.
 
-The truth is SciPy's on affinities in float64 of vectors that were scaled to one; `SEED` and `COUNT` in the environment choose others.
+The truth is SciPy's on affinities in float64 of vectors scaled to one. SEED and COUNT in the environment choose others.
 """
 
 import os

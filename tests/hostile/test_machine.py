@@ -1,0 +1,245 @@
+"""Faults of the machine: full or read-only disks, no home, hard limits, strange names, signals. A short message, nothing lost."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from tests.bench_data import small_cache
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMESPACE = ["unshare", "--user", "--map-root-user", "--mount"]
+ISOLATED = subprocess.run([*NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+pytestmark = pytest.mark.hostile
+needs_mounts = pytest.mark.skipif(not ISOLATED, reason="this system lets nobody but root mount: no disk can be filled")
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with a cache of activations, images and a folder to mount on."""
+    small_cache(tmp_path / "data", images=6)
+    np.save(tmp_path / "z.npy", np.random.default_rng(0).normal(size=(200, 4, 9)).astype(np.float32))
+    (tmp_path / "disk").mkdir()
+    return tmp_path
+
+
+def shell(place, script, *, mounts=True, **environment):
+    """Run a shell script in a room of its own mounts: $RUN and $RSM are the commands, $DISK is to be mounted on."""
+    python = shlex.quote(sys.executable)
+    names = {
+        "PYTHONPATH": str(ROOT),
+        "DISK": str(place / "disk"),
+        "PLACE": str(place),
+        "ROOT": str(ROOT),
+        "RUN": f"{python} -m semrsm_bench run matching --data {place}/data/tiny.safetensors --quiet",
+        "RSM": f"{python} -m semrsm_bench rsm {place}/z.npy --matching identity",
+        "XDG_CACHE_HOME": str(place / "cache"),
+    }
+    given = {**os.environ, **names, **environment}
+    command = [*(NAMESPACE if mounts else []), "bash", "-c", script]
+    return subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, env=given, errors="replace")
+
+
+def said(done):
+    """All that a command said, which is never a traceback."""
+    words = done.stdout + done.stderr
+    assert "Traceback" not in words, words
+    assert "Bus error" not in words, words
+    return words
+
+
+def rows_of(folder):
+    rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
+    keys = [(r["method"], r["case"], r["repeat"]) for r in rows]
+    assert len(keys) == len(set(keys))
+    return rows
+
+
+@needs_mounts
+def test_a_disk_that_fills_up_during_a_run(place):
+    script = """
+    mount -t tmpfs -o size=96k t $DISK
+    $RUN --methods greedy,identity --pairs 15 --repeats 2 --out $DISK --run-id one; echo first $?
+    mount -o remount,size=64m $DISK
+    $RUN --methods greedy,identity --pairs 15 --repeats 2 --out $DISK --run-id one; echo second $?
+    cp -r $DISK/one $PLACE/kept
+    """
+    done = shell(place, script)
+    words = said(done)
+    assert "first 1" in words, words
+    assert "second 0" in words, words
+    assert "disk" in words
+    assert "full" in words
+    assert len(rows_of(place / "kept")) == 2 * 4 * 15 * 2
+
+
+@needs_mounts
+def test_a_disk_too_small_for_an_rsm(place):
+    script = """
+    mount -t tmpfs -o size=128k t $DISK
+    $RSM --out $DISK/rsm.npy; echo first $?
+    mount -o remount,size=64m $DISK
+    $RSM --out $DISK/rsm.npy; echo second $?
+    cp $DISK/rsm.npy $PLACE/kept.npy
+    """
+    words = said(shell(place, script))
+    assert "first 1" in words, words
+    assert "second 0" in words, words
+    assert "space" in words or "full" in words
+    assert np.isfinite(np.load(place / "kept.npy")).all()
+
+
+@needs_mounts
+@pytest.mark.parametrize("command", ["$RUN --methods greedy --out $DISK", "$RSM --out $DISK/rsm.npy"])
+def test_results_that_cannot_be_written(place, command):
+    words = said(shell(place, f"mount -t tmpfs -o ro t $DISK; {command}; echo ended $?"))
+    assert "ended 1" in words or "ended 2" in words, words
+    assert "read-only" in words.lower(), words
+    assert str(place / "disk") in words
+
+
+@needs_mounts
+def test_no_home_and_a_package_that_cannot_be_written(place):
+    script = """
+    mount --bind $ROOT $ROOT && mount -o remount,ro,bind $ROOT
+    mount -t tmpfs -o ro t $DISK
+    export HOME=$DISK XDG_CACHE_HOME=$DISK/cache; unset NUMBA_CACHE_DIR
+    $RUN --methods exact-auction,greedy --pairs 3 --out $PLACE/results --run-id one; echo ended $?
+    """
+    words = said(shell(place, script))
+    assert "ended 0" in words, words
+    assert {r["status"] for r in rows_of(place / "results" / "one")} == {"ok"}
+    assert words.lower().count("warning") <= 2, words
+
+
+@needs_mounts
+def test_a_full_shared_memory(place):
+    script = """
+    mount -t tmpfs -o size=4k t /dev/shm; head -c 4096 /dev/zero > /dev/shm/full
+    $RUN --methods greedy --pairs 3 --out $PLACE/results --run-id one; echo run $?
+    $RSM -j 2 --out $PLACE/rsm.npy; echo rsm $?
+    """
+    words = said(shell(place, script))
+    assert "run 0" in words, words
+    assert "rsm 0" in words, words
+    assert np.isfinite(np.load(place / "rsm.npy")).all()
+
+
+@pytest.mark.parametrize("table", ["run", "table", "list"])
+def test_a_plain_c_locale(place, table):
+    script = """
+    export LC_ALL=C LANG=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 PYTHONIOENCODING=
+    $RUN --methods scipy,greedy --pairs 3 --out $PLACE/results --run-id one > $PLACE/out; echo ended $?
+    """
+    words = said(shell(place, script, mounts=False))
+    assert "ended 0" in words, words
+    assert (place / "results" / "one" / "table.md").stat().st_size > 100
+
+
+@pytest.mark.parametrize("limit", ["ulimit -Hf 16", "ulimit -Hv 3000000", "ulimit -Hn 40", "ulimit -Hu 4096"])
+def test_hard_limits_below_what_is_asked_for(place, limit):
+    script = (
+        f"{limit}; $RUN --methods scipy,greedy --pairs 15 --repeats 2 --out $PLACE/results --run-id one; echo ended $?"
+    )
+    words = said(shell(place, script, mounts=False))
+    assert "ended" in words
+    if "ended 0" not in words:
+        assert "limit" in words or "large" in words, words
+        done = shell(place, script.replace(limit, ":"), mounts=False)
+        assert "ended 0" in said(done)
+    assert len(rows_of(place / "results" / "one")) == 2 * 4 * 15 * 2
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", b"a" * 64, "Ω x".encode(), b"new\nline", b"-dash"])
+def test_folders_of_any_name(place, name):
+    folder = os.path.join(os.fsencode(place), name)
+    os.mkdir(folder)
+    given = {**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(place / "cache")}
+    data = os.path.join(os.fsencode(place), b"data", b"tiny.safetensors")
+    command = [os.fsencode(sys.executable), b"-m", b"semrsm_bench", b"run", b"matching", b"--data", data, b"--quiet"]
+    command += [b"--methods", b"greedy", b"--pairs", b"3", b"--out", folder, b"--run-id", b"one"]
+    done = subprocess.run(command, cwd=place, capture_output=True, timeout=300, env=given)
+    words = (done.stdout + done.stderr).decode(errors="replace")
+    assert "Traceback" not in words, words
+    assert done.returncode == 0, words
+    with open(os.path.join(folder, b"one", b"rows.jsonl"), "rb") as file:
+        assert len(file.readlines()) == 4 * 3
+
+
+PATCHES = {
+    "no flock": "import errno, fcntl\ndef flock(*a): raise OSError(errno.ENOSYS, 'Function not implemented')\nfcntl.flock = flock\n",
+    "no locks": "import errno, fcntl\ndef flock(*a): raise OSError(errno.ENOLCK, 'No locks available')\nfcntl.flock = flock\n",
+    "a clock that jumps": "import time\nreal = time.time\nstate = [0]\ndef jump():\n    state[0] += 1\n"
+    "    return real() + (-86400 if state[0] % 2 else 86400)\ntime.time = jump\n",
+}
+
+
+@pytest.mark.parametrize("patch", PATCHES)
+def test_systems_that_lie_or_lack(place, patch):
+    (place / "patch").mkdir()
+    (place / "patch" / "sitecustomize.py").write_text(PATCHES[patch])
+    script = """
+    export PYTHONPATH=$PLACE/patch:$ROOT
+    $RUN --methods greedy,scipy --pairs 3 --out $PLACE/results --run-id one; echo run $?
+    $RSM --out $PLACE/rsm.npy; echo rsm $?
+    """
+    words = said(shell(place, script, mounts=False))
+    assert "run 0" in words, words
+    assert "rsm 0" in words, words
+    assert "another process" not in words
+    assert {r["status"] for r in rows_of(place / "results" / "one")} == {"ok"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("after", [0.5, 2.5, 4.0])
+def test_signals_end_a_run_with_a_word_and_it_is_resumed(place, number, after):
+    command = [sys.executable, "-m", "semrsm_bench", "run", "matching", "--data", f"{place}/data/tiny.safetensors"]
+    command += ["--quiet", "--methods", "greedy,scipy,ortools", "--pairs", "15", "--repeats", "4"]
+    command += ["--out", f"{place}/results", "--run-id", "one"]
+    given = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=given)
+    time.sleep(after)
+    children = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+    assert "Traceback" not in err, err
+    assert process.returncode != 0
+    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, env=given)
+    assert done.returncode == 0, done.stderr
+    assert len(rows_of(place / "results" / "one")) == 3 * 4 * 15 * 4
+
+
+KILLER = """
+import os, signal
+import numpy as np
+import semrsm_bench as sb
+
+@sb.register_solver("suicide", kind="approximate")
+def suicide(problem):
+    "It kills itself."
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@sb.register_solver("after", kind="approximate")
+def after(problem):
+    "It works."
+    return np.arange(problem.size)
+"""
+
+
+def test_who_killed_a_worker(place):
+    (place / "killer.py").write_text(KILLER)
+    script = "$RUN --plugin $PLACE/killer.py --methods suicide,after --pairs 3 --out $PLACE/results --run-id one; echo ended $?"
+    words = said(shell(place, script, mounts=False))
+    assert "ended 3" in words, words
+    statuses = {(r["method"], r["status"]) for r in rows_of(place / "results" / "one") if r["case"]}
+    assert statuses == {("suicide", "crashed"), ("after", "ok")}
