@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from semrsm_bench.activations.locate import user_cache_folder
+from semrsm_bench.core.files import lock
 
 
 @contextlib.contextmanager
@@ -23,17 +23,16 @@ def claimed_core(folder: Path | None = None) -> Iterator[int | None]:
         return
     allowed = os.sched_getaffinity(0)
     place = folder or user_cache_folder() / "cores"
-    place.mkdir(parents=True, exist_ok=True)
     core, held = max(allowed), -1
-    for candidate in sorted(allowed, reverse=True):
-        descriptor = os.open(place / f"core-{candidate}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+    with contextlib.suppress(OSError):  # a cache folder that cannot be written: nothing is claimed
+        place.mkdir(parents=True, exist_ok=True)
+        for candidate in sorted(allowed, reverse=True):
+            path = place / f"core-{candidate}.lock"
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            if lock(descriptor, path):
+                core, held = candidate, descriptor
+                break
             os.close(descriptor)
-            continue
-        core, held = candidate, descriptor
-        break
     others = allowed - {core}
     if others:
         os.sched_setaffinity(0, others)

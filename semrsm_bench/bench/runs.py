@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import json
 import os
 import secrets
@@ -15,6 +15,7 @@ from typing import Any
 
 from semrsm_bench.bench.environment import differences
 from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, RUN_FILE, list_runs, read_json, write_json
+from semrsm_bench.core.files import lock
 from semrsm_bench.core.options import option
 from semrsm_bench.core.row import Row
 
@@ -55,26 +56,25 @@ class RunWriter:
         self.folder, self.resumed = folder, resumed
         folder.mkdir(parents=True, exist_ok=True)
         # Not O_APPEND alone: repairing a torn tail needs to read and cut the same file under the same lock.
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-        self._descriptor = os.open(folder / ROWS_FILE, flags, 0o644)
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        self._path, flags = folder / ROWS_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(self._path, flags, 0o644)
+        if not lock(self._descriptor, self._path):
             os.close(self._descriptor)
             raise RunBusyError(
                 f"run {folder.name!r} is being written by another process; wait for it, or start a new one with --fresh"
-            ) from None
+            )
         _mend_tail(self._descriptor)
         self._synced = time.monotonic()
 
     def append(self, row: Row) -> None:
         """Write one row with one system call, so that a kill leaves whole rows or one torn tail, never a mixture."""
         line = (row.to_json() + "\n").encode()
-        written = os.write(self._descriptor, line)
+        try:
+            written = os.write(self._descriptor, line)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
         if written != len(line):
-            raise OSError(
-                f"{self.folder / ROWS_FILE}: only {written} of {len(line)} bytes were written; is the disk full?"
-            )
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             self.sync()
 

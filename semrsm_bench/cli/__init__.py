@@ -95,4 +95,9 @@ def main(args: list[str] | None = None) -> None:
     except (ValueError, FileNotFoundError, FileExistsError, IsADirectoryError, PermissionError, ImportError) as error:
         click.echo(f"semrsm-bench: {error}", err=True)
         sys.exit(2)
+    except OSError as error:
+        from semrsm_bench.core.files import explain
+
+        click.echo(f"semrsm-bench: {explain(error)}", err=True)
+        sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)

@@ -1,0 +1,57 @@
+"""What can go wrong with files: locks that another process holds or that a file system lacks, disks that are full."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import warnings
+from functools import lru_cache
+from pathlib import Path
+
+_HELD = (errno.EWOULDBLOCK, errno.EACCES)
+_LACKING = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
+_ADVICE = {
+    errno.ENOSPC: "the disk is full: make room and run the same command again, what was written so far is kept",
+    errno.EDQUOT: "the quota is used up: make room and run the same command again, what was written so far is kept",
+    errno.EFBIG: "the file grew beyond a limit (ulimit -f): raise it and run the same command again",
+    errno.EROFS: "it lies on a read-only file system: choose another folder",
+    errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
+    errno.EMFILE: "too many open files (ulimit -n): raise the limit and run the same command again",
+    errno.EIO: "the disk failed",
+}
+
+
+def lock(descriptor: int, path: Path) -> bool:
+    """Lock an open file for this process alone; False where another process holds it.
+
+    On a file system without locks True, after one warning for each folder.
+
+    Raises
+    ------
+    OSError
+        For any other reason.
+    """
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in _HELD:
+            return False
+        if error.errno not in _LACKING:
+            raise
+        _warn_of_no_locks(path.parent)
+    return True
+
+
+def explain(error: OSError) -> str:
+    """What went wrong with which file, and what to do, in one line."""
+    reason = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+    return f"{error.filename}: {reason}" if error.filename else reason
+
+
+@lru_cache(maxsize=64)
+def _warn_of_no_locks(folder: Path) -> None:
+    warnings.warn(
+        f"{folder} is on a file system without locks: let no second process write the same files",
+        RuntimeWarning,
+        stacklevel=3,
+    )

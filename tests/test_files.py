@@ -1,0 +1,81 @@
+"""Locks and messages about files, whatever the file system says."""
+
+import errno
+import os
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+from semrsm_bench.bench.cores import claimed_core
+from semrsm_bench.bench.runs import RunBusyError, RunWriter
+from semrsm_bench.core import files
+from tests.bench_data import make_row
+
+
+def refuse(number):
+    def flock(descriptor, operation):
+        raise OSError(number, os.strerror(number))
+
+    return flock
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_missing_lock_is_not_another_process(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(files.fcntl, "flock", refuse(number))
+    with pytest.warns(RuntimeWarning, match="without locks"), RunWriter(tmp_path) as writer:
+        writer.append(make_row())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        RunWriter(tmp_path).close()
+    assert (tmp_path / "rows.jsonl").read_bytes().count(b"\n") == 1
+
+
+@pytest.mark.parametrize("number", [errno.EWOULDBLOCK, errno.EACCES])
+def test_a_lock_that_is_held_is_another_process(tmp_path, monkeypatch, number):
+    monkeypatch.setattr(files.fcntl, "flock", refuse(number))
+    with pytest.raises(RunBusyError, match="another process"):
+        RunWriter(tmp_path)
+
+
+def test_another_failure_of_a_lock_is_not_hidden(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.fcntl, "flock", refuse(errno.EIO))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        RunWriter(tmp_path)
+
+
+def test_a_row_that_does_not_fit_names_the_file_and_the_reason(tmp_path, monkeypatch):
+    with RunWriter(tmp_path) as writer:
+        real = os.write
+        monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[: len(data) // 2]))
+        with pytest.raises(OSError, match="space") as caught:
+            writer.append(make_row())
+    monkeypatch.undo()
+    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.filename == str(tmp_path / "rows.jsonl")
+    with RunWriter(tmp_path) as writer:
+        writer.append(make_row())
+    assert (tmp_path / "rows.jsonl").read_bytes().count(b"\n") == 1
+
+
+def test_no_core_is_claimed_where_nothing_can_be_written():
+    with claimed_core(Path("/proc/none")) as core:
+        assert core == max(os.sched_getaffinity(0) | {core})
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EFBIG, errno.EIO, errno.EISCONN])
+def test_an_error_says_where_and_why(number):
+    words = files.explain(OSError(number, os.strerror(number), "there"))
+    assert words.startswith("there: ")
+    assert len(words.splitlines()) == 1
+    assert files.explain(OSError("strange")) == "strange"
+
+
+def test_the_command_line_ends_with_one_line():
+    command = [sys.executable, "-m", "semrsm_bench", "list", "solvers"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
