@@ -14,11 +14,11 @@ from semrsm_bench.bench.plan import settled
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Answer, Result
 from semrsm_bench.solvers import MatchingProblem, chance_corrected, matching_value, random_value, solve
-from semrsm_bench.tasks.matching import Matching, MatchingOptions, choose_pairs, pairs_at
+from semrsm_bench.tasks.matching import MatchingOptions, MatchingTask, choose_pairs, pairs_at
 from tests.bench_data import small_cache
 from tests.test_optimum import here
 
-TASK = Matching()
+TASK = MatchingTask()
 EXACT = Declaration("solver", "exact-one", category="exact")
 ROUGH = Declaration("solver", "rough-one", category="approximate", facts={"matrix_free": True})
 

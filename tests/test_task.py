@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semrsm_bench.core.task import Answer, Case, Profile, Result, Score, Scored, row_weights, weighted_mean
+from semrsm_bench.core.stats import row_weights, weighted_mean
+from semrsm_bench.core.task import Answer, Case, Profile, Result, Score, Scored
 from semrsm_bench.tasks.registry import get_task, task_names
 from tests.toy_tasks import Toy, toy
 

@@ -348,7 +348,7 @@ def test_paired_files_rank_items_by_the_noise_that_was_planted(tmp_path):
     models, noise = plant(count=3, stimuli=300, units=16, seed=5)
     (tmp_path / "names.txt").write_text("\n".join(f"item {i}" for i in range(300)) + "\n")
     given = options(TASK, features=saved(tmp_path, *(x.astype(np.float16) for x in models)), ids=tmp_path / "names.txt")
-    cases = {case.part: case for case in TASK.cases(given)}
+    cases = {case.known[0]: case for case in TASK.cases(given)}
     assert set(cases) == {"all", "reordered"}
     assert cases["all"].cell == {
         "layer": "array0 + array1 + array2",
@@ -461,7 +461,7 @@ def test_networks_on_crops_and_on_your_own_pictures(nets, tmp_path):
     arrays = case.inputs()
     assert arrays["pixels"].shape == (44, 16, 16, 3)
     assert arrays["aligned"].shape[:2] == (2, 44)
-    stimuli, fold, _ = case.known
+    _, stimuli, fold, _ = case.known
     for photograph in set(stimuli.groups):
         assert len(set(fold[np.array(stimuli.groups) == photograph])) == 1
     assert set(scored(TASK, case, "pairwise_cosine").raw["with"]) == {

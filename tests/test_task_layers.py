@@ -5,11 +5,11 @@ import pytest
 
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.stats import interval_of, jackknife_draws
-from semrsm_bench.core.task import Answer, Result
+from semrsm_bench.core.task import Answer, Case, Result
 from semrsm_bench.metrics import cka, linear_cka, linear_rsm
 from semrsm_bench.metrics.registry import get_metric
 from semrsm_bench.rsm import compute_rsm
-from semrsm_bench.tasks.layers import ACROSS, ALIKE, ITSELF, SAME_WIDTH, WITHIN, Layer, LayerCase, Layers
+from semrsm_bench.tasks.layers import ACROSS, ALIKE, ITSELF, SAME_WIDTH, WITHIN, Layer, Layers
 from tests.observing import answer, options, result, scored
 
 N = 16
@@ -130,7 +130,7 @@ class Seen:
 def case():
     seen = Seen("net", {"a": (4, 9), "b": (6, 4)})
     sides = Layer(seen, "a", 0), Layer(seen, "b", 1)
-    return LayerCase("net/a/net/b", {}, lambda: {"x": sides[0].pooled, "y": sides[1].pooled}, sides=sides)
+    return Case("net/a/net/b", {}, lambda: {"x": sides[0].pooled, "y": sides[1].pooled}, known=(sides, False))
 
 
 def judged(case, values, back=None, low=0, high=1):
@@ -167,7 +167,8 @@ def test_values_that_cannot_be_are_invalid(case, values, back, limits, said):
 
 def test_what_is_undefined_is_no_value_and_no_fault(case):
     found = judged(case, [np.nan, np.nan])
-    assert (found.status, found.scores, found.raw["value_yx"]) == ("ok", {"value": None}, None)
+    assert (found.status, found.scores) == ("ok", {"value": None})
+    assert np.isnan(found.raw["value_yx"])
     given = answer("metric", "cca", {"x": np.eye(6)[:, :5], "y": np.eye(6)[:, :5]})
     assert np.isnan(given["arrays"]["value"]).all()
     assert "use more stimuli than units" in given["info"]["undefined"]
@@ -286,8 +287,8 @@ def test_all_pairs_of_layers_are_cases_grouped_by_what_the_networks_share(cases)
     assert {case.units["network"] for case in by_group[ALIKE, "matched"]} == {("a", "b")}
     assert {case.units["network"] for case in by_group[WITHIN, "matched"]} == {("a",), ("b",), ("deep",), ("wide",)}
     for case in cases:
-        first, second = case.sides
-        assert case.same == (first.name == second.name and case.cell["networks"] != WITHIN)
+        first, second = case.known[0]
+        assert case.known[1] == (first.name == second.name and case.cell["networks"] != WITHIN)
         assert case.size == max(first.shape[2], second.shape[2])
 
 
@@ -296,7 +297,7 @@ def test_layers_share_their_arrays_and_positions_are_made_only_for_those_who_ask
     for case in cases:
         arrays = case.inputs()
         assert callable(arrays["zx"])
-        for side, layer in zip("xy", case.sides):
+        for side, layer in zip("xy", case.known[0]):
             assert found.setdefault(layer.path, arrays[side]) is arrays[side]
             assert arrays[side].shape == layer.shape[:2]
     first, second = cases[0].inputs(), cases[2].inputs()
@@ -324,7 +325,7 @@ def test_reordered_pictures_take_away_what_real_metrics_see_and_nothing_from_bas
 
 def test_values_are_those_of_the_pooled_features(cases):
     for case in cases[:3]:
-        x, y = (layer.pooled for layer in case.sides)
+        x, y = (layer.pooled for layer in case.known[0])
         assert scored(TASK, case, "linear_cka").scores["value"] == pytest.approx(linear_cka(x, y))
         found = scored(TASK, case, "pwcca")
         if found.scores["value"] is not None:
@@ -333,7 +334,7 @@ def test_values_are_those_of_the_pooled_features(cases):
 
 def test_rbf_rsms_of_one_layer_share_a_bandwidth(cases):
     """With one sigma the semantic RBF RSM is nowhere below that of the identity; with one each it would be."""
-    case = next(c for c in cases if c.cell["networks"] == ITSELF and c.sides[0].name == "layer4")
+    case = next(c for c in cases if c.cell["networks"] == ITSELF and c.known[0][0].name == "layer4")
     z, sigma = case.inputs()["zx"](), case.settled()["sigma_x"]
     rsms = compute_rsm(z, matching=["identity", "exact-auction"], kernel="rbf", sigma=sigma, centring="channel")
     assert scored(TASK, case, "cka[identity|exact-auction,rbf]").scores["value"] == pytest.approx(

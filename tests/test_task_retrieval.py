@@ -12,7 +12,7 @@ from semrsm_bench.activations.retrieval import RetrievalData, RetrievalSide
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Answer, Case
 from semrsm_bench.rsm import compute_rsm
-from semrsm_bench.tasks.retrieval import Retrieval, _Known, expected_best
+from semrsm_bench.tasks.retrieval import Retrieval, _QueryTruth, expected_best
 from tests.data_sets import cityscapes, egoobjects
 from tests.image_files import image_zip
 from tests.reference import reference
@@ -69,7 +69,7 @@ def planted(queries=30, videos=2, seed=0):
 
 def scored(data, rsm):
     case = Case("c", {"model": "net"}, dict, {"query": tuple(data.queries.ids)})
-    return case, Retrieval().score(case, {}, Answer({"rsm": rsm}), _Known(data), Declaration("rsm", "m"))
+    return case, Retrieval().score(case, {}, Answer({"rsm": rsm}), _QueryTruth(data), Declaration("rsm", "m"))
 
 
 @pytest.mark.parametrize("kernel", ["cosine", "rbf"])

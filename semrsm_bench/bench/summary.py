@@ -21,10 +21,11 @@ from semrsm_bench.core.stats import (
     holm,
     interval_of,
     jackknife_draws,
+    row_weights,
     two_sided_p,
     weighted_median,
 )
-from semrsm_bench.core.task import Result, Task, row_weights
+from semrsm_bench.core.task import Result, Task
 
 # A cell is no contest where so many of its methods lie so close to the best; fewer methods say nothing either way.
 _MOST, _CLOSE, _FEWEST_IN_A_CONTEST = 0.9, 0.02, 3

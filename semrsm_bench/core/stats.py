@@ -145,3 +145,25 @@ def holm(p_values: Sequence[float]) -> list[float]:
         worst = max(worst, min(1.0, (len(known) - rank) * p))
         corrected[i] = worst
     return corrected
+
+
+def row_weights(rows: Sequence[Sequence[str]], draws: Floats, units: Sequence[str]) -> Floats:
+    """Weight of each row in each draw, (B, rows): the product of the counts of its units; 1 for a row without any."""
+    weights = np.ones((len(draws), len(rows)))
+    for r, ids in enumerate(rows):
+        weights[:, r] = counts_of(ids, draws, units).prod(axis=1)
+    return weights
+
+
+def counts_of(ids: Sequence[str], draws: Floats, units: Sequence[str]) -> Floats:
+    """How often each of some units counts in each draw, (B, n)."""
+    column = {unit: i for i, unit in enumerate(units)}
+    return np.asarray(draws, dtype=np.float64)[:, [column[unit] for unit in ids]]
+
+
+def weighted_mean(values: Floats, weights: Floats) -> Floats:
+    """Mean of values (n,) under weights (B, n) over those that are numbers; (B,), NaN where none has weight."""
+    known = ~np.isnan(values)
+    total = weights[:, known].sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(total > 0, (weights[:, known] @ values[known]) / total, np.nan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.stats import row_weights, weighted_mean
 
 Arrays = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.float64]
@@ -75,6 +77,8 @@ class Case:
         S and C; they decide the order, the memory limit and what is too large for a method.
     skip : str
         Why no method meets it here; "" where all do.
+    known : object
+        What the truth is made of; only the process that scores sees it.
     """
 
     name: str
@@ -86,6 +90,7 @@ class Case:
     size: int = 0
     channels: int = 0
     skip: str = ""
+    known: Any = None
 
     def settled(self) -> dict[str, Any]:
         """The settings with every value known."""
@@ -117,7 +122,7 @@ class Scored:
     Attributes
     ----------
     scores : mapping of str to float or None
-        By name of `Score`; None where it is undefined. A score that exists only over many rows is left out.
+        By name of `Score`; None where it is undefined, as NaN becomes. A score that exists only over many rows is left out.
     raw : mapping
         What the scores were made of: ``k``, ``k_opt``; JSON-ready.
     arrays : mapping of str to ndarray
@@ -131,6 +136,10 @@ class Scored:
     arrays: Arrays = field(default_factory=dict)
     status: Literal["ok", "invalid", "wrong"] = "ok"
     message: str = ""
+
+    def __post_init__(self) -> None:
+        known = {name: None if value is None or math.isnan(value) else value for name, value in self.scores.items()}
+        object.__setattr__(self, "scores", known)
 
 
 @dataclass(frozen=True)
@@ -152,6 +161,11 @@ class Result:
     scores: Mapping[str, Scalar]
     raw: Mapping[str, Any] = field(default_factory=dict)
     arrays: Arrays = field(default_factory=dict)
+
+    def score(self, name: str) -> float:
+        """The score of that name; NaN where it is undefined."""
+        value = self.scores.get(name)
+        return math.nan if value is None else float(value)
 
 
 @dataclass(frozen=True)
@@ -276,7 +290,7 @@ class Task(ABC):
         weights = row_weights([result.units.get(self.unit, ()) for result in results], draws, units)
         found = {}
         for score in self.scores:
-            values = np.array([_number(result.scores.get(score.name)) for result in results])
+            values = np.array([result.score(score.name) for result in results])
             if np.isnan(values).all():
                 continue
             found[score.name] = weighted_mean(values, weights)
@@ -289,25 +303,3 @@ class Task(ABC):
     def cell_order(self, cell: Mapping[str, Any]) -> tuple[Any, ...]:
         """Sort key of cells in tables: by size first, then as they come."""
         return (int(cell.get("size", 0) or 0),)
-
-
-def row_weights(rows: Sequence[Sequence[str]], draws: Floats, units: Sequence[str]) -> Floats:
-    """Weight of each row in each draw, (B, rows): the product of the counts of its units; 1 for a row without any."""
-    column = {unit: i for i, unit in enumerate(units)}
-    weights = np.ones((len(draws), len(rows)))
-    for r, ids in enumerate(rows):
-        for unit in ids:
-            weights[:, r] *= draws[:, column[unit]]
-    return weights
-
-
-def weighted_mean(values: Floats, weights: Floats) -> Floats:
-    """Mean of values (n,) under weights (B, n) over those that are numbers; (B,), NaN where none has weight."""
-    known = ~np.isnan(values)
-    total = weights[:, known].sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(total > 0, (weights[:, known] @ values[known]) / total, np.nan)
-
-
-def _number(value: Scalar) -> float:
-    return float("nan") if value is None else float(value)

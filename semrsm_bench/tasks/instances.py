@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from semrsm_bench.activations.locate import small_weights
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
+from semrsm_bench.core.stats import counts_of
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Solve, Task
 from semrsm_bench.metrics import jensen_shannon
 from semrsm_bench.metrics.instances import distance_from_mean
@@ -158,14 +159,6 @@ class Stimuli:
         return cls(models, [layer], ids, ids, None, dict, digest.hexdigest())
 
 
-@dataclass(frozen=True)
-class StimuliCase(Case):
-    """A case with what its answers are held against; only the process that scores sees that."""
-
-    part: str = ALL
-    known: Any = None
-
-
 @register_task
 class Instances(Task):
     """Scores of single stimuli against what networks say of them."""
@@ -207,16 +200,15 @@ class Instances(Task):
         everyone = tuple(stimuli.models)
         for layer in stimuli.layers:
 
-            def case(part: str, models: tuple[str, ...], layer: str = layer) -> StimuliCase:
-                return StimuliCase(
+            def case(part: str, models: tuple[str, ...], layer: str = layer) -> Case:
+                return Case(
                     f"{layer}/{options.group}/{part}",
                     {"layer": layer, "networks": len(everyone), "stimuli": len(fold), "group": options.group},
                     partial(_inputs, stimuli, partial(aligned, layer, models), fold, options, part == REORDERED),
                     {self.unit: names},
                     {} if stimuli.pixels is not None else {"lacks": ["pixels"]},
                     data_sha256=stimuli.sha256,
-                    part=part,
-                    known=(stimuli, fold, unit),
+                    known=(part, stimuli, fold, unit),
                 )
 
             yield case(ALL, everyone)
@@ -227,10 +219,9 @@ class Instances(Task):
 
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Mapping[str, Floats]:
         """What goes with the scores of all networks: what these say, what the pictures look like, how far they lie out."""
-        assert isinstance(case, StimuliCase)
-        if case.part != ALL:
+        part, stimuli, *_ = case.known
+        if part != ALL:
             return {}
-        stimuli = case.known[0]
         return {
             **stimuli.outputs(),
             LENGTH: distance_from_mean(arrays["aligned"]),
@@ -241,7 +232,7 @@ class Instances(Task):
         self, case: Case, arrays: Arrays, answer: Answer, truth: Mapping[str, Floats], declared: Declaration
     ) -> Scored:
         """Rank correlations of agreement with what is known; agreement is the score, or its negative for distances."""
-        assert isinstance(case, StimuliCase)
+        part, stimuli, fold, unit = case.known
         given = arrays[declared.facts["takes"]]
         count = given.shape[1] if declared.facts["takes"] == "aligned" else len(given)
         found = np.asarray(answer.arrays["scores"], dtype=np.float64)
@@ -249,11 +240,10 @@ class Instances(Task):
             return Scored(status="invalid", message=f"it gave scores of shape {found.shape} for {count} stimuli")
         if not np.isfinite(found).all():
             return Scored(status="invalid", message=f"{int((~np.isfinite(found)).sum())} of its scores are not finite")
-        raw: dict[str, Any] = {"part": case.part, "best": declared.facts["best"]}
+        raw: dict[str, Any] = {"part": part, "best": declared.facts["best"]}
         kept: dict[str, NDArray[Any]] = {"scores": found}
-        if case.part != ALL:
+        if part != ALL:
             return Scored({"mean": float(found.mean())}, raw, kept)
-        stimuli, fold, unit = case.known
         kept |= {"unit": unit, "fold": fold, "ids": np.array(stimuli.ids), **truth}
         if stimuli.pixels is None:
             raw["nearest"], raw["nearest_by_chance"] = nearest_is_own(arrays["aligned"], fold, stimuli.ids)
@@ -271,12 +261,11 @@ class Instances(Task):
         }
         low, high = np.quantile(found, [0.05, 0.95])
         raw |= {"with": with_each, "at_equal_length": at_equal, "low": float(low), "high": float(high)}
-        scores: dict[str, float | None] = {
-            name: _known(value) for name, value in with_each.items() if name in ("entropy", "confidence", "same_top")
-        }
+        scores: dict[str, float | None] = {"mean": float(found.mean())}
+        scores |= {name: with_each[name] for name in ("entropy", "confidence", "same_top") if name in with_each}
         if DIVERGENCE in with_each:
-            scores |= {DIVERGENCE: _known(-with_each[DIVERGENCE]), "at_equal_length": _known(-at_equal[DIVERGENCE])}
-        return Scored({**scores, "mean": float(found.mean())}, raw, kept)
+            scores |= {DIVERGENCE: -with_each[DIVERGENCE], "at_equal_length": -at_equal[DIVERGENCE]}
+        return Scored(scores, raw, kept)
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
         """The correlations over the drawn groups of pictures; what was reordered has no intervals."""
@@ -284,9 +273,7 @@ class Instances(Task):
         if ALL not in parts:
             return {}
         main = parts[ALL]
-        column = {name: i for i, name in enumerate(units)}
-        of_unit = draws[:, [column[name] for name in main.units[self.unit]]]
-        weights = np.asarray(of_unit[:, main.arrays["unit"]], dtype=np.float64)
+        weights = counts_of(main.units[self.unit], draws, units)[:, main.arrays["unit"]]
         sign = 1.0 if main.raw["best"] == "max" else -1.0
         scores = np.asarray(main.arrays["scores"])
         agreement = weighted_ranks(sign * scores, weights)
@@ -367,7 +354,3 @@ def _probabilities(network: NetworkActivations) -> Floats | None:
         return network.probabilities
     except ValueError:
         return None
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value

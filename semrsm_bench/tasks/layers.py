@@ -14,19 +14,8 @@ from numpy.typing import NDArray
 from semrsm_bench.activations.locate import small_weights
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
-from semrsm_bench.core.task import (
-    Answer,
-    Arrays,
-    Case,
-    Floats,
-    Profile,
-    Result,
-    Score,
-    Scored,
-    Task,
-    row_weights,
-    weighted_mean,
-)
+from semrsm_bench.core.stats import row_weights, weighted_mean
+from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Task
 from semrsm_bench.tasks.networks import (
     NetworkActivations,
     common_size,
@@ -107,14 +96,6 @@ class Layer:
         return self.seen.activations(self.name)
 
 
-@dataclass(frozen=True)
-class LayerCase(Case):
-    """A case with the layers that it compares; ``same`` says whether they are the same layer of two networks."""
-
-    sides: tuple[Layer, Layer] | None = None
-    same: bool = False
-
-
 @register_task
 class Layers(Task):
     """Metrics on layers of networks."""
@@ -164,8 +145,7 @@ class Layers(Task):
 
     def score(self, case: Case, arrays: Arrays, answer: Answer, truth: Any, declared: Declaration) -> Scored:
         """The value; NaN is undefined, and a value outside of the declared range or that moves with the order is invalid."""
-        assert isinstance(case, LayerCase)
-        assert case.sides is not None
+        sides, same = case.known
         values = np.asarray(answer.arrays["value"], dtype=np.float64)
         value, back = float(values[0]), float(answer.arrays["value_yx"][0])
         low, high = (end if end is not None else sign * np.inf for end, sign in zip(declared.facts["range"], (-1, 1)))
@@ -177,21 +157,21 @@ class Layers(Task):
             other = values[np.nanargmax(np.abs(values - value))]
             message = f"with the pictures in another order on both sides it gave {other:.6g}, not {value:.6g}"
             return Scored(status="invalid", message=message)
-        raw: dict[str, Any] = {"value_yx": _known(back), "best": declared.facts["best"], "same": case.same}
-        for prefix, layer in zip(("", "other_"), case.sides):
+        raw: dict[str, Any] = {"value_yx": back, "best": declared.facts["best"], "same": same}
+        for prefix, layer in zip(("", "other_"), sides):
             _, channels, positions = layer.shape
             entries: dict[str, Any] = {"network": layer.seen.name, "layer": layer.name, "place": layer.place}
             entries |= {"channels": channels, "positions": positions}
             raw |= {prefix + name: entry for name, entry in entries.items()}
         kept = {"without": answer.arrays["without"]} if "without" in answer.arrays else {}
-        return Scored({"value": _known(value)}, raw, kept)
+        return Scored({"value": value}, raw, kept)
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
         """Share of layers whose best match in another network is the same layer, and mean values.
 
         Of both directions of every pair of networks. Tied matches share the credit, and what is undefined earns none.
         """
-        values = np.array([np.nan if (v := r.scores.get("value")) is None else v for r in results])
+        values = np.array([result.score("value") for result in results])
         weights = row_weights([r.units[self.unit] for r in results], draws, units)
         same = np.array([bool(r.raw["same"]) for r in results])
         found = {"value": weighted_mean(values, weights)}
@@ -207,7 +187,7 @@ class Layers(Task):
 
 def _case(
     options: LayersOptions, sides: tuple[Layer, Layer], group: str, *, same: bool = False, permuted: int | None = None
-) -> LayerCase:
+) -> Case:
     a, b = sides
 
     def inputs() -> Any:
@@ -221,7 +201,7 @@ def _case(
         # All pairs see the same order, so that means over pairs are those of one reordering.
         settings |= {"permuted": 1000 * options.seed + permuted, "leave_one_out": False}
     images, channels, positions = max((layer.shape for layer in sides), key=lambda shape: shape[2])
-    return LayerCase(
+    return Case(
         f"{a.path}/{b.path}/{options.centring}{order}",
         {"networks": group, "pictures": MATCHED if permuted is None else PERMUTED, "images": images},
         inputs,
@@ -230,8 +210,7 @@ def _case(
         "-".join(layer.seen.sha256[:32] for layer in sides),
         positions,
         channels,
-        sides=sides,
-        same=same,
+        known=(sides, same),
     )
 
 
@@ -283,7 +262,3 @@ def _credit(found: Sequence[tuple[float, bool]]) -> float:
     best = max(similarity for similarity, _ in found)
     tied = [right for similarity, right in found if similarity == best]
     return sum(tied) / len(tied) if np.isfinite(best) else 0.0
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else value

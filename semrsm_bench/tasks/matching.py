@@ -17,20 +17,8 @@ from semrsm_bench.activations.locate import DATA_VARIABLE, large_folder
 from semrsm_bench.activations.store import CENTRINGS, Cache, Centring, list_caches, open_caches
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import check, option
-from semrsm_bench.core.task import (
-    Answer,
-    Arrays,
-    Case,
-    Floats,
-    Profile,
-    Result,
-    Score,
-    Scored,
-    Solve,
-    Task,
-    row_weights,
-    weighted_mean,
-)
+from semrsm_bench.core.stats import row_weights, weighted_mean
+from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Solve, Task
 from semrsm_bench.solvers import (
     MatchingProblem,
     chance_corrected,
@@ -70,7 +58,7 @@ class MatchingOptions:
 
 
 @register_task
-class Matching(Task):
+class MatchingTask(Task):
     """Solvers on pairs of images."""
 
     name = "matching"
@@ -174,7 +162,7 @@ class Matching(Task):
         weights = row_weights([result.units.get(self.unit, ()) for result in results], draws, units)
         found = {}
         for score in self.scores:
-            values = np.array([np.nan if (v := r.scores.get(score.name)) is None else v for r in results])
+            values = np.array([result.score(score.name) for result in results])
             found[score.name] = weighted_mean(values if np.isfinite(values).all() else values * np.nan, weights)
         return found
 

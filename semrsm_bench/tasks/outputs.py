@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.stats import counts_of
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Solve, Task
 from semrsm_bench.metrics import cka, jensen_shannon, most_similar
 from semrsm_bench.metrics.arrays import upper_triangle
@@ -32,7 +33,6 @@ from semrsm_bench.tasks.rsms import (
     OPTIMUM,
     QUICK_POSITIONS,
     LayerRsmOptions,
-    RsmCase,
     answered_rsm,
     layer_cases,
     matches,
@@ -98,19 +98,18 @@ class Outputs(Task):
             seen = NetworkActivations(model, pictures.pixels)
             divergence = cache(partial(_divergence, seen))
             for layer in seen.layers:
-                known = _Known(seen, layer, divergence)
+                known = _LayerTruth(seen, layer, divergence)
                 yield from layer_cases(
                     options, KERNELS, {"z": seen}, layer, units={"image": tuple(pictures.ids)}, known=known
                 )
 
-    def truth(self, case: Case, arrays: Arrays, solve: Solve) -> _Known:
+    def truth(self, case: Case, arrays: Arrays, solve: Solve) -> _LayerTruth:
         """Jensen-Shannon divergences of the class probabilities, and on demand the exact RSM."""
-        assert isinstance(case, RsmCase)
-        known: _Known = case.known
+        known: _LayerTruth = case.known
         known.divergence  # noqa: B018 - an error belongs here
         return known
 
-    def score(self, case: Case, arrays: Arrays, answer: Answer, truth: _Known, declared: Declaration) -> Scored:
+    def score(self, case: Case, arrays: Arrays, answer: Answer, truth: _LayerTruth, declared: Declaration) -> Scored:
         """Correlations over pairs of images; of a matching also how near its RSM is to that of the optimal one."""
         try:
             rsm = answered_rsm(answer, len(arrays["z"]))
@@ -133,10 +132,9 @@ class Outputs(Task):
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
         """Every correlation over the pairs of the drawn images; CKA, which has no such form, without an interval."""
-        column = {unit: i for i, unit in enumerate(units)}
         found: dict[str, list[Floats]] = {score.name: [] for score in self.scores}
         for result in results:
-            drawn = np.asarray(draws[:, [column[image] for image in result.units[self.unit]]], dtype=np.float64)
+            drawn = counts_of(result.units[self.unit], draws, units)
             rsm, divergence = (_square(result.arrays[name], drawn.shape[1]) for name in ("rsm", "divergence"))
             found["pearson"].append(resampled_pearson(divergence, [rsm], drawn)[:, 0])
             exact = [_square(result.arrays["exact"], drawn.shape[1])] if "exact" in result.arrays else []
@@ -144,7 +142,7 @@ class Outputs(Task):
             found["spearman"].append(spearman)
             found["agreement"] += agreement
             if exact:
-                value = float(result.scores.get("agreement_cka") or np.nan)
+                value = result.score("agreement_cka")
                 found["agreement_cka"].append(np.where(np.arange(len(drawn)) == 0, value, np.nan))
                 same = np.asarray(result.arrays["same_neighbour"], dtype=np.float64)
                 found["same_neighbour"].append(drawn @ same / drawn.sum(axis=1))
@@ -152,7 +150,7 @@ class Outputs(Task):
 
 
 @dataclass
-class _Known:
+class _LayerTruth:
     """What is known of one layer: the divergences, the same for all layers of a network, and the optimal RSMs."""
 
     seen: NetworkActivations

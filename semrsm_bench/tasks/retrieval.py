@@ -16,19 +16,8 @@ from semrsm_bench.activations.retrieval import RetrievalData, from_cityscapes, f
 from semrsm_bench.activations.scene_parts import parts_of_packages, parts_of_pictures
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
-from semrsm_bench.core.task import (
-    Answer,
-    Arrays,
-    Case,
-    Floats,
-    Profile,
-    Result,
-    Score,
-    Scored,
-    Solve,
-    Task,
-    weighted_mean,
-)
+from semrsm_bench.core.stats import counts_of, weighted_mean
+from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Solve, Task
 from semrsm_bench.metrics.retrieval import forbidden_images, ranking, retrieval_scores, score_matrix
 from semrsm_bench.tasks.networks import LAST, NetworkActivations, load_networks, require_libraries
 from semrsm_bench.tasks.pictures import thumbnails
@@ -38,7 +27,6 @@ from semrsm_bench.tasks.rsms import (
     METHODS,
     QUICK_POSITIONS,
     LayerRsmOptions,
-    RsmCase,
     answered_rsm,
     layer_cases,
 )
@@ -134,7 +122,7 @@ class Retrieval(Task):
         for model in load_networks(options.model, options.layers or (LAST,), lambda: [shipped_weights()]):
             size = options.size or model.size
             data = read[size] = read.get(size) or options.read(size)
-            known = _Known(data)
+            known = _QueryTruth(data)
             sides = {
                 name: NetworkActivations(model, side.pixels)
                 for name, side in (("z", data.queries), ("z2", data.database))
@@ -144,13 +132,12 @@ class Retrieval(Task):
                     options, KERNELS, sides, layer, units={"query": tuple(data.queries.ids)}, known=known
                 )
 
-    def truth(self, case: Case, arrays: Arrays, solve: Solve) -> _Known:
+    def truth(self, case: Case, arrays: Arrays, solve: Solve) -> _QueryTruth:
         """Which objects every image shows, and what any ranking can reach."""
-        assert isinstance(case, RsmCase)
-        known: _Known = case.known
+        known: _QueryTruth = case.known
         return known
 
-    def score(self, case: Case, arrays: Arrays, answer: Answer, truth: _Known, declared: Declaration) -> Scored:
+    def score(self, case: Case, arrays: Arrays, answer: Answer, truth: _QueryTruth, declared: Declaration) -> Scored:
         """Scores of the most similar image and of the best among the five most similar; a query's own group never counts."""
         data = truth.data
         try:
@@ -168,18 +155,17 @@ class Retrieval(Task):
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
         """Means over the drawn queries whose score is defined."""
-        column = {unit: i for i, unit in enumerate(units)}
         found: dict[str, Floats] = {}
         for score in self.scores:
             having = [result for result in results if score.name in result.arrays]
             if having:
-                columns = [column[query] for result in having for query in result.units[self.unit]]
+                queries = [query for result in having for query in result.units[self.unit]]
                 values = np.concatenate([result.arrays[score.name] for result in having])
-                found[score.name] = weighted_mean(values, np.asarray(draws)[:, columns])
+                found[score.name] = weighted_mean(values, counts_of(queries, draws, units))
         return found
 
 
-class _Known:
+class _QueryTruth:
     """What images show, and what a random ranking and the best one reach."""
 
     def __init__(self, data: RetrievalData) -> None:

@@ -42,13 +42,6 @@ class LayerRsmOptions(NetworkOptions):
     largest: int | None = option(None, help="Leave out layers with more positions; default: the profile's.", minimum=1)
 
 
-@dataclass(frozen=True)
-class RsmCase(Case):
-    """A case with what its truth is made of; only the process that scores sees that."""
-
-    known: Any = None
-
-
 def layer_cases(
     options: LayerRsmOptions,
     kernels: Sequence[str],
@@ -59,7 +52,7 @@ def layer_cases(
     part: str = "",
     units: Mapping[str, tuple[str, ...]],
     known: Any = None,
-) -> Iterator[RsmCase]:
+) -> Iterator[Case]:
     """The cases of one layer of a network: one for each centring and kernel, all with the same arrays and bandwidth.
 
     Parameters
@@ -76,7 +69,7 @@ def layer_cases(
         What tells cases of one cell apart in their names.
     units : mapping
     known
-        See `RsmCase`.
+        See `Case`.
     """
     kernels = options.kernels or tuple(kernels)
     first = sides["z"]
@@ -103,7 +96,7 @@ def layer_cases(
     for centring in options.centring:
         for kernel in kernels:
             words = (first.name, layer, *(str(v) for v in (place or {}).values()), centring, kernel, part)
-            yield RsmCase(
+            yield Case(
                 "/".join(word for word in words if word),
                 {**cell, "centring": centring, "kernel": kernel},
                 inputs,

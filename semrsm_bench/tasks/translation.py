@@ -18,7 +18,7 @@ from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Score,
 from semrsm_bench.tasks.networks import STAGES, NetworkActivations, load_networks, require_libraries
 from semrsm_bench.tasks.pictures import CountOptions
 from semrsm_bench.tasks.registry import register_task
-from semrsm_bench.tasks.rsms import METHODS, QUICK_POSITIONS, LayerRsmOptions, RsmCase, answered_rsm, layer_cases
+from semrsm_bench.tasks.rsms import METHODS, QUICK_POSITIONS, LayerRsmOptions, answered_rsm, layer_cases
 
 # Pictures of the first batch that its rows keep, to be shown with the frames of their crops.
 _SHOWN = 3
@@ -114,7 +114,7 @@ class Translation(Task):
         scores = {"auroc": auroc(overlapping, unrelated), "partner_first": float(found_partners(rsm).mean())}
         raw: dict[str, Any] = {"overlapping": float(np.median(overlapping)), "unrelated": float(np.median(unrelated))}
         kept = {"rsm": rsm}
-        if isinstance(case, RsmCase) and case.known is not None:
+        if case.known is not None:
             kept["scenes"], raw["scenes"] = case.known
         return Scored(scores, raw, kept)
 

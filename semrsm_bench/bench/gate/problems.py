@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 from semrsm_bench.bench.gate.options import GateOptions
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Answer, Arrays, Case, Scored, Solve
-from semrsm_bench.tasks.matching import Matching, MatchingOptions
+from semrsm_bench.tasks.matching import MatchingOptions, MatchingTask
 
 # Large problems vary less from pair to pair and cost more.
 PAIRS: Mapping[str, int] = {"256": 6, "1024": 4, "4096": 2, "": 1}
 
 
 class GateProblem(NamedTuple):
-    """One pair of images at one size: the case, its arrays x and y (S, C), and what `Matching.score` needs beside an answer."""
+    """One pair of images at one size: the case, its arrays x and y (S, C), and what `MatchingTask.score` needs beside an answer."""
 
     case: Case
     arrays: Arrays
@@ -39,7 +39,9 @@ class GateProblem(NamedTuple):
 
     def score(self, perms: Any) -> Scored:
         """Permutations (calls, S) of the pair, scored by this package and never by a commit's."""
-        return Matching().score(self.case, self.arrays, Answer({"perms": perms}), self.truth, Declaration("solver", ""))
+        return MatchingTask().score(
+            self.case, self.arrays, Answer({"perms": perms}), self.truth, Declaration("solver", "")
+        )
 
 
 def load_problems(options: GateOptions, solve: Solve) -> list[GateProblem]:
@@ -56,7 +58,7 @@ def load_problems(options: GateOptions, solve: Solve) -> list[GateProblem]:
     ValueError
         A size that the data does not have.
     """
-    task = Matching()
+    task = MatchingTask()
     pairs = {"": options.pairs} if options.pairs else PAIRS
     cases = list(task.cases(MatchingOptions(data=options.data, centring=options.centrings, pairs=pairs)))
     layer_of: dict[int, tuple[Any, Any]] = {}
