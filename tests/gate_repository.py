@@ -11,39 +11,37 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parent.parent
 SOLVER_FILE = "semrsm_bench/solvers/norm_order.py"
 
-# Appended to the module that registers a solver: its function is replaced by one that calls it.
+# Appended to the module that registers a solver; then its function is called by another one, or the solver is changed.
 WRAP = """
 
+import dataclasses as _dataclasses
+import functools as _functools
+
+from semrsm_bench.solvers.registry import SOLVERS as _SOLVERS, get_solver as _get_solver
+
+
+def _change(name, **fields):
+    _SOLVERS._entries[name] = _dataclasses.replace(_get_solver(name), **fields)
+
+
 def _wrap(name, around):
-    import dataclasses
-    import functools
+    old = _get_solver(name).function
+    _change(name, function=_functools.wraps(old)(_functools.partial(around, old)))
 
-    from semrsm_bench.solvers import registry
 
-    old = registry.get_solver(name)
-    new = functools.wraps(old.function)(functools.partial(around, old.function))
-    registry.SOLVERS._entries[name] = dataclasses.replace(old, function=new)
+def _times(count, solve, problem, options):
+    return [solve(problem, **options) for _ in range(count)][-1]
 
 
 _CALLS = []
 
 """
-SLOWER = """
-def _slower(solve, problem, **options):
-    for _ in range({times} - 1):
-        solve(problem, **options)
-    return solve(problem, **options)
-
-
-_wrap({name!r}, _slower)
-"""
+SLOWER = "_wrap({name!r}, lambda solve, problem, **options: _times({times}, solve, problem, options))\n"
 # Slow on three calls of four: the least of several times would not see it.
 MOSTLY_SLOWER = """
 def _mostly_slower(solve, problem, **options):
     _CALLS.append(0)
-    for _ in range(3 if len(_CALLS) % 4 else 0):
-        solve(problem, **options)
-    return solve(problem, **options)
+    return _times(4 if len(_CALLS) % 4 else 1, solve, problem, options)
 
 
 _wrap({name!r}, _mostly_slower)
@@ -61,46 +59,16 @@ def _worse(solve, problem, **options):
 
 _wrap({name!r}, _worse)
 """
-HANGING = """
-def _hanging(solve, problem, **options):
-    import time
-
-    time.sleep(3600)
-
-
-_wrap({name!r}, _hanging)
-"""
-DYING = """
-def _dying(solve, problem, **options):
-    import os
-
-    os._exit(11)
-
-
-_wrap({name!r}, _dying)
-"""
-MISSING = """
-def _missing(name):
-    import dataclasses
-
-    from semrsm_bench.solvers import registry
-
-    registry.SOLVERS._entries[name] = dataclasses.replace(registry.get_solver(name), requires=("no_such_library",))
-
-
-_missing({name!r})
-"""
+HANGING = "_wrap({name!r}, lambda *given, **options: __import__('time').sleep(3600))\n"
+DYING = "_wrap({name!r}, lambda *given, **options: __import__('os')._exit(11))\n"
+MISSING = "_change({name!r}, requires=('no_such_library',))\n"
+REMOVED = "_SOLVERS.forget({name!r})\n"
 NEW = '''
 @register_solver("reverse", kind={kind!r})
 def reverse(problem):
     """Last with first."""
     return np.arange(problem.size)[::-1]
 '''
-REMOVED = """
-from semrsm_bench.solvers import registry as _registry
-
-_registry.SOLVERS.forget({name!r})
-"""
 
 # All that the gate and the benchmarks may ask of a commit's package, as packages before the registries of all kinds had it.
 OLD_PACKAGE = '''"""A package with these public names and nothing else."""

@@ -10,7 +10,7 @@ from semrsm_bench.bench.gate import run as gate_run
 from semrsm_bench.bench.gate.measure import ROUNDS, Gate
 from semrsm_bench.bench.gate.options import GateLimits, GateOptions
 from semrsm_bench.bench.gate.problems import GateProblem
-from semrsm_bench.bench.gate.side import Sample
+from semrsm_bench.bench.gate.side import GateSide, Sample
 from semrsm_bench.bench.gate.verdict import judge
 from semrsm_bench.bench.process import Reply, WorkerProcess
 from semrsm_bench.core import clock
@@ -60,6 +60,37 @@ def test_the_clock_notes_how_long_a_call_waited_for_its_core(monkeypatch):
     monkeypatch.setattr(clock, "perf_counter_ns", lambda: next(ticks))
     timed.run(lambda i: i, lambda i: i, shape="warm", most=3)
     assert timed.waited_seconds == [0.0, 0.005, 0.0], "the last wait was longer than its call"
+
+
+@pytest.mark.parametrize(
+    ("entry", "status"),
+    [
+        (None, "absent"),
+        (ENTRY, "ok"),
+        ({**ENTRY, "max_size": 4}, "ok"),
+        ({**ENTRY, "max_size": 3}, "unavailable"),
+        ({**ENTRY, "reason": "no lap"}, "unavailable"),
+    ],
+)
+def test_what_is_known_without_measuring(entry, status):
+    base, head = FakeSide([], "base"), FakeSide([], "head")
+    head.known = {} if entry is None else {"made-up": entry}
+    gate = Gate({"base": base, "head": head}, [problem()])
+    (cell,) = gate.cells(["made-up"], {"made-up": 5, "other": 1})
+    assert (cell.base.status, cell.head.status) == ("ok", status)
+    assert gate.cells(["made-up"], {"made-up": 4}) == []
+    gate.measure([cell], quiet=True)
+    assert bool(head.seeds) == (status == "ok")
+
+
+def test_the_reference_kernel_runs_before_and_after_and_the_faster_one_counts():
+    side = GateSide.__new__(GateSide)
+    for answers in ([3e-3, 2e-3], [2e-3, 3e-3], [2e-3, None]):
+        given = iter([Outcome("ok", value={"seconds": s}) if s else Outcome("crashed") for s in answers])
+        side._worker = SimpleNamespace(timed_out=True, ask=lambda command, seconds, given=given: next(given))
+        side._observe = lambda *given, **more: Outcome("ok")
+        assert side.measure("made-up", {}, None, seed=0).reference == 2e-3
+        assert side._worker.timed_out is False, "that was another solver"
 
 
 def test_sides_take_turns_and_change_who_begins():

@@ -14,14 +14,13 @@ import tempfile
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from semrsm_bench.activations.locate import user_cache_folder
 from semrsm_bench.bench.environment import git, package_folder
 from semrsm_bench.bench.gate.side import SideError
 from semrsm_bench.bench.process import WorkerSetup
 
-EnvironmentChoice = Literal["auto", "shared", "isolated"]
 _KEPT_TREES = 8
 
 
