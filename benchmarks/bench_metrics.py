@@ -232,7 +232,7 @@ class Cost:
 
 
 class AgainstPackages:
-    """Our time over that of the fastest public package, both measured in turns."""
+    """Our time over that of the fastest public package, measured alternately."""
 
     params = ([case for case, packages in CASES.items() if len(packages) > 1], list(SHAPES))
     param_names = ("metric", "shape")

@@ -78,7 +78,7 @@ class ReferenceKernel:
 
 
 def peak_bytes(call) -> int | None:
-    """Memory that a call takes beyond what is resident when it starts; None where the kernel does not tell."""
+    """Memory that a call takes beyond what is resident when it starts; None where the kernel does not report it."""
     gc.collect()
     release = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if release is not None:  # freed heap would hide what the call takes

@@ -1,4 +1,4 @@
-"""What a second core is worth: `solve_many` and `compute_rsm` with one worker and with two, in turns.
+"""What a second core is worth: `solve_many` and `compute_rsm` with one worker and with two, alternately.
 
 Run ``python -m benchmarks.scaling [--workers 2] [--rounds 5]``. Every round measures one worker and many, one right after the
 other, and their ratio is taken within the round; the table shows the median of the ratios and how far they lie apart. Wall clock:
@@ -80,7 +80,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--sizes", type=int, nargs="*", default=sorted(LOAD), help="numbers of positions")
     parser.add_argument("--solvers", nargs="*", default=list(SOLVERS), help="names of solvers")
     parser.add_argument("--workers", type=int, default=2, help="how many, against one")
-    parser.add_argument("--rounds", type=int, default=5, help="how often, in turns")
+    parser.add_argument("--rounds", type=int, default=5, help="how often, alternately")
     parser.add_argument("--load", type=float, default=1.0, help="factor on the number of pairs and images")
     options = parser.parse_args(arguments)
     sources = images_of(options.sizes, max(images for _, images in LOAD.values()))

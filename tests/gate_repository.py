@@ -190,6 +190,6 @@ class ThrowAway:
         return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else done.stderr
 
 
-def told(report, severity):
+def texts_of(report, severity):
     """Texts of the findings of one severity."""
     return [f["text"] for f in report["findings"] if f["severity"] == severity]

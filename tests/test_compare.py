@@ -18,14 +18,14 @@ from tests.bench_data import make_row
 PAIRS = [f"0-{i}" for i in range(1, 9)]
 
 
-def sides(seconds=(1.0, 1.0), gaps=(0.05, 0.05), pairs=PAIRS, spread=0.2):
-    """Two sides of one cell whose pairs differ among themselves by ``spread`` and between the sides as given."""
+def sides(seconds=(1.0, 1.0), gaps=(0.05, 0.05), pairs=PAIRS, noise=0.2):
+    """Two sides of one cell whose pairs differ among themselves by ``noise`` and between the sides as given."""
     rng = np.random.default_rng(0)
-    noise = np.exp(spread * rng.standard_normal(len(pairs)))
+    factors = np.exp(noise * rng.standard_normal(len(pairs)))
     made = []
     for second, gap in zip(seconds, gaps):
         figures = Figures(
-            {p: [second * n * 1e-3] for p, n in zip(pairs, noise)}, {p: [gap * n] for p, n in zip(pairs, noise)}
+            {p: [second * n * 1e-3] for p, n in zip(pairs, factors)}, {p: [gap * n] for p, n in zip(pairs, factors)}
         )
         made.append(Measurements("side", "cpu", "data", {CellKey("greedy", 256, "none"): figures}))
     return made
@@ -55,7 +55,7 @@ def test_both_directions_beyond_noise(seconds, gaps, expected):
 
 
 def test_pairs_that_differ_wildly_do_not_hide_a_steady_change():
-    (change, _) = compare(*sides((1, 1.3), spread=2.0)).changes
+    (change, _) = compare(*sides((1, 1.3), noise=2.0)).changes
     assert (change.verdict, change.paired) == ("worse", True)
     assert change.change.value == pytest.approx(1.3)
     assert change.change.low == pytest.approx(1.3)
@@ -355,16 +355,18 @@ def without_pytest(tmp_path, how):
     return edited(write_pytest(tmp_path / "p.json"), change)
 
 
-@pytest.mark.parametrize("how", ["failed", "skipped", "null", "NaN", "absent"])
-@pytest.mark.parametrize("kind", ["run", "asv", "pytest"])
+WITHOUT = {"run": without_run, "asv": without_asv, "pytest": without_pytest}
+
+
+@pytest.mark.parametrize(
+    ("kind", "how"), [("run", "skipped"), *itertools.product(WITHOUT, ("failed", "null", "NaN", "absent"))]
+)
 def test_missing_is_not_passing(tmp_path, kind, how):
     """Whatever a file calls it: what was measured before and is not now fails, unless it is allowed."""
-    if how == "skipped" and kind != "run":
-        pytest.skip("a status of rows only")
     for name in "ab":
         (tmp_path / name).mkdir()
     before = WRITERS[kind](tmp_path / "a")
-    after = {"run": without_run, "asv": without_asv, "pytest": without_pytest}[kind](tmp_path / "b", how)
+    after = WITHOUT[kind](tmp_path / "b", how)
     found = compare(read_measurements(before), read_measurements(after))
     assert ("greedy", 256, "none", "matching") in found.lost
     assert compare(read_measurements(after), read_measurements(before)).lost == {}
@@ -373,6 +375,16 @@ def test_missing_is_not_passing(tmp_path, kind, how):
     assert "MISSING  greedy at S=256 (none): no " in failed.output
     assert invoke(before, after, "--fail", "gap:50%", "--allow-missing", "greedy,scipy").return_value == 0
     assert invoke(before, after, "--fail", "gap:50%", "--allow-missing", "all").return_value == 0
+
+
+def test_a_repeat_that_fails_now_is_not_hidden_by_the_others(tmp_path):
+    for name, changes in (("a", {}), ("b", {"status": "timeout", "message": "why", "seconds": None, "scores": {}})):
+        with RunWriter(tmp_path / name) as writer:
+            writer.append(make_row())
+            writer.append(make_row(repeat=1, **changes))
+    before, after = (read_measurements(tmp_path / name) for name in "ab")
+    assert list(compare(before, after).lost.values()) == ["no time of 1 of 1 cases: timeout: why"]
+    assert compare(after, before).lost == compare(after, after).lost == {}
 
 
 def test_methods_with_several_options_are_told_apart_and_rows_measured_again_are_counted(tmp_path):

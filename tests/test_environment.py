@@ -24,7 +24,7 @@ def test_everything_that_figures_depend_on_is_there_and_is_json():
     assert found["data"] == [{"name": "tiny", "sha256": "ab" * 32}]
 
 
-def test_a_strange_option_of_a_method_does_not_hinder_the_description():
+def test_options_that_json_does_not_know_are_described():
     odd = Declaration("solver", "odd", options={"key": object(), "far": 10**5000, "nan": float("nan")})
     text = json.dumps(env.describe_environment(methods=[odd]), allow_nan=False)
     assert "an integer of" in text

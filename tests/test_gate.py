@@ -19,7 +19,7 @@ from tests.gate_repository import (
     WORSE,
     ThrowAway,
     git,
-    told,
+    texts_of,
 )
 
 SMALL = ("--solvers", "batch-optimal-128,identity", "--sizes", "64", "--centrings", "none", "--pairs", "3")
@@ -39,7 +39,7 @@ def test_slower_fails_and_says_so(repository):
     repository.change("slower", SLOWER.format(name="batch-optimal-128", times=4))
     code, report = repository.gate("base", "slower", *SMALL)
     assert code == 1
-    (text,) = told(report, "regression")
+    (text,) = texts_of(report, "regression")
     assert text.startswith("batch-optimal-128 at S=64 (none): time relative to the reference kernel rose from ")
     assert {c["solver"]: c["attempts"] > 1 for c in report["cells"]}["batch-optimal-128"], (
         "a failing cell is measured again"
@@ -50,7 +50,7 @@ def test_worse_fails_and_says_so(repository):
     repository.change("worse", WORSE.format(name="batch-optimal-128", share=0.05, every=1))
     code, report = repository.gate("base", "worse", *SMALL)
     assert code == 1
-    assert any("chance-corrected quality fell from" in text for text in told(report, "regression"))
+    assert any("chance-corrected quality fell from" in text for text in texts_of(report, "regression"))
 
 
 def test_no_change_passes_at_a_detached_head_and_a_dirty_tree_is_no_part_of_it(repository):
@@ -84,21 +84,21 @@ def test_new_removed_and_unavailable_solvers(repository):
     repository.change("new", NEW.format(kind="approximate"))
     code, report = repository.gate("base", "new", "--solvers", "identity,reverse", *SMALL[2:])
     assert code == 0
-    assert "reverse at S=64 (none): new, quality" in told(report, "note")[0]
+    assert "reverse at S=64 (none): new, quality" in texts_of(report, "note")[0]
     for change, tag, text in ((REMOVED, "removed", "removed"), (MISSING, "missing", "no_such_library")):
         repository.change(tag, change.format(name="batch-optimal-128"))
         code, report = repository.gate("base", tag, *SMALL)
-        assert (code, text in told(report, "regression")[0]) == (1, True)
+        assert (code, text in texts_of(report, "regression")[0]) == (1, True)
     code, report = repository.gate("base", "removed", "--allow-missing", "batch-optimal-128", *SMALL)
     assert (code, report["limits"]["missing"]) == (0, ["batch-optimal-128"])
-    assert "removed" in told(report, "note")[0]
+    assert "removed" in texts_of(report, "note")[0]
 
 
 def test_a_solver_that_dies_costs_its_own_cells_only(repository):
     repository.change("dying", DYING.format(name="batch-optimal-128"))
     code, report = repository.gate("base", "dying", *SMALL)
     assert code == 3
-    assert "exited with code 11" in told(report, "failure")[0]
+    assert "exited with code 11" in texts_of(report, "failure")[0]
     assert {c["solver"]: c["head"]["status"] for c in report["cells"]} == {
         "batch-optimal-128": "crashed",
         "identity": "ok",
@@ -110,7 +110,7 @@ def test_a_solver_that_hangs(repository):
     repository.change("hanging", HANGING.format(name="batch-optimal-128"))
     code, report = repository.gate("base", "hanging", "--deadline", "2", *SMALL)
     assert code == 1
-    assert "no longer finishes" in told(report, "regression")[0]
+    assert "no longer finishes" in texts_of(report, "regression")[0]
 
 
 def test_sides_that_do_not_import(repository):
@@ -215,7 +215,7 @@ def test_a_repository_that_only_has_a_plugin(tmp_path, monkeypatch):
     code, report = gate(there, "first", "second", *options)
     assert code == 0, report
     assert [c["solver"] for c in report["cells"]] == ["mine"]
-    assert "new, quality" in told(report, "note")[0]
+    assert "new, quality" in texts_of(report, "note")[0]
     code, report = gate(there, "second", "third", *options)
     assert code == 1
-    assert "chance-corrected quality fell" in told(report, "regression")[0]
+    assert "chance-corrected quality fell" in texts_of(report, "regression")[0]

@@ -1,4 +1,4 @@
-"""How the gate measures: turns, attempts and scores, with sides that are made up."""
+"""How the gate measures: rounds, attempts and scores, with sides that are fakes."""
 
 import os
 from types import SimpleNamespace
@@ -30,7 +30,7 @@ def problem(k_opt=4.0):
 
 
 class FakeSide:
-    """Answers from a list of times, in turn, and always with the same matchings; notes who was asked when."""
+    """Answers from a list of times, one after the other, and always with the same matchings; notes who was asked when."""
 
     def __init__(self, log, label, times=(1e-3,), perms=(IDENTITY,)):
         self.log, self.label, self.times, self.perms, self.seeds = log, label, times, perms, []
@@ -93,7 +93,7 @@ def test_the_reference_kernel_runs_before_and_after_and_the_faster_one_counts():
         assert side._worker.timed_out is False, "that was another solver"
 
 
-def test_sides_take_turns_and_change_who_begins():
+def test_sides_alternate_and_change_who_begins():
     log = []
     cell = measure(FakeSide(log, "base"), FakeSide(log, "head"))
     assert log == ["base", "head", "head", "base"] * (ROUNDS[0][0] // 2) + ["base", "head"] * (ROUNDS[0][0] % 2)

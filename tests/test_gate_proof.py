@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.gate_repository import MOSTLY_SLOWER, SLOWER, WORSE, ThrowAway, told
+from tests.gate_repository import MOSTLY_SLOWER, SLOWER, WORSE, ThrowAway, texts_of
 
 pytestmark = [pytest.mark.gate, pytest.mark.timeout(1200)]
 # One environment, few solvers and sizes, among them S = 1024.
@@ -34,14 +34,14 @@ def test_a_solver_three_times_slower_fails(repository, run):
     code, report = repository.gate("base", "slower", *FEW)
     assert (code, failing(report)) == (1, {"greedy"})
     assert {f["size"] for f in report["findings"] if f["severity"] == "regression"} == {256, 1024}
-    assert all("time relative to the reference kernel rose" in text for text in told(report, "regression"))
+    assert all("time relative to the reference kernel rose" in text for text in texts_of(report, "regression"))
 
 
 @pytest.mark.parametrize("run", range(5))
 def test_b_quality_two_percent_lower_fails(repository, run):
     code, report = repository.gate("base", "worse", *FEW)
     assert (code, failing(report)) == (1, {"greedy"})
-    quality = [text for text in told(report, "regression") if "chance-corrected quality fell" in text]
+    quality = [text for text in texts_of(report, "regression") if "chance-corrected quality fell" in text]
     assert {f["size"] for f in report["findings"] if f["text"] in quality} == {256, 1024}
 
 
@@ -54,7 +54,7 @@ def test_c_no_change_passes(repository, run):
 def test_d_a_faster_and_better_solver_passes(repository):
     code, report = repository.gate("both", "base", *FEW)
     assert (code, failing(report)) == (0, set())
-    texts = " ".join(told(report, "improvement"))
+    texts = " ".join(texts_of(report, "improvement"))
     assert "quality rose" in texts
     assert "time relative to the reference kernel fell" in texts
 

@@ -164,7 +164,7 @@ def _notices(before: Measurements, after: Measurements, changes: Sequence[Change
     if any(not c.paired for c in changes if c.metric == "time"):
         found.append("some times are not of the same pairs of images, or of one pair only: their intervals say little")
     found.append(
-        "times of two separate runs also differ by what the machine did meanwhile; `semrsm-bench gate` alternates"
+        "times of two separate runs also differ by what else the machine did; `semrsm-bench gate` measures alternately"
     )
     return found
 

@@ -1,4 +1,4 @@
-"""What would make figures untrustworthy on this machine, as a list of findings with advice."""
+"""What would distort measurements on this machine: findings with advice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a run was made: machine, libraries, code and data; nothing that tells whose machine it is."""
+"""Where a run was made: machine, libraries, code and data; nothing that says whose machine it is."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def describe_environment(
 
 
 def describe_cpu() -> dict[str, Any]:
-    """Model, physical and logical cores, and the frequency governor ("unknown" where the kernel tells none)."""
+    """Model, physical and logical cores, and the frequency governor ("unknown" where the kernel reports none)."""
     return {
         "model": _cpu_model(),
         "cores": psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
@@ -97,7 +97,7 @@ def _cpu_model() -> str:
 
 
 def governor(cpu: int = 0) -> str:
-    """Frequency governor of a core; "unknown" where the kernel does not tell, as in most virtual machines."""
+    """Frequency governor of a core; "unknown" where the kernel does not report it, as in most virtual machines."""
     try:
         return Path(f"/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor").read_text().strip()
     except OSError:

@@ -69,20 +69,22 @@ class Repository:
         ValueError
             There is no such commit; the message says what may help.
         """
-        for name in (revision, f"origin/{revision}"):
-            try:
-                found = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
-            except ValueError:
-                continue
-            if name == revision:
-                return found.decode().strip()
-            hint = f"did you mean {name!r}?"
-            break
-        else:
-            hint = "fetch it first, or give a branch, tag or hash that `git log` knows"
-            if self.git("rev-parse", "--is-shallow-repository").strip() == b"true":
-                hint = "this clone is shallow: fetch its history (fetch-depth: 0 in a workflow)"
+        if found := self._hash(revision):
+            return found
+        hint = "fetch it first, or give a branch, tag or hash that `git log` knows"
+        if self._hash(f"origin/{revision}"):
+            hint = f"did you mean 'origin/{revision}'?"
+        elif self.git("rev-parse", "--is-shallow-repository").strip() == b"true":
+            hint = "this clone is shallow: fetch its history (fetch-depth: 0 in a workflow)"
         raise ValueError(f"there is no commit {revision!r} in {self.root}; {hint}")
+
+    def _hash(self, revision: str) -> str:
+        """Full hash of a revision; "" where there is no such commit."""
+        try:
+            found = self.git("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+        except ValueError:
+            return ""
+        return found.decode().strip()
 
     @property
     def dirty(self) -> bool:
