@@ -228,6 +228,16 @@ def test_several_entries_of_a_cell_or_a_pair_are_kept_beside_each_other(tmp_path
     assert figures.seconds == {"0-1": pytest.approx([0.1, 0.2])}
 
 
+def test_samples_that_asv_kept_count_all(tmp_path):
+    def change(content):
+        content["result_columns"].append("samples")
+        content["results"]["bench_solvers.Runtime.time_solve"].append([None, None, [1.0, 2.0, 4.0], None])
+
+    found = read_measurements(edited(write_asv(tmp_path), change))
+    assert found.cells["greedy", 64, "none", "matching"].seconds == {"": [1.0, 2.0, 4.0]}
+    assert found.cells["greedy", 256, "none", "matching"].seconds == {"": [256e-5] * 3}, "quartiles and median"
+
+
 def test_times_of_old_and_new_asv_results_are_read_alike(tmp_path):
     old = read_measurements(write_asv(tmp_path / "old"))
     new = read_measurements(write_asv(tmp_path / "new", times_as="track_solve_seconds"))

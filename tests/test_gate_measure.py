@@ -86,9 +86,9 @@ def test_what_is_known_without_measuring(entry, status):
 def test_the_reference_kernel_runs_before_and_after_and_the_faster_one_counts():
     side = GateSide.__new__(GateSide)
     for answers in ([3e-3, 2e-3], [2e-3, 3e-3], [2e-3, None]):
-        given = iter([Outcome("ok", value={"seconds": s}) if s else Outcome("crashed") for s in answers])
+        given = iter([Reply("ok", value={"seconds": s}) if s else Reply("crashed") for s in answers])
         side._worker = SimpleNamespace(timed_out=True, ask=lambda command, seconds, given=given: next(given))
-        side._observe = lambda *given, **more: Outcome("ok")
+        side._observe = lambda *given, **more: Reply("ok")
         assert side.measure("made-up", {}, None, seed=0).reference == 2e-3
         assert side._worker.timed_out is False, "that was another solver"
 
