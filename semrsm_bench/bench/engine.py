@@ -21,7 +21,7 @@ from semrsm_bench.bench.cores import claimed_core
 from semrsm_bench.bench.environment import describe_environment
 from semrsm_bench.bench.ledger import Ledger, identity
 from semrsm_bench.bench.methods import declarations, sort_plugins
-from semrsm_bench.bench.optimum import Optimum, OptimumCache
+from semrsm_bench.bench.optimum import OptimumCache
 from semrsm_bench.bench.plan import DEFAULT_TASKS, Cell, Plan, RunOptions, make_plan
 from semrsm_bench.bench.pool import Observer, Scratch, Workers
 from semrsm_bench.bench.process import Limits
@@ -29,10 +29,9 @@ from semrsm_bench.bench.results import ARRAYS_FOLDER, load_rows, read_rows
 from semrsm_bench.bench.runs import RunWriter, SessionOptions, open_run
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.registry import PLUGIN_MODULE, entry_points_limited_to
-from semrsm_bench.core.row import FAULTS, Row, plain, resume_key
+from semrsm_bench.core.row import FAULTS, Row, resume_key
 from semrsm_bench.core.task import Answer, Arrays, Case, Scored, Task
 from semrsm_bench.progress import progress_bar
-from semrsm_bench.solvers import MatchingProblem
 from semrsm_bench.tasks.registry import get_task
 
 # Cases of a cell measured in a row, before the next method's turn: short enough that a drift of the machine hits all alike.
@@ -204,31 +203,28 @@ class _Engine:
 
     def _measure(self, cell: Cell, case: Case, repeat: int) -> Row:
         arrays, truth = self._truth(cell.task, case)
-        profile = self.plan.profile(cell)
-        outcome = self.observe(
+        reply = self.observe(
             cell.method,
             wanted_inputs(arrays, cell.method),
-            Limits(deadline=profile.deadline, memory=self.plan.options.memory),
+            Limits(deadline=self.plan.profile(cell).deadline, memory=self.plan.options.memory),
             settings=case.settled(),
             observer=observer_of(cell.task),
             seed=repeat,
         )
-        facts = self._facts(cell, case, repeat) | {"wall_seconds": outcome.wall_seconds}
-        if outcome.status != "ok":
-            return Row(**facts, status=outcome.status, message=outcome.message)  # type: ignore[arg-type]
-        value = outcome.value
-        answer = Answer(value["arrays"], info=value.get("info") or {})
-        scored = judged(cell.task, case, arrays, answer, truth, cell.method)
-        facts |= {"raw": scored.raw, "info": plain(answer.info)}
-        if scored.status != "ok":
-            return Row(**facts, status=scored.status, message=scored.message)
-        return Row(
-            **facts,
-            status="ok",
-            scores=dict(scored.scores),
-            arrays=self._keep(cell, case, repeat, scored),
-            **timings(value),
-        )
+        facts = self._facts(cell, case, repeat) | {"wall_seconds": reply.wall_seconds}
+        if reply.status != "ok":
+            return Row(**facts, status=reply.status, message=reply.message)  # type: ignore[arg-type]
+        answer = Answer(reply.value["arrays"], info=reply.value.get("info") or {})
+        try:
+            scored = cell.task.score(case, arrays, answer, truth, cell.method)
+        except Exception as error:  # an answer that the task cannot read costs its own row only
+            text = f"the answer cannot be scored: {type(error).__name__}: {error}"
+            scored = Scored(status="invalid", message=text[:500])
+        facts |= {"status": scored.status, "message": scored.message, "raw": scored.raw, "info": answer.info}
+        if scored.status == "ok":
+            facts |= {"scores": dict(scored.scores), "arrays": self._keep(cell, case, repeat, scored)}
+            facts |= timings(reply.value)
+        return Row(**facts)
 
     def _keep(self, cell: Cell, case: Case, repeat: int, scored: Scored) -> str:
         """Write a row's arrays beside the rows; the file's name relative to the run's folder."""
@@ -249,15 +245,12 @@ class _Engine:
             return self._truths[key]
         start = time.monotonic()
         arrays = case.inputs()
-        truth = task.truth(case, arrays, self._solve)
+        truth = task.truth(case, arrays, lambda problem: self.optima.get(problem, self.observe.exact))
         self._truths[key] = (arrays, truth)
         while len(self._truths) > _KEPT_TRUTHS:
             self._truths.popitem(last=False)
         self.ledger.observe_truth(task.name, case, time.monotonic() - start)
         return arrays, truth
-
-    def _solve(self, problem: MatchingProblem) -> Optimum:
-        return self.optima.get(problem, self.observe.exact)
 
 
 def wanted_inputs(arrays: Mapping[str, Any], method: Declaration) -> dict[str, NDArray[Any]]:
@@ -276,14 +269,6 @@ def observer_of(task: Task) -> str:
     if module.startswith(PLUGIN_MODULE):
         module = str(sys.modules[module].__file__)
     return f"{module}:{name}"
-
-
-def judged(task: Task, case: Case, arrays: Arrays, answer: Answer, truth: Any, method: Declaration) -> Scored:
-    """`Task.score`; an answer that it cannot read is invalid, and costs its own row only."""
-    try:
-        return task.score(case, arrays, answer, truth, method)
-    except Exception as error:
-        return Scored(status="invalid", message=f"the answer cannot be scored: {type(error).__name__}: {error}"[:500])
 
 
 def timings(value: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,15 +21,20 @@ _SAMPLE_SECONDS = 0.05
 
 @dataclass
 class _Progress:
-    """Of one cell."""
+    """Of one cell: what was spent, failures in a row, seconds of an observation and of a call; why it is closed, if it is."""
 
+    cell: Cell
     measured: int = 0
     ok: set[str] = field(default_factory=set)
     spent: float = 0.0
     failures: list[str] = field(default_factory=list)
-    estimate: float = math.inf
-    closed: bool = False
-    reason: str = ""
+    observation: float = math.inf
+    call: float = math.inf
+    closed: str | None = None
+
+    def timed_out(self, times: int) -> bool:
+        """Whether the last so many observations were failures, and the last one a timeout."""
+        return len(self.failures) >= times and self.failures[-1] == "timeout"
 
 
 class Ledger:
@@ -42,27 +47,26 @@ class Ledger:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
-        self._cells: dict[tuple[str, str, str], _Progress] = defaultdict(_Progress)
-        self._codes = {cell.key: cell.code for cell in plan.cells}
-        self._sizes = {cell.key: cell.size for cell in plan.cells}
+        self._cells = {cell.key: _Progress(cell) for cell in plan.cells}
+        # Of each method on a task, all cells, smallest S first
+        self._method: dict[tuple[str, str], list[_Progress]] = defaultdict(list)
+        for progress in sorted(self._cells.values(), key=lambda p: p.cell.size):
+            self._method[progress.cell.key[:2]].append(progress)
         self._keys: set[str] = set()
-        # (task, method) -> S -> seconds of one call, with what it shares with others
-        self._calls: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
         self._truths: dict[int, list[float]] = defaultdict(list)
         self._known: set[tuple[str, str]] = set()
 
     def observe(self, row: Mapping[str, Any]) -> None:
         """Take a row into account; one of other code than the plan's counts for nothing."""
-        key = (str(row["task"]), str(row["method"]), cell_key(row["cell"]))
-        if self._codes.get(key) != row["code"]:
+        progress = self._cells.get((str(row["task"]), str(row["method"]), cell_key(row["cell"])))
+        if progress is None or progress.cell.code != row["code"]:
             return
         self._keys.add(resume_key(row))
-        progress = self._cells[key]
         if not row["case"]:
-            progress.closed, progress.reason = True, str(row["message"])
+            progress.closed = str(row["message"])
             return
-        progress.measured += 1
         wall = float(row["wall_seconds"] or 0.0)
+        progress.measured += 1
         progress.spent += wall
         if row["status"] in COSTLY:
             progress.failures.append(row["status"])
@@ -70,14 +74,12 @@ class Ledger:
             progress.failures.clear()
         if row["status"] == "ok":
             progress.ok.add(row["case"])
-            self._known.add((key[0], row["case"]))
+            self._known.add((row["task"], row["case"]))
             seconds, shared = float(row["seconds"] or 0.0), float(row["shared_seconds"] or 0.0)
-            size = self._sizes.get(key, 0)
-            calls = self._calls[key[:2]]
-            calls[size] = min(calls.get(size, math.inf), seconds + shared)
+            progress.call = min(progress.call, seconds + shared)
             repeated = max(seconds, _SAMPLE_SECONDS) + max(shared, min(_SAMPLE_SECONDS, 20 * shared))
-            wall = min(wall, repeated + _OVERHEAD_SECONDS + 1e-8 * size * size)
-        progress.estimate = min(progress.estimate, wall)
+            wall = min(wall, repeated + _OVERHEAD_SECONDS + 1e-8 * progress.cell.size**2)
+        progress.observation = min(progress.observation, wall)
 
     def observe_truth(self, task: str, case: Case, seconds: float) -> None:
         """Take into account that a case's truth was found, or read, in so many seconds."""
@@ -90,7 +92,7 @@ class Ledger:
 
     def is_closed(self, cell: Cell) -> bool:
         """Whether a row says that nothing more is measured in the cell."""
-        return self._cells[cell.key].closed
+        return self._cells[cell.key].closed is not None
 
     def reason_to_close(self, cell: Cell) -> str:
         """Why nothing more should be measured in the cell; empty while it should."""
@@ -99,51 +101,38 @@ class Ledger:
         progress, profile = self._cells[cell.key], self.plan.profile(cell)
         if len(progress.failures) >= PATIENCE_FOR_FAILURES:
             return f"not tried further after {len(progress.failures)} failures in a row ({progress.failures[-1]})"
-        smaller = self._timed_out_at(cell, PATIENCE_FOR_FAILURES)
-        if smaller is not None:
-            return f"not tried: it timed out at S={smaller} already"
+        hopeless = next((p for p in self._smaller(cell) if p.timed_out(PATIENCE_FOR_FAILURES)), None)
+        if hopeless is not None:
+            return f"not tried: it timed out at S={hopeless.cell.size} already"
         if not progress.measured:
-            expected = self._cubic_guess(cell)
-            if profile.patience is not None and expected > profile.patience:
-                return f"{TOO_SLOW}: {expected:.0f} s a case expected from smaller S"
-            return ""
-        if progress.spent + progress.estimate > profile.budget:
-            return (
-                f"budget of {profile.budget:g} s: {len(progress.ok)} of {len(cell.cases)} {cell.task.unit or 'case'}s"
-            )
+            measured = [p for p in self._smaller(cell) if p.cell.size and math.isfinite(p.call)]
+            cubic = measured[-1].call * (cell.size / measured[-1].cell.size) ** 3 if measured else 0.0
+            if profile.patience is not None and cubic > profile.patience:
+                return f"{TOO_SLOW}: {cubic:.0f} s a case expected from smaller S"
+        elif progress.spent + progress.observation > profile.budget:
+            unit = cell.task.unit or "case"
+            return f"budget of {profile.budget:g} s: {len(progress.ok)} of {len(cell.cases)} {unit}s"
         return ""
 
     def is_doubtful(self, cell: Cell) -> bool:
         """Whether the method has timed out at a smaller S, but not often enough there to give it up."""
-        return self._timed_out_at(cell, PATIENCE_FOR_FAILURES) is None and self._timed_out_at(cell, 1) is not None
+        smaller = list(self._smaller(cell))
+        return any(p.timed_out(1) for p in smaller) and not any(p.timed_out(PATIENCE_FOR_FAILURES) for p in smaller)
 
-    def _timed_out_at(self, cell: Cell, times: int) -> int | None:
-        """Smallest S below the cell's own at which the method has just timed out so many times in a row."""
-        sizes = [
-            self._sizes[key]
-            for key, progress in self._cells.items()
-            if key[:2] == cell.key[:2]
-            and key in self._sizes
-            and len(progress.failures) >= times
-            and progress.failures[-1] == "timeout"
-        ]
-        return min((s for s in sizes if s < cell.size), default=None)
-
-    def _cubic_guess(self, cell: Cell) -> float:
-        known = {s: t for s, t in self._calls[cell.key[:2]].items() if 0 < s < cell.size}
-        return known[max(known)] * (cell.size / max(known)) ** 3 if known else 0.0
+    def _smaller(self, cell: Cell) -> Iterator[_Progress]:
+        return (p for p in self._method[cell.key[:2]] if p.cell.size < cell.size)
 
     def expected_seconds(self, cell: Cell) -> float:
-        """For one more observation in the cell, as far as can be told."""
-        estimate = self._cells[cell.key].estimate
-        if math.isfinite(estimate):
-            return estimate
-        known = self._calls[cell.key[:2]]
-        if known:
-            nearest = min(known, key=lambda s: abs(math.log(s / cell.size)) if s and cell.size else 0.0)
-            guess = known[nearest] * (cell.size / max(nearest, 1)) ** 2.3
-            return float(min(2 * guess, self.plan.profile(cell).deadline)) + 2 * _OVERHEAD_SECONDS
-        return 0.2 + 1e-7 * cell.size**2
+        """For one more observation in the cell, as far as is known."""
+        progress = self._cells[cell.key]
+        if math.isfinite(progress.observation):
+            return progress.observation
+        known = [p for p in self._method[cell.key[:2]] if math.isfinite(p.call)]
+        if not known:
+            return 0.2 + 1e-7 * cell.size**2
+        near = min(known, key=lambda p: abs(math.log(max(p.cell.size, 1) / max(cell.size, 1))))
+        guess = near.call * (cell.size / max(near.cell.size, 1)) ** 2.3
+        return float(min(2 * guess, self.plan.profile(cell).deadline)) + 2 * _OVERHEAD_SECONDS
 
     def planned_observations(self, cell: Cell) -> int:
         """How many more observations the cell will see, by the budget."""
@@ -160,9 +149,9 @@ class Ledger:
 
     def _forecast(self, cell: Cell) -> dict[str, Any]:
         repeats, progress = self.plan.options.repeats, self._cells[cell.key]
-        left = self.planned_observations(cell)
+        left, seconds = self.planned_observations(cell), self.expected_seconds(cell)
         cases = len(progress.ok) + left // repeats
-        reason = "" if left else progress.reason or self.reason_to_close(cell)
+        reason = "" if left else progress.closed or self.reason_to_close(cell)
         if not reason and cases < len(cell.cases):
             reason = f"budget of {self.plan.profile(cell).budget:g} s"
         return {
@@ -172,8 +161,8 @@ class Ledger:
             "size": cell.size,
             "cases": cases,
             "wanted": len(cell.cases),
-            "seconds_a_case": self.expected_seconds(cell) * repeats,
-            "seconds": left * self.expected_seconds(cell),
+            "seconds_a_case": seconds * repeats,
+            "seconds": left * seconds,
             "reason": reason,
         }
 

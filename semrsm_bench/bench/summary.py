@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,10 @@ from semrsm_bench.core.task import Result, Task
 
 # A cell is no contest where so many of its methods lie so close to the best; fewer methods say nothing either way.
 _MOST, _CLOSE, _FEWEST_IN_A_CONTEST = 0.9, 0.02, 3
+# Fields of a row of which repeats have a median.
+_REPEATED = ("seconds", "shared_seconds", "peak_bytes")
+
+Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -99,28 +105,26 @@ class KeptArrays(Mapping[str, NDArray[Any]]):
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._arrays: dict[str, NDArray[Any]] | None = None
 
-    def _read(self) -> dict[str, NDArray[Any]]:
-        if self._arrays is None:
-            try:
-                with np.load(self._path, allow_pickle=False) as content:
-                    self._arrays = {name: content[name] for name in content.files}
-            except FileNotFoundError:
-                raise FileNotFoundError(f"{self._path}: the arrays of a row are gone; run the task again") from None
-        return self._arrays
+    @cached_property
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        try:
+            with np.load(self._path, allow_pickle=False) as content:
+                return {name: content[name] for name in content.files}
+        except FileNotFoundError:
+            raise FileNotFoundError(f"{self._path}: the arrays of a row are gone; run the task again") from None
 
     def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._read()[name]
+        return self._arrays[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._read())
+        return iter(self._arrays)
 
     def __len__(self) -> int:
-        return len(self._read())
+        return len(self._arrays)
 
 
-def results_of(rows: Sequence[Mapping[str, Any]], folder: Path | None = None) -> list[Result]:
+def results_of(rows: Sequence[Row], folder: Path | None = None) -> list[Result]:
     """Rows that are ok, as `Task.aggregate` takes them; ``folder`` is the run's, where arrays lie."""
     return [
         Result(
@@ -136,9 +140,7 @@ def results_of(rows: Sequence[Mapping[str, Any]], folder: Path | None = None) ->
     ]
 
 
-def summarise(
-    rows: Sequence[Mapping[str, Any]], task: Task, folder: Path | None = None, *, seed: int = 0
-) -> list[Summary]:
+def summarise(rows: Sequence[Row], task: Task, folder: Path | None = None, *, seed: int = 0) -> list[Summary]:
     """One summary for each method and cell of a task, cell by cell in the task's order, methods as they came.
 
     Parameters
@@ -151,8 +153,10 @@ def summarise(
     seed : int
         Of the draws.
     """
-    cells: dict[str, list[Mapping[str, Any]]] = {}
+    order: dict[str, int] = {}
+    cells: dict[str, list[Row]] = {}
     for row in rows:
+        order.setdefault(row["method"], len(order))
         if row["task"] == task.name:
             cells.setdefault(cell_key(row["cell"]), []).append(row)
     found: list[Summary] = []
@@ -160,38 +164,30 @@ def summarise(
         # The draws go by position: rows in another order, as resumed runs have them, must give the same interval.
         cell = sorted(cell, key=lambda row: (_natural(row["case"]), row["repeat"]))
         units = list(dict.fromkeys(unit for row in cell for unit in row["units"].get(task.unit, ())))
-        draws = (
-            jackknife_draws(len(units)) if task.resampling == "jackknife" else bootstrap_draws(len(units), seed=seed)
-        )
-        methods: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+        jackknife = task.resampling == "jackknife"
+        draws = jackknife_draws(len(units)) if jackknife else bootstrap_draws(len(units), seed=seed)
+        methods: dict[tuple[str, str], list[Row]] = {}
         for row in cell:
             methods.setdefault((row["method"], str(sorted(row["options"].items()))), []).append(row)
-        found += [_summary(task, part, draws, units, folder) for part in methods.values()]
-    order = {row["method"]: i for i, row in reversed(list(enumerate(rows)))}
-    places = {cell_key(s.place): i for i, s in reversed(list(enumerate(found)))}
-    return sorted(found, key=lambda s: (places[cell_key(s.place)], order[s.method]))
+        parts = sorted(methods.values(), key=lambda part: order[part[0]["method"]])
+        found += [_summary(task, part, draws, units, folder) for part in parts]
+    return found
 
 
 def _natural(text: str) -> list[Any]:
     """Sort key in which 10 comes after 9."""
-    import re
-
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]
 
 
-def _summary(
-    task: Task, rows: Sequence[Mapping[str, Any]], draws: Floats, units: Sequence[str], folder: Path | None
-) -> Summary:
+def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str], folder: Path | None) -> Summary:
     good = _once_a_case([row for row in rows if row["status"] == "ok"])
-    counts = Counter(str(row["status"]) for row in rows)
+    bad = [row for row in rows if row["status"] != "ok"]
+    faults = Counter(row["status"] for row in bad if row["status"] != "skipped")
+    worst = faults.most_common(1)[0][0] if faults else "skipped"
     results = results_of(good, folder)
     replicates = task.aggregate(results, draws, units) if results else {}
-    scores = {name: interval_of(values, task.resampling) for name, values in replicates.items()}
     weights = row_weights([r.units.get(task.unit, ()) for r in results], draws, units)
-    bad = [row for row in rows if row["status"] != "ok"]
-    faults = [row for row in bad if row["status"] != "skipped"]
-    worst_status = Counter(r["status"] for r in faults).most_common(1)[0][0] if faults else "skipped"
-    told = [r["message"] for r in bad if r["status"] == worst_status or (good and not faults)]
+    seconds, shared, peaks = (_numbers(good, name) for name in _REPEATED)
     first = rows[0]
     return Summary(
         task=task.name,
@@ -202,54 +198,41 @@ def _summary(
         place=first["cell"],
         cases=len({row["case"] for row in rows if row["case"]}),
         ok=len(good),
-        counts=dict(counts),
-        message=str(told[0]) if told else "",
-        scores=scores,
+        counts=dict(Counter(str(row["status"]) for row in rows)),
+        message=next((str(row["message"]) for row in bad if row["status"] == worst or not faults), ""),
+        scores={name: interval_of(values, task.resampling) for name, values in replicates.items()},
         bounds=task.bounds(results) if results else {},
         worst=_worst(task, results),
         undefined={s.name: sum(r.scores.get(s.name, 0.0) is None for r in results) for s in task.scores},
-        seconds=_median(good, weights, lambda row: row["seconds"]),
-        total_seconds=_median(
-            good,
-            weights,
-            lambda row: None if row["seconds"] is None else row["seconds"] + (row["shared_seconds"] or 0.0),
-        ),
-        shared_seconds=_plain_median([row["shared_seconds"] for row in good]),
-        peak_bytes=_plain_median([row["peak_bytes"] for row in good]),
+        seconds=_median_interval(seconds, weights),
+        total_seconds=_median_interval(seconds + np.nan_to_num(shared), weights),
+        shared_seconds=_median(shared),
+        peak_bytes=_median(peaks),
         replicates=replicates,
     )
 
 
-def _once_a_case(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+def _once_a_case(rows: Sequence[Row]) -> list[Row]:
     """Repeats of a case as one row: its scores are the first one's, its times the medians."""
-    cases: dict[str, list[Mapping[str, Any]]] = {}
+    cases: dict[str, list[Row]] = {}
     for row in rows:
         cases.setdefault(str(row["case"]), []).append(row)
-    timed = ("seconds", "shared_seconds", "peak_bytes")
-    return [
-        part[0]
-        if len(part) == 1
-        else {**part[0], **{name: _none(_plain_median([r[name] for r in part])) for name in timed}}
-        for part in cases.values()
-    ]
+    return [{**part[0], **{name: _median(_numbers(part, name)) for name in _REPEATED}} for part in cases.values()]
 
 
-def _none(value: float) -> float | None:
-    return None if math.isnan(value) else value
+def _numbers(rows: Sequence[Row], name: str) -> Floats:
+    """A field of rows, NaN where it is unknown."""
+    return np.array([math.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
 
 
-def _median(rows: Sequence[Mapping[str, Any]], weights: Floats, value: Any) -> Interval:
-    values = [value(row) for row in rows]
-    known = [i for i, v in enumerate(values) if v is not None]
-    if not known:
-        return UNKNOWN
-    sample = np.array([values[i] for i in known], dtype=np.float64)
-    return interval_of(weighted_median(sample, weights[:, known]))
+def _median(values: Floats) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if known.size else math.nan
 
 
-def _plain_median(values: Sequence[Any]) -> float:
-    known = [float(v) for v in values if v is not None]
-    return float(np.median(known)) if known else math.nan
+def _median_interval(values: Floats, weights: Floats) -> Interval:
+    known = ~np.isnan(values)
+    return interval_of(weighted_median(values[known], weights[:, known])) if known.any() else UNKNOWN
 
 
 def _worst(task: Task, results: Sequence[Result]) -> dict[str, float]:
