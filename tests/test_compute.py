@@ -3,6 +3,7 @@
 import itertools
 import pickle
 
+import joblib
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -96,20 +97,29 @@ def test_centring_by_channel_changes_no_optimal_matching():
     assert (raw == centred).all()
 
 
+@pytest.mark.parametrize("matching", ["identity", "translation", "scipy", "greedy"])
+def test_permutations_are_those_of_the_values_on_both_sides_of_the_diagonal(matching):
+    z = np.random.default_rng(20).normal(size=(7, 3, 3, 4))
+    flat = z.reshape(7, 3, 12)
+    for block in (2, 7):
+        rsm, perms = compute_rsm(z, matching=matching, return_permutations=True, block=block)
+        assert (np.sort(perms, axis=2) == np.arange(12)).all()
+        for i, j in itertools.product(range(7), repeat=2):
+            assert rsm[i, j] == pytest.approx((flat[i] * flat[j][:, perms[i, j]]).sum(), rel=1e-12)
+            assert (perms[j, i] == np.argsort(perms[i, j])).all(), "the mirror image is matched by the inverse"
+
+
 @pytest.mark.parametrize("matching", ["identity", "translation", "ortools", "greedy", "batch-optimal-128"])
 def test_tiles_and_processes_change_nothing(matching):
     z = np.random.default_rng(6).normal(size=(7, 16, 6, 6)).astype(np.float32)
     whole, perms = compute_rsm(z, matching=matching, return_permutations=True)
     assert (whole == whole.T).all()
-    for how in ({"block": 1}, {"block": 2}, {"block": 3}, {"n_jobs": 2, "block": 3}, {"n_jobs": 2}):
-        rsm, again = compute_rsm(z, matching=matching, return_permutations=True, **how)
-        assert (again == perms).all()
-        np.testing.assert_allclose(rsm, whole, rtol=1e-12, atol=1e-12 * whole.max())
-    rsm, again = compute_rsm(z[:3], z, matching=matching, return_permutations=True)
-    for how in ({"block": 2}, {"n_jobs": 2, "block": 2}):
-        cut, perms = compute_rsm(z[:3], z, matching=matching, return_permutations=True, **how)
-        assert (perms == again).all()
-        np.testing.assert_allclose(cut, rsm, rtol=1e-12, atol=1e-12 * whole.max())
+    rows, again = compute_rsm(z[:3], z, matching=matching, return_permutations=True)
+    for how in ({"block": 1}, {"block": 3}, {"n_jobs": 2, "block": 2}):
+        for sides, values, expected in (((z,), whole, perms), ((z[:3], z), rows, again)):
+            cut, found = compute_rsm(*sides, matching=matching, return_permutations=True, **how)
+            assert (found == expected).all()
+            np.testing.assert_allclose(cut, values, rtol=1e-12, atol=1e-12 * whole.max())
 
 
 def test_of_a_matching_by_rows_the_upper_triangle_is_computed():
@@ -339,8 +349,7 @@ def test_solvers_of_users_work_in_other_processes(n_jobs, tmp_path):
         np.testing.assert_allclose(rsm[off], expected[off], rtol=1e-12)
 
 
-def test_joblib_threads_give_the_same(tmp_path):
-    joblib = pytest.importorskip("joblib")
+def test_joblib_threads_give_the_same():
     z = np.random.default_rng(16).normal(size=(6, 4, 16)).astype(np.float32)
     expected = compute_rsm(z, matching="ortools")
     with joblib.parallel_config(backend="threading"):

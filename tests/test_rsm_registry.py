@@ -1,6 +1,5 @@
 """RSM methods by name: what is registered, what kernels follow from, and what checks of false ones find."""
 
-import dataclasses
 import inspect
 import random
 
@@ -250,18 +249,32 @@ def test_checks_find_false_methods_out(case, function, declared):
         CASES[case](sb.get_rsm("false"))
 
 
-def test_options_are_the_keywords_of_compute_rsm():
-    keywords = {
-        name: parameter.default
-        for name, parameter in inspect.signature(compute_rsm).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in ("client", "progress", "return_permutations")
-    }
-    defaults = {field.name: getattr(RsmOptions(), field.name) for field in dataclasses.fields(RsmOptions)}
-    assert set(defaults) == set(keywords)
-    for name, default in keywords.items():
-        expected = {"kernel": ("linear",), "matching": ("ortools",), "options": {}}.get(name, default)
-        assert defaults[name] == expected
+def test_random_numbers_know_nothing_of_two_images_but_which_they_are():
+    z = np.random.default_rng(0).standard_normal((40, 3, 4)).astype(np.float32)
+    rsms = compute_rsm(z, matching="random", kernel=["linear", "cosine", "rbf"])
+    rsm, upper = rsms["linear"], np.triu_indices(40, 1)
+    np.testing.assert_array_equal(rsm, rsm.T)
+    np.testing.assert_array_equal(compute_rsm(z[3:9], z[20:], matching="random", block=2), rsm[3:9, 20:])
+    assert (compute_rsm(z, matching="random", options={"seed": 1}) != rsm).mean() > 0.9
+    assert np.abs(np.quantile(rsm[upper], [0.25, 0.5, 0.75]) - [-0.5, 0, 0.5]).max() < 0.1
+    for values in rsms.values():
+        np.testing.assert_array_equal(np.argsort(values[upper]), np.argsort(rsm[upper]))
+    assert sb.get_rsm("random").declare().category == "baseline"
+
+
+@pytest.mark.parametrize("function", [compute_rsm, estimate_rsm])
+def test_options_are_the_keywords_of_compute_rsm(function):
+    shown = inspect.signature(function).parameters
+    defaults = vars(RsmOptions())
+    assert {name: shown[name].default for name in defaults} == defaults
+    assert all(parameter.kind is not parameter.VAR_KEYWORD for parameter in shown.values())
     assert all(info.help for info in describe(RsmOptions))
-    np.testing.assert_array_equal(
-        compute_rsm(Z, **vars(RsmOptions(matching=("pooled",))))["pooled"]["linear"], compute_rsm(Z, matching="pooled")
-    )
+    with pytest.raises(TypeError, match="kernle"):
+        function(Z, kernle="rbf")
+    with pytest.raises(ValueError, match="matching"):
+        function(Z, matching=())
+
+
+def test_tuples_and_single_names_are_the_same_call():
+    by_options = compute_rsm(Z, **vars(RsmOptions(matching=("pooled",))))
+    np.testing.assert_array_equal(by_options["pooled"]["linear"], compute_rsm(Z, matching="pooled"))

@@ -36,25 +36,24 @@ def calls():
     return counted
 
 
-def test_an_interrupted_run_is_resumed_and_ends_in_the_same_matrix(tmp_path, calls):
+@pytest.mark.parametrize("stop", [0, 1, 4, 13, 20, 35])
+def test_a_run_interrupted_inside_a_row_is_resumed_and_ends_in_the_same_matrix(tmp_path, calls, stop):
     out = tmp_path / "rsm.npy"
-    expected = compute_rsm(Z, matching="counted")
-    calls.made.clear()
-    calls.stop_after(20)
+    expected = compute_rsm(Z, matching="scipy")
+    calls.stop_after(stop)
     with pytest.raises(KeyboardInterrupt):
         compute_rsm(Z, matching="counted", out=out, block=3)
     part = np.load(out)
     done = ~np.isnan(part)
-    assert 0 < done.sum() - 9 < 72
+    # Tiles of 3, 9, 9, 3, 9 and 3 pairs, row by row: what a tile had matched before the stop is lost with it.
+    whole = max(n for n in (0, 3, 12, 21, 24, 33, 36) if n <= stop)
+    assert done.sum() == 9 + 2 * whole
     np.testing.assert_array_equal(part[done], expected[done])
-    np.testing.assert_array_equal(done, done.T)
-
     calls.stop_after(None)
     calls.made.clear()
-    left = np.isnan(part)[np.triu_indices(9, 1)].sum()
     rsm = compute_rsm(Z, matching="counted", out=out, block=3)
     np.testing.assert_array_equal(rsm, expected)
-    assert len(calls.made) == left, "only what was missing is matched again"
+    assert len(calls.made) == 36 - whole, "only what was missing is matched again"
     assert isinstance(rsm, np.memmap)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["rsm.npy", "rsm.npy.json", "rsm.npy.lock"]
 
@@ -118,15 +117,27 @@ def test_other_inputs_or_options_are_refused(tmp_path, changed, named):
     np.testing.assert_array_equal(np.load(out), before)
 
 
-def test_files_that_no_run_made_are_left_alone(tmp_path):
-    out = tmp_path / "mine.npy"
-    np.save(out, np.arange(3))
-    with pytest.raises(ResumeError, match="nothing beside it"):
-        compute_rsm(Z, matching="scipy", out=out)
-    assert np.load(out).tolist() == [0, 1, 2]
-    (tmp_path / "other.npy.json").write_text("[1]")
-    with pytest.raises(ResumeError, match="does not describe an RSM"):
-        compute_rsm(Z, matching="scipy", out=tmp_path / "other.npy")
+@pytest.mark.parametrize(
+    ("name", "before", "how", "error", "said"),
+    [
+        ("mine.npy", {"mine.npy": b"0123"}, {}, ResumeError, "nothing beside it"),
+        ("other.npy", {"other.npy.json": b"[1]"}, {}, ResumeError, "does not describe an RSM"),
+        ("k.npy", {"k.rbf.npy": b"0123"}, {"kernel": "rbf"}, ResumeError, r"k\.rbf\.npy exists"),
+        ("rsm.npz", {}, {}, ValueError, r"ends in \.npy"),
+        ("missing/rsm.npy", {}, {}, FileNotFoundError, "not a folder"),
+        ("rsm.npy", {}, {"return_permutations": True}, ValueError, "in memory"),
+    ],
+)
+def test_files_that_no_run_made_are_left_alone_and_bad_places_are_named(
+    tmp_path, calls, name, before, how, error, said
+):
+    for file, content in before.items():
+        (tmp_path / file).write_bytes(content)
+    with pytest.raises(error, match=said):
+        compute_rsm(Z, matching="counted", out=tmp_path / name, **how)
+    assert calls.made == [], "it is found before anything is matched"
+    for file, content in before.items():
+        assert (tmp_path / file).read_bytes() == content
 
 
 def test_a_damaged_file_is_named(tmp_path):
@@ -137,46 +148,38 @@ def test_a_damaged_file_is_named(tmp_path):
         compute_rsm(Z, matching="scipy", out=out)
 
 
-def test_places_where_no_result_can_be_written(tmp_path):
-    with pytest.raises(ValueError, match=r"ends in \.npy"):
-        compute_rsm(Z, matching="scipy", out=tmp_path / "rsm.npz")
-    with pytest.raises(FileNotFoundError, match="not a folder"):
-        compute_rsm(Z, matching="scipy", out=tmp_path / "missing" / "rsm.npy")
-    with pytest.raises(ValueError, match="in memory"):
-        compute_rsm(Z, matching="scipy", out=tmp_path / "rsm.npy", return_permutations=True)
-
-
 class StoppingWrites(np.memmap):
-    """Stops the process, or this test, before a given write to the matrix of products."""
+    """Stops at a given write to the matrix of products: before it, or in the middle of one of its rows."""
 
-    left = 0
+    left, torn = 0, False
 
     def __setitem__(self, index, value):
         if StoppingWrites.left == 0:
+            if StoppingWrites.torn:
+                part = np.array(self[index])
+                part.flat[: part.size // 2] = np.asarray(value).flat[: part.size // 2]
+                super().__setitem__(index, part)
             raise KeyboardInterrupt
         StoppingWrites.left -= 1
         super().__setitem__(index, value)
 
 
-def stop_before_write(monkeypatch, count):
-    """Make every products' file stop before write number ``count``; the diagonal is no such write."""
-    StoppingWrites.left = count
-    made = store.Products.__init__
-
-    def init(self, values, mirrored):
-        made(self, values.view(StoppingWrites), mirrored)
-
-    monkeypatch.setattr(store.Products, "__init__", init)
-
-
+@pytest.mark.parametrize("torn", [False, True], ids=["before", "inside"])
 @pytest.mark.parametrize("count", range(6 * 2))
-def test_a_stop_before_any_single_write_costs_no_entry(tmp_path, monkeypatch, count):
+def test_a_stop_at_any_single_write_costs_no_entry(tmp_path, monkeypatch, count, torn):
     out = tmp_path / "rsm.npy"
+    made = store.Products.__init__
     with monkeypatch.context() as patched:
-        stop_before_write(patched, count)
+        # Six tiles, each written twice: as it is, and mirrored.
+        StoppingWrites.left, StoppingWrites.torn = count, torn
+        patched.setattr(
+            store.Products, "__init__", lambda self, v, mirrored: made(self, v.view(StoppingWrites), mirrored)
+        )
         with pytest.raises(KeyboardInterrupt):
             compute_rsm(Z, matching="scipy", out=out, block=3)
-    assert np.isnan(np.load(out)).any()
+    part = np.load(out)
+    assert np.isnan(part).any()
+    assert torn or np.array_equal(np.isnan(part), np.isnan(part).T) == (count % 2 == 0)
     rsm = compute_rsm(Z, matching="scipy", out=out, block=3)
     np.testing.assert_array_equal(rsm, compute_rsm(Z, matching="scipy"))
 
@@ -268,14 +271,6 @@ def test_derived_kernels_are_written_under_the_lock(tmp_path, monkeypatch):
     assert {state for _, state in seen} == {"held"}
 
 
-def test_no_foreign_file_is_taken_for_a_derived_kernel(tmp_path, calls):
-    np.save(tmp_path / "rsm.rbf.npy", np.arange(3))
-    with pytest.raises(ResumeError, match=r"rsm\.rbf\.npy exists"):
-        compute_rsm(Z, matching="counted", kernel="rbf", out=tmp_path / "rsm.npy")
-    assert calls.made == [], "it is found before anything is matched"
-    assert np.load(tmp_path / "rsm.rbf.npy").tolist() == [0, 1, 2]
-
-
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
 def test_a_file_system_without_locks_is_warned_of_once(tmp_path, monkeypatch, number):
     def flock(handle, operation):
@@ -297,6 +292,39 @@ def test_another_failure_of_the_lock_is_not_hidden(tmp_path, monkeypatch):
     monkeypatch.setattr(store.fcntl, "flock", flock)
     with pytest.raises(OSError, match="broken disk"):
         compute_rsm(Z, matching="identity", out=tmp_path / "rsm.npy")
+
+
+@pytest.mark.parametrize("full_at", [0, 1])
+def test_a_full_disk_is_a_message_and_the_run_is_resumed(tmp_path, monkeypatch, calls, full_at):
+    out, reserve, asked = tmp_path / "rsm.npy", os.posix_fallocate, []
+
+    def posix_fallocate(handle, offset, size):
+        asked.append(size)
+        if len(asked) > full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        reserve(handle, offset, size)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.os, "posix_fallocate", posix_fallocate)
+        with pytest.raises(store.NoRoomError, match=r"no room for rsm.*give the same command again"):
+            compute_rsm(Z, matching="counted", kernel="rbf", out=out)
+    assert asked == [128 + 9 * 9 * 8] * (full_at + 1), "the room for a whole matrix, its header included"
+    assert not list(tmp_path.glob("*.partial"))
+    assert len(calls.made) == 36 * full_at
+    rsm = compute_rsm(Z, matching="counted", kernel="rbf", out=out)
+    np.testing.assert_array_equal(rsm, compute_rsm(Z, matching="scipy", kernel="rbf"))
+    assert len(calls.made) == 36, "no pair was matched twice"
+
+
+def test_a_file_that_may_not_grow_so_large_is_the_same_message(tmp_path):
+    script = f"""
+import resource, numpy as np
+from semrsm_bench.rsm import compute_rsm
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+compute_rsm(np.ones((40, 1, 2)), matching="identity", out={str(tmp_path / "rsm.npy")!r})
+"""
+    found = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert (found.returncode, "no room for rsm.npy" in found.stderr) == (1, True)
 
 
 def test_writers_use_files_of_their_own_and_what_killed_ones_left_goes(tmp_path, monkeypatch):
