@@ -106,6 +106,6 @@ def test_a_task_for_a_cache_is_a_path_and_a_few_numbers(layer):
     assert task.rows.count == task.columns.count == 16
 
 
-def test_an_address_where_nobody_answers():
+def test_an_address_without_a_scheduler():
     with pytest.raises(ValueError, match="no Dask scheduler"):
         connect("tcp://127.0.0.1:9", timeout=0.5)

@@ -172,9 +172,7 @@ def test_a_stop_at_any_single_write_costs_no_entry(tmp_path, monkeypatch, count,
     with monkeypatch.context() as patched:
         # Six tiles, each written twice: as it is, and mirrored.
         StoppingWrites.left, StoppingWrites.torn = count, torn
-        patched.setattr(
-            store.Products, "__init__", lambda self, v, mirrored: made(self, v.view(StoppingWrites), mirrored)
-        )
+        patched.setattr(store.Products, "__init__", lambda self, values: made(self, values.view(StoppingWrites)))
         with pytest.raises(KeyboardInterrupt):
             compute_rsm(Z, matching="scipy", out=out, block=3)
     part = np.load(out)
@@ -200,7 +198,7 @@ class Dying(np.memmap):
         super().__setitem__(index, value)
 
 made = store.Products.__init__
-store.Products.__init__ = lambda self, values, mirrored: made(self, values.view(Dying), mirrored)
+store.Products.__init__ = lambda self, values: made(self, values.view(Dying))
 compute_rsm({str(tmp_path / "z.npy")!r}, matching="scipy", out={str(out)!r}, block=3)
 """
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == -signal.SIGKILL
@@ -237,7 +235,7 @@ fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 print("locked", flush=True)
 sys.stdin.readline()
 """
-    inside = store.open_products(out, (9, 9), True, {})
+    inside = store.open_products(out, (9, 9), {})
     inside.__enter__()
     other = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
@@ -246,7 +244,7 @@ sys.stdin.readline()
         other.stdin.write("\n")
         other.stdin.flush()
         assert other.stdout.readline() == "locked\n"
-        with pytest.raises(ResumeError, match="another process"), store.open_products(out, (9, 9), True, {}):
+        with pytest.raises(ResumeError, match="another process"), store.open_products(out, (9, 9), {}):
             pass
     finally:
         other.communicate("\n")

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from semrsm_bench.rsm.comparison import Block, Comparison
+from semrsm_bench.rsm.comparison import Comparison, PairBlock
 from semrsm_bench.rsm.sources import Floats, ImageSource
 from semrsm_bench.rsm.survey import all_centred
 
@@ -40,6 +40,11 @@ class Tile:
     def index(self) -> tuple[slice, slice]:
         """The tile's place in the matrix."""
         return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def places(self) -> tuple[tuple[slice, slice], ...]:
+        """Where its values go: its own place, and with rows and columns exchanged where the matrix is mirrored."""
+        return (self.index, self.index[::-1]) if self.mirrored else (self.index,)
 
     @property
     def wanted(self) -> NDArray[np.bool_]:
@@ -139,6 +144,6 @@ def compute_tile(task: TileTask) -> TileResult:
     with one_thread():
         x = all_centred(task.rows, task.mean, task.dtype)
         y = x if task.rows is task.columns else all_centred(task.columns, task.mean, task.dtype)
-        block = Block.of(x, y, task.tile.wanted, task.keep_permutations)
+        block = PairBlock.of(x, y, task.tile.wanted, task.keep_permutations)
         task.matching.fill(block)
     return TileResult(task.tile, block.values, block.permutations)

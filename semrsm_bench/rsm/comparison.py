@@ -29,7 +29,7 @@ class InvalidRsmError(RuntimeError):
     """An RSM method returned something that is no matrix of similarities."""
 
 
-class Block(NamedTuple):
+class PairBlock(NamedTuple):
     """Pairs of images (i, j) to compare, and where their similarities go.
 
     Attributes
@@ -51,7 +51,7 @@ class Block(NamedTuple):
     permutations: Permutations | None
 
     @classmethod
-    def of(cls, x: Floats, y: Floats, wanted: Mask | None = None, keep_permutations: bool = False) -> Block:
+    def of(cls, x: Floats, y: Floats, wanted: Mask | None = None, keep_permutations: bool = False) -> PairBlock:
         """A block with room for its results; all pairs are wanted where ``wanted`` is None."""
         shape = (len(x), len(y))
         x.flags.writeable = y.flags.writeable = False  # what a method writes would reach the pairs after it
@@ -71,12 +71,12 @@ class Comparison(ABC):
     matches: bool = True
 
     @abstractmethod
-    def fill(self, block: Block) -> None:
+    def fill(self, block: PairBlock) -> None:
         """Compare the wanted pairs of a block."""
 
     def with_itself(self, x: Floats) -> Values:
         """Similarity of every image with itself, (n,); for comparisons without a matching."""
-        blocks = [Block.of(image, image) for image in np.split(x, len(x))]
+        blocks = [PairBlock.of(image, image) for image in np.split(x, len(x))]
         for block in blocks:
             self.fill(block)
         return np.array([block.values[0, 0] for block in blocks])
@@ -93,7 +93,7 @@ class SamePosition(Comparison):
     grid: tuple[int, int] | None = None
     name = "identity"
 
-    def fill(self, block: Block) -> None:
+    def fill(self, block: PairBlock) -> None:
         """See `Comparison.fill`."""
         x, y = (a.reshape(len(a), -1).astype(np.float64, copy=False) for a in (block.x, block.y))
         block.values[block.wanted] = (x @ y.T)[block.wanted]
@@ -154,7 +154,7 @@ class ByFunction(_Registered):
     version_key = "method_version"
     matches = False
 
-    def fill(self, block: Block) -> None:
+    def fill(self, block: PairBlock) -> None:
         """See `Comparison.fill`."""
         function, prepare = self._resolve()
         z, z2 = (_read_only(images.swapaxes(1, 2)) for images in (block.x, block.y))
@@ -201,7 +201,7 @@ class BySolver(_Registered):
 
     matrix_free: bool = False
 
-    def fill(self, block: Block) -> None:
+    def fill(self, block: PairBlock) -> None:
         """See `Comparison.fill`."""
         function, batch = self._resolve()
         x, y = block.x, block.y

@@ -170,11 +170,11 @@ def _opened(
 ) -> dict[str, Products]:
     """Products of every matching: in memory, or in files whose locks are held until the stack is closed."""
     if files is None:
-        return {name: Products(np.full(images.shape, np.nan), images.mirrored) for name in chosen}
+        return {name: Products(np.full(images.shape, np.nan)) for name in chosen}
     labels = getattr(images.rows, "labels", None)
     return {
         name: locks.enter_context(
-            open_products(files[name]["linear"], images.shape, images.mirrored, images.fingerprint(matching), labels)
+            open_products(files[name]["linear"], images.shape, images.fingerprint(matching), labels)
         )
         for name, matching in chosen.items()
     }

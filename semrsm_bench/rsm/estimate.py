@@ -12,7 +12,7 @@ from joblib import Parallel, delayed
 from semrsm_bench.core.clock import Clock
 from semrsm_bench.core.stats import mean_interval
 from semrsm_bench.rsm.blocks import block_length, one_thread
-from semrsm_bench.rsm.comparison import Block, BySolver, Comparison
+from semrsm_bench.rsm.comparison import BySolver, Comparison, PairBlock
 from semrsm_bench.rsm.options import RsmOptions, takes_rsm_options
 from semrsm_bench.rsm.registry import choose_comparisons
 from semrsm_bench.rsm.run import Images
@@ -171,20 +171,20 @@ def _time_pairs(matching: Comparison, images: Sequence[Floats], worker: int, sec
     rng = np.random.default_rng(worker)
     pairs: list[int] = []
 
-    def group(width: int) -> Block:
+    def group(width: int) -> PairBlock:
         if isinstance(matching, BySolver):
             i = int(rng.integers(len(x)))
             columns = rng.permutation([j for j in range(len(y)) if not (alone and i == j)])[:width]
-            block = Block.of(x[i : i + 1], y[np.sort(columns)])
+            block = PairBlock.of(x[i : i + 1], y[np.sort(columns)])
         else:
-            block = Block.of(x, y, ~np.eye(len(x), len(y), dtype=bool) if alone else None)
+            block = PairBlock.of(x, y, ~np.eye(len(x), len(y), dtype=bool) if alone else None)
         pairs.append(int(block.wanted.sum()))
         return block
 
     def compile_and_import() -> None:
         if isinstance(matching, BySolver):
             a, b = (np.ascontiguousarray(image[:, :_WARM_POSITIONS]) for image in (x[:1], y[-1:]))
-            matching.fill(Block.of(a, b))
+            matching.fill(PairBlock.of(a, b))
 
     with one_thread():
         one = Clock()

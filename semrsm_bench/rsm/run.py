@@ -14,7 +14,7 @@ from semrsm_bench.rsm.blocks import BLOCK_BYTES, Tile, TileResult, TileTask, blo
 from semrsm_bench.rsm.comparison import Comparison
 from semrsm_bench.rsm.scheduling import Schedule, WorkersLostError
 from semrsm_bench.rsm.sources import Centring, Floats, HeldImages, ImageSource
-from semrsm_bench.rsm.store import Products, require_complete
+from semrsm_bench.rsm.store import Products
 from semrsm_bench.rsm.survey import Survey, all_centred, centred, common_mean, fit_float32, survey
 
 # A pool that breaks this often without delivering a single tile in between is not going to.
@@ -153,7 +153,7 @@ def fill_products(
                 fruitless = fruitless + 1 if len(missing) == before else 0
                 if fruitless == _FRUITLESS_ATTEMPTS:
                     raise
-    require_complete(products.values, f"{matching.name}, linear")
+    products.require_complete(f"{matching.name}, linear")
 
 
 def make_tasks(

@@ -38,45 +38,32 @@ class IncompleteError(RuntimeError):
 
 
 class Products:
-    """The matrix (N, M) of matched inner products of one matching, in memory or mapped from a file; NaN = not computed yet.
+    """The matrix (N, M) of matched inner products of one matching, in memory or mapped from a file; NaN = not computed yet."""
 
-    Where it is ``mirrored`` (z alone), a tile above the diagonal fills its mirror image too.
-    """
-
-    def __init__(self, values: NDArray[np.float64], mirrored: bool) -> None:
+    def __init__(self, values: NDArray[np.float64]) -> None:
         self.values = values
-        self.mirrored = mirrored
 
     def put(self, result: TileResult) -> int:
-        """Enter a tile; returns the number of pairs it holds.
+        """Enter a tile, and its mirror image where it has one; returns the number of pairs it holds.
 
         A kill between the two writes leaves one side of the diagonal empty; `lacks` looks at both.
         """
-        rows, columns = result.tile.index
-        self._write((rows, columns), result.values)
-        if self.mirrored:
-            self._write((columns, rows), result.values.T)
+        for place, values in zip(result.tile.places, (result.values, result.values.T)):
+            self.values[place] = np.where(np.isnan(values), self.values[place], values)
         return int((~np.isnan(result.values)).sum())
-
-    def _write(self, index: tuple[slice, slice], values: NDArray[np.float64]) -> None:
-        self.values[index] = np.where(np.isnan(values), self.values[index], values)
 
     def lacks(self, tile: Tile) -> bool:
         """Whether any entry of the tile, or of its mirror image, is still NaN."""
-        rows, columns = tile.index
-        places = [(rows, columns), (columns, rows)] if self.mirrored else [(rows, columns)]
-        return any(bool(np.isnan(self.values[place]).any()) for place in places)
+        return any(bool(np.isnan(self.values[place]).any()) for place in tile.places)
+
+    def require_complete(self, what: str) -> None:
+        """Raise `IncompleteError` where an entry is NaN; ``what`` names the matching."""
+        missing = sum(int(np.isnan(self.values[rows]).sum()) for rows in strips(self.values.shape))
+        if missing:
+            raise IncompleteError(f"{what}: {missing:,} of {self.values.size:,} entries of the RSM are NaN")
 
 
-def require_complete(values: NDArray[np.float64], what: str) -> NDArray[np.float64]:
-    """Return the matrix, or raise `IncompleteError` where an entry is NaN; ``what`` names matching and kernel."""
-    missing = sum(int(np.isnan(values[rows]).sum()) for rows in strips((values.shape[0], values.shape[1])))
-    if missing:
-        raise IncompleteError(f"{what}: {missing:,} of {values.size:,} entries of the RSM are NaN")
-    return values
-
-
-def strips(shape: tuple[int, int]) -> Iterator[slice]:
+def strips(shape: tuple[int, ...]) -> Iterator[slice]:
     """Row ranges of bounded size that cover a matrix."""
     step = max(1, STRIP_BYTES // (8 * max(1, shape[1])))
     for top in range(0, shape[0], step):
@@ -112,7 +99,6 @@ def write_description(out: Path, description: Mapping[str, Any]) -> None:
 def open_products(
     out: Path,
     shape: tuple[int, int],
-    mirrored: bool,
     fingerprint: Mapping[str, Any],
     labels: Sequence[int] | None = None,
 ) -> Iterator[Products]:
@@ -150,7 +136,7 @@ def open_products(
         if values.shape != shape or values.dtype != np.float64:
             raise ResumeError(f"{out} has shape {values.shape} and dtype {values.dtype} instead of {shape} and float64")
         try:
-            yield Products(values, mirrored)
+            yield Products(values)
         finally:
             values.flush()
 
@@ -252,7 +238,7 @@ def _only_writer(out: Path) -> Iterator[None]:
 @lru_cache(maxsize=64)
 def _warn_of_no_locks(folder: Path) -> None:
     warnings.warn(
-        f"{folder} is on a file system without locks: see to it that no second process writes the same RSM",
+        f"{folder} is on a file system without locks: let no second process write the same RSM",
         RuntimeWarning,
         stacklevel=2,
     )

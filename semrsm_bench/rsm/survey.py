@@ -18,7 +18,7 @@ _LARGEST = 1e150
 
 @dataclass(frozen=True)
 class Survey:
-    """What is known of a set of images after one look at all of them.
+    """What is measured of a set of images before anything is matched.
 
     Attributes
     ----------

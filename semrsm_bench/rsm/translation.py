@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
-from semrsm_bench.rsm.comparison import Block, Comparison
+from semrsm_bench.rsm.comparison import Comparison, PairBlock
 from semrsm_bench.rsm.sources import Floats, Grid
 
 # Values closer than this, relative to the norms of the two images, differ by rounding only: the lowest shift wins.
@@ -30,7 +30,7 @@ class BestShift(Comparison):
         if self.grid is None:
             raise ValueError("translation shifts a grid: give (N, C, H, W), or grid=(H, W) for flat positions")
 
-    def fill(self, block: Block) -> None:
+    def fill(self, block: PairBlock) -> None:
         """See `Comparison.fill`."""
         norms = [np.sqrt(np.einsum("nsc,nsc->n", a, a, dtype=np.float64)) for a in (block.x, block.y)]
         cross = np.matmul(self._spectra(block.y), self._spectra(block.x).conj().swapaxes(-1, -2))
