@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ ROUNDING = 16 * np.finfo(np.float64).eps
 
 _SYMMETRY_TOLERANCE = 1e-6
 _SAFE_EXPONENT = 40
-_SMALL = 256
+_STRIP = 128
 
 
 def as_float64(value: Any, name: str, *, ndim: int = 2) -> FloatArray:
@@ -142,22 +141,8 @@ def centred(array: FloatArray) -> FloatArray:
 
 def upper_triangle(matrix: FloatArray) -> FloatArray:
     """Entries above the diagonal (i < j), row by row; shape (n (n - 1) / 2,)."""
-    n = len(matrix)
-    if n <= _SMALL:
-        return np.asarray(matrix.take(_upper_indices(n)))
-    out = np.empty(n * (n - 1) // 2)
-    start = 0
-    for row in range(n - 1):
-        stop = start + n - 1 - row
-        out[start:stop] = matrix[row, row + 1 :]
-        start = stop
-    return out
-
-
-@lru_cache(maxsize=8)
-def _upper_indices(n: int) -> NDArray[np.intp]:
-    rows, columns = np.triu_indices(n, 1)
-    return np.asarray(rows * n + columns)
+    places = np.arange(len(matrix))
+    return np.asarray(matrix[np.less.outer(places, places)])
 
 
 def square_norm(array: FloatArray) -> float:
@@ -172,21 +157,16 @@ def _quiet_norm(array: FloatArray) -> float:
 
 
 def _require_symmetric(array: FloatArray, name: str) -> None:
-    n, tile = len(array), 256
-    tolerance = None
-    for top in range(0, n, tile):
-        for left in range(top, n, tile):
-            block = array[top : top + tile, left : left + tile]
-            mirror = array[left : left + tile, top : top + tile].T
-            if np.array_equal(block, mirror):
-                continue
-            if tolerance is None:
-                tolerance = _SYMMETRY_TOLERANCE * float(np.abs(array).max())
-            difference = np.abs(block * 0.5 - mirror * 0.5)
-            row, column = divmod(int(difference.argmax()), difference.shape[1])
-            if difference[row, column] > 0.5 * tolerance:
-                i, j = row + top, column + left
-                raise ValueError(
-                    f"{name} is not symmetric: [{i}, {j}] is {array[i, j]:.6g} but [{j}, {i}] is {array[j, i]:.6g}; "
-                    "these metrics compare symmetric RSMs (mirror one triangle if a row-driven matching made it)"
-                )
+    # A strip at a time, which stays in the cache.
+    for top in range(0, len(array), _STRIP):
+        strip, mirror = array[top : top + _STRIP, top:], array[top:, top : top + _STRIP].T
+        if np.array_equal(strip, mirror):
+            continue
+        difference = np.abs(strip * 0.5 - mirror * 0.5)
+        row, column = divmod(int(difference.argmax()), difference.shape[1])
+        if difference[row, column] > 0.5 * _SYMMETRY_TOLERANCE * float(np.abs(array).max()):
+            i, j = row + top, column + top
+            raise ValueError(
+                f"{name} is not symmetric: [{i}, {j}] is {array[i, j]:.6g} but [{j}, {i}] is {array[j, i]:.6g}; "
+                "these metrics compare symmetric RSMs (mirror one triangle if a row-driven matching made it)"
+            )

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
@@ -19,6 +19,15 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 from semrsm_bench.metrics.arrays import FloatArray, as_features, centred, one_of, require_stimuli
 from semrsm_bench.metrics.generalised import ORTHOGONAL, Mapper, descend, medoid, permutations, polish, starting_points
 from semrsm_bench.metrics.procrustes import GROUPS, Assignment
+
+
+class _Prepared(NamedTuple):
+    """One model as it is aligned, with the mean, the scale, and the axes (None for all) that its stimuli are brought there by."""
+
+    x: FloatArray
+    mean: FloatArray
+    scale: float
+    axes: FloatArray | None
 
 
 @dataclass(eq=False)
@@ -117,11 +126,8 @@ class Barycenter:
         if len(models) < 2:
             raise ValueError(f"a barycenter needs at least two models; got {len(models)}")
         self._fitted = 0
-        self.means_: list[FloatArray] = []
-        self.scales_: list[float] = []
-        self.rotations_: list[FloatArray] = []
-        inputs = [self._prepare(model, f"models[{index}]") for index, model in enumerate(models)]
-        xs = [x for x, _ in inputs]
+        prepared = [self._prepare(model, f"models[{index}]") for index, model in enumerate(models)]
+        xs = [each.x for each in prepared]
         _require_same_stimuli(xs)
         width = max(x.shape[1] for x in xs)
         if self.n_components is not None and width < self.n_components:
@@ -147,8 +153,11 @@ class Barycenter:
         self.n_iter_ = len(best.history) - 1
         gauge = self._maps.gauge(best.mean)
         self.barycenter_ = best.mean @ gauge
-        for (_, axes), found in zip(inputs, best.maps, strict=True):
-            self._store(axes, found @ gauge)
+        self.means_: list[FloatArray] = []
+        self.scales_: list[float] = []
+        self.rotations_: list[FloatArray] = []
+        for each, found in zip(prepared, best.maps, strict=True):
+            self._add(each, found @ gauge)
         self._fitted = len(models)
         return self
 
@@ -162,21 +171,15 @@ class Barycenter:
             ``n_components``).
         """
         self._require_fitted()
-        kept = len(self.means_)
-        try:
-            x, axes = self._prepare(model, "model")
-            n, width = self.barycenter_.shape
-            if len(x) != n:
-                raise ValueError(f"model must hold the {n} training stimuli of fit, but has {len(x)}")
-            if x.shape[1] > width:
-                raise ValueError(
-                    f"model has {x.shape[1]} dimensions but the barycenter only {width}; fit again with this model, or "
-                    "set n_components"
-                )
-        except ValueError:
-            del self.means_[kept:], self.scales_[kept:]
-            raise
-        self._store(axes, self._maps.best(x.T @ self.barycenter_))
+        prepared = self._prepare(model, "model")
+        (n, width), (rows, own) = self.barycenter_.shape, prepared.x.shape
+        if rows != n:
+            raise ValueError(f"model must hold the {n} training stimuli of fit, but has {rows}")
+        if own > width:
+            raise ValueError(
+                f"model has {own} dimensions but the barycenter only {width}; fit again with this model, or set n_components"
+            )
+        self._add(prepared, self._maps.best(prepared.x.T @ self.barycenter_))
         return self
 
     def transform(self, models: Iterable[Any]) -> list[FloatArray]:
@@ -216,32 +219,31 @@ class Barycenter:
         """`fit`, then `transform` of the training stimuli."""
         return self.fit(models).transform(models)
 
-    def _prepare(self, model: Any, name: str) -> tuple[FloatArray, FloatArray | None]:
-        """Centre and scale one model; return it with the axes it was reduced to, if it was.
+    def _prepare(self, model: Any, name: str) -> _Prepared:
+        """Centre and scale one model, and reduce it to the axes that it needs.
 
         A model with more units than stimuli spans n - 1 dimensions at most, so a rotation is looked for among those. The
         common width then is at most n - 1 too, in which M lies in any case, and the optimum stays the same.
         """
-        x = as_features(model, name)
-        require_stimuli(len(x), 2)
-        self.means_.append(x.mean(axis=0))
-        x = centred(x)
+        given = as_features(model, name)
+        require_stimuli(len(given), 2)
+        x = centred(given)
         norm = float(np.linalg.norm(x))
         if norm == 0.0 or not np.isfinite(norm):
             raise ValueError(f"{name} cannot be aligned: the norm of its centred features is {norm}")
-        self.scales_.append(norm if self.scale else 1.0)
-        if self.scale:
-            x = x / norm
-        if self.group == "permutation" or (self.n_components is None and x.shape[1] < len(x)):
-            return x, None
-        kept = min(x.shape[1], len(x) - 1)
-        if self.n_components is not None:
-            kept = min(kept, self.n_components)
-        axes = np.asarray(np.linalg.svd(x, full_matrices=False)[2][:kept].T)
-        return x @ axes, axes
+        scale = norm if self.scale else 1.0
+        x = x / scale
+        axes = None
+        if self.group == "orthogonal" and (self.n_components is not None or x.shape[1] >= len(x)):
+            kept = min(x.shape[1], len(x) - 1, self.n_components or len(x))
+            axes = np.asarray(np.linalg.svd(x, full_matrices=False)[2][:kept].T)
+            x = x @ axes
+        return _Prepared(x, given.mean(axis=0), scale, axes)
 
-    def _store(self, axes: FloatArray | None, found: FloatArray) -> None:
-        self.rotations_.append(found if axes is None else axes @ found)
+    def _add(self, prepared: _Prepared, found: FloatArray) -> None:
+        self.means_.append(prepared.mean)
+        self.scales_.append(prepared.scale)
+        self.rotations_.append(found if prepared.axes is None else prepared.axes @ found)
 
     def _require_fitted(self) -> None:
         if not self._fitted:

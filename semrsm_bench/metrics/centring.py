@@ -7,7 +7,7 @@ import numpy as np
 from semrsm_bench.metrics.arrays import FloatArray, square_norm
 
 _BLOCK_ENTRIES = 2**15
-_STACK_ENTRIES = 2**23
+_STACK_ENTRIES = 2**18
 
 
 def _offsets(k: FloatArray, debiased: bool) -> FloatArray:

@@ -266,7 +266,6 @@ def _single(array: Array) -> Array:
 
 
 def _read_only(array: Array) -> Array:
-    array = array.copy()
     array.flags.writeable = False
     return array
 
@@ -295,23 +294,11 @@ def _given_as(doc: str, change: Callable[[Array], Any], tolerance: float = _TOLE
     return case
 
 
+_OF_BOTH = (deterministic, global_random_state, invariances, order_of_stimuli, value_range, direction, not_finite)
 INSTANCE_CASES: dict[str, Case] = {
-    **{
-        case.__name__.replace("_", " "): case
-        for case in (
-            deterministic,
-            global_random_state,
-            invariances,
-            order_of_stimuli,
-            value_range,
-            direction,
-            not_finite,
-        )
-    },
+    **{case.__name__.replace("_", " "): case for case in _OF_BOTH},
     "single precision": _given_as("float32 input gives what the same numbers give as float64.", _single, 1e-4),
-    "read only input": _given_as(
-        "Read-only arrays will do, and nothing is written to arrays that are not.", _read_only
-    ),
+    "read only input": _given_as("Read-only arrays will do, and others are not written to.", _read_only),
     "strided input": _given_as("Arrays that are not contiguous.", _strided),
     "torch tensors": _given_as("Tensors of torch, where it is installed.", _tensor),
 }

@@ -74,9 +74,10 @@ def rbf_rsm(X: Any, X2: Any = None, *, sigma: str | float = "offdiag_median", t:
         If the bandwidth is not positive, or the input is misshapen or non-finite.
     """
     distances = squared_distances(X, X2)
-    if isinstance(sigma, str) and X2 is None:
-        one_of(sigma, BANDWIDTH_RULES, "sigma")
-        width = _by_rule(upper_triangle(distances), sigma, t, diagonal=len(distances))
+    rule = one_of(sigma, BANDWIDTH_RULES, "sigma") if isinstance(sigma, str) else ""
+    if X2 is None and rule not in ("", "kornblith"):
+        # One triangle has the same medians as both.
+        width = _by_rule(upper_triangle(distances), rule, t)
     else:
         width = bandwidth(distances, sigma, t=t, query_database=True)
     distances *= -0.5 / width / width
@@ -209,30 +210,19 @@ def _expand(products: FloatArray, square: FloatArray, square2: FloatArray) -> ND
     return np.concatenate(found, axis=1)
 
 
-def _by_rule(values: FloatArray, rule: str, t: float, diagonal: int = 0) -> float:
-    """Bandwidth from the distances that count; or, with ``diagonal``, from one triangle and the length of the diagonal."""
+def _by_rule(values: FloatArray, rule: str, t: float) -> float:
+    """Bandwidth from the distances that count, (m,)."""
     if rule == "wald_code":
-        # Distances of equal stimuli, also those that an expansion left at rounding.
+        # Without distances of equal stimuli, also those that an expansion left at rounding.
         values = values[values > ROUNDING * values.max(initial=0.0)]
     if values.size == 0:
         raise ValueError(f"no distances are left for rule {rule!r}: there is a single stimulus, or all are equal")
-    if rule == "kornblith":
-        # Of a triangle every entry counts twice, after the zeros of the diagonal.
-        total, twice = (len(values), 1) if diagonal == 0 else (diagonal + 2 * len(values), 2)
-        middle = [(place - diagonal) // twice for place in ((total - 1) // 2, total // 2)]
-        ordered = np.partition(values, [max(place, 0) for place in middle])
-        return _positive(
-            np.sqrt(sum(ordered[place] if place >= 0 else 0.0 for place in middle) / 2), t, f"rule {rule!r}"
-        )
-    # A triangle has the same median, upper and lower, as both.
     if rule == "wald_code":
-        middle_place = (len(values) - 1) // 2
-        return _positive(
-            np.sqrt(np.partition(values, middle_place)[middle_place]) + 1e-3, t, f"the bandwidth by rule {rule!r}"
-        )
-    if rule == "wald_paper":
-        values = np.sqrt(values)
-    return _positive(np.sqrt(np.median(values)), t, f"the bandwidth by rule {rule!r}")
+        middle = (len(values) - 1) // 2
+        sigma = np.sqrt(np.partition(values, middle)[middle]) + 1e-3
+    else:
+        sigma = np.sqrt(np.median(np.sqrt(values) if rule == "wald_paper" else values))
+    return _positive(sigma, t, f"the bandwidth by rule {rule!r}")
 
 
 def _positive(sigma: float, t: float, what: str) -> float:

@@ -14,16 +14,17 @@ from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.metrics.arrays import FloatArray, as_feature_pair, balanced, centred, one_of
 from semrsm_bench.metrics.invariances import FORMS, ROTATIONS, SHAPES
+from semrsm_bench.metrics.kernels import unit_rows
 from semrsm_bench.metrics.registry import register_metric
 
 GROUPS = ("orthogonal", "permutation")
 WILLIAMS = "Williams et al., NeurIPS 2021"
+MATCHED_ON = ("correlation", "covariance")
 VARIANTS = ("raw", "centred", "centred_unit", "angular", "angular_raw")
 
 Assignment = Callable[[FloatArray], NDArray[np.intp]]
 
 _CANCELLATION = 1e-4
-
 
 _distance = partial(register_metric, takes="features", best="min")
 _lengths = partial(_distance, range=(0, math.inf))
@@ -158,7 +159,7 @@ def match_units(X: Any, Y: Any, on: str = "correlation") -> UnitMatch:
         With ``correlation`` for units that are constant (drop them first), for mismatched n, fewer than 2 stimuli, and
         misshapen or non-finite input.
     """
-    one_of(on, ("correlation", "covariance"), "on")
+    one_of(on, MATCHED_ON, "on")
     x, y = as_feature_pair(X, Y)
     x, y = centred(x), centred(y)
     if on == "correlation":
@@ -185,8 +186,7 @@ def unit_matching(X: Any, Y: Any, on: str = "correlation") -> float:
 
     Parameters and errors as for `match_units`; with ``covariance`` also ValueError where a side is constant.
     """
-    one_of(on, ("correlation", "covariance"), "on")
-    if on == "correlation":
+    if one_of(on, MATCHED_ON, "on") == "correlation":
         return float(match_units(X, Y, on).scores.mean())
     x, y = as_feature_pair(X, Y)
     x, y = _unit_norm(centred(balanced(x)[0]), "X"), _unit_norm(centred(balanced(y)[0]), "Y")
@@ -217,21 +217,17 @@ def _unit_norm(x: FloatArray, name: str) -> FloatArray:
 
 
 def _unit_columns(x: FloatArray, name: str) -> FloatArray:
-    largest = np.abs(x).max(axis=0)
-    constant = np.flatnonzero(largest == 0.0)
+    constant = np.flatnonzero(~x.any(axis=0))
     if constant.size:
         raise ValueError(
             f"{name} has {constant.size} constant units, the first at {int(constant[0])}: they have no correlation; "
             "drop them, or match on='covariance'"
         )
-    scaled = x / largest
-    return np.asarray(scaled / np.linalg.norm(scaled, axis=0))
+    return unit_rows(x.T, name).T
 
 
 def _jointly_balanced(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, int]:
-    _, ex = balanced(x)
-    _, ey = balanced(y)
-    if ex == ey == 0:
+    if balanced(x)[1] == balanced(y)[1] == 0:
         return x, y, 0
     exponent = max(int(np.frexp(np.abs(side).max())[1]) for side in (x, y))
     return np.ldexp(x, -exponent), np.ldexp(y, -exponent), exponent
