@@ -1,4 +1,4 @@
-"""What comes through the door of the metrics, and what does not."""
+"""Input that metrics take, and input that they refuse."""
 
 import numpy as np
 import pytest

@@ -106,7 +106,7 @@ def test_mistakes(arguments, message):
 
 
 def test_unknown_score():
-    with pytest.raises(ValueError, match="f1 or iou"):
+    with pytest.raises(ValueError, match="f1, iou"):
         retrieval_scores([[1.0]], [[1]], [[1]], score="map")
 
 

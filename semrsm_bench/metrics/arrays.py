@@ -1,4 +1,4 @@
-"""The door every metric's input comes through: float64, finite, the right shape, or a clear error."""
+"""Input of every metric: float64, finite, of the right shape, or a clear error."""
 
 from __future__ import annotations
 

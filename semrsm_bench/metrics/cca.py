@@ -13,7 +13,7 @@ from semrsm_bench.metrics.registry import register_metric
 
 SUMMARIES = ("mean", "r2")
 WEIGHTS = ("x", "y", "mean")
-# How near to 1 a canonical correlation is that of a shared dimension.
+# A canonical correlation this near to 1 is that of a shared dimension.
 _SHARED = 1e-12
 MORCOS = "Morcos et al., NeurIPS 2018"
 # Of the side whose units give the weights.
@@ -147,7 +147,7 @@ def _basis(x: FloatArray, name: str, limit: int) -> FloatArray:
     alive = norms > 0.0
     if not alive.any():
         raise ValueError(f"{name} is the same for all stimuli: it has no canonical directions")
-    # Unit columns: a unit with a small spread counts as much as a large one, as canonical correlations demand.
+    # Unit columns: a unit of small variance counts as much as one of large, as canonical correlations demand.
     columns = x[:, alive] / norms[alive]
     q, r = np.linalg.qr(columns)
     s = np.linalg.svd(r, compute_uv=False)

@@ -16,7 +16,7 @@ from semrsm_bench.metrics.ranks import TIE
 
 PERMUTES = ("rows", "both")
 
-Metric = Callable[[Any, Any], float]
+PairFunction = Callable[[Any, Any], float]
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Significance:
 
 
 def null_distribution(
-    metric: str | Metric, X: Any, Y: Any, n: int = 1000, seed: int = 0, *, permute: str | None = None
+    metric: str | PairFunction, X: Any, Y: Any, n: int = 1000, seed: int = 0, *, permute: str | None = None
 ) -> FloatArray:
     """Values of a metric with the stimuli of Y reordered at random, shape (n,).
 
@@ -56,12 +56,12 @@ def null_distribution(
         raise ValueError(f"n must be at least 1; got {n}")
     function, info = _resolve(metric)
     y = as_float64(Y, "Y")
-    how = _how(permute, info, y)
+    both = _reorders_columns(permute, info, y)
     rng = np.random.default_rng(seed)
     values = np.empty(n)
     for i in range(n):
         order = rng.permutation(len(y))
-        values[i] = function(X, y[order] if how == "rows" else y[np.ix_(order, order)])
+        values[i] = function(X, y[np.ix_(order, order)] if both else y[order])
     return values
 
 
@@ -112,14 +112,12 @@ def calibrated_score(value: float, null: Any, best: float = 1.0) -> float:
     if not (np.isfinite(value) and np.isfinite(best)):
         raise ValueError(f"value and best must be finite; got {value} and {best}")
     if abs(best - chance) <= TIE * max(abs(best), float(np.abs(values).max())):
-        raise ValueError(
-            f"the null's mean is already the best value, {best}: the metric tells nothing for these shapes"
-        )
+        raise ValueError(f"the null's mean is already the best value, {best}: the metric is saturated for these shapes")
     return (float(value) - chance) / (best - chance)
 
 
 def significance(
-    metric: str | Metric, X: Any, Y: Any, n: int = 1000, seed: int = 0, *, permute: str | None = None
+    metric: str | PairFunction, X: Any, Y: Any, n: int = 1000, seed: int = 0, *, permute: str | None = None
 ) -> Significance:
     """Value, null, p-value and calibrated score of a declared metric.
 
@@ -131,8 +129,7 @@ def significance(
         raise ValueError("significance needs a declared metric, for its direction; use null_distribution and p_value")
     value = float(function(X, Y))
     null = null_distribution(metric, X, Y, n, seed, permute=permute)
-    best = info.best
-    score = calibrated_score(value, null, best) if best is not None else float("nan")
+    score = float("nan") if info.best is None else calibrated_score(value, null, info.best)
     return Significance(value, null, p_value(value, null, info.direction), score)
 
 
@@ -148,7 +145,7 @@ def instance_null(aligned: Sequence[Any], kind: str = "pairwise_cosine", n: int 
     return np.stack([instance_similarity([a[rng.permutation(len(a))] for a in models], kind) for _ in range(n)])
 
 
-def _resolve(metric: str | Metric) -> tuple[Metric, MetricInfo | None]:
+def _resolve(metric: str | PairFunction) -> tuple[PairFunction, MetricInfo | None]:
     if isinstance(metric, str):
         known = declared()
         info = known[one_of(metric, tuple(known), "metric")]
@@ -165,14 +162,15 @@ def _resolve(metric: str | Metric) -> tuple[Metric, MetricInfo | None]:
     return metric, find_declared(function, keywords)
 
 
-def _how(permute: str | None, info: MetricInfo | None, y: FloatArray) -> str:
+def _reorders_columns(permute: str | None, info: MetricInfo | None, y: FloatArray) -> bool:
+    square = y.shape[0] == y.shape[1]
     if permute is not None:
-        how = one_of(permute, PERMUTES, "permute")
+        both = one_of(permute, PERMUTES, "permute") == "both"
     elif info is not None:
-        how = "both" if info.second == "rsm" else "rows"
+        both = info.second == "rsm"
     else:
         # Features have as many units as stimuli now and then, but then they are not symmetric.
-        how = "both" if y.shape[0] == y.shape[1] and np.allclose(y, y.T) else "rows"
-    if how == "both" and y.shape[0] != y.shape[1]:
+        both = square and np.allclose(y, y.T)
+    if both and not square:
         raise ValueError(f"permute='both' needs an RSM as Y, but its shape is {y.shape}")
-    return how
+    return both

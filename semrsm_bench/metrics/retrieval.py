@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.metrics.arrays import FloatArray, as_features, as_float64
+from semrsm_bench.metrics.arrays import FloatArray, as_features, as_float64, one_of
 from semrsm_bench.metrics.ranks import first_largest
 
 
@@ -117,8 +117,7 @@ def score_matrix(query_counts: Any, database_counts: Any, *, score: str = "f1") 
 
 
 def _checked(query_counts: Any, database_counts: Any, score: str) -> tuple[FloatArray, FloatArray]:
-    if score not in ("f1", "iou"):
-        raise ValueError(f"score must be f1 or iou; got {score!r}")
+    one_of(score, ("f1", "iou"), "score")
     queries, database = as_float64(query_counts, "query_counts"), as_float64(database_counts, "database_counts")
     for counts, name in ((queries, "query_counts"), (database, "database_counts")):
         if (counts < 0).any():
