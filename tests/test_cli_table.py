@@ -205,7 +205,7 @@ def test_a_table_that_fails_leaves_the_old_one(results, monkeypatch):
 
 
 def test_a_run_without_rows_has_no_report(results):
-    assert write_report(write_run(results, "none", [])) == []
+    assert write_report(write_run(results, "none", [])) == ([], [])
 
 
 def test_a_terminal_that_lacks_signs_gets_the_table_all_the_same(results):

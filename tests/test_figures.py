@@ -50,7 +50,7 @@ def of(rows, solver, size):
 @pytest.fixture(scope="module")
 def front(parts):
     with mpl.rc_context(dict(RC)):
-        return draw_front(*parts, ["caption of the figure"])
+        return draw_front(*parts, "caption of the figure")
 
 
 points = st.lists(
@@ -119,7 +119,7 @@ def test_front_has_a_logarithmic_time_axis_and_marks_what_is_off_it(front):
 
 def test_runtime_lines_go_through_the_medians(run, parts):
     with mpl.rc_context(dict(RC)):
-        figure = draw_runtime(*parts, ["caption"])
+        figure = draw_runtime(*parts, "caption")
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
     names = [t.get_text().strip() for t in axes.texts]
@@ -134,7 +134,7 @@ def test_runtime_lines_go_through_the_medians(run, parts):
 
 def test_quality_boxes_are_the_quartiles_of_the_pairs(run, parts):
     with mpl.rc_context(dict(RC)):
-        figure = draw_distribution(*parts, ["caption"])
+        figure = draw_distribution(*parts, "caption")
     top = figure.axes[0]
     names = [t.get_text() for t in top.get_yticklabels()]
     assert names == [n for n, (kind, *_) in SOLVERS.items() if kind != "exact"]
@@ -152,7 +152,7 @@ def test_values_far_out_do_not_squeeze_the_others(tmp_path):
     rows = [make_row("greedy", pair=f"0-{i}", k=k, k_rand=-900.0) for i, k in enumerate((-800.0, 60.0, 70.0, 80.0))]
     layout = Layout(matching(rows))
     (sheet,) = layout.sheets(wide=True)
-    figure = draw_distribution(layout, sheet, [])
+    figure = draw_distribution(layout, sheet, "")
     low, high = figure.axes[0].get_xlim()
     assert low > -1.3
     assert high < 1.3
@@ -184,7 +184,7 @@ def test_every_format_is_written_and_holds_the_labels(run, tmp_path):
             assert any("batch-optimal-128" in t for t in texts)
             assert any("Example CPU_9 &amp; Co" in t or "Example CPU_9 & Co" in t for t in texts)
             assert any("2026-01-02" in t for t in texts)
-            assert any("4 pairs at S = 256" in t for t in texts)
+            assert any("centring none: 3 to 4 pairs" in t for t in texts)
 
 
 def test_the_same_rows_give_the_same_bytes_in_any_order(run, tmp_path):

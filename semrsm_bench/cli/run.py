@@ -125,13 +125,13 @@ def run(
         return finished.exit_code
     from semrsm_bench.report.write import show, write_report
 
-    files = write_report(finished.folder)
+    results, files = write_report(finished.folder)
     if output.json:
         click.echo(json.dumps({**facts, "files": [str(path) for path in files]}, indent=1))
     elif output.quiet:
         click.echo(finished.folder)
     else:
-        show(finished.folder, finished.counts, files)
+        show(finished.folder, results, finished.counts, files)
     return finished.exit_code
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.report.formatting import plural, plurals
+from semrsm_bench.report.formatting import plural
 from semrsm_bench.report.layout import Layout, Sheet
-from semrsm_bench.report.notes import case_noun
 from semrsm_bench.report.score_axis import ScoreAxis
 from semrsm_bench.report.style import Look, captioned_figure, short
 
@@ -18,13 +16,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# So many cases are drawn one by one beside the box; more would only blacken the paper.
+# Up to so many cases are drawn one by one over the box; more would only blacken the paper.
 _DRAWN_CASES = 60
 # Where k_opt is barely positive the ratio can be any negative number.
 _LOWEST_RATIO = -1.0
 
 
-def draw_distribution(layout: Layout, sheet: Sheet, caption: Sequence[str]) -> Figure | None:
+def draw_distribution(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
     """Boxes over the cases: one row of panels per score that single cases have, one column per cell; None without any.
 
     Of qualities the gap is drawn on a logarithmic scale. Exact solvers are left out, they are the optimum.
@@ -43,10 +41,7 @@ def draw_distribution(layout: Layout, sheet: Sheet, caption: Sequence[str]) -> F
     if not drawn:
         return None
     names = [short(results.catalogue.display_name(method)) for method in methods]
-    noun = case_noun(results.task.unit)
-    counts = {len(v) for v in samples[scores[-1].name].values()} or {0}
-    told = plural(min(counts), noun) if len(counts) == 1 else f"{min(counts)} to {plural(max(counts), noun)}"
-    note = f"Box: quartiles, line: median, whiskers: all {plurals(noun)} ({told} each)."
+    note = f"Box: quartiles, line: median, whiskers: all cases ({layout.cases(sheet)} each)."
     if any(m.category == "exact" for m in results.methods):
         note += " Exact solvers are the optimum and left out."
     for score in scores:
@@ -58,7 +53,7 @@ def draw_distribution(layout: Layout, sheet: Sheet, caption: Sequence[str]) -> F
     width = left + 0.15 + 2.1 * len(drawn)
     height = len(scores) * (panel + 0.62) + 0.1
     margins = (left, 0.15, 0.32, 0.5)
-    figure = captioned_figure(width, height, [note, *caption], margins, wspace=0.1, hspace=0.62 / panel)
+    figure = captioned_figure(width, height, [note, caption], margins, wspace=0.1, hspace=0.62 / panel)
     grid = figure.subplots(len(scores), len(drawn), squeeze=False, sharey=True, sharex="row")
     for row, score in enumerate(scores):
         lowest = _LOWEST_RATIO if score.style == "percent" else -np.inf

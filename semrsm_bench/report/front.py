@@ -82,7 +82,7 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
     return front
 
 
-def draw_front(layout: Layout, sheet: Sheet, caption: Sequence[str]) -> Figure | None:
+def draw_front(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
     """One panel per cell; None where no cell has a point.
 
     Better is up: of a quality the gap to the optimum on a logarithmic scale, with a band for the optimum itself. Methods on the
@@ -95,7 +95,7 @@ def draw_front(layout: Layout, sheet: Sheet, caption: Sequence[str]) -> Figure |
     rows = math.ceil(len(drawn) / columns)
     width, panel_height = (9.6 if columns == 2 else 6.4), 3.4
     margins = (0.85, 0.12, 0.3, 0.5)
-    figure = captioned_figure(width, rows * panel_height, caption, margins, wspace=0.2, hspace=0.36)
+    figure = captioned_figure(width, rows * panel_height, [FRONT_NOTE, caption], margins, wspace=0.2, hspace=0.36)
     grid = figure.subplots(rows, columns, squeeze=False)
     score_axis = ScoreAxis.covering(layout.results.task.scores[0], (p.value for _, points in drawn for p in points))
     for axes, (cell, points) in zip(grid.flat, drawn):

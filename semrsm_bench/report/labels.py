@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -134,18 +136,13 @@ def spread(values: Sequence[float], distance: float, low: float, high: float) ->
 
     Where there is no room for the distance, they are spaced evenly between the limits.
     """
-    n = len(values)
-    distance = min(distance, (high - low) / max(n - 1, 1))
-    order = sorted(range(n), key=lambda i: values[i])
+    from scipy.optimize import isotonic_regression
+
+    if not len(values):
+        return []
+    order = np.argsort(values, kind="stable")
+    steps = np.arange(len(values)) * min(distance, (high - low) / max(len(values) - 1, 1))
     # Least squares under the distances: isotonic regression of what is left once they are taken off.
-    blocks: list[tuple[float, int]] = []
-    for rank, i in enumerate(order):
-        blocks.append((values[i] - rank * distance, 1))
-        while len(blocks) > 1 and blocks[-1][0] < blocks[-2][0]:
-            (a, n_a), (b, n_b) = blocks.pop(), blocks.pop()
-            blocks.append(((a * n_a + b * n_b) / (n_a + n_b), n_a + n_b))
-    starts = [start for start, count in blocks for _ in range(count)]
-    result = [0.0] * n
-    for rank, (i, start) in enumerate(zip(order, starts)):
-        result[i] = min(max(start, low), high - (n - 1) * distance) + rank * distance
-    return result
+    placed = np.empty(len(values))
+    placed[order] = np.clip(isotonic_regression(np.asarray(values)[order] - steps).x, low, high - steps[-1]) + steps
+    return [float(place) for place in placed]

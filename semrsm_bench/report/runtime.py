@@ -42,7 +42,7 @@ def _lines(layout: Layout, sheet: Sheet) -> list[RuntimeLine]:
     ]
 
 
-def draw_runtime(layout: Layout, sheet: Sheet, caption: Sequence[str]) -> Figure | None:
+def draw_runtime(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
     """Median time of the call over S, one line per method, with intervals; what they share is a line of its own.
 
     None without a time or an S.
@@ -51,7 +51,7 @@ def draw_runtime(layout: Layout, sheet: Sheet, caption: Sequence[str]) -> Figure
     if not lines:
         return None
     right = 0.5 + 0.075 * max(len(name) for name, _, _ in lines)
-    figure = captioned_figure(7.4, max(4.0, 0.62 + 0.19 * len(lines)), caption, (0.85, right, 0.32, 0.5))
+    figure = captioned_figure(7.4, max(4.0, 0.62 + 0.19 * len(lines)), [caption], (0.85, right, 0.32, 0.5))
     axes = figure.subplots()
     axes.set_yscale("log")
     axes.set_xscale("log", base=2)

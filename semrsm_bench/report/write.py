@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from semrsm_bench.bench.results import ROWS_FILE, load_rows
+from semrsm_bench.bench.results import ROWS_FILE
 from semrsm_bench.core.row import FAULTS
 from semrsm_bench.report.results import NothingMeasuredError, TaskResults, read_results
 from semrsm_bench.report.tables import TableFormat, render_table
@@ -25,8 +26,8 @@ def write_text(path: Path, text: str) -> None:
     os.replace(temporary, path)
 
 
-def write_report(folder: Path) -> list[Path]:
-    """Tables and figures of a run, written into its folder; the files made, none where there are no rows.
+def write_report(folder: Path) -> tuple[list[TaskResults], list[Path]]:
+    """Tables and figures of a run, written into its folder; what was read, and the files made, none where there are no rows.
 
     ``table.md``, ``table.tex`` and ``table.csv``; for several tasks ``table-TASK.md`` and so on.
     """
@@ -35,35 +36,28 @@ def write_report(folder: Path) -> list[Path]:
     try:
         results = read_results(folder)
     except NothingMeasuredError:
-        return []
+        return [], []
     files = []
     for one in results:
         name = f"table-{one.task.name}" if len(results) > 1 else "table"
         for fmt, suffix in SUFFIXES.items():
             files.append(folder / f"{name}.{suffix}")
             write_text(files[-1], render_table(one, fmt))
-    return [*files, *draw_all(results, folder / FIGURES_FOLDER)]
+    return results, [*files, *draw_all(results, folder / FIGURES_FOLDER)]
 
 
-def show(folder: Path, counts: Mapping[str, int], files: Sequence[Path]) -> None:
+def show(folder: Path, results: Sequence[TaskResults], counts: Mapping[str, int], files: Sequence[Path]) -> None:
     """Print the tables of a run, its failures, and where everything lies."""
     import click
 
-    try:
-        results: list[TaskResults] = read_results(folder)
-    except NothingMeasuredError:
-        results = []
     if results:
         click.echo(render_table(results, width=terminal_width()))
-    failures: dict[tuple[str, str, str], int] = {}
-    for row in load_rows(folder):
-        if row["status"] in _SHOWN:
-            key = (str(row["method"]), str(row["status"]), str(row["message"]))
-            failures[key] = failures.get(key, 0) + 1
+    rows = [row for one in results for row in one.rows if row["status"] in _SHOWN]
+    failures = Counter((row["method"], row["status"], row["message"]) for row in rows)
     for (method, status, message), count in failures.items():
         click.echo(f"{method}: {status} in {count} of its rows: {message}")
-    told = ", ".join(f"{n} {status}" for status, n in counts.items()) or "none"
-    click.echo(f"rows     {folder / ROWS_FILE}  ({told})")
+    rows_text = ", ".join(f"{n} {status}" for status, n in counts.items()) or "none"
+    click.echo(f"rows     {folder / ROWS_FILE}  ({rows_text})")
     tables = [path for path in files if path.parent == folder]
     if tables:
         click.echo(f"table    {', '.join(map(str, tables))}")

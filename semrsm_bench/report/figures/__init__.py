@@ -10,10 +10,8 @@ import importlib.util
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from semrsm_bench.report.formatting import plural
 from semrsm_bench.report.layout import Layout, Sheet
-from semrsm_bench.report.notes import case_noun
-from semrsm_bench.report.places import axes, short_label
+from semrsm_bench.report.places import axes
 from semrsm_bench.report.provenance import figure_caption
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import FIGURE_FORMATS, RC, Drawing, save_figure
@@ -64,22 +62,20 @@ def _run_drawings(results: TaskResults, fronts: bool) -> Iterator[Drawing]:
     sheets = layout.sheets(wide=True)
     for sheet in sheets:
         title = layout.title(sheet)
-        foot = figure_caption(results, ": ".join(filter(None, (title, cases_told(layout, sheet)))))
+        foot = figure_caption(results, ": ".join(filter(None, (title, layout.cases(sheet)))))
         suffix = _suffix(layout, sheets, sheet)
         sizes = {results.places[cell].get("size") for cell in sheet.cells}
         score = task.scores[0].title
-        front = draw_front(layout, sheet, [FRONT_NOTE, foot]) if fronts else None
-        if front is not None:
-            yield Drawing(f"front-{suffix}", front, FRONT_NOTE, f"{score} against time, {title}")
-        # Time over S says something where S varies; a task of solvers always shows both, so that runs look alike.
-        if task.kind == "solver" or len(sizes) > 1:
-            runtime = draw_runtime(layout, sheet, [foot])
-            if runtime is not None:
-                yield Drawing(f"runtime-{suffix}", runtime, "Median time over S.", f"time over S, {title}")
-        if task.kind == "solver" or (len(sizes) > 1 and max(map(results.usual_cases, sheet.cells)) > 1):
-            spread = draw_distribution(layout, sheet, [foot])
-            if spread is not None:
-                yield Drawing(f"quality-{suffix}", spread, "Scores of single cases.", f"{score} of all cases, {title}")
+        # Time over S says something where S varies; a task of solvers always shows all three, so that runs look alike.
+        over_s = task.kind == "solver" or len(sizes) > 1
+        boxes = task.kind == "solver" or (over_s and max(map(results.usual_cases, sheet.cells)) > 1)
+        for name, wanted, draw, note, alt in (
+            ("front", fronts, draw_front, FRONT_NOTE, f"{score} against time"),
+            ("runtime", over_s, draw_runtime, "Median time over S.", "time over S"),
+            ("quality", boxes, draw_distribution, "Scores of single cases.", f"{score} of all cases"),
+        ):
+            if wanted and (figure := draw(layout, sheet, foot)) is not None:
+                yield Drawing(f"{name}-{suffix}", figure, note, f"{alt}, {title}")
 
 
 def _suffix(layout: Layout, sheets: Sequence[Sheet], sheet: Sheet) -> str:
@@ -88,27 +84,3 @@ def _suffix(layout: Layout, sheets: Sequence[Sheet], sheet: Sheet) -> str:
     keys = [k for k in sheet.keys if k == layout.results.task.beside or k in {axis[0] for axis in varying}]
     place = layout.results.places[sheet.cells[0]]
     return "-".join(str(place.get(k, "")) for k in keys)
-
-
-def cases_told(layout: Layout, sheet: Sheet) -> str:
-    """How many units stand behind the cells of a sheet, as a part of a sentence."""
-    results, unit = layout.results, layout.results.task.unit or "case"
-    keys = layout.distinguishing(sheet)
-    counts: dict[str, list[str]] = {}
-    for cell in sheet.cells:
-        ok = sorted({s.ok for (c, _), s in results.cells.items() if c == cell and s.ok})
-        if not ok:
-            continue
-        if len(ok) == 1 or case_noun(unit) != unit:
-            told = plural(results.usual_units(cell), unit)
-        else:
-            told = f"{ok[0]} to {plural(ok[-1], unit)}"
-        counts.setdefault(told, []).append(short_label(keys, results.places[cell]))
-    if len(counts) == 1:
-        return next(iter(counts))
-    said = []
-    for told, places in counts.items():
-        if all(p.startswith("S = ") for p in places):
-            places = [f"S = {', '.join(p.removeprefix('S = ') for p in places)}"]
-        said.append(f"{told} at {', '.join(places)}")
-    return ", ".join(said) or f"no {case_noun(unit)} observed"

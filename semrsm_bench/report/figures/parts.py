@@ -54,11 +54,6 @@ def method_looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
     return {name: RSM_LOOKS.get(name) or spare[name] for name in ordered}
 
 
-def series_looks() -> Iterable[tuple[str, str]]:
-    """Colours and markers of lines that are no methods, such as networks; they repeat."""
-    return itertools.cycle(zip((BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY), "osD^vP", strict=True))
-
-
 def by_depth(places: Iterable[Place]) -> list[str]:
     """Names of layers from the input on: those with more positions come first."""
     sizes = {str(place["layer"]): int(place.get("size", 0)) for place in places}
@@ -220,17 +215,9 @@ def contact_sheet(
 ) -> Figure:
     """Pictures, (N, H, W, 3) uint8, in rows of ``columns``, with a caption below each and a label at the left of each row.
 
-    Captions may hold line breaks, empty ones take no room. ValueError: no picture, or texts that do not fit their number.
+    Captions may hold line breaks, empty ones take no room.
     """
-    if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8 or not len(pixels):
-        raise ValueError(f"pixels must be (N, H, W, 3) uint8 with N >= 1, got {pixels.shape} {pixels.dtype}")
-    if columns < 1:
-        raise ValueError(f"columns must be at least 1, got {columns}")
     rows = math.ceil(len(pixels) / columns)
-    if len(captions) != len(pixels) or (row_labels and len(row_labels) != rows):
-        raise ValueError(
-            f"{len(captions)} captions and {len(row_labels)} row labels do not fit {len(pixels)} pictures in {rows} rows"
-        )
     lines = max(caption.count("\n") + 1 if caption else 0 for caption in captions)
     cell = _CELL_INCHES + _LINE_INCHES * lines + _GAP_INCHES
     left, top = (_LABEL_INCHES if row_labels else 0.05), (0.3 if title else 0.05)

@@ -8,26 +8,17 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 EXTRA = ("itables", "jinja2", "plotly")
+# Those that are inside the page, with what they bring; what they bundle in turn is named in comments of their sources, which stay.
+_CONTENTS = {"plotly": "plotly.js", "itables": "DataTables, its extensions, and jQuery, as bundled by itables"}
 _EXPORTS = re.compile(r"\bexport\s*\{[^{}]*?([\w$]+)\s+as\s+jQuery\b[^{}]*\};?")
 _LICENCE_FILE = re.compile(r"(^|/)(licen[cs]e|copying|notice)[^/]*$", re.IGNORECASE)
 
 
 class MissingExtraError(ImportError):
     """The packages that make the page are not installed."""
-
-
-@dataclass(frozen=True)
-class Notice:
-    """A library inside the page with the terms under which it may be passed on."""
-
-    name: str
-    version: str
-    contents: str
-    terms: str
 
 
 def require_extra() -> None:
@@ -60,10 +51,7 @@ def tables_script() -> str:
     # Nothing can import from a script inside a page, so what the module exports becomes a global.
     source, found = _EXPORTS.subn(r"globalThis.jQuery=\1;", path.read_text(encoding="utf-8") if path else "")
     if found != 1:
-        raise ValueError(
-            "the installed itables has no bundle of DataTables that exports jQuery; this version of semrsm-bench was "
-            "tested with itables 2.9"
-        )
+        raise ValueError("the installed itables has no bundle of DataTables that exports jQuery; itables 2.9 has one")
     return safe_script(source)
 
 
@@ -84,18 +72,17 @@ def content_hash(script: str) -> str:
 
 
 @functools.cache
-def notices() -> list[Notice]:
-    """The libraries inside the page; what they bundle in turn is named in comments of their sources, which stay."""
-    contents = {"plotly": "plotly.js", "itables": "DataTables, its extensions, and jQuery, as bundled by itables"}
+def notices() -> list[dict[str, str]]:
+    """Name, version, contents and terms of the libraries inside the page."""
     return [
-        Notice(name, importlib.metadata.version(name), contents[name], _terms(importlib.metadata.distribution(name)))
-        for name in ("plotly", "itables")
+        {"name": name, "version": importlib.metadata.version(name), "contents": contents, "terms": _terms(name)}
+        for name, contents in _CONTENTS.items()
     ]
 
 
-def _terms(distribution: importlib.metadata.Distribution) -> str:
+def _terms(name: str) -> str:
+    distribution = importlib.metadata.distribution(name)
     files = [f for f in distribution.files or [] if _LICENCE_FILE.search(str(f)) and ".dist-info/" in str(f)]
     texts = [Path(str(f.locate())).read_text(encoding="utf-8", errors="replace").strip() for f in files]
     facts = distribution.metadata
-    named = [facts[name] for name in ("License-Expression", "License") if name in facts]
-    return "\n\n".join(texts) or (named[0] if named else "unknown")
+    return "\n\n".join(texts) or next((facts[k] for k in ("License-Expression", "License") if k in facts), "unknown")

@@ -7,24 +7,20 @@ import dataclasses
 import io
 import json
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from semrsm_bench import __version__
 from semrsm_bench.report.escape import cleaned
 from semrsm_bench.report.figures import drawings_of
 from semrsm_bench.report.page import assets
-from semrsm_bench.report.page.plots import Plot, front_plot
+from semrsm_bench.report.page.plots import front_plot
 from semrsm_bench.report.page.tables import PageTables
 from semrsm_bench.report.provenance import day, environment_facts, machine, plan_facts
 from semrsm_bench.report.render import shared_notes
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import RC
 from semrsm_bench.report.tables import TableFormat, render_table
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 TEMPLATES = Path(__file__).parent / "templates"
 # Label of the copy button -> format of `render_table`.
@@ -46,60 +42,41 @@ def build_page(
     `semrsm_bench.report.page.assets.MissingExtraError` where plotly, itables or jinja2 is not installed.
     """
     assets.require_extra()
-    description = cleaned(description or {})
-    tasks = [_task_context(one, private) for one in results]
-    plots: list[Plot] = [task["plot"] for task in tasks if task["plot"]]
-    scripts = [assets.plotly_script() if plots else "", assets.tables_script(), _source("page.js")]
-    scripts = [script for script in scripts if script]
-    data = json.dumps({plot.name: [dataclasses.asdict(v) for v in plot.variants] for plot in plots}, allow_nan=False)
-    environment = results[0].environment
-    return (
-        _templates()
-        .get_template("page.html")
-        .render(
-            run=results[0].run,
-            day=day(environment),
-            machine=machine(environment),
-            alerts=_alerts(results, description),
-            tasks=tasks,
-            facts=[*plan_facts(description, results), *environment_facts(environment)],
-            made=made,
-            version=__version__,
-            notices=assets.notices(),
-            policy=_policy(scripts),
-            scripts=scripts,
-            style=_source("page.css"),
-            data=assets.safe_json(data),
-        )
-    )
-
-
-def _policy(scripts: Sequence[str]) -> str:
-    """What the browser may do for this page: run these scripts, show what is inside; it refuses any request."""
-    hashes = " ".join(assets.content_hash(script) for script in scripts)
-    shown = "style-src 'unsafe-inline'; img-src data: blob:"
-    return f"default-src 'none'; script-src {hashes}; {shown}; base-uri 'none'; form-action 'none'"
-
-
-@lru_cache
-def _templates() -> Environment:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    return Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    loader, texts = FileSystemLoader(TEMPLATES), {"trim_blocks": True, "lstrip_blocks": True}
+    templates = Environment(loader=loader, undefined=StrictUndefined, autoescape=True, **texts)  # type: ignore[arg-type]
+    source, description = (
+        {path.name: path.read_text(encoding="utf-8") for path in TEMPLATES.iterdir()},
+        cleaned(description or {}),
+    )
+    tasks = [_task(one, private) for one in results]
+    plots = [task["plot"] for task in tasks if task["plot"]]
+    scripts = [*([assets.plotly_script()] if plots else []), assets.tables_script(), source["page.js"]]
+    data = json.dumps({plot.name: [dataclasses.asdict(v) for v in plot.variants] for plot in plots}, allow_nan=False)
+    environment = results[0].environment
+    # What the browser may do for this page: run these scripts, show what is inside; it refuses any request.
+    hashes = " ".join(assets.content_hash(script) for script in scripts)
+    shown = "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
+    return templates.get_template("page.html").render(
+        run=results[0].run,
+        day=day(environment),
+        machine=machine(environment),
+        alerts=_alerts(results, description),
+        tasks=tasks,
+        facts=[*plan_facts(description, results), *environment_facts(environment)],
+        made=made,
+        version=__version__,
+        notices=assets.notices(),
+        policy=f"default-src 'none'; script-src {hashes}; {shown}",
+        scripts=scripts,
+        style=source["page.css"],
+        data=assets.safe_json(data),
     )
 
 
-@lru_cache
-def _source(name: str) -> str:
-    return (TEMPLATES / name).read_text(encoding="utf-8")
-
-
-def _task_context(results: TaskResults, private: bool) -> dict[str, Any]:
+def _task(results: TaskResults, private: bool) -> dict[str, Any]:
+    """What the template shows of a task."""
     tables = PageTables(results)
     layout = tables.layout
     # The first panels are those of the cells; differences and the paper have tables of their own here.
@@ -118,10 +95,10 @@ def _task_context(results: TaskResults, private: bool) -> dict[str, Any]:
 
 
 def _pictures(results: TaskResults, private: bool) -> tuple[list[dict[str, Any]], int]:
-    """Figures of a task, and how many are left out because they show a user's own pictures; the front is there to hover over."""
+    """Figures of a task but for the front, which is there to hover over, and how many are left out because they are private."""
     import matplotlib as mpl
 
-    found = []
+    found: list[dict[str, Any]] = []
     withheld = 0
     with mpl.rc_context(dict(RC)):
         for drawing in drawings_of(results, fronts=False):
@@ -131,9 +108,9 @@ def _pictures(results: TaskResults, private: bool) -> tuple[list[dict[str, Any]]
             out = io.BytesIO()
             drawing.figure.savefig(out, format="png", dpi=_DPI, metadata={"Software": None})
             source = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
-            told = {"caption": drawing.caption, "alt": drawing.alt or drawing.name}
             # The width is the natural one in CSS pixels.
-            found.append({"source": source, "width": round(96 * drawing.figure.get_figwidth()), **told})
+            size = {"source": source, "width": round(96 * drawing.figure.get_figwidth())}
+            found.append({**size, "caption": drawing.caption, "alt": drawing.alt or drawing.name})
     return found, withheld
 
 
