@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import minimize
 
-from semrsm_bench.report.labels import Box, place_boxes, spread
+from semrsm_bench.report.labels import Box, place_boxes, space_out
 
 BOUNDS = Box(0, 0, 400, 300)
 coordinates = st.tuples(st.floats(10, 390), st.floats(10, 290))
@@ -40,7 +40,7 @@ def test_labels_keep_off_points_and_obstacles():
 @settings(max_examples=60, deadline=None)
 def test_spread_is_the_nearest_arrangement(values, distance):
     low, high = 0.0, 10.0
-    placed = np.array(spread(values, distance, low, high))
+    placed = np.array(space_out(values, distance, low, high))
     order = np.argsort(values, kind="stable")
     assert (np.diff(placed[order]) >= distance - 1e-9).all()
     assert placed.min() >= low - 1e-9
@@ -55,5 +55,5 @@ def test_spread_is_the_nearest_arrangement(values, distance):
 
 
 def test_spread_without_room_uses_all_there_is():
-    assert spread([5, 1, 3], 10, 0, 10) == [10, 0, 5]
-    assert spread([], 1, 0, 1) == []
+    assert space_out([5, 1, 3], 10, 0, 10) == [10, 0, 5]
+    assert space_out([], 1, 0, 1) == []

@@ -451,7 +451,7 @@ def test_input_is_left_alone(small):
     assert json.dumps(small) == before
 
 
-HOSTILE = r"a_b & 50 % #1 $x$ {y} ~z ^w \n <v> | µ³ “Köln” 東京"
+HOSTILE = r"=a_b & 50 % #1 $\bad{$ {y} ~z ^w \n <v> | µ³ “Köln” 東京" + "\x1b[31m\n\u202e\t\x00|"
 
 
 def hostile_run() -> list[dict]:
@@ -462,6 +462,19 @@ def hostile_run() -> list[dict]:
         make_row("auction", k_opt=None, k_upper=101.0, k=95.0),
         make_row("scipy", k_opt=-1.0, k_rand=-5.0),
     ]
+
+
+@pytest.mark.parametrize("fmt", ["text", "md", "latex", "csv"])
+def test_no_text_from_outside_moves_the_cursor_or_breaks_a_line(fmt):
+    environment = ENVIRONMENT | {"cpu": {"model": HOSTILE}, "methods": {"solver:greedy": {"complexity": HOSTILE}}}
+    rows = [{**row, "run_id": HOSTILE, "cell": {**row["cell"], "model": HOSTILE}} for row in hostile_run()]
+    text = render_table(matching(rows, environment), fmt, True)
+    assert all(line.isprintable() for line in text.splitlines())
+    if fmt == "csv":
+        assert {len(line) for line in csv.reader(io.StringIO(text))} == {len(next(csv.reader(io.StringIO(text))))}
+        assert {line["model"][0] for line in read_csv(text)} == {"'"}
+    if fmt == "md":
+        assert all(len({len(line) for line in table}) == 1 for table in markdown_tables(text))
 
 
 def latex_tabulars(text: str) -> list[tuple[int, list[str]]]:

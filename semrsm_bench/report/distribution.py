@@ -1,4 +1,4 @@
-"""Scores per cell: how the cases of each cell spread, method by method (the paper's Fig. 5)."""
+"""Scores per cell: quartiles and single cases of each cell, method by method (the paper's Fig. 5)."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ def label_points(axes: Axes, labels: Sequence[Label], lines: Sequence[Sequence[t
         axes.annotate(label.text, label.point, xytext=centre, ha="center", va="center", **look, **offset)
 
 
-def spread(values: Sequence[float], distance: float, low: float, high: float) -> list[float]:
+def space_out(values: Sequence[float], distance: float, low: float, high: float) -> list[float]:
     """Positions as near to the values as a minimal distance between them and the limits allow, in the same order.
 
     Where there is no room for the distance, they are spaced evenly between the limits.

@@ -216,8 +216,8 @@ class Layout:
                 shared.append((NOTHING,) * (len(printed) + 1))
                 for method in methods:
                     found = here.get(method.name)
-                    told = (*(score_text(s, found) for s in printed), _time(found.seconds)) if found else ()
-                    entries[method].append(told or shared[-1])
+                    texts = (*(score_text(s, found) for s in printed), _time(found.seconds)) if found else ()
+                    entries[method].append(texts or shared[-1])
         lines = [Line(m.category_title, self._stub_of(m), tuple(entries[m])) for m in methods]
         if self.is_timed and any(c in results.shared for c in sheet.cells):
             key = MethodKey.shared_by(results.task.kind)

@@ -104,10 +104,10 @@ def _reasons(
     for method, cell, summary in present:
         reason = f"{summary.failure}: {summary.message.rstrip('.')}"
         if not summary.ok and summary.message and reason != failure_text(summary):
-            where = reasons.setdefault(reason, {}).setdefault(results.catalogue.display_name(method), [])
-            where.append(places[cell])
+            methods = reasons.setdefault(reason, {})
+            methods.setdefault(results.catalogue.display_name(method), []).append(places[cell])
     notes = []
     for reason, methods in reasons.items():
-        told = "; ".join(f"{name} ({', '.join(p)})" if any(p) else name for name, p in methods.items())
-        notes.append(f"{reason} — {told}.")
+        where = "; ".join(f"{name} ({', '.join(p)})" if any(p) else name for name, p in methods.items())
+        notes.append(f"{reason} — {where}.")
     return notes

@@ -47,7 +47,7 @@ def axes(places: Sequence[Place], keys: Sequence[str]) -> list[tuple[str, ...]]:
 
 def label(keys: Sequence[str], place: Place) -> str:
     """A cell in words: ``S = 256, C = 256 (resnet18 layer3), centring none``; only these keys."""
-    told = [
+    sizes = [
         f"{sign} = {place[key]}" for key, sign in (("size", "S"), ("channels", "C")) if key in keys and place.get(key)
     ]
     source = " ".join(str(place[key]) for key in ("model", "layer") if key in keys and place.get(key))
@@ -56,7 +56,7 @@ def label(keys: Sequence[str], place: Place) -> str:
         for key in keys
         if key not in ("size", "channels", "model", "layer") and place.get(key) not in ("", None)
     ]
-    parts = [", ".join(told) + (f" ({source})" if source else "")] if told else [source] if source else []
+    parts = [", ".join(sizes) + (f" ({source})" if source else "")] if sizes else [source] if source else []
     return ", ".join([*parts, *others])
 
 

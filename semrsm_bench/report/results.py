@@ -201,5 +201,5 @@ def _matches(cell: Place, where: Where) -> bool:
 def _missing(rows: Sequence[Row], where: Where) -> str:
     wanted = " and ".join(f"{key} {' or '.join(values)}" for key, values in where.items())
     there = {key: sorted({str(row["cell"][key]) for row in rows if key in row["cell"]}, key=rank) for key in where}
-    told = "; ".join(f"{key} {', '.join(values)}" if values else f"no {key}" for key, values in there.items())
-    return f"there are no rows with {wanted}; this run has {told}"
+    others = "; ".join(f"{key} {', '.join(values)}" if values else f"no {key}" for key, values in there.items())
+    return f"there are no rows with {wanted}; this run has {others}"

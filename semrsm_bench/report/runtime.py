@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from semrsm_bench.core.stats import Interval
 from semrsm_bench.report.catalogue import MethodKey
-from semrsm_bench.report.labels import spread
+from semrsm_bench.report.labels import space_out
 from semrsm_bench.report.layout import Layout, Sheet
 from semrsm_bench.report.notes import case_noun
 from semrsm_bench.report.style import GREY, Look, captioned_figure, seconds_axis, short
@@ -81,7 +81,7 @@ def _label_ends(axes: Axes, lines: Sequence[RuntimeLine], height: float) -> None
     low, high = (math.log10(v) for v in axes.get_ylim())
     per_point = (high - low) / (axes.get_position().height * height * 72)
     ends = [math.log10(points[-1][1].value) for _, _, points in lines]
-    heights = spread(ends, _LABEL_POINTS * per_point, low, high)
+    heights = space_out(ends, _LABEL_POINTS * per_point, low, high)
     edge = axes.get_xlim()[1]
     column = edge * (edge / axes.get_xlim()[0]) ** 0.05
     for (name, look, points), y in zip(lines, heights):

@@ -13,7 +13,7 @@ from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, format_gap
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
 
-# Gaps below 0.001 % matter to nobody, and would take the room that the others need.
+# Gaps below 0.001 % would take the room that the others need.
 _DECADES = 5
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def draw_all(
     import matplotlib
 
     paths: list[Path] = []
+    written: set[str] = set()
     with matplotlib.rc_context(dict(RC)):
         for one in results:
             for drawing in drawings_of(one):
@@ -39,6 +41,10 @@ def draw_all(
                 name = drawing.name
                 if len(results) > 1 and not name.startswith(one.task.name):
                     name = f"{one.task.name}-{name}"
+                # Names that differ only in letters that no file takes.
+                names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
+                name = next(n for n in names if n not in written)
+                written.add(name)
                 paths += save_figure(drawing.figure, out_dir / name, formats)
     return paths
 

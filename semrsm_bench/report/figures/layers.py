@@ -119,11 +119,11 @@ def _draw_across(
     for row in grid:
         _name_networks(row[0], networks, [*starts, len(layers)])
     figure.tight_layout()
-    told = f"{maps[0][0]} and {other}, and the second minus the first" if other else "Every metric"
+    which = f"{maps[0][0]} and {other}, and the second minus the first" if other else "Every metric"
     return Drawing(
         f"across-{other}",
         figure,
-        f"{told}, between all layers of all networks. Lines part the networks, in the same order in rows and columns.",
+        f"{which}, between all layers of all networks. Lines part the networks, in the same order in rows and columns.",
         f"Heat maps of {len(layers)} by {len(layers)} layers of {len(networks)} networks",
     )
 

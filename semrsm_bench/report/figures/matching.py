@@ -85,8 +85,8 @@ def _scatter(axes: Axes, same: Floats, best: Floats, title: str) -> None:
     if (best > 0).all():
         axes.plot([0.0, float(np.mean(x / y)) * high], [0.0, high], color=VERMILION, lw=1.1)
         ratio = _variation(x / y)
-    told = f"CV: ratio {ratio}, gain {_variation(gain)}; rho {spearmanr(x, y).statistic:.2f}"
-    axes.set_title(f"{title}\n{told}", fontsize=8, loc="left")
+    numbers = f"CV: ratio {ratio}, gain {_variation(gain)}; rho {spearmanr(x, y).statistic:.2f}"
+    axes.set_title(f"{title}\n{numbers}", fontsize=8, loc="left")
 
 
 def _variation(values: Floats) -> str:

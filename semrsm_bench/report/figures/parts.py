@@ -69,8 +69,8 @@ def words_of(places: Sequence[Place], without: Sequence[str] = ()) -> list[str]:
     """What tells cells apart, in words; without keys that all share, and without S and C where the layer says them."""
     first = places[0] if places else {}
     hidden = {*without, *(("size", "channels") if "layer" in first else ())}
-    told = [key for key in first if key not in hidden and len({place.get(key, "") for place in places}) > 1]
-    return [", ".join(short(str(place[key])) for key in told) for place in places]
+    varying = [key for key in first if key not in hidden and len({place.get(key, "") for place in places}) > 1]
+    return [", ".join(short(str(place[key])) for key in varying) for place in places]
 
 
 def draw_forest(

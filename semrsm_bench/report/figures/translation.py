@@ -32,7 +32,7 @@ MOST_LAYERS = 6
 _COLUMN = 1.75
 _GROUP = ("model", "shift", "centring", "kernel")
 # Of one layer, by method.
-Found = Mapping[str, Sequence[Result]]
+LayerResults = Mapping[str, Sequence[Result]]
 
 
 def draw(results: TaskResults) -> list[Drawing]:
@@ -52,7 +52,7 @@ def draw(results: TaskResults) -> list[Drawing]:
     return [*drawings, *([_draw_auroc(shown)] if shown else []), *_draw_crops([r for _, r in results.found])]
 
 
-def _draw_rsms(name: str, place: Place, found: Mapping[str, Found]) -> Drawing:
+def _draw_rsms(name: str, place: Place, found: Mapping[str, LayerResults]) -> Drawing:
     """RSMs of the first batch, a row for each method and a column for each layer; below them all similarities."""
     every = by_depth(results[0].cell for here in found.values() for results in here.values())
     chosen = np.linspace(0, len(every) - 1, min(len(every), MOST_LAYERS)).round()
@@ -109,7 +109,7 @@ def _similarities(results: Sequence[Result]) -> tuple[NDArray[np.float64], NDArr
     return np.concatenate([v[same] for v, same in batches]), np.concatenate([v[~same] for v, same in batches])
 
 
-def _draw_distributions(axes: Axes, found: Found, methods: Sequence[str]) -> None:
+def _draw_distributions(axes: Axes, found: LayerResults, methods: Sequence[str]) -> None:
     """Two halves of a violin for each method: unrelated pairs to the left, overlapping ones to the right."""
     values = {method: _similarities(results) for method, results in found.items()}
     low = min(float(v.min()) for both in values.values() for v in both)
