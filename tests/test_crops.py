@@ -51,6 +51,9 @@ def test_batches_hold_every_picture_once(labels, size, seed):
     found = batches(labels, size, seed)
     assert [len(batch) for batch in found] == [size] * (len(labels) // size)
     assert sorted(np.concatenate(found).tolist()) == list(range(len(labels)))
+    # A picture of unknown label is like no other.
+    apart = np.where(labels < 0, 100 + np.arange(len(labels)), labels)
+    np.testing.assert_array_equal(batches(apart, size, seed), found)
 
 
 def test_pictures_of_one_photograph_do_not_share_a_batch_where_that_is_possible():

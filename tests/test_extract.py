@@ -112,6 +112,8 @@ def test_tokens_to_positions():
     tokens = np.arange(2 * 5 * 3).reshape(2, 5, 3)
     np.testing.assert_array_equal(tokens_to_positions(tokens, None), tokens[:, 1:].transpose(0, 2, 1))
     np.testing.assert_array_equal(tokens_to_positions(tokens[:, :4], None), tokens[:, :4].transpose(0, 2, 1))
+    # One token alone is no class token, though 0 and 1 are squares.
+    np.testing.assert_array_equal(tokens_to_positions(tokens[:, :1], None), tokens[:, :1].transpose(0, 2, 1))
     with pytest.raises(ValueError, match="cannot drop 5 of 5"):
         tokens_to_positions(tokens, 5)
 

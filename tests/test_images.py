@@ -1,7 +1,11 @@
+"""Images of folders, archives and files: which there are, their labels, and how they are decoded."""
+
+import io
 import zipfile
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from semrsm_bench.activations.images import decode, find_images, load_images, read_classes
 from tests.image_files import image_zip, picture
@@ -60,26 +64,31 @@ def test_no_source_is_an_error():
         find_images([])
 
 
-def test_decode_keeps_pixels_at_the_right_size_and_crops_the_centre_otherwise():
-    import io
-
-    from PIL import Image
-
-    exact = picture(3)
-    np.testing.assert_array_equal(decode(exact, 64, "x"), np.asarray(Image.open(io.BytesIO(exact))))
-    # A picture black at the left and right quarter and white between: the centre crop of a 2:1 picture is all white.
-    wide = np.zeros((64, 128, 3), np.uint8)
-    wide[:, 32:96] = 255
+def png(pixels):
     buffer = io.BytesIO()
-    Image.fromarray(wide).save(buffer, "PNG")
-    assert (decode(buffer.getvalue(), 64, "x") == 255).all()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("upright", [False, True])
+@pytest.mark.parametrize("size", [64, (40, 20), (40, 100), (20, 50)])
+def test_a_picture_covers_the_frame_and_is_cut_from_the_middle(size, upright):
+    # Black but for a white stripe in the middle: 20 of 100 pixels, lying or upright.
+    pixels = np.zeros((40, 100, 3), dtype=np.uint8)
+    pixels[:, 40:60] = 255
+    frame = (size, size) if isinstance(size, int) else size
+    found = decode(png(pixels.swapaxes(0, 1) if upright else pixels), frame[::-1] if upright else size, "x")
+    found = found.swapaxes(0, 1) if upright else found
+    assert found.shape == (*frame, 3)
+    scale = max(frame[0] / 40, frame[1] / 100)
+    distance = np.abs(np.arange(frame[1]) + 0.5 - frame[1] / 2) / scale
+    assert (found[:, distance < 10 - 2 / scale] == 255).all()
+    assert (found[:, distance > 10 + 3 / scale] == 0).all()
+    if frame == (40, 100):
+        np.testing.assert_array_equal(found, pixels)
 
 
 def test_grey_palette_and_alpha_pictures_become_rgb():
-    import io
-
-    from PIL import Image
-
     for mode in ("L", "P", "RGBA", "1", "CMYK"):
         buffer = io.BytesIO()
         Image.new(mode, (70, 64)).save(buffer, "TIFF")
@@ -102,20 +111,3 @@ def test_classes_file(tmp_path):
     file.write_text("\n")
     with pytest.raises(ValueError, match="no class"):
         read_classes(file)
-
-
-def test_rectangles_are_covered_and_cut_from_the_middle():
-    import io
-
-    from PIL import Image
-
-    pixels = np.zeros((40, 100, 3), dtype=np.uint8)
-    pixels[:, 40:60] = 255
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    assert (decode(buffer.getvalue(), (40, 20), "x") == 255).all()
-    np.testing.assert_array_equal(decode(buffer.getvalue(), (40, 100), "x"), pixels)
-    wide = decode(buffer.getvalue(), (20, 50), "x")
-    assert wide.shape == (20, 50, 3)
-    assert (wide[:, 23:27] == 255).all()
-    assert (wide[:, :15] == 0).all()

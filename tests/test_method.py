@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import importlib.metadata
 import json
 import subprocess
 import sys
@@ -83,8 +82,8 @@ def test_the_code_is_all_that_a_plugin_runs_and_declares(plugin, name):
 )
 def test_another_version_of_a_library_is_other_code(plugin, monkeypatch, how, counts):
     (plugin / "coded.py").write_text(PLUGIN + "\n" + how.format("tqdm") + "\n")
-    before, real = code_of(plugin), importlib.metadata.version
-    monkeypatch.setattr(importlib.metadata, "version", lambda d: "99" if d == "tqdm" else real(d))
+    before, real = code_of(plugin), core._installed_version
+    monkeypatch.setattr(core, "_installed_version", lambda d: "99" if d == "tqdm" else real(d))
     assert (code_of(plugin) != before) == counts
 
 
@@ -92,8 +91,8 @@ def test_another_version_of_a_library_is_other_code(plugin, monkeypatch, how, co
     ("solver", "library"), [("scipy", "scipy"), ("ortools", "ortools"), ("greedy", "numba"), ("greedy", "numpy")]
 )
 def test_another_version_of_a_library_is_other_code_of_the_packages_own(monkeypatch, solver, library):
-    before, real = sb.get_solver(solver).code, importlib.metadata.version
-    monkeypatch.setattr(importlib.metadata, "version", lambda d: "99" if d == library else real(d))
+    before, real = sb.get_solver(solver).code, core._installed_version
+    monkeypatch.setattr(core, "_installed_version", lambda d: "99" if d == library else real(d))
     assert sb.get_solver(solver).code != before
 
 

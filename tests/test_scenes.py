@@ -65,6 +65,19 @@ def test_frames_of_a_video_are_shifted_and_videos_arranged_anew():
         assert not (apart == apart[0]).all() or len(apart) == 1
 
 
+def test_an_object_is_flipped_with_its_outline():
+    # Red where it is opaque, green where nothing of it may be seen.
+    pixels = np.zeros((40, 40, 3), dtype=np.uint8)
+    pixels[:, :16, 1], pixels[:, 16:, 0] = 255, 255
+    opacity = np.zeros((40, 40), dtype=np.float32)
+    opacity[:, 24:] = 1
+    parts = SceneParts(["half"], [Cutout(pixels, opacity, 0)], [np.zeros((50, 50, 3), dtype=np.uint8)], shareable=True)
+    made = compose(parts, scenes=8, videos=1, frames=1, size=96)
+    red, green = made.pixels[..., 0].max(axis=(1, 2)), made.pixels[..., 1].max(axis=(1, 2))
+    assert red.min() > 150
+    assert green.max() < 50
+
+
 def test_a_seed_repeats_and_more_scenes_leave_the_first_as_they_are():
     one = compose(parts_of_packages(), scenes=2, size=48, seed=5)
     again = compose(parts_of_packages(), scenes=3, size=48, seed=5)

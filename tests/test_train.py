@@ -108,7 +108,9 @@ def test_every_epoch_shows_every_image_once_in_an_order_of_its_own(start):
     assert [len(set(epoch)) for epoch in epochs] == [12, 12, 12]
     assert epochs[0] != epochs[1] != epochs[2] != epochs[0]
     assert all(epoch != sorted(epoch) for epoch in epochs)
-    assert any((chosen != other).any() for (*_, chosen), (*_, other) in zip(every, replace(recipe, seed=1).schedule(14)))
+    assert any(
+        (chosen != other).any() for (*_, chosen), (*_, other) in zip(every, replace(recipe, seed=1).schedule(14))
+    )
     for (*one, chosen), (*other, again) in zip(every[start:], rest, strict=True):
         assert one == other
         np.testing.assert_array_equal(chosen, again)

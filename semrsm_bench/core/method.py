@@ -170,7 +170,7 @@ class Method(Registration):
         """Version of the distribution that does the work, or the digest of a bare file; "unknown" where there is neither."""
         if self.distribution:
             try:
-                return importlib.metadata.version(self.distribution)
+                return _installed_version(self.distribution)
             except importlib.metadata.PackageNotFoundError:
                 if self.distribution == OWN_DISTRIBUTION:
                     import semrsm_bench
@@ -436,7 +436,13 @@ def _libraries(module: ModuleType | None, files: Iterable[Path]) -> set[str]:
 
 def _version_of(module: str) -> str:
     names = _distributions().get(module, [])
-    return ", ".join(f"{name} {importlib.metadata.version(name)}" for name in sorted(set(names)))
+    return ", ".join(f"{name} {_installed_version(name)}" for name in sorted(set(names)))
+
+
+@functools.lru_cache(maxsize=256)
+def _installed_version(distribution: str) -> str:
+    # Hundreds of methods ask for the same few libraries, and each answer is parsed from a file.
+    return importlib.metadata.version(distribution)
 
 
 @functools.lru_cache(maxsize=1)
