@@ -1,6 +1,8 @@
+import collections
 import json
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -82,6 +84,23 @@ def test_noise_is_found(monkeypatch):
     assert "within 1.00 of the median" in doctor.check_jitter(samples=100)[0]
     clock(monkeypatch, noisy)
     assert warns(doctor.check_jitter(samples=100))
+
+
+@pytest.mark.parametrize("stolen", [0.0, 5.0])
+def test_a_host_that_takes_time_away_is_found(monkeypatch, stolen):
+    times = collections.namedtuple("Times", "user steal")
+    readings = iter([times(0.0, 0.0), times(100.0 - stolen, stolen)])
+    monkeypatch.setattr(doctor.psutil, "cpu_times", lambda: next(readings))
+    clock(monkeypatch, [10**6])
+    assert warns(doctor.check_jitter(samples=10)) == (stolen > 0)
+
+
+@pytest.mark.parametrize(("free", "threads"), [(1, "[1, 4]"), (64, "[1, 1]"), (64, "[]"), (1, "no JSON")])
+def test_little_memory_and_many_threads_are_found(monkeypatch, free, threads):
+    memory = SimpleNamespace(available=free << 30, total=64 << 30)
+    monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(doctor.subprocess, "run", lambda *given, **more: SimpleNamespace(stdout=threads))
+    assert warns(doctor.check_memory()) == warns(doctor.check_threads()) == (free == 1)
 
 
 def test_a_disabled_compiler_is_found(monkeypatch):
