@@ -397,7 +397,7 @@ def test_a_repeat_that_fails_now_is_not_hidden_by_the_others(tmp_path):
     assert compare(after, before).lost == compare(after, after).lost == {}
 
 
-def test_methods_with_several_options_are_told_apart_and_rows_measured_again_are_counted(tmp_path):
+def test_methods_with_several_options_are_told_apart_and_replaced_rows_are_named(tmp_path):
     with RunWriter(tmp_path) as writer:
         for options, c in (({"b": 1}, 0.9), ({"b": 2}, 0.8), ({"b": 2}, 0.7)):
             writer.append(make_row(options=options, c=c))
@@ -406,7 +406,7 @@ def test_methods_with_several_options_are_told_apart_and_rows_measured_again_are
         'none {"b": 1}': [pytest.approx(0.1)],
         'none {"b": 2}': [pytest.approx(0.3)],
     }
-    assert found.notices == ("1 rows were measured again later, or by other code; only the later ones count",)
+    assert found.notices == ("1 rows were replaced by later ones: scipy on tiny/layer1/none/0-1",)
 
 
 def test_an_asv_folder_gives_the_newest_result_or_that_of_a_commit(tmp_path):

@@ -6,6 +6,7 @@ import ast
 import itertools
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from semrsm_bench.bench.results import (
 )
 from semrsm_bench.bench.summary import results_of
 from semrsm_bench.core.registry import UnknownNameError
+from semrsm_bench.core.row import resume_key
 from semrsm_bench.core.task import Score, Task
 from semrsm_bench.tasks.registry import get_task
 
@@ -169,8 +171,7 @@ def _read_run(path: Path) -> Measurements:
         parts.setdefault(key, []).append(row)
     tasks = {name: _task(name) for name in dict.fromkeys(str(row["task"]) for row in rows)}
     notices = [f"task {n!r} is not known here: only its times are compared" for n, t in tasks.items() if t is None]
-    if replaced := len(read_rows(path)) - len(rows):
-        notices.append(f"{replaced} rows were measured again later, or by other code; only the later ones count")
+    notices += _replaced(read_rows(path), rows)
     return Measurements(
         f"run {folder.name}",
         str((environment.get("cpu") or {}).get("model", "")),
@@ -179,6 +180,14 @@ def _read_run(path: Path) -> Measurements:
         tuple(notices),
         "run",
     )
+
+
+def _replaced(every: Sequence[Mapping[str, Any]], counting: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which rows of a file no longer count."""
+    gone = Counter(map(resume_key, every)) - Counter(map(resume_key, counting))
+    names = sorted({f"{row['method']} on {row['case'] or row['task']}" for row in every if resume_key(row) in gone})
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return [f"{gone.total()} rows were replaced by later ones: {', '.join(names[:3])}{more}"] if names else []
 
 
 def _task(name: str) -> Task | None:
