@@ -14,7 +14,7 @@ import pytest
 
 from semrsm_bench.bench.methods import describe
 from semrsm_bench.bench.pool import Observer, Scratch, Workers
-from semrsm_bench.bench.process import Limits, WorkerLostError, WorkerProcess, WorkerSetup, descendants
+from semrsm_bench.bench.process import Limits, WorkerLostError, WorkerProcess, WorkerSetup
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.solvers import MatchingProblem, matching_value, solve
 from tests.bench_data import HOSTILE
@@ -232,15 +232,16 @@ def wait_for(note):
 
 
 @pytest.mark.parametrize("what", ["stay", "away"])
-def test_what_a_solver_started_ends_with_its_worker(alone, tmp_path, monkeypatch, what):
+def test_a_child_that_outlives_the_call_is_killed_and_named(alone, tmp_path, monkeypatch, what):
+    """Also one that left the worker's group and lost its parent."""
     note = tmp_path / "child"
     monkeypatch.setenv("HOSTILE_NOTE", str(note))
-    assert alone(f"hostile-fork-{what}").status == "ok"
+    outcome = alone(f"hostile-fork-{what}", timed=False)
     child = int(wait_for(note))
-    assert not is_gone(child)
-    assert child in descendants(alone.worker.pid)
-    alone.worker.close()
+    assert (outcome.status, outcome.value) == ("invalid", {})
+    assert f"(process {child}) running after the call; killed" in outcome.message
     assert wait_until_gone(child)
+    assert_serves(alone)
 
 
 def test_a_solver_that_hangs_is_killed_with_its_children(alone, tmp_path, monkeypatch):

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -34,6 +34,8 @@ _STATUSES = ("ok", "memory", "invalid", "error")
 _STAGE_WORDS = {"": " (start)", "prepared": " (warm-up)"}
 # CPU time is counted in hundredths of a second. This process may look late at its clock, where others keep it waiting.
 _MOST_CORES, _CPU_NOISE, _LATE_SECONDS = 1.25, 0.1, 5.0
+# A child that a method has told to end needs so long to be gone.
+_ENDING_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -232,8 +234,19 @@ class WorkerProcess:
         if not complete:
             self.close()
             return Reply("crashed", "its answer lacks times or arrays")
-        doubt = self._doubt(reply.value["seconds"])
+        doubt = self._doubt(reply.value["seconds"]) or self._left_running()
         return Reply("invalid", doubt) if doubt else reply
+
+    def _left_running(self) -> str:
+        """That a method left processes behind, which are killed with the worker; or "". Those that are ending get a moment."""
+        assert self._alive is not None
+        end = time.monotonic() + _ENDING_SECONDS
+        while names := running_names(descendants(self._alive.process.pid)):
+            if time.monotonic() > end:
+                self.close()
+                return f"it left {', '.join(names)} running after the call; killed"
+            time.sleep(0.01)
+        return ""
 
     def _doubt(self, claimed: Sequence[float]) -> str:
         """Why the time of the first call cannot be what the process says, by this one's clock and by the CPU time; or ""."""
@@ -429,6 +442,17 @@ def descendants(pid: int) -> list[int]:
         with contextlib.suppress(OSError):
             found += [int(child) for child in path.read_text().split()]
     return [*found, *(further for child in found for further in descendants(child))]
+
+
+def running_names(pids: Iterable[int]) -> list[str]:
+    """Name and id of each of these processes that still runs."""
+    found = []
+    for pid in pids:
+        with contextlib.suppress(OSError, IndexError):
+            name, _, rest = Path(f"/proc/{pid}/stat").read_text().partition("(")[2].rpartition(")")
+            if rest.split()[0] not in "ZX":
+                found.append(f"{name} (process {pid})")
+    return found
 
 
 def tree_bytes(pid: int) -> int:
