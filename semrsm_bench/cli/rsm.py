@@ -53,7 +53,6 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
     from semrsm_bench.core.registry import load_plugin
     from semrsm_bench.rsm import IncompleteError, InvalidRsmError, compute_rsm, estimate_rsm
     from semrsm_bench.rsm.scheduling import WorkersLostError, connect
-    from semrsm_bench.rsm.store import NoRoomError
     from semrsm_bench.solvers import InvalidMatchingError, SolverUnavailableError
 
     for plugin in command.plugins:
@@ -76,7 +75,7 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
         computed = compute_rsm(first, second, client=client, progress=not output.quiet, **chosen)
     except (SolverUnavailableError, TypeError) as error:
         raise click.UsageError(str(error)) from None
-    except (IncompleteError, InvalidMatchingError, InvalidRsmError, NoRoomError, WorkersLostError) as error:
+    except (IncompleteError, InvalidMatchingError, InvalidRsmError, WorkersLostError) as error:
         click.echo(f"semrsm-bench: {error}", err=True)
         return 3
     _tell(computed, time.perf_counter() - begun, output.json)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import glob
 import json
 import os
 import secrets
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.core.files import lock
 from semrsm_bench.rsm.blocks import Tile, TileResult
 
 FORMAT = "semrsm_bench.rsm/1"
@@ -27,10 +25,6 @@ STRIP_BYTES = 2 * 2**20
 
 class ResumeError(ValueError):
     """The output file belongs to another run, or to no run; the message says what differs."""
-
-
-class NoRoomError(OSError):
-    """The file system has no room for an RSM; what was computed before is kept."""
 
 
 class IncompleteError(RuntimeError):
@@ -178,17 +172,14 @@ def require_derived(path: Path, kernel: str) -> None:
 
 
 def _put_in_place(path: Path, write: Callable[[Path], object]) -> None:
-    # A name of its own for every writer: without locks two processes could be here at the same time.
+    # A name of its own for every writer: on a file system without locks there could be two.
     partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         write(partial)
         os.replace(partial, path)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise NoRoomError(
-            f"{path.parent} has no room for {path.name} ({error.strerror}); make room, then give the same command again"
-        ) from error
+        error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -217,28 +208,12 @@ def _require_same(out: Path, described: Mapping[str, Any], fingerprint: Mapping[
 def _only_writer(out: Path) -> Iterator[None]:
     # The lock's file stays: were it removed, a second process could lock a new one while the first is still held.
     with out.with_name(out.name + ".lock").open("a") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise ResumeError(f"another process is writing {out}: its lock is held") from None
-            if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):
-                raise
-            _warn_of_no_locks(out.parent)
-        else:
-            _remove_partials(out)
+        if not lock(handle.fileno(), out):
+            raise ResumeError(f"another process is writing {out}: its lock is held")
+        _remove_partials(out)
         try:
             yield
         finally:
             # A forked child keeps the handle open; the lock must not live as long as it.
             with suppress(OSError):
                 fcntl.flock(handle, fcntl.LOCK_UN)
-
-
-@lru_cache(maxsize=64)
-def _warn_of_no_locks(folder: Path) -> None:
-    warnings.warn(
-        f"{folder} is on a file system without locks: let no second process write the same RSM",
-        RuntimeWarning,
-        stacklevel=2,
-    )
