@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semrsm_bench.core.stats import row_weights, weighted_mean
+from semrsm_bench.core.stats import counts_of, row_weights, weighted_mean
 from semrsm_bench.core.task import Answer, Case, Profile, Result, Score, Scored
 from semrsm_bench.tasks.registry import get_task, task_names
 from tests.toy_tasks import Toy, toy
@@ -124,3 +124,19 @@ def test_what_is_not_given_is_empty():
     assert (Answer({}).duals, dict(Answer({}).info)) == (None, {})
     assert (Scored().status, Scored().message, dict(Scored().scores)) == ("ok", "", {})
     assert Profile("x").patience is None
+
+
+def test_what_is_undefined_is_none_in_a_row_and_nan_in_sums():
+    assert Scored({"a": float("nan"), "b": 0.0, "c": None}).scores == {"a": None, "b": 0.0, "c": None}
+    result = Result("case", {}, {}, {"b": 0.0, "c": None})
+    assert result.score("b") == 0.0
+    assert np.isnan([result.score("c"), result.score("not there")]).all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_counts_of_ids_are_those_of_the_draws(seed):
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(0, 4, (5, len(UNITS)))
+    ids = rng.choice(UNITS, 7)
+    expected = [[dict(zip(UNITS, row))[i] for i in ids] for row in draws]
+    np.testing.assert_array_equal(counts_of(list(ids), draws, UNITS), expected)

@@ -31,7 +31,7 @@ _PLACES = {"list": ("list", "list_command"), "solvers": ("list", "solvers")}
 # Verbs of earlier versions, and what is said instead of them.
 GONE = {
     "study": "The studies are tasks now: semrsm-bench run translation | retrieval | outputs | layers (was cka) | instances (was "
-    "barycenter) | matching (was runtime and matching-quality).",
+    "barycenter) | matching (was runtime and matching-quality)."
 }
 
 # Every verb inherits it.

@@ -68,7 +68,7 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
                 "seconds": command.sample_seconds,
             }
             cost = estimate_rsm(first, second, **how_many, **chosen)
-            _tell_estimate(cost, output.json)
+            _show_estimate(cost, output.json)
             return 0
         begun = time.perf_counter()
         client = connect(command.dask) if command.dask else None
@@ -78,7 +78,7 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
     except (IncompleteError, InvalidMatchingError, InvalidRsmError, WorkersLostError) as error:
         click.echo(f"semrsm-bench: {error}", err=True)
         return 3
-    _tell(computed, time.perf_counter() - begun, output.json)
+    _show(computed, time.perf_counter() - begun, output.json)
     if command.picture is not None:
         from semrsm_bench.report.rsm_picture import save_rsm_picture
 
@@ -103,7 +103,7 @@ def _source(path: Path | None, layer: str | None, images: slice | None) -> Any:
     return CacheLayer(cache, layer, images)
 
 
-def _tell(computed: Mapping[str, Mapping[str, NDArray[np.float64]]], seconds: float, as_json: bool) -> None:
+def _show(computed: Mapping[str, Mapping[str, NDArray[np.float64]]], seconds: float, as_json: bool) -> None:
     results: list[dict[str, Any]] = [
         {
             "matching": matching,
@@ -129,7 +129,7 @@ def _tell(computed: Mapping[str, Mapping[str, NDArray[np.float64]]], seconds: fl
     click.echo(f"{seconds:.1f} s")
 
 
-def _tell_estimate(cost: Any, as_json: bool) -> None:
+def _show_estimate(cost: Any, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(cost.as_dict()))
         return

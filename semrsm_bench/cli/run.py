@@ -87,11 +87,7 @@ def _brought(args: list[str]) -> list[str]:
 @click.argument("named", metavar="[TASK]...", nargs=-1)
 @options_from(leave_out=("results",))
 def run(
-    named: tuple[str, ...],
-    options: RunOptions,
-    session: SessionOptions,
-    output: OutputOptions,
-    tasks: dict[str, Any],
+    named: tuple[str, ...], options: RunOptions, session: SessionOptions, output: OutputOptions, tasks: dict[str, Any]
 ) -> int:
     """Measure methods on TASKs, row by row; ends with their tables. Without a task: matching.
 
@@ -106,11 +102,7 @@ def run(
         get_task(name)
     silent = output.quiet or output.json
     finished, ledger = measure(
-        options,
-        session,
-        tasks,
-        quiet=silent,
-        report=lambda text: None if silent else click.echo(text, err=True),
+        options, session, tasks, quiet=silent, report=lambda text: None if silent else click.echo(text, err=True)
     )
     facts: dict[str, Any] = {
         "run_id": finished.folder.name,

@@ -28,7 +28,7 @@ _OWN_PACKAGE = "semrsm_bench."
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 
 
-class Entry(Protocol):
+class Registered(Protocol):
     """What a registry holds: anything with a name and the module that brings it."""
 
     @property
@@ -40,7 +40,7 @@ class Entry(Protocol):
         """Name of the module that brings it."""
 
 
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", bound=Registered)
 
 
 class UnknownNameError(KeyError, ValueError):

@@ -25,7 +25,7 @@ class Interval(NamedTuple):
 
     @property
     def margin(self) -> float:
-        """The farther end: an asymmetric interval is never told narrower than it is."""
+        """The farther end: an asymmetric interval is never shown narrower than it is."""
         return max(self.high - self.value, self.value - self.low)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.locate import small_weights
+from semrsm_bench.activations.store import CENTRINGS
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.stats import row_weights, weighted_mean
@@ -40,9 +41,7 @@ class LayersOptions(CountOptions):
     """Networks, layers and pictures."""
 
     centring: str = option(
-        "channel",
-        help="Which means are subtracted before the RSMs of composites.",
-        choices=("none", "channel", "position"),
+        "channel", help="Which means are subtracted before the RSMs of composites.", choices=CENTRINGS
     )
     permuted: int | None = option(
         None, help="How often the second network's pictures are reordered to see what chance gives.", minimum=0

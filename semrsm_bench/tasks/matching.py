@@ -65,14 +65,7 @@ class MatchingTask(Task):
     question = "How fast is a solver, and how near the optimum does it come?"
     kind = "solver"
     scores = (
-        Score(
-            "c",
-            "c",
-            low=-float("inf"),
-            chance=0.0,
-            style="quality",
-            meaning="(k - k_rand)/(k_opt - k_rand)",
-        ),
+        Score("c", "c", low=-float("inf"), chance=0.0, style="quality", meaning="(k - k_rand)/(k_opt - k_rand)"),
         Score(
             "quality",
             "k/k_opt %",

@@ -22,14 +22,7 @@ from semrsm_bench.metrics.retrieval import forbidden_images, ranking, retrieval_
 from semrsm_bench.tasks.networks import LAST, NetworkActivations, load_networks, require_libraries
 from semrsm_bench.tasks.pictures import thumbnails
 from semrsm_bench.tasks.registry import register_task
-from semrsm_bench.tasks.rsms import (
-    KERNELS,
-    METHODS,
-    QUICK_POSITIONS,
-    LayerRsmOptions,
-    answered_rsm,
-    layer_cases,
-)
+from semrsm_bench.tasks.rsms import KERNELS, METHODS, QUICK_POSITIONS, LayerRsmOptions, answered_rsm, layer_cases
 
 TOP = 5
 # Queries, and images found by each, that rows keep to be shown.
@@ -190,12 +183,12 @@ class _QueryTruth:
         chosen = found[:_SHOWN, :_NEIGHBOURS]
         pixels = np.stack([np.stack([queries.pixels[i], *database.pixels[row]]) for i, row in enumerate(chosen)])
         counts = ([queries.counts[i], *database.counts[row]] for i, row in enumerate(chosen))
-        told = [[_objects(one, self.data.classes) for one in row] for row in counts]
+        texts = [[_objects(one, self.data.classes) for one in row] for row in counts]
         kind, _ = next(iter(self.scores.values()))
         scores = score_matrix(queries.counts[:_SHOWN], database.counts, score=kind)
         return {
             "pictures": thumbnails(pixels),
-            "objects": np.array(told),
+            "objects": np.array(texts),
             "found_scores": np.take_along_axis(scores, chosen, axis=1),
         }
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.activations.store import CENTRINGS
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.task import Answer, Arrays, Case
@@ -20,7 +21,6 @@ from semrsm_bench.tasks.pictures import NetworkOptions
 Matrix = NDArray[np.float64]
 
 KERNELS = ("linear", "cosine", "rbf")
-CENTRINGS = ("none", "channel", "position")
 # The solver that stands for the optimal matching.
 OPTIMUM = "exact-auction"
 METHODS = ("identity", "translation", "pooled", OPTIMUM)
