@@ -332,6 +332,7 @@ def test_a_cell_with_fewer_pairs_says_so():
         make_row("scipy", pair="0-3", status="timeout", message="no answer after 1 s", seconds=None, k=None),
         make_row("lapjv", pair="0-0"),
         make_row("lapjv", pair="", status="skipped", message="budget of 600 s: 1 of 4 pairs", seconds=None, k=None),
+        *(make_row("auction", pair=f"0-{i}") for i in range(2)),
     ]
     text = render_table(matching(rows), "text", width=150)
     cells = text_cells(text)
@@ -340,6 +341,8 @@ def test_a_cell_with_fewer_pairs_says_so():
     note = re.sub(r"\s+", " ", text)
     assert "scipy: 3 of 4 pairs (1 timeout: no answer after 1 s)" in note
     assert "lapjv: budget of 600 s: 1 of 4 pairs" in note
+    # None failed, and yet they are fewer.
+    assert "auction: 2 pairs" in note
     assert "centring none, 4 pairs" in text
 
 
@@ -362,6 +365,9 @@ def test_the_papers_figures_stand_beside_ours_and_never_among_them(run):
     (line,) = [line for line in table if line[2] == "batch-optimal-1024"]
     assert line[6] == "not run"
     assert "Wald" not in render_table(matching(run), "md")
+    # Of two centrings side by side, one has the paper's figures beside it.
+    panels = re.split(r"\n(?=S = )", render_table(matching(run), "text", paper=True, width=200))
+    assert [panel.count("the paper ") for panel in panels if panel.startswith("S = 256")] == [1]
     for fmt in ("text", "md", "latex"):
         text = re.sub(r"\s+", " ", render_table(matching(run), fmt, paper=True))
         assert "Wald" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import textwrap
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -22,13 +22,12 @@ def render_text(
 ) -> str:
     """Aligned columns for a terminal; panels wider than ``width`` lose the complexity, then are split by their groups."""
     panels, shared = shared_notes(panels)
-    remarks = [*shared, *remarks]
-    wrap = max(width, 40)
     # ``4.26 ±0.05 ms`` as ``4.26±0.05 ms``: two centrings fit into 120 columns.
     tight = _each(lambda entries: tuple(text.replace(" ±", "±") for text in entries))
     narrow = [_rewritten(_brief(panel), entries=tight) for panel in panels]
+    wrap = max(width, 40)
     parts = [_text_panel(part, wrap) for panel in narrow for part in _fit(panel, width)]
-    footer = ["\n".join(textwrap.wrap(s, wrap, break_long_words=False)) for s in [*caption, *remarks]]
+    footer = ["\n".join(textwrap.wrap(s, wrap, break_long_words=False)) for s in [*caption, *shared, *remarks]]
     head = [f"━━━ {heading} ".ljust(width, "━")[: max(width, len(heading) + 5)]] if heading else []
     return "\n\n".join([*head, *parts, "\n".join(footer)]) + "\n"
 
@@ -84,13 +83,12 @@ def _fit(panel: Panel, width: int) -> list[Panel]:
     if not panel.lines or _total(panel) <= width:
         return [panel] if panel.lines else []
     kept = [i for i, head in enumerate(panel.stub) if head != COMPLEXITY]
-    panel = replace(
-        _rewritten(panel, lambda stub: tuple(stub[i] for i in kept)), stub=tuple(panel.stub[i] for i in kept)
-    )
+    narrow = _rewritten(panel, lambda stub: tuple(stub[i] for i in kept))
+    panel = replace(narrow, stub=tuple(panel.stub[i] for i in kept))
     parts = _split(panel, width)
     if len(parts) == len(panel.groups) > 1 and len({group.columns for group in panel.groups}) == 1:
         parts = [_stacked(panel)]
-    return [narrow for part in parts for narrow in (_narrowed(part, width) if len(part.groups) == 1 else [part])]
+    return [thin for part in parts for thin in (_narrowed(part, width) if len(part.groups) == 1 else [part])]
 
 
 def _split(panel: Panel, width: int) -> list[Panel]:
@@ -136,9 +134,15 @@ def _stacked(panel: Panel) -> Panel:
     return replace(panel, groups=(replace(panel.groups[0], title=""),), lines=tuple(lines))
 
 
+def _by_category(panel: Panel) -> Iterator[tuple[str, list[Line]]]:
+    return (
+        (category, list(lines)) for category, lines in itertools.groupby(panel.lines, key=lambda line: line.category)
+    )
+
+
 def _text_panel(panel: Panel, width: int) -> str:
     stub_widths, widths = _widths(panel)
-    spans = [_span(own) for own in widths]
+    spans, total = [_span(own) for own in widths], _total(panel)
 
     def row(stub: Sequence[str], groups: Sequence[Sequence[str] | str]) -> str:
         # The block size is a number and stands to the right; names to the left.
@@ -150,16 +154,14 @@ def _text_panel(panel: Panel, width: int) -> str:
         return GROUP_GAP.join([GAP.join(names), *cells])
 
     out = textwrap.wrap(panel.title, width, break_long_words=False)
-    if any(g.title for g in panel.groups):
-        heads = [
-            f" {g.title} ".center(s, "─") if len(g.title) + 2 <= s else g.title for g, s in zip(panel.groups, spans)
-        ]
+    titles = [group.title for group in panel.groups]
+    if any(titles):
+        heads = [f" {t} ".center(s, "─") if len(t) + 2 <= s else t for t, s in zip(titles, spans)]
         out.append(row([""] * len(panel.stub), heads))
-    out.append(row(panel.stub, [g.columns for g in panel.groups]))
-    for category, lines in itertools.groupby(panel.lines, key=lambda line: line.category):
-        out.append(f"─ {category} ".ljust(_total(panel), "─"))
-        out += [row(line.stub, line.entries) for line in lines]
-    out.append("─" * _total(panel))
+    out.append(row(panel.stub, [group.columns for group in panel.groups]))
+    for category, lines in _by_category(panel):
+        out += [f"─ {category} ".ljust(total, "─"), *(row(line.stub, line.entries) for line in lines)]
+    out.append("─" * total)
     for note in panel.notes:
         out += textwrap.wrap(note, width, subsequent_indent="  ", break_long_words=False)
     return "\n".join(line.rstrip() for line in out)
@@ -168,25 +170,24 @@ def _text_panel(panel: Panel, width: int) -> str:
 def render_markdown(panels: Sequence[Panel], caption: Sequence[str], remarks: Sequence[str], heading: str = "") -> str:
     """Pipe tables with their notes and the caption below."""
     panels, shared = shared_notes(panels)
-    remarks = [*shared, *remarks]
+
+    def row(cells: Sequence[str]) -> str:
+        return f"| {' | '.join(cells)} |"
+
     out = [f"## {escape_markdown(heading)}", ""] if heading else []
     for panel in panels:
         if panel.title:
             out += [f"**{escape_markdown(panel.title)}**", ""]
         names = [escape_markdown(t) for t in ("Category", *panel.stub)]
-        rules = [" --: " if name == BLOCK_SIZE else " :-- " for name in names]
         head = [f"{escape_markdown(g.title)}<br>{escape_markdown(c)}" for g in panel.groups for c in g.columns]
-        out.append("| " + " | ".join([*names, *head]) + " |")
-        out.append("|" + "|".join(rules + [" --: "] * len(head)) + "|")
-        for category, lines in itertools.groupby(panel.lines, key=lambda line: line.category):
-            for i, line in enumerate(lines):
-                cells = [category if i == 0 else "", *line.stub, *_flat(line, panel)]
-                out.append("| " + " | ".join(escape_markdown(c).replace(" ±", " ± ") for c in cells) + " |")
-        out.append("")
-        for note in panel.notes:
-            out += [escape_markdown(note), ""]
-    out += [escape_markdown(" ".join([*caption, *remarks]))]
-    return "\n".join(out) + "\n"
+        rules = [" --: " if name == BLOCK_SIZE else " :-- " for name in names] + [" --: "] * len(head)
+        out += [row([*names, *head]), f"|{'|'.join(rules)}|"]
+        for category, lines in _by_category(panel):
+            for line, title in zip(lines, itertools.chain([category], itertools.repeat(""))):
+                cells = [title, *line.stub, *_flat(line, panel)]
+                out.append(row([escape_markdown(c).replace(" ±", " ± ") for c in cells]))
+        out += ["", *(text for note in panel.notes for text in (escape_markdown(note), ""))]
+    return "\n".join([*out, escape_markdown(" ".join([*caption, *shared, *remarks]))]) + "\n"
 
 
 def _flat(line: Line, panel: Panel) -> list[str]:
@@ -201,6 +202,8 @@ def _flat(line: Line, panel: Panel) -> list[str]:
 LATEX_HEAD = r"""% \usepackage{booktabs} is needed; with \usepackage{graphicx} a table wider than the text is scaled down to fit."""
 # Characters that fit into the width of a page in the smallest legible print.
 LATEX_WIDTH = 175
+_LATEX_TITLES = {"k/k_opt %": r"$k/k_\mathrm{opt}$ [\%]", "c": "$c$", "T": "$T$", "T + affinity": "$T$ + affinity"}
+_LATEX_TITLES |= {BLOCK_SIZE: "$b$", "p": "$p$"}
 
 
 def render_latex(panels: Sequence[Panel], caption: Sequence[str], remarks: Sequence[str]) -> str:
@@ -211,50 +214,43 @@ def render_latex(panels: Sequence[Panel], caption: Sequence[str], remarks: Seque
 def _latex_panel(panel: Panel, caption: Sequence[str], remarks: Sequence[str]) -> str:
     text = " ".join([f"{panel.title}." if panel.title else "", *caption]).strip()
     label = re.sub(r"[^a-z0-9]+", "-", panel.title.lower()).strip("-") or "table"
-    notes = " ".join([*panel.notes, *remarks])
-    return "\n".join(
-        [
-            r"\begin{table*}[tp]",
-            rf"\caption{{{escape_latex(text)}}}",
-            rf"\label{{tab:{label}}}",
-            r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
-            # Without graphicx the table is set as wide as it is.
-            r"\providecommand{\resizebox}[3]{#3}",
-            "\n\\par\\medskip\n".join(map(_latex_tabular, _split(_brief(panel), LATEX_WIDTH))),
-            *([rf"\par\medskip\begin{{minipage}}{{\textwidth}}{escape_latex(notes)}\end{{minipage}}"] if notes else []),
-            r"\end{table*}",
-        ]
-    )
+    notes = escape_latex(" ".join([*panel.notes, *remarks]))
+    tabulars = "\n\\par\\medskip\n".join(map(_latex_tabular, _split(_brief(panel), LATEX_WIDTH)))
+    below = f"\\par\\medskip\\begin{{minipage}}{{\\textwidth}}{notes}\\end{{minipage}}\n" if notes else ""
+    # Without graphicx the table is set as wide as it is.
+    return rf"""\begin{{table*}}[tp]
+\caption{{{escape_latex(text)}}}
+\label{{tab:{label}}}
+\centering\scriptsize\setlength{{\tabcolsep}}{{3pt}}
+\providecommand{{\resizebox}}[3]{{#3}}
+{tabulars}
+{below}\end{{table*}}"""
 
 
 def _latex_tabular(panel: Panel) -> str:
-    spec = "l" + "".join("r" if head == BLOCK_SIZE else "l" for head in panel.stub)
-    spec += "".join("r" * len(group.columns) for group in panel.groups)
-    rules, position = [], len(panel.stub) + 2
-    for group in panel.groups:
-        rules.append(rf"\cmidrule(lr){{{position}-{position + len(group.columns) - 1}}}")
-        position += len(group.columns)
-    heads = [rf"\multicolumn{{{len(g.columns)}}}{{c}}{{{escape_latex(g.title)}}}" for g in panel.groups]
-    titles = ["Category", *map(_latex_title, panel.stub)] + [_latex_title(c) for g in panel.groups for c in g.columns]
+    def title(text: str) -> str:
+        return _LATEX_TITLES.get(text) or escape_latex(text)
+
+    widths = [len(group.columns) for group in panel.groups]
+    spec = "l" + "".join("r" if head == BLOCK_SIZE else "l" for head in panel.stub) + "r" * sum(widths)
+    starts = itertools.accumulate(widths, initial=len(panel.stub) + 2)
+    rules = " ".join(rf"\cmidrule(lr){{{start}-{start + width - 1}}}" for start, width in zip(starts, widths))
+    heads = [rf"\multicolumn{{{w}}}{{c}}{{{escape_latex(g.title)}}}" for w, g in zip(widths, panel.groups)]
+    titles = ["Category", *map(title, panel.stub), *(title(c) for g in panel.groups for c in g.columns)]
     body = []
-    for category, lines in itertools.groupby(panel.lines, key=lambda line: line.category):
+    for category, lines in _by_category(panel):
         body.append(r"\midrule")
-        for i, line in enumerate(lines):
-            stub = [
-                escape_latex(category) if i == 0 else "",
-                *(
-                    complexity_latex(text) if head == COMPLEXITY else escape_latex(text)
-                    for head, text in zip(panel.stub, line.stub)
-                ),
-            ]
-            body.append(" & ".join([*stub, *_latex_entries(line, panel)]) + r" \\")
+        for line, name in zip(lines, itertools.chain([category], itertools.repeat(""))):
+            writers = [complexity_latex if head == COMPLEXITY else escape_latex for head in panel.stub]
+            stub = [escape_latex(name), *(write(text) for write, text in zip(writers, line.stub))]
+            body.append(" & ".join([*stub, *_latex_entries(line, widths)]) + r" \\")
     return "\n".join(
         [
             r"\sbox0{%",
             rf"\begin{{tabular}}{{@{{}}{spec}@{{}}}}",
             r"\toprule",
             "& " * (len(panel.stub) + 1) + " & ".join(heads) + r" \\",
-            " ".join(rules),
+            rules,
             " & ".join(titles) + r" \\",
             *body,
             r"\bottomrule",
@@ -264,20 +260,10 @@ def _latex_tabular(panel: Panel) -> str:
     )
 
 
-_LATEX_TITLES = {"k/k_opt %": r"$k/k_\mathrm{opt}$ [\%]", "c": "$c$", "T": "$T$", "T + affinity": "$T$ + affinity"}
-_LATEX_TITLES |= {BLOCK_SIZE: "$b$", "p": "$p$"}
-
-
-def _latex_title(title: str) -> str:
-    return _LATEX_TITLES.get(title) or escape_latex(title)
-
-
-def _latex_entries(line: Line, panel: Panel) -> list[str]:
-    out = []
-    for entry, group in zip(line.entries, panel.groups):
+def _latex_entries(line: Line, widths: Sequence[int]) -> Iterator[str]:
+    for entry, width in zip(line.entries, widths):
         if isinstance(entry, str):
-            out.append(rf"\multicolumn{{{len(group.columns)}}}{{c}}{{{escape_latex(entry)}}}")
+            yield rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(entry)}}}"
         else:
             # The interval is secondary: smaller, below the line.
-            out += [re.sub(r" \$\\pm\$([\d.]+)", r"\\,$_{\\pm\1}$", escape_latex(text)) for text in entry]
-    return out
+            yield from (re.sub(r" \$\\pm\$([\d.]+)", r"\\,$_{\\pm\1}$", escape_latex(text)) for text in entry)

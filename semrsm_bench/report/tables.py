@@ -52,26 +52,25 @@ def render_table(
     several = [results] if isinstance(results, TaskResults) else list(results)
     if fmt == "csv":
         return _csv([record for one in several for record in table_records(one, paper)])
-    return "\n".join(
-        _render(Layout(one, paper, end_to_end), fmt, width, headed=len(several) > 1, last=one is several[-1])
-        for one in several
-    )
-
-
-def _render(layout: Layout, fmt: TableFormat, width: int, *, headed: bool, last: bool) -> str:
-    task = layout.results.task
-    panels = layout.panels(wide=fmt != "text")
-    heading = f"{task.name}: {task.question}" if headed else ""
-    # What is the same for all tables of a run stands under the last one; in LaTeX each is a table of its own.
-    caption = [layout.caption, *(origin(layout.results) if last or fmt == "latex" else [])]
-    remarks = [layout.published.sentence] if layout.published else []
-    if layout.with_paper and printed_tables(task.name):
-        remarks.append(
-            f"Tables of the paper are its own figures, of other networks and pictures; source: {note_on(WALD)}."
-        )
-    if fmt == "text":
-        return render_text(panels, caption, remarks, width, heading)
-    return render_markdown(panels, caption, remarks, heading) if fmt == "md" else render_latex(panels, caption, remarks)
+    out = []
+    for one in several:
+        layout, task = Layout(one, paper, end_to_end), one.task
+        panels = layout.panels(wide=fmt != "text")
+        heading = f"{task.name}: {task.question}" if len(several) > 1 else ""
+        # What is the same for all tables of a run stands under the last one; in LaTeX each is a table of its own.
+        caption = [layout.caption, *(origin(one) if one is several[-1] or fmt == "latex" else [])]
+        remarks = [layout.published.sentence] if layout.published else []
+        if paper and printed_tables(task.name):
+            words = "Tables of the paper are its own figures, of other networks and pictures"
+            remarks.append(f"{words}; source: {note_on(WALD)}.")
+        if fmt == "text":
+            out.append(render_text(panels, caption, remarks, width, heading))
+        else:
+            md = fmt == "md"
+            out.append(
+                render_markdown(panels, caption, remarks, heading) if md else render_latex(panels, caption, remarks)
+            )
+    return "\n".join(out)
 
 
 def table_records(results: TaskResults, paper: bool = False) -> list[dict[str, Any]]:
