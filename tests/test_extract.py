@@ -141,6 +141,8 @@ def test_torchvision_models_with_a_stand_in_for_the_library(tmp_path, images, mo
     monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(models=models))
     model = load_model("torchvision:resnet18")
     assert (model.name, model.size, model.mean) == ("torchvision-resnet18", 224, (0.485, 0.456, 0.406))
+    # Other weights, another digest; the stand-in draws them anew.
+    assert len({model.weights_sha256, load_model("torchvision:resnet18").weights_sha256, ""}) == 3
     extract(replace(model, size=32), images[:1], tmp_path / "c.safetensors", quiet=True)
     assert open_cache(tmp_path / "c.safetensors").shape("layer4") == (1, 32, 16)
     with pytest.raises(ValueError, match="torchvision has no model 'resnet19'"):
