@@ -149,26 +149,11 @@ def metric(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
 
     found = sb.get_metric(command["name"])
     options = {**found.options, **command.get("options", {})}
-    settings, square = command["settings"], found.takes == "rsms"
+    pair = _Pair(found, command, inputs, memory)
     repeat = int(command.get("seed", 0))
     rng = np.random.default_rng(repeat)
     undefined: list[str] = []
-
-    def reordered(a: Any, order: Any) -> Any:
-        return a[np.ix_(order, order)] if square else a[order]
-
-    def sides(names: str = "xy") -> tuple[Any, Any]:
-        """Both representations; what a case calls y is permuted where it says so."""
-        made = _representations(found, command, inputs, memory, names)
-        seed = settings.get("permuted")
-        if seed is None:
-            return made
-        return tuple(
-            reordered(a, np.random.default_rng(int(seed)).permutation(len(a))) if n == "y" else a
-            for n, a in zip(names, made)
-        )
-
-    x, y = sides()
+    spent: list[float] = []
 
     def attempt(make: Callable[[], float]) -> float:
         # The inputs are finite and of one length: a metric that refuses them is not defined for their shape, which is an answer.
@@ -178,51 +163,110 @@ def metric(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
             undefined.append(str(error))
             return float("nan")
 
-    def whole(pair: tuple[Any, Any]) -> float:
-        return attempt(lambda: found.compare(*(found.prepare(side, **options) for side in pair), **options))
+    def whole(sides: tuple[Any, Any]) -> float:
+        return attempt(lambda: found.compare(*(found.prepare(side, **options) for side in sides), **options))
 
     def prepared(name: str, side: Any) -> Any:
         """One side of the case, prepared now or before."""
-        made_of = [settings.get(n) for n in ("centring", f"sigma_{name}", *(("permuted",) if name == "y" else ()))]
-        files = (_file_of(command, n) for n in (name, f"z{name}"))
-        key = ("prepared", command["name"], repr(options), repr(made_of), *files)
-        made, seconds = memory.get(
-            key, lambda: (clock.shared(lambda: found.prepare(side, **options)), clock.shared_seconds.pop())
-        )
+
+        def prepare() -> tuple[Any, float]:
+            return clock.shared(lambda: found.prepare(side, **options)), clock.shared_seconds.pop()
+
+        made, seconds = memory.get(("prepared", command["name"], repr(options), *pair.made_of(name)), prepare)
         spent.append(seconds)
         return made
 
     def another_order() -> tuple[Any, Any]:
-        order = rng.permutation(len(x))
-        return reordered(x, order), reordered(y, order)
+        return pair.reordered(rng.permutation(len(pair.x)))
 
     def fresh(i: int) -> Any:
         if i == 0:
             undefined.clear()  # by the warm-up
         if found.pair is None:
-            return another_order() if i or repeat else (x, y)
+            return another_order() if i or repeat else (pair.x, pair.y)
         try:
-            return prepared("x", x), prepared("y", y)
+            return prepared("x", pair.x), prepared("y", pair.y)
         except ValueError as error:
-            return error
+            undefined.append(str(error))
+            return None
 
-    def call(given: Any) -> float:
-        if isinstance(given, ValueError):
-            undefined.append(str(given))
-            return float("nan")
-        return attempt(lambda: found.compare(*given, **options))
+    def call(sides: Any) -> float:
+        return float("nan") if sides is None else attempt(lambda: found.compare(*sides, **options))
 
-    spent: list[float] = []
-    shape = ("metric", command["name"], x.shape[1:], y.shape[1:], str(x.dtype), str(y.dtype))
-    most = _MOST_METRIC_CALLS if found.pair is None else 1
-    values = clock.run(fresh, call, warm=lambda: whole(another_order()), shape=shape, most=most)
+    values = clock.run(
+        fresh,
+        call,
+        warm=lambda: whole(another_order()),
+        shape=("metric", command["name"], *((a.shape[1:], str(a.dtype)) for a in (pair.x, pair.y))),
+        most=_MOST_METRIC_CALLS if found.pair is None else 1,
+    )
     if spent:
         clock.shared_seconds[:] = [sum(spent)]
-    back = values[0] if found.symmetric else whole(sides("yx"))
+    back = values[0] if found.symmetric else whole(pair.sides("yx"))
     arrays = {"value": np.array(values), "value_yx": np.array([back])}
-    if settings.get("leave_one_out"):
-        arrays["without"] = np.array([whole(_without(x, y, i, square)) for i in range(len(x))])
+    if command["settings"].get("leave_one_out"):
+        arrays["without"] = np.array([whole(pair.without(i)) for i in range(len(pair.x))])
     return {"arrays": arrays, "info": {"undefined": undefined[0]} if undefined else {}}
+
+
+class _Pair:
+    """The two representations of a case as a metric takes them: features, linear RSMs, or the RSMs that a composite names."""
+
+    def __init__(self, found: Any, command: Mapping[str, Any], inputs: Mapping[str, Any], memory: Any) -> None:
+        self._found, self._command, self._inputs, self._memory = found, command, inputs, memory
+        self._settings = command["settings"]
+        self.x, self.y = self.sides("xy")
+
+    def sides(self, names: str) -> tuple[Any, ...]:
+        """Both, each made once; y is permuted where the case says so.
+
+        With the sides exchanged (``yx``), the RSM method that a composite names first is that of y.
+        """
+        seed = self._settings.get("permuted")
+        rsms: Any = getattr(self._found, "rsms", None) or (None, None)
+        sides = []
+        for name, rsm_of in zip(names, rsms):
+            side = self._side(name, rsm_of)
+            if name == "y" and seed is not None:
+                side = self._taken(side, np.random.default_rng(int(seed)).permutation(len(side)))
+            sides.append(side)
+        return tuple(sides)
+
+    def _side(self, name: str, rsm_of: tuple[str, str] | None) -> Any:
+        import semrsm_bench as sb
+
+        if self._found.takes == "features":
+            return np.asarray(self._inputs[name])
+        if rsm_of is None:
+            linear = ("linear", _file_of(self._command, name))
+            return self._memory.get(linear, lambda: sb.metrics.linear_rsm(np.asarray(self._inputs[name])))
+        settings, (matching, kernel) = self._settings, rsm_of
+        given = {"kernel": kernel, "matching": matching, "centring": settings.get("centring", "channel")}
+        if kernel == "rbf" and sb.get_rsm(matching).category == "matching" and settings.get(f"sigma_{name}"):
+            # One bandwidth for all that match positions, so that their RSMs compare; others go by the rule.
+            given["sigma"] = settings[f"sigma_{name}"]
+        grid = settings.get(f"grid_{name}")
+        key = ("rsm", repr(given), _file_of(self._command, f"z{name}"))
+        z = self._inputs[f"z{name}"]
+        return self._memory.get(key, lambda: sb.compute_rsm(z, grid=tuple(grid) if grid else None, **given))
+
+    def made_of(self, name: str) -> tuple[Any, ...]:
+        """All that a side depends on."""
+        settings = [
+            self._settings.get(n) for n in ("centring", f"sigma_{name}", *(("permuted",) if name == "y" else ()))
+        ]
+        return (repr(settings), *(_file_of(self._command, n) for n in (name, f"z{name}")))
+
+    def reordered(self, order: Any) -> tuple[Any, Any]:
+        """Both with their stimuli in another order."""
+        return self._taken(self.x, order), self._taken(self.y, order)
+
+    def without(self, i: int) -> tuple[Any, Any]:
+        """Both without one stimulus."""
+        return self.reordered(np.delete(np.arange(len(self.x)), i))
+
+    def _taken(self, side: Any, order: Any) -> Any:
+        return side[np.ix_(order, order)] if self._found.takes == "rsms" else side[order]
 
 
 def instance(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
@@ -241,50 +285,9 @@ def instance(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, 
     return {"arrays": {"scores": answers[0]}, "info": {}}
 
 
-def _representations(
-    found: Any, command: Mapping[str, Any], inputs: Mapping[str, Any], memory: Any, sides: str = "xy"
-) -> tuple[Any, Any]:
-    """What a metric is given: features, linear RSMs of them, or the RSMs that a composite names, each made once.
-
-    With the sides exchanged (``yx``), the RSM method that a composite names first is that of y.
-    """
-    import semrsm_bench as sb
-
-    if found.takes == "features":
-        return np.asarray(inputs[sides[0]]), np.asarray(inputs[sides[1]])
-    composite = getattr(found, "rsms", None)
-    if not composite:
-        return tuple(
-            memory.get(("linear", _file_of(command, n)), lambda n=n: sb.metrics.linear_rsm(np.asarray(inputs[n])))
-            for n in sides
-        )
-    settings = command["settings"]
-    made = []
-    for side, (matching, kernel) in zip(sides, composite):
-        z = inputs[f"z{side}"]
-        given = {"kernel": kernel, "matching": matching, "centring": settings.get("centring", "channel")}
-        grid = settings.get(f"grid_{side}")
-        if kernel == "rbf" and sb.get_rsm(matching).category == "matching" and settings.get(f"sigma_{side}"):
-            # One bandwidth for all that match positions, so that their RSMs compare; others go by the rule.
-            given["sigma"] = settings[f"sigma_{side}"]
-        key = ("rsm", repr(given), _file_of(command, f"z{side}"))
-        made.append(
-            memory.get(key, lambda z=z, g=given, grid=grid: sb.compute_rsm(z, grid=tuple(grid) if grid else None, **g))
-        )
-    return made[0], made[1]
-
-
 def _file_of(command: Mapping[str, Any], name: str) -> str:
     """What tells an input from others: the file that holds it."""
     return str(command["inputs"].get(name, ""))
-
-
-def _without(x: Any, y: Any, i: int, square: bool) -> tuple[Any, Any]:
-    def cut(a: Any) -> Any:
-        a = np.delete(a, i, axis=0)
-        return np.delete(a, i, axis=1) if square else a
-
-    return cut(x), cut(y)
 
 
 _OBSERVERS: dict[str, Callable[..., dict[str, Any]]]
