@@ -95,6 +95,43 @@ def test_no_two_calls_of_a_metric_get_the_same_order_of_stimuli(seed):
     assert (seen[1] == (x.tobytes(), y.tobytes())) == (seed == 0)
 
 
+@pytest.mark.parametrize("permuted", [None, 4])
+@pytest.mark.parametrize("takes", ["features", "rsms", "composite"])
+def test_what_a_metric_is_given(z, takes, permuted):
+    """Both sides, exchanged, and without each stimulus; y permuted where the case says so; by a metric that tells them apart."""
+
+    @sb.register_metric(f"lopsided-{takes}", takes="features" if takes == "features" else "rsms", best="max",
+                        range=(-1e9, 1e9), symmetric=False)  # fmt: skip
+    def lopsided(a, b):
+        return float((a * b**2).sum())
+
+    x, y = np.random.default_rng(5).standard_normal((2, 6, 4))
+    sides, name, inputs, settings = [x, y], f"lopsided-{takes}", {"x": x, "y": y}, {}
+    if takes == "rsms":
+        sides = [sb.metrics.linear_rsm(x), sb.metrics.linear_rsm(y)]
+    if takes == "composite":
+        name, inputs = f"{name}[identity|pooled,rbf]", {"zx": z, "zy": z[::-1] + 1}
+        settings = {"centring": "none", "sigma_x": 2.0, "sigma_y": 3.0}
+        sides = [
+            sb.compute_rsm(inputs["zx"], matching="identity", kernel="rbf", sigma=2.0),
+            sb.compute_rsm(inputs["zy"], matching="pooled", kernel="rbf"),
+        ]
+
+    def take(a, order):
+        return a[order] if takes == "features" else a[np.ix_(order, order)]
+
+    memory = Memory()
+    ask("metric", name, inputs, memory=memory, **settings)  # what is kept of a case must not serve the permuted one
+    found = ask("metric", name, inputs, memory=memory, permuted=permuted, leave_one_out=True, **settings)["arrays"]
+    order = np.arange(6) if permuted is None else np.random.default_rng(permuted).permutation(6)
+    a, b = sides[0], take(sides[1], order)
+    np.testing.assert_allclose(found["value"], lopsided(a, b), rtol=1e-6)
+    left = [np.delete(np.arange(6), i) for i in range(6)]
+    np.testing.assert_allclose(found["without"], [lopsided(take(a, i), take(b, i)) for i in left], rtol=1e-6)
+    if takes != "composite":  # exchanged, its RSM methods change places too
+        np.testing.assert_allclose(found["value_yx"], lopsided(b, a), rtol=1e-6)
+
+
 class InTwoParts:
     """A metric that is prepared side by side and notes what it sees; it compares no fewer than three stimuli."""
 
