@@ -31,7 +31,7 @@ class CheckOptions(PluginOptions):
 def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions) -> int:
     """Try methods on everything that activations can be: empty, tied, constant, tiny, huge, and more.
 
-    A target is the name of a solver, RSM method, metric or instance score, or a Python file whose methods are all checked.
+    A target is the name of a solver, RSM method, metric or score of single stimuli, or a Python file whose methods are all checked.
     Every case runs in a worker under a deadline. Exit code 0: all passed; 1: something failed; 2: there was nothing to check.
     """
     from semrsm_bench.bench.check import CaseResult, cases_of, check_method

@@ -104,7 +104,7 @@ class Answer:
     Attributes
     ----------
     arrays : mapping of str to ndarray
-        Of a solver ``perms`` (calls, S); of an RSM method ``rsm``; of a metric ``value``; of an instance score ``scores``.
+        Of a solver ``perms`` (calls, S); of an RSM method ``rsm``; of a metric ``value``; of a score of single stimuli ``scores``.
     duals : (ndarray, ndarray) or None
         Of an exact solver that gives them.
     info : mapping

@@ -98,7 +98,7 @@ def get_instance(name: str) -> InstanceScore:
 
 
 def instance_names() -> list[str]:
-    """Names of all registered instance scores, in the order of the tables."""
+    """Names of all registered scores of single stimuli, in the order of the tables."""
     return INSTANCES.names()
 
 

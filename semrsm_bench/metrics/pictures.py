@@ -1,4 +1,4 @@
-"""What a picture is like, without any network: brightness, contrast, colourfulness, edges. Baselines of instance scores."""
+"""What a picture is like, without any network: brightness, contrast, colourfulness, edges. Baselines of the scores of stimuli."""
 
 from __future__ import annotations
 
