@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import semrsm_bench as sb
+from semrsm_bench.bench.process import WorkerProcess, WorkerSetup
 from semrsm_bench.bench.results import load_rows
 from semrsm_bench.cli import cli
 from tests.bench_data import small_cache
@@ -324,3 +325,13 @@ def test_two_distributions_with_one_name_cost_the_second_and_no_run(tmp_path):
     done = run("-m", "semrsm_bench", "list", "solvers", "--json", path=tmp_path)
     assert [row["name"] for row in json.loads(done.stdout)].count("same") == 1
     assert "is left out: another plugin brings a solver named 'same'" in done.stderr
+
+
+def test_the_worker_of_a_commit_knows_what_is_installed_there_and_a_methods_worker_does_not(tmp_path, monkeypatch):
+    (tmp_path / "mine.py").write_text(PLUGIN.format(name="announced"))
+    announce(tmp_path, "mine")
+    monkeypatch.syspath_prepend(tmp_path)
+    for setup in (WorkerSetup(search=(tmp_path, HERE.parent)), WorkerSetup()):
+        with WorkerProcess(setup) as worker:
+            declared = worker.ask({"do": "describe", "kinds": ["solver"]}, 300).value["declared"]
+        assert ("announced" in {method["name"] for method in declared}) == (setup.search is not None)

@@ -76,7 +76,8 @@ class WorkerSetup:
     python : str
         Its interpreter.
     search : tuple of Path or None
-        Folders that come first in its module search path, in place of this process's path.
+        Folders that come first in its module search path, in place of this process's path; what is installed there registers its
+        entry points.
     folder : Path or None
         Where it runs.
     show_output : bool
@@ -191,7 +192,8 @@ class WorkerProcess:
             return
         method = self.setup.method
         self._alive, self._unread, self._number = _spawn(self.setup), b"", 0
-        command = {"do": "load", "plugins": self.setup.plugins, "method": method and method[:2]}
+        command: dict[str, Any] = {"do": "load", "plugins": self.setup.plugins, "method": method and method[:2]}
+        command |= {"entry_points": self.setup.search is not None}
         reply = self._ask(command, {"": seconds}, _START_BYTES)
         if reply.status != "ok":
             raise self._lost(reply.status, reply.message)
