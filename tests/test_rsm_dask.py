@@ -31,9 +31,9 @@ def cluster():
 
 @pytest.fixture
 def layer(tmp_path):
-    z = np.random.default_rng(0).normal(size=(48, 16, 144)).astype(np.float16)
+    z = np.random.default_rng(0).normal(size=(24, 16, 100)).astype(np.float16)
     path = tmp_path / "net.safetensors"
-    write_cache(path, {"layer3": z}, {"layer3": z.mean(axis=0)}, images=[f"image {i}" for i in range(48)])
+    write_cache(path, {"layer3": z}, {"layer3": z.mean(axis=0)}, images=[f"image {i}" for i in range(24)])
     return CacheLayer(path, "layer3")
 
 
@@ -70,7 +70,7 @@ def test_a_worker_killed_halfway_costs_only_its_tiles(cluster, layer, tmp_path):
         while time.monotonic() < deadline:
             if out.exists():
                 left = int(np.isnan(np.load(out, mmap_mode="r")).sum())
-                if left < 48 * 47 / 2:
+                if left < 24 * 23 / 2:
                     left_at_death.append(left)
                     os.kill(victim, signal.SIGKILL)
                     return
@@ -99,11 +99,11 @@ def test_a_failing_task_ends_the_run_with_its_error(cluster, layer):
 def test_a_task_for_a_cache_is_a_path_and_a_few_numbers(layer):
     images = Images.of(layer, None, "channel")
     matching = get_rsm("ortools").comparison(None, {})
-    task = next(make_tasks(images, matching, list(tiles(48, 48, 16, True))))
+    task = next(make_tasks(images, matching, list(tiles(24, 24, 8, True))))
     assert len(pickle.dumps(task)) < 4000
-    in_memory = Images.of(as_source(layer.read(0, 48).swapaxes(1, 2)), None, "none")
-    task = next(make_tasks(in_memory, matching, list(tiles(48, 48, 16, True))))
-    assert task.rows.count == task.columns.count == 16
+    in_memory = Images.of(as_source(layer.read(0, 24).swapaxes(1, 2)), None, "none")
+    task = next(make_tasks(in_memory, matching, list(tiles(24, 24, 8, True))))
+    assert task.rows.count == task.columns.count == 8
 
 
 def test_an_address_without_a_scheduler():
