@@ -11,7 +11,6 @@ from hypothesis.extra.numpy import arrays
 from semrsm_bench.metrics import (
     cka,
     cka_matrix,
-    cosine_cka,
     cosine_rsm,
     hsic,
     linear_cka,
@@ -96,13 +95,6 @@ def test_features_and_rsms_agree_on_both_sides_of_the_choice(estimator, widths):
     assert cka(linear_rsm(X), linear_rsm(Y), estimator) == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_kernels_are_those_of_the_rsms(estimator):
-    X, Y = features(1)
-    assert rbf_cka(X, Y, estimator, sigma=2.0) == cka(rbf_rsm(X, sigma=2.0), rbf_rsm(Y, sigma=2.0), estimator)
-    assert cosine_cka(X, Y, estimator) == cka(cosine_rsm(X), cosine_rsm(Y), estimator)
-
-
 def test_wide_rbf_bandwidth_approaches_the_linear_kernel():
     X, Y = features(2)
     assert rbf_cka(X, Y, sigma=1e4) == pytest.approx(linear_cka(X, Y), rel=1e-5)
@@ -115,14 +107,6 @@ def test_semantic_rsms_reach_minus_one():
     for estimator in ESTIMATORS:
         assert cka(K, -K, estimator) == pytest.approx(-1.0, abs=1e-14)
         assert cka(K, 3.0 - 2 * K, estimator) == pytest.approx(-1.0, abs=1e-14)
-
-
-def test_debiased_values_may_be_negative_and_are_left_so():
-    values = []
-    for seed in range(40):
-        X, Y = np.random.default_rng(seed).standard_normal((2, 12, 6))
-        values.append(linear_cka(X, Y, "debiased"))
-    assert min(values) < -0.05 < 0.05 < max(values)
 
 
 def test_debiased_hsic_is_unbiased_and_biased_is_not():

@@ -27,39 +27,19 @@ FEATURE_PAIRS = [
 RSM_PAIRS = [metrics.hsic, metrics.cka, metrics.compare_rsms]
 
 
-@pytest.mark.parametrize("metric", FEATURE_PAIRS)
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32"])
-def test_torch_and_numpy_agree_in_every_dtype(metric, dtype, rng):
-    X, Y = (torch.tensor(10 * rng.standard_normal((20, 4))).to(getattr(torch, dtype)) for _ in range(2))
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32", "bool"])
+def test_every_dtype_becomes_float64_and_float64_is_not_copied(dtype, rng):
+    X = torch.tensor(10 * rng.standard_normal((20, 4))).to(getattr(torch, dtype))
+    expected = X.double().numpy()
     if X.dtype.is_floating_point:
         X.requires_grad_()
-    expected = metric(X.detach().double().numpy(), Y.double().numpy())
-    assert metric(X, Y) == expected
-    assert type(metric(X, Y)) is float
-
-
-@pytest.mark.parametrize("metric", RSM_PAIRS)
-def test_torch_rsms(metric, rng):
-    X, Y = rng.standard_normal((2, 10, 4))
-    assert metric(torch.tensor(X @ X.T), torch.tensor(Y @ Y.T)) == metric(X @ X.T, Y @ Y.T)
-
-
-@pytest.mark.parametrize("metric", FEATURE_PAIRS)
-def test_float16_is_computed_in_float64(metric, rng):
-    X, Y = (rng.standard_normal((30, 5)).astype(np.float16) for _ in range(2))
-    assert metric(X, Y) == metric(X.astype(np.float64), Y.astype(np.float64))
-
-
-@pytest.mark.parametrize("metric", FEATURE_PAIRS)
-def test_inputs_are_left_alone_and_layout_does_not_matter(metric, rng):
-    X, Y = rng.standard_normal((2, 20, 4))
-    X[:, 0] = 3.0 + 0.1 * X[:, 0]
-    copies = X.copy(), Y.copy()
-    X.flags.writeable = Y.flags.writeable = False
-    value = metric(X, Y)
-    np.testing.assert_array_equal((X, Y), copies)
-    assert metric(np.asfortranarray(X), np.repeat(Y, 2, axis=0)[::2]) == pytest.approx(value, rel=1e-12)
-    assert metric(X.tolist(), Y.tolist()) == pytest.approx(value, rel=1e-12)
+    given = [X, expected.tolist(), *([X.detach().numpy()] if dtype != "bfloat16" else [])]
+    for value in given:
+        found = as_float64(value, "X")
+        np.testing.assert_array_equal(found, expected, strict=True)
+    assert as_float64(expected, "X") is expected
+    assert balanced(expected)[0] is expected
+    assert type(metrics.linear_cka(X, X)) is float
 
 
 @pytest.mark.parametrize("metric", FEATURE_PAIRS)
@@ -146,12 +126,6 @@ def test_asymmetry_is_found_in_every_tile_and_rounding_is_not(rng):
 def test_what_is_no_matrix_of_real_numbers(value, message):
     with pytest.raises(ValueError, match=message):
         as_float64(value, "X")
-
-
-def test_float64_is_not_copied(rng):
-    X = rng.standard_normal((5, 3))
-    assert as_float64(X, "X") is X
-    assert balanced(X)[0] is X
 
 
 def test_centred_leaves_nothing_of_a_constant_column():

@@ -5,7 +5,6 @@ import math
 
 import numpy as np
 import pytest
-import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -55,11 +54,6 @@ def test_no_rotation_of_the_plane_does_better():
         Q = np.array([[c, -s], [flip * s, flip * c]]).transpose(2, 0, 1)
         best = min(best, np.sqrt(np.square(X @ Q - Y).sum(axis=(1, 2))).min())
     assert procrustes_distance(X, Y, "raw") == pytest.approx(best, rel=1e-6)
-
-
-def test_reflections_are_allowed():
-    X = np.random.default_rng(0).standard_normal((9, 3))
-    assert procrustes_distance(X, X * [1, 1, -1], "raw") < 1e-13
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
@@ -183,14 +177,6 @@ def test_unit_matching_finds_planted_units_and_their_scores():
     assert unit_matching(X, 3 * X[:, order] + 2) == pytest.approx(1.0)
 
 
-def test_unit_matching_on_covariance_is_the_permutation_procrustes_cosine():
-    rng = np.random.default_rng(6)
-    X, Y = rng.standard_normal((2, 25, 5))
-    unit = [side / np.linalg.norm(side) for side in (X - X.mean(0), Y - Y.mean(0))]
-    W = align(*unit, "permutation")
-    assert unit_matching(X, Y, "covariance") == pytest.approx(1 - np.square(unit[0] @ W - unit[1]).sum() / 2)
-
-
 def test_dead_units_have_no_correlation():
     X = np.random.default_rng(0).standard_normal((10, 3))
     dead = X.copy()
@@ -205,12 +191,6 @@ def test_dead_units_have_no_correlation():
 
 
 class TestCustomAssignment:
-    def test_any_exact_solver_will_do(self):
-        rng = np.random.default_rng(0)
-        affinity = rng.standard_normal((4, 6))
-        other = best_columns(affinity, lambda a: scipy.optimize.linear_sum_assignment(-a)[1])
-        np.testing.assert_array_equal(other, best_columns(affinity))
-
     @pytest.mark.parametrize("answer", [[0, 0], [0, 3], [-1, 0], [0], [0.0, 1.0], "ab"])
     def test_answers_are_checked(self, answer):
         with pytest.raises(ValueError, match="assignment callable"):
