@@ -194,12 +194,22 @@ class TestOrthogonal:
                     break
             assert b.objective_ < objective * (1 + 1e-6)
 
-    def test_medoid_is_the_model_nearest_to_all(self):
-        rng = np.random.default_rng(3)
-        latent = rng.standard_normal((30, 4))
-        models = [(latent + s * rng.standard_normal((30, 4))) @ rotation(rng, 4) for s in (2.0, 1.0, 0.05, 1.5)]
+    @pytest.mark.parametrize("seed", range(4))
+    def test_medoid_is_the_model_nearest_to_all(self, seed):
+        # Of different widths and sizes: neither the smallest nor the largest model is it by its size alone.
+        rng = np.random.default_rng(seed)
+        latent = rng.standard_normal((30, 6))
+        models = [
+            size * (latent[:, :width] + s * rng.standard_normal((30, width))) @ rotation(rng, width)
+            for s, width, size in ((2.0, 4, 1.0), (1.0, 6, 0.6), (0.05, 5, 1.0), (1.5, 6, 0.5), (3.0, 3, 0.4))
+        ]
         sums = [sum(procrustes_distance(X, Y) ** 2 for Y in models) for X in models]
-        assert Barycenter().fit(models).medoid_ == np.argmin(sums) == 2
+        assert Barycenter(max_iter=2000).fit(models).medoid_ == np.argmin(sums)
+
+    def test_of_models_that_are_equally_near_the_first_is_the_medoid(self):
+        rng = np.random.default_rng(5)
+        X = rng.standard_normal((30, 4))
+        assert Barycenter().fit([X @ rotation(rng, 4) for _ in range(4)]).medoid_ == 0
 
     @pytest.mark.parametrize(("n", "widths"), [(10, (25, 25, 25)), (10, (3, 40, 12)), (12, (12, 12, 30)), (2, (5, 5))])
     def test_fewer_stimuli_than_units(self, n, widths):

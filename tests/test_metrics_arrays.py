@@ -133,6 +133,10 @@ def test_centred_leaves_nothing_of_a_constant_column():
     result = centred(X)
     np.testing.assert_array_equal(result[:, [0, 1, 3]], 0.0)
     np.testing.assert_array_equal(result[:, 2], np.arange(-3.0, 4.0))
+    # Nor of one that is constant up to rounding.
+    rounded = np.array([[0.1], [0.1 + np.spacing(0.1)], [0.1 - np.spacing(0.1)]])
+    np.testing.assert_array_equal(centred(rounded), 0.0)
+    assert np.isnan(metrics.linear_cka(rounded, np.arange(3.0)[:, None]))
 
 
 @pytest.mark.parametrize("n", [1, 2, 5, 256, 257, 300])
