@@ -64,8 +64,9 @@ def test_a_markdown_cell_is_one_line_and_reads_as_the_text(text):
     assert re.sub(r"\\(.)", r"\1", cell) == " ".join(clean.split())
 
 
-@given(TEXT)
-def test_csv_cells_come_back_and_none_is_a_formula(text):
+@given(st.sampled_from(["", *"=+-@\t"]), TEXT)
+def test_csv_cells_come_back_and_none_is_a_formula(start, rest):
+    text = start + rest
     out = io.StringIO()
     csv.writer(out).writerow([escape.escape_csv(escape.clean(text)), "end"])
     ((cell, end),) = csv.reader(io.StringIO(out.getvalue()))

@@ -1,5 +1,6 @@
 """The page without a browser: what it holds, that it holds everything itself, and what happens when parts are missing."""
 
+import itertools
 import json
 import re
 import shlex
@@ -149,13 +150,13 @@ def test_the_table_holds_every_cell_as_the_verb_table_prints_it(parsed, results)
 
 
 def test_what_sorts_last_has_no_figure(text):
-    cells = re.findall(
-        r'<td class="number" data-order="([^"]*)">([^<]*)</td>',
-        text.split('id="table-matching"')[1].split("</table>")[0],
-    )
-    assert cells
-    for order, told in cells:
-        assert (re.match(r"[≥≤−+]?\s*\d", told) is None) == ("Infinity" in order), (order, told)
+    table = text.split('id="table-matching"')[1].split("</table>")[0]
+    directions = re.findall(r'<th [^>]*class="number" data-best="(\w+)"', table)
+    cells = re.findall(r'<td class="number" data-order="([^"]*)">([^<]*)</td>', table)
+    assert len(cells) > len(directions) == 6
+    for (order, shown), best in zip(cells, itertools.cycle(directions)):
+        last = "-Infinity" if best == "desc" else "Infinity"
+        assert (re.match(r"[≥≤−+]?\s*\d", shown) is None) == (order == last), (order, shown)
 
 
 def test_copies_are_what_the_verb_table_prints(parsed, results):

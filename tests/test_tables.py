@@ -158,6 +158,8 @@ def test_text_stays_inside_the_terminal(small, width, paper):
 def test_panels_too_wide_are_split_without_losing_a_column(small):
     narrow, wide = (render_table(matching(small), "text", width=w) for w in (70, 150))
     assert narrow.count("batch-optimal-128") == 2 * wide.count("batch-optimal-128")
+    # What is said under the table is said under its last part.
+    assert narrow.count("about 17 s a pair") == wide.count("about 17 s a pair") == 1
     # The affinity's line stands in both parts, each with the time of its own group.
     times = re.compile(r"[\d.]+±[\d.]+ [mµn]?s")
     assert sorted(times.findall(narrow)) == sorted(times.findall(wide))
@@ -591,7 +593,13 @@ def test_any_task_has_a_table(toy):
 
 
 def test_methods_are_compared_with_the_reference_by_paired_differences(toy):
-    (results,) = collect(toy(), {})
+    less = [{**row, "scores": {**row["scores"], "right": row["scores"]["right"] - 0.2}} for row in toy(models=("b",))]
+    rows = [
+        *toy(models=("a",)),
+        *(row for row in less if row["method"] == "better"),
+        *toy(models=("b",), right={"plain": 0.5, "=cmd()": 0.5}),
+    ]
+    (results,) = collect(rows, {})
     text = render_table(results)
     difference = text[text.index("differences from plain") :]
     (better, *_) = [line for line in difference.splitlines() if line.startswith("better")]
@@ -601,6 +609,7 @@ def test_methods_are_compared_with_the_reference_by_paired_differences(toy):
     assert "corrected by Holm's method for all 8 of them" in difference
     records = {(r["method"], r["model"], r["kernel"]): r for r in table_records(results)}
     assert records["better", "a", "rbf"]["difference"] == pytest.approx(0.3)
+    assert records["better", "b", "rbf"]["difference"] == pytest.approx(0.1)
     assert records["better", "a", "rbf"]["difference_low"] == pytest.approx(0.3)
     assert records["plain", "a", "rbf"]["difference"] is None
     assert records["better", "a", "rbf"]["reference"] == "plain"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,11 +60,11 @@ class TaskResults:
         """What the cases of each cell share, in the order of the table; keys are those of `cell_key`."""
         found = {cell_key(s.place): s.place for s in self.summaries}
 
-        def order(place: Place) -> tuple[Any, ...]:
-            ranks = [rank(place.get(key, "")) for key in self.keys]
-            return ranks[0] if ranks else [], self.task.cell_order(place), ranks
+        def order(item: tuple[str, Place]) -> tuple[Any, ...]:
+            ranks = [rank(item[1].get(key, "")) for key in self.keys]
+            return ranks[:1], self.task.cell_order(item[1]), ranks
 
-        return dict(sorted(found.items(), key=lambda item: order(item[1])))
+        return dict(sorted(found.items(), key=order))
 
     @cached_property
     def cells(self) -> dict[tuple[str, MethodKey], Summary]:
@@ -93,15 +93,8 @@ class TaskResults:
     @cached_property
     def shared(self) -> dict[str, Interval]:
         """Median time of what methods share, s, over the cases of each cell where any was timed."""
-        found = {}
-        for cell, rows in self.observed.items():
-            times: dict[str, list[float]] = {}
-            for row in rows:
-                if row["shared_seconds"] is not None:
-                    times.setdefault(str(row["case"]), []).append(row["shared_seconds"])
-            if times:
-                found[cell] = median_interval([np.median(t) for t in times.values()])
-        return found
+        found = {cell: _by_case(rows, lambda row: row["shared_seconds"]) for cell, rows in self.observed.items()}
+        return {cell: median_interval(times) for cell, times in found.items() if len(times)}
 
     def usual_cases(self, cell: str) -> int:
         """How many cases most methods of a cell rest on."""
@@ -116,12 +109,21 @@ class TaskResults:
 
     def case_values(self, score: str) -> dict[tuple[str, MethodKey], NDArray[np.float64]]:
         """One value per case (the median of its repeats), in the order of the cases; unknown ones are left out."""
-        found: dict[tuple[str, MethodKey], dict[str, list[float]]] = {}
+        found: dict[tuple[str, MethodKey], list[Row]] = {}
         for cell, rows in self.observed.items():
             for row in rows:
-                if (value := row["scores"].get(score)) is not None:
-                    found.setdefault((cell, MethodKey.of_row(row)), {}).setdefault(str(row["case"]), []).append(value)
-        return {key: np.array([np.median(v) for v in cases.values()]) for key, cases in found.items()}
+                found.setdefault((cell, MethodKey.of_row(row)), []).append(row)
+        values = {key: _by_case(rows, lambda row: row["scores"].get(score)) for key, rows in found.items()}
+        return {key: sample for key, sample in values.items() if len(sample)}
+
+
+def _by_case(rows: Iterable[Row], value: Callable[[Row], float | None]) -> NDArray[np.float64]:
+    """One value per case: the median over the rows that have one."""
+    cases: dict[str, list[float]] = {}
+    for row in rows:
+        if (found := value(row)) is not None:
+            cases.setdefault(str(row["case"]), []).append(found)
+    return np.array([np.median(values) for values in cases.values()])
 
 
 def _usual(counts: Iterable[int]) -> int:
@@ -142,14 +144,12 @@ def collect(
 
     Parameters
     ----------
-    rows, environment
-        From `semrsm_bench.bench.results`, of one run; the environment may be empty.
+    rows, environment, folder
+        Of one run, from `semrsm_bench.bench.results`; the environment may be empty.
     tasks : iterable of str
         Only these, in this order; default: all that the run has, as they come.
     where : mapping of str to sequence of str, optional
         Only cells in which each of these keys has one of its values; tasks whose cells lack a key are left out.
-    folder : Path, optional
-        Of the run.
 
     Raises
     ------

@@ -171,10 +171,8 @@ def seconds_axis(axis: Axis) -> None:
     from matplotlib.ticker import FuncFormatter, NullFormatter
 
     def text(value: float, _: int) -> str:
-        for scale, unit in UNITS:
-            if value >= scale * 0.999:
-                return f"{value / scale:.3g} {unit}"
-        return f"{value:.3g} s"
+        scale, unit = next((u for u in UNITS if value >= u[0] * 0.999), UNITS[0])
+        return f"{value / scale:.3g} {unit}"
 
     axis.set_major_formatter(FuncFormatter(text))
     axis.set_minor_formatter(NullFormatter())

@@ -1,6 +1,6 @@
 """The figures of a run: time-score front, time over S, scores per cell, and what a task draws itself; each as PNG, SVG and PDF.
 
-A task with pictures of its own has a module here of its name with ``draw(results) -> list of Drawing``.
+A task with pictures of its own has a module here of its name with ``draw(results)``, which yields `Drawing`s.
 """
 
 from __future__ import annotations

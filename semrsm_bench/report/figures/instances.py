@@ -25,22 +25,24 @@ _WORDS = {_LENGTH: "distance from the mean", "entropy": "output entropy", "diver
 _COLUMNS = 8
 
 
-def draw(results: TaskResults) -> list[Drawing]:
+def draw(results: TaskResults) -> Iterator[Drawing]:
     """All pictures that the rows of a run allow.
 
     They show one score: ``pairwise_cosine``, or else the first that was measured.
     """
     names = list(dict.fromkeys(row["method"] for row, _ in results.found if row["raw"]["part"] == _ALL))
     if not names:
-        return []
+        return
     name = _PREFERRED if _PREFERRED in names else names[0]
     layers: dict[str, dict[str, Result]] = {}
     for row, result in results.found:
         if row["method"] == name:
             layers.setdefault(str(row["cell"]["layer"]), {})[row["raw"]["part"]] = result
     layers = {layer: parts for layer, parts in layers.items() if _ALL in parts}
-    drawings = [_draw_scores(name, layers), _draw_predictors(name, layers)]
-    return [*drawings, *_draw_repeats(name, layers), *_draw_pictures(name, layers)]
+    yield _draw_scores(name, layers)
+    yield _draw_predictors(name, layers)
+    yield from _draw_repeats(name, layers)
+    yield from _draw_pictures(name, layers)
 
 
 def _scores(result: Result) -> Floats:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,7 @@ _PLAIN = "identity"
 _MOST_METRICS, _COLUMNS = 12, 4
 
 
-def draw(results: TaskResults) -> list[Drawing]:
+def draw(results: TaskResults) -> Iterator[Drawing]:
     """All pictures that the rows of a run allow.
 
     Where a metric was measured on several RSMs, as ``cka[identity]`` and ``cka[exact-auction]``, the two and their difference;
@@ -34,8 +34,6 @@ def draw(results: TaskResults) -> list[Drawing]:
     good = [row for row in results.rows if row["status"] == "ok" and row["cell"]["pictures"] == "matched"]
     layers = _layers(good)
     maps = {method: _matrix(good, method, layers) for method in dict.fromkeys(row["method"] for row in good)}
-    if not maps:
-        return []
     pairs = [
         (method, other)
         for method in maps
@@ -43,15 +41,13 @@ def draw(results: TaskResults) -> list[Drawing]:
         if method.endswith(f"[{_PLAIN}]") and other != method and other.startswith(method[: -len(_PLAIN) - 1])
     ]
     networks = list(dict.fromkeys(network for network, _ in layers))
-    drawings = []
     for plain, other in pairs:
         three = [(plain, maps[plain]), (other, maps[other]), ("difference", maps[other] - maps[plain])]
-        drawings.append(_draw_within(three, layers, networks))
+        yield _draw_within(three, layers, networks)
         if len(networks) > 1:
-            drawings.append(_draw_across(three, layers, networks, other))
-    if not pairs:
-        drawings.append(_draw_across(list(maps.items())[:_MOST_METRICS], layers, networks, ""))
-    return drawings
+            yield _draw_across(three, layers, networks, other)
+    if maps and not pairs:
+        yield _draw_across(list(maps.items())[:_MOST_METRICS], layers, networks, "")
 
 
 def _layers(rows: Sequence[Mapping[str, Any]]) -> list[Layer]:

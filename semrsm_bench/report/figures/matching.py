@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +26,7 @@ _FEWEST = 3
 _DRAWN_PAIRS = 2000
 
 
-def draw(results: TaskResults) -> list[Drawing]:
+def draw(results: TaskResults) -> Iterator[Drawing]:
     """One figure for each network with known optima."""
     pairs: dict[str, dict[Panel, list[tuple[float, float]]]] = {}
     for row in results.rows:
@@ -38,11 +38,9 @@ def draw(results: TaskResults) -> list[Drawing]:
         model: {panel: np.array(values) for panel, values in panels.items() if len(values) >= _FEWEST}
         for model, panels in pairs.items()
     }
-    return [
-        _draw_network(model, panels, f"gain-{model}" if len(known) > 1 else "gain")
-        for model, panels in known.items()
-        if panels
-    ]
+    for model, panels in known.items():
+        if panels:
+            yield _draw_network(model, panels, f"gain-{model}" if len(known) > 1 else "gain")
 
 
 def _draw_network(model: str, pairs: Mapping[Panel, Floats], name: str) -> Drawing:

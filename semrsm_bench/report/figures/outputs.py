@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,15 @@ from semrsm_bench.report.style import Drawing, new_figure, short
 _BINS, _MOST_METHODS = 12, 5
 
 
-def draw(results: TaskResults) -> list[Drawing]:
+def draw(results: TaskResults) -> Iterator[Drawing]:
     """All pictures that the rows of a run allow."""
     found: dict[tuple[Any, ...], dict[str, Result]] = {}
     for row, result in results.found:
         place = value_of(result.cell, "model", "layer", "centring", "kernel")
         found.setdefault(place, {})[row["method"]] = result
-    if not found:
-        return []
-    return [_draw_pairs(_one_layer(list(found.values()))), _draw_forest(results)]
+    if found:
+        yield _draw_pairs(_one_layer(list(found.values())))
+        yield _draw_forest(results)
 
 
 def _one_layer(found: Sequence[Mapping[str, Result]]) -> Mapping[str, Result]:

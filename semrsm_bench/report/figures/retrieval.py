@@ -18,10 +18,11 @@ _CAPTION_WIDTH, _CAPTION_LINES = 21, 4
 _SHOWN_KERNEL, _MOST_METHODS = "cosine", 4
 
 
-def draw(results: TaskResults) -> list[Drawing]:
+def draw(results: TaskResults) -> Iterator[Drawing]:
     """All pictures that the rows of a run allow."""
-    drawings = [_draw_scores(results)] if any(s.scores for s in results.summaries) else []
-    return [*drawings, *_draw_found([(row["method"], result) for row, result in results.found])]
+    if any(s.scores for s in results.summaries):
+        yield _draw_scores(results)
+    yield from _draw_pictures([(row["method"], result) for row, result in results.found])
 
 
 def _draw_scores(results: TaskResults) -> Drawing:
@@ -38,7 +39,7 @@ def _draw_scores(results: TaskResults) -> Drawing:
     )
 
 
-def _draw_found(found: Sequence[tuple[str, Result]]) -> Iterator[Drawing]:
+def _draw_pictures(found: Sequence[tuple[str, Result]]) -> Iterator[Drawing]:
     """Contact sheets of the first queries with what each method found, at the last layer of every network."""
     kernels = {result.cell["kernel"] for _, result in found}
     groups: dict[tuple[Any, ...], dict[str, Result]] = {}

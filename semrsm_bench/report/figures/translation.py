@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +35,7 @@ _GROUP = ("model", "shift", "centring", "kernel")
 LayerResults = Mapping[str, Sequence[Result]]
 
 
-def draw(results: TaskResults) -> list[Drawing]:
+def draw(results: TaskResults) -> Iterator[Drawing]:
     """All pictures that the rows of a run allow."""
     found: dict[tuple[Any, ...], dict[str, dict[str, list[Result]]]] = {}
     places: dict[tuple[Any, ...], Place] = {}
@@ -44,16 +44,17 @@ def draw(results: TaskResults) -> list[Drawing]:
         places.setdefault(group, result.cell)
         found.setdefault(group, {}).setdefault(result.cell["layer"], {}).setdefault(row["method"], []).append(result)
     words = words_of(list(places.values()), ["layer"])
-    drawings = [
-        _draw_rsms(f"rsms-{word}", places[group], layers)
-        for (group, layers), word in zip(found.items(), words, strict=True)
-    ]
-    shown = [s for s in results.summaries if "auroc" in s.scores]
-    return [*drawings, *([_draw_auroc(shown)] if shown else []), *_draw_crops([r for _, r in results.found])]
+    for (group, layers), word in zip(found.items(), words, strict=True):
+        yield _draw_rsms(f"rsms-{word}", places[group], layers)
+    if shown := [s for s in results.summaries if "auroc" in s.scores]:
+        yield _draw_auroc(shown)
+    yield from _draw_crops([result for _, result in results.found])
 
 
 def _draw_rsms(name: str, place: Place, found: Mapping[str, LayerResults]) -> Drawing:
     """RSMs of the first batch, a row for each method and a column for each layer; below them all similarities."""
+    from matplotlib.patches import Patch
+
     every = by_depth(results[0].cell for here in found.values() for results in here.values())
     chosen = np.linspace(0, len(every) - 1, min(len(every), MOST_LAYERS)).round()
     layers = [every[int(place)] for place in chosen]
@@ -83,7 +84,8 @@ def _draw_rsms(name: str, place: Place, found: Mapping[str, LayerResults]) -> Dr
     for row, method in enumerate(methods):
         grid[row][0].set_ylabel(short(method))
     grid[rows][0].set_ylabel(f"similarity ({place['kernel']})")
-    figure.legend(handles=_patches(), loc="outside lower center", ncols=2, frameon=False)
+    patches = [Patch(color=GREY, label="unrelated pairs"), Patch(color=SKY, label="overlapping pairs")]
+    figure.legend(handles=patches, loc="outside lower center", ncols=2, frameon=False)
     numbers = [_similarities(results) for results in found[layers[0]].values()]
     left = f" {len(layers)} of {len(every)} layers." if len(layers) < len(every) else ""
     return Drawing(
@@ -131,20 +133,13 @@ def _draw_distributions(axes: Axes, found: LayerResults, methods: Sequence[str])
     axes.grid(True, axis="y")
 
 
-def _patches() -> list[Any]:
-    from matplotlib.patches import Patch
-
-    return [Patch(color=GREY, label="unrelated pairs"), Patch(color=SKY, label="overlapping pairs")]
-
-
 def _draw_auroc(summaries: Sequence[Summary]) -> Drawing:
     """AUROC over the layers for every method, a panel for each network, shift, centring and kernel."""
     groups = list(dict.fromkeys(value_of(s.place, *_GROUP) for s in summaries))
     titles = words_of([{**dict(zip(_GROUP, group)), "shift": f"shift {group[1]}"} for group in groups])
     looks = method_looks(s.method for s in summaries)
     columns = min(3, len(groups))
-    rows = -(-len(groups) // columns)
-    figure = new_figure(max(4.4, 2.7 * columns + 0.5), 2.5 * rows + 0.7)
+    figure = new_figure(max(4.4, 2.7 * columns + 0.5), 2.5 * -(-len(groups) // columns) + 0.7)
     grid = panel_grid(figure, len(groups), columns, sharey=True)
     lowest = min(s.scores["auroc"].low for s in summaries)
     for axes, group, title in zip(grid.flat, groups, titles):
@@ -171,13 +166,13 @@ def _draw_auroc(summaries: Sequence[Summary]) -> Drawing:
     )
 
 
-def _draw_crops(results: Sequence[Result]) -> list[Drawing]:
+def _draw_crops(results: Sequence[Result]) -> Iterator[Drawing]:
     """Some pictures with the frames of their crops."""
     from matplotlib.patches import Rectangle
 
     of_shift = {str(r.cell["shift"]): r for r in reversed(results) if "scenes" in r.raw}
     if not of_shift:
-        return []
+        return
     shifts = [Shift(*map(int, text.split(","))) for text in reversed(of_shift)]
     last = max((r.arrays["scenes"] for r in of_shift.values()), key=lambda scenes: scenes.shape[1])
     result = of_shift[str(shifts[0])]
@@ -193,13 +188,11 @@ def _draw_crops(results: Sequence[Result]) -> list[Drawing]:
         axes.set_axis_off()
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False)
-    return [
-        Drawing(
-            "crops",
-            figure,
-            f"Pictures of {last.shape[1]} x {last.shape[2]} pixels and the crops of {side} x {side} pixels cut from them; shifts "
-            "in pixels: down, right.",
-            "Pictures with the frames of the crops cut from them",
-            shareable=bool(result.raw["scenes"]["shareable"]),
-        )
-    ]
+    yield Drawing(
+        "crops",
+        figure,
+        f"Pictures of {last.shape[1]} x {last.shape[2]} pixels and the crops of {side} x {side} pixels cut from them; shifts "
+        "in pixels: down, right.",
+        "Pictures with the frames of the crops cut from them",
+        shareable=bool(result.raw["scenes"]["shareable"]),
+    )
