@@ -156,6 +156,13 @@ def test_old_answers_score_low(bench, name):
     assert all(r["scores"]["c"] < 0.9 for r in load_rows(finished.folder))
 
 
+def test_a_repeat_gets_other_shifts_than_the_first(bench):
+    finished, _ = bench("sly-memo", plugins=(HOSTILE,), layers=("layer1",), pairs={"": 1}, repeats=2)
+    rows = load_rows(finished.folder)
+    assert [r["repeat"] for r in rows] == [0, 1]
+    assert all(r["seconds_min"] >= 0.01 for r in rows), "nothing that was remembered served"
+
+
 def test_whatever_a_method_says_costs_no_other_row_also_when_resumed(bench):
     names = ["identity", *(f"hostile-info-{what}" for what in ("huge", "many", "nan", "mute"))]
     how = {"plugins": (HOSTILE,), "layers": ("layer2",), "run_id": "mine"}
@@ -681,9 +688,9 @@ def test_arrays_of_cases_with_like_names_are_kept_apart(bench, median, monkeypat
         return (dataclasses.replace(c, name=n) for n, c in zip(names, cases(self, own)))
 
     monkeypatch.setattr(task, "cases", renamed)
-    finished, _ = bench("cka", plugins=(file,), tasks={task.name: task.options(cases=5)})
-    assert len({r["arrays"] for r in load_rows(finished.folder)}) == 5
-    assert len(list((finished.folder / "arrays").iterdir())) == 5
+    finished, _ = bench("cka", plugins=(file,), repeats=2, tasks={task.name: task.options(cases=5)})
+    assert len({r["arrays"] for r in load_rows(finished.folder)}) == 10
+    assert len(list((finished.folder / "arrays").iterdir())) == 10
 
 
 # Kills, and several at once.

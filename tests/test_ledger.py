@@ -11,7 +11,7 @@ from semrsm_bench.bench import plan as planning
 from semrsm_bench.bench.ledger import PATIENCE_FOR_FAILURES, Ledger, identity
 from semrsm_bench.bench.plan import RunOptions, make_plan
 from semrsm_bench.core.method import Declaration
-from semrsm_bench.core.row import FAULTS, STATUSES, Row
+from semrsm_bench.core.row import STATUSES, Row
 from semrsm_bench.core.task import Profile
 from tests.toy_tasks import ToyOptions, toy
 
@@ -165,11 +165,15 @@ def test_truths_that_are_known_cost_nothing_more():
     before = ledger.remaining_seconds()
     ledger.observe_truth("toy", cell.cases[0], 100.0)
     assert ledger.remaining_seconds() == pytest.approx(before + 4 * 100.0, rel=0.01)
-    for case in cell.cases[1:]:
-        ledger.observe_truth("toy", case, 100.0)
-    assert ledger.remaining_seconds() < before + 1
+    for i in range(4):
+        ledger.observe(observed(cell, i, seconds=1e-3, wall_seconds=0.1))
+    assert 100 < ledger.remaining_seconds() < 101, "of the one case that is left"
+    ledger.observe_truth("toy", cell.cases[4], 100.0)
+    assert ledger.remaining_seconds() < 1
 
 
-@pytest.mark.parametrize("status", FAULTS)
-def test_faults_are_statuses(status):
-    assert status in STATUSES
+def test_truths_beyond_the_budget_are_not_counted():
+    ledger, (cell,) = ledger_of(sizes=(16,), budget=0.3)
+    assert ledger.planned_observations(cell) == 1
+    ledger.observe_truth("another task", cell.cases[0], 100.0)
+    assert ledger.remaining_seconds() == pytest.approx(100.2, abs=0.1)

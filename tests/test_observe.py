@@ -165,6 +165,9 @@ def test_a_metric_in_two_parts_is_warmed_up_on_other_inputs_and_prepares_each_si
     ask("metric", "in-two-parts", {"x": x, "y": y}, clock, memory, seed=seed)
     assert [what for what, _ in InTwoParts.seen[6:]] == ["compare"]
     assert len(clock.shared_seconds) == 1, "each row says how long both sides took to prepare"
+    permuted = ask("metric", "in-two-parts", {"x": x, "y": y}, Noted(cold=False), memory, seed=seed, permuted=4)
+    expected = (x * y[np.random.default_rng(4).permutation(9)]).sum()
+    assert permuted["arrays"]["value"] == pytest.approx([expected]), "what was prepared of another case does not serve"
 
 
 @pytest.mark.parametrize("part", ["prepare", "compare"])

@@ -177,6 +177,31 @@ def test_a_case_that_nobody_meets_is_left_out_and_a_cell_of_them_is_skipped():
     assert [c.skip for c in plan.cells] == ["no grid", ""]
 
 
+@pytest.mark.parametrize("needs", [True, False])
+@pytest.mark.parametrize(
+    "grid", [{}, {"grid": (2, 2)}, {"grid": None}, {"grid_x": (2, 2), "grid_y": None}, {"grid_x": None}]
+)
+def test_what_shifts_a_grid_is_skipped_where_positions_lie_on_none(needs, grid):
+    task = toy(kind="rsm")
+    task.cases = lambda own: (dataclasses.replace(case, settings=grid) for case in type(task).cases(task, own))
+    (cell,) = make_plan(RunOptions(), [task], {}, [Declaration("rsm", "shift", facts={"needs_grid": needs})]).cells
+    assert bool(cell.skip) == (needs and None in grid.values())
+
+
+def test_a_method_whose_input_a_case_lacks_is_skipped_with_its_name():
+    task = toy(kind="metric")
+    task.cases = lambda own: (dataclasses.replace(c, settings={"lacks": ["zx"]}) for c in type(task).cases(task, own))
+    declared = [
+        Declaration("metric", "on-positions", facts={"inputs": ["zx", "zy"]}),
+        Declaration("metric", "on-features"),
+    ]
+    plan = make_plan(RunOptions(), [task], {}, declared)
+    assert {c.method.name: c.skip for c in plan.cells} == {
+        "on-positions": "it takes zx, of which there are none here",
+        "on-features": "",
+    }
+
+
 # Profiles and options.
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from semrsm_bench.bench.summary import differences, not_a_contest, summarise
+from semrsm_bench.core.stats import holm, two_sided_p
 from semrsm_bench.core.task import Score
 from semrsm_bench.tasks.registry import get_task
 from tests.bench_data import make_row
@@ -31,9 +32,10 @@ def test_a_cell_is_summed_up_by_its_pairs():
 
 
 def test_repeats_of_a_pair_count_as_one_pair():
-    rows = [row(repeat=r, seconds=s) for r, s in enumerate((1.0, 5.0, 6.0))]
-    (line,) = summary(*rows, row("0-2", seconds=7.0))
+    rows = [row(repeat=r, seconds=s, scores={"c": s / 10, "quality": 0.5}) for r, s in enumerate((1.0, 5.0, 6.0))]
+    (line,) = summary(*rows, row("0-2", seconds=7.0, scores={"c": 0.3, "quality": 0.5}))
     assert (line.ok, line.seconds.value) == (2, 6.0)
+    assert line.scores["c"].value == pytest.approx(0.2), "the first one's score"
 
 
 def test_quality_is_unknown_where_one_optimum_is_not_positive_but_c_is_not():
@@ -65,6 +67,8 @@ def test_failures_are_named_and_do_not_count():
     assert line.counts == {"ok": 1, "timeout": 1, "skipped": 1}
     (alone,) = summary(failed, skipped)
     assert (alone.status, alone.ok) == ("timeout", 0)
+    (cut,) = summary(row(), skipped)
+    assert (cut.status, cut.failure, cut.message) == ("ok", "skipped", "not tried further")
     assert math.isnan(alone.seconds.value)
 
 
@@ -101,8 +105,19 @@ def test_differences_are_paired():
     assert differences(found, "c", "absent") == []
 
 
-def test_no_rows_make_no_summary():
-    assert summary() == []
+def test_differences_that_are_made_together_are_corrected_together():
+    rng = np.random.default_rng(2)
+    base = rng.random(12)
+    rows = [
+        row(f"0-{i}", method=m, scores={"c": float(v), "quality": 0.5})
+        for m, gain in (("base", 0.0), ("a", 0.02), ("b", 0.05), ("c", 0.08))
+        for i, v in enumerate(base + gain + 0.1 * rng.standard_normal(12) * (gain > 0))
+    ]
+    found = summary(*rows)
+    alone = [two_sided_p(s.replicates["c"] - found[0].replicates["c"]) for s in found[1:]]
+    together = [d.p for d in differences(found, "c", "base")]
+    assert together == pytest.approx(holm(alone))
+    assert together[int(np.argmin(alone))] == pytest.approx(min(1.0, 3 * min(alone)))
 
 
 @pytest.mark.parametrize(
