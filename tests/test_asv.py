@@ -148,6 +148,14 @@ def test_the_frozen_optima_are_proved():
     assert_frozen_are_certified((64, 256))
 
 
+def test_an_optimum_that_the_bound_does_not_prove_is_refused(monkeypatch):
+    import semrsm_bench as sb
+
+    monkeypatch.setattr(sb, "solve", lambda problem, name: np.arange(problem.size), raising=False)
+    with pytest.raises(ValueError, match="is not the bound"):
+        problems.certified((64,))
+
+
 @pytest.mark.slow
 def test_the_frozen_optima_are_proved_at_large_sizes():
     assert_frozen_are_certified((1024, 4096))
