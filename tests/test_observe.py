@@ -238,6 +238,13 @@ def test_stages_and_calls_of_the_clock(timed, known, warm):
     assert min(clock.seconds) >= 0
 
 
+@pytest.mark.parametrize(("fewest", "most", "calls"), [(1, 9, 1), (3, 9, 3), (1, 1, 1)])
+def test_the_clock_calls_as_often_as_it_must_and_no_more_once_the_time_is_up(fewest, most, calls):
+    clock = Clock()
+    assert len(clock.run(lambda i: i, lambda i: i, fewest=fewest, most=most, lasting=1e-12)) == calls
+    assert len(Clock().run(lambda i: i, lambda i: i, most=most, lasting=1e9)) == most
+
+
 def test_a_call_that_fails_leaves_no_limit_behind():
     import gc
     import resource

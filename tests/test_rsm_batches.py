@@ -45,10 +45,10 @@ def test_the_matchings_are_those_of_solve(name, dtype):
 
 
 def test_special_pairs_of_a_batch_are_solved_too():
-    z = images(6)
+    z = images(8)
     z[1] = 0
-    z[2] *= np.float32(1e25)
-    z[3] *= np.float32(1e-25)
+    z[[2, 6]] *= np.float32(1e25)
+    z[[3, 7]] *= np.float32(1e-25)
     z[4] = 1 + np.float32(1e-5) * z[4]
     z[5] = 0.3
     rsm = compute_rsm(z, matching="exact-auction")
