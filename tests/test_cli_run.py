@@ -6,6 +6,9 @@ from click.testing import CliRunner
 
 from semrsm_bench.bench.results import load_rows
 from semrsm_bench.cli import cli, main
+from semrsm_bench.cli.run import _read
+from semrsm_bench.core.options import describe
+from semrsm_bench.tasks.registry import get_task
 from tests.bench_data import HOSTILE, small_cache
 
 MINE = '''
@@ -169,3 +172,8 @@ def test_wrong_use_is_one_line_and_exit_code_two(tmp_path, capsys, arguments, wo
     assert words in error
     assert "Traceback" not in error
     assert not (tmp_path / "results").exists()
+
+
+def test_of_an_option_of_a_task_that_is_given_twice_the_last_one_counts():
+    (count,) = (info for info in describe(get_task("outputs").options) if info.field == "count")
+    assert _read(count, ("5", "7")) == 7

@@ -16,6 +16,7 @@ import semrsm_bench as sb
 from semrsm_bench.bench.process import WorkerProcess, WorkerSetup
 from semrsm_bench.bench.results import load_rows
 from semrsm_bench.cli import cli
+from semrsm_bench.cli.selection import SelectionOptions, select
 from tests.bench_data import small_cache
 
 HERE = Path(__file__).resolve().parent
@@ -309,13 +310,16 @@ def test_tasks_of_a_distribution_are_imported_where_answers_are_scored(tmp_path)
 @pytest.mark.parametrize("where", ["named", "hidden"])
 def test_a_distribution_brings_methods_or_tasks_and_not_both(tmp_path, here, where):
     (tmp_path / "other.py").write_text(PLUGIN.format(name="added"))
-    (tmp_path / "both.py").write_text(PLANTED + (PLUGIN.format(name="added") if where == "named" else "import other\n"))
+    (tmp_path / "both.py").write_text(
+        "print('imported')\n" + PLANTED + (PLUGIN.format(name="added") if where == "named" else "import other\n")
+    )
     announce(tmp_path, "both")
     done = run(*(["-m", "semrsm_bench", here] if here == "list" else ["-c", here]), path=tmp_path)
     assert done.returncode == 0
     assert "'both' of brittle is left out" in done.stderr
     assert "methods" in done.stderr
     assert not {"added", "planted"} & {*done.stdout.split()}
+    assert ("imported" in done.stdout) == (where == "hidden")
 
 
 def test_two_distributions_with_one_name_cost_the_second_and_no_run(tmp_path):
@@ -335,3 +339,20 @@ def test_the_worker_of_a_commit_knows_what_is_installed_there_and_a_methods_work
         with WorkerProcess(setup) as worker:
             declared = worker.ask({"do": "describe", "kinds": ["solver"]}, 300).value["declared"]
         assert ("announced" in {method["name"] for method in declared}) == (setup.search is not None)
+
+
+def test_a_limit_ends_with_what_it_is_for(tmp_path):
+    (tmp_path / "mine.py").write_text(PLUGIN.format(name="announced"))
+    announce(tmp_path, "mine")
+    code = "import semrsm_bench as sb\nfrom semrsm_bench.core.registry import entry_points_limited_to\n"
+    code += "with entry_points_limited_to('tasks'):\n    print('announced' in sb.solver_names())\n"
+    code += "print('announced' in sb.solver_names())"
+    assert run("-c", code, path=tmp_path).stdout.split() == ["False", "True"]
+
+
+def test_a_verb_that_shows_a_run_knows_the_tasks_of_files(tmp_path):
+    file = tmp_path / "planting.py"
+    file.write_text(PLANTED)
+    with pytest.raises(FileNotFoundError):
+        select([], tmp_path / "no-results", SelectionOptions(plugins=(file,)))
+    assert "planted" in sb.task_names()
