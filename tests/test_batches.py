@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value, solve, solve_many
-from semrsm_bench.solvers.auction_kernels import best_two, best_two_of_four, dense_auction
-from semrsm_bench.solvers.queue_kernels import award
+from semrsm_bench.solvers.kernels.bidding import Assignment, bid, dense_auction
+from semrsm_bench.solvers.kernels.rows import best_two, best_two_of_four
 from tests.hard_problems import KINDS, hard_problem
 from tests.test_auction import activations
 
@@ -123,23 +123,24 @@ def test_float64_prices_decide_between_float32_entries(row, scale):
     assert np.float64(row[column]) - prices[column] == best
 
 
-def test_an_award_evicts_the_owner_to_the_end_of_the_queue():
+def test_a_bid_raises_the_price_and_evicts_the_owner_to_the_end_of_the_queue():
     column_of, row_of = np.array([2, -1, -1, 0]), np.array([3, -1, 0, -1])
-    queue = np.array([9, 9, 9, 2])
+    assignment, prices, queue = Assignment(column_of, row_of), np.ones(4), np.array([9, 9, 9, 2])
     # Row 1 has left place 2; row 2 waits at place 3.
-    assert award(1, 2, column_of, row_of, queue, 3, 1) == 2
+    assert bid(1, 2, 0.5, prices, assignment, queue, 3, 1) == 2
+    assert prices.tolist() == [1, 1, 1.5, 1]
     assert column_of.tolist() == [-1, 2, -1, 0]
     assert row_of.tolist() == [3, -1, 1, -1]
     assert queue[[3, 0]].tolist() == [2, 0]
-    assert award(2, 1, column_of, row_of, queue, 0, 1) == 1
+    assert bid(2, 1, 0.5, prices, assignment, queue, 0, 1) == 1
     assert column_of.tolist() == [-1, 2, 1, 0]
 
 
 @pytest.mark.parametrize("most", [0, 1, 3, 7, 50])
 def test_bids_are_bounded_and_what_was_bid_is_a_matching(most):
     affinity = np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
-    column_of, row_of = np.full(40, -1), np.full(40, -1)
-    left, bids = dense_auction(affinity, np.zeros(40, np.float32), column_of, row_of, np.float32(1e-4), most)
+    column_of, row_of = assignment = Assignment.empty(40)
+    left, bids = dense_auction(affinity, np.zeros(40, np.float32), assignment, np.float32(1e-4), most)
     # Rows bid in fours, so up to three bids more than allowed.
     assert most <= bids < most + 4
     matched = np.flatnonzero(column_of >= 0)

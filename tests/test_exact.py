@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import itertools
-import threading
 
 import numpy as np
 import pytest
@@ -182,58 +181,24 @@ def test_unit_costs_are_the_affinity_upside_down_on_another_scale(scale, dtype):
     np.testing.assert_allclose(costs, (wide.max() - wide) * ratio, rtol=0, atol=2 * float(np.finfo(dtype).eps))
 
 
-def test_the_index_arrays_are_those_of_the_complete_graph_and_are_reused():
-    cache = exact._ArcCache(budget_bytes=2**20)
-    left, right = cache(5)
+def test_the_index_arrays_are_those_of_the_complete_graph_and_are_reused(monkeypatch):
+    left, right = exact._arcs(5)
     assert list(zip(left.tolist(), right.tolist())) == list(itertools.product(range(5), repeat=2))
     assert left.dtype == right.dtype == np.int32
-    again = cache(5)
-    assert again[0] is left
-    assert again[1] is right
+    exact._arcs(7)
+    assert exact._arcs(5)[0] is left
     with pytest.raises(ValueError, match="read-only"):
         left[0] = 1
-
-
-def test_the_index_arrays_stay_within_their_budget():
-    cache = exact._ArcCache(budget_bytes=8 * (30**2 + 20**2))
-    first = cache(30)[0]
-    cache(20)
-    assert cache(30)[0] is first
-    cache(10)
-    assert cache.nbytes <= 8 * (30**2 + 20**2)
-    assert cache(30)[0] is first, "the least recently used one goes first"
-    assert len(cache(100)[0]) == 100**2, "what exceeds the budget is made, and not kept"
-    assert cache.nbytes <= 8 * (30**2 + 20**2)
-    cache.clear()
-    assert cache.nbytes == 0
+    monkeypatch.setattr(exact, "_LARGEST_KEPT", 4)
+    assert exact._arcs(5)[0] is not left, "large ones are made, and not kept"
 
 
 def test_threads_that_share_the_index_arrays_agree_with_one():
     problems = [sb.MatchingProblem(*features(size, 4, seed=seed)) for seed in range(6) for size in (20, 21, 90, 130)]
     serial = [sb.solve(p, "ortools") for p in problems]
-    exact._arcs.clear()
+    exact._kept_arcs.cache_clear()
     for one, other in zip(serial, sb.solve_many(problems, "ortools", n_jobs=2)):
         np.testing.assert_array_equal(one, other)
-
-
-def test_a_crowd_asking_for_index_arrays_at_once():
-    cache = exact._ArcCache(budget_bytes=8 * 3 * 40**2)
-    gate, wrong = threading.Barrier(4), []
-
-    def ask(seed):
-        gate.wait()
-        for size in np.random.default_rng(seed).integers(1, 41, 200):
-            left, right = cache(int(size))
-            if len(left) != size**2 or left[-1] != size - 1 or right[-1] != size - 1:
-                wrong.append(size)
-
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not wrong
-    assert cache.nbytes <= 8 * 3 * 40**2
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value
 from semrsm_bench.solvers import exact_auction as module
 from semrsm_bench.solvers.bounds import dual_value
-from semrsm_bench.solvers.exact_kernels import check_tight
+from semrsm_bench.solvers.kernels.exact import check_tight
 from tests.hard_problems import KINDS, hard_problem, true_affinity
 
 SOLVER = get_solver("exact-auction")
@@ -152,7 +152,7 @@ def test_a_failed_certificate_falls_back_and_says_so(size):
 def test_unfinished_paths_fall_back(monkeypatch):
     problem = hard_problem("integers", 60, 6, 1)
     assert SOLVER.run(problem).info["paths"] > 0
-    monkeypatch.setattr(module, "_EFFORT", (0, 0, 0, *module._EFFORT[3:]))
+    monkeypatch.setattr(module, "_EFFORT", module._EFFORT._replace(auction_bids=0, exact_bids=0, whole_rows=0))
     assert SOLVER.run(problem).info["fallback"] == "scipy"
 
 

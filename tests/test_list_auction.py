@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from semrsm_bench.solvers import MatchingProblem, get_solver
-from semrsm_bench.solvers.candidate_kernels import Lists, list_rows, listed_best_two
+from semrsm_bench.solvers.kernels.lists import Lists, empty_lists, list_rows, listed_best_two
 from tests.hard_problems import KINDS, hard_problem
 from tests.test_auction import activations, corrected
 
@@ -31,6 +31,21 @@ def test_a_list_and_its_bound_cover_the_row(dtype, levels, size):
         ordered = np.sort((affinity[i] - prices)[kept])
         assert (best, second) == (ordered[-1], ordered[-2])
         assert affinity[i, column] - prices[column] == best
+
+
+@pytest.mark.parametrize("padded", [64, 200, 512])
+def test_entries_of_minus_infinity_do_not_fill_a_list(padded):
+    # Buckets of the matrix-free search are padded so; bisecting from minus infinity made every entry a candidate.
+    affinity = np.random.default_rng(padded).normal(size=(40, 1024)).astype(np.float32)
+    affinity[:, np.random.default_rng(0).permutation(1024)[:padded]] = -np.inf
+    affinity[:, 5:1024:64] = -np.inf
+    lists = empty_lists(40, np.float32)
+    list_rows(affinity, np.zeros(1024, np.float32), lists)
+    listed = (lists.values > -np.inf).sum(axis=1)
+    assert listed.min() >= 12
+    assert listed.mean() < 15
+    for row, columns, bound, number in zip(affinity, lists.columns, lists.bounds, listed):
+        assert bound >= np.delete(row, columns[:number]).max()
 
 
 def test_quality_of_the_named_solvers():

@@ -16,56 +16,37 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.solvers.auction_kernels import dense_auction, free_slack_pairs, row_maxima
-from semrsm_bench.solvers.auction_setup import Setup, limits_of, prepare, trivial_matching
-from semrsm_bench.solvers.batch_kernels import auction_batch
+from semrsm_bench.solvers.auction_setup import PreparedProblem, prepare, trivial_matching
+from semrsm_bench.solvers.kernels import read_only
+from semrsm_bench.solvers.kernels.batches import auction_batch
+from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase
+from semrsm_bench.solvers.kernels.rows import row_maxima
+from semrsm_bench.solvers.kernels.scale import limits_of
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, matching_value, random_value
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
 
 _REFERENCE = "Bertsekas 1988, Annals of Operations Research 14 (auction algorithm with eps-scaling)"
 # Bids per row after which an auction is cut off; real activations need 5 to 25.
 MAX_BIDS = 200
-_SHRINK = 4.0
+_FIRST_SHARE, _SHRINK = 0.2, 4.0
 
 
-class Matching:
-    """A partial matching kept from both sides: ``column_of[i]`` and ``row_of[j]``, -1 where free."""
-
-    def __init__(self, size: int) -> None:
-        self.column_of: NDArray[np.int64] = np.full(size, -1, np.int64)
-        self.row_of: NDArray[np.int64] = np.full(size, -1, np.int64)
-
-    def pair(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> None:
-        """Match free rows with free columns."""
-        self.column_of[rows] = columns
-        self.row_of[columns] = rows
-
-    def fill(self) -> int:
-        """Match what is left in order of index; returns how many pairs that were."""
-        rows = np.flatnonzero(self.column_of < 0)
-        self.pair(rows, np.flatnonzero(self.row_of < 0))
-        return len(rows)
+def check_eps(eps: tuple[float, ...]) -> None:
+    """Raise ValueError unless ``eps`` is a non-empty sequence of positive finite numbers."""
+    if not len(eps) or not all(math.isfinite(e) and e > 0 for e in eps):
+        raise ValueError(f"eps must be positive finite numbers, one for each phase, got {eps}")
 
 
-def dense_phase(
-    affinity: Floats, prices: Floats, matching: Matching, eps: np.floating, max_bids: int = MAX_BIDS
-) -> tuple[int, int]:
-    """One phase: free the pairs that ``eps`` no longer allows, then bid; returns rows left and bids made."""
-    column_of, row_of = matching.column_of, matching.row_of
-    if (column_of >= 0).any():
-        free_slack_pairs(affinity, prices, column_of, row_of, eps)
-    left, bids = dense_auction(affinity, prices, column_of, row_of, eps, max_bids * len(prices))
-    return int(left), int(bids)
-
-
-def upper_value(affinity: Floats, prices: Floats, setup: Setup) -> float:
-    """Upper bound on k from prices: their sum plus the row maxima of ``affinity - prices``, rounding included."""
-    duals = np.empty_like(prices)
-    row_maxima(affinity, prices, duals)
-    total = duals.sum(dtype=np.float64) + prices.sum(dtype=np.float64)
-    # The affinity itself carries the rounding of C products, besides that of the subtraction.
-    error = setup.rounding(prices) + (setup.x.shape[1] + 2) * setup.unit * setup.largest
-    return float(total + len(prices) * error)
+def _solve_batch(
+    x: Floats, ys: Floats, affinities: Floats, eps: tuple[float, ...]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Permutations (b, S), -1 where unsolved, and facts (b, 3); see `batches.auction_batch`."""
+    perms: NDArray[np.int64] = np.full(ys.shape[:2], -1, np.int64)
+    facts: NDArray[np.int64] = np.zeros((len(ys), 3), np.int64)
+    if x.shape[0] > 1 and x.shape[1] > 1:
+        shares = np.array(eps, np.float64)
+        auction_batch(*read_only(x, ys, affinities), shares, limits_of(x.dtype), MAX_BIDS, perms, facts)
+    return perms, facts
 
 
 def auction_many(
@@ -73,19 +54,8 @@ def auction_many(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """`auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.solver.BatchFunction`."""
     check_eps(eps)
-    perms, facts = _auction_plainly(x, ys, affinities, eps)
+    perms, facts = _solve_batch(x, ys, affinities, eps)
     return perms, facts[:, 0] > 0
-
-
-def _auction_plainly(
-    x: Floats, ys: Floats, affinities: Floats, eps: tuple[float, ...]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    perms: NDArray[np.int64] = np.empty(ys.shape[:2], np.int64)
-    facts: NDArray[np.int64] = np.zeros((len(ys), 3), np.int64)
-    if x.shape[0] > 1 and x.shape[1] > 1:
-        shares = np.array(eps, np.float64)
-        auction_batch(*read_only(x, ys, affinities), shares, limits_of(x.dtype), MAX_BIDS, perms, facts)
-    return perms, facts
 
 
 _DENSE: dict[str, Any] = {
@@ -106,7 +76,7 @@ def auction(problem: MatchingProblem, *, eps: tuple[float, ...] = (0.1, 0.01)) -
     ----------
     problem : MatchingProblem
     eps : tuple of float
-        One phase each, in units of the spread of a row of the affinity (`Setup.spread`); positive.
+        One phase each, in units of the typical standard deviation of a row of the affinity (`Scale.deviation`); positive.
 
     Notes
     -----
@@ -114,12 +84,14 @@ def auction(problem: MatchingProblem, *, eps: tuple[float, ...] = (0.1, 0.01)) -
     order of index, and ``info["left"]`` says how many; the duals stay feasible.
     """
     check_eps(eps)
-    perms, facts = _auction_plainly(problem.x, problem.y[None], problem.affinity[None], eps)
+    perms, facts = _solve_batch(problem.x, problem.y[None], problem.affinity[None], eps)
     if not facts[0, 0]:
         if (trivial := trivial_matching(problem)) is not None:
             return trivial
-        setup = prepare(problem)
-        perms, facts = _auction_plainly(setup.x, setup.y[None], setup.affinity[None], eps)
+        prepared = prepare(problem)
+        perms, facts = _solve_batch(prepared.x, prepared.y[None], prepared.affinity[None], eps)
+        if not facts[0, 0]:
+            raise RuntimeError(f"the auction could not scale its problem: largest affinity {prepared.scale.largest:g}")
     _, bids, left = facts[0].tolist()
     return Solution(perms[0], info={"bids": bids, **({"left": left} if left else {})})
 
@@ -152,39 +124,31 @@ def certified_auction(problem: MatchingProblem, *, rtol: float = 0.01) -> Soluti
     """
     if not 0.0 <= rtol <= 1.0:
         raise ValueError(f"rtol must be between 0 and 1, got {rtol}")
-    trivial = trivial_matching(problem)
-    if trivial is not None:
+    if (trivial := trivial_matching(problem)) is not None:
         return trivial
-    setup = prepare(problem)
-    if rtol > 0 and not setup.scaled:
-        affinity = setup.affinity
-        prices = setup.start.copy()
-        matching = Matching(problem.size)
-        share = 0.2
-        chance = random_value(problem)
-        phases = 0
-        while share * setup.spread > setup.eps(0.0):
-            left, _ = dense_phase(affinity, prices, matching, setup.eps(share))
+    prepared = prepare(problem)
+    if rtol > 0 and not prepared.rescaled:
+        prices, assignment = prepared.start.copy(), Assignment.empty(problem.size)
+        share, phases, chance = _FIRST_SHARE, 0, random_value(problem)
+        while share * prepared.scale.deviation > prepared.eps(0.0):
+            eps = prepared.eps(share)
+            left, _ = dense_phase(prepared.affinity, prices, assignment, eps, MAX_BIDS * problem.size)
             phases += 1
             if left:
                 break
-            bound = upper_value(affinity, prices, setup)
-            if bound - matching_value(problem, matching.column_of) <= rtol * (bound - chance):
-                return Solution(matching.column_of, info={"k_upper": bound, "phases": phases})
+            bound = _upper_value(prepared, prices)
+            if bound - matching_value(problem, assignment.column_of) <= rtol * (bound - chance):
+                return Solution(assignment.column_of, info={"k_upper": bound, "phases": phases})
             share /= _SHRINK
     exact = get_solver("exact-auction").run(problem)
     return Solution(exact.perm, exact.duals, {**exact.info, "exact": True})
 
 
-def read_only(*arrays: Floats) -> tuple[Floats, ...]:
-    """Views that nobody can write to: kernels are compiled once more for arrays that are writeable."""
-    views = tuple(array.view() for array in arrays)
-    for view in views:
-        view.flags.writeable = False
-    return views
-
-
-def check_eps(eps: tuple[float, ...]) -> None:
-    """Raise ValueError unless ``eps`` is a non-empty sequence of positive finite numbers."""
-    if not len(eps) or not all(math.isfinite(e) and e > 0 for e in eps):
-        raise ValueError(f"eps must be positive finite numbers, one for each phase, got {eps}")
+def _upper_value(prepared: PreparedProblem, prices: Floats) -> float:
+    """Upper bound on k: the prices plus the row maxima of ``affinity - prices``, rounding included."""
+    duals = np.empty_like(prices)
+    row_maxima(prepared.affinity, prices, duals)
+    total = duals.sum(dtype=np.float64) + prices.sum(dtype=np.float64)
+    # The affinity itself carries the rounding of C products, besides that of the subtraction.
+    products = (prepared.x.shape[1] + 2) * prepared.scale.unit * prepared.scale.largest
+    return float(total + len(prices) * (prepared.rounding(prices) + products))

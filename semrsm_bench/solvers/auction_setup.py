@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from semrsm_bench.solvers.problem import Floats, MatchingProblem
-from semrsm_bench.solvers.registry import Solution
-from semrsm_bench.solvers.setup_kernels import (
-    COARSEST,
-    dearest,
+from semrsm_bench.solvers.kernels.scale import (
+    OUT_OF_RANGE,
+    TOO_COARSE,
+    Scale,
     least_eps,
+    limits_of,
     mean_and_longest,
-    spread_of,
-    starting_prices,
+    measure,
+    rounding_of,
 )
-
-# Magnitudes of the affinity between which sums and differences of prices neither overflow nor underflow.
-_SAFE = {np.dtype(np.float32): (1e-24, 1e30), np.dtype(np.float64): (1e-200, 1e200)}
-_EPSILON = {np.dtype(kind): float(np.finfo(kind).eps) for kind in ("float32", "float64")}
+from semrsm_bench.solvers.problem import Floats, MatchingProblem
+from semrsm_bench.solvers.solver import Solution
 
 
 @dataclass(frozen=True)
-class Setup:
+class PreparedProblem:
     """A problem made ready for an auction.
 
     Attributes
@@ -35,73 +32,48 @@ class Setup:
         moderate size, or float32 is too coarse for them and they are float64 here.
     affinity : ndarray, (S, S), read-only
         ``x @ y.T``.
-    scaled : bool
+    rescaled : bool
         Whether they were scaled: then duals are not those of the given problem.
     start : ndarray, (S,)
-        Starting prices: the column means of the affinity. Bidding from them is bidding on the channel-centred problem,
-        whatever the centring of the given one: centring only adds constants to rows and columns of the affinity.
-    spread : float
-        Median over rows of the standard deviation of ``A - start``, the unit of ``eps``; robust to a few huge rows.
-    largest : float
-        Upper bound on ``|A|``.
+        Starting prices: the column means of the affinity.
+    scale : Scale
+        The unit of ``eps``, the largest affinity, and the rounding error.
     """
 
     x: Floats
     y: Floats
     affinity: Floats
-    scaled: bool
+    rescaled: bool
     start: Floats
-    spread: float
-    largest: float
+    scale: Scale
 
-    @property
-    def unit(self) -> float:
-        """Relative rounding error of one subtraction in the problem's precision."""
-        return _EPSILON[self.x.dtype]
-
-    @functools.cached_property
-    def _dearest_start(self) -> float:
-        return float(dearest(self.start))
-
-    def rounding(self, *prices: Floats) -> float:
-        """Bound on the rounding error of ``affinity - prices`` in the problem's precision, for any of these prices."""
-        most = max((self._dearest_start if p is self.start else float(dearest(p)) for p in prices), default=0.0)
-        return self.unit * (self.largest + most)
+    def rounding(self, prices: Floats) -> float:
+        """Bound on the rounding error of ``affinity - prices`` in the problem's precision."""
+        return float(rounding_of(self.scale, prices))
 
     def eps(self, share: float) -> np.floating:
-        """``share`` of the spread, but never so little that a bid could leave a price unchanged."""
-        return self.x.dtype.type(max(share * self.spread, least_eps(self.rounding(self.start))))
+        """``share`` of the deviation, but never so little that a bid could leave a price unchanged."""
+        return self.x.dtype.type(max(share * self.scale.deviation, least_eps(self.scale, self.start)))
 
 
-def limits_of(dtype: np.dtype[np.floating]) -> tuple[float, float, float, float]:
-    """What `batch_kernels.measure` asks of a problem in this precision.
-
-    Limits of the largest affinity, the relative rounding error of one operation, and the most of it as a share of the spread.
-    """
-    return *_SAFE[dtype], _EPSILON[dtype], COARSEST if dtype == np.float32 else math.inf
-
-
-def prepare(problem: MatchingProblem) -> Setup:
-    """Scale, affinity, starting prices and spread of a problem that `trivial_matching` has no answer to."""
-    x, y = problem.x, problem.y
-    setup = _measure(x, y, problem.affinity, scaled=False)
-    low, high, _, coarsest = limits_of(x.dtype)
-    if not low < setup.largest < high:
-        x, y = (np.ldexp(z, -math.frexp(float(np.abs(z).max()))[1]) for z in (x, y))
-        return _measure(x, y, x @ y.T, scaled=True)
-    if setup.rounding(setup.start) > coarsest * setup.spread > 0.0:
-        x, y = x.astype(np.float64), y.astype(np.float64)
-        return _measure(x, y, x @ y.T, scaled=False)
-    return setup
+def prepare(problem: MatchingProblem) -> PreparedProblem:
+    """A problem that `trivial_matching` has no answer to, rescaled or in float64 where its precision demands it."""
+    prepared, status = _measured(problem.x, problem.y, problem.affinity, rescaled=False)
+    if status == OUT_OF_RANGE:
+        x, y = (np.ldexp(z, -math.frexp(float(np.abs(z).max()))[1]) for z in (problem.x, problem.y))
+        prepared, status = _measured(x, y, x @ y.T, rescaled=True)
+    if status == TOO_COARSE:
+        x, y = prepared.x.astype(np.float64), prepared.y.astype(np.float64)
+        prepared, status = _measured(x, y, x @ y.T, rescaled=prepared.rescaled)
+    return prepared
 
 
-def _measure(x: Floats, y: Floats, affinity: Floats, *, scaled: bool) -> Setup:
+def _measured(x: Floats, y: Floats, affinity: Floats, *, rescaled: bool) -> tuple[PreparedProblem, int]:
     affinity.flags.writeable = False
     mean, start = np.empty(x.shape[1], x.dtype), np.empty(len(y), y.dtype)
-    with np.errstate(over="ignore", invalid="ignore"):
-        largest = float(mean_and_longest(x, mean)) * float(starting_prices(y, mean, start))
-        spread = float(spread_of(affinity, start))
-    return Setup(x, y, affinity, scaled, start, spread, 1.001 * largest)
+    longest = mean_and_longest(x, mean)
+    scale, status = measure(y, affinity, mean, longest, limits_of(x.dtype), start)
+    return PreparedProblem(x, y, affinity, rescaled, start, Scale(*scale)), status
 
 
 def trivial_matching(problem: MatchingProblem) -> Solution | None:

@@ -10,9 +10,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.solvers.candidate_kernels import Lists, list_rows
 from semrsm_bench.solvers.centred import BLOCK_BYTES, Centred, row_duals
-from semrsm_bench.solvers.matrix_free_kernels import LANES, Packed, pack, score_buckets
+from semrsm_bench.solvers.kernels.buckets import LANES, Packed, pack, score_buckets
+from semrsm_bench.solvers.kernels.lists import Lists, list_rows
 from semrsm_bench.solvers.problem import Floats
 
 # Principal axes in which buckets are made and ranked; inner products of candidates use all channels.

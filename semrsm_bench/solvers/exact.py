@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 import importlib.metadata
-import threading
-from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ _JONKER_VOLGENANT = "Jonker & Volgenant 1987, Computing 38"
 # The libraries count the S*S entries in 32-bit integers.
 _MAX_SIZE = 32768
 _ROWS_PER_PASS = 64
+_LARGEST_KEPT = 4096
 
 
 @register_solver(
@@ -222,41 +221,15 @@ def _span(affinity: Floats) -> tuple[np.float64, np.float64] | None:
     return (top, width) if width > 0 else None
 
 
-class _ArcCache:
-    """Index arrays of the complete bipartite graph per S, the least recently used dropped beyond a budget."""
-
-    def __init__(self, budget_bytes: int) -> None:
-        self._budget = budget_bytes
-        self._held: OrderedDict[int, tuple[NDArray[np.int32], NDArray[np.int32]]] = OrderedDict()
-        self._lock = threading.Lock()
-
-    def __call__(self, size: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        with self._lock:
-            if size in self._held:
-                self._held.move_to_end(size)
-                return self._held[size]
-        indices = np.arange(size, dtype=np.int32)
-        arcs = np.repeat(indices, size), np.tile(indices, size)
-        for array in arcs:
-            array.flags.writeable = False
-        cost = 2 * arcs[0].nbytes
-        if cost <= self._budget:
-            with self._lock:
-                self._held[size] = arcs
-                while self.nbytes > self._budget:
-                    self._held.popitem(last=False)
-        return arcs
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes held now."""
-        return sum(a.nbytes + b.nbytes for a, b in self._held.values())
-
-    def clear(self) -> None:
-        """Forget everything."""
-        with self._lock:
-            self._held.clear()
+def _arcs(size: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Ends of all arcs of the complete bipartite graph, read-only; those of the last two sizes are kept, up to S = 4096."""
+    return _kept_arcs(size) if size <= _LARGEST_KEPT else _kept_arcs.__wrapped__(size)
 
 
-# Enough for S = 4096 (134 MB) together with every smaller stage.
-_arcs = _ArcCache(2**28)
+@functools.lru_cache(maxsize=2)
+def _kept_arcs(size: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    indices = np.arange(size, dtype=np.int32)
+    arcs = np.repeat(indices, size), np.tile(indices, size)
+    for array in arcs:
+        array.flags.writeable = False
+    return arcs

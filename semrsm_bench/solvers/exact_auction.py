@@ -2,7 +2,7 @@
 
 An auction leaves almost all rows with their optimal column and prices that are almost optimal duals. From there the
 optimum is near: free the few pairs that are not tight, let them bid without ``eps``, and match the rest along shortest
-augmenting paths (see `exact_kernels`). Every result is then checked without trusting any of this: with ``u_i`` the
+augmenting paths (see `kernels.exact`). Every result is then checked whatever it came from: with ``u_i`` the
 row maxima of ``A - p`` in float64, the duals are feasible by construction, and the matching is optimal if each matched
 pair attains its row's maximum (complementary slackness).
 """
@@ -13,26 +13,37 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from semrsm_bench.solvers.auction import MAX_BIDS, Matching, read_only
-from semrsm_bench.solvers.auction_setup import Setup, limits_of, prepare, trivial_matching
-from semrsm_bench.solvers.batch_kernels import Outcome, exact_batch, finish_exactly
-from semrsm_bench.solvers.candidate_kernels import Lists, list_rows
-from semrsm_bench.solvers.exact_kernels import BIDS, COUNTERS, PATHS
-from semrsm_bench.solvers.list_auction import WANTED, bid_on_lists, empty_lists, sampled_prices
+from semrsm_bench.solvers.auction import MAX_BIDS
+from semrsm_bench.solvers.auction_setup import PreparedProblem, prepare, trivial_matching
+from semrsm_bench.solvers.kernels import read_only
+from semrsm_bench.solvers.kernels.batches import Effort, ExactResults, exact_batch, finish_exactly
+from semrsm_bench.solvers.kernels.exact import BIDS, PATHS, Finish
+from semrsm_bench.solvers.kernels.lists import WIDTH
+from semrsm_bench.solvers.kernels.scale import limits_of
+from semrsm_bench.solvers.list_auction import bid_in_rounds, sampled_prices
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
-# From this size on, a pass over the affinity is bound by memory and lists pay.
+# From this size on, a pass over the affinity is bound by memory and lists pay; in the exact finish, which comes back to the same
+# rows, from the size in the effort.
 _LISTS_FROM = 2048
-# And from this size on in the exact finish, which comes back to the same rows.
-_LISTS_IN_FINISH_FROM = 512
-_DENSE_EPS = (0.2, 0.01, 0.001)
+_SHARES = (0.2, 0.01, 0.001)
 _ROUNDS = ((0.1, 1.0), (0.02, 0.1), (0.001, 0.0))
-_EXACT_BIDS = 4
-# Whole rows that shortest paths may look at, for each row of the problem, before the library takes over.
-_WHOLE_ROWS = 512
-_EFFORT = (MAX_BIDS, _EXACT_BIDS, _WHOLE_ROWS, WANTED, _LISTS_IN_FINISH_FROM)
+_EFFORT = Effort(auction_bids=MAX_BIDS, exact_bids=4, whole_rows=512, lists_from=512)
 _FALLBACKS = ("scipy", "none")
+
+
+def _check_fallback(fallback: str) -> None:
+    if fallback not in _FALLBACKS:
+        raise ValueError(f"fallback must be one of {', '.join(_FALLBACKS)}, got {fallback!r}")
+
+
+def _solve_batch(x: Floats, ys: Floats, affinities: Floats, tolerance: float) -> ExactResults:
+    results = ExactResults.empty(len(ys), len(x))
+    if 1 < len(x) < _LISTS_FROM and x.shape[1] > 1:
+        arrays = read_only(x, ys, affinities)
+        exact_batch(*arrays, np.array(_SHARES), limits_of(x.dtype), _EFFORT, tolerance, results)
+    return results
 
 
 def exact_many(
@@ -40,26 +51,8 @@ def exact_many(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """`exact_auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.solver.BatchFunction`."""
     _check_fallback(fallback)
-    outcome = _solve_plainly(x, ys, affinities, tolerance)
-    return outcome.perms, np.isfinite(outcome.slacks)
-
-
-def _room_for(number: int, size: int) -> Outcome:
-    perms, prices, duals = np.empty((number, size), np.int64), np.empty((number, size)), np.empty((number, size))
-    return Outcome(perms, prices, duals, np.full(number, np.inf), np.zeros((number, COUNTERS), np.int64))
-
-
-def _solve_plainly(x: Floats, ys: Floats, affinities: Floats, tolerance: float) -> Outcome:
-    outcome = _room_for(len(ys), len(x))
-    if 1 < len(x) < _LISTS_FROM and x.shape[1] > 1:
-        arrays = read_only(x, ys, affinities)
-        exact_batch(*arrays, np.array(_DENSE_EPS), limits_of(x.dtype), _EFFORT, tolerance, outcome)
-    return outcome
-
-
-def _check_fallback(fallback: str) -> None:
-    if fallback not in _FALLBACKS:
-        raise ValueError(f"fallback must be one of {', '.join(_FALLBACKS)}, got {fallback!r}")
+    results = _solve_batch(x, ys, affinities, tolerance)
+    return results.perms, np.isfinite(results.slacks)
 
 
 @register_solver(
@@ -74,7 +67,7 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12, fallbac
     """Optimal matching with a float64 certificate: auction, exact bids, shortest paths, check.
 
     Exact for ``problem.affinity`` as it is: no rounding to integers. A float64 problem is solved in float64 throughout, and so
-    is a float32 problem whose affinity would be too coarse (its rounding error above a thousandth of its spread).
+    is a float32 problem whose affinity would be too coarse (its rounding error above a thousandth of its deviation).
 
     Parameters
     ----------
@@ -93,42 +86,37 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12, fallbac
         in units of A), ``paths`` (rows matched along shortest paths), ``bids``.
     """
     _check_fallback(fallback)
-    outcome = _solve_plainly(problem.x, problem.y[None], problem.affinity[None], tolerance)
-    scaled = False
-    if not np.isfinite(outcome.slacks[0]):
-        trivial = trivial_matching(problem)
-        if trivial is not None:
+    results = _solve_batch(problem.x, problem.y[None], problem.affinity[None], tolerance)
+    rescaled = False
+    if not np.isfinite(results.slacks[0]):
+        if (trivial := trivial_matching(problem)) is not None:
             return trivial
-        setup = prepare(problem)
-        scaled = setup.scaled
-        outcome = _solve_carefully(setup, tolerance)
-        if not np.isfinite(outcome.slacks[0]):
+        prepared = prepare(problem)
+        rescaled = prepared.rescaled
+        results = _solve_prepared(prepared, tolerance)
+        if not np.isfinite(results.slacks[0]):
             if fallback == "none":
                 raise RuntimeError(
                     f"exact-auction could not certify its matching at S={problem.size}; use fallback='scipy'"
                 )
-            perm = linear_sum_assignment(setup.affinity.astype(np.float64), maximize=True)[1]
+            perm = linear_sum_assignment(prepared.affinity.astype(np.float64), maximize=True)[1]
             return Solution(perm, info={"fallback": "scipy"})
-    counters = outcome.counters[0]
-    info = {"slack": float(outcome.slacks[0]), "paths": int(counters[PATHS]), "bids": int(counters[BIDS])}
-    return Solution(outcome.perms[0], None if scaled else (outcome.duals[0], outcome.prices[0]), info)
+    counters = results.counters[0]
+    info = {"slack": float(results.slacks[0]), "paths": int(counters[PATHS]), "bids": int(counters[BIDS])}
+    return Solution(results.perms[0], None if rescaled else (results.duals[0], results.prices[0]), info)
 
 
-def _solve_carefully(setup: Setup, tolerance: float) -> Outcome:
-    """One problem that has been prepared, of any size; from some size on with lists all the way."""
-    affinity, size = setup.affinity, len(setup.affinity)
+def _solve_prepared(prepared: PreparedProblem, tolerance: float) -> ExactResults:
+    """One prepared problem of any size; from some size on with lists all the way."""
+    affinity, size = prepared.affinity, len(prepared.affinity)
     if size < _LISTS_FROM:
-        return _solve_plainly(setup.x, setup.y[None], affinity[None], tolerance)
-    matching, lists = Matching(size), empty_lists(size, affinity.dtype)
-    prices = sampled_prices(setup, share=8, seed=0)
-    for share, trust in _ROUNDS:
-        list_rows(affinity, prices, lists)
-        bid_on_lists(setup, lists, prices, matching, share, trust)
-    outcome = _room_for(1, size)
-    outcome.perms[0] = matching.column_of
-    rounding = 4.0 * setup.rounding(setup.start, prices)
-    wide = Lists(lists.columns, lists.values, lists.bounds + np.float64(rounding), lists.wanted)
-    finish_exactly(
-        affinity, prices, wide, rounding, matching.row_of, setup.largest, setup.unit, _EFFORT, tolerance, outcome, 0
-    )
-    return outcome
+        return _solve_batch(prepared.x, prepared.y[None], affinity[None], tolerance)
+    prices = sampled_prices(prepared, share=8, seed=0)
+    assignment, lists, _, _ = bid_in_rounds(prepared, prices, _ROUNDS)
+    results = ExactResults.empty(1, size)
+    rounding = 4.0 * max(prepared.rounding(prepared.start), prepared.rounding(prices))
+    wide = lists._replace(bounds=lists.bounds + np.float64(rounding))
+    reduced = np.empty(WIDTH, prices.dtype)
+    state = Finish(affinity, results.prices[0], prices, wide, rounding, assignment, reduced, results.counters[0])
+    finish_exactly(state, prepared.scale, _EFFORT, tolerance, results, 0)
+    return results

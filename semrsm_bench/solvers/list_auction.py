@@ -3,8 +3,8 @@
 Three ideas carry it. (1) *Prices from a sample*: a random eighth of rows and columns is solved as a dense auction; its
 row duals give every column a price, ``p_j = max_i (A_ij - u_i)`` over the sampled rows, close to the final one.
 (2) *Lists*: under those prices one pass over the affinity keeps, for each row, the dozen columns that look best and a
-bound on all others. (3) *Trust*: while a list's best value is within ``trust`` of its bound, the row bids from the
-list; only then is it scanned again. With ``trust = 0`` every pair is within ``eps`` of its row's maximum over all
+bound on all others. (3) *Slack*: until a list's best value falls ``slack`` below its bound, the row bids from the
+list; only then is it scanned again. With ``slack = 0`` every pair is within ``eps`` of its row's maximum over all
 columns, as in the dense auction.
 """
 
@@ -16,40 +16,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.solvers.auction import Matching, check_eps, dense_phase
-from semrsm_bench.solvers.auction_kernels import column_maxima, row_maxima
-from semrsm_bench.solvers.auction_setup import Setup, prepare, trivial_matching
-from semrsm_bench.solvers.candidate_kernels import WIDTH, Lists, free_listed_pairs, list_auction, list_rows
+from semrsm_bench.solvers.auction import MAX_BIDS, check_eps
+from semrsm_bench.solvers.auction_setup import PreparedProblem, prepare, trivial_matching
+from semrsm_bench.solvers.kernels import read_only
+from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase, list_phase, match_leftovers
+from semrsm_bench.solvers.kernels.lists import Lists, empty_lists, list_rows
+from semrsm_bench.solvers.kernels.rows import column_maxima, row_maxima
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
 _REFERENCE = "this project; lists as in Bertsekas 1991, ch. 7, and Jonker & Volgenant's column reduction"
-# Columns that a list should hold: few enough that few lists overflow.
-WANTED = 12
 _SAMPLE_EPS = 0.2
 _SMALLEST_SAMPLE = 64
 # Bids per row; real activations need 10 to 20.
 _MAX_BIDS = 60
-
-Round = tuple[float, float]
-
-
-def empty_lists(size: int, dtype: np.dtype[Any]) -> Lists:
-    """Room for lists of all rows."""
-    return Lists(np.empty((size, WIDTH), np.int32), np.empty((size, WIDTH), dtype), np.empty(size, dtype), WANTED)
-
-
-def bid_on_lists(
-    setup: Setup, lists: Lists, prices: Floats, matching: Matching, share: float, trust: float
-) -> tuple[int, int]:
-    """Free the pairs that this ``eps`` does not allow, then bid; both in units of the spread. Returns bids and scans."""
-    eps, slack = setup.eps(share), prices.dtype.type(trust * setup.spread)
-    column_of, row_of = matching.column_of, matching.row_of
-    if (column_of >= 0).any():
-        free_listed_pairs(lists, prices, column_of, row_of, eps, slack)
-    most = _MAX_BIDS * len(prices)
-    _, bids, scans = list_auction(setup.affinity, prices, lists, slack, column_of, row_of, eps, most)
-    return int(bids), int(scans)
 
 
 def draw_sample(size: int, number: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -59,40 +39,52 @@ def draw_sample(size: int, number: int, seed: int) -> tuple[NDArray[np.int64], N
     return rows, columns
 
 
-def sampled_prices(setup: Setup, share: int, seed: int) -> Floats:
+def sampled_prices(prepared: PreparedProblem, share: int, seed: int) -> Floats:
     """Prices of all columns from the dense auction of every ``share``-th row and column, drawn at random."""
-    size = len(setup.start)
+    size = len(prepared.start)
     number = size // share
     if number < _SMALLEST_SAMPLE:
-        return setup.start.copy()
+        return prepared.start.copy()
     rows, columns = draw_sample(size, number, seed)
-    block = setup.x[rows] @ setup.y[columns].T
-    block.flags.writeable = False
-    prices = setup.start[columns].copy()
-    dense_phase(block, prices, Matching(number), setup.eps(_SAMPLE_EPS))
+    block, strip = read_only(prepared.x[rows] @ prepared.y[columns].T, prepared.affinity[rows])
+    prices = prepared.start[columns].copy()
+    dense_phase(block, prices, Assignment.empty(number), prepared.eps(_SAMPLE_EPS), MAX_BIDS * number)
     duals = np.empty_like(prices)
     row_maxima(block, prices, duals)
-    strip = setup.affinity[rows]
-    strip.flags.writeable = False
-    all_prices = np.empty_like(setup.start)
+    all_prices = np.empty_like(prepared.start)
     column_maxima(strip, duals, all_prices)
     return all_prices
 
 
+def bid_in_rounds(
+    prepared: PreparedProblem, prices: Floats, rounds: Sequence[tuple[float, float]]
+) -> tuple[Assignment, Lists, int, int]:
+    """In each round make new lists and bid on them; returns the matching, the last lists, bids and scans."""
+    assignment, lists = Assignment.empty(len(prices)), empty_lists(len(prices), prices.dtype)
+    bids = scans = 0
+    for share, slack in rounds:
+        list_rows(prepared.affinity, prices, lists)
+        eps, most = prepared.eps(share), prices.dtype.type(slack * prepared.scale.deviation)
+        _, behind, made = list_phase(prepared.affinity, prices, lists, assignment, eps, most, _MAX_BIDS * len(prices))
+        bids += int(made)
+        scans += int(behind)
+    return assignment, lists, bids, scans
+
+
 def settle_leftovers(
-    x: Floats, y: Floats, prices: Floats, matching: Matching, eps: np.floating, at_once: int = 1 << 30
+    x: Floats, y: Floats, prices: Floats, assignment: Assignment, eps: np.floating, at_once: int = 1 << 30
 ) -> int:
     """Match rows that the bidding left free with the free columns by dense auctions; returns how many there were."""
-    rows, columns = np.flatnonzero(matching.column_of < 0), np.flatnonzero(matching.row_of < 0)
+    rows, columns = np.flatnonzero(assignment.column_of < 0), np.flatnonzero(assignment.row_of < 0)
     for i in range(0, len(rows), at_once):
         some, others = rows[i : i + at_once], columns[i : i + at_once]
-        part = Matching(len(some))
+        part = Assignment.empty(len(some))
         if len(some) > 1:
-            block = x[some] @ y[others].T
-            block.flags.writeable = False
-            dense_phase(block, prices[others].copy(), part, eps)
-        part.fill()
-        matching.pair(some, others[part.column_of])
+            (block,) = read_only(x[some] @ y[others].T)
+            dense_phase(block, prices[others].copy(), part, eps, MAX_BIDS * len(some))
+        match_leftovers(part)
+        assignment.column_of[some] = others[part.column_of]
+        assignment.row_of[others[part.column_of]] = some
     return len(rows)
 
 
@@ -106,10 +98,10 @@ _LISTED: dict[str, Any] = {
 
 @register_solver("list-auction-coarse", **_LISTED, rounds=((0.1, 1.0),))
 @register_solver("list-auction-fine", **_LISTED, rounds=((0.1, 1.0), (0.02, 0.1)))
-def list_auction_solver(
+def list_auction(
     problem: MatchingProblem,
     *,
-    rounds: Sequence[Round] = ((0.1, 1.0), (0.02, 0.1)),
+    rounds: Sequence[tuple[float, float]] = ((0.1, 1.0), (0.02, 0.1)),
     sample: int = 8,
     seed: int = 0,
 ) -> Solution:
@@ -118,9 +110,9 @@ def list_auction_solver(
     Parameters
     ----------
     problem : MatchingProblem
-    rounds : sequence of (eps, trust)
-        Each makes new lists under the prices of the moment and runs an auction with that ``eps``; ``trust`` says how
-        far a list may fall below its bound before the row is scanned again. Both in units of `Setup.spread`.
+    rounds : sequence of (eps, slack)
+        Each makes new lists under the prices of the moment and runs an auction with that ``eps``; ``slack`` says how
+        far a list may fall below its bound before the row is scanned again. Both in units of `Scale.deviation`.
     sample : int
         The starting prices come from one in ``sample`` rows and columns; small problems start from column means.
     seed : int
@@ -131,14 +123,7 @@ def list_auction_solver(
         raise ValueError(f"sample must be at least 1, got {sample}")
     if (trivial := trivial_matching(problem)) is not None:
         return trivial
-    setup = prepare(problem)
-    prices = sampled_prices(setup, sample, seed)
-    matching, lists = Matching(problem.size), empty_lists(problem.size, prices.dtype)
-    bids = scans = 0
-    for eps, trust in rounds:
-        list_rows(setup.affinity, prices, lists)
-        more_bids, more_scans = bid_on_lists(setup, lists, prices, matching, eps, trust)
-        bids += more_bids
-        scans += more_scans
-    left = settle_leftovers(setup.x, setup.y, setup.start, matching, setup.eps(rounds[-1][0]))
-    return Solution(matching.column_of, info={"bids": bids, "scans": scans, **({"left": left} if left else {})})
+    prepared = prepare(problem)
+    assignment, _, bids, scans = bid_in_rounds(prepared, sampled_prices(prepared, sample, seed), rounds)
+    left = settle_leftovers(prepared.x, prepared.y, prepared.start, assignment, prepared.eps(rounds[-1][0]))
+    return Solution(assignment.column_of, info={"bids": bids, "scans": scans, **({"left": left} if left else {})})

@@ -13,13 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.solvers.auction import Matching
 from semrsm_bench.solvers.auction_setup import trivial_matching
-from semrsm_bench.solvers.candidate_kernels import WIDTH
 from semrsm_bench.solvers.centred import BLOCK_BYTES, Centred, centre
 from semrsm_bench.solvers.column_search import ColumnSearch, Rows, prices_from_rows
-from semrsm_bench.solvers.list_auction import draw_sample, empty_lists, settle_leftovers
-from semrsm_bench.solvers.matrix_free_kernels import parking_auction
+from semrsm_bench.solvers.kernels.bidding import Assignment, bid_on_lists
+from semrsm_bench.solvers.kernels.lists import WIDTH, empty_lists
+from semrsm_bench.solvers.list_auction import draw_sample, settle_leftovers
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
 
@@ -109,8 +108,8 @@ def matrix_free_auction(
     if problem.size <= sample:
         whole = MatchingProblem.trusted(problem.x, problem.y)
         return get_solver("exact-auction").run(whole)
-    matching, _, info = _solve(centre(problem), probes, eps, trust, renewals, sample, seed)
-    return Solution(matching.column_of, info=info)
+    assignment, _, info = _solve(centre(problem), probes, eps, trust, renewals, sample, seed)
+    return Solution(assignment.column_of, info=info)
 
 
 def working_bytes(size: int, channels: int, sample: int) -> int:
@@ -151,41 +150,32 @@ def _spread(centred: Centred, rows: Rows, columns: Rows) -> float:
 
 def _solve(
     centred: Centred, probes: int, eps: float, trust: float, renewals: float, sample: int, seed: int
-) -> tuple[Matching, Floats, dict[str, int]]:
+) -> tuple[Assignment, Floats, dict[str, int]]:
     size = len(centred.x)
     rows, columns = draw_sample(size, sample, seed)
     prices = _prices(centred, rows, columns)
     search = ColumnSearch(centred, rows, columns, probes)
     spread = max(_spread(centred, rows, columns), 1e-6)
-    step, slack = np.float32(eps * spread), np.float32(trust * spread)
-    lists = empty_lists(size, np.dtype(np.float32))
+    step, allowed = np.float32(eps * spread), np.float32(trust * spread)
+    lists = empty_lists(size, np.dtype(np.float32))._replace(wanted=WIDTH)
     search.fill(np.arange(size), prices, lists)
-    matching = Matching(size)
+    assignment = Assignment.empty(size)
     queue: NDArray[np.int64] = np.arange(size)
     parked = np.empty(size, np.int64)
     waiting, renewed, bids = size, 0, 0
-    trusting = False
+    last = False
     while waiting:
-        left, aside, made = parking_auction(
-            prices,
-            lists,
-            np.float32(np.inf) if trusting else slack,
-            matching.column_of,
-            matching.row_of,
-            step,
-            (_LAST_BIDS if trusting else _BIDS) * size,
-            queue,
-            waiting,
-            parked,
-        )
+        slack = np.float32(np.inf if last else allowed)
+        most = (_LAST_BIDS if last else _BIDS) * size
+        left, aside, made = bid_on_lists(None, prices, lists, assignment, step, slack, most, queue, waiting, parked)
         bids += made
-        if trusting or left:
+        if last or left:
             break
-        # The last rounds are about a few rows that push one another around: they take what their lists have.
-        trusting = renewed >= renewals * size or aside < size // _LAST_ROUND
+        # The last round is about a few rows that push one another around: they take what their lists have.
+        last = renewed >= renewals * size or aside < size // _LAST_ROUND
         waiting = aside
         queue[:waiting] = np.sort(parked[:aside])
         search.fill(queue[:waiting], prices, lists)
         renewed += aside
-    settled = settle_leftovers(centred.x, centred.y, prices, matching, step, _LEFTOVERS)
-    return matching, prices, {"bids": int(bids), "renewed": int(renewed), "left": settled}
+    settled = settle_leftovers(centred.x, centred.y, prices, assignment, step, _LEFTOVERS)
+    return assignment, prices, {"bids": int(bids), "renewed": int(renewed), "left": settled}

@@ -4,7 +4,7 @@ numba leaves float maxima in a loop scalar, because a maximum that must respect 
 vectorise. These types hand whole vectors to LLVM instead, which turns them into whatever registers the machine has
 (AVX-512, two AVX2 halves, four NEON quarters): the same kernels run everywhere, fastest where registers are widest.
 
-Only what the assignment kernels need is here: `load`, `spread` (one number in all lanes), difference, maximum,
+Only what the assignment kernels need is here: `load`, `fill` (one number in all lanes), difference, maximum,
 minimum, `choose_above`, `plus_product`, `gather`, and the reductions `highest`, `lowest` and `at_least` (a bit mask).
 The lanes of float32 and of float64 differ in number; kernels ask `lanes_of(array)`.
 """
@@ -135,7 +135,7 @@ def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
 
 
 @intrinsic
-def spread(typingctx: Any, array: Any, scalar: Any) -> Any:
+def fill(typingctx: Any, array: Any, scalar: Any) -> Any:
     """A vector of the array's precision with ``scalar`` in every lane."""
     if not isinstance(scalar, types.Float | types.Integer):
         return None
@@ -179,78 +179,67 @@ def gather(typingctx: Any, array: Any, index: Any, at: Any) -> Any:
     return kind(array, index, types.intp), codegen
 
 
-def _pairwise(emit: Callable[[Any, Any, Any], Any], doc: str) -> Any:
-    def operation(typingctx: Any, a: Any, b: Any) -> Any:
-        if not isinstance(a, Vector) or a != b:
+def _on_vectors(
+    number: int, emit: Callable[..., Any], doc: str, result: Callable[[Vector], Any] = lambda kind: kind
+) -> Any:
+    """An operation on so many vectors of one type: ``emit(builder, kind, *values)`` writes it."""
+
+    def typed(*vectors: Any) -> Any:
+        kind = vectors[0]
+        if not isinstance(kind, Vector) or any(other != kind for other in vectors):
             return None
+        return result(kind)(*vectors), lambda context, builder, signature, args: emit(builder, kind, *args)
 
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            return emit(builder, args[0], args[1])
-
-        return a(a, b), codegen
-
+    # numba reads the number of arguments off the signature.
+    operation = {
+        1: lambda typingctx, a: typed(a),
+        2: lambda typingctx, a, b: typed(a, b),
+        3: lambda typingctx, a, b, c: typed(a, b, c),
+        4: lambda typingctx, a, b, c, d: typed(a, b, c, d),
+    }[number]
     operation.__doc__ = doc
     return intrinsic(operation)
 
 
-def _select(sign: str) -> Callable[[Any, Any, Any], Any]:
-    return lambda builder, a, b: builder.select(builder.fcmp_ordered(sign, a, b), a, b)
+def _select(builder: Any, sign: str, a: Any, b: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(sign, a, b), a, b)
 
 
-minus = _pairwise(lambda builder, a, b: builder.fsub(a, b), "Lane by lane difference ``a - b``.")
-higher = _pairwise(_select(">"), "Lane by lane maximum (of finite numbers).")
-lower = _pairwise(_select("<"), "Lane by lane minimum (of finite numbers).")
+def _reduce(builder: Any, kind: Vector, value: Any, sign: str) -> Any:
+    width = kind.lanes
+    while width > 1:
+        width //= 2
+        order = [(lane + width) % kind.lanes for lane in range(kind.lanes)]
+        value = _select(builder, sign, value, _shuffle(builder, value, order))
+    return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
 
 
-def _reduction(sign: str, doc: str) -> Any:
-    def operation(typingctx: Any, a: Any) -> Any:
-        if not isinstance(a, Vector):
-            return None
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            value, width = args[0], a.lanes
-            while width > 1:
-                width //= 2
-                order = [(lane + width) % a.lanes for lane in range(a.lanes)]
-                value = _select(sign)(builder, value, _shuffle(builder, value, order))
-            return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
-
-        return a.dtype(a), codegen
-
-    operation.__doc__ = doc
-    return intrinsic(operation)
+def _emit_fmuladd(builder: Any, kind: Vector, total: Any, a: Any, b: Any) -> Any:
+    function = _declared(builder, ir.FunctionType(a.type, [a.type] * 3), f"llvm.fmuladd.{_suffix(kind)}")
+    return builder.call(function, [a, b, total])
 
 
-highest = _reduction(">", "Largest lane.")
-lowest = _reduction("<", "Smallest lane.")
+def _emit_mask(builder: Any, kind: Vector, a: Any, b: Any) -> Any:
+    bits = builder.bitcast(builder.fcmp_ordered(">=", a, b), ir.IntType(kind.lanes))
+    return builder.zext(bits, ir.IntType(64))
 
 
-@intrinsic
-def plus_product(typingctx: Any, total: Any, a: Any, b: Any) -> Any:
-    """``total + a * b``, rounded once where the machine can."""
-    if not isinstance(a, Vector) or a != b or a != total:
-        return None
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vector = args[0].type
-        name = f"llvm.fmuladd.{_suffix(a)}"
-        function = _declared(builder, ir.FunctionType(vector, [vector] * 3), name)
-        return builder.call(function, [args[1], args[2], args[0]])
-
-    return a(total, a, b), codegen
-
-
-@intrinsic
-def at_least(typingctx: Any, a: Any, b: Any) -> Any:
-    """Bit ``l`` of the result says whether ``a[l] >= b[l]``."""
-    if not isinstance(a, Vector) or a != b:
-        return None
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        bits = builder.fcmp_ordered(">=", args[0], args[1])
-        return builder.zext(builder.bitcast(bits, ir.IntType(a.lanes)), ir.IntType(64))
-
-    return types.int64(a, b), codegen
+minus = _on_vectors(2, lambda builder, kind, a, b: builder.fsub(a, b), "Lane by lane difference ``a - b``.")
+higher = _on_vectors(2, lambda builder, kind, a, b: _select(builder, ">", a, b), "Lane by lane maximum (no NaN).")
+lower = _on_vectors(2, lambda builder, kind, a, b: _select(builder, "<", a, b), "Lane by lane minimum (no NaN).")
+choose_above = _on_vectors(
+    4,
+    lambda builder, kind, x, y, a, b: builder.select(builder.fcmp_ordered(">", x, y), a, b),
+    "``choose_above(x, y, a, b)`` is lane by lane ``a`` where ``x > y``, else ``b``.",
+)
+plus_product = _on_vectors(
+    3, _emit_fmuladd, "``plus_product(t, a, b)`` is ``t + a * b``, rounded once where the machine can."
+)
+at_least = _on_vectors(
+    2, _emit_mask, "Bit ``l`` of the result says whether ``a[l] >= b[l]``.", lambda kind: types.int64
+)
+highest = _on_vectors(1, lambda b, kind, a: _reduce(b, kind, a, ">"), "Largest lane.", lambda kind: kind.dtype)
+lowest = _on_vectors(1, lambda b, kind, a: _reduce(b, kind, a, "<"), "Smallest lane.", lambda kind: kind.dtype)
 
 
 def _of_bits(emit: Callable[[Any, Any], Any], doc: str) -> Any:
@@ -268,18 +257,6 @@ first_bit = _of_bits(
     "Place of the lowest set bit of a mask that is not zero.",
 )
 count_bits = _of_bits(lambda builder, mask: builder.ctpop(mask), "Number of set bits of a mask.")
-
-
-@intrinsic
-def choose_above(typingctx: Any, x: Any, y: Any, a: Any, b: Any) -> Any:
-    """Lane by lane ``a`` where ``x > y``, else ``b``."""
-    if not isinstance(a, Vector) or not a == b == x == y:
-        return None
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[2], args[3])
-
-    return a(x, y, a, b), codegen
 
 
 @intrinsic

@@ -1,14 +1,12 @@
-"""Compiled kernels that finish an almost optimal matching exactly, in float64, and that check the result.
+"""The exact finish of an almost optimal matching, in float64, and the check of its result.
 
 The prices are float64 here. A *tight* pair is one whose column is the row's best: ``A_ij - p_j = max_k (A_ik - p_k)``.
 A complete matching of tight pairs is optimal (complementary slackness). Three steps lead there:
 
 1. `free_loose_pairs` frees every pair that is not tight under the prices at hand;
 2. `bid_exactly` lets free rows bid without the ``eps``: most of them find a column at once;
-3. `path_kernels.augment` matches each row that is left along a shortest path of reduced costs (Dijkstra), raising prices as far as
+3. `paths.augment` matches each row that is left along a shortest path of reduced costs (Dijkstra), raising prices as far as
    the path is long, which keeps all pairs tight.
-
-All three read the candidate lists of `candidate_kernels`.
 """
 
 from __future__ import annotations
@@ -18,13 +16,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
-from semrsm_bench.solvers.auction_kernels import best_two
-from semrsm_bench.solvers.candidate_kernels import Lists, list_row, listed_best_two, reaching
-from semrsm_bench.solvers.queue_kernels import COMPILED
-from semrsm_bench.solvers.vectors import first_bit, lanes_of, spread
+from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
+from semrsm_bench.solvers.kernels.bidding import Assignment
+from semrsm_bench.solvers.kernels.lists import Lists, list_row, listed_best_two
+from semrsm_bench.solvers.kernels.rows import best_two, columns_reaching
 
 # Places in the array of counters that the kernels fill.
-SCANS, FREED, BIDS, PATHS, DENSE = range(5)
+SCANS, FREED, BIDS, PATHS, WHOLE_ROWS = range(5)
 COUNTERS = 5
 # Evictions in a row after which the row at hand is left free.
 _LONGEST_CHAIN = 256
@@ -38,51 +36,54 @@ class Finish(NamedTuple):
     ``reduced`` is room for one list.
     """
 
-    affinity: Any
-    prices: Any
-    rounded: Any
+    affinity: Floats
+    prices: Floats
+    rounded: Floats
     lists: Lists
     rounding: float
-    column_of: Any
-    row_of: Any
-    reduced: Any
-    counters: Any
+    assignment: Assignment
+    reduced: Floats
+    counters: Integers
 
 
 @njit(forceinline=True, **COMPILED)
-def best_column(
-    i: int,
-    affinity: Any,
-    prices: Any,
-    rounded: Any,
-    wanted: int,
-    columns: Any,
-    values: Any,
-    bounds: Any,
-    rounding: float,
-    reduced: Any,
-    counters: Any,
-) -> Any:
-    """Best column of row ``i``, its value and the second largest: from the list where its bound allows, else from the row.
+def best_column(i: int, affinity: Floats, prices: Floats, columns: Integers, values: Floats, bounds: Floats) -> Any:
+    """Best column of row ``i``, its value and the second largest; column -1 where the row's list has fallen behind its bound.
 
-    The second value may be the bound: no column left out is better than that. The arrays stand here one by one, because to
-    take them out of a tuple for every row would cost as much as a short list.
+    The second value may be the bound: no column left out is better than that. The arrays of the state stand here one by one,
+    because to count references to all of them for every row would cost as much as a short list.
     """
     if columns.shape[1] == 0:
         return best_two(affinity[i], prices)
     j, best, second = listed_best_two(columns[i], values[i], prices)
     if best < bounds[i]:
-        bounds[i] = np.float64(list_row(affinity[i], rounded, wanted, columns[i], values[i], reduced)) + rounding
-        counters[SCANS] += 1
-        j, best, second = listed_best_two(columns[i], values[i], prices)
-        if best < bounds[i]:
-            counters[DENSE] += 1
-            return best_two(affinity[i], prices)
+        j = np.int64(-1)
     return j, best, min(best, max(second, bounds[i]))
 
 
 @njit(**COMPILED)
-def _free_equal(best: float, row: Any, prices: Any, columns: Any, row_of: Any) -> int:
+def renew_list(i: int, state: Finish) -> None:
+    """A new list for row ``i`` under the prices of the moment."""
+    lists = state.lists
+    bound = list_row(state.affinity[i], state.rounded, lists.wanted, lists.columns[i], lists.values[i], state.reduced)
+    lists.bounds[i] = np.float64(bound) + state.rounding
+    state.counters[SCANS] += 1
+
+
+@njit(**COMPILED)
+def renewed_best_column(i: int, state: Finish) -> Any:
+    """`best_column` after a new list was made, from the whole row where even that has fallen behind."""
+    renew_list(i, state)
+    columns, values, bounds, _ = state.lists
+    j, best, second = best_column(i, state.affinity, state.prices, columns, values, bounds)
+    if j < 0:
+        state.counters[WHOLE_ROWS] += 1
+        return best_two(state.affinity[i], state.prices)
+    return j, best, second
+
+
+@njit(**COMPILED)
+def _free_equal(best: float, row: Floats, prices: Floats, columns: Integers, row_of: Integers) -> int:
     """A free column that is worth ``best`` to a row, or -1; of its list, if it has one."""
     listed = columns.shape[0]
     for k in range(listed if listed > 0 else row.shape[0]):
@@ -95,21 +96,24 @@ def _free_equal(best: float, row: Any, prices: Any, columns: Any, row_of: Any) -
 @njit(**COMPILED)
 def free_loose_pairs(state: Finish) -> None:
     """Free every pair whose column is not its row's best in float64."""
-    affinity, prices, rounded, lists, rounding, column_of, row_of, reduced, counters = state
-    columns, values, bounds, wanted = lists
+    affinity, prices = state.affinity, state.prices
+    columns, values, bounds, _ = state.lists
+    column_of, row_of = state.assignment
+    freed = 0
     for i in range(affinity.shape[0]):
         j = column_of[i]
         if j < 0:
             continue
         own = np.float64(affinity[i, j]) - prices[j]
-        _, best, _ = best_column(
-            i, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
-        )
+        k, best, _ = best_column(i, affinity, prices, columns, values, bounds)
+        if k < 0:
+            k, best, _ = renewed_best_column(i, state)
         # About half of them are loose, in no order: choosing values is cheaper than guessing branches.
         loose = own < best
         column_of[i] = -1 if loose else j
         row_of[j] = -1 if loose else i
-        counters[FREED] += loose
+        freed += loose
+    state.counters[FREED] += freed
 
 
 @njit(**COMPILED)
@@ -117,10 +121,11 @@ def bid_exactly(state: Finish, max_bids: int) -> None:
     """Free rows take their best column at the price that makes it no better than their second; owners are evicted.
 
     A row that finds equal columns taken is left free, and so is the last of a long chain of evictions: without an ``eps`` a
-    price war can go on for ever. `path_kernels.augment` settles those.
+    price war can go on for ever. `paths.augment` settles those.
     """
-    affinity, prices, rounded, lists, rounding, column_of, row_of, reduced, counters = state
-    columns, values, bounds, wanted = lists
+    affinity, prices, rounded = state.affinity, state.prices, state.rounded
+    columns, values, bounds, _ = state.lists
+    column_of, row_of = state.assignment
     n = affinity.shape[0]
     stack = np.empty(n, np.int64)
     free = 0
@@ -136,9 +141,9 @@ def bid_exactly(state: Finish, max_bids: int) -> None:
             chain = 0
             continue
         i = stack[free - 1]
-        j, best, second = best_column(
-            i, affinity, prices, rounded, wanted, columns, values, bounds, rounding, reduced, counters
-        )
+        j, best, second = best_column(i, affinity, prices, columns, values, bounds)
+        if j < 0:
+            j, best, second = renewed_best_column(i, state)
         bids += 1
         chain += 1
         if second < best:
@@ -160,33 +165,27 @@ def bid_exactly(state: Finish, max_bids: int) -> None:
         else:
             free -= 1
             chain = 0
-    counters[BIDS] += bids
+    state.counters[BIDS] += bids
 
 
 @njit(**COMPILED)
-def check_tight(affinity: Any, prices: Any, rounded: Any, perm: Any, rounding: float, duals: Any) -> float:
+def check_tight(
+    affinity: Floats, prices: Floats, rounded: Floats, perm: Integers, rounding: float, duals: Floats
+) -> float:
     """Row maxima of ``affinity - prices`` in float64 (into ``duals``) and the largest slack of a matched pair.
 
-    Knows nothing of how the prices came about. Where the affinity is float32 a float32 scan first finds the entries
+    Knows nothing of how the prices came about. A scan in the precision of the affinity first finds the entries
     that can exceed the matched one, allowing for ``rounding``; those are looked at in float64.
     """
     n = affinity.shape[0]
-    total = 4 * lanes_of(rounded)
-    full = n - n % total
+    found = np.empty(n, np.int32)
     worst = 0.0
     for i in range(n):
-        own = np.float64(affinity[i, perm[i]]) - prices[perm[i]]
-        best = own
         row = affinity[i]
-        threshold = spread(row, rounded.dtype.type(own - 2.0 * rounding))
-        for k in range(0, full, total):
-            mask = reaching(row, rounded, k, threshold)
-            while mask != 0:
-                j = k + first_bit(mask)
-                mask &= mask - 1
-                best = max(best, np.float64(row[j]) - prices[j])
-        for j in range(full, n):
-            best = max(best, np.float64(row[j]) - prices[j])
+        own = np.float64(row[perm[i]]) - prices[perm[i]]
+        best = own
+        for k in range(columns_reaching(row, rounded, rounded.dtype.type(own - 2.0 * rounding), found)):
+            best = max(best, np.float64(row[found[k]]) - prices[found[k]])
         duals[i] = best
         worst = max(worst, best - own)
     return worst

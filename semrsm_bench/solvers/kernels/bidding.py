@@ -1,0 +1,226 @@
+"""The bidding of an auction: free rows wait in a queue, first in first out, and bid on whole rows or on candidate lists.
+
+The queue is a ring with one place for each row: ``head`` is where the next row stands, ``waiting`` how many there are.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
+from semrsm_bench.solvers.kernels.lists import Lists, list_row, listed_best_two
+from semrsm_bench.solvers.kernels.rows import best_two, best_two_of_four, best_value
+
+
+class Assignment(NamedTuple):
+    """A partial matching kept from both sides: column of each row and row of each column, (S,) int64, -1 where free."""
+
+    column_of: NDArray[np.int64]
+    row_of: NDArray[np.int64]
+
+    @classmethod
+    def empty(cls, size: int) -> Assignment:
+        """Nothing matched yet."""
+        return cls(np.full(size, -1, np.int64), np.full(size, -1, np.int64))
+
+
+@njit(**COMPILED)
+def free_rows(column_of: Integers, queue: Integers) -> int:
+    """Put the free rows into the queue, in order of index; returns how many there are."""
+    waiting = 0
+    for i in range(column_of.shape[0]):
+        if column_of[i] < 0:
+            queue[waiting] = i
+            waiting += 1
+    return waiting
+
+
+@njit(forceinline=True, **COMPILED)
+def wrap(at: int, size: int) -> int:
+    """A place of the ring, from one that may be past its end."""
+    return at - size if at >= size else at
+
+
+@njit(forceinline=True, **COMPILED)
+def bid(
+    i: int, j: int, rise: Any, prices: Floats, assignment: Assignment, queue: Integers, head: int, waiting: int
+) -> int:
+    """Raise the price of column j and give it to row i, which has left the queue; its owner joins the queue.
+
+    Returns how many wait then. No branch depends on whether there is an owner: nobody could predict it, and a wrong guess costs as
+    much as a bid.
+    """
+    column_of, row_of = assignment
+    prices[j] += rise
+    owner = row_of[j]
+    row_of[j] = i
+    queue[wrap(head + waiting, queue.shape[0])] = owner
+    column_of[owner if owner >= 0 else i] = -1
+    column_of[i] = j
+    return int(waiting + (owner >= 0))
+
+
+@njit(**COMPILED)
+def free_slack_pairs(affinity: Floats, prices: Floats, assignment: Assignment, eps: Any) -> None:
+    """Free every matched pair that is further than ``eps`` below its row's maximum."""
+    column_of, row_of = assignment
+    for i in range(affinity.shape[0]):
+        j = column_of[i]
+        if j >= 0 and affinity[i, j] - prices[j] < best_value(affinity[i], prices) - eps:
+            column_of[i] = -1
+            row_of[j] = -1
+
+
+@njit(**COMPILED)
+def dense_auction(affinity: Floats, prices: Floats, assignment: Assignment, eps: Any, max_bids: int) -> Any:
+    """Let the free rows bid until none is free or ``max_bids`` were made; returns rows still free and bids made.
+
+    A bid raises the price of the row's best column by its lead over the second best plus ``eps`` and evicts the owner.
+    Every pair made here stays within ``eps`` of its row's maximum, because prices only rise.
+
+    Rows bid in fours. What a row knows is then a little old: a column that an earlier row of its four has just taken is
+    not available, so it goes back into the queue; and a price that rose meanwhile only makes its own bid smaller.
+    """
+    n = affinity.shape[0]
+    queue = np.empty(n, np.int64)
+    rows = np.empty(4, np.int64)
+    columns = np.empty(4, np.int64)
+    bests = np.empty(4, prices.dtype)
+    runners_up = np.empty(4, prices.dtype)
+    waiting = free_rows(assignment.column_of, queue)
+    head = 0
+    bids = 0
+    while waiting > 0 and bids < max_bids:
+        if waiting < 3:
+            i = queue[head]
+            j, best, runner_up = best_two(affinity[i], prices)
+            head = wrap(head + 1, n)
+            waiting = bid(i, j, best - runner_up + eps, prices, assignment, queue, head, waiting - 1)
+            bids += 1
+            continue
+        number = min(waiting, 4)
+        for k in range(4):
+            rows[k] = queue[wrap(head + min(k, number - 1), n)]
+        a, b, c, d = rows[0], rows[1], rows[2], rows[3]
+        best_two_of_four(affinity[a], affinity[b], affinity[c], affinity[d], prices, columns, bests, runners_up)
+        head = wrap(head + number, n)
+        waiting -= number
+        bids += number
+        for k in range(number):
+            i = rows[k]
+            j = columns[k]
+            if affinity[i, j] - prices[j] == bests[k]:
+                rise = bests[k] - runners_up[k] + eps
+                waiting = bid(i, j, rise, prices, assignment, queue, head, waiting)
+            else:
+                queue[wrap(head + waiting, n)] = i
+                waiting += 1
+    return waiting, bids
+
+
+@njit(**COMPILED)
+def dense_phase(affinity: Floats, prices: Floats, assignment: Assignment, eps: Any, max_bids: int) -> Any:
+    """Free the pairs that ``eps`` no longer allows, then bid; returns rows still free and bids made."""
+    free_slack_pairs(affinity, prices, assignment, eps)
+    return dense_auction(affinity, prices, assignment, eps, max_bids)
+
+
+@njit(**COMPILED)
+def match_leftovers(assignment: Assignment) -> None:
+    """Match what is free on both sides in order of index."""
+    column_of, row_of = assignment
+    j = 0
+    for i in range(column_of.shape[0]):
+        if column_of[i] < 0:
+            while row_of[j] >= 0:
+                j += 1
+            column_of[i] = j
+            row_of[j] = i
+
+
+@njit(**COMPILED)
+def _free_listed_pairs(lists: Lists, prices: Floats, assignment: Assignment, eps: Any, slack: Any) -> None:
+    """Free the matched pairs that the lists show to be further than ``eps`` below their row's maximum.
+
+    A pair whose column is not on its row's list is freed too: nothing is known of it.
+    """
+    columns, values, bounds, _ = lists
+    column_of, row_of = assignment
+    for i in range(column_of.shape[0]):
+        j = column_of[i]
+        if j >= 0:
+            _, best, _ = listed_best_two(columns[i], values[i], prices)
+            own = -np.inf
+            for k in range(columns.shape[1]):
+                if columns[i, k] == j and values[i, k] > -np.inf:
+                    own = np.float64(values[i, k] - prices[j])
+            if not own >= max(best, bounds[i] - slack) - eps:
+                column_of[i] = -1
+                row_of[j] = -1
+
+
+@njit(**COMPILED)
+def bid_on_lists(
+    affinity: Floats | None,
+    prices: Floats,
+    lists: Lists,
+    assignment: Assignment,
+    eps: Any,
+    slack: Any,
+    max_bids: int,
+    queue: Integers,
+    waiting: int,
+    parked: Integers,
+) -> Any:
+    """The bidding of the rows in ``queue[:waiting]`` on lists; returns rows still there, lists that fell behind, and bids.
+
+    A list falls behind when its best is more than ``slack`` below its bound. With ``slack = 0`` every pair ends within
+    ``eps`` of its row's maximum over *all* columns; a larger slack relies on it that prices of columns left out have risen
+    as well. The row is scanned anew, or, where there is no affinity, parked: the caller makes it a new list. Rows left in
+    the queue end behind those parked.
+    """
+    columns, values, bounds, wanted = lists
+    n = queue.shape[0]
+    reduced = np.empty(columns.shape[1], prices.dtype)
+    head = 0
+    bids = 0
+    behind = 0
+    while waiting > 0 and bids < max_bids:
+        i = queue[head]
+        head = wrap(head + 1, n)
+        waiting -= 1
+        j, best, runner_up = listed_best_two(columns[i], values[i], prices)
+        if not best >= bounds[i] - slack or best == -np.inf:
+            if affinity is None:
+                parked[behind] = i
+                behind += 1
+                continue
+            behind += 1
+            bounds[i] = list_row(affinity[i], prices, wanted, columns[i], values[i], reduced)
+            j, best, runner_up = listed_best_two(columns[i], values[i], prices)
+        # The best column left out may be as good as the bound; rounding must not put it above the best listed one.
+        runner_up = min(best, max(runner_up, bounds[i] - slack))
+        if runner_up == -np.inf:
+            # A list of one column has no second choice; then a bid rises by eps alone.
+            runner_up = best
+        bids += 1
+        waiting = bid(i, j, best - runner_up + eps, prices, assignment, queue, head, waiting)
+    if affinity is None:
+        for k in range(waiting):
+            parked[behind + k] = queue[wrap(head + k, n)]
+    return waiting, behind, bids
+
+
+@njit(**COMPILED)
+def list_phase(
+    affinity: Floats, prices: Floats, lists: Lists, assignment: Assignment, eps: Any, slack: Any, max_bids: int
+) -> Any:
+    """`dense_phase` on lists; returns rows still free, rows scanned anew, and bids made."""
+    _free_listed_pairs(lists, prices, assignment, eps, slack)
+    queue = np.empty(len(prices), np.int64)
+    waiting = free_rows(assignment.column_of, queue)
+    return bid_on_lists(affinity, prices, lists, assignment, eps, slack, max_bids, queue, waiting, queue)

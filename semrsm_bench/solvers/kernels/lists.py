@@ -1,0 +1,177 @@
+"""Candidate lists: a few columns of each row that look best, and a bound on all others.
+
+A list keeps up to ``WIDTH`` columns that looked best for a row under the prices of the moment, and a *bound* on ``affinity -
+prices`` over every column it left out. Prices only rise, so the bound stays true for good. While the best listed value is at
+least the bound, the list alone decides; otherwise the row is scanned anew.
+
+Lists are padded with column 0 at affinity minus infinity, so a kernel may read whole vectors.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
+from semrsm_bench.solvers.kernels.rows import mask_of, reaching, top_two, update_two
+from semrsm_bench.solvers.kernels.vectors import (
+    choose_above,
+    count_bits,
+    fill,
+    first_bit,
+    gather,
+    higher,
+    highest,
+    lanes_of,
+    load,
+    load_as,
+    lower,
+    lowest,
+    minus,
+)
+
+# Columns of a list, a whole number of vectors, and how many a new one should hold: few enough that few lists overflow.
+WIDTH = 16
+WANTED = 12
+# A threshold is looked for among the maxima of 4 vectors' worth of lanes; bisection stops after this many halvings.
+_HALVINGS = 8
+
+
+class Lists(NamedTuple):
+    """Lists of all rows: int32 columns and their affinities (S, width), bounds (S,), and how many columns one should hold."""
+
+    columns: Integers
+    values: Floats
+    bounds: Floats
+    wanted: int
+
+
+def empty_lists(size: int, dtype: np.dtype[Any]) -> Lists:
+    """Room for lists of all rows."""
+    return Lists(np.empty((size, WIDTH), np.int32), np.empty((size, WIDTH), dtype), np.empty(size, dtype), WANTED)
+
+
+@njit(forceinline=True, **COMPILED)
+def _lower_finite(x: Any, low: Any, none: Any) -> Any:
+    """Lane by lane minimum of ``low`` and those of ``x`` that are above minus infinity."""
+    return lower(low, choose_above(x, none, x, low))
+
+
+@njit(**COMPILED)
+def _threshold(row: Floats, prices: Floats, wanted: int) -> Any:
+    """A value that at least ``wanted`` entries of ``row - prices`` reach (all, where that is fewer), and not many more.
+
+    The row is dealt into 4 vectors' worth of lanes, and the number of lanes whose maximum reaches a value is bisected:
+    entries of the top ``wanted`` seldom share a lane. Entries of minus infinity, which pad some rows, do not count.
+    """
+    n = row.shape[0]
+    lanes = lanes_of(row)
+    full = n - n % (4 * lanes)
+    none = fill(row, -np.inf)
+    a = b = c = d = none
+    for k in range(0, full, 4 * lanes):
+        a = higher(a, minus(load(row, k), load(prices, k)))
+        b = higher(b, minus(load(row, k + lanes), load(prices, k + lanes)))
+        c = higher(c, minus(load(row, k + 2 * lanes), load(prices, k + 2 * lanes)))
+        d = higher(d, minus(load(row, k + 3 * lanes), load(prices, k + 3 * lanes)))
+    high = highest(higher(higher(a, b), higher(c, d)))
+    most = fill(row, high)
+    low = lowest(_lower_finite(a, _lower_finite(b, _lower_finite(c, _lower_finite(d, most, none), none), none), none))
+    if full == 0 or count_bits(mask_of(a, b, c, d, fill(row, low), lanes)) < wanted:
+        return row.dtype.type(-np.inf)
+    half = row.dtype.type(0.5)
+    for _ in range(_HALVINGS):
+        middle = low + half * (high - low)
+        reached = count_bits(mask_of(a, b, c, d, fill(row, middle), lanes))
+        if reached < wanted:
+            high = middle
+        else:
+            low = middle
+            if reached <= wanted + 1:
+                break
+    return low
+
+
+@njit(**COMPILED)
+def _keep(value: Any, column: int, count: int, columns: Integers, reduced: Floats, floor: Any, lost: Any) -> Any:
+    """Put one entry into a list, in place of the worst where it is full.
+
+    Returns the count, the worst entry of a full list, and the best value lost. Where many entries are equal nearly all
+    are turned away by their first comparison with ``floor``.
+    """
+    width = columns.shape[0]
+    if count < width:
+        columns[count] = column
+        reduced[count] = value
+        count += 1
+    elif value > floor:
+        worst = 0
+        while reduced[worst] != floor:
+            worst += 1
+        lost = max(lost, floor)
+        columns[worst] = column
+        reduced[worst] = value
+    else:
+        return count, floor, max(lost, value)
+    if count == width:
+        floor = reduced[0]
+        for k in range(1, width):
+            floor = min(floor, reduced[k])
+    return count, floor, lost
+
+
+@njit(**COMPILED)
+def list_row(row: Floats, prices: Floats, wanted: int, columns: Integers, values: Floats, reduced: Floats) -> Any:
+    """Make one row's list; returns the bound on ``row - prices`` over all columns not on it. ``reduced`` has room for a list.
+
+    Of many equal entries most are looked at and turned away: to collect them first (`columns_reaching`) takes half as long again.
+    """
+    n = row.shape[0]
+    step = 4 * lanes_of(row)
+    least = lost = floor = _threshold(row, prices, wanted)
+    count = 0
+    full = n - n % step
+    threshold = fill(row, least)
+    for k in range(0, full, step):
+        mask = reaching(row, prices, k, threshold)
+        while mask != 0:
+            j = k + first_bit(mask)
+            mask &= mask - 1
+            count, floor, lost = _keep(row[j] - prices[j], j, count, columns, reduced, floor, lost)
+    for j in range(full, n):
+        value = row[j] - prices[j]
+        if value >= least:
+            count, floor, lost = _keep(value, j, count, columns, reduced, floor, lost)
+    for k in range(count):
+        values[k] = row[columns[k]]
+    columns[count:] = 0
+    values[count:] = -np.inf
+    return lost
+
+
+@njit(**COMPILED)
+def list_rows(affinity: Floats, prices: Floats, lists: Lists) -> None:
+    """Make the lists of all rows of ``affinity``, which may be a block of rows."""
+    columns, values, bounds, wanted = lists
+    reduced = np.empty(columns.shape[1], prices.dtype)
+    for i in range(affinity.shape[0]):
+        bounds[i] = list_row(affinity[i], prices, wanted, columns[i], values[i], reduced)
+
+
+@njit(forceinline=True, **COMPILED)
+def listed_best_two(columns: Integers, values: Floats, prices: Floats) -> Any:
+    """Best column of one list, its value, and the second largest value, in the precision of the prices.
+
+    That may be wider than the list's.
+    """
+    lanes = lanes_of(prices)
+    first = minus(load_as(prices, values, 0), gather(prices, columns, 0))
+    second = fill(prices, -np.inf)
+    place = fill(prices, 0)
+    for k in range(lanes, values.shape[0], lanes):
+        x = minus(load_as(prices, values, k), gather(prices, columns, k))
+        first, second, place = update_two(x, fill(prices, k), first, second, place)
+    at, best, runner_up = top_two(prices, first, second, place)
+    return np.int64(columns[at]), best, runner_up

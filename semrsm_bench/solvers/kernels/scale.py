@@ -1,0 +1,155 @@
+"""What an auction needs before its first bid: starting prices, the unit of ``eps``, and whether the numbers suit their precision.
+
+Sums may be taken in any order (``reassoc``), so that they are made of vectors; none of them decides more than where the
+bidding starts and how large its steps are.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+
+from semrsm_bench.solvers.kernels import COMPILED, Floats
+
+# Rows whose deviation is looked at; their median is the unit of eps.
+_SAMPLED_ROWS = 64
+# A float32 affinity whose rounding error exceeds this share of its deviation is computed in float64 instead.
+_COARSEST = 1e-3
+# Magnitudes of the affinity between which sums and differences of prices neither overflow nor underflow.
+_SAFE32, _SAFE64 = (1e-24, 1e30), (1e-200, 1e200)
+_SUMS: dict[str, Any] = {**COMPILED, "fastmath": {"reassoc", "nsz", "contract"}}
+
+# What `measure` says of a problem: ready, its numbers too large or small, or too close together for their precision.
+READY, OUT_OF_RANGE, TOO_COARSE = range(3)
+
+
+class Limits(NamedTuple):
+    """Range of the largest affinity, relative error of one operation, and its largest share of the deviation."""
+
+    low: float
+    high: float
+    unit: float
+    coarsest: float
+
+
+_LIMITS = {
+    np.dtype(np.float32): Limits(*_SAFE32, float(np.finfo(np.float32).eps), _COARSEST),
+    np.dtype(np.float64): Limits(*_SAFE64, float(np.finfo(np.float64).eps), math.inf),
+}
+
+
+def limits_of(dtype: np.dtype[np.floating[Any]]) -> Limits:
+    """Limits of float32 or float64."""
+    return _LIMITS[dtype]
+
+
+class Scale(NamedTuple):
+    """Magnitudes of a problem.
+
+    ``deviation`` is the median over rows of the standard deviation of ``A - start``, the unit of ``eps``, which a few huge
+    rows do not move; ``largest`` an upper bound on ``|A|``; ``unit`` the relative rounding error of one subtraction.
+    """
+
+    deviation: float
+    largest: float
+    unit: float
+
+
+@njit(**_SUMS)
+def mean_and_longest(x: Floats, mean: Floats) -> Any:
+    """Mean position vector into ``mean``; returns the length of the longest."""
+    size, channels = x.shape
+    total = np.zeros(channels)
+    longest = x.dtype.type(0)
+    for i in range(size):
+        length = x.dtype.type(0)
+        for c in range(channels):
+            total[c] += x[i, c]
+            length += x[i, c] * x[i, c]
+        longest = max(longest, length)
+    for c in range(channels):
+        mean[c] = total[c] / size
+    return np.sqrt(np.float64(longest))
+
+
+@njit(**_SUMS)
+def _starting_prices(y: Floats, mean: Floats, start: Floats) -> Any:
+    """``start = y @ mean``, the column means of the affinity; returns the length of the longest y."""
+    size, channels = y.shape
+    longest = y.dtype.type(0)
+    for j in range(size):
+        price = y.dtype.type(0)
+        length = y.dtype.type(0)
+        for c in range(channels):
+            price += y[j, c] * mean[c]
+            length += y[j, c] * y[j, c]
+        start[j] = price
+        longest = max(longest, length)
+    return np.sqrt(np.float64(longest))
+
+
+@njit(**_SUMS)
+def _deviation(row: Floats, start: Floats) -> Any:
+    """Standard deviation of ``row - start``."""
+    shift = row[0] - start[0]
+    total = 0.0
+    squares = 0.0
+    for j in range(row.shape[0]):
+        value = np.float64(row[j] - start[j] - shift)
+        total += value
+        squares += value * value
+    mean = total / row.shape[0]
+    return np.sqrt(max(0.0, squares / row.shape[0] - mean * mean))
+
+
+@njit(**COMPILED)
+def _typical_deviation(affinity: Floats, start: Floats) -> Any:
+    """Median over at most 64 rows of the standard deviation of ``affinity - start``; their mean where that is zero."""
+    size = affinity.shape[0]
+    count = min(_SAMPLED_ROWS, size)
+    deviations = np.empty(count)
+    for k in range(count):
+        deviations[k] = _deviation(affinity[k * (size - 1) // max(1, count - 1)], start)
+    mean = deviations.mean()
+    deviations.sort()
+    median = 0.5 * (deviations[(count - 1) // 2] + deviations[count // 2])
+    return median if median > 0.0 else mean
+
+
+@njit(**COMPILED)
+def largest_price(prices: Floats) -> Any:
+    """Largest ``|price|``."""
+    most = 0.0
+    for j in range(prices.shape[0]):
+        most = max(most, abs(np.float64(prices[j])))
+    return most
+
+
+@njit(**COMPILED)
+def rounding_of(scale: Scale, prices: Floats) -> Any:
+    """Bound on the rounding error of ``affinity - prices`` in the problem's precision."""
+    return scale.unit * (scale.largest + largest_price(prices))
+
+
+@njit(**COMPILED)
+def least_eps(scale: Scale, start: Floats) -> Any:
+    """The smallest ``eps`` at which every bid still changes a price."""
+    return 4.0 * rounding_of(scale, start)
+
+
+@njit(**COMPILED)
+def measure(y: Floats, affinity: Floats, mean: Floats, longest: float, limits: Limits, start: Floats) -> Any:
+    """Starting prices into ``start``: the column means of the affinity; returns the scale and whether it suits the precision.
+
+    ``mean`` and ``longest`` are of x. Bidding from these prices is bidding on the channel-centred problem, whatever the
+    centring of the given one: centring only adds constants to rows and columns of the affinity.
+    """
+    largest = 1.001 * longest * _starting_prices(y, mean, start)
+    if not limits.low < largest < limits.high:
+        return Scale(0.0, largest, limits.unit), OUT_OF_RANGE
+    scale = Scale(_typical_deviation(affinity, start), largest, limits.unit)
+    coarse = scale.deviation > 0.0 and rounding_of(scale, start) > limits.coarsest * scale.deviation
+    return scale, TOO_COARSE if coarse else READY
