@@ -102,7 +102,7 @@ class MatchingTask(Task):
                 yield Case(
                     f"{cache.name}/{layer}/{centring}/{i}-{j}",
                     cell,
-                    _Pair(cache, layer, centring, i, j),
+                    _PairArrays(cache, layer, centring, i, j),
                     {"pair": (f"{i}-{j}",), "image": (str(i), str(j))},
                     data_sha256=cache.sha256,
                     size=size,
@@ -174,7 +174,7 @@ class MatchingTask(Task):
 
 
 @dataclass(frozen=True)
-class _Pair:
+class _PairArrays:
     """Makes the arrays of a pair."""
 
     cache: Cache
