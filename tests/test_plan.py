@@ -143,11 +143,11 @@ def test_a_composite_is_made_of_the_code_and_the_files_of_its_parts():
 
 
 def test_cells_that_cannot_be_measured_stay_with_a_reason(plan_of):
-    more = [method("small-only", max_size=20), method("missing", reason="needs the module 'x', which is not installed")]
+    more = [method("small-only", max_size=16), method("missing", reason="needs the module 'x', which is not installed")]
     plan = plan_of("small-only", "missing", more=more)
     assert {(c.method.name, c.size): c.skip for c in plan.cells} == {
         ("small-only", 16): "",
-        ("small-only", 36): "meant for S up to 20",
+        ("small-only", 36): "meant for S up to 16",
         **{("missing", s): "not available: needs the module 'x', which is not installed" for s in (16, 36)},
     }
 
