@@ -17,7 +17,7 @@ def repository(tmp_path_factory):
         made = ThrowAway(folder / "repository")
         made.change("slower", SLOWER.format(name="greedy", times=3))
         made.change("worse", WORSE.format(name="greedy", share=0.02, every=1))
-        made.change("both", SLOWER.format(name="greedy", times=3) + WORSE.format(name="greedy", share=0.02, every=1))
+        made.change("both", SLOWER.format(name="greedy", times=6) + WORSE.format(name="greedy", share=0.02, every=1))
         made.change("mostly-slower", MOSTLY_SLOWER.format(name="greedy"))
         made.change("sometimes-worse", WORSE.format(name="greedy", share=0.06, every=2))
         made.change("inexact", WORSE.format(name="scipy", share=0.002, every=1))
