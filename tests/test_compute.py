@@ -201,6 +201,9 @@ def test_a_layer_of_a_cache(tmp_path):
     part = CacheLayer(path, "layer1", slice(1, 4))
     assert part.labels.tolist() == [1, 2, 3]
     np.testing.assert_array_equal(part.read(1, 3), layer.read(2, 4))
+    np.testing.assert_array_equal(
+        compute_rsm(part, matching="scipy", block=1, n_jobs=2), compute_rsm(z[1:4], matching="scipy")
+    )
     assert len(pickle.dumps(part)) < 2000
     with pytest.raises(ValueError, match="layer2"):
         CacheLayer(path, "layer2")

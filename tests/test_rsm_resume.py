@@ -140,6 +140,15 @@ def test_files_that_no_run_made_are_left_alone_and_bad_places_are_named(
         assert (tmp_path / file).read_bytes() == content
 
 
+def test_an_image_beyond_the_first_chunk_is_told_from_another(tmp_path, monkeypatch):
+    monkeypatch.setattr("semrsm_bench.rsm.sources._CHUNK_BYTES", Z[0].nbytes)
+    compute_rsm(Z, matching="identity", out=tmp_path / "rsm.npy")
+    changed = Z.copy()
+    changed[-1, 0, 0] += 1
+    with pytest.raises(ResumeError, match="inputs"):
+        compute_rsm(changed, matching="identity", out=tmp_path / "rsm.npy")
+
+
 def test_a_damaged_file_is_named(tmp_path):
     out = tmp_path / "rsm.npy"
     compute_rsm(Z, matching="scipy", out=out)

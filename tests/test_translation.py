@@ -42,6 +42,10 @@ def test_equal_shifts_go_to_the_lowest():
     z[1] = 0.7
     _, perms = compute_rsm(z, matching="translation", return_permutations=True)
     assert (perms[0, 1] == np.arange(16)).all()
+    # Shifts by a whole period differ by rounding alone.
+    z = np.tile(np.random.default_rng(4).normal(size=(12, 3, 3, 2)), (1, 1, 2, 3))
+    _, perms = compute_rsm(z[:6], z[6:], matching="translation", return_permutations=True)
+    assert set(perms[:, :, 0].ravel().tolist()) <= {a * 6 + b for a in range(3) for b in range(2)}
 
 
 @settings(max_examples=40, deadline=None)
