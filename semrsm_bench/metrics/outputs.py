@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numba
 import numpy as np
 
+from semrsm_bench.core.compiled import njit
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, as_rsm, one_of, require_stimuli, upper_triangle
 from semrsm_bench.metrics.rsa import correlate
 
@@ -82,7 +82,7 @@ def _distributions(P: Any) -> FloatArray:
     return np.asarray(p / sums[:, None])
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def _divergences(p: FloatArray, logs: FloatArray) -> FloatArray:  # pragma: no cover
     """JSD of all rows of p, given their logarithms (any finite number for ln 0).
 

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.core.compiled import njit
 from semrsm_bench.metrics.arrays import FloatArray, as_rsm, upper_triangle
 from semrsm_bench.metrics.ranks import tie_groups
 
@@ -78,7 +78,7 @@ def _standardised(matrix: FloatArray) -> FloatArray:
     return result
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def _centred_ranks(
     pairs: NDArray[np.int64],
     ends: NDArray[np.int64],

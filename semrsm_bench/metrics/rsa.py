@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.core.compiled import njit
 from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_rsm_pair, balanced, one_of, upper_triangle
 from semrsm_bench.metrics.invariances import RANKS
 from semrsm_bench.metrics.ranks import dense_ranks, mid_ranks
@@ -107,7 +107,7 @@ def _pairs(counts: NDArray[np.intp]) -> int:
     return int((counts * (counts - 1) // 2).sum())
 
 
-@numba.njit(cache=True, nogil=True)
+@njit()
 def _inversions(ranks: NDArray[np.intp], count: int) -> int:  # pragma: no cover
     """How many pairs of ranks in 0 .. count - 1 are out of order; equal ones are not.
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from semrsm_bench.core.compiled import njit
 from semrsm_bench.core.method import Method, option_names
 from semrsm_bench.core.registry import REGISTRIES, load_plugin
 from semrsm_bench.rsm.sources import Floats
@@ -273,7 +273,7 @@ def _images(y: Floats, group: Permutations) -> Floats:
     return _read_only(y[first:last] if last - first == len(group) else y[group])
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz", "contract"})
+@njit(fastmath={"reassoc", "nsz", "contract"})
 def matched_value(x: Any, y: Any, perm: Any, seen: Any) -> float:
     """``sum_s x_s . y_perm(s)`` in float64, of finite x and y (S, C); NaN where ``perm`` (intp) is not a permutation.
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import operator
 
-import numba
 import numpy as np
 
+from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation
 from semrsm_bench.solvers.registry import get_solver, register_solver
 
@@ -123,7 +123,7 @@ def _descending(vectors: Floats) -> Permutation:
     return np.argsort(-_squared_norms(vectors), kind="stable")
 
 
-@numba.njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
+@njit()
 def _take_best_free(affinity: Floats, rows: Permutation, perm: Permutation) -> None:
     """Give each of the rows in turn the best column that ``perm`` does not use yet, the lowest of equals."""
     size = affinity.shape[0]

@@ -20,7 +20,7 @@ Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
 
 # error_model: kernels divide by numbers they have checked; the Python model would add a branch and an exception path.
-COMPILED: dict[str, Any] = {"nogil": True, "cache": True, "error_model": "numpy"}
+COMPILED: dict[str, Any] = {"error_model": "numpy"}
 
 
 def read_only(*arrays: Floats) -> tuple[Floats, ...]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase, match_leftovers
 from semrsm_bench.solvers.kernels.exact import COUNTERS, Finish, bid_exactly, check_tight, free_loose_pairs

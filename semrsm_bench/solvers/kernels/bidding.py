@@ -8,9 +8,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
 from semrsm_bench.solvers.kernels.lists import Lists, list_row, listed_best_two
 from semrsm_bench.solvers.kernels.rows import best_two, best_two_of_four, best_value

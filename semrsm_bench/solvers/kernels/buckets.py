@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
 from semrsm_bench.solvers.kernels.lists import Lists, list_row
 from semrsm_bench.solvers.kernels.vectors import fill, load, minus, plus_product, store

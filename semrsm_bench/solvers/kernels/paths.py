@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
 from semrsm_bench.solvers.kernels.exact import PATHS, WHOLE_ROWS, Finish, best_column, renew_list, renewed_best_column
 from semrsm_bench.solvers.kernels.rows import reaching

@@ -1,0 +1,43 @@
+"""Numba's ``njit`` with compiled code kept on disk, also where neither the package nor the home can be written."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+
+
+def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function on its first call, without the GIL, and keep what was compiled for later processes.
+
+    Where numba finds no folder to keep it in, a folder of this user's in the system's temporary one serves, with a warning.
+    """
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        try:
+            return numba.njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:
+            config: Any = numba.config
+            config.CACHE_DIR = str(_temporary_folder())
+            return numba.njit(nogil=True, cache=True, **options)(function)
+
+    return decorate
+
+
+def _temporary_folder() -> Path:
+    folder = Path(tempfile.gettempdir()) / f"semrsm-bench-compiled-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():  # another user's code is not run
+        folder = Path(tempfile.mkdtemp(prefix="semrsm-bench-compiled-"))
+    warnings.warn(
+        f"neither the package's folder nor the user's cache can be written: compiled code is kept in {folder}; set "
+        "NUMBA_CACHE_DIR to a folder that stays",
+        RuntimeWarning,
+        stacklevel=4,
+    )
+    return folder

@@ -1,0 +1,40 @@
+"""Compiled code where nothing can be kept: numba's own places fail, a temporary folder serves."""
+
+import warnings
+from pathlib import Path
+
+import numba
+import pytest
+
+from semrsm_bench.core import compiled
+
+
+@pytest.fixture
+def unkept(monkeypatch, tmp_path):
+    """No place that numba knows can be written; the system's temporary folder is this one."""
+
+    monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [numba.core.caching.UserProvidedCacheLocator])
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(compiled.tempfile, "mkdtemp", lambda prefix: str(tmp_path / "own"))
+    return tmp_path
+
+
+def test_compiled_code_is_kept_in_a_temporary_folder_with_one_warning(unkept):
+    with pytest.warns(RuntimeWarning, match="NUMBA_CACHE_DIR") as said:
+        add = compiled.njit()(lambda a, b: a + b)
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        double = compiled.njit()(lambda a: 2 * a)
+    assert (add(1, 2), double(4)) == (3, 8)
+    (folder,) = unkept.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert any(Path(folder).rglob("*.nbi"))
+
+
+def test_code_that_another_user_keeps_is_not_run(unkept, monkeypatch):
+    real = compiled.os.getuid()
+    monkeypatch.setattr(compiled.os, "getuid", lambda: real + 1)
+    with pytest.warns(RuntimeWarning, match="own"):
+        assert compiled.njit()(lambda a: a)(1) == 1
