@@ -1,1 +1,1 @@
-"""Solver x pair -> record: cases, workers, runner, results, environment and statistics."""
+"""The engine, method x task -> rows: plan, workers, rows, resume, optimum, intervals, compare, gate."""

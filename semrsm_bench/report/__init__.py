@@ -1,1 +1,1 @@
-"""Records -> what people look at: tables, figures, the paper's own figures beside ours."""
+"""Rows -> what people look at: tables, figures and the page, with the papers' own figures beside ours."""
