@@ -161,6 +161,12 @@ def long_words(problem):
     raise ValueError("long " * 2_000_000)
 
 
+@sb.register_solver("hostile-kill", kind="approximate")
+def kill_itself(problem):
+    """End by the signal that the system uses for want of memory."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 @sb.register_solver("hostile-signal", kind="approximate")
 def real_time_signal(problem):
     """End by a signal that has no name."""

@@ -6,7 +6,7 @@ from pathlib import Path
 import numba
 import pytest
 
-from semrsm_bench.core import compiled
+from semrsm_bench.core import compiled, files
 
 
 @pytest.fixture
@@ -15,8 +15,8 @@ def unkept(monkeypatch, tmp_path):
 
     monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", [numba.core.caching.UserProvidedCacheLocator])
     monkeypatch.setattr(numba.config, "CACHE_DIR", "")
-    monkeypatch.setattr(compiled.tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(compiled.tempfile, "mkdtemp", lambda prefix: str(tmp_path / "own"))
+    monkeypatch.setattr(files.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(files.tempfile, "mkdtemp", lambda prefix: str(tmp_path / "own"))
     return tmp_path
 
 
@@ -34,7 +34,7 @@ def test_compiled_code_is_kept_in_a_temporary_folder_with_one_warning(unkept):
 
 
 def test_code_that_another_user_keeps_is_not_run(unkept, monkeypatch):
-    real = compiled.os.getuid()
-    monkeypatch.setattr(compiled.os, "getuid", lambda: real + 1)
+    real = files.os.getuid()
+    monkeypatch.setattr(files.os, "getuid", lambda: real + 1)
     with pytest.warns(RuntimeWarning, match="own"):
         assert compiled.njit()(lambda a: a)(1) == 1

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from semrsm_bench.bench.gate.options import GateOptions
+from semrsm_bench.bench.gate.revisions import Repository
 from semrsm_bench.bench.gate.run import run_gate
 from semrsm_bench.bench.gate.side import SideError
 from tests.gate_repository import (
@@ -219,3 +220,15 @@ def test_a_repository_that_only_has_a_plugin(tmp_path, monkeypatch):
     code, report = gate(there, "second", "third", *options)
     assert code == 1
     assert "chance-corrected quality fell" in texts_of(report, "regression")[0]
+
+
+def test_commits_are_kept_elsewhere_where_the_cache_cannot_be_written(repository, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    made = Repository(repository.folder)
+    with pytest.warns(RuntimeWarning, match="the gate keeps its trees in"):
+        tree = made.export(made.commit("HEAD"))
+    assert tree.is_relative_to(tmp_path / "temporary")
+    assert (tree / "semrsm_bench" / "__init__.py").is_file()

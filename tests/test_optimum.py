@@ -1,4 +1,5 @@
 import dataclasses
+import errno
 import itertools
 import json
 import math
@@ -210,6 +211,29 @@ def test_an_entry_carries_its_proof(tmp_path):
     upper = certified_upper(problem, stored.prices)
     assert stored.k_opt <= stored.k_upper <= upper * (1 + 1e-12)
     assert (upper - stored.k_opt) / (stored.k_opt - random_value(problem)) <= 1e-6
+
+
+def test_a_cache_that_cannot_be_written_is_kept_in_memory_with_one_warning(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    cache, solver = OptimumCache(tmp_path / "file" / "optima"), Counting()
+    with pytest.warns(RuntimeWarning, match="optima are kept in memory") as said:
+        found = [cache.get(problem_of(9, seed=i), solver) for i in (0, 1)]
+    assert len(said) == 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert all(same(cache.get(problem_of(9, seed=i), solver), found[i]) for i in (0, 1))
+    assert solver.calls == 2
+
+
+def test_a_disk_that_fills_up_leaves_no_half_entry(tmp_path, monkeypatch):
+    def full(path, **arrays):
+        Path(path).write_bytes(b"PK")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.warns(RuntimeWarning, match="disk is full"):
+        OptimumCache(tmp_path).get(problem_of(9), here)
+    assert not [p for p in tmp_path.rglob("*") if p.is_file()]
 
 
 def change(path, **changes):

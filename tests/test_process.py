@@ -12,6 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
+from semrsm_bench.bench import process
 from semrsm_bench.bench.methods import describe
 from semrsm_bench.bench.pool import Observer, Scratch, Workers
 from semrsm_bench.bench.process import Limits, WorkerLostError, WorkerProcess, WorkerSetup
@@ -140,6 +141,7 @@ def test_permutations_of_any_integer_type_are_shifted_back_alike(observe, dtype,
         ("hostile-mute", "error", "MuteError: (its message cannot be shown)"),
         ("hostile-long", "error", "ValueError: long long"),
         ("hostile-signal", "crashed", "signal 40"),
+        ("hostile-kill", "crashed", "killed by SIGKILL"),
         ("hostile-map", "memory", "50.0 GiB"),
         ("hostile-mutate", "invalid", "changed its inputs"),
         ("hostile-write", "error", "read-only"),
@@ -203,6 +205,29 @@ def test_a_solver_that_eats_memory_is_killed_early_with_its_children(observe, na
     assert "300 MiB" in outcome.message
     assert observe.worker.pid is None
     assert_serves(observe)
+
+
+def test_a_worker_that_the_system_killed_for_want_of_memory_says_so(observe, monkeypatch):
+    """A kill counts since the worker was last heard of: also while it had nothing to do."""
+    counted = [3]
+    monkeypatch.setattr(process, "memory_kills", lambda: counted[-1])
+    assert_serves(observe)
+    counted.append(4)
+    outcome = observe("hostile-kill")
+    assert (outcome.status, outcome.message) == ("memory", "killed by the system for want of memory")
+    assert observe("hostile-kill").status == "crashed"
+
+
+def test_kills_for_want_of_memory_are_those_of_the_control_group(tmp_path, monkeypatch):
+    monkeypatch.setattr(process, "_CGROUPS", tmp_path)
+    everywhere = process.memory_kills()
+    assert f"oom_kill {everywhere}\n" in Path("/proc/vmstat").read_text()
+    for line in Path("/proc/self/cgroup").read_text().splitlines():
+        _, controllers, group = line.split(":", 2)
+        (folder := tmp_path / controllers / group.lstrip("/")).mkdir(parents=True, exist_ok=True)
+        for name in ("memory.events", "memory.oom_control"):
+            (folder / name).write_text(f"under_oom 0\noom_kill {everywhere + 7}\noom_group_kill 99\n")
+    assert process.memory_kills() == everywhere + 7
 
 
 def test_only_the_worker_itself_answers_where_a_solver_forks(observe):

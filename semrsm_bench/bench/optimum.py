@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.activations.locate import user_cache_folder
 from semrsm_bench.bench.process import Reply
+from semrsm_bench.core.files import explain
 from semrsm_bench.solvers import (
     MatchingProblem,
     check_permutation,
@@ -212,7 +213,7 @@ class OptimumCache:
     """Optima on disk by the hash of the data, each with its matching and prices.
 
     Files are written whole or not at all. An entry whose matching does not have the k that it claims is found again, with a
-    warning; a damaged file is made anew.
+    warning; a damaged file is made anew. Where the folder cannot be written, optima are kept in memory, with one warning.
 
     Parameters
     ----------
@@ -222,12 +223,14 @@ class OptimumCache:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or user_cache_folder() / "optima"
+        # By file; what could not be written
+        self._unwritten: dict[Path, Optimum] = {}
 
     def get(self, problem: MatchingProblem, exact: Exact, *, refresh: bool = False) -> Optimum:
         """The optimum from disk, or found with ``exact`` and kept if it was proved."""
         key = data_key(problem)
         path = self.folder / key[:2] / f"{key}.npz"
-        stored = None if refresh else _stored(path)
+        stored = None if refresh else self._unwritten.get(path) or _stored(path)
         if stored is not None and stored.k_opt is not None and not _holds(problem, stored):
             warnings.warn(
                 f"{path}: its matching does not have the k that it claims; the optimum is proved anew", stacklevel=2
@@ -237,8 +240,18 @@ class OptimumCache:
             return stored
         found = find_optimum(problem, exact)
         if found.k_opt is not None or problem.size > LARGEST:
-            _store(path, found)
+            self._store(path, found)
         return found
+
+    def _store(self, path: Path, optimum: Optimum) -> None:
+        try:
+            _write(path, optimum)
+        except OSError as error:
+            if not self._unwritten:
+                warnings.warn(
+                    f"optima are kept in memory, this process's alone: {explain(error)}", RuntimeWarning, stacklevel=3
+                )
+            self._unwritten[path] = optimum
 
 
 def _holds(problem: MatchingProblem, optimum: Optimum) -> bool:
@@ -251,13 +264,17 @@ def _holds(problem: MatchingProblem, optimum: Optimum) -> bool:
     return optimum.k_opt is not None and abs(k - optimum.k_opt) <= 1e-12 * scale
 
 
-def _store(path: Path, optimum: Optimum) -> None:
+def _write(path: Path, optimum: Optimum) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     facts = {name: value for name, value in asdict(optimum).items() if name not in ("perm", "prices")}
     arrays = {name: a for name in ("perm", "prices") if (a := getattr(optimum, name)) is not None}
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    np.savez(temporary, facts=np.array(json.dumps(facts)), **arrays)
-    os.replace(temporary, path)
+    try:
+        np.savez(temporary, facts=np.array(json.dumps(facts)), **arrays)
+        os.replace(temporary, path)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def _stored(path: Path) -> Optimum | None:

@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import select
 import signal
 import socket
@@ -34,6 +35,7 @@ _STATUSES = ("ok", "memory", "invalid", "error")
 _STAGE_WORDS = {"": " (start)", "prepared": " (warm-up)"}
 # CPU time is counted in hundredths of a second. This process may look late at its clock, where others keep it waiting.
 _MOST_CORES, _CPU_NOISE, _LATE_SECONDS = 1.25, 0.1, 5.0
+_CGROUPS = Path("/sys/fs/cgroup")
 # A child that a method has told to end needs so long to be gone.
 _ENDING_SECONDS = 0.5
 
@@ -154,6 +156,8 @@ class WorkerProcess:
         self._alive: _Running | None = None
         self._unread = b""
         self._number = 0
+        # Kills for want of memory that the system had counted when the process was last heard of
+        self._memory_kills = 0
         # Stage -> this process's clock, and the CPU time of the worker and all that it started
         self._noted: dict[str, tuple[float, float]] = {}
 
@@ -191,6 +195,7 @@ class WorkerProcess:
         if self._alive is not None:
             return
         method = self.setup.method
+        self._memory_kills = memory_kills()
         self._alive, self._unread, self._number = _spawn(self.setup), b"", 0
         command: dict[str, Any] = {"do": "load", "plugins": self.setup.plugins, "method": method and method[:2]}
         command |= {"entry_points": self.setup.search is not None}
@@ -291,6 +296,7 @@ class WorkerProcess:
             while True:
                 message = self._message(stage, deadlines[stage], most, memory)
                 if "done" in message:
+                    self._memory_kills = memory_kills()
                     return self._answer(message["done"], str(command.get("out", "")))
                 stage, size = str(message.get("stage")), message.get("bytes")
                 if stage not in ahead or not isinstance(size, int):
@@ -368,8 +374,8 @@ class WorkerProcess:
             time.sleep(0.01)
         said = _last_line(self._alive.log)
         code = self.close()
-        if code == -signal.SIGKILL:
-            return WorkerLostError("memory", "killed by the system, most likely for want of memory")
+        if code == -signal.SIGKILL and memory_kills() > self._memory_kills:
+            return WorkerLostError("memory", "killed by the system for want of memory")
         if "bad_alloc" in said or "MemoryError" in said:
             return WorkerLostError("memory", f"out of memory: {said}")
         names = {int(s): s.name for s in signal.Signals}
@@ -465,6 +471,24 @@ def tree_bytes(pid: int) -> int:
             text = Path(f"/proc/{child}/smaps_rollup").read_text()
             total += int(text.partition("Pss:")[2].split(maxsplit=1)[0]) * 1024
     return total
+
+
+def memory_kills() -> int:
+    """How many processes the system has killed for want of memory: in this process's control group, or else in all; 0 where
+    it does not count them.
+    """
+    counters = []
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers in ("", "memory"):
+                folder = _CGROUPS / controllers / group.lstrip("/")
+                counters.append(folder / ("memory.oom_control" if controllers else "memory.events"))
+    for path in (*counters, Path("/proc/vmstat")):
+        with contextlib.suppress(OSError, ValueError):
+            if found := re.search(r"^oom_kill (\d+)$", path.read_text(), re.MULTILINE):
+                return int(found[1])
+    return 0
 
 
 def tree_cpu_seconds(pid: int) -> float:

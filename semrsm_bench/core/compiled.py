@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numba
+
+from semrsm_bench.core.files import temporary_folder
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -30,10 +30,7 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def _temporary_folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"semrsm-bench-compiled-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
-    if folder.stat().st_uid != os.getuid():  # another user's code is not run
-        folder = Path(tempfile.mkdtemp(prefix="semrsm-bench-compiled-"))
+    folder = temporary_folder("compiled")
     warnings.warn(
         f"neither the package's folder nor the user's cache can be written: compiled code is kept in {folder}; set "
         "NUMBA_CACHE_DIR to a folder that stays",

@@ -1,9 +1,11 @@
-"""What can go wrong with files: locks that another process holds or that a file system lacks, disks that are full."""
+"""What can go wrong with files: locks that another process holds or that a file system lacks, full disks, folders that cannot be written."""
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import os
+import tempfile
 import warnings
 from functools import lru_cache
 from pathlib import Path
@@ -46,6 +48,15 @@ def explain(error: OSError) -> str:
     """What went wrong with which file, and what to do, in one line."""
     reason = _ADVICE.get(error.errno or 0, error.strerror or str(error))
     return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def temporary_folder(name: str) -> Path:
+    """A folder of this user's in the system's temporary one, the same each time, unless another user has taken its name."""
+    folder = Path(tempfile.gettempdir()) / f"semrsm-bench-{name}-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():  # another user's code is not run
+        folder = Path(tempfile.mkdtemp(prefix=f"semrsm-bench-{name}-"))
+    return folder
 
 
 @lru_cache(maxsize=64)

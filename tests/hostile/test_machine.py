@@ -58,7 +58,7 @@ def said(done):
 
 def rows_of(folder):
     rows = [json.loads(line) for line in (folder / "rows.jsonl").read_text().splitlines()]
-    keys = [(r["method"], r["case"], r["repeat"]) for r in rows]
+    keys = [(r["method"], r["case"] or str(r["cell"]), r["repeat"]) for r in rows]
     assert len(keys) == len(set(keys))
     return rows
 

@@ -12,6 +12,7 @@ import sys
 import tarfile
 import tempfile
 import tomllib
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from semrsm_bench.activations.locate import user_cache_folder
 from semrsm_bench.bench.environment import git, package_folder
 from semrsm_bench.bench.gate.side import SideError
 from semrsm_bench.bench.process import WorkerSetup
+from semrsm_bench.core.files import explain, temporary_folder
 
 _KEPT_TREES = 8
 
@@ -97,11 +99,10 @@ class Repository:
         Compiled kernels stay in it, so that a commit compiles once, however often it is measured.
         """
         tree = self.git("rev-parse", f"{commit}^{{tree}}").decode().strip()
-        folder = user_cache_folder() / "gate" / "trees" / tree
+        folder = _kept("trees") / tree
         if folder.is_dir():
             os.utime(folder)
             return folder
-        folder.parent.mkdir(parents=True, exist_ok=True)
         packed = self.git("archive", "--format=tar", commit)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as partial:
             target = Path(partial) / "tree"
@@ -118,6 +119,26 @@ class Repository:
         for old in trees[:-_KEPT_TREES]:
             shutil.rmtree(old, ignore_errors=True)
         return folder
+
+
+def _kept(what: str) -> Path:
+    """The folder of what a later gate can use again: in the user's cache, or a temporary one, with a warning, where it cannot be
+    written.
+    """
+    folder = user_cache_folder() / "gate" / what
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        instead = temporary_folder("gate")
+        warnings.warn(
+            f"{explain(error)}; the gate keeps its {what} in {instead}, where they may not stay",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    (instead / what).mkdir(exist_ok=True)
+    return instead / what
 
 
 def _why_unreadable(folder: Path, stderr: str) -> str:
@@ -206,7 +227,7 @@ def requirements_of(tree: Path) -> str:
 
 def _isolated_python(tree: Path) -> str:
     """Interpreter of a virtual environment with the commit's requirements; made once for each set of them."""
-    folder = user_cache_folder() / "gate" / "environments" / requirements_of(tree)[:16]
+    folder = _kept("environments") / requirements_of(tree)[:16]
     python = folder / "bin" / "python"
     if (folder / "ready").is_file():
         return str(python)
