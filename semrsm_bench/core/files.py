@@ -1,4 +1,4 @@
-"""What can go wrong with files: locks that another process holds or that a file system lacks, full disks, folders that cannot be written."""
+"""Trouble with files: locks that another process holds or that a file system lacks, full disks, folders that cannot be written."""
 
 from __future__ import annotations
 
