@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 import time
 from collections.abc import Mapping
@@ -20,6 +21,8 @@ from semrsm_bench.core.options import option
 from semrsm_bench.core.row import Row
 
 _SYNC_SECONDS = 1.0
+# The name of a folder, typed on command lines and shown in tables.
+_RUN_ID = re.compile(r"\w[\w .:+-]{0,98}[\w.+-]|\w")
 
 
 @dataclass(frozen=True)
@@ -167,8 +170,11 @@ def open_run(session: SessionOptions, plan: Mapping[str, Any], environment: Mapp
 def _open_named(
     session: SessionOptions, run_id: str, plan: Mapping[str, Any], environment: Mapping[str, Any]
 ) -> RunWriter:
-    if not run_id or Path(run_id).name != run_id or run_id.startswith("."):
-        raise ValueError(f"a run's id is the name of a folder, got {run_id!r}")
+    if not _RUN_ID.fullmatch(run_id):
+        raise ValueError(
+            f"a run's id is the name of a folder: letters, digits and . _ + - : or a blank, at most 100 and no sign at the "
+            f"beginning, got {run_id[:120]!r}"
+        )
     folder = session.out / run_id
     if not (folder / RUN_FILE).is_file():
         return _create(folder, plan, environment)
