@@ -32,6 +32,7 @@ from semrsm_bench.bench.results import (
 )
 from semrsm_bench.bench.runs import RunBusyError, RunWriter
 from semrsm_bench.core.row import FAULTS, SCHEMA, STATUSES, resume_key
+from semrsm_bench.report.results import read_results
 from semrsm_bench.solvers import MatchingProblem, matching_value, random_value, solve
 from tests.bench_data import HOSTILE, Bench, KeptWorkers
 
@@ -209,6 +210,11 @@ def test_an_exact_solver_that_is_not_is_wrong(bench, tmp_path):
     by = by_method(load_rows(finished.folder))
     assert by["greedy"] == {"ok": 6}
     assert by["claims-exact"]["wrong"] >= 5
+    (results,) = read_results(finished.folder)
+    assert {m.name: m.category_title for m in results.methods} == {
+        "greedy": "Approximation",
+        "claims-exact": "Not exact",
+    }
     assert finished.exit_code == 3
 
 

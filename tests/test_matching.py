@@ -1,5 +1,6 @@
 """The task matching: which pairs, what is known of them, and how an answer is scored."""
 
+import dataclasses
 import itertools
 from collections import Counter
 
@@ -175,6 +176,22 @@ def test_an_exact_solver_must_be_exact_in_every_call(known):
     assert (wrong.status, dict(wrong.scores)) == ("wrong", {})
     assert "registered as exact" in wrong.message
     assert score(known, [best, rough], ROUGH).status == "ok"
+
+
+def test_an_exact_solver_keeps_the_precision_that_it_declares(known):
+    """Swapping any two positions of the best matching costs something; a promise of less is broken, one of more is not."""
+    problem, k_rand, optimum = known[2]
+    best = solve(problem, "scipy")
+    swapped = []
+    for i, j in itertools.combinations(range(36), 2):
+        swapped.append(best.copy())
+        swapped[-1][[i, j]] = best[[j, i]]
+    nearly = max(swapped, key=lambda perm: matching_value(problem, perm))
+    loss = (optimum.k_opt - matching_value(problem, nearly)) / (optimum.k_opt - k_rand)
+    assert 1e-5 < loss < 0.1
+    for factor, status in ((0.5, "wrong"), (1.0, "ok")):
+        scored = score(known, [best, nearly], dataclasses.replace(EXACT, facts={"precision": factor * loss}))
+        assert scored.status == status, scored.message
 
 
 def test_a_value_above_what_is_certified_is_an_alarm_and_no_result(known):

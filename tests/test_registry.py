@@ -424,3 +424,22 @@ def test_a_task_that_lacks_something_is_refused(tmp_path, lacking):
     with pytest.raises(ValueError, match=lacking):
         sb.load_plugin(file)
     assert "added" not in sb.task_names()
+
+
+@pytest.mark.parametrize(
+    ("kind", "precision"), [("approximate", 1e-3), ("exact", -1e-9), ("exact", 1.0), ("exact", np.nan)]
+)
+def test_a_precision_is_the_promise_of_an_exact_solver(kind, precision):
+    with pytest.raises(ValueError, match="precision is what an exact solver promises"):
+        sb.register_solver("promises", kind=kind, precision=precision)(reverse)
+    assert "promises" not in sb.solver_names()
+
+
+def test_every_exact_solver_declares_what_it_promises():
+    sb.register_solver("promises-much", kind="exact")(reverse)
+    sb.register_solver("promises-less", kind="exact", precision=1e-3)(reverse)
+    promised = {name: sb.get_solver(name).declare().facts["precision"] for name in sb.solver_names()}
+    assert promised["promises-much"] == 1e-6
+    assert promised["promises-less"] == 1e-3
+    for name in sb.solver_names():
+        assert (promised[name] is not None) == (sb.get_solver(name).kind == "exact")

@@ -164,6 +164,9 @@ def collect(
         raise NothingMeasuredError("nothing was measured: the run has no rows")
     # Texts from outside stop here; the path of a row's arrays stays as it is.
     rows, environment = [{**cleaned(row), "arrays": row["arrays"]} for row in rows], cleaned(environment)
+    # An exact solver that is not stands apart, with all its rows.
+    wrong = {(row["task"], row["method"]) for row in rows if row["status"] == "wrong"}
+    rows = [{**row, "category": "wrong"} if (row["task"], row["method"]) in wrong else row for row in rows]
     runs = list(dict.fromkeys(str(row["run_id"]) for row in rows if row["run_id"]))
     if len(runs) > 1:
         raise ValueError(

@@ -17,9 +17,6 @@ from semrsm_bench.solvers.solving import warm_up as solve_tiny_problems
 
 Case = Callable[[Solver], None]
 
-# How far an exact solver may stay below the optimum, in units of k_opt - k_rand.
-EXACT_TOLERANCE = 1e-6
-
 
 def features(size: int, channels: int, seed: int = 0, dtype: DTypeLike = np.float64) -> tuple[Floats, Floats]:
     """Two images' worth of ReLU-like position vectors with something in common."""
@@ -47,7 +44,7 @@ def solve_and_judge(solver: Solver, problem: MatchingProblem) -> Permutation:
     after = [array.tobytes() for array in _arrays(problem, had_affinity)]
     require(before == after, f"{problem!r}: the solver changed its input")
     if solver.kind == "exact":
-        _require_optimal(problem, solution.perm)
+        _require_optimal(problem, solution.perm, solver.precision or 0.0)
     _require_feasible_duals(problem, solution)
     return solution.perm
 
@@ -76,9 +73,9 @@ def rounding(problem: MatchingProblem) -> float:
     return 4.0 * problem.size * float(np.finfo(problem.x.dtype).eps) * norms[0] * norms[1]
 
 
-def _require_optimal(problem: MatchingProblem, perm: Permutation) -> None:
+def _require_optimal(problem: MatchingProblem, perm: Permutation, precision: float) -> None:
     k, best = matching_value(problem, perm), optimum(problem)
-    allowed = EXACT_TOLERANCE * (best - random_value(problem)) + rounding(problem)
+    allowed = precision * (best - random_value(problem)) + rounding(problem)
     require(best - k <= allowed, f"{problem!r}: registered as exact, but k = {k:.17g} is below the optimum {best:.17g}")
 
 

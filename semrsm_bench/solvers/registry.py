@@ -9,6 +9,7 @@ from semrsm_bench.core.method import registering
 from semrsm_bench.core.registry import Registry, UnknownNameError, load_plugin
 from semrsm_bench.solvers.solver import (
     KINDS,
+    PRECISION,
     BatchFunction,
     InvalidMatchingError,
     Kind,
@@ -54,6 +55,7 @@ def register_solver(
     slow_from: int | None = None,
     batch: BatchFunction | None = None,
     releases_gil: bool = False,
+    precision: float | None = None,
     **declared: Any,
 ) -> Callable[[F], F]:
     """Register a function as a solver; use it as a decorator.
@@ -74,6 +76,10 @@ def register_solver(
     releases_gil : bool
         The function (and ``batch``) may run in several threads at once and spend their time without Python's lock: whole
         RSMs are made in threads then.
+    precision : float, optional
+        What an exact solver promises: ``(k_opt - k) / (k_opt - k_rand)`` is at most this, apart from the rounding of an
+        affinity of the problem's own dtype. Default 1e-6; more for one that rounds costs to integers or to float32. A row
+        beyond it has the status ``wrong``.
     **declared
         What a method of any kind may declare, and options that are bound to the name:
 
@@ -94,13 +100,26 @@ def register_solver(
     Raises
     ------
     ValueError
-        The name is taken or malformed, the kind unknown, or the grid empty. Nothing is registered then.
+        The name is taken or malformed, the kind unknown, the grid empty, or the precision not in 0 to 1 or not of an exact
+        solver. Nothing is registered then.
     TypeError
         The function does not take the problem first, or lacks an option that is bound.
     """
     if kind not in KINDS:
         raise ValueError(f"solver {name!r}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
-    own = {"kind": kind, "matrix_free": matrix_free, "max_size": max_size, "slow_from": slow_from}
+    if precision is not None and (kind != "exact" or not 0 <= precision < 1):
+        raise ValueError(
+            f"solver {name!r}: precision is what an exact solver promises, at least 0 and below 1, got {precision!r} for "
+            f"kind {kind!r}"
+        )
+    promised = PRECISION if kind == "exact" and precision is None else precision
+    own = {
+        "kind": kind,
+        "precision": promised,
+        "matrix_free": matrix_free,
+        "max_size": max_size,
+        "slow_from": slow_from,
+    }
     return registering(SOLVERS, Solver, name, declared, **own, batch=batch, releases_gil=releases_gil)
 
 

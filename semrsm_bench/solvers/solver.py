@@ -14,6 +14,8 @@ from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation, c
 
 Kind = Literal["exact", "approximate", "baseline"]
 KINDS: tuple[Kind, ...] = ("exact", "approximate", "baseline")
+# What an exact solver promises where it says nothing else: (k_opt - k) / (k_opt - k_rand) is no larger.
+PRECISION = 1e-6
 
 SolverUnavailableError = UnavailableError
 
@@ -65,6 +67,7 @@ class Solver(Method):
     slow_from: int | None = None
     batch: BatchFunction | None = None
     releases_gil: bool = False
+    precision: float | None = None
 
     @property
     def category(self) -> str:
@@ -73,8 +76,8 @@ class Solver(Method):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Whether it needs the affinity."""
-        return {"matrix_free": self.matrix_free}
+        """Whether it needs the affinity, and what it promises."""
+        return {"matrix_free": self.matrix_free, "precision": self.precision}
 
     def run(self, problem: MatchingProblem, **options: Any) -> Solution:
         """Solve and validate: the result always holds a valid permutation.

@@ -132,20 +132,23 @@ class MatchingTask(Task):
             return Scored(raw=raw, status="invalid", message=str(error))
         k = float(np.average(values, weights=perms[1])) if len(values) > 1 else values[0]
         raw |= {"k": k, "answers": len(values)}
+        length = float(np.linalg.norm(problem.x.astype(np.float64)) * np.linalg.norm(problem.y.astype(np.float64)))
         if optimum.k_opt is None:
             return Scored({"c": None, "quality": None}, raw)
-        # As far as float32 can lead a solver astray, whose affinity has an offset.
-        noise = 1e-6 * float(
-            np.linalg.norm(problem.x.astype(np.float64)) * np.linalg.norm(problem.y.astype(np.float64))
-        )
-        if max(values) > optimum.k_upper + 1e-3 * noise:
+        # As far as an affinity of this dtype can lead a solver astray, where it has an offset.
+        noise = 8 * float(np.finfo(problem.x.dtype).eps) * length
+        if max(values) > optimum.k_upper + 1e-9 * length:
             message = (
                 f"k = {max(values):.9g} is above what is certified, {optimum.k_upper:.9g}: empty the cache of optima"
             )
             return Scored(raw=raw, status="invalid", message=message)
-        missing = optimum.k_opt - min(values)
-        if declared.category == "exact" and missing > noise + 1e-4 * (optimum.k_opt - k_rand):
-            message = f"it is registered as exact, and its k = {min(values):.9g} is not the optimum {optimum.k_opt:.9g}"
+        missing, span = optimum.k_opt - min(values), optimum.k_opt - k_rand
+        precision = declared.facts.get("precision") or 0.0
+        if declared.category == "exact" and missing > noise + precision * span:
+            message = (
+                f"it is registered as exact to {precision:g}, and its k = {min(values):.9g} misses {missing / span:.2g} of what "
+                f"lies between chance and the optimum {optimum.k_opt:.9g}"
+            )
             return Scored(raw=raw, status="wrong", message=message)
         scores = {"c": chance_corrected(k, optimum.k_opt, k_rand), "quality": quality(k, optimum.k_opt)}
         return Scored(scores, raw)
