@@ -8,9 +8,12 @@ import pytest
 from click.testing import CliRunner
 
 from semrsm_bench.bench import doctor
+from semrsm_bench.bench.optimum import OptimumCache
 from semrsm_bench.cli.doctor import doctor as command
-from semrsm_bench.solvers import register_solver
+from semrsm_bench.solvers import MatchingProblem, register_solver
+from semrsm_bench.tasks.matching import MatchingOptions, MatchingTask
 from tests.bench_data import small_cache
+from tests.test_optimum import change, here
 
 
 def test_every_finding_has_a_status_and_every_warning_advice(tmp_path):
@@ -155,3 +158,18 @@ def test_the_verb_prints_findings_or_json_and_fails_without_data(tmp_path):
     findings = {f["name"]: f for f in json.loads(as_json.output)}
     assert findings["data"]["status"] == "fail"
     assert as_json.return_value == 1
+
+
+def test_stored_optima_that_prove_nothing_are_found(tmp_path):
+    data = small_cache(tmp_path / "data")
+    cache = OptimumCache(tmp_path / "optima")
+    assert doctor.check_optima(data, cache) == ("none for these data so far", "")
+    for case in MatchingTask().cases(MatchingOptions(data=data, pairs={"": 3})):
+        cache.get(MatchingProblem(*case.inputs().values()), here)
+    paths = sorted((tmp_path / "optima").rglob("*.npz"))
+    assert doctor.check_optima(data, cache, seconds=60) == (f"{len(paths)} looked at, all of them proved", "")
+    change(paths[0], k_upper=1e9)
+    found, advice = doctor.check_optima(data, cache, seconds=60)
+    assert found == f"1 of {len(paths)} do not prove what they claim: {paths[0].name}"
+    assert str(tmp_path / "optima") in advice
+    assert doctor.check_optima(tmp_path / "nowhere", cache) == ("none for these data so far", "")

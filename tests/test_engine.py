@@ -218,6 +218,23 @@ def test_an_exact_solver_that_is_not_is_wrong(bench, tmp_path):
     assert finished.exit_code == 3
 
 
+def test_a_poisoned_cache_of_optima_makes_nobody_better_than_the_optimum(bench, tmp_path):
+    finished, _ = bench("greedy", "identity")
+    before = [(r["method"], r["case"], r["scores"], r["raw"]["k_opt"]) for r in load_rows(finished.folder)]
+    for path in (tmp_path / "user-cache").rglob("*.npz"):
+        with np.load(path) as content:
+            parts = dict(content)
+        facts = json.loads(str(parts["facts"]))
+        # A k that greedy would double: without its matching, with the bound pushed out of the way.
+        facts |= {"k_opt": facts["k_opt"] / 2, "k_upper": 10 * facts["k_upper"]}
+        np.savez(path, **{**parts, "facts": np.array(json.dumps(facts))})
+    with pytest.warns(UserWarning, match="did not prove what it claimed; the optimum was proved anew"):
+        finished, _ = bench("greedy", "identity", fresh=True)
+    rows = load_rows(finished.folder)
+    assert [(r["method"], r["case"], r["scores"], r["raw"]["k_opt"]) for r in rows] == before
+    assert all("proved anew" in r["raw"]["optimum_remark"] for r in rows)
+
+
 # What cannot be measured, and what a run may cost.
 
 

@@ -256,19 +256,45 @@ def change(path, **changes):
         {"perm": None},
         {"k_opt": 0.0},
         {"perm": np.arange(8) + 0.5},
+        {"k_upper": 1e9},
+        {"prices": None},
+        {"prices": np.zeros(8)},
+        {"prices": np.zeros(7)},
+        {"prices": np.full(8, np.nan)},
+        {"prices": np.array(["x"] * 8)},
+        {"k_opt": None, "k_upper": 1e9},
     ],
     ids=str,
 )
-def test_an_entry_whose_matching_does_not_have_its_k_is_proved_anew(tmp_path, changes):
+def test_an_entry_that_does_not_prove_its_k_is_proved_anew(tmp_path, changes):
     problem, solver = problem_of(8), Counting()
     expected = OptimumCache(tmp_path).get(problem, solver)
     (path,) = tmp_path.rglob("*.npz")
     change(path, **changes)
-    with pytest.warns(UserWarning, match="does not have the k that it claims; the optimum is proved anew"):
-        assert same(OptimumCache(tmp_path).get(problem, solver), expected)
+    assert OptimumCache(tmp_path).check(problem) is False
+    with pytest.warns(UserWarning, match="did not prove what it claimed; the optimum was proved anew"):
+        found = OptimumCache(tmp_path).get(problem, solver)
+    assert "proved anew" in found.remark
+    assert same(dataclasses.replace(found, remark=""), expected)
+    assert OptimumCache(tmp_path).check(problem) is True
     assert solver.calls == 2
     assert same(OptimumCache(tmp_path).get(problem, solver), expected)
     assert solver.calls == 2
+
+
+def test_a_consistent_lie_is_found_out(tmp_path):
+    """A worse matching with its own k, and with the prices that there are: nothing but the proof fails."""
+    problem, solver = problem_of(30), Counting()
+    expected = OptimumCache(tmp_path).get(problem, solver)
+    (path,) = tmp_path.rglob("*.npz")
+    worse = get_solver("greedy").run(problem).perm
+    k = matching_value(problem, worse)
+    assert k < expected.k_opt * (1 - 1e-3)
+    for upper in (k, expected.k_upper):
+        change(path, perm=worse, k_opt=k, k_upper=upper, certificate=0.0)
+        with pytest.warns(UserWarning, match="proved anew"):
+            found = OptimumCache(tmp_path).get(problem, solver)
+        assert (found.k_opt, found.k_upper) == (expected.k_opt, expected.k_upper)
 
 
 def test_the_last_digit_of_k_may_differ_between_machines(tmp_path):

@@ -18,9 +18,10 @@ import psutil
 from semrsm_bench.activations.manifest import CacheError, mini_folder
 from semrsm_bench.activations.store import open_caches
 from semrsm_bench.bench.environment import THREAD_VARIABLES, commit_of, describe_blas, governor, package_folder
-from semrsm_bench.bench.optimum import CANDIDATES
+from semrsm_bench.bench.optimum import CANDIDATES, OptimumCache
 from semrsm_bench.bench.worker import ReferenceKernel
-from semrsm_bench.solvers import get_solver, solver_names
+from semrsm_bench.solvers import MatchingProblem, get_solver, solver_names
+from semrsm_bench.tasks.matching import MatchingOptions, MatchingTask
 
 _BUSY = 0.3
 _JITTER = 1.15
@@ -28,6 +29,7 @@ _STEAL_PERCENT = 2.0
 _FREE_BYTES = 6 << 30
 # Of images: fewer make fewer than 20 pairs.
 _FEW = 7
+_LARGEST_CHECKED = 1024
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def diagnose(data: Path | None = None) -> Iterator[Diagnosis]:
         "solvers": check_solvers,
         "optimum": check_exact,
         "data": lambda: check_data(data),
+        "stored optima": lambda: check_optima(data),
         "code": check_code,
     }
     for name, check in checks.items():
@@ -230,6 +233,30 @@ def check_data(data: Path | None) -> Look:
     if any(len(cache) < _FEW for cache in caches):
         return text, f"fewer than {_FEW} images give fewer than 20 pairs: extract more"
     return text, ""
+
+
+def check_optima(data: Path | None, cache: OptimumCache | None = None, seconds: float = 1.0) -> Look:
+    """Whether what the cache of optima holds for these data proves what it claims: as many as so many seconds allow, by chance."""
+    optima = cache or OptimumCache()
+    try:
+        cases = list(MatchingTask().cases(MatchingOptions(data=data, pairs={"": 20})))
+    except (CacheError, ValueError):
+        cases = []
+    cases = [case for case in cases if case.size <= _LARGEST_CHECKED]
+    end, looked, bad = time.monotonic() + seconds, 0, []
+    for i in np.random.default_rng().permutation(len(cases)):
+        if time.monotonic() > end:
+            break
+        arrays = cases[i].inputs()
+        problem = MatchingProblem(arrays["x"], arrays["y"])
+        proved = optima.check(problem)
+        looked += proved is not None
+        if proved is False:
+            bad.append(optima.path(problem).name)
+    if bad:
+        advice = f"a run proves them anew with a warning; find out who writes to {optima.folder}, or delete it"
+        return f"{len(bad)} of {looked} do not prove what they claim: {', '.join(bad[:3])}", advice
+    return f"{looked} looked at, all of them proved" if looked else "none for these data so far", ""
 
 
 def check_code() -> Look:

@@ -8,7 +8,7 @@ import math
 import os
 import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ class Optimum:
     solver : str
     perm, prices : ndarray, (S,), or None
         The matching, and column prices that prove it.
+    remark : str
+        What a reader of results must know; such as that a file of the cache was wrong.
     """
 
     k_opt: float | None
@@ -67,6 +69,7 @@ class Optimum:
     solver: str
     perm: NDArray[np.intp] | None = None
     prices: NDArray[np.float64] | None = None
+    remark: str = ""
 
 
 def certified_upper(problem: MatchingProblem, prices: NDArray[Any]) -> float:
@@ -162,8 +165,7 @@ def find_optimum(problem: MatchingProblem, exact: Exact) -> Optimum:
     x, y = ((a - m).astype(problem.x.dtype) for a, m in zip((problem.x, problem.y), means))
     offset = problem.y.astype(np.float64) @ means[0]
     k_rand = random_value(problem)
-    # Where nothing distinguishes the permutations, a gap this small against the data is equality.
-    floor = 1e-9 * float(np.linalg.norm(problem.x.astype(np.float64)) * np.linalg.norm(problem.y.astype(np.float64)))
+    floor = 1e-9 * _length(problem)
     upper = math.inf
     for name in SMALL_CANDIDATES if problem.size <= _SMALL else CANDIDATES:
         if not _usable(name, problem.size):
@@ -180,10 +182,20 @@ def find_optimum(problem: MatchingProblem, exact: Exact) -> Optimum:
             upper = min(upper, certified_upper(problem, prices + offset))
             gap = upper - k
             span = k - k_rand
-            if gap <= max(TOLERANCE * span, floor):
+            if _is_closed(gap, span, floor):
                 certificate = gap / span if span > floor else 0.0
                 return Optimum(k, max(upper, k), max(certificate, 0.0), name, perm, prices + offset)
     return Optimum(None, upper if math.isfinite(upper) else upper_bound(problem), None, "")
+
+
+def _is_closed(gap: float, span: float, floor: float) -> bool:
+    """Whether a bound proves a matching; where nothing distinguishes the permutations, a gap below ``floor`` is none."""
+    return gap <= max(TOLERANCE * span, floor)
+
+
+def _length(problem: MatchingProblem) -> float:
+    """No inner product summed over positions is larger."""
+    return float(np.linalg.norm(problem.x.astype(np.float64)) * np.linalg.norm(problem.y.astype(np.float64)))
 
 
 def _usable(name: str, size: int) -> bool:
@@ -212,8 +224,9 @@ def data_key(problem: MatchingProblem) -> str:
 class OptimumCache:
     """Optima on disk by the hash of the data, each with its matching and prices.
 
-    Files are written whole or not at all. An entry whose matching does not have the k that it claims is found again, with a
-    warning; a damaged file is made anew. Where the folder cannot be written, optima are kept in memory, with one warning.
+    Files are written whole or not at all. Every entry is proved again when it is read, from its matching and prices; one that
+    does not prove what it claims is found anew, with a warning; a damaged file is made anew. Where the folder cannot be
+    written, optima are kept in memory, with one warning.
 
     Parameters
     ----------
@@ -228,20 +241,28 @@ class OptimumCache:
 
     def get(self, problem: MatchingProblem, exact: Exact, *, refresh: bool = False) -> Optimum:
         """The optimum from disk, or found with ``exact`` and kept if it was proved."""
-        key = data_key(problem)
-        path = self.folder / key[:2] / f"{key}.npz"
+        path = self.path(problem)
         stored = None if refresh else self._unwritten.get(path) or _stored(path)
-        if stored is not None and stored.k_opt is not None and not _holds(problem, stored):
-            warnings.warn(
-                f"{path}: its matching does not have the k that it claims; the optimum is proved anew", stacklevel=2
-            )
-            stored = None
-        if stored is not None:
+        if stored is not None and proves(problem, stored):
             return stored
         found = find_optimum(problem, exact)
         if found.k_opt is not None or problem.size > LARGEST:
             self._store(path, found)
+        if stored is not None:
+            remark = "the cache of optima did not prove what it claimed; the optimum was proved anew"
+            warnings.warn(f"{path}: {remark}", stacklevel=2)
+            return replace(found, remark=remark)
         return found
+
+    def check(self, problem: MatchingProblem) -> bool | None:
+        """Whether the entry proves what it claims; None where there is none that can be read."""
+        stored = _stored(self.path(problem))
+        return None if stored is None else proves(problem, stored)
+
+    def path(self, problem: MatchingProblem) -> Path:
+        """The file of a problem's entry."""
+        key = data_key(problem)
+        return self.folder / key[:2] / f"{key}.npz"
 
     def _store(self, path: Path, optimum: Optimum) -> None:
         try:
@@ -254,14 +275,21 @@ class OptimumCache:
             self._unwritten[path] = optimum
 
 
-def _holds(problem: MatchingProblem, optimum: Optimum) -> bool:
-    """Whether the matching has the value k_opt, to within what another order of the additions changes."""
+def proves(problem: MatchingProblem, claimed: Optimum) -> bool:
+    """Whether the matching has the value k_opt, and no permutation a larger one by the prices; to within rounding.
+
+    Beyond `LARGEST` there is nothing to prove: k_upper is taken as it is.
+    """
+    if claimed.k_opt is None or problem.size == 0:
+        return problem.size > LARGEST or claimed.k_opt == claimed.k_upper == 0
     try:
-        k = matching_value(problem, optimum.perm)  # type: ignore[arg-type]
-    except ValueError:
+        k = matching_value(problem, claimed.perm)  # type: ignore[arg-type]
+        upper = certified_upper(problem, claimed.prices)  # type: ignore[arg-type]
+    except (ValueError, TypeError):
         return False
-    scale = float(np.linalg.norm(problem.x.astype(np.float64)) * np.linalg.norm(problem.y.astype(np.float64)))
-    return optimum.k_opt is not None and abs(k - optimum.k_opt) <= 1e-12 * scale
+    length = _length(problem)
+    same = abs(k - claimed.k_opt) <= 1e-12 * length and abs(max(upper, k) - claimed.k_upper) <= 1e-9 * length
+    return same and _is_closed(upper - k, k - random_value(problem), 1e-9 * length)
 
 
 def _write(path: Path, optimum: Optimum) -> None:

@@ -125,6 +125,8 @@ class MatchingTask(Task):
             "optimum_certificate": optimum.certificate,
             "matrix_free": bool(declared.facts.get("matrix_free")),
         }
+        if optimum.remark:
+            raw["optimum_remark"] = optimum.remark
         try:
             perms = np.unique(answer.arrays["perms"], axis=0, return_counts=True)
             values = [matching_value(problem, check_permutation(perm, problem.size)) for perm in perms[0]]
@@ -139,7 +141,8 @@ class MatchingTask(Task):
         noise = 8 * float(np.finfo(problem.x.dtype).eps) * length
         if max(values) > optimum.k_upper + 1e-9 * length:
             message = (
-                f"k = {max(values):.9g} is above what is certified, {optimum.k_upper:.9g}: empty the cache of optima"
+                f"k = {max(values):.9g} is above what is certified, {optimum.k_upper:.9g}: delete the optima in the user's "
+                "cache folder and report this"
             )
             return Scored(raw=raw, status="invalid", message=message)
         missing, span = optimum.k_opt - min(values), optimum.k_opt - k_rand
