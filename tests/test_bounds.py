@@ -77,6 +77,22 @@ def test_optimal_duals_give_the_optimum():
     assert dual_value(problem, solution.duals[1]) == pytest.approx(matching_value(problem, solution.perm), rel=1e-10)
 
 
+@pytest.mark.parametrize("value", [1e299, 1e307])
+def test_prices_out_of_all_proportion_bound_nothing_but_raise_nothing(value):
+    draw = np.random.default_rng(0)
+    problem = MatchingProblem(*draw.normal(size=(2, 17, 4)))
+    assert dual_value(problem, value * draw.normal(size=17)) > optimum(problem)
+    assert dual_value(problem, np.full(17, value)) > optimum(problem)
+
+
+@pytest.mark.parametrize("effort", EFFORTS)
+@pytest.mark.parametrize(("a", "b"), [(1e300, 1e-5), (1e-300, 1e290), (1e-140, 1e-145), (1e80, 1e80)])
+def test_extreme_scales_are_bounded_as_closely_as_any(a, b, effort):
+    x, y = np.random.default_rng(0).normal(size=(2, 60, 5))
+    problem = MatchingProblem(a * x, b * y)
+    assert 1 <= upper_bound(problem, effort) / optimum(problem) <= 1 + 1e-4
+
+
 def test_does_not_touch_the_affinity():
     problem = activations(2500, 10)
     upper_bound(problem, "fast")

@@ -125,10 +125,11 @@ def test_ties_by_the_hundred(name, case):
     assert_same_k(problem, sb.matching_value(problem, sb.solve(problem, name)), best)
 
 
-@given(hnp.arrays(np.float64, (6, 6), elements=st.floats(-1e3, 1e3)), st.integers(2, 64))
-def test_ortools_with_few_levels_loses_no_more_than_its_docstring_says(affinity, levels):
+@pytest.mark.parametrize("name", ["ortools", "lapjv"])
+@given(affinity=hnp.arrays(np.float64, (6, 6), elements=st.floats(-1e3, 1e3, width=32)), levels=st.integers(2, 64))
+def test_few_levels_lose_no_more_than_the_docstring_says(name, affinity, levels):
     problem = sb.MatchingProblem(affinity, np.eye(6))
-    loss = best_by_trying_all(affinity) - sb.matching_value(problem, sb.solve(problem, "ortools", levels=levels))
+    loss = best_by_trying_all(affinity) - sb.matching_value(problem, sb.solve(problem, name, levels=levels))
     assert loss <= 6 * (affinity.max() - affinity.min()) / levels + 1e-9
 
 
@@ -146,6 +147,26 @@ def test_integer_costs_are_the_nearest_level(affinity, levels):
     assert costs.min() == 0
     assert costs.max() == levels
     assert np.abs(costs - ideal).max() <= 0.5 + 1e-9 * levels
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+@pytest.mark.timeout(60)
+def test_rows_that_compete_by_the_last_digit_end(name):
+    rng = np.random.default_rng(0)
+    problem = sb.MatchingProblem(np.outer(rng.normal(size=129), rng.normal(size=8)), rng.normal(size=(129, 8)))
+    best = sb.matching_value(problem, sb.solve(problem, "scipy"))
+    assert_same_k(problem, sb.matching_value(problem, sb.solve(problem, name)), best)
+
+
+def test_lapjv_gets_whole_costs_so_that_its_steps_are_limited(monkeypatch):
+    library, seen = pytest.importorskip("lapjv"), []
+    solve = library.lapjv
+    monkeypatch.setattr(library, "lapjv", lambda costs, **options: (seen.append(costs), solve(costs, **options))[1])
+    sb.solve(sb.MatchingProblem(*features(40, 5)), "lapjv")
+    (costs,) = seen
+    assert costs.dtype == np.float64
+    assert np.array_equal(costs, np.rint(costs))
+    assert (costs.min(), costs.max()) == (0, 2**24)
 
 
 def test_integer_costs_of_more_rows_than_one_pass_takes():

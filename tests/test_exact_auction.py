@@ -10,7 +10,12 @@ from scipy.optimize import linear_sum_assignment
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value
 from semrsm_bench.solvers import exact_auction as module
 from semrsm_bench.solvers.bounds import dual_value
-from semrsm_bench.solvers.kernels.exact import check_tight
+from semrsm_bench.solvers.kernels import read_only
+from semrsm_bench.solvers.kernels.batches import ExactResults, finish_exactly
+from semrsm_bench.solvers.kernels.bidding import Assignment
+from semrsm_bench.solvers.kernels.exact import Finish, check_tight
+from semrsm_bench.solvers.kernels.lists import WANTED, WIDTH, Lists
+from semrsm_bench.solvers.kernels.scale import Scale
 from tests.hard_problems import KINDS, hard_problem, true_affinity
 
 SOLVER = get_solver("exact-auction")
@@ -125,6 +130,49 @@ def test_float64_keeps_what_float32_would_lose():
     rows, columns = linear_sum_assignment(affinity, maximize=True)
     perm = SOLVER.run(centred).perm
     assert affinity[rows, perm].sum() == pytest.approx(affinity[rows, columns].sum(), rel=1e-12)
+
+
+FACTORS = [(1e100, 1e60), (1e-100, 1e-60), (1e300, 1e-10), (1e-300, 1e290), (1e290, 1e-290), (1e150, 1e140)]
+
+
+@pytest.mark.parametrize(("a", "b"), FACTORS)
+@pytest.mark.parametrize("size", [7, 40, 2048])
+def test_is_optimal_and_proves_it_where_squares_leave_float64(a, b, size):
+    draw = np.random.default_rng(size)
+    x, y = draw.normal(size=(size, 6)), draw.normal(size=(6, size)).T ** 3
+    best = best_value(MatchingProblem(x, y)) if size < 2048 else None
+    problem = MatchingProblem(a * x, b * y)
+    solution = SOLVER.run(problem, fallback="none")
+    reference = matching_value(MatchingProblem(x, y), solution.perm)
+    if best is not None:
+        assert reference == pytest.approx(best, rel=1e-11)
+    u, v = solution.duals
+    assert (u.sum() + v.sum()) / (a * b) == pytest.approx(reference, rel=1e-11)
+    assert_certified(problem, solution)
+    assert solution.info["slack"] <= 1e-11 * np.abs(problem.affinity).max()
+
+
+@pytest.mark.parametrize(("a", "b"), [(1e-40, 1e38), (1e-23, 1e19), (1e38, 1e-30), (1e-22, 1.0), (3e-19, 1e18)])
+def test_is_optimal_where_squares_leave_float32(a, b):
+    draw = np.random.default_rng(0)
+    x, y = (f * draw.normal(size=(50, 300)).clip(-3, 3) for f in (a, b))
+    problem = MatchingProblem(x.astype(np.float32), y.astype(np.float32))
+    solution = SOLVER.run(problem, fallback="none")
+    assert matching_value(problem, solution.perm) == pytest.approx(best_value(problem), rel=1e-6)
+    assert_certified(problem, solution)
+
+
+def test_infinite_prices_certify_nothing():
+    x, y = np.random.default_rng(0).normal(size=(2, 20, 4))
+    (affinity,) = read_only(x @ y.T)
+    for price, certified in ((np.inf, False), (0.0, True)):
+        assignment = Assignment(np.arange(20), np.arange(20))
+        prices, results = np.full(20, price), ExactResults.empty(1, 20)
+        lists = Lists(np.empty((20, 0), np.int32), np.empty((20, 0)), np.empty(20), WANTED)
+        room, counters = np.empty(WIDTH), results.counters[0]
+        state = Finish(affinity, results.prices[0], prices, lists, 1e-14, assignment, room, counters)
+        finish_exactly(state, Scale(1.0, 1.0, 1e-16), module._EFFORT, 1e-12, results, 0)
+        assert np.isfinite(results.slacks[0]) == certified
 
 
 def test_channel_centring_leaves_the_optimum():

@@ -161,10 +161,12 @@ def test_affinities_beyond_float32_are_computed_in_float64(scale_x, scale_y):
     np.testing.assert_allclose(problem.affinity, expected, rtol=1e-5)
 
 
-def test_affinities_beyond_float64_are_refused():
-    x, y = random_pair()
-    with pytest.raises(ValueError, match="divide them by a constant"):
-        sb.MatchingProblem(x * 1e200, y * 1e200)
+@pytest.mark.parametrize(("a", "b"), [(1e200, 1e200), (1e-200, 1e-200), (1e308, 1e-300), (1e-300, 1.0), (5e-324, 1.0)])
+def test_affinities_beyond_float64_are_refused(a, b):
+    x, y = np.abs(random_pair()).clip(0.5, 1)
+    with pytest.raises(ValueError, match="leave float64; multiply each by a constant"):
+        sb.MatchingProblem(x * a, y * b)
+    assert not sb.MatchingProblem(x * min(a, 1e300), y * 0).affinity.any()
 
 
 @pytest.mark.parametrize("torch_type", ["float16", "bfloat16", "float32", "float64", "int64"])

@@ -127,7 +127,7 @@ def certified_auction(problem: MatchingProblem, *, rtol: float = 0.01) -> Soluti
     if (trivial := trivial_matching(problem)) is not None:
         return trivial
     prepared = prepare(problem)
-    if rtol > 0 and not prepared.rescaled:
+    if rtol > 0 and prepared.exponent == 0:
         prices, assignment = prepared.start.copy(), Assignment.empty(problem.size)
         share, phases, chance = _FIRST_SHARE, 0, random_value(problem)
         while share * prepared.scale.deviation > prepared.eps(0.0):

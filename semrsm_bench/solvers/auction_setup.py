@@ -32,8 +32,8 @@ class PreparedProblem:
         moderate size, or float32 is too coarse for them and they are float64 here.
     affinity : ndarray, (S, S), read-only
         ``x @ y.T``.
-    rescaled : bool
-        Whether they were scaled: then duals are not those of the given problem.
+    exponent : int
+        This affinity and its duals times ``2**exponent`` are those of the given problem; 0 unless the vectors were scaled.
     start : ndarray, (S,)
         Starting prices: the column means of the affinity.
     scale : Scale
@@ -43,7 +43,7 @@ class PreparedProblem:
     x: Floats
     y: Floats
     affinity: Floats
-    rescaled: bool
+    exponent: int
     start: Floats
     scale: Scale
 
@@ -58,22 +58,23 @@ class PreparedProblem:
 
 def prepare(problem: MatchingProblem) -> PreparedProblem:
     """A problem that `trivial_matching` has no answer to, rescaled or in float64 where its precision demands it."""
-    prepared, status = _measured(problem.x, problem.y, problem.affinity, rescaled=False)
+    prepared, status = _measured(problem.x, problem.y, problem.affinity, 0)
     if status == OUT_OF_RANGE:
-        x, y = (np.ldexp(z, -math.frexp(float(np.abs(z).max()))[1]) for z in (problem.x, problem.y))
-        prepared, status = _measured(x, y, x @ y.T, rescaled=True)
+        exponents = [math.frexp(float(np.abs(z).max()))[1] for z in (problem.x, problem.y)]
+        x, y = (np.ldexp(z, -exponent) for z, exponent in zip((problem.x, problem.y), exponents))
+        prepared, status = _measured(x, y, x @ y.T, sum(exponents))
     if status == TOO_COARSE:
         x, y = prepared.x.astype(np.float64), prepared.y.astype(np.float64)
-        prepared, status = _measured(x, y, x @ y.T, rescaled=prepared.rescaled)
+        prepared, status = _measured(x, y, x @ y.T, prepared.exponent)
     return prepared
 
 
-def _measured(x: Floats, y: Floats, affinity: Floats, *, rescaled: bool) -> tuple[PreparedProblem, int]:
+def _measured(x: Floats, y: Floats, affinity: Floats, exponent: int) -> tuple[PreparedProblem, int]:
     affinity.flags.writeable = False
     mean, start = np.empty(x.shape[1], x.dtype), np.empty(len(y), y.dtype)
     longest = mean_and_longest(x, mean)
     scale, status = measure(y, affinity, mean, longest, limits_of(x.dtype), start)
-    return PreparedProblem(x, y, affinity, rescaled, start, Scale(*scale)), status
+    return PreparedProblem(x, y, affinity, exponent, start, Scale(*scale)), status
 
 
 def trivial_matching(problem: MatchingProblem) -> Solution | None:

@@ -117,7 +117,10 @@ def _dual_value(problem: MatchingProblem, centred: Centred, prices: Floats) -> f
     u = row_duals(centred.x, centred.y, prices).astype(np.float64)
     v = prices.astype(np.float64)
     errors = _entry_errors(problem, centred, prices)
-    total = math.ldexp(math.fsum([*u.tolist(), *v.tolist(), *errors.tolist()]), centred.exponent)
+    try:
+        total = math.ldexp(math.fsum([*u.tolist(), *v.tolist(), *errors.tolist()]), centred.exponent)
+    except OverflowError:
+        return math.inf
     sums = [z.sum(axis=0, dtype=np.float64) for z in (problem.x, problem.y)]
     a, b = centred.x_mean, centred.y_mean
     constant = float(a @ sums[1]) + float(b @ sums[0]) - problem.size * float(a @ b)

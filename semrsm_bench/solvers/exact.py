@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation
-from semrsm_bench.solvers.registry import Solution, register_solver
+from semrsm_bench.solvers.registry import register_solver
 
 _JONKER_VOLGENANT = "Jonker & Volgenant 1987, Computing 38"
 # The libraries count the S*S entries in 32-bit integers.
@@ -83,9 +83,19 @@ def scipy(problem: MatchingProblem) -> Permutation:
     max_size=_MAX_SIZE,
     precision=_ROUNDED,
 )
-def lapjv(problem: MatchingProblem) -> Permutation | Solution:
-    """Jonker-Volgenant of the package lapjv, in float64 (left alone it would round to float32)."""
-    costs = unit_costs(problem.affinity)
+def lapjv(problem: MatchingProblem, *, levels: int = 2**24) -> Permutation:
+    """Jonker-Volgenant of the package lapjv on whole numbers in float64.
+
+    Its row reduction has no limit: rows that compete for the same columns lower their prices by as little as they can tell
+    apart, which takes minutes at S = 129 where the affinity has the digits of float64 and a rank near one.
+
+    Parameters
+    ----------
+    problem : MatchingProblem
+    levels : int
+        As for `ortools`; the longest run time grows in proportion.
+    """
+    costs = integer_costs(problem.affinity, levels, np.float64)
     if costs is None:
         return np.arange(problem.size)
     import lapjv as library
@@ -170,8 +180,8 @@ def identity(problem: MatchingProblem) -> Permutation:
     return np.arange(problem.size)
 
 
-def integer_costs(affinity: Floats, levels: int) -> NDArray[np.int64] | None:
-    """Costs 0..levels that fall as the affinity rises, rounded to nearest; None where every permutation is as good.
+def integer_costs(affinity: Floats, levels: int, dtype: type[Any] = np.int64) -> NDArray[Any] | None:
+    """Whole costs 0..levels that fall as the affinity rises, rounded to nearest; None where every permutation is as good.
 
     ValueError for ``levels`` below 2, or so many that the library's products with S^2 leave 64 bits.
     """
@@ -183,7 +193,7 @@ def integer_costs(affinity: Floats, levels: int) -> NDArray[np.int64] | None:
     if span is None:
         return None
     top, width = span
-    costs = np.empty((size, size), dtype=np.int64)
+    costs = np.empty((size, size), dtype=dtype)
     # A few rows at a time: the float64 in between stays in the cache.
     buffer = np.empty((_ROWS_PER_PASS, size))
     for start in range(0, size, _ROWS_PER_PASS):

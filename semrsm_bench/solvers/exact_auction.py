@@ -82,17 +82,17 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12, fallbac
     Returns
     -------
     Solution
-        With duals ``(u, v)`` in float64, ``u_i + v_j >= A_ij`` (none after a fallback), and ``info``: ``slack`` (the largest,
-        in units of A), ``paths`` (rows matched along shortest paths), ``bids``.
+        With duals ``(u, v)`` in float64, ``u_i + v_j >= A_ij`` (none after a fallback, or where they leave float64), and
+        ``info``: ``slack`` (the largest, in units of A), ``paths`` (rows matched along shortest paths), ``bids``.
     """
     _check_fallback(fallback)
     results = _solve_batch(problem.x, problem.y[None], problem.affinity[None], tolerance)
-    rescaled = False
+    exponent = 0
     if not np.isfinite(results.slacks[0]):
         if (trivial := trivial_matching(problem)) is not None:
             return trivial
         prepared = prepare(problem)
-        rescaled = prepared.rescaled
+        exponent = prepared.exponent
         results = _solve_prepared(prepared, tolerance)
         if not np.isfinite(results.slacks[0]):
             if fallback == "none":
@@ -102,8 +102,13 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12, fallbac
             perm = linear_sum_assignment(prepared.affinity.astype(np.float64), maximize=True)[1]
             return Solution(perm, info={"fallback": "scipy"})
     counters = results.counters[0]
-    info = {"slack": float(results.slacks[0]), "paths": int(counters[PATHS]), "bids": int(counters[BIDS])}
-    return Solution(results.perms[0], None if rescaled else (results.duals[0], results.prices[0]), info)
+    slack, duals, prices = results.slacks[0], results.duals[0], results.prices[0]
+    if exponent:
+        with np.errstate(over="ignore"):
+            slack, duals, prices = (np.ldexp(z, exponent) for z in (slack, duals, prices))
+    info = {"slack": float(slack), "paths": int(counters[PATHS]), "bids": int(counters[BIDS])}
+    lost = exponent > 0 and not (np.isfinite(duals).all() and np.isfinite(prices).all())
+    return Solution(results.perms[0], None if lost else (duals, prices), info)
 
 
 def _solve_prepared(prepared: PreparedProblem, tolerance: float) -> ExactResults:

@@ -57,7 +57,8 @@ class MatchingProblem:
     Raises
     ------
     ValueError
-        Shapes differ or are not (S, C), or a value is not finite, or so large that inner products leave float64.
+        Shapes differ or are not (S, C), or a value is not finite, or so large or small that sums or inner products leave
+        float64.
     """
 
     __slots__ = ("_affinity", "x", "y")
@@ -170,15 +171,20 @@ def _immutable(array: NDArray[Any]) -> bool:
 
 
 def _common_dtype(x: Floats, y: Floats) -> np.dtype[Any]:
-    """Wider of the two types; float64 where products in float32 would overflow or drown; ValueError where float64 would."""
+    """Wider of the two types; float64 where products in float32 would overflow or underflow; ValueError where float64 would."""
     dtype = np.result_type(x, y)
     if x.size == 0:
         return dtype
     largest_x, largest_y = (max(float(a.max()), -float(a.min())) for a in (x, y))
-    if largest_x * largest_y * x.size >= 1e300:
+    product = largest_x * largest_y
+    if (
+        product * x.size >= 1e300
+        or max(largest_x, largest_y) * len(x) >= 1e307
+        or (min(largest_x, largest_y) > 0.0 and product < 1e-290)
+    ):
         raise ValueError(
-            f"x reaches {largest_x:.3g} and y {largest_y:.3g}: their inner products leave float64; "
-            "divide them by a constant, which changes no matching"
+            f"x reaches {largest_x:.3g} and y {largest_y:.3g}: their sums or inner products leave float64; "
+            "multiply each by a constant of its own that brings it near 1, which changes no matching"
         )
     return dtype if dtype == np.float64 or fits_float32(largest_x, largest_y, x.shape[1]) else np.dtype(np.float64)
 

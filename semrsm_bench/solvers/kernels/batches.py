@@ -112,7 +112,9 @@ def finish_exactly(
             return
     rounded[:] = prices
     slack = check_tight(affinity, prices, rounded, assignment.column_of, rounding_of(scale, prices), results.duals[t])
-    if slack <= tolerance * (scale.largest + largest_price(prices)):
+    # Prices that have left float64 would allow any slack.
+    magnitude = scale.largest + largest_price(prices)
+    if magnitude < np.inf and slack <= tolerance * magnitude:
         results.slacks[t] = slack
         results.perms[t] = assignment.column_of
 

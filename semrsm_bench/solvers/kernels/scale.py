@@ -18,8 +18,8 @@ from semrsm_bench.solvers.kernels import COMPILED, Floats
 _SAMPLED_ROWS = 64
 # A float32 affinity whose rounding error exceeds this share of its deviation is computed in float64 instead.
 _COARSEST = 1e-3
-# Magnitudes of the affinity between which sums and differences of prices neither overflow nor underflow.
-_SAFE32, _SAFE64 = (1e-24, 1e30), (1e-200, 1e200)
+# Lengths of vectors and magnitudes of the affinity between which neither sums of prices nor squares leave their precision.
+_SAFE32, _SAFE64 = (1e-16, 1e18), (1e-140, 1e140)
 _SUMS: dict[str, Any] = {**COMPILED, "fastmath": {"reassoc", "nsz", "contract"}}
 
 # What `measure` says of a problem: ready, its numbers too large or small, or too close together for their precision.
@@ -27,7 +27,9 @@ READY, OUT_OF_RANGE, TOO_COARSE = range(3)
 
 
 class Limits(NamedTuple):
-    """Range of the largest affinity, relative error of one operation, and its largest share of the deviation."""
+    """Range of the longest x, the longest y and the largest affinity; relative error of one operation; its largest share of
+    the deviation.
+    """
 
     low: float
     high: float
@@ -147,8 +149,9 @@ def measure(y: Floats, affinity: Floats, mean: Floats, longest: float, limits: L
     ``mean`` and ``longest`` are of x. Bidding from these prices is bidding on the channel-centred problem, whatever the
     centring of the given one: centring only adds constants to rows and columns of the affinity.
     """
-    largest = 1.001 * longest * _starting_prices(y, mean, start)
-    if not limits.low < largest < limits.high:
+    longest_y = _starting_prices(y, mean, start)
+    largest = 1.001 * longest * longest_y
+    if not (limits.low < min(longest, longest_y, largest) and max(longest, longest_y, largest) < limits.high):
         return Scale(0.0, largest, limits.unit), OUT_OF_RANGE
     scale = Scale(_typical_deviation(affinity, start), largest, limits.unit)
     coarse = scale.deviation > 0.0 and rounding_of(scale, start) > limits.coarsest * scale.deviation
