@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -167,6 +168,19 @@ def kill_itself(problem):
     os.kill(os.getpid(), signal.SIGKILL)
 
 
+def spin_for_ever():
+    """Take all the time there is."""
+    while True:
+        pass
+
+
+@sb.register_solver("hostile-thread", kind="approximate", matrix_free=True)
+def busy_thread(problem):
+    """Leave a busy thread behind."""
+    threading.Thread(target=spin_for_ever, daemon=True).start()
+    return np.arange(problem.size)
+
+
 @sb.register_solver("hostile-signal", kind="approximate")
 def real_time_signal(problem):
     """End by a signal that has no name."""
@@ -226,7 +240,7 @@ def disturb(problem, *, what):
     return np.arange(problem.size)
 
 
-@sb.register_solver("hostile-fork", kind="approximate", grid={"what": ["return", "leave", "stay", "away"]})
+@sb.register_solver("hostile-fork", kind="approximate", grid={"what": ["return", "leave", "stay", "away", "raise"]})
 def fork(problem, *, what):
     """Leave a second process behind."""
     if what == "return":
@@ -243,6 +257,8 @@ def fork(problem, *, what):
         if note := os.environ.get("HOSTILE_NOTE"):
             Path(note).write_text(str(os.getpid()))
         time.sleep(600)
+    if what == "raise":
+        raise RuntimeError("and a child")
     return np.arange(problem.size)
 
 

@@ -269,6 +269,15 @@ def test_a_child_that_outlives_the_call_is_killed_and_named(alone, tmp_path, mon
     assert_serves(alone)
 
 
+def test_a_child_of_a_method_that_failed_is_killed_too(alone, tmp_path, monkeypatch):
+    note = tmp_path / "child"
+    monkeypatch.setenv("HOSTILE_NOTE", str(note))
+    outcome = alone("hostile-fork-raise", timed=False)
+    assert (outcome.status, outcome.message) == ("error", "RuntimeError: and a child")
+    assert wait_until_gone(int(wait_for(note)))
+    assert_serves(alone)
+
+
 def test_a_solver_that_hangs_is_killed_with_its_children(alone, tmp_path, monkeypatch):
     note = tmp_path / "child"
     monkeypatch.setenv("HOSTILE_NOTE", str(note))
@@ -471,6 +480,26 @@ def test_workers_die_with_a_parent_that_is_killed(name):
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
     assert wait_until_gone(pid)
+
+
+def test_a_busy_thread_takes_no_time_from_a_rival():
+    """An idle worker is stopped, and goes on when it is asked again."""
+    found = {d["name"]: Declaration.from_dict(d) for d in describe([HOSTILE], ["solver"])}
+    busy = found["hostile-thread"]
+    with Workers() as workers, Scratch() as scratch:
+        observe = Observer(workers.of, scratch)
+        outcome = observe(busy, pair(2), LIMITS, timed=False)
+        assert outcome.status == "ok", outcome.message
+        pid = workers.of(busy).pid
+        end = time.monotonic() + 10
+        while psutil.Process(pid).status() != psutil.STATUS_STOPPED and time.monotonic() < end:
+            time.sleep(0.01)
+        before = process.tree_cpu_seconds(pid)
+        assert observe(Declaration("solver", "scipy"), pair(200), LIMITS).status == "ok"
+        time.sleep(0.1)
+        assert process.tree_cpu_seconds(pid) == before
+        assert observe(busy, pair(2), LIMITS, timed=False).status == "ok"
+        assert workers.of(busy).pid == pid
 
 
 def test_no_more_processes_are_kept_than_may():

@@ -135,7 +135,7 @@ class _Running(NamedTuple):
 
 
 class WorkerProcess:
-    """One worker process; use it as a context manager.
+    """One worker process; use it as a context manager. Between two commands it is stopped: its threads take no time from others.
 
     Parameters
     ----------
@@ -178,6 +178,8 @@ class WorkerProcess:
         reply = self._reply(command, deadlines, _START_BYTES + 8 * input_bytes + limits.memory)
         if reply.status == "ok":
             reply = self._judged(reply)
+        elif self._alive is not None:
+            self._left_running()
         return replace(reply, wall_seconds=time.monotonic() - started)
 
     def ask(self, command: Mapping[str, Any], seconds: float, memory: int = sys.maxsize) -> Reply:
@@ -288,6 +290,7 @@ class WorkerProcess:
         """Send a command and wait for its answer. Each stage that the process reports begins a deadline of its own."""
         assert self._alive is not None
         memory = int(command.get("memory", most))
+        self._signal(signal.SIGCONT)
         try:
             self._number += 1
             line = json.dumps({"id": self._number, **command}, default=str).encode() + b"\n"
@@ -297,6 +300,7 @@ class WorkerProcess:
                 message = self._message(stage, deadlines[stage], most, memory)
                 if "done" in message:
                     self._memory_kills = memory_kills()
+                    self._signal(signal.SIGSTOP)
                     return self._answer(message["done"], str(command.get("out", "")))
                 stage, size = str(message.get("stage")), message.get("bytes")
                 if stage not in ahead or not isinstance(size, int):
@@ -308,6 +312,12 @@ class WorkerProcess:
                     most = size + memory
         except (EOFError, ConnectionError):
             raise self._death() from None
+
+    def _signal(self, number: signal.Signals) -> None:
+        """Stop the process or let it go on, where it dies with this one even when it is stopped."""
+        assert self._alive is not None
+        if sys.platform == "linux":
+            os.kill(self._alive.process.pid, number)  # it is not reaped: there is such a process
 
     def _message(self, stage: str, seconds: float, most: int, memory: int) -> dict[str, Any]:
         """The next message. A process that is past the stage's deadline or holds more than ``most`` bytes is killed."""
