@@ -125,8 +125,8 @@ class MatchingTask(Task):
             "optimum_certificate": optimum.certificate,
             "matrix_free": bool(declared.facts.get("matrix_free")),
         }
-        if optimum.remark:
-            raw["optimum_remark"] = optimum.remark
+        if remark := getattr(optimum, "remark", ""):
+            raw["optimum_remark"] = remark
         try:
             perms = np.unique(answer.arrays["perms"], axis=0, return_counts=True)
             values = [matching_value(problem, check_permutation(perm, problem.size)) for perm in perms[0]]
