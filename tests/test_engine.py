@@ -719,7 +719,8 @@ def test_arrays_of_cases_with_like_names_are_kept_apart(bench, median, monkeypat
 # Kills, and several at once.
 
 SESSION = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 from pathlib import Path
 from semrsm_bench.bench.engine import run
 from semrsm_bench.bench.plan import RunOptions

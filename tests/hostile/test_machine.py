@@ -203,7 +203,8 @@ def test_systems_that_lie_or_lack(place, patch):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 @pytest.mark.parametrize("after", [0.5, 2.5, 4.0])
 def test_signals_end_a_run_with_a_word_and_it_is_resumed(place, number, after):
-    command = [sys.executable, "-m", "semrsm_bench", "run", "matching", "--data", f"{place}/data/tiny.safetensors"]
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import semrsm_bench.__main__"
+    command = [sys.executable, "-c", start, "run", "matching", "--data", f"{place}/data/tiny.safetensors"]
     command += ["--quiet", "--methods", "greedy,scipy,ortools", "--pairs", "15", "--repeats", "4"]
     command += ["--out", f"{place}/results", "--run-id", "one"]
     given = {**os.environ, "PYTHONPATH": str(ROOT)}
