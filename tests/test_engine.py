@@ -19,7 +19,7 @@ from semrsm_bench.bench import engine
 from semrsm_bench.bench.engine import Finished
 from semrsm_bench.bench.methods import sort_plugins
 from semrsm_bench.bench.optimum import OptimumCache
-from semrsm_bench.bench.process import Limits
+from semrsm_bench.bench.process import CallLimits
 from semrsm_bench.bench.results import (
     ENVIRONMENT_FILE,
     ROWS_FILE,
@@ -181,7 +181,7 @@ def test_whatever_a_method_says_costs_no_other_row_also_when_resumed(bench):
 
 
 def test_a_hanging_method_costs_a_bounded_time_and_is_no_fault(bench, monkeypatch):
-    monkeypatch.setattr(engine, "Limits", lambda deadline, memory: Limits(deadline, memory, 0.5))
+    monkeypatch.setattr(engine, "CallLimits", lambda deadline, memory: CallLimits(deadline, memory, 0.5))
     finished, _ = bench("hostile-hang", "identity", plugins=(HOSTILE,), deadline=0.5)
     rows = load_rows(finished.folder)
     assert Counter((r["cell"]["size"], r["status"]) for r in rows if r["method"] == "hostile-hang") == {
@@ -267,6 +267,20 @@ def test_an_estimate_measures_one_case_of_every_cell_and_foresees_the_rest(bench
 
 
 # Which run is written to.
+
+
+def test_an_estimate_waits_a_bounded_time_and_leaves_no_row_of_it(bench, monkeypatch):
+    """What takes longer than an estimate waits is measured by the run itself, under its own deadline."""
+    monkeypatch.setattr(engine, "_ESTIMATE_SECONDS", 0.3)
+    finished, ledger = bench("hostile-hang", "identity", plugins=(HOSTILE,), estimate=True, deadline=0.6, run_id="one")
+    assert {r["method"] for r in read_rows(finished.folder)} == {"identity"}
+    hanging = [line for line in ledger.forecast() if line["method"] == "hostile-hang"]
+    assert [(line["size"], line["seconds"]) for line in hanging] == [(16, pytest.approx(1.8)), (36, pytest.approx(1.8))]
+    assert all("more than 0.3 s a case" in line["reason"] for line in hanging)
+    monkeypatch.setattr(engine, "CallLimits", lambda deadline, memory: CallLimits(deadline, memory, 0.5))
+    finished, _ = bench("hostile-hang", "identity", plugins=(HOSTILE,), deadline=0.6, run_id="one")
+    assert finished.complete
+    assert {r["status"] for r in load_rows(finished.folder) if r["method"] == "hostile-hang"} == {"timeout", "skipped"}
 
 
 def test_a_finished_run_is_followed_by_a_new_one_and_a_named_one_stays(bench):

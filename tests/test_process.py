@@ -15,14 +15,14 @@ import pytest
 from semrsm_bench.bench import process
 from semrsm_bench.bench.methods import describe
 from semrsm_bench.bench.pool import Observer, Scratch, Workers
-from semrsm_bench.bench.process import Limits, WorkerLostError, WorkerProcess, WorkerSetup
+from semrsm_bench.bench.process import CallLimits, WorkerLostError, WorkerProcess, WorkerSetup
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.solvers import MatchingProblem, matching_value, solve
 from tests.bench_data import HOSTILE
 
 # A fresh checkout compiles its kernels first.
-LIMITS = Limits(deadline=120.0, memory=300 << 20, warm_up=300.0)
-SHORT = Limits(deadline=0.5, memory=300 << 20, warm_up=1.0)
+LIMITS = CallLimits(deadline=120.0, memory=300 << 20, warm_up=300.0)
+SHORT = CallLimits(deadline=0.5, memory=300 << 20, warm_up=1.0)
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -455,14 +455,14 @@ PARENT = """
 import sys, time, threading
 import numpy as np
 from semrsm_bench.bench.pool import Observer, Scratch
-from semrsm_bench.bench.process import Limits, WorkerProcess, WorkerSetup
+from semrsm_bench.bench.process import CallLimits, WorkerProcess, WorkerSetup
 from semrsm_bench.core.method import Declaration
 x = np.ones((8, 2), dtype=np.float32)
 worker = WorkerProcess(WorkerSetup(plugins=(sys.argv[2],)))
 observe = Observer(lambda method: worker, Scratch())
 if sys.argv[1] == "hostile-hang":
     threading.Timer(2.5, lambda: print(worker.pid, flush=True)).start()
-observe(Declaration("solver", sys.argv[1]), {"x": x, "y": x}, Limits(600, 1 << 30, 30))
+observe(Declaration("solver", sys.argv[1]), {"x": x, "y": x}, CallLimits(600, 1 << 30, 30))
 print(worker.pid, flush=True)
 time.sleep(600)
 """
@@ -515,7 +515,7 @@ def test_no_more_processes_are_kept_than_may():
 @pytest.mark.parametrize("wrong", [{"deadline": 0}, {"memory": -1}, {"warm_up": -1}])
 def test_limits_that_cannot_be_held_are_refused(wrong):
     with pytest.raises(ValueError, match="positive"):
-        Limits(**wrong)
+        CallLimits(**wrong)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from semrsm_bench.bench.methods import declarations, sort_plugins
 from semrsm_bench.bench.optimum import OptimumCache
 from semrsm_bench.bench.plan import DEFAULT_TASKS, Cell, Plan, RunOptions, make_plan
 from semrsm_bench.bench.pool import Observer, Scratch, Workers
-from semrsm_bench.bench.process import Limits
+from semrsm_bench.bench.process import CallLimits
 from semrsm_bench.bench.results import ARRAYS_FOLDER, load_rows, read_rows
 from semrsm_bench.bench.runs import RunWriter, SessionOptions, open_run
 from semrsm_bench.core.method import Declaration
@@ -38,6 +38,8 @@ from semrsm_bench.tasks.registry import get_task
 _CHUNK = 5
 _KEPT_TRUTHS = 12
 _WORKER_BYTES = 400 << 20
+# All that an estimate waits for one case, seconds; the warm-up may take as long again.
+_ESTIMATE_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,12 @@ class _Engine:
                     bar.set_postfix_str(f"{cell.task.name} {cell.method.name} {place}", refresh=False)
                     bar.total = now - begun + self.ledger.remaining_seconds()
                     bar.update(now - begun - bar.n)
-                self._write(self._measure(cell, case, repeat))
+                limits = self._limits(cell, first_cases_only)
+                row = self._measure(cell, case, repeat, limits)
+                if row.status == "timeout" and limits.deadline < self.plan.profile(cell).deadline:
+                    self.ledger.give_up(cell, limits.deadline)
+                else:
+                    self._write(row)
             bar.total = max(time.monotonic() - begun, 1e-9)
             bar.update(bar.total - bar.n)
 
@@ -168,6 +175,8 @@ class _Engine:
             for start in itertools.chain([0], range(1, most, _CHUNK)):
                 stop = 1 if start == 0 else start + _CHUNK
                 for cell in cells:
+                    if first_cases_only and self.ledger.is_given_up(cell):
+                        continue
                     if self.ledger.is_doubtful(cell):
                         postponed[cell] = None
                     else:
@@ -201,12 +210,18 @@ class _Engine:
             "units": {} if case is None else case.units,
         }
 
-    def _measure(self, cell: Cell, case: Case, repeat: int) -> Row:
+    def _limits(self, cell: Cell, estimate: bool) -> CallLimits:
+        most = CallLimits(self.plan.profile(cell).deadline, self.plan.options.memory)
+        if estimate and most.deadline > _ESTIMATE_SECONDS:
+            return replace(most, deadline=_ESTIMATE_SECONDS, warm_up=_ESTIMATE_SECONDS)
+        return most
+
+    def _measure(self, cell: Cell, case: Case, repeat: int, limits: CallLimits) -> Row:
         arrays, truth = self._truth(cell.task, case)
         reply = self.observe(
             cell.method,
             wanted_inputs(arrays, cell.method),
-            Limits(deadline=self.plan.profile(cell).deadline, memory=self.plan.options.memory),
+            limits,
             settings=case.settled(),
             observer=observer_of(cell.task),
             seed=repeat,

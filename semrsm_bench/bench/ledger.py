@@ -55,6 +55,8 @@ class Ledger:
         self._keys: set[str] = set()
         self._truths: dict[int, list[float]] = defaultdict(list)
         self._known: set[tuple[str, str]] = set()
+        # What an estimate gave up, and after how many seconds
+        self._given_up: dict[tuple[str, str, str], float] = {}
 
     def observe(self, row: Mapping[str, Any]) -> None:
         """Take a row into account; one of other code than the plan's counts for nothing."""
@@ -85,6 +87,15 @@ class Ledger:
         """Take into account that a case's truth was found, or read, in so many seconds."""
         self._known.add((task, case.name))
         self._truths[case.size].append(seconds)
+
+    def give_up(self, cell: Cell, seconds: float) -> None:
+        """Take into account that a case of the cell takes longer than so many seconds, which are all that an estimate waits."""
+        self._given_up[cell.key] = seconds
+
+    def is_given_up(self, cell: Cell) -> bool:
+        """Whether an estimate need not try the cell: the method has taken too long at this S or a smaller one."""
+        sizes = [p.cell.size for p in self._method[cell.key[:2]] if p.cell.key in self._given_up]
+        return bool(sizes) and cell.size >= min(sizes)
 
     def is_done(self, cell: Cell, case: Case, repeat: int) -> bool:
         """Whether the observation stands in the run already."""
@@ -127,6 +138,8 @@ class Ledger:
         progress = self._cells[cell.key]
         if math.isfinite(progress.observation):
             return progress.observation
+        if self.is_given_up(cell):
+            return self.plan.profile(cell).deadline
         known = [p for p in self._method[cell.key[:2]] if math.isfinite(p.call)]
         if not known:
             return 0.2 + 1e-7 * cell.size**2
@@ -152,6 +165,9 @@ class Ledger:
         left, seconds = self.planned_observations(cell), self.expected_seconds(cell)
         cases = len(progress.ok) + left // repeats
         reason = "" if left else progress.closed or self.reason_to_close(cell)
+        if not reason and self.is_given_up(cell):
+            least = min(seconds for (*method, _), seconds in self._given_up.items() if tuple(method) == cell.key[:2])
+            reason = f"more than {least:g} s a case; at most what deadline and budget allow"
         if not reason and cases < len(cell.cases):
             reason = f"budget of {self.plan.profile(cell).budget:g} s"
         return {

@@ -143,6 +143,8 @@ def _composite(name: str, known: Mapping[str, Declaration], declared: Sequence[D
         name=name,
         code=hashlib.sha256(" ".join(m.code for m in used).encode()).hexdigest()[:16],
         reason=next((m.reason for m in used if m.reason), ""),
+        max_size=min((m.max_size for m in used if m.max_size is not None), default=None),
+        slow_from=min((m.slow_from for m in used if m.slow_from is not None), default=None),
         plugins=tuple(dict.fromkeys(p for m in used for p in m.plugins)),
         facts={**outer.facts, **inputs},
     )

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.bench.process import Limits, Reply, WorkerProcess, WorkerSetup
+from semrsm_bench.bench.process import CallLimits, Reply, WorkerProcess, WorkerSetup
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Arrays
 
-_OPTIMUM_LIMITS = Limits(deadline=900.0, memory=16 << 30, warm_up=120.0)
+_OPTIMUM_LIMITS = CallLimits(deadline=900.0, memory=16 << 30, warm_up=120.0)
 
 
 class Scratch:
@@ -114,7 +114,7 @@ class Observer:
         self,
         method: Declaration,
         arrays: Arrays,
-        limits: Limits,
+        limits: CallLimits,
         *,
         settings: Mapping[str, Any] | None = None,
         observer: str = "",

@@ -41,7 +41,7 @@ _ENDING_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
-class Limits:
+class CallLimits:
     """What one observation may cost.
 
     Attributes
@@ -166,7 +166,7 @@ class WorkerProcess:
         """Of the process, while there is one."""
         return self._alive.process.pid if self._alive else None
 
-    def observe(self, command: Mapping[str, Any], limits: Limits, input_bytes: int) -> Reply:
+    def observe(self, command: Mapping[str, Any], limits: CallLimits, input_bytes: int) -> Reply:
         """Have a method observed on a case; whatever the method does, a `Reply` comes back."""
         started = time.monotonic()
         once = limits.deadline + limits.warm_up

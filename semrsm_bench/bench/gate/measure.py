@@ -10,7 +10,7 @@ from semrsm_bench.bench.gate.options import GateLimits
 from semrsm_bench.bench.gate.problems import GateProblem
 from semrsm_bench.bench.gate.side import GateSide, Sample
 from semrsm_bench.bench.gate.verdict import Evidence, GateCell, undecided
-from semrsm_bench.bench.process import Limits
+from semrsm_bench.bench.process import CallLimits
 from semrsm_bench.progress import progress_bar
 
 # Rounds of the first attempt and of each further one: (solves under half a second, longer ones). The first attempt meets every
@@ -90,7 +90,7 @@ class Gate:
         evidence = cell.side(label)
         if label not in self.sides or not evidence.ok:
             return None
-        limits = Limits(self.deadline, _MEMORY, _COMPILE_SECONDS)
+        limits = CallLimits(self.deadline, _MEMORY, _COMPILE_SECONDS)
         # The round is the seed: both sides see the same shifts, and so the same problems, in the same order.
         sample = self.sides[label].measure(cell.solver, problem.arrays, limits, seed=cell.rounds)
         status, message = sample.reply.status, sample.reply.message

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from semrsm_bench.bench.pool import Observer, Scratch
-from semrsm_bench.bench.process import Limits, Reply, WorkerLostError, WorkerProcess, WorkerSetup
+from semrsm_bench.bench.process import CallLimits, Reply, WorkerLostError, WorkerProcess, WorkerSetup
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Arrays
 
@@ -84,7 +84,7 @@ class GateSide:
             raise SideError(answer.message)
         return {entry["name"]: entry for entry in answer.value["declared"]}
 
-    def measure(self, solver: str, arrays: Arrays, limits: Limits, seed: int) -> Sample:
+    def measure(self, solver: str, arrays: Arrays, limits: CallLimits, seed: int) -> Sample:
         """A solver on a pair, between two runs of the reference kernel; a process that died is started again first."""
         self._worker.timed_out = False  # that was another solver
         before = self._worker.ask({"do": "reference"}, _REFERENCE_SECONDS)
