@@ -1,6 +1,7 @@
 """The engine: methods x tasks -> rows; what it resumes, what it survives, and which code it lets into which process."""
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from semrsm_bench.activations.store import open_cache
-from semrsm_bench.bench import engine
+from semrsm_bench.bench import engine, process
 from semrsm_bench.bench.engine import Finished
 from semrsm_bench.bench.methods import sort_plugins
 from semrsm_bench.bench.optimum import OptimumCache
@@ -281,6 +282,23 @@ def test_an_estimate_waits_a_bounded_time_and_leaves_no_row_of_it(bench, monkeyp
     finished, _ = bench("hostile-hang", "identity", plugins=(HOSTILE,), deadline=0.6, run_id="one")
     assert finished.complete
     assert {r["status"] for r in load_rows(finished.folder) if r["method"] == "hostile-hang"} == {"timeout", "skipped"}
+
+
+def test_what_the_machine_spoiled_is_measured_again_and_the_new_row_says_so(bench, monkeypatch):
+    kills = itertools.count()
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            process, "memory_kills", lambda: next(kills)
+        )  # as if the system killed for want of memory all the time
+        finished, _ = bench("hostile-kill", "identity", plugins=(HOSTILE,), layers=("layer1",))
+    assert by_method(load_rows(finished.folder)) == {"hostile-kill": {"memory": 3}, "identity": {"ok": 3}}
+    again, _ = bench("hostile-kill", "identity", plugins=(HOSTILE,), layers=("layer1",))
+    assert again.folder == finished.folder
+    rows = load_rows(again.folder)
+    assert by_method(rows) == {"hostile-kill": {"crashed": 2, "skipped": 1, "memory": 1}, "identity": {"ok": 3}}
+    replaced = {r["replaces"] for r in rows if r["status"] == "crashed"}
+    assert replaced == {"memory: killed by the system for want of memory"}
+    assert {r["replaces"] for r in rows if r["status"] != "crashed"} == {""}
 
 
 def test_a_finished_run_is_followed_by_a_new_one_and_a_named_one_stays(bench):

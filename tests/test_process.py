@@ -218,6 +218,16 @@ def test_a_worker_that_the_system_killed_for_want_of_memory_says_so(observe, mon
     assert observe("hostile-kill").status == "crashed"
 
 
+def test_an_answer_that_cannot_be_written_is_the_machines_fault(observe, tmp_path, monkeypatch):
+    monkeypatch.setattr(observe.scratch, "answer", lambda: tmp_path / "nowhere" / "answer")
+    outcome = observe("scipy")
+    assert (outcome.status, outcome.machine) == ("error", True)
+    assert "its answer cannot be written" in outcome.message
+    monkeypatch.undo()
+    assert not observe("hostile-raise").machine
+    assert_serves(observe)
+
+
 def test_kills_for_want_of_memory_are_those_of_the_control_group(tmp_path, monkeypatch):
     monkeypatch.setattr(process, "_CGROUPS", tmp_path)
     everywhere = process.memory_kills()

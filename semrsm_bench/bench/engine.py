@@ -29,7 +29,7 @@ from semrsm_bench.bench.results import ARRAYS_FOLDER, load_rows, read_rows
 from semrsm_bench.bench.runs import RunWriter, SessionOptions, open_run
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.registry import PLUGIN_MODULE, entry_points_limited_to
-from semrsm_bench.core.row import FAULTS, Row, resume_key
+from semrsm_bench.core.row import FAULT, FAULTS, Row, resume_key
 from semrsm_bench.core.task import Answer, Arrays, Case, Scored, Task
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.tasks.registry import get_task
@@ -124,7 +124,7 @@ def run(
         with claimed_core() as core, Scratch() as scratch, Workers(core, kept) as workers:
             engine = _Engine(plan, ledger, writer, Observer(workers.of, scratch), optima or OptimumCache())
             engine.measure_all(quiet, first_cases_only=session.estimate)
-        if not session.estimate:
+        if not session.estimate and not ledger.has_faults_of_the_machine:
             writer.finish()
     counts = Counter(row["status"] for row in load_rows(writer.folder))
     measured = len(read_rows(writer.folder)) - len(old)
@@ -227,8 +227,10 @@ class _Engine:
             seed=repeat,
         )
         facts = self._facts(cell, case, repeat) | {"wall_seconds": reply.wall_seconds}
+        facts |= {"replaces": self.ledger.replaced(cell, case, repeat)}
         if reply.status != "ok":
-            return Row(**facts, status=reply.status, message=reply.message)  # type: ignore[arg-type]
+            raw = {FAULT: "machine"} if reply.machine else {}
+            return Row(**facts, status=reply.status, message=reply.message, raw=raw)  # type: ignore[arg-type]
         answer = Answer(reply.value["arrays"], info=reply.value.get("info") or {})
         try:
             scored = cell.task.score(case, arrays, answer, truth, cell.method)

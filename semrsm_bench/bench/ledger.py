@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from semrsm_bench.bench.plan import TOO_SLOW, Cell, Plan
-from semrsm_bench.core.row import cell_key, resume_key
+from semrsm_bench.core.row import FAULT, cell_key, resume_key
 from semrsm_bench.core.task import Case
 
 # After this many of them in a row the rest of a cell would only cost time.
@@ -53,6 +53,8 @@ class Ledger:
         for progress in sorted(self._cells.values(), key=lambda p: p.cell.size):
             self._method[progress.cell.key[:2]].append(progress)
         self._keys: set[str] = set()
+        # What became of observations that the machine spoiled
+        self._faults: dict[str, str] = {}
         self._truths: dict[int, list[float]] = defaultdict(list)
         self._known: set[tuple[str, str]] = set()
         # What an estimate gave up, and after how many seconds
@@ -62,6 +64,9 @@ class Ledger:
         """Take a row into account; one of other code than the plan's counts for nothing."""
         progress = self._cells.get((str(row["task"]), str(row["method"]), cell_key(row["cell"])))
         if progress is None or progress.cell.code != row["code"]:
+            return
+        if (row["raw"] or {}).get(FAULT) == "machine":
+            self._faults[resume_key(row)] = f"{row['status']}: {row['message']}"
             return
         self._keys.add(resume_key(row))
         if not row["case"]:
@@ -96,6 +101,15 @@ class Ledger:
         """Whether an estimate need not try the cell: the method has taken too long at this S or a smaller one."""
         sizes = [p.cell.size for p in self._method[cell.key[:2]] if p.cell.key in self._given_up]
         return bool(sizes) and cell.size >= min(sizes)
+
+    @property
+    def has_faults_of_the_machine(self) -> bool:
+        """Whether there are observations that the machine spoiled, and none since."""
+        return not self._faults.keys() <= self._keys
+
+    def replaced(self, cell: Cell, case: Case, repeat: int) -> str:
+        """Why an earlier row of this observation no longer counts; "" where there is none."""
+        return self._faults.get(resume_key(identity(cell, case, repeat)), "")
 
     def is_done(self, cell: Cell, case: Case, repeat: int) -> bool:
         """Whether the observation stands in the run already."""

@@ -110,20 +110,23 @@ class Reply:
         The worker's answer; its arrays are loaded.
     wall_seconds : float
         As this process saw it.
+    machine : bool
+        It is the machine's fault and not the method's: worth another try.
     """
 
     status: str
     message: str = ""
     value: Mapping[str, Any] = field(default_factory=dict)
     wall_seconds: float = 0.0
+    machine: bool = False
 
 
 class WorkerLostError(RuntimeError):
-    """The process did not start, died, or had to be killed; ``status`` is that of the reply."""
+    """The process did not start, died, or had to be killed; ``status`` and ``machine`` are those of the reply."""
 
-    def __init__(self, status: str, message: str) -> None:
+    def __init__(self, status: str, message: str, machine: bool = False) -> None:
         super().__init__(message)
-        self.status = status
+        self.status, self.machine = status, machine
 
 
 class _Running(NamedTuple):
@@ -281,7 +284,7 @@ class WorkerProcess:
                 self._alive.log.truncate()
             return self._ask(command, deadlines, most)
         except WorkerLostError as error:
-            return Reply(error.status, str(error))
+            return Reply(error.status, str(error), machine=error.machine)
         except BaseException:
             self.close()
             raise
@@ -356,7 +359,7 @@ class WorkerProcess:
         """What the worker said in the end, with its arrays; only files that it was asked for are taken."""
         if not isinstance(done, dict) or done.get("status") not in _STATUSES:
             raise self._foreign()
-        value = {k: v for k, v in done.items() if k not in ("status", "message", "arrays")}
+        value = {k: v for k, v in done.items() if k not in ("status", "message", "arrays", "machine")}
         paths = done.get("arrays") or {}
         if not isinstance(paths, dict) or any(not out or path != f"{out}-{name}.npy" for name, path in paths.items()):
             raise self._lost("crashed", "it names files that are not its answer")
@@ -364,7 +367,7 @@ class WorkerProcess:
             value["arrays"] = {name: _take(path) for name, path in paths.items()}
         except (OSError, ValueError, EOFError, MemoryError) as error:
             return Reply("invalid", f"its answer cannot be read: {error}"[:500])
-        return Reply(done["status"], str(done.get("message", "")), value)
+        return Reply(done["status"], str(done.get("message", "")), value, machine=done.get("machine") is True)
 
     def _lost(self, status: str, message: str) -> WorkerLostError:
         """Kill what cannot be used any longer; the error to raise."""
@@ -385,7 +388,7 @@ class WorkerProcess:
         said = _last_line(self._alive.log)
         code = self.close()
         if code == -signal.SIGKILL and memory_kills() > self._memory_kills:
-            return WorkerLostError("memory", "killed by the system for want of memory")
+            return WorkerLostError("memory", "killed by the system for want of memory", machine=True)
         if "bad_alloc" in said or "MemoryError" in said:
             return WorkerLostError("memory", f"out of memory: {said}")
         names = {int(s): s.name for s in signal.Signals}

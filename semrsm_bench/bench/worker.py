@@ -156,7 +156,10 @@ class Commands:
         info, arrays = own("core/row").short_info(found.pop("info", {})), {}
         for name, array in found.pop("arrays", {}).items():
             arrays[name] = f"{command['out']}-{name}.npy"
-            np.save(arrays[name], np.ascontiguousarray(array))
+            try:
+                np.save(arrays[name], np.ascontiguousarray(array))
+            except OSError as error:  # a full disk is not the method's fault
+                return {"status": "error", "message": f"its answer cannot be written: {error}"[:500], "machine": True}
         measured = {
             name: getattr(watch, name) for name in ("seconds", "shared_seconds", "waited_seconds", "peak_bytes")
         }

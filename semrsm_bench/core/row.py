@@ -18,6 +18,9 @@ STATUSES: tuple[Status, ...] = ("ok", "timeout", "memory", "crashed", "invalid",
 # A timeout, a memory limit or a skip is an answer about the method; these are faults.
 FAULTS: tuple[Status, ...] = ("crashed", "invalid", "wrong", "error")
 
+# In a row's raw values: "machine" where it failed by the machine's fault, and is measured again when the run is resumed.
+FAULT = "fault"
+
 _LONGEST_TEXT = 2000
 # Of what a method said about its work, as JSON; whatever it says, the row stays a short line.
 _LONGEST_INFO = 8000
