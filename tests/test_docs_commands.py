@@ -198,7 +198,7 @@ WAYS = {
     "semrsm-bench run layers": Way(f"semrsm-bench run layers {TWO} --methods cka_debiased --layers layer4"),
     **on_pictures(f"semrsm-bench run layers {OWN}", f"{TWO} --methods cka_debiased --layers layer4"),
     **on_pictures(
-        f"semrsm-bench run layers --profile paper {OWN} --methods {CKA}",
+        f"semrsm-bench run layers --profile paper --layers layer2,layer3,layer4 {OWN} --methods {CKA}",
         f"{TWO} --methods {CKA} --layers layer4",
     ),
     "semrsm-bench run instances --profile paper": Way(
