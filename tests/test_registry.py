@@ -443,3 +443,9 @@ def test_every_exact_solver_declares_what_it_promises():
     assert promised["promises-less"] == 1e-3
     for name in sb.solver_names():
         assert (promised[name] is not None) == (sb.get_solver(name).kind == "exact")
+
+
+def test_a_solver_that_keeps_state_says_so():
+    sb.register_solver("keeps", kind="approximate", stateful=True)(reverse)
+    told = {name: sb.get_solver(name).declare().facts["stateful"] for name in sb.solver_names()}
+    assert [name for name, stateful in told.items() if stateful] == ["keeps"]

@@ -697,3 +697,11 @@ def test_a_cell_that_is_too_wide_is_cut_between_its_columns():
         assert f"  0.{i}00" in text
     # No cell has the sixth, so it has no column.
     assert "a score with a long title 5" not in text
+
+
+def test_solvers_that_keep_state_are_named_under_the_table(small):
+    words = "Keeping state between calls"
+    assert words not in render_table(matching(small), "text")
+    methods = {f"solver:{name}": {"facts": {"stateful": name == "scipy"}} for name in SOLVERS}
+    text = render_table(matching(small, {**ENVIRONMENT, "methods": methods}), "text")
+    assert re.search(rf"{words}[^\n]*:\s+scipy\.", text)

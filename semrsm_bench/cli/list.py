@@ -23,7 +23,7 @@ ROOMS = {
     "tasks": ("task", "Tasks"),
 }
 _FIRST = ("exact", "approximate", "baseline")
-_FACTS = ("complexity", "precision", "matrix_free", "takes", "options", "reference", "source")
+_FACTS = ("complexity", "precision", "matrix_free", "stateful", "takes", "options", "reference", "source")
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,11 @@ def _entries(kind: str, declared: Sequence[Declaration]) -> Iterator[dict[str, A
             "summary": method.summary,
             "options": method.defaults,
             "complexity": method.complexity,
-            **{fact: method.facts[fact] for fact in ("matrix_free", "precision", "takes") if fact in method.facts},
+            **{
+                fact: method.facts[fact]
+                for fact in ("matrix_free", "precision", "stateful", "takes")
+                if fact in method.facts
+            },
             "reference": method.reference,
             "max_size": method.max_size,
             "version": method.version,
@@ -107,6 +111,7 @@ def _print(row: dict[str, Any]) -> None:
     texts = {
         **row,
         "precision": f"exact to {row['precision']:g}" if row.get("precision") is not None else "",
+        "stateful": "keeps state between calls" if row.get("stateful") else "",
         "matrix_free": "matrix-free" if row.get("matrix_free") else "",
         "options": ", ".join(f"{name}={value}" for name, value in row["options"].items()),
     }

@@ -90,7 +90,7 @@ class Catalogue:
             found = getattr(semrsm_bench, f"get_{method.kind}")(method.name)
         except (KeyError, AttributeError):
             return {}
-        return {"complexity": found.complexity, "options": found.options}
+        return {"complexity": found.complexity, "options": found.options, "facts": found.facts}
 
     def order(self, methods: Iterable[MethodKey]) -> list[MethodKey]:
         """By category, exact ones first, others as they come; inside of one as registered, unknown ones last."""
@@ -109,6 +109,10 @@ class Catalogue:
     def complexity(self, method: MethodKey) -> str:
         """In O-notation; "" where nothing is known."""
         return str(self.about(method).get("complexity") or "")
+
+    def is_stateful(self, method: MethodKey) -> bool:
+        """Whether the method says that it keeps something between calls."""
+        return bool((self.about(method).get("facts") or {}).get("stateful"))
 
     def display_name(self, method: MethodKey) -> str:
         """The registered name, followed by the options that differ from those bound to it."""

@@ -72,6 +72,9 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str],
             notes.append(f"{UNDEFINED} {why} ({where}).")
     if any(s.bounds for _, _, s in present):
         notes.append("≥ certified lower bound: the optimum is not known, only an upper bound of it.")
+    keeping = dict.fromkeys(name(m) for m, _, _ in present if results.catalogue.is_stateful(m))
+    if keeping:
+        notes.append(f"Keeping state between calls, as declared; a first call may take longer: {', '.join(keeping)}.")
     partial = [
         f"{name(m)}{places[c] and f', {places[c]}'}: {_observed(s, noun)}"
         for m, c, s in present

@@ -56,6 +56,7 @@ def register_solver(
     batch: BatchFunction | None = None,
     releases_gil: bool = False,
     precision: float | None = None,
+    stateful: bool = False,
     **declared: Any,
 ) -> Callable[[F], F]:
     """Register a function as a solver; use it as a decorator.
@@ -80,6 +81,9 @@ def register_solver(
         What an exact solver promises: ``(k_opt - k) / (k_opt - k_rand)`` is at most this, apart from the rounding of an
         affinity of the problem's own dtype. Default 1e-6; more for one that rounds costs to integers or to float32. A row
         beyond it has the status ``wrong``.
+    stateful : bool
+        The function keeps something between calls that makes later ones faster, such as buffers or prices to start from; never
+        what changes its answers. Tables and ``semrsm-bench list`` say so.
     **declared
         What a method of any kind may declare, and options that are bound to the name:
 
@@ -113,8 +117,9 @@ def register_solver(
             f"kind {kind!r}"
         )
     promised = PRECISION if kind == "exact" and precision is None else precision
-    own = {
+    own: dict[str, Any] = {
         "kind": kind,
+        "stateful": stateful,
         "precision": promised,
         "matrix_free": matrix_free,
         "max_size": max_size,

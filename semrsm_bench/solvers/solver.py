@@ -68,6 +68,7 @@ class Solver(Method):
     batch: BatchFunction | None = None
     releases_gil: bool = False
     precision: float | None = None
+    stateful: bool = False
 
     @property
     def category(self) -> str:
@@ -76,8 +77,8 @@ class Solver(Method):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Whether it needs the affinity, and what it promises."""
-        return {"matrix_free": self.matrix_free, "precision": self.precision}
+        """Whether it needs the affinity, what it promises, and whether it keeps anything between calls."""
+        return {"matrix_free": self.matrix_free, "precision": self.precision, "stateful": self.stateful}
 
     def run(self, problem: MatchingProblem, **options: Any) -> Solution:
         """Solve and validate: the result always holds a valid permutation.
