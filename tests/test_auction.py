@@ -76,6 +76,17 @@ def test_the_unit_of_eps_is_the_median_deviation_of_a_row():
     assert prepare(problem).scale.deviation == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.parametrize(("a", "b"), [(1.0, 1.0), (2e-23, 1e18), (1e18, 2e-23), (1e-35, 1e35)])
+def test_the_largest_affinity_is_never_underestimated(a, b):
+    # The squares of some of these are zero in float32, those of others are not.
+    x, y = np.full((20, 300), a, np.float32), np.full((20, 300), b, np.float32)
+    x[:, 0] *= 2
+    y[:, 1] *= 2
+    x[::2, 2] = 0
+    prepared = prepare(MatchingProblem(x, y))
+    assert prepared.scale.largest >= np.abs(prepared.affinity).max()
+
+
 @pytest.mark.parametrize("name", ["auction-fine", "auction-coarse"])
 def test_rows_that_no_bid_reached_are_matched_all_the_same(name):
     x = np.zeros((16, 4), np.float32)
