@@ -397,3 +397,11 @@ def test_a_cache_that_changes_under_a_run_is_found_out(tmp_path):
     write_cache(path, {"layer1": 2 * z}, {"layer1": z[0]}, images=list("abc"))
     with pytest.raises(ValueError, match="another file"):
         pickle.loads(sent).read(0, 3)
+
+
+def test_images_whose_products_leave_float64_are_refused():
+    z = np.random.default_rng(0).normal(size=(3, 2, 4))
+    z[0] = 0
+    for factor in (1e200, 1e-200):
+        with pytest.raises(ValueError, match=r"image 1 of z reaches .* scale it"):
+            compute_rsm(factor * z, matching="exact-auction")

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from semrsm_bench.rsm.sources import Centring, Floats, ImageSource
 from semrsm_bench.solvers.problem import fits_float32
 
-# Inner products, and sums of a few of them, must stay finite in float64.
+# Inner products, and sums of a few of them, must stay finite in float64, and must not underflow.
 _LARGEST = 1e150
+_SMALLEST = 1e-145
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,10 @@ def survey(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any], *, di
             largest[i] = max(abs(float(image.max())), abs(float(image.min())))
             if largest[i] > _LARGEST:
                 raise ValueError(f"image {i} of {source.name} reaches {largest[i]:.3g}: scale it below {_LARGEST:g}")
+            if 0.0 < largest[i] < _SMALLEST:
+                raise ValueError(
+                    f"image {i} of {source.name} reaches {largest[i]:.3g} only: scale it above {_SMALLEST:g}"
+                )
     text = source.stored_digest() or (hasher.hexdigest() if hasher else "")
     positive = largest[largest > 0]
     return Survey(squared_norms, float(positive.min()) if positive.size else 0.0, float(largest.max()), text)
