@@ -4,7 +4,14 @@ import numpy as np
 import semrsm_bench as sb
 
 
-@sb.register_metric("mutual-knn", takes="features", best="max", range=(0, 1), grid={"k": [5, 10]})
+@sb.register_metric(
+    "mutual-knn",
+    takes="features",
+    best="max",
+    range=(0, 1),
+    grid={"k": [5, 10]},
+    invariant_to=["translation", "isotropic_scaling", "orthogonal", "unit_permutation", "zero_units"],
+)
 def mutual_knn(x, y, *, k=10):
     """Mean share of the k nearest neighbours (Euclidean, each stimulus left out) that both sides name."""
     near = []

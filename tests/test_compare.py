@@ -14,6 +14,7 @@ from semrsm_bench.bench.results import ENVIRONMENT_FILE
 from semrsm_bench.bench.runs import RunWriter
 from semrsm_bench.cli.compare import compare as command
 from tests.bench_data import make_row
+from tests.toy_tasks import ToyOptions
 
 PAIRS = [f"0-{i}" for i in range(1, 9)]
 
@@ -282,7 +283,7 @@ def test_a_score_that_exists_only_over_many_rows_is_compared(tmp_path):
     class Many(Task):
         """The largest raw value of all."""
 
-        name, question, kind, options = "many", "How large?", "rsm", object
+        name, question, kind, options = "many", "How large?", "rsm", ToyOptions
         scores = (Score("largest", "largest", "min", low=0.0),)
         unit = "batch"
         profiles = {"quick": Profile("")}  # noqa: RUF012

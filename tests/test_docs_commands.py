@@ -160,6 +160,8 @@ WAYS = {
     "semrsm-bench run outputs --plugin examples/second_moment.py --count 40": Way(""),
     "semrsm-bench check examples/mutual_knn.py": Way(""),
     "semrsm-bench run layers --plugin examples/mutual_knn.py": Way(""),
+    "semrsm-bench check examples/weakest_pair.py": Way(""),
+    "semrsm-bench run instances --plugin examples/weakest_pair.py --count 44 --layers layer4": Way(""),
     "semrsm-bench run --plugin examples/planted.py": Way(""),
     # tasks/
     "semrsm-bench run matching --profile paper --methods identity": Way(

@@ -57,6 +57,17 @@ def test_an_rsm_method_of_ones_own_has_its_row_in_the_table_of_outputs(semrsm_be
     assert all(c["status"] == "ok" and -1 <= c["pearson"] <= 1 for c in cells.values())
 
 
+def test_a_score_of_single_stimuli_of_ones_own_has_its_row_in_the_table_of_instances(semrsm_bench):
+    semrsm_bench(
+        *("run", "instances", "--plugin", "weakest_pair.py", "--methods", "weakest-pair,pairwise_cosine"),
+        *("--count", "24", "--layers", "layer4", "--quiet"),
+    )
+    cells = {c["method"]: c for c in json.loads(semrsm_bench("table", "latest", "instances", "--json"))}
+    assert all(c["status"] == "ok" for c in cells.values())
+    # The lowest cosine of all pairs of models is below their mean.
+    assert -1 <= cells["weakest-pair"]["mean"] < cells["pairwise_cosine"]["mean"] <= 1
+
+
 def test_a_task_of_ones_own_takes_one_file(semrsm_bench):
     semrsm_bench("run", "--plugin", "planted.py", "--problems", "3", "--positions", "32", "--quiet")
     cells = table(semrsm_bench, "planted")
@@ -64,6 +75,6 @@ def test_a_task_of_ones_own_takes_one_file(semrsm_bench):
     assert cells["identity", "0.1"]["found"] < 0.5 < cells["greedy", "0.1"]["found"]
 
 
-@pytest.mark.parametrize("file", ["norm_sort.py", "mutual_knn.py", "second_moment.py"])
+@pytest.mark.parametrize("file", ["norm_sort.py", "mutual_knn.py", "second_moment.py", "weakest_pair.py"])
 def test_every_example_of_a_method_passes_its_check(semrsm_bench, file):
     assert "cases passed" in semrsm_bench("check", file)

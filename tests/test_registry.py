@@ -387,9 +387,14 @@ KINDS = {
     "metric": "@sb.register_metric('added', takes='features', best='max', range=(0, 1))\ndef h(x, y): ...\n",
 }
 TASK = """
+import dataclasses
+from semrsm_bench.core.options import option
+@dataclasses.dataclass(frozen=True)
+class Options:
+    n: int = option(3, help="How many.")
 @sb.register_task
 class T(sb.Task):
-    name, question, kind, scores, options = "added", "?", "metric", (), dict
+    name, question, kind, scores, options = "added", "?", "metric", (), Options
     def cases(self, options): ...
     def score(self, case, arrays, answer, truth, declared): ...
 """
@@ -424,6 +429,29 @@ def test_a_task_that_lacks_something_is_refused(tmp_path, lacking):
     with pytest.raises(ValueError, match=lacking):
         sb.load_plugin(file)
     assert "added" not in sb.task_names()
+
+
+@pytest.mark.parametrize(
+    ("field", "advice"),
+    [
+        ("n: int = 3", r"Options.n is no option, .*; write `n: int = option\(3, help=...\)`"),
+        ("n: str", r"write `n: str = option\(..., help=...\)`"),
+        ("n: 'int | None' = dataclasses.field(default=None)", r"write `n: int \| None = option\(None, help=...\)`"),
+    ],
+)
+def test_a_field_of_a_tasks_options_that_no_user_could_choose_is_refused(tmp_path, field, advice):
+    file = tmp_path / "silent.py"
+    file.write_text("import semrsm_bench as sb\n" + TASK.replace('n: int = option(3, help="How many.")', field))
+    with pytest.raises(ValueError, match=advice):
+        sb.load_plugin(file)
+    assert "added" not in sb.task_names()
+
+
+def test_the_options_of_a_task_are_a_dataclass(tmp_path):
+    file = tmp_path / "bare.py"
+    file.write_text("import semrsm_bench as sb\n" + TASK.replace("@dataclasses.dataclass(frozen=True)\n", ""))
+    with pytest.raises(ValueError, match=r"T\.options is a dataclass"):
+        sb.load_plugin(file)
 
 
 @pytest.mark.parametrize(

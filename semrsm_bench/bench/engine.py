@@ -235,7 +235,10 @@ class _Engine:
         try:
             scored = cell.task.score(case, arrays, answer, truth, cell.method)
         except Exception as error:  # an answer that the task cannot read costs its own row only
-            text = f"the answer cannot be scored: {type(error).__name__}: {error}"
+            held = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in answer.arrays.items())
+            text = (
+                f"the answer cannot be scored: {type(error).__name__}: {error}; the answer holds {held or 'no array'}"
+            )
             scored = Scored(status="invalid", message=text[:500])
         facts |= {"status": scored.status, "message": scored.message, "raw": scored.raw, "info": answer.info}
         if scored.status == "ok":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import click
 
@@ -19,8 +18,7 @@ Exit codes: 0 nothing got worse, 1 something did, 2 wrong use, 3 a method failed
 @click.argument("base")
 @click.argument("head", default="HEAD")
 @options_from(leave_out=("results",))
-@click.option("--summary", type=click.Path(path_type=Path), help="Append the result as Markdown to this file.")
-def gate(base: str, head: str, options: GateOptions, output: OutputOptions, summary: Path | None) -> int:
+def gate(base: str, head: str, options: GateOptions, output: OutputOptions) -> int:
     """Compare the commits BASE and HEAD of the repository here; say in words what got worse.
 
     Both are exported and measured in turns on one core, on the same problems, with optima that neither of them made up. The
@@ -35,8 +33,8 @@ def gate(base: str, head: str, options: GateOptions, output: OutputOptions, summ
     except SideError as error:
         click.echo(f"the head cannot be measured: {error}", err=True)
         return 3
-    if summary is not None:
-        with summary.open("a", encoding="utf-8") as file:
+    if options.summary is not None:
+        with options.summary.open("a", encoding="utf-8") as file:
             file.write(words.as_markdown(found))
     click.echo(json.dumps(words.as_json(found), indent=1) if output.json else words.as_text(found))
     return found.exit_code

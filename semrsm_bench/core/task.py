@@ -99,19 +99,31 @@ class Case:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a method gave back, as the worker sent it: not validated, not scored.
+    """What a method gave back, as the worker sent it: not scored, and validated no further than said here.
 
     Attributes
     ----------
     arrays : mapping of str to ndarray
-        Of a solver ``perms`` (calls, S); of an RSM method ``rsm``; of a metric ``value``; of a score of single stimuli ``scores``.
-    duals : (ndarray, ndarray) or None
-        Of an exact solver that gives them.
+        By kind of method, one row of the first axis a timed call where it says calls:
+
+        solver
+            ``perms``, (calls, S), intp: one answer a call, whole numbers that need not be permutations. From a solver that gives
+            duals also ``u`` and ``v``, float64, (S,) in a valid answer: of the first call.
+        rsm
+            ``rsm``, (N, N), or (N, M) where the case has ``z2``; float64.
+        metric
+            ``value``, (calls,), float64, all of the same pair: NaN where the metric is undefined (a scalar is ``value[0]``).
+            ``value_yx``, (1,): with x and y exchanged. ``without``, (N,): without each stimulus in turn; only where
+            ``Case.settings`` has ``"leave_one_out": True``.
+        instance
+            ``scores``, (n,), float64: one for each stimulus.
+
+        A task with its own ``observe`` gets what that returns.
     info : mapping
+        What the method says of its work; of a metric that is undefined ``undefined``, the reason.
     """
 
     arrays: Arrays
-    duals: tuple[NDArray[Any], NDArray[Any]] | None = None
     info: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -218,7 +230,7 @@ class Task(ABC):
     reference : str
         Method that all others are compared with, by paired differences; "" for none.
     options : type
-        Frozen dataclass of what a user may choose, with help in the field metadata.
+        Frozen dataclass of what a user may choose; each field is made by `semrsm_bench.core.options.option`.
     profiles : mapping of str to Profile
         "quick" and "paper" at least.
     methods : tuple of str or None
@@ -268,7 +280,7 @@ class Task(ABC):
 
     @abstractmethod
     def score(self, case: Case, arrays: Arrays, answer: Answer, truth: Any, declared: Declaration) -> Scored:
-        """Validate and score an answer."""
+        """Validate and score an answer; `Answer` says which arrays it holds. An error raised here makes the row `invalid`."""
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
         """Scores over the rows of one method in one cell, in every draw of the units.

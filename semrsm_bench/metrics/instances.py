@@ -82,10 +82,30 @@ def register_instance(
 ) -> Callable[[F], F]:
     """Register a score of single stimuli; use it as a decorator on a function ``(aligned, **options) -> (n,)``.
 
-    ``aligned`` is an array (K, n, d): n stimuli that the alignment was not fitted on, in K models brought into one space; with
-    ``takes="pixels"`` the function gets the pictures (n, H, W, 3), uint8. name, best, range, invariant_to, category, and in
-    **declared** grid, complexity, reference, requires, unavailable, files, distribution and options that are bound to the name,
-    are as for `semrsm_bench.register_metric`, and so are the errors.
+    ``best`` and ``range`` must be given::
+
+        @sb.register_instance("weakest-pair", best="max", range=(-1, 1), invariant_to=["orthogonal", "model_order"])
+        def weakest_pair(aligned): ...
+
+    Parameters
+    ----------
+    name : str
+        Lower case letters, digits and ``. _ + -``.
+    best : {"max", "min"}
+        Whether large or small scores mean that the models agree on a stimulus.
+    range : (float, float)
+        Lowest and highest score; infinite where there is no bound.
+    takes : {"aligned", "pixels"}
+        What the function gets, read-only: float64 (K, n, d), the rows of n stimuli in K >= 2 models that were brought into one
+        space by an alignment that did not see these stimuli; or the pictures themselves (n, H, W, 3), uint8. It returns n
+        real numbers.
+    invariant_to : str or iterable of str
+        Words of ``semrsm_bench.metrics.INVARIANCES["aligned"]``. ``semrsm-bench check`` holds the score to them.
+    category : str
+        "baseline" for what ignores whether models agree, and so must lose.
+    **declared
+        grid, complexity, reference, requires, unavailable, files, distribution, and options that are bound to the name: as for
+        `semrsm_bench.register_metric`, and so are the errors.
     """
     invariant = known(invariant_to, "aligned") if takes == "aligned" else ()
     own = {"takes": takes, "best": best, "range": range, "invariant_to": invariant, "category": category}

@@ -66,7 +66,9 @@ def day(environment: Mapping[str, Any]) -> str:
 def origin(results: TaskResults) -> list[str]:
     """For the foot of a table: machine, versions, data, run."""
     environment = results.environment
-    data = _recorded(environment, "data", lambda c: f"{c.get('name') or ''} (sha256 {str(c.get('sha256'))[:10]})")
+    data = _recorded(
+        environment, "data", lambda c: f"{c.get('name') or ''} (sha256 {str(c.get('sha256'))[:10]})".strip()
+    )
     parts = [f"Data: {', '.join(data)}" if data else "", f"run {results.run}" if results.run else "", day(environment)]
     return [
         f"Machine: {machine(environment)}.",

@@ -49,6 +49,7 @@ class GateOptions:
     allow_broken_base: bool = option(
         False, help="Pass with a notice where the base cannot be measured, instead of ending with 4."
     )
+    summary: Path | None = option(None, help="Append the result as Markdown to this file.")
 
     def __post_init__(self) -> None:
         check(self)
