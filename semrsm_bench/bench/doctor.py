@@ -182,7 +182,7 @@ def check_jitter(samples: int = 300) -> Look:
     after = psutil.cpu_times()
     steal = 100 * (getattr(after, "steal", 0.0) - getattr(before, "steal", 0.0)) / max(sum(after) - sum(before), 1e-9)
     low, middle, high = np.quantile(seconds, [0.05, 0.5, 0.95])
-    text = f"95 % of samples within {high / middle:.2f} of the median, fastest {low / middle:.2f}; {steal:.1f} % stolen"
+    text = f"95 % of samples at most {high / middle:.2f} times the median, 5 % at most {low / middle:.2f}; {steal:.1f} % stolen"
     if steal > _STEAL_PERCENT:
         return text, "the host is overbooked: measure elsewhere, or compare ratios of one run"
     if high / middle > _JITTER or low / middle < 1 / _JITTER:
