@@ -18,9 +18,10 @@ import pytest
 from semrsm_bench.activations.store import open_cache
 from semrsm_bench.bench import engine, process
 from semrsm_bench.bench.engine import Finished
-from semrsm_bench.bench.methods import sort_plugins
+from semrsm_bench.bench.methods import choose_methods, declarations, sort_plugins
 from semrsm_bench.bench.optimum import OptimumCache
-from semrsm_bench.bench.process import CallLimits
+from semrsm_bench.bench.pool import Workers
+from semrsm_bench.bench.process import CallLimits, WorkerLostError
 from semrsm_bench.bench.results import (
     ENVIRONMENT_FILE,
     ROWS_FILE,
@@ -36,6 +37,7 @@ from semrsm_bench.core.row import FAULTS, SCHEMA, STATUSES, resume_key
 from semrsm_bench.report.results import read_results
 from semrsm_bench.solvers import MatchingProblem, matching_value, random_value, solve
 from tests.bench_data import HOSTILE, Bench, KeptWorkers
+from tests.toy_tasks import toy
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -373,6 +375,8 @@ def test_a_run_in_use_is_refused_by_name_and_passed_over_otherwise(bench):
 
 # Code that changes between sessions.
 
+CHANGED = "its code changed after the run began; run the same command again to measure it"
+
 EDITED = """
 import numpy as np
 import semrsm_bench as sb
@@ -474,8 +478,102 @@ def test_a_file_that_changes_during_a_run_does_not_mix_into_it(new_processes, tm
     )
     finished, _ = new_processes("restless", plugins=(plugin,), layers=("layer2",))
     rows = load_rows(finished.folder)
-    assert [r["status"] for r in rows] == ["crashed", "error", "error"]
-    assert "its code changed after the run began; run the same command again" in rows[1]["message"]
+    assert [(r["status"], r["message"]) for r in rows] == [("error", CHANGED)] * 3
+
+
+LIVING = {
+    "solver": """
+import numpy as np, semrsm_bench as sb
+@sb.register_solver("living", kind="approximate", matrix_free=True, files=["tool.sh"])
+def f(problem):
+    import beside_late
+    return np.arange(problem.size)
+""",
+    "rsm": """
+import numpy as np, semrsm_bench as sb
+@sb.register_rsm("living", files=["tool.sh"])
+def f(x, y):
+    import beside_late
+    return x.reshape(len(x), -1) @ y.reshape(len(y), -1).T
+""",
+}
+COMPOSITES = '''
+from dataclasses import make_dataclass
+import numpy as np, semrsm_bench as sb
+@sb.register_task
+class Composites(sb.Task):
+    """What does a composite say?"""
+    name, question, kind, unit, across = "composites", "What does it say?", "metric", "problem", ("where",)
+    options = make_dataclass("Options", (), frozen=True)
+    scores = (sb.Score("value", "value"),)
+    def cases(self, options):
+        for i in range(3):
+            z = np.random.default_rng(i).random((2, 8, 5, 9))
+            given = {"x": z[0].reshape(8, -1), "y": z[1].reshape(8, -1), "zx": z[0], "zy": z[1]}
+            yield sb.Case(f"c{i}", {"where": "here"}, lambda given=given: given, {"problem": (str(i),)})
+    def score(self, case, arrays, answer, truth, method):
+        return sb.Scored({"value": float(answer.arrays["value"][0])})
+'''
+
+
+@pytest.mark.parametrize(
+    ("kind", "changed", "text"),
+    [
+        ("solver", "beside_late.py", "x = 2"),
+        ("solver", "tool.sh", None),
+        ("solver", "tool.sh", "echo 1"),
+        ("rsm", "tool.sh", "echo 2"),
+    ],
+)
+def test_no_row_of_other_code_while_a_worker_lives(new_processes, tmp_path, monkeypatch, kind, changed, text):
+    """A file changes after the first row, or goes; written anew as it was, it is no change."""
+    plugin, task = tmp_path / "living.py", tmp_path / "composites.py"
+    for path, content in {
+        "tool.sh": "echo 1",
+        "beside_late.py": "x = 1",
+        plugin.name: LIVING[kind],
+        task.name: COMPOSITES,
+    }.items():
+        (tmp_path / path).write_text(content)
+    append = RunWriter.append
+
+    def append_and_edit(writer, row):
+        append(writer, row)
+        (tmp_path / changed).unlink()
+        if text is not None:
+            (tmp_path / changed).write_text(text)
+        monkeypatch.setattr(RunWriter, "append", append)
+
+    monkeypatch.setattr(RunWriter, "append", append_and_edit)
+    name, how = {
+        "solver": ("living", {"plugins": (plugin,), "layers": ("layer2",)}),
+        "rsm": ("cka[living]", {"plugins": (plugin, task)}),
+    }[kind]
+    finished, _ = new_processes(name, **how, run_id="mine")
+    rows = load_rows(finished.folder)
+    assert len({r["code"] for r in rows}) == 1
+    if text == "echo 1":
+        assert finished.counts == {"ok": 3}
+        return
+    assert [(r["status"], r["message"]) for r in rows] == [("ok", ""), *[("error", CHANGED)] * 2]
+    if text is not None:
+        again, _ = new_processes(name, **how, run_id="mine")
+        assert by_method(load_rows(again.folder)) == {name: {"ok": 3}}
+        assert {r["code"] for r in load_rows(again.folder)}.isdisjoint(r["code"] for r in rows)
+
+
+def test_a_new_worker_compares_the_code_of_a_composites_parts(tmp_path):
+    plugin = tmp_path / "living.py"
+    plugin.write_text(LIVING["rsm"])
+    (tmp_path / "tool.sh").write_text("")
+    declared = declarations([plugin], ["metric", "rsm"])
+    (method,) = choose_methods(toy(kind="metric"), ["cka[identity|living]"], declared)
+    assert str(tmp_path / "tool.sh") in method.files
+    with Workers() as workers:
+        workers.of(method).start()
+    for declaration in (method, next(m for m in declared if m.name == "living")):
+        with Workers() as workers, pytest.raises(WorkerLostError, match="its code changed after the run began"):
+            workers.of(dataclasses.replace(declaration, code="other")).start()
 
 
 # Which process imports which file.

@@ -70,7 +70,7 @@ def describe_environment(
         "plugins": [{"name": p.name, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in plugins],
     }
     described = {
-        f"{m.kind}:{m.name}": {k: plain(v) for k, v in m.as_dict().items() if k not in ("plugins", "defaults")}
+        f"{m.kind}:{m.name}": {k: plain(v) for k, v in m.as_dict().items() if k not in ("plugins", "files", "defaults")}
         for m in declared
     }
     return {**{key: plain(value) for key, value in found.items()}, "methods": described}

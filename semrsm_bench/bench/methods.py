@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from semrsm_bench.bench.process import WorkerLostError, WorkerProcess, WorkerSetup
-from semrsm_bench.core.method import Declaration, UnavailableError
+from semrsm_bench.core.method import Declaration, UnavailableError, joined_code
 from semrsm_bench.core.registry import (
     UnknownNameError,
     brings_tasks,
@@ -141,7 +140,8 @@ def _composite(name: str, known: Mapping[str, Declaration], declared: Sequence[D
     return dataclasses.replace(
         outer,
         name=name,
-        code=hashlib.sha256(" ".join(m.code for m in used).encode()).hexdigest()[:16],
+        code=joined_code([m.code for m in used]),
+        files={path: digest for m in used for path, digest in m.files.items()},
         reason=next((m.reason for m in used if m.reason), ""),
         max_size=min((m.max_size for m in used if m.max_size is not None), default=None),
         slow_from=min((m.slow_from for m in used if m.slow_from is not None), default=None),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
+import os
 import tempfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -12,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.bench.process import CallLimits, Reply, WorkerProcess, WorkerSetup
+from semrsm_bench.bench.methods import parts_of
+from semrsm_bench.bench.process import CODE_CHANGED, CallLimits, Reply, WorkerProcess, WorkerSetup
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Arrays
 
@@ -75,9 +78,11 @@ class Workers:
         """The worker of a method; only the files that bring it are imported there."""
         key = (method.kind, method.name)
         if key not in self._workers:
-            # A file may change while the run lasts; the parts of a composite are not compared again.
-            same = (*key, method.code) if method.plugins and "[" not in method.name else None
-            self._workers[key] = WorkerProcess(WorkerSetup(plugins=method.plugins, core=self._core, method=same))
+            composite = parts_of(method.name)
+            parts = (("metric", composite[0]), *(("rsm", name) for name in composite[1])) if composite else (key,)
+            code = method.code if method.plugins else ""  # a plugin may change while the run lasts
+            setup = WorkerSetup(plugins=method.plugins, core=self._core, parts=parts, code=code)
+            self._workers[key] = WorkerProcess(setup)
         worker = self._workers[key]
         self._workers.move_to_end(key)
         alive = [w for w in self._workers.values() if w.pid is not None and w is not worker]
@@ -109,6 +114,8 @@ class Observer:
 
     def __init__(self, worker_of: Callable[[Declaration], WorkerProcess], scratch: Scratch) -> None:
         self.worker_of, self.scratch = worker_of, scratch
+        # Path -> what the system says of a file, and its SHA-256
+        self._digests: dict[str, tuple[tuple[int, ...], str]] = {}
 
     def __call__(
         self,
@@ -132,7 +139,28 @@ class Observer:
             "seed": seed,
             "out": str(self.scratch.answer()),
         }
-        return self.worker_of(method).observe(command, limits, sum(a.nbytes for a in arrays.values()))
+        worker = self.worker_of(method)
+        reply = Reply("ok")
+        if self._unchanged(method):
+            reply = worker.observe(command, limits, sum(a.nbytes for a in arrays.values()))
+            if self._unchanged(method):
+                return reply
+        worker.close()  # it may hold new code beside old
+        return Reply("error", CODE_CHANGED, wall_seconds=reply.wall_seconds)
+
+    def _unchanged(self, method: Declaration) -> bool:
+        """Whether a method's files are those that it was declared with; one is read again only where its state has changed."""
+        return all(self._digest(path) == digest for path, digest in method.files.items())
+
+    def _digest(self, path: str) -> str:
+        try:
+            found = os.stat(path)
+            state = found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+            if path not in self._digests or self._digests[path][0] != state:
+                self._digests[path] = state, hashlib.sha256(Path(path).read_bytes()).hexdigest()
+        except OSError:
+            return ""
+        return self._digests[path][1]
 
     def exact(self, name: str, x: NDArray[Any], y: NDArray[Any]) -> Reply:
         """An exact solver on two images, once and untimed; see `semrsm_bench.bench.optimum.Exact`."""

@@ -23,9 +23,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.bench.environment import THREAD_VARIABLES
+from semrsm_bench.core.method import joined_code
 
 WORKER = Path(__file__).with_name("worker.py")
-PROTOCOL = 2
+PROTOCOL = 3
+CODE_CHANGED = "its code changed after the run began; run the same command again to measure it"
 # Imports of a numerical stack; only a process that outgrows this before its first case is stopped for it.
 _START_BYTES = 2 << 30
 _START_SECONDS = 300.0
@@ -84,8 +86,10 @@ class WorkerSetup:
         Where it runs.
     show_output : bool
         Let through what methods print, on standard error.
-    method : (str, str, str) or None
-        Kind, name and code digest of the method it serves: a process that finds other code, because a file changed, is not used.
+    parts : tuple of (str, str)
+        Kind and name of the method it serves, or of all parts of a composite.
+    code : str
+        Their code: a process that finds other code, because a file changed, is not used. "": it is not compared.
     """
 
     plugins: tuple[str, ...] = ()
@@ -94,7 +98,8 @@ class WorkerSetup:
     search: tuple[Path, ...] | None = None
     folder: Path | None = None
     show_output: bool = False
-    method: tuple[str, str, str] | None = None
+    parts: tuple[tuple[str, str], ...] = ()
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -199,19 +204,22 @@ class WorkerProcess:
         """
         if self._alive is not None:
             return
-        method = self.setup.method
         self._memory_kills = memory_kills()
         self._alive, self._unread, self._number = _spawn(self.setup), b"", 0
-        command: dict[str, Any] = {"do": "load", "plugins": self.setup.plugins, "method": method and method[:2]}
-        command |= {"entry_points": self.setup.search is not None}
+        command: dict[str, Any] = {
+            "do": "load",
+            "plugins": self.setup.plugins,
+            "entry_points": self.setup.search is not None,
+        }
+        command["methods"] = self.setup.parts if self.setup.code else ()
         reply = self._ask(command, {"": seconds}, _START_BYTES)
         if reply.status != "ok":
             raise self._lost(reply.status, reply.message)
         protocol = reply.value.get("protocol")
         if protocol != PROTOCOL:
             raise self._lost("error", f"the worker speaks protocol {protocol}, this process {PROTOCOL}")
-        if method is not None and reply.value.get("code") != method[2]:
-            raise self._lost("error", "its code changed after the run began; run the same command again to measure it")
+        if self.setup.code and joined_code(reply.value.get("codes") or [""]) != self.setup.code:
+            raise self._lost("error", CODE_CHANGED)
         self.package = str(reply.value.get("package"))
 
     def close(self) -> int:

@@ -29,7 +29,7 @@ from typing import Any
 
 import numpy as np
 
-PROTOCOL = 2
+PROTOCOL = 3
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 # Its output goes to a file: a method that never stops printing must not fill the disk.
 _LARGEST_FILE = 1 << 30
@@ -122,8 +122,8 @@ class Commands:
         self._reference: ReferenceKernel | None = None
         self._alone = contextlib.ExitStack()
 
-    def load(self, plugins: list[str], method: list[str] | None = None, entry_points: bool = False) -> dict[str, Any]:
-        """Import the package and the plugins; where the package lies, and the digest of a method's code now.
+    def load(self, plugins: list[str], methods: Any = (), entry_points: bool = False) -> dict[str, Any]:
+        """Import the package and the plugins; where the package lies, and digests of the code of methods, (kind, name), now.
 
         No other plugin is imported, unless ``entry_points``: the worker of a commit holds all solvers that are there.
         """
@@ -136,8 +136,8 @@ class Commands:
         own("bench/observe"), own("core/row")  # before any plugin, as the clock is
         for plugin in plugins:
             semrsm_bench.load_plugin(plugin)
-        code = getattr(semrsm_bench, f"get_{method[0]}")(method[1]).code if method else ""
-        return {"package": str(Path(semrsm_bench.__file__).resolve()), "protocol": PROTOCOL, "code": code}
+        codes = [getattr(semrsm_bench, f"get_{kind}")(name).code for kind, name in methods]
+        return {"package": str(Path(semrsm_bench.__file__).resolve()), "protocol": PROTOCOL, "codes": codes}
 
     def describe(self, kinds: list[str] | None = None) -> dict[str, Any]:
         """Declarations of all methods that are known here."""

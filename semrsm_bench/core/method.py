@@ -52,6 +52,8 @@ class Declaration:
         What only its kind knows: ``matrix_free`` of a solver, ``takes`` of a metric, ...
     plugins : tuple of str
         Files, or entry points, that its worker imports.
+    files : mapping of str to str
+        Paths of a plugin's own files, its sources and those that it declares, and their SHA-256.
     """
 
     kind: str
@@ -69,6 +71,7 @@ class Declaration:
     slow_from: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
     plugins: tuple[str, ...] = ()
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, but for options of strange types."""
@@ -213,17 +216,22 @@ class Method(Registration):
         module = sys.modules.get(self.module)
         files = sources(module)
         for path in sorted(files):
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+            digest.update(_sha256(path).digest())
         for library in sorted({*_libraries(module, files), *(r.partition(".")[0] for r in self.requires)}):
             digest.update(f"{library} {_version_of(library)}\n".encode())
         digest.update(f"{self.distribution} {self.version}\n".encode())
-        beside = Path(getattr(module, "__file__", None) or ".").parent
-        for name in self.files:
-            path = beside / name
-            if not path.is_file():
-                raise FileNotFoundError(f"{self.noun} {self.name!r} declares the file {name}, which is not at {path}")
-            digest.update(hashlib.sha256(path.read_bytes()).digest())
+        for path in self._declared_files():
+            digest.update(_sha256(path).digest())
         return digest.hexdigest()[:16]
+
+    def _declared_files(self) -> list[Path]:
+        beside = Path(getattr(sys.modules.get(self.module), "__file__", None) or ".").parent
+        for name in self.files:
+            if not (beside / name).is_file():
+                raise FileNotFoundError(
+                    f"{self.noun} {self.name!r} declares the file {name}, which is not at {beside / name}"
+                )
+        return [beside / name for name in self.files]
 
     def require_available(self) -> None:
         """Raise `UnavailableError` with the reason where the method cannot run here."""
@@ -246,8 +254,10 @@ class Method(Registration):
         reason = self.reason
         try:
             code = self.code
+            own = [*sources(sys.modules.get(self.module)), *self._declared_files()] if self.plugin else []
+            files = {str(path.absolute()): _sha256(path).hexdigest() for path in own}
         except OSError as error:
-            code, reason = "", reason or str(error)
+            code, files, reason = "", {}, reason or str(error)
         return Declaration(
             kind=self.kind_name,
             name=self.name,
@@ -264,7 +274,17 @@ class Method(Registration):
             slow_from=getattr(self, "slow_from", None),
             facts=self.facts,
             plugins=(self.plugin,) if self.plugin else (),
+            files=files,
         )
+
+
+def joined_code(codes: Sequence[str]) -> str:
+    """The code of a method, or of a composite of several."""
+    return codes[0] if len(codes) == 1 else hashlib.sha256(" ".join(codes).encode()).hexdigest()[:16]
+
+
+def _sha256(path: Path) -> Any:
+    return hashlib.sha256(path.read_bytes())
 
 
 M = TypeVar("M", bound=Method)
