@@ -27,22 +27,27 @@ def coded(problem):
 """
 FILES = {
     "coded.py": PLUGIN,
-    "helper_beside.py": "import package_beside.inner\nshift = 1\n",
+    "helper_beside.py": "import package_beside.inner, space_beside.inner\nshift = 1\n",
     "late_beside.py": "import numpy as np\nturn = np.roll\n",
     "package_beside/__init__.py": "",
     "package_beside/inner.py": "import another_beside\n",
     "another_beside.py": "x = 1\n",
+    "space_beside/inner.py": "import under_beside\n",
+    "space_beside/deeper/quiet.py": "",
+    "under_beside.py": "",
+    "package_beside/native.so": "first build",
+    "package_beside/notes.txt": "no code",
     "engine.bin": "first build",
     "notes_beside.py": "imported by nobody",
     "data.csv": "declared by nobody",
 }
-CODE = [name for name in FILES if name not in ("notes_beside.py", "data.csv")]
+CODE = [name for name in FILES if name not in ("notes_beside.py", "data.csv", "package_beside/notes.txt")]
 
 
 @pytest.fixture
 def plugin(tmp_path):
     for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(text)
     return tmp_path
 
@@ -122,6 +127,54 @@ def test_sources_of_an_installed_module_are_its_own(tmp_path):
     (tmp_path / "unknown_module.py").write_text("")
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert sorted(eval(done.stdout)) == ["lonely_module.py", "unknown_module.py"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "files"),
+    [
+        ("plug", {"plug.py", "helper.py", "deep/__init__.py", "deep/native.so", "helped.so"}),
+        ("pack.entry", {"pack/__init__.py", "pack/entry.py", "pack/native.so", "helper.py", "helped.so"}),
+        ("pack", {"pack/__init__.py", "pack/entry.py", "pack/native.so", "helper.py", "helped.so"}),
+        ("space.entry", {"space/entry.py", "space/other.py"}),
+    ],
+)
+def test_sources_are_all_that_the_distribution_of_a_plugin_brings_itself(tmp_path, entry, files):
+    """Not what other distributions bring: their versions are in the code."""
+    contents = {
+        "plug.py": "import helper, foreign, deep",
+        "helper.py": "import helped",
+        "helped.so": "",
+        "deep/__init__.py": "",
+        "deep/native.so": "",
+        "pack/__init__.py": "",
+        "pack/entry.py": "import helper, foreign",
+        "pack/native.so": "",
+        "pack/notes.txt": "",
+        "space/entry.py": "import foreign",
+        "space/other.py": "",
+        "foreign.py": "",
+        "unused.py": "",
+    }
+    for name, text in contents.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    for name, brings in (
+        ("own", ["plug", "helper", "helped", "deep", "pack", "space", "unused"]),
+        ("other", ["foreign"]),
+    ):
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "top_level.txt").write_text("\n".join(brings))
+    code = (
+        "import sys, importlib; sys.path.insert(0, sys.argv[1])\nfrom semrsm_bench.core.method import sources\n"
+        "sys.modules['helper'] = sys.modules['foreign'] = sys.modules['deep'] = sys\n"
+        "print([str(p.relative_to(sys.argv[1])) for p in sources(importlib.import_module(sys.argv[2]))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), entry], capture_output=True, text=True, check=True
+    )
+    assert set(eval(done.stdout)) == files
 
 
 def test_a_file_that_is_no_python_imports_nothing(tmp_path):

@@ -23,6 +23,8 @@ OWN_DISTRIBUTION = "semrsm-bench"
 _OWN_PACKAGE = "semrsm_bench"
 # What every method of this package may call, whatever it declares.
 _LIBRARIES = ("numpy", "scipy", "numba")
+# How names of files end that hold code which Python, or a library that it opens, runs.
+_CODE = (".py", ".so", ".pyd", ".dylib")
 
 
 class UnavailableError(RuntimeError):
@@ -393,7 +395,10 @@ def _importable(module: str) -> bool:
 
 
 def sources(module: ModuleType | None) -> set[Path]:
-    """Files whose code a module may run: its room here, its package elsewhere, a plugin and what it imports from beside it."""
+    """Files whose code a module may run: its room here; of a plugin its package, and what it imports from beside it.
+
+    Compiled files of a package count, too.
+    """
     file = getattr(module, "__file__", None)
     if module is None or not file:
         return set()
@@ -403,28 +408,34 @@ def sources(module: ModuleType | None) -> set[Path]:
         rooms = {room, "core", *(("solvers", "metrics") if room == "rsm" else ())}
         root = next(p for p in path.parents if p.name == _OWN_PACKAGE)
         return {source for room in rooms for source in (root / room).rglob("*.py")}
-    if "." in module.__name__:
-        top = sys.modules.get(module.__name__.partition(".")[0])
-        folder = getattr(top, "__file__", None)
-        return set(Path(folder).parent.rglob("*.py")) if folder else {path}
+    package = hasattr(module, "__path__")
+    waiting = set(_code_in(_package_folder(module.__name__))) if package or "." in module.__name__ else {path}
+    folder = path.parents[module.__name__.count(".") + package]
+    # What other distributions installed has a version, which says enough; there is no end of it.
+    own = _distributions().get(module.__name__.partition(".")[0], ())
+    foreign = {name for name, owners in _distributions().items() if set(own).isdisjoint(owners)}
     found: set[Path] = set()
-    waiting = {path}
     while waiting:
         found |= waiting
-        # What was installed has a version, which says enough; beside a module that was installed too there is no end of it.
-        names = {name for source in waiting for name in imported(source)} - {
-            *sys.stdlib_module_names,
-            *_distributions(),
-        }
-        waiting = {f for name in names for f in _beside(path.parent, name)} - found
+        names = {name for source in waiting for name in imported(source)} - {*sys.stdlib_module_names, *foreign}
+        waiting = {f for name in names for f in _beside(folder, name)} - found
     return found
 
 
+def _package_folder(name: str) -> Path:
+    """Folder of the outermost package that a module lies in; without an ``__init__.py`` on the way, the module's own."""
+    parts = name.split(".")
+    outer = (sys.modules.get(".".join(parts[:count])) for count in range(1, len(parts) + 1))
+    return Path(next(filter(None, (getattr(module, "__file__", None) for module in outer)))).parent
+
+
 def _beside(folder: Path, name: str) -> Iterable[Path]:
-    """Files of the module or package of that name in a folder, compiled ones too."""
-    modules = [p for p in folder.glob(f"{name}.*") if p.suffix in (".py", ".so", ".pyd")]
-    package = folder / name
-    return [*modules, *(package.rglob("*.py") if (package / "__init__.py").is_file() else ())]
+    """Files of the module or package of that name in a folder, with an ``__init__.py`` or without, compiled ones too."""
+    return [*(p for p in folder.glob(f"{name}.*") if p.suffix in _CODE), *_code_in(folder / name)]
+
+
+def _code_in(folder: Path) -> Iterable[Path]:
+    return [path for path in folder.rglob("*") if path.suffix in _CODE and path.is_file()]
 
 
 def imported(path: Path) -> frozenset[str]:
@@ -442,8 +453,10 @@ def _imported(source: bytes) -> frozenset[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names |= {node.module.partition(".")[0]} if node.module else {alias.name for alias in node.names}
+        elif (
+            isinstance(node, ast.ImportFrom) and node.module and not node.level
+        ):  # a relative import stays in its package
+            names.add(node.module.partition(".")[0])
     return frozenset(names)
 
 
