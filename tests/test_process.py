@@ -438,6 +438,24 @@ def test_a_worker_imports_from_where_this_process_does(tmp_path, monkeypatch):
         assert Path(worker.package) == tmp_path / "semrsm_bench" / "__init__.py"
 
 
+def test_neither_the_start_nor_the_warm_up_costs_a_cell_its_budget(tmp_path):
+    """Of a method that takes its time to be imported and to compile; a failure in the warm-up costs all that it took."""
+    plugin = tmp_path / "compiles.py"
+    plugin.write_text(
+        "import time, numpy as np, semrsm_bench as sb\ntime.sleep(3)\ncalls = []\n"
+        "@sb.register_solver('compiles', kind='approximate', matrix_free=True)\n"
+        "def compiles(problem):\n"
+        "    calls.append(1)\n    time.sleep(3 * (len(calls) == 1))\n"
+        "    if problem.size == 5:\n        raise ValueError('no')\n"
+        "    return np.arange(problem.size)\n"
+    )
+    for size, status, least, most in ((24, "ok", 0.0, 3.0), (5, "error", 3.0, 9e9)):
+        with WorkerProcess(WorkerSetup(plugins=(str(plugin),))) as worker, Scratch() as scratch:
+            reply = Observer(lambda method, w=worker: w, scratch)(Declaration("solver", "compiles"), pair(size), LIMITS)
+        assert reply.status == status, reply.message
+        assert least < reply.wall_seconds < most
+
+
 def test_no_two_calls_share_their_bytes(tmp_path):
     plugin = tmp_path / "spy.py"
     note = tmp_path / "seen"

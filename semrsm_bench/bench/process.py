@@ -114,7 +114,7 @@ class Reply:
     value : mapping
         The worker's answer; its arrays are loaded.
     wall_seconds : float
-        As this process saw it.
+        As this process saw it; of an observation without the start of the process and a warm-up that came to its end.
     machine : bool
         It is the machine's fault and not the method's: worth another try.
     """
@@ -188,7 +188,12 @@ class WorkerProcess:
             reply = self._judged(reply)
         elif self._alive is not None:
             self._left_running()
-        return replace(reply, wall_seconds=time.monotonic() - started)
+        noted = {stage: at for stage, (at, _) in self._noted.items()}
+        # Starting a process, its imports and compilation belong to no case.
+        wall = time.monotonic() - noted.get("started", started)
+        if "warm" in noted:
+            wall -= noted["warm"] - noted["prepared"]
+        return replace(reply, wall_seconds=wall)
 
     def ask(self, command: Mapping[str, Any], seconds: float, memory: int = sys.maxsize) -> Reply:
         """Have a command carried out within so many seconds, by a process of no more than so many bytes."""
@@ -285,6 +290,7 @@ class WorkerProcess:
         """What came of a command; a process that is lost on the way is a reply, too."""
         try:
             self.start()
+            self._noted["started"] = time.monotonic(), 0.0
             if self._alive and not self.setup.show_output:
                 self._alive.log.seek(
                     0

@@ -61,7 +61,8 @@ class Row:
     program_seconds : float or None
         What an external program says that it took.
     wall_seconds : float or None
-        The whole observation as the parent saw it, warm-up included; budgets and estimates are made of it.
+        The whole observation as the parent saw it, without starting a worker and without a warm-up that came to its end; budgets
+        and estimates are made of it.
     peak_bytes : int or None
         Memory that one call took beyond its inputs.
     drift : float or None
