@@ -122,7 +122,9 @@ def test_a_solver_that_fails_makes_exit_code_three_and_is_named(run):
 
 
 def test_nothing_measured_makes_exit_code_four(run):
-    run("--solvers", "scipy", "--memory", "1000", code=4)
+    done = run("--solvers", "scipy", "--memory", "1000", code=4)
+    assert "beyond the memory limit" in done.stdout
+    assert "(4 skipped)" in done.stdout
 
 
 def test_json_and_quiet_leave_nothing_else_on_the_output(run):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner
 
-from semrsm_bench.bench import doctor
+from semrsm_bench.bench import doctor, worker
 from semrsm_bench.bench.optimum import OptimumCache
 from semrsm_bench.cli.doctor import doctor as command
 from semrsm_bench.solvers import MatchingProblem, register_solver
@@ -72,6 +72,7 @@ def clock(monkeypatch, steps):
         return now["ns"]
 
     monkeypatch.setattr(time, "perf_counter_ns", tick)
+    monkeypatch.setattr(worker.clock, "perf_counter_ns", tick)
 
 
 def test_a_coarse_clock_is_found(monkeypatch):

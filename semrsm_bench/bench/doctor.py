@@ -174,11 +174,7 @@ def check_jitter(samples: int = 300) -> Look:
     """How much the same millisecond of work varies, and whether a hypervisor takes time away."""
     work = ReferenceKernel()
     before = psutil.cpu_times()
-    seconds = []
-    for _ in range(samples):
-        start = time.perf_counter_ns()
-        work()
-        seconds.append(time.perf_counter_ns() - start)
+    seconds = [work.seconds(times=1) for _ in range(samples)]
     after = psutil.cpu_times()
     steal = 100 * (getattr(after, "steal", 0.0) - getattr(before, "steal", 0.0)) / max(sum(after) - sum(before), 1e-9)
     low, middle, high = np.quantile(seconds, [0.05, 0.5, 0.95])

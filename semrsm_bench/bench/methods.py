@@ -118,25 +118,35 @@ def choose_methods(task: Task, names: Sequence[str] | None, declared: Sequence[D
     return found
 
 
-def parts_of(name: str) -> tuple[str, list[str]] | None:
-    """Names of the metric and of the RSM methods that make up a composite such as ``cka[identity|greedy,rbf]``; or None."""
+def parts_of(name: str) -> tuple[tuple[str, str], ...]:
+    """Kind and name of the metric and the RSM methods that make up a composite such as ``cka[identity|greedy,rbf]``; or ()."""
     outer, bracket, inner = name.partition("[")
     if not bracket or not inner.endswith("]"):
-        return None
-    return outer, [part.partition(",")[0].strip() for part in inner[:-1].split("|")]
+        return ()
+    return ("metric", outer), *(("rsm", part.partition(",")[0].strip()) for part in inner[:-1].split("|"))
+
+
+def _resolved(parts: Sequence[tuple[str, str]], declared: Sequence[Declaration]) -> list[Declaration]:
+    """The declarations of parts, or the error that names the first unknown one."""
+    known = {(m.kind, m.name): m for m in declared}
+    for kind, name in parts:
+        if (kind, name) not in known:
+            raise unknown_name(name, [kind], [m.name for m in declared if m.kind == kind])
+    return [known[part] for part in parts]
 
 
 def _composite(name: str, known: Mapping[str, Declaration], declared: Sequence[Declaration]) -> Declaration | None:
     """The declaration of a composite: that of its metric, with code and files of all its parts."""
     parts = parts_of(name)
-    if parts is None or parts[0] not in known:
+    if not parts or parts[0][1] not in known:
         return None
-    outer, rsms = known[parts[0]], {m.name: m for m in declared if m.kind == "rsm"}
-    for part in parts[1]:
-        if part not in rsms:
-            raise unknown_name(part, ["rsm"], list(rsms))
-    used = [outer, *(rsms[part] for part in parts[1])]
-    inputs = {"rsms": parts[1], "inputs": ["zx", "zy"], "needs_grid": any(m.facts.get("needs_grid") for m in used[1:])}
+    outer, rsms = known[parts[0][1]], _resolved(parts[1:], declared)
+    used = [outer, *rsms]
+    inputs = {
+        "rsms": [m.name for m in rsms],
+        "inputs": ["zx", "zy"],
+        "needs_grid": any(m.facts.get("needs_grid") for m in rsms),
+    }
     return dataclasses.replace(
         outer,
         name=name,
@@ -180,14 +190,8 @@ def find_methods(targets: Sequence[str], plugins: Sequence[Path] = (), kind: str
             meant = [m for m in known if path in m.plugins]
             if not meant:
                 raise ValueError(f"{target} brings no {kind or 'method'} to check")
-        elif parts is not None and kind in (None, "metric"):
-            meant = []
-            for part_kind, names in (("metric", [parts[0]]), ("rsm", parts[1])):
-                of_kind = {m.name: m for m in declared if m.kind == part_kind}
-                for name in names:
-                    if name not in of_kind:
-                        raise unknown_name(name, [part_kind], list(of_kind))
-                    meant.append(of_kind[name])
+        elif parts and kind in (None, "metric"):
+            meant = _resolved(parts, declared)
         else:
             meant = [m for m in known if m.name == target]
             if not meant:

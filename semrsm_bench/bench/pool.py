@@ -78,9 +78,8 @@ class Workers:
         """The worker of a method; only the files that bring it are imported there."""
         key = (method.kind, method.name)
         if key not in self._workers:
-            composite = parts_of(method.name)
-            parts = (("metric", composite[0]), *(("rsm", name) for name in composite[1])) if composite else (key,)
             code = method.code if method.plugins else ""  # a plugin may change while the run lasts
+            parts = parts_of(method.name) or (key,)
             setup = WorkerSetup(plugins=method.plugins, core=self._core, parts=parts, code=code)
             self._workers[key] = WorkerProcess(setup)
         worker = self._workers[key]

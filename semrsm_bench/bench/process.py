@@ -292,9 +292,8 @@ class WorkerProcess:
             self.start()
             self._noted["started"] = time.monotonic(), 0.0
             if self._alive and not self.setup.show_output:
-                self._alive.log.seek(
-                    0
-                )  # the offset is shared with the process: its output about earlier cases is dropped
+                # The offset is shared with the process: its output about earlier cases is dropped.
+                self._alive.log.seek(0)
                 self._alive.log.truncate()
             return self._ask(command, deadlines, most)
         except WorkerLostError as error:
