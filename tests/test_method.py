@@ -12,7 +12,7 @@ import pytest
 import semrsm_bench as sb
 from semrsm_bench.core import method as core
 from semrsm_bench.core import registry
-from semrsm_bench.core.method import Declaration, Method, imported, option_names, variants
+from semrsm_bench.core.method import Declaration, Method, imported, option_names
 from semrsm_bench.core.row import plain
 
 PLUGIN = """
@@ -249,13 +249,9 @@ def test_defaults_are_those_of_the_function_and_of_the_name():
     ],
 )
 def test_a_grid_is_a_product_of_names(grid, names):
-    assert [name for name, _ in variants("n", grid, {"z": 0})] == names
-    assert all(bound["z"] == 0 for _, bound in variants("n", grid, {"z": 0}))
-
-
-def test_an_empty_grid_is_refused():
-    with pytest.raises(ValueError, match="empty grid registers nothing"):
-        variants("n", {"b": []}, {})
+    sb.register_solver("n", kind="approximate", grid=grid, z=0)(lambda problem, *, b=0, c=0, z=1: None)
+    assert sb.solver_names()[-len(names) :] == names
+    assert all(sb.get_solver(name).options["z"] == 0 for name in names)
 
 
 @pytest.mark.parametrize("module", ["no_such_module", "numpy.no_such", "no.such.module", "..bad"])

@@ -85,7 +85,7 @@ def test_layers_can_be_chosen(plan_of):
         (("scypi",), "unknown solver 'scypi'; did you mean 'scipy'?"),
         (("identity", "zzzzzzzzzz"), "unknown solver 'zzzzzzzzzz'; known are ortools, scipy"),
         (("IDENTITY",), "did you mean 'identity'"),
-        (("cka",), "cka is a metric, not a solver"),
+        (("cka",), "cka is registered as metric, not as solver"),
     ],
 )
 def test_an_unknown_method_is_answered_with_the_nearest(plan_of, names, message):

@@ -86,7 +86,7 @@ def test_without_the_distribution_its_solvers_are_unknown():
             "import semrsm_bench as sb\n"
             "@sb.register_solver('half-done', kind='exact')\ndef f(problem): ...\n"
             "sb.register_solver('scipy', kind='exact')(f)\n",
-            "ValueError: a solver named 'scipy' is registered already, by semrsm_bench.solvers.exact.scipy; choose another name",
+            "ValueError: solver 'scipy' is registered already, by semrsm_bench.solvers.exact.scipy; choose another name",
         ),
     ],
 )

@@ -12,7 +12,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar, TypeVar
@@ -25,6 +25,8 @@ _OWN_PACKAGE = "semrsm_bench"
 _LIBRARIES = ("numpy", "scipy", "numba")
 # How names of files end that hold code which Python, or a library that it opens, runs.
 _CODE = (".py", ".so", ".pyd", ".dylib")
+# Fields of `Method` that all ``register_...`` functions take as keywords, beside ``grid``.
+_DECLARED = ("complexity", "reference", "requires", "unavailable", "files", "distribution", "max_size", "slow_from")
 
 
 class UnavailableError(RuntimeError):
@@ -33,47 +35,24 @@ class UnavailableError(RuntimeError):
 
 @dataclass(frozen=True)
 class Declaration:
-    """What is known of a method without importing it: read in a worker, sent as JSON.
+    """What is known of a method without importing it: read in a worker, sent as JSON."""
 
-    Attributes
-    ----------
-    kind : str
-        "solver", "rsm", "metric" or "instance".
-    name, category : str
-        The category is how tables group methods: exact, approximate, baseline; "" for others.
-    options, defaults : mapping
-        Bound to the name; and all options with their values.
-    version, code : str
-        Of the distribution that does the work; digest of everything that decides what the method does.
-    reason : str
-        Why it cannot run here; "" where it can.
-    summary, complexity, reference : str
-    max_size, slow_from : int or None
-        Largest S it is meant for; S from which quick runs leave it out.
-    facts : mapping
-        What only its kind knows: ``matrix_free`` of a solver, ``takes`` of a metric, ...
-    plugins : tuple of str
-        Files, or entry points, that its worker imports.
-    files : mapping of str to str
-        Paths of a plugin's own files, its sources and those that it declares, and their SHA-256.
-    """
-
-    kind: str
+    kind: str  # solver, rsm, metric or instance
     name: str
-    category: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    version: str = "unknown"
-    code: str = ""
-    reason: str = ""
+    category: str = ""  # how tables group methods: exact, approximate, baseline; "" for others
+    options: Mapping[str, Any] = field(default_factory=dict)  # bound to the name
+    defaults: Mapping[str, Any] = field(default_factory=dict)  # all options with their values
+    version: str = "unknown"  # of the distribution that does the work
+    code: str = ""  # digest of everything that decides what the method does
+    reason: str = ""  # why it cannot run here; "" where it can
     summary: str = ""
     complexity: str = ""
     reference: str = ""
     max_size: int | None = None
     slow_from: int | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    plugins: tuple[str, ...] = ()
-    files: Mapping[str, str] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)  # what only its kind knows: matrix_free, takes, ...
+    plugins: tuple[str, ...] = ()  # files, or entry points, that its worker imports
+    files: Mapping[str, str] = field(default_factory=dict)  # a plugin's sources and declared files, with their SHA-256
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-ready, but for options of strange types."""
@@ -86,46 +65,9 @@ class Declaration:
         return cls(**{**known, "plugins": tuple(content["plugins"])})
 
 
-@dataclass(frozen=True, kw_only=True)
-class Registration:
-    """What a method of any kind may declare: keywords of all ``register_...`` functions, beside ``grid``.
-
-    Attributes
-    ----------
-    complexity, reference : str
-        Cost in O-notation, and where the method is described; shown by ``semrsm-bench list``.
-    requires : tuple of str
-        Modules that the function imports; where one is missing the method stays listed with the reason.
-    unavailable : callable or None
-        Returns a reason, or "", for what a module's name does not decide.
-    files : tuple of str
-        Files that decide what the method does, such as a shared library, relative to the file that registers it: a run that is
-        resumed after one of them changed measures the method again.
-    distribution : str
-        Distribution whose version is recorded with every result; by default the one that the plugin came in.
-    """
-
-    complexity: str = ""
-    reference: str = ""
-    requires: tuple[str, ...] = ()
-    unavailable: Callable[[], str] | None = None
-    files: tuple[str, ...] = ()
-    distribution: str = ""
-
-
 @dataclass(frozen=True)
-class Method(Registration):
-    """A registered function with what was declared of it; each kind adds what it needs.
-
-    Attributes
-    ----------
-    name : str
-    function : callable
-    options : mapping
-        Options bound to this name (``{"b": 128}``); a call may override them and give any other option of the function.
-    plugin, digest : str
-        What a worker imports for it, a file or an entry point, "" for a method of this package; start of the SHA-256 of a file.
-    """
+class Method:
+    """A registered function with what was declared of it; each kind adds what it needs."""
 
     kind_name: ClassVar[str] = "method"
     arguments: ClassVar[int] = 1
@@ -133,9 +75,17 @@ class Method(Registration):
 
     name: str
     function: Callable[..., Any]
-    options: Mapping[str, Any] = field(default_factory=dict)
-    plugin: str = ""
-    digest: str = ""
+    options: Mapping[str, Any] = field(default_factory=dict)  # bound to the name; a call may override them
+    complexity: str = ""  # cost in O-notation
+    reference: str = ""  # where it is described
+    requires: tuple[str, ...] = ()  # modules that the function imports
+    unavailable: Callable[[], str] | None = None  # returns a reason, or "", for what a module's name does not decide
+    files: tuple[str, ...] = ()  # that decide what the method does, relative to the file that registers it
+    distribution: str = ""  # whose version is recorded with every result
+    max_size: int | None = None  # largest S that it is meant for
+    slow_from: int | None = None  # S from which quick runs leave it out
+    plugin: str = ""  # what a worker imports for it, a file or an entry point; "" for a method of this package
+    digest: str = ""  # start of the SHA-256 of a plugin's file
 
     @classmethod
     def parts(cls, target: Any) -> dict[str, Any]:
@@ -207,24 +157,20 @@ class Method(Registration):
 
     @property
     def code(self) -> str:
-        """Digest of what decides the method's results: its sources, the versions of its libraries, the files it declares.
-
-        Raises
-        ------
-        FileNotFoundError
-            A declared file is missing.
-        """
-        digest = hashlib.sha256()
+        """Digest of what decides the results: sources, versions of libraries, and declared files, none of which may be missing."""
         module = sys.modules.get(self.module)
         files = sources(module)
-        for path in sorted(files):
-            digest.update(_sha256(path).digest())
-        for library in sorted({*_libraries(module, files), *(r.partition(".")[0] for r in self.requires)}):
-            digest.update(f"{library} {_version_of(library)}\n".encode())
-        digest.update(f"{self.distribution} {self.version}\n".encode())
-        for path in self._declared_files():
-            digest.update(_sha256(path).digest())
-        return digest.hexdigest()[:16]
+        libraries = {*_LIBRARIES, *(required.partition(".")[0] for required in self.requires)}
+        if module is not None and not _is_own(module.__name__):
+            libraries |= {name for path in files for name in imported(path)}
+        lines = [f"{self.distribution} {self.version}"]
+        for library in sorted(libraries - {_OWN_PACKAGE, *sys.stdlib_module_names}):
+            lines += [
+                library,
+                *(f"{n} {_installed_version(n)}" for n in sorted(set(_distributions().get(library, ())))),
+            ]
+        lines += [_sha256(path) for path in [*sorted(files), *self._declared_files()]]
+        return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
     def _declared_files(self) -> list[Path]:
         beside = Path(getattr(sys.modules.get(self.module), "__file__", None) or ".").parent
@@ -243,10 +189,8 @@ class Method(Registration):
     def check_options(self, options: Mapping[str, Any], keywords: Iterable[str] = ()) -> None:
         """Raise TypeError for an option that the function does not take; the message names the nearest option or keyword."""
         known = self.option_names
-        if known is None:
-            return
         for name in options:
-            if name not in known:
+            if known is not None and name not in known:
                 near = difflib.get_close_matches(name, [*known, *keywords], n=1)
                 hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(known) or 'none'}"
                 raise TypeError(f"{self.noun} {self.name!r} has no option {name!r}; {hint}")
@@ -257,27 +201,34 @@ class Method(Registration):
         try:
             code = self.code
             own = [*sources(sys.modules.get(self.module)), *self._declared_files()] if self.plugin else []
-            files = {str(path.absolute()): _sha256(path).hexdigest() for path in own}
+            files = {str(path.absolute()): _sha256(path) for path in own}
         except OSError as error:
             code, files, reason = "", {}, reason or str(error)
+        same = (
+            "name",
+            "category",
+            "defaults",
+            "version",
+            "summary",
+            "complexity",
+            "reference",
+            "max_size",
+            "slow_from",
+        )
         return Declaration(
             kind=self.kind_name,
-            name=self.name,
-            category=self.category,
+            **{name: getattr(self, name) for name in same},
             options=dict(self.options),
-            defaults=self.defaults,
-            version=self.version,
             code=code,
             reason=reason,
-            summary=self.summary,
-            complexity=self.complexity,
-            reference=self.reference,
-            max_size=getattr(self, "max_size", None),
-            slow_from=getattr(self, "slow_from", None),
             facts=self.facts,
             plugins=(self.plugin,) if self.plugin else (),
             files=files,
         )
+
+
+M = TypeVar("M", bound=Method)
+T = TypeVar("T")
 
 
 def joined_code(codes: Sequence[str]) -> str:
@@ -285,70 +236,32 @@ def joined_code(codes: Sequence[str]) -> str:
     return codes[0] if len(codes) == 1 else hashlib.sha256(" ".join(codes).encode()).hexdigest()[:16]
 
 
-def _sha256(path: Path) -> Any:
-    return hashlib.sha256(path.read_bytes())
-
-
-M = TypeVar("M", bound=Method)
-T = TypeVar("T")
-
-
-def variants(
-    name: str, grid: Mapping[str, Sequence[Any]] | None, options: Mapping[str, Any]
-) -> list[tuple[str, Mapping[str, Any]]]:
-    """Names and bound options of every combination of a grid: ``("batch-optimal-128", {"b": 128})``.
-
-    Raises
-    ------
-    ValueError
-        An option of the grid has no value.
-    """
-    grid = grid or {}
-    if any(not len(values) for values in grid.values()):
-        raise ValueError(f"{name!r}: an empty grid registers nothing")
-    return [
-        ("-".join([name, *(str(v).lower() for v in values)]), MappingProxyType({**options, **dict(zip(grid, values))}))
-        for values in itertools.product(*grid.values())
-    ]
-
-
 def registering(
     registry: Registry[M], cls: type[M], name: str, declared: Mapping[str, Any], **own: Any
 ) -> Callable[[T], T]:
     """The decorator that registers a function as methods of a class, one for each combination of the grid.
 
-    Parameters
-    ----------
-    registry : Registry
-    cls : type
-        A kind of `Method`.
-    name : str
-    declared : mapping
-        ``grid``, fields of `Registration`, and options that are bound to the name.
-    **own
-        Fields that the kind adds.
-
-    Raises
-    ------
-    ValueError
-        The name is taken or malformed, or the grid is empty. Nothing is registered then.
-    TypeError
-        The function takes too few arguments, or lacks an option that is bound.
+    ``declared`` holds ``grid``, what any method may declare, and options that are bound to the name; ``own`` the fields that the
+    kind adds. ValueError: the name is taken or malformed, or the grid is empty. TypeError: the function takes too few arguments,
+    or lacks an option that is bound. Nothing is registered then.
     """
-    common = {f.name: declared[f.name] for f in fields(Registration) if f.name in declared and f.name != "distribution"}
+    common = {key: declared[key] for key in _DECLARED if key in declared}
     common |= {key: words(common[key]) for key in ("requires", "files") if key in common}
-    keywords = {"grid", *(f.name for f in fields(Registration)), *own}
+    keywords = {"grid", *_DECLARED, *own}
     bound = {key: value for key, value in declared.items() if key not in keywords}
+    grid = declared.get("grid") or {}
+    if any(not len(values) for values in grid.values()):
+        raise ValueError(f"{name!r}: an empty grid registers nothing")
 
     def register(target: T) -> T:
-        parts = cls.parts(target)
-        distribution = declared.get("distribution") or own_distribution(parts["function"])
-        made = [
-            cls(name=full, options=options, distribution=distribution, **parts, **common, **own)
-            for full, options in variants(name, declared.get("grid"), bound)
-        ]
-        for method in made:
-            method.check_options(method.options, keywords)
+        facts = {**common, **cls.parts(target), **own}
+        if not common.get("distribution") and _is_own(getattr(facts["function"], "__module__", None) or ""):
+            facts["distribution"] = OWN_DISTRIBUTION
+        made = []
+        for values in itertools.product(*grid.values()):
+            full = "-".join([name, *(str(value).lower() for value in values)])
+            made.append(cls(name=full, options=MappingProxyType({**bound, **dict(zip(grid, values))}), **facts))
+            made[-1].check_options(made[-1].options, keywords)
         registry.add(made)
         return target
 
@@ -360,20 +273,11 @@ def words(values: Iterable[str] | str) -> tuple[str, ...]:
     return (values,) if isinstance(values, str) else tuple(values)
 
 
-def own_distribution(function: Callable[..., Any]) -> str:
-    """The distribution of this package where the function is its own, else ""."""
-    module = getattr(function, "__module__", None) or ""
-    return OWN_DISTRIBUTION if module.startswith(f"{_OWN_PACKAGE}.") else ""
-
-
 @functools.lru_cache(maxsize=1024)
 def option_names(function: Callable[..., Any], arguments: int = 1) -> tuple[str, ...] | None:
     """Names of the options of a method's function; None where it takes any.
 
-    Raises
-    ------
-    TypeError
-        The function cannot take that many positional arguments.
+    TypeError: the function cannot take that many positional arguments.
     """
     parameters = list(inspect.signature(function).parameters.values())
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
@@ -394,6 +298,10 @@ def _importable(module: str) -> bool:
         return False
 
 
+def _is_own(module: str) -> bool:
+    return module.startswith(f"{_OWN_PACKAGE}.")
+
+
 def sources(module: ModuleType | None) -> set[Path]:
     """Files whose code a module may run: its room here; of a plugin its package, and what it imports from beside it.
 
@@ -402,40 +310,34 @@ def sources(module: ModuleType | None) -> set[Path]:
     file = getattr(module, "__file__", None)
     if module is None or not file:
         return set()
-    path = Path(file)
-    if module.__name__.startswith(f"{_OWN_PACKAGE}."):
-        room = module.__name__.split(".")[1]
-        rooms = {room, "core", *(("solvers", "metrics") if room == "rsm" else ())}
+    path, parts = Path(file), module.__name__.split(".")
+    if _is_own(module.__name__):
+        rooms = {parts[1], "core", *(("solvers", "metrics") if parts[1] == "rsm" else ())}
         root = next(p for p in path.parents if p.name == _OWN_PACKAGE)
         return {source for room in rooms for source in (root / room).rglob("*.py")}
     package = hasattr(module, "__path__")
-    waiting = set(_code_in(_package_folder(module.__name__))) if package or "." in module.__name__ else {path}
-    folder = path.parents[module.__name__.count(".") + package]
+    waiting = {path}
+    if package or len(parts) > 1:
+        # The outermost package that it lies in; without an ``__init__.py`` on the way, its own folder.
+        outer = (sys.modules.get(".".join(parts[:count])) for count in range(1, len(parts) + 1))
+        waiting = _code_in(Path(next(filter(None, (getattr(m, "__file__", None) for m in outer)))).parent)
+    folder = path.parents[len(parts) - 1 + package]
     # What other distributions installed has a version, which says enough; there is no end of it.
-    own = _distributions().get(module.__name__.partition(".")[0], ())
+    own = _distributions().get(parts[0], ())
     foreign = {name for name, owners in _distributions().items() if set(own).isdisjoint(owners)}
     found: set[Path] = set()
     while waiting:
         found |= waiting
         names = {name for source in waiting for name in imported(source)} - {*sys.stdlib_module_names, *foreign}
-        waiting = {f for name in names for f in _beside(folder, name)} - found
+        beside = (
+            {p for p in folder.glob(f"{name}.*") if p.suffix in _CODE} | _code_in(folder / name) for name in names
+        )
+        waiting = set().union(*beside) - found
     return found
 
 
-def _package_folder(name: str) -> Path:
-    """Folder of the outermost package that a module lies in; without an ``__init__.py`` on the way, the module's own."""
-    parts = name.split(".")
-    outer = (sys.modules.get(".".join(parts[:count])) for count in range(1, len(parts) + 1))
-    return Path(next(filter(None, (getattr(module, "__file__", None) for module in outer)))).parent
-
-
-def _beside(folder: Path, name: str) -> Iterable[Path]:
-    """Files of the module or package of that name in a folder, with an ``__init__.py`` or without, compiled ones too."""
-    return [*(p for p in folder.glob(f"{name}.*") if p.suffix in _CODE), *_code_in(folder / name)]
-
-
-def _code_in(folder: Path) -> Iterable[Path]:
-    return [path for path in folder.rglob("*") if path.suffix in _CODE and path.is_file()]
+def _code_in(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.suffix in _CODE and path.is_file()}
 
 
 def imported(path: Path) -> frozenset[str]:
@@ -446,38 +348,19 @@ def imported(path: Path) -> frozenset[str]:
 @functools.lru_cache(maxsize=256)
 def _imported(source: bytes) -> frozenset[str]:
     try:
-        tree = ast.parse(source)
+        nodes = list(ast.walk(ast.parse(source)))
     except (SyntaxError, ValueError):
         return frozenset()
-    names = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names |= {alias.name.partition(".")[0] for alias in node.names}
-        elif (
-            isinstance(node, ast.ImportFrom) and node.module and not node.level
-        ):  # a relative import stays in its package
-            names.add(node.module.partition(".")[0])
-    return frozenset(names)
+    names = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    # A relative import stays in its package.
+    names += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return frozenset(name.partition(".")[0] for name in names)
 
 
-def _libraries(module: ModuleType | None, files: Iterable[Path]) -> set[str]:
-    """Top-level packages that a method's files import, and those that every method's inputs are made with."""
-    own = module is None or module.__name__.startswith(f"{_OWN_PACKAGE}.")
-    names = set() if own else {name for path in files for name in imported(path)}
-    return {*_LIBRARIES, *names} - {_OWN_PACKAGE, *sys.stdlib_module_names}
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _version_of(module: str) -> str:
-    names = _distributions().get(module, [])
-    return ", ".join(f"{name} {_installed_version(name)}" for name in sorted(set(names)))
-
-
-@functools.lru_cache(maxsize=256)
-def _installed_version(distribution: str) -> str:
-    # Hundreds of methods ask for the same few libraries, and each answer is parsed from a file.
-    return importlib.metadata.version(distribution)
-
-
-@functools.lru_cache(maxsize=1)
-def _distributions() -> Mapping[str, Sequence[str]]:
-    return importlib.metadata.packages_distributions()
+# Hundreds of methods ask for the same few libraries, and each answer is parsed from files.
+_installed_version = functools.lru_cache(maxsize=256)(importlib.metadata.version)
+_distributions = functools.lru_cache(maxsize=1)(importlib.metadata.packages_distributions)

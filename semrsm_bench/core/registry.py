@@ -6,6 +6,7 @@ import ast
 import contextlib
 import dataclasses
 import difflib
+import functools
 import hashlib
 import importlib
 import importlib.machinery
@@ -17,41 +18,17 @@ import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 ENTRY_POINT_GROUPS = ("semrsm_bench.plugins", "semrsm_bench.solvers")
 # Begins the name of a plugin that is no file but announced by a distribution: entry-point:DISTRIBUTION:MODULE.
 ENTRY_POINT = "entry-point:"
 PLUGIN_MODULE = "semrsm_bench_plugin_"
-_OWN_PACKAGE = "semrsm_bench."
 # Names become parts of file names, of comma-separated lists and of table cells.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
 
-
-class Registered(Protocol):
-    """What a registry holds: anything with a name and the module that brings it."""
-
-    @property
-    def name(self) -> str:
-        """Registered name."""
-
-    @property
-    def module(self) -> str:
-        """Name of the module that brings it."""
-
-
-E = TypeVar("E", bound=Registered)
-
-
-class UnknownNameError(KeyError, ValueError):
-    """Nothing of that name is registered; a KeyError whose text prints without quotes."""
-
-    def __str__(self) -> str:
-        return str(self.args[0])
-
-
-REGISTRIES: dict[str, Registry[Any]] = {}
-"""Every registry that has been made, by the kind of its entries."""
+E = TypeVar("E", bound=Any)
+"""An entry: anything with a ``name`` and the ``module`` that brings it."""
 
 PLACES = {
     "solver": "semrsm_bench.solvers.registry",
@@ -65,6 +42,9 @@ PLACES = {
 NOUNS = {"rsm": "RSM method", "instance": "score of single stimuli"}
 """What an entry of a kind is called, where that is not the kind itself."""
 
+REGISTRIES: dict[str, Registry[Any]] = {}
+"""Every registry that has been made, by the kind of its entries."""
+
 # Loading registers, and registering loads: one thread may enter again.
 _LOCK = threading.RLock()
 # What the plugin that is loading right now has added: (registry, name).
@@ -75,40 +55,34 @@ _imported_here: Literal["all", "tasks", "none"] = "all"
 _done: set[str] = {"none"}
 
 
-class Registry(Generic[E]):
-    """Entries of one kind.
+class UnknownNameError(KeyError, ValueError):
+    """Nothing of that name is registered; a KeyError whose text prints without quotes."""
 
-    Parameters
-    ----------
-    kind : str
-        Of its entries, a key of `PLACES`.
-    package : str
-        The package whose modules bring the built-in entries.
-    modules : sequence of str
-        Its modules, imported on first use; tables list their entries in this order.
-    derive : callable, optional
-        Makes an entry from a name that is not registered, or returns None: ``cka[identity]``, a solver as the matching of an RSM.
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class Registry(Generic[E]):
+    """Entries of one kind, a key of `PLACES`.
+
+    The ``modules`` of the ``package`` bring the built-in ones; they are imported on first use, and tables list their entries in
+    this order. ``derive`` makes an entry from a name that is not registered, or returns None: ``cka[identity]``, a solver as the
+    matching of an RSM.
     """
 
     def __init__(
         self, kind: str, package: str, modules: Sequence[str], derive: Callable[[str], E | None] | None = None
     ) -> None:
-        self.kind, self.package, self.modules, self._derive = kind, package, tuple(modules), derive
-        self.noun = NOUNS.get(kind, kind)
+        self.kind, self.noun, self._derive = kind, NOUNS.get(kind, kind), derive
+        self._modules = [f"{package}.{module}" for module in modules]
         self._entries: dict[str, E] = {}
         self._loaded = False
         REGISTRIES[kind] = self
 
     def add(self, entries: Iterable[E]) -> None:
-        """Register entries, all or none.
-
-        Raises
-        ------
-        ValueError
-            A name is malformed or taken.
-        """
+        """Register entries, all or none; ValueError: a name is malformed or taken."""
         made = list(entries)
-        own = all(entry.module.startswith(_OWN_PACKAGE) for entry in made)
+        own = all(entry.module.startswith("semrsm_bench.") for entry in made)
         with _LOCK:
             if not own:
                 self._load()
@@ -116,28 +90,20 @@ class Registry(Generic[E]):
             for entry in made:
                 if not _NAME.fullmatch(entry.name):
                     raise ValueError(
-                        f"the name of {_with_article(self.noun)} is lower case letters, digits and . _ + -, its words joined by "
-                        f"hyphens, got {entry.name!r}"
+                        f"{self.noun} {entry.name!r}: a name is lower case letters, digits and . _ + -, its words joined by hyphens"
                     )
                 taken = self._entries.get(entry.name) or fresh.get(entry.name)
                 if taken is not None:
-                    raise ValueError(
-                        f"{_with_article(self.noun)} named {entry.name!r} is registered already, by {_origin(taken)}; "
-                        "choose another name"
-                    )
+                    function = getattr(taken, "function", taken)
+                    by = f"{taken.module}.{getattr(function, '__qualname__', repr(function))}"
+                    raise ValueError(f"{self.noun} {entry.name!r} is registered already, by {by}; choose another name")
                 fresh[entry.name] = entry
             self._entries.update(fresh)
             if _added is not None and not own:
                 _added.extend((self, name) for name in fresh)
 
     def get(self, name: str) -> E:
-        """The entry of that name.
-
-        Raises
-        ------
-        UnknownNameError
-            A KeyError and ValueError; the message names the nearest ones.
-        """
+        """The entry of that name; UnknownNameError, a KeyError and ValueError, names the nearest ones."""
         found = self.find(name)
         if found is None:
             names = self.names()
@@ -150,16 +116,14 @@ class Registry(Generic[E]):
         """The entry of that name, or None; loads the built-in ones and no plugin."""
         self._load()
         found = self._entries.get(name)
-        if found is None and self._derive is not None:
-            found = self._derive(name)
-        return found
+        return self._derive(name) if found is None and self._derive is not None else found
 
     def names(self) -> list[str]:
         """All registered names: the built-in ones in the order of the tables, then plugins as they came."""
         self._load()
         load_entry_points()
         # A module may have been imported by itself before the rest: the tables' order holds all the same.
-        rank = {f"{self.package}.{module}": i for i, module in enumerate(self.modules)}
+        rank = {module: i for i, module in enumerate(self._modules)}
         entries = self._entries.copy().values()
         return [e.name for e in sorted(entries, key=lambda e: rank.get(e.module, len(rank)))]
 
@@ -167,10 +131,8 @@ class Registry(Generic[E]):
         if self._loaded:
             return
         with _LOCK:
-            if self._loaded:
-                return
-            for module in self.modules:
-                importlib.import_module(f"{self.package}.{module}")
+            for module in self._modules:
+                importlib.import_module(module)
             self._loaded = True
 
     def forget(self, name: str) -> None:
@@ -196,24 +158,14 @@ def unknown_name(name: str, kinds: Sequence[str], known: Sequence[str]) -> Unkno
     nouns = [NOUNS.get(kind, kind) for kind in kinds]
     for kind in PLACES:
         if kind not in kinds and (other := registry_of(kind)).find(str(name)) is not None:
-            meant = " or ".join(map(_with_article, nouns))
-            return UnknownNameError(f"{name} is {_with_article(other.noun)}, not {meant}")
+            return UnknownNameError(f"{name} is registered as {other.noun}, not as {' or '.join(nouns)}")
     return UnknownNameError(f"unknown {nouns[0] if len(nouns) == 1 else 'method'} {name!r}; {nearest(name, known)}")
-
-
-def _with_article(noun: str) -> str:
-    return f"{'an' if noun.startswith('RSM') else 'a'} {noun}"
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
     """The end of a message about an unknown name: those that are nearest, or all."""
     near = difflib.get_close_matches(str(name).lower(), names, n=3, cutoff=0.5)
     return f"did you mean {' or '.join(map(repr, near))}?" if near else f"known are {', '.join(names)}"
-
-
-def _origin(entry: Any) -> str:
-    function = getattr(entry, "function", entry)
-    return f"{entry.module}.{getattr(function, '__qualname__', repr(function))}"
 
 
 def load_plugin(path: str | Path) -> list[str]:
@@ -233,47 +185,58 @@ def load_plugin(path: str | Path) -> list[str]:
 
 def plugin_entries(path: str | Path) -> list[tuple[str, str]]:
     """What `load_plugin` adds, as pairs of (kind, name)."""
+    global _added
+    announced = str(path).startswith(ENTRY_POINT)
+    key = str(path) if announced else str(Path(path).resolve())
+    module = f"{PLUGIN_MODULE}{Path(key).stem}_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     with _LOCK:
-        announced = str(path).startswith(ENTRY_POINT)
-        key = str(path) if announced else str(Path(path).resolve())
-        if key not in _plugins:
-            execute, origin = _entry_point_loader(key) if announced else _file_loader(Path(key), path)
-            try:
-                _plugins[key] = _collect(execute, plugin=key, **origin)
-            except (Exception, SystemExit) as error:
-                sys.modules.pop(_module_name(key), None)
+        if key in _plugins:
+            return list(_plugins[key])
+        execute: Callable[[], Any]
+        if announced:
+            if key not in entry_points():
+                raise ValueError(f"plugin {key}: no installed distribution announces it")
+            execute, origin = entry_points()[key].load, {"distribution": key.split(":")[1]}
+        else:
+            if not Path(key).is_file():
+                raise FileNotFoundError(f"plugin {path}: no such file")
+            execute = functools.partial(_import_file, Path(key), module)
+            origin = {"digest": hashlib.sha256(Path(key).read_bytes()).hexdigest()[:12]}
+        found: list[tuple[Registry[Any], str]] = []
+        outer, _added = _added, found
+        try:
+            execute()
+            named = [(registry.kind, name) for registry, name in found]
+            if not named and not announced:  # whose module may have been imported before
+                raise ValueError(
+                    "it registers nothing; decorate a function with @semrsm_bench.register_solver, register_rsm, register_metric "
+                    "or register_instance, or a class with register_task"
+                )
+            if len({kind == "task" for kind, _ in named}) > 1:
+                raise ValueError("one file brings methods or tasks, not both: tasks run where answers are scored")
+        except BaseException as error:
+            for registry, name in found:
+                registry.forget(name)
+            sys.modules.pop(module, None)
+            if isinstance(error, (Exception, SystemExit)):
                 raise ValueError(f"plugin {path} failed to load: {type(error).__name__}: {error}") from error
-        return list(_plugins[key])
+            raise
+        finally:
+            _added = outer
+        for registry, name in found:
+            registry.update(name, plugin=key, **origin)
+        _plugins[key] = named
+        return list(named)
 
 
-def _file_loader(file: Path, named: str | Path) -> tuple[Callable[[], Any], dict[str, str]]:
-    """What imports a file, and what is filled in about all that it registers."""
-    if not file.is_file():
-        raise FileNotFoundError(f"plugin {named}: no such file")
-    name = _module_name(str(file))
+def _import_file(file: Path, name: str) -> None:
     spec = importlib.util.spec_from_file_location(name, file)
     if spec is None or spec.loader is None:
-        raise ValueError(f"plugin {named}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
+        raise ValueError("not a Python file")
     if str(file.parent) not in sys.path:
         sys.path.append(str(file.parent))
-
-    def execute() -> None:
-        sys.modules[name] = module
-        spec.loader.exec_module(module)  # type: ignore[union-attr]
-
-    return execute, {"digest": hashlib.sha256(file.read_bytes()).hexdigest()[:12]}
-
-
-def _module_name(file: str) -> str:
-    return f"{PLUGIN_MODULE}{Path(file).stem}_{hashlib.sha256(file.encode()).hexdigest()[:12]}"
-
-
-def _entry_point_loader(key: str) -> tuple[Callable[[], Any], dict[str, str]]:
-    point = entry_points().get(key)
-    if point is None:
-        raise ValueError(f"plugin {key}: no installed distribution announces it")
-    return point.load, {"distribution": key.split(":")[1]}
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
 
 
 def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
@@ -285,11 +248,8 @@ def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
 def brings_tasks(plugin: str | Path) -> bool:
     """Whether a file or an entry point brings tasks, and not methods: its code names ``register_task``. Nothing is imported.
 
-    Raises
-    ------
-    ValueError
-        Its code names a method's ``register_...`` too: a file of tasks is imported where answers are scored, one of methods in
-        the workers of its methods alone.
+    ValueError: its code names a method's ``register_...`` too. A file of tasks is imported where answers are scored, one of
+    methods in the workers of its methods alone.
     """
     file = _source(entry_points()[str(plugin)].value) if str(plugin).startswith(ENTRY_POINT) else Path(plugin)
     try:
@@ -308,18 +268,14 @@ def brings_tasks(plugin: str | Path) -> bool:
 
 def _source(value: str) -> Path | None:
     """The file of the module that an entry point names, found without importing the packages that it lies in."""
-    spec, name = None, ""
-    for part in re.split(r"[:\[]", value)[0].strip().split("."):
-        name = f"{name}.{part}" if name else part
-        try:
-            if spec is None:
-                spec = importlib.util.find_spec(name)
-            else:
-                spec = importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations or [])
-        except (ImportError, ValueError):
-            return None
-        if spec is None:
-            return None
+    name, *inner = re.split(r"[:\[]", value)[0].strip().split(".")
+    try:
+        spec = importlib.util.find_spec(name)
+        for part in inner:
+            name = f"{name}.{part}"
+            spec = spec and importlib.machinery.PathFinder.find_spec(name, spec.submodule_search_locations or [])
+    except (ImportError, ValueError):
+        return None
     return Path(spec.origin) if spec and spec.origin and spec.has_location else None
 
 
@@ -362,29 +318,3 @@ def leave_out_if_broken(plugin: str) -> Iterator[None]:
             RuntimeWarning,
             stacklevel=3,
         )
-
-
-def _collect(execute: Callable[[], Any], **origin: str) -> list[tuple[str, str]]:
-    """Run what registers, and say what it added; if it fails, or may not add that, nothing of it stays."""
-    global _added
-    outer, _added = _added, []
-    found = _added
-    try:
-        execute()
-        named = [(registry.kind, name) for registry, name in found]
-        if not named and not origin["plugin"].startswith(ENTRY_POINT):  # whose module may have been imported before
-            raise ValueError(
-                "it registers nothing; decorate a function with @semrsm_bench.register_solver, register_rsm, register_metric "
-                "or register_instance, or a class with register_task"
-            )
-        if len({kind == "task" for kind, _ in named}) > 1:
-            raise ValueError("one file brings methods or tasks, not both: tasks run where answers are scored")
-    except BaseException:
-        for registry, name in found:
-            registry.forget(name)
-        raise
-    finally:
-        _added = outer
-    for registry, name in found:
-        registry.update(name, **origin)
-    return named

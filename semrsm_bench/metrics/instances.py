@@ -104,8 +104,8 @@ def register_instance(
     category : str
         "baseline" for what ignores whether models agree, and so must lose.
     **declared
-        grid, complexity, reference, requires, unavailable, files, distribution, and options that are bound to the name: as for
-        `semrsm_bench.register_metric`, and so are the errors.
+        grid, complexity, reference, requires, unavailable, files, max_size, slow_from, distribution, and options that are bound
+        to the name: as for `semrsm_bench.register_metric`, and so are the errors.
     """
     invariant = known(invariant_to, "aligned") if takes == "aligned" else ()
     own = {"takes": takes, "best": best, "range": range, "invariant_to": invariant, "category": category}

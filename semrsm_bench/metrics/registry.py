@@ -219,8 +219,8 @@ def register_metric(
     category : str
         "baseline" for what ignores what a representation says, and so must lose.
     **declared
-        grid, complexity, reference, requires, unavailable, files, distribution, and options that are bound to the name: as for
-        `semrsm_bench.register_solver`.
+        grid, complexity, reference, requires, unavailable, files, max_size, slow_from, distribution, and options that are bound
+        to the name: as for `semrsm_bench.register_solver`.
 
     Raises
     ------

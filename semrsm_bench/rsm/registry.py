@@ -87,13 +87,11 @@ class SolverRsm(RsmMethod):
 
     category: str = "matching"
     solver: Solver | None = None
-    max_size: int | None = None
-    slow_from: int | None = None
 
     @classmethod
     def of(cls, solver: Solver) -> SolverRsm:
         """The RSM method of a solver."""
-        names = [*(field.name for field in fields(Method)), "releases_gil", "max_size", "slow_from"]
+        names = [*(field.name for field in fields(Method)), "releases_gil"]
         exact = solver.kind == "exact"
         invariant = ("permutation", "translation") if exact else ()
         shared = {name: getattr(solver, name) for name in names}
@@ -167,8 +165,8 @@ def register_rsm(
     releases_gil : bool
         The function may run in several threads at once and spends its time without Python's lock.
     **declared
-        grid, complexity, reference, requires, unavailable, files, distribution, and options that are bound to the name: as for
-        `register_solver`.
+        grid, complexity, reference, requires, unavailable, files, max_size, slow_from, distribution, and options that are bound
+        to the name: as for `register_solver`.
 
     Raises
     ------

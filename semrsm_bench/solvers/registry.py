@@ -51,8 +51,6 @@ def register_solver(
     *,
     kind: Kind,
     matrix_free: bool = False,
-    max_size: int | None = None,
-    slow_from: int | None = None,
     batch: BatchFunction | None = None,
     releases_gil: bool = False,
     precision: float | None = None,
@@ -68,10 +66,6 @@ def register_solver(
     kind : {"exact", "approximate", "baseline"}
     matrix_free : bool
         The function never makes ``problem.affinity``; where it has been made already, it may be read.
-    max_size : int, optional
-        Larger problems are skipped, with a row that says so.
-    slow_from : int, optional
-        S from which a pair takes more than some ten seconds: quick runs leave the solver out there.
     batch : callable, optional
         Matches one image with many in one call, see `semrsm_bench.solvers.solver.BatchFunction`.
     releases_gil : bool
@@ -98,6 +92,10 @@ def register_solver(
         files : str or iterable of str
             Files that decide what the method does, such as a shared library, relative to the file that registers it: a run
             that is resumed after one of them changed measures the method again.
+        max_size : int
+            Larger problems are skipped, with a row that says so.
+        slow_from : int
+            S from which a pair takes more than some ten seconds: quick runs leave the method out there.
         distribution : str
             Distribution whose version is recorded with every result; by default the one that the plugin came in.
 
@@ -122,8 +120,6 @@ def register_solver(
         "stateful": stateful,
         "precision": promised,
         "matrix_free": matrix_free,
-        "max_size": max_size,
-        "slow_from": slow_from,
     }
     return registering(SOLVERS, Solver, name, declared, **own, batch=batch, releases_gil=releases_gil)
 

@@ -63,8 +63,6 @@ class Solver(Method):
 
     kind: Kind = "approximate"
     matrix_free: bool = False
-    max_size: int | None = None
-    slow_from: int | None = None
     batch: BatchFunction | None = None
     releases_gil: bool = False
     precision: float | None = None
