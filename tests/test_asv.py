@@ -15,8 +15,8 @@ import pytest
 import benchmarks.bench_solvers as bench_solvers
 from benchmarks import clock, common, problems
 from semrsm_bench.activations.store import open_cache
+from semrsm_bench.bench.gate.measure import load_problems
 from semrsm_bench.bench.gate.options import GateOptions
-from semrsm_bench.bench.gate.problems import load_problems
 from semrsm_bench.solvers import get_solver, solver_names
 from tests.gate_repository import CHECKOUT, ThrowAway, git
 

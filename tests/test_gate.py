@@ -6,9 +6,8 @@ import shutil
 import pytest
 
 from semrsm_bench.bench.gate.options import GateOptions
-from semrsm_bench.bench.gate.revisions import Repository
 from semrsm_bench.bench.gate.run import run_gate
-from semrsm_bench.bench.gate.side import SideError
+from semrsm_bench.bench.gate.sides import Repository, SideError
 from tests.gate_repository import (
     DYING,
     HANGING,
@@ -134,9 +133,9 @@ def test_a_commit_without_the_package_is_not_measured_with_another_ones(reposito
     git(repository.folder, "checkout", "--quiet", "--detach", "base")
     code, report = repository.gate("without", "base", *SMALL)
     assert code == 4
-    assert "the commit without has no folder semrsm_bench" in report["notices"][0]
+    assert "it has no folder semrsm_bench" in report["notices"][0]
     assert {cell["base"]["status"] for cell in report["cells"]} == {"absent"}
-    with pytest.raises(SideError, match="the commit without has no folder semrsm_bench"):
+    with pytest.raises(SideError, match="it has no folder semrsm_bench"):
         run_gate("base", "without", SMALLEST, folder=repository.folder, quiet=True)
 
 
@@ -148,7 +147,7 @@ def test_wrong_use(repository, tmp_path):
         ("base", tmp_path, "not inside a git repository"),
     ):
         with pytest.raises(ValueError, match=expected):
-            run_gate(base, "base", folder=folder)
+            run_gate(base, "base", SMALLEST, folder=folder)
 
 
 def test_a_clone_is_told_what_it_lacks(repository, tmp_path):
@@ -163,7 +162,7 @@ def test_a_clone_is_told_what_it_lacks(repository, tmp_path):
         ("whole", "other", "did you mean 'origin/other'?"),
     ):
         with pytest.raises(ValueError, match=re.escape(expected)):
-            run_gate(revision, "HEAD", folder=tmp_path / folder)
+            run_gate(revision, "HEAD", SMALLEST, folder=tmp_path / folder)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +182,7 @@ def test_a_git_that_refuses_is_quoted(repository, tmp_path, monkeypatch, script,
         fake.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(ValueError, match=expected):
-        run_gate("base", "base", folder=repository.folder)
+        run_gate("base", "base", SMALLEST, folder=repository.folder)
 
 
 def test_limits_come_from_the_heads_pyproject(repository):

@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 
 from semrsm_bench.bench.gate import run as gate_run
-from semrsm_bench.bench.gate.measure import ROUNDS, Gate
+from semrsm_bench.bench.gate.measure import ROUNDS, Gate, GateProblem
 from semrsm_bench.bench.gate.options import GateLimits, GateOptions
-from semrsm_bench.bench.gate.problems import GateProblem
-from semrsm_bench.bench.gate.side import GateSide, Sample
+from semrsm_bench.bench.gate.sides import GateSide, Sample
 from semrsm_bench.bench.gate.verdict import judge
 from semrsm_bench.bench.process import Reply, WorkerProcess
 from semrsm_bench.core import clock
@@ -46,8 +45,8 @@ class FakeSide:
 
 
 def measure(base, head, *problems):
-    gate = Gate({"base": base, "head": head}, problems or [problem()])
-    (cell,) = cells = gate.cells(["made-up"])
+    gate = Gate({"base": base, "head": head}, problems or [problem()], GateLimits(), 60.0)
+    (cell,) = cells = gate.cells(["made-up"], {})
     gate.measure(cells, quiet=True)
     return cell
 
@@ -75,7 +74,7 @@ def test_the_clock_notes_how_long_a_call_waited_for_its_core(monkeypatch):
 def test_what_is_known_without_measuring(entry, status):
     base, head = FakeSide([], "base"), FakeSide([], "head")
     head.known = {} if entry is None else {"made-up": entry}
-    gate = Gate({"base": base, "head": head}, [problem()])
+    gate = Gate({"base": base, "head": head}, [problem()], GateLimits(), 60.0)
     (cell,) = gate.cells(["made-up"], {"made-up": 5, "other": 1})
     assert (cell.base.status, cell.head.status) == ("ok", status)
     assert gate.cells(["made-up"], {"made-up": 4}) == []

@@ -26,7 +26,7 @@ def gate(base: str, head: str, options: GateOptions, output: OutputOptions) -> i
     """
     from semrsm_bench.bench.gate import words
     from semrsm_bench.bench.gate.run import run_gate
-    from semrsm_bench.bench.gate.side import SideError
+    from semrsm_bench.bench.gate.sides import SideError
 
     try:
         found = run_gate(base, head, options, quiet=output.quiet, report=lambda text: click.echo(text, err=True))

@@ -1,18 +1,24 @@
-"""Measures both sides of every cell alternately, and again where the result is not clear."""
+"""The problems that commits are compared on, and how both sides of every cell are measured on them: alternately, and again where
+the result is not clear.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
-from semrsm_bench.bench.gate.options import GateLimits
-from semrsm_bench.bench.gate.problems import GateProblem
-from semrsm_bench.bench.gate.side import GateSide, Sample
+from semrsm_bench.bench.gate.options import GateLimits, GateOptions
+from semrsm_bench.bench.gate.sides import GateSide, Sample
 from semrsm_bench.bench.gate.verdict import Evidence, GateCell, undecided
 from semrsm_bench.bench.process import CallLimits
+from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.task import Answer, Arrays, Case, Scored, Solve
 from semrsm_bench.progress import progress_bar
+from semrsm_bench.tasks.matching import MatchingOptions, MatchingTask
 
+# Pairs by S. Large problems vary less from pair to pair and cost more.
+PAIRS: Mapping[str, int] = {"256": 6, "1024": 4, "4096": 2, "": 1}
 # Rounds of the first attempt and of each further one: (solves under half a second, longer ones). The first attempt meets every
 # pair at least once.
 ROUNDS = ((5, 3), (5, 2), (10, 3))
@@ -22,40 +28,68 @@ _BEYOND = 1e-6
 _MEMORY, _COMPILE_SECONDS = 8 << 30, 240.0
 
 
+class GateProblem(NamedTuple):
+    """One pair of images at one size: the case, its arrays x and y (S, C), and what `MatchingTask.score` needs beside an answer."""
+
+    case: Case
+    arrays: Arrays
+    truth: Any
+
+    @property
+    def cell(self) -> tuple[int, str]:
+        """S, and which means were subtracted."""
+        return self.case.size, str(self.case.cell["centring"])
+
+    @property
+    def pair(self) -> str:
+        """Of images: ``3-7``."""
+        return self.case.units["pair"][0]
+
+    def score(self, perms: Any) -> Scored:
+        """Permutations (calls, S) of the pair, scored by this package and never by a commit's."""
+        answer, method = Answer({"perms": perms}), Declaration("solver", "")
+        return MatchingTask().score(self.case, self.arrays, answer, self.truth, method)
+
+
+def load_problems(options: GateOptions, solve: Solve) -> list[GateProblem]:
+    """Problems by ascending size, then centring, then pair; of several layers of one size the first is taken."""
+    task = MatchingTask()
+    pairs = {"": options.pairs} if options.pairs else PAIRS
+    cases = list(task.cases(MatchingOptions(data=options.data, centring=options.centrings, pairs=pairs)))
+    layer_of: dict[int, tuple[Any, Any]] = {}
+    for case in cases:
+        layer_of.setdefault(case.size, (case.cell["model"], case.cell["layer"]))
+    for size in options.sizes:
+        if size not in layer_of:
+            there = ", ".join(map(str, layer_of)) or "none"
+            raise ValueError(f"the data has no layer with S = {size}; it has {there}")
+    made = []
+    for case in cases:
+        if case.size in (options.sizes or layer_of) and (case.cell["model"], case.cell["layer"]) == layer_of[case.size]:
+            arrays = case.inputs()
+            made.append(GateProblem(case, arrays, task.truth(case, arrays, solve)))
+    return made
+
+
 @dataclass(frozen=True)
 class Gate:
-    """Measures the cells; the workers of both sides are on one core and never run at the same time.
-
-    Attributes
-    ----------
-    sides : mapping of {"base", "head"} to GateSide
-        Without a base that can be measured, the head alone.
-    problems : sequence of GateProblem
-    limits : GateLimits
-    deadline : float
-        Seconds for one solve.
+    """Measures the cells, each solve within ``deadline`` seconds. The workers of both sides, "base" and "head" (or the head alone),
+    are on one core and never run at the same time.
     """
 
     sides: Mapping[str, GateSide]
     problems: Sequence[GateProblem]
-    limits: GateLimits = field(default_factory=GateLimits)
-    deadline: float = 60.0
+    limits: GateLimits
+    deadline: float
 
-    def cells(self, solvers: Sequence[str], slow: Mapping[str, int] | None = None) -> list[GateCell]:
-        """Everything to be measured, with what is known without measuring.
-
-        Parameters
-        ----------
-        solvers : sequence of str
-        slow : mapping of str to int, optional
-            S from which a solver is left out.
-        """
+    def cells(self, solvers: Sequence[str], slow: Mapping[str, int]) -> list[GateCell]:
+        """Everything to be measured, with what is known without measuring; ``slow`` has the S from which a solver is left out."""
         base, head = (self.sides[label].known if label in self.sides else {} for label in ("base", "head"))
         return [
             GateCell(name, size, centring, _expectation(base.get(name), size), _expectation(head.get(name), size))
             for size, centring in dict.fromkeys(problem.cell for problem in self.problems)
             for name in solvers
-            if size < (slow or {}).get(name, size + 1)
+            if size < slow.get(name, size + 1)
         ]
 
     def measure(self, cells: Sequence[GateCell], *, quiet: bool = False) -> None:
@@ -72,33 +106,32 @@ class Gate:
     def _attempt(self, cell: GateCell, attempt: int) -> None:
         cell.attempts += 1
         group = [problem for problem in self.problems if problem.cell == (cell.size, cell.centring)]
-        done = 0
-        while done < _rounds(cell, attempt, len(group)):
+        done, wanted = 0, 1
+        while done < wanted:
             problem = group[cell.rounds % len(group)]
-            samples = {}
-            for label in ("base", "head") if done % 2 == 0 else ("head", "base"):
-                if (sample := self._sample(cell, label, problem)) is not None:
-                    samples[label] = sample
+            labels = ("base", "head") if done % 2 == 0 else ("head", "base")
+            samples = {label: sample for label in labels if (sample := self._sample(cell, label, problem)) is not None}
             if not samples:
                 return
             _enter(cell, problem, samples)
             done += 1
             cell.rounds += 1
+            first = [seconds for side in cell.sides.values() for seconds in side.seconds[:1]]
+            wanted = max(ROUNDS[attempt][max(first) > LONG_SECONDS], 0 if attempt else len(group))
 
     def _sample(self, cell: GateCell, label: str, problem: GateProblem) -> Sample | None:
         """What one side measured, or None after entering in the cell why there is nothing."""
-        evidence = cell.side(label)
+        evidence = cell.sides[label]
         if label not in self.sides or not evidence.ok:
             return None
         limits = CallLimits(self.deadline, _MEMORY, _COMPILE_SECONDS)
         # The round is the seed: both sides see the same shifts, and so the same problems, in the same order.
         sample = self.sides[label].measure(cell.solver, problem.arrays, limits, seed=cell.rounds)
-        status, message = sample.reply.status, sample.reply.message
-        if status == "ok":
-            scored = problem.score(sample.perms)
-            status, message = scored.status, scored.message
-        if status != "ok":
-            evidence.status, evidence.message = status, message
+        judged: Any = sample.reply
+        if judged.status == "ok":
+            judged = problem.score(sample.perms)
+        if judged.status != "ok":
+            evidence.status, evidence.message = judged.status, judged.message
             return None
         return sample
 
@@ -107,7 +140,7 @@ def _enter(cell: GateCell, problem: GateProblem, samples: Mapping[str, Sample]) 
     # A faster side answers more often; only answers to the same shifts say which of the two is better.
     shared = min(len(sample.perms) for sample in samples.values())
     for label, sample in samples.items():
-        evidence, seconds = cell.side(label), sample.seconds
+        evidence, seconds = cell.sides[label], sample.seconds
         evidence.seconds.append(seconds)
         evidence.relative.append(seconds / sample.reference)
         scored = problem.score(sample.perms[:shared])
@@ -117,7 +150,7 @@ def _enter(cell: GateCell, problem: GateProblem, samples: Mapping[str, Sample]) 
         if c > 1 + _BEYOND:
             raise ValueError(
                 f"{cell.where}: k = {scored.raw['k']!r} of pair {problem.pair} beats the certified optimum "
-                f"{problem.k_opt!r}; the certificate is wrong: delete the optima in the user's cache folder and report this"
+                f"{problem.truth[2].k_opt!r}; it is wrong: delete the optima in the user's cache folder and report this"
             )
         evidence.quality.setdefault(problem.pair, []).append(c)
 
@@ -129,9 +162,3 @@ def _expectation(entry: Mapping[str, Any] | None, size: int) -> Evidence:
     if not reason and entry["max_size"] is not None and size > entry["max_size"]:
         reason = f"it is meant for S up to {entry['max_size']}"
     return Evidence("unavailable" if reason else "ok", reason, entry["category"])
-
-
-def _rounds(cell: GateCell, attempt: int, pairs: int) -> int:
-    seconds = [*cell.base.seconds[:1], *cell.head.seconds[:1]]
-    rounds = ROUNDS[attempt][1 if seconds and max(seconds) > LONG_SECONDS else 0]
-    return max(rounds, pairs) if attempt == 0 else rounds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,18 +57,10 @@ class GateOptions:
 
 @dataclass(frozen=True)
 class GateLimits:
-    """What may change without a failure.
+    """What may change without a failure; ``quality_of`` and ``time_of`` hold limits of single solvers.
 
-    Attributes
-    ----------
-    quality, exact : float
-        Fall of the chance-corrected quality of approximate and of exact solvers.
-    time : float
-        Factor on the time relative to the reference kernel.
-    quality_of, time_of : mapping of solver to limit
-        Instead of the general ones.
-    missing : tuple of str
-        Solvers that may have no figures on the head where the base has some; "all" allows it for any.
+    Chance-corrected quality may fall by ``quality``, that of an exact solver by ``exact``; time relative to the reference kernel
+    may grow by the factor ``time``. Solvers in ``missing`` may have no figures on the head where the base has some.
     """
 
     quality: float = 0.005
@@ -94,40 +86,19 @@ class GateLimits:
         """How many times as long a solver may take."""
         return self.time_of.get(solver, self.time)
 
-    def may_miss(self, solver: str) -> bool:
-        """Whether the head need not have the figures of a solver."""
-        return solver in self.missing or EVERYTHING in self.missing
 
-
-def limits_of(settings: Mapping[str, Any], options: GateOptions | None = None) -> GateLimits:
-    """Limits from ``[tool.semrsm-bench.gate]`` of a pyproject.toml; options come on top of them.
-
-    Parameters
-    ----------
-    settings : mapping
-        Keys ``quality``, ``exact``, ``time``, ``missing`` and ``solvers.NAME.quality|time``.
-    options : GateOptions, optional
-
-    Raises
-    ------
-    ValueError
-        An unknown key or a limit that makes no sense.
-    """
-    known = {"quality", "exact", "time", "missing", "solvers"}
-    options, solvers = options or GateOptions(), settings.get("solvers", {})
+def limits_of(settings: Mapping[str, Any], options: GateOptions) -> GateLimits:
+    """Limits from ``[tool.semrsm-bench.gate]`` of a pyproject.toml; options come on top of them."""
+    known, solvers = {"quality", "exact", "time", "missing", "solvers"}, settings.get("solvers", {})
     keys = [(k, known) for k in settings] + [(k, {"quality", "time"}) for entry in solvers.values() for k in entry]
     for key, allowed in keys:
         if key not in allowed:
             near = difflib.get_close_matches(key, allowed, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it takes {', '.join(sorted(allowed))}"
             raise ValueError(f"pyproject.toml: [tool.semrsm-bench.gate] has no {key!r}; {hint}")
-    found: dict[str, Any] = {"missing": (*settings.get("missing", ()), *options.missing)}
-    if "exact" in settings:
-        found["exact"] = float(settings["exact"])
-    for name, chosen in (("quality", options.quality), ("time", options.time)):
-        general = {"": settings[name]} if name in settings else {}
-        limits = {**general, **{s: entry[name] for s, entry in solvers.items() if name in entry}, **chosen}
-        if "" in limits:
-            found[name] = float(limits[""])
-        found[f"{name}_of"] = {solver: float(value) for solver, value in limits.items() if solver}
-    return replace(GateLimits(), **found)
+    found: dict[str, Any] = {"exact": float(settings.get("exact", GateLimits.exact))}
+    for name in ("quality", "time"):
+        limits = {s: entry[name] for s, entry in solvers.items() if name in entry} | getattr(options, name)
+        found[name] = float(limits.pop("", settings.get(name, getattr(GateLimits, name))))
+        found[f"{name}_of"] = {solver: float(value) for solver, value in limits.items()}
+    return GateLimits(**found, missing=(*settings.get("missing", ()), *options.missing))

@@ -5,37 +5,32 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from semrsm_bench.bench.cores import claimed_core
-from semrsm_bench.bench.gate.measure import Gate
+from semrsm_bench.bench.gate.measure import Gate, load_problems
 from semrsm_bench.bench.gate.options import EVERYTHING, GateLimits, GateOptions, limits_of
-from semrsm_bench.bench.gate.problems import GateProblem, load_problems
-from semrsm_bench.bench.gate.revisions import Repository, own_package, prepare, requirements_of, settings_of
-from semrsm_bench.bench.gate.side import GateSide, SideError
+from semrsm_bench.bench.gate.sides import (
+    GateSide,
+    Repository,
+    SideError,
+    own_package,
+    requirements_of,
+    settings_of,
+    worker_setup,
+)
 from semrsm_bench.bench.gate.verdict import Finding, GateCell, exit_code, judge
 from semrsm_bench.bench.optimum import OptimumCache
 from semrsm_bench.bench.pool import Observer, Scratch, Workers
+from semrsm_bench.bench.process import WorkerProcess
 from semrsm_bench.solvers.registry import SOLVERS
 
 
 @dataclass(frozen=True)
 class GateReport:
-    """What the gate found.
-
-    Attributes
-    ----------
-    base, head : dict
-        ``revision`` and ``commit`` of each side.
-    findings : list of Finding
-    cells : list of GateCell
-    limits : GateLimits
-    exit_code : int
-    notices : list of str
-        About the comparison itself.
-    """
+    """What the gate found: ``revision`` and ``commit`` of each side, and notices about the comparison itself beside the verdict."""
 
     base: dict[str, str]
     head: dict[str, str]
@@ -43,40 +38,22 @@ class GateReport:
     cells: list[GateCell]
     limits: GateLimits
     exit_code: int
-    notices: list[str] = field(default_factory=list)
+    notices: list[str]
 
 
 def run_gate(
     base: str,
-    head: str = "HEAD",
-    options: GateOptions | None = None,
+    head: str,
+    options: GateOptions,
     *,
     folder: Path | None = None,
     quiet: bool = False,
     report: Callable[[str], None] = lambda text: None,
 ) -> GateReport:
-    """Compare two commits of the repository around ``folder``.
+    """Compare two commits of the repository around ``folder``, default: the current one; ``report`` gets lines about what goes on.
 
-    Parameters
-    ----------
-    base, head : str
-        Anything git knows as a commit.
-    options : GateOptions, optional
-    folder : Path, optional
-        Default: the current one.
-    quiet : bool
-        No progress bars.
-    report : callable
-        Called with one line at a time about what goes on.
-
-    Raises
-    ------
-    ValueError
-        No repository, commit, size or solver of that name.
-    SideError
-        The head cannot be measured.
+    ValueError: no repository, commit, size or solver of that name. SideError: the head cannot be measured.
     """
-    wanted = options or GateOptions()
     repository = Repository(folder or Path.cwd())
     revisions = {"base": base, "head": head}
     commits = {label: repository.commit(revision) for label, revision in revisions.items()}
@@ -84,61 +61,53 @@ def run_gate(
     notices = []
     if repository.dirty:
         notices.append("the working tree has uncommitted changes; they are not part of the comparison")
-    limits = limits_of(settings_of(trees["head"]), wanted)
+    limits = limits_of(settings_of(trees["head"]), options)
     own = any(map(own_package, trees.values()))
-    isolated = wanted.environment == "isolated"
-    if wanted.environment == "auto" and own:
+    isolated = options.environment == "isolated"
+    if options.environment == "auto" and own:
         isolated = len(set(map(requirements_of, trees.values()))) > 1
     report(f"base {base} ({commits['base'][:10]}), head {head} ({commits['head'][:10]})")
     report("finding and proving the optima")
     with claimed_core() as core, Scratch() as scratch, contextlib.ExitStack() as stack:
-        problems = _problems(wanted, scratch, core)
-        if unproved := sum(p.k_opt is None for p in problems):
+        with Workers(core) as workers:
+            exact = Observer(workers.of, scratch).exact
+            problems = load_problems(options, lambda problem: OptimumCache().get(problem, exact))
+        if unproved := sum(problem.truth[2].k_opt is None for problem in problems):
             notices.append(f"{unproved} of {len(problems)} problems have no proved optimum: only their times count")
         sides: dict[str, GateSide] = {}
         for label in ("head", "base"):
+            plugins = [path for file in options.plugins if (path := repository.plugin(trees[label], file)) is not None]
             try:
-                setup = prepare(
-                    repository, revisions[label], plugins=wanted.plugins, isolated=isolated, own=own, core=core
-                )
-                sides[label] = stack.enter_context(GateSide(setup, scratch))
+                setup = worker_setup(trees[label], plugins, isolated=isolated, own=own, core=core)
+                sides[label] = GateSide(stack.enter_context(WorkerProcess(setup)), scratch)
             except SideError as error:
                 if label == "head":
                     raise
                 notices.append(
                     f"the base cannot be measured: {error}; the head was measured alone, and nothing compared"
                 )
-        solvers = _chosen(wanted, sides, own)
+        solvers = _chosen(options, sides, own)
         # As this package declares it: a commit has no say in what is held against it.
         slow = {n: s.slow_from for n in solvers if (s := SOLVERS.find(n)) is not None and s.slow_from is not None}
-        if left_out := [f"{n} at S={size}" for n in slow for size in _sizes(problems) if size >= slow[n]]:
+        sizes = dict.fromkeys(problem.case.size for problem in problems)
+        if left_out := [f"{name} at S={size}" for name in slow for size in sizes if size >= slow[name]]:
             notices.append(f"left out, they take longer than all others together: {', '.join(left_out)}")
-        gate = Gate(sides, problems, limits, wanted.deadline)
+        gate = Gate(sides, problems, limits, options.deadline)
         cells = gate.cells(solvers, slow)
         gate.measure(cells, quiet=quiet)
     findings = [finding for cell in cells for finding in judge(cell, limits)]
     code = exit_code(cells, findings)
     if "base" not in sides:
-        code = code or (0 if wanted.allow_broken_base else 4)
+        code = code or (0 if options.allow_broken_base else 4)
     described = {label: {"revision": revisions[label], "commit": commits[label]} for label in revisions}
     return GateReport(described["base"], described["head"], findings, cells, limits, code, notices)
-
-
-def _problems(options: GateOptions, scratch: Scratch, core: int | None) -> list[GateProblem]:
-    with Workers(core) as workers:
-        exact = Observer(workers.of, scratch).exact
-        return load_problems(options, lambda problem: OptimumCache().get(problem, exact))
-
-
-def _sizes(problems: list[GateProblem]) -> list[int]:
-    return sorted({problem.case.size for problem in problems})
 
 
 def _chosen(options: GateOptions, sides: Mapping[str, GateSide], own: bool) -> tuple[str, ...]:
     """Names of the solvers that are measured, in the head's order; a place in a list means nothing here."""
     known: dict[str, Any] = {}
     for side in sides.values():
-        known = {**known, **{name: entry for name, entry in side.known.items() if name not in known}}
+        known |= {name: entry for name, entry in side.known.items() if name not in known}
     # A repository that uses this package answers for the solvers it adds.
     own_solvers = [name for name, entry in known.items() if own or not entry["own"]]
     if not options.methods and not own_solvers:

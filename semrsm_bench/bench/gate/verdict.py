@@ -13,10 +13,11 @@ from typing import Literal
 
 import numpy as np
 
-from semrsm_bench.bench.gate.options import GateLimits
+from semrsm_bench.bench.gate.options import EVERYTHING, GateLimits
 from semrsm_bench.core.stats import Interval, median_interval
 
 Severity = Literal["regression", "failure", "improvement", "note"]
+Said = Iterator[tuple[Severity, str]]
 # A call may take this much longer whatever its limit: at a few microseconds the interpreter and the memory allocator decide.
 LEAST_SECONDS = 1e-5
 # One pair may fall by more than the mean of all may, but not by this many times as much.
@@ -27,16 +28,8 @@ PAIR_FACTOR = 4.0
 class Evidence:
     """Everything measured on one side of a cell.
 
-    Attributes
-    ----------
-    status : str
-        "ok", "absent" (the side has no such solver), "unavailable", "timeout", "memory", "crashed", "error" or "invalid".
-    message : str
-    kind : str
-    quality : dict of pair to list of float
-        Chance-corrected quality, one entry for each round on the pair: the mean over its answers.
-    relative, seconds : list of float
-        Time over the reference kernel's and in seconds, one entry for each round.
+    Status "absent" (the side has no such solver), "unavailable", or that of a reply. By pair, ``quality`` is chance-corrected and
+    has one entry for each round: the mean over its answers. ``relative`` is time over the reference kernel's, one for each round.
     """
 
     status: str = "ok"
@@ -69,9 +62,10 @@ class GateCell:
     attempts: int = 0
     rounds: int = 0
 
-    def side(self, label: str) -> Evidence:
-        """The evidence of "base" or "head"."""
-        return self.base if label == "base" else self.head
+    @property
+    def sides(self) -> dict[str, Evidence]:
+        """The evidence by the side's label."""
+        return {"base": self.base, "head": self.head}
 
     @property
     def where(self) -> str:
@@ -90,14 +84,8 @@ class GateCell:
 
     def time_ratio(self) -> Interval:
         """Head over base, round by round: median and its interval."""
-        pairs = list(zip(self.head.relative, self.base.relative))
-        ratio = median_interval(np.log([h / b for h, b in pairs]) if pairs else [], resamples=1000)
-        return Interval(*(float(np.exp(v)) for v in ratio))
-
-    def falls(self) -> dict[str, float]:
-        """Fall of the mean quality of each pair that both sides have solved."""
-        both = [pair for pair in self.base.quality if self.head.quality.get(pair)]
-        return {p: statistics.fmean(self.base.quality[p]) - statistics.fmean(self.head.quality[p]) for p in both}
+        ratios = [h / b for h, b in zip(self.head.relative, self.base.relative)]
+        return Interval(*(float(np.exp(v)) for v in median_interval(np.log(ratios))))
 
 
 @dataclass(frozen=True)
@@ -109,9 +97,6 @@ class Finding:
     size: int
     centring: str
     text: str
-
-
-Said = Iterator[tuple[Severity, str]]
 
 
 def undecided(cell: GateCell, limits: GateLimits) -> bool:
@@ -156,43 +141,38 @@ def _not_comparable(cell: GateCell, limits: GateLimits) -> tuple[Severity, str]:
         return "note", f"not measured, on either side: {head.message}"
     if not base.ok and head.status != "unavailable":
         return "note", f"not compared, no figures on either side ({base.status}, {head.status})"
-    severity: Severity = "regression"
-    if head.status == "absent":
-        text = "removed, the head has no such solver"
-    elif head.status == "unavailable":
-        text = f"can no longer run here: {head.message}"
-    elif head.status == "timeout":
-        text = f"no longer finishes, {head.message}"
-    else:
-        severity, text = "failure", f"fails now ({head.status}): {head.message}"
-    if limits.may_miss(cell.solver):
+    severity: Severity = "regression" if head.status in ("absent", "unavailable", "timeout") else "failure"
+    text = {
+        "absent": "removed, the head has no such solver",
+        "unavailable": f"can no longer run here: {head.message}",
+        "timeout": f"no longer finishes, {head.message}",
+    }.get(head.status, f"fails now ({head.status}): {head.message}")
+    if {cell.solver, EVERYTHING} & {*limits.missing}:
         return "note", f"{text} (allowed)"
     return severity, text if head.status != "absent" else f"{text} (--allow-missing {cell.solver} allows it)"
 
 
 def _quality(cell: GateCell, limits: GateLimits) -> Said:
     limit, exact = limits.fall(cell.solver, cell.kind), cell.kind == "exact"
-    old, new = cell.base.mean_quality(), cell.head.mean_quality()
-    falls, digits = cell.falls(), 8 if exact else 4
-    if lost := [pair for pair in cell.base.quality if pair not in falls]:
+    both = [pair for pair in cell.base.quality if cell.head.quality.get(pair)]
+    if lost := [pair for pair in cell.base.quality if pair not in both]:
         yield "regression", f"no quality of the pairs {', '.join(lost)}, which the base has"
-    if not falls:
+    if not both:
         return
-    fall = statistics.fmean(falls.values())
-    pair, worst = max(falls.items(), key=lambda item: item[1])
+    old, new = ({pair: statistics.fmean(side.quality[pair]) for pair in both} for side in (cell.base, cell.head))
+    falls = {pair: old[pair] - new[pair] for pair in both}
+    pair, fall = max(falls, key=lambda p: falls[p]), statistics.fmean(falls.values())
     # An exact solver is exact on every pair; an approximate one may trade one pair against another, within reason.
     pair_limit = limit if exact else PAIR_FACTOR * limit
+    digits = 8 if exact else 4
+    change = f"from {cell.base.mean_quality():.{digits}f} to {cell.head.mean_quality():.{digits}f}"
     if not fall <= limit:
-        yield (
-            "regression",
-            f"chance-corrected quality fell from {old:.{digits}f} to {new:.{digits}f} (allowed: {limit:g} less)",
-        )
-    elif not worst <= pair_limit:
-        values = (statistics.fmean(side.quality[pair]) for side in (cell.base, cell.head))
-        change = " to ".join(f"{value:.{digits}f}" for value in values)
-        yield "regression", f"quality of pair {pair} fell from {change} (allowed: {pair_limit:g} less)"
+        yield "regression", f"chance-corrected quality fell {change} (allowed: {limit:g} less)"
+    elif not falls[pair] <= pair_limit:
+        change = f"from {old[pair]:.{digits}f} to {new[pair]:.{digits}f}"
+        yield "regression", f"quality of pair {pair} fell {change} (allowed: {pair_limit:g} less)"
     elif fall < -limit:
-        yield "improvement", f"chance-corrected quality rose from {old:.{digits}f} to {new:.{digits}f}"
+        yield "improvement", f"chance-corrected quality rose {change}"
 
 
 def _time(cell: GateCell, limits: GateLimits) -> Said:
