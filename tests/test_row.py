@@ -13,13 +13,15 @@ from semrsm_bench.core.row import COLUMNS, SCHEMA, STATUSES, Row, cell_key, curr
 from tests.bench_data import make_row, old_line
 from tests.hostile_info import INFO
 
+def key(row):
+    return resume_key(row.as_dict())
+
+
 KEYED = ("task", "method", "options", "code", "case", "data_sha256", "repeat")
 
 
-@pytest.mark.parametrize("column", COLUMNS)
+@pytest.mark.parametrize("column", COLUMNS[1:])
 def test_a_row_is_recognised_by_all_that_decides_it_and_by_nothing_else(column):
-    if column == "schema":
-        pytest.skip("not a choice")
     row = make_row()
     old = getattr(row, column)
     if column == "status":
@@ -27,19 +29,19 @@ def test_a_row_is_recognised_by_all_that_decides_it_and_by_nothing_else(column):
     else:
         new = {"x": 1} if isinstance(old, dict) else f"{old}x" if isinstance(old, str) else (old or 0) + 1
     changed = dataclasses.replace(row, **{column: new})
-    assert (changed.key != row.key) == (column in KEYED)
+    assert (key(changed) != key(row)) == (column in KEYED)
     assert json.loads(changed.to_json())[column] == new
 
 
 def test_the_key_knows_no_order_of_options_and_every_value_of_long_ones():
-    assert make_row(options={"a": 1, "b": 2}).key == make_row(options={"b": 2, "a": 1}).key
+    assert key(make_row(options={"a": 1, "b": 2})) == key(make_row(options={"b": 2, "a": 1}))
     long = [{"a": [0] * 500 + [last]} for last in (1, 2)]
-    assert make_row(options=long[0]).key != make_row(options=long[1]).key
+    assert key(make_row(options=long[0])) != key(make_row(options=long[1]))
 
 
 def test_the_key_survives_the_file():
     row = make_row(options={"a": (1, 2), "b": np.int64(3), "c": None})
-    assert resume_key(current(json.loads(row.to_json()))) == row.key
+    assert resume_key(current(json.loads(row.to_json()))) == key(row)
 
 
 @pytest.mark.parametrize("status", [*STATUSES, "fine", ""])
@@ -156,9 +158,3 @@ def test_what_is_no_row_is_refused_with_the_reason(row, message):
 
 def test_cells_as_one_string():
     assert cell_key({"model": "m", "size": 16}) == "m/16"
-    assert make_row().cell_key == "tiny/layer1/16/6/none"
-
-
-def test_every_field_is_documented():
-    documented = Row.__doc__ or ""
-    assert [name for name in COLUMNS if name != "schema" and name not in documented] == []

@@ -12,12 +12,7 @@ def to_numpy(value: Any, name: str) -> NDArray[Any]:
     """NumPy array of whatever holds numbers: an array, nested lists, or a torch tensor on any device, with or without gradient.
 
     Nothing is copied that NumPy can look at as it is; a memory-mapped array stays one; bfloat16, which NumPy lacks, becomes
-    float32. torch itself is never imported.
-
-    Raises
-    ------
-    ValueError
-        Masked entries, or lists that are no rectangle; the message says what ``name`` lacks.
+    float32. torch is never imported. ValueError: masked entries, or lists that are no rectangle, in ``name``.
     """
     if hasattr(value, "detach"):
         value = value.detach().cpu()

@@ -23,26 +23,10 @@ _AS_SLACK = 1 << 30
 class Clock:
     """Times the calls of one observation, and says how far it is.
 
-    Parameters
-    ----------
-    report : callable, optional
-        ``report(stage, bytes)``, which returns when the parent has taken note; the stages are "prepared", "warm" and "probed".
-        Each starts a deadline of its own, and between the last two lies the first timed call and nothing else.
-    memory : int, optional
-        Bytes that a call may take beyond what is there when it starts. None: no limit, in a process that others use too.
-    timed : bool
-        False: one call, no warm-up.
-    seen : set, optional
-        What this process has warmed up already.
-
-    Attributes
-    ----------
-    seconds, shared_seconds : list of float
-        Of each timed call, and of what it shares with other methods (the affinity).
-    waited_seconds : list of float
-        Of each timed call: how long it was ready to run while another process had its core.
-    peak_bytes : int or None
-        That the first timed call took.
+    ``report(stage, bytes)`` returns when the parent has taken note; the stages are "prepared", "warm" and "probed". Each starts a
+    deadline of its own, and between the last two lies the first timed call and nothing else. ``memory`` is how many bytes a call
+    may take beyond what is there when it starts (None: no limit, in a process that others use too), ``seen`` what this process
+    has warmed up already. Not ``timed``: one call, no warm-up.
     """
 
     def __init__(
@@ -54,10 +38,10 @@ class Clock:
     ) -> None:
         self._report, self._memory, self.timed = report, memory, timed
         self._seen = set() if seen is None else seen
-        self.seconds: list[float] = []
-        self.shared_seconds: list[float] = []
-        self.waited_seconds: list[float] = []
-        self.peak_bytes: int | None = None
+        self.seconds: list[float] = []  # of each timed call
+        self.shared_seconds: list[float] = []  # of what it shares with other methods (the affinity)
+        self.waited_seconds: list[float] = []  # how long it was ready to run while another process had its core
+        self.peak_bytes: int | None = None  # that the first timed call took
         self._own = os.getpid()
 
     def run(
@@ -73,17 +57,10 @@ class Clock:
     ) -> list[Any]:
         """Answers of ``call(fresh(i))`` for i = 0, 1, ...; each input is made just before its call and outside of its time.
 
-        Parameters
-        ----------
-        fresh : callable
-            Makes the input of a call; no two are equal, so that nothing remembered can serve again. The warm-up gets ``fresh(-1)``.
-        call : callable
-            What is timed; what it returns has been made, not promised.
-        warm : callable, optional
-            Runs once, untimed, for each ``shape`` in this process: compilation and lazy imports belong to no case. Default:
-            the call itself.
-        fewest, most : int
-            Calls at least and at most; between them it stops once they have lasted ``lasting`` seconds together.
+        No two inputs are equal, so that nothing remembered can serve again; what a call returns has been made, not promised.
+        ``warm``, by default the call itself on ``fresh(-1)``, runs once, untimed, for each ``shape`` in this process: compilation
+        and lazy imports belong to no case. Between ``fewest`` and ``most`` calls it stops once they have lasted ``lasting``
+        seconds together.
         """
         if self.seconds:
             raise RuntimeError("one observation has one run of the clock")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numba
@@ -23,18 +22,13 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             return numba.njit(nogil=True, cache=True, **options)(function)
         except RuntimeError:
             config: Any = numba.config
-            config.CACHE_DIR = str(_temporary_folder())
+            config.CACHE_DIR = str(temporary_folder("compiled"))
+            warnings.warn(
+                f"neither the package's folder nor the user's cache can be written: compiled code is kept in {config.CACHE_DIR}; "
+                "set NUMBA_CACHE_DIR to a folder that stays",
+                RuntimeWarning,
+                stacklevel=3,
+            )
             return numba.njit(nogil=True, cache=True, **options)(function)
 
     return decorate
-
-
-def _temporary_folder() -> Path:
-    folder = temporary_folder("compiled")
-    warnings.warn(
-        f"neither the package's folder nor the user's cache can be written: compiled code is kept in {folder}; set "
-        "NUMBA_CACHE_DIR to a folder that stays",
-        RuntimeWarning,
-        stacklevel=4,
-    )
-    return folder

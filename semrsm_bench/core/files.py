@@ -27,11 +27,6 @@ def lock(descriptor: int, path: Path) -> bool:
     """Lock an open file for this process alone; False where another process holds it.
 
     On a file system without locks True, after one warning for each folder.
-
-    Raises
-    ------
-    OSError
-        For any other reason.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

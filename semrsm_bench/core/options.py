@@ -23,36 +23,19 @@ import math
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 MISSING = dataclasses.MISSING
 # Not inside of brackets: cka[identity,rbf] is one name.
 _COMMA = re.compile(r",(?![^\[\]]*\])")
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_METAVARS = {
-    "int": "N",
-    "float": "NUMBER",
-    "str": "NAME",
-    "path": "PATH",
-    "bytes": "SIZE",
-    "grid": "HxW",
-    "range": "A:B",
-}
 _HINTS = {int: "int", float: "float", str: "str", bool: "flag", Path: "path", slice: "range", tuple[int, int]: "grid"}
 
 
 class OptionError(ValueError):
-    """A value that an option does not take.
-
-    Attributes
-    ----------
-    name : str
-        The field.
-    problem : str
-        The value and what is allowed, without the name.
-    """
+    """A value that an option does not take: ``name`` is the field, ``problem`` the value and what is allowed."""
 
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name}: {problem}")
@@ -69,53 +52,24 @@ def option(default: Any = MISSING, *, help: str, **facts: Any) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class OptionInfo:
-    """One option as it was declared.
+    """One option as it was declared."""
 
-    Attributes
-    ----------
-    field : str
-        The dataclass's field.
-    kind : str
-        Of one value: "flag", "int", "float", "str", "path", "bytes", "grid", "range" or "value" (JSON, or else the text).
-    shape : {"one", "list", "mapping"}
-    optional : bool
-        Whether None is allowed; ``help`` says what it means.
-    default : object
-        MISSING where the option must be given.
-    help : str
-    choices : tuple of str
-        All that is allowed; empty where that is not a list.
-    minimum : float or None
-    positive : bool
-        Larger than zero.
-    unit : str
-        "bytes": an int that is written like 500M or 4G.
-    name, short, aliases
-        On the command line; default: the field's name, its words joined by dashes.
-    metavar : str
-        What stands for the value in the help.
-    nameless : bool
-        An entry of a mapping may come without NAME=; its key is "".
-    negatable : bool
-        A flag can be switched off too: --no-NAME.
-    """
-
-    field: str
-    kind: str
-    shape: str
-    optional: bool
-    default: Any
+    field: str  # the dataclass's
+    kind: str  # of one value: flag, or one of those that `_KINDS` reads
+    shape: str  # one, list or mapping
+    optional: bool  # None is allowed; ``help`` says what it means
+    default: Any  # MISSING where the option must be given
     help: str
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()  # all that is allowed; empty where that is not a list
     minimum: float | None = None
-    positive: bool = False
-    unit: str = ""
-    name: str = ""
+    positive: bool = False  # larger than zero
+    unit: str = ""  # "bytes": an int that is written like 500M or 4G
+    name: str = ""  # on the command line; default: the field's, its words joined by dashes
     short: str = ""
     aliases: tuple[str, ...] = ()
-    metavar: str = ""
-    nameless: bool = False
-    negatable: bool = False
+    metavar: str = ""  # what stands for the value in the help
+    nameless: bool = False  # an entry of a mapping may come without NAME=; its key is ""
+    negatable: bool = False  # a flag can be switched off too: --no-NAME
 
     @property
     def flag(self) -> str:
@@ -125,15 +79,15 @@ class OptionInfo:
     @property
     def flags(self) -> tuple[str, ...]:
         """All ways to write it."""
-        short = [f"-{self.short.lstrip('-')}"] if self.short else []
-        return (*short, self.flag, *(f"--{name.lstrip('-')}" for name in self.aliases))
+        short = [f"-{self.short}"] if self.short else []
+        return (*short, self.flag, *(f"--{name}" for name in self.aliases))
 
     @property
     def placeholder(self) -> str:
         """What stands for the value in the help."""
         if self.metavar or self.kind == "flag":
             return self.metavar
-        one = f"[{'|'.join(self.choices)}]" if self.choices else _METAVARS.get(self.kind, "VALUE")
+        one = f"[{'|'.join(self.choices)}]" if self.choices else _KINDS[self.kind].metavar
         if self.shape == "mapping":
             return f"NAME={one}"
         return f"{one},..." if self.shape == "list" and self.kind != "path" else one
@@ -151,31 +105,24 @@ class OptionInfo:
             return
         if self.shape == "list" and isinstance(value, str):
             raise OptionError(self.field, f"{value!r} is one value; give several, such as ({value!r},)")
+        whole = self.kind != "float"
         for item in value.values() if self.shape == "mapping" else value if self.shape == "list" else (value,):
-            if self.kind in ("int", "float", "bytes"):
-                self._check_number(item)
+            problem = ""
             if self.choices and item not in self.choices:
                 near = difflib.get_close_matches(str(item), self.choices, n=1)
-                raise OptionError(
-                    self.field, f"{item!r} is not {self.allowed}" + (f"; did you mean {near[0]!r}?" if near else "")
-                )
-
-    def _check_number(self, item: Any) -> None:
-        whole = self.kind != "float"
-        if isinstance(item, bool) or not hasattr(item, "__index__" if whole else "__float__"):
-            raise OptionError(self.field, f"{item!r} is not a {'whole ' if whole else ''}number")
-        too_low = (self.positive and item <= 0) or (self.minimum is not None and item < self.minimum)
-        if too_low or not math.isfinite(item):
-            raise OptionError(self.field, f"{item!r} is not {self.allowed if too_low else 'finite'}")
+                problem = self.allowed + (f"; did you mean {near[0]!r}?" if near else "")
+            elif self.kind in ("int", "float", "bytes"):
+                if isinstance(item, bool) or not hasattr(item, "__index__" if whole else "__float__"):
+                    problem = "a whole number" if whole else "a number"
+                elif (self.positive and item <= 0) or (self.minimum is not None and item < self.minimum):
+                    problem = self.allowed
+                elif not math.isfinite(item):
+                    problem = "finite"
+            if problem:
+                raise OptionError(self.field, f"{item!r} is not {problem}")
 
     def parse(self, text: str) -> Any:
-        """Value of one word of the command line: a tuple for a list, a dict of one entry for a mapping.
-
-        Raises
-        ------
-        OptionError
-            The word says nothing of that kind.
-        """
+        """Value of one word of the command line: a tuple for a list, a dict of one entry for a mapping; or `OptionError`."""
         if self.shape == "mapping":
             name, equals, rest = text.rpartition("=") if self.nameless else text.partition("=")
             if not equals and not self.nameless:
@@ -190,26 +137,29 @@ class OptionInfo:
 
     def _parse_one(self, text: str) -> Any:
         try:
-            return _PARSERS[self.kind](text)
-        except (ValueError, KeyError):
-            raise OptionError(self.field, f"{text!r} is not {_EXPECTED.get(self.kind, 'a value')}") from None
+            return _KINDS[self.kind].parse(text)
+        except ValueError:
+            raise OptionError(self.field, f"{text!r} is not {_KINDS[self.kind].expected}") from None
 
     def text(self, value: Any) -> str:
         """A value as it is written on the command line."""
         if self.shape == "mapping":
             return ",".join(f"{name}={item}" if name else str(item) for name, item in value.items())
-        if self.shape == "list":
-            return ",".join(map(self._text_one, value))
-        return self._text_one(value)
+        return ",".join(map(self._text_one, value)) if self.shape == "list" else self._text_one(value)
 
     def _text_one(self, value: Any) -> str:
         if self.kind == "bytes":
             unit = next(u for u in reversed(_UNITS) if value % _UNITS[u] == 0) if value else ""
             return f"{value // _UNITS[unit]}{unit}"
-        if self.kind in ("range", "grid"):
-            low, high = (value.start, value.stop) if self.kind == "range" else value
-            return (":" if self.kind == "range" else "x").join("" if end is None else str(end) for end in (low, high))
-        return f"{value:g}" if isinstance(value, float) else str(value)
+        if self.kind == "range":
+            return ":".join("" if end is None else str(end) for end in (value.start, value.stop))
+        return (
+            "x".join(map(str, value))
+            if self.kind == "grid"
+            else f"{value:g}"
+            if isinstance(value, float)
+            else str(value)
+        )
 
 
 def _size(text: str) -> int:
@@ -236,14 +186,21 @@ def _value(text: str) -> Any:
         return text
 
 
-_PARSERS: dict[str, Any] = {"int": int, "float": float, "str": str, "path": Path, "bytes": _size}
-_PARSERS |= {"grid": _grid, "range": _range, "value": _value}
-_EXPECTED = {
-    "int": "a whole number",
-    "float": "a number",
-    "bytes": "a size such as 500M or 4G",
-    "grid": "a grid HxW, such as 14x14",
-    "range": "a range A:B, such as 0:100",
+class _Kind(NamedTuple):
+    parse: Callable[[str], Any]  # of a word; ValueError where it is not what is expected
+    metavar: str
+    expected: str
+
+
+_KINDS = {
+    "int": _Kind(int, "N", "a whole number"),
+    "float": _Kind(float, "NUMBER", "a number"),
+    "str": _Kind(str, "NAME", "a name"),
+    "path": _Kind(Path, "PATH", "a path"),
+    "bytes": _Kind(_size, "SIZE", "a size such as 500M or 4G"),
+    "grid": _Kind(_grid, "HxW", "a grid HxW, such as 14x14"),
+    "range": _Kind(_range, "A:B", "a range A:B, such as 0:100"),
+    "value": _Kind(_value, "VALUE", "a value"),
 }
 
 
@@ -254,10 +211,9 @@ def describe(cls: type) -> tuple[OptionInfo, ...]:
     for field in dataclasses.fields(cls):
         if "help" in field.metadata:
             default = field.default if field.default_factory is MISSING else field.default_factory()
-            kind, shape, optional, facts = _kind(hints[field.name])
-            facts |= field.metadata
-            kind = "bytes" if facts.get("unit") == "bytes" else kind
-            found.append(OptionInfo(field.name, kind, shape, optional, default, **facts))
+            kind, shape, optional, choices = _kind(hints[field.name])
+            kind = field.metadata.get("unit") or kind
+            found.append(OptionInfo(field.name, kind, shape, optional, default, **{**choices, **field.metadata}))
     return tuple(found)
 
 
@@ -266,11 +222,11 @@ def _kind(hint: Any) -> tuple[str, str, bool, dict[str, Any]]:
     arguments, origin = typing.get_args(hint), typing.get_origin(hint)
     if origin in (typing.Union, types.UnionType):
         rest = [a for a in arguments if a is not type(None)]
-        kind, shape, _, facts = _kind(rest[0]) if len(rest) == 1 else ("value", "one", False, {})
-        return kind, shape, len(rest) < len(arguments), facts
+        kind, shape, _, choices = _kind(rest[0]) if len(rest) == 1 else ("value", "one", False, {})
+        return kind, shape, len(rest) < len(arguments), choices
     if origin is tuple and arguments[1] is ...:
-        kind, _, _, facts = _kind(arguments[0])
-        return kind, "list", False, facts
+        kind, _, _, choices = _kind(arguments[0])
+        return kind, "list", False, choices
     if isinstance(origin, type) and issubclass(origin, Mapping):
         return _kind(arguments[1])[0], "mapping", False, {}
     if origin is typing.Literal:
@@ -279,13 +235,7 @@ def _kind(hint: Any) -> tuple[str, str, bool, dict[str, Any]]:
 
 
 def check(options: Any) -> None:
-    """Check every option of an instance.
-
-    Raises
-    ------
-    OptionError
-        A ValueError with the option's name, the value and what is allowed.
-    """
+    """Check every option of an instance; `OptionError` is a ValueError with its name, the value and what is allowed."""
     for info in describe(type(options)):
         info.check(getattr(options, info.field))
 

@@ -31,103 +31,51 @@ _DEEPEST = 6
 
 @dataclass(frozen=True)
 class Row:
-    """One observation: one method on one case, one repeat. Unknown numbers are None.
-
-    Attributes
-    ----------
-    run_id, task, kind, category, method : str
-        ``kind`` is that of the method (solver, rsm, metric, instance), ``category`` how tables group it.
-    options : mapping
-        Everything that was passed to the method's function.
-    version, code : str
-        Of the distribution that does the work; digest of the method's code, libraries and files, and of the task's.
-    case : str
-        Name of the case; "" in a row that speaks for a whole cell (skipped).
-    cell : mapping
-        What the cases of a cell share: model, layer, size, channels, centring, kernel ...
-    units : mapping of str to sequence of str
-        Ids of what intervals resample: images, networks, pairs.
-    data_sha256 : str
-        Of the file that the case comes from.
-    repeat, seed : int
-    status, message : str
-        One of `STATUSES`, and why it is not "ok".
-    seconds, seconds_min, seconds_max : float or None
-        Median, fastest and slowest of the timed calls.
-    samples : int
-        Timed calls.
-    shared_seconds : float or None
-        Median time of what several methods need alike and what is therefore timed apart: the affinity of a solver.
-    program_seconds : float or None
-        What an external program says that it took.
-    wall_seconds : float or None
-        The whole observation as the parent saw it, without starting a worker and without a warm-up that came to its end; budgets
-        and estimates are made of it.
-    peak_bytes : int or None
-        Memory that one call took beyond its inputs.
-    drift : float or None
-        How far the machine's speed moved during the observation, as a ratio.
-    scores : mapping of str to float or None
-        By name; a score that exists only over many rows is not here.
-    raw : mapping
-        What the scores were made of: ``k``, ``k_opt``, ``k_rand``, ``k_upper`` ...
-    arrays : str
-        File with the arrays of the answer, relative to the run's folder; "" where none are kept.
-    family, environment : str
-        Family of generated instances; environment in which the method ran, "" for this one.
-    replaces : str
-        Why an earlier row of the same key no longer counts; "" for a first row.
-    info : mapping
-        What the method said about its own work.
-    """
+    """One observation: one method on one case, one repeat. Unknown numbers are None."""
 
     run_id: str
     task: str
-    kind: str
+    kind: str  # of the method: solver, rsm, metric, instance
     method: str
-    case: str
+    case: str  # "" in a row that speaks for a whole cell (skipped)
     status: Status
-    category: str = ""
-    options: Mapping[str, Any] = field(default_factory=dict)
-    version: str = ""
-    code: str = ""
-    cell: Mapping[str, Any] = field(default_factory=dict)
-    units: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    data_sha256: str = ""
+    category: str = ""  # how tables group the method
+    options: Mapping[str, Any] = field(default_factory=dict)  # everything that was passed to the method's function
+    version: str = ""  # of the distribution that does the work
+    code: str = ""  # digest of the method's code, libraries and files, and of the task's
+    cell: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # what its cases share: model, layer, size, channels, kernel ...
+    units: Mapping[str, Sequence[str]] = field(
+        default_factory=dict
+    )  # ids of what intervals resample: images, pairs ...
+    data_sha256: str = ""  # of the file that the case comes from
     repeat: int = 0
     seed: int = 0
-    message: str = ""
-    seconds: float | None = None
+    message: str = ""  # why the status is not ok
+    seconds: float | None = None  # median of the timed calls
     seconds_min: float | None = None
     seconds_max: float | None = None
-    samples: int = 0
-    shared_seconds: float | None = None
-    program_seconds: float | None = None
+    samples: int = 0  # timed calls
+    shared_seconds: float | None = None  # median of what several methods need alike and is timed apart: the affinity
+    program_seconds: float | None = None  # what an external program says that it took
+    # The whole observation as the parent saw it, without starting a worker and without a warm-up that came to its end; budgets
+    # and estimates are made of it.
     wall_seconds: float | None = None
-    peak_bytes: int | None = None
-    drift: float | None = None
-    scores: Mapping[str, float | None] = field(default_factory=dict)
-    raw: Mapping[str, Any] = field(default_factory=dict)
-    arrays: str = ""
-    family: str = ""
-    environment: str = ""
-    replaces: str = ""
-    info: Mapping[str, Any] = field(default_factory=dict)
+    peak_bytes: int | None = None  # memory that one call took beyond its inputs
+    drift: float | None = None  # how far the machine's speed moved during the observation, as a ratio
+    scores: Mapping[str, float | None] = field(default_factory=dict)  # a score that needs many rows is not here
+    raw: Mapping[str, Any] = field(default_factory=dict)  # what the scores were made of: k, k_opt, k_rand, k_upper ...
+    arrays: str = ""  # file with the arrays of the answer, relative to the run's folder
+    family: str = ""  # of generated instances
+    environment: str = ""  # in which the method ran, "" for this one
+    replaces: str = ""  # why an earlier row of the same key no longer counts
+    info: Mapping[str, Any] = field(default_factory=dict)  # what the method said about its own work
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
         if self.status not in STATUSES:
             raise ValueError(f"a row's status is one of {', '.join(STATUSES)}, got {self.status!r}")
-
-    @property
-    def key(self) -> str:
-        """What a resumed run recognises the row by."""
-        return resume_key(self.as_dict())
-
-    @property
-    def cell_key(self) -> str:
-        """The row's cell as one string."""
-        return cell_key(self.cell)
 
     def as_dict(self) -> dict[str, Any]:
         """All fields, the schema first, JSON-ready; what a method said is cut short, what the task said is not."""
@@ -143,10 +91,7 @@ COLUMNS: tuple[str, ...] = ("schema", *(f.name for f in dataclasses.fields(Row) 
 
 
 def resume_key(row: Mapping[str, Any]) -> str:
-    """The identity of an observation inside a run: method, options, code, task, case, data and repeat.
-
-    A row that speaks for a whole cell has no case; its cell stands for it.
-    """
+    """What a resumed run recognises an observation by; in a row that speaks for a whole cell, the cell stands for the case."""
     names = ("task", "method", "options", "code", "data_sha256", "repeat")
     about = row["case"] or cell_key(row["cell"])
     return json.dumps([about, *(plain(row[name], bounded=False) for name in names)], sort_keys=True)
@@ -173,10 +118,7 @@ def short_info(told: Any) -> dict[str, Any]:
 def current(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of any schema up to this one as a row of this one.
 
-    Raises
-    ------
-    ValueError
-        A newer version of the package wrote it, or a field that nothing can stand in for is missing.
+    ValueError: a newer version of the package wrote it, or a field that nothing can stand in for is missing.
     """
     schema = row.get("schema", 0)
     if not isinstance(schema, int):
@@ -187,45 +129,29 @@ def current(row: Mapping[str, Any]) -> dict[str, Any]:
     missing = [name for name in needed if name not in row]
     if missing:
         raise ValueError(f"no {', '.join(missing)}: this is no row of a run")
+    empty = vars(Row("", "", "", "", "", "ok"))
     if schema == SCHEMA:
-        return {**_defaults(), **row}
-    pair = str(row.get("pair") or "")
-    cell = {name: row.get(name, default) for name, default in _CELL_1.items()}
+        return {**empty, **row}
+    known = {name: value for name, value in row.items() if value is not None}
+    pair = str(known.get("pair", ""))
+    cell = {"model": "", "layer": "", "size": 0, "channels": 0, "centring": "none"}
+    cell |= {name: known[name] for name in cell if name in known}
     figures = ("k", "k_opt", "k_rand", "k_upper", "optimum_solver", "optimum_certificate", "matrix_free")
     return {
-        **_defaults(),
-        "run_id": row.get("run_id", ""),
+        **empty,
+        **{name: known[name] for name in COLUMNS if name in known},
         "task": "matching",
         "kind": "solver",
-        "category": row.get("kind", ""),
+        "category": known.get("kind", ""),
         "method": row["solver"],
-        "options": row.get("options") or {},
-        "version": row.get("solver_version", ""),
+        "version": known.get("solver_version", ""),
         "case": f"{cell['model']}/{cell['layer']}/{cell['centring']}/{pair}" if pair else "",
         "cell": cell,
         "units": {"pair": [pair], "image": pair.split("-")} if pair else {},
-        "scores": {"c": row.get("chance_corrected"), "quality": row.get("quality")},
-        "raw": {name: row[name] for name in figures if row.get(name) is not None},
-        "shared_seconds": row.get("affinity_seconds"),
-        "schema": schema,
-        **{
-            name: row[name]
-            for name in (
-                *("status", "message", "repeat", "data_sha256", "seconds", "seconds_min", "seconds_max"),
-                *("samples", "wall_seconds", "peak_bytes", "info"),
-            )
-            if row.get(name) is not None
-        },
+        "scores": {"c": known.get("chance_corrected"), "quality": known.get("quality")},
+        "raw": {name: known[name] for name in figures if name in known},
+        "shared_seconds": known.get("affinity_seconds"),
     }
-
-
-_CELL_1 = {"model": "", "layer": "", "size": 0, "channels": 0, "centring": "none"}
-_DEFAULTS = {f.name: "" if f.default is dataclasses.MISSING else f.default for f in dataclasses.fields(Row)}
-_MAPPINGS = tuple(f.name for f in dataclasses.fields(Row) if f.default_factory is not dataclasses.MISSING)
-
-
-def _defaults() -> dict[str, Any]:
-    return {**_DEFAULTS, **{name: {} for name in _MAPPINGS}}
 
 
 def plain(value: Any, *, bounded: bool = True) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -50,25 +50,16 @@ def jackknife_draws(units: int) -> Floats:
 def interval_of(
     replicates: Floats, how: Literal["bootstrap", "jackknife"] = "bootstrap", level: float = LEVEL
 ) -> Interval:
-    """The estimate, which is the first replicate, with its interval.
+    """The interval of a figure from its values (1 + B,) in every draw of `bootstrap_draws` or `jackknife_draws`.
 
-    Parameters
-    ----------
-    replicates : ndarray, (1 + B,)
-        A figure in every draw of `bootstrap_draws` or `jackknife_draws`. Undefined ones are NaN and left out; with the estimate
-        itself undefined everything is.
-    how : {"bootstrap", "jackknife"}
-        Percentiles; or 1.96 standard errors of Arvesen (1969) to either side.
-    level : float
-        Of the percentiles.
+    The first value is the estimate; where it is NaN everything is, other NaN are left out. The ends are percentiles, or of a
+    jackknife 1.96 standard errors of Arvesen (1969) to either side.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
     value, others = float(replicates[0]), replicates[1:]
-    if math.isnan(value):
-        return UNKNOWN
     others = others[~np.isnan(others)]
-    if not others.size:
+    if math.isnan(value) or not others.size:
         return Interval(value, math.nan, math.nan)
     if how == "jackknife":
         n = len(others)
@@ -79,39 +70,23 @@ def interval_of(
 
 
 def median_interval(values: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
-    """Median with a seeded percentile bootstrap interval; the values are the units.
-
-    Parameters
-    ----------
-    values : array_like, (n,)
-        Non-finite values raise ValueError.
-    seed, resamples : int
-    level : float
-        Coverage of the interval, between 0 and 1.
-    """
-    sample = _finite(values)
-    return _simple(sample, weighted_median(sample, bootstrap_draws(sample.size, resamples, seed)), level)
+    """Median of finite values with a seeded percentile bootstrap interval; the values are the units."""
+    return _simple(values, weighted_median, seed, resamples, level)
 
 
 def mean_interval(values: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
-    """Mean with a seeded percentile bootstrap interval; parameters as in `median_interval`."""
-    sample = _finite(values)
-    draws = bootstrap_draws(sample.size, resamples, seed)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return _simple(sample, (draws @ sample) / draws.sum(axis=1), level)
+    """Mean, as `median_interval`."""
+    return _simple(values, weighted_mean, seed, resamples, level)
 
 
-def _simple(sample: Floats, replicates: Floats, level: float) -> Interval:
-    return interval_of(replicates, level=level) if sample.size else UNKNOWN
-
-
-def _finite(values: ArrayLike) -> Floats:
+def _simple(
+    values: ArrayLike, statistic: Callable[[Floats, Floats], Floats], seed: int, resamples: int, level: float
+) -> Interval:
     sample: Floats = np.asarray(values, dtype=np.float64).ravel()
-    if not np.isfinite(sample).all():
-        raise ValueError(
-            f"{np.count_nonzero(~np.isfinite(sample))} of {sample.size} values are not finite; drop them first"
-        )
-    return sample
+    bad = np.count_nonzero(~np.isfinite(sample))
+    if bad:
+        raise ValueError(f"{bad} of {sample.size} values are not finite; drop them first")
+    return interval_of(statistic(sample, bootstrap_draws(sample.size, resamples, seed)), level=level)
 
 
 def weighted_median(values: Floats, weights: Floats) -> Floats:

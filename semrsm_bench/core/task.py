@@ -25,10 +25,8 @@ class Score:
 
     Attributes
     ----------
-    name : str
-        Key in rows, such as ``c``.
-    title : str
-        Heading in tables.
+    name, title : str
+        Key in rows, such as ``c``; heading in tables.
     best : {"max", "min"}
     low, high : float
         Range; infinite where there is no bound.
@@ -36,10 +34,8 @@ class Score:
         What a method reaches that knows nothing.
     style : {"number", "percent", "quality"}
         How tables print it: three decimals, a ratio in percent, or a quality that never rounds up to 1.
-    meaning : str
-        What it is, for captions: a formula or a few words.
-    undefined : str
-        When it has no value, for the note under a table.
+    meaning, undefined : str
+        For captions, what it is, a formula or a few words; for the note under a table, when it has no value.
     """
 
     name: str
@@ -104,21 +100,18 @@ class Answer:
     Attributes
     ----------
     arrays : mapping of str to ndarray
-        By kind of method, one row of the first axis a timed call where it says calls:
+        By kind of method; a task with its own ``observe`` gets what that returns.
 
         solver
-            ``perms``, (calls, S), intp: one answer a call, whole numbers that need not be permutations. From a solver that gives
-            duals also ``u`` and ``v``, float64, (S,) in a valid answer: of the first call.
+            ``perms``, (calls, S), intp: one answer a timed call, whole numbers that need not be permutations. From a solver that
+            gives duals also ``u`` and ``v``, float64, (S,) in a valid answer: of the first call.
         rsm
             ``rsm``, (N, N), or (N, M) where the case has ``z2``; float64.
         metric
-            ``value``, (calls,), float64, all of the same pair: NaN where the metric is undefined (a scalar is ``value[0]``).
-            ``value_yx``, (1,): with x and y exchanged. ``without``, (N,): without each stimulus in turn; only where
-            ``Case.settings`` has ``"leave_one_out": True``.
+            ``value``, (calls,), float64, all of the same pair: NaN where the metric is undefined. ``value_yx``, (1,): with x and y
+            exchanged. ``without``, (N,): without each stimulus in turn; only where `Case.settings` has ``leave_one_out`` True.
         instance
             ``scores``, (n,), float64: one for each stimulus.
-
-        A task with its own ``observe`` gets what that returns.
     info : mapping
         What the method says of its work; of a metric that is undefined ``undefined``, the reason.
     """
@@ -141,6 +134,7 @@ class Scored:
         Kept beside the row, for `Task.aggregate` and for pictures.
     status : {"ok", "invalid", "wrong"}
     message : str
+        Why it is not ok.
     """
 
     scores: Mapping[str, Scalar] = field(default_factory=dict)
@@ -156,16 +150,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Result:
-    """A row as `Task.aggregate` gets it.
-
-    Attributes
-    ----------
-    case : str
-    cell : mapping
-    units : mapping of str to tuple of str
-    scores, raw : mapping
-    arrays : mapping of str to ndarray
-    """
+    """A row as `Task.aggregate` gets it: of its `Case` the name, cell and units, and what was `Scored`."""
 
     case: str
     cell: Mapping[str, Any]
@@ -189,10 +174,8 @@ class Profile:
     summary : str
     settings : mapping
         Values of the task's options where the user gave none.
-    deadline : float
-        Seconds for one observation.
-    budget : float
-        Seconds for one cell of one method; what is left then is not measured, and a row says so.
+    deadline, budget : float
+        Seconds for one observation, and for one cell of one method: what is left then is not measured, and a row says so.
     patience : float or None
         An observation expected to last longer, judged by smaller sizes, is skipped as too slow.
     """
@@ -275,8 +258,8 @@ class Task(ABC):
         """
 
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Any:
-        """What answers are held against. Runs in the engine's process, which alone knows it."""
-        return None
+        """What answers are held against, by default `Case.known`. Runs in the engine's process, which alone knows it."""
+        return case.known
 
     @abstractmethod
     def score(self, case: Case, arrays: Arrays, answer: Answer, truth: Any, declared: Declaration) -> Scored:
@@ -300,13 +283,8 @@ class Task(ABC):
             units' counts. Pairs of a unit with itself, which drawing a unit twice makes, are no rows and so do not count.
         """
         weights = row_weights([result.units.get(self.unit, ()) for result in results], draws, units)
-        found = {}
-        for score in self.scores:
-            values = np.array([result.score(score.name) for result in results])
-            if np.isnan(values).all():
-                continue
-            found[score.name] = weighted_mean(values, weights)
-        return found
+        values = {s.name: np.array([result.score(s.name) for result in results]) for s in self.scores}
+        return {name: weighted_mean(v, weights) for name, v in values.items() if not np.isnan(v).all()}
 
     def bounds(self, results: Sequence[Result]) -> dict[str, float]:
         """Certified bounds, over the rows of one method in one cell, of scores whose value is unknown; none by default."""
