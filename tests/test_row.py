@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semrsm_bench.core.row import COLUMNS, SCHEMA, STATUSES, Row, cell_key, current, plain, resume_key
+from semrsm_bench.core.row import COLUMNS, SCHEMA, STATUSES, cell_key, current, plain, resume_key
 from tests.bench_data import make_row, old_line
 from tests.hostile_info import INFO
+
 
 def key(row):
     return resume_key(row.as_dict())
