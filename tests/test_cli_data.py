@@ -7,8 +7,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from semrsm_bench.activations.resnet import ResNet
-from semrsm_bench.activations.weights import save_weights
+from semrsm_bench.activations.resnet import ResNet, save_weights
 from semrsm_bench.cli import cli, main
 from tests.image_files import image_zip
 from tests.test_store import flip_byte, make_cache

@@ -12,21 +12,20 @@ from semrsm_bench.activations.crops import Shift, batches, overlapping_crops, sc
 def test_crops_share_the_pixels_that_their_shift_says(size, down, right):
     if down + right == 0 or max(down, right) >= size:
         with pytest.raises(ValueError, match="shift"):
-            Shift(down, right).shared(size)
+            scene_side(size, [Shift(down, right)])
         return
     shift = Shift(down, right)
     side = scene_side(size, [shift])
     scenes = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
     crops = overlapping_crops(scenes, size, shift)
     assert crops.shape == (4, size, size, 3)
-    height, width = shift.shared(size)
+    height, width = size - down, size - right
     np.testing.assert_array_equal(crops[:2, down:, right:], crops[2:, :height, :width])
 
 
-def test_the_papers_crops_share_44_by_64_pixels_of_an_84_pixel_picture():
+def test_the_papers_crops_are_cut_from_an_84_pixel_picture():
     usual = Shift.usual(64)
     assert (usual.down, usual.right) == (20, 0)
-    assert usual.shared(64) == (44, 64)
     assert scene_side(64, [usual]) == 84
 
 
@@ -34,11 +33,6 @@ def test_the_papers_crops_share_44_by_64_pixels_of_an_84_pixel_picture():
 def test_a_shift_that_is_none_is_refused(shift):
     with pytest.raises(ValueError, match="a shift goes down, to the right or both"):
         Shift(*shift)
-
-
-def test_pictures_too_small_for_a_shift_are_refused():
-    with pytest.raises(ValueError, match="hold no crops"):
-        overlapping_crops(np.zeros((2, 64, 64, 3), np.uint8), 64, Shift(1, 0))
 
 
 @given(st.lists(st.integers(-1, 6), min_size=1, max_size=60), st.integers(2, 10), st.integers(0, 5))

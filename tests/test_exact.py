@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import semrsm_bench as sb
-from semrsm_bench.activations.locate import find_data, list_caches
+from semrsm_bench.activations.folders import find_data, list_caches
 from semrsm_bench.activations.store import open_cache
 from semrsm_bench.solvers import exact, random_value
 from semrsm_bench.solvers.exact import integer_costs, unit_costs

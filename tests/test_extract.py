@@ -10,13 +10,11 @@ import pytest
 import torch
 from torch import nn
 
-from semrsm_bench.activations.extract import extract
-from semrsm_bench.activations.forward import activations_of, tokens_to_positions
+from semrsm_bench.activations.extract import activations_of, extract, tokens_to_positions
 from semrsm_bench.activations.images import ImageRef, choose_images, find_images, load_images
 from semrsm_bench.activations.models import Model, load_model, to_input, with_layers
-from semrsm_bench.activations.resnet import ResNet
+from semrsm_bench.activations.resnet import ResNet, load_weights, save_weights
 from semrsm_bench.activations.store import open_cache
-from semrsm_bench.activations.weights import load_weights, save_weights
 from tests.image_files import image_zip
 
 
@@ -34,7 +32,7 @@ def weights(tmp_path):
 
 def test_the_cache_holds_what_the_network_computes(tmp_path, images, weights, monkeypatch):
     # Three batches: of kept images, of both kinds, and of others.
-    monkeypatch.setattr("semrsm_bench.activations.forward._BATCH", 4)
+    monkeypatch.setattr("semrsm_bench.activations.extract._BATCH", 4)
     keep = [1, 4, 9, 0, 11, 7]
     model = load_model(str(weights))
     out, provenance = tmp_path / "c.safetensors", {"dataset": "d", "command": "cmd"}
@@ -152,7 +150,7 @@ def test_torchvision_models_with_a_stand_in_for_the_library(tmp_path, images, mo
 def test_timm_models_with_a_stand_in_for_the_library(monkeypatch):
     config = {"input_size": (3, 64, 64), "mean": (0.5, 0.5, 0.5), "std": (0.1, 0.2, 0.3)}
     timm = SimpleNamespace(
-        list_models=lambda name: [name] if name == "vit_tiny" else [],
+        list_models=lambda: ["vit_tiny"],
         create_model=lambda name, pretrained: TinyViT(),
         data=SimpleNamespace(resolve_model_data_config=lambda network: config),
     )

@@ -49,9 +49,9 @@ def test_hidden_files_and_other_files_are_left_out(tmp_path):
     ("make", "error", "words"),
     [
         (lambda p: p / "absent", FileNotFoundError, "no such folder"),
-        (lambda p: (p / "empty").mkdir() or p / "empty", ValueError, "holds no image"),
+        (lambda p: (p / "empty").mkdir() or p / "empty", ValueError, "empty: no image in it"),
         (lambda p: (p / "bad.zip").write_bytes(b"not a zip") and p / "bad.zip", ValueError, "not a readable zip"),
-        (lambda p: (p / "a.txt").write_text("x") and p / "a.txt", ValueError, "not an image"),
+        (lambda p: (p / "a.txt").write_text("x") and p / "a.txt", ValueError, "a.txt: no image in it"),
     ],
 )
 def test_bad_sources_are_named(tmp_path, make, error, words):

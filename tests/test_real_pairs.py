@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from semrsm_bench.activations.locate import find_data, list_caches
+from semrsm_bench.activations.folders import find_data, list_caches
 from semrsm_bench.activations.store import open_cache
 from semrsm_bench.solvers import MatchingProblem, chance_corrected, get_solver, matching_value, random_value
 from semrsm_bench.solvers.bounds import dual_value

@@ -15,7 +15,7 @@ from hypothesis.extra.numpy import arrays
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from semrsm_bench.activations.manifest import CacheError
+from semrsm_bench.activations.folders import CacheError
 from semrsm_bench.activations.store import find_data, list_caches, open_cache, verify_folder, write_cache
 
 
@@ -190,7 +190,7 @@ def test_search_order(tmp_path, monkeypatch):
         make_cache(tmp_path / d / "c.safetensors").parent for d in ("named", "variable", "xdg/semrsm_bench")
     )
     monkeypatch.setenv("XDG_CACHE_HOME", str(user.parent))
-    monkeypatch.setattr("semrsm_bench.activations.locate.__file__", str(tmp_path / "site" / "p" / "a" / "locate.py"))
+    monkeypatch.setattr("semrsm_bench.activations.folders.__file__", str(tmp_path / "site" / "p" / "a" / "folders.py"))
     monkeypatch.delenv("SEMRSM_BENCH_DATA", raising=False)
     assert find_data() == user
     checkout = make_cache(tmp_path / "site" / "data" / "c.safetensors").parent

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from semrsm_bench.activations.retrieval import from_scenes
-from semrsm_bench.activations.scene_parts import parts_of_packages
+from semrsm_bench.activations.scenes import parts_of_packages
 from semrsm_bench.bench.summary import results_of, summarise
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.figures import draw_all, instances, layers, outputs, retrieval, translation

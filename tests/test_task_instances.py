@@ -440,8 +440,7 @@ def test_options_that_contradict(given, said):
 
 torch = pytest.importorskip("torch")
 
-from semrsm_bench.activations.resnet import ResNet  # noqa: E402
-from semrsm_bench.activations.weights import save_weights  # noqa: E402
+from semrsm_bench.activations.resnet import ResNet, save_weights  # noqa: E402
 from tests.image_files import image_zip  # noqa: E402
 
 

@@ -252,8 +252,7 @@ def test_pairs_within_a_network_are_averaged():
 
 torch = pytest.importorskip("torch")
 
-from semrsm_bench.activations.resnet import ResNet  # noqa: E402
-from semrsm_bench.activations.weights import save_weights  # noqa: E402
+from semrsm_bench.activations.resnet import ResNet, save_weights  # noqa: E402
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from semrsm_bench.activations.locate import small_weights
+from semrsm_bench.activations.folders import small_weights
 from semrsm_bench.core.options import describe
 from semrsm_bench.rsm import compute_rsm
 from semrsm_bench.tasks import networks

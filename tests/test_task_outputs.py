@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from semrsm_bench.activations.locate import shipped_weights, small_weights
+from semrsm_bench.activations.folders import shipped_weights, small_weights
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Answer, Case
 from semrsm_bench.metrics import cka, jensen_shannon

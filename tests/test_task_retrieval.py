@@ -20,8 +20,7 @@ from tests.task_driver import met, options, result
 
 torch = pytest.importorskip("torch")
 
-from semrsm_bench.activations.resnet import ResNet  # noqa: E402
-from semrsm_bench.activations.weights import save_weights  # noqa: E402
+from semrsm_bench.activations.resnet import ResNet, save_weights  # noqa: E402
 
 METHODS = ("identity", "translation", "exact-auction", "pooled")
 SCORES = ("f1", "iou", "f1_top5", "iou_top5")
@@ -241,7 +240,7 @@ def test_wrong_use_ends_in_one_message(tmp_path, network):
         ({"cityscapes": city}, "asked for 3 images of Cityscapes val, there are 2"),
         ({"egoobjects": ego}, "asked for 3 and 6 images of EgoObjects test, there are 5"),
         ({"egoobjects": tmp_path}, "neither here nor in"),
-        ({"cityscapes": tmp_path}, "val: no such folder"),
+        ({"cityscapes": tmp_path}, r"holds no leftImg8bit/val/"),
         ({"database": 4}, "database: 4 is not at least 5"),
         ({"place": "room"}, "place: 'room' is not one of"),
         ({"images": (tmp_path / "nowhere",)}, "nowhere"),

@@ -87,15 +87,9 @@ def test_an_exploding_loss_says_what_to_do(tmp_path, whole):
         train(replace(SMALL, lr=1e30, warmup=0.0), *whole.data, tmp_path / "c.safetensors", quiet=True)
 
 
-def test_labels_and_batches_are_checked(tmp_path, whole):
-    pixels, labels = whole.data
-    for recipe, marked, message in (
-        (SMALL, labels + 1, r"labels must lie in 0\.\.1; found 1\.\.2"),
-        (replace(SMALL, batch=100), labels, "do not fill one batch"),
-        (SMALL, labels[:3], "16 images but 3 labels"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            train(recipe, pixels, marked, tmp_path / "c.safetensors")
+def test_too_few_images_for_a_batch(tmp_path, whole):
+    with pytest.raises(ValueError, match="do not fill one batch"):
+        train(replace(SMALL, batch=100), *whole.data, tmp_path / "c.safetensors")
 
 
 @pytest.mark.parametrize("start", [0, 1, 4, 7, 8])
@@ -123,17 +117,11 @@ def test_learning_rate_rises_then_falls_linearly():
     np.testing.assert_allclose(rates[10:], np.arange(90, 0, -1) / 90)
 
 
-@pytest.mark.parametrize("text", ["32", "32:a", "32:5;64:1", ""])
+@pytest.mark.parametrize("text", ["32", "32:a", "32:5;64:1", "", "64:0", "4:1"])
 def test_phases_are_read_or_refused(text):
     assert parse_phases("32:5,64:2") == ((32, 5), (64, 2))
     with pytest.raises(ValueError, match="must look like 32:5,64:2"):
         parse_phases(text)
-
-
-@pytest.mark.parametrize("change", [{"phases": ()}, {"phases": ((64, 0),)}, {"batch": 1}, {"lr": 0.0}])
-def test_recipe_refuses_nonsense(change):
-    with pytest.raises(ValueError, match="must be"):
-        replace(SMALL, **change)
 
 
 @pytest.mark.parametrize("size", [8, 16])

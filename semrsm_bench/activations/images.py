@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.progress import progress_bar
 
-SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
+_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".gif", ".tif", ".tiff")
 
 # Mean and deviation of Tiny-ImageNet's RGB channels on the scale 0..1; every network of this project is fed with them.
 CHANNEL_MEAN = (0.480, 0.448, 0.398)
@@ -34,33 +34,19 @@ class ImageRef:
 
 
 def read_classes(path: Path) -> list[str]:
-    """Class directories in the order of the labels: the first column of a tab-separated file. ValueError for none or doubles."""
+    """Class directories in the order of the labels: the first column of a tab-separated file."""
     names = [line.split("\t")[0].strip() for line in path.read_text(encoding="utf-8").splitlines()]
     names = [name for name in names if name]
-    if len(set(names)) != len(names):
-        raise ValueError(f"{path}: a class is listed twice")
-    if not names:
-        raise ValueError(f"{path}: no class in this file")
+    if not names or len(set(names)) != len(names):
+        raise ValueError(f"{path}: {'a class is listed twice' if names else 'no class in this file'}")
     return names
 
 
 def find_images(sources: Iterable[str | Path], classes: Sequence[str] | Path | None = None) -> list[ImageRef]:
-    """All images of folders, zip archives and single files, sorted by name inside each source.
+    """All images of folders (searched recursively), zip archives and single files, sorted by name inside each source.
 
-    Parameters
-    ----------
-    sources : iterable of paths
-        Folders (searched recursively), ``.zip`` archives, or image files.
-    classes : sequence of str or Path, optional
-        Names of the class directories in the order of their labels, or a file of them (see `read_classes`). Default: the sorted
-        names of the parent directories of all images.
-
-    Raises
-    ------
-    FileNotFoundError
-        A source does not exist.
-    ValueError
-        A source holds no image, is not a readable archive, or an image's directory is not among ``classes``.
+    ``classes`` are the class directories in the order of their labels, or a file of them (see `read_classes`); default: the
+    sorted names of the parent directories of all images.
     """
     found = [place for source in sources for place in _images_in(Path(source))]
     if not found:
@@ -74,8 +60,9 @@ def find_images(sources: Iterable[str | Path], classes: Sequence[str] | Path | N
     return [ImageRef(container, name, label.get(parent, -1)) for (container, name), parent in zip(found, parents)]
 
 
-def _images_in(source: Path) -> list[tuple[Path, str]]:
+def _images_in(place: Path) -> list[tuple[Path, str]]:
     """Container and name of each image of one source."""
+    source = place
     if source.is_dir():
         names = [p.relative_to(source).as_posix() for p in source.rglob("*") if p.is_file()]
     elif not source.is_file():
@@ -86,22 +73,16 @@ def _images_in(source: Path) -> list[tuple[Path, str]]:
                 names = archive.namelist()
         except zipfile.BadZipFile as error:
             raise ValueError(f"{source}: not a readable zip archive ({error}); download it again") from None
-    elif _is_image(source.name):
-        return [(source.parent, source.name)]
     else:
-        raise ValueError(f"{source}: not an image (known endings: {', '.join(SUFFIXES)})")
-    names = sorted(filter(_is_image, names))
+        source, names = source.parent, [source.name]
+    names = sorted(n for n in names if n.lower().endswith(_SUFFIXES) and not PurePosixPath(n).name.startswith("."))
     if not names:
-        raise ValueError(f"{source}: holds no image (looked for {', '.join(SUFFIXES)})")
+        raise ValueError(f"{place}: no image in it (known endings: {', '.join(_SUFFIXES)})")
     return [(source, name) for name in names]
 
 
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(SUFFIXES) and not PurePosixPath(name).name.startswith(".")
-
-
 def choose_images(images: Sequence[ImageRef], count: int, seed: int = 0) -> list[int]:
-    """Indices of ``count`` images, spread over as many classes as there are; sorted, seeded. ValueError for too few images."""
+    """Indices of ``count`` images, spread over as many classes as there are; sorted, seeded."""
     if not 1 <= count <= len(images):
         raise ValueError(f"asked for {count} images of {len(images)}")
     order = np.random.default_rng(seed).permutation(len(images)).tolist()
@@ -116,7 +97,7 @@ def choose_images(images: Sequence[ImageRef], count: int, seed: int = 0) -> list
 def decode(data: bytes, size: int | tuple[int, int], name: str) -> NDArray[np.uint8]:
     """RGB pixels (H, W, 3): scaled (bicubic) until the picture covers the frame, then the centre cut out.
 
-    ``size`` is (H, W) or the side of a square; ``name`` is for the message of the ValueError where it is no readable image.
+    ``size`` is (H, W) or the side of a square; ``name`` is for the message where it is no readable image.
     """
     from PIL import Image, UnidentifiedImageError
 

@@ -7,15 +7,13 @@ import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
 
+from semrsm_bench.activations.folders import file_sha256
 from semrsm_bench.activations.images import CHANNEL_MEAN, CHANNEL_STD
-from semrsm_bench.activations.manifest import file_sha256
-from semrsm_bench.activations.resnet import STAGES, resnet_from_state
-from semrsm_bench.activations.weights import load_weights
+from semrsm_bench.activations.resnet import STAGES, load_weights, resnet_from_state
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -40,6 +38,11 @@ class Model:
     drop_tokens: int | None = None
 
 
+def best_device() -> torch.device:
+    """CUDA where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def to_input(
     pixels: torch.Tensor, mean: Sequence[float] = CHANNEL_MEAN, std: Sequence[float] = CHANNEL_STD
 ) -> torch.Tensor:
@@ -49,32 +52,14 @@ def to_input(
     return x
 
 
-def state_sha256(network: nn.Module) -> str:
-    """Digest of all parameters and buffers, for networks that do not come from one file."""
-    digest = hashlib.sha256()
-    for name, tensor in sorted(network.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
 def load_model(spec: str, layers: Sequence[str] = ()) -> Model:
     """Load ``FILE.safetensors``, ``FILE.pt``, ``torchvision:NAME`` or ``timm:NAME``.
 
     ``layers`` are names of submodules, required for networks without stages ``layer1 .. layer4``.
-
-    Raises
-    ------
-    ValueError
-        The file is not a state dict of our family, the library does not know the name, or a layer does not exist.
-    ImportError
-        torchvision or timm is not installed.
-    FileNotFoundError
-        No such file.
     """
     library, _, name = spec.partition(":")
-    if library in _LIBRARIES and name:
-        model = _LIBRARIES[library](name)
+    if library in ("torchvision", "timm") and name:
+        model = _of_library(library, name)
     elif Path(spec).is_file():
         path = Path(spec)
         network = resnet_from_state(load_weights(path))
@@ -99,31 +84,25 @@ def with_layers(model: Model, layers: Sequence[str] = ()) -> Model:
     return replace(model, layers=chosen)
 
 
-def _library(name: str) -> Any:
+def _of_library(library: str, name: str) -> Model:
     try:
-        return importlib.import_module(name)
+        module = importlib.import_module(library)
     except ImportError as error:
         raise ImportError(
-            f"models named {name}:... need the library {name} ({error}); install it beside your torch"
+            f"models named {library}:... need the library {library} ({error}); install it beside your torch"
         ) from None
-
-
-def _torchvision(name: str) -> Model:
-    models = _library("torchvision").models
+    models = module.models if library == "torchvision" else module
     if name not in models.list_models():
-        raise ValueError(f"torchvision has no model {name!r}; `torchvision.models.list_models()` lists them")
-    network = models.get_model(name, weights="DEFAULT").eval()
-    return Model(f"torchvision-{name}", network, STAGES, 224, IMAGENET_MEAN, IMAGENET_STD, state_sha256(network))
-
-
-def _timm(name: str) -> Model:
-    timm = _library("timm")
-    if not timm.list_models(name):
-        raise ValueError(f"timm has no model {name!r}; `timm.list_models()` lists them")
-    network = timm.create_model(name, pretrained=True).eval()
-    config = timm.data.resolve_model_data_config(network)
-    size, mean, std = int(config["input_size"][-1]), tuple(config["mean"]), tuple(config["std"])
-    return Model(f"timm-{name}", network, STAGES, size, mean, std, state_sha256(network))
-
-
-_LIBRARIES = {"torchvision": _torchvision, "timm": _timm}
+        raise ValueError(f"{library} has no model {name!r}; its list_models() names them")
+    if library == "torchvision":
+        network = models.get_model(name, weights="DEFAULT")
+        size, mean, std = 224, IMAGENET_MEAN, IMAGENET_STD
+    else:
+        network = models.create_model(name, pretrained=True)
+        config = models.data.resolve_model_data_config(network)
+        size, mean, std = int(config["input_size"][-1]), tuple(config["mean"]), tuple(config["std"])
+    digest = hashlib.sha256()
+    for key, tensor in sorted(network.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return Model(f"{library}-{name}", network.eval(), STAGES, size, mean, std, digest.hexdigest())

@@ -9,7 +9,7 @@ from semrsm_bench.core.options import OptionError, check, option
 
 # Fewer make a mean that is not worth centring with.
 MEAN_IMAGES = 1000
-CLASSES_HELP = "Class directories in label order, one a line."
+_CLASSES_HELP = "Class directories in label order, one a line."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class TrainOptions:
     """How a ResNet is trained."""
 
     val: tuple[Path, ...] = option((), help="Images to report the top-1 on at the end; repeatable.")
-    classes: Path | None = option(None, help=CLASSES_HELP)
+    classes: Path | None = option(None, help=_CLASSES_HELP)
     architecture: str = option("resnet18", help="resnet10, resnet18, resnet34, resnet50 or resnet101.")
     width: int = option(64, help="Channels of the first stage; 16 is a quarter of the full width.", minimum=1)
     phases: str = option("32:5,64:2", help="Image size : epochs, in order.", metavar="SIZE:EPOCHS,...")
@@ -31,7 +31,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         check(self)
-        need_safetensors(self.out)
+        _need_safetensors(self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class ExtractOptions:
 
     model: str = option(help="FILE.safetensors, FILE.pt, torchvision:NAME or timm:NAME.")
     layers: tuple[str, ...] = option((), help="Submodules to read; default: layer1,layer2,layer3,layer4.")
-    classes: Path | None = option(None, help=CLASSES_HELP)
+    classes: Path | None = option(None, help=_CLASSES_HELP)
     count: int | None = option(None, help="Store this many images, spread over the classes; default: all.", minimum=1)
     mean_images: int = option(MEAN_IMAGES, help="Images the mean is taken over.", minimum=1)
     size: int | None = option(None, help="Side of the images in pixels; default: the model's own.", minimum=1)
@@ -52,10 +52,9 @@ class ExtractOptions:
 
     def __post_init__(self) -> None:
         check(self)
-        need_safetensors(self.out)
+        _need_safetensors(self.out)
 
 
-def need_safetensors(out: Path) -> None:
-    """Raise `OptionError` for a file of another kind."""
+def _need_safetensors(out: Path) -> None:
     if out.suffix != ".safetensors":
         raise OptionError("out", f"{out} must end in .safetensors")

@@ -57,16 +57,9 @@ def photographs() -> list[tuple[str, NDArray[np.uint8]]]:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pixels with what is known of them.
+    """Pixels (N, size, size, 3) with ids and labels: class of a user's image (-1: none), number of a crop's photograph.
 
-    Attributes
-    ----------
-    pixels : ndarray, (N, size, size, 3), uint8
-    ids : list of str
-    labels : ndarray, (N,), int64
-        Class of a user's image (-1: none); number of the photograph a crop comes from.
-    shareable : bool
-        Whether the pictures themselves may be shown in the project's own docs: those of packages only.
+    ``shareable``: the pictures may be shown in the project's own docs, those of packages alone.
     """
 
     pixels: NDArray[np.uint8]
@@ -81,33 +74,16 @@ class Pictures:
 def read_pictures(
     images: Sequence[Path] = (), *, count: int, size: int = 64, seed: int = 0, classes: Path | None = None
 ) -> Pictures:
-    """The user's pictures, or crops of the photographs that packages ship.
+    """Pictures of a user (see `find_images`), or crops of `photographs` on a grid that does not overlap.
 
-    Parameters
-    ----------
-    images : sequence of Path
-        Folders, zip archives or files; without any, crops of the photographs on a grid that does not overlap.
-    count, size : int
-        How many, spread over the classes (or photographs); side in pixels.
-    classes : Path, optional
-        Class directories in label order, one a line.
-
-    Raises
-    ------
-    ValueError
-        There are not that many pictures, or classes were given without images.
-    ImportError
-        No package with photographs is installed.
+    ``count`` of them, spread over the classes or photographs, with a side of ``size`` pixels.
     """
     if images:
         found = find_images(images, classes)
         chosen = [found[i] for i in choose_images(found, count, seed)]
         labels = np.array([image.label for image in chosen], dtype=np.int64)
-        return Pictures(
-            load_images(chosen, size, quiet=True), [image.name for image in chosen], labels, shareable=False
-        )
-    if classes:
-        raise ValueError("--classes names the directories of your own images: give --images too, or leave it out")
+        names = [image.name for image in chosen]
+        return Pictures(load_images(chosen, size, quiet=True), names, labels, shareable=False)
     known = photographs()
     corners = []
     for label, (_, pixels) in enumerate(known):

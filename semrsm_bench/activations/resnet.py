@@ -1,4 +1,4 @@
-"""ResNets for 64x64 images: a 3x3 stem and no pooling, so that four stages keep four spatial sizes.
+"""ResNets for 64x64 images, and their weights as files: a 3x3 stem and no pooling, so that four stages keep four spatial sizes.
 
 For a 64x64 input the stages have S = 4096, 1024, 256 and 64 positions. The parameter names are those of torchvision's
 ``resnet18`` and its kin, so that state dicts move between the two wherever the shapes agree (everything but the
@@ -7,8 +7,15 @@ stem's ``conv1.weight``).
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+from typing import Any
+
 import torch
+from safetensors.torch import load_file, save_file
 from torch import nn
+
+from semrsm_bench.activations.folders import atomic_write
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -70,8 +77,6 @@ class ResNet(nn.Module):
         super().__init__()
         if architecture not in ARCHITECTURES:
             raise ValueError(f"unknown architecture {architecture!r}; choose one of {', '.join(ARCHITECTURES)}")
-        if width < 1:
-            raise ValueError(f"width must be at least 1, got {width}")
         bottleneck, depths = ARCHITECTURES[architecture]
         self.architecture = architecture
         self.width = width
@@ -106,17 +111,10 @@ class ResNet(nn.Module):
 
 
 def resnet_from_state(state: dict[str, torch.Tensor]) -> ResNet:
-    """Build the network that a state dict belongs to, read from the names and shapes of its tensors, and load it.
-
-    Raises
-    ------
-    ValueError
-        When the state dict is not one of this family (the message says what differs).
-    """
+    """Build the network that a state dict belongs to, read from the names and shapes of its tensors, and load it."""
     try:
         classes = state["fc.weight"].shape[0]
-        width = state["conv1.weight"].shape[0]
-        stem = state["conv1.weight"].shape[2]
+        width, _, stem, _ = state["conv1.weight"].shape
     except KeyError as error:
         raise ValueError(f"not a ResNet state dict: it has no tensor {error}") from None
     if stem != 3:
@@ -134,3 +132,32 @@ def resnet_from_state(state: dict[str, torch.Tensor]) -> ResNet:
     except RuntimeError as error:
         raise ValueError(f"the state dict looks like a {name} of width {width} but does not fit: {error}") from None
     return network
+
+
+def load_weights(path: Path) -> dict[str, torch.Tensor]:
+    """State dict of a ``.safetensors`` file, or of a ``.pt``/``.pth`` file of tensors alone, read with ``weights_only``."""
+    if path.suffix == ".safetensors":
+        try:
+            return load_file(path)
+        except Exception as error:  # safetensors raises its own class, which it does not export
+            raise ValueError(f"{path}: not a readable safetensors file ({error})") from None
+    if path.suffix not in (".pt", ".pth"):
+        raise ValueError(f"{path}: weights must be .safetensors, .pt or .pth")
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise ValueError(f"{path}: cannot be read with weights_only ({error}); save the bare state dict") from None
+    for key in ("state_dict", "model"):
+        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
+            loaded = loaded[key]
+    if not isinstance(loaded, dict) or not all(isinstance(v, torch.Tensor) for v in loaded.values()):
+        raise ValueError(f"{path}: does not hold a state dict of tensors")
+    return {str(k).removeprefix("module."): v for k, v in loaded.items()}
+
+
+def save_weights(path: Path, network: nn.Module, metadata: dict[str, Any]) -> None:
+    """Write float16 weights with their metadata (values as JSON) in the header."""
+    state = network.state_dict().items()
+    tensors = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in state}
+    with atomic_write(path) as partial:
+        save_file(tensors, partial, metadata={k: json.dumps(v) for k, v in metadata.items()})

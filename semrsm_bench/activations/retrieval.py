@@ -10,28 +10,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.annotated import AnnotatedImages
-from semrsm_bench.activations.cityscapes import find_cityscapes, read_cityscapes
-from semrsm_bench.activations.egoobjects import read_egoobjects
+from semrsm_bench.activations.datasets import AnnotatedImages, find_cityscapes, read_cityscapes, read_egoobjects
 from semrsm_bench.activations.images import load_images
-from semrsm_bench.activations.scene_parts import SceneParts, stream
-from semrsm_bench.activations.scenes import compose
+from semrsm_bench.activations.scenes import SceneParts, compose, stream
 
-VIDEOS, FRAMES = 4, 2
+_VIDEOS, _FRAMES = 4, 2
 
 
 @dataclass(frozen=True)
 class RetrievalSide:
-    """Queries or database.
+    """Queries or database: pixels (n, H, W, 3) and numbers of objects of each class (n, classes).
 
-    Attributes
-    ----------
-    pixels : ndarray, (n, H, W, 3), uint8
-    counts : ndarray, (n, classes), int64
-        Objects of each class.
-    groups : list of str
-        What the images belong to; one is never retrieved from its own group.
-    ids : list of str
+    An image is never retrieved from its own group.
     """
 
     pixels: NDArray[np.uint8]
@@ -62,11 +52,11 @@ def from_scenes(
     parts: SceneParts, queries: int, database: int, size: int, *, place: str = "scene", seed: int = 0
 ) -> RetrievalData:
     """Frames of composed scenes (see `compose`), four videos of two frames each, in a seeded draw; a group is a video."""
-    number = math.ceil((queries + database) / (VIDEOS * FRAMES))
-    made = compose(parts, scenes=number, videos=VIDEOS, frames=FRAMES, size=size, place=place, seed=seed)
+    number = math.ceil((queries + database) / (_VIDEOS * _FRAMES))
+    made = compose(parts, scenes=number, videos=_VIDEOS, frames=_FRAMES, size=size, place=place, seed=seed)
     sides = [
         RetrievalSide(made.pixels[i], made.counts[i], list(map(str, made.videos[i])), list(map(str, i)))
-        for i in _draw(len(made), [queries, database], seed, "frames")
+        for i in _draw(len(made.pixels), [queries, database], seed, "frames")
     ]
     return RetrievalData(sides[0], sides[1], parts.classes, counted=True, shareable=parts.shareable)
 
@@ -81,7 +71,7 @@ def from_egoobjects(
     """
     found = read_egoobjects(root, split, wide_only=not any_format)
     frame = (size, size) if any_format or square else (size, round(size * 16 / 9))
-    chosen = _draw(len(found), [queries, database], seed, f"images of EgoObjects {split}")
+    chosen = _draw(len(found.images), [queries, database], seed, f"images of EgoObjects {split}")
     sides = [_side(found, i, frame) for i in chosen]
     return RetrievalData(sides[0], sides[1], found.classes, counted=True, shareable=False)
 
@@ -94,7 +84,7 @@ def from_cityscapes(
     for split, count in (("val", queries), ("train", database)):
         images = find_cityscapes(root, split)
         (chosen,) = _draw(len(images), [count], seed, f"images of Cityscapes {split}")
-        found = read_cityscapes([images[i] for i in chosen], quiet=True)
+        found = read_cityscapes(images[i] for i in chosen)
         sides.append(_side(found, np.arange(count), (size, size) if square else (size, 2 * size)))
     return RetrievalData(sides[0], sides[1], found.classes, counted=False, shareable=False)
 
@@ -110,6 +100,5 @@ def _draw(available: int, counts: Sequence[int], seed: int, what: str) -> list[N
 
 def _side(found: AnnotatedImages, chosen: NDArray[np.intp], frame: tuple[int, int]) -> RetrievalSide:
     images = [found.images[i] for i in chosen]
-    pixels = load_images(images, frame, quiet=True)
     groups = [found.groups[i] for i in chosen]
-    return RetrievalSide(pixels, found.counts[chosen], groups, [image.name for image in images])
+    return RetrievalSide(load_images(images, frame, quiet=True), found.counts[chosen], groups, [i.name for i in images])

@@ -2,22 +2,56 @@
 
 The structure is that of EgoObjects: a *scene* is a set of objects on a background; a *video* is one arrangement of them,
 with places, sizes, flips and light of its own; the *frames* of a video differ by a small shift and in brightness.
+Objects and backgrounds are cut from photographs that packages ship, or are the user's own pictures.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.scene_parts import Cutout, Pixels, SceneParts, stream
+from semrsm_bench.activations.images import find_images, load_images
+from semrsm_bench.activations.pictures import photographs
 
+Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
-PLACES = ("scene", "video")
+# Class, photograph, box (left, top, right, bottom) in pixels of the photograph at a shorter side of 256, outline.
+_OBJECTS = (
+    ("astronaut", "astronaut", (66, 0, 156, 112), "ellipse"),
+    ("cat", "chelsea", (62, 0, 318, 250), "ellipse"),
+    ("cup", "coffee", (52, 2, 308, 248), "ellipse"),
+    ("flower", "flower", (99, 47, 271, 219), "ellipse"),
+    ("helmet", "astronaut", (144, 166, 252, 256), "box"),
+    ("motorcycle", "motorcycle_left", (40, 36, 352, 236), "box"),
+    ("officer", "grace_hopper", (68, 4, 196, 176), "ellipse"),
+    ("pagoda", "china", (44, 10, 218, 236), "box"),
+    ("retina", "retina", (0, 0, 256, 256), "ellipse"),
+    ("rocket", "rocket", (160, 62, 222, 254), "box"),
+    ("shuttle", "astronaut", (170, 0, 240, 140), "box"),
+)
+# Photograph and box: parts that show none of the objects.
+_BACKGROUNDS = (
+    ("coffee", (306, 90, 384, 256)),
+    ("chelsea", (320, 60, 384, 256)),
+    ("china", (222, 20, 330, 150)),
+    ("china", (230, 160, 384, 256)),
+    ("flower", (276, 0, 384, 170)),
+    ("flower", (0, 60, 90, 256)),
+    ("hubble_deep_field", (0, 0, 294, 256)),
+    ("ihc", (0, 0, 256, 256)),
+    ("motorcycle_left", (282, 0, 379, 72)),
+    ("rocket", (220, 20, 330, 180)),
+)
+# Of a user's pictures: objects of each class, enough for each to appear in several scenes; and backgrounds.
+_PICTURES_PER_CLASS, _BLURRED = 2, 12
+_SMALLEST = 32
 # Longer side of an object over the side of the scene, before objects are made smaller because they do not fit.
 _EXTENT = (0.30, 0.46)
 # Pixels of margin over the side of the scene: frames of one video are shifted by up to twice as much.
@@ -26,18 +60,29 @@ _ATTEMPTS = 30
 
 
 @dataclass(frozen=True)
-class Scenes:
-    """Frames and what they show.
+class Cutout:
+    """An object to paste: pixels (h, w, 3), opacity (h, w) in [0, 1] and the class it counts for."""
 
-    Attributes
-    ----------
-    pixels : ndarray, (N, size, size, 3), uint8
-    counts : ndarray, (N, classes), int64
-        Objects of each class; all of them lie inside the frame and none covers another.
-    videos : ndarray, (N,), int64
-        Number of the video a frame belongs to; those of one scene are consecutive.
-    boxes : list of lists of (left, top, right, bottom)
-        Of every object, in pixels of the frame.
+    pixels: Pixels
+    opacity: NDArray[np.float32]
+    label: int
+
+
+@dataclass(frozen=True)
+class SceneParts:
+    """Objects with the names of their classes, and backgrounds; ``shareable`` says whether docs may show them."""
+
+    classes: list[str]
+    cutouts: list[Cutout]
+    backgrounds: list[Pixels]
+    shareable: bool
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Frames (N, size, size, 3), objects of each class in them (N, classes), the video that each belongs to (N,).
+
+    ``boxes`` are (left, top, right, bottom) of every object; all lie inside the frame and none covers another.
     """
 
     pixels: Pixels
@@ -45,8 +90,58 @@ class Scenes:
     videos: NDArray[np.int64]
     boxes: list[list[Box]]
 
-    def __len__(self) -> int:
-        return len(self.pixels)
+
+def stream(seed: int, *key: int) -> np.random.Generator:
+    """Random numbers of their own for every key; keys that differ by a zero at their end are told apart, unlike plain seeds."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
+
+
+def parts_of_packages() -> SceneParts:
+    """Objects and backgrounds cut from the installed `photographs`, whose errors it raises."""
+    known = dict(photographs())
+    objects = [entry for entry in _OBJECTS if entry[1] in known]
+    names = sorted(name for name, *_ in objects)
+    cutouts = []
+    for name, photograph, (left, top, right, bottom), outline in objects:
+        # Opacity is one inside and falls to zero over the outermost tenth, so that no edge of the cutting stands out.
+        y, x = np.meshgrid(*(np.abs(np.linspace(-1, 1, n)) for n in (bottom - top, right - left)), indexing="ij")
+        distance = np.hypot(x, y) if outline == "ellipse" else np.maximum(x, y)
+        opacity = np.clip((1 - distance) / 0.1, 0, 1).astype(np.float32)
+        cutouts.append(Cutout(known[photograph][top:bottom, left:right], opacity, names.index(name)))
+    backgrounds = [known[p][top:bottom, left:right] for p, (left, top, right, bottom) in _BACKGROUNDS if p in known]
+    return SceneParts(names, cutouts, backgrounds, shareable=True)
+
+
+def parts_of_pictures(
+    images: Sequence[Path], *, objects: int = 20, size: int = 64, seed: int = 0, classes: Path | None = None
+) -> SceneParts:
+    """Whole pictures of a user as objects, their class directory as class; blurred ones as backgrounds.
+
+    ``objects`` is how many classes take part (seeded choice), ``size`` the side to which pictures are read; images and classes
+    as `find_images`.
+    """
+    from PIL import Image, ImageFilter
+
+    found = find_images(images, classes)
+    labels = np.unique([image.label for image in found if image.label >= 0])
+    if len(labels) < 2:
+        raise ValueError(
+            f"{' '.join(path.name for path in images)}: scenes need pictures of two classes or more, one folder for each; "
+            f"found {len(labels)}"
+        )
+    rng = stream(seed, 1)
+    names, cutouts = [], []
+    for code, label in enumerate(np.sort(rng.permutation(labels)[:objects])):
+        of_class = [image for image in found if image.label == label]
+        chosen = [of_class[i] for i in np.sort(rng.permutation(len(of_class))[:_PICTURES_PER_CLASS])]
+        opaque = np.ones((size, size), dtype=np.float32)
+        cutouts += [Cutout(pixels, opaque, code) for pixels in load_images(chosen, size, quiet=True)]
+        names.append(Path(chosen[0].name).parent.name)
+    # Blurred so much that only the colours are left.
+    blur = ImageFilter.GaussianBlur(size / 8)
+    others = load_images([found[i] for i in rng.permutation(len(found))[:_BLURRED]], size, quiet=True)
+    backgrounds = [np.asarray(Image.fromarray(pixels).filter(blur), dtype=np.uint8) for pixels in others]
+    return SceneParts(names, cutouts, backgrounds, shareable=False)
 
 
 def compose(
@@ -60,33 +155,15 @@ def compose(
     place: str = "scene",
     seed: int = 0,
 ) -> Scenes:
-    """Compose scenes, each seen in several videos of several frames.
+    """Compose scenes, each seen in so many videos of so many frames, with the fewest and most ``objects`` given.
 
-    Parameters
-    ----------
-    parts : SceneParts
-    scenes, videos, frames, size : int
-        Scenes, videos of each, frames of each video; side of a frame in pixels.
-    objects : (int, int)
-        Fewest and most objects of a scene; a class may occur several times.
-    place : {"scene", "video"}
-        Whether the videos of a scene show parts of one background, or each has a background of its own.
-    seed : int
-        Another scene, video or frame takes a stream of its own: asking for more leaves the first ones as they are.
-
-    Raises
-    ------
-    ValueError
-        Not at least one of each, a frame under 32 pixels, no object, more than nine, or another ``place``.
+    A class may occur several times in a scene. The videos of a scene show parts of one background (``place="scene"``), or each
+    has a background of its own ("video"). Another scene, video or frame takes a stream of its own: asking for more leaves the
+    first ones as they are.
     """
+    if size < _SMALLEST:
+        raise ValueError(f"composed scenes have at least {_SMALLEST} pixels a side, got {size}")
     low, high = objects
-    if min(scenes, videos, frames) < 1 or size < 32 or not 1 <= low <= high <= 9:
-        raise ValueError(
-            "needed are at least 1 scene, video and frame, 32 pixels, and 1 to 9 objects; got "
-            f"{scenes} scenes, {videos} videos, {frames} frames, {size} pixels, {low} to {high} objects"
-        )
-    if place not in PLACES:
-        raise ValueError(f"place must be one of {', '.join(PLACES)}, got {place!r}")
     pixels, counts, boxes = [], [], []
     for scene in range(scenes):
         rng = stream(seed, 0, scene)
@@ -96,12 +173,14 @@ def compose(
         for video in range(videos):
             arrangement = stream(seed, 0, scene, video)
             away = parts.backgrounds[arrangement.integers(len(parts.backgrounds))]
-            background = home if place == "scene" else away
-            canvas, places = _arrange(chosen, background, size, arrangement)
+            canvas, places = _arrange(chosen, home if place == "scene" else away, size, arrangement)
             for frame in range(frames):
-                view, seen = _view(canvas, places, size, stream(seed, 0, scene, video, frame))
-                pixels.append(view)
-                boxes.append(seen)
+                # A part of the canvas that holds every object whole, at a brightness of its own.
+                rng = stream(seed, 0, scene, video, frame)
+                left, top = (int(offset) for offset in rng.integers(canvas.shape[0] - size + 1, size=2))
+                view: NDArray[Any] = canvas[top : top + size, left : left + size] * rng.uniform(0.9, 1.1)
+                pixels.append(np.clip(np.rint(view), 0, 255).astype(np.uint8))
+                boxes.append([(a - left, b - top, c - left, d - top) for a, b, c, d in places])
                 counts.append(count)
     numbers = np.repeat(np.arange(scenes * videos, dtype=np.int64), frames)
     return Scenes(np.stack(pixels), np.stack(counts).astype(np.int64), numbers, boxes)
@@ -115,7 +194,13 @@ def _arrange(
 
     margin = max(1, round(size * _MARGIN))
     side = size + 2 * margin
-    canvas = _background(background, side, rng).astype(np.float32)
+    # A random square part of the background, half of them flipped.
+    part = round(min(background.shape[:2]) * rng.uniform(0.6, 1.0))
+    top = int(rng.integers(background.shape[0] - part + 1))
+    left = int(rng.integers(background.shape[1] - part + 1))
+    square = background[top : top + part, left : left + part]
+    square = np.ascontiguousarray(square[:, ::-1] if rng.random() < 0.5 else square)
+    canvas = np.array(Image.fromarray(square).resize((side, side), Image.Resampling.BICUBIC), dtype=np.float32)
     boxes = _places([cutout.opacity.shape for cutout in cutouts], 2 * margin, size, rng)
     for cutout, (left, top, right, bottom) in zip(cutouts, boxes):
         shape = (right - left, bottom - top)
@@ -123,24 +208,9 @@ def _arrange(
         opacity = np.asarray(Image.fromarray(cutout.opacity).resize(shape, Image.Resampling.BILINEAR))[..., None]
         if rng.random() < 0.5:
             pixels, opacity = pixels[:, ::-1], opacity[:, ::-1]
-        part = canvas[top:bottom, left:right]
-        part += opacity * (pixels - part)
+        under = canvas[top:bottom, left:right]
+        under += opacity * (pixels - under)
     return np.clip(np.rint(canvas * rng.uniform(0.75, 1.15)), 0, 255).astype(np.uint8), boxes
-
-
-def _background(source: Pixels, side: int, rng: np.random.Generator) -> Pixels:
-    """A random square part of a background, half of it flipped, scaled to the canvas."""
-    from PIL import Image
-
-    short = min(source.shape[:2])
-    part = round(short * rng.uniform(0.6, 1.0))
-    top = int(rng.integers(source.shape[0] - part + 1))
-    left = int(rng.integers(source.shape[1] - part + 1))
-    square = source[top : top + part, left : left + part]
-    if rng.random() < 0.5:
-        square = square[:, ::-1]
-    image = Image.fromarray(np.ascontiguousarray(square)).resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(image, dtype=np.uint8)
 
 
 def _places(shapes: Sequence[tuple[int, ...]], low: int, high: int, rng: np.random.Generator) -> list[Box]:
@@ -158,24 +228,9 @@ def _places(shapes: Sequence[tuple[int, ...]], low: int, high: int, rng: np.rand
                 left = low + int(rng.integers(max(span - width, 0) + 1))
                 top = low + int(rng.integers(max(span - height, 0) + 1))
                 boxes.append((left, top, left + width, top + height))
-            if all(box[2] <= high and box[3] <= high for box in boxes) and not _any_meet(boxes):
+            apart = all(
+                a[0] > b[2] or b[0] > a[2] or a[1] > b[3] or b[1] > a[3] for a, b in itertools.combinations(boxes, 2)
+            )
+            if apart and all(box[2] <= high and box[3] <= high for box in boxes):
                 return boxes
         scale *= 0.93
-
-
-def _any_meet(boxes: Sequence[Box]) -> bool:
-    """Whether two overlap or touch."""
-    return any(
-        a[0] <= b[2] and b[0] <= a[2] and a[1] <= b[3] and b[1] <= a[3]
-        for i, a in enumerate(boxes)
-        for b in boxes[i + 1 :]
-    )
-
-
-def _view(canvas: Pixels, boxes: Sequence[Box], size: int, rng: np.random.Generator) -> tuple[Pixels, list[Box]]:
-    """A frame of the canvas that holds every object whole, at a brightness of its own."""
-    shift = canvas.shape[0] - size
-    left, top = (int(offset) for offset in rng.integers(shift + 1, size=2))
-    frame: NDArray[Any] = canvas[top : top + size, left : left + size] * rng.uniform(0.9, 1.1)
-    seen = [(a - left, b - top, c - left, d - top) for a, b, c, d in boxes]
-    return np.clip(np.rint(frame), 0, 255).astype(np.uint8), seen

@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from semrsm_bench.activations.locate import FORMAT, find_data, list_caches
-from semrsm_bench.activations.manifest import (
+from semrsm_bench.activations.folders import (
+    FORMAT,
     CacheError,
     atomic_write,
     check_file,
+    find_data,
+    list_caches,
     read_manifest,
     repair,
     update_manifest,
 )
-
-__all__ = ["CENTRINGS", "Cache", "CacheError", "Centring", "find_data", "list_caches", "open_cache", "write_cache"]
 
 Centring = Literal["none", "channel", "position"]
 CENTRINGS: tuple[Centring, ...] = ("none", "channel", "position")
@@ -32,20 +32,9 @@ CENTRINGS: tuple[Centring, ...] = ("none", "channel", "position")
 class Cache:
     """One open cache of activations; images are read one slice at a time.
 
-    Attributes
-    ----------
-    path, name : Path, str
-        The file, and its name without the suffix.
-    sha256 : str
-    metadata : dict
-        Provenance: model, weights_sha256, dataset, images, preprocessing, torch, command, layers, mean_images.
-    layers : list of str
-    images : list of str
-        Ids of the images, in order.
-    labels : ndarray, (N,), int64
-        -1 where there is no label.
-    logits : ndarray, (N, classes), float32
-        Of width 0 for models without a classifier.
+    ``metadata`` is the provenance: model, weights_sha256, dataset, images, preprocessing, torch, command, layers, mean_images.
+    ``images`` are ids in order; ``labels`` (N,) int64 are -1 where there is none; ``logits`` (N, classes) float32 are of width 0
+    for models without a classifier.
     """
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +51,19 @@ class Cache:
         self.metadata: dict[str, Any] = {k: json.loads(v) for k, v in raw.items() if k != "format"}
         self.layers: list[str] = list(self.metadata["layers"])
         self.images: list[str] = list(self.metadata["images"])
-        self._shapes = self._check_shapes()
+        names, expected = set(self._file.keys()), {"labels", "logits"}
+        expected |= {name for layer in self.layers for name in (layer, f"{layer}.mean")}
+        if names != expected:
+            odd = ", ".join(sorted(names ^ expected))
+            raise CacheError(f"{path}: tensors missing or unexpected: {odd}; {repair(path)}")
+        self._shapes: dict[str, tuple[int, int, int]] = {}
+        for layer in self.layers:
+            shape, mean = (tuple(self._file.get_slice(name).get_shape()) for name in (layer, f"{layer}.mean"))
+            if len(shape) != 3 or shape[0] != len(self.images) or mean != shape[1:]:
+                raise CacheError(
+                    f"{path}: {layer} has shape {shape} and mean {mean} for {len(self.images)} images; {repair(path)}"
+                )
+            self._shapes[layer] = shape
         self.labels: NDArray[np.int64] = self._file.get_tensor("labels")
         self.logits: NDArray[np.float32] = self._file.get_tensor("logits")
 
@@ -74,23 +75,6 @@ class Cache:
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
         return type(self), (self.path,)
-
-    def _check_shapes(self) -> dict[str, tuple[int, int, int]]:
-        names = set(self._file.keys())
-        expected = {"labels", "logits"} | {n for layer in self.layers for n in (layer, f"{layer}.mean")}
-        if names != expected:
-            odd = ", ".join(sorted(names ^ expected))
-            raise CacheError(f"{self.path}: tensors missing or unexpected: {odd}; {repair(self.path)}")
-        shapes: dict[str, tuple[int, int, int]] = {}
-        for layer in self.layers:
-            shape = tuple(self._file.get_slice(layer).get_shape())
-            mean = tuple(self._file.get_slice(f"{layer}.mean").get_shape())
-            if len(shape) != 3 or shape[0] != len(self.images) or mean != shape[1:]:
-                raise CacheError(
-                    f"{self.path}: {layer} has shape {shape} and mean {mean} for {len(self.images)} images; {repair(self.path)}"
-                )
-            shapes[layer] = shape
-        return shapes
 
     def shape(self, layer: str) -> tuple[int, int, int]:
         """(N, C, S) of a layer."""
@@ -116,8 +100,7 @@ class Cache:
             return part[[i - first for i in wanted]]
         if not -n <= index < n:
             raise IndexError(f"{self.name} has images 0..{n - 1}, asked for {index}")
-        one: NDArray[np.float16] = self._file.get_slice(layer)[index % n : index % n + 1][0]
-        return one
+        return np.asarray(self.activations(layer, slice(index % n, index % n + 1))[0])
 
     def mean(self, layer: str) -> NDArray[np.float32]:
         """Mean activation (C, S) over the images that `metadata` counts in ``mean_images``."""
@@ -126,11 +109,7 @@ class Cache:
         return mean
 
     def positions(self, layer: str, index: int, centring: Centring = "none") -> NDArray[np.float32]:
-        """Position vectors of one image, (S, C) float32, read-only.
-
-        ``centring`` subtracts nothing, the mean of each channel over images and positions, or the mean of each channel at each
-        position (which makes the position vectors depend on where they stand).
-        """
+        """Position vectors of one image, (S, C) float32, read-only; centring as `compute_rsm`."""
         if centring not in CENTRINGS:
             raise ValueError(f"centring must be one of {', '.join(CENTRINGS)}, got {centring!r}")
         values = self.activations(layer, index).astype(np.float32)
@@ -145,13 +124,7 @@ class Cache:
 
 
 def open_cache(path: str | Path) -> Cache:
-    """Open a cache file, or the only cache of a folder.
-
-    Raises
-    ------
-    CacheError
-        No such file, several caches in the folder, or the file is damaged, swapped or not a cache.
-    """
+    """Open a cache file, or the only cache of a folder; CacheError says what is wrong with it."""
     path = Path(path)
     if path.is_dir():
         caches = list_caches(path)
@@ -181,26 +154,9 @@ def write_cache(
 ) -> None:
     """Write a cache and enter it in its folder's manifest; both writes are atomic.
 
-    Parameters
-    ----------
-    path : Path
-        Ends in ``.safetensors``.
-    layers : mapping of str to ndarray, (N, C, S)
-        Stored as float16.
-    means : mapping of str to ndarray, (C, S)
-        Mean activation of each layer; stored as float32.
-    images : sequence of str
-        N distinct ids.
-    labels, logits : ndarray, (N,) and (N, classes), optional
-    grids : mapping of str to (H, W), optional
-        Where a layer's positions form a grid; default: square where S is a square number.
-    metadata : mapping, optional
-        Provenance; values must be JSON.
-
-    Raises
-    ------
-    ValueError
-        Shapes disagree, ids repeat, or a value is not finite in float16 (then the message names layer and image).
+    ``layers`` are activations (N, C, S), stored as float16, which must hold them; ``means`` (C, S); ``images`` N distinct ids;
+    ``labels`` (N,); ``logits`` (N, classes); ``grids`` (H, W) where a layer's positions form one, by default where S is a square
+    number; ``metadata`` the provenance, as values of JSON.
     """
     n = len(images)
     if path.suffix != ".safetensors":
@@ -234,7 +190,7 @@ def write_cache(
     header = {"model": path.stem, **(metadata or {}), "images": list(images), "layers": described}
     with atomic_write(path) as partial:
         save_file(tensors, partial, metadata={"format": FORMAT, **{k: json.dumps(v) for k, v in header.items()}})
-    update_manifest(path.parent, path, "activations", {k: v.shape for k, v in tensors.items()})
+    update_manifest(path, "activations", {k: v.shape for k, v in tensors.items()})
 
 
 def copy_part(cache: Cache, keep: Sequence[int], out: Path, command: str = "") -> None:
@@ -268,33 +224,24 @@ def verify_folder(data: str | Path | None = None) -> Iterator[tuple[str, str]]:
     """
     place = find_data(data)
     caches = [place] if place.is_file() else list_caches(place)
-    for path in caches:
-        yield path.name, _cache_problem(path)
-    if place.is_file():
-        return
-    known = read_manifest(place)
-    for path in (place / name for name in known):
-        if path not in caches:
-            try:
-                check_file(path)
-            except CacheError as error:
-                yield path.name, str(error)
-            else:
-                yield path.name, ""
-    for path in sorted(place.glob("*.safetensors")):
+    known = {} if place.is_file() else read_manifest(place)
+    for path in dict.fromkeys([*caches, *(place / name for name in known)]):
+        try:
+            check_file(path)
+            yield path.name, _odd_value(open_cache(path)) if path in caches else ""
+        except CacheError as error:
+            yield path.name, str(error)
+    for path in [] if place.is_file() else sorted(place.glob("*.safetensors")):
         if path.name not in known:
             yield path.name, "not in the manifest; delete it, or make it again with `semrsm-bench data extract`"
 
 
-def _cache_problem(path: Path) -> str:
-    try:
-        cache = open_cache(path)
-    except CacheError as error:
-        return str(error)
+def _odd_value(cache: Cache) -> str:
+    """Where the first value lies that is not finite."""
     for layer in cache.layers:
         if not np.isfinite(cache.mean(layer)).all():
-            return f"{path}: the mean of {layer} is not finite"
+            return f"{cache.path}: the mean of {layer} is not finite"
         for i, image in enumerate(cache.images):
             if not np.isfinite(cache.activations(layer, i)).all():
-                return f"{path}: {layer} of image {image} is not finite"
+                return f"{cache.path}: {layer} of image {image} is not finite"
     return ""

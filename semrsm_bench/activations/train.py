@@ -1,7 +1,7 @@
 """Train one network of the family: seeded, resumable, on CUDA or on CPU in bfloat16; from images to a weights file.
 
 The recipe is SGD with Nesterov momentum on progressively larger images: most epochs run at low resolution, the last ones at
-the resolution the network is used at (progressive resizing).
+the resolution the network is used at.
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 from torch.nn import functional
 
-from semrsm_bench.activations.forward import device as best_device
+from semrsm_bench.activations.folders import atomic_write, file_sha256, update_manifest
 from semrsm_bench.activations.images import find_images, load_images, read_classes
-from semrsm_bench.activations.manifest import atomic_write, file_sha256, update_manifest
-from semrsm_bench.activations.models import to_input
+from semrsm_bench.activations.models import best_device, to_input
 from semrsm_bench.activations.options import TrainOptions
-from semrsm_bench.activations.resnet import ResNet
-from semrsm_bench.activations.weights import load_weights, save_weights
+from semrsm_bench.activations.resnet import ResNet, load_weights, save_weights
 from semrsm_bench.progress import progress_bar
 
 Pixels = NDArray[np.uint8]
@@ -58,21 +56,13 @@ class Recipe:
     seed: int = 0
     init_sha256: str | None = None
 
-    def __post_init__(self) -> None:
-        if not self.phases or any(size < 8 or epochs < 1 for size, epochs in self.phases):
-            raise ValueError(f"phases must be (image size >= 8, epochs >= 1) pairs, got {self.phases}")
-        if self.batch < 2:
-            raise ValueError(f"batch must be at least 2 (batch normalisation needs two images), got {self.batch}")
-        if not self.lr > 0:
-            raise ValueError(f"lr must be positive, got {self.lr}")
-
     def learning_rate(self, step: int, steps: int) -> float:
         """Learning rate of a step: linear warm-up, then linear decay that would reach 0 at ``steps``."""
         warm = max(1, round(self.warmup * steps))
         return self.lr * min((step + 1) / warm, (steps - step) / max(1, steps - warm))
 
     def steps(self, images: int) -> int:
-        """Number of steps on so many images; ValueError where they do not fill a batch."""
+        """Number of steps on so many images."""
         if images < self.batch:
             raise ValueError(f"{images} images do not fill one batch of {self.batch}; lower --batch or add images")
         return images // self.batch * sum(epochs for _, epochs in self.phases)
@@ -91,9 +81,12 @@ class Recipe:
 def parse_phases(text: str) -> tuple[tuple[int, int], ...]:
     """Read ``"32:5,64:2"`` as five epochs at 32 pixels, then two at 64."""
     try:
-        return tuple((int(size), int(epochs)) for size, epochs in (part.split(":") for part in text.split(",")))
+        phases = tuple((int(size), int(epochs)) for size, epochs in (part.split(":") for part in text.split(",")))
     except ValueError:
-        raise ValueError(f"phases must look like 32:5,64:2 (image size : epochs), got {text!r}") from None
+        phases = ()
+    if not phases or any(size < 8 or epochs < 1 for size, epochs in phases):
+        raise ValueError(f"phases must look like 32:5,64:2 (image size, at least 8 : epochs), got {text!r}")
+    return phases
 
 
 def augment(pixels: torch.Tensor, shift: int, generator: torch.Generator) -> torch.Tensor:
@@ -132,35 +125,13 @@ def train(
     compile_network: bool = False,
     quiet: bool = False,
 ) -> tuple[ResNet, dict[str, Any]]:
-    """Train a network, resuming from ``checkpoint`` where there is one.
+    """Train a network on pixels (N, H, W, 3) uint8 and labels (N,), resuming from ``checkpoint`` where there is one.
 
-    Parameters
-    ----------
-    recipe : Recipe
-    pixels, labels : ndarray, (N, H, W, 3) uint8 and (N,) int64
-    checkpoint : Path
-        safetensors file with weights, momentum and progress; written every two minutes and at the end.
-    init : dict of tensors, optional
-        Weights to start from.
-    max_steps : int, optional
-        Stop (resumably) after this many steps of this call.
-    compile_network : bool
-        Fuse the network with ``torch.compile`` (needs a C++ compiler; about 1.3x faster on CPU).
-
-    Returns
-    -------
-    network, log : ResNet, dict
-        ``log`` holds the number of steps done and planned and the seconds spent, restarts included.
-
-    Raises
-    ------
-    ValueError
-        The checkpoint belongs to another recipe or other data, or the loss is no longer finite.
+    The checkpoint is a safetensors file with weights, momentum and progress, written every two minutes and at the end. ``init``
+    are weights to start from; ``max_steps`` stops (resumably) after so many steps of this call; ``compile_network`` is about 1.3
+    times faster on CPU and needs a C++ compiler. Returns the network, and a log of the steps done and planned and the seconds
+    spent, restarts included.
     """
-    if len(pixels) != len(labels):
-        raise ValueError(f"{len(pixels)} images but {len(labels)} labels")
-    if len(labels) and not (labels.min() >= 0 and labels.max() < recipe.num_classes):
-        raise ValueError(f"labels must lie in 0..{recipe.num_classes - 1}; found {labels.min()}..{labels.max()}")
     device, steps = best_device(), recipe.steps(len(pixels))
     torch.manual_seed(recipe.seed)
     network = ResNet(recipe.architecture, recipe.num_classes, recipe.width)
@@ -172,7 +143,10 @@ def train(
         {"params": [p for p in network.parameters() if p.ndim <= 1], "weight_decay": 0.0},
     ]
     optimizer = torch.optim.SGD(groups, lr=recipe.lr, momentum=recipe.momentum, nesterov=True)
-    identity = json.dumps([asdict(recipe), _fingerprint(pixels, labels)], sort_keys=True)
+    # A hash of everything would cost seconds per gigabyte at each start; some images tell data sets apart.
+    some = np.linspace(0, len(pixels) - 1, num=min(len(pixels), 64)).astype(int)
+    data = hashlib.sha256(pixels[some].tobytes() + labels.tobytes()).hexdigest()[:16]
+    identity = json.dumps([asdict(recipe), data], sort_keys=True)
     start, spent = _restore(checkpoint, identity, network, optimizer)
     done = start
     forward = torch.compile(network) if compile_network else network
@@ -206,12 +180,6 @@ def train(
     spent += time.monotonic() - began
     _save(checkpoint, identity, network, optimizer, done, spent)
     return network.eval(), {"steps_done": done, "steps": steps, "seconds": spent, "device": str(device)}
-
-
-def _fingerprint(pixels: Pixels, labels: Labels) -> str:
-    # A hash of everything would cost seconds per gigabyte at each start; some images tell data sets apart.
-    some = np.linspace(0, len(pixels) - 1, num=min(len(pixels), 64)).astype(int)
-    return hashlib.sha256(pixels[some].tobytes() + labels.tobytes()).hexdigest()[:16]
 
 
 def _save(path: Path, identity: str, network: ResNet, optimizer: torch.optim.SGD, step: int, spent: float) -> None:
@@ -256,28 +224,15 @@ def top1(network: ResNet, pixels: Pixels, labels: Labels, size: int, *, quiet: b
 
 
 def train_network(images: Sequence[Path], options: TrainOptions, *, quiet: bool = False) -> str:
-    """Train (or resume) on folders or zips in the ImageFolder layout, validate, write the weights; returns a summary.
-
-    Raises
-    ------
-    ValueError
-        Images outside class directories, or phases that make no sense.
-    """
+    """Train (or resume) on folders or zips in the ImageFolder layout, validate, write the weights; returns a summary."""
     if options.threads:
         torch.set_num_threads(options.threads)
     phases = parse_phases(options.phases)
     size = max(size for size, _ in phases)
     pixels, labels, classes = _load(images, options.classes, size, quiet)
-    recipe = Recipe(
-        architecture=options.architecture,
-        width=options.width,
-        num_classes=classes,
-        phases=phases,
-        batch=options.batch,
-        lr=options.lr,
-        seed=options.seed,
-        init_sha256=file_sha256(options.init) if options.init else None,
-    )
+    shared = {name: getattr(options, name) for name in ("architecture", "width", "batch", "lr", "seed")}
+    started = file_sha256(options.init) if options.init else None
+    recipe = Recipe(num_classes=classes, phases=phases, init_sha256=started, **shared)
     network, log = train(
         recipe,
         pixels,
@@ -289,14 +244,8 @@ def train_network(images: Sequence[Path], options: TrainOptions, *, quiet: bool 
     )
     # Validate what is written: float16 weights, BatchNorm statistics included.
     network.half().float()
-    metadata = {
-        "recipe": asdict(recipe),
-        "log": log,
-        "images": len(pixels),
-        "top1": None,
-        "val_images": 0,
-        "torch": torch.__version__,
-    }
+    metadata = {"recipe": asdict(recipe), "log": log, "images": len(pixels), "torch": torch.__version__}
+    metadata |= {"top1": None, "val_images": 0}
     summary = f"{options.out}: "
     if options.val:
         val_pixels, val_labels, _ = _load(options.val, options.classes, size, quiet)
@@ -305,17 +254,16 @@ def train_network(images: Sequence[Path], options: TrainOptions, *, quiet: bool 
         summary += f"top-1 {accuracy:.2%} on {len(val_pixels)} images, "
     save_weights(options.out, network, metadata)
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    update_manifest(options.out.parent, options.out, "weights", shapes)
-    minutes = log["seconds"] / 60
-    return f"{summary}{log['steps_done']} steps in {minutes:.1f} minutes, sha256 {file_sha256(options.out)}"
+    update_manifest(options.out, "weights", shapes)
+    spent = f"{log['steps_done']} steps in {log['seconds'] / 60:.1f} minutes"
+    return f"{summary}{spent}, sha256 {file_sha256(options.out)}"
 
 
 def _load(sources: Sequence[Path], class_file: Path | None, size: int, quiet: bool) -> tuple[Pixels, Labels, int]:
     """Pixels, labels and the number of classes."""
     images = find_images(sources, class_file)
     labels = np.array([image.label for image in images], dtype=np.int64)
-    if (labels < 0).any():
-        stray = images[int(np.argmax(labels < 0))]
+    if stray := next((image for image in images if image.label < 0), None):
         raise ValueError(
             f"{stray.container}: {stray.name} lies in no class directory; training needs one folder per class"
         )

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from semrsm_bench.activations.locate import user_cache_folder
+from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.core.files import lock
 
 

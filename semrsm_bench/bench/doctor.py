@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import psutil
 
-from semrsm_bench.activations.manifest import CacheError, mini_folder
+from semrsm_bench.activations.folders import CacheError, mini_folder
 from semrsm_bench.activations.store import open_caches
 from semrsm_bench.bench.environment import THREAD_VARIABLES, commit_of, describe_blas, governor, package_folder
 from semrsm_bench.bench.optimum import CANDIDATES, OptimumCache

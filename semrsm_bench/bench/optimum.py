@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.locate import user_cache_folder
+from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.process import Reply
 from semrsm_bench.core.files import explain
 from semrsm_bench.solvers import (

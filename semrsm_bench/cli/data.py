@@ -116,8 +116,8 @@ def large(images: tuple[Path, ...], options: LargeOptions) -> None:
     the repository; `semrsm-bench run --profile large` finds them there.
     """
     from semrsm_bench.activations.extract import extract as run_extract
+    from semrsm_bench.activations.folders import large_folder, shipped_weights
     from semrsm_bench.activations.images import find_images
-    from semrsm_bench.activations.locate import large_folder, shipped_weights
     from semrsm_bench.activations.models import load_model
     from semrsm_bench.activations.pictures import package_pictures
 
@@ -163,7 +163,8 @@ class DataOptions:
 @options_from(leave_out=("results", "quiet"))
 def list_command(options: DataOptions, output: OutputOptions) -> None:
     """List the caches that a run would use."""
-    from semrsm_bench.activations.store import find_data, list_caches, open_cache
+    from semrsm_bench.activations.folders import find_data, list_caches
+    from semrsm_bench.activations.store import open_cache
 
     place = find_data(options.data)
     caches = [open_cache(path) for path in ([place] if place.is_file() else list_caches(place))]

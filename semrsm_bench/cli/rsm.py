@@ -88,7 +88,8 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
 
 
 def _source(path: Path | None, layer: str | None, images: slice | None) -> Any:
-    from semrsm_bench.activations.store import find_data, open_cache
+    from semrsm_bench.activations.folders import find_data
+    from semrsm_bench.activations.store import open_cache
     from semrsm_bench.rsm import CacheLayer
 
     if path is None:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.locate import small_weights
+from semrsm_bench.activations.folders import small_weights
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.stats import counts_of

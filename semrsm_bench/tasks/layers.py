@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.locate import small_weights
+from semrsm_bench.activations.folders import small_weights
 from semrsm_bench.activations.store import CENTRINGS
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option

@@ -13,8 +13,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.locate import DATA_VARIABLE, large_folder
-from semrsm_bench.activations.store import CENTRINGS, Cache, Centring, list_caches, open_caches
+from semrsm_bench.activations.folders import DATA_VARIABLE, large_folder, list_caches
+from semrsm_bench.activations.store import CENTRINGS, Cache, Centring, open_caches
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import check, option
 from semrsm_bench.core.stats import row_weights, weighted_mean

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.locate import shipped_weights, small_weights
+from semrsm_bench.activations.folders import shipped_weights, small_weights
 from semrsm_bench.metrics.kernels import bandwidth, squared_distances
 
 if TYPE_CHECKING:
-    from semrsm_bench.activations.forward import Activations
+    from semrsm_bench.activations.extract import Activations
     from semrsm_bench.activations.models import Model
 
 # Words for a choice of layers that is no name of a submodule.
@@ -191,7 +191,7 @@ class NetworkActivations:
         return self._run(self.pixels[:1], self.layers)
 
     def _run(self, pixels: NDArray[np.uint8], layers: Sequence[str]) -> Activations:
-        from semrsm_bench.activations.forward import activations_of
+        from semrsm_bench.activations.extract import activations_of
 
         try:
             return activations_of(self.model, pixels, layers, quiet=True)

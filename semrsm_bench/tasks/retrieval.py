@@ -11,9 +11,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.locate import shipped_weights
+from semrsm_bench.activations.folders import shipped_weights
 from semrsm_bench.activations.retrieval import RetrievalData, from_cityscapes, from_egoobjects, from_scenes
-from semrsm_bench.activations.scene_parts import parts_of_packages, parts_of_pictures
+from semrsm_bench.activations.scenes import parts_of_packages, parts_of_pictures
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.stats import counts_of, weighted_mean

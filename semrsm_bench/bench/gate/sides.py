@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semrsm_bench.activations.locate import user_cache_folder
+from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.environment import git, package_folder
 from semrsm_bench.bench.pool import Observer, Scratch
 from semrsm_bench.bench.process import CallLimits, Reply, WorkerLostError, WorkerProcess, WorkerSetup

@@ -1,0 +1,172 @@
+"""Folders of weights and caches of activations: where they are looked for, and the manifest that says what each file must be."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+FORMAT = "semrsm_bench.activations/1"
+MANIFEST = "manifest.json"
+DATA_VARIABLE = "SEMRSM_BENCH_DATA"
+
+
+class CacheError(ValueError):
+    """A cache file is missing, damaged, swapped or not a cache; the message names the file and how to repair it."""
+
+
+def user_cache_folder() -> Path:
+    """Folder for caches that the user makes: ``$XDG_CACHE_HOME/semrsm_bench`` or ``~/.cache/semrsm_bench``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "semrsm_bench"
+
+
+def large_folder() -> Path:
+    """Folder of the caches of large images that ``semrsm-bench data large`` makes."""
+    return user_cache_folder() / "large"
+
+
+def mini_folder() -> Path:
+    """Folder of the mini cache of four images that the package itself carries."""
+    return Path(__file__).resolve().parent.parent / "mini"
+
+
+def _checkout_data() -> Path:
+    """``data/`` of the checkout this package is run from (it need not exist)."""
+    return Path(__file__).resolve().parent.parent.parent / "data"
+
+
+def shipped_weights(name: str = "resnet18-tiny-imagenet") -> Path:
+    """Weights in the checkout's ``data/``, those of the trained ResNet-18; CacheError where the file is missing or damaged."""
+    path = _checkout_data() / f"{name}.weights.safetensors"
+    check_file(path)
+    return path
+
+
+def small_weights() -> list[Path]:
+    """Four ResNets of a quarter of the width, two depths, two seeds, in the checkout's ``data/`` (or CacheError)."""
+    return [shipped_weights(f"{depth}-quarter-seed{seed}") for depth in ("resnet10", "resnet18") for seed in (0, 1)]
+
+
+def find_data(data: str | Path | None = None) -> Path:
+    """Folder (or single cache file) that activations are read from; CacheError where there is none.
+
+    Looked for in this order: the argument, the environment variable ``SEMRSM_BENCH_DATA``, the checkout's ``data/``, the
+    user's cache folder, the mini cache inside the package.
+    """
+    for named, source in ((data, "--data"), (os.environ.get(DATA_VARIABLE) or None, DATA_VARIABLE)):
+        if named is not None:
+            path = Path(named)
+            if not path.is_file() and not list_caches(path):
+                what = "holds no cache" if path.exists() else "does not exist"
+                raise CacheError(f"{source}: {path} {what}; make a cache with `semrsm-bench data extract`")
+            return path
+    for folder in (_checkout_data(), user_cache_folder(), mini_folder()):
+        if list_caches(folder):
+            return folder
+    raise CacheError("no activations found; make a cache with `semrsm-bench data extract`, or give --data")
+
+
+def list_caches(folder: Path) -> list[Path]:
+    """Cache files of a folder, by name; weights and other safetensors files are left out.
+
+    A file that the manifest calls a cache is listed even where it is missing or unreadable, so that `open_cache` can say so.
+    """
+    if not folder.is_dir():
+        return []
+    known = read_manifest(folder)
+    listed = {folder / name for name, entry in known.items() if entry.get("kind") == "activations"}
+    for path in folder.glob("*.safetensors"):
+        if path.name not in known:
+            try:
+                with safe_open(path, framework="np") as file:
+                    listed |= {path} if (file.metadata() or {}).get("format") == FORMAT else set()
+            except (SafetensorError, OSError):
+                continue
+    return sorted(listed)
+
+
+def file_sha256(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=64)
+def _sha256_of_version(path: Path, mtime_ns: int, size: int) -> str:
+    return file_sha256(path)
+
+
+@contextmanager
+def atomic_write(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write, which then takes its name; readable as new files here are (safetensors': by the owner)."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    yield partial
+    sample = path.with_name(path.name + ".mode")
+    sample.touch()
+    partial.chmod(sample.stat().st_mode)
+    sample.unlink()
+    os.replace(partial, path)
+
+
+def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """Entries of ``manifest.json`` by file name; empty where there is none, CacheError where it is damaged."""
+    path = folder / MANIFEST
+    if not path.exists():
+        return {}
+    try:
+        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {str(name): dict(entry) for name, entry in files.items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CacheError(f"{path} is damaged ({error}); {repair(path)}") from None
+
+
+def update_manifest(path: Path, kind: str, shapes: Mapping[str, Sequence[int]]) -> None:
+    """Enter (or renew) one file's sha256, size and shapes in its folder's manifest; the write is atomic."""
+    files = read_manifest(path.parent)
+    files[path.name] = {
+        "kind": kind,
+        "sha256": file_sha256(path),
+        "bytes": path.stat().st_size,
+        "shapes": {name: list(shape) for name, shape in shapes.items()},
+    }
+    text = json.dumps({"files": dict(sorted(files.items()))}, indent=1) + "\n"
+    with atomic_write(path.parent / MANIFEST) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def repair(path: Path) -> str:
+    """The command that brings a damaged or missing file back."""
+    folder = path.resolve().parent
+    if folder == mini_folder():
+        return "reinstall the package: `pip install --force-reinstall semrsm-bench`"
+    if (folder.parent / ".git").exists():
+        return f"restore it with `git checkout -- {folder.name}/{path.name}`"
+    return "make it again with `semrsm-bench data extract`"
+
+
+def check_file(path: Path) -> str:
+    """sha256 of a file; CacheError where it is missing or not what its folder's manifest says (if that has an entry)."""
+    entry = read_manifest(path.parent).get(path.name)
+    if not path.is_file():
+        raise CacheError(f"{path} is missing; {repair(path)}")
+    status = path.stat()
+    # Computed once for each version of the file.
+    digest = _sha256_of_version(path.resolve(), status.st_mtime_ns, status.st_size)
+    if entry is not None and status.st_size != entry["bytes"]:
+        what = "truncated" if status.st_size < entry["bytes"] else "too long"
+        raise CacheError(f"{path} is {what}: {status.st_size:,} bytes instead of {entry['bytes']:,}; {repair(path)}")
+    if entry is not None and digest != entry["sha256"]:
+        raise CacheError(
+            f"{path} is not the file the manifest describes (sha256 {digest[:12]}... instead of "
+            f"{entry['sha256'][:12]}...): damaged or swapped; {repair(path)}"
+        )
+    return digest
