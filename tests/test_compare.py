@@ -438,7 +438,7 @@ def test_a_mistyped_name_is_named(tmp_path, runs):
     for name in ("mondya", "mondya/rows.jsonl", "results.jsn", ".asv/resluts@abc"):
         with pytest.raises(FileNotFoundError, match=f"^{name}: there is no file, folder or run.*: {there}$"):
             read_measurements(name, tmp_path)
-    with pytest.raises(FileNotFoundError, match="empty: the folder holds neither a run"):
+    with pytest.raises(FileNotFoundError, match="empty holds no run"):
         read_measurements(tmp_path / "empty", tmp_path)
 
 

@@ -16,7 +16,7 @@ import semrsm_bench as sb
 from semrsm_bench.bench.process import WorkerProcess, WorkerSetup
 from semrsm_bench.bench.results import load_rows
 from semrsm_bench.cli import cli
-from semrsm_bench.cli.selection import SelectionOptions, select
+from semrsm_bench.cli.show import SelectionOptions, select
 from tests.bench_data import small_cache
 
 HERE = Path(__file__).resolve().parent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -21,26 +21,14 @@ GAP_NOISE = 0.0005
 
 @dataclass(frozen=True)
 class Change:
-    """One metric of one cell on both sides.
-
-    Attributes
-    ----------
-    cell : CellKey
-    metric : {"time", "gap"}
-    before, after : float
-        Median seconds, or mean gap 1 - c.
-    change : Interval
-        Factor on the time, or difference of gaps.
-    paired : bool
-        Whether it was worked out pair by pair.
-    """
+    """One metric of one cell on both sides: median seconds and their factor, or mean gaps 1 - c and their difference."""
 
     cell: CellKey
     metric: Metric
     before: float
     after: float
     change: Interval
-    paired: bool
+    paired: bool  # worked out pair by pair
 
     @property
     def verdict(self) -> Literal["worse", "better", "same"]:
@@ -57,26 +45,13 @@ class Rule(NamedTuple):
     metric: Metric
     limit: float
 
-    def broken_by(self, change: Change) -> bool:
-        """Whether the change is worse beyond noise and beyond the limit."""
-        return change.metric == self.metric and change.verdict == "worse" and change.change.value > self.limit
-
 
 @dataclass(frozen=True)
 class RunComparison:
-    """Everything about two sides.
+    """Two sides: a change for each cell and metric that both have, and the cells with figures that only one of them knows.
 
-    Attributes
-    ----------
-    before, after : Measurements
-    changes : list of Change
-        One for each cell and metric that both sides have.
-    lost : dict of CellKey to str
-        Cells with figures before that lack some of them now, and why: failed, null, NaN or absent.
-    only_before, only_after : list of CellKey
-        Cells with figures that the other side does not know at all.
-    notices : list of str
-        What limits the comparison.
+    Cells with figures before that lack some of them now are lost, each with the reason: failed, null, NaN or absent. Notices say
+    what limits the comparison.
     """
 
     before: Measurements
@@ -88,9 +63,10 @@ class RunComparison:
     notices: list[str]
 
     def broken(self, rules: Iterable[Rule]) -> list[Change]:
-        """Changes that break a rule."""
-        rules = list(rules)
-        return [change for change in self.changes if any(rule.broken_by(change) for rule in rules)]
+        """Changes that are worse beyond noise and beyond the limit of a rule."""
+        limits = list(rules)
+        worse = [change for change in self.changes if change.verdict == "worse"]
+        return [c for c in worse if any(c.metric == metric and c.change.value > limit for metric, limit in limits)]
 
     def missing(self, allowed: Container[str] = ()) -> dict[CellKey, str]:
         """What is lost, without the methods that may be missing; "all" allows it for any."""
@@ -98,25 +74,14 @@ class RunComparison:
 
 
 def parse_rule(text: str) -> Rule:
-    """``gap:0.5%`` (the gap 1 - c may rise by half a percentage point) or ``time:2x`` (a solve may take twice as long).
-
-    Raises
-    ------
-    ValueError
-        Anything else; the message shows the forms.
-    """
-    match = re.fullmatch(r"\s*(gap|time)\s*:\s*([0-9.]+(?:[eE][-+]?[0-9]+)?)\s*([%x]?)\s*", text)
-    try:
-        metric, number, unit = match.groups() if match else ("", "", "")
-        value = float(number)
-    except ValueError:
-        metric = ""
+    """``gap:0.5%`` (the gap 1 - c may rise by half a percentage point) or ``time:2x`` (a solve may take twice as long)."""
+    match = re.fullmatch(r"\s*(gap|time)\s*:\s*(\d+\.?\d*(?:[eE][-+]?\d+)?|\.\d+)\s*([%x]?)\s*", text)
+    metric, number, unit = match.groups() if match else ("", "0", "")
+    value = float(number) / (100 if unit == "%" else 1)
     if metric == "gap" and unit != "x":
-        return Rule("gap", value / 100 if unit == "%" else value)
-    if metric == "time":
-        factor = 1 + value / 100 if unit == "%" else value
-        if factor > 1:
-            return Rule("time", factor)
+        return Rule("gap", value)
+    if metric == "time" and (factor := value + (unit == "%")) > 1:
+        return Rule("time", factor)
     raise ValueError(
         f"a limit is written gap:0.5% (points that the gap may rise by), time:2x or time:50%, got {text!r}"
     )
@@ -124,21 +89,31 @@ def parse_rule(text: str) -> Rule:
 
 def compare(before: Measurements, after: Measurements) -> RunComparison:
     """Compare cell by cell; where both sides name the pairs of images, pair by pair."""
-    alike = before.source == after.source
     old = {key: figures for key, figures in before.cells.items() if figures.measured}
-    lost = {key: _lost(figures, after.cells.get(key, Figures()), alike) for key, figures in old.items()}
-    changes = [
-        c for key, figures in old.items() if key in after.cells for c in _changes(key, figures, after.cells[key])
-    ]
-    return RunComparison(
-        before,
-        after,
-        changes,
-        {key: why for key, why in lost.items() if why},
-        [key for key in old if key not in after.cells],
-        [key for key, figures in after.cells.items() if figures.measured and key not in before.cells],
-        _notices(before, after, changes),
+    changes, lost = [], {}
+    for key, figures in old.items():
+        new = after.cells.get(key, Figures())
+        if why := _lost(figures, new, alike=before.source == after.source):
+            lost[key] = why
+        if figures.seconds and new.seconds:
+            changes.append(_change(key, "time", figures.seconds, new.seconds))
+        if figures.gaps and new.gaps:
+            changes.append(_change(key, "gap", figures.gaps, new.gaps))
+    notices = [f"{side.name}: {text}" for side in (before, after) for text in side.notices]
+    if before.machine and after.machine and before.machine != after.machine:
+        notices.append(f"the processors differ ({before.machine}; {after.machine}): compare gaps, not times")
+    if before.data and after.data and before.data != after.data:
+        notices.append("the two were measured on different data: gaps and times are of different problems")
+    if any(not c.paired for c in changes if c.metric == "time"):
+        notices.append(
+            "some times are not of the same pairs of images, or of one pair only: their intervals say little"
+        )
+    notices.append(
+        "times of two separate runs also differ by what else the machine did; `semrsm-bench gate` measures alternately"
     )
+    only_before = [key for key in old if key not in after.cells]
+    only_after = [key for key, figures in after.cells.items() if figures.measured and key not in before.cells]
+    return RunComparison(before, after, changes, lost, only_before, only_after, notices)
 
 
 def _lost(old: Figures, new: Figures, alike: bool) -> str:
@@ -147,33 +122,9 @@ def _lost(old: Figures, new: Figures, alike: bool) -> str:
         failed = {unit for unit in had if unit in new.failures and unit not in old.failures}
         gone = [unit for unit in had if unit in failed or (unit not in has and (alike or not has))]
         if gone:
-            why = [new.failures[unit] for unit in ("", *gone) if unit in new.failures] or [
-                *new.failures.values(),
-                "absent",
-            ]
-            return f"no {name} of {len(gone)} of {len(had)} cases: {why[0]}"
+            why = [new.failures[unit] for unit in ("", *gone) if unit in new.failures]
+            return f"no {name} of {len(gone)} of {len(had)} cases: {[*why, *new.failures.values(), 'absent'][0]}"
     return ""
-
-
-def _notices(before: Measurements, after: Measurements, changes: Sequence[Change]) -> list[str]:
-    found = [f"{side.name}: {text}" for side in (before, after) for text in side.notices]
-    if before.machine and after.machine and before.machine != after.machine:
-        found.append(f"the processors differ ({before.machine}; {after.machine}): compare gaps, not times")
-    if before.data and after.data and before.data != after.data:
-        found.append("the two were measured on different data: gaps and times are of different problems")
-    if any(not c.paired for c in changes if c.metric == "time"):
-        found.append("some times are not of the same pairs of images, or of one pair only: their intervals say little")
-    found.append(
-        "times of two separate runs also differ by what else the machine did; `semrsm-bench gate` measures alternately"
-    )
-    return found
-
-
-def _changes(key: CellKey, old: Figures, new: Figures) -> Iterator[Change]:
-    if old.seconds and new.seconds:
-        yield _change(key, "time", old.seconds, new.seconds)
-    if old.gaps and new.gaps:
-        yield _change(key, "gap", old.gaps, new.gaps)
 
 
 def _change(key: CellKey, metric: Metric, old: Samples, new: Samples) -> Change:

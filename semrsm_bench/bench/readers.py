@@ -33,19 +33,11 @@ from semrsm_bench.tasks.registry import get_task
 _ASV_TIMES = ("time_solve", "track_solve_seconds")
 _ASV_GAP = "track_gap_percent"
 
+Row = Mapping[str, Any]
+
 
 class CellKey(NamedTuple):
-    """A method at one place of a task.
-
-    Attributes
-    ----------
-    method : str
-    size : int
-        S; 0 where a task has none.
-    place : str
-        What else tells the cell from others: the centring, with the layer where one S stands for several.
-    task : str
-    """
+    """A method at one place of a task: S (0 where a task has none), and what else tells the cell from others."""
 
     method: str
     size: int
@@ -55,17 +47,10 @@ class CellKey(NamedTuple):
 
 @dataclass
 class Figures:
-    """What a file knows about one cell; several entries of one case stand beside each other.
+    """What a file knows about one cell, by pair or case; "" stands for a figure over pairs that the file does not tell apart.
 
-    Attributes
-    ----------
-    seconds : dict of pair, or case, to list of float
-        Samples of the call alone.
-    gaps : dict of pair, or case, to list of float
-        How far the task's first score lies from its best, 1 - c; the pair "" stands for a figure over pairs that the file does
-        not tell apart.
-    failures : dict of pair, or case, to str
-        Why a figure is missing: status and message, or that it is null.
+    Samples of the call alone; gaps between the task's first score and its best, such as 1 - c; why a figure is missing. Several
+    entries of one case stand beside each other.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -88,19 +73,10 @@ class Figures:
 
 @dataclass(frozen=True)
 class Measurements:
-    """One side of a comparison.
+    """One side of a comparison: its name in words, what identifies machine and data ("" where the file does not say), its figures.
 
-    Attributes
-    ----------
-    name : str
-        Where it comes from, in words.
-    machine, data : str
-        What identifies them, "" where the file does not say.
-    cells : dict of CellKey to Figures
-    notices : tuple of str
-        What could not be read, and which rows do not count.
-    source : str
-        "run", "asv" or "pytest-benchmark"; only files of one kind name their cases alike.
+    Notices say what could not be read and which rows do not count. Only files of one source ("run", "asv" or "pytest-benchmark")
+    name their cases alike.
     """
 
     name: str
@@ -112,51 +88,29 @@ class Measurements:
 
 
 def read_measurements(source: str | Path, results: Path = Path("results")) -> Measurements:
-    """Figures of methods, from whichever kind of file they are in.
-
-    Parameters
-    ----------
-    source : str or path
-        A run (folder, ``rows.jsonl``, id, or "latest"), an asv result (file, or ``FOLDER@COMMIT``), or what pytest-benchmark
-        wrote with ``--benchmark-json``.
-    results : Path
-        Folder in which runs are looked up by id.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        There is nothing there, or nothing that can be read.
+    """Figures of methods from a run (its folder, ``rows.jsonl``, or id in ``results``, or "latest"), an asv result (a file, a
+    folder, or ``FOLDER@COMMIT``), or a file that pytest-benchmark wrote.
     """
     path = Path(source)
-    if path.is_file():
-        return _read_run(path) if path.name == ROWS_FILE else _read_file(path)
-    for folder in (results / source, path):
-        if (folder / ROWS_FILE).is_file():
-            return _read_run(folder)
+    if path.is_file() and path.name != ROWS_FILE:
+        content = read_json(path)
+        if "benchmarks" in content and "machine_info" in content:
+            return _read_pytest(path, content)
+        if "result_columns" in content:
+            return _read_asv(path)
+        raise ValueError(
+            f"{path} is neither a run's {ROWS_FILE}, nor an asv result, nor a file of pytest-benchmark (--benchmark-json)"
+        )
+    for place in (results / source, path):
+        if (place if place.name == ROWS_FILE else place / ROWS_FILE).is_file():
+            return _read_run(place)
     if str(source) == LATEST:
         return _read_run(find_run(results))
-    if path.is_dir():
-        if list(path.rglob("benchmarks.json")) or list(path.rglob("machine.json")):
-            return _read_asv(_asv_file(path, ""))
-        if runs := list_runs(path):
-            return _read_run(runs[-1])
-        raise FileNotFoundError(f"{source}: the folder holds neither a run ({ROWS_FILE}) nor results of asv")
     above, _, commit = str(source).rpartition("@")
-    if above and Path(above).is_dir():
-        return _read_asv(_asv_file(Path(above), commit))
+    if path.is_dir() or (above and Path(above).is_dir()):
+        return _read_asv(_asv_file(path, "") if path.is_dir() else _asv_file(Path(above), commit))
     there = ", ".join(run.name for run in list_runs(results)[-8:]) or "none"
     raise FileNotFoundError(f"{source}: there is no file, folder or run of this name; runs in {results}: {there}")
-
-
-def _read_file(path: Path) -> Measurements:
-    content = read_json(path)
-    if "benchmarks" in content and "machine_info" in content:
-        return _read_pytest(path, content)
-    if "result_columns" in content:
-        return _read_asv(path)
-    raise ValueError(
-        f"{path} is neither a run's {ROWS_FILE}, nor an asv result, nor a file of pytest-benchmark (--benchmark-json)"
-    )
 
 
 def _read_run(path: Path) -> Measurements:
@@ -166,12 +120,23 @@ def _read_run(path: Path) -> Measurements:
         environment = load_environment(folder)
     except FileNotFoundError:
         environment = {}
-    parts: dict[CellKey, list[Mapping[str, Any]]] = {}
+    parts: dict[CellKey, list[Row]] = {}
     for row, key in zip(rows, _keys(rows)):
         parts.setdefault(key, []).append(row)
-    tasks = {name: _task(name) for name in dict.fromkeys(str(row["task"]) for row in rows)}
-    notices = [f"task {n!r} is not known here: only its times are compared" for n, t in tasks.items() if t is None]
-    notices += _replaced(read_rows(path), rows)
+    tasks: dict[str, Task | None] = dict.fromkeys(str(row["task"]) for row in rows)
+    notices = []
+    for name in tasks:
+        try:
+            tasks[name] = get_task(name)
+        except UnknownNameError:
+            notices.append(f"task {name!r} is not known here: only its times are compared")
+    every = read_rows(path)
+    gone = Counter(map(resume_key, every)) - Counter(map(resume_key, rows))
+    if names := sorted(
+        {f"{row['method']} on {row['case'] or row['task']}" for row in every if resume_key(row) in gone}
+    ):
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        notices.append(f"{gone.total()} rows were replaced by later ones: {', '.join(names[:3])}{more}")
     return Measurements(
         f"run {folder.name}",
         str((environment.get("cpu") or {}).get("model", "")),
@@ -182,70 +147,53 @@ def _read_run(path: Path) -> Measurements:
     )
 
 
-def _replaced(every: Sequence[Mapping[str, Any]], counting: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Which rows of a file no longer count."""
-    gone = Counter(map(resume_key, every)) - Counter(map(resume_key, counting))
-    names = sorted({f"{row['method']} on {row['case'] or row['task']}" for row in every if resume_key(row) in gone})
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return [f"{gone.total()} rows were replaced by later ones: {', '.join(names[:3])}{more}"] if names else []
-
-
-def _task(name: str) -> Task | None:
-    try:
-        return get_task(name)
-    except UnknownNameError:
-        return None
-
-
-def _keys(rows: Sequence[Mapping[str, Any]]) -> list[CellKey]:
+def _keys(rows: Sequence[Row]) -> list[CellKey]:
     """The cell of each row. Layer and options are named only where cells would be the same without."""
-    layers: dict[Any, set[Any]] = {}
+    layers: dict[Any, set[str]] = {}
     options: dict[Any, set[str]] = {}
-    places = []
+    facts = []
     for row in rows:
-        cell, task = row["cell"], str(row["task"])
-        place = (task, cell.get("size"), cell.get("centring"))
-        layer = f"{cell.get('model', '')}/{cell.get('layer', '')}"
-        method = (task, row["method"])
-        given = json.dumps(row["options"], sort_keys=True)
+        cell, method = row["cell"], (row["task"], row["method"])
+        place = (row["task"], cell.get("size"), cell.get("centring"))
+        layer, given = f"{cell.get('model', '')}/{cell.get('layer', '')}", json.dumps(row["options"], sort_keys=True)
         layers.setdefault(place, set()).add(layer)
         options.setdefault(method, set()).add(given)
-        places.append((place, layer, method, given))
+        facts.append((row, layers[place], layer, options[method], given))
     keys = []
-    for row, (place, layer, method, given) in zip(rows, places):
-        cell, matching = row["cell"], row["task"] == "matching"
-        # Other files know the task matching too, and name its cells by S and centring.
-        words = [str(cell.get("centring", ""))] if matching else []
-        words += [layer] if matching and len(layers[place]) > 1 else []
-        words += [str(v) for k, v in cell.items() if not matching and k not in ("size", "channels")]
-        words += [given] if len(options[method]) > 1 else []
+    for row, layers_there, layer, options_there, given in facts:
+        cell = row["cell"]
+        if row["task"] == "matching":  # which other files know too, and name its cells by S and centring
+            words = [str(cell.get("centring", "")), *([layer] if len(layers_there) > 1 else [])]
+        else:
+            words = [str(value) for key, value in cell.items() if key not in ("size", "channels")]
+        words += [given] if len(options_there) > 1 else []
         keys.append(CellKey(str(row["method"]), int(cell.get("size") or 0), " ".join(words), str(row["task"])))
     return keys
 
 
-def _figures(rows: Sequence[Mapping[str, Any]], task: Task | None, folder: Path) -> Figures:
+def _figures(rows: Sequence[Row], task: Task | None, folder: Path) -> Figures:
     figures = Figures()
-    score = task.scores[0] if task is not None else None
     for row in rows:
         unit = str((row["units"].get("pair") or [row["case"]])[0])
         if row["status"] != "ok":
             figures.failures.setdefault(unit, f"{row['status']}: {row['message']}")
             continue
         figures.add("seconds", unit, [row["seconds"]])
-        if score is not None and score.name in row["scores"]:
-            value = row["scores"][score.name]
-            figures.add("gaps", unit, [None if value is None else _gap(score, value)])
-    if task is not None and score is not None and figures.seconds and not any(score.name in r["scores"] for r in rows):
+        if task is not None and (score := task.scores[0]).name in row["scores"]:
+            figures.add("gaps", unit, [_gap(score, row["scores"][score.name])])
+    if task is not None and figures.seconds and not any(task.scores[0].name in row["scores"] for row in rows):
         # A score over many rows, as it stands, and no draws of units.
         results = results_of(rows, folder)
         units = list(dict.fromkeys(unit for r in results for unit in r.units.get(task.unit, ())))
-        values = task.aggregate(results, np.ones((1, len(units))), units).get(score.name)
+        values = task.aggregate(results, np.ones((1, len(units))), units).get(task.scores[0].name)
         if values is not None:
-            figures.add("gaps", "", [_gap(score, float(values[0]))])
+            figures.add("gaps", "", [_gap(task.scores[0], float(values[0]))])
     return figures
 
 
-def _gap(score: Score, value: float) -> float:
+def _gap(score: Score, value: float | None) -> float | None:
+    if value is None:
+        return None
     best = score.high if score.best == "max" else score.low
     return abs(best - value) if math.isfinite(best) else -value if score.best == "max" else value
 
@@ -274,14 +222,17 @@ def _read_pytest(path: Path, content: Mapping[str, Any]) -> Measurements:
 
 
 def _asv_file(folder: Path, commit: str) -> Path:
-    files = [p for p in folder.rglob("*.json") if p.name not in ("benchmarks.json", "machine.json")]
-    found = [p for p in files if p.name.startswith(commit[:8])] if commit else files
-    if commit:
-        found = [p for p in found if str(read_json(p).get("commit_hash", "")).startswith(commit)]
+    """The newest result of a commit; "": of any."""
+    machines = [file.parent for file in folder.rglob("machine.json")]
+    files = [file for machine in machines for file in machine.glob("*.json") if file.name != "machine.json"]
+    read = {file: read_json(file) for file in files if file.name.startswith(commit[:8])}
+    found = [file for file, content in read.items() if str(content.get("commit_hash", "")).startswith(commit)]
     if not found:
         there = ", ".join(sorted({p.name.split("-")[0] for p in files})) or "none"
-        raise FileNotFoundError(f"{folder} has no asv result for commit {commit!r}; there are {there}")
-    return max(found, key=lambda p: int(read_json(p).get("date", 0)))
+        raise FileNotFoundError(
+            f"{folder} holds no run ({ROWS_FILE}) and no asv result {commit or 'at all'}; there are {there}"
+        )
+    return max(found, key=lambda p: int(read[p].get("date", 0)))
 
 
 def _read_asv(path: Path) -> Measurements:
@@ -298,25 +249,16 @@ def _read_asv(path: Path) -> Measurements:
         axes = [[ast.literal_eval(v) for v in axis] for axis in record.get("params") or []]
         for index, cell in enumerate(itertools.product(*axes)) if len(axes) == 3 else ():
             figures = cells.setdefault(CellKey(str(cell[0]), int(cell[1]), str(cell[2])), Figures())
-            value = next(iter((record.get("result") or [])[index : index + 1]), None)
+            value, samples, *around = (
+                next(iter((record.get(name) or [])[index : index + 1]), None)
+                for name in ("result", "samples", "stats_q_25", "stats_q_75")
+            )
             if benchmark == _ASV_GAP:
                 figures.add("gaps", "", [None if value is None else value / 100])
-            else:
-                figures.add("seconds", "", _asv_samples(record, index, value))
+            else:  # without samples, quartiles around the median span about the same
+                known = [v for v in around if v is not None and value is not None]
+                figures.add("seconds", "", samples or [*known, value])
     if not cells:
         raise ValueError(f"{path} holds no {', '.join((*_ASV_TIMES, _ASV_GAP))} over solver, size and centring")
     machine = str((content.get("params") or {}).get("cpu", ""))
     return Measurements(f"asv {str(content.get('commit_hash', path.stem))[:8]}", machine, "", cells, (), "asv")
-
-
-def _asv_samples(record: Mapping[str, Any], index: int, value: Any) -> list[Any]:
-    """The samples where asv kept them, else quartiles around the median, which span about the same."""
-    samples, *around = ((record.get(n) or [])[index : index + 1] for n in ("samples", "stats_q_25", "stats_q_75"))
-    if samples and samples[0]:
-        return list(samples[0])
-    return [*(v[0] for v in around if v and v[0] is not None and value is not None), value]
-
-
-def describe(content: Measurements) -> str:
-    """One line about a side."""
-    return f"{content.name}: {len(content.cells)} cells" + (f", {content.machine}" if content.machine else "")

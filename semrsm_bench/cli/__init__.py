@@ -27,6 +27,7 @@ VERBS = {
 }
 # Verbs that are not alone in the module of their name.
 _PLACES = {"list": ("list", "list_command"), "solvers": ("list", "solvers")}
+_PLACES |= {verb: ("show", verb) for verb in ("table", "plot", "report")}
 
 # Verbs of earlier versions, and what is said instead of them.
 GONE = {

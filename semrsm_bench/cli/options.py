@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import typing
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, is_dataclass, replace
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,59 +44,44 @@ class Word(click.ParamType):  # type: ignore[type-arg]
             self.fail(error.problem, param, ctx)
 
 
-def options_from(
-    *classes: type, leave_out: Collection[str] = (), rename: Mapping[str, str | tuple[str, ...]] | None = None
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Give a command the options of dataclasses; the function is called with instances of them.
+def options_from(*, leave_out: Collection[str] = ()) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a command the options of the dataclasses that the function's annotations name; it is called with instances of them.
 
-    The classes, in the order of the help, are among those that the function's annotations name; default: all of these. Fields
-    that several classes have alike are one option. Fields in ``leave_out`` keep their default; ``rename`` gives a field other
-    names on this command, the main one first. TypeError: a class that no parameter takes, or two different options in one place.
+    Fields that several classes have alike are one option; those in ``leave_out`` keep their default. TypeError: two options that
+    are not alike have one name.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        hints = {name: hint for name, hint in typing.get_type_hints(function).items() if name != "return"}
-        taken: dict[type, str] = {hint: name for name, hint in hints.items() if is_dataclass(hint)}  # type: ignore[misc]
-        ordered = classes or tuple(taken)
+        hints = typing.get_type_hints(function)
+        taken: dict[str, Any] = {name: hint for name, hint in hints.items() if name != "return" and is_dataclass(hint)}
         infos: dict[str, OptionInfo] = {}
         flags: dict[str, str] = {}
-        for cls in ordered:
-            if cls not in taken:
-                raise TypeError(f"no parameter of {function.__name__} takes {cls.__name__}")
-            for info in _chosen(cls, leave_out, rename or {}):
-                clashes = [flag for flag in info.flags if flags.setdefault(flag, info.field) != info.field]
-                if infos.setdefault(info.field, info) != info or clashes:
-                    raise TypeError(f"{function.__name__}: two different options {info.flag}")
+        for info in (info for cls in taken.values() for info in describe(cls) if info.field not in leave_out):
+            clashes = [flag for flag in info.flags if flags.setdefault(flag, info.field) != info.field]
+            if infos.setdefault(info.field, info) != info or clashes:
+                raise TypeError(f"{function.__name__}: two different options {info.flag}")
 
         @functools.wraps(function)
         def command(**given: Any) -> Any:
             values = {field: joined(info, given.pop(field)) for field, info in infos.items()}
-            instances = {taken[cls]: made(cls, values, infos) for cls in ordered}
-            return function(**given, **instances)
+            return function(**given, **{name: made(cls, values, infos) for name, cls in taken.items()})
 
-        for info in reversed(infos.values()):
-            command.__dict__.setdefault("__click_params__", []).append(click_option(info))
+        # Where click looks for them, the last one first.
+        vars(command)["__click_params__"] = [click_option(info) for info in reversed(infos.values())]
         return command
 
     return decorate
 
 
-def _chosen(cls: type, leave_out: Collection[str], rename: Mapping[str, str | tuple[str, ...]]) -> list[OptionInfo]:
-    found = []
-    for info in describe(cls):
-        if info.field in rename:
-            names = rename[info.field]
-            name, *aliases = (names,) if isinstance(names, str) else names
-            info = replace(info, name=name, aliases=tuple(aliases))
-        if info.field not in leave_out:
-            found.append(info)
-    return found
-
-
 def click_option(info: OptionInfo, *, raw: bool = False) -> click.Option:
     """The option as click has it; ``raw`` keeps its words as they were written, all of them, for several readers."""
-    words = [info.help] if info.default is MISSING else [info.help, _facts(info)]
-    facts: dict[str, Any] = {"help": "  ".join(filter(None, words)), "required": info.default is MISSING}
+    # That a count is at least 1 and a time larger than 0 goes without saying.
+    said = [info.allowed if (info.minimum or 0) > 1 else ""]
+    if info.default not in (MISSING, None, (), {}, False):
+        said.insert(0, f"default: {info.text(info.default)}")
+    text = "; ".join(filter(None, said))
+    help_text = f"{info.help}  [{text}]" if text else info.help
+    facts: dict[str, Any] = {"help": help_text, "required": info.default is MISSING}
     if info.kind == "flag":
         facts |= {"is_flag": True, "default": None}
     else:
@@ -106,14 +91,6 @@ def click_option(info: OptionInfo, *, raw: bool = False) -> click.Option:
     if info.negatable:
         flags[-1] += f"/--no-{info.flag.removeprefix('--')}"
     return click.Option([info.field, *flags], **facts)
-
-
-def _facts(info: OptionInfo) -> str:
-    default = "" if info.default in (None, (), {}, False) else f"default: {info.text(info.default)}"
-    # That a count is at least 1 and a time larger than 0 goes without saying.
-    limits = info.allowed if (info.minimum or 0) > 1 else ""
-    text = "; ".join(filter(None, (default, limits)))
-    return f"[{text}]" if text else ""
 
 
 def joined(info: OptionInfo, value: Any) -> Any:
