@@ -1,6 +1,7 @@
 """HSIC and CKA against their definitions, their theorems, and published numbers."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -303,7 +304,7 @@ class TestManyLayers:
     def test_several_blocks_of_rows_give_the_same(self, monkeypatch):
         layers = features(7, widths=(3, 8, 5))
         expected = cka_matrix(layers, kernel="linear", estimator="debiased")
-        monkeypatch.setattr("semrsm_bench.metrics.centring._STACK_ENTRIES", 30 * 3 * 7)
+        monkeypatch.setattr(sys.modules["semrsm_bench.metrics.cka"], "_BLOCK_ENTRIES", 30 * 3 * 7)
         np.testing.assert_allclose(cka_matrix(layers, kernel="linear", estimator="debiased"), expected, rtol=1e-12)
 
     def test_callables_make_rsms(self):

@@ -146,10 +146,10 @@ class TestWhatIsPermuted:
         assert square_features[0] == procrustes_distance(self.X, self.Y[order])
 
     def test_partials_take_the_declaration_of_their_parameters(self):
-        assert metrics.declarations.find_declared(procrustes_distance, {"variant": "angular"}).high == math.pi / 2
-        assert metrics.declarations.find_declared(procrustes_distance, {}).name == "procrustes_centred"
-        assert metrics.declarations.find_declared(svcca, {"threshold": 0.9}).name == "svcca"
-        assert metrics.declarations.find_declared(len, {}) is None
+        assert metrics.declarations.find_declared(partial(procrustes_distance, variant="angular")).high == math.pi / 2
+        assert metrics.declarations.find_declared(procrustes_distance).name == "procrustes_centred"
+        assert metrics.declarations.find_declared(partial(svcca, threshold=0.9)).name == "svcca"
+        assert metrics.declarations.find_declared(len) is None
         result = significance(partial(svcca, threshold=0.5), self.rng.standard_normal((20, 3)),
                               self.rng.standard_normal((20, 3)), n=5)  # fmt: skip
         assert 0 < result.p_value <= 1

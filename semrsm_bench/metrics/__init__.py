@@ -5,12 +5,11 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# Functions that are called as their modules are must be here before anybody imports the modules; these two need numpy alone.
+# Functions that are called as their modules are must be here before anybody imports the modules; these need numpy alone.
 from semrsm_bench.metrics.cca import canonical_correlations, cca, pwcca, svcca
 from semrsm_bench.metrics.cka import cka, cka_matrix, cosine_cka, hsic, linear_cka, minibatch_cka, rbf_cka
-from semrsm_bench.metrics.invariances import INVARIANCES
 from semrsm_bench.metrics.kernels import bandwidth, cosine_rsm, linear_rsm, rbf_rsm, squared_distances
-from semrsm_bench.metrics.registry import get_metric, metric_names, register_metric
+from semrsm_bench.metrics.registry import INVARIANCES, get_metric, metric_names, register_metric
 
 if TYPE_CHECKING:
     from semrsm_bench.metrics.barycenter import Barycenter
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
         null_distribution,
         p_value,
         significance,
-    )  # fmt: skip
+    )
     from semrsm_bench.metrics.outputs import jensen_shannon, jensen_shannon_correlation
     from semrsm_bench.metrics.procrustes import UnitMatch, align, match_units, procrustes_distance, unit_matching
     from semrsm_bench.metrics.retrieval import (
@@ -33,24 +32,13 @@ if TYPE_CHECKING:
         retrieval_iou,
         retrieval_scores,
         self_retrieval,
-    )  # fmt: skip
+    )
     from semrsm_bench.metrics.rsa import compare_rsms
 
     METRICS: dict[str, MetricInfo]
 
-_LAZY = {
-    "barycenter": ("Barycenter",),
-    "declarations": ("MetricInfo",),
-    "instances": ("get_instance", "instance_names", "instance_similarity", "register_instance"),
-    "nulls": (*("Significance", "calibrated_score", "instance_null", "null_distribution", "p_value", "significance"),),
-    "outputs": ("jensen_shannon", "jensen_shannon_correlation"),
-    "procrustes": ("UnitMatch", "align", "match_units", "procrustes_distance", "unit_matching"),
-    "retrieval": (
-        *("centre_on_database", "most_similar", "retrieval_f1", "retrieval_iou", "retrieval_scores", "self_retrieval"),
-    ),
-    "rsa": ("compare_rsms",),
-}
-_MODULE_OF = {name: module for module, names in _LAZY.items() for name in names}
+# Modules that are imported on first use of a name of theirs, those that need numpy alone first.
+_LATER = ("retrieval", "instances", "procrustes", "barycenter", "rsa", "outputs", "declarations", "nulls")
 
 __all__ = [
     "INVARIANCES", "METRICS", "Barycenter", "MetricInfo", "Significance", "UnitMatch", "align", "bandwidth",
@@ -70,8 +58,9 @@ def __getattr__(name: str) -> Any:
         from semrsm_bench.metrics.declarations import declared
 
         return declared()
-    if name in _MODULE_OF:
-        return getattr(importlib.import_module(f"semrsm_bench.metrics.{_MODULE_OF[name]}"), name)
+    if name in __all__:
+        modules = (importlib.import_module(f"semrsm_bench.metrics.{module}") for module in _LATER)
+        return next(getattr(module, name) for module in modules if hasattr(module, name))
     raise AttributeError(f"module 'semrsm_bench.metrics' has no attribute {name!r}")
 
 

@@ -1,4 +1,4 @@
-"""Input of every metric: float64, finite, of the right shape, or a clear error."""
+"""Input of every metric: float64, finite, of the right shape, or a clear error; and what keeps tiny and huge numbers safe."""
 
 from __future__ import annotations
 
@@ -20,15 +20,9 @@ _STRIP = 128
 
 
 def as_float64(value: Any, name: str, *, ndim: int = 2) -> FloatArray:
-    """Return ``value`` as a finite float64 array with ``ndim`` axes; float64 input is not copied.
+    """``value``, an array of any real dtype, nested lists or a torch tensor, as finite float64 with ``ndim`` axes.
 
-    NumPy arrays of any real dtype, nested lists and torch tensors (on any device, with or without gradient, bfloat16
-    too) are accepted; torch itself is never imported.
-
-    Raises
-    ------
-    ValueError
-        For complex, masked, non-numeric, empty, non-finite or misshapen input.
+    float64 is not copied. ValueError for complex, masked, non-numeric, empty, non-finite or misshapen input.
     """
     array = to_numpy(value, name)
     if array.dtype.kind not in "fiub":
@@ -39,7 +33,7 @@ def as_float64(value: Any, name: str, *, ndim: int = 2) -> FloatArray:
     if array.size == 0:
         raise ValueError(f"{name} is empty: its shape is {array.shape}")
     array = np.asarray(array, dtype=np.float64)
-    if not np.isfinite(_quiet_norm(array)):
+    if not np.isfinite(square_norm(array)):
         # The sum of squares also overflows for finite numbers beyond 1e154, which are fine.
         bad = ~np.isfinite(array)
         if bad.any():
@@ -48,52 +42,43 @@ def as_float64(value: Any, name: str, *, ndim: int = 2) -> FloatArray:
     return array
 
 
-def as_features(value: Any, name: str) -> FloatArray:
-    """Feature matrix of shape (n stimuli, p units) as finite float64."""
-    return as_float64(value, name)
-
-
 def as_feature_pair(X: Any, Y: Any, *, min_n: int = 2) -> tuple[FloatArray, FloatArray]:
-    """Two feature matrices with the same stimuli in their rows, at least ``min_n`` of them."""
-    x, y = as_features(X, "X"), as_features(Y, "Y")
+    """Two feature matrices, (n, p) and (n, q), with the same stimuli in their rows, at least ``min_n`` of them."""
+    x, y = as_float64(X, "X"), as_float64(Y, "Y")
     if len(x) != len(y):
         raise ValueError(f"X and Y must hold the same stimuli in their rows, but X has {len(x)} and Y has {len(y)}")
     require_stimuli(len(x), min_n)
     return x, y
 
 
-def as_rsm(value: Any, name: str) -> FloatArray:
-    """Square symmetric RSM of shape (n, n) as finite float64; asymmetry beyond 1e-6 of the largest entry raises."""
-    array = as_float64(value, name)
-    if array.shape[0] != array.shape[1]:
-        raise ValueError(f"{name} must be a square RSM, but its shape is {array.shape}; features go through linear_rsm")
-    _require_symmetric(array, name)
+def centred_pair(X: Any, Y: Any, *, min_n: int = 2) -> tuple[FloatArray, FloatArray]:
+    """As `as_feature_pair`, each side balanced and centred: for what does not depend on scale and offset."""
+    x, y = as_feature_pair(X, Y, min_n=min_n)
+    return centred(balanced(x)[0]), centred(balanced(y)[0])
+
+
+def as_rsm(value: Any, name: str, *, stacked: bool = False) -> FloatArray:
+    """Symmetric RSM (n, n), or stack of them (batches, n, n); asymmetry beyond 1e-6 of the largest entry raises."""
+    array = as_float64(value, name, ndim=3 if stacked else 2)
+    if array.shape[-1] != array.shape[-2]:
+        what = "a stack of square RSMs" if stacked else "a square RSM"
+        raise ValueError(f"{name} must be {what}, but its shape is {array.shape}; features go through linear_rsm")
+    if not stacked:
+        _require_symmetric(array, name)
+    elif not np.array_equal(array, array.transpose(0, 2, 1)):
+        for index, rsm in enumerate(array):
+            _require_symmetric(rsm, f"{name}[{index}]")
     return array
 
 
-def as_rsm_pair(K: Any, L: Any, *, min_n: int = 2) -> tuple[FloatArray, FloatArray]:
-    """Two RSMs over the same stimuli, at least ``min_n`` of them."""
-    k = as_rsm(K, "K")
-    l = k if L is K else as_rsm(L, "L")  # noqa: E741
+def as_rsm_pair(K: Any, L: Any, *, min_n: int = 2, stacked: bool = False) -> tuple[FloatArray, FloatArray]:
+    """Two RSMs, or stacks of RSMs, over the same stimuli, at least ``min_n`` of them."""
+    k = as_rsm(K, "K", stacked=stacked)
+    l = k if L is K else as_rsm(L, "L", stacked=stacked)  # noqa: E741
     if k.shape != l.shape:
         raise ValueError(f"K and L must be RSMs of the same stimuli, but their shapes are {k.shape} and {l.shape}")
-    require_stimuli(len(k), min_n)
+    require_stimuli(k.shape[-1], min_n)
     return k, l
-
-
-def as_rsm_stacks(K: Any, L: Any, *, min_n: int = 2) -> tuple[FloatArray, FloatArray]:
-    """Two stacks of RSMs of shape (batches, n, n), each as `as_rsm` wants it."""
-    stacks = as_float64(K, "K", ndim=3), as_float64(L, "L", ndim=3)
-    for stack, name in zip(stacks, ("K", "L"), strict=True):
-        if stack.shape[1] != stack.shape[2]:
-            raise ValueError(f"{name} must be a stack of square RSMs, but its shape is {stack.shape}")
-        if not np.array_equal(stack, stack.transpose(0, 2, 1)):
-            for index, rsm in enumerate(stack):
-                _require_symmetric(rsm, f"{name}[{index}]")
-    if stacks[0].shape != stacks[1].shape:
-        raise ValueError(f"K and L must have the same shape, but they are {stacks[0].shape} and {stacks[1].shape}")
-    require_stimuli(stacks[0].shape[1], min_n)
-    return stacks
 
 
 def require_stimuli(n: int, least: int) -> None:
@@ -109,20 +94,16 @@ def one_of(value: str, allowed: tuple[str, ...], name: str) -> str:
     return value
 
 
-def balanced(array: FloatArray) -> tuple[FloatArray, int]:
-    """``array / 2**exponent`` and the exponent, where squares and fourth powers could leave float64's range.
+def balanced(*arrays: FloatArray) -> tuple[Any, ...]:
+    """The arrays divided by one ``2**exponent``, where squares and fourth powers could leave float64's range; and the exponent.
 
-    In the ordinary case the very same array, uncopied, and 0. Scaling by a power of two is exact.
+    In the ordinary case the very same arrays, uncopied, and 0. Scaling by a power of two is exact.
     """
-    mean_square = _quiet_norm(array) / array.size
     low, high = 4.0**-_SAFE_EXPONENT, 4.0**_SAFE_EXPONENT
-    if low < mean_square < high:
-        return array, 0
-    largest = float(np.abs(array).max())
-    if largest == 0.0:
-        return array, 0
-    exponent = int(np.frexp(largest)[1])
-    return np.ldexp(array, -exponent), exponent
+    if all(low < square_norm(array) / array.size < high for array in arrays):
+        return *arrays, 0
+    exponent = int(np.frexp(max(float(np.abs(array).max()) for array in arrays))[1])
+    return *(np.ldexp(array, -exponent) for array in arrays), exponent
 
 
 def centred(array: FloatArray) -> FloatArray:
@@ -139,21 +120,27 @@ def centred(array: FloatArray) -> FloatArray:
     return result
 
 
+def unit_rows(x: FloatArray, name: str, zero_rows: str = "zero rows") -> FloatArray:
+    """Rows divided by their Euclidean norm; a row of zeros raises, and the error calls it ``zero_rows`` of ``name``."""
+    largest = np.abs(x).max(axis=1, keepdims=True)
+    zero = np.flatnonzero(largest[:, 0] == 0.0)
+    if zero.size:
+        raise ValueError(f"{name} has {zero.size} {zero_rows}, the first at {int(zero[0])}: they have no direction")
+    scaled = x / largest
+    return np.asarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True))
+
+
 def upper_triangle(matrix: FloatArray) -> FloatArray:
     """Entries above the diagonal (i < j), row by row; shape (n (n - 1) / 2,)."""
     places = np.arange(len(matrix))
     return np.asarray(matrix[np.less.outer(places, places)])
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def square_norm(array: FloatArray) -> float:
-    """Sum of the squared entries."""
+    """Sum of the squared entries, infinite where it leaves the range of float64."""
     flat = array.ravel(order="K")
     return float(flat @ flat)
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def _quiet_norm(array: FloatArray) -> float:
-    return square_norm(array)
 
 
 def _require_symmetric(array: FloatArray, name: str) -> None:

@@ -1,33 +1,75 @@
 """Barycentric alignment: many models in one space, so that single stimuli can be compared across models.
 
-The method of Saha, He and Khosla (2026) as generalised Procrustes analysis (Gower 1975).
+The method of Saha, He and Khosla (2026) as generalised Procrustes analysis (Gower 1975). A map of a model is a matrix of shape
+(d_k, d) with orthonormal rows, which takes its d_k columns to d >= d_k common ones.
 """
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import KW_ONLY, dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, Self
+from itertools import repeat
+from typing import Any, Self
 
 import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from semrsm_bench.metrics.arrays import FloatArray, as_features, centred, one_of, require_stimuli
-from semrsm_bench.metrics.generalised import ORTHOGONAL, Mapper, descend, medoid, permutations, polish, starting_points
-from semrsm_bench.metrics.procrustes import GROUPS, Assignment
+from semrsm_bench.metrics.arrays import FloatArray, as_float64, centred, one_of, require_stimuli, square_norm
+from semrsm_bench.metrics.procrustes import GROUPS, Assignment, best_columns, polar_factor
+from semrsm_bench.metrics.ranks import dense_ranks, first_largest
+
+Mapper = Callable[..., Iterable[Any]]
+"""``map``, or that of a pool of threads."""
 
 
-class _Prepared(NamedTuple):
-    """One model as it is aligned, with the mean, the scale, and the axes (None for all) that its stimuli are brought there by."""
+@dataclass(frozen=True)
+class MapGroup:
+    """What the maps are chosen from."""
 
-    x: FloatArray
-    mean: FloatArray
-    scale: float
-    axes: FloatArray | None
+    best: Callable[[FloatArray], FloatArray]  # affinity (d_k, d) -> the map W that maximises <affinity, W>
+    overlap: Callable[[FloatArray], float]  # affinity -> that maximum
+    random: Callable[[int, int, np.random.Generator], FloatArray]  # (d_k, d, generator) -> a uniformly distributed map
+    gauge: Callable[[FloatArray], FloatArray]  # M (n, d) -> the map (d, d) that brings it to its standard form
+
+
+def _principal_axes(mean: FloatArray) -> FloatArray:
+    """M onto its principal axes, the first entry of largest magnitude in every column positive."""
+    # The common width is below n, see Barycenter, so the thin decomposition has all axes.
+    axes = np.linalg.svd(mean, full_matrices=False)[2].T
+    columns = (mean @ axes).T
+    peaks = columns[np.arange(len(columns)), first_largest(np.abs(columns))]
+    return np.asarray(axes * np.where(peaks < 0, -1.0, 1.0))
+
+
+ORTHOGONAL = MapGroup(
+    polar_factor,
+    lambda affinity: float(np.linalg.svd(affinity, compute_uv=False).sum()),
+    lambda own, width, rng: polar_factor(rng.standard_normal((own, width))),
+    _principal_axes,
+)
+
+
+def permutations(assignment: Assignment | None) -> MapGroup:
+    """Reorderings of the units, found by an assignment solver; M has columns of descending norm."""
+
+    def best(affinity: FloatArray) -> FloatArray:
+        return np.asarray(np.eye(affinity.shape[1])[best_columns(affinity, assignment)])
+
+    def by_norm(mean: FloatArray) -> FloatArray:
+        ranks, _ = dense_ranks(np.linalg.norm(mean, axis=0))
+        return np.eye(len(ranks))[:, np.argsort(-ranks, kind="stable")]
+
+    return MapGroup(
+        best,
+        lambda affinity: float(np.vdot(affinity, best(affinity))),
+        lambda own, width, rng: np.asarray(np.eye(width)[rng.permutation(width)[:own]]),
+        by_norm,
+    )
 
 
 @dataclass(eq=False)
@@ -37,8 +79,7 @@ class Barycenter:
     Minimises sum_k |X_k W_k - M|_F^2 over maps W_k of the group, with X_k centred and M the mean of the aligned X_k. It
     starts from the medoid (the model with the smallest sum of squared Procrustes distances to the others) and repeats
     W_k = argmax <X_k' M, W_k> and M = mean X_k W_k, which never increases the objective; momentum speeds this up where the
-    models agree little, see `generalised.descend`. Permutations end with rounds in which each model is aligned to the
-    mean of the others.
+    models agree little. Permutations end with rounds in which each model is aligned to the mean of the others.
 
     Parameters
     ----------
@@ -127,18 +168,18 @@ class Barycenter:
             raise ValueError(f"a barycenter needs at least two models; got {len(models)}")
         self._fitted = 0
         prepared = [self._prepare(model, f"models[{index}]") for index, model in enumerate(models)]
-        xs = [each.x for each in prepared]
+        xs = [x for x, *_ in prepared]
         _require_same_stimuli(xs)
         width = max(x.shape[1] for x in xs)
         if self.n_components is not None and width < self.n_components:
             raise ValueError(f"no model has n_components={self.n_components} principal components; the most is {width}")
         assert self.n_starts is not None
         with _side_by_side(self.n_jobs) as parallel:
-            self.medoid_ = medoid(xs, self._maps, parallel)
-            starts = starting_points(xs, self.medoid_, self.n_starts, self._maps, np.random.default_rng(self.seed))
-            runs = [descend(xs, start, self._maps, self.tol, self.max_iter, parallel) for start in starts]
+            self.medoid_ = _medoid(xs, self._maps, parallel)
+            starts = _starts(xs, self.medoid_, self.n_starts, self._maps, np.random.default_rng(self.seed))
+            runs = [_descend(xs, start, self._maps, self.tol, self.max_iter, parallel) for start in starts]
             if self.group == "permutation":
-                runs = [polish(xs, run, self._maps, self.max_iter) for run in runs]
+                runs = [_polish(xs, run, self._maps, self.max_iter) for run in runs]
         best = min(runs, key=lambda run: run.history[-1])
         self.converged_ = best.converged
         if not self.converged_:
@@ -153,11 +194,9 @@ class Barycenter:
         self.n_iter_ = len(best.history) - 1
         gauge = self._maps.gauge(best.mean)
         self.barycenter_ = best.mean @ gauge
-        self.means_: list[FloatArray] = []
-        self.scales_: list[float] = []
-        self.rotations_: list[FloatArray] = []
-        for each, found in zip(prepared, best.maps, strict=True):
-            self._add(each, found @ gauge)
+        self.means_ = [mean for _, mean, _, _ in prepared]
+        self.scales_ = [scale for _, _, scale, _ in prepared]
+        self.rotations_ = [axes @ (found @ gauge) for (*_, axes), found in zip(prepared, best.maps, strict=True)]
         self._fitted = len(models)
         return self
 
@@ -171,15 +210,17 @@ class Barycenter:
             ``n_components``).
         """
         self._require_fitted()
-        prepared = self._prepare(model, "model")
-        (n, width), (rows, own) = self.barycenter_.shape, prepared.x.shape
+        x, mean, scale, axes = self._prepare(model, "model")
+        (n, width), (rows, own) = self.barycenter_.shape, x.shape
         if rows != n:
             raise ValueError(f"model must hold the {n} training stimuli of fit, but has {rows}")
         if own > width:
             raise ValueError(
                 f"model has {own} dimensions but the barycenter only {width}; fit again with this model, or set n_components"
             )
-        self._add(prepared, self._maps.best(prepared.x.T @ self.barycenter_))
+        self.means_.append(mean)
+        self.scales_.append(scale)
+        self.rotations_.append(axes @ self._maps.best(x.T @ self.barycenter_))
         return self
 
     def transform(self, models: Iterable[Any]) -> list[FloatArray]:
@@ -208,7 +249,7 @@ class Barycenter:
             )
         aligned = []
         for index, (model, mean) in enumerate(zip(models, self.means_)):
-            x = as_features(model, f"models[{index}]")
+            x = as_float64(model, f"models[{index}]")
             if x.shape[1] != len(mean):
                 raise ValueError(f"models[{index}] was fitted with {len(mean)} units, but now has {x.shape[1]}")
             aligned.append((x - mean) / self.scales_[index] @ self.rotations_[index])
@@ -219,31 +260,25 @@ class Barycenter:
         """`fit`, then `transform` of the training stimuli."""
         return self.fit(models).transform(models)
 
-    def _prepare(self, model: Any, name: str) -> _Prepared:
-        """Centre and scale one model, and reduce it to the axes that it needs.
+    def _prepare(self, model: Any, name: str) -> tuple[FloatArray, FloatArray, float, FloatArray]:
+        """One model as it is aligned, with the mean, the scale and the axes (p, d) that its stimuli are brought there by.
 
         A model with more units than stimuli spans n - 1 dimensions at most, so a rotation is looked for among those. The
         common width then is at most n - 1 too, in which M lies in any case, and the optimum stays the same.
         """
-        given = as_features(model, name)
+        given = as_float64(model, name)
         require_stimuli(len(given), 2)
         x = centred(given)
         norm = float(np.linalg.norm(x))
         if norm == 0.0 or not np.isfinite(norm):
             raise ValueError(f"{name} cannot be aligned: the norm of its centred features is {norm}")
         scale = norm if self.scale else 1.0
-        x = x / scale
-        axes = None
+        x, axes = x / scale, np.eye(x.shape[1])
         if self.group == "orthogonal" and (self.n_components is not None or x.shape[1] >= len(x)):
             kept = min(x.shape[1], len(x) - 1, self.n_components or len(x))
             axes = np.asarray(np.linalg.svd(x, full_matrices=False)[2][:kept].T)
             x = x @ axes
-        return _Prepared(x, given.mean(axis=0), scale, axes)
-
-    def _add(self, prepared: _Prepared, found: FloatArray) -> None:
-        self.means_.append(prepared.mean)
-        self.scales_.append(prepared.scale)
-        self.rotations_.append(found if prepared.axes is None else prepared.axes @ found)
+        return x, given.mean(axis=0), scale, axes
 
     def _require_fitted(self) -> None:
         if not self._fitted:
@@ -270,3 +305,106 @@ def _side_by_side(n_jobs: int | None) -> Iterator[Mapper]:
         return
     with _blas().limit(limits=1), ThreadPoolExecutor(jobs) as pool:
         yield pool.map
+
+
+@dataclass(frozen=True)
+class Descent:
+    """End of one run: a map per model, their mean, the objective after the start and after every iteration."""
+
+    maps: list[FloatArray]
+    mean: FloatArray
+    history: list[float]
+    converged: bool
+
+
+def _medoid(xs: list[FloatArray], group: MapGroup, parallel: Mapper) -> int:
+    """Index of the model with the smallest sum of squared Procrustes distances to the others, the first of ties."""
+
+    def overlap(pair: tuple[int, int]) -> float:
+        x, y = sorted((xs[k] for k in pair), key=lambda side: side.shape[1])
+        return group.overlap(x.T @ y)
+
+    pairs = [(k, j) for k in range(len(xs)) for j in range(k)]
+    # sum_j |X_k|^2 + |X_j|^2 - 2 overlap, without the sum of all |X_j|^2, which is the same for every k.
+    sums = np.array([(len(xs) - 2) * square_norm(x) for x in xs])
+    for pair, value in zip(pairs, parallel(overlap, pairs), strict=True):
+        sums[list(pair)] -= 2 * value
+    return int(first_largest(-sums))
+
+
+def _starts(
+    xs: list[FloatArray], first: int, count: int, group: MapGroup, rng: np.random.Generator
+) -> list[FloatArray]:
+    """``count`` targets as wide as the widest: model ``first``, other models in random order, means after random maps."""
+    width = max(x.shape[1] for x in xs)
+    others = [int(k) for k in rng.permutation(len(xs)) if k != first]
+    starts = [np.pad(xs[k], ((0, 0), (0, width - xs[k].shape[1]))) for k in [first, *others][:count]]
+    while len(starts) < count:
+        starts.append(_mean_and_objective([x @ group.random(x.shape[1], width, rng) for x in xs])[0])
+    return starts
+
+
+def _descend(
+    xs: list[FloatArray], target: FloatArray, group: MapGroup, tol: float, max_iter: int, parallel: Mapper
+) -> Descent:
+    """Align all models to the target, make their mean the target, and repeat until the objective stops falling.
+
+    The target runs ahead of the mean by Nesterov's momentum, which takes a fifth of the iterations where agreement is weak.
+    A step that would raise the objective is taken back and repeated from the mean itself, from where it cannot rise; and
+    only such a plain step can end the run.
+    """
+    rounding = len(xs) * np.finfo(np.float64).eps ** 2 * sum(square_norm(x) for x in xs)
+    maps: list[FloatArray] = []
+    history: list[float] = []
+    mean = previous = target
+    momentum, pace = 0.0, 1.0
+    for _ in range(max_iter + 1):
+        goal = mean + momentum * (mean - previous)
+        new_maps = list(parallel(lambda x, onto: group.best(x.T @ onto), xs, repeat(goal)))
+        new_mean, objective = _mean_and_objective([x @ found for x, found in zip(xs, new_maps, strict=True)])
+        if history and objective >= history[-1]:
+            if momentum == 0.0:
+                # At a fixed point what is left is rounding, in either direction; the better one is kept.
+                return Descent(maps, mean, history, True)
+            momentum, pace = 0.0, 1.0
+            continue
+        small = bool(history) and history[-1] - objective < tol * history[-1]
+        maps, previous, mean = new_maps, mean if history else new_mean, new_mean
+        history.append(objective)
+        if objective <= rounding or (small and momentum == 0.0):
+            return Descent(maps, mean, history, True)
+        if small:
+            momentum, pace = 0.0, 1.0
+        else:
+            faster = (1 + math.sqrt(1 + 4 * pace * pace)) / 2
+            momentum, pace = (pace - 1) / faster, faster
+    return Descent(maps, mean, history, False)
+
+
+def _polish(xs: list[FloatArray], run: Descent, group: MapGroup, max_iter: int) -> Descent:
+    """Align one model after the other to the mean of all others, until a round changes nothing.
+
+    A model's own share in the mean holds it where it is, which traps permutations at ends that are none of the objective.
+    Given the others, the best map of a model is the one onto their sum, so the objective cannot rise here either.
+    """
+    maps, history = list(run.maps), list(run.history)
+    aligned = [x @ found for x, found in zip(xs, maps, strict=True)]
+    for _ in range(max_iter):
+        for k, x in enumerate(xs):
+            others = sum(aligned[:k] + aligned[k + 1 :])
+            candidate = group.best(x.T @ others)
+            moved = x @ candidate
+            # The overlap decides, since of equal assignments one is as good as the other.
+            if np.vdot(moved, others) > np.vdot(aligned[k], others):
+                maps[k], aligned[k] = candidate, moved
+        mean, objective = _mean_and_objective(aligned)
+        if objective >= history[-1]:
+            break
+        history.append(objective)
+        run = Descent(list(maps), mean, history, run.converged)
+    return run
+
+
+def _mean_and_objective(aligned: list[FloatArray]) -> tuple[FloatArray, float]:
+    mean = np.asarray(sum(aligned) / len(aligned))
+    return mean, sum(square_norm(a - mean) for a in aligned)

@@ -7,12 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_feature_pair, balanced, centred, one_of
-from semrsm_bench.metrics.invariances import FORMS, SUBSPACES
-from semrsm_bench.metrics.registry import register_metric
+from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_feature_pair, balanced, centred_pair, one_of
+from semrsm_bench.metrics.registry import FORMS, SUBSPACES, register_metric
 
-SUMMARIES = ("mean", "r2")
-WEIGHTS = ("x", "y", "mean")
 # A canonical correlation this near to 1 is that of a shared dimension.
 _SHARED = 1e-12
 MORCOS = "Morcos et al., NeurIPS 2018"
@@ -64,7 +61,7 @@ def cca(X: Any, Y: Any, *, summary: str = "mean", centre: bool = True) -> float:
         ``mean``: mean rho; ``r2``: mean rho^2. Both over the smaller of the two ranks, which for features of full column
         rank is min(p, q); so dead or repeated units do not lower a representation's similarity with itself.
     """
-    one_of(summary, SUMMARIES, "summary")
+    one_of(summary, ("mean", "r2"), "summary")
     rho = canonical_correlations(X, Y, centre=centre)
     return float(np.mean(rho if summary == "mean" else rho**2))
 
@@ -89,8 +86,14 @@ def svcca(X: Any, Y: Any, threshold: float = 0.99) -> float:
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be in (0, 1]; got {threshold}")
-    x, y = as_feature_pair(X, Y, min_n=3)
-    bases = [_leading(centred(balanced(side)[0]), threshold, name) for side, name in ((x, "X"), (y, "Y"))]
+    bases = []
+    for x, name in zip(centred_pair(X, Y, min_n=3), "XY"):
+        u, s, _ = np.linalg.svd(x, full_matrices=False)
+        _require_variation(s[0] > 0.0, name)
+        share = np.cumsum(s**2) / np.sum(s**2)
+        kept = min(_rank(s, x), int(np.searchsorted(share, threshold - ROUNDING)) + 1)
+        _require_unsaturated(kept, len(x) - 1, f"leading components of {name}")
+        bases.append(u[:, :kept])
     return float(np.mean(np.linalg.svd(bases[0].T @ bases[1], compute_uv=False)))
 
 
@@ -115,7 +118,7 @@ def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
         Where two or more canonical correlations, but not all, are 1: the weights then depend on which of their directions a
         decomposition happens to return. And as `canonical_correlations` does.
     """
-    one_of(weights_from, WEIGHTS, "weights_from")
+    one_of(weights_from, ("x", "y", "mean"), "weights_from")
     (x, qx), (y, qy) = _bases(X, Y, True)
     u, rho, vt = np.linalg.svd(qx.T @ qy, full_matrices=False)
     ones = int(np.count_nonzero(rho > 1 - _SHARED))
@@ -134,48 +137,40 @@ def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
 
 
 def _bases(X: Any, Y: Any, centre: bool) -> list[tuple[FloatArray, FloatArray]]:
-    """For each side its features, balanced and centred, and an orthonormal basis of their columns."""
-    pair = as_feature_pair(X, Y, min_n=3 if centre else 2)
-    sides = [centred(balanced(x)[0]) if centre else balanced(x)[0] for x in pair]
-    limit = len(sides[0]) - centre
-    return [(side, _basis(side, name, limit)) for side, name in zip(sides, "XY")]
-
-
-def _basis(x: FloatArray, name: str, limit: int) -> FloatArray:
-    """Orthonormal basis of the columns, shape (n, rank), for rank < limit."""
-    norms = np.linalg.norm(x, axis=0)
-    alive = norms > 0.0
-    if not alive.any():
-        raise ValueError(f"{name} is the same for all stimuli: it has no canonical directions")
-    # Unit columns: a unit of small variance counts as much as one of large, as canonical correlations demand.
-    columns = x[:, alive] / norms[alive]
-    q, r = np.linalg.qr(columns)
-    s = np.linalg.svd(r, compute_uv=False)
-    rank = _rank(s, columns)
-    _require_unsaturated(rank, limit, name, "units")
-    if rank < r.shape[1]:
-        q = q @ np.linalg.svd(r, full_matrices=False)[0][:, :rank]
-    return np.asarray(q)
+    """For each side its features, balanced and centred, and an orthonormal basis of their columns, (n, rank)."""
+    if centre:
+        sides = centred_pair(X, Y, min_n=3)
+    else:
+        x, y = as_feature_pair(X, Y)
+        sides = balanced(x)[0], balanced(y)[0]
+    found = []
+    for side, name in zip(sides, "XY"):
+        norms = np.linalg.norm(side, axis=0)
+        alive = norms > 0.0
+        _require_variation(alive.any(), name)
+        # Unit columns: a unit of small variance counts as much as one of large, as canonical correlations demand.
+        columns = side[:, alive] / norms[alive]
+        q, r = np.linalg.qr(columns)
+        rank = _rank(np.linalg.svd(r, compute_uv=False), columns)
+        _require_unsaturated(rank, len(side) - centre, f"units of {name}")
+        if rank < r.shape[1]:
+            q = q @ np.linalg.svd(r, full_matrices=False)[0][:, :rank]
+        found.append((side, q))
+    return found
 
 
 def _rank(singular_values: FloatArray, x: FloatArray) -> int:
     return int(np.count_nonzero(singular_values > singular_values[0] * max(x.shape) * np.finfo(np.float64).eps))
 
 
-def _leading(x: FloatArray, threshold: float, name: str) -> FloatArray:
-    """Left singular vectors of the leading components that hold ``threshold`` of the variance."""
-    u, s, _ = np.linalg.svd(x, full_matrices=False)
-    if s[0] == 0.0:
-        raise ValueError(f"{name} is the same for all stimuli: it has no principal components")
-    share = np.cumsum(s**2) / np.sum(s**2)
-    kept = min(_rank(s, x), int(np.searchsorted(share, threshold - ROUNDING)) + 1)
-    _require_unsaturated(kept, len(x) - 1, name, "leading components")
-    return np.asarray(u[:, :kept])
+def _require_variation(varies: bool, name: str) -> None:
+    if not varies:
+        raise ValueError(f"{name} is the same for all stimuli: it has no directions to compare")
 
 
-def _require_unsaturated(rank: int, limit: int, name: str, what: str) -> None:
+def _require_unsaturated(rank: int, limit: int, what: str) -> None:
     if rank >= limit:
         raise ValueError(
-            f"the {what} of {name} span all {limit} dimensions that these stimuli have, so every canonical correlation "
-            "is 1 whatever the data; use more stimuli than units, or svcca with a lower threshold"
+            f"the {what} span all {limit} dimensions that these stimuli have, so every canonical correlation is 1 whatever "
+            "the data; use more stimuli than units, or svcca with a lower threshold"
         )

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.checking import CheckFailedError, describe, require, without_global_randomness
-from semrsm_bench.metrics.invariances import INVARIANCES
-from semrsm_bench.metrics.registry import Measure
+from semrsm_bench.metrics.registry import INVARIANCES, Measure
 
 __all__ = ["INSTANCE_CASES", "METRIC_CASES", "TRANSFORMS", "CheckFailedError", "warm_up"]
 
@@ -33,25 +32,10 @@ _TOLERANCE = 1e-6
 _ROUNDING = 1e-10
 
 
-def _rotation(width: int, rng: np.random.Generator) -> Array:
-    return np.asarray(np.linalg.qr(rng.standard_normal((width, width)))[0])
-
-
-def _other_diagonal(K: Array, rng: np.random.Generator) -> Array:
-    K = K.copy()
-    K[np.diag_indices(len(K))] += rng.uniform(1, 40, len(K))
-    return K
-
-
-def _row_and_column(K: Array, rng: np.random.Generator) -> Array:
-    u = 10 * rng.standard_normal(len(K))
-    return np.asarray(K + u[:, None] + u)
-
-
 _OF_UNITS: Mapping[str, Transform] = {
     "translation": lambda X, rng: X + 3 * rng.standard_normal(X.shape[-1]),
     "isotropic_scaling": lambda X, _: 1.7 * X,
-    "orthogonal": lambda X, rng: X @ _rotation(X.shape[-1], rng),
+    "orthogonal": lambda X, rng: X @ np.linalg.qr(rng.standard_normal((X.shape[-1],) * 2))[0],
     "row_scaling": lambda X, rng: X * rng.uniform(0.2, 5, (*X.shape[:-1], 1)),
 }
 TRANSFORMS: Mapping[str, Mapping[str, Transform]] = {
@@ -66,9 +50,9 @@ TRANSFORMS: Mapping[str, Mapping[str, Transform]] = {
     "rsm": {
         "positive_scaling": lambda K, _: 2.5 * K,
         "constant": lambda K, _: K + 7.0,
-        "row_and_column": _row_and_column,
+        "row_and_column": lambda K, rng: K + np.add.outer(*[10 * rng.standard_normal(len(K))] * 2),
         "monotone": lambda K, _: np.sign(K) * np.abs(K) ** 3 + K,
-        "diagonal": _other_diagonal,
+        "diagonal": lambda K, rng: K + np.diag(rng.uniform(1, 40, len(K))),
     },
     "aligned": {**_OF_UNITS, "model_order": lambda A, _: A[::-1]},
 }
@@ -97,10 +81,13 @@ def inputs(measure: Measure, seed: int, n: int = N, p: int = P, q: int = Q, nois
     return (np.asarray(rng.standard_normal((n, p)) + noise * rng.standard_normal((4, n, p)) + 0.5),)
 
 
-def _value(measure: Measure, *given: Any) -> Any:
+def _value(measure: Measure, *given: Any, may_refuse: bool = False) -> Any:
+    """What the measure returns, or with ``may_refuse`` the ValueError by which it says that it is not defined."""
     try:
         return measure.run(*given)
     except Exception as error:
+        if may_refuse and isinstance(error, ValueError):
+            return error
         raise CheckFailedError(describe(error)) from error
 
 
@@ -109,7 +96,7 @@ def _equal(first: Any, second: Any) -> bool:
 
 
 def _same(first: Any, second: Any, tolerance: float = _TOLERANCE) -> bool:
-    if isinstance(second, Exception):
+    if isinstance(second, ValueError):
         return False
     a, b = np.asarray(first), np.asarray(second)
     scale = max(1.0, float(np.nanmax(np.abs(a), initial=0.0)))
@@ -124,15 +111,12 @@ def _require_in_range(measure: Measure, value: Any, where: str) -> None:
     require(not outside.size, f"{where} is {outside.ravel()[:1]}, outside of the declared range [{low:g}, {high:g}]")
 
 
-def _number_or_refusal(measure: Measure, given: tuple[Any, ...], what: str, *, refused: bool = False) -> None:
+def _require_number_or_refusal(measure: Measure, given: tuple[Any, ...], what: str, *, refused: bool = False) -> None:
     """A value in the range, NaN, or a ValueError that says why there is none; with ``refused`` the error."""
-    try:
-        value = measure.run(*given)
-    except ValueError as error:
-        require(bool(str(error)), f"{what}: the ValueError says nothing")
+    value = _value(measure, *given, may_refuse=True)
+    if isinstance(value, ValueError):
+        require(bool(str(value)), f"{what}: the ValueError says nothing")
         return
-    except Exception as error:
-        raise CheckFailedError(f"{what}: {describe(error)}; undefined is NaN, or a ValueError") from error
     require(not refused, f"{what} must raise ValueError, but it returned {value}")
     _require_in_range(measure, value, f"{what}: it")
 
@@ -169,7 +153,12 @@ def invariances(measure: Measure) -> str:
     held = []
     for side, (kind, declared) in enumerate(zip(measure.inputs, measure.invariances)):
         for name, transform in TRANSFORMS.get(kind, {}).items():
-            pairs = (_before_and_after(measure, side, transform, seed) for seed in range(len(_WIDTHS)))
+            pairs = []
+            for seed, widths in enumerate(_WIDTHS):
+                given = list(inputs(measure, seed, N, *widths))
+                before = _value(measure, *given)
+                given[side] = transform(given[side], np.random.default_rng([11, seed]))
+                pairs.append((before, _value(measure, *given, may_refuse=True)))
             if name not in declared:
                 held += [f"{name} of input {side}"] if all(_same(*pair, _ROUNDING) for pair in pairs) else []
                 continue
@@ -179,19 +168,6 @@ def invariances(measure: Measure) -> str:
     return f"not declared, but it changed nothing on random input: {', '.join(held)}" if held else ""
 
 
-def _before_and_after(measure: Measure, side: int, transform: Transform, seed: int) -> tuple[Any, Any]:
-    """The value, and that with one input transformed; the error where it is not defined there."""
-    given = list(inputs(measure, seed, N, *_WIDTHS[seed]))
-    before = _value(measure, *given)
-    given[side] = transform(given[side], np.random.default_rng([11, seed]))
-    try:
-        return before, measure.run(*given)
-    except ValueError as error:
-        return before, error
-    except Exception as error:
-        raise CheckFailedError(describe(error)) from error
-
-
 def order_of_stimuli(measure: Measure) -> None:
     """Stimuli in another order, the same on all sides, leave the value as it is; a value for each moves with it."""
     order = np.random.default_rng(5).permutation(N)
@@ -199,13 +175,12 @@ def order_of_stimuli(measure: Measure) -> None:
     # The second pair has more units together than stimuli, so that the two share dimensions.
     for widths in ((P, Q), (16, 12)):
         given = inputs(measure, 3, N, *widths)
-        try:
-            before = np.asarray(measure.run(*given))
-        except ValueError:
+        before = _value(measure, *given, may_refuse=True)
+        if isinstance(before, ValueError):
             continue  # not defined for this shape; other cases ask whether it should be
         after = _value(measure, *(a[place.get(kind, order)] for kind, a in zip(measure.inputs, given)))
         require(
-            _same(before[order] if before.ndim else before, after),
+            _same(np.asarray(before)[order] if np.ndim(before) else before, after),
             f"with the stimuli in another order on all sides it went from {before} to {after}",
         )
 
@@ -245,12 +220,12 @@ def not_finite(measure: Measure) -> None:
             given[side][..., 7, 2] = bad
             if kind == "rsm":
                 given[side][2, 7] = bad
-            _number_or_refusal(measure, tuple(given), f"{bad} in input {side}", refused=True)
+            _require_number_or_refusal(measure, tuple(given), f"{bad} in input {side}", refused=True)
 
 
 def fewer_stimuli_than_units(measure: Measure) -> None:
     """More units than stimuli."""
-    _number_or_refusal(measure, inputs(measure, 5, 10, 30, 40), "10 stimuli of 30 and 40 units")
+    _require_number_or_refusal(measure, inputs(measure, 5, 10, 30, 40), "10 stimuli of 30 and 40 units")
 
 
 def constant_columns(measure: Measure) -> None:
@@ -258,7 +233,23 @@ def constant_columns(measure: Measure) -> None:
     x, y = features(6)
     x[:, 1] = 0.1
     for first, what in ((x, "a constant unit"), (np.ones_like(x), "a side of ones")):
-        _number_or_refusal(measure, _as_inputs(measure, first, y), what)
+        _require_number_or_refusal(measure, _as_inputs(measure, first, y), what)
+
+
+def _given_as(doc: str, change: Callable[[Array], Any], tolerance: float = _TOLERANCE) -> Case:
+    """A case: the same numbers, held otherwise, have the same value; and nothing is written to them."""
+
+    def case(measure: Measure) -> None:
+        # Numbers that float32 holds.
+        given = [_single(a).astype(a.dtype) for a in inputs(measure, 7)]
+        copies = [a.copy() for a in given]
+        value = _value(measure, *given)
+        require(all(map(np.array_equal, given, copies)), "it changed its input")
+        found = _value(measure, *map(change, copies))
+        require(_same(value, found, tolerance), f"the same numbers give {value} as arrays of float64, else {found}")
+
+    case.__doc__ = doc
+    return case
 
 
 def _single(array: Array) -> Array:
@@ -276,22 +267,6 @@ def _strided(array: Array) -> Array:
 
 def _tensor(array: Array) -> Any:
     return importlib.import_module("torch").from_numpy(array) if importlib.util.find_spec("torch") else array
-
-
-def _given_as(doc: str, change: Callable[[Array], Any], tolerance: float = _TOLERANCE) -> Case:
-    """A case: the same numbers, held otherwise, have the same value; and nothing is written to them."""
-
-    def case(measure: Measure) -> None:
-        # Numbers that float32 holds.
-        given = [_single(a).astype(a.dtype) for a in inputs(measure, 7)]
-        copies = [a.copy() for a in given]
-        value = _value(measure, *given)
-        require(all(map(np.array_equal, given, copies)), "it changed its input")
-        found = _value(measure, *map(change, copies))
-        require(_same(value, found, tolerance), f"the same numbers give {value} as arrays of float64, else {found}")
-
-    case.__doc__ = doc
-    return case
 
 
 _OF_BOTH = (deterministic, global_random_state, invariances, order_of_stimuli, value_range, direction, not_finite)

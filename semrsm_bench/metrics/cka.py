@@ -13,23 +13,22 @@ from semrsm_bench.metrics.arrays import (
     ROUNDING,
     FloatArray,
     as_feature_pair,
-    as_features,
+    as_float64,
     as_rsm,
     as_rsm_pair,
-    as_rsm_stacks,
     balanced,
     centred,
+    centred_pair,
     one_of,
     require_stimuli,
     square_norm,
 )
-from semrsm_bench.metrics.centring import all_inner_products, inner_products, stacked_inner_products
-from semrsm_bench.metrics.invariances import CENTRED, FORMS, ROTATIONS
 from semrsm_bench.metrics.kernels import cosine_rsm, linear_rsm, rbf_rsm
-from semrsm_bench.metrics.registry import register_metric
+from semrsm_bench.metrics.registry import CENTRED, FORMS, ROTATIONS, register_metric
 
 ESTIMATORS = ("biased", "debiased")
 KORNBLITH = "Kornblith et al., ICML 2019"
+_BLOCK_ENTRIES = 2**17
 
 _of_rsms = partial(register_metric, takes="rsms", best="max", range=(-1, 1))
 _of_features = partial(register_metric, takes="features", best="max", range=(0, 1))
@@ -61,12 +60,11 @@ def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
     ValueError
         For asymmetric, misshapen or non-finite RSMs, too few stimuli, or a value beyond float64.
     """
-    k, l = _rsms(K, L, estimator)  # noqa: E741
-    k, k_exponent = balanced(k)
-    l, l_exponent = balanced(l)  # noqa: E741
-    value = inner_products(k, l, estimator == "debiased")[0] * _normaliser(len(k), estimator)
+    sides = [balanced(side) for side in as_rsm_pair(K, L, min_n=_least(estimator))]
+    rsms, exponents = zip(*sides)
+    value = _inner_products(rsms, estimator)[0][0, 1] * _normaliser(len(rsms[0]), estimator)
     try:
-        return math.ldexp(value, k_exponent + l_exponent)
+        return math.ldexp(value, sum(exponents))
     except OverflowError as error:
         raise ValueError(
             "HSIC of these RSMs leaves the range of float64; divide them by their largest entry"
@@ -74,10 +72,7 @@ def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
 
 
 @_of_rsms(
-    "cka_debiased",
-    invariant_to=(*CENTRED, "positive_scaling", "diagonal"),
-    reference=KORNBLITH,
-    estimator="debiased",
+    "cka_debiased", invariant_to=(*CENTRED, "positive_scaling", "diagonal"), reference=KORNBLITH, estimator="debiased"
 )
 @_of_rsms("cka", invariant_to=(*CENTRED, "positive_scaling"), reference=KORNBLITH)
 def cka(K: Any, L: Any, estimator: str = "biased") -> float:
@@ -93,8 +88,8 @@ def cka(K: Any, L: Any, estimator: str = "biased") -> float:
         which are not positive semi-definite in general. Nothing is clamped. NaN where an RSM is constant up to rounding once
         centred, which makes the ratio 0 / 0.
     """
-    k, l = _rsms(K, L, estimator)  # noqa: E741
-    return _ratio(*inner_products(balanced(k)[0], balanced(l)[0], estimator == "debiased"))
+    k, l = as_rsm_pair(K, L, min_n=_least(estimator))  # noqa: E741
+    return _alignment(*_inner_products([balanced(k)[0], balanced(l)[0]], estimator))
 
 
 @_debiased("linear_cka_debiased", invariant_to=FORMS, reference=KORNBLITH)
@@ -122,23 +117,20 @@ def linear_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     ValueError
         For mismatched n, too few stimuli, or misshapen or non-finite input.
     """
-    one_of(estimator, ESTIMATORS, "estimator")
-    x, y = as_feature_pair(X, Y, min_n=_least(estimator))
-    x, y = centred(balanced(x)[0]), centred(balanced(y)[0])
+    x, y = centred_pair(X, Y, min_n=_least(estimator))
     n, p, q = len(x), x.shape[1], y.shape[1]
     # Multiplications: three products of features (the two symmetric ones cost half) against two Gram matrices.
     if p * q + (p * p + q * q) / 2 > n * (p + q) / 2:
-        return _ratio(*inner_products(x @ x.T, y @ y.T, estimator == "debiased"))
-    products = [square_norm(a.T @ b) for a, b in ((x, y), (x, x), (y, y))]
+        return _alignment(*_inner_products([x @ x.T, y @ y.T], estimator))
+    cross = square_norm(x.T @ y)
+    products = np.array([[square_norm(x.T @ x), cross], [cross, square_norm(y.T @ y)]])
     if estimator == "biased":
-        return _ratio(products[0], products[1], products[2], products[1], products[2])
-    dx, dy = np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)
-    debiased = [
-        product - n / (n - 2) * float(a @ b) + float(a.sum() * b.sum()) / ((n - 1) * (n - 2))
-        for product, (a, b) in zip(products, ((dx, dy), (dx, dx), (dy, dy)), strict=True)
-    ]
+        return _alignment(products, products.diagonal())
+    diagonals = np.stack([np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)])
+    sums = diagonals.sum(axis=1)
+    without = products - n / (n - 2) * (diagonals @ diagonals.T) + np.outer(sums, sums) / ((n - 1) * (n - 2))
     # These are differences, not sums of squares, so their rounding is that of the products themselves.
-    return _ratio(*debiased, *(product / ROUNDING for product in products[1:]))
+    return _alignment(without, products.diagonal() / ROUNDING)
 
 
 @_debiased("rbf_cka_debiased", invariant_to=FORMS)
@@ -193,39 +185,30 @@ def minibatch_cka(
     ValueError
         As `hsic`; no batches, a batch that is no pair, or two arrays that could be read either way.
     """
-    one_of(estimator, ESTIMATORS, "estimator")
-    if _are_stacks(batches) if stacked is None else stacked:
-        K, L = batches
-        k, l = as_rsm_stacks(K, L, min_n=_least(estimator))  # noqa: E741
+    given: Any = batches
+    if stacked is None:
+        stacked = isinstance(given, tuple) and len(given) == 2 and all(getattr(s, "ndim", 0) == 3 for s in given)
+        if stacked and len(given[0]) == len(given[1]) == 2:
+            raise ValueError(
+                "two arrays of shape (2, n, n) are two stacks of two batches, or two batches (K, L): say which with "
+                "stacked=True or stacked=False"
+            )
+    products, raw, count = np.zeros((2, 2)), np.zeros(2), 0
+    for pair in [given] if stacked else given:
+        if len(pair) != 2:
+            raise ValueError(f"batch {count} holds {len(pair)} RSMs, but a batch is a pair (K, L)")
+        rsms = as_rsm_pair(*pair, min_n=_least(estimator), stacked=stacked)
+        factor = _normaliser(rsms[0].shape[-1], estimator)
         with np.errstate(over="ignore", invalid="ignore"):
-            products = stacked_inner_products(k, l, estimator == "debiased")
-            sums = products.sum(axis=1) * _normaliser(k.shape[1], estimator)
-    else:
-        sums, count = np.zeros(5), 0
-        for pair in batches:
-            if len(pair) != 2:
-                raise ValueError(f"batch {count} holds {len(pair)} RSMs, but a batch is a pair (K, L)")
-            K, L = pair
-            k, l = _rsms(K, L, estimator)  # noqa: E741
-            with np.errstate(over="ignore", invalid="ignore"):
-                sums += np.array(inner_products(k, l, estimator == "debiased")) * _normaliser(len(k), estimator)
-            count += 1
-        if count == 0:
-            raise ValueError("minibatch_cka needs at least one batch")
-    if not np.isfinite(sums).all():
+            more, squares = _inner_products(rsms, estimator)
+            products += more.reshape(-1, 2, 2).sum(axis=0) * factor
+            raw += squares.reshape(-1, 2).sum(axis=0) * factor
+        count += 1
+    if count == 0:
+        raise ValueError("minibatch_cka needs at least one batch")
+    if not (np.isfinite(products).all() and np.isfinite(raw).all()):
         raise ValueError("HSIC of these batches leaves the range of float64; divide all RSMs by their largest entry")
-    return _ratio(*sums.tolist())
-
-
-def _are_stacks(batches: Any) -> bool:
-    if not (isinstance(batches, tuple) and len(batches) == 2 and all(getattr(s, "ndim", 0) == 3 for s in batches)):
-        return False
-    if len(batches[0]) == len(batches[1]) == 2:
-        raise ValueError(
-            "two arrays of shape (2, n, n) are two stacks of two batches, or two batches (K, L): say which with stacked=True "
-            "or stacked=False"
-        )
-    return True
+    return _alignment(products, raw)
 
 
 def cka_matrix(
@@ -252,39 +235,25 @@ def cka_matrix(
     ndarray, shape (len(layers), len(others))
         Range, NaN and errors (which name the layer) as for `cka`; exactly symmetric if ``others`` is None.
     """
-    one_of(estimator, ESTIMATORS, "estimator")
-    first = _layer_rsms(layers, kernel, "layers")
-    second = first if others is None else _layer_rsms(others, kernel, "others")
-    n = len(first[0])
-    if len(second[0]) != n:
-        raise ValueError(f"layers have {n} stimuli but others have {len(second[0])}")
-    require_stimuli(n, _least(estimator))
-    everything = first if others is None else first + second
-    products, raw = all_inner_products(everything, estimator == "debiased")
-    own = np.diag(products)
-    with np.errstate(invalid="ignore"):
-        norm = np.where(own > (ROUNDING**2) * raw, np.sqrt(own), np.nan)
-    rows = len(first)
-    numerator = products if others is None else products[:rows, rows:]
-    columns = norm if others is None else norm[rows:]
-    return np.asarray(numerator / (norm[:rows, None] * columns))
-
-
-def _rsms(K: Any, L: Any, estimator: str) -> tuple[FloatArray, FloatArray]:
-    one_of(estimator, ESTIMATORS, "estimator")
-    return as_rsm_pair(K, L, min_n=_least(estimator))
-
-
-def _least(estimator: str) -> int:
-    return 4 if estimator == "debiased" else 2
-
-
-def _normaliser(n: int, estimator: str) -> float:
-    return 1.0 / (n * (n - 3)) if estimator == "debiased" else 1.0 / (n - 1) ** 2
+    least = _least(estimator)
+    rsms = _layer_rsms(layers, kernel, "layers")
+    n, rows = len(rsms[0]), len(rsms)
+    if others is not None:
+        rsms += _layer_rsms(others, kernel, "others")
+        if len(rsms[-1]) != n:
+            raise ValueError(f"layers have {n} stimuli but others have {len(rsms[-1])}")
+    require_stimuli(n, least)
+    aligned = _alignments(*_inner_products(rsms, estimator))
+    return aligned if others is None else aligned[:rows, rows:]
 
 
 def _layer_rsms(layers: Sequence[Any], kernel: str | Callable[[Any], Any] | None, name: str) -> list[FloatArray]:
-    makers: dict[str, Callable[[Any], FloatArray]] = {"linear": _centred_gram, "cosine": cosine_rsm, "rbf": rbf_rsm}
+    makers: dict[str, Callable[[Any], FloatArray]] = {
+        # Centred first, which for the linear kernel is the same, so that a large common offset costs no digits.
+        "linear": lambda X: linear_rsm(centred(balanced(X)[0])),
+        "cosine": cosine_rsm,
+        "rbf": rbf_rsm,
+    }
     if isinstance(kernel, str):
         kernel = makers[one_of(kernel, tuple(makers), "kernel")]
     if len(layers) == 0:
@@ -292,20 +261,65 @@ def _layer_rsms(layers: Sequence[Any], kernel: str | Callable[[Any], Any] | None
     rsms: list[FloatArray] = []
     for index, layer in enumerate(layers):
         label = f"{name}[{index}]"
-        rsm = as_rsm(layer if kernel is None else kernel(as_features(layer, label)), label)
+        rsm = as_rsm(layer if kernel is None else kernel(as_float64(layer, label)), label)
         if rsms and len(rsm) != len(rsms[0]):
             raise ValueError(f"{label} has {len(rsm)} stimuli but {name}[0] has {len(rsms[0])}")
         rsms.append(balanced(rsm)[0])
     return rsms
 
 
-def _centred_gram(X: FloatArray) -> FloatArray:
-    # Centred first, which for the linear kernel is the same, so that a large common offset costs no digits.
-    return linear_rsm(centred(balanced(X)[0]))
+def _least(estimator: str) -> int:
+    """How many stimuli an estimator needs; ValueError where it is none."""
+    return 4 if one_of(estimator, ESTIMATORS, "estimator") == "debiased" else 2
 
 
-def _ratio(kl: float, kk: float, ll: float, raw_k: float, raw_l: float) -> float:
-    """Kl / sqrt(kk ll), NaN where a denominator is not above the rounding of what it was computed from."""
-    if not (kk > ROUNDING**2 * raw_k and ll > ROUNDING**2 * raw_l):
-        return math.nan
-    return float(kl / math.sqrt(kk) / math.sqrt(ll))
+def _normaliser(n: int, estimator: str) -> float:
+    return 1.0 / (n * (n - 3)) if estimator == "debiased" else 1.0 / (n - 1) ** 2
+
+
+def _inner_products(rsms: Sequence[FloatArray], estimator: str) -> tuple[FloatArray, FloatArray]:
+    """Of all centred (debiased: U-centred) RSMs with each other, (..., L, L); and the squared norms as given, (..., L).
+
+    The RSMs are L of shape (..., n, n). A few rows at a time, so that what is centred stays in the cache and no n x n temporary
+    is made.
+    """
+    debiased, (*batch, n, _) = estimator == "debiased", rsms[0].shape
+    offsets = [_offsets(k, debiased) for k in rsms]
+    step = min(n, 1 + _BLOCK_ENTRIES // (len(rsms) * rsms[0].size // n))
+    block = np.empty((*batch, len(rsms), step, n))
+    products = np.zeros((*batch, len(rsms), len(rsms)))
+    for start in range(0, n, step):
+        rows = slice(start, min(n, start + step))
+        block = block[..., : rows.stop - start, :]
+        for layer, (k, u) in enumerate(zip(rsms, offsets)):
+            out = block[..., layer, :, :]
+            np.subtract(k[..., rows, :], u[..., rows, None], out=out)
+            out -= u[..., None, :]
+            if debiased:
+                np.einsum("...ii->...i", out[..., rows])[...] = 0.0
+        flat = block.reshape(*batch, len(rsms), -1)
+        # Of a pair the matrix product takes three times as long.
+        products += np.einsum("...ik,...jk->...ij", flat, flat) if len(rsms) == 2 else flat @ flat.T
+    return products, np.stack([np.einsum("...ij,...ij->...", k, k) for k in rsms], axis=-1)
+
+
+def _offsets(k: FloatArray, debiased: bool) -> FloatArray:
+    """Vector u such that ``k - u 1' - 1 u'`` is the centred (or, off the diagonal, the U-centred) RSM; of a stack one each."""
+    n = k.shape[-1]
+    if debiased:
+        sums = k.sum(axis=-1) - np.diagonal(k, axis1=-2, axis2=-1)
+        return np.asarray(sums / (n - 2) - sums.sum(axis=-1, keepdims=True) / (2 * (n - 1) * (n - 2)))
+    means = k.mean(axis=-1)
+    return np.asarray(means - means.mean(axis=-1, keepdims=True) / 2)
+
+
+def _alignments(products: FloatArray, raw: FloatArray) -> FloatArray:
+    """Products over the norms, NaN where a squared norm is not above the rounding of what it was computed from."""
+    own = products.diagonal()
+    with np.errstate(invalid="ignore"):
+        norm = np.where(own > ROUNDING**2 * raw, np.sqrt(own), np.nan)
+    return np.asarray(products / (norm[:, None] * norm))
+
+
+def _alignment(products: FloatArray, raw: FloatArray) -> float:
+    return float(_alignments(products, raw)[0, 1])

@@ -10,8 +10,9 @@ from functools import partial
 from typing import Any
 
 from semrsm_bench.metrics.instances import INSTANCES
-from semrsm_bench.metrics.invariances import RANKS
-from semrsm_bench.metrics.registry import METRICS, Measure
+from semrsm_bench.metrics.outputs import jensen_shannon, jensen_shannon_correlation
+from semrsm_bench.metrics.registry import METRICS, RANKS, Measure
+from semrsm_bench.metrics.retrieval import self_retrieval
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,9 @@ class MetricInfo:
 
 def declared() -> dict[str, MetricInfo]:
     """All registered metrics, the instance similarities, and what takes outputs or labels, by name."""
-    instances = [INSTANCES.get(name) for name in INSTANCES.names()]
-    found = [
-        *(_of_measure(name, METRICS.get(name)) for name in METRICS.names()),
-        *_others(),
-        *(_of_measure(f"instance_{score.name}", score) for score in instances if score.takes == "aligned"),
-    ]
-    return {info.name: info for info in found}
+    metrics = [_of_measure(name, METRICS.get(name)) for name in METRICS.names()]
+    scores = [_of_measure(f"instance_{name}", INSTANCES.get(name)) for name in INSTANCES.names()]
+    return {info.name: info for info in (*metrics, *_OTHERS, *scores) if info.inputs != ("pixels",)}
 
 
 def _of_measure(name: str, measure: Measure) -> MetricInfo:
@@ -61,41 +58,30 @@ def _of_measure(name: str, measure: Measure) -> MetricInfo:
     return MetricInfo(name, function, measure.inputs, direction, *measure.range, measure.symmetric, invariances)
 
 
-def _others() -> list[MetricInfo]:
-    """What compares no two representations, and so is no metric of the registry."""
-    from semrsm_bench.metrics.outputs import jensen_shannon, jensen_shannon_correlation
-    from semrsm_bench.metrics.retrieval import self_retrieval
-
-    classes = frozenset(["class_order", "unused_class"])
-    linear, ranks = frozenset(["positive_scaling", "constant", "diagonal"]), frozenset(RANKS)
-    counts = frozenset(["class_order", "count_scaling"])
-    spearman = partial(jensen_shannon_correlation, method="spearman")
-    iou = partial(self_retrieval, score="iou")
-    given = ("probabilities", "rsm"), "distance", -1.0, 1.0, False
-    retrieved = ("rsm", "counts"), "similarity", 0.0, 1.0, False
-    return [
-        MetricInfo("jensen_shannon", jensen_shannon, ("probabilities",), "distance", 0, math.log(2), False, (classes,)),
-        MetricInfo("jensen_shannon_pearson", jensen_shannon_correlation, *given, (classes, linear)),
-        MetricInfo("jensen_shannon_spearman", spearman, *given, (classes, ranks)),
-        MetricInfo("retrieval_f1", partial(self_retrieval, score="f1"), *retrieved, (ranks, counts)),
-        MetricInfo("retrieval_iou", iou, *retrieved, (ranks, counts | {"membership"})),
-    ]
+_CLASSES, _COUNTS = frozenset(["class_order", "unused_class"]), frozenset(["class_order", "count_scaling"])
+_LINEAR, _ORDER = frozenset(["positive_scaling", "constant", "diagonal"]), frozenset(RANKS)
+_DIVERGENCE = ("probabilities", "rsm"), "distance", -1.0, 1.0, False
+_RETRIEVED = ("rsm", "counts"), "similarity", 0.0, 1.0, False
+_spearman = partial(jensen_shannon_correlation, method="spearman")
+# What compares no two representations, and so is no metric of the registry.
+_OTHERS = (
+    MetricInfo("jensen_shannon", jensen_shannon, ("probabilities",), "distance", 0, math.log(2), False, (_CLASSES,)),
+    MetricInfo("jensen_shannon_pearson", jensen_shannon_correlation, *_DIVERGENCE, (_CLASSES, _LINEAR)),
+    MetricInfo("jensen_shannon_spearman", _spearman, *_DIVERGENCE, (_CLASSES, _ORDER)),
+    MetricInfo("retrieval_f1", partial(self_retrieval, score="f1"), *_RETRIEVED, (_ORDER, _COUNTS)),
+    MetricInfo("retrieval_iou", partial(self_retrieval, score="iou"), *_RETRIEVED, (_ORDER, _COUNTS | {"membership"})),
+)
 
 
-def find_declared(function: Callable[..., Any], keywords: dict[str, Any]) -> MetricInfo | None:
-    """Declaration of a function called with these keywords: of the same parameters if there is one, else of the function."""
-    candidates = [info for info in declared().values() if _base(info.function)[0] is function]
-    if not candidates:
-        return None
-    wanted = _bound(function, keywords)
-    exact = [info for info in candidates if _bound(*_base(info.function)) == wanted]
-    return (exact or candidates)[0]
+def find_declared(metric: Callable[..., Any]) -> MetricInfo | None:
+    """Declaration of a function or a `partial` of it: of the same parameters if there is one, else of the function."""
 
+    def base(function: Callable[..., Any]) -> Callable[..., Any]:
+        return function.func if isinstance(function, partial) and not function.args else function
 
-def _base(function: Callable[..., Any]) -> tuple[Callable[..., Any], dict[str, Any]]:
-    return (function.func, dict(function.keywords)) if isinstance(function, partial) else (function, {})
+    def defaults(function: Callable[..., Any]) -> list[Any]:
+        return [(p.name, p.default) for p in inspect.signature(function).parameters.values()]
 
-
-def _bound(function: Callable[..., Any], keywords: dict[str, Any]) -> dict[str, Any]:
-    parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty} | keywords
+    found = [info for info in declared().values() if base(info.function) is base(metric)]
+    exact = [info for info in found if defaults(info.function) == defaults(metric)]
+    return next(iter(exact + found), None)

@@ -9,11 +9,9 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from semrsm_bench.core.method import registering
+from semrsm_bench.core.method import registering, words
 from semrsm_bench.core.registry import Registry
-from semrsm_bench.metrics.arrays import FloatArray, as_features, one_of
-from semrsm_bench.metrics.invariances import known
-from semrsm_bench.metrics.kernels import unit_rows
+from semrsm_bench.metrics.arrays import FloatArray, as_float64, one_of, unit_rows
 from semrsm_bench.metrics.registry import Best, InvalidValueError, Measure
 
 KINDS = ("pairwise_cosine", "dispersion", "barycenter_cosine", "leave_one_out_cosine")
@@ -29,18 +27,7 @@ class InstanceScore(Measure):
     """
 
     kind_name: ClassVar[str] = "instance"
-
-    takes: Literal["aligned", "pixels"] = "aligned"
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """See `Measure.inputs`."""
-        return (self.takes,)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """What it takes, its direction and range, and the input of a case that it wants."""
-        return {**super().facts, "takes": self.takes, "inputs": [self.takes]}
+    takes_one_of: ClassVar[tuple[str, ...]] = ("aligned", "pixels")
 
     def run(self, given: Any, **options: Any) -> FloatArray:  # type: ignore[override]
         """Scores of n stimuli, (n,), of what ``takes`` says or of a mapping that holds it under that name.
@@ -67,7 +54,7 @@ class InstanceScore(Measure):
         return scores.astype(np.float64)
 
 
-INSTANCES: Registry[InstanceScore] = Registry("instance", "semrsm_bench.metrics", ("instances", "pictures"))
+INSTANCES: Registry[InstanceScore] = Registry("instance", "semrsm_bench.metrics", ("instances", "baselines"))
 
 
 def register_instance(
@@ -107,8 +94,7 @@ def register_instance(
         grid, complexity, reference, requires, unavailable, files, max_size, slow_from, distribution, and options that are bound
         to the name: as for `semrsm_bench.register_metric`, and so are the errors.
     """
-    invariant = known(invariant_to, "aligned") if takes == "aligned" else ()
-    own = {"takes": takes, "best": best, "range": range, "invariant_to": invariant, "category": category}
+    own = {"takes": takes, "best": best, "range": range, "invariant_to": words(invariant_to), "category": category}
     return registering(INSTANCES, InstanceScore, name, declared, **own)
 
 
@@ -123,18 +109,13 @@ def instance_names() -> list[str]:
 
 
 _cosine = partial(register_instance, best="max", range=(-1, 1))
+_length = partial(register_instance, range=(0, np.inf))
 _OF_ALL = ("orthogonal", "isotropic_scaling", "model_order")
 
 
 @_cosine("leave_one_out_cosine", invariant_to=_OF_ALL, kind="leave_one_out_cosine")
 @_cosine("barycenter_cosine", invariant_to=_OF_ALL, kind="barycenter_cosine")
-@register_instance(
-    "dispersion",
-    best="min",
-    range=(0, np.inf),
-    invariant_to=("orthogonal", "translation", "model_order"),
-    kind="dispersion",
-)
+@_length("dispersion", best="min", invariant_to=("orthogonal", "translation", "model_order"), kind="dispersion")
 @_cosine("pairwise_cosine", invariant_to=(*_OF_ALL, "row_scaling"), kind="pairwise_cosine")
 def instance_similarity(aligned: Sequence[Any], kind: str = "pairwise_cosine") -> FloatArray:
     """How alike aligned models represent each stimulus, (m,).
@@ -179,24 +160,16 @@ def instance_similarity(aligned: Sequence[Any], kind: str = "pairwise_cosine") -
     if kind == "barycenter_cosine":
         mean = unit_rows(total, "the mean of the models")
         return np.asarray(np.einsum("kij,ij->i", units, mean) / count)
-    # Sums from both ends, not total minus one's own, which would leave rounding where the others cancel.
-    after = np.concatenate([np.cumsum(models[:0:-1], axis=0)[::-1], np.zeros_like(models[:1])])
-    before = np.zeros_like(models[0])
     result = np.zeros(models.shape[1])
     for k in range(count):
-        others = unit_rows(before + after[k], f"the mean of all models but aligned[{k}]")
-        result += np.einsum("ij,ij->i", units[k], others)
-        before += models[k]
+        # Not the total minus one's own, which would leave rounding where the others cancel.
+        others = models[np.arange(count) != k].sum(axis=0)
+        direction = unit_rows(others, f"the mean of all models but aligned[{k}]")
+        result += np.einsum("ij,ij->i", units[k], direction)
     return result / count
 
 
-@register_instance(
-    "distance_from_mean",
-    best="max",
-    range=(0, np.inf),
-    invariant_to=("orthogonal", "model_order"),
-    category="baseline",
-)
+@_length("distance_from_mean", best="max", invariant_to=("orthogonal", "model_order"), category="baseline")
 def distance_from_mean(aligned: Any) -> FloatArray:
     """Mean over models of the distance of each stimulus from the origin, the mean of what the alignment was fitted on; (n,).
 
@@ -208,7 +181,7 @@ def distance_from_mean(aligned: Any) -> FloatArray:
 
 def _stacked(aligned: Sequence[Any]) -> FloatArray:
     """K models of one shape as an array (K, m, d)."""
-    models = [as_features(a, f"aligned[{k}]") for k, a in enumerate(aligned)]
+    models = [as_float64(a, f"aligned[{k}]") for k, a in enumerate(aligned)]
     for k, model in enumerate(models):
         if model.shape != models[0].shape:
             raise ValueError(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_features, as_float64, one_of, upper_triangle
+from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_float64, one_of, unit_rows, upper_triangle
 
 KERNELS = ("linear", "cosine", "rbf")
 BANDWIDTH_RULES = ("offdiag_median", "kornblith", "wald_code", "wald_paper")
@@ -96,22 +96,15 @@ def squared_distances(X: Any, X2: Any = None) -> FloatArray:
     offset = x.mean(axis=0)
     near = x - offset
     near2 = near if same else x2 - offset
-    square = np.einsum("ij,ij->i", near, near)
-    square2 = square if same else np.einsum("ij,ij->i", near2, near2)
+    square, square2 = (np.einsum("ij,ij->i", side, side) for side in (near, near2))
     with np.errstate(over="ignore", invalid="ignore"):
         distances = near @ near2.T
-        close = _expand(distances, square, square2)
-    if same:
-        np.fill_diagonal(distances, 0.0)
-    rows, columns = close[:, close[0] < close[1]] if same else close
+        rows, columns = _expand(distances, square, square2)
     step = max(1, 2**22 // x.shape[1])
     for start in range(0, len(rows), step):
         i, j = rows[start : start + step], columns[start : start + step]
         difference = x[i] - x2[j]
-        exact = np.einsum("ij,ij->i", difference, difference)
-        distances[i, j] = exact
-        if same:
-            distances[j, i] = exact
+        distances[i, j] = np.einsum("ij,ij->i", difference, difference)
     return np.asarray(distances)
 
 
@@ -155,21 +148,11 @@ def bandwidth(
     return _by_rule(np.concatenate(pooled), rule, t)
 
 
-def unit_rows(x: FloatArray, name: str) -> FloatArray:
-    """Rows divided by their Euclidean norm; a zero row raises."""
-    largest = np.abs(x).max(axis=1, keepdims=True)
-    zero = np.flatnonzero(largest[:, 0] == 0.0)
-    if zero.size:
-        raise ValueError(f"{name} has {zero.size} zero rows, the first at {int(zero[0])}: they have no direction")
-    scaled = x / largest
-    return np.asarray(scaled / np.linalg.norm(scaled, axis=1, keepdims=True))
-
-
 def _pair(X: Any, X2: Any) -> tuple[FloatArray, FloatArray]:
-    x = as_features(X, "X")
+    x = as_float64(X, "X")
     if X2 is None:
         return x, x
-    x2 = as_features(X2, "X2")
+    x2 = as_float64(X2, "X2")
     if x.shape[1] != x2.shape[1]:
         raise ValueError(f"X and X2 must have the same units, but X has {x.shape[1]} and X2 has {x2.shape[1]}")
     return x, x2

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -56,13 +55,20 @@ def null_distribution(
         raise ValueError(f"n must be at least 1; got {n}")
     function, info = _resolve(metric)
     y = as_float64(Y, "Y")
-    both = _reorders_columns(permute, info, y)
+    square = y.shape[0] == y.shape[1]
+    if permute is not None:
+        both = one_of(permute, PERMUTES, "permute") == "both"
+    elif info is not None:
+        both = info.second == "rsm"
+    else:
+        # Features have as many units as stimuli now and then, but then they are not symmetric.
+        both = square and np.allclose(y, y.T)
+    if both and not square:
+        raise ValueError(f"permute='both' needs an RSM as Y, but its shape is {y.shape}")
     rng = np.random.default_rng(seed)
-    values = np.empty(n)
-    for i in range(n):
-        order = rng.permutation(len(y))
-        values[i] = function(X, y[np.ix_(order, order)] if both else y[order])
-    return values
+    orders = (rng.permutation(len(y)) for _ in range(n))
+    reordered = (y[np.ix_(order, order)] if both else y[order] for order in orders)
+    return np.array([function(X, side) for side in reordered], dtype=np.float64)
 
 
 def p_value(value: float, null: Any, direction: str = "similarity") -> float:
@@ -97,10 +103,9 @@ def p_value(value: float, null: Any, direction: str = "similarity") -> float:
 
 
 def calibrated_score(value: float, null: Any, best: float = 1.0) -> float:
-    """Value on a scale where the mean of the null is 0 and the best possible value 1, such as the quality of a matching has.
+    """(value - mean(null)) / (best - mean(null)): 0 at the mean of the null, 1 at the best value, as the quality of a matching.
 
-    (value - mean(null)) / (best - mean(null)), for distances too (best = 0). Below 0: less agreement than after a random
-    reordering.
+    For distances too (best = 0). Below 0: less agreement than after a random reordering.
 
     Raises
     ------
@@ -146,31 +151,10 @@ def instance_null(aligned: Sequence[Any], kind: str = "pairwise_cosine", n: int 
 
 
 def _resolve(metric: str | PairFunction) -> tuple[PairFunction, MetricInfo | None]:
-    if isinstance(metric, str):
-        known = declared()
-        info = known[one_of(metric, tuple(known), "metric")]
-        if info.second is None:
-            raise ValueError(f"{metric} compares no pair of inputs, so nothing can be reordered; see instance_null")
-        return info.function, info
-    function: Any = metric
-    keywords: dict[str, Any] = {}
-    while isinstance(function, partial):
-        if function.args:
-            return metric, None
-        keywords = {**function.keywords, **keywords}
-        function = function.func
-    return metric, find_declared(function, keywords)
-
-
-def _reorders_columns(permute: str | None, info: MetricInfo | None, y: FloatArray) -> bool:
-    square = y.shape[0] == y.shape[1]
-    if permute is not None:
-        both = one_of(permute, PERMUTES, "permute") == "both"
-    elif info is not None:
-        both = info.second == "rsm"
-    else:
-        # Features have as many units as stimuli now and then, but then they are not symmetric.
-        both = square and np.allclose(y, y.T)
-    if both and not square:
-        raise ValueError(f"permute='both' needs an RSM as Y, but its shape is {y.shape}")
-    return both
+    if not isinstance(metric, str):
+        return metric, find_declared(metric)
+    known = declared()
+    info = known[one_of(metric, tuple(known), "metric")]
+    if info.second is None:
+        raise ValueError(f"{metric} compares no pair of inputs, so nothing can be reordered; see instance_null")
+    return info.function, info

@@ -39,7 +39,16 @@ def jensen_shannon(P: Any) -> FloatArray:
     ValueError
         For negative entries, rows that do not sum to 1 (logits need a softmax first), misshapen or non-finite input.
     """
-    p = _distributions(P)
+    p = as_float64(P, "P")
+    if (p < 0).any():
+        i, j = (int(index) for index in np.argwhere(p < 0)[0])
+        raise ValueError(f"P must hold probabilities, but [{i}, {j}] is {p[i, j]:.6g}; apply a softmax to logits first")
+    sums = p.sum(axis=1)
+    wrong = np.flatnonzero(np.abs(sums - 1) > _SUM_TOLERANCE)
+    if wrong.size:
+        first = int(wrong[0])
+        raise ValueError(f"{wrong.size} rows of P do not sum to 1, the first is row {first} with {sums[first]:.6g}")
+    p = p / sums[:, None]
     return np.asarray(_divergences(p, np.log(np.where(p > 0, p, 1.0))))
 
 
@@ -67,19 +76,6 @@ def jensen_shannon_correlation(P: Any, K: Any, method: str = "pearson") -> float
         raise ValueError(f"P and K must hold the same samples, but P has {len(divergence)} and K has {len(k)}")
     require_stimuli(len(k), 3)
     return correlate(upper_triangle(divergence), upper_triangle(k), method, names=("P", "K"))
-
-
-def _distributions(P: Any) -> FloatArray:
-    p = as_float64(P, "P")
-    if (p < 0).any():
-        i, j = (int(index) for index in np.argwhere(p < 0)[0])
-        raise ValueError(f"P must hold probabilities, but [{i}, {j}] is {p[i, j]:.6g}; apply a softmax to logits first")
-    sums = p.sum(axis=1)
-    wrong = np.flatnonzero(np.abs(sums - 1) > _SUM_TOLERANCE)
-    if wrong.size:
-        first = int(wrong[0])
-        raise ValueError(f"{wrong.size} rows of P do not sum to 1, the first is row {first} with {sums[first]:.6g}")
-    return np.asarray(p / sums[:, None])
 
 
 @njit()

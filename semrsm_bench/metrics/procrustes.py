@@ -12,10 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from semrsm_bench.metrics.arrays import FloatArray, as_feature_pair, balanced, centred, one_of
-from semrsm_bench.metrics.invariances import FORMS, ROTATIONS, SHAPES
-from semrsm_bench.metrics.kernels import unit_rows
-from semrsm_bench.metrics.registry import register_metric
+from semrsm_bench.metrics.arrays import (
+    FloatArray,
+    as_feature_pair,
+    balanced,
+    centred,
+    centred_pair,
+    one_of,
+    unit_rows,
+)
+from semrsm_bench.metrics.registry import FORMS, ROTATIONS, SHAPES, register_metric
 
 GROUPS = ("orthogonal", "permutation")
 WILLIAMS = "Williams et al., NeurIPS 2021"
@@ -62,8 +68,7 @@ def procrustes_distance(X: Any, Y: Any, variant: str = "centred") -> float:
         Where a norm that divides is 0 (centred_unit, angles), for mismatched n, and for misshapen or non-finite input.
     """
     one_of(variant, VARIANTS, "variant")
-    x, y = as_feature_pair(X, Y, min_n=1)
-    x, y, exponent = _jointly_balanced(x, y)
+    x, y, exponent = balanced(*as_feature_pair(X, Y, min_n=1))
     if variant not in ("raw", "angular_raw"):
         x, y = centred(x), centred(y)
     if variant in ("raw", "centred"):
@@ -107,9 +112,7 @@ def align(X: Any, Y: Any, group: str = "orthogonal") -> FloatArray:
     affinity = balanced(x)[0].T @ balanced(y)[0]
     if group == "orthogonal":
         return polar_factor(affinity)
-    matrix = np.zeros_like(affinity)
-    matrix[np.arange(len(affinity)), best_columns(affinity)] = 1.0
-    return matrix
+    return np.asarray(np.eye(affinity.shape[1])[best_columns(affinity)])
 
 
 def polar_factor(affinity: FloatArray) -> FloatArray:
@@ -163,7 +166,7 @@ def match_units(X: Any, Y: Any, on: str = "correlation") -> UnitMatch:
     x, y = as_feature_pair(X, Y)
     x, y = centred(x), centred(y)
     if on == "correlation":
-        scores = _unit_columns(x, "X").T @ _unit_columns(y, "Y")
+        scores = unit_rows(x.T, "X", "constant units") @ unit_rows(y.T, "Y", "constant units").T
     else:
         scores = x.T @ y / (len(x) - 1)
         if not np.isfinite(scores).all():
@@ -188,9 +191,8 @@ def unit_matching(X: Any, Y: Any, on: str = "correlation") -> float:
     """
     if one_of(on, MATCHED_ON, "on") == "correlation":
         return float(match_units(X, Y, on).scores.mean())
-    x, y = as_feature_pair(X, Y)
-    x, y = _unit_norm(centred(balanced(x)[0]), "X"), _unit_norm(centred(balanced(y)[0]), "Y")
-    affinity = x.T @ y
+    x, y = centred_pair(X, Y)
+    affinity = _unit_norm(x, "X").T @ _unit_norm(y, "Y")
     return float(affinity[linear_sum_assignment(affinity, maximize=True)].sum())
 
 
@@ -214,20 +216,3 @@ def _unit_norm(x: FloatArray, name: str) -> FloatArray:
     if norm == 0.0:
         raise ValueError(f"{name} has norm 0 (all stimuli are the same), so it cannot be scaled to norm 1")
     return np.asarray(x / norm)
-
-
-def _unit_columns(x: FloatArray, name: str) -> FloatArray:
-    constant = np.flatnonzero(~x.any(axis=0))
-    if constant.size:
-        raise ValueError(
-            f"{name} has {constant.size} constant units, the first at {int(constant[0])}: they have no correlation; "
-            "drop them, or match on='covariance'"
-        )
-    return unit_rows(x.T, name).T
-
-
-def _jointly_balanced(x: FloatArray, y: FloatArray) -> tuple[FloatArray, FloatArray, int]:
-    if balanced(x)[1] == balanced(y)[1] == 0:
-        return x, y, 0
-    exponent = max(int(np.frexp(np.abs(side).max())[1]) for side in (x, y))
-    return np.ldexp(x, -exponent), np.ldexp(y, -exponent), exponent

@@ -12,15 +12,64 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from semrsm_bench.core.method import Method, registering
+from semrsm_bench.core.method import Method, registering, words
 from semrsm_bench.core.registry import Registry, UnknownNameError, nearest
-from semrsm_bench.metrics.invariances import known
 from semrsm_bench.metrics.kernels import KERNELS
 
 Takes = Literal["features", "rsms"]
 Best = Literal["max", "min"]
 
 T = TypeVar("T")
+
+INVARIANCES: dict[str, dict[str, str]] = {
+    "features": {
+        "translation": "one vector added to all stimuli",
+        "isotropic_scaling": "all entries times one positive number",
+        "unit_permutation": "units in another order",
+        "orthogonal": "units rotated or reflected",
+        "unit_scaling": "every unit times a positive number of its own",
+        "invertible_linear": "units mapped by any invertible matrix",
+        "row_scaling": "every stimulus times a positive number of its own",
+        "zero_units": "units that are always 0 appended",
+        "repeated_unit": "a copy of one unit appended",
+    },
+    "rsm": {
+        "positive_scaling": "all entries times one positive number",
+        "constant": "one number added to all entries",
+        "row_and_column": "u 1' + 1 u' added",
+        "monotone": "all entries through one strictly increasing function",
+        "diagonal": "another diagonal",
+    },
+    "probabilities": {
+        "class_order": "classes in another order",
+        "unused_class": "a class of probability 0 appended",
+        "temperature": "softmax taken at another temperature",
+    },
+    "counts": {
+        "class_order": "classes in another order",
+        "count_scaling": "all counts times one positive number",
+        "membership": "any other counts above 0 where there were some",
+    },
+    "aligned": {
+        "orthogonal": "all models rotated or reflected alike",
+        "isotropic_scaling": "all models times one positive number",
+        "translation": "one vector added to all stimuli of all models",
+        "row_scaling": "every stimulus of every model times a positive number of its own",
+        "model_order": "models in another order",
+    },
+}
+"""What can be done to one input of each kind. A metric that does not name one of these is changed by it.
+
+Beside these, every metric but a baseline is indifferent to one reordering of the stimuli in all its inputs (those that give a
+value per stimulus reorder it), and changed by a reordering in one input alone.
+"""
+
+ROTATIONS = ("unit_permutation", "orthogonal", "zero_units")
+SHAPES = (*ROTATIONS, "translation")
+FORMS = (*SHAPES, "isotropic_scaling")
+SUBSPACES = (*FORMS, "unit_scaling", "invertible_linear", "repeated_unit")
+CENTRED = ("constant", "row_and_column")
+RANKS = ("positive_scaling", "constant", "monotone", "diagonal")
 
 # metric[rsm], metric[rsm,kernel], metric[rsm of x|rsm of y,kernel]
 _COMPOSITE = re.compile(r"([^\[\]]+)\[([^\[\]|,]+)(?:\|([^\[\]|,]+))?(?:,([^\[\]|,]+))?\]")
@@ -34,6 +83,9 @@ class InvalidValueError(RuntimeError):
 class Measure(Method):
     """What gives numbers that mean more or less agreement; see `register_metric` for what is declared of it."""
 
+    takes_one_of: ClassVar[tuple[str, ...]] = ()
+
+    takes: str = ""
     best: Best = "max"
     range: tuple[float, float] = (0.0, 1.0)
     invariant_to: tuple[str, ...] = ()
@@ -41,34 +93,42 @@ class Measure(Method):
     symmetric: bool = False
 
     def __post_init__(self) -> None:
+        what = f"{self.noun} {self.name!r}"
+        if self.takes not in self.takes_one_of:
+            raise ValueError(f"{what} takes {' or '.join(self.takes_one_of)}, got {self.takes!r}")
         if self.best not in ("max", "min"):
-            raise ValueError(f"{self.noun} {self.name!r}: best is max or min, got {self.best!r}")
+            raise ValueError(f"{what}: best is max or min, got {self.best!r}")
         if len(self.range) != 2 or not self.range[0] < self.range[1]:
-            raise ValueError(f"{self.noun} {self.name!r}: the range is (lowest, highest), got {self.range!r}")
+            raise ValueError(f"{what}: the range is (lowest, highest), got {self.range!r}")
+        for kind, named in zip(self.inputs, self.invariances):
+            for name in named:
+                if name not in (known := INVARIANCES.get(kind, {})):
+                    raise ValueError(f"{what}: no invariance {name!r} of {kind}; {nearest(name, list(known))}")
 
     @property
     def inputs(self) -> tuple[str, ...]:
         """Kind of each input, a key of `INVARIANCES`, or "pixels"."""
-        return ()
+        return ("rsm" if self.takes == "rsms" else self.takes,) * self.arguments
 
     @property
     def invariances(self) -> tuple[tuple[str, ...], ...]:
         """For each input what may be done to it without changing the value."""
         return (self.invariant_to,)
 
-    def run(self, *given: Any, **options: Any) -> Any:
-        """The value, or one for each stimulus."""
-        raise NotImplementedError
-
     @property
     def facts(self) -> dict[str, Any]:
-        """Direction and range, None where it has no end."""
-        return {"best": self.best, "range": [end if math.isfinite(end) else None for end in self.range]}
+        """What it takes, its direction, its range (None where it has no end), and the inputs of a case that it wants."""
+        ends = [end if math.isfinite(end) else None for end in self.range]
+        return {"takes": self.takes, "best": self.best, "range": ends, "inputs": [self.takes]}
 
     @property
     def sign(self) -> int:
         """1 where large values mean agreement, else -1."""
         return 1 if self.best == "max" else -1
+
+    def run(self, *given: Any, **options: Any) -> Any:
+        """The value, or one for each stimulus; see the kinds for what it raises."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -87,21 +147,11 @@ class Metric(Measure):
 
     kind_name: ClassVar[str] = "metric"
     arguments: ClassVar[int] = 2
+    takes_one_of: ClassVar[tuple[str, ...]] = ("features", "rsms")
 
-    takes: Takes = "features"
     invariant_to_y: tuple[str, ...] = ()
     pair: Callable[..., Any] | None = None
     rsms: tuple[tuple[str, str], ...] = ()
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.takes not in ("features", "rsms"):
-            raise ValueError(f"metric {self.name!r} takes features or rsms, got {self.takes!r}")
-
-    @property
-    def inputs(self) -> tuple[str, ...]:
-        """See `Measure.inputs`."""
-        return ("rsm" if self.takes == "rsms" else self.takes,) * 2
 
     @property
     def invariances(self) -> tuple[tuple[str, ...], ...]:
@@ -110,9 +160,9 @@ class Metric(Measure):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What it takes, its direction and range, and the inputs of a case that it wants."""
+        """Also whether it is symmetric, and of composites what their RSMs are."""
         inputs, rsms = ["zx", "zy"] if self.rsms else ["x", "y"], [list(side) for side in self.rsms]
-        return {**super().facts, "takes": self.takes, "symmetric": self.symmetric, "inputs": inputs, "rsms": rsms}
+        return {**super().facts, "symmetric": self.symmetric, "inputs": inputs, "rsms": rsms}
 
     @classmethod
     def parts(cls, target: Any) -> dict[str, Any]:
@@ -229,9 +279,8 @@ def register_metric(
     TypeError
         The function does not take two inputs first, or lacks an option that is bound.
     """
-    inputs = "rsm" if takes == "rsms" else "features"
-    on_x = known(invariant_to, inputs)
-    on_y = on_x if invariant_to_y is None else known(invariant_to_y, inputs)
+    on_x = words(invariant_to)
+    on_y = on_x if invariant_to_y is None else words(invariant_to_y)
     own = {"takes": takes, "best": best, "range": range, "symmetric": symmetric, "category": category}
     return registering(METRICS, Metric, name, declared, **own, invariant_to=on_x, invariant_to_y=on_y)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.metrics.arrays import FloatArray, as_features, as_float64, one_of
+from semrsm_bench.metrics.arrays import FloatArray, as_float64, one_of
 from semrsm_bench.metrics.ranks import first_largest
 
 
@@ -217,7 +217,7 @@ def centre_on_database(queries: Any, database: Any) -> tuple[FloatArray, FloatAr
 
     Returns centred copies; a query is never part of the mean it is centred by.
     """
-    q, d = as_features(queries, "queries"), as_features(database, "database")
+    q, d = as_float64(queries, "queries"), as_float64(database, "database")
     if q.shape[1] != d.shape[1]:
         raise ValueError(f"queries have {q.shape[1]} units but the database has {d.shape[1]}")
     mean = d.mean(axis=0)

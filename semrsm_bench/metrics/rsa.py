@@ -10,14 +10,12 @@ from numpy.typing import NDArray
 
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_rsm_pair, balanced, one_of, upper_triangle
-from semrsm_bench.metrics.invariances import RANKS
 from semrsm_bench.metrics.ranks import dense_ranks, mid_ranks
-from semrsm_bench.metrics.registry import register_metric
+from semrsm_bench.metrics.registry import RANKS, register_metric
 
 METHODS = ("pearson", "spearman", "kendall_a", "kendall_b", "rho_a", "cosine")
 
 _ALL_EQUAL = "all off-diagonal entries given by {} are equal, so it has no correlation with anything"
-
 
 _correlation = partial(register_metric, takes="rsms", best="max", range=(-1, 1))
 
@@ -63,26 +61,19 @@ def correlate(a: FloatArray, b: FloatArray, method: str, names: tuple[str, str] 
         m = len(a)
         # Centred ranks: the textbook form subtracts two numbers that grow as m.
         return float(12.0 * ((a - (m + 1) / 2) @ (b - (m + 1) / 2)) / (m * (m * m - 1.0)))
-    a, b = balanced(a)[0], balanced(b)[0]
-    if method != "cosine":
-        a, b = _minus_mean(a, names[0]), _minus_mean(b, names[1])
-    return _cosine(a, b, names)
-
-
-def _minus_mean(a: FloatArray, name: str) -> FloatArray:
-    mean = float(a.mean())
-    difference = a - mean
-    if float(np.abs(difference).max()) <= ROUNDING * abs(mean):
-        raise ValueError(_ALL_EQUAL.format(name))
-    return difference
-
-
-def _cosine(a: FloatArray, b: FloatArray, names: tuple[str, str]) -> float:
-    norms = [float(np.linalg.norm(v)) for v in (a, b)]
-    for norm, name in zip(norms, names, strict=True):
-        if norm == 0.0:
+    vectors = []
+    for vector, name in zip((a, b), names, strict=True):
+        v = balanced(vector)[0]
+        if method != "cosine":
+            mean = float(v.mean())
+            v = v - mean
+            if float(np.abs(v).max()) <= ROUNDING * abs(mean):
+                raise ValueError(_ALL_EQUAL.format(name))
+        if (norm := float(np.linalg.norm(v))) == 0.0:
             raise ValueError(f"all off-diagonal entries given by {name} are 0, so it has no direction")
-    return float(a @ b) / norms[0] / norms[1]
+        vectors.append((v, norm))
+    (a, norm_a), (b, norm_b) = vectors
+    return float(a @ b) / norm_a / norm_b
 
 
 def _kendall(a: FloatArray, b: FloatArray, names: tuple[str, str], *, tau_b: bool) -> float:

@@ -23,8 +23,8 @@ from semrsm_bench.core.options import option
 from semrsm_bench.core.stats import counts_of
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Solve, Task
 from semrsm_bench.metrics import jensen_shannon
+from semrsm_bench.metrics.baselines import STATISTICS
 from semrsm_bench.metrics.instances import distance_from_mean
-from semrsm_bench.metrics.pictures import STATISTICS
 from semrsm_bench.metrics.ranks import correlation, partial_correlation, weighted_ranks
 from semrsm_bench.tasks.held_out import (
     Integers,
