@@ -165,7 +165,7 @@ def test_a_solver_that_fails_is_exit_code_3(folder, tmp_path, capsys):
 
 def test_nan_in_the_result_is_exit_code_3_with_a_count(folder, monkeypatch, capsys):
     write = store.Products.put
-    monkeypatch.setattr(store.Products, "put", lambda self, result: 0 if result.tile.top else write(self, result))
+    monkeypatch.setattr(store.Products, "put", lambda self, tile, values: 0 if tile.top else write(self, tile, values))
     with pytest.raises(SystemExit) as stopped:
         main(["rsm", str(folder / "z.npy"), "--matching", "scipy", "--block", "3", "--kernel", "rbf", "--quiet"])
     assert stopped.value.code == 3

@@ -371,7 +371,7 @@ def test_only_a_tile_of_images_is_in_memory_at_a_time(monkeypatch, tmp_path):
     monkeypatch.setattr(ArraySource, "read", lambda self, i, j: (asked.append(j - i), read(self, i, j))[1])
     monkeypatch.setattr("semrsm_bench.rsm.sources._CHUNK_BYTES", 5 * 2 * 8 * 4)
     # One byte less than all images take: they may not be held.
-    monkeypatch.setattr("semrsm_bench.rsm.run.BLOCK_BYTES", 40 * 2 * 8 * 4 - 1)
+    monkeypatch.setattr("semrsm_bench.rsm.images.BLOCK_BYTES", 40 * 2 * 8 * 4 - 1)
     rsm = compute_rsm(tmp_path / "z.npy", matching="greedy", centring="none", block=4)
     np.testing.assert_array_equal(rsm, expected)
     assert max(asked) == 5

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.spatial.distance import cdist
 
+from semrsm_bench.metrics.kernels import BANDWIDTH_RULES
 from semrsm_bench.rsm import bandwidth, compute_rsm, store
-from semrsm_bench.rsm.kernels import BANDWIDTH_RULES, squared_distances
-from semrsm_bench.rsm.selection import middle_values
+from semrsm_bench.rsm.kernels import middle_values, squared_distances
 
 
 def flat(z):

@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 import threadpoolctl
 
-from semrsm_bench.rsm import compute_rsm, run
-from semrsm_bench.rsm.blocks import one_thread
-from semrsm_bench.rsm.sources import ArraySource, HeldImages
-from semrsm_bench.rsm.survey import centred
+from semrsm_bench.rsm import compute_rsm
+from semrsm_bench.rsm.sources import as_source
+from semrsm_bench.rsm.tiles import one_thread
 from semrsm_bench.solvers import InvalidMatchingError, MatchingProblem, register_solver, solve
 
 
@@ -202,21 +201,23 @@ def test_holding_the_images_changes_nothing(centring, query, monkeypatch):
     z, z2 = images(5), images(4, seed=1) if query else None
     calls = {}
     for limit in (2**27, 0):
-        monkeypatch.setattr(run, "BLOCK_BYTES", limit)
+        monkeypatch.setattr("semrsm_bench.rsm.images.BLOCK_BYTES", limit)
         calls[limit] = compute_rsm(z, z2, matching="exact-auction", centring=centring, n_jobs=2, block=2)
     assert np.array_equal(*calls.values())
 
 
-def test_held_images_are_the_centred_ones_and_cannot_be_changed():
-    z = images(5)
-    mean = z.mean(axis=(0, 2))
-    held = HeldImages(centred(ArraySource(z, "z").read(0, len(z)), mean, np.dtype(np.float32)), "z", None)
-    expected = z.swapaxes(1, 2) - mean
-    assert np.array_equal(held.read(1, 4), expected[1:4])
-    assert np.array_equal(held.portion(2, 5).read(0, 2), expected[2:4])
-    assert held.portion(2, 5).count == 3
-    with pytest.raises(ValueError, match="read-only"):
-        held.read(0, 1)[...] = 0
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("centring", ["none", "channel", "position"])
+@pytest.mark.parametrize("matching", ["exact-auction", "pooled"])
+def test_images_that_are_read_without_a_copy_are_not_changed(matching, centring, dtype):
+    # In the layout and the precision of the call: what is read of them is the array itself.
+    z = np.ascontiguousarray(images(5).swapaxes(1, 2), dtype=dtype)
+    before = z.copy()
+    assert np.shares_memory(as_source(z, layout="channels_last").read(1, 3), z)
+    rsm = compute_rsm(z, matching=matching, layout="channels_last", centring=centring, n_jobs=2, kernel="rbf")
+    assert np.array_equal(z, before)
+    assert z.flags.writeable
+    assert np.array_equal(rsm, compute_rsm(z.swapaxes(1, 2), matching=matching, centring=centring, kernel="rbf"))
 
 
 def test_an_error_in_a_thread_ends_the_run():

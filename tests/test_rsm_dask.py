@@ -12,11 +12,10 @@ import pytest
 
 from semrsm_bench.activations.store import write_cache
 from semrsm_bench.rsm import CacheLayer, compute_rsm
-from semrsm_bench.rsm.blocks import tiles
+from semrsm_bench.rsm.images import Images
 from semrsm_bench.rsm.registry import get_rsm
-from semrsm_bench.rsm.run import Images, make_tasks
-from semrsm_bench.rsm.scheduling import connect
 from semrsm_bench.rsm.sources import as_source
+from semrsm_bench.rsm.tiles import connect, make_tasks, tiles
 
 distributed = pytest.importorskip("distributed")
 
@@ -103,7 +102,8 @@ def test_a_task_for_a_cache_is_a_path_and_a_few_numbers(layer):
     assert len(pickle.dumps(task)) < 4000
     in_memory = Images.of(as_source(layer.read(0, 24).swapaxes(1, 2)), None, "none")
     task = next(make_tasks(in_memory, matching, list(tiles(24, 24, 8, True))))
-    assert task.rows.count == task.columns.count == 8
+    _, rows, columns, *_ = task.args
+    assert rows.count == columns.count == 8
 
 
 def test_an_address_without_a_scheduler():

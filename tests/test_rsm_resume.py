@@ -14,7 +14,7 @@ import pytest
 import semrsm_bench as sb
 from semrsm_bench.core import files
 from semrsm_bench.rsm import IncompleteError, ResumeError, compute_rsm, store
-from semrsm_bench.rsm.scheduling import WorkersLostError
+from semrsm_bench.rsm.tiles import WorkersLostError
 
 Z = np.random.default_rng(0).normal(size=(9, 3, 12)).astype(np.float32)
 
@@ -218,7 +218,7 @@ compute_rsm({str(tmp_path / "z.npy")!r}, matching="scipy", out={str(out)!r}, blo
 
 
 def test_an_rsm_with_nan_is_never_a_result(tmp_path, monkeypatch):
-    monkeypatch.setattr(store.Products, "put", lambda self, result: 0)
+    monkeypatch.setattr(store.Products, "put", lambda self, tile, values: 0)
     for out in (None, tmp_path / "rsm.npy"):
         with pytest.raises(IncompleteError, match=r"scipy, linear: 72 of 81 entries"):
             compute_rsm(Z, matching="scipy", out=out, kernel="rbf")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from semrsm_bench.rsm import compute_rsm
-from semrsm_bench.rsm.translation import shift_permutation
+from semrsm_bench.rsm.methods import shift_permutation
 
 
 def by_trying(x, y):

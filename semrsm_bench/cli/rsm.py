@@ -52,7 +52,7 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
     """
     from semrsm_bench.core.registry import load_plugin
     from semrsm_bench.rsm import IncompleteError, InvalidRsmError, compute_rsm, estimate_rsm
-    from semrsm_bench.rsm.scheduling import WorkersLostError, connect
+    from semrsm_bench.rsm.tiles import WorkersLostError, connect
     from semrsm_bench.solvers import InvalidMatchingError, SolverUnavailableError
 
     for plugin in command.plugins:

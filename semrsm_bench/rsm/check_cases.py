@@ -83,9 +83,8 @@ def symmetry(method: RsmMethod) -> None:
     """What is declared symmetric does not change when two images are exchanged."""
     z, z2 = images(9), images(10)
     if method.symmetric:
-        _require_same(
-            rsm(method, z, z2), rsm(method, z2, z).T, "declared symmetric, but the order of two images counts"
-        )
+        both = rsm(method, z, z2), rsm(method, z2, z).T
+        _require_same(*both, "declared symmetric, but the order of two images counts")
 
 
 def invariances(method: RsmMethod) -> None:

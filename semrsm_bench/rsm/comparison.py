@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.compiled import njit
-from semrsm_bench.core.method import Method, option_names
+from semrsm_bench.core.method import option_names
 from semrsm_bench.core.registry import REGISTRIES, load_plugin
 from semrsm_bench.rsm.sources import Floats
 from semrsm_bench.solvers import InvalidMatchingError, MatchingProblem, Solution, check_permutation
@@ -32,16 +32,9 @@ class InvalidRsmError(RuntimeError):
 class PairBlock(NamedTuple):
     """Pairs of images (i, j) to compare, and where their similarities go.
 
-    Attributes
-    ----------
-    x, y : ndarray, (n, S, C) and (m, S, C)
-        Images: finite, C-contiguous, read-only, of one float dtype that holds their inner products.
-    wanted : ndarray of bool, (n, m)
-        The pairs to compare.
-    values : ndarray of float64, (n, m)
-        Receives the similarities where wanted, of a matching ``sum_s <x_i[s], y_j[perm(s)]>``; NaN elsewhere.
-    permutations : ndarray of intp, (n, m, S), or None
-        Receives the matchings.
+    ``x`` (n, S, C) and ``y`` (m, S, C) are finite, C-contiguous, read-only, of one float dtype that holds their inner products.
+    ``values`` (n, m) float64 receives the similarities where ``wanted``, of a matching ``sum_s <x_i[s], y_j[perm(s)]>``, and is NaN
+    elsewhere; ``permutations`` (n, m, S) intp receives the matchings.
     """
 
     x: Floats
@@ -87,39 +80,22 @@ class Comparison(ABC):
 
 
 @dataclass(frozen=True)
-class SamePosition(Comparison):
-    """Position s with position s: the spatio-semantic RSM, a plain matrix product."""
-
-    grid: tuple[int, int] | None = None
-    name = "identity"
-
-    def fill(self, block: PairBlock) -> None:
-        """See `Comparison.fill`."""
-        x, y = (a.reshape(len(a), -1).astype(np.float64, copy=False) for a in (block.x, block.y))
-        block.values[block.wanted] = (x @ y.T)[block.wanted]
-        if block.permutations is not None:
-            block.permutations[block.wanted] = np.arange(block.x.shape[1])
-
-
-@dataclass(frozen=True)
 class _Registered(Comparison):
-    """The function of a registered method, found again in any process.
+    """The function of a registered method and its companion, found again in any process.
 
-    ``function`` and its ``companion`` travel along where the name alone would not be known; ``plugin`` is the file or
-    entry point that registers the name.
+    ``functions`` travel along where the name alone would not be known; ``plugin`` is the file or entry point that registers it.
     """
 
     registry: ClassVar[str]
-    companion_field: ClassVar[str]
+    companion: ClassVar[str]
     version_key: ClassVar[str]
 
     name: str
-    options: dict[str, Any] = field(default_factory=dict)
-    version: str = ""
+    options: dict[str, Any]
+    version: str
+    functions: tuple[Callable[..., Any], Callable[..., Any] | None] | None
+    plugin: str
     in_threads: bool = False
-    function: Callable[..., Any] | None = None
-    companion: Callable[..., Any] | None = None
-    plugin: str = ""
 
     @classmethod
     def of(cls, method: Any, options: Mapping[str, Any], **more: Any) -> Self:
@@ -128,17 +104,16 @@ class _Registered(Comparison):
         merged = {**method.options, **options}
         method.check_options(merged)
         found_by_name = method.module.startswith("semrsm_bench.") or bool(method.plugin)
-        if not found_by_name:
-            more |= {"function": method.function, "companion": getattr(method, cls.companion_field)}
-        return cls(method.name, merged, method.version, method.releases_gil, plugin=method.plugin, **more)
+        functions = None if found_by_name else (method.function, getattr(method, cls.companion))
+        return cls(method.name, merged, method.version, functions, method.plugin, method.releases_gil, **more)
 
     def _resolve(self) -> tuple[Callable[..., Any], Callable[..., Any] | None]:
-        if self.function is not None:
-            return self.function, self.companion
+        if self.functions is not None:
+            return self.functions
         if self.plugin:
             load_plugin(self.plugin)
-        method: Method = REGISTRIES[self.registry].get(self.name)
-        return method.function, getattr(method, self.companion_field)
+        method = REGISTRIES[self.registry].get(self.name)
+        return method.function, getattr(method, self.companion)
 
     def identity(self) -> dict[str, Any]:
         """See `Comparison.identity`."""
@@ -150,7 +125,7 @@ class ByFunction(_Registered):
     """A registered function of two blocks of images, or of two images that were prepared one by one."""
 
     registry = "rsm"
-    companion_field = "prepare"
+    companion = "prepare"
     version_key = "method_version"
     matches = False
 
@@ -196,7 +171,7 @@ class BySolver(_Registered):
     """A registered solver on affinities made in batches: all pairs of a batch in one call, if the solver can do that."""
 
     registry = "solver"
-    companion_field = "batch"
+    companion = "batch"
     version_key = "solver_version"
 
     matrix_free: bool = False
@@ -209,8 +184,12 @@ class BySolver(_Registered):
         seen = np.empty(size, dtype=np.uint8)
         together = max(1, min(len(y), AFFINITY_BYTES // (size * size * x.itemsize)))
         room = None if self.matrix_free else np.empty((together, size, size), dtype=x.dtype)
-        for i, group in _groups(block.wanted, together):
-            theirs = _images(y, group)
+        wanted = ((i, np.flatnonzero(row)) for i, row in enumerate(block.wanted) if row.any())
+        groups = ((i, g) for i, c in wanted for g in np.split(c, range(together, len(c), together)))
+        for i, group in groups:
+            # A view where they are neighbours.
+            neighbours = group[-1] - group[0] + 1 == len(group)
+            theirs = _read_only(y[group[0] : group[-1] + 1] if neighbours else y[group])
             affinities = None
             if room is not None:
                 with np.errstate(under="ignore"):
@@ -221,7 +200,7 @@ class BySolver(_Registered):
                     perm = found[k]
                 else:
                     problem = MatchingProblem.trusted(x[i], y[j], None if affinities is None else affinities[k])
-                    perm = self._permutation(function(problem, **self.options))
+                    perm = self._permutation(function(problem, **self.options), size)
                 value = matched_value(x[i], y[j], perm, seen)
                 if value != value:
                     self._checked(perm, size)
@@ -246,31 +225,17 @@ class BySolver(_Registered):
             raise InvalidMatchingError(f"solver {self.name!r}: a permutation holds integers, got dtype {perms.dtype}")
         return np.ascontiguousarray(perms, dtype=np.intp), np.asarray(solved, bool)
 
-    def _permutation(self, result: Any) -> Permutations:
+    def _permutation(self, result: Any, size: int) -> Permutations:
         perm = result.perm if isinstance(result, Solution) else result
         if isinstance(perm, np.ndarray) and perm.dtype == np.intp and perm.ndim == 1:
-            return np.ascontiguousarray(perm)
-        return self._checked(perm, len(perm) if hasattr(perm, "__len__") else 0)
+            return np.ascontiguousarray(perm)  # `matched_value` looks at what it holds
+        return self._checked(perm, size)
 
     def _checked(self, perm: Any, size: int) -> Permutations:
         try:
             return check_permutation(perm, size)
         except (ValueError, TypeError) as error:
             raise InvalidMatchingError(f"solver {self.name!r}: {error}") from None
-
-
-def _groups(wanted: Mask, together: int) -> Iterator[tuple[int, Permutations]]:
-    """Rows with the columns wanted in them, at most so many at a time."""
-    for i in np.flatnonzero(wanted.any(axis=1)).tolist():
-        columns = np.flatnonzero(wanted[i])
-        for group in np.split(columns, range(together, len(columns), together)):
-            yield i, group
-
-
-def _images(y: Floats, group: Permutations) -> Floats:
-    """Some images, in order: a view where they are neighbours."""
-    first, last = int(group[0]), int(group[-1]) + 1
-    return _read_only(y[first:last] if last - first == len(group) else y[group])
 
 
 @njit(fastmath={"reassoc", "nsz", "contract"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -10,24 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.metrics.kernels import bandwidth
 from semrsm_bench.rsm import kernels as k
-from semrsm_bench.rsm.comparison import Comparison
+from semrsm_bench.rsm.images import Images, Own
 from semrsm_bench.rsm.options import RsmOptions, takes_rsm_options
 from semrsm_bench.rsm.registry import choose_comparisons
-from semrsm_bench.rsm.run import Images, Own, fill_products, self_similarities
-from semrsm_bench.rsm.scheduling import Schedule
-from semrsm_bench.rsm.selection import middle_values
 from semrsm_bench.rsm.sources import as_source
-from semrsm_bench.rsm.store import (
-    Products,
-    open_products,
-    read_description,
-    require_derived,
-    save_derived,
-    strips,
-)
+from semrsm_bench.rsm.store import Matrix, Products, ResumeError, open_products, read_description, save_derived, strips
+from semrsm_bench.rsm.tiles import Schedule, fill_products
 
-Matrix = NDArray[np.float64]
+Files = dict[str, dict[str, Path]]
 
 
 @takes_rsm_options
@@ -126,19 +118,25 @@ def compute_rsm(
     images = Images.of(rows, columns, o.centring, digest=o.out is not None)
     own: dict[str, Own] = {}
     if images.mirrored or set(o.kernel) != {"linear"}:
-        own = {name: self_similarities(images, found) for name, found in chosen.items()}
+        own = {name: images.own(found) for name, found in chosen.items()}
     for name, sides in own.items() if "cosine" in o.kernel else ():
         for side, values in zip((images.rows, images.columns), sides, strict=True):
             k.require_positive(values, side.name, "" if chosen[name].matches else name)
     permutations = np.zeros((*images.shape, rows.size), dtype=np.intp) if return_permutations else None
+    files = {} if o.out is None else _files(o.out, o)
+    labels = getattr(rows, "labels", None)
     with ExitStack() as locks:
-        files = None if o.out is None else _files(o.out, chosen, o.kernel)
-        opened = _opened(images, chosen, files, locks)
+        opened: dict[str, Products] = {}
         for name, found in chosen.items():
-            schedule = Schedule.of(o.n_jobs, o.block, client, found.in_threads)
-            known = own.get(name)
+            if files:
+                file = open_products(files[name]["linear"], images.shape, images.fingerprint(found), labels)
+                opened[name] = locks.enter_context(file)
+            else:
+                opened[name] = Products(np.full(images.shape, np.nan))
+        for name, found in chosen.items():
+            schedule = Schedule(o.n_jobs, o.block, client, found.in_threads)
             fill_products(
-                images, found, opened[name], schedule, own=known, permutations=permutations, quiet=not progress
+                images, found, opened[name], schedule, own=own.get(name), permutations=permutations, quiet=not progress
             )
         result = _derived(images, {name: held.values for name, held in opened.items()}, own, o, files)
     answer: Any = result
@@ -149,61 +147,44 @@ def compute_rsm(
     return (answer, permutations) if return_permutations else answer
 
 
-Files = dict[str, dict[str, Path]]
-
-
-def _files(out: Path, matchings: Collection[str], kernels: Sequence[str]) -> Files:
+def _files(out: Path, o: RsmOptions) -> Files:
     """File of every matching and kernel; raises `ResumeError` where one exists and is not of an earlier call."""
     files: Files = {}
-    for name in matchings:
-        path = out.with_name(f"{out.stem}.{name}{out.suffix}") if len(matchings) > 1 else out
+    for name in o.matching:
+        path = out.with_name(f"{out.stem}.{name}{out.suffix}") if len(o.matching) > 1 else out
         files[name] = {"linear": path}
-        for kernel in kernels:
+        for kernel in o.kernel:
             if kernel != "linear":
                 beside = files[name][kernel] = path.with_name(f"{path.stem}.{kernel}{path.suffix}")
-                require_derived(beside, kernel)
+                if beside.exists() and read_description(beside).get("fingerprint", {}).get("kernel") != kernel:
+                    raise ResumeError(
+                        f"{beside} exists and is no {kernel} RSM of an earlier run; move it, or choose another file"
+                    )
     return files
 
 
-def _opened(
-    images: Images, chosen: Mapping[str, Comparison], files: Files | None, locks: ExitStack
-) -> dict[str, Products]:
-    """Products of every matching: in memory, or in files whose locks are held until the stack is closed."""
-    if files is None:
-        return {name: Products(np.full(images.shape, np.nan)) for name in chosen}
-    labels = getattr(images.rows, "labels", None)
-    return {
-        name: locks.enter_context(
-            open_products(files[name]["linear"], images.shape, images.fingerprint(matching), labels)
-        )
-        for name, matching in chosen.items()
-    }
-
-
 def _derived(
-    images: Images, products: Mapping[str, Matrix], own: Mapping[str, Own], o: RsmOptions, files: Files | None
+    images: Images, products: Mapping[str, Matrix], own: Mapping[str, Own], o: RsmOptions, files: Files
 ) -> dict[str, dict[str, Matrix]]:
     """RSMs of all kernels from the linear ones: in memory, or written to files and mapped from there."""
     width = _bandwidth(images, products, own, o) if "rbf" in o.kernel else 1.0
     derived: dict[str, dict[str, Matrix]] = {name: {} for name in products}
     for name, linear in products.items():
         for kernel in o.kernel:
-            parts = _kernel_strips(images, linear, own[name], kernel, width) if kernel != "linear" else iter(())
-            if files is not None:
-                path = files[name][kernel]
-                if kernel != "linear":
-                    # The entry makes it another file's fingerprint, so that no run resumes from it as inner products.
-                    rbf = {"sigma": width, "rule": o.sigma, "t": o.t} if kernel == "rbf" else {}
-                    described = read_description(files[name]["linear"])
-                    described["fingerprint"] = {**described["fingerprint"], "kernel": kernel, **rbf}
-                    save_derived(path, described, images.shape, parts)
-                derived[name][kernel] = np.load(path, mmap_mode="r")
-            elif kernel == "linear":
-                derived[name][kernel] = linear
+            if kernel == "linear":
+                values = linear
+            elif files:
+                # The entry makes it another file's fingerprint, so that no run resumes from it as inner products.
+                rbf = {"sigma": width, "rule": o.sigma, "t": o.t} if kernel == "rbf" else {}
+                described = read_description(files[name]["linear"])
+                described["fingerprint"] = {**described["fingerprint"], "kernel": kernel, **rbf}
+                parts = _kernel_strips(images, linear, own[name], kernel, width)
+                save_derived(files[name][kernel], described, images.shape, parts)
             else:
-                derived[name][kernel] = values = np.empty(images.shape)
-                for rows, part in parts:
+                values = np.empty(images.shape)
+                for rows, part in _kernel_strips(images, linear, own[name], kernel, width):
                     values[rows] = part
+            derived[name][kernel] = np.load(files[name][kernel], mmap_mode="r") if files else values
     return derived
 
 
@@ -235,6 +216,6 @@ def _bandwidth(images: Images, products: Mapping[str, Matrix], own: Mapping[str,
                 yield k.distances_that_count(distances, rule, rows.start if images.mirrored else None)
 
     room = next(strips(images.shape)).stop * images.shape[1]
-    middle = middle_values(counted, room)
+    middle = k.middle_values(counted, room)
     # Every rule is a function of the two middle values, so that these two stand for all.
-    return k.bandwidth(np.zeros((1, 1)) if middle is None else np.array([middle]), rule, t=o.t)
+    return bandwidth(np.zeros((1, 1)) if middle is None else np.array([middle]), rule, t=o.t)

@@ -11,14 +11,12 @@ from joblib import Parallel, delayed
 
 from semrsm_bench.core.clock import Clock
 from semrsm_bench.core.stats import mean_interval
-from semrsm_bench.rsm.blocks import block_length, one_thread
 from semrsm_bench.rsm.comparison import BySolver, Comparison, PairBlock
+from semrsm_bench.rsm.images import Images, all_centred
 from semrsm_bench.rsm.options import RsmOptions, takes_rsm_options
 from semrsm_bench.rsm.registry import choose_comparisons
-from semrsm_bench.rsm.run import Images
-from semrsm_bench.rsm.scheduling import Schedule
 from semrsm_bench.rsm.sources import Floats, as_source
-from semrsm_bench.rsm.survey import all_centred
+from semrsm_bench.rsm.tiles import Schedule, block_length, one_thread
 
 _SAMPLE_IMAGES = 16
 _WARM_POSITIONS = 8
@@ -29,55 +27,28 @@ _FEWEST_GROUPS = 3
 
 @dataclass(frozen=True)
 class Estimate:
-    """Cost of an RSM.
+    """Cost of an RSM; intervals are of 90 %, by bootstrap over the timed groups of pairs (seeded)."""
 
-    Attributes
-    ----------
-    rows, columns, positions, channels : int
-        N, M, S, C.
-    pairs : int
-        Matchings to make.
-    workers : int
-        Tiles computed at the same time.
-    block : int
-        Images on each side of a tile.
-    sampled_chunks : int
-        Groups of pairs timed, on all workers at once.
-    seconds_per_pair : float
-        Mean on one worker, affinity and scoring included: the sum over many pairs is what counts.
-    seconds_per_pair_low, seconds_per_pair_high : float
-        90 % interval of that mean, by bootstrap over the timed groups (seeded).
-    seconds, seconds_low, seconds_high : float
-        Wall-clock time of the whole matrix.
-    seconds_per_tile : float
-        What a lost worker costs.
-    worker_bytes : int
-        Memory of one worker beyond the interpreter: both sides of a tile, and what affinities and solver added on the
-        sample.
-    result_bytes : int
-        Disk of the .npy file (memory, if it is not streamed to a file).
-    input_bytes : int
-        Disk of the activations of all images in float16.
-    """
-
-    rows: int
-    columns: int
-    positions: int
-    channels: int
-    pairs: int
-    workers: int
-    block: int
-    sampled_chunks: int
-    seconds_per_pair: float
+    rows: int  # N
+    columns: int  # M
+    positions: int  # S
+    channels: int  # C
+    pairs: int  # matchings to make
+    workers: int  # tiles computed at the same time
+    block: int  # images on each side of a tile
+    sampled_chunks: int  # groups of pairs timed, on all workers at once
+    seconds_per_pair: float  # mean on one worker, affinity and scoring included: the sum over many pairs is what counts
     seconds_per_pair_low: float
     seconds_per_pair_high: float
-    seconds: float
+    seconds: float  # of the whole matrix, by the clock on the wall
     seconds_low: float
     seconds_high: float
-    seconds_per_tile: float
-    worker_bytes: int
-    result_bytes: int
-    input_bytes: int
+    seconds_per_tile: float  # what a lost worker costs
+    worker_bytes: (
+        int  # beyond the interpreter: both sides of a tile, and what affinities and solver added on the sample
+    )
+    result_bytes: int  # of the .npy file (memory, if it is not streamed to a file)
+    input_bytes: int  # of the activations of all images in float16
 
     def as_dict(self) -> dict[str, Any]:
         """All figures by name."""
@@ -113,7 +84,7 @@ def estimate_rsm(
     ValueError
         As `compute_rsm`; a single image and no z2 leave no pair to time.
     """
-    if not seconds > 0 or (count is not None and count < 1) or (count2 is not None and count2 < 1):
+    if not min([seconds, *(number for number in (count, count2) if number is not None)]) > 0:
         raise ValueError("count, count2 and the seconds to sample must be positive")
     o = RsmOptions.of(keywords)
     if len(o.matching) > 1:
@@ -129,7 +100,7 @@ def estimate_rsm(
     if sample.pairs == 0:
         raise ValueError(f"{first.name} holds a single image: there is no pair to time")
     workers = Schedule(o.n_jobs).workers
-    length = o.block or block_length(first.size, first.channels, sample.dtype.itemsize, n, m, mirrored, workers)
+    length = o.block or block_length(sample, n, m, mirrored, workers)
     images = [all_centred(side, sample.mean, sample.dtype) for side in sample.sides]
     runs = Parallel(n_jobs=workers)(delayed(_time_pairs)(chosen, images, worker, seconds) for worker in range(workers))
     timed = np.concatenate([per_pair for per_pair, _ in runs])

@@ -7,30 +7,16 @@ P_ii and P_jj stand for the squared norms.
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from collections.abc import Callable, Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.metrics.kernels import BANDWIDTH_RULES, bandwidth
-
-__all__ = ["BANDWIDTH_RULES", "KERNELS", "Kernel", "bandwidth", "check_sigma", "cosine", "rbf", "squared_distances"]
-
-Kernel = Literal["linear", "cosine", "rbf"]
-KERNELS: tuple[Kernel, ...] = get_args(Kernel)
 Matrix = NDArray[np.float64]
 
 # A distance this small beside the norms it was computed from is rounding: the two images are equal.
 _ROUNDING = 1e-13
-
-
-def check_sigma(sigma: str | float) -> None:
-    """Raise ValueError for an unknown bandwidth rule, or a number that is none, before anything is matched."""
-    if isinstance(sigma, str):
-        if sigma not in BANDWIDTH_RULES:
-            raise ValueError(f"sigma must be a positive number or one of {', '.join(BANDWIDTH_RULES)}; got {sigma!r}")
-    elif not (np.isfinite(sigma) and sigma > 0):
-        raise ValueError(f"sigma must be a positive finite number, got {sigma}")
+_DIGIT, _BITS = 16, 64
 
 
 def require_positive(own: NDArray[np.float64], name: str, matching: str = "") -> None:
@@ -60,6 +46,11 @@ def squared_distances(products: Matrix, rows: NDArray[np.float64], columns: NDAr
     return distances
 
 
+def rbf(distances: Matrix, sigma: float) -> Matrix:
+    """``exp(-D / (2 sigma^2))``, in [0, 1], of squared distances D and a bandwidth in units of distance."""
+    return np.asarray(np.exp(distances * (-0.5 / sigma) / sigma))
+
+
 def distances_that_count(distances: Matrix, rule: str, first: int | None) -> NDArray[np.float64]:
     """Those of some rows (n, M) of squared distances from which a rule of `bandwidth` takes its median, as a 1-d array.
 
@@ -70,11 +61,48 @@ def distances_that_count(distances: Matrix, rule: str, first: int | None) -> NDA
     if rule == "kornblith" or first is None:
         return distances.ravel()
     off_diagonal = np.ones(distances.shape, dtype=bool)
-    rows = np.arange(len(distances))
-    off_diagonal[rows, rows + first] = False
+    np.fill_diagonal(off_diagonal[:, first:], False)
     return np.asarray(distances[off_diagonal])
 
 
-def rbf(distances: Matrix, sigma: float) -> Matrix:
-    """``exp(-D / (2 sigma^2))``, in [0, 1], of squared distances D and a bandwidth in units of distance."""
-    return np.asarray(np.exp(distances * (-0.5 / sigma) / sigma))
+def middle_values(walk: Callable[[], Iterator[NDArray[np.float64]]], room: int) -> tuple[float, float] | None:
+    """Lower and upper median of numbers that come in parts, by a few passes over them; None where there are none.
+
+    The bits of a float that is not negative, read as an integer, are in the order of the floats. Each pass counts the
+    next 16 bits of what is left, until the numbers around the median are few enough to be sorted. ``walk`` gives all parts again
+    each time: contiguous 1-d arrays of finite numbers, none negative. At most ``room`` are held at once, a longer part excepted.
+    """
+    total, held = 0, list[NDArray[np.float64]]()
+    for part in walk():
+        total += part.size
+        held = [*held, part] if total <= room else []
+    if total == 0:
+        return None
+    rank, prefix, known, inside = (total - 1) // 2, 0, 0, total
+    while inside > room and known < _BITS:
+        counts = np.zeros(2**_DIGIT, dtype=np.int64)
+        for part in walk():
+            digits = _starting_with(part, prefix, known) >> np.uint64(_BITS - known - _DIGIT)
+            counts += np.bincount((digits & np.uint64(2**_DIGIT - 1)).astype(np.intp), minlength=len(counts))
+        upto = np.cumsum(counts)
+        digit = int(np.searchsorted(upto, rank, side="right"))
+        inside = int(counts[digit])
+        rank -= int(upto[digit]) - inside
+        prefix, known = prefix << _DIGIT | digit, known + _DIGIT
+    if known == _BITS:
+        lower = upper = float(np.uint64(prefix).view(np.float64))
+    else:
+        parts = held or [_starting_with(part, prefix, known).view(np.float64) for part in walk()]
+        places = [rank, min(rank + 1, inside - 1)]
+        lower, upper = np.partition(np.concatenate(parts), places)[places].tolist()
+    if total % 2:
+        return lower, lower
+    if rank + 1 == inside:
+        upper = min(float(part[part > lower].min(initial=np.inf)) for part in walk())
+    return lower, upper
+
+
+def _starting_with(part: NDArray[np.float64], prefix: int, known: int) -> NDArray[np.uint64]:
+    """Bits of the numbers whose first ``known`` bits are ``prefix``."""
+    bits = part.view(np.uint64)
+    return bits if known == 0 else bits[bits >> np.uint64(_BITS - known) == np.uint64(prefix)]

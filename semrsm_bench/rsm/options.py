@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
+from semrsm_bench.activations.store import Centring
 from semrsm_bench.core.options import OptionError, check, option
-from semrsm_bench.rsm.kernels import Kernel, check_sigma
-from semrsm_bench.rsm.sources import Centring, ClassToken, Grid, Layout
+from semrsm_bench.metrics.kernels import BANDWIDTH_RULES
+from semrsm_bench.rsm.sources import ClassToken, Grid, Layout
 
 F = TypeVar("F", bound=Callable[..., Any])
+Kernel = Literal["linear", "cosine", "rbf"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,11 @@ class RsmOptions:
             if not getattr(self, name):
                 raise OptionError(name, f"name at least one {name}")
         check(self)
-        check_sigma(self.sigma)
+        number = not isinstance(self.sigma, str)
+        if not (0 < self.sigma < math.inf if number else self.sigma in BANDWIDTH_RULES):  # type: ignore[operator]
+            raise ValueError(
+                f"sigma must be a positive number or one of {', '.join(BANDWIDTH_RULES)}; got {self.sigma!r}"
+            )
         if self.n_jobs == 0:
             raise OptionError("n_jobs", "must not be 0: 1 for this process, -1 for all cores")
 
@@ -45,12 +52,7 @@ class RsmOptions:
     def of(cls, keywords: Mapping[str, Any]) -> RsmOptions:
         """Options from the keywords of a call, where one name stands for a tuple of it, and text for a path.
 
-        Raises
-        ------
-        TypeError
-            There is no such keyword.
-        OptionError
-            A ValueError: the keyword does not take the value.
+        TypeError: there is no such keyword; OptionError, a ValueError: it does not take the value.
         """
         given = dict(keywords)
         for name in ("matching", "kernel"):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from semrsm_bench.core.method import Method, option_names, registering, words
 from semrsm_bench.core.registry import Registry
-from semrsm_bench.rsm.comparison import ByFunction, BySolver, Comparison, SamePosition
+from semrsm_bench.rsm.comparison import ByFunction, BySolver, Comparison
 from semrsm_bench.rsm.options import RsmOptions
 from semrsm_bench.rsm.sources import Grid
 from semrsm_bench.solvers.registry import SOLVERS
@@ -56,56 +56,37 @@ class RsmMethod(Method):
         return {**prepared, **super().defaults, **self.options}
 
     def comparison(self, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
-        """What computes the method with these options, for images on this grid; see `choose_comparisons` for errors."""
+        """What computes the method with these options, for images on this grid; see `choose_comparisons`."""
         return ByFunction.of(self, options)
 
 
 @dataclass(frozen=True)
-class FixedMatching(RsmMethod):
-    """Identity or translation; the function is the class of its `Comparison`, which takes the grid."""
-
-    arguments: ClassVar[int] = 1
-
-    category: str = "matching"
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """That translation needs a grid, beside the rest."""
-        return {**super().facts, "needs_grid": self.function is not SamePosition}
-
-    def comparison(self, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
-        """See `RsmMethod.comparison`."""
-        made: Comparison = self.function(grid)
-        return made
-
-
-@dataclass(frozen=True)
-class SolverRsm(RsmMethod):
-    """A registered solver as the matcher; options and availability are the solver's."""
+class MatchingRsm(RsmMethod):
+    """A method that matches positions: by a registered solver, or by a class of `Comparison` that takes the grid."""
 
     arguments: ClassVar[int] = 1
 
     category: str = "matching"
     solver: Solver | None = None
 
-    @classmethod
-    def of(cls, solver: Solver) -> SolverRsm:
-        """The RSM method of a solver."""
-        names = [*(field.name for field in fields(Method)), "releases_gil"]
-        exact = solver.kind == "exact"
-        invariant = ("permutation", "translation") if exact else ()
-        shared = {name: getattr(solver, name) for name in names}
-        return cls(**shared, invariant_to=invariant, symmetric=exact, solver=solver)
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Of a class also whether it needs a grid."""
+        return {**super().facts, **({} if self.solver else {"needs_grid": getattr(self.function, "needs_grid", False)})}
 
     @property
     def code(self) -> str:
-        """Digest of the solver's code and of this room's."""
+        """Of a solver the digest of its code and of this room's."""
+        if self.solver is None:
+            return super().code
         return hashlib.sha256(f"{super().code} {get_rsm('identity').code}".encode()).hexdigest()[:16]
 
     def comparison(self, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
         """See `RsmMethod.comparison`."""
-        assert self.solver is not None
-        return BySolver.of(self.solver, options, matrix_free=self.solver.matrix_free)
+        if self.solver is not None:
+            return BySolver.of(self.solver, options, matrix_free=self.solver.matrix_free)
+        made: Comparison = self.function(grid)
+        return made
 
 
 class RsmRegistry(Registry[RsmMethod]):
@@ -129,10 +110,16 @@ class RsmRegistry(Registry[RsmMethod]):
 
 def _by_solver(name: str) -> RsmMethod | None:
     solver = SOLVERS.find(name)
-    return None if solver is None else SolverRsm.of(solver)
+    if solver is None:
+        return None
+    exact = solver.kind == "exact"
+    shared = {field.name: getattr(solver, field.name) for field in fields(Method)}
+    invariant = tuple(INVARIANCES) if exact else ()
+    own: dict[str, Any] = {"invariant_to": invariant, "symmetric": exact, "releases_gil": solver.releases_gil}
+    return MatchingRsm(**shared, **own, solver=solver)
 
 
-RSMS = RsmRegistry("rsm", "semrsm_bench.rsm", ("comparison", "translation", "methods"), derive=_by_solver)
+RSMS = RsmRegistry("rsm", "semrsm_bench.rsm", ("methods",), derive=_by_solver)
 
 
 def register_rsm(
@@ -184,23 +171,14 @@ def register_rsm(
 
 
 def get_rsm(name: str) -> RsmMethod:
-    """RSM method of that name, or the one that matches by the solver of that name.
-
-    Raises
-    ------
-    UnknownNameError
-        A KeyError and ValueError; the message names the nearest ones.
-    """
+    """RSM method of that name, or the one that matches by the solver of that name; UnknownNameError names the nearest ones."""
     return RSMS.get(name)
 
 
 def rsm_names(*, available_only: bool = False) -> list[str]:
     """Names of all RSM methods: identity, translation, those without a matching, then the solvers.
 
-    Parameters
-    ----------
-    available_only : bool
-        Leave out those whose library is missing.
+    ``available_only`` leaves out those whose library is missing.
     """
     return [name for name in RSMS.names() if not available_only or RSMS.get(name).available]
 
@@ -208,14 +186,7 @@ def rsm_names(*, available_only: bool = False) -> list[str]:
 def choose_comparisons(o: RsmOptions, grid: Grid | None) -> dict[str, Comparison]:
     """What computes each RSM method that the options name, for images on this grid (H, W) or None.
 
-    The methods' own options are for those of several methods that take some.
-
-    Raises
-    ------
-    ValueError
-        Unknown name (with the nearest ones), translation without a grid, options where no method takes any.
-    UnavailableError, TypeError
-        A method lacks a library, or does not have the option.
+    Options of methods go to those of several that take some.
     """
     methods = [get_rsm(name) for name in o.matching]
     takes = {method.name for method in methods if method.option_names != ()}

@@ -21,7 +21,6 @@ from semrsm_bench.core.arrays import to_numpy
 
 Layout = Literal["channels_first", "channels_last"]
 ClassToken = Literal["keep", "drop"]
-Centring = Literal["none", "channel", "position"]
 Floats = NDArray[np.floating[Any]]
 Grid = tuple[int, int]
 
@@ -53,7 +52,7 @@ class ImageSource(ABC):
 
     @abstractmethod
     def read(self, start: int, stop: int) -> Floats:
-        """Images ``start:stop`` as a new C-contiguous array (n, S, C)."""
+        """Images ``start:stop`` as a C-contiguous array (n, S, C), which nobody changes."""
 
     @abstractmethod
     def portion(self, start: int, stop: int) -> ImageSource:
@@ -85,9 +84,7 @@ class ArraySource(ImageSource):
         class_token: ClassToken = "keep",
         grid: Grid | None = None,
     ) -> None:
-        self.name = name
-        self.layout = layout
-        self.class_token = class_token
+        self.name, self.layout, self.class_token = name, layout, class_token
         shape = array.shape
         if array.dtype.kind not in "fiub":
             raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
@@ -105,9 +102,8 @@ class ArraySource(ImageSource):
             )
         if self.count == 0 or self.channels == 0 or self.size <= 0:
             raise ValueError(f"{name} is empty: its shape is {shape}")
-        self.grid = _checked_grid(
-            grid, (int(spatial[0]), int(spatial[1])) if len(spatial) == 2 else None, self.size, name
-        )
+        known = (int(spatial[0]), int(spatial[1])) if len(spatial) == 2 else None
+        self.grid = _checked_grid(grid, known, self.size, name)
         double = array.dtype.itemsize >= 8 if array.dtype.kind == "f" else array.dtype.itemsize > 2
         self.dtype = np.dtype(np.float64 if double else np.float32)
         # A copy-on-write mapping may hold changes that its file does not.
@@ -121,7 +117,7 @@ class ArraySource(ImageSource):
             flat = part.reshape(len(part), self.channels, self.size).swapaxes(1, 2)
         else:
             flat = part.reshape(len(part), -1, self.channels)[:, -self.size :]
-        return np.array(flat, dtype=self.dtype, order="C", copy=True)
+        return np.asarray(flat, dtype=self.dtype, order="C")
 
     def portion(self, start: int, stop: int) -> ArraySource:
         """See `ImageSource.portion`."""
@@ -135,22 +131,6 @@ class ArraySource(ImageSource):
         self.__dict__.update(state)
         if self._map is not None:
             self._array = self._map()
-
-
-class HeldImages(ArraySource):
-    """Images (n, S, C) in memory, centred and in the precision of the call: reading them costs nothing."""
-
-    def __init__(self, images: Floats, name: str, grid: Grid | None) -> None:
-        super().__init__(images, name, "channels_last", grid=grid)
-        self._array.flags.writeable = False
-
-    def read(self, start: int, stop: int) -> Floats:
-        """Images ``start:stop``, read-only; the same memory every time."""
-        return self._array[start:stop]
-
-    def portion(self, start: int, stop: int) -> HeldImages:
-        """See `ImageSource.portion`."""
-        return HeldImages(self._array[start:stop], self.name, self.grid)
 
 
 class CacheLayer(ImageSource):
@@ -192,7 +172,10 @@ class CacheLayer(ImageSource):
     def cache(self) -> Cache:
         """The open cache."""
         if self._cache is None:
-            self._cache = _open_once(self._path, self._sha256)
+            status = self._path.stat()
+            self._cache = _opened(self._path, status.st_ino, status.st_mtime_ns, status.st_size)
+            if self._cache.sha256 != self._sha256:
+                raise ValueError(f"{self._path} is another file here than where the run was started")
         return self._cache
 
     @property
@@ -222,24 +205,25 @@ def as_source(
     class_token: ClassToken = "keep",
     grid: Grid | None = None,
 ) -> ImageSource:
-    """Source for whatever holds activations: see `compute_rsm` for z and the keywords; ``name`` is for messages.
-
-    Raises
-    ------
-    ValueError
-        Not numeric, ragged, masked, empty, of another number of axes, or a grid that does not fit.
-    FileNotFoundError
-        No such .npy file.
-    """
+    """Source for whatever holds activations: see `compute_rsm` for z and the keywords; ``name`` is for messages."""
     if isinstance(z, ImageSource):
         if grid is not None and z.grid != tuple(grid):
             _checked_grid(grid, z.grid, z.size, z.name)
         return z
     if isinstance(z, Cache):
         raise ValueError(f"name the layer: CacheLayer(cache, {z.layers[0]!r})")
-    if isinstance(z, str | Path):
-        return ArraySource(_map_npy(Path(z)), Path(z).name, layout, class_token, grid)
-    return ArraySource(to_numpy(z, name), name, layout, class_token, grid)
+    if not isinstance(z, str | Path):
+        return ArraySource(to_numpy(z, name), name, layout, class_token, grid)
+    path = Path(z)
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file")
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(f"{path} is not an .npy file of numbers: {error}") from None
+    if not isinstance(array, np.ndarray):
+        raise ValueError(f"{path} holds several arrays; an RSM is made of one .npy")
+    return ArraySource(array, path.name, layout, class_token, grid)
 
 
 def _checked_grid(grid: Grid | None, known: Grid | None, size: int, name: str) -> Grid | None:
@@ -250,19 +234,6 @@ def _checked_grid(grid: Grid | None, known: Grid | None, size: int, name: str) -
     if known is not None and tuple(grid) != known:
         raise ValueError(f"grid {tuple(grid)} contradicts {name}, whose positions lie on {known}")
     return int(grid[0]), int(grid[1])
-
-
-def _map_npy(path: Path) -> NDArray[Any]:
-    """Array of an .npy file, mapped and not loaded; FileNotFoundError or ValueError where it is none of numbers."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(f"{path} is not an .npy file of numbers: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path} holds several arrays; an RSM is made of one .npy")
-    return array
 
 
 def _mapping(array: NDArray[Any]) -> Callable[[], NDArray[Any]] | None:
@@ -277,17 +248,7 @@ def _mapping(array: NDArray[Any]) -> Callable[[], NDArray[Any]] | None:
     return functools.partial(np.memmap, Path(root.filename).resolve(), array.dtype, "r", offset, array.shape)
 
 
-_OPEN: dict[Path, tuple[tuple[int, int, int], Cache]] = {}
-
-
-def _open_once(path: Path, sha256: str) -> Cache:
+@functools.lru_cache(maxsize=4)
+def _opened(path: Path, *version: int) -> Cache:
     """The cache, opened once in this process for every version of its file: a worker may outlive several."""
-    status = path.stat()
-    version = status.st_ino, status.st_mtime_ns, status.st_size
-    known, cache = _OPEN.get(path, (None, None))
-    if cache is None or known != version or cache.sha256 != sha256:
-        cache = open_cache(path)
-        _OPEN[path] = version, cache
-    if cache.sha256 != sha256:
-        raise ValueError(f"{path} is another file here than where the run was started")
-    return cache
+    return open_cache(path)

@@ -9,6 +9,7 @@ import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.files import lock
-from semrsm_bench.rsm.blocks import Tile, TileResult
 
 FORMAT = "semrsm_bench.rsm/1"
 # Rows written or read at once where a matrix may be larger than memory: few enough to stay in the cache.
 STRIP_BYTES = 2 * 2**20
+
+Matrix = NDArray[np.float64]
 
 
 class ResumeError(ValueError):
@@ -31,20 +33,47 @@ class IncompleteError(RuntimeError):
     """An RSM has entries that are NaN; the message says of which matching and kernel, and how many."""
 
 
+@dataclass(frozen=True)
+class Tile:
+    """Rows ``top:bottom`` and columns ``left:right`` of the RSM; of a mirrored one only the pairs above the diagonal count."""
+
+    top: int
+    bottom: int
+    left: int
+    right: int
+    mirrored: bool = False
+
+    @property
+    def index(self) -> tuple[slice, slice]:
+        """The tile's place in the matrix."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    @property
+    def places(self) -> tuple[tuple[slice, slice], ...]:
+        """Where its values go: its own place, and with rows and columns exchanged where the matrix is mirrored."""
+        return (self.index, self.index[::-1]) if self.mirrored else (self.index,)
+
+    @property
+    def wanted(self) -> NDArray[np.bool_]:
+        """Which pairs of the tile are compared."""
+        rows, columns = np.arange(self.top, self.bottom)[:, None], np.arange(self.left, self.right)
+        return (rows < columns) if self.mirrored else np.ones((rows.size, columns.size), dtype=bool)
+
+
 class Products:
     """The matrix (N, M) of matched inner products of one matching, in memory or mapped from a file; NaN = not computed yet."""
 
-    def __init__(self, values: NDArray[np.float64]) -> None:
+    def __init__(self, values: Matrix) -> None:
         self.values = values
 
-    def put(self, result: TileResult) -> int:
+    def put(self, tile: Tile, values: Matrix) -> int:
         """Enter a tile, and its mirror image where it has one; returns the number of pairs it holds.
 
         A kill between the two writes leaves one side of the diagonal empty; `lacks` looks at both.
         """
-        for place, values in zip(result.tile.places, (result.values, result.values.T)):
-            self.values[place] = np.where(np.isnan(values), self.values[place], values)
-        return int((~np.isnan(result.values)).sum())
+        for place, part in zip(tile.places, (values, values.T)):
+            self.values[place] = np.where(np.isnan(part), self.values[place], part)
+        return int((~np.isnan(values)).sum())
 
     def lacks(self, tile: Tile) -> bool:
         """Whether any entry of the tile, or of its mirror image, is still NaN."""
@@ -64,14 +93,14 @@ def strips(shape: tuple[int, ...]) -> Iterator[slice]:
         yield slice(top, min(top + step, shape[0]))
 
 
-def description_path(out: Path) -> Path:
+def _description_path(out: Path) -> Path:
     """JSON beside an RSM file: what made it, and the labels of its images."""
     return out.with_name(out.name + ".json")
 
 
 def read_description(out: Path) -> dict[str, Any]:
     """Description beside an RSM file; empty where there is none, `ResumeError` where it is not of the expected form."""
-    path = description_path(out)
+    path = _description_path(out)
     if not path.exists():
         return {}
     try:
@@ -83,10 +112,9 @@ def read_description(out: Path) -> dict[str, Any]:
     return found
 
 
-def write_description(out: Path, description: Mapping[str, Any]) -> None:
-    """Write the description beside an RSM file, whole or not at all."""
+def _describe(out: Path, description: Mapping[str, Any]) -> None:
     text = json.dumps({**description, "format": FORMAT}, indent=1, default=str) + "\n"
-    _put_in_place(description_path(out), lambda partial: partial.write_text(text, encoding="utf-8"))
+    _put_in_place(_description_path(out), lambda partial: partial.write_text(text, encoding="utf-8"))
 
 
 @contextmanager
@@ -100,42 +128,68 @@ def open_products(
 
     The lock on the file is held until the context ends, also for the kernels that are derived meanwhile. ``fingerprint`` holds the
     inputs and options that decide the values; the labels of the images are kept beside the matrix for its picture, not compared.
-
-    Raises
-    ------
-    ResumeError
-        The file belongs to other inputs or options, has no description, or another process is writing it.
     """
     if out.suffix != ".npy":
         raise ValueError(f"an RSM is written to a file that ends in .npy, got {out}")
     if not out.parent.is_dir():
         raise FileNotFoundError(f"{out.parent} is not a folder; make it first")
-    fingerprint = json.loads(json.dumps(fingerprint, default=str))
-    with _only_writer(out):
-        described = read_description(out)
-        if out.exists():
-            _require_same(out, described, fingerprint)
-        else:
-            _create(out, shape)
-        kept = {} if labels is None else {"labels": [int(label) for label in labels]}
-        write_description(out, {**described, **kept, "fingerprint": fingerprint})
+    # The lock's file stays: were it removed, a second process could lock a new one while the first is still held.
+    with out.with_name(out.name + ".lock").open("a") as handle:
+        if not lock(handle.fileno(), out):
+            raise ResumeError(f"another process is writing {out}: its lock is held")
         try:
-            # Opened for reading first: opened for writing, a truncated file would be filled up with zeros.
-            np.load(out, mmap_mode="r", allow_pickle=False)
-            values = np.lib.format.open_memmap(out, mode="r+")
-        except (ValueError, EOFError) as error:
-            raise ResumeError(
-                f"{out} is damaged ({error}); delete it and {description_path(out)} to start again"
-            ) from None
-        if values.shape != shape or values.dtype != np.float64:
-            raise ResumeError(f"{out} has shape {values.shape} and dtype {values.dtype} instead of {shape} and float64")
-        try:
-            yield Products(values)
+            _remove_partials(out)
+            values = _resumed(out, shape, json.loads(json.dumps(fingerprint, default=str)), labels)
+            try:
+                yield Products(values)
+            finally:
+                values.flush()
         finally:
-            values.flush()
+            # A forked child keeps the handle open; the lock must not live as long as it.
+            with suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_UN)
 
 
-def save_matrix(path: Path, shape: tuple[int, int], parts: Iterator[tuple[slice, NDArray[np.float64]]]) -> None:
+def _resumed(out: Path, shape: tuple[int, int], fingerprint: Mapping[str, Any], labels: Sequence[int] | None) -> Any:
+    """The matrix in a file, mapped: an old one that belongs to this run, or a new one."""
+    described = read_description(out)
+    if not out.exists():
+        _save(out, shape, ((rows, np.full((rows.stop - rows.start, shape[1]), np.nan)) for rows in strips(shape)))
+    elif not described:
+        raise ResumeError(f"{out} exists, but nothing beside it says what made it; choose another file or delete it")
+    else:
+        theirs = described["fingerprint"]
+        differing = sorted(k for k in {*theirs, *fingerprint} if theirs.get(k) != fingerprint.get(k))
+        if differing:
+            what = "; ".join(f"{k}: there {theirs.get(k)!r}, here {fingerprint.get(k)!r}" for k in differing)
+            raise ResumeError(f"{out} belongs to another run ({what}); choose another file or delete it")
+    kept = {} if labels is None else {"labels": [int(label) for label in labels]}
+    _describe(out, {**described, **kept, "fingerprint": fingerprint})
+    try:
+        # Opened for reading first: opened for writing, a truncated file would be filled up with zeros.
+        np.load(out, mmap_mode="r", allow_pickle=False)
+        values = np.lib.format.open_memmap(out, mode="r+")
+        if values.shape != shape or values.dtype != np.float64:
+            raise ValueError(f"shape {values.shape} and dtype {values.dtype} instead of {shape} and float64")
+    except (ValueError, EOFError) as error:
+        raise ResumeError(
+            f"{out} is damaged ({error}); delete it and {_description_path(out)} to start again"
+        ) from None
+    return values
+
+
+def save_derived(
+    path: Path, description: Mapping[str, Any], shape: tuple[int, int], parts: Iterator[tuple[slice, Matrix]]
+) -> None:
+    """Write a kernel beside its inner products, which must be open (see `open_products`): their lock covers it."""
+    _remove_partials(path)
+    # The old matrix goes first, so that no stop in between leaves it with the new description.
+    path.unlink(missing_ok=True)
+    _describe(path, description)
+    _save(path, shape, parts)
+
+
+def _save(path: Path, shape: tuple[int, int], parts: Iterator[tuple[slice, Matrix]]) -> None:
     """Write a matrix strip by strip; the file appears whole or not at all."""
 
     def write(partial: Path) -> None:
@@ -149,26 +203,6 @@ def save_matrix(path: Path, shape: tuple[int, int], parts: Iterator[tuple[slice,
         matrix.flush()
 
     _put_in_place(path, write)
-
-
-def save_derived(
-    path: Path,
-    description: Mapping[str, Any],
-    shape: tuple[int, int],
-    parts: Iterator[tuple[slice, NDArray[np.float64]]],
-) -> None:
-    """Write a kernel beside its inner products, which must be open (see `open_products`): their lock covers it."""
-    _remove_partials(path)
-    # The old matrix goes first, so that no stop in between leaves it with the new description.
-    path.unlink(missing_ok=True)
-    write_description(path, description)
-    save_matrix(path, shape, parts)
-
-
-def require_derived(path: Path, kernel: str) -> None:
-    """Raise `ResumeError` where the file of a kernel exists and is not one that an earlier call derived."""
-    if path.exists() and read_description(path).get("fingerprint", {}).get("kernel") != kernel:
-        raise ResumeError(f"{path} exists and is no {kernel} RSM of an earlier run; move it, or choose another file")
 
 
 def _put_in_place(path: Path, write: Callable[[Path], object]) -> None:
@@ -188,32 +222,3 @@ def _remove_partials(path: Path) -> None:
     """Remove what killed writers of this file left; only for the holder of its lock."""
     for stale in path.parent.glob(f"{glob.escape(path.name)}.*partial"):
         stale.unlink(missing_ok=True)
-
-
-def _create(out: Path, shape: tuple[int, int]) -> None:
-    save_matrix(out, shape, ((rows, np.full((rows.stop - rows.start, shape[1]), np.nan)) for rows in strips(shape)))
-
-
-def _require_same(out: Path, described: Mapping[str, Any], fingerprint: Mapping[str, Any]) -> None:
-    if not described:
-        raise ResumeError(f"{out} exists, but nothing beside it says what made it; choose another file or delete it")
-    theirs = described["fingerprint"]
-    differing = sorted(k for k in {*theirs, *fingerprint} if theirs.get(k) != fingerprint.get(k))
-    if differing:
-        what = "; ".join(f"{k}: there {theirs.get(k)!r}, here {fingerprint.get(k)!r}" for k in differing)
-        raise ResumeError(f"{out} belongs to another run ({what}); choose another file or delete it")
-
-
-@contextmanager
-def _only_writer(out: Path) -> Iterator[None]:
-    # The lock's file stays: were it removed, a second process could lock a new one while the first is still held.
-    with out.with_name(out.name + ".lock").open("a") as handle:
-        if not lock(handle.fileno(), out):
-            raise ResumeError(f"another process is writing {out}: its lock is held")
-        _remove_partials(out)
-        try:
-            yield
-        finally:
-            # A forked child keeps the handle open; the lock must not live as long as it.
-            with suppress(OSError):
-                fcntl.flock(handle, fcntl.LOCK_UN)
