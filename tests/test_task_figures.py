@@ -13,7 +13,7 @@ from semrsm_bench.report.figures import draw_all, instances, layers, outputs, re
 from semrsm_bench.report.figures.parts import by_depth, draw_forest, heat, method_looks, words_of
 from semrsm_bench.report.results import TaskResults, read_results
 from semrsm_bench.report.style import RC, new_figure
-from semrsm_bench.tasks.pictures import thumbnails
+from semrsm_bench.tasks.networks import thumbnails
 from semrsm_bench.tasks.registry import get_task
 
 from .image_files import image_zip

@@ -13,7 +13,6 @@ from semrsm_bench.tasks.networks import (
     common_size,
     identity_bandwidth,
     load_networks,
-    require_libraries,
 )
 from semrsm_bench.tasks.outputs import OutputsOptions
 from semrsm_bench.tasks.retrieval import RetrievalOptions
@@ -81,7 +80,7 @@ def test_activations_are_those_of_the_network_whichever_way_they_are_made(togeth
 
 def test_activations_used_last_stay_and_are_the_same_array(monkeypatch):
     monkeypatch.setattr(networks, "_TOGETHER", 0)
-    monkeypatch.setattr(networks, "_memory", networks._Memory(70_000))
+    monkeypatch.setattr(networks, "_REMEMBERED", 70_000)
     seen = NetworkActivations(resnet(), pixels())
     first = seen.activations("layer4")
     assert first is seen.activations("layer4")
@@ -91,7 +90,7 @@ def test_activations_used_last_stay_and_are_the_same_array(monkeypatch):
     assert first is seen.activations("layer4")
     seen.activations("layer2")
     seen.activations("layer3")
-    assert sum(a.nbytes for a in networks._memory._held.values()) <= 70_000
+    assert sum(a.nbytes for a in networks._held.values()) <= 70_000
     again = seen.activations("layer4")
     assert again is not first
     np.testing.assert_array_equal(first, again)
@@ -147,5 +146,5 @@ def test_a_name_means_the_same_in_every_task():
 
 def test_without_torch_the_message_names_the_extra(monkeypatch):
     monkeypatch.setattr(networks.importlib.util, "find_spec", lambda name: None if name == "torch" else object())
-    with pytest.raises(ImportError, match=r"the task outputs .* needs torch: `pip install semrsm-bench\[study\]`"):
-        require_libraries("outputs")
+    with pytest.raises(ImportError, match=r"networks on pictures need torch: `pip install semrsm-bench\[study\]`"):
+        load_networks([], [])

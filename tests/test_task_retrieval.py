@@ -129,9 +129,8 @@ def test_queries_whose_score_is_undefined_count_for_nothing():
 
 @pytest.mark.parametrize("rsm", [np.ones((30, 3)), np.full((30, 60), np.inf), None])
 def test_what_is_no_rsm_is_invalid(rsm):
-    _, one = scored(planted()[0], rsm)
-    assert one.status == "invalid"
-    assert "RSM" in one.message
+    with pytest.raises(ValueError, match="RSM"):
+        scored(planted()[0], rsm)
 
 
 OLD = {

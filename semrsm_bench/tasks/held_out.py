@@ -23,20 +23,10 @@ _MOST_DIVISIONS = 10
 
 
 def assign_folds(groups: Sequence[Any], folds: int, seed: int = 0) -> Integers:
-    """Fold of each stimulus; stimuli of one group are never parted, folds are as even as the groups allow.
+    """Fold of each stimulus (n,); stimuli of one group are never parted, folds are as even as the groups allow.
 
-    Parameters
-    ----------
-    groups : sequence, (n,)
-        What must stay together, such as the photograph that a crop was cut from.
-    folds : int
-        At least 2.
-    seed : int
-
-    Raises
-    ------
-    ValueError
-        Fewer than 10 stimuli, fewer groups than folds, or fewer than two folds.
+    ``groups`` say what must stay together, such as the photograph that a crop was cut from. ValueError: fewer than 10 stimuli,
+    fewer groups than folds, or fewer than two folds.
     """
     if len(groups) < LEAST_STIMULI:
         raise ValueError(
@@ -66,23 +56,10 @@ def held_out(
     components: int | None = None,
     seed: int = 0,
 ) -> Floats:
-    """Every stimulus in the space of an alignment that was fitted on the other folds, (K, n, d).
+    """Every stimulus in the space of a `Barycenter` that was fitted to the models (n, d_k) on the other folds, (K, n, d).
 
     Models are centred and divided by their Frobenius norm over the training stimuli, so that each weighs the same; a unit of
     length is the root mean square of the training stimuli.
-
-    Parameters
-    ----------
-    models : sequence of ndarray, (n, d_k)
-    fold : ndarray, (n,)
-        See `assign_folds`.
-    group, components, seed
-        Of the `Barycenter`.
-
-    Raises
-    ------
-    ValueError
-        As `Barycenter` does.
     """
     parts = []
     for name in np.unique(fold):
@@ -110,12 +87,9 @@ def reordered(aligned: Floats, fold: Integers, seed: Sequence[int]) -> Floats:
 
 
 def nearest_is_own(aligned: Floats, fold: Integers, ids: Sequence[str]) -> tuple[float, float]:
-    """How often a stimulus of one model has its own item as nearest (by cosine) in another, among the stimuli of its fold.
+    """How often a stimulus of one model has its own item as nearest (by cosine) in another among those of its fold; by chance.
 
-    Returns
-    -------
-    share, chance : float
-        Means over stimuli and ordered pairs of models, both in [0, 1].
+    Means over stimuli and ordered pairs of models, both in [0, 1].
     """
     names = np.asarray(ids)
     hits, chance = [], []
@@ -147,22 +121,13 @@ def disjoint_halves(
     """
     if count < 4:
         return []
-    half = count // 2
-    # In an even number each division would come twice, once from either side.
-    fixed = 1 if count % 2 == 0 else 0
-    possible = math.comb(count - fixed, half - fixed)
-    chosen: list[tuple[int, ...]]
-    if possible <= most:
-        chosen = [first for first in combinations(range(count), half) if not fixed or first[0] == 0]
-    else:
-        rng = np.random.default_rng(seed)
-        found: dict[tuple[int, ...], None] = {}
-        while len(found) < most:
-            drawn = tuple(sorted(int(k) for k in rng.permutation(count)[:half]))
-            found.setdefault(drawn if not fixed or 0 in drawn else _others(drawn, count))
-        chosen = list(found)
-    return [(first, _others(first, count)) for first in chosen]
-
-
-def _others(chosen: Sequence[int], count: int) -> tuple[int, ...]:
-    return tuple(k for k in range(count) if k not in chosen)
+    everyone, half, even = range(count), count // 2, count % 2 == 0
+    # In an even number each division would come twice, once from either side: the first network is in the first half.
+    found: dict[tuple[int, ...], None] = {}
+    if math.comb(count - even, half - even) <= most:
+        found = {first: None for first in combinations(everyone, half) if not even or first[0] == 0}
+    rng = np.random.default_rng(seed)
+    while len(found) < min(most, math.comb(count - even, half - even)):
+        drawn = tuple(sorted(int(k) for k in rng.permutation(count)[:half]))
+        found.setdefault(drawn if not even or 0 in drawn else tuple(k for k in everyone if k not in drawn))
+    return [(first, tuple(k for k in everyone if k not in first)) for first in found]

@@ -11,20 +11,12 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.folders import small_weights
 from semrsm_bench.activations.store import CENTRINGS
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.stats import row_weights, weighted_mean
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Task
-from semrsm_bench.tasks.networks import (
-    NetworkActivations,
-    common_size,
-    identity_bandwidth,
-    load_networks,
-    require_libraries,
-)
-from semrsm_bench.tasks.pictures import CountOptions
+from semrsm_bench.tasks.networks import CountOptions, NetworkActivations, identity_bandwidth
 from semrsm_bench.tasks.registry import register_task
 
 # Which networks the two layers of a case belong to; the last three by what the networks have in common.
@@ -53,15 +45,7 @@ class LayersOptions(CountOptions):
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer of a network on the pictures.
-
-    Attributes
-    ----------
-    seen : NetworkActivations
-    name : str
-    place : int
-        Its number, from the input on.
-    """
+    """One layer of a network on the pictures; its place is counted from the input on."""
 
     seen: NetworkActivations
     name: str
@@ -121,15 +105,8 @@ class Layers(Task):
 
     def cases(self, options: LayersOptions) -> Iterator[Case]:
         """All pairs of layers, of one network and of two; pairs of two networks also with the pictures of one reordered."""
-        require_libraries(self.name)
-        models = load_networks(options.model, options.layers or (), small_weights)
-        pictures = options.pictures(common_size(models, options.size))
-        if len(pictures) < LEAST_IMAGES:
-            raise ValueError(f"at least {LEAST_IMAGES} pictures are needed, there are {len(pictures)}")
-        networks = [
-            [Layer(seen, name, place) for place, name in enumerate(seen.layers)]
-            for seen in (NetworkActivations(model, pictures.pixels) for model in models)
-        ]
+        seen, _ = options.seen(least=LEAST_IMAGES)
+        networks = [[Layer(one, name, place) for place, name in enumerate(one.layers)] for one in seen]
         for layers in networks:
             for layer in layers:
                 yield _case(options, (layer, layer), ITSELF, same=True)
@@ -159,9 +136,8 @@ class Layers(Task):
         raw: dict[str, Any] = {"value_yx": back, "best": declared.facts["best"], "same": same}
         for prefix, layer in zip(("", "other_"), sides):
             _, channels, positions = layer.shape
-            entries: dict[str, Any] = {"network": layer.seen.name, "layer": layer.name, "place": layer.place}
-            entries |= {"channels": channels, "positions": positions}
-            raw |= {prefix + name: entry for name, entry in entries.items()}
+            entries = {"network": layer.seen.name, "layer": layer.name, "place": layer.place}
+            raw |= {prefix + k: v for k, v in {**entries, "channels": channels, "positions": positions}.items()}
         kept = {"without": answer.arrays["without"]} if "without" in answer.arrays else {}
         return Scored({"value": value}, raw, kept)
 
@@ -176,8 +152,7 @@ class Layers(Task):
         found = {"value": weighted_mean(values, weights)}
         if same.any():
             found["same"] = weighted_mean(values[same], weights[:, same])
-        pairs = _accuracies(results)
-        if pairs:
+        if pairs := _accuracies(results):
             found["identification"] = weighted_mean(
                 np.array(list(pairs.values())), row_weights(list(pairs), draws, units)
             )
@@ -188,10 +163,7 @@ def _case(
     options: LayersOptions, sides: tuple[Layer, Layer], group: str, *, same: bool = False, permuted: int | None = None
 ) -> Case:
     a, b = sides
-
-    def inputs() -> Any:
-        return {"x": a.pooled, "y": b.pooled, "zx": a.positions, "zy": b.positions}
-
+    inputs: dict[str, Any] = {"zx": a.positions, "zy": b.positions}
     order = "" if permuted is None else f"/permuted-{permuted}"
     settings: dict[str, Any] = {"centring": options.centring, "leave_one_out": bool(options.leave_one_out)}
     for side, layer in zip("xy", sides):
@@ -203,7 +175,7 @@ def _case(
     return Case(
         f"{a.path}/{b.path}/{options.centring}{order}",
         {"networks": group, "pictures": MATCHED if permuted is None else PERMUTED, "images": images},
-        inputs,
+        lambda: {"x": a.pooled, "y": b.pooled, **inputs},
         {"network": tuple(dict.fromkeys(layer.seen.name for layer in sides))},
         settings,
         "-".join(layer.seen.sha256[:32] for layer in sides),
@@ -214,10 +186,8 @@ def _case(
 
 
 def _relation(first: Sequence[Layer], second: Sequence[Layer]) -> str:
-    shapes = [
-        {name: tuple(p.shape) for name, p in layers[0].seen.model.network.state_dict().items()}
-        for layers in (first, second)
-    ]
+    weights = [layers[0].seen.model.network.state_dict() for layers in (first, second)]
+    shapes = [{name: tuple(p.shape) for name, p in one.items()} for one in weights]
     if shapes[0] == shapes[1]:
         return ALIKE
     return SAME_WIDTH if all(a.shape[1] == b.shape[1] for a, b in _partners(first, second)) else ACROSS
@@ -234,30 +204,26 @@ def _partners(first: Sequence[Layer], second: Sequence[Layer]) -> list[tuple[Lay
 def _accuracies(results: Sequence[Result]) -> dict[tuple[str, str], float]:
     """Share of the first network's layers that are found in the second, for each ordered pair of networks."""
     # Of each layer: similarity and whether it is the right one, for all candidates.
-    candidates: dict[tuple[str, str], dict[tuple[Any, ...], list[tuple[float, bool]]]] = {}
+    candidates: dict[tuple[str, str], dict[tuple[str, str], list[tuple[float, bool]]]] = {}
     for result in results:
-        raw = result.raw
-        networks = (raw["network"], raw["other_network"])
-        if networks[0] == networks[1]:
-            continue
+        raw, repeat = result.raw, result.case.rpartition("/")[2]
         sign = 1.0 if raw["best"] == "max" else -1.0
-        repeat = result.case.rpartition("/")[2]
-        for pair, layer, value in (
-            (networks, raw["layer"], result.scores.get("value")),
-            (networks[::-1], raw["other_layer"], raw["value_yx"]),
-        ):
+        for own, other, value in (("", "other_", result.scores.get("value")), ("other_", "", raw["value_yx"])):
+            networks = raw[f"{own}network"], raw[f"{other}network"]
             similarity = -np.inf if value is None else sign * float(value)
-            seen = candidates.setdefault(pair, {}).setdefault((layer, repeat), [])
-            seen.append((similarity, bool(raw["same"])))
-    return {
-        pair: float(np.mean(credits))
-        for pair, layers in candidates.items()
-        # Where there is one candidate, or none that is right, there is nothing to find.
-        if (credits := [_credit(f) for f in layers.values() if len(f) > 1 and any(right for _, right in f)])
-    }
-
-
-def _credit(found: Sequence[tuple[float, bool]]) -> float:
-    best = max(similarity for similarity, _ in found)
-    tied = [right for similarity, right in found if similarity == best]
-    return sum(tied) / len(tied) if np.isfinite(best) else 0.0
+            if networks[0] != networks[1]:
+                seen = candidates.setdefault(networks, {}).setdefault((raw[f"{own}layer"], repeat), [])
+                seen.append((similarity, bool(raw["same"])))
+    accuracies = {}
+    for networks, layers in candidates.items():
+        credits = []
+        for found in layers.values():
+            # Where there is one candidate, or none that is right, there is nothing to find.
+            if len(found) > 1 and any(right for _, right in found):
+                best = max(similarity for similarity, _ in found)
+                credits.append(
+                    np.mean([right for similarity, right in found if similarity == best]) * np.isfinite(best)
+                )
+        if credits:
+            accuracies[networks] = float(np.mean(credits))
+    return accuracies

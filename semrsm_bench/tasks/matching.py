@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +16,6 @@ from semrsm_bench.activations.folders import DATA_VARIABLE, large_folder, list_c
 from semrsm_bench.activations.store import CENTRINGS, Cache, Centring, open_caches
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import check, option
-from semrsm_bench.core.stats import row_weights, weighted_mean
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Solve, Task
 from semrsm_bench.solvers import (
     MatchingProblem,
@@ -87,27 +85,26 @@ class MatchingTask(Task):
 
     def cases(self, options: MatchingOptions) -> Iterator[Case]:
         """Pairs in an order whose every beginning uses all images alike, by ascending S, then layer and centring."""
-        smallest = options.smallest or 0
-        caches = _caches(options.data, large=smallest > 4096)
-        for (cache, layer), centring in itertools.product(_layers(caches, options.layers, smallest), options.centring):
+        smallest, data = options.smallest or 0, options.data
+        # Where nothing is named, large layers are those of ``semrsm-bench data large``.
+        if smallest > 4096 and not data and not os.environ.get(DATA_VARIABLE) and list_caches(large_folder()):
+            data = large_folder()
+        for cache, layer in _layers(open_caches(data), options.layers, smallest):
             images, channels, size = cache.shape(layer)
-            cell: dict[str, str | int] = {
-                "model": cache.name,
-                "layer": layer,
-                "size": size,
-                "channels": channels,
-                "centring": centring,
-            }
-            for i, j in choose_pairs(images, pairs_at(options.pairs or {"": 20}, size)):
-                yield Case(
-                    f"{cache.name}/{layer}/{centring}/{i}-{j}",
-                    cell,
-                    _PairArrays(cache, layer, centring, i, j),
-                    {"pair": (f"{i}-{j}",), "image": (str(i), str(j))},
-                    data_sha256=cache.sha256,
-                    size=size,
-                    channels=channels,
-                )
+            pairs = choose_pairs(images, pairs_at(options.pairs or {"": 20}, size))
+            place: dict[str, str | int] = {"model": cache.name, "layer": layer, "size": size, "channels": channels}
+            for centring in options.centring:
+                cell = place | {"centring": centring}
+                for i, j in pairs:
+                    yield Case(
+                        f"{cache.name}/{layer}/{centring}/{i}-{j}",
+                        cell,
+                        partial(_pair, cache, layer, centring, i, j),
+                        {"pair": (f"{i}-{j}",), "image": (str(i), str(j))},
+                        data_sha256=cache.sha256,
+                        size=size,
+                        channels=channels,
+                    )
 
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Any:
         """The certified optimum, and the mean over all permutations."""
@@ -158,12 +155,9 @@ class MatchingTask(Task):
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
         """Means over pairs; k/k_opt is undefined as soon as one pair has k_opt <= 0, and both where one is unknown."""
-        weights = row_weights([result.units.get(self.unit, ()) for result in results], draws, units)
-        found = {}
-        for score in self.scores:
-            values = np.array([result.score(score.name) for result in results])
-            found[score.name] = weighted_mean(values if np.isfinite(values).all() else values * np.nan, weights)
-        return found
+        found = super().aggregate(results, draws, units)
+        lacking = [name for name in found if any(np.isnan(result.score(name)) for result in results)]
+        return found | {name: np.full(len(draws), np.nan) for name in lacking}
 
     def bounds(self, results: Sequence[Result]) -> dict[str, float]:
         """Means against k_upper where k_opt is not known for every pair: bounds from below where numerators are positive."""
@@ -179,21 +173,8 @@ class MatchingTask(Task):
         return found
 
 
-@dataclass(frozen=True)
-class _PairArrays:
-    """Makes the arrays of a pair."""
-
-    cache: Cache
-    layer: str
-    centring: str
-    i: int
-    j: int
-
-    def __call__(self) -> Arrays:
-        return {
-            name: _positions(self.cache, self.layer, image, self.centring)
-            for name, image in (("x", self.i), ("y", self.j))
-        }
+def _pair(cache: Cache, layer: str, centring: Any, i: int, j: int) -> Arrays:
+    return {"x": _positions(cache, layer, i, centring), "y": _positions(cache, layer, j, centring)}
 
 
 @lru_cache(maxsize=64)
@@ -202,13 +183,7 @@ def _positions(cache: Cache, layer: str, image: int, centring: Centring) -> NDAr
 
 
 def pairs_at(pairs: Mapping[str, int], size: int) -> int:
-    """Number of pairs at S: the entry of the smallest S that reaches it, or else the one without an S; 0 where there is none.
-
-    Raises
-    ------
-    ValueError
-        An S that is no number.
-    """
+    """Number of pairs at S: the entry of the smallest S that reaches it, or else the one without an S; 0 where there is none."""
     try:
         limits = sorted((int(largest), count) for largest, count in pairs.items() if largest)
     except ValueError:
@@ -217,59 +192,32 @@ def pairs_at(pairs: Mapping[str, int], size: int) -> int:
 
 
 def choose_pairs(images: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
-    """Pairs (i, j), i < j, in a seeded order whose every beginning uses all images equally often, give or take one.
+    """At most ``count`` pairs (i, j), i < j, in a seeded order whose every beginning uses all images alike, give or take one.
 
     The rounds of a round-robin tournament, one after the other: in each of them every image plays once.
-
-    Parameters
-    ----------
-    images : int
-        At least 2.
-    count : int
-        How many; all ``images * (images - 1) / 2`` where there are not so many.
-    seed : int
     """
     if images < 2:
         raise ValueError(f"pairs need at least two images, got {images}")
-    return list(itertools.islice(_tournament(images, seed), max(0, count)))
-
-
-def _tournament(images: int, seed: int) -> Iterator[tuple[int, int]]:
-    players: list[int] = [int(i) for i in np.random.default_rng(seed).permutation(images)]
-    if images % 2:
-        players.append(-1)
+    players = [int(i) for i in np.random.default_rng(seed).permutation(images)] + [-1] * (images % 2)
     half = len(players) // 2
+    pairs: list[tuple[int, int]] = []
     for _ in range(len(players) - 1):
-        for a, b in zip(players[:half], reversed(players[half:])):
-            if min(a, b) >= 0:
-                yield min(a, b), max(a, b)
+        if len(pairs) >= count:
+            break
+        pairs += [(min(p), max(p)) for p in zip(players[:half], reversed(players[half:])) if min(p) >= 0]
         players[1:] = [players[-1], *players[1:-1]]
+    return pairs[: max(0, count)]
 
 
-def _caches(data: Path | None, large: bool) -> list[Cache]:
-    """The caches of a folder (all of them) or of a file; where nothing is named, those of ``semrsm-bench data large``."""
-    named = data is not None or os.environ.get(DATA_VARIABLE)
-    return open_caches(large_folder() if large and not named and list_caches(large_folder()) else data)
-
-
-def _layers(caches: Sequence[Cache], wanted: Iterable[str], smallest: int) -> list[tuple[Cache, str]]:
-    """Layers by ascending S.
-
-    Raises
-    ------
-    ValueError
-        A layer that no cache has, or none that is large enough.
-    """
-    wanted = tuple(wanted)
+def _layers(caches: Sequence[Cache], wanted: Sequence[str], smallest: int) -> list[tuple[Cache, str]]:
+    """Layers by ascending S; ValueError: a layer that no cache has, or none that is large enough."""
     found = [(cache, layer) for cache in caches for layer in cache.layers]
     names = ", ".join(cache.name for cache in caches)
+    known = dict.fromkeys(layer for _, layer in found)
     for name in wanted:
-        if name not in {layer for _, layer in found}:
-            raise ValueError(
-                f"no layer {name!r} in {names}; there are {', '.join(dict.fromkeys(layer for _, layer in found))}"
-            )
-    chosen = [(c, layer) for c, layer in found if not wanted or layer in wanted]
-    chosen = [(c, layer) for c, layer in chosen if c.shape(layer)[2] >= smallest]
+        if name not in known:
+            raise ValueError(f"no layer {name!r} in {names}; there are {', '.join(known)}")
+    chosen = [(c, layer) for c, layer in found if c.shape(layer)[2] >= smallest and (not wanted or layer in wanted)]
     if not chosen:
         raise ValueError(
             f"needed are layers of at least {smallest} positions, and {names} has none; make activations of larger images "

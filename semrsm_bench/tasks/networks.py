@@ -1,4 +1,4 @@
-"""Networks on pictures: which ones, which layers, and their activations one layer at a time."""
+"""Networks on pictures: the options that choose them, the same in all tasks, and their activations one layer at a time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib.util
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.folders import shipped_weights, small_weights
+from semrsm_bench.activations.folders import small_weights
+from semrsm_bench.activations.pictures import Pictures, read_pictures
+from semrsm_bench.core.options import check, option
 from semrsm_bench.metrics.kernels import bandwidth, squared_distances
 
 if TYPE_CHECKING:
@@ -27,34 +30,73 @@ _REMEMBERED = 1 << 30
 # Layers that together take no more than this share a forward pass.
 _TOGETHER = 1 << 28
 _DISTANCE_ENTRIES = 1 << 24
+# Side of pictures that rows keep to be shown.
+_THUMBNAIL = 128
 
 
-def require_libraries(task: str) -> None:
-    """Raise ImportError, naming the extra, where the libraries that run networks on pictures are missing."""
-    if missing := [name for name in ("torch", "PIL") if importlib.util.find_spec(name) is None]:
-        raise ImportError(
-            f"the task {task} runs networks on pictures, which needs {' and '.join(missing)}: "
-            "`pip install semrsm-bench[study]`"
-        )
+@dataclass(frozen=True)
+class NetworkOptions:
+    """What networks look at, and which of their layers are judged. None is what the profile says, or the default in the help."""
+
+    images: tuple[Path, ...] = option(
+        (),
+        help="Folder or zip archive of your own images, one folder a class; repeatable. Default: what packages ship.",
+    )
+    classes: Path | None = option(None, help="With --images: class directories in label order, one a line.")
+    size: int | None = option(
+        None, help="Side of the pictures in pixels, the shorter one. Default: the networks' own.", minimum=1
+    )
+    seed: int = option(0, help="Of the choice of pictures.", minimum=0)
+    model: tuple[str, ...] = option(
+        (),
+        help="FILE.safetensors, torchvision:NAME or timm:NAME; repeatable. Default: networks that the project ships.",
+        metavar="SPEC",
+    )
+    layers: tuple[str, ...] = option(
+        (), help="Names of submodules; or last, stages, or all (every block). Default: the task's.", aliases=("layer",)
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.classes and not self.images:
+            raise ValueError("--classes names the directories of your own images: give --images too, or leave it out")
 
 
-def shipped_networks() -> list[Path]:
-    """The trained ResNet-18 and the four small ResNets (two depths, two seeds) in the checkout's ``data/``."""
-    return [shipped_weights(), *small_weights()]
+@dataclass(frozen=True)
+class CountOptions(NetworkOptions):
+    """How many pictures."""
+
+    count: int | None = option(
+        None, help="Pictures, spread over classes or photographs; default: the profile's.", minimum=1
+    )
+
+    def pictures(self, size: int, least: int = 1) -> Pictures:
+        """The pictures, of that side; errors as `read_pictures`."""
+        if self.count is None:
+            raise ValueError("count: say how many pictures, or choose a profile")
+        found = read_pictures(self.images, count=self.count, size=size, seed=self.seed, classes=self.classes)
+        if len(found) < least:
+            raise ValueError(f"at least {least} pictures are needed, there are {len(found)}")
+        return found
+
+    def seen(
+        self,
+        layers: Sequence[str] = (),
+        default: Callable[[], Sequence[Path]] = small_weights,
+        least: int = 1,
+    ) -> tuple[list[NetworkActivations], Pictures]:
+        """All networks on the same pictures; ``layers`` and networks by ``default`` where the options name none."""
+        models = load_networks(self.model, self.layers or layers, default)
+        pictures = self.pictures(common_size(models, self.size), least)
+        return [NetworkActivations(model, pictures.pixels) for model in models], pictures
 
 
 def load_networks(
     models: Sequence[str], layers: Sequence[str], default: Callable[[], Sequence[Path]] = small_weights
 ) -> list[Model]:
-    """The networks named, or the default ones (the four small ResNets), with the layers of `choose_layers`.
-
-    Raises
-    ------
-    ValueError
-        Two networks have the same name, a layer that does not exist, and as `load_model` does.
-    FileNotFoundError, ImportError
-        As `load_model`.
-    """
+    """The networks named, or the default ones, with the layers of `choose_layers`; errors also as `load_model`."""
+    if missing := [name for name in ("torch", "PIL") if importlib.util.find_spec(name) is None]:
+        raise ImportError(f"networks on pictures need {' and '.join(missing)}: `pip install semrsm-bench[study]`")
     from semrsm_bench.activations.models import load_model
 
     # Networks without stages can be loaded only with the names of their layers.
@@ -69,44 +111,29 @@ def load_networks(
 
 
 def choose_layers(model: Model, layers: Sequence[str] = ()) -> Model:
-    """The model with the layers that are named.
+    """The model with layers by the names of submodules.
 
-    Parameters
-    ----------
-    model : Model
-    layers : sequence of str
-        Names of submodules; none or "stages" keeps the model's own, "last" is the last of those, "all" every block inside of
-        them.
-
-    Raises
-    ------
-    ValueError
-        A name that the network does not have, or "all" for a network whose layers hold no blocks.
+    None or "stages" keeps its own layers, "last" is the last of those, "all" every block inside of them.
     """
     from semrsm_bench.activations.models import with_layers
 
-    if tuple(layers) == (LAST,):
-        return with_layers(model, model.layers[-1:])
-    if tuple(layers) in ((), (STAGES,)):
-        return with_layers(model, model.layers)
-    if tuple(layers) != (BLOCKS,):
-        return with_layers(model, tuple(dict.fromkeys(layers)))
-    names = tuple(
-        f"{stage}.{child}" for stage in model.layers for child, _ in model.network.get_submodule(stage).named_children()
-    )
-    if not names:
-        raise ValueError(f"the layers {', '.join(model.layers)} of {model.name} hold no blocks; name layers instead")
-    return with_layers(model, names)
+    chosen = tuple(dict.fromkeys(layers))
+    if chosen in ((), (STAGES,)):
+        chosen = model.layers
+    elif chosen == (LAST,):
+        chosen = model.layers[-1:]
+    elif chosen == (BLOCKS,):
+        blocks = {stage: model.network.get_submodule(stage).named_children() for stage in model.layers}
+        chosen = tuple(f"{stage}.{child}" for stage, children in blocks.items() for child, _ in children)
+        if not chosen:
+            raise ValueError(
+                f"the layers {', '.join(model.layers)} of {model.name} hold no blocks; name layers instead"
+            )
+    return with_layers(model, chosen)
 
 
 def common_size(models: Sequence[Model], size: int | None = None) -> int:
-    """Side of the pictures that all networks look at: ``size``, or the one that all of them want.
-
-    Raises
-    ------
-    ValueError
-        They want different sizes, and none was given.
-    """
+    """Side of the pictures that all networks look at: ``size``, or the one that all of them want."""
     wanted = sorted({model.size for model in models})
     if size is None and len(wanted) != 1:
         raise ValueError(
@@ -116,31 +143,16 @@ def common_size(models: Sequence[Model], size: int | None = None) -> int:
 
 
 class NetworkActivations:
-    """What a network makes of pictures, one layer at a time.
+    """What a network makes of pictures (N, H, W, 3), uint8, one layer at a time.
 
     All layers together may be too large for memory, so large ones have a forward pass each; the activations used last stay in
     memory, so that asking again gives the same array.
-
-    Parameters
-    ----------
-    model : Model
-        With the layers of interest.
-    pixels : ndarray, (N, H, W, 3), uint8
     """
 
     def __init__(self, model: Model, pixels: NDArray[np.uint8]) -> None:
         self.model, self.pixels = model, pixels
+        self.name, self.layers = model.name, model.layers
         self._probabilities: NDArray[np.float64] | None = None
-
-    @property
-    def name(self) -> str:
-        """The network's."""
-        return self.model.name
-
-    @property
-    def layers(self) -> tuple[str, ...]:
-        """Names of the layers."""
-        return self.model.layers
 
     def shape(self, layer: str) -> tuple[int, int, int]:
         """N, C and S of a layer, from a forward pass of one picture."""
@@ -152,27 +164,22 @@ class NetworkActivations:
 
     def activations(self, layer: str) -> NDArray[np.float32]:
         """Activations of a layer, (N, C, S), float32, read-only."""
-        found = _memory.get((self, layer))
-        if found is None:
+        if (self, layer) not in _held:
             entries = sum(math.prod(self.shape(one)) for one in self.layers)
             seen = self._run(self.pixels, self.layers if 4 * entries <= _TOGETHER else [layer])
-            for name, values in seen.layers.items():
-                values.setflags(write=False)
-                _memory.keep((self, name), values)
             if seen.logits is not None:
                 self._probabilities = seen.probabilities
-            found = seen.layers[layer]
-        return found
+            for name, values in seen.layers.items():
+                values.setflags(write=False)
+                _held[self, name] = values
+        _held.move_to_end((self, layer))
+        while len(_held) > 1 and sum(held.nbytes for held in _held.values()) > _REMEMBERED:
+            _held.popitem(last=False)
+        return _held[self, layer]
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """Class probabilities, (N, K).
-
-        Raises
-        ------
-        ValueError
-            The network gives no logits.
-        """
+        """Class probabilities, (N, K); ValueError where the network gives no logits."""
         if self._probabilities is None:
             if self._one_picture.logits is None:
                 raise ValueError(f"{self.name} returns no logits (N, K), so it has no class probabilities to compare")
@@ -199,40 +206,15 @@ class NetworkActivations:
             raise ValueError(f"{self.name}: {error}") from None
 
 
-class _Memory:
-    """Arrays used last, up to a number of bytes together."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._held: OrderedDict[Any, NDArray[np.float32]] = OrderedDict()
-
-    def get(self, key: Any) -> NDArray[np.float32] | None:
-        if key in self._held:
-            self._held.move_to_end(key)
-        return self._held.get(key)
-
-    def keep(self, key: Any, array: NDArray[np.float32]) -> None:
-        self._held[key] = array
-        while len(self._held) > 1 and sum(a.nbytes for a in self._held.values()) > self.limit:
-            self._held.popitem(last=False)
-
-
-_memory = _Memory(_REMEMBERED)
+# Activations used last, up to a number of bytes together.
+_held: OrderedDict[tuple[NetworkActivations, str], NDArray[np.float32]] = OrderedDict()
 
 
 def identity_bandwidth(z: NDArray[Any], z2: NDArray[Any] | None = None) -> float:
     """Bandwidth of the RBF kernel by the median of the squared distances at equal positions (rule ``offdiag_median``).
 
-    No centring changes it, because what is subtracted from all images leaves their distances alone.
-
-    Parameters
-    ----------
-    z, z2 : ndarray, (N, C, S) and (M, C, S)
-
-    Raises
-    ------
-    ValueError
-        The median is 0, as where more than half of the images are equal; or an activation is not finite.
+    Of activations (N, C, S) and (M, C, S). No centring changes it, because what is subtracted from all images leaves their
+    distances alone. ValueError: the median is 0, as where more than half of the images are equal.
     """
     rows = z.reshape(len(z), -1)
     columns = None if z2 is None else z2.reshape(len(z2), -1)
@@ -243,3 +225,13 @@ def identity_bandwidth(z: NDArray[Any], z2: NDArray[Any] | None = None) -> float
         part = slice(start, start + step)
         distances += squared_distances(rows[:, part], None if columns is None else columns[:, part])
     return bandwidth(distances, query_database=z2 is not None)
+
+
+def thumbnails(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Pictures (..., H, W, 3) for a contact sheet, made smaller by a whole number so that the shorter side has about 128 pixels."""
+    *front, height, width, colours = pixels.shape
+    step = max(1, min(height, width) // _THUMBNAIL)
+    rows, columns = height // step, width // step
+    cut = pixels[..., : rows * step, : columns * step, :]
+    blocks = cut.reshape(*front, rows, step, columns, step, colours)
+    return np.asarray(blocks.mean(axis=(-4, -2)).round(), dtype=np.uint8)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import cache, partial
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
 
+from semrsm_bench.activations.folders import shipped_weights, small_weights
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.stats import counts_of
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Solve, Task
@@ -17,15 +18,7 @@ from semrsm_bench.metrics.arrays import upper_triangle
 from semrsm_bench.metrics.resampled import resampled_pearson, resampled_spearman
 from semrsm_bench.metrics.rsa import correlate
 from semrsm_bench.rsm import compute_rsm
-from semrsm_bench.tasks.networks import (
-    LAST,
-    NetworkActivations,
-    common_size,
-    load_networks,
-    require_libraries,
-    shipped_networks,
-)
-from semrsm_bench.tasks.pictures import CountOptions
+from semrsm_bench.tasks.networks import LAST, CountOptions, NetworkActivations
 from semrsm_bench.tasks.registry import register_task
 from semrsm_bench.tasks.rsms import (
     KERNELS,
@@ -35,7 +28,6 @@ from semrsm_bench.tasks.rsms import (
     LayerRsmOptions,
     answered_rsm,
     layer_cases,
-    matches,
 )
 
 # With fewer, some draws hold so few different images that nothing correlates.
@@ -55,19 +47,19 @@ class Outputs(Task):
     question = "Do similar representations mean similar class probabilities?"
     kind = "rsm"
     scores = (
-        Score("pearson", "Pearson", "min", -1.0, chance=0.0, meaning="correlation of similarity with divergence"),
-        Score(
-            "spearman", "Spearman", "min", -1.0, chance=0.0, meaning="rank correlation of similarity with divergence"
-        ),
+        Score("pearson", "Pearson", "min", -1.0, 1.0, 0.0, meaning="correlation of similarity with divergence"),
+        Score("spearman", "Spearman", "min", -1.0, 1.0, 0.0, meaning="rank correlation of similarity with divergence"),
         Score(
             "agreement",
             "Spearman, exact",
-            low=-1.0,
-            chance=0.0,
+            "max",
+            -1.0,
+            1.0,
+            0.0,
             meaning="rank correlation with the optimal matching's RSM",
         ),
         Score(
-            "agreement_cka", "CKA, exact", low=-1.0, chance=0.0, meaning="debiased CKA with the optimal matching's RSM"
+            "agreement_cka", "CKA, exact", "max", -1.0, 1.0, 0.0, meaning="debiased CKA with the optimal matching's RSM"
         ),
         Score(
             "same_neighbour",
@@ -89,42 +81,30 @@ class Outputs(Task):
 
     def cases(self, options: OutputsOptions) -> Iterator[Case]:
         """One case a network, layer, centring and kernel; the same pictures for all networks."""
-        require_libraries(self.name)
-        models = load_networks(options.model, options.layers or (LAST,), shipped_networks)
-        pictures = options.pictures(common_size(models, options.size))
-        if len(pictures) < LEAST_IMAGES:
-            raise ValueError(f"at least {LEAST_IMAGES} images are needed for an interval, there are {len(pictures)}")
-        for model in models:
-            seen = NetworkActivations(model, pictures.pixels)
-            divergence = cache(partial(_divergence, seen))
+        networks, pictures = options.seen((LAST,), lambda: [shipped_weights(), *small_weights()], LEAST_IMAGES)
+        for seen in networks:
+            known = _NetworkTruth(seen)
             for layer in seen.layers:
-                known = _LayerTruth(seen, layer, divergence)
-                yield from layer_cases(
-                    options, KERNELS, {"z": seen}, layer, units={"image": tuple(pictures.ids)}, known=known
-                )
+                yield from layer_cases(options, KERNELS, {"z": seen}, layer, {"image": tuple(pictures.ids)}, known)
 
-    def truth(self, case: Case, arrays: Arrays, solve: Solve) -> _LayerTruth:
+    def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Any:
         """Jensen-Shannon divergences of the class probabilities, and on demand the exact RSM."""
-        known: _LayerTruth = case.known
-        known.divergence  # noqa: B018 - an error belongs here
-        return known
+        case.known.divergence  # noqa: B018 - an error belongs here
+        return case.known
 
-    def score(self, case: Case, arrays: Arrays, answer: Answer, truth: _LayerTruth, declared: Declaration) -> Scored:
+    def score(self, case: Case, arrays: Arrays, answer: Answer, truth: Any, declared: Declaration) -> Scored:
         """Correlations over pairs of images; of a matching also how near its RSM is to that of the optimal one."""
-        try:
-            rsm = answered_rsm(answer, len(arrays["z"]))
-        except ValueError as error:
-            return Scored(status="invalid", message=str(error))
+        rsm = answered_rsm(answer, len(arrays["z"]))
         triangle = upper_triangle(rsm)
         kept: dict[str, Any] = {"rsm": triangle, "divergence": truth.divergence}
         scores = {name: _correlation(truth.divergence, triangle, name) for name in ("pearson", "spearman")}
-        if matches(declared):
-            exact = rsm if declared.name == OPTIMUM else truth.exact(case.settled())
+        if declared.category == "matching":
+            exact = rsm if declared.name == OPTIMUM else truth.exact(case)
             everyone = range(len(rsm))
             same = most_similar(rsm, everyone, everyone) == most_similar(exact, everyone, everyone)
             kept |= {"exact": upper_triangle(exact), "same_neighbour": same}
             scores |= {
-                "agreement": _correlation(upper_triangle(exact), triangle, "spearman"),
+                "agreement": _correlation(kept["exact"], triangle, "spearman"),
                 "agreement_cka": cka(exact, rsm, "debiased"),
                 "same_neighbour": float(same.mean()),
             }
@@ -149,46 +129,34 @@ class Outputs(Task):
         return {name: np.mean(values, axis=0) for name, values in found.items() if values}
 
 
-@dataclass
-class _LayerTruth:
-    """What is known of one layer: the divergences, the same for all layers of a network, and the optimal RSMs."""
+class _NetworkTruth:
+    """What is known of a network: the divergences of what it says, and the optimal RSMs of its layers."""
 
-    seen: NetworkActivations
-    layer: str
-    divergences: Callable[[], Floats]
-    _exact: dict[str, dict[str, Floats]] = field(default_factory=dict)
+    def __init__(self, seen: NetworkActivations) -> None:
+        self._seen = seen
+        self._exact: dict[tuple[str, str], dict[str, Floats]] = {}
 
-    @property
+    @cached_property
     def divergence(self) -> Floats:
         """Jensen-Shannon divergences above the diagonal."""
-        return self.divergences()
+        triangle = upper_triangle(jensen_shannon(self._seen.probabilities))
+        if np.ptp(triangle) == 0:
+            raise ValueError(f"{self._seen.name} says the same of all pictures: their divergences are all equal")
+        return triangle
 
-    def exact(self, settings: Mapping[str, Any]) -> Floats:
+    def exact(self, case: Case) -> Floats:
         """The RSM of the optimal matching, which serves all kernels."""
-        centring = settings["centring"]
-        if centring not in self._exact:
-            self._exact[centring] = compute_rsm(
-                self.seen.activations(self.layer),
-                kernel=settings["kernels"],
+        s = case.settled()
+        key = str(case.cell["layer"]), s["centring"]
+        if key not in self._exact:
+            self._exact[key] = compute_rsm(
+                self._seen.activations(key[0]),
+                kernel=s["kernels"],
                 matching=OPTIMUM,
-                sigma=settings.get("sigma", 1.0),
-                centring=centring,
+                sigma=s.get("sigma", 1.0),
+                centring=s["centring"],
             )
-        return self._exact[centring][settings["kernel"]]
-
-
-def _divergence(seen: NetworkActivations) -> Floats:
-    """Above the diagonal.
-
-    Raises
-    ------
-    ValueError
-        All are equal.
-    """
-    triangle = upper_triangle(jensen_shannon(seen.probabilities))
-    if np.ptp(triangle) == 0:
-        raise ValueError(f"{seen.name} says the same of all pictures: their divergences are all equal")
-    return triangle
+        return self._exact[key][s["kernel"]]
 
 
 def _correlation(a: Floats, b: Floats, method: str) -> float | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from typing import TypeVar
 
-from semrsm_bench.core.options import describe
 from semrsm_bench.core.registry import Registry
 from semrsm_bench.core.task import Task
 
@@ -33,24 +32,16 @@ def register_task(task: T) -> T:
     options = task.options
     if not (isinstance(options, type) and dataclasses.is_dataclass(options)):
         raise TypeError(f"{task.__name__}.options is a dataclass (the class, not an instance), got {options!r}")
-    known = {info.field for info in describe(options)}
     for field in dataclasses.fields(options):
-        if field.init and field.name not in known:
+        if field.init and "help" not in field.metadata:
+            hint = getattr(field.type, "__name__", field.type)
+            default = "..." if field.default is dataclasses.MISSING else repr(field.default)
             raise TypeError(
-                f"{options.__name__}.{field.name} is no option, so no user could choose it; write "
-                f"`{field.name}: {_annotation(field)} = option({_default(field)}, help=...)` "
-                "with `option` of semrsm_bench.core.options"
+                f"{options.__name__}.{field.name} is no option, so no user could choose it; write `{field.name}: {hint} = "
+                f"option({default}, help=...)` with `option` of semrsm_bench.core.options"
             )
     TASKS.add([task()])
     return task
-
-
-def _annotation(field: dataclasses.Field[object]) -> str:
-    return field.type.__name__ if isinstance(field.type, type) else str(field.type)
-
-
-def _default(field: dataclasses.Field[object]) -> str:
-    return "..." if field.default is dataclasses.MISSING else repr(field.default)
 
 
 def get_task(name: str) -> Task:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import comb
 
 from semrsm_bench.activations.folders import shipped_weights
 from semrsm_bench.activations.retrieval import RetrievalData, from_cityscapes, from_egoobjects, from_scenes
@@ -17,10 +18,9 @@ from semrsm_bench.activations.scenes import parts_of_packages, parts_of_pictures
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.stats import counts_of, weighted_mean
-from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Solve, Task
+from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Task
 from semrsm_bench.metrics.retrieval import forbidden_images, ranking, retrieval_scores, score_matrix
-from semrsm_bench.tasks.networks import LAST, NetworkActivations, load_networks, require_libraries
-from semrsm_bench.tasks.pictures import thumbnails
+from semrsm_bench.tasks.networks import LAST, NetworkActivations, load_networks, thumbnails
 from semrsm_bench.tasks.registry import register_task
 from semrsm_bench.tasks.rsms import KERNELS, METHODS, QUICK_POSITIONS, LayerRsmOptions, answered_rsm, layer_cases
 
@@ -59,26 +59,16 @@ class RetrievalOptions(LayerRsmOptions):
         if self.queries is None or self.database is None:
             raise ValueError("queries, database: say how many images, or choose a profile")
         counts = self.queries, self.database
-        square = self.frame == "square"
+        cut: dict[str, Any] = {"square": self.frame == "square", "seed": self.seed}
         if self.egoobjects is not None:
-            return from_egoobjects(
-                self.egoobjects,
-                *counts,
-                size,
-                split=self.split,
-                any_format=self.any_format,
-                square=square,
-                seed=self.seed,
-            )
+            return from_egoobjects(self.egoobjects, *counts, size, split=self.split, any_format=self.any_format, **cut)
         if self.cityscapes is not None:
-            return from_cityscapes(self.cityscapes, *counts, size, square=square, seed=self.seed)
-        parts = (
-            parts_of_pictures(
+            return from_cityscapes(self.cityscapes, *counts, size, **cut)
+        parts = parts_of_packages()
+        if self.images:
+            parts = parts_of_pictures(
                 self.images, objects=self.object_classes, size=_PICTURE, seed=self.seed, classes=self.classes
             )
-            if self.images
-            else parts_of_packages()
-        )
         return from_scenes(parts, *counts, size, place=self.place, seed=self.seed)
 
 
@@ -110,41 +100,29 @@ class Retrieval(Task):
 
     def cases(self, options: RetrievalOptions) -> Iterator[Case]:
         """One case a network, layer, centring and kernel; both sides are centred by the database's mean."""
-        require_libraries(self.name)
         read: dict[int, RetrievalData] = {}
         for model in load_networks(options.model, options.layers or (LAST,), lambda: [shipped_weights()]):
             size = options.size or model.size
             data = read[size] = read.get(size) or options.read(size)
             known = _QueryTruth(data)
             sides = {
-                name: NetworkActivations(model, side.pixels)
-                for name, side in (("z", data.queries), ("z2", data.database))
+                "z": NetworkActivations(model, data.queries.pixels),
+                "z2": NetworkActivations(model, data.database.pixels),
             }
             for layer in model.layers:
-                yield from layer_cases(
-                    options, KERNELS, sides, layer, units={"query": tuple(data.queries.ids)}, known=known
-                )
-
-    def truth(self, case: Case, arrays: Arrays, solve: Solve) -> _QueryTruth:
-        """Which objects every image shows, and what any ranking can reach."""
-        known: _QueryTruth = case.known
-        return known
+                yield from layer_cases(options, KERNELS, sides, layer, {"query": tuple(data.queries.ids)}, known)
 
     def score(self, case: Case, arrays: Arrays, answer: Answer, truth: _QueryTruth, declared: Declaration) -> Scored:
         """Scores of the most similar image and of the best among the five most similar; a query's own group never counts."""
         data = truth.data
-        try:
-            rsm = answered_rsm(answer, len(data.queries), len(data.database))
-        except ValueError as error:
-            return Scored(status="invalid", message=str(error))
+        rsm = answered_rsm(answer, len(data.queries), len(data.database))
         kept: dict[str, Any] = {
             name: retrieval_scores(rsm, *truth.counts, *truth.groups, score=score, top=top)
             for name, (score, top) in truth.scores.items()
         }
         scores = {name: _mean(values) for name, values in kept.items()}
         kept["found"] = ranking(rsm, *truth.groups, top=TOP)
-        kept |= truth.shown(kept["found"])
-        return Scored(scores, {"random": truth.random, "best": truth.best, "shareable": data.shareable}, kept)
+        return Scored(scores, {**truth.reach, "shareable": data.shareable}, kept | truth.shown(kept["found"]))
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
         """Means over the drawn queries whose score is defined."""
@@ -168,75 +146,43 @@ class _QueryTruth:
         kinds = ("f1", "iou") if data.counted else ("iou",)
         self.scores = {f"{kind}_top{top}" if top > 1 else kind: (kind, top) for kind in kinds for top in (1, TOP)}
 
-    @cached_property
-    def _allowed(self) -> dict[str, list[Floats]]:
-        """For each kind of score and each query, the scores with all images that it may find."""
-        allowed = ~forbidden_images((len(self.data.queries), len(self.data.database)), *self.groups)
-        return {
-            kind: [row[may] for row, may in zip(score_matrix(*self.counts, score=kind), allowed, strict=True)]
-            for kind in dict.fromkeys(kind for kind, _ in self.scores.values())
-        }
-
     def shown(self, found: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
         """Of the first queries: their pictures, those of the images found first, what is on them, and the scores of these."""
         queries, database = self.data.queries, self.data.database
         chosen = found[:_SHOWN, :_NEIGHBOURS]
         pixels = np.stack([np.stack([queries.pixels[i], *database.pixels[row]]) for i, row in enumerate(chosen)])
         counts = ([queries.counts[i], *database.counts[row]] for i, row in enumerate(chosen))
-        texts = [[_objects(one, self.data.classes) for one in row] for row in counts]
         kind, _ = next(iter(self.scores.values()))
         scores = score_matrix(queries.counts[:_SHOWN], database.counts, score=kind)
         return {
             "pictures": thumbnails(pixels),
-            "objects": np.array(texts),
+            "objects": np.array([[_objects(one, self.data.classes) for one in row] for row in counts]),
             "found_scores": np.take_along_axis(scores, chosen, axis=1),
         }
 
     @cached_property
-    def random(self) -> dict[str, float | None]:
-        """Expected over all rankings, computed and not drawn."""
-        return {
-            name: _mean(np.array([expected_best(row, top) for row in self._allowed[kind]]))
-            for name, (kind, top) in self.scores.items()
-        }
-
-    @cached_property
-    def best(self) -> dict[str, float | None]:
-        """Of the best image that each query may find."""
-        return {
-            name: _mean(np.array([np.fmax.reduce(row) for row in self._allowed[kind]]))
-            for name, (kind, _) in self.scores.items()
-        }
+    def reach(self) -> dict[str, dict[str, float | None]]:
+        """Means over queries: of what all rankings reach, computed and not drawn, and of the best image that each may find."""
+        allowed = ~forbidden_images((len(self.data.queries), len(self.data.database)), *self.groups)
+        found: dict[str, dict[str, float | None]] = {"random": {}, "best": {}}
+        for name, (kind, top) in self.scores.items():
+            rows = [row[may] for row, may in zip(score_matrix(*self.counts, score=kind), allowed, strict=True)]
+            found["random"][name] = _mean(np.array([expected_best(row, top) for row in rows]))
+            found["best"][name] = _mean(np.array([np.fmax.reduce(row) for row in rows]))
+        return found
 
 
 def expected_best(scores: Floats, top: int) -> float:
-    """Mean, over all draws of ``top`` different ones, of the largest score.
+    """Mean, over all draws of ``top`` different scores that hold a number, of the largest; NaN is less than any number.
 
     The i-th smallest of n is the largest of a draw with probability C(i-1, top-1) / C(n, top).
-
-    Parameters
-    ----------
-    scores : ndarray, (n,)
-        NaN counts as less than any number; the mean is over draws that hold a number.
-    top : int
-
-    Raises
-    ------
-    ValueError
-        Fewer than ``top`` scores.
     """
     n = len(scores)
     if not 1 <= top <= n:
         raise ValueError(f"cannot draw {top} of {n} database images")
-    ordered = np.concatenate([scores[np.isnan(scores)], np.sort(scores[~np.isnan(scores)])])
-    chances = np.zeros(n)
-    chance = top / n
-    for i in range(n, top - 1, -1):
-        chances[i - 1] = chance
-        chance *= (i - top) / (i - 1) if i > 1 else 0.0
-    known = ~np.isnan(ordered)
-    weight = chances[known].sum()
-    return float((chances[known] * ordered[known]).sum() / weight) if weight > 0 else float("nan")
+    known = np.sort(scores[~np.isnan(scores)])
+    chances = (comb(np.arange(n), top - 1) / comb(n, top))[n - len(known) :]
+    return float(chances @ known / chances.sum()) if chances.sum() > 0 else float("nan")
 
 
 def _objects(counts: NDArray[Any], classes: Sequence[str]) -> str:

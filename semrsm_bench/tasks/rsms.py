@@ -11,20 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.store import CENTRINGS
-from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.task import Answer, Arrays, Case
-from semrsm_bench.metrics.arrays import as_rsm
-from semrsm_bench.tasks.networks import NetworkActivations, identity_bandwidth
-from semrsm_bench.tasks.pictures import NetworkOptions
-
-Matrix = NDArray[np.float64]
+from semrsm_bench.metrics.arrays import as_float64, as_rsm
+from semrsm_bench.tasks.networks import NetworkActivations, NetworkOptions, identity_bandwidth
 
 KERNELS = ("linear", "cosine", "rbf")
 # The solver that stands for the optimal matching.
 OPTIMUM = "exact-auction"
 METHODS = ("identity", "translation", "pooled", OPTIMUM)
-BANDWIDTH_RULE = "offdiag_median"
 # Layers of more positions are left out of quick runs.
 QUICK_POSITIONS = 1024
 
@@ -47,34 +42,21 @@ def layer_cases(
     kernels: Sequence[str],
     sides: Mapping[str, NetworkActivations],
     layer: str,
+    units: Mapping[str, tuple[str, ...]],
+    known: Any,
     *,
     place: Mapping[str, str | int] | None = None,
     part: str = "",
-    units: Mapping[str, tuple[str, ...]],
-    known: Any = None,
 ) -> Iterator[Case]:
     """The cases of one layer of a network: one for each centring and kernel, all with the same arrays and bandwidth.
 
-    Parameters
-    ----------
-    options : LayerRsmOptions
-    kernels : sequence of str
-        Where the options name none.
-    sides : mapping of str to NetworkActivations
-        ``z``, and ``z2`` where there is a database.
-    layer : str
-    place : mapping, optional
-        Further entries of the cell.
-    part : str
-        What tells cases of one cell apart in their names.
-    units : mapping
-    known
-        See `Case`.
+    ``kernels`` are for options that name none; ``sides`` are ``z``, and ``z2`` where there is a database; ``place`` has further
+    entries of the cell; ``part`` tells cases of one cell apart in their names.
     """
-    kernels = options.kernels or tuple(kernels)
+    kernels, place = options.kernels or tuple(kernels), place or {}
     first = sides["z"]
     _, channels, size = first.shape(layer)
-    cell = {"model": first.name, "layer": layer, "size": size, "channels": channels, **(place or {})}
+    cell = {"model": first.name, "layer": layer, "size": size, "channels": channels, **place}
     skip = ""
     if options.largest is not None and size > options.largest:
         skip = f"{size:,} positions; the limit is {options.largest:,} (--largest)"
@@ -92,12 +74,12 @@ def layer_cases(
     settings: dict[str, Any] = {"kernels": list(kernels), "grid": first.grid(layer)}
     if "rbf" in kernels:
         # One bandwidth for all that match positions, so that their RSMs compare; others have distances of another scale.
-        settings |= {"sigma": sigma, "rule": BANDWIDTH_RULE}
+        settings |= {"sigma": sigma, "rule": "offdiag_median"}
     for centring in options.centring:
         for kernel in kernels:
-            words = (first.name, layer, *(str(v) for v in (place or {}).values()), centring, kernel, part)
+            words = (first.name, layer, *(str(v) for v in place.values()), centring, kernel, part)
             yield Case(
-                "/".join(word for word in words if word),
+                "/".join(filter(None, words)),
                 {**cell, "centring": centring, "kernel": kernel},
                 inputs,
                 units,
@@ -110,27 +92,11 @@ def layer_cases(
             )
 
 
-def answered_rsm(answer: Answer, rows: int, columns: int | None = None) -> Matrix:
-    """The RSM of an answer: (rows, rows) and symmetric, or (rows, columns).
-
-    Raises
-    ------
-    ValueError
-        It is something else, or not finite.
-    """
+def answered_rsm(answer: Answer, rows: int, columns: int | None = None) -> NDArray[np.float64]:
+    """The RSM of an answer, (rows, rows) and symmetric, or (rows, columns); ValueError: it is something else, or not finite."""
     rsm = answer.arrays.get("rsm")
     shape = (rows, rows if columns is None else columns)
     if rsm is None or np.shape(rsm) != shape:
         what = "no RSM" if rsm is None else f"an RSM of shape {np.shape(rsm)}"
         raise ValueError(f"it gave {what}; needed is {shape}")
-    if columns is None:
-        return as_rsm(rsm, "its RSM")
-    matrix = np.asarray(rsm, dtype=np.float64)
-    if not np.isfinite(matrix).all():
-        raise ValueError(f"its RSM is not finite: {int((~np.isfinite(matrix)).sum())} entries are not")
-    return matrix
-
-
-def matches(declared: Declaration) -> bool:
-    """Whether an RSM method matches positions: identity, translation, a solver."""
-    return declared.category == "matching"
+    return as_rsm(rsm, "its RSM") if columns is None else as_float64(rsm, "its RSM")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from semrsm_bench.activations.crops import Shift, batches, overlapping_crops, scene_side
@@ -15,8 +15,7 @@ from semrsm_bench.activations.folders import shipped_weights
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Score, Scored, Solve, Task
-from semrsm_bench.tasks.networks import STAGES, NetworkActivations, load_networks, require_libraries
-from semrsm_bench.tasks.pictures import CountOptions
+from semrsm_bench.tasks.networks import STAGES, CountOptions, NetworkActivations, load_networks
 from semrsm_bench.tasks.registry import register_task
 from semrsm_bench.tasks.rsms import METHODS, QUICK_POSITIONS, LayerRsmOptions, answered_rsm, layer_cases
 
@@ -75,26 +74,18 @@ class Translation(Task):
 
     def cases(self, options: TranslationOptions) -> Iterator[Case]:
         """One case a network, shift, layer, centring, kernel and batch."""
-        require_libraries(self.name)
         for model in load_networks(options.model, options.layers or (STAGES,), lambda: [shipped_weights()]):
             side = options.size or model.size
             shifts = [Shift(*s) for s in dict.fromkeys(options.shift)] or [Shift.usual(side)]
             pictures = options.pictures(scene_side(side, shifts))
             for number, group in enumerate(batches(pictures.labels, options.batch, options.seed)):
-                known = (pictures.pixels[group[:_SHOWN]], {"side": side, "shareable": pictures.shareable})
+                scenes = (pictures.pixels[group[:_SHOWN]], {"side": side, "shareable": pictures.shareable})
+                units, known, part = {"batch": (str(number),)}, None if number else scenes, str(number)
                 for shift in shifts:
-                    seen = NetworkActivations(model, overlapping_crops(pictures.pixels[group], side, shift))
-                    for layer in seen.layers:
-                        yield from layer_cases(
-                            options,
-                            ("rbf",),
-                            {"z": seen},
-                            layer,
-                            place={"shift": str(shift)},
-                            part=str(number),
-                            units={"batch": (str(number),)},
-                            known=None if number else known,
-                        )
+                    sides = {"z": NetworkActivations(model, overlapping_crops(pictures.pixels[group], side, shift))}
+                    place = {"shift": str(shift)}
+                    for layer in model.layers:
+                        yield from layer_cases(options, ("rbf",), sides, layer, units, known, place=place, part=part)
 
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> NDArray[np.bool_]:
         """Which pairs i < j of the 2 n crops overlap: crop n + i is the shifted one of picture i."""
@@ -105,10 +96,7 @@ class Translation(Task):
         self, case: Case, arrays: Arrays, answer: Answer, truth: NDArray[np.bool_], declared: Declaration
     ) -> Scored:
         """Inside one batch: pairs of different batches share no RSM."""
-        try:
-            rsm = answered_rsm(answer, len(arrays["z"]))
-        except ValueError as error:
-            return Scored(status="invalid", message=str(error))
+        rsm = answered_rsm(answer, len(arrays["z"]))
         similarity = rsm[np.triu_indices(len(rsm), 1)]
         overlapping, unrelated = similarity[truth], similarity[~truth]
         scores = {"auroc": auroc(overlapping, unrelated), "partner_first": float(found_partners(rsm).mean())}
@@ -119,31 +107,11 @@ class Translation(Task):
         return Scored(scores, raw, kept)
 
 
-def auroc(positive: ArrayLike, negative: ArrayLike) -> float:
-    """Probability that a positive value exceeds a negative one, ties counted half: the area under the ROC curve.
-
-    Parameters
-    ----------
-    positive, negative : array_like, (n,) and (m,)
-
-    Returns
-    -------
-    float
-        In [0, 1]; 0.5 for equal distributions. Invariant to strictly increasing functions of all values.
-
-    Raises
-    ------
-    ValueError
-        One of the two is empty, or a value is NaN.
-    """
-    high, low = (np.asarray(values, dtype=np.float64).ravel() for values in (positive, negative))
-    if not high.size or not low.size:
-        raise ValueError(f"AUROC needs positive and negative values, got {high.size} and {low.size}")
-    both = np.concatenate([high, low])
-    if np.isnan(both).any():
-        raise ValueError("AUROC is not defined for NaN")
-    ranks = rankdata(both)[: high.size]
-    return float((ranks.sum() - high.size * (high.size + 1) / 2) / (high.size * low.size))
+def auroc(positive: Floats, negative: Floats) -> float:
+    """Probability that a positive value (n,) exceeds a negative one (m,), ties counted half: the area under the ROC curve."""
+    n = len(positive)
+    ranks = rankdata(np.concatenate([positive, negative]))[:n]
+    return float((ranks.sum() - n * (n + 1) / 2) / (n * len(negative)))
 
 
 def found_partners(rsm: Floats) -> NDArray[np.bool_]:
