@@ -14,13 +14,11 @@ from hypothesis import strategies as st
 
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import MethodKey
-from semrsm_bench.report.distribution import draw_distribution
 from semrsm_bench.report.figures import draw_all
-from semrsm_bench.report.front import Point, draw_front, front_points, pareto_front
+from semrsm_bench.report.figures.run import Point, draw_cases, draw_front, draw_runtime, front_points, pareto_front
 from semrsm_bench.report.layout import Layout
-from semrsm_bench.report.runtime import draw_runtime
 from semrsm_bench.report.score_axis import ScoreAxis
-from semrsm_bench.report.style import RC, families, looks
+from semrsm_bench.report.style import RC, looks, new_figure
 
 from .synthetic_rows import ENVIRONMENT, SOLVERS, make_row, make_run, matching
 
@@ -122,19 +120,21 @@ def test_runtime_lines_go_through_the_medians(run, parts):
         figure = draw_runtime(*parts, "caption")
     (axes,) = figure.axes
     assert axes.get_yscale() == "log"
-    names = [t.get_text().strip() for t in axes.texts]
+    (legend,) = figure.legends
+    names = [t.get_text() for t in legend.get_texts()]
     assert sorted(names) == sorted([*SOLVERS, "affinity x @ y.T"])
+    # In the order in which the lines end.
+    assert [line.get_label() for line in axes.lines] == names
+    assert np.all(np.diff([line.get_ydata()[-1] for line in axes.lines]) <= 0)
     drawn = [tuple(map(tuple, line.get_xydata())) for line in axes.lines]
     for name, sizes in (("greedy", (256, 4096)), ("ortools", (256, 4096)), ("scipy", (256,))):
         medians = [(float(s), statistics.median(row["seconds"] for row in of(run, name, s))) for s in sizes]
         assert tuple(medians) in drawn
-    heights = sorted(axes.transData.transform(t.get_position())[1] for t in axes.texts)
-    assert min(np.diff(heights)) * 72 / figure.dpi > 9
 
 
 def test_quality_boxes_are_the_quartiles_of_the_pairs(run, parts):
     with mpl.rc_context(dict(RC)):
-        figure = draw_distribution(*parts, "caption")
+        figure = draw_cases(*parts, "caption")
     top = figure.axes[0]
     names = [t.get_text() for t in top.get_yticklabels()]
     assert names == [n for n, (kind, *_) in SOLVERS.items() if kind != "exact"]
@@ -152,7 +152,7 @@ def test_values_far_out_do_not_squeeze_the_others(tmp_path):
     rows = [make_row("greedy", pair=f"0-{i}", k=k, k_rand=-900.0) for i, k in enumerate((-800.0, 60.0, 70.0, 80.0))]
     layout = Layout(matching(rows))
     (sheet,) = layout.sheets(wide=True)
-    figure = draw_distribution(layout, sheet, "")
+    figure = draw_cases(layout, sheet, "")
     low, high = figure.axes[0].get_xlim()
     assert low > -1.3
     assert high < 1.3
@@ -281,13 +281,6 @@ def test_tasks_of_one_run_get_names_of_their_own(tmp_path):
     assert names == {f"matching-{f}-none{n}.png" for f in ("front", "runtime", "quality") for n in ("", "-2")}
 
 
-def test_families():
-    names = ["greedy", "topk-greedy-128", "topk-greedy-256", "auction-fine", "auction-coarse", "list-auction-fine"]
-    assert list(families(names).values()) == [
-        "greedy", "topk-greedy", "topk-greedy", "auction", "auction", "list-auction-fine"
-    ]  # fmt: skip
-
-
 def test_looks_tell_families_apart_without_colour():
     names = [f"family{i}" for i in range(20)]
     result = looks([MethodKey(n, category="approximate") for n in names])
@@ -298,10 +291,17 @@ def test_looks_tell_families_apart_without_colour():
     assert looks([exact])[exact].marker == "s"
 
 
+def test_methods_whose_names_begin_alike_share_a_colour_and_no_marker():
+    names = ["greedy", "topk-greedy-128", "topk-greedy-256", "auction-fine", "auction", "list-auction-fine"]
+    greedy, *topk, fine, auction, lists = looks([MethodKey(n, category="approximate") for n in names]).values()
+    assert topk[0].color == topk[1].color != greedy.color
+    assert fine.color == auction.color != lists.color
+    assert topk[0].marker != topk[1].marker
+    assert fine.marker != auction.marker
+
+
 @pytest.mark.parametrize("best", ["max", "min"])
 def test_better_scores_stand_higher_whatever_their_direction(best):
-    from semrsm_bench.report.style import new_figure
-
     axis = ScoreAxis.covering(Score("r", "r", best=best, low=-1.0), [-0.5, 0.2])
     axes = new_figure(2, 2).subplots()
     axis.apply(axes.yaxis)

@@ -14,7 +14,7 @@ from semrsm_bench.bench.results import RUN_FILE, write_json
 from semrsm_bench.bench.summary import differences
 from semrsm_bench.cli import main
 from semrsm_bench.core.row import cell_key
-from semrsm_bench.report.front import front_points, pareto_front
+from semrsm_bench.report.figures.run import front_points, pareto_front
 from semrsm_bench.report.page import assets
 from semrsm_bench.report.page.build import build_page
 from semrsm_bench.report.paper import printed

@@ -7,9 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from semrsm_bench.bench.summary import Summary
-from semrsm_bench.core.stats import UNKNOWN, Interval
-
 # In the order of the tables; other categories follow as they come.
 CATEGORIES = {
     "exact": "Optimal",
@@ -47,12 +44,6 @@ class MethodKey:
         """The line of what the methods of a kind share and what is therefore timed apart."""
         return cls("affinity x @ y.T" if kind == "solver" else "shared by methods", kind, _SHARED)
 
-    def summary(self, place: Mapping[str, Any], figures: Mapping[str, Interval]) -> Summary:
-        """Figures that no case of a run gave, such as a paper's, as those of a run: scores by name, and "seconds"."""
-        scores = {name: interval for name, interval in figures.items() if name != "seconds"}
-        seconds = figures.get("seconds", UNKNOWN)
-        return Summary("", self.name, self.kind, self.category, {}, place, ok=1, scores=scores, seconds=seconds)
-
     @property
     def block_size(self) -> str:
         """The paper's column b: the option ``b`` of Batch-Optimal, ``k`` of TopK-Greedy; empty for others."""
@@ -74,9 +65,8 @@ class Catalogue:
     """Names, complexities and order of the methods of a run, from its environment of any schema, or else from the registries."""
 
     def __init__(self, environment: Mapping[str, Any]) -> None:
-        old = environment.get("solvers") or {}
-        described = environment.get("methods") or {f"solver:{name}": facts for name, facts in old.items()}
-        self._described: Mapping[str, Any] = described if isinstance(described, Mapping) else {}
+        old = {f"solver:{name}": facts for name, facts in (environment.get("solvers") or {}).items()}
+        self._described: Mapping[str, Any] = environment.get("methods") or old
 
     def about(self, method: MethodKey) -> Mapping[str, Any]:
         """``complexity``, ``options`` and what else is known of a method."""
@@ -109,10 +99,6 @@ class Catalogue:
     def complexity(self, method: MethodKey) -> str:
         """In O-notation; "" where nothing is known."""
         return str(self.about(method).get("complexity") or "")
-
-    def is_stateful(self, method: MethodKey) -> bool:
-        """Whether the method says that it keeps something between calls."""
-        return bool((self.about(method).get("facts") or {}).get("stateful"))
 
     def display_name(self, method: MethodKey) -> str:
         """The registered name, followed by the options that differ from those bound to it."""

@@ -6,21 +6,21 @@ import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
-from semrsm_bench.bench.summary import Difference, Summary, differences
+from semrsm_bench.bench.summary import Difference, differences
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import NOUNS, MethodKey
 from semrsm_bench.report.escape import complexity_text
 from semrsm_bench.report.formatting import NOTHING, format_p, format_score, format_seconds, plural, plurals
-from semrsm_bench.report.notes import PARTIAL, case_noun, failure_text, is_partial, panel_notes, score_text
-from semrsm_bench.report.paper import Printed, Published, printed_tables, published
-from semrsm_bench.report.places import axes, label
+from semrsm_bench.report.notes import PARTIAL, failure_text, is_partial, panel_notes, score_text
+from semrsm_bench.report.paper import Printed, PrintedFigures, printed_tables, published
+from semrsm_bench.report.places import Place, axes, label
 from semrsm_bench.report.results import TaskResults
-from semrsm_bench.report.style import Look, looks
+from semrsm_bench.report.style import Look, looks, short
 
-PAPER_GROUP = "the paper"
 COMPLEXITY = "Complexity"
 BLOCK_SIZE = "b"
 
@@ -41,6 +41,10 @@ class Line:
     category: str
     stub: tuple[str, ...]
     entries: tuple[tuple[str, ...] | str, ...]
+
+
+# A group with its entries by line.
+Column = tuple[ColumnGroup, Mapping[Any, tuple[str, ...] | str]]
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,11 @@ class Layout:
         """Heading of the time column."""
         return "T + affinity" if self.end_to_end and self.results.shared else "T"
 
+    @property
+    def total_time_label(self) -> str:
+        """What stands beside an axis of times end to end."""
+        return f"time per {self.results.noun}{', affinity included' if self.results.shared else ''}"
+
     def scores(self, cells: Container[str] | None = None) -> list[Score]:
         """Scores that any method has in these cells; default: in any cell."""
         here = [s for (cell, _), s in self.results.cells.items() if cells is None or cell in cells]
@@ -105,9 +114,21 @@ class Layout:
         return looks(self.results.methods)
 
     @cached_property
-    def published(self) -> Published | None:
-        """Figures of a paper on the same task."""
-        return published(self.results.task.name) if self.with_paper else None
+    def names(self) -> dict[MethodKey, str]:
+        """How figures name them, and what they share."""
+        return {
+            m: short(self.results.catalogue.display_name(m))
+            for m in (*self.results.methods, MethodKey.shared_by(self.results.task.kind))
+        }
+
+    @cached_property
+    def published(self) -> Mapping[int, PrintedFigures]:
+        """Figures of a paper on the same task, by S."""
+        return published(self.results.task.name) if self.with_paper else {}
+
+    def published_at(self, place: Place) -> PrintedFigures:
+        """What it prints for a cell."""
+        return self.published.get(int(place.get("size") or 0), {})
 
     @cached_property
     def differences(self) -> list[Difference]:
@@ -128,15 +149,23 @@ class Layout:
     @property
     def caption(self) -> str:
         """What the columns of the table mean."""
-        task, shared = self.results.task, bool(self.results.shared)
-        sentences = ["; ".join(filter(None, map(_meaning, self.scores())))]
+        task = self.results.task
+        meanings = []
+        for score in self.scores():
+            # What it is, which way is better where that is down, and what chance reaches.
+            facts = [f"= {score.meaning}"] if score.meaning else []
+            facts += ["lower is better"] if score.best == "min" else []
+            facts += [f"chance {format_score(score, score.chance)}"] if score.chance else []
+            if facts:
+                meanings.append(f"{score.title}{' ' if score.meaning else ': '}{', '.join(facts)}")
+        sentences = ["; ".join(meanings)]
         if self.is_timed:
-            time = f"{self.time_title}: median time per {case_noun(task.unit)}"
-            if shared and self.end_to_end:
-                time += " of the call and of the affinity, where a method needs one"
-            elif shared:
-                time += " of the call alone; the affinity stands in a line of its own"
-            sentences.append(time)
+            call = " of the call alone; the affinity stands in a line of its own"
+            if self.end_to_end:
+                call = " of the call and of the affinity, where a method needs one"
+            sentences.append(
+                f"{self.time_title}: median time per {self.results.noun}{call if self.results.shared else ''}"
+            )
         if task.unit:
             sentences.append(f"±: the farther end of a 95 % {task.resampling} interval over {plurals(task.unit)}")
         return f"{'. '.join(filter(None, sentences))}."
@@ -148,20 +177,15 @@ class Layout:
         """
         task, places, keys = self.results.task, self.results.places, self.results.keys
         varying = axes(list(places.values()), keys)
+        across = varying[-1] if varying else ()
         if task.beside and task.beside in keys:
             apart = {task.beside, task.across[0]} if wide else {k for k in keys if k != task.beside}
             across = tuple(k for k in keys if k not in apart)
-        else:
-            across = varying[-1] if varying else ()
         panel = tuple(k for k in keys if k not in across)
         grouped: dict[tuple[str, ...], list[str]] = {}
         for cell, place in places.items():
             grouped.setdefault(tuple(str(place.get(k, "")) for k in panel), []).append(cell)
         return [Sheet(panel, across, tuple(cells)) for cells in grouped.values()]
-
-    def distinguishing(self, sheet: Sheet) -> tuple[str, ...]:
-        """The fewest keys that tell the cells of a sheet apart; none for a single one."""
-        return tuple(axis[0] for axis in axes([self.results.places[c] for c in sheet.cells], sheet.across))
 
     def title(self, sheet: Sheet) -> str:
         """What the cells of a sheet share, in words."""
@@ -173,135 +197,125 @@ class Layout:
 
     def group_title(self, sheet: Sheet, cell: str) -> str:
         """Heading of a cell of a sheet: what tells it apart, and how many units it rests on."""
-        count = plural(self.results.usual_units(cell), self.results.task.unit or "case")
+        count = plural(self.results.usual_units[cell], self.results.task.unit or "case")
         return ", ".join(filter(None, (self.cell_title(sheet, cell), count)))
 
     def cases(self, sheet: Sheet) -> str:
         """How many units, or cases, stand behind the cells of a sheet: ``3 to 12 pairs``."""
         unit = self.results.task.unit or "case"
-        counts = {n for cell in sheet.cells if (n := self.results.usual_units(cell))} or {0}
+        counts = {n for cell in sheet.cells if (n := self.results.usual_units[cell])} or {0}
         return plural(min(counts), unit) if len(counts) == 1 else f"{min(counts)} to {plural(max(counts), unit)}"
 
     def panels(self, wide: bool = False) -> list[Panel]:
         """All panels of the task's table, then those of `differences`, then what a paper prints of other networks."""
         sheets = self.sheets(wide)
         printed = printed_tables(self.results.task.name) if self.with_paper else []
-        return [
-            *map(self._panel, sheets),
-            *self._difference_panels(sheets),
-            *(_printed_panel(title, figures) for title, figures in printed),
-        ]
+        others = [printed_panel(title, figures) for title, figures in printed]
+        return [*map(self.panel, sheets), *self._difference_panels(sheets), *others]
 
-    def _panel(self, sheet: Sheet) -> Panel:
-        results = self.results
+    def panel(self, sheet: Sheet) -> Panel:
+        """Scores and times of every method in the cells of a sheet."""
+        results, shared = self.results, MethodKey.shared_by(self.results.task.kind)
+        # What a paper prints stands beside the first cell that it fits.
+        theirs: dict[str, PrintedFigures] = {}
+        for cell in sheet.cells:
+            printed = self.published_at(results.places[cell])
+            if printed and printed not in theirs.values():
+                theirs[cell] = printed
         methods = [m for m in results.methods if any((c, m) in results.cells for c in sheet.cells)]
-        theirs = self._published(sheet.cells)
         names = {m.name for m in methods}
         methods = results.catalogue.order([*methods, *(m for at in theirs.values() for m in at if m.name not in names)])
-        usual = {c: results.usual_cases(c) for c in sheet.cells}
         scores = self.scores(sheet.cells)
-        groups: list[ColumnGroup] = []
-        entries: dict[MethodKey, list[tuple[str, ...] | str]] = {m: [] for m in methods}
-        shared: list[tuple[str, ...]] = []
+        heads = (*(score.title for score in scores), *((self.time_title,) if self.is_timed else ()))
+        columns: list[Column] = []
         for cell in sheet.cells:
-            heads = (*(score.title for score in scores), *((self.time_title,) if self.is_timed else ()))
-            groups.append(ColumnGroup(self.group_title(sheet, cell), heads))
-            shared.append((*(NOTHING,) * len(scores), _time(results.shared.get(cell, UNKNOWN))))
-            for method in methods:
-                entries[method].append(self._entries(results.cells.get((cell, method)), usual[cell], scores))
+            here = {m: self._entries(cell, m, scores) for m in methods}
+            here[shared] = (*[NOTHING] * len(scores), time_text(results.shared.get(cell, UNKNOWN)))
+            columns.append((ColumnGroup(self.group_title(sheet, cell), heads), here))
             if cell in theirs:
-                here = {m.name: s for m, s in theirs[cell].items()}
-                printed = [s for s in results.task.scores if any(s.name in one.scores for one in here.values())]
-                groups.append(ColumnGroup(PAPER_GROUP, (*(s.title for s in printed), "T"), beside=True))
-                shared.append((NOTHING,) * (len(printed) + 1))
-                for method in methods:
-                    found = here.get(method.name)
-                    texts = (*(score_text(s, found) for s in printed), _time(found.seconds)) if found else ()
-                    entries[method].append(texts or shared[-1])
-        lines = [Line(m.category_title, self._stub_of(m), tuple(entries[m])) for m in methods]
+                figures = {m.name: found for m, found in theirs[cell].items()}
+                known = [s for s in results.task.scores if any(s.name in found for found in figures.values())]
+                group = ColumnGroup("the paper", (*(s.title for s in known), "T"), beside=True)
+                columns.append((group, {m: printed_entries(known, figures.get(m.name, {})) for m in methods}))
         if self.is_timed and any(c in results.shared for c in sheet.cells):
-            key = MethodKey.shared_by(results.task.kind)
-            lines.append(Line(key.category_title, self._stub_of(key), tuple(shared)))
-        notes = panel_notes(results, sheet.cells, self.distinguishing(sheet), usual)
-        return Panel(self.title(sheet), self.stub, tuple(groups), tuple(lines), tuple(notes))
+            methods = [*methods, shared]
+        telling = [axis[0] for axis in axes([results.places[c] for c in sheet.cells], sheet.across)]
+        lines = {m: (m.category_title, self._stub_of(m)) for m in methods}
+        return make_panel(self.title(sheet), self.stub, lines, columns, panel_notes(results, sheet.cells, telling))
 
     def _stub_of(self, method: MethodKey) -> tuple[str, ...]:
         catalogue = self.results.catalogue
         values = {COMPLEXITY: complexity_text(catalogue.complexity(method)), BLOCK_SIZE: method.block_size or NOTHING}
         return tuple(values.get(head, catalogue.display_name(method)) for head in self.stub)
 
-    def _entries(self, summary: Summary | None, usual: int, scores: Iterable[Score]) -> tuple[str, ...] | str:
+    def _entries(self, cell: str, method: MethodKey, scores: Iterable[Score]) -> tuple[str, ...] | str:
         """Scores and time of a cell as printed, with their marks; for a cell without figures why there are none."""
+        summary = self.results.cells.get((cell, method))
         if summary is None or not summary.ok:
             return failure_text(summary)
         found = [score_text(score, summary) for score in scores]
         if self.is_timed:
-            found.append(_time(summary.total_seconds if self.end_to_end else summary.seconds))
-        if is_partial(summary, usual):
+            found.append(time_text(summary.total_seconds if self.end_to_end else summary.seconds))
+        if is_partial(summary, self.results.usual_cases[cell]):
             found[-1] += f" {PARTIAL}"
         return tuple(found)
 
-    def _published(self, cells: Iterable[str]) -> dict[str, Mapping[MethodKey, Summary]]:
-        """What a paper prints for cells, beside the first cell that it fits."""
-        found: dict[str, Mapping[MethodKey, Summary]] = {}
-        for cell in cells if self.published else ():
-            assert self.published is not None
-            here = self.published.at(self.results.places[cell])
-            if here and here not in found.values():
-                found[cell] = here
-        return found
-
     def _difference_panels(self, sheets: Sequence[Sheet]) -> list[Panel]:
         found = {(cell_key(d.place), d.method): d for d in self.differences}
-        task, score = self.results.task, self.results.task.scores[0]
+        results, score = self.results, self.results.task.scores[0]
+        stub = tuple(head for head in self.stub if head not in (COMPLEXITY, BLOCK_SIZE))
         panels = []
         for sheet in sheets:
-            cells = [c for c in sheet.cells if any(c == other for other, _ in found)]
-            groups = tuple(ColumnGroup(self.group_title(sheet, c), (f"Δ {score.title}", "p")) for c in cells)
-            lines = [
-                Line(
-                    method.category_title,
-                    (self.results.catalogue.display_name(method),),
-                    tuple(_difference(score, found.get((c, method.name))) for c in cells),
-                )
-                for method in self.results.methods
-                if any((c, method.name) in found for c in cells)
-            ]
+            columns: list[Column] = []
+            for cell in sheet.cells:
+                here = {m: d for m in results.methods if (d := found.get((cell, m.name)))}
+                texts = {m: (format_score(score, *d.interval, signed=True), format_p(d.p)) for m, d in here.items()}
+                if texts:
+                    columns.append((ColumnGroup(self.group_title(sheet, cell), (f"Δ {score.title}", "p")), texts))
+            compared = [m for m in results.methods if any(m in texts for _, texts in columns)]
+            lines = {m: (m.category_title, (results.catalogue.display_name(m),)) for m in compared}
+            title = ", ".join(filter(None, (self.title(sheet), f"differences from {results.task.reference}")))
             if lines:
-                title = ", ".join(filter(None, (self.title(sheet), f"differences from {task.reference}")))
-                stub = tuple(head for head in self.stub if head not in (COMPLEXITY, BLOCK_SIZE))
-                panels.append(Panel(title, stub, groups, tuple(lines)))
+                panels.append(make_panel(title, stub, lines, columns))
         return [*panels[:-1], *(replace(panel, notes=(self.differences_note,)) for panel in panels[-1:])]
 
 
-def _printed_panel(title: str, figures: Sequence[Printed]) -> Panel:
+def make_panel(
+    title: str,
+    stub: tuple[str, ...],
+    lines: Mapping[Any, tuple[str, tuple[str, ...]]],
+    columns: Sequence[Column],
+    notes: Iterable[str] = (),
+) -> Panel:
+    """A panel of lines, each given by its category and stub; those without entries in a group have dashes there."""
+    groups = tuple(group for group, _ in columns)
+    found = (
+        Line(category, head, tuple(here.get(key, (NOTHING,) * len(group.columns)) for group, here in columns))
+        for key, (category, head) in lines.items()
+    )
+    return Panel(title, stub, groups, tuple(found), tuple(notes))
+
+
+def printed_panel(title: str, figures: Sequence[Printed]) -> Panel:
     """A table of a paper as it prints it: networks down, the last part of the columns under the others."""
-    heads: dict[str, dict[str, None]] = {}
+    values: dict[str, dict[str, dict[str, str]]] = {}
     for figure in figures:
-        heads.setdefault(", ".join(figure.parts[:-1]), {})[figure.parts[-1]] = None
-    values = {(f.row, ", ".join(f.parts[:-1]), f.parts[-1]): f"{f.value:.3f}".replace("-", "−") for f in figures}
-    lines = (
-        Line("The paper", (row,), tuple(tuple(values.get((row, h, c), NOTHING) for c in heads[h]) for h in heads))
-        for row in dict.fromkeys(figure.row for figure in figures)
-    )
-    return Panel(
-        title, ("Network",), tuple(ColumnGroup(h, tuple(columns)) for h, columns in heads.items()), tuple(lines)
-    )
-
-
-def _difference(score: Score, found: Difference | None) -> tuple[str, str]:
-    return (format_score(score, *found.interval, signed=True), format_p(found.p)) if found else (NOTHING, NOTHING)
-
-
-def _time(interval: Interval) -> str:
-    return format_seconds(interval.value, interval.margin)
-
-
-def _meaning(score: Score) -> str:
-    """What a score is, which way is better where that is down, and what chance reaches."""
-    facts = [
-        f"= {score.meaning}" if score.meaning else "",
-        "lower is better" if score.best == "min" else "",
-        f"chance {format_score(score, score.chance)}" if score.chance else "",
+        group = values.setdefault(", ".join(figure.parts[:-1]), {})
+        group.setdefault(figure.parts[-1], {})[figure.row] = f"{figure.value:.3f}".replace("-", "−")
+    rows = dict.fromkeys(figure.row for figure in figures)
+    columns: list[Column] = [
+        (ColumnGroup(head, tuple(group)), {row: tuple(group[c].get(row, NOTHING) for c in group) for row in rows})
+        for head, group in values.items()
     ]
-    return f"{score.title}{' ' if facts[0] else ': '}{', '.join(filter(None, facts))}" if any(facts) else ""
+    return make_panel(title, ("Network",), {row: ("The paper", (row,)) for row in rows}, columns)
+
+
+def printed_entries(scores: Iterable[Score], figures: Mapping[str, float]) -> tuple[str, ...]:
+    """Scores and time of a method as a paper prints them."""
+    found = [format_score(score, figures.get(score.name, math.nan)) for score in scores]
+    return (*found, format_seconds(figures.get("seconds", math.nan)))
+
+
+def time_text(interval: Interval) -> str:
+    """A time with the farther end of its interval."""
+    return format_seconds(interval.value, interval.margin)

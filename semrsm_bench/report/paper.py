@@ -14,14 +14,14 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
-from semrsm_bench.bench.summary import Summary
-from semrsm_bench.core.stats import Interval
 from semrsm_bench.report.catalogue import MethodKey
 
 WALD = "Wald et al. 2024"
 # Tables of the same methods at the same sizes as ours, and those whose networks and pictures are others.
 _BESIDE: Mapping[str, str] = {"matching": "5"}
 _APART: Mapping[str, tuple[str, ...]] = {"outputs": ("1", "4"), "retrieval": ("2", "3")}
+# Figures by method, each by the name of a score, or "seconds".
+PrintedFigures = Mapping[MethodKey, Mapping[str, float]]
 
 
 class Printed(NamedTuple):
@@ -47,13 +47,9 @@ def _lines() -> tuple[Printed, ...]:
     return tuple(Printed(**{**row, "value": float(row["value"] or "nan")}) for row in rows)
 
 
-def printed(table: str = "", paper: str = "") -> tuple[Printed, ...]:
-    """All figures, or those of one table or paper, in the order in which they are printed; KeyError where there are none."""
-    figures = [p for p in _lines() if not math.isnan(p.value)]
-    found = tuple(p for p in figures if table in ("", p.table) and paper in ("", p.paper))
-    if not found:
-        raise KeyError(f"no figures of table {table} of {paper or 'any paper'}")
-    return found
+def printed(table: str = "") -> tuple[Printed, ...]:
+    """All figures, or those of one table, in the order in which they are printed."""
+    return tuple(p for p in _lines() if not math.isnan(p.value) and table in ("", p.table))
 
 
 def note_on(paper: str, table: str = "", column: str = "") -> str:
@@ -61,44 +57,28 @@ def note_on(paper: str, table: str = "", column: str = "") -> str:
     return next(p.note for p in _lines() if math.isnan(p.value) and p[:4] == (paper, table, "", column))
 
 
-class Published(NamedTuple):
-    """What a paper prints for methods and sizes of ours: by S, by method, as summaries that rest on no case of ours."""
-
-    summaries: Mapping[int, Mapping[MethodKey, Summary]]
-    sentence: str
-
-    def at(self, place: Mapping[str, Any]) -> Mapping[MethodKey, Summary]:
-        """What is printed for a cell."""
-        return self.summaries.get(int(place.get("size") or 0), {})
-
-
 @cache
-def published(task: str) -> Published | None:
-    """What stands beside the figures of a task; None where none are of the same methods at the same sizes."""
-    if task not in _BESIDE:
-        return None
+def published(task: str) -> Mapping[int, PrintedFigures]:
+    """What a paper prints of the methods of a task at the same sizes as ours, by S; empty where it does not."""
     from semrsm_bench.solvers import get_solver
 
-    table = _BESIDE[task]
-    figures: dict[int, dict[str, dict[str, Interval]]] = {}
-    for p in printed(table, WALD):
-        score, size = p.parts
-        figures.setdefault(int(size), {}).setdefault(p.row, {})[score] = Interval(p.value, math.nan, math.nan)
-    found: dict[int, dict[MethodKey, Summary]] = {}
-    for s, methods in figures.items():
-        for name, intervals in methods.items():
-            solver = get_solver(name)
-            key = MethodKey.of(name, "solver", solver.category, solver.options)
-            found.setdefault(s, {})[key] = key.summary({"size": s}, intervals)
-    conditions = f"its own figures, copied, not measured here: {note_on(WALD, table, 'conditions')}"
-    return Published(
-        found, f"The paper's columns are {conditions}; source: {note_on(WALD)}, appendix F.1, Table {table}."
-    )
+    found: dict[int, dict[MethodKey, dict[str, float]]] = {}
+    for p in printed(_BESIDE[task]) if task in _BESIDE else ():
+        (score, size), solver = p.parts, get_solver(p.row)
+        key = MethodKey.of(p.row, "solver", solver.category, solver.options)
+        found.setdefault(int(size), {}).setdefault(key, {})[score] = p.value
+    return found
+
+
+def published_note(task: str) -> str:
+    """Where the figures of `published` come from."""
+    conditions = f"its own figures, copied, not measured here: {note_on(WALD, _BESIDE[task], 'conditions')}"
+    return f"The paper's columns are {conditions}; source: {note_on(WALD)}, appendix F.1, Table {_BESIDE[task]}."
 
 
 def printed_tables(task: str) -> list[tuple[str, tuple[Printed, ...]]]:
     """Tables of a paper about the same question, on other networks and pictures: a title and the figures."""
     return [
-        (f"{WALD}, Table {t}: {note_on(WALD, t, 'caption')} ({note_on(WALD, t, 'conditions')})", printed(t, WALD))
+        (f"{WALD}, Table {t}: {note_on(WALD, t, 'caption')} ({note_on(WALD, t, 'conditions')})", printed(t))
         for t in _APART.get(task, ())
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +13,28 @@ from semrsm_bench.core.task import Task
 from semrsm_bench.report.results import TaskResults
 
 LIBRARIES = ("semrsm-bench", "numpy", "scipy", "numba", "ortools", "lapjv", "lap", "lapx")
+Environment = Mapping[str, Any]
 # Name and text, in order.
 Facts = list[tuple[str, str]]
 
 
-def _cpu(environment: Mapping[str, Any]) -> Mapping[str, Any]:
+def _cpu(environment: Environment) -> Mapping[str, Any]:
     """What is recorded of the CPU; early runs have its name alone."""
-    cpu = environment.get("cpu")
-    return cpu if isinstance(cpu, Mapping) else {"model": cpu} if cpu else {}
+    cpu = environment.get("cpu") or {}
+    return {"model": cpu} if isinstance(cpu, str) else cpu
 
 
-def _recorded(environment: Mapping[str, Any], name: str, words: Callable[[Mapping[str, Any]], str]) -> list[str]:
-    """A recorded list, such as the data, entry by entry in words; each once."""
-    found = environment.get(name)
-    texts = [words(entry).strip() for entry in found if isinstance(entry, Mapping)] if isinstance(found, list) else []
-    return list(dict.fromkeys(filter(None, texts)))
+def _hashed(environment: Environment, name: str, digits: int | None = None) -> list[str]:
+    """Recorded files, such as the data, each once with its sha256."""
+    files = environment.get(name) or []
+    return list(dict.fromkeys(f"{f.get('name')} (sha256 {str(f.get('sha256'))[:digits]})" for f in files))
 
 
-def _blas(environment: Mapping[str, Any], *keys: str) -> list[str]:
-    return _recorded(environment, "blas", lambda blas: " ".join(str(blas[k]) for k in keys if blas.get(k)))
+def _blas(environment: Environment, *keys: str) -> list[str]:
+    return list(dict.fromkeys(" ".join(str(b[k]) for k in keys if b.get(k)) for b in environment.get("blas") or []))
 
 
-def machine(environment: Mapping[str, Any]) -> str:
+def machine(environment: Environment) -> str:
     """CPU, cores, threads and operating system; "unknown machine" for an empty record."""
     cpu, threads = _cpu(environment), environment.get("threads")
     parts = [
@@ -46,19 +46,7 @@ def machine(environment: Mapping[str, Any]) -> str:
     return ", ".join(str(part) for part in parts if part) or "unknown machine"
 
 
-def _versions(environment: Mapping[str, Any]) -> str:
-    """Python and the libraries that do the work, with the BLAS and the commit."""
-    packages, commit = environment.get("packages"), environment.get("commit")
-    parts = [f"Python {environment['python']}"] if environment.get("python") else []
-    if isinstance(packages, Mapping):
-        parts += [f"{name} {packages[name]}" for name in LIBRARIES if name in packages]
-    parts += _blas(environment, "api", "version")
-    if commit:
-        parts.append(f"commit {str(commit)[:10]}{' with local changes' if environment.get('dirty') else ''}")
-    return ", ".join(parts) or "unknown versions"
-
-
-def day(environment: Mapping[str, Any]) -> str:
+def day(environment: Environment) -> str:
     """Day on which the run was started; "" where it is not recorded."""
     return str(environment.get("started") or "")[:10]
 
@@ -66,13 +54,17 @@ def day(environment: Mapping[str, Any]) -> str:
 def origin(results: TaskResults) -> list[str]:
     """For the foot of a table: machine, versions, data, run."""
     environment = results.environment
-    data = _recorded(
-        environment, "data", lambda c: f"{c.get('name') or ''} (sha256 {str(c.get('sha256'))[:10]})".strip()
-    )
+    packages, commit = environment.get("packages") or {}, environment.get("commit")
+    versions = [f"Python {environment['python']}"] if environment.get("python") else []
+    versions += [f"{name} {packages[name]}" for name in LIBRARIES if name in packages]
+    versions += _blas(environment, "api", "version")
+    if commit:
+        versions.append(f"commit {str(commit)[:10]}{' with local changes' if environment.get('dirty') else ''}")
+    data = _hashed(environment, "data", 10)
     parts = [f"Data: {', '.join(data)}" if data else "", f"run {results.run}" if results.run else "", day(environment)]
     return [
         f"Machine: {machine(environment)}.",
-        f"Versions: {_versions(environment)}.",
+        f"Versions: {', '.join(versions) or 'unknown versions'}.",
         *([f"{'; '.join(filter(None, parts))}."] if any(parts) else []),
     ]
 
@@ -83,39 +75,36 @@ def figure_caption(results: TaskResults, cells: str) -> str:
     return " · ".join(filter(None, (machine(results.environment), day(results.environment), cells, run)))
 
 
-def environment_facts(environment: Mapping[str, Any]) -> Facts:
+def environment_facts(environment: Environment) -> Facts:
     """Machine, libraries, code and data of a run, in words; what is not recorded is left out."""
-    cpu, memory, packages = _cpu(environment), environment.get("memory_bytes"), environment.get("packages")
-    commit, dirty = environment.get("commit"), environment.get("dirty")
-    changes = ", with local changes" if dirty else ", no local changes" if dirty is False else ""
-
-    def hashed(name: str) -> str:
-        return "; ".join(_recorded(environment, name, lambda c: f"{c.get('name')} (sha256 {c.get('sha256')})"))
-
+    cpu, memory = _cpu(environment), environment.get("memory_bytes")
+    changes = ", with local changes" if environment.get("dirty") else ", no local changes"
     cores = {"physical": cpu.get("cores"), "logical": cpu.get("logical")}
     facts = {
         "CPU": cpu.get("model"),
         "Cores": " / ".join(f"{count} {which}" for which, count in cores.items() if count),
         "Frequency governor": cpu.get("governor"),
-        "Memory": f"{memory / 2**30:.1f} GiB" if isinstance(memory, int | float) else None,
+        "Memory": f"{memory / 2**30:.1f} GiB" if memory else "",
         "Threads used": environment.get("threads"),
         "Operating system": environment.get("os"),
         "Python": environment.get("python"),
         "BLAS": "; ".join(_blas(environment, "api", "version", "architecture")),
-        "Packages": ", ".join(f"{k} {v}" for k, v in packages.items()) if isinstance(packages, Mapping) else None,
-        "Commit": f"{commit}{changes}" if commit else None,
+        "Packages": ", ".join(f"{name} {version}" for name, version in (environment.get("packages") or {}).items()),
+        "Commit": f"{environment['commit']}{changes if 'dirty' in environment else ''}"
+        if environment.get("commit")
+        else "",
         "Code sha256": environment.get("code_sha256"),
-        "Data": hashed("data"),
-        "Plugins": hashed("plugins"),
+        "Data": "; ".join(_hashed(environment, "data")),
+        "Plugins": "; ".join(_hashed(environment, "plugins")),
         "Started": environment.get("started"),
     }
-    return [(name, str(value)) for name, value in facts.items() if value not in (None, "")]
+    return [(name, str(value)) for name, value in facts.items() if value]
 
 
 def plan_facts(description: Mapping[str, Any], results: Sequence[TaskResults]) -> Facts:
     """What was to be measured, from a run's ``run.json``; empty where there is none."""
-    plan = description.get("plan")
-    if not isinstance(plan, Mapping) or not isinstance(plan.get("tasks"), Mapping):
+    plan = description.get("plan") or {}
+    if "tasks" not in plan:
         return []
     tasks = [one.task for one in results if one.task.name in plan["tasks"]]
     commands = [shlex.join(_command(task, plan, plan["tasks"][task.name])) for task in tasks]

@@ -32,7 +32,10 @@ class NothingMeasuredError(ValueError):
 
 @dataclass(frozen=True)
 class TaskResults:
-    """One task of one run: its rows, oldest first, their summaries, the run's environment (may be empty) and folder."""
+    """One task of one run: its rows, oldest first, their summaries, the run's environment (may be empty) and folder.
+
+    Cells go by the keys of `cell_key`.
+    """
 
     task: Task
     rows: Sequence[Row]
@@ -44,6 +47,11 @@ class TaskResults:
     def run(self) -> str:
         """Id of the run; "" where the rows name none."""
         return next((str(row["run_id"]) for row in self.rows if row["run_id"]), "")
+
+    @property
+    def noun(self) -> str:
+        """What one case is called: the unit where it is the case itself; others, such as images, only make it up."""
+        return self.task.unit if self.task.unit in ("pair", "batch") else "case"
 
     @cached_property
     def catalogue(self) -> Catalogue:
@@ -57,7 +65,7 @@ class TaskResults:
 
     @cached_property
     def places(self) -> dict[str, Place]:
-        """What the cases of each cell share, in the order of the table; keys are those of `cell_key`."""
+        """What the cases of each cell share, in the order of the table."""
         found = {cell_key(s.place): s.place for s in self.summaries}
 
         def order(item: tuple[str, Place]) -> tuple[Any, ...]:
@@ -96,16 +104,21 @@ class TaskResults:
         found = {cell: _by_case(rows, lambda row: row["shared_seconds"]) for cell, rows in self.observed.items()}
         return {cell: median_interval(times) for cell, times in found.items() if len(times)}
 
-    def usual_cases(self, cell: str) -> int:
+    @cached_property
+    def usual_cases(self) -> dict[str, int]:
         """How many cases most methods of a cell rest on."""
-        return _usual([s.ok for (c, _), s in self.cells.items() if c == cell])
+        return {cell: _usual(s.ok for (c, _), s in self.cells.items() if c == cell) for cell in self.places}
 
-    def usual_units(self, cell: str) -> int:
+    @cached_property
+    def usual_units(self) -> dict[str, int]:
         """How many units, such as images, those cases hold; the number of cases where they name none."""
-        units: dict[MethodKey, set[str]] = {}
-        for row in self.observed[cell]:
-            units.setdefault(MethodKey.of_row(row), set()).update(row["units"].get(self.task.unit, ()))
-        return _usual(map(len, units.values())) or self.usual_cases(cell)
+        found = {}
+        for cell, rows in self.observed.items():
+            units: dict[MethodKey, set[str]] = {}
+            for row in rows:
+                units.setdefault(MethodKey.of_row(row), set()).update(row["units"].get(self.task.unit, ()))
+            found[cell] = _usual(map(len, units.values())) or self.usual_cases[cell]
+        return found
 
     def case_values(self, score: str) -> dict[tuple[str, MethodKey], NDArray[np.float64]]:
         """One value per case (the median of its repeats), in the order of the cases; unknown ones are left out."""
@@ -129,7 +142,7 @@ def _by_case(rows: Iterable[Row], value: Callable[[Row], float | None]) -> NDArr
 def _usual(counts: Iterable[int]) -> int:
     """The commonest count, the largest of several; 0 where all are."""
     found = Counter(n for n in counts if n)
-    return max(found, key=lambda n: (found[n], n)) if found else 0
+    return max(found, key=lambda n: (found[n], n), default=0)
 
 
 def collect(
@@ -140,23 +153,10 @@ def collect(
     where: Where | None = None,
     folder: Path | None = None,
 ) -> list[TaskResults]:
-    """The results of a run, task by task.
+    """The results of one run, task by task: of these tasks, default all, as they come.
 
-    Parameters
-    ----------
-    rows, environment, folder
-        Of one run, from `semrsm_bench.bench.results`; the environment may be empty.
-    tasks : iterable of str
-        Only these, in this order; default: all that the run has, as they come.
-    where : mapping of str to sequence of str, optional
-        Only cells in which each of these keys has one of its values; tasks whose cells lack a key are left out.
-
-    Raises
-    ------
-    NothingMeasuredError
-        There are no rows, or none for ``where``.
-    ValueError
-        The run has no such task, a task is not registered here, or the rows are those of several runs.
+    ``where`` leaves only cells in which each key has one of its values. `NothingMeasuredError`: no rows are left; ValueError: no
+    such task in the run, a task that is not registered here, or the rows of several runs.
     """
     from semrsm_bench.tasks.registry import TASKS
 
@@ -174,7 +174,7 @@ def collect(
             "are laid side by side (semrsm-bench merge), never averaged"
         )
     there = list(dict.fromkeys(str(row["task"]) for row in rows))
-    chosen = list(dict.fromkeys(tasks)) or there
+    chosen, where = list(dict.fromkeys(tasks)) or there, where or {}
     found = []
     for name in chosen:
         if name not in there:
@@ -184,25 +184,18 @@ def collect(
         except UnknownNameError:
             message = f"this run measured the task {name!r}, which is not known here; bring it with --plugin FILE"
             raise ValueError(message) from None
-        own = [row for row in rows if row["task"] == name and _matches(row["cell"], where or {})]
+        own = [r for r in rows if r["task"] == name and all(str(r["cell"].get(k, "")) in where[k] for k in where)]
         if own:
             found.append(TaskResults(task, own, summarise(own, task, folder), environment, folder))
     if not found:
-        raise NothingMeasuredError(_missing([row for row in rows if row["task"] in chosen], where or {}))
+        cells = [row["cell"] for row in rows if row["task"] in chosen]
+        values = {key: sorted({str(cell[key]) for cell in cells if key in cell}, key=rank) for key in where}
+        wanted = " and ".join(f"{key} {' or '.join(wanted)}" for key, wanted in where.items())
+        others = "; ".join(f"{key} {', '.join(known)}" if known else f"no {key}" for key, known in values.items())
+        raise NothingMeasuredError(f"there are no rows with {wanted}; this run has {others}")
     return found
 
 
 def read_results(folder: Path, *, tasks: Iterable[str] = (), where: Where | None = None) -> list[TaskResults]:
     """`collect` for a run's folder."""
     return collect(load_rows(folder), load_environment(folder), tasks=tasks, where=where, folder=folder)
-
-
-def _matches(cell: Place, where: Where) -> bool:
-    return all(key in cell and str(cell[key]) in values for key, values in where.items())
-
-
-def _missing(rows: Sequence[Row], where: Where) -> str:
-    wanted = " and ".join(f"{key} {' or '.join(values)}" for key, values in where.items())
-    there = {key: sorted({str(row["cell"][key]) for row in rows if key in row["cell"]}, key=rank) for key in where}
-    others = "; ".join(f"{key} {', '.join(values)}" if values else f"no {key}" for key, values in there.items())
-    return f"there are no rows with {wanted}; this run has {others}"

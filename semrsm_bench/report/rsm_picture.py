@@ -5,18 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from semrsm_bench.report.style import RC, new_figure
+from semrsm_bench.report.figures.parts import heat
+from semrsm_bench.report.style import RC, new_panels
 from semrsm_bench.rsm.store import read_description
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-_PANEL_INCHES = 4.2
 
 
 def rsm_figure(rsms: Mapping[str, ArrayLike], *, labels: ArrayLike | None = None) -> Figure:
@@ -31,15 +30,32 @@ def rsm_figure(rsms: Mapping[str, ArrayLike], *, labels: ArrayLike | None = None
 
     if not rsms:
         raise ValueError("there is no RSM to draw")
-    columns = math.ceil(math.sqrt(len(rsms)))
-    rows = math.ceil(len(rsms) / columns)
-    figure = new_figure(_PANEL_INCHES * columns, _PANEL_INCHES * 0.9 * rows)
-    for place, (title, values) in enumerate(rsms.items(), 1):
-        matrix = np.asarray(values, dtype=np.float64)
-        if matrix.ndim != 2 or matrix.size == 0:
-            raise ValueError(f"an RSM is a matrix, {title!r} has shape {matrix.shape}")
-        with mpl.rc_context({"text.parse_math": RC["text.parse_math"]}):
-            _draw(figure.add_subplot(rows, columns, place), title, matrix, labels)
+    with mpl.rc_context({"text.parse_math": RC["text.parse_math"]}):
+        figure, grid = new_panels(len(rsms), math.ceil(math.sqrt(len(rsms))), (4.2, 3.8))
+        for axes, (title, values) in zip(grid.flat, rsms.items()):
+            matrix = np.asarray(values, dtype=np.float64)
+            if matrix.ndim != 2 or matrix.size == 0:
+                raise ValueError(f"an RSM is a matrix, {title!r} has shape {matrix.shape}")
+            square = matrix.shape[0] == matrix.shape[1]
+            if labels is not None:
+                known = np.asarray(labels)
+                if known.shape != (len(matrix),):
+                    raise ValueError(f"{known.shape} labels do not fit the {len(matrix)} rows of {title!r}")
+                order = np.argsort(known, kind="stable")
+                matrix = matrix[order][:, order] if square else matrix[order]
+                bounds = np.flatnonzero(np.diff(known[order])) + 0.5
+                # Where every image has a label of its own, lines would only hide the entries.
+                for bound in bounds if len(bounds) < len(matrix) - 1 else ():
+                    axes.axhline(bound, color="white", linewidth=0.4)
+                    if square:
+                        axes.axvline(bound, color="white", linewidth=0.4)
+            # The norms on the diagonal of a square matrix would drown the rest.
+            shown = matrix[~np.eye(len(matrix), dtype=bool)] if square and len(matrix) > 1 else matrix
+            finite = shown[np.isfinite(shown)]
+            ends = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+            heat(axes, matrix, ends=ends, aspect="equal" if square else "auto")
+            axes.set_title(title, fontsize=10)
+            axes.set(xlabel="image", ylabel="image" + (", ordered by label" if labels is not None else ""))
     return figure
 
 
@@ -64,34 +80,3 @@ def save_rsm_picture(
     if Path(path).suffix[1:].lower() not in formats:
         raise ValueError(f"a picture ends in one of {', '.join(sorted(formats))}, got {path}")
     figure.savefig(path, dpi=150)
-
-
-def _draw(axes: Any, title: str, matrix: NDArray[np.float64], labels: ArrayLike | None) -> None:
-    square = matrix.shape[0] == matrix.shape[1]
-    if labels is not None:
-        known = np.asarray(labels)
-        if known.shape != (len(matrix),):
-            raise ValueError(f"{known.shape} labels do not fit the {len(matrix)} rows of {title!r}")
-        order = np.argsort(known, kind="stable")
-        matrix = matrix[order][:, order] if square else matrix[order]
-        bounds = np.flatnonzero(np.diff(known[order])) + 0.5
-        # Where every image has a label of its own, lines would only hide the entries.
-        for bound in bounds if len(bounds) < len(matrix) - 1 else ():
-            axes.axhline(bound, color="white", linewidth=0.4)
-            if square:
-                axes.axvline(bound, color="white", linewidth=0.4)
-    # The norms on the diagonal of a square matrix would drown the rest.
-    shown = matrix[~np.eye(len(matrix), dtype=bool)] if square and len(matrix) > 1 else matrix
-    finite = shown[np.isfinite(shown)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    colours: dict[str, Any] = {"cmap": "viridis", "vmin": low, "vmax": high}
-    if low < 0 < high:
-        colours = {"cmap": "RdBu_r", "vmin": -max(-low, high), "vmax": max(-low, high)}
-    axes.set_facecolor("lightgrey")
-    aspect = "equal" if square else "auto"
-    image = axes.imshow(np.ma.masked_invalid(matrix), interpolation="nearest", aspect=aspect, **colours)
-    beyond = np.nanmax(matrix, initial=high) > colours["vmax"]
-    axes.figure.colorbar(image, ax=axes, extend="max" if beyond else "neither")
-    axes.set_title(title, fontsize=10)
-    axes.set_xlabel("image")
-    axes.set_ylabel("image" + (", ordered by label" if labels is not None else ""))

@@ -32,14 +32,12 @@ class ScoreAxis:
     @classmethod
     def covering(cls, score: Score, values: Iterable[float], lowest: float = -math.inf) -> ScoreAxis:
         """The axis on which all these values have a place; none below ``lowest`` widens a linear one."""
-        values = list(values)
+        seen = [max(v, lowest) for v in values]
         if score.style == "quality":
-            places = [0.0, *(_decades(1 - v) for v in values if 1 - v > OPTIMAL_TOLERANCE)]
+            places = [0.0, *(_decades(1 - v) for v in seen if 1 - v > OPTIMAL_TOLERANCE)]
             optimum = math.ceil(max(places) - 0.2) + 0.7
-            return cls(score, min(places) - 0.25, optimum + 0.4, optimum)
-        seen = [max(v, lowest) for v in values] or [0.0, 1.0]
-        if score.style == "percent":
-            seen.append(1.0)
+            return cls(score, min(places) - 0.25, optimum + 0.8, optimum)
+        seen = (seen or [0.0, 1.0]) + [1.0] * (score.style == "percent")
         room = 0.06 * ((max(seen) - min(seen)) or 1.0)
         return cls(score, min(seen) - room, max(seen) + room)
 
@@ -49,9 +47,9 @@ class ScoreAxis:
         return "gap to the optimum, 1 − c" if self.optimum is not None and self.score.name == "c" else self.score.title
 
     @property
-    def is_reversed(self) -> bool:
-        """Whether smaller values are better."""
-        return self.optimum is None and self.score.best == "min"
+    def limits(self) -> tuple[float, float]:
+        """Its ends, the worse one first."""
+        return (self.high, self.low) if self.optimum is None and self.score.best == "min" else (self.low, self.high)
 
     def place(self, value: float) -> float:
         """Where a value stands; gaps of less than 0.001 % share a place below the optimum."""
@@ -66,21 +64,19 @@ class ScoreAxis:
         return [*map(float, decades), self.optimum], [*(format_gap(10.0**-d) for d in decades), "optimal"]
 
     def apply(self, axis: Axis, *, sparse: bool = False) -> None:
-        """Ticks and limits, better values farther along; ``sparse`` names every other tick."""
-        set_limits = axis.axes.set_ylim if axis.axis_name == "y" else axis.axes.set_xlim  # type: ignore[attr-defined]
-        set_limits(*((self.high, self.low) if self.is_reversed else (self.low, self.high)))
+        """Ticks and limits; ``sparse`` names every other tick."""
+        from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+        axis.axes.set(**{f"{axis.axis_name}lim": self.limits})  # type: ignore[attr-defined]
         if self.optimum is not None:
             places, texts = self.ticks()
             if sparse:
                 texts = [*(t if i % 2 == 0 else "" for i, t in enumerate(texts[:-1])), "0"]
             axis.set_ticks(places, texts)
-            return
-        from matplotlib.ticker import MaxNLocator, PercentFormatter
-
-        if self.score.style == "percent":
+        elif self.score.style == "percent":
             # The title says what the numbers are.
             axis.set_major_formatter(PercentFormatter(1.0, symbol=""))
-        if sparse:
+        if sparse and self.optimum is None:
             axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
 
 

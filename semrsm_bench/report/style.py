@@ -1,30 +1,33 @@
-"""How figures look: colours that survive colour blindness and grey print, markers, and files that do not change by themselves."""
+"""How figures look: colours that survive colour blindness and grey print, markers, and panels with small print below."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.escape import file_name
 from semrsm_bench.report.formatting import UNITS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
-FIGURE_FORMATS = ("png", "svg", "pdf")
 # Okabe and Ito's palette; the yellow comes last, it is pale on white.
 BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW, BLACK = (
     *("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442", "#000000"),
 )
 GREY = "#8a8a8a"
-_FAMILIES = tuple(zip((VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW), ("^", "o", "D", "v", "P", "p")))
-# Methods that most figures of RSMs show, baselines last.
+_COLOURS, _MARKERS = (VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW), "^oDvPp*h"
+_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
+_BY_CATEGORY = {"exact": (BLUE, "s"), "baseline": (BLACK, "X")}
+# Methods that most figures of RSMs show, in their order there; others come before the last two, the baselines.
 RSM_LOOKS: Mapping[str, tuple[str, str]] = {
     "identity": (BLUE, "o"),
     "translation": (ORANGE, "D"),
@@ -32,7 +35,6 @@ RSM_LOOKS: Mapping[str, tuple[str, str]] = {
     "pooled": (GREEN, "^"),
     "random": (GREY, "X"),
 }
-_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
 
 RC: Mapping[Any, Any] = {
     "font.family": ["DejaVu Sans"],
@@ -51,6 +53,7 @@ RC: Mapping[Any, Any] = {
     "grid.color": "#e4e4e4",
     "grid.linewidth": 0.6,
     "axes.axisbelow": True,
+    "legend.frameon": False,
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "pdf.fonttype": 42,
@@ -58,7 +61,6 @@ RC: Mapping[Any, Any] = {
     # Without a fixed salt the ids inside an SVG differ from one writing to the next.
     "svg.hashsalt": "semrsm-bench",
 }
-_UNDATED = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 @dataclass(frozen=True)
@@ -79,8 +81,7 @@ class Drawing:
         object.__setattr__(self, "name", file_name(self.name))
 
 
-@dataclass(frozen=True)
-class Look:
+class Look(NamedTuple):
     """Colour, marker and dash of a method."""
 
     color: str
@@ -88,47 +89,26 @@ class Look:
     dash: Any
 
 
-def families(names: Iterable[str]) -> dict[str, str]:
-    """Family of each method: the longest start of its name, cut between words, that another name shares; or the name itself.
+def looks(methods: Iterable[MethodKey]) -> dict[MethodKey, Look]:
+    """Exact solvers are blue squares, baselines black crosses; others share a colour where their names begin with the same word.
 
-    All sizes of Batch-Optimal are one family, and so are an auction's coarse and fine variants.
+    Those of one colour differ in the marker, and in the dash of their lines. RSM methods have `RSM_LOOKS`.
     """
-    parts = {name: re.split("[-_]", name) for name in names}
-
-    def starts(name: str) -> set[str]:
-        return {"-".join(parts[name][:n]) for n in range(1, len(parts[name]) + 1)}
-
-    result = {}
-    for name in parts:
-        shared = {start for other in parts if other != name for start in starts(name) & starts(other)}
-        result[name] = max(shared, key=len, default=name)
-    return result
-
-
-def looks(methods: Sequence[MethodKey]) -> dict[MethodKey, Look]:
-    """Exact solvers are blue squares, baselines black crosses, each family of approximations has a colour and a marker.
-
-    Within a colour the dashes tell methods apart. RSM methods that most figures show keep the looks of `RSM_LOOKS`.
-    """
-    family = families(s.name for s in methods if s.category not in ("exact", "baseline"))
-    order = list(dict.fromkeys(family.values()))
-    used: dict[str, int] = {}
-    result = {}
+    families: dict[str, int] = {}
+    result: dict[MethodKey, Look] = {}
     for method in methods:
-        if method.kind == "rsm" and method.name in RSM_LOOKS:
-            color, marker = RSM_LOOKS[method.name]
-        elif method.category == "exact":
-            color, marker = BLUE, "s"
-        elif method.category == "baseline":
-            color, marker = BLACK, "X"
-        else:
-            place = order.index(family[method.name])
-            color = _FAMILIES[place % len(_FAMILIES)][0]
-            # Families beyond the palette share a colour, but never colour and marker.
-            marker = _FAMILIES[(place + place // len(_FAMILIES)) % len(_FAMILIES)][1]
-        count = used.get(color, 0)
-        used[color] = count + 1
-        result[method] = Look(color, marker, _DASHES[count % len(_DASHES)])
+        fixed = RSM_LOOKS.get(method.name) if method.kind == "rsm" else _BY_CATEGORY.get(method.category)
+        if fixed is None:
+            # Those of RSMs begin behind the colours of `RSM_LOOKS`.
+            place = families.setdefault(re.split("[-_]", method.name)[0], len(families)) + 3 * (method.kind == "rsm")
+            color = _COLOURS[place % len(_COLOURS)]
+            # Families begin at different markers, for grey print.
+            start = (place + place // len(_COLOURS)) % len(_MARKERS)
+            used = {look.marker for look in result.values() if look.color == color}
+            order = _MARKERS[start:] + _MARKERS[:start]
+            fixed = color, next((marker for marker in order if marker not in used), order[0])
+        count = sum(look.color == fixed[0] for look in result.values())
+        result[method] = Look(*fixed, _DASHES[count % len(_DASHES)])
     return result
 
 
@@ -137,33 +117,43 @@ def short(name: str) -> str:
     return name if len(name) <= 36 else name[:35] + "…"
 
 
-def new_figure(width: float, height: float, layout: Literal["constrained"] | None = "constrained") -> Figure:
-    """A figure of its own on an Agg canvas, in inches; nothing global is touched."""
+def new_figure(width: float, height: float, caption: Iterable[str] = ()) -> Figure:
+    """A figure of its own on an Agg canvas, in inches; nothing global is touched. Small print at its foot makes it taller."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout=layout)
+    lines = [part for line in caption for part in textwrap.wrap(line, int(width * 20))]
+    figure = Figure(figsize=(width, height + 0.135 * len(lines)), layout="constrained")
     FigureCanvasAgg(figure)
+    if lines:
+        figure.supxlabel("\n".join(lines), x=0.01, ha="left", fontsize=7, color="#444444", linespacing=1.3)
     return figure
 
 
-def captioned_figure(
-    width: float, height: float, caption: Iterable[str], margins: tuple[float, float, float, float], **gaps: float
-) -> Figure:
-    """A figure with small print at its foot, which makes it taller than ``height``.
+def new_panels(
+    count: int,
+    columns: int,
+    each: tuple[float, float],
+    around: tuple[float, float] = (0.0, 0.0),
+    caption: Iterable[str] = (),
+    **shared: Any,
+) -> tuple[Figure, Any]:
+    """A figure of so many panels in rows of ``columns``, and the panels, (R, C); places left over stay empty.
 
-    All in inches; margins are those of the panels: left, right, top, bottom. ``gaps`` as in matplotlib's ``subplots_adjust``.
+    Width and height in inches: of each panel, and of what is around them.
     """
-    wrapped = [part for line in caption if line for part in textwrap.wrap(line, int(width * 20))]
-    foot = 0.06 + 0.135 * len(wrapped)
-    height += foot
-    figure = new_figure(width, height, None)
-    left, right, top, bottom = margins
-    figure.subplots_adjust(left / width, (foot + bottom) / height, 1 - right / width, 1 - top / height, **gaps)
-    figure.text(
-        0.01, 0.05 / height, "\n".join(wrapped), fontsize=7, color="#444444", ha="left", va="bottom", linespacing=1.3
-    )
-    return figure
+    rows = -(-count // columns)
+    width, height = np.multiply(each, (columns, rows)) + around
+    figure = new_figure(width, height, caption)
+    grid = figure.subplots(rows, columns, squeeze=False, **shared)
+    for axes in grid.flat[count:]:
+        axes.remove()
+    return figure, grid
+
+
+def set_title(axes: Axes, text: str, width: float) -> None:
+    """At the left, wrapped where it is longer than so many inches."""
+    axes.set_title(textwrap.fill(text, int(13 * width)), loc="left")
 
 
 def seconds_axis(axis: Axis) -> None:
@@ -176,14 +166,3 @@ def seconds_axis(axis: Axis) -> None:
 
     axis.set_major_formatter(FuncFormatter(text))
     axis.set_minor_formatter(NullFormatter())
-
-
-def save_figure(figure: Figure, stem: Path, formats: Sequence[str] = FIGURE_FORMATS) -> list[Path]:
-    """Write the figure in each format; the same figure gives the same bytes."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for name in formats:
-        path = stem.with_name(f"{stem.name}.{name}")
-        figure.savefig(path, format=name, dpi=200, metadata=_UNDATED[name])
-        paths.append(path)
-    return paths

@@ -14,7 +14,7 @@ from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.escape import escape_csv
 from semrsm_bench.report.layout import Layout
-from semrsm_bench.report.paper import WALD, note_on, printed_tables
+from semrsm_bench.report.paper import WALD, note_on, printed_tables, published_note
 from semrsm_bench.report.provenance import origin
 from semrsm_bench.report.render import render_latex, render_markdown, render_text
 from semrsm_bench.report.results import TaskResults
@@ -33,19 +33,10 @@ def render_table(
 ) -> str:
     """The table of a task, or those of several one after another; ends with a line break.
 
-    Parameters
-    ----------
-    results : TaskResults, or a sequence of them
-    fmt : {"text", "md", "latex", "csv"}
-        Of solvers, text has one panel per layer with its centrings side by side, md and latex one per centring with the sizes
-        side by side, as the paper's Table 5; other tasks have one panel for each of the outer keys of their cells. csv has one
-        line per method and cell with every figure unrounded, in seconds. ValueError for others.
-    paper : bool
-        Adds the figures that papers print, in columns or panels of their own, with their source.
-    end_to_end : bool
-        T includes what is timed apart, such as the affinity for solvers that need one.
-    width : int
-        Columns of the terminal, for text.
+    Of solvers, text has one panel per layer with its centrings side by side, md and latex one per centring with the sizes side by
+    side, as the paper's Table 5; other tasks have one panel for each of the outer keys of their cells. csv has one line per method
+    and cell with every figure unrounded, in seconds. ``paper`` adds what papers print, in columns or panels of their own, with the
+    source; ``end_to_end`` counts into T what is timed apart, such as the affinity; ``width`` is that of the terminal, for text.
     """
     if fmt not in FORMATS:
         raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {fmt!r}")
@@ -59,17 +50,16 @@ def render_table(
         heading = f"{task.name}: {task.question}" if len(several) > 1 else ""
         # What is the same for all tables of a run stands under the last one; in LaTeX each is a table of its own.
         caption = [layout.caption, *(origin(one) if one is several[-1] or fmt == "latex" else [])]
-        remarks = [layout.published.sentence] if layout.published else []
+        remarks = [published_note(task.name)] if layout.published else []
         if paper and printed_tables(task.name):
             words = "Tables of the paper are its own figures, of other networks and pictures"
             remarks.append(f"{words}; source: {note_on(WALD)}.")
         if fmt == "text":
             out.append(render_text(panels, caption, remarks, width, heading))
+        elif fmt == "md":
+            out.append(render_markdown(panels, caption, remarks, heading))
         else:
-            md = fmt == "md"
-            out.append(
-                render_markdown(panels, caption, remarks, heading) if md else render_latex(panels, caption, remarks)
-            )
+            out.append(render_latex(panels, caption, remarks))
     return "\n".join(out)
 
 
@@ -78,16 +68,17 @@ def table_records(results: TaskResults, paper: bool = False) -> list[dict[str, A
 
     Times are in seconds, ratios are not in percent, and published figures (when asked for) stand in ``paper_...``.
     """
-    layout, reference = Layout(results, paper), results.task.reference
+    layout, task = Layout(results, paper), results.task
     differences = {(cell_key(d.place), d.method): d for d in layout.differences}
     records = []
     for cell in results.places:
         for method in (m for m in results.methods if (cell, m) in results.cells):
-            record = _record(layout, method, results.cells[cell, method])
-            if reference:
-                d = differences.get((cell, method.name))
-                record |= {"reference": reference, **_ends("difference", d.interval if d else UNKNOWN)}
-                record["difference_p"] = d.p if d else math.nan
+            summary, difference = results.cells[cell, method], differences.get((cell, method.name))
+            record = _record(layout, method, summary)
+            if task.reference:
+                compared = _ends("difference", difference.interval if difference else UNKNOWN)
+                record |= {"reference": task.reference, **compared}
+                record["difference_p"] = difference.p if difference else math.nan
             records.append({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()})
     return records
 
@@ -97,9 +88,9 @@ def _ends(name: str, interval: Interval) -> dict[str, float]:
 
 
 def _record(layout: Layout, method: MethodKey, summary: Summary) -> dict[str, Any]:
-    task = layout.results.task
+    names = [score.name for score in layout.results.task.scores]
     record: dict[str, Any] = {
-        "task": task.name,
+        "task": layout.results.task.name,
         "method": method.name,
         "kind": method.kind,
         "category": method.category,
@@ -113,7 +104,7 @@ def _record(layout: Layout, method: MethodKey, summary: Summary) -> dict[str, An
         "failures": "; ".join(f"{n} {status}" for status, n in summary.counts.items() if status != "ok"),
         "message": summary.message,
     }
-    for name in (score.name for score in task.scores):
+    for name in names:
         record |= _ends(name, summary.scores.get(name, UNKNOWN))
         record[f"{name}_bound"] = summary.bounds.get(name, math.nan)
         record[f"{name}_worst"] = summary.worst.get(name, math.nan)
@@ -121,9 +112,8 @@ def _record(layout: Layout, method: MethodKey, summary: Summary) -> dict[str, An
     record |= {**_ends("seconds", summary.seconds), **_ends("total_seconds", summary.total_seconds)}
     record |= {"shared_seconds": summary.shared_seconds, "peak_bytes": summary.peak_bytes}
     if layout.published:
-        printed = {m.name: s for m, s in layout.published.at(summary.place).items()}.get(method.name)
-        scores = {**printed.scores, "seconds": printed.seconds} if printed else {}
-        record |= {f"paper_{n}": scores.get(n, UNKNOWN).value for n in (*(s.name for s in task.scores), "seconds")}
+        theirs = {m.name: figures for m, figures in layout.published_at(summary.place).items()}.get(method.name, {})
+        record |= {f"paper_{name}": theirs.get(name, math.nan) for name in (*names, "seconds")}
     return record
 
 

@@ -11,11 +11,15 @@ import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from semrsm_bench.report.layout import Layout, Sheet
+from semrsm_bench.report.layout import Layout
 from semrsm_bench.report.places import axes
 from semrsm_bench.report.provenance import figure_caption
 from semrsm_bench.report.results import TaskResults
-from semrsm_bench.report.style import FIGURE_FORMATS, RC, Drawing, save_figure
+from semrsm_bench.report.style import RC, Drawing
+
+# What would make two files of the same figure differ.
+_UNDATED = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+FIGURE_FORMATS = tuple(_UNDATED)
 
 
 def draw_all(
@@ -45,7 +49,10 @@ def draw_all(
                 names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
                 name = next(n for n in names if n not in written)
                 written.add(name)
-                paths += save_figure(drawing.figure, out_dir / name, formats)
+                out_dir.mkdir(parents=True, exist_ok=True)
+                for fmt in formats:
+                    paths.append(out_dir / f"{name}.{fmt}")
+                    drawing.figure.savefig(paths[-1], format=fmt, dpi=200, metadata=_UNDATED[fmt])
     return paths
 
 
@@ -60,33 +67,24 @@ def drawings_of(results: TaskResults, *, fronts: bool = True) -> Iterator[Drawin
 
 
 def _run_drawings(results: TaskResults, fronts: bool) -> Iterator[Drawing]:
-    from semrsm_bench.report.distribution import draw_distribution
-    from semrsm_bench.report.front import FRONT_NOTE, draw_front
-    from semrsm_bench.report.runtime import draw_runtime
+    from semrsm_bench.report.figures.run import FRONT_NOTE, draw_cases, draw_front, draw_runtime
 
-    layout, task = Layout(results), results.task
+    layout, task, score = Layout(results), results.task, results.task.scores[0].title
     sheets = layout.sheets(wide=True)
-    for sheet in sheets:
+    firsts = [results.places[sheet.cells[0]] for sheet in sheets]
+    for sheet, place in zip(sheets, firsts):
         title = layout.title(sheet)
         foot = figure_caption(results, ": ".join(filter(None, (title, layout.cases(sheet)))))
-        suffix = _suffix(layout, sheets, sheet)
-        sizes = {results.places[cell].get("size") for cell in sheet.cells}
-        score = task.scores[0].title
+        # What tells a figure from the others of its kind; for a task with a key that lies beside that key at least.
+        varying = {axis[0] for axis in axes(firsts, sheet.keys)} | {task.beside}
+        suffix = "-".join(str(place.get(key, "")) for key in sheet.keys if key in varying)
         # Time over S says something where S varies; a task of solvers always shows all three, so that runs look alike.
-        over_s = task.kind == "solver" or len(sizes) > 1
-        boxes = task.kind == "solver" or (over_s and max(map(results.usual_cases, sheet.cells)) > 1)
+        over_s = task.kind == "solver" or len({results.places[cell].get("size") for cell in sheet.cells}) > 1
+        boxes = task.kind == "solver" or (over_s and max(results.usual_cases[cell] for cell in sheet.cells) > 1)
         for name, wanted, draw, note, alt in (
             ("front", fronts, draw_front, FRONT_NOTE, f"{score} against time"),
             ("runtime", over_s, draw_runtime, "Median time over S.", "time over S"),
-            ("quality", boxes, draw_distribution, "Scores of single cases.", f"{score} of all cases"),
+            ("quality", boxes, draw_cases, "Scores of single cases.", f"{score} of all cases"),
         ):
             if wanted and (figure := draw(layout, sheet, foot)) is not None:
                 yield Drawing(f"{name}-{suffix}", figure, note, f"{alt}, {title}")
-
-
-def _suffix(layout: Layout, sheets: Sequence[Sheet], sheet: Sheet) -> str:
-    """``none``: what tells a figure from the others of its kind; for a task with a key that lies beside that key at least."""
-    varying = axes([layout.results.places[s.cells[0]] for s in sheets], sheet.keys)
-    keys = [k for k in sheet.keys if k == layout.results.task.beside or k in {axis[0] for axis in varying}]
-    place = layout.results.places[sheet.cells[0]]
-    return "-".join(str(place.get(k, "")) for k in keys)

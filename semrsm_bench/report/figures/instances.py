@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
-from semrsm_bench.core.stats import Interval, bootstrap_draws, interval_of
+from semrsm_bench.core.stats import bootstrap_draws, interval_of
 from semrsm_bench.core.task import Result
 from semrsm_bench.metrics.ranks import correlation, partial_correlation, weighted_ranks
 from semrsm_bench.report.figures.parts import contact_sheet, heat
 from semrsm_bench.report.results import TaskResults
-from semrsm_bench.report.style import BLUE, GREEN, VERMILION, Drawing, new_figure, short
+from semrsm_bench.report.style import BLUE, GREEN, VERMILION, Drawing, new_figure, new_panels, short
 
 Floats = NDArray[np.float64]
-# The parts of one layer: all networks, reordered pictures, halves of the networks.
-Parts = Mapping[str, Result]
+# The parts of each layer: all networks, reordered pictures, halves of the networks.
+Layers = Mapping[str, Mapping[str, Result]]
 
 # What the pictures show of all scores that were measured, where it is among them.
 _PREFERRED = "pairwise_cosine"
@@ -41,7 +42,7 @@ def draw(results: TaskResults) -> Iterator[Drawing]:
     layers = {layer: parts for layer, parts in layers.items() if _ALL in parts}
     yield _draw_scores(name, layers)
     yield _draw_predictors(name, layers)
-    yield from _draw_repeats(name, layers)
+    yield from _draw_reliability(name, layers)
     yield from _draw_pictures(name, layers)
 
 
@@ -49,32 +50,30 @@ def _scores(result: Result) -> Floats:
     return np.asarray(result.arrays["scores"], dtype=np.float64)
 
 
-def _agreement(result: Result) -> Floats:
-    """Larger for pictures that the networks represent more alike."""
-    return _scores(result) if result.raw["best"] == "max" else -_scores(result)
-
-
-def _draw_scores(name: str, layers: Mapping[str, Parts]) -> Drawing:
+def _draw_scores(name: str, layers: Layers) -> Drawing:
     """One histogram a layer with that of reordered pictures as a line, on one axis."""
-    found = {layer: (_scores(parts[_ALL]), parts.get(_REORDERED)) for layer, parts in layers.items()}
-    nulls = {layer: None if null is None else _scores(null) for layer, (_, null) in found.items()}
-    every = [v for score, _ in found.values() for v in (score.min(), score.max())]
-    every += [q for null in nulls.values() if null is not None for q in np.quantile(null, (0.001, 0.999))]
-    bins = np.linspace(min(every), max(every), 71)
-    figure = new_figure(6.4, 0.6 + 1.15 * len(layers))
-    panels = figure.subplots(len(layers), 1, sharex=True, squeeze=False)[:, 0]
-    for axes, (layer, (score, _)) in zip(panels, found.items(), strict=True):
-        axes.hist(score, bins, density=True, color=BLUE, alpha=0.75, label="pictures that the alignment has not seen")
-        if (null := nulls[layer]) is not None:
-            axes.hist(null, bins, density=True, histtype="step", color=VERMILION, lw=1.2, label="reordered")
-            end = np.quantile(null, 0.95 if layers[layer][_ALL].raw["best"] == "max" else 0.05)
+    nulls = {layer: _scores(parts[_REORDERED]) for layer, parts in layers.items() if _REORDERED in parts}
+    every = np.concatenate(
+        [
+            *(_scores(parts[_ALL]) for parts in layers.values()),
+            *(np.quantile(null, (0.001, 0.999)) for null in nulls.values()),
+        ]
+    )
+    bins = np.linspace(every.min(), every.max(), 71)
+    figure, grid = new_panels(len(layers), 1, (6.4, 1.15), (0.0, 0.6), sharex=True)
+    for axes, (layer, parts) in zip(grid[:, 0], layers.items(), strict=True):
+        words = "pictures that the alignment has not seen"
+        axes.hist(_scores(parts[_ALL]), bins, density=True, color=BLUE, alpha=0.75, label=words)
+        if layer in nulls:
+            look = {"histtype": "step", "color": VERMILION, "lw": 1.2}
+            axes.hist(nulls[layer], bins, density=True, label="reordered", **look)
+            end = np.quantile(nulls[layer], 0.95 if parts[_ALL].raw["best"] == "max" else 0.05)
             axes.axvline(end, color=VERMILION, lw=0.8, ls=":", label="95 % of the reordered")
         axes.set_yticks([])
         axes.set_title(short(layer), loc="left", fontsize=8.5)
         axes.spines["left"].set_visible(False)
-    handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, fontsize=7, frameon=False, ncols=3, loc="outside lower center")
-    panels[-1].set_xlabel(name)
+    figure.legend(*grid[0][0].get_legend_handles_labels(), fontsize=7, ncols=3, loc="outside lower center")
+    grid[-1][0].set_xlabel(name)
     one = next(iter(layers.values()))[_ALL].cell
     return Drawing(
         "scores",
@@ -85,30 +84,36 @@ def _draw_scores(name: str, layers: Mapping[str, Parts]) -> Drawing:
     )
 
 
-def _draw_predictors(name: str, layers: Mapping[str, Parts]) -> Drawing:
-    """Left: rank correlations at the last layer, with intervals; right: by layer."""
+def _draw_predictors(name: str, layers: Layers) -> Drawing:
+    """Left: rank correlations at the last layer, with intervals over drawn units of pictures; right: by layer."""
     main, last = list(layers)[-1], list(layers.values())[-1][_ALL]
     names = sorted(last.raw["with"], key=lambda n: n == _LENGTH)
-    simple, partial = _correlations(last, names)
+    unit = last.arrays["unit"]
+    weights = bootstrap_draws(int(unit.max()) + 1)[:, unit]
+    # Larger for pictures that the networks represent more alike.
+    own = weighted_ranks(_scores(last) if last.raw["best"] == "max" else -_scores(last), weights)
+    ranks = {n: weighted_ranks(last.arrays[n], weights) for n in names}
+    simple = [interval_of(correlation(own, ranks[n], weights)) for n in names]
+    # The last name is the distance itself.
+    others = names[:-1] if _LENGTH in names else []
+    partial = [interval_of(partial_correlation(own, ranks[n], ranks[_LENGTH], weights)) for n in others]
     figure = new_figure(7.6, 1.1 + 0.34 * len(names))
     left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
     for shift, colour, mark, intervals, label in (
         (-0.15, BLUE, "o", simple, "Spearman"),
         (0.15, GREEN, "D", partial, "at equal distance from the mean"),
     ):
-        shown = [(place, intervals[n]) for place, n in enumerate(names) if n in intervals]
-        y = [place + shift for place, _ in shown]
-        left.hlines(y, [i.low for _, i in shown], [i.high for _, i in shown], color=colour, lw=1.4)
-        left.plot([i.value for _, i in shown], y, mark, ms=4, color=colour, label=label)
+        y = np.arange(len(intervals)) + shift
+        left.hlines(y, [i.low for i in intervals], [i.high for i in intervals], color=colour, lw=1.4)
+        left.plot([i.value for i in intervals], y, mark, ms=4, color=colour, label=label)
     left.axvline(0, color="#444444", lw=0.7)
     left.set_yticks(range(len(names)), [_WORDS.get(n, n.replace("_", " ")) for n in names])
-    left.set_ylim(len(names) - 0.5, -0.5)
+    left.set(ylim=(len(names) - 0.5, -0.5), xlabel=f"with agreement by {name} at {short(main)}")
     left.grid(axis="x")
-    left.set_xlabel(f"with agreement by {name} at {short(main)}")
-    figure.legend(*left.get_legend_handles_labels(), fontsize=7, frameon=False, ncols=2, loc="outside lower center")
+    figure.legend(*left.get_legend_handles_labels(), fontsize=7, ncols=2, loc="outside lower center")
     table = np.array([[p[_ALL].raw["with"].get(n, np.nan) for p in layers.values()] for n in names], dtype=np.float64)
     # The rows are those of the panel at the left.
-    heat(right, table, [""] * len(names), list(layers), limit=1.0, bar=False, aspect="auto")
+    heat(right, table, [""] * len(names), list(layers), ends=(-1.0, 1.0), bar=False, aspect="auto")
     right.set_title("Spearman by layer", fontsize=8.5)
     return Drawing(
         "predictors",
@@ -119,39 +124,26 @@ def _draw_predictors(name: str, layers: Mapping[str, Parts]) -> Drawing:
     )
 
 
-def _correlations(result: Result, names: Sequence[str]) -> tuple[dict[str, Interval], dict[str, Interval]]:
-    """Rank correlations of agreement, and those at equal distance from the mean, over the drawn units of pictures."""
-    unit = result.arrays["unit"]
-    weights = bootstrap_draws(int(unit.max()) + 1)[:, unit]
-    agreement, ranks = _agreement(result), {n: weighted_ranks(result.arrays[n], weights) for n in names}
-    own = weighted_ranks(agreement, weights)
-    simple = {n: interval_of(correlation(own, r, weights)) for n, r in ranks.items()}
-    others = {n: r for n, r in ranks.items() if n != _LENGTH and _LENGTH in ranks}
-    partial = {n: interval_of(partial_correlation(own, r, ranks[_LENGTH], weights)) for n, r in others.items()}
-    return simple, partial
-
-
-def _draw_repeats(name: str, layers: Mapping[str, Parts]) -> Iterator[Drawing]:
+def _draw_reliability(name: str, layers: Layers) -> Iterator[Drawing]:
     """Left: the scores by two disjoint sets of networks; right: rank correlation between layers."""
     main, last = list(layers.items())[-1]
     halves = next(((a, f"{a[:-1]}b") for a in last if a.startswith("half-") and f"{a[:-1]}b" in last), None)
     count = bool(halves) + (len(layers) > 1)
     if not count:
         return
-    figure = new_figure(3.9 * count, 3.6, None)
-    panels = list(figure.subplots(1, count, squeeze=False)[0])
+    figure, grid = new_panels(count, count, (3.9, 3.6))
+    panels = list(grid[0])
     if halves:
-        scatter, (a, b) = panels.pop(0), (_scores(last[half]) for half in halves)
-        scatter.plot(a, b, "o", ms=3, color=BLUE, alpha=0.4, mew=0)
-        scatter.set(xlabel="by some of the networks", ylabel="by the others")
-        scatter.set_title(f"{name} at {short(main)}: Spearman {_spearman(a, b):.2f}", fontsize=8.5)
-        scatter.grid()
+        axes, (a, b) = panels.pop(0), (_scores(last[half]) for half in halves)
+        axes.plot(a, b, "o", ms=3, color=BLUE, alpha=0.4, mew=0)
+        axes.set(xlabel="by some of the networks", ylabel="by the others", box_aspect=1)
+        axes.set_title(f"{name} at {short(main)}: Spearman {spearmanr(a, b).statistic:.2f}", fontsize=8.5)
+        axes.grid()
     if len(layers) > 1:
         every = [_scores(parts[_ALL]) for parts in layers.values()]
-        table = np.array([[_spearman(a, b) for b in every] for a in every])
-        heat(panels[0], table, list(layers), list(layers), limit=1.0, bar=False)
+        table = np.array([[spearmanr(a, b).statistic for b in every] for a in every])
+        heat(panels[0], table, list(layers), list(layers), ends=(-1.0, 1.0), bar=False)
         panels[0].set_title("Spearman between layers", fontsize=8.5)
-    figure.tight_layout()
     yield Drawing(
         "reliability",
         figure,
@@ -161,28 +153,26 @@ def _draw_repeats(name: str, layers: Mapping[str, Parts]) -> Iterator[Drawing]:
     )
 
 
-def _spearman(a: Floats, b: Floats) -> float:
-    one = np.ones((1, len(a)))
-    return float(correlation(weighted_ranks(a, one), weighted_ranks(b, one), one)[0])
-
-
-def _draw_pictures(name: str, layers: Mapping[str, Parts]) -> Iterator[Drawing]:
+def _draw_pictures(name: str, layers: Layers) -> Iterator[Drawing]:
     """The pictures at both ends, with their scores."""
     main, last = list(layers.items())[-1]
     result = last[_ALL]
     if "pictures" not in result.arrays:
         return
-    shown, pixels, scores = result.arrays["shown"], result.arrays["pictures"], _scores(result)
+    shown, scores = result.arrays["shown"], _scores(result)
     each = len(shown) // 2
     columns = min(_COLUMNS, each)
     rows = each // columns
     chosen = [*range(rows * columns), *range(2 * each - rows * columns, 2 * each)]
-    ids = [str(result.arrays["ids"][shown[i]]) for i in chosen]
+    captions = []
+    for i in chosen:
+        file = str(result.arrays["ids"][shown[i]]).rsplit("/", 1)[-1].rsplit(".", 1)[0]
+        captions.append(f"{scores[shown[i]]:.2f}\n{file if len(file) <= 16 else f'{file[:7]}…{file[-8:]}'}")
     yield Drawing(
         "pictures",
         contact_sheet(
-            pixels[chosen],
-            [f"{scores[shown[i]]:.2f}\n{_brief(name)}" for i, name in zip(chosen, ids, strict=True)],
+            result.arrays["pictures"][chosen],
+            captions,
             columns,
             f"Pictures by agreement ({name} at {short(main)})",
             row_labels=["agree\nmost", *[""] * (2 * rows - 2), "agree\nleast"],
@@ -191,8 +181,3 @@ def _draw_pictures(name: str, layers: Mapping[str, Parts]) -> Iterator[Drawing]:
         "Contact sheet of pictures with their scores",
         shareable=bool(result.raw["shareable"]),
     )
-
-
-def _brief(name: str) -> str:
-    last = name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    return last if len(last) <= 16 else f"{last[:7]}…{last[-8:]}"

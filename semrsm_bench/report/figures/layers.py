@@ -5,17 +5,14 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.report.figures.parts import heat, largest_size, panel_grid
+from semrsm_bench.report.figures.parts import heat, largest_size
 from semrsm_bench.report.results import TaskResults
-from semrsm_bench.report.style import Drawing, new_figure, short
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from semrsm_bench.report.style import Drawing, new_panels, short
 
 Floats = NDArray[np.float64]
 # Network, layer.
@@ -40,14 +37,14 @@ def draw(results: TaskResults) -> Iterator[Drawing]:
         for other in maps
         if method.endswith(f"[{_PLAIN}]") and other != method and other.startswith(method[: -len(_PLAIN) - 1])
     ]
-    networks = list(dict.fromkeys(network for network, _ in layers))
+    several = len({network for network, _ in layers}) > 1
     for plain, other in pairs:
-        three = [(plain, maps[plain]), (other, maps[other]), ("difference", maps[other] - maps[plain])]
-        yield _draw_within(three, layers, networks)
-        if len(networks) > 1:
-            yield _draw_across(three, layers, networks, other)
+        three = {plain: maps[plain], other: maps[other], "difference": maps[other] - maps[plain]}
+        yield _draw_within(three, layers)
+        if several:
+            yield _draw_across(three, layers, other)
     if maps and not pairs:
-        yield _draw_across(list(maps.items())[:_MOST_METRICS], layers, networks, "")
+        yield _draw_across(dict(list(maps.items())[:_MOST_METRICS]), layers, "")
 
 
 def _layers(rows: Sequence[Mapping[str, Any]]) -> list[Layer]:
@@ -73,20 +70,27 @@ def _matrix(rows: Sequence[Mapping[str, Any]], method: str, layers: Sequence[Lay
     return matrix
 
 
-def _draw_within(maps: Sequence[tuple[str, Floats]], layers: Sequence[Layer], networks: Sequence[str]) -> Drawing:
+def _parts(layers: Sequence[Layer]) -> dict[str, list[int]]:
+    """Places of the layers of each network."""
+    parts: dict[str, list[int]] = {}
+    for place, (network, _) in enumerate(layers):
+        parts.setdefault(network, []).append(place)
+    return parts
+
+
+def _draw_within(maps: Mapping[str, Floats], layers: Sequence[Layer]) -> Drawing:
     """A row for each network: one RSM, the other, the difference."""
-    (plain, _), (other, _), (_, difference) = maps
-    parts = [[i for i, (network, _) in enumerate(layers) if network == name] for name in networks]
-    limit = largest_size([difference[np.ix_(part, part)] for part in parts])
-    figure = new_figure(8.4, 2.35 * len(networks) + 0.3, None)
-    panels = figure.subplots(len(networks), 3, squeeze=False)
-    for row, network, part in zip(panels, networks, parts, strict=True):
+    plain, other, _ = maps
+    parts = _parts(layers)
+    limit = largest_size([maps["difference"][np.ix_(part, part)] for part in parts.values()])
+    figure, grid = new_panels(3 * len(parts), 3, (2.8, 2.35), (0.0, 0.3))
+    for row, (network, part) in zip(grid, parts.items(), strict=True):
         names = [layers[i][1] for i in part]
-        for axes, (title, matrix) in zip(row, maps, strict=True):
-            heat(axes, matrix[np.ix_(part, part)], names, names, limit=limit if title == "difference" else None)
+        for axes, (title, matrix) in zip(row, maps.items(), strict=True):
+            ends = (-limit, limit) if title == "difference" else None
+            heat(axes, matrix[np.ix_(part, part)], names, names, ends=ends)
             axes.set_title(title)
         row[0].set_ylabel(short(network))
-    figure.tight_layout()
     return Drawing(
         f"within-{other}",
         figure,
@@ -96,37 +100,30 @@ def _draw_within(maps: Sequence[tuple[str, Floats]], layers: Sequence[Layer], ne
     )
 
 
-def _draw_across(
-    maps: Sequence[tuple[str, Floats]], layers: Sequence[Layer], networks: Sequence[str], other: str
-) -> Drawing:
+def _draw_across(maps: Mapping[str, Floats], layers: Sequence[Layer], other: str) -> Drawing:
     """A panel for each map of all layers of all networks."""
-    columns = min(_COLUMNS if not other else 3, len(maps))
-    rows = -(-len(maps) // columns)
-    figure = new_figure(4.2 * columns, 4.0 * rows, None)
-    grid = panel_grid(figure, len(maps), columns)
-    starts = [next(i for i, (network, _) in enumerate(layers) if network == name) for name in networks]
-    names = [layer for _, layer in layers]
-    for axes, (title, matrix) in zip(grid.flat, maps):
-        heat(axes, matrix, names, names, limit=largest_size([matrix]) if title == "difference" else None)
+    parts, names = _parts(layers), [layer for _, layer in layers]
+    figure, grid = new_panels(len(maps), min(_COLUMNS, len(maps)), (4.2, 4.0))
+    for axes, (title, matrix) in zip(grid.flat, maps.items()):
+        limit = largest_size([matrix])
+        heat(axes, matrix, names, names, ends=(-limit, limit) if title == "difference" else None)
         axes.set_title(title)
-        for start in starts[1:]:
-            axes.axhline(start - 0.5, color="white", lw=2)
-            axes.axvline(start - 0.5, color="white", lw=2)
-    for row in grid:
-        _name_networks(row[0], networks, [*starts, len(layers)])
-    figure.tight_layout()
-    which = f"{maps[0][0]} and {other}, and the second minus the first" if other else "Every metric"
+        for part in list(parts.values())[1:]:
+            axes.axhline(part[0] - 0.5, color="white", lw=2)
+            axes.axvline(part[0] - 0.5, color="white", lw=2)
+    for axes in grid[:, 0]:
+        # Networks have an axis of their own, beside that of the layers.
+        beside = axes.secondary_yaxis(-0.17)
+        words = [textwrap.fill(short(network), 10) for network in parts]
+        beside.set_yticks(
+            [float(np.mean(part)) for part in parts.values()], words, rotation=90, va="center", fontsize=6.5
+        )
+        beside.tick_params(length=0)
+        beside.spines[:].set_visible(False)
+    which = f"{next(iter(maps))} and {other}, and the second minus the first" if other else "Every metric"
     return Drawing(
         f"across-{other}",
         figure,
         f"{which}, between all layers of all networks. Lines part the networks, in the same order in rows and columns.",
-        f"Heat maps of {len(layers)} by {len(layers)} layers of {len(networks)} networks",
+        f"Heat maps of {len(layers)} by {len(layers)} layers of {len(parts)} networks",
     )
-
-
-def _name_networks(axes: Axes, networks: Sequence[str], starts: Sequence[int]) -> None:
-    for network, start, end in zip(networks, starts, starts[1:]):
-        axes.text(
-            -0.24, (start + end - 1) / 2, textwrap.fill(short(network), 10), rotation=90, ha="center", va="center",
-            fontsize=6.5, transform=axes.get_yaxis_transform(),
-        )  # fmt: skip

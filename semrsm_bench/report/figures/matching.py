@@ -7,48 +7,42 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, variation
 
 from semrsm_bench.report.figures.parts import value_of
 from semrsm_bench.report.results import TaskResults
-from semrsm_bench.report.style import BLUE, GREEN, GREY, VERMILION, Drawing, new_figure
+from semrsm_bench.report.style import BLUE, GREEN, GREY, VERMILION, Drawing, new_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 # S, layer, centring.
-Panel = tuple[int, str, str]
+Place = tuple[int, str, str]
 Floats = NDArray[np.float64]
 
-_SAME = "identity"
-_FEWEST = 3
+_SAME, _FEWEST = "identity", 3
 # Pairs drawn in one panel; more would only blacken the paper.
 _DRAWN_PAIRS = 2000
 
 
 def draw(results: TaskResults) -> Iterator[Drawing]:
     """One figure for each network with known optima."""
-    pairs: dict[str, dict[Panel, list[tuple[float, float]]]] = {}
+    pairs: dict[str, dict[Place, list[tuple[float, float]]]] = {}
     for row in results.rows:
         if row["status"] == "ok" and row["method"] == _SAME and row["raw"].get("k_opt") is not None:
             model, size, layer, centring = value_of(row["cell"], "model", "size", "layer", "centring")
             here = pairs.setdefault(str(model), {}).setdefault((int(size), str(layer), str(centring)), [])
             here.append((row["raw"]["k"], row["raw"]["k_opt"]))
-    known = {
-        model: {panel: np.array(values) for panel, values in panels.items() if len(values) >= _FEWEST}
-        for model, panels in pairs.items()
-    }
-    for model, panels in known.items():
-        if panels:
-            yield _draw_network(model, panels, f"gain-{model}" if len(known) > 1 else "gain")
+    for model, panels in pairs.items():
+        if known := {place: np.array(values) for place, values in panels.items() if len(values) >= _FEWEST}:
+            yield _draw_network(model, known, f"gain-{model}" if len(pairs) > 1 else "gain")
 
 
-def _draw_network(model: str, pairs: Mapping[Panel, Floats], name: str) -> Drawing:
+def _draw_network(model: str, pairs: Mapping[Place, Floats], name: str) -> Drawing:
     """Layers from the input on side by side, centrings below each other."""
     layers = sorted({(size, layer) for size, layer, _ in pairs}, reverse=True)
     centrings = list(dict.fromkeys(centring for *_, centring in pairs))
-    figure = new_figure(0.75 + 2.35 * len(layers), 2.8 * len(centrings) + 0.2)
-    grid = figure.subplots(len(centrings), len(layers), squeeze=False)
+    figure, grid = new_panels(len(layers) * len(centrings), len(layers), (2.35, 2.8), (0.75, 0.2))
     for (size, layer, centring), values in pairs.items():
         axes = grid[centrings.index(centring), layers.index((size, layer))]
         _scatter(axes, values[:, 0], values[:, 1], f"{layer}, S = {size}, {centring}")
@@ -82,11 +76,6 @@ def _scatter(axes: Axes, same: Floats, best: Floats, title: str) -> None:
     ratio = "–"
     if (best > 0).all():
         axes.plot([0.0, float(np.mean(x / y)) * high], [0.0, high], color=VERMILION, lw=1.1)
-        ratio = _variation(x / y)
-    numbers = f"CV: ratio {ratio}, gain {_variation(gain)}; rho {spearmanr(x, y).statistic:.2f}"
+        ratio = f"{abs(variation(x / y)):.2f}"
+    numbers = f"CV: ratio {ratio}, gain {abs(variation(gain)):.2f}; rho {spearmanr(x, y).statistic:.2f}"
     axes.set_title(f"{title}\n{numbers}", fontsize=8, loc="left")
-
-
-def _variation(values: Floats) -> str:
-    """Standard deviation over the mean."""
-    return f"{np.std(values) / abs(np.mean(values)):.2f}"

@@ -1,9 +1,8 @@
-"""What the pictures of several tasks are made of: looks of methods, heat maps, curves and forests, contact sheets."""
+"""What the pictures of several tasks are made of: looks of methods, heat maps, forests, contact sheets."""
 
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,47 +10,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.bench.summary import Summary
-from semrsm_bench.core.stats import Interval
 from semrsm_bench.core.task import Score
+from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.places import Place
-from semrsm_bench.report.style import (
-    BLUE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    RSM_LOOKS,
-    SKY,
-    VERMILION,
-    YELLOW,
-    new_figure,
-    short,
-)
+from semrsm_bench.report.style import GREY, RSM_LOOKS, Look, looks, new_panels, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Looks = Mapping[str, tuple[str, str]]
-
-_BASELINES = ("pooled", "random")
-_COLOURS, _MARKERS = (PURPLE, SKY, YELLOW, BLUE, VERMILION, GREEN, ORANGE), "vPp*h<"
 # Larger heat maps have no room for numbers.
 _MOST_NUMBERS = 10
-_CELL_INCHES, _LINE_INCHES, _LABEL_INCHES, _GAP_INCHES = 0.95, 0.13, 0.85, 0.06
 
 
-def method_looks(methods: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each RSM method, baselines last; those that most figures show keep theirs."""
-    names = list(dict.fromkeys(methods))
-    others = [name for name in names if name not in RSM_LOOKS]
-    spare = {
-        name: (_COLOURS[i % len(_COLOURS)], _MARKERS[(i % len(_COLOURS) + i // len(_COLOURS)) % len(_MARKERS)])
-        for i, name in enumerate(others)
-    }
-    known = [name for name in RSM_LOOKS if name in names]
-    ordered = sorted([*known, *others], key=lambda name: name in _BASELINES)
-    return {name: RSM_LOOKS.get(name) or spare[name] for name in ordered}
+def method_looks(methods: Iterable[str]) -> dict[str, Look]:
+    """Look of each RSM method in the order of legends: those that most figures show, others, baselines."""
+    rank = {name: place for place, name in enumerate(RSM_LOOKS)}
+    names = sorted(dict.fromkeys(methods), key=lambda name: rank.get(name, len(rank) - 2.5))
+    return {method.name: look for method, look in looks(MethodKey(name, "rsm") for name in names).items()}
 
 
 def by_depth(places: Iterable[Place]) -> list[str]:
@@ -93,25 +69,22 @@ def draw_forest(
     )
     places = [s.place for s in shown]
     columns = by_depth(places) if across == "layer" else list(dict.fromkeys(place.get(across, "") for place in places))
-    rows = list(dict.fromkeys(words_of(places, [across])))
-    row_of = dict(zip(map(id, shown), words_of(places, [across])))
-    looks = method_looks(s.method for s in shown)
-    order, step = list(looks), 0.8 / max(4, len(looks))
-    height = (0.5 + (0.1 + 0.11 * max(3, len(order))) * len(rows)) * len(scores) + 0.5
-    width = 2.0 + 2.3 * len(columns)
-    figure = new_figure(width, height + 0.2 * math.ceil(len(order) / _legend_columns(width)))
-    panels = figure.subplots(len(scores), len(columns), sharex="row", sharey=True, squeeze=False)
+    words = words_of(places, [across])
+    rows, of_method = list(dict.fromkeys(words)), method_looks(s.method for s in shown)
+    order, step = list(of_method), 0.8 / max(4, len(of_method))
+    each, around = (2.3, 0.5 + (0.1 + 0.11 * max(3, len(order))) * len(rows)), (2.0, 0.5)
+    count = len(scores) * len(columns)
+    figure, panels = new_panels(count, len(columns), each, around, sharex="row", sharey=True)
     for (score, value), axes in zip(itertools.product(scores, columns), panels.flat):
-        for s in shown:
-            if s.place.get(across, "") != value or score.name not in s.scores:
+        for s, word in zip(shown, words):
+            found, look = s.scores.get(score.name), of_method[s.method]
+            if s.place.get(across, "") != value or found is None:
                 continue
-            colour, mark = looks[s.method]
-            y = rows.index(row_of[id(s)]) + step * (order.index(s.method) - (len(order) - 1) / 2)
-            found = s.scores[score.name]
-            axes.plot([found.low, found.high], [y, y], color=colour, lw=1.3)
+            y = rows.index(word) + step * (order.index(s.method) - (len(order) - 1) / 2)
+            axes.plot([found.low, found.high], [y, y], color=look.color, lw=1.3)
             if hollow and (second := s.scores.get(hollow.get(score.name, ""))):
-                axes.plot(second.value, y, mark, ms=7, mfc="white", mec=colour)
-            axes.plot(found.value, y, mark, ms=4, color=colour)
+                axes.plot(second.value, y, look.marker, ms=7, mfc="white", mec=look.color)
+            axes.plot(found.value, y, look.marker, ms=4, color=look.color)
         if lines and (score.name, value) in lines:
             axes.axvline(lines[score.name, value], color=GREY, ls=":", lw=1)
         elif score.chance is not None:
@@ -119,84 +92,61 @@ def draw_forest(
         axes.set(title=f"{score.title}, {value}", ylim=(len(rows) - 0.5, -0.5))
         axes.set_yticks(range(len(rows)), rows)
         axes.grid(axis="x")
-    method_legend(figure, looks)
+    method_legend(figure, of_method)
     return figure
 
 
-def panel_grid(figure: Figure, count: int, columns: int, **shared: Any) -> Any:
-    """So many panels in rows of ``columns``, (R, C); places left over stay empty."""
-    grid = figure.subplots(-(-count // columns), columns, squeeze=False, **shared)
-    for axes in grid.flat[count:]:
-        axes.set_axis_off()
-    return grid
-
-
-def draw_curve(
-    axes: Axes, points: Sequence[tuple[float, Interval]], colour: str, mark: str, label: str, width: float = 1.0
-) -> None:
-    """One line with intervals; nothing without points."""
-    if not points:
-        return
-    x, intervals = zip(*sorted(points), strict=True)
-    look: dict[str, Any] = {"color": colour, "marker": mark, "ms": 4.5, "mec": "black", "mew": 0.3, "lw": width}
-    axes.plot(x, [i.value for i in intervals], label=label, **look)
-    axes.vlines(x, [i.low for i in intervals], [i.high for i in intervals], color=colour, lw=1.2)
-
-
-def _legend_columns(width: float) -> int:
-    """Methods that stand side by side in a figure of that width, in inches."""
-    return min(5, max(1, int(width / 1.3)))
-
-
-def method_legend(figure: Figure, looks: Looks) -> None:
-    """Methods with their colours and markers, below the panels."""
+def method_legend(figure: Figure, of_method: Mapping[str, Look]) -> None:
+    """Methods with their colours and markers, below the panels, in as many columns as fit; the figure grows by its lines."""
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], ls="", marker=m, ms=5, color=c, label=short(n)) for n, (c, m) in looks.items()]
-    figure.legend(
-        handles=handles,
-        loc="outside lower center",
-        ncols=min(_legend_columns(figure.get_figwidth()), len(handles)),
-        frameon=False,
-    )
+    width, height = figure.get_size_inches()
+    columns = min(5, max(1, int(width / (0.5 + 0.075 * max(len(short(name)) for name in of_method)))))
+    figure.set_size_inches(width, height + 0.2 * -(-len(of_method) // columns))
+    handles = [
+        Line2D([], [], ls="", marker=look.marker, ms=5, color=look.color, label=short(name))
+        for name, look in of_method.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def heat(
     axes: Axes,
     matrix: NDArray[np.float64],
-    rows: Sequence[str],
-    columns: Sequence[str],
+    rows: Sequence[str] = (),
+    columns: Sequence[str] = (),
     *,
-    limit: float | None = None,
+    ends: tuple[float, float] | None = None,
     bar: bool = True,
     aspect: Literal["equal", "auto"] = "equal",
 ) -> None:
-    """A heat map of an (R, C) matrix with its numbers, where there is room for them; NaN stays grey, empty names take no room.
+    """A heat map of an (R, C) matrix; NaN stays grey. With names, where there is room for them, with its numbers.
 
-    With ``limit``, red and blue up to this size, with signs, as for differences; else 0 to 1, or more, or -1 to 1 with a negative
-    value. ``bar`` adds a scale of colours.
+    ``ends`` are those of the colours, red and blue around 0 where they have two signs; numbers then have theirs. Default: 0 to 1 or
+    more, or -1 to 1 with a negative value. ``bar`` adds a scale of colours.
     """
-    if limit is None and np.nanmin(matrix, initial=0.0) >= 0:
-        colours: dict[str, Any] = {"cmap": "viridis", "vmin": 0.0, "vmax": max(1.0, largest_size([matrix]))}
-    else:
-        end = limit or max(1.0, largest_size([matrix]))
-        colours = {"cmap": "RdBu_r", "vmin": -end, "vmax": end}
+    low, high = ends or (min(0.0, np.nanmin(matrix, initial=0.0)), max(1.0, largest_size([matrix])))
+    if low < 0 < high:
+        low, high = -max(-low, high), max(-low, high)
     axes.set_facecolor("lightgrey")
-    image = axes.imshow(np.ma.masked_invalid(matrix), interpolation="nearest", aspect=aspect, **colours)
+    look: dict[str, Any] = {"cmap": "RdBu_r" if low < 0 < high else "viridis", "vmin": low, "vmax": high}
+    image: Any = axes.imshow(np.ma.masked_invalid(matrix), interpolation="nearest", aspect=aspect, **look)
     if bar:
         assert axes.figure is not None
-        axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03).ax.tick_params(labelsize=6.5)
+        extend = "max" if np.nanmax(matrix, initial=low) > high else "neither"
+        axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, extend=extend).ax.tick_params(labelsize=6.5)
+    if not columns:
+        return
     few = max(matrix.shape) <= _MOST_NUMBERS
-    size = 7 if few else 5.5
-    axes.set_xticks(range(len(columns)), map(short, columns), rotation=90 if len(columns) > 4 else 30, fontsize=size)
+    size, turn = 7 if few else 5.5, 90 if len(columns) > 4 else 30
+    axes.set_xticks(range(len(columns)), map(short, columns), rotation=turn, fontsize=size)
     axes.set_yticks(range(len(rows)), map(short, rows), fontsize=size)
-    norm: Any = image.norm
     for (i, j), value in np.ndenumerate(matrix) if few else ():
         if np.isfinite(value):
-            red, green, blue, _ = image.cmap(norm(value))
+            red, green, blue, _ = image.cmap(image.norm(value))
             dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
             # Adding 0 takes the sign off a rounded -0.
-            text = f"{round(value, 2) + 0.0:{'+' if limit else ''}.2f}"
+            text = f"{round(value, 2) + 0.0:{'+' if ends and low < 0 else ''}.2f}"
             axes.text(j, i, text, ha="center", va="center", fontsize=6, color="white" if dark else "black")
 
 
@@ -217,22 +167,15 @@ def contact_sheet(
 
     Captions may hold line breaks, empty ones take no room.
     """
-    rows = math.ceil(len(pixels) / columns)
     lines = max(caption.count("\n") + 1 if caption else 0 for caption in captions)
-    cell = _CELL_INCHES + _LINE_INCHES * lines + _GAP_INCHES
-    left, top = (_LABEL_INCHES if row_labels else 0.05), (0.3 if title else 0.05)
-    width, height = left + columns * (_CELL_INCHES + _GAP_INCHES), top + rows * cell
-    figure = new_figure(width, height, None)
-    for place, (picture, caption) in enumerate(zip(pixels, captions, strict=True)):
-        row, column = divmod(place, columns)
-        x, y = left + column * (_CELL_INCHES + _GAP_INCHES), height - top - row * cell - _CELL_INCHES
-        axes = figure.add_axes((x / width, y / height, _CELL_INCHES / width, _CELL_INCHES / height))
+    around = (0.9 if row_labels else 0.0, 0.3 if title else 0.1)
+    figure, panels = new_panels(len(pixels), columns, (1.0, 1.05 + 0.13 * lines), around)
+    for axes, picture, caption in zip(panels.flat, pixels, captions):
         axes.imshow(picture, interpolation="nearest")
-        axes.set_axis_off()
-        figure.text((x + _CELL_INCHES / 2) / width, (y - 0.03) / height, caption, fontsize=6.5, ha="center", va="top")
-    for row, label in enumerate(row_labels):
-        y = height - top - row * cell - _CELL_INCHES / 2
-        figure.text(0.05 / width, y / height, label, fontsize=8, ha="left", va="center")
-    if title:
-        figure.text(0.05 / width, 1 - 0.05 / height, title, fontsize=9.5, ha="left", va="top")
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+        axes.set_xlabel(caption, fontsize=6.5, labelpad=2)
+    for axes, label in zip(panels[:, 0], row_labels):
+        axes.set_ylabel(label, rotation=0, ha="right", va="center")
+    figure.suptitle(title, x=0.01, ha="left", fontsize=9.5)
     return figure

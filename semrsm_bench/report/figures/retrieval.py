@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -13,41 +13,37 @@ from semrsm_bench.report.figures.parts import contact_sheet, draw_forest, method
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import Drawing
 
-_CAPTION_WIDTH, _CAPTION_LINES = 21, 4
 # The kernel whose finds are shown, where it was measured; methods beyond these would make a sheet without end.
 _SHOWN_KERNEL, _MOST_METHODS = "cosine", 4
 
 
 def draw(results: TaskResults) -> Iterator[Drawing]:
     """All pictures that the rows of a run allow."""
-    if any(s.scores for s in results.summaries):
-        yield _draw_scores(results)
-    yield from _draw_pictures([(row["method"], result) for row, result in results.found])
-
-
-def _draw_scores(results: TaskResults) -> Drawing:
     every, summaries = results.task.scores, results.summaries
     first = [s for s in every if "_top" not in s.name and any(s.name in one.scores for one in summaries)]
-    best = {score.name: other.name for score in first for other in every if other.name.startswith(f"{score.name}_")}
-    random = {(name, r.cell["layer"]): value for _, r in results.found for name, value in r.raw["random"].items()}
-    return Drawing(
-        "scores",
-        draw_forest(summaries, first, "layer", hollow=best, lines=random),
-        "Scores of the most similar image (filled, with 95 % bootstrap intervals over queries) and of the best among the five most "
-        "similar (open). Dotted: expected of a random ranking.",
-        "Dots with intervals for each method, kernel and layer; the figures stand in the table",
-    )
+    if first:
+        best = {score.name: other.name for score in first for other in every if other.name.startswith(f"{score.name}_")}
+        random = {(name, r.cell["layer"]): value for _, r in results.found for name, value in r.raw["random"].items()}
+        yield Drawing(
+            "scores",
+            draw_forest(summaries, first, "layer", hollow=best, lines=random),
+            "Scores of the most similar image (filled, with 95 % bootstrap intervals over queries) and of the best among the five "
+            "most similar (open). Dotted: expected of a random ranking.",
+            "Dots with intervals for each method, kernel and layer; the figures stand in the table",
+        )
+    yield from _draw_pictures(results)
 
 
-def _draw_pictures(found: Sequence[tuple[str, Result]]) -> Iterator[Drawing]:
+def _draw_pictures(results: TaskResults) -> Iterator[Drawing]:
     """Contact sheets of the first queries with what each method found, at the last layer of every network."""
-    kernels = {result.cell["kernel"] for _, result in found}
+    kernels = {result.cell["kernel"] for _, result in results.found}
     groups: dict[tuple[Any, ...], dict[str, Result]] = {}
-    for method, result in found:
+    for row, result in results.found:
         if result.cell["kernel"] == _SHOWN_KERNEL or _SHOWN_KERNEL not in kernels:
             here = groups.setdefault(value_of(result.cell, "model", "centring", "kernel"), {})
-            if method not in here or int(result.cell["size"]) <= int(here[method].cell["size"]):
-                here[method] = result
+            known = here.setdefault(row["method"], result)
+            if int(result.cell["size"]) <= int(known.cell["size"]):
+                here[row["method"]] = result
     places = [next(iter(here.values())).cell for here in groups.values()]
     for here, place, word in zip(groups.values(), places, words_of(places, ["layer"]), strict=True):
         methods = [m for m in method_looks(here) if m != "random"][:_MOST_METHODS]
@@ -57,7 +53,8 @@ def _draw_pictures(found: Sequence[tuple[str, Result]]) -> Iterator[Drawing]:
                 arrays = here[method].arrays
                 heads = ["query", *(f"{score:.2f}" for score in arrays["found_scores"][query])]
                 pixels += list(arrays["pictures"][query])
-                captions += [_caption(h, o) for h, o in zip(heads, arrays["objects"][query], strict=True)]
+                for head, objects in zip(heads, arrays["objects"][query], strict=True):
+                    captions.append("\n".join(textwrap.wrap(f"{head}: {objects}", 21, max_lines=4, placeholder="…")))
                 labels.append(textwrap.fill(method, 13))
         yield Drawing(
             f"pictures-{word}",
@@ -67,9 +64,3 @@ def _draw_pictures(found: Sequence[tuple[str, Result]]) -> Iterator[Drawing]:
             "Queries and the images retrieved by each method, with the objects on them",
             shareable=all(bool(result.raw["shareable"]) for result in here.values()),
         )
-
-
-def _caption(head: str, objects: str) -> str:
-    """``0.67: 2 cup, flower``, wrapped."""
-    lines = textwrap.wrap(f"{head}: {objects}", _CAPTION_WIDTH)
-    return "\n".join(lines[:_CAPTION_LINES]) + ("…" if len(lines) > _CAPTION_LINES else "")

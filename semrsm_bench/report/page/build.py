@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,6 @@ from semrsm_bench.report.tables import TableFormat, render_table
 TEMPLATES = Path(__file__).parent / "templates"
 # Label of the copy button -> format of `render_table`.
 COPIES: dict[str, TableFormat] = {"LaTeX": "latex", "Markdown": "md", "CSV": "csv"}
-_DPI = 150
 
 
 def build_page(
@@ -46,14 +44,11 @@ def build_page(
 
     loader, texts = FileSystemLoader(TEMPLATES), {"trim_blocks": True, "lstrip_blocks": True}
     templates = Environment(loader=loader, undefined=StrictUndefined, autoescape=True, **texts)  # type: ignore[arg-type]
-    source, description = (
-        {path.name: path.read_text(encoding="utf-8") for path in TEMPLATES.iterdir()},
-        cleaned(description or {}),
-    )
+    source = {path.name: path.read_text(encoding="utf-8") for path in TEMPLATES.iterdir()}
+    description = cleaned(description or {})
     tasks = [_task(one, private) for one in results]
-    plots = [task["plot"] for task in tasks if task["plot"]]
+    plots = {task["plot"]["name"]: task["plot"]["variants"] for task in tasks if task["plot"]}
     scripts = [*([assets.plotly_script()] if plots else []), assets.tables_script(), source["page.js"]]
-    data = json.dumps({plot.name: [dataclasses.asdict(v) for v in plot.variants] for plot in plots}, allow_nan=False)
     environment = results[0].environment
     # What the browser may do for this page: run these scripts, show what is inside; it refuses any request.
     hashes = " ".join(assets.content_hash(script) for script in scripts)
@@ -71,17 +66,29 @@ def build_page(
         policy=f"default-src 'none'; script-src {hashes}; {shown}",
         scripts=scripts,
         style=source["page.css"],
-        data=assets.safe_json(data),
+        data=assets.safe_json(json.dumps(plots, allow_nan=False)),
     )
 
 
 def _task(results: TaskResults, private: bool) -> dict[str, Any]:
     """What the template shows of a task."""
+    import matplotlib as mpl
+
     tables = PageTables(results)
     layout = tables.layout
-    # The first panels are those of the cells; differences and the paper have tables of their own here.
-    panels, shared = shared_notes(layout.panels(wide=True)[: len(layout.sheets(wide=True))])
-    pictures, withheld = _pictures(results, private)
+    # Differences and the paper have tables of their own here.
+    panels, shared = shared_notes([layout.panel(sheet) for sheet in layout.sheets(wide=True)])
+    # The front is there to hover over.
+    with mpl.rc_context(dict(RC)):
+        drawings = list(drawings_of(results, fronts=False))
+        pictures = []
+        for drawing in (drawing for drawing in drawings if drawing.shareable or private):
+            out = io.BytesIO()
+            drawing.figure.savefig(out, format="png", dpi=150, metadata={"Software": None})
+            data = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+            # The width is the natural one in CSS pixels.
+            width = round(96 * drawing.figure.get_figwidth())
+            pictures.append({"source": data, "width": width, "caption": drawing.caption, "alt": drawing.alt})
     return {
         "task": results.task,
         "plot": front_plot(layout),
@@ -90,28 +97,8 @@ def _task(results: TaskResults, private: bool) -> dict[str, Any]:
         "notes": [(panel.title, panel.notes) for panel in panels if panel.notes],
         "copies": {label: render_table(results, fmt) for label, fmt in COPIES.items()},
         "pictures": pictures,
-        "withheld": withheld,
+        "withheld": len(drawings) - len(pictures),
     }
-
-
-def _pictures(results: TaskResults, private: bool) -> tuple[list[dict[str, Any]], int]:
-    """Figures of a task but for the front, which is there to hover over, and how many are left out because they are private."""
-    import matplotlib as mpl
-
-    found: list[dict[str, Any]] = []
-    withheld = 0
-    with mpl.rc_context(dict(RC)):
-        for drawing in drawings_of(results, fronts=False):
-            if not (drawing.shareable or private):
-                withheld += 1
-                continue
-            out = io.BytesIO()
-            drawing.figure.savefig(out, format="png", dpi=_DPI, metadata={"Software": None})
-            source = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
-            # The width is the natural one in CSS pixels.
-            size = {"source": source, "width": round(96 * drawing.figure.get_figwidth())}
-            found.append({**size, "caption": drawing.caption, "alt": drawing.alt or drawing.name})
-    return found, withheld
 
 
 def _alerts(results: Sequence[TaskResults], description: Mapping[str, Any]) -> list[str]:

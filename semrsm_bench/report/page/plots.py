@@ -5,122 +5,83 @@ from __future__ import annotations
 import html
 import math
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from semrsm_bench.core.stats import Interval
+from semrsm_bench.report.figures.run import Point, front_points, pareto_front
 from semrsm_bench.report.formatting import format_gap, format_seconds, plural
-from semrsm_bench.report.front import Point, front_points, pareto_front
 from semrsm_bench.report.layout import Layout
-from semrsm_bench.report.notes import UNDEFINED, case_noun, score_text
-from semrsm_bench.report.places import Place, axes, label
+from semrsm_bench.report.notes import UNDEFINED, score_text
+from semrsm_bench.report.places import axes, label
 from semrsm_bench.report.score_axis import ScoreAxis
-from semrsm_bench.report.style import short
 
 # What matplotlib calls a marker -> what plotly calls it.
 _SYMBOLS = {"s": "square", "X": "x", "^": "triangle-up", "o": "circle", "D": "diamond", "v": "triangle-down"}
-_SYMBOLS |= {"P": "cross", "p": "pentagon"}
+_SYMBOLS |= {"P": "cross", "p": "pentagon", "*": "star", "h": "hexagon"}
 _OPTIMUM_BAND = "rgba(86, 180, 233, 0.14)"
 _STAIRS = "#555555"
 # Room that a name takes beside a point: a share of the axis, and decades of the time.
 _LABEL_HEIGHT, _LABEL_DECADES = 0.07, 1.5
 
 
-@dataclass(frozen=True)
-class Variant:
-    """One state of a plot with switches: their values, what is shown in words, and ``data`` and ``layout`` for plotly."""
+def front_plot(layout: Layout) -> dict[str, Any] | None:
+    """Time against each score, a variant for each cell; None where no cell has a point.
 
-    choice: Mapping[str, str]
-    title: str
-    figure: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Plot:
-    """A plot with its switches; ``name`` is unique on the page, ``shown`` what a reader sees first."""
-
-    name: str
-    variants: Sequence[Variant]
-    shown: Variant
-
-    @property
-    def switches(self) -> dict[str, list[str]]:
-        """Values of each switch that has more than one, in the order of the variants."""
-        names = dict.fromkeys(name for variant in self.variants for name in variant.choice)
-        values = {name: list(dict.fromkeys(v.choice[name] for v in self.variants)) for name in names}
-        return {name: found for name, found in values.items() if len(found) > 1}
-
-
-@dataclass(frozen=True)
-class _Panel:
-    """What the points of one cell have in common: ``where`` says in words which cell it is."""
-
-    layout: Layout
-    cell: str
-    where: str
-    axis: ScoreAxis
-
-
-def front_plot(layout: Layout) -> Plot | None:
-    """Time against each score, a variant for each cell; None where no cell has a point."""
+    ``name`` is unique on the page; ``variants`` have the values of the switches as ``choice``, what is shown in words as ``title``,
+    and ``figure``: ``data`` and ``layout`` for plotly. ``shown`` is the first that a reader sees. ``switches`` are those with more
+    than one value, in the order of the variants.
+    """
     results = layout.results
     groups = axes(list(results.places.values()), results.keys)
-    keys = [k for k in (key for group in groups or [tuple(results.keys)] for key in group) if k != "channels"]
-    variants: dict[tuple[str, str], Variant] = {}
-    for score in layout.scores():
+    keys = [key for group in groups or [tuple(results.keys)] for key in group if key != "channels"]
+    variants: list[dict[str, Any]] = []
+    rank = []
+    for leading, score in enumerate(layout.scores()):
         drawn = {cell: points for cell in results.places if (points := front_points(results, cell, score))}
         axis = ScoreAxis.covering(score, [p.value for points in drawn.values() for p in points])
         for cell, points in drawn.items():
             place = results.places[cell]
-            panel = _Panel(layout, cell, label(keys, place), axis)
-            count = plural(results.usual_units(cell), results.task.unit or "case")
-            choice = {_switch(group): _value(group, place) for group in groups} | {"Score": score.title}
-            title = ", ".join(filter(None, (panel.where, count)))
-            variants[score.name, cell] = Variant(choice, title, _draw(panel, points))
+            where, choice = label(keys, place), {}
+            for group in groups:
+                named = {"size", "layer", "model"} & set(group)
+                value = label([k for k in group if k != "channels"], place) if named else str(place.get(group[0], ""))
+                choice["S" if "size" in group else group[0].replace("_", " ").capitalize()] = value
+            title = ", ".join(filter(None, (where, plural(results.usual_units[cell], results.task.unit or "case"))))
+            figure = _figure(layout, cell, where, axis, points)
+            variants.append({"choice": {**choice, "Score": score.title}, "title": title, "figure": figure})
+            # The largest S, where methods differ most.
+            rank.append((-leading, int(place.get("size") or 0)))
     if not variants:
         return None
-    # The largest S, where methods differ most.
-    leading = next(iter(variants))[0]
-    first = max(variants, key=lambda key: (key[0] == leading, int(results.places[key[1]].get("size") or 0)))
-    return Plot(results.task.name, list(variants.values()), variants[first])
+    values = {name: list(dict.fromkeys(v["choice"][name] for v in variants)) for name in variants[0]["choice"]}
+    return {
+        "name": results.task.name,
+        "variants": variants,
+        "shown": variants[rank.index(max(rank))],
+        "switches": {name: found for name, found in values.items() if len(found) > 1},
+    }
 
 
-def _switch(group: Sequence[str]) -> str:
-    return "S" if "size" in group else group[0].replace("_", " ").capitalize()
-
-
-def _value(group: Sequence[str], place: Place) -> str:
-    named = {"size", "layer", "model"} & set(group)
-    return label([k for k in group if k != "channels"], place) if named else str(place.get(group[0], ""))
-
-
-def _draw(panel: _Panel, points: Sequence[Point]) -> dict[str, Any]:
+def _figure(layout: Layout, cell: str, where: str, axis: ScoreAxis, points: Sequence[Point]) -> dict[str, Any]:
     """``data`` and ``layout`` of one cell; colours of text and grid are the page's, light or dark."""
-    front, axis, results = pareto_front(points), panel.axis, panel.layout.results
-    right = max(p.seconds for p in points) * 2
-    stairs = [*((p.seconds, axis.place(p.value)) for p in front), (right, axis.place(front[-1].value))]
-    line = {
+    front, right = pareto_front(points), max(p.seconds for p in points) * 2
+    stairs = {
         "type": "scatter",
-        "x": [x for x, _ in stairs],
-        "y": [y for _, y in stairs],
+        "x": [*(p.seconds for p in front), right],
+        "y": [axis.place(p.value) for p in (*front, front[-1])],
         "mode": "lines",
         "line": {"shape": "hv", "color": _STAIRS, "width": 1.2},
         "hoverinfo": "skip",
         "showlegend": False,
     }
-    named = _apart(front, axis)
-    order = sorted(points, key=lambda p: results.methods.index(p.method))
-    shared = ", affinity included" if results.shared else ""
-    time_title = f"time per {case_noun(results.task.unit)}{shared}"
     # One tick a decade; less than two decades have room for 2 and 5 as well, which plotly labels without a unit.
     time: dict[str, Any] = {"tickformat": "~s", "ticksuffix": "s", "dtick": 1}
     if right < 200 * points[0].seconds:
         first = math.floor(math.log10(points[0].seconds))
         values = [m * 10.0**k for k in range(first - 1, first + 4) for m in (1, 2, 5)]
         time |= {"tickvals": values, "ticktext": [format_seconds(value) for value in values]}
-    score: dict[str, Any] = {"zeroline": False}
-    score["range"] = [axis.high, axis.low] if axis.is_reversed else [axis.low, axis.high]
+    score: dict[str, Any] = {"zeroline": False, "range": axis.limits}
     shapes = []
     if axis.optimum is not None:
         score["tickvals"], score["ticktext"] = axis.ticks()
@@ -128,16 +89,30 @@ def _draw(panel: _Panel, points: Sequence[Point]) -> dict[str, Any]:
         shapes = [{"type": "rect", "fillcolor": _OPTIMUM_BAND, "line": {"width": 0}, "layer": "below", **band}]
     elif axis.score.style == "percent":
         score["tickformat"] = ".0%"
-    score_title = axis.title.removesuffix(" %") + (" (lower is better)" if axis.is_reversed else "")
-    layout = {
-        "margin": {"l": 64, "r": 12, "t": 12, "b": 48},
-        "hovermode": "closest",
-        "legend": {"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0, "font": {"size": 11}},
-        "xaxis": {"type": "log", "title": {"text": time_title, "standoff": 10}, "automargin": True, **time},
-        "yaxis": {"title": {"text": _html(score_title), "standoff": 10}, "automargin": True, **score},
-        "shapes": shapes,
+    direction = " (lower is better)" if axis.limits[0] > axis.limits[1] else ""
+    titles = {"x": layout.total_time_label, "y": _html(axis.title.removesuffix(" %") + direction)}
+    named = _apart(front, axis)
+    order = sorted(points, key=lambda p: layout.results.methods.index(p.method))
+    markers = []
+    for point in order:
+        marker = _marker(layout, cell, point, point in front) | {"y": [axis.place(point.value)]}
+        marker["hovertext"] = "<br>".join(_hover(layout, cell, where, point, point in front))
+        if point in named:
+            # To the upper left of the front no point can stand; the first one would be cut off there.
+            side = "top right" if point == front[0] else "top left"
+            marker |= {"mode": "markers+text", "text": [_html(layout.names[point.method])], "textposition": side}
+        markers.append(marker)
+    return {
+        "data": [stairs, *markers],
+        "layout": {
+            "margin": {"l": 64, "r": 12, "t": 12, "b": 48},
+            "hovermode": "closest",
+            "legend": {"orientation": "h", "y": -0.22, "yanchor": "top", "x": 0, "font": {"size": 11}},
+            "xaxis": {"type": "log", "title": {"text": titles["x"], "standoff": 10}, "automargin": True, **time},
+            "yaxis": {"title": {"text": titles["y"], "standoff": 10}, "automargin": True, **score},
+            "shapes": shapes,
+        },
     }
-    return {"data": [line, *(_marker(panel, point, front, named) for point in order)], "layout": layout}
 
 
 def _apart(front: Sequence[Point], axis: ScoreAxis) -> list[Point]:
@@ -151,54 +126,40 @@ def _apart(front: Sequence[Point], axis: ScoreAxis) -> list[Point]:
     return kept
 
 
-def _marker(panel: _Panel, point: Point, front: Sequence[Point], named: Sequence[Point]) -> dict[str, Any]:
-    results, look = panel.layout.results, panel.layout.looks[point.method]
-    name, on_front = results.catalogue.display_name(point.method), point in front
-    symbol = _SYMBOLS.get(look.marker, "circle")
-    marker = {
+def _marker(layout: Layout, cell: str, point: Point, on_front: bool) -> dict[str, Any]:
+    look, time = layout.looks[point.method], layout.results.cells[cell, point.method].total_seconds
+    symbol = _SYMBOLS[look.marker]
+    bars = {"type": "data", "symmetric": False, "thickness": 1, "width": 0}
+    ends = {"array": [time.high - time.value], "arrayminus": [time.value - time.low]}
+    return {
         "type": "scatter",
         "x": [point.seconds],
-        "y": [panel.axis.place(point.value)],
         "mode": "markers",
-        "name": _html(name),
+        "name": _html(layout.results.catalogue.display_name(point.method)),
         "opacity": 1.0 if on_front else 0.5,
         # Open where only a bound is known.
         "marker": {"symbol": f"{symbol}-open" if point.is_bound else symbol, "color": look.color, "size": 10},
-        "hovertext": "<br>".join(_hover(panel, point, on_front)),
         "hoverinfo": "text",
+        "textfont": {"size": 11},
+        **({"error_x": {**bars, **ends}} if time.high > time.low else {}),
     }
-    time = results.cells[panel.cell, point.method].total_seconds
-    if time.high > time.low:
-        up, down = time.high - time.value, time.value - time.low
-        bars = {"type": "data", "symmetric": False, "thickness": 1, "width": 0}
-        marker["error_x"] = {**bars, "array": [up], "arrayminus": [down]}
-    if point in named:
-        # To the upper left of the front no point can stand; the first one would be cut off there.
-        where = "top right" if point == front[0] else "top left"
-        marker |= {
-            "mode": "markers+text",
-            "text": [_html(short(name))],
-            "textposition": where,
-            "textfont": {"size": 11},
-        }
-    return marker
 
 
-def _hover(panel: _Panel, point: Point, on_front: bool) -> Iterator[str]:
+def _hover(layout: Layout, cell: str, where: str, point: Point, on_front: bool) -> Iterator[str]:
     """What a pointer over a point shows: the figures as the table prints them."""
-    results, method = panel.layout.results, point.method
-    summary = results.cells[panel.cell, method]
+    results, method = layout.results, point.method
+    summary = results.cells[cell, method]
     yield f"<b>{_wrapped(results.catalogue.display_name(method))}</b>"
     yield _wrapped(f"options: {', '.join(f'{name} = {value}' for name, value in method.options) or 'none'}")
-    yield _wrapped(f"{panel.where}, {plural(summary.ok, case_noun(results.task.unit))}")
+    yield _wrapped(f"{where}, {plural(summary.ok, results.noun)}")
     if results.shared:
         yield f"T + affinity: {_interval(summary.total_seconds)}"
     yield f"T: {_interval(summary.seconds)}"
-    for score in panel.layout.scores():
+    for score in layout.scores():
         text = score_text(score, summary)
         found = summary.scores.get(score.name)
         if text == UNDEFINED:
-            cases = plural(summary.undefined[score.name], case_noun(results.task.unit))
+            cases = plural(summary.undefined[score.name], results.noun)
             text = f"not given, {score.undefined or 'it has no value'} ({cases})"
         elif score.style == "percent":
             text += " %"

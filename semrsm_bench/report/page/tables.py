@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.row import FAULTS, cell_key
@@ -14,15 +14,14 @@ from semrsm_bench.core.stats import Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import NOUNS, MethodKey
 from semrsm_bench.report.escape import complexity_text
-from semrsm_bench.report.formatting import NOTHING, format_p, format_score, format_seconds, plurals
-from semrsm_bench.report.layout import Layout
-from semrsm_bench.report.notes import case_noun, failure_text, score_text
-from semrsm_bench.report.paper import printed_tables, published
+from semrsm_bench.report.formatting import NOTHING, format_p, format_score, plurals
+from semrsm_bench.report.layout import Layout, printed_entries, time_text
+from semrsm_bench.report.notes import failure_text, score_text
+from semrsm_bench.report.paper import printed_tables, published, published_note
 from semrsm_bench.report.places import Place, axes, label
 from semrsm_bench.report.results import TaskResults
 
 _SEVERITY = (*FAULTS, "timeout", "memory", "skipped")
-_FILTERED = ("Kind", "Status")
 _THEIRS = "the paper's "
 
 
@@ -46,7 +45,7 @@ PageRow = Mapping[str, Entry]
 
 @dataclass(frozen=True)
 class PageTable:
-    """Rows with the same headings, those of ``filtered`` with a choice of their values, those of ``shaded`` from a paper."""
+    """Rows with the same headings, those of ``filtered`` with a choice of their values, those of a paper shaded."""
 
     caption: str
     rows: Sequence[PageRow]
@@ -72,75 +71,67 @@ class PageTables:
         groups = axes(list(self.results.places.values()), self.results.keys)
         return [key for axis in groups for key in axis if key == axis[0] or key in ("size", "layer")]
 
-    def _place(self, place: Place) -> dict[str, Entry]:
-        titles = {"size": "S", "model": "Network"}
-        return {
-            titles.get(key, key.replace("_", " ").capitalize()): Entry(f"{place[key]:,}", place[key])
-            if key == "size"
-            else Entry(str(place.get(key, NOTHING)))
-            for key in self.keys
-        }
-
-    def _method(self, name: str) -> dict[str, Entry]:
-        return {NOUNS.get(self.results.task.kind, "Method"): Entry(name)}
+    def _head(self, method: str, place: Place | None = None) -> dict[str, Entry]:
+        """The columns that say which method it is, and in which cell."""
+        row = {NOUNS.get(self.results.task.kind, "Method"): Entry(method)}
+        for key in self.keys if place is not None else ():
+            title = {"size": "S", "model": "Network"}.get(key, key.replace("_", " ").capitalize())
+            value = (place or {}).get(key, NOTHING)
+            row[title] = Entry(f"{value:,}", value) if key == "size" else Entry(str(value))
+        return row
 
     def _cases(self, text: str, count: float) -> dict[str, Entry]:
-        return {plurals(case_noun(self.results.task.unit)).capitalize(): Entry(text, count, "desc")}
+        return {plurals(self.results.noun).capitalize(): Entry(text, count, "desc")}
 
-    def _table(self, caption: str, rows: Sequence[PageRow], note: str = "", shaded: Sequence[str] = ()) -> PageTable:
-        return PageTable(
-            caption, rows, note, (*_FILTERED, *self._place(next(iter(self.results.places.values())))), shaded
-        )
+    def _table(self, caption: str, rows: Sequence[PageRow], note: str = "") -> PageTable:
+        where = list(self._head("", next(iter(self.results.places.values()))))[1:]
+        return PageTable(caption, rows, note, ("Kind", "Status", *where), [t for t in rows[0] if t.startswith(_THEIRS)])
 
     def methods(self) -> PageTable:
         """Every method in every cell, with the figures that the verb ``table`` prints."""
-        results, shared = self.results, MethodKey.shared_by(self.results.task.kind)
+        results, catalogue = self.results, self.results.catalogue
+        scores, timed = self.layout.scores(), self.layout.is_timed
+        several = len({m.category for m in results.methods}) > 1
+        complex_ones = any(catalogue.complexity(m) for m in results.methods)
+        shared = MethodKey.shared_by(results.task.kind)
         rows = []
         for cell, place in results.places.items():
-            rows += [self._row(place, m, results.cells[cell, m]) for m in results.methods if (cell, m) in results.cells]
-            if self.layout.is_timed and cell in results.shared:
-                row = self._row(place, shared, shared.summary(place, {"seconds": results.shared[cell]}))
-                rows.append({**row, **self._cases(NOTHING, -math.inf)})
+            for method in (*results.methods, shared):
+                summary, time = results.cells.get((cell, method)), results.shared.get(cell)
+                if summary is None and not (method == shared and timed and time):
+                    continue
+                row = self._head(catalogue.display_name(method), place)
+                if several:
+                    row["Kind"] = Entry(method.category_title)
+                row |= {score.title: _score(score, summary) for score in scores}
+                if timed:
+                    row["T"] = _time(summary.seconds if summary else time)
+                    if results.shared:
+                        row["T + affinity"] = _time(summary.total_seconds if summary else None)
+                count = (NOTHING, -math.inf)
+                if summary:
+                    of = "" if summary.cases <= summary.ok else f" of {summary.cases:,}"
+                    count = (f"{summary.ok:,}{of}", summary.ok)
+                row |= {**self._cases(*count), "Status": Entry(_status(summary) if summary else "ok")}
+                if complex_ones:
+                    row["Complexity"] = Entry(complexity_text(catalogue.complexity(method)))
+                rows.append(row)
         first = next(iter(results.places.values()))
         where = label([key for key in first if key not in self.keys and key != "channels"], first)
         return self._table(f"Every method{f': {where}' if where else ''}", rows)
 
-    def _row(self, place: Place, method: MethodKey, summary: Summary) -> dict[str, Entry]:
-        results, catalogue = self.results, self.results.catalogue
-        row = self._method(catalogue.display_name(method))
-        if len({m.category for m in results.methods}) > 1:
-            row["Kind"] = Entry(method.category_title)
-        row |= self._place(place) | {score.title: _score(score, summary) for score in self.layout.scores()}
-        if self.layout.is_timed:
-            row["T"] = _time(summary.seconds)
-            if results.shared:
-                row["T + affinity"] = _time(summary.total_seconds)
-        of = "" if summary.cases <= summary.ok else f" of {summary.cases:,}"
-        row |= self._cases(f"{summary.ok:,}{of}", summary.ok) | {"Status": Entry(_status(summary))}
-        if any(catalogue.complexity(m) for m in results.methods):
-            row["Complexity"] = Entry(complexity_text(catalogue.complexity(method)))
-        return row
-
     def differences(self) -> PageTable | None:
         """Every method against the task's reference; None where there is nothing to compare."""
-        found, score = self.layout.differences, self.results.task.scores[0]
-        if not found:
-            return None
+        score = self.results.task.scores[0]
         names = {(cell, m.name): self.results.catalogue.display_name(m) for cell, m in self.results.cells}
         rows = []
-        for d in found:
+        for d in self.layout.differences:
             value, *ends = (format_score(score, x, signed=True) for x in d.interval)
-            rows.append(
-                {
-                    **self._method(names[cell_key(d.place), d.method]),
-                    **self._place(d.place),
-                    f"Δ {score.title}": Entry(value, d.interval.value, _direction(score)),
-                    "95 % interval": Entry(" to ".join(ends)),
-                    "p": Entry(format_p(d.p), d.p),
-                }
-            )
+            row = self._head(names[cell_key(d.place), d.method], d.place)
+            row[f"Δ {score.title}"] = Entry(value, d.interval.value, _direction(score))
+            rows.append({**row, "95 % interval": Entry(" to ".join(ends)), "p": Entry(format_p(d.p), d.p)})
         caption = f"{score.title} minus that of {self.results.task.reference}"
-        return self._table(caption, rows, self.layout.differences_note)
+        return self._table(caption, rows, self.layout.differences_note) if rows else None
 
     def failures(self) -> PageTable | None:
         """Every reason for which something was not observed, with where it was; faults first. None where all is well."""
@@ -149,67 +140,54 @@ class PageTables:
             if row["status"] != "ok":
                 cells = reasons.setdefault((MethodKey.of_row(row), row["status"], row["message"]), {})
                 cells.setdefault(cell_key(row["cell"]), set()).update({row["case"]} - {""})
-        if not reasons:
-            return None
-        order = self.results.methods
+        order, places = self.results.methods, self.results.places
         rows = []
         for reason in sorted(reasons, key=lambda r: (_SEVERITY.index(r[1]), order.index(r[0]))):
-            method, status, message = reason
-            count = sum(map(len, reasons[reason].values()))
+            (method, status, message), found = reason, reasons[reason]
+            where = "; ".join(label(self.keys, place) for cell, place in places.items() if cell in found)
+            count = sum(map(len, found.values()))
+            texts = {"Status": status, "Reason": message or NOTHING}
+            texts["Where"] = "everywhere" if len(found) == len(places) else where
             rows.append(
-                {
-                    **self._method(self.results.catalogue.display_name(method)),
-                    "Status": Entry(status),
-                    "Reason": Entry(message or NOTHING),
-                    "Where": Entry(self._where(reasons[reason])),
-                    **self._cases(f"{count:,}" if count else NOTHING, count),
-                }
+                self._head(self.results.catalogue.display_name(method))
+                | {title: Entry(text) for title, text in texts.items()}
+                | self._cases(f"{count:,}" if count else NOTHING, count)
             )
-        return self._table("What was not observed, and why", rows)
-
-    def _where(self, cells: Mapping[str, Any]) -> str:
-        places = self.results.places
-        if len(cells) == len(places):
-            return "everywhere"
-        return "; ".join(label(self.keys, place) for cell, place in places.items() if cell in cells)
+        return self._table("What was not observed, and why", rows) if rows else None
 
     def paper(self) -> list[PageTable]:
-        """What papers print of the same methods and sizes, beside ours, or of other networks."""
-        return [*self._beside(), *self._apart()]
-
-    def _beside(self) -> Iterator[PageTable]:
-        """Published figures of the same methods at the same sizes; beside each size stands the first cell that has it."""
-        figures, results = published(self.results.task.name), self.results
-        cells = {p["size"]: cell for cell, p in reversed(results.places.items()) if figures and figures.at(p)}
+        """What papers print of the same methods and sizes, beside the first cell that has the size, or of other networks."""
+        results, figures = self.results, published(self.results.task.name)
+        first = {int(place.get("size") or 0): cell for cell, place in reversed(results.places.items())}
         rows = []
-        for cell in (cell for cell in results.places if cell in cells.values()):
-            assert figures is not None
-            place, measured = results.places[cell], {m.name: s for (c, m), s in results.cells.items() if c == cell}
-            theirs = figures.at(place)
-            scores = [score for score in results.task.scores if any(score.name in s.scores for s in theirs.values())]
-            for method, printed in theirs.items():
+        for size, cell in reversed(first.items()):
+            printed = figures.get(size, {})
+            scores = [score for score in results.task.scores if any(score.name in found for found in printed.values())]
+            measured = {m.name: summary for (c, m), summary in results.cells.items() if c == cell}
+            for method, found in printed.items():
                 ours = measured.get(method.name)
-                time = _time(ours.seconds) if ours and ours.ok else Entry(_status(ours), math.inf)
-                row = {**self._method(method.name), **self._place(place)}
-                row |= {f"{_THEIRS}{score.title}": _score(score, printed) for score in scores}
-                row |= {f"{_THEIRS}T": _time(printed.seconds)}
-                rows.append({**row, **{f"our {s.title}": _score(s, ours) for s in scores}, "our T": time})
-        if rows and figures:
-            shaded = [title for title in rows[0] if title.startswith(_THEIRS)]
-            yield self._table("The paper's figures beside this run", rows, figures.sentence, shaded)
-
-    def _apart(self) -> Iterator[PageTable]:
-        """Tables of papers as they print them: networks down."""
-        plain = Score("", "")
-        for title, figures in printed_tables(self.results.task.name):
-            values = {(figure.row, ", ".join(figure.parts)): figure.value for figure in figures}
+                row = self._head(method.name, results.places[cell])
+                numbers = [
+                    *((s.title, found.get(s.name), _direction(s)) for s in scores),
+                    ("T", found.get("seconds"), "asc"),
+                ]
+                for (title, number, best), text in zip(numbers, printed_entries(scores, found)):
+                    row[f"{_THEIRS}{title}"] = Entry(text, math.nan if number is None else number, best)
+                row |= {f"our {score.title}": _score(score, ours) for score in scores}
+                row["our T"] = _time(ours.seconds) if ours and ours.ok else Entry(failure_text(ours), math.inf)
+                rows.append(row)
+        note = "The paper's figures beside this run"
+        tables = [self._table(note, rows, published_note(results.task.name))] if rows else []
+        for title, others in printed_tables(results.task.name):
+            values = {(figure.row, ", ".join(figure.parts)): figure.value for figure in others}
             heads = list(dict.fromkeys(head for _, head in values))
-            rows = [
-                {"Network": Entry(name)}
-                | {h: Entry(format_score(plain, v := values.get((name, h), math.nan)), v) for h in heads}
-                for name in dict.fromkeys(name for name, _ in values)
-            ]
-            yield PageTable(title, rows, shaded=heads)
+            rows = []
+            for network in dict.fromkeys(figure.row for figure in others):
+                here = {head: values.get((network, head), math.nan) for head in heads}
+                texts = {head: Entry(format_score(Score("", ""), value), value) for head, value in here.items()}
+                rows.append({"Network": Entry(network), **texts})
+            tables.append(PageTable(title, rows, shaded=heads))
+        return tables
 
 
 def _direction(score: Score) -> str:
@@ -224,11 +202,10 @@ def _score(score: Score, summary: Summary | None) -> Entry:
     return Entry(score_text(score, summary), value, _direction(score))
 
 
-def _time(interval: Interval) -> Entry:
-    return Entry(format_seconds(interval.value, interval.margin), interval.value)
+def _time(interval: Interval | None) -> Entry:
+    return Entry(time_text(interval), interval.value) if interval else Entry(NOTHING, math.nan)
 
 
-def _status(summary: Summary | None) -> str:
-    if summary is None or not summary.ok:
-        return failure_text(summary)
-    return "ok" if not summary.failure else f"ok, some {summary.failure}"
+def _status(summary: Summary) -> str:
+    """``ok``, also where some cases failed, or why there is no figure."""
+    return failure_text(summary) if not summary.ok else f"ok, some {summary.failure}" if summary.failure else "ok"

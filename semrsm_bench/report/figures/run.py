@@ -1,0 +1,244 @@
+"""The figures of every task: time against score, time over S, and the scores of single cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from semrsm_bench.core.stats import Interval
+from semrsm_bench.core.task import Score
+from semrsm_bench.report.catalogue import MethodKey
+from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, format_seconds, plural
+from semrsm_bench.report.labels import label_points
+from semrsm_bench.report.layout import Layout, Sheet
+from semrsm_bench.report.results import TaskResults
+from semrsm_bench.report.score_axis import ScoreAxis
+from semrsm_bench.report.style import GREY, Look, new_figure, new_panels, seconds_axis, set_title
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# A point this many times faster than the next one (the baseline that computes nothing) would squeeze all others together.
+_FAR = 20.0
+# Up to so many cases are drawn one by one over the box; more would only blacken the paper.
+_DRAWN_CASES = 60
+# Where k_opt is barely positive the ratio can be any negative number.
+_LOWEST_RATIO = -1.0
+FRONT_NOTE = (
+    "Up and to the left is better. Bold, on the line: no other method is at least as fast and as good. Pale: one is. "
+    "Crosses: baselines. Medians of the time with 95 % intervals."
+)
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method in the plane of time and score.
+
+    ``seconds`` are end to end, per case. Of ``cost`` smaller is better: ``1 - value`` of a quality, 0 at its optimum; the value
+    or its negative otherwise.
+    """
+
+    method: MethodKey
+    seconds: float
+    value: float
+    cost: float
+    is_bound: bool = False
+
+
+def front_points(results: TaskResults, cell: str, score: Score | None = None) -> list[Point]:
+    """Points of one cell, fastest first, in the task's first score or another; methods without a time or a score are left out."""
+    score = score or results.task.scores[0]
+    points = []
+    for (key, method), summary in results.cells.items():
+        seconds, interval = summary.total_seconds.value, summary.scores.get(score.name)
+        is_bound = interval is None or math.isnan(interval.value)
+        value = summary.bounds.get(score.name, math.nan) if interval is None or is_bound else interval.value
+        if key == cell and seconds > 0 and math.isfinite(value):
+            cost = -value if score.best == "max" else value
+            if score.style == "quality":
+                cost = 0.0 if 1 - value <= OPTIMAL_TOLERANCE else 1 - value
+            points.append(Point(method, seconds, value, cost, is_bound))
+    return sorted(points, key=lambda p: (p.seconds, p.cost))
+
+
+def pareto_front(points: Sequence[Point]) -> list[Point]:
+    """The points that no other dominates, fastest first; equal points do not dominate each other, so both stay."""
+    front: list[Point] = []
+    for point in sorted(points, key=lambda p: (p.seconds, p.cost)):
+        last = front[-1] if front else None
+        if last is None or point.cost < last.cost or (point.cost, point.seconds) == (last.cost, last.seconds):
+            front.append(point)
+    return front
+
+
+def draw_front(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
+    """One panel per cell; None where no cell has a point.
+
+    Better is up: of a quality the gap to the optimum on a logarithmic scale, with a band for the optimum itself. Methods on the
+    front are bold and joined by a line; those that another one beats in both time and score are pale.
+    """
+    drawn = {cell: points for cell in sheet.cells if (points := front_points(layout.results, cell))}
+    if not drawn:
+        return None
+    axis = ScoreAxis.covering(layout.results.task.scores[0], (p.value for points in drawn.values() for p in points))
+    each = (4.8, 3.5) if len(drawn) > 1 else (6.4, 3.5)
+    figure, grid = new_panels(len(drawn), min(2, len(drawn)), each, caption=[FRONT_NOTE, caption])
+    labels = []
+    for axes, (cell, points) in zip(grid.flat, drawn.items()):
+        labels.append((axes, *_front_panel(axes, layout, cell, points, axis)))
+        set_title(axes, layout.group_title(sheet, cell), each[0])
+    for row in grid:
+        row[0].set_ylabel(axis.title)
+    # Labels are placed where the panels have come to stand.
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    for axes, texts, lines in labels:
+        label_points(axes, texts, lines)
+    return figure
+
+
+def _front_panel(axes: Axes, layout: Layout, cell: str, points: Sequence[Point], axis: ScoreAxis) -> tuple[Any, Any]:
+    """Draw it, and return its labels and what they should not cross."""
+    near = sorted(points, key=lambda p: p.seconds)
+    # The few baselines that are out of the others' range on the fast side have a place at the edge.
+    while len(near) > 1 and near[0].method.category == "baseline" and near[1].seconds > _FAR * near[0].seconds:
+        near = near[1:]
+    left, right = near[0].seconds / (2.2 if len(near) == len(points) else 4.5), near[-1].seconds * 3
+    axes.set(xscale="log", xlim=(left, right), xlabel=layout.total_time_label)
+    axis.apply(axes.yaxis)
+    if axis.optimum is not None:
+        axes.axhspan(axis.optimum - 0.25, axis.optimum + 0.25, color="#eef4f8", zorder=0)
+    seconds_axis(axes.xaxis)
+    axes.grid(True, which="major")
+
+    front = pareto_front(points)
+    place = {p: (p.seconds if p in near else left * 1.25, axis.place(p.value)) for p in points}
+    ends = [*(place[p][0] for p in front[1:]), right]
+    steps = [(x, place[p][1]) for p, end in zip(front, ends) for x in (place[p][0], end)]
+    xs, ys = zip(*steps)
+    axes.plot(xs, ys, color="#555555", lw=1.1, zorder=1)
+    axes.fill_between(xs, ys, axes.get_ylim()[0], color="#f4f4f4", lw=0, zorder=-1)
+    labels: list[tuple[tuple[float, float], str, dict[str, Any]]] = []
+    lines = [steps]
+    bold = {"color": "black", "fontsize": 7.6, "fontweight": "bold"}
+    pale = {"color": GREY, "fontsize": 6.8}
+    # The front is labelled first and gets the best places.
+    for point in [*front, *(p for p in points if p not in front)]:
+        look, on_front, (x, y) = layout.looks[point.method], point in front, place[point]
+        time, name = layout.results.cells[cell, point.method].total_seconds, layout.names[point.method]
+        if point not in near:
+            name = f"{name}, {format_seconds(point.seconds)}"
+        elif time.high > time.low:
+            axes.plot(
+                [time.low, time.high], [y, y], color=look.color, lw=0.9, alpha=0.9 if on_front else 0.35, zorder=2
+            )
+            lines.append([(time.low, y), (min(time.high, right), y)])
+        marker, edge = (look.marker if point in near else "<"), ("black" if on_front else look.color)
+        dot: dict[str, Any] = {"marker": marker, "color": look.color, "mec": edge, "mew": 0.7, "ms": 6.5}
+        axes.plot([x], [y], ls="none", alpha=1.0 if on_front else 0.4, zorder=3, **dot)
+        labels.append(((x, y), f"{name} (at least)" if point.is_bound else name, bold if on_front else pale))
+    return labels, lines
+
+
+def draw_runtime(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
+    """Median time of the call over S, one line per method, with intervals; what they share is a line of its own.
+
+    Of several cells with equal S the first stands for all. None without a time or an S.
+    """
+    results = layout.results
+    cells = {int(results.places[cell].get("size") or 0): cell for cell in reversed(sheet.cells)}
+    lines: dict[MethodKey, dict[int, Interval]] = {}
+    for method in (*results.methods, MethodKey.shared_by(results.task.kind)):
+        times = {c: s.seconds for (c, m), s in results.cells.items() if m == method} or results.shared
+        known = {s: times[c] for s, c in sorted(cells.items()) if s and c in times and times[c].value > 0}
+        if known:
+            lines[method] = known
+    if not lines:
+        return None
+    figure = new_figure(7.6, max(4.0, 0.62 + 0.19 * len(lines)), [caption])
+    axes = figure.subplots()
+    sizes = sorted({size for known in lines.values() for size in known})
+    axes.set(xlabel="positions S", ylabel=f"time per {results.noun}{', solve alone' if results.shared else ''}")
+    axes.set(xlim=(sizes[0] / 1.25, sizes[-1] * 1.12), yscale="log")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sizes, map(str, sizes))
+    axes.minorticks_off()
+    seconds_axis(axes.yaxis)
+    axes.grid(True, which="major")
+    set_title(axes, layout.title(sheet), 5.5)
+    # The legend has the order in which the lines end.
+    for method in sorted(lines, key=lambda m: -[*lines[m].values()][-1].value):
+        look, places = layout.looks.get(method, Look(GREY, "|", (0, (1, 1)))), [*lines[method]]
+        style: dict[str, Any] = {
+            "color": look.color,
+            "ls": look.dash,
+            "marker": look.marker,
+            "mec": "black",
+            "mew": 0.4,
+        }
+        axes.plot(places, [t.value for t in lines[method].values()], label=layout.names[method], lw=1.3, ms=5, **style)
+        axes.vlines(places, *zip(*((t.low, t.high) for t in lines[method].values())), color=look.color, lw=1.0)
+    figure.legend(loc="outside right upper", fontsize=7.6, handlelength=3.4)
+    return figure
+
+
+def draw_cases(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
+    """Boxes over the cases: one row of panels per score that single cases have, one column per cell; None without any.
+
+    Of qualities the gap is drawn on a logarithmic scale. Exact solvers are left out, they are the optimum.
+    """
+    results = layout.results
+    # The score that ranks stands below, beside the axis that it shares with other figures.
+    values = {score: results.case_values(score.name) for score in reversed(results.task.scores)}
+    samples = {
+        score: {key: v for key, v in found.items() if key[0] in sheet.cells and key[1].category != "exact"}
+        for score, found in values.items()
+        if found
+    }
+    known = {key for found in samples.values() for key in found}
+    drawn = [cell for cell in sheet.cells if any(c == cell for c, _ in known)]
+    methods = [m for m in results.methods if any(other == m for _, other in known)]
+    if not drawn:
+        return None
+    note = f"Box: quartiles, line: median, whiskers: all cases ({layout.cases(sheet)} each)."
+    if any(m.category == "exact" for m in results.methods):
+        note += " Exact solvers are the optimum and left out."
+    for score, found in samples.items():
+        outside = sum(int((v < _LOWEST_RATIO).sum()) for v in found.values()) if score.style == "percent" else 0
+        if outside:
+            note += f" {plural(outside, 'value')} of {score.title.removesuffix(' %')} below −{abs(_LOWEST_RATIO):g} not shown."
+    names = [layout.names[m] for m in methods]
+    each, around = (2.1, 1.0 + 0.2 * len(methods)), (0.5 + 0.082 * max(map(len, names)), 0.2)
+    shared: dict[str, Any] = {"sharey": True, "sharex": "row", "caption": [note, caption]}
+    figure, grid = new_panels(len(samples) * len(drawn), len(drawn), each, around, **shared)
+    for row, (score, found) in zip(grid, samples.items()):
+        lowest = _LOWEST_RATIO if score.style == "percent" else -math.inf
+        axis = ScoreAxis.covering(score, (x for v in found.values() for x in v), lowest)
+        for axes, cell in zip(row, drawn):
+            axes.grid(True, axis="x")
+            axes.set(xlabel=axis.title, ylim=(len(methods) - 0.4, -0.6))
+            axes.set_yticks(range(len(methods)), names)
+            axis.apply(axes.xaxis, sparse=True)
+            for place, method in enumerate(methods):
+                _box(axes, place, [axis.place(v) for v in found.get((cell, method), ())], layout.looks[method].color)
+    for axes, cell in zip(grid[0], drawn):
+        set_title(axes, layout.cell_title(sheet, cell), each[0])
+    return figure
+
+
+def _box(axes: Axes, place: int, values: Sequence[float], color: str) -> None:
+    if not values:
+        return
+    low, first, middle, third, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
+    axes.hlines(place, low, high, color=color, lw=1.0)
+    axes.barh(place, third - first, left=first, height=0.52, color=(color, 0.35), edgecolor=color, lw=0.9)
+    axes.vlines(middle, place - 0.34, place + 0.34, color="black", lw=1.4)
+    if len(values) <= _DRAWN_CASES:
+        # A fixed pattern instead of chance: the same figure every time.
+        offset = ((np.arange(len(values)) * 0.618) % 1 - 0.5) * 0.4
+        axes.plot(values, place + offset, ls="none", marker=".", ms=2.6, color="#333333", alpha=0.6, mew=0)
