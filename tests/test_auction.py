@@ -4,9 +4,8 @@ from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.solvers import MatchingProblem, chance_corrected, get_solver, matching_value, random_value, solve_many
 from semrsm_bench.solvers import auction as auction_module
-from semrsm_bench.solvers.auction_setup import prepare
-from semrsm_bench.solvers.kernels.batches import dense_phases
-from semrsm_bench.solvers.kernels.bidding import Assignment
+from semrsm_bench.solvers.auction import prepare
+from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phases
 from semrsm_bench.solvers.kernels.rows import best_two, best_value, column_maxima, row_maxima
 from semrsm_bench.solvers.kernels.scale import Scale
 from tests.hard_problems import KINDS, hard_problem
@@ -45,11 +44,9 @@ def test_row_and_column_maxima(size):
     draw = np.random.default_rng(size)
     affinity = draw.normal(size=(size, size)).astype(np.float32)
     prices = draw.normal(size=size).astype(np.float32)
-    duals, new = np.empty_like(prices), np.empty_like(prices)
-    row_maxima(affinity, prices, duals)
-    column_maxima(affinity, duals, new)
+    duals = row_maxima(affinity, prices)
     assert np.array_equal(duals, (affinity - prices).max(axis=1))
-    assert np.array_equal(new, (affinity - duals[:, None]).max(axis=0))
+    assert np.array_equal(column_maxima(affinity, duals), (affinity - duals[:, None]).max(axis=0))
 
 
 @pytest.mark.parametrize("size", [65, 256])
@@ -118,7 +115,7 @@ def test_near_constant_rows_of_any_scale_are_solved(name, exponent):
 
 
 def test_what_a_kernel_left_unsolved_is_never_an_answer(monkeypatch):
-    monkeypatch.setattr(auction_module, "auction_batch", lambda *arguments: None)
+    monkeypatch.setattr(auction_module, "solve_batch", lambda *arguments: None)
     with pytest.raises(RuntimeError, match="could not scale"):
         get_solver("auction-fine").run(activations(20, 3))
     perms, solved = auction_module.auction_many(*(np.ones(s, np.float32) for s in ((5, 2), (3, 5, 2), (3, 5, 5))))

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value, solve, solve_many
-from semrsm_bench.solvers.kernels.bidding import Assignment, bid, dense_auction
+from semrsm_bench.solvers.kernels.bidding import Assignment, bid, dense_phase
 from semrsm_bench.solvers.kernels.rows import best_two, best_two_of_four
 from tests.hard_problems import KINDS, hard_problem
 from tests.test_auction import activations
@@ -140,7 +140,7 @@ def test_a_bid_raises_the_price_and_evicts_the_owner_to_the_end_of_the_queue():
 def test_bids_are_bounded_and_what_was_bid_is_a_matching(most):
     affinity = np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
     column_of, row_of = assignment = Assignment.empty(40)
-    left, bids = dense_auction(affinity, np.zeros(40, np.float32), assignment, np.float32(1e-4), most)
+    left, bids = dense_phase(affinity, np.zeros(40, np.float32), assignment, np.float32(1e-4), most)
     # Rows bid in fours, so up to three bids more than allowed.
     assert most <= bids < most + 4
     matched = np.flatnonzero(column_of >= 0)

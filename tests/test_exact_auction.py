@@ -8,13 +8,11 @@ from hypothesis.extra import numpy as hnp
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value
-from semrsm_bench.solvers import exact_auction as module
 from semrsm_bench.solvers.bounds import dual_value
+from semrsm_bench.solvers.kernels import exact as kernels
 from semrsm_bench.solvers.kernels import read_only
-from semrsm_bench.solvers.kernels.batches import ExactResults, finish_exactly
 from semrsm_bench.solvers.kernels.bidding import Assignment
-from semrsm_bench.solvers.kernels.exact import Finish, check_tight
-from semrsm_bench.solvers.kernels.lists import WANTED, WIDTH, Lists
+from semrsm_bench.solvers.kernels.exact import Finish, augment, check_tight, finish_exactly, make_lists
 from semrsm_bench.solvers.kernels.scale import Scale
 from tests.hard_problems import KINDS, hard_problem, true_affinity
 
@@ -162,17 +160,21 @@ def test_is_optimal_where_squares_leave_float32(a, b):
     assert_certified(problem, solution)
 
 
+def unfinished(affinity, prices, width=16):
+    """Nothing matched yet under these prices."""
+    lists = make_lists(affinity, prices, 1e-4, width)
+    return Finish(affinity, prices.astype(np.float64), prices, lists, 1e-4, Assignment.empty(len(prices)))
+
+
 def test_infinite_prices_certify_nothing():
     x, y = np.random.default_rng(0).normal(size=(2, 20, 4))
     (affinity,) = read_only(x @ y.T)
     for price, certified in ((np.inf, False), (0.0, True)):
-        assignment = Assignment(np.arange(20), np.arange(20))
-        prices, results = np.full(20, price), ExactResults.empty(1, 20)
-        lists = Lists(np.empty((20, 0), np.int32), np.empty((20, 0)), np.empty(20), WANTED)
-        room, counters = np.empty(WIDTH), results.counters[0]
-        state = Finish(affinity, results.prices[0], prices, lists, 1e-14, assignment, room, counters)
-        finish_exactly(state, Scale(1.0, 1.0, 1e-16), module._EFFORT, 1e-12, results, 0)
-        assert np.isfinite(results.slacks[0]) == certified
+        state = unfinished(affinity, np.full(20, price), width=0)._replace(
+            assignment=Assignment(np.arange(20), np.arange(20))
+        )
+        slack = finish_exactly(state, Scale(1.0, 1.0, 1e-16), 1e-12, np.empty(20), np.empty(2, np.int64))
+        assert np.isfinite(slack) == certified
 
 
 def test_channel_centring_leaves_the_optimum():
@@ -197,11 +199,27 @@ def test_a_failed_certificate_falls_back_and_says_so(size):
         SOLVER.run(problem, tolerance=-1.0, fallback="none")
 
 
-def test_unfinished_paths_fall_back(monkeypatch):
+@pytest.mark.parametrize("kind", KINDS)
+def test_paths_alone_find_the_optimum(kind):
+    problem = hard_problem(kind, 60, 6, 1)
+    unit = np.abs(problem.affinity).max() or problem.affinity.dtype.type(1)
+    (affinity,) = read_only(problem.affinity / unit)
+    column_of, row_of = (state := unfinished(affinity, np.zeros(60, affinity.dtype))).assignment
+    assert augment(state) == 60
+    assert np.array_equal(row_of[column_of], np.arange(60))
+    rows, best = linear_sum_assignment(affinity.astype(np.float64), maximize=True)
+    values = [affinity[rows, perm].sum(dtype=np.float64) for perm in (column_of, best)]
+    assert values[0] == pytest.approx(values[1], rel=1e-12, abs=1e-12)
+
+
+def test_paths_that_read_too_much_are_given_up(monkeypatch):
     problem = hard_problem("integers", 60, 6, 1)
     assert SOLVER.run(problem).info["paths"] > 0
-    monkeypatch.setattr(module, "_EFFORT", module._EFFORT._replace(auction_bids=0, exact_bids=0, whole_rows=0))
-    assert SOLVER.run(problem).info["fallback"] == "scipy"
+    monkeypatch.setattr(kernels, "_MAX_WHOLE_ROWS", -1)
+    assert augment.py_func(unfinished(problem.affinity, np.zeros(60, np.float32))) == -1
+    monkeypatch.setattr(kernels, "augment", lambda state: -1)
+    state, counts = unfinished(problem.affinity, np.zeros(60, np.float32)), np.empty(2, np.int64)
+    assert finish_exactly.py_func(state, Scale(1.0, 9.0, 1e-7), 1e-12, np.empty(60), counts) == np.inf
 
 
 def test_the_check_finds_a_swapped_pair():

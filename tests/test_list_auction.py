@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from semrsm_bench.solvers import MatchingProblem, get_solver
-from semrsm_bench.solvers.kernels.lists import Lists, empty_lists, list_rows, listed_best_two
+from semrsm_bench.solvers.kernels.lists import Lists, list_rows, listed_best_two
 from tests.hard_problems import KINDS, hard_problem
 from tests.test_auction import activations, corrected
 
@@ -16,9 +16,8 @@ def test_a_list_and_its_bound_cover_the_row(dtype, levels, size):
     draw = np.random.default_rng(size)
     affinity = draw.integers(0, levels, (9, size)).astype(dtype)
     prices = draw.integers(0, max(2, levels // 10), size).astype(dtype)
-    columns, values = np.empty((9, 16), np.int32), np.empty((9, 16), dtype)
-    bounds = np.empty(9, dtype)
-    list_rows(affinity, prices, Lists(columns, values, bounds, 12))
+    columns, values, bounds, _ = lists = Lists.empty(9, np.dtype(dtype))
+    list_rows(affinity, prices, lists)
     for i in range(9):
         listed = values[i] > -np.inf
         kept = columns[i][listed]
@@ -39,7 +38,7 @@ def test_entries_of_minus_infinity_do_not_fill_a_list(padded):
     affinity = np.random.default_rng(padded).normal(size=(40, 1024)).astype(np.float32)
     affinity[:, np.random.default_rng(0).permutation(1024)[:padded]] = -np.inf
     affinity[:, 5:1024:64] = -np.inf
-    lists = empty_lists(40, np.float32)
+    lists = Lists.empty(40, np.dtype(np.float32))
     list_rows(affinity, np.zeros(1024, np.float32), lists)
     listed = (lists.values > -np.inf).sum(axis=1)
     assert listed.min() >= 12

@@ -125,12 +125,6 @@ def test_later_changes_of_the_given_arrays_do_not_reach_it(disguise):
     assert x.flags.writeable
 
 
-def test_immutable_arrays_are_not_copied():
-    x, y = (side.copy() for side in random_pair())
-    x.flags.writeable = False
-    assert np.shares_memory(sb.MatchingProblem(x, y).x, x)
-
-
 @pytest.mark.parametrize(
     ("given_types", "expected"),
     [

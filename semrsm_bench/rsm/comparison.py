@@ -15,7 +15,7 @@ from semrsm_bench.core.method import option_names
 from semrsm_bench.core.registry import REGISTRIES, load_plugin
 from semrsm_bench.rsm.sources import Floats
 from semrsm_bench.solvers import InvalidMatchingError, MatchingProblem, Solution, check_permutation
-from semrsm_bench.solvers.solver import BatchFunction
+from semrsm_bench.solvers.registry import BatchFunction
 
 Values = NDArray[np.float64]
 Permutations = NDArray[np.intp]

@@ -12,8 +12,7 @@ from semrsm_bench.core.registry import Registry
 from semrsm_bench.rsm.comparison import ByFunction, BySolver, Comparison
 from semrsm_bench.rsm.options import RsmOptions
 from semrsm_bench.rsm.sources import Grid
-from semrsm_bench.solvers.registry import SOLVERS
-from semrsm_bench.solvers.solver import Solver
+from semrsm_bench.solvers.registry import SOLVERS, Solver
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,5 +1,6 @@
 """Pair of images in, permutation out: the problem, the registry, and every built-in solver."""
 
+from semrsm_bench.core.registry import load_plugin
 from semrsm_bench.solvers.problem import (
     MatchingProblem,
     chance_corrected,
@@ -15,11 +16,12 @@ from semrsm_bench.solvers.registry import (
     SolverUnavailableError,
     UnknownSolverError,
     get_solver,
-    load_plugin,
     register_solver,
+    solve,
+    solve_many,
     solver_names,
+    warm_up,
 )
-from semrsm_bench.solvers.solving import solve, solve_many, warm_up
 
 __all__ = [
     "InvalidMatchingError",

@@ -11,64 +11,62 @@ before, avoids the long price wars of a small ``eps`` from the start.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.solvers.auction_setup import PreparedProblem, prepare, trivial_matching
 from semrsm_bench.solvers.kernels import read_only
-from semrsm_bench.solvers.kernels.batches import auction_batch
+from semrsm_bench.solvers.kernels.batches import MAX_BIDS, Results, solve_batch
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase
 from semrsm_bench.solvers.kernels.rows import row_maxima
-from semrsm_bench.solvers.kernels.scale import limits_of
+from semrsm_bench.solvers.kernels.scale import (
+    OUT_OF_RANGE,
+    TOO_COARSE,
+    Scale,
+    least_eps,
+    mean_and_longest,
+    measure,
+    rounding_of,
+)
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, matching_value, random_value
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
 
 _REFERENCE = "Bertsekas 1988, Annals of Operations Research 14 (auction algorithm with eps-scaling)"
-# Bids per row after which an auction is cut off; real activations need 5 to 25.
-MAX_BIDS = 200
 _FIRST_SHARE, _SHRINK = 0.2, 4.0
 
 
-def check_eps(eps: tuple[float, ...]) -> None:
-    """Raise ValueError unless ``eps`` is a non-empty sequence of positive finite numbers."""
-    if not len(eps) or not all(math.isfinite(e) and e > 0 for e in eps):
-        raise ValueError(f"eps must be positive finite numbers, one for each phase, got {eps}")
-
-
-def _solve_batch(
-    x: Floats, ys: Floats, affinities: Floats, eps: tuple[float, ...]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Permutations (b, S), -1 where unsolved, and facts (b, 3); see `batches.auction_batch`."""
-    perms: NDArray[np.int64] = np.full(ys.shape[:2], -1, np.int64)
-    facts: NDArray[np.int64] = np.zeros((len(ys), 3), np.int64)
+def solve_in_one_call(
+    x: Floats, ys: Floats, affinities: Floats, shares: Sequence[float], tolerance: float | None = None
+) -> Results:
+    """`solve_batch` of problems with at least two positions and channels; others are left unsolved."""
+    results = Results.empty(*ys.shape[:2])
     if x.shape[0] > 1 and x.shape[1] > 1:
-        shares = np.array(eps, np.float64)
-        auction_batch(*read_only(x, ys, affinities), shares, limits_of(x.dtype), MAX_BIDS, perms, facts)
-    return perms, facts
+        solve_batch(*read_only(x, ys, affinities), np.array(shares, np.float64), tolerance, results)
+    return results
 
 
 def auction_many(
     x: Floats, ys: Floats, affinities: Floats, *, eps: tuple[float, ...] = (0.1, 0.01)
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """`auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.solver.BatchFunction`."""
+    """`auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.registry.BatchFunction`."""
     check_eps(eps)
-    perms, facts = _solve_batch(x, ys, affinities, eps)
-    return perms, facts[:, 0] > 0
+    results = solve_in_one_call(x, ys, affinities, eps)
+    return results.perms, results.solved
 
 
-_DENSE: dict[str, Any] = {
+_AUCTION: dict[str, Any] = {
     "kind": "approximate",
     "complexity": "O(S^2 range/eps)",
     "reference": _REFERENCE,
-    "batch": auction_many,
     "releases_gil": True,
 }
 
 
-@register_solver("auction-coarse", **_DENSE, eps=(0.1,))
-@register_solver("auction-fine", **_DENSE, eps=(0.1, 0.01))
+@register_solver("auction-coarse", **_AUCTION, batch=auction_many, eps=(0.1,))
+@register_solver("auction-fine", **_AUCTION, batch=auction_many, eps=(0.1, 0.01))
 def auction(problem: MatchingProblem, *, eps: tuple[float, ...] = (0.1, 0.01)) -> Solution:
     """Dense auction in phases of falling ``eps``; within ``S * eps`` of the optimum, in practice a quarter of that.
 
@@ -81,29 +79,22 @@ def auction(problem: MatchingProblem, *, eps: tuple[float, ...] = (0.1, 0.01)) -
     Notes
     -----
     The number of bids is capped. Rows still free then (seen only where many rows or columns are equal) are matched in
-    order of index, and ``info["left"]`` says how many; the duals stay feasible.
+    order of index, and ``info["left"]`` says how many.
     """
     check_eps(eps)
-    perms, facts = _solve_batch(problem.x, problem.y[None], problem.affinity[None], eps)
-    if not facts[0, 0]:
+    results = solve_in_one_call(problem.x, problem.y[None], problem.affinity[None], eps)
+    if not results.solved[0]:
         if (trivial := trivial_matching(problem)) is not None:
             return trivial
         prepared = prepare(problem)
-        perms, facts = _solve_batch(prepared.x, prepared.y[None], prepared.affinity[None], eps)
-        if not facts[0, 0]:
+        results = solve_in_one_call(prepared.x, prepared.y[None], prepared.affinity[None], eps)
+        if not results.solved[0]:
             raise RuntimeError(f"the auction could not scale its problem: largest affinity {prepared.scale.largest:g}")
-    _, bids, left = facts[0].tolist()
-    return Solution(perms[0], info={"bids": bids, **({"left": left} if left else {})})
+    bids, left = results.counts[0].tolist()
+    return Solution(results.perms[0], info={"bids": bids, **({"left": left} if left else {})})
 
 
-@register_solver(
-    "auction-certified",
-    kind="approximate",
-    complexity="O(S^2 range/eps)",
-    reference=_REFERENCE,
-    releases_gil=True,
-    rtol=0.01,
-)
+@register_solver("auction-certified", **_AUCTION, rtol=0.01)
 def certified_auction(problem: MatchingProblem, *, rtol: float = 0.01) -> Solution:
     """Dense auction that stops as soon as ``k_upper - k <= rtol * (k_upper - k_rand)``: certified c >= 1 - rtol.
 
@@ -144,11 +135,91 @@ def certified_auction(problem: MatchingProblem, *, rtol: float = 0.01) -> Soluti
     return Solution(exact.perm, exact.duals, {**exact.info, "exact": True})
 
 
-def _upper_value(prepared: PreparedProblem, prices: Floats) -> float:
+def _upper_value(prepared: Prepared, prices: Floats) -> float:
     """Upper bound on k: the prices plus the row maxima of ``affinity - prices``, rounding included."""
-    duals = np.empty_like(prices)
-    row_maxima(prepared.affinity, prices, duals)
-    total = duals.sum(dtype=np.float64) + prices.sum(dtype=np.float64)
+    scale = prepared.scale
+    total = row_maxima(prepared.affinity, prices).sum(dtype=np.float64) + prices.sum(dtype=np.float64)
     # The affinity itself carries the rounding of C products, besides that of the subtraction.
-    products = (prepared.x.shape[1] + 2) * prepared.scale.unit * prepared.scale.largest
-    return float(total + len(prices) * (prepared.rounding(prices) + products))
+    products = (prepared.x.shape[1] + 2) * scale.unit * scale.largest
+    return float(total + len(prices) * (rounding_of(scale, prices) + products))
+
+
+def check_eps(eps: tuple[float, ...]) -> None:
+    """Raise ValueError unless ``eps`` is a non-empty sequence of positive finite numbers."""
+    if not len(eps) or not all(math.isfinite(e) and e > 0 for e in eps):
+        raise ValueError(f"eps must be positive finite numbers, one for each phase, got {eps}")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A problem made ready for an auction.
+
+    Attributes
+    ----------
+    x, y : ndarray, (S, C)
+        Position vectors: the problem's own, unless they had to be scaled by powers of two to make inner products of
+        moderate size, or float32 is too coarse for them and they are float64 here.
+    affinity : ndarray, (S, S), read-only
+        ``x @ y.T``.
+    exponent : int
+        This affinity and its duals times ``2**exponent`` are those of the given problem; 0 unless the vectors were scaled.
+    start : ndarray, (S,)
+        Starting prices: the column means of the affinity.
+    scale : Scale
+        The unit of ``eps``, the largest affinity, and the rounding error.
+    """
+
+    x: Floats
+    y: Floats
+    affinity: Floats
+    exponent: int
+    start: Floats
+    scale: Scale
+
+    def eps(self, share: float) -> np.floating:
+        """``share`` of the deviation, but never so little that a bid could leave a price unchanged."""
+        return self.x.dtype.type(max(share * self.scale.deviation, least_eps(self.scale, self.start)))
+
+
+def prepare(problem: MatchingProblem) -> Prepared:
+    """A problem that `trivial_matching` has no answer to, rescaled or in float64 where its precision demands it."""
+    prepared, status = _measured(problem.x, problem.y, problem.affinity, 0)
+    if status == OUT_OF_RANGE:
+        exponents = [math.frexp(float(np.abs(z).max()))[1] for z in (problem.x, problem.y)]
+        x, y = (np.ldexp(z, -exponent) for z, exponent in zip((problem.x, problem.y), exponents))
+        prepared, status = _measured(x, y, x @ y.T, sum(exponents))
+    if status == TOO_COARSE:
+        x, y = prepared.x.astype(np.float64), prepared.y.astype(np.float64)
+        prepared, status = _measured(x, y, x @ y.T, prepared.exponent)
+    return prepared
+
+
+def _measured(x: Floats, y: Floats, affinity: Floats, exponent: int) -> tuple[Prepared, int]:
+    affinity.flags.writeable = False
+    start = np.empty(len(y), y.dtype)
+    scale, status = measure(y, affinity, *mean_and_longest(x), start)
+    return Prepared(x, y, affinity, exponent, start, scale), status
+
+
+def trivial_matching(problem: MatchingProblem) -> Solution | None:
+    """The optimum and its duals where no bidding is needed: fewer than two positions, all vectors zero, one channel.
+
+    With one channel ``k = sum x_i y_perm(i)``, which the rearrangement inequality maximises by sorting both sides.
+    Auctions would get there, but one small step of the price at a time. The price of each column exceeds that of the one
+    below by the difference of the two y times an x between those of their rows, which makes all pairs tight.
+    """
+    size = problem.size
+    if size >= 2 and problem.channels > 1 and problem.x.any() and problem.y.any():
+        return None
+    duals = np.zeros(size), np.zeros(size)
+    perm = np.arange(size, dtype=np.intp)
+    if problem.channels == 1:
+        x, y = (a[:, 0].astype(np.float64) for a in (problem.x, problem.y))
+        rows, columns = (np.argsort(a, kind="stable") for a in (x, y))
+        perm[rows] = columns
+        between = x[rows[:-1]] + 0.5 * np.diff(x[rows])
+        duals[1][columns[1:]] = np.cumsum(between * np.diff(y[columns]))
+        duals[0][rows] = x[rows] * y[columns] - duals[1][columns]
+    elif size == 1 and problem.channels:
+        duals[0][0] = float(problem.x[0].astype(np.float64) @ problem.y[0].astype(np.float64))
+    return Solution(perm, duals)

@@ -11,15 +11,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import ArrayLike, DTypeLike
 
 from semrsm_bench.solvers.centred import Centred, centre, row_duals
-from semrsm_bench.solvers.matrix_free import SAMPLE, auction_prices, sampled_prices
+from semrsm_bench.solvers.list_auction import draw_sample
+from semrsm_bench.solvers.matrix_free import SAMPLE, sampled_prices, search_and_bid
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import get_solver
 
 EFFORTS = ("fast", "tight", "exact")
-_TIGHT_ROUNDS = 1
 # Smallest float32 that is not denormal, generously: what underflow can take from a product of numbers near 1.
 _UNDERFLOW = 1e-37
 # Prices beyond this are no prices for vectors near 1; their bound is computed in float64, and may be infinite.
@@ -57,8 +57,12 @@ def upper_bound(problem: MatchingProblem, effort: str = "fast") -> float:
             return dual_value(problem, duals[1], dtype=np.float64)
     centred = centre(problem)
     if effort == "fast" or problem.size <= SAMPLE:
-        return _dual_value(problem, centred, improved(centred, sampled_prices(centred), 1))
-    return _dual_value(problem, centred, improved(centred, auction_prices(centred), _TIGHT_ROUNDS))
+        prices = sampled_prices(centred, *draw_sample(problem.size, SAMPLE, seed=0))
+    else:
+        prices = search_and_bid(centred, probes=32, eps=0.01, slack=0.1, renewals=6.0)[1]
+    # The best prices of their row duals: the bound never rises.
+    x, y = centred.x, centred.y
+    return _dual_value(problem, centred, row_duals(y, x, row_duals(x, y, prices)))
 
 
 def dual_value(problem: MatchingProblem, prices: ArrayLike, *, dtype: DTypeLike | None = None) -> float:
@@ -97,59 +101,34 @@ def dual_value(problem: MatchingProblem, prices: ArrayLike, *, dtype: DTypeLike 
     return _dual_value(problem, centred, moved.astype(centred.x.dtype))
 
 
-def improved(centred: Centred, prices: Floats, rounds: int) -> Floats:
-    """Prices replaced by the best ones of their row duals, ``rounds`` times; the bound never rises in the first.
-
-    The exchange alone stands still after one round; later rounds start from the mean with the prices before.
-    """
-    x, y = centred.x, centred.y
-    for step in range(rounds):
-        start = prices
-        prices = row_duals(y, x, row_duals(x, y, start))
-        if step + 1 < rounds:
-            prices = (prices + start) / 2
-    return prices
-
-
 def _dual_value(problem: MatchingProblem, centred: Centred, prices: Floats) -> float:
+    """`dual_value` from prices of the centred problem.
+
+    Rounding can have taken something from any computed ``x_i . y_j - v_j``: ``|fl(x.y) - x.y| <= gamma(C) |x||y|`` whatever
+    the order of summation (Higham 2002, section 3.1); C + 1 terms here, and two more roundings because the vectors were
+    rounded to the working precision. Before that the centre was subtracted in float64, with an error relative to the
+    vectors as given.
+    """
     if not np.isfinite(prices).all():
         return math.inf
-    u = row_duals(centred.x, centred.y, prices).astype(np.float64)
-    v = prices.astype(np.float64)
-    errors = _entry_errors(problem, centred, prices)
+    x, y, size, channels = centred.x, centred.y, problem.size, problem.channels
+    largest_x, largest_y = (float(np.abs(z).max()) for z in (problem.x, problem.y))
+    terms, unit = channels + 6, float(np.finfo(x.dtype).eps) / 2
+    gamma = terms * unit / (1 - terms * unit)
+    x_norms, y_norms = (np.sqrt(np.einsum("sc,sc->s", z, z, dtype=np.float64)) * (1 + gamma) for z in (x, y))
+    given = math.ldexp(largest_x, -centred.x_exponent) + math.ldexp(largest_y, -centred.y_exponent)
+    errors = gamma * (x_norms * float(y_norms.max()) + float(np.abs(prices).max()))
+    errors += channels * (4.0 * _UNIT64 * given + _UNDERFLOW)
+    u, v = row_duals(x, y, prices).astype(np.float64), prices.astype(np.float64)
     try:
-        total = math.ldexp(math.fsum([*u.tolist(), *v.tolist(), *errors.tolist()]), centred.exponent)
+        total = math.ldexp(math.fsum(np.concatenate([u, v, errors])), centred.exponent)
     except OverflowError:
         return math.inf
-    sums = [z.sum(axis=0, dtype=np.float64) for z in (problem.x, problem.y)]
+    x_sum, y_sum = (z.sum(axis=0, dtype=np.float64) for z in (problem.x, problem.y))
     a, b = centred.x_mean, centred.y_mean
-    constant = float(a @ sums[1]) + float(b @ sums[0]) - problem.size * float(a @ b)
+    constant = float(a @ y_sum) + float(b @ x_sum) - size * float(a @ b)
     # The constant adds S positions and C channels in float64, each sum relative to the magnitudes summed.
-    size, largest = problem.size, _largest(problem)
-    wide = 8.0 * (size + problem.channels + 8) * _UNIT64 * size * problem.channels * largest[0] * largest[1]
+    wide = 8.0 * (size + channels + 8) * _UNIT64 * size * channels * largest_x * largest_y
     result = total + constant + wide
     result += 4.0 * _UNIT64 * (abs(total) + abs(constant) + wide)
     return math.nextafter(result, math.inf)
-
-
-def _entry_errors(problem: MatchingProblem, centred: Centred, prices: Floats) -> NDArray[np.float64]:
-    """For each row, what rounding can have taken from any computed ``x_i . y_j - v_j``.
-
-    ``|fl(x.y) - x.y| <= gamma(C) |x||y|`` whatever the order of summation (Higham 2002, section 3.1); C + 1 terms here, and two
-    more roundings because the vectors were rounded to the working precision. Before that the centre was subtracted in
-    float64, with an error relative to the vectors as given.
-    """
-    x, y = centred.x, centred.y
-    terms = problem.channels + 6
-    unit = float(np.finfo(x.dtype).eps) / 2
-    gamma = terms * unit / (1 - terms * unit)
-    x_norms, y_norms = (np.sqrt(np.einsum("sc,sc->s", z, z, dtype=np.float64)) * (1 + gamma) for z in (x, y))
-    rows = gamma * (x_norms * float(y_norms.max()) + float(np.abs(prices).max()))
-    largest = _largest(problem)
-    given = math.ldexp(largest[0], -centred.x_exponent) + math.ldexp(largest[1], -centred.y_exponent)
-    errors: NDArray[np.float64] = rows + problem.channels * (4.0 * _UNIT64 * given + _UNDERFLOW)
-    return errors
-
-
-def _largest(problem: MatchingProblem) -> tuple[float, float]:
-    return float(np.abs(problem.x).max()), float(np.abs(problem.y).max())

@@ -23,15 +23,7 @@ TILE = (512, 4096)
 
 @dataclass(frozen=True)
 class Centred:
-    """Centred vectors, scaled by powers of two to magnitudes near 1.
-
-    Attributes
-    ----------
-    x, y : ndarray, (S, C)
-        ``(problem.x - x_mean) * 2**-x_exponent``, and y alike.
-    x_mean, y_mean : ndarray, (C,), float64
-    x_exponent, y_exponent : int
-    """
+    """Centred vectors, scaled to magnitudes near 1: x is ``(problem.x - x_mean) * 2**-x_exponent``, and y alike."""
 
     x: Floats
     y: Floats
@@ -48,8 +40,7 @@ class Centred:
 
 def centre(problem: MatchingProblem, dtype: DTypeLike = np.float32) -> Centred:
     """Centred and scaled vectors in the given precision; S and C at least 1."""
-    x, x_mean, x_exponent = _centred(problem.x, dtype)
-    y, y_mean, y_exponent = _centred(problem.y, dtype)
+    (x, x_mean, x_exponent), (y, y_mean, y_exponent) = (_centred(z, dtype) for z in (problem.x, problem.y))
     return Centred(x, y, x_mean, y_mean, x_exponent, y_exponent)
 
 
@@ -61,16 +52,19 @@ def _centred(z: Floats, dtype: DTypeLike) -> tuple[Floats, NDArray[np.float64], 
     return moved.astype(dtype, copy=False), mean, exponent
 
 
+def with_ones(vectors: Floats) -> Floats:
+    """One more column, of ones: for products that subtract a number for each column."""
+    return np.concatenate([vectors, np.ones((len(vectors), 1), vectors.dtype)], axis=1)
+
+
 def row_duals(x: Floats, y: Floats, prices: Floats) -> Floats:
     """``u_i = max_j (x_i . y_j - prices_j)``, (S,), of x (S, C), y (T, C) and prices (T,) in their precision, block by block.
 
     With x and y exchanged, and row duals in place of prices, it gives the smallest feasible prices of those row duals.
     """
-    left = np.concatenate([x, np.ones((len(x), 1), x.dtype)], axis=1)
-    right = [
-        np.concatenate([y[j : j + TILE[1]].T, -prices[None, j : j + TILE[1]].astype(x.dtype)])
-        for j in range(0, len(y), TILE[1])
-    ]
+    left, right = with_ones(x), []
+    for j in range(0, len(y), TILE[1]):
+        right.append(np.concatenate([y[j : j + TILE[1]].T, -prices[None, j : j + TILE[1]].astype(x.dtype)]))
     result = np.full(len(x), -np.inf, x.dtype)
     for i in range(0, len(x), TILE[0]):
         here = result[i : i + TILE[0]]

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from semrsm_bench.core.checking import CheckFailedError, describe, require, without_global_randomness
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation, matching_value, random_value
-from semrsm_bench.solvers.solver import InvalidMatchingError, Solution, Solver
-from semrsm_bench.solvers.solving import warm_up as solve_tiny_problems
+from semrsm_bench.solvers.registry import InvalidMatchingError, Solver
+from semrsm_bench.solvers.registry import warm_up as solve_tiny_problems
 
 Case = Callable[[Solver], None]
 
@@ -28,35 +28,45 @@ def features(size: int, channels: int, seed: int = 0, dtype: DTypeLike = np.floa
 
 
 def solve_and_judge(solver: Solver, problem: MatchingProblem) -> Permutation:
-    """Permutation, after checking that it is one, that the inputs are as they were, and that exact means exact.
+    """Permutation, after checking that it is one, that the inputs are as they were, that exact means exact, and that duals prove.
 
     Problems beyond the solver's ``max_size`` are let pass.
     """
     if solver.max_size is not None and problem.size > solver.max_size:
         return np.arange(problem.size)
-    had_affinity = problem.has_affinity
-    before = [array.tobytes() for array in _arrays(problem, had_affinity)]
+    arrays = [problem.x, problem.y, *([problem.affinity] if problem.has_affinity else [])]
+    before = [array.tobytes() for array in arrays]
     try:
         solution = solver.run(problem)
     except Exception as error:
         reason = str(error) if isinstance(error, InvalidMatchingError) else describe(error)
         raise CheckFailedError(f"{problem!r}: {reason}") from error
-    after = [array.tobytes() for array in _arrays(problem, had_affinity)]
-    require(before == after, f"{problem!r}: the solver changed its input")
+    require(before == [array.tobytes() for array in arrays], f"{problem!r}: the solver changed its input")
+    x, y = (z.astype(np.float64) for z in (problem.x, problem.y))
+    # How much k may differ because affinities are rounded to the problem's own precision.
+    lengths = [float(np.linalg.norm(z, axis=1).max(initial=0.0)) for z in (x, y)]
+    rounding = 4.0 * problem.size * float(np.finfo(problem.x.dtype).eps) * lengths[0] * lengths[1]
     if solver.kind == "exact":
-        _require_optimal(problem, solution.perm, solver.precision or 0.0)
-    _require_feasible_duals(problem, solution)
+        k, best = matching_value(problem, solution.perm), optimum(problem)
+        allowed = (solver.precision or 0.0) * (best - random_value(problem)) + rounding
+        require(
+            best - k <= allowed, f"{problem!r}: registered as exact, but k = {k:.17g} is below the optimum {best:.17g}"
+        )
+    if solution.duals is not None:
+        u, v = (np.asarray(d, dtype=np.float64) for d in solution.duals)
+        shape = (problem.size,)
+        require(u.shape == v.shape == shape, f"{problem!r}: duals have shapes {u.shape} and {v.shape}, not {shape}")
+        require(bool(np.isfinite([u, v]).all()), f"{problem!r}: the duals are not finite")
+        exact = x @ y.T
+        short = float((exact - u[:, None] - v).max(initial=0.0))
+        slack = rounding + 1e-5 * float(np.abs(exact).max(initial=0.0))
+        require(short <= slack, f"{problem!r}: the duals are infeasible, u_i + v_j is below A_ij by {short:.3g}")
     return solution.perm
-
-
-def _arrays(problem: MatchingProblem, with_affinity: bool) -> list[Floats]:
-    return [problem.x, problem.y, *([problem.affinity] if with_affinity else [])]
 
 
 def optimum(problem: MatchingProblem) -> float:
     """Optimum k_opt, by trying every permutation up to S = 6 and by SciPy in float64 beyond."""
-    x, y = problem.x.astype(np.float64), problem.y.astype(np.float64)
-    affinity = x @ y.T
+    affinity = problem.x.astype(np.float64) @ problem.y.astype(np.float64).T
     if problem.size <= 6:
         rows = np.arange(problem.size)
         return max(float(affinity[rows, list(p)].sum()) for p in itertools.permutations(range(problem.size)))
@@ -65,94 +75,60 @@ def optimum(problem: MatchingProblem) -> float:
     return matching_value(problem, linear_sum_assignment(affinity, maximize=True)[1])
 
 
-def rounding(problem: MatchingProblem) -> float:
-    """How much k may differ because affinities are rounded to the problem's own precision."""
-    if problem.x.size == 0:
-        return 0.0
-    norms = [float(np.linalg.norm(a.astype(np.float64), axis=1).max()) for a in (problem.x, problem.y)]
-    return 4.0 * problem.size * float(np.finfo(problem.x.dtype).eps) * norms[0] * norms[1]
-
-
-def _require_optimal(problem: MatchingProblem, perm: Permutation, precision: float) -> None:
-    k, best = matching_value(problem, perm), optimum(problem)
-    allowed = precision * (best - random_value(problem)) + rounding(problem)
-    require(best - k <= allowed, f"{problem!r}: registered as exact, but k = {k:.17g} is below the optimum {best:.17g}")
-
-
-def _require_feasible_duals(problem: MatchingProblem, solution: Solution) -> None:
-    if solution.duals is None:
-        return
-    u, v = (np.asarray(d, dtype=np.float64) for d in solution.duals)
-    shape = (problem.size,)
-    require(u.shape == v.shape == shape, f"{problem!r}: duals have shapes {u.shape} and {v.shape}, not {shape}")
-    require(bool(np.isfinite(u).all() and np.isfinite(v).all()), f"{problem!r}: the duals are not finite")
-    if problem.size:
-        exact = problem.x.astype(np.float64) @ problem.y.astype(np.float64).T
-        short = float((exact - u[:, None] - v).max())
-        slack = rounding(problem) + 1e-5 * float(np.abs(exact).max())
-        require(short <= slack, f"{problem!r}: the duals are infeasible, u_i + v_j is below A_ij by {short:.3g}")
-
-
-Pairs = Callable[[], Iterable[tuple[NDArray[Any], NDArray[Any]]]]
-
-
-def _single(*sizes: int, channels: int) -> Pairs:
-    return lambda: [features(size, channels, dtype=np.float32) for size in sizes]
+Pairs = Iterable[tuple[Any, Any]]
 
 
 def _scaled(*factors: tuple[float, float]) -> Pairs:
     """Pairs of either precision, each image times a factor."""
-
-    def pairs() -> Iterator[tuple[Floats, Floats]]:
-        for a, b in factors:
-            for dtype in (np.float32, np.float64):
-                x, y = features(70, 8, dtype=dtype)
-                yield x * dtype(a), y * dtype(b)
-
-    return pairs
+    for a, b in factors:
+        for dtype in (np.float32, np.float64):
+            x, y = features(70, 8, dtype=dtype)
+            yield x * dtype(a), y * dtype(b)
 
 
-def _small() -> Iterator[tuple[Floats, Floats]]:
+def _small() -> Pairs:
     rng = np.random.default_rng(7)
     for _ in range(30):
         shape = (int(rng.integers(2, 7)), int(rng.integers(1, 4)))
         yield rng.standard_normal(shape), rng.standard_normal(shape)
 
 
-def _ties() -> Iterator[tuple[Floats, Floats]]:
+def _ties() -> Pairs:
     rng = np.random.default_rng(3)
-    whole = rng.integers(-1, 2, (2, 60, 2)).astype(np.float32)
-    repeated = rng.standard_normal((2, 5, 4)).astype(np.float32)[:, rng.integers(0, 5, 90)]
-    yield from [(whole[0], whole[1]), (repeated[0], repeated[1]), (repeated[0], repeated[0])]
+    x, y = rng.integers(-1, 2, (2, 60, 2)).astype(np.float32)
+    yield x, y
+    x, y = rng.standard_normal((2, 5, 4)).astype(np.float32)[:, rng.integers(0, 5, 90)]
+    yield from [(x, y), (x, x)]
 
 
-def _zero_rows() -> Iterator[tuple[Floats, Floats]]:
+def _zero_rows() -> Pairs:
     x, y = features(90, 6, dtype=np.float32)
     x[::3] = 0
     y[::4] = 0
     nothing = np.zeros((40, 6), np.float32)
-    yield from [(x, y), (nothing, nothing), (nothing, y[:40])]
+    return [(x, y), (nothing, nothing), (nothing, y[:40])]
 
 
-def _constant() -> Iterator[tuple[Floats, Floats]]:
+def _constant() -> Pairs:
     x, y = features(50, 3)
     ones, none = np.ones((50, 3)), np.empty((50, 0))
-    yield from [(ones, ones), (-ones, ones), (ones, y), (x, ones), (none, none)]
+    return [(ones, ones), (-ones, ones), (ones, y), (x, ones), (none, none)]
 
 
-def _outlier() -> Iterator[tuple[Floats, Floats]]:
+def _outlier() -> Pairs:
     x, y = features(120, 8)
     x[17] *= 1000
-    yield from [(x, y), (y, x)]
+    return [(x, y), (y, x)]
 
 
-def _moved(size: int, channels: int, by: float, sign: float) -> Iterator[tuple[Floats, Floats]]:
+def _moved(size: int, channels: int, by: float, sign: float) -> Pairs:
     x, y = features(size, channels)
-    yield x + by, sign * (y + by)
+    return [(x + by, sign * (y + by))]
 
 
 _CORNERS = np.array([[1.0, 0.0], [0.0, 1.0]])
-_PAIRS: dict[str, tuple[str, Pairs]] = {
+# What cases solve: a line that says why, and pairs of images.
+_PAIRS: dict[str, tuple[str, Callable[[], Pairs]]] = {
     "empty": (
         "S = 0 gives an empty permutation.",
         lambda: [(np.empty((0, 3), dtype), np.empty((0, 3), dtype)) for dtype in (np.float32, np.float64)],
@@ -163,19 +139,22 @@ _PAIRS: dict[str, tuple[str, Pairs]] = {
         lambda: [(_CORNERS, _CORNERS), (_CORNERS, _CORNERS[::-1]), (-_CORNERS, _CORNERS)],
     ),
     "small": ("Many problems of 2 to 6 positions; exact solvers against every permutation.", _small),
-    "float32": ("float32 activations.", _single(131, channels=16)),
+    "float32": ("float32 activations.", lambda: [features(131, 16, dtype=np.float32)]),
     "float64": ("float64 activations.", lambda: [features(131, 16)]),
     "odd sizes": (
         "Sizes around blocks of 64 and 128 that are no multiples of them.",
-        _single(3, 63, 65, 127, 129, 300, channels=5),
+        lambda: [features(size, 5, dtype=np.float32) for size in (3, 63, 65, 127, 129, 300)],
     ),
-    "larger than blocks": ("S = 1100: more than any block of the built-in solvers.", _single(1100, channels=12)),
+    "larger than blocks": (
+        "S = 1100: more than any block of the built-in solvers.",
+        lambda: [features(1100, 12, dtype=np.float32)],
+    ),
     "ties": ("Small whole numbers and repeated positions: many matchings are equally good.", _ties),
     "zero rows": ("Positions that a ReLU switched off, and images of nothing else.", _zero_rows),
     "constant": ("Affinities that are all the same, or the same along rows: every permutation is optimal.", _constant),
-    "tiny": ("Activations of 1e-30, whose products leave float32.", _scaled((1e-30, 1e-30))),
-    "huge": ("Activations of 1e30, whose products leave float32.", _scaled((1e30, 1e30))),
-    "mixed scales": ("One image of 1e-30 and the other of 1e30.", _scaled((1e-30, 1e30), (1e30, 1e-30))),
+    "tiny": ("Activations of 1e-30, whose products leave float32.", lambda: _scaled((1e-30, 1e-30))),
+    "huge": ("Activations of 1e30, whose products leave float32.", lambda: _scaled((1e30, 1e30))),
+    "mixed scales": ("One image of 1e-30 and the other of 1e30.", lambda: _scaled((1e-30, 1e30), (1e30, 1e-30))),
     "negative": ("Affinities below zero, so that k_opt is negative.", lambda: _moved(80, 6, 0.1, -1.0)),
     "outlier": ("One position a thousand times as strong as the rest.", _outlier),
     "offset": ("A large offset common to all positions.", lambda: _moved(100, 8, 1000.0, 1.0)),
@@ -183,12 +162,11 @@ _PAIRS: dict[str, tuple[str, Pairs]] = {
         "A single channel, where the affinity has rank one.",
         lambda: [features(100, 1), features(100, 1, dtype=np.float32)],
     ),
-    "many channels": ("More channels than positions.", _single(20, channels=300)),
+    "many channels": ("More channels than positions.", lambda: [features(20, 300, dtype=np.float32)]),
 }
-"""What cases solve: a line that says why, and pairs of images."""
 
 
-def _judge_all(why: str, pairs: Pairs) -> Case:
+def _judge_all(why: str, pairs: Callable[[], Pairs]) -> Case:
     def case(solver: Solver) -> None:
         for x, y in pairs():
             solve_and_judge(solver, MatchingProblem(x, y))
@@ -197,14 +175,14 @@ def _judge_all(why: str, pairs: Pairs) -> Case:
     return case
 
 
-def affinity_made_before(solver: Solver) -> None:
+def _affinity_made_before(solver: Solver) -> None:
     """The runner may have made the affinity already."""
     problem = MatchingProblem(*features(150, 8, dtype=np.float32))
     _ = problem.affinity
     solve_and_judge(solver, problem)
 
 
-def deterministic(solver: Solver) -> None:
+def _deterministic(solver: Solver) -> None:
     """The same problem has the same answer: at once, after another one, and made anew."""
     for seed in range(3):
         x, y = features(140, 2, seed, np.float32)
@@ -215,13 +193,13 @@ def deterministic(solver: Solver) -> None:
             require(same, f"the answer changed when the same problem was solved again (repeat {again + 1})")
 
 
-def global_random_state(solver: Solver) -> None:
+def _global_random_state(solver: Solver) -> None:
     """The solver neither reads nor moves the process-wide random generators."""
     x, y = features(140, 4, 5, np.float32)
     without_global_randomness(lambda: solve_and_judge(solver, MatchingProblem(x, y)), np.array_equal)
 
 
-def threads(solver: Solver) -> None:
+def _threads(solver: Solver) -> None:
     """Two threads at a time give what one gives."""
     pairs = [features(size, 6, seed, np.float32) for seed in range(3) for size in (40, 133, 200)]
     alone = [solve_and_judge(solver, MatchingProblem(x, y)) for x, y in pairs]
@@ -231,7 +209,7 @@ def threads(solver: Solver) -> None:
         require(np.array_equal(one_way, other), "two threads at a time give another answer than one; is state shared?")
 
 
-def never_makes_the_affinity(solver: Solver) -> None:
+def _never_makes_the_affinity(solver: Solver) -> None:
     """What is registered as matrix-free makes no affinity matrix."""
     if solver.matrix_free:
         problem = MatchingProblem(*features(300, 6, dtype=np.float32))
@@ -241,10 +219,11 @@ def never_makes_the_affinity(solver: Solver) -> None:
 
 CASES: dict[str, Case] = {
     **{name: _judge_all(*given) for name, given in _PAIRS.items()},
-    **{
-        case.__name__.replace("_", " "): case
-        for case in (affinity_made_before, deterministic, global_random_state, threads, never_makes_the_affinity)
-    },
+    "affinity made before": _affinity_made_before,
+    "deterministic": _deterministic,
+    "global random state": _global_random_state,
+    "threads": _threads,
+    "never makes the affinity": _never_makes_the_affinity,
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.metadata
 from typing import Any
@@ -19,6 +20,7 @@ _MAX_SIZE = 32768
 _ROUNDED = 1e-5
 _ROWS_PER_PASS = 64
 _LARGEST_KEPT = 4096
+_CUBIC: dict[str, Any] = {"kind": "exact", "complexity": "O(S^3)", "max_size": _MAX_SIZE, "slow_from": 4096}
 
 
 @register_solver(
@@ -47,7 +49,7 @@ def ortools(problem: MatchingProblem, *, levels: int = 2**24) -> Permutation:
     from ortools.graph.python.linear_sum_assignment import SimpleLinearSumAssignment
 
     assignment = SimpleLinearSumAssignment()
-    left, right = _arcs(problem.size)
+    left, right = (_arcs if problem.size <= _LARGEST_KEPT else _arcs.__wrapped__)(problem.size)
     assignment.add_arcs_with_cost(left, right, costs.ravel())
     status = assignment.solve()
     if status != assignment.OPTIMAL:
@@ -57,12 +59,9 @@ def ortools(problem: MatchingProblem, *, levels: int = 2**24) -> Permutation:
 
 @register_solver(
     "scipy",
-    kind="exact",
-    slow_from=4096,
-    complexity="O(S^3)",
+    **_CUBIC,
     reference="Crouse 2016, IEEE TAES 52 (shortest augmenting paths); scipy.optimize.linear_sum_assignment",
     distribution="scipy",
-    max_size=_MAX_SIZE,
 )
 def scipy(problem: MatchingProblem) -> Permutation:
     """Shortest augmenting paths of SciPy, in float64."""
@@ -74,13 +73,10 @@ def scipy(problem: MatchingProblem) -> Permutation:
 
 @register_solver(
     "lapjv",
-    kind="exact",
-    slow_from=4096,
-    complexity="O(S^3)",
+    **_CUBIC,
     reference=f"{_JONKER_VOLGENANT}; package lapjv (src-d)",
     requires=("lapjv",),
     distribution="lapjv",
-    max_size=_MAX_SIZE,
     precision=_ROUNDED,
 )
 def lapjv(problem: MatchingProblem, *, levels: int = 2**24) -> Permutation:
@@ -109,49 +105,38 @@ def _owner_of_module_lap() -> str:
     """Distribution whose files the module ``lap`` consists of: "lap", "lapx", or "" where there is none.
 
     Both may be recorded as installed while the later one has overwritten the other's ``lap/__init__.py``, so the version
-    that the module states decides between them.
+    that the module states decides between them; where that is the same, that lapx alone has lapjvx.
     """
     versions = {}
     for name in ("lap", "lapx"):
-        try:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     if len(versions) < 2:
         return next(iter(versions), "")
     try:
         import lap as library
     except ImportError:
         return ""
-    stated = getattr(library, "__version__", "")
-    matching = [name for name, version in versions.items() if version == stated]
-    # lapx alone has lapjvx; both may carry the same version number.
+    matching = [name for name, version in versions.items() if version == getattr(library, "__version__", "")]
     return matching[0] if len(matching) == 1 else ("lapx" if hasattr(library, "lapjvx") else "lap")
 
 
 def _reason_without(wanted: str) -> str:
     owner = _owner_of_module_lap()
-    if owner == wanted:
-        return ""
     if not owner:
         return f"needs the package {wanted!r}, which is not installed"
-    return (
-        f"the module lap belongs to the package {owner!r} here; {wanted} installs the same module, "
-        f"so one environment holds only one of them"
-    )
+    clash = f"the module lap belongs to the package {owner!r} here; one environment holds {wanted} or {owner}, not both"
+    return "" if owner == wanted else clash
 
 
 def _lap_of(package: str) -> dict[str, Any]:
     return {
-        "kind": "exact",
+        **_CUBIC,
         "precision": _ROUNDED,
-        "slow_from": 4096,
-        "complexity": "O(S^3)",
         "reference": f"{_JONKER_VOLGENANT}; package {package}",
         "requires": ("lap",),
         "unavailable": functools.partial(_reason_without, package),
         "distribution": package,
-        "max_size": _MAX_SIZE,
     }
 
 
@@ -197,13 +182,11 @@ def integer_costs(affinity: Floats, levels: int, dtype: type[Any] = np.int64) ->
     # A few rows at a time: the float64 in between stays in the cache.
     buffer = np.empty((_ROWS_PER_PASS, size))
     for start in range(0, size, _ROWS_PER_PASS):
-        rows = affinity[start : start + _ROWS_PER_PASS]
-        part = buffer[: len(rows)]
-        np.subtract(top, rows, out=part)
+        rows = slice(start, start + _ROWS_PER_PASS)
+        part = np.subtract(top, affinity[rows], out=buffer[: size - start])
         part /= width
         part *= levels
-        np.rint(part, out=part)
-        costs[start : start + _ROWS_PER_PASS] = part
+        costs[rows] = np.rint(part, out=part)
     return costs
 
 
@@ -236,13 +219,9 @@ def _span(affinity: Floats) -> tuple[np.float64, np.float64] | None:
     return (top, width) if width > 0 else None
 
 
-def _arcs(size: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Ends of all arcs of the complete bipartite graph, read-only; those of the last two sizes are kept, up to S = 4096."""
-    return _kept_arcs(size) if size <= _LARGEST_KEPT else _kept_arcs.__wrapped__(size)
-
-
 @functools.lru_cache(maxsize=2)
-def _kept_arcs(size: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def _arcs(size: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Ends of all arcs of the complete bipartite graph, read-only."""
     indices = np.arange(size, dtype=np.int32)
     arcs = np.repeat(indices, size), np.tile(indices, size)
     for array in arcs:

@@ -13,46 +13,28 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from semrsm_bench.solvers.auction import MAX_BIDS
-from semrsm_bench.solvers.auction_setup import PreparedProblem, prepare, trivial_matching
-from semrsm_bench.solvers.kernels import read_only
-from semrsm_bench.solvers.kernels.batches import Effort, ExactResults, exact_batch, finish_exactly
-from semrsm_bench.solvers.kernels.exact import BIDS, PATHS, Finish
-from semrsm_bench.solvers.kernels.lists import WIDTH
-from semrsm_bench.solvers.kernels.scale import limits_of
+from semrsm_bench.solvers.auction import Prepared, prepare, solve_in_one_call, trivial_matching
+from semrsm_bench.solvers.kernels.batches import Results
+from semrsm_bench.solvers.kernels.exact import Finish, finish_exactly
+from semrsm_bench.solvers.kernels.scale import rounding_of
 from semrsm_bench.solvers.list_auction import bid_in_rounds, sampled_prices
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
-# From this size on, a pass over the affinity is bound by memory and lists pay; in the exact finish, which comes back to the same
-# rows, from the size in the effort.
-_LISTS_FROM = 2048
+# Phases of the dense auction, and from which size on the rounds of the list auction instead: a pass over the affinity is bound
+# by memory there, and lists pay.
 _SHARES = (0.2, 0.01, 0.001)
+_LISTS_FROM = 2048
 _ROUNDS = ((0.1, 1.0), (0.02, 0.1), (0.001, 0.0))
-_EFFORT = Effort(auction_bids=MAX_BIDS, exact_bids=4, whole_rows=512, lists_from=512)
-_FALLBACKS = ("scipy", "none")
-
-
-def _check_fallback(fallback: str) -> None:
-    if fallback not in _FALLBACKS:
-        raise ValueError(f"fallback must be one of {', '.join(_FALLBACKS)}, got {fallback!r}")
-
-
-def _solve_batch(x: Floats, ys: Floats, affinities: Floats, tolerance: float) -> ExactResults:
-    results = ExactResults.empty(len(ys), len(x))
-    if 1 < len(x) < _LISTS_FROM and x.shape[1] > 1:
-        arrays = read_only(x, ys, affinities)
-        exact_batch(*arrays, np.array(_SHARES), limits_of(x.dtype), _EFFORT, tolerance, results)
-    return results
 
 
 def exact_many(
     x: Floats, ys: Floats, affinities: Floats, *, tolerance: float = 1e-12, fallback: str = "scipy"
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """`exact_auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.solver.BatchFunction`."""
+    """`exact_auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.registry.BatchFunction`."""
     _check_fallback(fallback)
-    results = _solve_batch(x, ys, affinities, tolerance)
-    return results.perms, np.isfinite(results.slacks)
+    results = _small_exactly(x, ys, affinities, tolerance)
+    return results.perms, results.solved
 
 
 @register_solver(
@@ -86,42 +68,56 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12, fallbac
         ``info``: ``slack`` (the largest, in units of A), ``paths`` (rows matched along shortest paths), ``bids``.
     """
     _check_fallback(fallback)
-    results = _solve_batch(problem.x, problem.y[None], problem.affinity[None], tolerance)
+    results = _small_exactly(problem.x, problem.y[None], problem.affinity[None], tolerance)
     exponent = 0
-    if not np.isfinite(results.slacks[0]):
+    if not results.solved[0]:
         if (trivial := trivial_matching(problem)) is not None:
             return trivial
         prepared = prepare(problem)
         exponent = prepared.exponent
-        results = _solve_prepared(prepared, tolerance)
-        if not np.isfinite(results.slacks[0]):
+        if problem.size < _LISTS_FROM:
+            results = _small_exactly(prepared.x, prepared.y[None], prepared.affinity[None], tolerance)
+        else:
+            results = _large_exactly(prepared, tolerance)
+        if not results.solved[0]:
             if fallback == "none":
                 raise RuntimeError(
                     f"exact-auction could not certify its matching at S={problem.size}; use fallback='scipy'"
                 )
             perm = linear_sum_assignment(prepared.affinity.astype(np.float64), maximize=True)[1]
             return Solution(perm, info={"fallback": "scipy"})
-    counters = results.counters[0]
+    bids, paths = results.counts[0].tolist()
     slack, duals, prices = results.slacks[0], results.duals[0], results.prices[0]
     if exponent:
         with np.errstate(over="ignore"):
             slack, duals, prices = (np.ldexp(z, exponent) for z in (slack, duals, prices))
-    info = {"slack": float(slack), "paths": int(counters[PATHS]), "bids": int(counters[BIDS])}
     lost = exponent > 0 and not (np.isfinite(duals).all() and np.isfinite(prices).all())
+    info = {"slack": float(slack), "paths": paths, "bids": bids}
     return Solution(results.perms[0], None if lost else (duals, prices), info)
 
 
-def _solve_prepared(prepared: PreparedProblem, tolerance: float) -> ExactResults:
-    """One prepared problem of any size; from some size on with lists all the way."""
-    affinity, size = prepared.affinity, len(prepared.affinity)
-    if size < _LISTS_FROM:
-        return _solve_batch(prepared.x, prepared.y[None], affinity[None], tolerance)
-    prices = sampled_prices(prepared, share=8, seed=0)
+def _check_fallback(fallback: str) -> None:
+    if fallback not in ("scipy", "none"):
+        raise ValueError(f"fallback must be one of scipy, none, got {fallback!r}")
+
+
+def _small_exactly(x: Floats, ys: Floats, affinities: Floats, tolerance: float) -> Results:
+    """Dense auction, finish and check in one compiled call; large problems are left unsolved."""
+    if len(x) >= _LISTS_FROM:
+        return Results.empty(len(ys), len(x))
+    return solve_in_one_call(x, ys, affinities, _SHARES, tolerance)
+
+
+def _large_exactly(prepared: Prepared, tolerance: float) -> Results:
+    """List auction, finish on its lists, and check."""
+    start, scale = prepared.start, prepared.scale
+    prices = sampled_prices(prepared)
     assignment, lists, _, _ = bid_in_rounds(prepared, prices, _ROUNDS)
-    results = ExactResults.empty(1, size)
-    rounding = 4.0 * max(prepared.rounding(prepared.start), prepared.rounding(prices))
-    wide = lists._replace(bounds=lists.bounds + np.float64(rounding))
-    reduced = np.empty(WIDTH, prices.dtype)
-    state = Finish(affinity, results.prices[0], prices, wide, rounding, assignment, reduced, results.counters[0])
-    finish_exactly(state, prepared.scale, _EFFORT, tolerance, results, 0)
+    # Prices rise in the finish; the factor leaves them room.
+    rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
+    lists = lists._replace(bounds=lists.bounds + np.float64(rounding))
+    results = Results.empty(1, len(start))
+    state = Finish(prepared.affinity, results.prices[0], prices, lists, rounding, assignment)
+    results.slacks[0] = finish_exactly(state, scale, tolerance, results.duals[0], results.counts[0])
+    results.perms[0] = assignment.column_of
     return results

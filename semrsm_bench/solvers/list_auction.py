@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.solvers.auction import MAX_BIDS, check_eps
-from semrsm_bench.solvers.auction_setup import PreparedProblem, prepare, trivial_matching
+from semrsm_bench.solvers.auction import Prepared, check_eps, prepare, trivial_matching
 from semrsm_bench.solvers.kernels import read_only
+from semrsm_bench.solvers.kernels.batches import MAX_BIDS
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase, list_phase, match_leftovers
-from semrsm_bench.solvers.kernels.lists import Lists, empty_lists, list_rows
+from semrsm_bench.solvers.kernels.lists import Lists, list_rows
 from semrsm_bench.solvers.kernels.rows import column_maxima, row_maxima
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
@@ -30,63 +30,8 @@ _SAMPLE_EPS = 0.2
 _SMALLEST_SAMPLE = 64
 # Bids per row; real activations need 10 to 20.
 _MAX_BIDS = 60
-
-
-def draw_sample(size: int, number: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Random rows and columns, each in order of index."""
-    draw = np.random.default_rng(seed)
-    rows, columns = (np.sort(draw.permutation(size)[:number]) for _ in range(2))
-    return rows, columns
-
-
-def sampled_prices(prepared: PreparedProblem, share: int, seed: int) -> Floats:
-    """Prices of all columns from the dense auction of every ``share``-th row and column, drawn at random."""
-    size = len(prepared.start)
-    number = size // share
-    if number < _SMALLEST_SAMPLE:
-        return prepared.start.copy()
-    rows, columns = draw_sample(size, number, seed)
-    block, strip = read_only(prepared.x[rows] @ prepared.y[columns].T, prepared.affinity[rows])
-    prices = prepared.start[columns].copy()
-    dense_phase(block, prices, Assignment.empty(number), prepared.eps(_SAMPLE_EPS), MAX_BIDS * number)
-    duals = np.empty_like(prices)
-    row_maxima(block, prices, duals)
-    all_prices = np.empty_like(prepared.start)
-    column_maxima(strip, duals, all_prices)
-    return all_prices
-
-
-def bid_in_rounds(
-    prepared: PreparedProblem, prices: Floats, rounds: Sequence[tuple[float, float]]
-) -> tuple[Assignment, Lists, int, int]:
-    """In each round make new lists and bid on them; returns the matching, the last lists, bids and scans."""
-    assignment, lists = Assignment.empty(len(prices)), empty_lists(len(prices), prices.dtype)
-    bids = scans = 0
-    for share, slack in rounds:
-        list_rows(prepared.affinity, prices, lists)
-        eps, most = prepared.eps(share), prices.dtype.type(slack * prepared.scale.deviation)
-        _, behind, made = list_phase(prepared.affinity, prices, lists, assignment, eps, most, _MAX_BIDS * len(prices))
-        bids += int(made)
-        scans += int(behind)
-    return assignment, lists, bids, scans
-
-
-def settle_leftovers(
-    x: Floats, y: Floats, prices: Floats, assignment: Assignment, eps: np.floating, at_once: int = 1 << 30
-) -> int:
-    """Match rows that the bidding left free with the free columns by dense auctions; returns how many there were."""
-    rows, columns = np.flatnonzero(assignment.column_of < 0), np.flatnonzero(assignment.row_of < 0)
-    for i in range(0, len(rows), at_once):
-        some, others = rows[i : i + at_once], columns[i : i + at_once]
-        part = Assignment.empty(len(some))
-        if len(some) > 1:
-            (block,) = read_only(x[some] @ y[others].T)
-            dense_phase(block, prices[others].copy(), part, eps, MAX_BIDS * len(some))
-        match_leftovers(part)
-        assignment.column_of[some] = others[part.column_of]
-        assignment.row_of[others[part.column_of]] = some
-    return len(rows)
-
+# Rows of a dense auction of those left over.
+_LEFTOVERS = 4096
 
 _LISTED: dict[str, Any] = {
     "kind": "approximate",
@@ -127,3 +72,53 @@ def list_auction(
     assignment, _, bids, scans = bid_in_rounds(prepared, sampled_prices(prepared, sample, seed), rounds)
     left = settle_leftovers(prepared.x, prepared.y, prepared.start, assignment, prepared.eps(rounds[-1][0]))
     return Solution(assignment.column_of, info={"bids": bids, "scans": scans, **({"left": left} if left else {})})
+
+
+def sampled_prices(prepared: Prepared, share: int = 8, seed: int = 0) -> Floats:
+    """Prices of all columns from the dense auction of every ``share``-th row and column, drawn at random."""
+    size = len(prepared.start)
+    number = size // share
+    if number < _SMALLEST_SAMPLE:
+        return prepared.start.copy()
+    rows, columns = draw_sample(size, number, seed)
+    block, strip = read_only(prepared.x[rows] @ prepared.y[columns].T, prepared.affinity[rows])
+    prices = prepared.start[columns].copy()
+    dense_phase(block, prices, Assignment.empty(number), prepared.eps(_SAMPLE_EPS), MAX_BIDS * number)
+    return np.asarray(column_maxima(strip, row_maxima(block, prices)))
+
+
+def draw_sample(size: int, number: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Random rows and columns, each in order of index."""
+    draw = np.random.default_rng(seed)
+    rows, columns = (np.sort(draw.permutation(size)[:number]) for _ in range(2))
+    return rows, columns
+
+
+def bid_in_rounds(
+    prepared: Prepared, prices: Floats, rounds: Sequence[tuple[float, float]]
+) -> tuple[Assignment, Lists, int, int]:
+    """In each round make new lists and bid on them; returns the matching, the last lists, bids and scans."""
+    assignment, lists = Assignment.empty(len(prices)), Lists.empty(len(prices), prices.dtype)
+    bids = scans = 0
+    for share, slack in rounds:
+        list_rows(prepared.affinity, prices, lists)
+        eps, most = prepared.eps(share), prices.dtype.type(slack * prepared.scale.deviation)
+        _, behind, made = list_phase(prepared.affinity, prices, lists, assignment, eps, most, _MAX_BIDS * len(prices))
+        bids += int(made)
+        scans += int(behind)
+    return assignment, lists, bids, scans
+
+
+def settle_leftovers(x: Floats, y: Floats, prices: Floats, assignment: Assignment, eps: np.floating) -> int:
+    """Match rows that the bidding left free with the free columns by dense auctions; returns how many there were."""
+    free_rows, free_columns = np.flatnonzero(assignment.column_of < 0), np.flatnonzero(assignment.row_of < 0)
+    for i in range(0, len(free_rows), _LEFTOVERS):
+        rows, columns = free_rows[i : i + _LEFTOVERS], free_columns[i : i + _LEFTOVERS]
+        part = Assignment.empty(len(rows))
+        if len(rows) > 1:
+            (block,) = read_only(x[rows] @ y[columns].T)
+            dense_phase(block, prices[columns], part, eps, MAX_BIDS * len(rows))
+        match_leftovers(part)
+        assignment.column_of[rows] = columns[part.column_of]
+        assignment.row_of[columns[part.column_of]] = rows
+    return len(free_rows)

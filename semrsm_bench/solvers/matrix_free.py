@@ -2,8 +2,8 @@
 
 The same three ideas as in `list_auction`, each without the S x S matrix: the sample is small enough to be solved exactly;
 its row duals give prices to all columns in one pass over m x S inner products; the lists come from `ColumnSearch`, which
-looks at a few hundred columns for each row. Rows whose list falls behind its bound are parked during the bidding and
-get a new list, under the prices of the moment, in the next round.
+looks at a few hundred columns for each row. Rows whose list falls behind its bound get a new one, under the prices of the
+moment, in the next round.
 """
 
 from __future__ import annotations
@@ -13,26 +13,30 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.solvers.auction_setup import trivial_matching
-from semrsm_bench.solvers.centred import BLOCK_BYTES, Centred, centre
-from semrsm_bench.solvers.column_search import ColumnSearch, Rows, prices_from_rows
+from semrsm_bench.solvers.auction import trivial_matching
+from semrsm_bench.solvers.centred import BLOCK_BYTES, Centred, centre, row_duals, with_ones
 from semrsm_bench.solvers.kernels.bidding import Assignment, bid_on_lists
-from semrsm_bench.solvers.kernels.lists import WIDTH, empty_lists
+from semrsm_bench.solvers.kernels.buckets import LANES, Packed, score_buckets
+from semrsm_bench.solvers.kernels.lists import WIDTH, Lists, list_rows
 from semrsm_bench.solvers.list_auction import draw_sample, settle_leftovers
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
 
 _REFERENCE = "this project; inverted lists as in Jegou et al. 2011 (product quantization), auction as in Bertsekas 1988"
 SAMPLE = 2048
+# One row in so many is sampled, up to SAMPLE.
 _SHARE = 12
-_LEFTOVERS = 4096
-_MEGABYTE = 1 << 20
 # Bids per row of one round, and of the last one, in which lists are not renewed any more.
 _BIDS = 40
 _LAST_BIDS = 4
-# The last round begins when fewer than one row in this many is parked.
+# The last round begins when fewer than one row in this many is left free.
 _LAST_ROUND = 1024
+# Principal axes in which buckets are made and ranked; inner products of candidates use all channels.
+_AXES = 32
+# Rows whose buckets are ranked at a time, which bounds the memory of the ranking.
+_ROWS_AT_A_TIME = 1 << 14
 
+Rows = NDArray[np.int64]
 
 _SEARCHED: dict[str, Any] = {"kind": "approximate", "matrix_free": True, "reference": _REFERENCE}
 _COMPLEXITY = "O(S m C + S T S/m C), m = S/12 up to 2048 sampled, T = "
@@ -44,7 +48,7 @@ _COMPLEXITY = "O(S m C + S T S/m C), m = S/12 up to 2048 sampled, T = "
     complexity=f"{_COMPLEXITY}16 buckets",
     probes=16,
     eps=0.1,
-    trust=1.0,
+    slack=1.0,
     renewals=0.3,
 )
 @register_solver(
@@ -53,7 +57,7 @@ _COMPLEXITY = "O(S m C + S T S/m C), m = S/12 up to 2048 sampled, T = "
     complexity=f"{_COMPLEXITY}32 buckets, a few lists for a row",
     probes=32,
     eps=0.02,
-    trust=0.3,
+    slack=0.3,
     renewals=12.0,
 )
 def matrix_free_auction(
@@ -61,11 +65,10 @@ def matrix_free_auction(
     *,
     probes: int = 16,
     eps: float = 0.1,
-    trust: float = 1.0,
+    slack: float = 1.0,
     renewals: float = 0.3,
     sample: int | None = None,
     seed: int = 0,
-    memory: float = 600.0,
 ) -> Solution:
     """List auction in which candidates are searched for, not read off the affinity; O(S C) memory.
 
@@ -74,8 +77,8 @@ def matrix_free_auction(
     problem : MatchingProblem
     probes : int
         Buckets of columns that a row looks into when its list is made.
-    eps, trust : float
-        As in `list-auction-coarse`, in units of the spread of a row of the sample.
+    eps, slack : float
+        As in `list-auction-coarse`, in units of the standard deviation of a row of the sample.
     renewals : float
         Lists that may be made anew, as a multiple of S.
     sample : int, optional
@@ -83,99 +86,129 @@ def matrix_free_auction(
         (by default, than 2,048) is solved exactly.
     seed : int
         Of the sample.
-    memory : float
-        Most megabytes the solver may allocate.
-
-    Raises
-    ------
-    ValueError
-        An option is out of range, or ``memory`` too small; the message says how much is needed.
     """
     if sample is None:
         sample = SAMPLE if problem.size <= SAMPLE else min(SAMPLE, problem.size // _SHARE)
-    if probes < 1 or sample < 2 or not eps > 0 or not trust >= 0 or not renewals >= 0:
+    if probes < 1 or sample < 2 or not eps > 0 or not slack >= 0 or not renewals >= 0:
         raise ValueError(
-            "probes must be at least 1, sample at least 2, eps positive, trust and renewals not negative; "
-            f"got {probes}, {sample}, {eps}, {trust}, {renewals}"
-        )
-    needed = working_bytes(problem.size, problem.channels, sample) / _MEGABYTE
-    if needed > memory:
-        raise ValueError(
-            f"S={problem.size}, C={problem.channels} with a sample of {sample} needs {needed:.0f} MB, more than memory={memory:g}"
+            "probes must be at least 1, sample at least 2, eps positive, slack and renewals not negative; "
+            f"got {probes}, {sample}, {eps}, {slack}, {renewals}"
         )
     if (trivial := trivial_matching(problem)) is not None:
         return trivial
     if problem.size <= sample:
-        whole = MatchingProblem.trusted(problem.x, problem.y)
-        return get_solver("exact-auction").run(whole)
-    assignment, _, info = _solve(centre(problem), probes, eps, trust, renewals, sample, seed)
+        # Not the caller's problem: this solver promises to leave ``problem.affinity`` alone.
+        return get_solver("exact-auction").run(MatchingProblem.trusted(problem.x, problem.y))
+    assignment, _, info = search_and_bid(centre(problem), probes, eps, slack, renewals, sample, seed)
     return Solution(assignment.column_of, info=info)
 
 
-def working_bytes(size: int, channels: int, sample: int) -> int:
-    """What `matrix_free_auction` allocates at most: vectors, their packed copy, lists, the sample and the blocks."""
-    drawn = min(sample, size)
-    vectors = size * 4 * (2 * channels + 4 * 33) + size * 8 * channels
-    packed = (size + 8 * drawn) * 4 * (channels + 3)
-    lists = size * (WIDTH * 8 + 5 * 8)
-    sampled = 3 * drawn * drawn * 4 + 2 * drawn * channels * 4
-    leftovers = min(size, _LEFTOVERS) ** 2 * 4
-    return vectors + packed + lists + sampled + leftovers + 6 * BLOCK_BYTES
-
-
-def sampled_prices(centred: Centred, sample: int = SAMPLE, seed: int = 0) -> Floats:
-    """Prices of all columns from the optimal duals of a random sample of rows and columns."""
-    rows, columns = draw_sample(len(centred.x), sample, seed)
-    return _prices(centred, rows, columns)
-
-
-def auction_prices(centred: Centred) -> Floats:
-    """Prices after a matrix-free auction with a small eps."""
-    return _solve(centred, probes=32, eps=0.01, trust=0.1, renewals=6.0, sample=SAMPLE, seed=0)[1]
-
-
-def _prices(centred: Centred, rows: Rows, columns: Rows) -> Floats:
-    problem = MatchingProblem(centred.x[rows], centred.y[columns])
-    duals = get_solver("exact-auction").run(problem).duals
-    if duals is None:
-        return np.zeros(len(centred.y), np.float32)
-    return prices_from_rows(centred, rows, duals[0].astype(np.float32))
-
-
-def _spread(centred: Centred, rows: Rows, columns: Rows) -> float:
-    block = centred.x[rows[:: max(1, len(rows) // 64)]] @ centred.y[columns].T
-    deviations = block.std(axis=1)
-    return float(np.median(deviations)) or float(deviations.mean())
-
-
-def _solve(
-    centred: Centred, probes: int, eps: float, trust: float, renewals: float, sample: int, seed: int
+def search_and_bid(
+    centred: Centred, probes: int, eps: float, slack: float, renewals: float, sample: int = SAMPLE, seed: int = 0
 ) -> tuple[Assignment, Floats, dict[str, int]]:
+    """The matching of a problem larger than the sample, the prices of its columns, and facts for ``info``."""
     size = len(centred.x)
     rows, columns = draw_sample(size, sample, seed)
-    prices = _prices(centred, rows, columns)
+    prices = sampled_prices(centred, rows, columns)
+    deviations = (centred.x[rows[:: max(1, len(rows) // 64)]] @ centred.y[columns].T).std(axis=1)
+    deviation = max(float(np.median(deviations)) or float(deviations.mean()), 1e-6)
+    step, allowed = np.float32(eps * deviation), np.float32(slack * deviation)
     search = ColumnSearch(centred, rows, columns, probes)
-    spread = max(_spread(centred, rows, columns), 1e-6)
-    step, allowed = np.float32(eps * spread), np.float32(trust * spread)
-    lists = empty_lists(size, np.dtype(np.float32))._replace(wanted=WIDTH)
-    search.fill(np.arange(size), prices, lists)
-    assignment = Assignment.empty(size)
-    queue: NDArray[np.int64] = np.arange(size)
-    parked = np.empty(size, np.int64)
-    waiting, renewed, bids = size, 0, 0
+    lists, assignment = Lists.empty(size, np.dtype(np.float32), wanted=WIDTH), Assignment.empty(size)
+    free: Rows = np.arange(size)
+    bids = renewed = 0
     last = False
-    while waiting:
-        slack = np.float32(np.inf if last else allowed)
+    while len(free):
+        search.fill(free, prices, lists)
+        if last:
+            allowed = np.float32(np.inf)
         most = (_LAST_BIDS if last else _BIDS) * size
-        left, aside, made = bid_on_lists(None, prices, lists, assignment, step, slack, most, queue, waiting, parked)
+        left, _, made = bid_on_lists(None, prices, lists, assignment, step, allowed, most)
         bids += made
         if last or left:
             break
+        free = np.flatnonzero(assignment.column_of < 0)
         # The last round is about a few rows that push one another around: they take what their lists have.
-        last = renewed >= renewals * size or aside < size // _LAST_ROUND
-        waiting = aside
-        queue[:waiting] = np.sort(parked[:aside])
-        search.fill(queue[:waiting], prices, lists)
-        renewed += aside
-    settled = settle_leftovers(centred.x, centred.y, prices, assignment, step, _LEFTOVERS)
-    return assignment, prices, {"bids": int(bids), "renewed": int(renewed), "left": settled}
+        last = renewed >= renewals * size or len(free) < size // _LAST_ROUND
+        renewed += len(free)
+    settled = settle_leftovers(centred.x, centred.y, prices, assignment, step)
+    return assignment, prices, {"bids": int(bids), "renewed": renewed, "left": settled}
+
+
+def sampled_prices(centred: Centred, rows: Rows, columns: Rows) -> Floats:
+    """Prices of all columns from the optimal duals of some rows and columns."""
+    duals = get_solver("exact-auction").run(MatchingProblem(centred.x[rows], centred.y[columns])).duals
+    if duals is None:
+        return np.zeros(len(centred.y), np.float32)
+    return row_duals(centred.y, centred.x[rows], duals[0].astype(np.float32))
+
+
+class ColumnSearch:
+    """Which columns look best for a row, without looking at all of them.
+
+    Columns are sorted into buckets, one around each sampled column: that of the nearest in a few principal axes. A row first
+    ranks the sampled columns by ``x . y - price`` and then makes exact inner products with every column in its ``probes`` best
+    buckets only: with m buckets and T of them looked into, ``m + T S / m`` columns instead of S.
+    """
+
+    def __init__(self, centred: Centred, rows: Rows, columns: Rows, probes: int) -> None:
+        self.x, y = centred.x, centred.y
+        self.probes = min(probes, len(columns))
+        self.sampled = columns
+        self._x_axes, y_axes = self.x, y
+        if y.shape[1] > _AXES:
+            drawn = np.concatenate([self.x[rows], y[columns]])
+            axes = np.ascontiguousarray(np.linalg.eigh(drawn.T @ drawn)[1][:, ::-1][:, :_AXES])
+            self._x_axes, y_axes = self.x @ axes, y @ axes
+        self._centres = np.ascontiguousarray(y_axes[columns])
+        home = _nearest(y_axes, self._centres)
+        members = np.argsort(home, kind="stable")
+        counts = np.bincount(home, minlength=len(columns))
+        blocks = np.concatenate([[0], np.cumsum(-(-counts // LANES))])
+        # The places of a bucket's members follow one another from the start of its first block.
+        gaps = LANES * blocks[:-1] - (np.cumsum(counts) - counts)
+        packed_columns = np.full(blocks[-1] * LANES, -1)
+        packed_columns[np.arange(len(y)) + gaps[home[members]]] = members
+        # Channel by channel; in places left over stands any vector, at an infinite price.
+        vectors = y[packed_columns].reshape(-1, LANES, y.shape[1]).transpose(0, 2, 1)
+        self._packed = Packed(blocks, packed_columns, vectors.reshape(len(vectors), -1))
+
+    def fill(self, rows: Rows, prices: Floats, lists: Lists) -> None:
+        """Make the lists of these rows under these prices; ``lists`` are those of all rows."""
+        columns = self._packed.columns
+        packed_prices = np.where(columns >= 0, prices[columns], np.float32(np.inf))
+        right = np.concatenate([self._centres.T, -prices[None, self.sampled]])
+        for i in range(0, len(rows), _ROWS_AT_A_TIME):
+            part = rows[i : i + _ROWS_AT_A_TIME]
+            buckets = self._ranked(part, right)
+            # Rows that share a bucket follow one another, so that it is in the cache.
+            order = np.argsort(buckets[:, 0], kind="stable")
+            score_buckets(self.x, part[order], buckets[order], self._packed, packed_prices, lists)
+
+    def _ranked(self, rows: Rows, right: Floats) -> NDArray[np.int32]:
+        """The best buckets of each row, -1 in places left over."""
+        # Room for twice as many, so that few rankings overflow.
+        width = -(-2 * self.probes // LANES) * LANES
+        buckets, values, bounds, _ = Lists.empty(len(rows), np.dtype(np.float32), self.probes, width)
+        left = with_ones(self._x_axes[rows])
+        nothing = np.zeros(right.shape[1], np.float32)
+        height = min(len(rows), max(1, BLOCK_BYTES // (4 * right.shape[1])))
+        block = np.empty((height, right.shape[1]), np.float32)
+        for i in range(0, len(rows), height):
+            here = slice(i, min(i + height, len(rows)))
+            product = np.dot(left[here], right, out=block[: here.stop - i])
+            product.flags.writeable = False
+            list_rows(product, nothing, Lists(buckets[here], values[here], bounds[here], self.probes))
+        buckets[values == -np.inf] = -1
+        return np.asarray(buckets, np.int32)
+
+
+def _nearest(vectors: Floats, centres: Floats) -> Rows:
+    """Index of the centre of least squared distance."""
+    half_norms = 0.5 * np.einsum("mc,mc->m", centres, centres)
+    left, right = with_ones(vectors), np.concatenate([centres.T, -half_norms[None, :]])
+    height = min(len(vectors), max(1, BLOCK_BYTES // (4 * len(centres))))
+    result = np.empty(len(vectors), np.int64)
+    for i in range(0, len(vectors), height):
+        result[i : i + height] = (left[i : i + height] @ right).argmax(axis=1)
+    return result

@@ -22,9 +22,8 @@ def greedy(problem: MatchingProblem) -> Permutation:
 
     Rows of equal norm keep their order, and of equally good columns the first is taken.
     """
-    order = _descending(problem.x)
     perm = np.full(problem.size, -1, dtype=np.intp)
-    _take_best_free(problem.affinity, order, perm)
+    _take_best_free(problem.affinity, np.argsort(-_squared_norms(problem.x), kind="stable"), perm)
     return perm
 
 
@@ -46,7 +45,7 @@ def topk_greedy(problem: MatchingProblem, *, k: int = 128, block_solver: str = "
     if k >= problem.size:
         perm, rest = _optimal(problem, block_solver), np.empty(0, dtype=np.intp)
     else:
-        rows, columns = _descending(problem.x), _descending(problem.y)
+        rows, columns = (np.argsort(-_squared_norms(z), kind="stable") for z in (problem.x, problem.y))
         perm, rest = np.full(problem.size, -1, dtype=np.intp), rows[k:]
         perm[rows[:k]] = columns[_optimal(problem.block(rows[:k], columns[:k]), block_solver)]
     # With nothing left over it is called all the same: a small problem then compiles what a large one needs.
@@ -80,7 +79,7 @@ def batch_optimal(problem: MatchingProblem, *, b: int = 128, block_solver: str =
         # Not left behind in the caller's problem: this solver promises to leave ``problem.affinity`` alone.
         whole = problem if problem.has_affinity else MatchingProblem.trusted(problem.x, problem.y)
         return _optimal(whole, block_solver)
-    rows, columns = _ascending(problem.x), _ascending(problem.y)
+    rows, columns = (np.argsort(_squared_norms(z), kind="stable") for z in (problem.x, problem.y))
     perm = np.empty(problem.size, dtype=np.intp)
     for start in range(0, problem.size, b):
         mine, theirs = rows[start : start + b], columns[start : start + b]
@@ -110,17 +109,7 @@ def _squared_norms(vectors: Floats) -> Floats:
         # A power of two is exact: it moves no rank.
         wide = np.ldexp(wide, -int(np.frexp(peak)[1]))
     # A sum along contiguous rows adds every row in the same order, so equal rows tie exactly.
-    np.square(wide, out=wide)
-    norms: Floats = wide.sum(axis=1)
-    return norms
-
-
-def _ascending(vectors: Floats) -> Permutation:
-    return np.argsort(_squared_norms(vectors), kind="stable")
-
-
-def _descending(vectors: Floats) -> Permutation:
-    return np.argsort(-_squared_norms(vectors), kind="stable")
+    return np.asarray(np.square(wide, out=wide).sum(axis=1))
 
 
 @njit()
@@ -128,9 +117,7 @@ def _take_best_free(affinity: Floats, rows: Permutation, perm: Permutation) -> N
     """Give each of the rows in turn the best column that ``perm`` does not use yet, the lowest of equals."""
     size = affinity.shape[0]
     taken = np.zeros(size, dtype=np.bool_)
-    for column in perm:
-        if column >= 0:
-            taken[column] = True
+    taken[perm[perm >= 0]] = True
     # Ascending, with a few taken ones among them: closing every gap at once costs more than it saves.
     candidates = np.flatnonzero(~taken)
     length, gaps = candidates.size, 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import mmap
 from typing import Any
 
 import numpy as np
@@ -43,8 +42,7 @@ class MatchingProblem:
     Parameters
     ----------
     x, y : array_like, (S, C)
-        Position vectors of the two images, numpy or torch. They are copied unless they are C-contiguous float arrays
-        that nobody can write to. The wider of the two precisions is used for both.
+        Position vectors of the two images, numpy or torch; they are copied. The wider of the two precisions is used for both.
 
     Attributes
     ----------
@@ -72,16 +70,14 @@ class MatchingProblem:
         for name, array in zip("xy", arrays):
             if array.ndim != 2:
                 raise ValueError(f"{name} must have shape (positions, channels), got {array.shape}")
-        if arrays[0].shape[0] != arrays[1].shape[0]:
-            raise ValueError(
-                f"x has {arrays[0].shape[0]} positions and y has {arrays[1].shape[0]}: "
-                "a one-to-one matching needs as many on both sides; resample one image or pad it"
-            )
-        if arrays[0].shape[1] != arrays[1].shape[1]:
-            raise ValueError(f"x has {arrays[0].shape[1]} channels and y has {arrays[1].shape[1]}: they must agree")
+        for what, ours, theirs in zip(("positions", "channels"), arrays[0].shape, arrays[1].shape):
+            if ours != theirs:
+                raise ValueError(
+                    f"x has {ours} {what} and y has {theirs}: a one-to-one matching needs as many on both sides"
+                )
         dtype = _common_dtype(*arrays)
-        object.__setattr__(self, "x", _frozen(arrays[0], x, dtype))
-        object.__setattr__(self, "y", _frozen(arrays[1], y, dtype))
+        for name, array in zip("xy", arrays):
+            object.__setattr__(self, name, _locked(np.array(array, dtype=dtype, order="C")))
         object.__setattr__(self, "_affinity", None)
 
     @classmethod
@@ -144,30 +140,10 @@ class MatchingProblem:
         return MatchingProblem.trusted(self.x[rows], self.y[columns], affinity)
 
 
-def _frozen(array: Floats, given: object, dtype: np.dtype[Any]) -> Floats:
-    """Read-only array of that type which nobody else can change: a view where that is sure already, else a copy."""
-    shared = np.may_share_memory(array, given) if isinstance(given, np.ndarray) else True
-    if array.dtype == dtype and array.flags.c_contiguous and (not shared or _immutable(array)):
-        own = array
-    else:
-        own = np.array(array, dtype=dtype, order="C", copy=True)
-    return _locked(own)
-
-
 def _locked(array: Floats) -> Floats:
     """Read-only view of an array that becomes read-only itself, so that the view cannot be made writeable again."""
     array.flags.writeable = False
     return array.view()
-
-
-def _immutable(array: NDArray[Any]) -> bool:
-    """Whether no array below this one may be written to either."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        if base.flags.writeable:
-            return False
-        base = base.base
-    return base is None or isinstance(base, (bytes, mmap.mmap))
 
 
 def _common_dtype(x: Floats, y: Floats) -> np.dtype[Any]:
@@ -211,11 +187,11 @@ def check_permutation(perm: ArrayLike, size: int) -> Permutation:
         raise ValueError(f"a permutation of {size} positions has shape ({size},), got a ragged list") from None
     if array.shape != (size,):
         raise ValueError(f"a permutation of {size} positions has shape ({size},), got {array.shape}")
-    if size and array.dtype.kind not in "iu":
+    if size == 0:
+        return array.astype(np.intp)
+    if array.dtype.kind not in "iu":
         raise ValueError(f"a permutation holds integers, got dtype {array.dtype}")
     result = array.astype(np.intp)
-    if size == 0:
-        return result
     if result.min() < 0 or result.max() >= size:
         raise ValueError(f"a permutation of {size} positions holds 0..{size - 1}, got {result.min()}..{result.max()}")
     counts = np.bincount(result, minlength=size)

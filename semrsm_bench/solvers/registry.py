@@ -1,42 +1,110 @@
-"""Solvers by name."""
+"""Solvers by name: what a registered solver is, what it may return, and how it is run on one problem or on many."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, TypeVar
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, TypeVar, get_args
 
-from semrsm_bench.core.method import registering
-from semrsm_bench.core.registry import Registry, UnknownNameError, load_plugin
-from semrsm_bench.solvers.solver import (
-    KINDS,
-    PRECISION,
-    BatchFunction,
-    InvalidMatchingError,
-    Kind,
-    Solution,
-    Solver,
-    SolverFunction,
-    SolverUnavailableError,
-)
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-__all__ = [
-    "KINDS",
-    "SOLVERS",
-    "InvalidMatchingError",
-    "Kind",
-    "Solution",
-    "Solver",
-    "SolverFunction",
-    "SolverUnavailableError",
-    "UnknownSolverError",
-    "get_solver",
-    "load_plugin",
-    "register_solver",
-    "solver_names",
-]
+from semrsm_bench.core.method import Method, UnavailableError, registering
+from semrsm_bench.core.registry import Registry, UnknownNameError
+from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation, check_permutation
 
+Kind = Literal["exact", "approximate", "baseline"]
+# What an exact solver promises where it says nothing else: (k_opt - k) / (k_opt - k_rand) is no larger.
+PRECISION = 1e-6
+
+SolverUnavailableError = UnavailableError
 UnknownSolverError = UnknownNameError
 
+
+class InvalidMatchingError(RuntimeError):
+    """A solver returned something that is not a permutation."""
+
+
+@dataclass(frozen=True)
+class Solution:
+    """What a solver may return instead of a bare permutation.
+
+    Attributes
+    ----------
+    perm : ndarray, (S,)
+    duals : (ndarray, ndarray), optional
+        Row and column potentials (S,) each, feasible up to rounding: ``u_i + v_j >= A_ij``.
+    info : mapping
+        Facts worth a line in the results, such as ``{"fallback": "scipy"}``.
+    """
+
+    perm: Permutation
+    duals: tuple[Floats, Floats] | None = None
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+
+BatchFunction = Callable[..., tuple[NDArray[np.integer[Any]], NDArray[np.bool_]]]
+"""One image against many in one call: an optional companion of a solver function, for solvers that gain by it.
+
+``batch(x, ys, affinities, **options) -> (perms, solved)`` gets x (S, C), ys (b, S, C) and the affinities (b, S, S), all finite,
+C-contiguous and of one float dtype, and writes to none of them; a solver that is registered as matrix-free gets None for the
+affinities. The options are those of the function. It returns permutations (b, S), the very ones that the function returns
+for the same affinities, and which of them it solved (b,): the caller calls the function for the others.
+"""
+
+
+@dataclass(frozen=True)
+class Solver(Method):
+    """A registered solver: what `register_solver` was given; see `Method` for the rest."""
+
+    kind_name: ClassVar[str] = "solver"
+
+    kind: Kind = "approximate"
+    matrix_free: bool = False
+    batch: BatchFunction | None = None
+    releases_gil: bool = False
+    precision: float | None = None
+    stateful: bool = False
+
+    @property
+    def category(self) -> str:
+        """The solver's kind."""
+        return self.kind
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Whether it needs the affinity, what it promises, and whether it keeps anything between calls."""
+        return {"matrix_free": self.matrix_free, "precision": self.precision, "stateful": self.stateful}
+
+    def run(self, problem: MatchingProblem, **options: Any) -> Solution:
+        """Solve and validate: the result always holds a valid permutation.
+
+        Raises
+        ------
+        SolverUnavailableError
+            A library is missing.
+        InvalidMatchingError
+            The function returned something else than a permutation.
+        TypeError
+            An option the function does not have, or ``problem`` is not a `MatchingProblem`.
+        """
+        if not isinstance(problem, MatchingProblem):
+            raise TypeError(f"solver {self.name!r} takes a MatchingProblem(x, y), got {type(problem).__name__}")
+        self.require_available()
+        merged = {**self.options, **options}
+        self.check_options(merged)
+        result = self.function(problem, **merged)
+        solution = result if isinstance(result, Solution) else Solution(result)
+        try:
+            perm = check_permutation(solution.perm, problem.size)
+        except (ValueError, TypeError) as error:
+            raise InvalidMatchingError(f"solver {self.name!r}: {error}") from None
+        return Solution(perm, solution.duals, dict(solution.info))
+
+
+SolverFunction = Callable[..., ArrayLike | Solution]
 F = TypeVar("F", bound=SolverFunction)
 
 SOLVERS: Registry[Solver] = Registry(
@@ -67,7 +135,7 @@ def register_solver(
     matrix_free : bool
         The function never makes ``problem.affinity``; where it has been made already, it may be read.
     batch : callable, optional
-        Matches one image with many in one call, see `semrsm_bench.solvers.solver.BatchFunction`.
+        Matches one image with many in one call, see `semrsm_bench.solvers.registry.BatchFunction`.
     releases_gil : bool
         The function (and ``batch``) may run in several threads at once and spend their time without Python's lock: whole
         RSMs are made in threads then.
@@ -107,21 +175,26 @@ def register_solver(
     TypeError
         The function does not take the problem first, or lacks an option that is bound.
     """
-    if kind not in KINDS:
-        raise ValueError(f"solver {name!r}: kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    _check_kind(kind, f"solver {name!r}: kind")
     if precision is not None and (kind != "exact" or not 0 <= precision < 1):
         raise ValueError(
             f"solver {name!r}: precision is what an exact solver promises, at least 0 and below 1, got {precision!r} for "
             f"kind {kind!r}"
         )
-    promised = PRECISION if kind == "exact" and precision is None else precision
     own: dict[str, Any] = {
         "kind": kind,
-        "stateful": stateful,
-        "precision": promised,
         "matrix_free": matrix_free,
+        "batch": batch,
+        "releases_gil": releases_gil,
+        "precision": PRECISION if kind == "exact" and precision is None else precision,
+        "stateful": stateful,
     }
-    return registering(SOLVERS, Solver, name, declared, **own, batch=batch, releases_gil=releases_gil)
+    return registering(SOLVERS, Solver, name, declared, **own)
+
+
+def _check_kind(kind: str, what: str) -> None:
+    if kind not in get_args(Kind):
+        raise ValueError(f"{what} must be one of {', '.join(get_args(Kind))}, got {kind!r}")
 
 
 def get_solver(name: str) -> Solver:
@@ -145,7 +218,86 @@ def solver_names(kind: Kind | None = None, *, available_only: bool = False) -> l
     available_only : bool
         Leave out those whose library is missing.
     """
-    if kind is not None and kind not in KINDS:
-        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    if kind is not None:
+        _check_kind(kind, "kind")
     chosen = [SOLVERS.get(name) for name in SOLVERS.names()]
-    return [s.name for s in chosen if (kind is None or s.kind == kind) and (not available_only or s.available)]
+    return [s.name for s in chosen if kind in (None, s.kind) and (not available_only or s.available)]
+
+
+def solve(problem: MatchingProblem, solver: str, **options: Any) -> Permutation:
+    """Match the positions of a problem with a registered solver.
+
+    Parameters
+    ----------
+    problem : MatchingProblem
+    solver : str
+        A name from `solver_names`.
+    **options
+        Options of the solver, such as ``block_solver="scipy"``.
+
+    Returns
+    -------
+    ndarray, (S,), intp
+        Row i of x is matched with row ``perm[i]`` of y; always a valid permutation.
+    """
+    return get_solver(solver).run(problem, **options).perm
+
+
+def solve_many(problems: Iterable[MatchingProblem], solver: str, n_jobs: int = 1, **options: Any) -> list[Permutation]:
+    """Match many problems, ``n_jobs`` at a time in threads (-1: as many as there are cores).
+
+    Threads help as far as a solver releases the GIL: scipy, lapjv and this package's own kernels do, ortools and lap do not.
+
+    Returns
+    -------
+    list of ndarray, (S,), intp
+        In the order of ``problems``.
+    """
+    from joblib import effective_n_jobs
+
+    chosen = get_solver(solver)
+    threads = effective_n_jobs(n_jobs)
+    if threads == 1:
+        return [chosen.run(problem, **options).perm for problem in problems]
+    # Threads draw from one iterator: nothing is scheduled, and of a generator's problems only those at work are held.
+    waiting, turn, failed = enumerate(problems), threading.Lock(), threading.Event()
+    perms: dict[int, Permutation] = {}
+
+    def work() -> None:
+        try:
+            while not failed.is_set():
+                with turn:
+                    position, problem = next(waiting, (-1, None))
+                if problem is None:
+                    return
+                perms[position] = chosen.run(problem, **options).perm
+        except BaseException:
+            failed.set()  # the others need not go on for a call that raises
+            raise
+
+    with ThreadPoolExecutor(threads) as pool:
+        for worker in [pool.submit(work) for _ in range(threads)]:
+            worker.result()
+    return [perms[i] for i in range(len(perms))]
+
+
+def warm_up(solver: str, dtype: DTypeLike = np.float32, sizes: Sequence[int] = (8, 70), **options: Any) -> None:
+    """Run a solver on tiny problems, so that compiling and importing are over before anything is timed.
+
+    Parameters
+    ----------
+    solver : str
+    dtype : float32 or float64
+        Of the problems that will follow: compiled kernels exist once per type.
+    sizes : sequence of int
+        S of each. A solver that goes other ways with large problems wants large ones here.
+    **options
+        Those of the calls that will follow.
+    """
+    chosen = get_solver(solver)
+    for x, y in (np.random.default_rng(size).standard_normal((2, size, 4)).astype(dtype) for size in sizes):
+        problem = MatchingProblem(x, y)
+        chosen.run(problem, **options)
+        # Some solvers take another path once the affinity is there.
+        _ = problem.affinity
+        chosen.run(problem, **options)

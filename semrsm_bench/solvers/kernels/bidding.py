@@ -14,6 +14,7 @@ from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
 from semrsm_bench.solvers.kernels.lists import Lists, list_row, listed_best_two
 from semrsm_bench.solvers.kernels.rows import best_two, best_two_of_four, best_value
+from semrsm_bench.solvers.kernels.scale import Scale, least_eps
 
 
 class Assignment(NamedTuple):
@@ -29,18 +30,19 @@ class Assignment(NamedTuple):
 
 
 @njit(**COMPILED)
-def free_rows(column_of: Integers, queue: Integers) -> int:
-    """Put the free rows into the queue, in order of index; returns how many there are."""
+def _queue_of_free_rows(column_of: Integers) -> Any:
+    """The queue with the free rows in order of index, and how many there are."""
+    queue = np.empty(column_of.shape[0], np.int64)
     waiting = 0
     for i in range(column_of.shape[0]):
         if column_of[i] < 0:
             queue[waiting] = i
             waiting += 1
-    return waiting
+    return queue, waiting
 
 
 @njit(forceinline=True, **COMPILED)
-def wrap(at: int, size: int) -> int:
+def _wrap(at: int, size: int) -> int:
     """A place of the ring, from one that may be past its end."""
     return at - size if at >= size else at
 
@@ -58,56 +60,50 @@ def bid(
     prices[j] += rise
     owner = row_of[j]
     row_of[j] = i
-    queue[wrap(head + waiting, queue.shape[0])] = owner
+    queue[_wrap(head + waiting, queue.shape[0])] = owner
     column_of[owner if owner >= 0 else i] = -1
     column_of[i] = j
     return int(waiting + (owner >= 0))
 
 
 @njit(**COMPILED)
-def free_slack_pairs(affinity: Floats, prices: Floats, assignment: Assignment, eps: Any) -> None:
-    """Free every matched pair that is further than ``eps`` below its row's maximum."""
-    column_of, row_of = assignment
-    for i in range(affinity.shape[0]):
-        j = column_of[i]
-        if j >= 0 and affinity[i, j] - prices[j] < best_value(affinity[i], prices) - eps:
-            column_of[i] = -1
-            row_of[j] = -1
-
-
-@njit(**COMPILED)
-def dense_auction(affinity: Floats, prices: Floats, assignment: Assignment, eps: Any, max_bids: int) -> Any:
-    """Let the free rows bid until none is free or ``max_bids`` were made; returns rows still free and bids made.
+def dense_phase(affinity: Floats, prices: Floats, assignment: Assignment, eps: Any, max_bids: int) -> Any:
+    """Free the pairs that ``eps`` no longer allows, then let the free rows bid until none is free or ``max_bids`` were made.
 
     A bid raises the price of the row's best column by its lead over the second best plus ``eps`` and evicts the owner.
-    Every pair made here stays within ``eps`` of its row's maximum, because prices only rise.
+    Every pair made here stays within ``eps`` of its row's maximum, because prices only rise. Returns rows still free and bids made.
 
     Rows bid in fours. What a row knows is then a little old: a column that an earlier row of its four has just taken is
     not available, so it goes back into the queue; and a price that rose meanwhile only makes its own bid smaller.
     """
+    column_of, row_of = assignment
     n = affinity.shape[0]
-    queue = np.empty(n, np.int64)
+    for i in range(n):
+        j = column_of[i]
+        if j >= 0 and affinity[i, j] - prices[j] < best_value(affinity[i], prices) - eps:
+            column_of[i] = -1
+            row_of[j] = -1
     rows = np.empty(4, np.int64)
     columns = np.empty(4, np.int64)
     bests = np.empty(4, prices.dtype)
     runners_up = np.empty(4, prices.dtype)
-    waiting = free_rows(assignment.column_of, queue)
+    queue, waiting = _queue_of_free_rows(column_of)
     head = 0
     bids = 0
     while waiting > 0 and bids < max_bids:
         if waiting < 3:
             i = queue[head]
             j, best, runner_up = best_two(affinity[i], prices)
-            head = wrap(head + 1, n)
+            head = _wrap(head + 1, n)
             waiting = bid(i, j, best - runner_up + eps, prices, assignment, queue, head, waiting - 1)
             bids += 1
             continue
         number = min(waiting, 4)
         for k in range(4):
-            rows[k] = queue[wrap(head + min(k, number - 1), n)]
+            rows[k] = queue[_wrap(head + min(k, number - 1), n)]
         a, b, c, d = rows[0], rows[1], rows[2], rows[3]
         best_two_of_four(affinity[a], affinity[b], affinity[c], affinity[d], prices, columns, bests, runners_up)
-        head = wrap(head + number, n)
+        head = _wrap(head + number, n)
         waiting -= number
         bids += number
         for k in range(number):
@@ -117,16 +113,25 @@ def dense_auction(affinity: Floats, prices: Floats, assignment: Assignment, eps:
                 rise = bests[k] - runners_up[k] + eps
                 waiting = bid(i, j, rise, prices, assignment, queue, head, waiting)
             else:
-                queue[wrap(head + waiting, n)] = i
+                queue[_wrap(head + waiting, n)] = i
                 waiting += 1
     return waiting, bids
 
 
 @njit(**COMPILED)
-def dense_phase(affinity: Floats, prices: Floats, assignment: Assignment, eps: Any, max_bids: int) -> Any:
-    """Free the pairs that ``eps`` no longer allows, then bid; returns rows still free and bids made."""
-    free_slack_pairs(affinity, prices, assignment, eps)
-    return dense_auction(affinity, prices, assignment, eps, max_bids)
+def dense_phases(
+    affinity: Floats, prices: Floats, assignment: Assignment, shares: Floats, scale: Scale, max_bids: int
+) -> int:
+    """Dense auctions of falling ``eps`` from starting prices and an empty matching; returns the bids made.
+
+    Each ``eps`` is a share of the deviation, but never so little that a bid could leave a price unchanged.
+    """
+    floor = least_eps(scale, prices)
+    total = 0
+    for share in shares:
+        eps = prices.dtype.type(max(share * scale.deviation, floor))
+        total += dense_phase(affinity, prices, assignment, eps, max_bids)[1]
+    return total
 
 
 @njit(**COMPILED)
@@ -143,8 +148,52 @@ def match_leftovers(assignment: Assignment) -> None:
 
 
 @njit(**COMPILED)
-def _free_listed_pairs(lists: Lists, prices: Floats, assignment: Assignment, eps: Any, slack: Any) -> None:
-    """Free the matched pairs that the lists show to be further than ``eps`` below their row's maximum.
+def bid_on_lists(
+    affinity: Floats | None,
+    prices: Floats,
+    lists: Lists,
+    assignment: Assignment,
+    eps: Any,
+    slack: Any,
+    max_bids: int,
+) -> Any:
+    """The bidding of the free rows on lists; returns how many still wait, how many lists fell behind, and the bids.
+
+    A list falls behind when its best is more than ``slack`` below its bound. With ``slack = 0`` every pair ends within
+    ``eps`` of its row's maximum over *all* columns; a larger slack relies on it that prices of columns left out have risen
+    as well. The row is scanned anew, or, where there is no affinity, left free: the caller makes it a new list.
+    """
+    columns, values, bounds, wanted = lists
+    queue, waiting = _queue_of_free_rows(assignment.column_of)
+    head = 0
+    bids = 0
+    behind = 0
+    while waiting > 0 and bids < max_bids:
+        i = queue[head]
+        head = _wrap(head + 1, queue.shape[0])
+        waiting -= 1
+        j, best, runner_up = listed_best_two(columns[i], values[i], prices)
+        if not best >= bounds[i] - slack or best == -np.inf:
+            behind += 1
+            if affinity is None:
+                continue
+            bounds[i] = list_row(affinity[i], prices, wanted, columns[i], values[i])
+            j, best, runner_up = listed_best_two(columns[i], values[i], prices)
+        # The best column left out may be as good as the bound; rounding must not put it above the best listed one.
+        runner_up = min(best, max(runner_up, bounds[i] - slack))
+        if runner_up == -np.inf:
+            # A list of one column has no second choice; then a bid rises by eps alone.
+            runner_up = best
+        bids += 1
+        waiting = bid(i, j, best - runner_up + eps, prices, assignment, queue, head, waiting)
+    return waiting, behind, bids
+
+
+@njit(**COMPILED)
+def list_phase(
+    affinity: Floats, prices: Floats, lists: Lists, assignment: Assignment, eps: Any, slack: Any, max_bids: int
+) -> Any:
+    """`dense_phase` on lists: returns rows still free, rows scanned anew, and bids made.
 
     A pair whose column is not on its row's list is freed too: nothing is known of it.
     """
@@ -161,66 +210,4 @@ def _free_listed_pairs(lists: Lists, prices: Floats, assignment: Assignment, eps
             if not own >= max(best, bounds[i] - slack) - eps:
                 column_of[i] = -1
                 row_of[j] = -1
-
-
-@njit(**COMPILED)
-def bid_on_lists(
-    affinity: Floats | None,
-    prices: Floats,
-    lists: Lists,
-    assignment: Assignment,
-    eps: Any,
-    slack: Any,
-    max_bids: int,
-    queue: Integers,
-    waiting: int,
-    parked: Integers,
-) -> Any:
-    """The bidding of the rows in ``queue[:waiting]`` on lists; returns rows still there, lists that fell behind, and bids.
-
-    A list falls behind when its best is more than ``slack`` below its bound. With ``slack = 0`` every pair ends within
-    ``eps`` of its row's maximum over *all* columns; a larger slack relies on it that prices of columns left out have risen
-    as well. The row is scanned anew, or, where there is no affinity, parked: the caller makes it a new list. Rows left in
-    the queue end behind those parked.
-    """
-    columns, values, bounds, wanted = lists
-    n = queue.shape[0]
-    reduced = np.empty(columns.shape[1], prices.dtype)
-    head = 0
-    bids = 0
-    behind = 0
-    while waiting > 0 and bids < max_bids:
-        i = queue[head]
-        head = wrap(head + 1, n)
-        waiting -= 1
-        j, best, runner_up = listed_best_two(columns[i], values[i], prices)
-        if not best >= bounds[i] - slack or best == -np.inf:
-            if affinity is None:
-                parked[behind] = i
-                behind += 1
-                continue
-            behind += 1
-            bounds[i] = list_row(affinity[i], prices, wanted, columns[i], values[i], reduced)
-            j, best, runner_up = listed_best_two(columns[i], values[i], prices)
-        # The best column left out may be as good as the bound; rounding must not put it above the best listed one.
-        runner_up = min(best, max(runner_up, bounds[i] - slack))
-        if runner_up == -np.inf:
-            # A list of one column has no second choice; then a bid rises by eps alone.
-            runner_up = best
-        bids += 1
-        waiting = bid(i, j, best - runner_up + eps, prices, assignment, queue, head, waiting)
-    if affinity is None:
-        for k in range(waiting):
-            parked[behind + k] = queue[wrap(head + k, n)]
-    return waiting, behind, bids
-
-
-@njit(**COMPILED)
-def list_phase(
-    affinity: Floats, prices: Floats, lists: Lists, assignment: Assignment, eps: Any, slack: Any, max_bids: int
-) -> Any:
-    """`dense_phase` on lists; returns rows still free, rows scanned anew, and bids made."""
-    _free_listed_pairs(lists, prices, assignment, eps, slack)
-    queue = np.empty(len(prices), np.int64)
-    waiting = free_rows(assignment.column_of, queue)
-    return bid_on_lists(affinity, prices, lists, assignment, eps, slack, max_bids, queue, waiting, queue)
+    return bid_on_lists(affinity, prices, lists, assignment, eps, slack, max_bids)

@@ -27,22 +27,6 @@ class Packed(NamedTuple):
 
 
 @njit(**COMPILED)
-def pack(vectors: Floats, members: Integers, begins: Integers, into: Packed) -> None:
-    """Lay out the vectors ``members[begins[b] : begins[b + 1]]`` of every bucket, so that 16 inner products are one loop."""
-    blocks, columns, packed = into
-    columns[:] = -1
-    packed[:] = 0
-    for b in range(len(blocks) - 1):
-        for offset in range(begins[b + 1] - begins[b]):
-            j = members[begins[b] + offset]
-            block = blocks[b] + offset // LANES
-            lane = offset % LANES
-            columns[block * LANES + lane] = j
-            for c in range(vectors.shape[1]):
-                packed[block, c * LANES + lane] = vectors[j, c]
-
-
-@njit(**COMPILED)
 def score_buckets(
     x: Floats, rows: Integers, buckets: Integers, packed: Packed, packed_prices: Floats, lists: Lists
 ) -> None:
@@ -64,7 +48,6 @@ def score_buckets(
     scores = np.empty(most * LANES, np.float32)
     places = np.empty(most * LANES, np.int64)
     nothing = np.zeros(most * LANES, np.float32)
-    reduced = np.empty(columns.shape[1], np.float32)
     for r in range(len(rows)):
         i = rows[r]
         count = 0
@@ -87,7 +70,7 @@ def score_buckets(
                 for lane in range(LANES):
                     places[count + lane] = block * LANES + lane
                 count += LANES
-        bounds[i] = list_row(scores[:count], nothing, wanted, columns[i], values[i], reduced)
+        bounds[i] = list_row(scores[:count], nothing, wanted, columns[i], values[i])
         for k in range(columns.shape[1]):
             if values[i, k] > -np.inf:
                 place = places[columns[i, k]]

@@ -1,16 +1,19 @@
 """The exact finish of an almost optimal matching, in float64, and the check of its result.
 
 The prices are float64 here. A *tight* pair is one whose column is the row's best: ``A_ij - p_j = max_k (A_ik - p_k)``.
-A complete matching of tight pairs is optimal (complementary slackness). Three steps lead there:
+A complete matching of tight pairs is optimal (complementary slackness). `finish_exactly` gets there in three steps:
 
-1. `free_loose_pairs` frees every pair that is not tight under the prices at hand;
-2. `bid_exactly` lets free rows bid without the ``eps``: most of them find a column at once;
-3. `paths.augment` matches each row that is left along a shortest path of reduced costs (Dijkstra), raising prices as far as
-   the path is long, which keeps all pairs tight.
+1. `_free_loose_pairs` frees every pair that is not tight under the prices at hand;
+2. `_bid_exactly` lets free rows bid without the ``eps``: most of them find a column at once;
+3. `augment` matches each row that is left along a shortest path of reduced costs (Dijkstra), raising prices as far as the
+   path is long, which keeps all pairs tight.
+
+`check_tight` then looks at the result and knows nothing of the steps.
 """
 
 from __future__ import annotations
 
+import heapq
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,12 +21,13 @@ import numpy as np
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
 from semrsm_bench.solvers.kernels.bidding import Assignment
-from semrsm_bench.solvers.kernels.lists import Lists, list_row, listed_best_two
+from semrsm_bench.solvers.kernels.lists import WANTED, WIDTH, Lists, list_row, list_rows, listed_best_two
 from semrsm_bench.solvers.kernels.rows import best_two, columns_reaching
+from semrsm_bench.solvers.kernels.scale import Scale, largest_magnitude, rounding_of
 
-# Places in the array of counters that the kernels fill.
-SCANS, FREED, BIDS, PATHS, WHOLE_ROWS = range(5)
-COUNTERS = 5
+# Limits for each row of a problem: exact bids, and whole rows that path searches read.
+_MAX_BIDS = 4
+_MAX_WHOLE_ROWS = 512
 # Evictions in a row after which the row at hand is left free.
 _LONGEST_CHAIN = 256
 
@@ -33,7 +37,6 @@ class Finish(NamedTuple):
 
     ``prices`` are float64, ``rounded`` the same in the precision of the affinity, as are the values of the lists, whose bounds
     are float64 and allow for ``rounding``, that of ``affinity - rounded``. Lists without a column mean that there are none.
-    ``reduced`` is room for one list.
     """
 
     affinity: Floats
@@ -42,12 +45,48 @@ class Finish(NamedTuple):
     lists: Lists
     rounding: float
     assignment: Assignment
-    reduced: Floats
-    counters: Integers
+
+
+@njit(**COMPILED)
+def make_lists(affinity: Floats, prices: Floats, rounding: float, width: int) -> Lists:
+    """New lists under these prices, with bounds in float64 that allow for ``rounding``; none where the width is 0."""
+    size = affinity.shape[0]
+    columns, values = np.empty((size, width), np.int32), np.empty((size, width), prices.dtype)
+    lists = Lists(columns, values, np.empty(size), WANTED)
+    if width > 0:
+        list_rows(affinity, prices, lists)
+        lists.bounds[:] += rounding
+    return lists
+
+
+@njit(**COMPILED)
+def finish_exactly(state: Finish, scale: Scale, tolerance: float, duals: Floats, counts: Integers) -> float:
+    """From an almost optimal matching to the optimum, its prices and row duals; returns the largest slack of a matched pair.
+
+    That is infinite where the work exceeds its limits or the slack ``tolerance``, relative to the largest ``|A| + |p|``.
+    ``state.rounded`` are the prices of the auction. The lists are valid under them; if there are none, bids read whole rows,
+    and lists are made only if there is a path to look for. ``state.rounding`` bounds the error of ``affinity - prices`` for all
+    prices up to the end. ``counts`` receives the bids and the paths.
+    """
+    affinity, prices, rounded, lists, rounding, assignment = state
+    prices[:] = rounded
+    _free_loose_pairs(state)
+    counts[0] = _bid_exactly(state)
+    if (assignment.row_of < 0).any():
+        if lists.columns.shape[1] == 0:
+            lists = make_lists(affinity, rounded, rounding, WIDTH)
+        counts[1] = augment(Finish(affinity, prices, rounded, lists, rounding, assignment))
+        if counts[1] < 0:
+            return np.inf
+    rounded[:] = prices
+    slack = check_tight(affinity, prices, rounded, assignment.column_of, rounding_of(scale, prices), duals)
+    # Prices that have left float64 would allow any slack.
+    magnitude = largest_magnitude(scale, prices)
+    return slack if magnitude < np.inf and slack <= tolerance * magnitude else np.inf
 
 
 @njit(forceinline=True, **COMPILED)
-def best_column(i: int, affinity: Floats, prices: Floats, columns: Integers, values: Floats, bounds: Floats) -> Any:
+def _best_column(i: int, affinity: Floats, prices: Floats, columns: Integers, values: Floats, bounds: Floats) -> Any:
     """Best column of row ``i``, its value and the second largest; column -1 where the row's list has fallen behind its bound.
 
     The second value may be the bound: no column left out is better than that. The arrays of the state stand here one by one,
@@ -62,22 +101,20 @@ def best_column(i: int, affinity: Floats, prices: Floats, columns: Integers, val
 
 
 @njit(**COMPILED)
-def renew_list(i: int, state: Finish) -> None:
+def _renew_list(i: int, state: Finish) -> None:
     """A new list for row ``i`` under the prices of the moment."""
-    lists = state.lists
-    bound = list_row(state.affinity[i], state.rounded, lists.wanted, lists.columns[i], lists.values[i], state.reduced)
-    lists.bounds[i] = np.float64(bound) + state.rounding
-    state.counters[SCANS] += 1
+    columns, values, bounds, wanted = state.lists
+    bound = list_row(state.affinity[i], state.rounded, wanted, columns[i], values[i])
+    bounds[i] = np.float64(bound) + state.rounding
 
 
 @njit(**COMPILED)
-def renewed_best_column(i: int, state: Finish) -> Any:
-    """`best_column` after a new list was made, from the whole row where even that has fallen behind."""
-    renew_list(i, state)
+def _renewed_best_column(i: int, state: Finish) -> Any:
+    """`_best_column` after a new list was made, from the whole row where even that has fallen behind."""
+    _renew_list(i, state)
     columns, values, bounds, _ = state.lists
-    j, best, second = best_column(i, state.affinity, state.prices, columns, values, bounds)
+    j, best, second = _best_column(i, state.affinity, state.prices, columns, values, bounds)
     if j < 0:
-        state.counters[WHOLE_ROWS] += 1
         return best_two(state.affinity[i], state.prices)
     return j, best, second
 
@@ -94,34 +131,31 @@ def _free_equal(best: float, row: Floats, prices: Floats, columns: Integers, row
 
 
 @njit(**COMPILED)
-def free_loose_pairs(state: Finish) -> None:
+def _free_loose_pairs(state: Finish) -> None:
     """Free every pair whose column is not its row's best in float64."""
     affinity, prices = state.affinity, state.prices
     columns, values, bounds, _ = state.lists
     column_of, row_of = state.assignment
-    freed = 0
     for i in range(affinity.shape[0]):
         j = column_of[i]
         if j < 0:
             continue
         own = np.float64(affinity[i, j]) - prices[j]
-        k, best, _ = best_column(i, affinity, prices, columns, values, bounds)
+        k, best, _ = _best_column(i, affinity, prices, columns, values, bounds)
         if k < 0:
-            k, best, _ = renewed_best_column(i, state)
+            k, best, _ = _renewed_best_column(i, state)
         # About half of them are loose, in no order: choosing values is cheaper than guessing branches.
         loose = own < best
         column_of[i] = -1 if loose else j
         row_of[j] = -1 if loose else i
-        freed += loose
-    state.counters[FREED] += freed
 
 
 @njit(**COMPILED)
-def bid_exactly(state: Finish, max_bids: int) -> None:
+def _bid_exactly(state: Finish) -> int:
     """Free rows take their best column at the price that makes it no better than their second; owners are evicted.
 
     A row that finds equal columns taken is left free, and so is the last of a long chain of evictions: without an ``eps`` a
-    price war can go on for ever. `paths.augment` settles those.
+    price war can go on for ever. `augment` settles those. Returns the bids made.
     """
     affinity, prices, rounded = state.affinity, state.prices, state.rounded
     columns, values, bounds, _ = state.lists
@@ -135,15 +169,15 @@ def bid_exactly(state: Finish, max_bids: int) -> None:
             free += 1
     bids = 0
     chain = 0
-    while free > 0 and bids < max_bids:
+    while free > 0 and bids < _MAX_BIDS * n:
         if chain == _LONGEST_CHAIN:
             free -= 1
             chain = 0
             continue
         i = stack[free - 1]
-        j, best, second = best_column(i, affinity, prices, columns, values, bounds)
+        j, best, second = _best_column(i, affinity, prices, columns, values, bounds)
         if j < 0:
-            j, best, second = renewed_best_column(i, state)
+            j, best, second = _renewed_best_column(i, state)
         bids += 1
         chain += 1
         if second < best:
@@ -165,7 +199,131 @@ def bid_exactly(state: Finish, max_bids: int) -> None:
         else:
             free -= 1
             chain = 0
-    state.counters[BIDS] += bids
+    return bids
+
+
+@njit(**COMPILED)
+def augment(state: Finish) -> int:
+    """Match every free row along a shortest augmenting path; returns how many there were, -1 where it reads too many rows."""
+    prices, rounded = state.prices, state.rounded
+    column_of, row_of = state.assignment
+    n = len(row_of)
+    free_columns = np.flatnonzero(row_of < 0)
+    number = len(free_columns)
+    renewed_for, found = np.full(n, -1, np.int64), np.empty(n, np.int32)
+    paths = whole_rows = 0
+    for start in range(n):
+        if column_of[start] >= 0:
+            continue
+        paths += 1
+        tree = _Tree(np.full(2 * n, np.inf), np.empty(n, np.int64), np.zeros(n, np.bool_))
+        end, length, read = _search_path(start, free_columns[:number], state, tree, renewed_for, found)
+        whole_rows += read
+        if whole_rows > _MAX_WHOLE_ROWS * n:
+            return -1
+        # The prices of columns nearer than the path is long rise by the difference, which keeps all pairs tight.
+        for j in range(n):
+            if tree.closed[j]:
+                prices[j] += length - tree.distance[j]
+                rounded[j] = prices[j]
+        number -= 1
+        free_columns[np.flatnonzero(free_columns == end)[0]] = free_columns[number]
+        i = np.int64(-1)
+        while i != start:
+            i = tree.reached_from[end]
+            row_of[end] = i
+            following = column_of[i]
+            column_of[i] = end
+            end = following
+    return paths
+
+
+class _Tree(NamedTuple):
+    """The shortest paths from one free row.
+
+    Nodes 0..S-1 are columns, S..2S-1 stand for "the columns that row i's list leaves out". ``distance`` (2S,) is infinite where
+    a node is not reached, ``reached_from`` (S,) the row before a column, and ``closed`` (S,) the columns that are settled.
+    """
+
+    distance: Floats
+    reached_from: Integers
+    closed: Any
+
+
+@njit(**COMPILED)
+def _search_path(
+    start: int, free_columns: Integers, state: Finish, tree: _Tree, renewed_for: Integers, found: Integers
+) -> Any:
+    """Nearest free column of a free row, its distance, and how many whole rows were read on the way.
+
+    Dijkstra's algorithm on the reduced costs ``u_i - (A_ij - p_j)``. A row's list gives only its best columns; all others
+    lie at least ``u_i - bound`` away, and that distance enters the heap as a node of its own. Only when this node is the
+    nearest must more be known: the row gets a new list, and if it comes up again, the whole row is read, which is rare.
+    """
+    affinity, prices, rounded, lists, rounding, assignment = state
+    columns, values, bounds, _ = lists
+    column_of, row_of = assignment
+    n = affinity.shape[0]
+    j, start_dual, _ = _best_column(start, affinity, prices, columns, values, bounds)
+    if j < 0:
+        _, start_dual, _ = _renewed_best_column(start, state)
+    heap = [(np.inf, np.int64(0))]
+    # The free columns next to the start limit the search from the beginning.
+    shortest, end = np.inf, np.int64(-1)
+    for j in free_columns:
+        nearer = max(0.0, start_dual - (np.float64(affinity[start, j]) - prices[j]))
+        shortest, end = _reach(j, start, nearer, shortest, end, row_of, tree, heap)
+    i, base, dual = np.int64(start), 0.0, start_dual
+    whole_rows, whole = 0, False
+    while True:
+        if whole:
+            whole_rows += 1
+            least = rounded.dtype.type(dual + base - shortest - 2.0 * rounding)
+            for k in range(columns_reaching(affinity[i], rounded, least, found)):
+                j = np.int64(found[k])
+                nearer = base + max(0.0, dual - (np.float64(affinity[i, j]) - prices[j]))
+                shortest, end = _reach(j, i, nearer, shortest, end, row_of, tree, heap)
+        else:
+            for k in range(columns.shape[1]):
+                j = np.int64(columns[i, k])
+                nearer = base + max(0.0, dual - (np.float64(values[i, k]) - prices[j]))
+                shortest, end = _reach(j, i, nearer, shortest, end, row_of, tree, heap)
+            others = base + max(0.0, dual - bounds[i])
+            if others < shortest:
+                tree.distance[n + i] = others
+                heapq.heappush(heap, (others, n + i))
+        # A node that came nearer while it waited stands in the heap at its old distance, too.
+        while True:
+            if heap[0][0] >= shortest:
+                return end, shortest, whole_rows
+            base, node = heapq.heappop(heap)
+            if base == tree.distance[node]:
+                break
+        whole = False
+        if node < n:
+            tree.closed[node] = True
+            i = row_of[node]
+        else:
+            i = node - n
+            base = 0.0 if i == start else tree.distance[column_of[i]]
+            whole = renewed_for[i] == start
+            if not whole:
+                renewed_for[i] = start
+                _renew_list(i, state)
+        # That of the start is not the best of its list, which rounding may have put below that of the row.
+        dual = start_dual if i == start else np.float64(affinity[i, column_of[i]]) - prices[column_of[i]]
+
+
+@njit(**COMPILED)
+def _reach(j: int, i: int, nearer: float, shortest: float, end: int, row_of: Integers, tree: _Tree, heap: Any) -> Any:
+    """Column j is so near through row i; returns distance and number of the nearest free column."""
+    if nearer < shortest and nearer < tree.distance[j] and not tree.closed[j]:
+        tree.distance[j] = nearer
+        tree.reached_from[j] = i
+        if row_of[j] < 0:
+            return nearer, j
+        heapq.heappush(heap, (nearer, j))
+    return shortest, end
 
 
 @njit(**COMPILED)

@@ -47,10 +47,10 @@ class Lists(NamedTuple):
     bounds: Floats
     wanted: int
 
-
-def empty_lists(size: int, dtype: np.dtype[Any]) -> Lists:
-    """Room for lists of all rows."""
-    return Lists(np.empty((size, WIDTH), np.int32), np.empty((size, WIDTH), dtype), np.empty(size, dtype), WANTED)
+    @classmethod
+    def empty(cls, size: int, dtype: np.dtype[Any], wanted: int = WANTED, width: int = WIDTH) -> Lists:
+        """Room for lists of all rows."""
+        return cls(np.empty((size, width), np.int32), np.empty((size, width), dtype), np.empty(size, dtype), wanted)
 
 
 @njit(forceinline=True, **COMPILED)
@@ -123,8 +123,8 @@ def _keep(value: Any, column: int, count: int, columns: Integers, reduced: Float
 
 
 @njit(**COMPILED)
-def list_row(row: Floats, prices: Floats, wanted: int, columns: Integers, values: Floats, reduced: Floats) -> Any:
-    """Make one row's list; returns the bound on ``row - prices`` over all columns not on it. ``reduced`` has room for a list.
+def list_row(row: Floats, prices: Floats, wanted: int, columns: Integers, values: Floats) -> Any:
+    """Make one row's list; returns the bound on ``row - prices`` over all columns not on it.
 
     Of many equal entries most are looked at and turned away: to collect them first (`columns_reaching`) takes half as long again.
     """
@@ -134,16 +134,17 @@ def list_row(row: Floats, prices: Floats, wanted: int, columns: Integers, values
     count = 0
     full = n - n % step
     threshold = fill(row, least)
+    # While the list is made, its values are reduced ones.
     for k in range(0, full, step):
         mask = reaching(row, prices, k, threshold)
         while mask != 0:
             j = k + first_bit(mask)
             mask &= mask - 1
-            count, floor, lost = _keep(row[j] - prices[j], j, count, columns, reduced, floor, lost)
+            count, floor, lost = _keep(row[j] - prices[j], j, count, columns, values, floor, lost)
     for j in range(full, n):
         value = row[j] - prices[j]
         if value >= least:
-            count, floor, lost = _keep(value, j, count, columns, reduced, floor, lost)
+            count, floor, lost = _keep(value, j, count, columns, values, floor, lost)
     for k in range(count):
         values[k] = row[columns[k]]
     columns[count:] = 0
@@ -154,10 +155,8 @@ def list_row(row: Floats, prices: Floats, wanted: int, columns: Integers, values
 @njit(**COMPILED)
 def list_rows(affinity: Floats, prices: Floats, lists: Lists) -> None:
     """Make the lists of all rows of ``affinity``, which may be a block of rows."""
-    columns, values, bounds, wanted = lists
-    reduced = np.empty(columns.shape[1], prices.dtype)
     for i in range(affinity.shape[0]):
-        bounds[i] = list_row(affinity[i], prices, wanted, columns[i], values[i], reduced)
+        lists.bounds[i] = list_row(affinity[i], prices, lists.wanted, lists.columns[i], lists.values[i])
 
 
 @njit(forceinline=True, **COMPILED)

@@ -141,17 +141,19 @@ def best_value(row: Floats, prices: Floats) -> Any:
 
 
 @njit(**COMPILED)
-def row_maxima(affinity: Floats, prices: Floats, duals: Floats) -> None:
-    """``duals[i] = max_j affinity[i, j] - prices[j]``: the smallest feasible row duals of these prices."""
+def row_maxima(affinity: Floats, prices: Floats) -> Any:
+    """``max_j affinity[i, j] - prices[j]`` of every row i: the smallest feasible row duals of these prices."""
+    duals = np.empty(affinity.shape[0], prices.dtype)
     for i in range(affinity.shape[0]):
         duals[i] = best_value(affinity[i], prices)
+    return duals
 
 
 @njit(**COMPILED)
-def column_maxima(affinity: Floats, duals: Floats, prices: Floats) -> None:
-    """``prices[j] = max_i affinity[i, j] - duals[i]``: the smallest feasible prices of these row duals."""
-    prices[:] = -np.inf
+def column_maxima(affinity: Floats, duals: Floats) -> Any:
+    """``max_i affinity[i, j] - duals[i]`` of every column j: the smallest feasible prices of these row duals."""
     n = affinity.shape[1]
+    prices = np.full(n, -np.inf, duals.dtype)
     lanes = lanes_of(prices)
     full = n - n % lanes
     for i in range(affinity.shape[0]):
@@ -161,6 +163,7 @@ def column_maxima(affinity: Floats, duals: Floats, prices: Floats) -> None:
             store(prices, k, higher(load(prices, k), minus(load(row, k), dual)))
         for j in range(full, n):
             prices[j] = max(prices[j], row[j] - duals[i])
+    return prices
 
 
 @njit(forceinline=True, **COMPILED)

@@ -16,36 +16,14 @@ from semrsm_bench.solvers.kernels import COMPILED, Floats
 
 # Rows whose deviation is looked at; their median is the unit of eps.
 _SAMPLED_ROWS = 64
-# A float32 affinity whose rounding error exceeds this share of its deviation is computed in float64 instead.
-_COARSEST = 1e-3
-# Lengths of vectors and magnitudes of the affinity between which neither sums of prices nor squares leave their precision.
-_SAFE32, _SAFE64 = (1e-16, 1e18), (1e-140, 1e140)
+# Between which the longest x and y and the largest affinity must lie, so that neither sums of prices nor squares leave their
+# precision; relative error of one operation; its largest share of the deviation (float32 that is coarser gives way to float64).
+_LIMITS32 = (1e-16, 1e18, float(np.finfo(np.float32).eps), 1e-3)
+_LIMITS64 = (1e-140, 1e140, float(np.finfo(np.float64).eps), math.inf)
 _SUMS: dict[str, Any] = {**COMPILED, "fastmath": {"reassoc", "nsz", "contract"}}
 
 # What `measure` says of a problem: ready, its numbers too large or small, or too close together for their precision.
 READY, OUT_OF_RANGE, TOO_COARSE = range(3)
-
-
-class Limits(NamedTuple):
-    """Range of the longest x, the longest y and the largest affinity; relative error of one operation; its largest share of
-    the deviation.
-    """
-
-    low: float
-    high: float
-    unit: float
-    coarsest: float
-
-
-_LIMITS = {
-    np.dtype(np.float32): Limits(*_SAFE32, float(np.finfo(np.float32).eps), _COARSEST),
-    np.dtype(np.float64): Limits(*_SAFE64, float(np.finfo(np.float64).eps), math.inf),
-}
-
-
-def limits_of(dtype: np.dtype[np.floating[Any]]) -> Limits:
-    """Limits of float32 or float64."""
-    return _LIMITS[dtype]
 
 
 class Scale(NamedTuple):
@@ -61,9 +39,10 @@ class Scale(NamedTuple):
 
 
 @njit(**_SUMS)
-def mean_and_longest(x: Floats, mean: Floats) -> Any:
-    """Mean position vector into ``mean``; returns the length of the longest."""
+def mean_and_longest(x: Floats) -> Any:
+    """Mean position vector, and the length of the longest."""
     size, channels = x.shape
+    mean = np.empty(channels, x.dtype)
     total = np.zeros(channels)
     longest = x.dtype.type(0)
     for i in range(size):
@@ -74,7 +53,7 @@ def mean_and_longest(x: Floats, mean: Floats) -> Any:
         longest = max(longest, length)
     for c in range(channels):
         mean[c] = total[c] / size
-    return np.sqrt(np.float64(longest))
+    return mean, np.sqrt(np.float64(longest))
 
 
 @njit(**_SUMS)
@@ -108,32 +87,18 @@ def _deviation(row: Floats, start: Floats) -> Any:
 
 
 @njit(**COMPILED)
-def _typical_deviation(affinity: Floats, start: Floats) -> Any:
-    """Median over at most 64 rows of the standard deviation of ``affinity - start``; their mean where that is zero."""
-    size = affinity.shape[0]
-    count = min(_SAMPLED_ROWS, size)
-    deviations = np.empty(count)
-    for k in range(count):
-        deviations[k] = _deviation(affinity[k * (size - 1) // max(1, count - 1)], start)
-    mean = deviations.mean()
-    deviations.sort()
-    median = 0.5 * (deviations[(count - 1) // 2] + deviations[count // 2])
-    return median if median > 0.0 else mean
-
-
-@njit(**COMPILED)
-def largest_price(prices: Floats) -> Any:
-    """Largest ``|price|``."""
+def largest_magnitude(scale: Scale, prices: Floats) -> Any:
+    """Upper bound on ``|A| + |price|``; not finite where a price is not."""
     most = 0.0
     for j in range(prices.shape[0]):
         most = max(most, abs(np.float64(prices[j])))
-    return most
+    return scale.largest + most
 
 
 @njit(**COMPILED)
 def rounding_of(scale: Scale, prices: Floats) -> Any:
     """Bound on the rounding error of ``affinity - prices`` in the problem's precision."""
-    return scale.unit * (scale.largest + largest_price(prices))
+    return scale.unit * largest_magnitude(scale, prices)
 
 
 @njit(**COMPILED)
@@ -143,16 +108,25 @@ def least_eps(scale: Scale, start: Floats) -> Any:
 
 
 @njit(**COMPILED)
-def measure(y: Floats, affinity: Floats, mean: Floats, longest: float, limits: Limits, start: Floats) -> Any:
+def measure(y: Floats, affinity: Floats, mean: Floats, longest: float, start: Floats) -> Any:
     """Starting prices into ``start``: the column means of the affinity; returns the scale and whether it suits the precision.
 
     ``mean`` and ``longest`` are of x. Bidding from these prices is bidding on the channel-centred problem, whatever the
     centring of the given one: centring only adds constants to rows and columns of the affinity.
     """
+    low, high, unit, coarsest = _LIMITS64 if y.itemsize == 8 else _LIMITS32
     longest_y = _starting_prices(y, mean, start)
     largest = 1.001 * longest * longest_y
-    if not (limits.low < min(longest, longest_y, largest) and max(longest, longest_y, largest) < limits.high):
-        return Scale(0.0, largest, limits.unit), OUT_OF_RANGE
-    scale = Scale(_typical_deviation(affinity, start), largest, limits.unit)
-    coarse = scale.deviation > 0.0 and rounding_of(scale, start) > limits.coarsest * scale.deviation
+    if not (low < min(longest, longest_y, largest) and max(longest, longest_y, largest) < high):
+        return Scale(0.0, largest, unit), OUT_OF_RANGE
+    size = affinity.shape[0]
+    count = min(_SAMPLED_ROWS, size)
+    deviations = np.empty(count)
+    for k in range(count):
+        deviations[k] = _deviation(affinity[k * (size - 1) // max(1, count - 1)], start)
+    mean_deviation = deviations.mean()
+    deviations.sort()
+    deviation = 0.5 * (deviations[(count - 1) // 2] + deviations[count // 2])
+    scale = Scale(deviation if deviation > 0.0 else mean_deviation, largest, unit)
+    coarse = scale.deviation > 0.0 and rounding_of(scale, start) > coarsest * scale.deviation
     return scale, TOO_COARSE if coarse else READY

@@ -4,13 +4,13 @@ numba leaves float maxima in a loop scalar, because a maximum that must respect 
 vectorise. These types hand whole vectors to LLVM instead, which turns them into whatever registers the machine has
 (AVX-512, two AVX2 halves, four NEON quarters): the same kernels run everywhere, fastest where registers are widest.
 
-Only what the assignment kernels need is here: `load`, `fill` (one number in all lanes), difference, maximum,
-minimum, `choose_above`, `plus_product`, `gather`, and the reductions `highest`, `lowest` and `at_least` (a bit mask).
-The lanes of float32 and of float64 differ in number; kernels ask `lanes_of(array)`.
+Only what the assignment kernels need is here. float32 and float64 differ in their number of lanes; kernels ask
+`lanes_of(array)`.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -21,10 +21,13 @@ from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, register_model
 
+from semrsm_bench.core.compiled import njit
+
 # Typed as Any: the compiled function does not have the signature of the one it is made from.
 intrinsic: Any = numba_intrinsic
 
 LANES = {types.float32: 16, types.float64: 8}
+_INT32 = ir.IntType(32)
 
 
 class Vector(types.Type):  # type: ignore[misc]
@@ -43,80 +46,52 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 
 
 def _llvm_type(kind: Vector) -> ir.VectorType:
-    scalar = ir.FloatType() if kind.dtype == types.float32 else ir.DoubleType()
-    return ir.VectorType(scalar, kind.lanes)
+    return ir.VectorType(ir.FloatType() if kind.dtype == types.float32 else ir.DoubleType(), kind.lanes)
 
 
 def _shuffle(builder: ir.IRBuilder, value: ir.Value, order: list[int]) -> ir.Value:
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(order)), order)
+    mask = ir.Constant(ir.VectorType(_INT32, len(order)), order)
     return builder.shuffle_vector(value, ir.Constant(value.type, ir.Undefined), mask)
 
 
-def _splat(builder: ir.IRBuilder, scalar: ir.Value, kind: Vector) -> ir.Value:
-    base = ir.Constant(_llvm_type(kind), ir.Undefined)
-    single = builder.insert_element(base, scalar, ir.Constant(ir.IntType(32), 0))
-    return _shuffle(builder, single, [0] * kind.lanes)
-
-
-def _element_pointer(context: Any, builder: ir.IRBuilder, kind: Any, array: ir.Value, at: ir.Value) -> ir.Value:
-    data = context.make_array(kind)(context, builder, array).data
-    return builder.gep(data, [at])
-
-
-def _load(context: Any, builder: ir.IRBuilder, kind: Vector, array: Any, value: ir.Value, at: ir.Value) -> ir.Value:
-    """As many elements as ``kind`` has lanes, from an array of its precision or of a narrower one."""
-    given = ir.VectorType(_llvm_type(Vector(array.dtype)).element, kind.lanes)
-    wide = builder.bitcast(_element_pointer(context, builder, array, value, at), ir.PointerType(given))
-    vector = builder.load(wide, align=np.dtype(str(array.dtype)).itemsize, typ=given)
-    return vector if array.dtype == kind.dtype else builder.fpext(vector, _llvm_type(kind))
-
-
-def _suffix(kind: Vector) -> str:
-    return f"v{kind.lanes}{'f32' if kind.dtype == types.float32 else 'f64'}"
-
-
-def _declared(builder: ir.IRBuilder, signature: ir.FunctionType, name: str) -> Any:
-    return cgutils.get_or_insert_function(builder.module, signature, name)  # type: ignore[no-untyped-call]
-
-
 def _is_line(array: Any) -> bool:
-    return isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C" and array.dtype in LANES
+    return isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C"
+
+
+def _pointer(context: Any, builder: Any, kind: Any, array: ir.Value, at: ir.Value, target: ir.Type) -> Any:
+    """Pointer to ``array[at]`` as the first of the values of a vector type, and the alignment that it is sure of."""
+    data = context.make_array(kind)(context, builder, array).data
+    pointer = builder.bitcast(builder.gep(data, [at]), ir.PointerType(target))
+    return pointer, np.dtype(str(kind.dtype)).itemsize
 
 
 @intrinsic
 def lanes_of(typingctx: Any, array: Any) -> Any:
     """How many elements of this array go into one vector."""
     lanes = LANES[array.dtype]
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return context.get_constant(types.intp, lanes)
-
-    return types.intp(array), codegen
-
-
-def _loading(array: Any, at: Any, like: Any) -> Any:
-    if not _is_line(array) or not isinstance(at, types.Integer):
-        return None
-    kind = Vector(like.dtype)
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _load(context, builder, kind, signature.args[-2], args[-2], args[-1])
-
-    return kind, codegen
+    return types.intp(array), lambda context, builder, signature, args: context.get_constant(types.intp, lanes)
 
 
 @intrinsic
 def load_as(typingctx: Any, like: Any, array: Any, at: Any) -> Any:
     """``array[at : at + lanes_of(like)]`` in the precision of ``like``, which is that of ``array`` or wider."""
-    found = _loading(array, at, like)
-    return found and (found[0](like, array, types.intp), found[1])
+    if not _is_line(array) or array.dtype not in LANES:
+        return None
+    kind = Vector(like.dtype)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        given = ir.VectorType(_llvm_type(Vector(array.dtype)).element, kind.lanes)
+        pointer, align = _pointer(context, builder, array, args[1], args[2], given)
+        vector = builder.load(pointer, align=align, typ=given)
+        return vector if array.dtype == kind.dtype else builder.fpext(vector, _llvm_type(kind))
+
+    return kind(like, array, types.intp), codegen
 
 
-@intrinsic
-def load(typingctx: Any, array: Any, at: Any) -> Any:
+@njit(forceinline=True)
+def load(array: Any, at: int) -> Any:
     """``array[at : at + lanes]``; the caller keeps within bounds."""
-    found = _loading(array, at, array)
-    return found and (found[0](array, types.intp), found[1])
+    return load_as(array, array, at)
 
 
 @intrinsic
@@ -126,9 +101,8 @@ def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer = _element_pointer(context, builder, signature.args[0], args[0], args[1])
-        wide = builder.bitcast(pointer, ir.PointerType(_llvm_type(value)))
-        builder.store(args[2], wide, align=np.dtype(str(value.dtype)).itemsize)
+        pointer, align = _pointer(context, builder, array, args[0], args[1], _llvm_type(value))
+        builder.store(args[2], pointer, align=align)
         return context.get_dummy_value()
 
     return types.none(array, types.intp, value), codegen
@@ -137,12 +111,11 @@ def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
 @intrinsic
 def fill(typingctx: Any, array: Any, scalar: Any) -> Any:
     """A vector of the array's precision with ``scalar`` in every lane."""
-    if not isinstance(scalar, types.Float | types.Integer):
-        return None
     kind = Vector(array.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _splat(builder, args[1], kind)
+        single = builder.insert_element(ir.Constant(_llvm_type(kind), ir.Undefined), args[1], _INT32(0))
+        return _shuffle(builder, single, [0] * kind.lanes)
 
     return kind(array, kind.dtype), codegen
 
@@ -150,53 +123,51 @@ def fill(typingctx: Any, array: Any, scalar: Any) -> Any:
 @intrinsic
 def gather(typingctx: Any, array: Any, index: Any, at: Any) -> Any:
     """``array[index[at : at + lanes]]`` for an int32 ``index``."""
-    if not _is_line(array) or not isinstance(index, types.Array) or index.dtype != types.int32:
+    if not _is_line(array) or not _is_line(index) or index.dtype != types.int32:
         return None
     kind = Vector(array.dtype)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        vector = _llvm_type(kind)
-        where = _element_pointer(context, builder, signature.args[1], args[1], args[2])
-        numbers = ir.VectorType(ir.IntType(32), kind.lanes)
-        wide = builder.bitcast(where, ir.PointerType(numbers))
-        places = builder.load(wide, align=4, typ=numbers)
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        base = builder.ptrtoint(data, ir.IntType(64))
-        long = ir.VectorType(ir.IntType(64), kind.lanes)
-        size = np.dtype(str(kind.dtype)).itemsize
-        offsets = builder.mul(builder.sext(places, long), ir.Constant(long, [size] * kind.lanes))
-        start = builder.insert_element(ir.Constant(long, ir.Undefined), base, ir.Constant(ir.IntType(32), 0))
-        addresses = builder.add(_shuffle(builder, start, [0] * kind.lanes), offsets)
-        pointers = builder.inttoptr(addresses, ir.VectorType(ir.PointerType(vector.element), kind.lanes))
-        bits = ir.VectorType(ir.IntType(1), kind.lanes)
-        signature_ = ir.FunctionType(vector, [pointers.type, ir.IntType(32), bits, vector])
-        function = _declared(builder, signature_, f"llvm.masked.gather.{_suffix(kind)}.v{kind.lanes}p0")
-        everywhere = ir.Constant(bits, [1] * kind.lanes)
-        return builder.call(
-            function, [pointers, ir.Constant(ir.IntType(32), size), everywhere, ir.Constant(vector, ir.Undefined)]
+        numbers = ir.VectorType(_INT32, kind.lanes)
+        pointer, align = _pointer(context, builder, index, args[1], args[2], numbers)
+        places = builder.sext(
+            builder.load(pointer, align=align, typ=numbers), ir.VectorType(ir.IntType(64), kind.lanes)
         )
+        data = context.make_array(array)(context, builder, args[0]).data
+        value = ir.Constant(_llvm_type(kind), ir.Undefined)
+        for lane in range(kind.lanes):
+            element = builder.load(builder.gep(data, [builder.extract_element(places, _INT32(lane))]))
+            value = builder.insert_element(value, element, _INT32(lane))
+        return value
 
     return kind(array, index, types.intp), codegen
 
 
-def _on_vectors(
-    number: int, emit: Callable[..., Any], doc: str, result: Callable[[Vector], Any] = lambda kind: kind
-) -> Any:
-    """An operation on so many vectors of one type: ``emit(builder, kind, *values)`` writes it."""
+@intrinsic
+def lane_of(typingctx: Any, a: Any, lane: Any) -> Any:
+    """``a[lane]``; the caller keeps within bounds."""
 
-    def typed(*vectors: Any) -> Any:
-        kind = vectors[0]
-        if not isinstance(kind, Vector) or any(other != kind for other in vectors):
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.extract_element(args[0], builder.trunc(args[1], _INT32))
+
+    return a.dtype(a, types.int64), codegen
+
+
+def _operation(
+    number: int, emit: Callable[..., Any], doc: str, result: Callable[[Any], Any] = lambda kind: kind
+) -> Any:
+    """An operation on so many values of one type: ``emit(builder, kind, *values)`` writes it."""
+
+    def operation(typingctx: Any, *values: Any) -> Any:
+        kind = values[0]
+        if any(other != kind for other in values):
             return None
-        return result(kind)(*vectors), lambda context, builder, signature, args: emit(builder, kind, *args)
+        return result(kind)(*values), lambda context, builder, signature, args: emit(builder, kind, *args)
 
     # numba reads the number of arguments off the signature.
-    operation = {
-        1: lambda typingctx, a: typed(a),
-        2: lambda typingctx, a, b: typed(a, b),
-        3: lambda typingctx, a, b, c: typed(a, b, c),
-        4: lambda typingctx, a, b, c, d: typed(a, b, c, d),
-    }[number]
+    names = ["typingctx", *"abcd"[:number]]
+    parameters = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    operation.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     operation.__doc__ = doc
     return intrinsic(operation)
 
@@ -211,11 +182,13 @@ def _reduce(builder: Any, kind: Vector, value: Any, sign: str) -> Any:
         width //= 2
         order = [(lane + width) % kind.lanes for lane in range(kind.lanes)]
         value = _select(builder, sign, value, _shuffle(builder, value, order))
-    return builder.extract_element(value, ir.Constant(ir.IntType(32), 0))
+    return builder.extract_element(value, _INT32(0))
 
 
 def _emit_fmuladd(builder: Any, kind: Vector, total: Any, a: Any, b: Any) -> Any:
-    function = _declared(builder, ir.FunctionType(a.type, [a.type] * 3), f"llvm.fmuladd.{_suffix(kind)}")
+    name = f"llvm.fmuladd.v{kind.lanes}{'f32' if kind.dtype == types.float32 else 'f64'}"
+    signature = ir.FunctionType(a.type, [a.type] * 3)
+    function = cgutils.get_or_insert_function(builder.module, signature, name)  # type: ignore[no-untyped-call]
     return builder.call(function, [a, b, total])
 
 
@@ -224,48 +197,21 @@ def _emit_mask(builder: Any, kind: Vector, a: Any, b: Any) -> Any:
     return builder.zext(bits, ir.IntType(64))
 
 
-minus = _on_vectors(2, lambda builder, kind, a, b: builder.fsub(a, b), "Lane by lane difference ``a - b``.")
-higher = _on_vectors(2, lambda builder, kind, a, b: _select(builder, ">", a, b), "Lane by lane maximum (no NaN).")
-lower = _on_vectors(2, lambda builder, kind, a, b: _select(builder, "<", a, b), "Lane by lane minimum (no NaN).")
-choose_above = _on_vectors(
+minus = _operation(2, lambda builder, kind, a, b: builder.fsub(a, b), "Lane by lane difference ``a - b``.")
+higher = _operation(2, lambda builder, kind, a, b: _select(builder, ">", a, b), "Lane by lane maximum (no NaN).")
+lower = _operation(2, lambda builder, kind, a, b: _select(builder, "<", a, b), "Lane by lane minimum (no NaN).")
+choose_above = _operation(
     4,
     lambda builder, kind, x, y, a, b: builder.select(builder.fcmp_ordered(">", x, y), a, b),
     "``choose_above(x, y, a, b)`` is lane by lane ``a`` where ``x > y``, else ``b``.",
 )
-plus_product = _on_vectors(
+plus_product = _operation(
     3, _emit_fmuladd, "``plus_product(t, a, b)`` is ``t + a * b``, rounded once where the machine can."
 )
-at_least = _on_vectors(
-    2, _emit_mask, "Bit ``l`` of the result says whether ``a[l] >= b[l]``.", lambda kind: types.int64
+at_least = _operation(2, _emit_mask, "Bit ``l`` of the result says whether ``a[l] >= b[l]``.", lambda kind: types.int64)
+highest = _operation(1, lambda b, kind, a: _reduce(b, kind, a, ">"), "Largest lane.", lambda kind: kind.dtype)
+lowest = _operation(1, lambda b, kind, a: _reduce(b, kind, a, "<"), "Smallest lane.", lambda kind: kind.dtype)
+first_bit = _operation(
+    1, lambda b, kind, mask: b.cttz(mask, ir.IntType(1)(1)), "Place of the lowest set bit of an int64 that is not zero."
 )
-highest = _on_vectors(1, lambda b, kind, a: _reduce(b, kind, a, ">"), "Largest lane.", lambda kind: kind.dtype)
-lowest = _on_vectors(1, lambda b, kind, a: _reduce(b, kind, a, "<"), "Smallest lane.", lambda kind: kind.dtype)
-
-
-def _of_bits(emit: Callable[[Any, Any], Any], doc: str) -> Any:
-    def operation(typingctx: Any, mask: Any) -> Any:
-        if not isinstance(mask, types.Integer):
-            return None
-        return types.int64(types.int64), lambda context, builder, signature, args: emit(builder, args[0])
-
-    operation.__doc__ = doc
-    return intrinsic(operation)
-
-
-first_bit = _of_bits(
-    lambda builder, mask: builder.cttz(mask, ir.Constant(ir.IntType(1), 1)),
-    "Place of the lowest set bit of a mask that is not zero.",
-)
-count_bits = _of_bits(lambda builder, mask: builder.ctpop(mask), "Number of set bits of a mask.")
-
-
-@intrinsic
-def lane_of(typingctx: Any, a: Any, lane: Any) -> Any:
-    """``a[lane]``; the caller keeps within bounds."""
-    if not isinstance(a, Vector) or not isinstance(lane, types.Integer):
-        return None
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return builder.extract_element(args[0], builder.trunc(args[1], ir.IntType(32)))
-
-    return a.dtype(a, types.int64), codegen
+count_bits = _operation(1, lambda b, kind, mask: b.ctpop(mask), "Number of set bits of an int64.")
