@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from semrsm_bench.bench import doctor, worker
 from semrsm_bench.bench.optimum import OptimumCache
-from semrsm_bench.cli.doctor import doctor as command
+from semrsm_bench.cli.check import doctor as command
 from semrsm_bench.solvers import MatchingProblem, register_solver
 from semrsm_bench.tasks.matching import MatchingOptions, MatchingTask
 from tests.bench_data import small_cache

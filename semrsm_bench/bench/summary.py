@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -31,62 +31,35 @@ from semrsm_bench.core.task import Result, Task
 
 # A cell is no contest where so many of its methods lie so close to the best; fewer methods say nothing either way.
 _MOST, _CLOSE, _FEWEST_IN_A_CONTEST = 0.9, 0.02, 3
-# Fields of a row of which repeats have a median.
-_REPEATED = ("seconds", "shared_seconds", "peak_bytes")
 
 Row = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """One method in one cell.
-
-    Attributes
-    ----------
-    task, method, kind, category : str
-    options, place : mapping
-        Bound to the method's name; what the cell's cases share.
-    cases, ok : int
-        Cases that were tried, and those that were observed; 0 cases where a single row speaks for the whole cell.
-    counts : mapping of status to number of rows
-    message : str
-        Why, in the words of the commonest failure.
-    scores : mapping of str to Interval
-        By name of the task's `Score`.
-    bounds : mapping of str to float
-        Certified bounds of scores that are not known themselves.
-    worst : mapping of str to float
-        Of the cases, in the direction of the score.
-    undefined : mapping of str to int
-        Observed cases in which a score has no value.
-    seconds, total_seconds : Interval
-        Medians over cases: the call, and with what it shares with other methods.
-    shared_seconds : float
-        Median, NaN where nothing is shared.
-    peak_bytes : float
-    replicates : mapping of str to ndarray, (1 + B,)
-        The scores in every draw.
-    """
+    """One method in one cell. Scores are by the name of the task's `Score`, numbers that are unknown NaN."""
 
     task: str
     method: str
     kind: str
     category: str
-    options: Mapping[str, Any]
-    place: Mapping[str, Any]
+    options: Mapping[str, Any]  # bound to the method's name
+    place: Mapping[str, Any]  # what the cell's cases share
+    # Cases that were tried, and those that were observed; 0 cases where a single row speaks for the whole cell.
     cases: int = 0
     ok: int = 0
-    counts: Mapping[str, int] = field(default_factory=dict)
-    message: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)  # rows by status
+    message: str = ""  # of the commonest failure
     scores: Mapping[str, Interval] = field(default_factory=dict)
-    bounds: Mapping[str, float] = field(default_factory=dict)
-    worst: Mapping[str, float] = field(default_factory=dict)
-    undefined: Mapping[str, int] = field(default_factory=dict)
+    bounds: Mapping[str, float] = field(default_factory=dict)  # certified, of scores that are not known themselves
+    worst: Mapping[str, float] = field(default_factory=dict)  # of the cases, in the direction of the score
+    undefined: Mapping[str, int] = field(default_factory=dict)  # observed cases in which a score has no value
+    # Medians over cases: the call, with what it shares with other methods, and that alone.
     seconds: Interval = UNKNOWN
     total_seconds: Interval = UNKNOWN
     shared_seconds: float = math.nan
     peak_bytes: float = math.nan
-    replicates: Mapping[str, Floats] = field(default_factory=dict, repr=False)
+    replicates: Mapping[str, Floats] = field(default_factory=dict, repr=False)  # (1 + B,): the scores in every draw
 
     @property
     def failure(self) -> str:
@@ -141,17 +114,8 @@ def results_of(rows: Sequence[Row], folder: Path | None = None) -> list[Result]:
 
 
 def summarise(rows: Sequence[Row], task: Task, folder: Path | None = None, *, seed: int = 0) -> list[Summary]:
-    """One summary for each method and cell of a task, cell by cell in the task's order, methods as they came.
-
-    Parameters
-    ----------
-    rows : sequence of mapping
-        From `semrsm_bench.bench.results.load_rows`; those of other tasks are left out.
-    task : Task
-    folder : Path, optional
-        Of the run.
-    seed : int
-        Of the draws.
+    """One summary for each method and cell of a task, cell by cell in the task's order, methods as they came; rows of other tasks
+    are left out. ``folder`` is the run's, ``seed`` that of the draws.
     """
     order: dict[str, int] = {}
     cells: dict[str, list[Row]] = {}
@@ -180,14 +144,21 @@ def _natural(text: str) -> list[Any]:
 
 
 def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str], folder: Path | None) -> Summary:
-    good = _once_a_case([row for row in rows if row["status"] == "ok"])
+    cases: dict[str, list[Row]] = {}
+    for row in (row for row in rows if row["status"] == "ok"):
+        cases.setdefault(str(row["case"]), []).append(row)
+    # Of repeats of a case the first one's scores count, and the medians of the rest.
+    results = results_of([part[0] for part in cases.values()], folder)
+    seconds, shared, peaks = (
+        np.array([_median(row[name] for row in part) for part in cases.values()], dtype=np.float64)
+        for name in ("seconds", "shared_seconds", "peak_bytes")
+    )
     bad = [row for row in rows if row["status"] != "ok"]
     faults = Counter(row["status"] for row in bad if row["status"] != "skipped")
-    worst = faults.most_common(1)[0][0] if faults else "skipped"
-    results = results_of(good, folder)
+    commonest = faults.most_common(1)[0][0] if faults else "skipped"
+    values = {s.name: [v for r in results if (v := r.scores.get(s.name)) is not None] for s in task.scores}
     replicates = task.aggregate(results, draws, units) if results else {}
     weights = row_weights([r.units.get(task.unit, ()) for r in results], draws, units)
-    seconds, shared, peaks = (_numbers(good, name) for name in _REPEATED)
     first = rows[0]
     return Summary(
         task=task.name,
@@ -197,12 +168,12 @@ def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str
         options=first["options"],
         place=first["cell"],
         cases=len({row["case"] for row in rows if row["case"]}),
-        ok=len(good),
+        ok=len(results),
         counts=dict(Counter(str(row["status"]) for row in rows)),
-        message=next((str(row["message"]) for row in bad if row["status"] == worst or not faults), ""),
+        message=next((str(row["message"]) for row in bad if row["status"] == commonest), ""),
         scores={name: interval_of(values, task.resampling) for name, values in replicates.items()},
         bounds=task.bounds(results) if results else {},
-        worst=_worst(task, results),
+        worst={s.name: (min if s.best == "max" else max)(known) for s in task.scores if (known := values[s.name])},
         undefined={s.name: sum(r.scores.get(s.name, 0.0) is None for r in results) for s in task.scores},
         seconds=_median_interval(seconds, weights),
         total_seconds=_median_interval(seconds + np.nan_to_num(shared), weights),
@@ -212,22 +183,9 @@ def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str
     )
 
 
-def _once_a_case(rows: Sequence[Row]) -> list[Row]:
-    """Repeats of a case as one row: its scores are the first one's, its times the medians."""
-    cases: dict[str, list[Row]] = {}
-    for row in rows:
-        cases.setdefault(str(row["case"]), []).append(row)
-    return [{**part[0], **{name: _median(_numbers(part, name)) for name in _REPEATED}} for part in cases.values()]
-
-
-def _numbers(rows: Sequence[Row], name: str) -> Floats:
-    """A field of rows, NaN where it is unknown."""
-    return np.array([math.nan if row[name] is None else row[name] for row in rows], dtype=np.float64)
-
-
-def _median(values: Floats) -> float:
-    known = values[~np.isnan(values)]
-    return float(np.median(known)) if known.size else math.nan
+def _median(values: Iterable[float | None]) -> float:
+    known = [value for value in values if value is not None and not math.isnan(value)]
+    return float(np.median(known)) if known else math.nan
 
 
 def _median_interval(values: Floats, weights: Floats) -> Interval:
@@ -235,26 +193,11 @@ def _median_interval(values: Floats, weights: Floats) -> Interval:
     return interval_of(weighted_median(values[known], weights[:, known])) if known.any() else UNKNOWN
 
 
-def _worst(task: Task, results: Sequence[Result]) -> dict[str, float]:
-    found = {}
-    for score in task.scores:
-        values = [v for r in results if (v := r.scores.get(score.name)) is not None]
-        if values:
-            found[score.name] = min(values) if score.best == "max" else max(values)
-    return found
-
-
 @dataclass(frozen=True)
 class Difference:
-    """A method's score minus that of another in the same cell, in the same draws.
+    """A method's score minus that of a reference method in the same cell, in the same draws.
 
-    Attributes
-    ----------
-    place : mapping
-    score, method, reference : str
-    interval : Interval
-    p : float
-        Two-sided, corrected by Holm's method over all that were made together.
+    p is two-sided, and corrected by Holm's method over all that were made together.
     """
 
     place: Mapping[str, Any]
@@ -266,23 +209,13 @@ class Difference:
 
 
 def differences(summaries: Sequence[Summary], score: str, reference: str, how: Any = "bootstrap") -> list[Difference]:
-    """Every method of every cell against a reference method, with paired intervals.
-
-    Parameters
-    ----------
-    summaries : sequence of Summary
-        From `summarise`: cells share their draws.
-    score, reference : str
-    how : {"bootstrap", "jackknife"}
-        How the replicates were made.
-    """
-    known = {cell_key(s.place): s for s in summaries if s.method == reference and score in s.replicates}
-    made = []
-    for summary in summaries:
-        other = known.get(cell_key(summary.place))
-        if other is None or summary.method == reference or score not in summary.replicates:
-            continue
-        made.append((summary, summary.replicates[score] - other.replicates[score]))
+    """Every method of every cell against a reference method, with paired intervals; ``how`` is the task's resampling."""
+    known = {cell_key(s.place): s.replicates for s in summaries if s.method == reference and score in s.replicates}
+    made = [
+        (summary, summary.replicates[score] - known[cell][score])
+        for summary in summaries
+        if (cell := cell_key(summary.place)) in known and summary.method != reference and score in summary.replicates
+    ]
     corrected = holm([two_sided_p(replicates) for _, replicates in made])
     return [
         Difference(s.place, score, s.method, reference, interval_of(replicates, how), p)
@@ -297,27 +230,27 @@ def not_a_contest(summaries: Sequence[Summary], task: Task) -> dict[str, str]:
     of the best. Baselines, and exact solvers, which reach the end of the scale by definition, are no methods in this sense.
     """
     score = task.scores[0]
-    end = score.high if score.best == "max" else score.low
-    chance = score.chance if score.chance is not None else (score.low if score.best == "max" else score.high)
+    end, other = (score.high, score.low) if score.best == "max" else (score.low, score.high)
+    chance = score.chance if score.chance is not None else other
     if not math.isfinite(end - chance):
         return {}
-    cells: dict[str, dict[str, list[tuple[float, str]]]] = {}
+    cells: dict[str, tuple[list[float], list[tuple[float, str]]]] = {}
     for summary in summaries:
-        value = summary.scores.get(score.name, UNKNOWN).value
-        if not math.isnan(value):
-            kinds = cells.setdefault(cell_key(summary.place), {"baseline": [], "method": []})
-            if summary.category != "exact":
-                kind = "baseline" if summary.category == "baseline" else "method"
-                kinds[kind].append(((value - chance) / (end - chance), summary.method))
+        value = (summary.scores.get(score.name, UNKNOWN).value - chance) / (end - chance)
+        if not math.isnan(value) and summary.category != "exact":
+            methods, baselines = cells.setdefault(cell_key(summary.place), ([], []))
+            if summary.category == "baseline":
+                baselines.append((value, summary.method))
+            else:
+                methods.append(value)
     found = {}
-    for cell, kinds in cells.items():
-        values = [value for value, _ in kinds["method"]]
-        if len(values) < _FEWEST_IN_A_CONTEST:
+    for cell, (methods, baselines) in cells.items():
+        if len(methods) < _FEWEST_IN_A_CONTEST:
             continue
-        share, name = max(kinds["baseline"], default=(-math.inf, ""))
-        close = sum(value >= max(values) - _CLOSE for value in values)
-        if share >= np.median(values) / 2:
+        share, name = max(baselines, default=(-math.inf, ""))
+        close = sum(value >= max(methods) - _CLOSE for value in methods)
+        if share >= np.median(methods) / 2:
             found[cell] = f"the baseline {name} reaches half of the median method's {score.title}"
-        elif close >= _MOST * len(values):
-            found[cell] = f"{close} of {len(values)} methods lie within {_CLOSE:g} of the best {score.title}"
+        elif close >= _MOST * len(methods):
+            found[cell] = f"{close} of {len(methods)} methods lie within {_CLOSE:g} of the best {score.title}"
     return found

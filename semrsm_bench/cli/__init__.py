@@ -1,4 +1,4 @@
-"""The command line: one module per verb, imported only when the verb is used."""
+"""The command line: verbs, whose modules are imported only when they are used."""
 
 from __future__ import annotations
 
@@ -25,31 +25,25 @@ VERBS = {
     "data": "Train a network, extract activations, list and verify the caches.",
     "rsm": "Compute a semantic RSM: kernels, matchings, all cores, a cluster; or what it would cost.",
 }
-# Verbs that are not alone in the module of their name.
-_PLACES = {"list": ("list", "list_command"), "solvers": ("list", "solvers")}
-_PLACES |= {verb: ("show", verb) for verb in ("table", "plot", "report")}
+# Verbs that share the module of another one.
+_MODULES = {"solvers": "list", "doctor": "check", "table": "show", "plot": "show", "report": "show"}
 
 # Verbs of earlier versions, and what is said instead of them.
-GONE = {
+_GONE = {
     "study": "The studies are tasks now: semrsm-bench run translation | retrieval | outputs | layers (was cka) | instances (was "
     "barycenter) | matching (was runtime and matching-quality)."
 }
 
-# Every verb inherits it.
-_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 110}
-
 
 class _Verbs(click.Group):
-    """The verbs, whose modules are imported on first use; a mistyped one is answered with the nearest."""
-
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*VERBS]  # not list(): the verb's module takes that name here
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in VERBS:
             return None
-        module, name = _PLACES.get(cmd_name, (cmd_name, cmd_name))
-        command: click.Command = getattr(importlib.import_module(f"{__name__}.{module}"), name)
+        module = importlib.import_module(f"{__name__}.{_MODULES.get(cmd_name, cmd_name)}")
+        command: click.Command = getattr(module, "list_command" if cmd_name == "list" else cmd_name)
         return command
 
     def resolve_command(
@@ -58,7 +52,7 @@ class _Verbs(click.Group):
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], VERBS, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Verbs: {', '.join(VERBS)}."
-            raise click.UsageError(f"there is no verb {args[0]!r}. {GONE.get(args[0], hint)}", ctx)
+            raise click.UsageError(f"there is no verb {args[0]!r}. {_GONE.get(args[0], hint)}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -66,7 +60,7 @@ class _Verbs(click.Group):
             formatter.write_dl([*VERBS.items()])
 
 
-@click.group(cls=_Verbs, context_settings=_CONTEXT)
+@click.group(cls=_Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(package_name="semrsm-bench", prog_name="semrsm-bench")
 @click.pass_context
 def cli(ctx: click.Context) -> None:

@@ -1,4 +1,4 @@
-"""``semrsm-bench check``: does a method, built in or your own, do what every method of its kind must?"""
+"""``semrsm-bench check | doctor``: can a method, or this machine, be measured at all?"""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ from typing import Literal
 
 import click
 
-from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
+from semrsm_bench.cli.options import DataOptions, OutputOptions, PluginOptions, options_from
 from semrsm_bench.core.options import option
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
+_MARKS = {"passed": "ok", "failed": "FAILED", "not run": "not run"}
 
 
 @dataclass(frozen=True)
@@ -51,25 +54,44 @@ def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions
     except UnavailableError as error:
         raise click.UsageError(str(error)) from None
 
-    def show(result: CaseResult) -> None:
+    def say(text: str) -> None:
         if not output.json:
-            mark = {"passed": "ok", "failed": "FAILED", "not run": "not run"}[result.status]
-            click.echo(f"  {mark:<8}{result.case}" + (f": {result.reason}" if result.reason else ""))
+            click.echo(text)
+
+    def show(result: CaseResult) -> None:
+        say(f"  {_MARKS[result.status]:<8}{result.case}" + (f": {result.reason}" if result.reason else ""))
 
     everything = []
-    failed = 0
     for method in methods:
-        if not output.json:
-            click.echo(method.name if method.kind == "solver" else f"{method.name} ({method.kind})")
+        say(method.name if method.kind == "solver" else f"{method.name} ({method.kind})")
         results = check_method(
             method, timeout=options.timeout, cases=options.cases or None, report=show, show_output=options.verbose
         )
         passed = sum(r.status == "passed" for r in results)
-        failed += len(results) - passed
         facts = {"kind": method.kind, method.kind: method.name, "passed": passed == len(results)}
         everything.append({**facts, "cases": [asdict(r) for r in results]})
-        if not output.json:
-            click.echo(f"  {passed} of {len(results)} cases passed")
+        say(f"  {passed} of {len(results)} cases passed")
     if output.json:
         click.echo(json.dumps(everything, indent=2))
-    return 1 if failed else 0
+    return 0 if all(one["passed"] for one in everything) else 1
+
+
+@click.command()
+@options_from(leave_out=("results", "quiet"))
+def doctor(options: DataOptions, output: OutputOptions) -> int:
+    """Look at cores, threads, BLAS, clock, load, memory, solvers, data and code. Exit code 1 when nothing can be measured."""
+    from semrsm_bench.bench.doctor import diagnose
+
+    findings = []
+    for finding in diagnose(options.data):
+        findings.append(finding)
+        if not output.json:
+            status = click.style(f"{finding.status:<5}", fg=_COLOURS[finding.status])
+            advice = f"\n{'':19}-> {finding.advice}" if finding.advice else ""
+            click.echo(f"{status}{finding.name:<14}{finding.found}{advice}")
+    if output.json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+    else:
+        count = sum(finding.status != "ok" for finding in findings)
+        click.echo(f"{count} of {len(findings)} need attention" if count else "nothing stands against measuring here")
+    return int(any(finding.status == "fail" for finding in findings))

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from semrsm_bench.activations.options import MEAN_IMAGES, ExtractOptions, TrainOptions
-from semrsm_bench.cli.options import OutputOptions, options_from
+from semrsm_bench.cli.options import DataOptions, OutputOptions, options_from
 from semrsm_bench.core.options import command_words, option
 
 _PATH = click.Path(path_type=Path)
@@ -150,13 +150,6 @@ def describe(path: Path) -> None:
     cache = open_cache(path)
     shapes = ", ".join(f"{layer} {cache.shape(layer)[1]}x{cache.shape(layer)[2]}" for layer in cache.layers)
     click.echo(f"{path}: {len(cache)} images, {shapes} (channels x positions)")
-
-
-@dataclass(frozen=True)
-class DataOptions:
-    """Where data is looked for."""
-
-    data: Path | None = option(None, help="Cache of activations, or a folder of them; default: where data is found.")
 
 
 @data.command("list")

@@ -23,7 +23,6 @@ ROOMS = {
     "tasks": ("task", "Tasks"),
 }
 _FIRST = ("exact", "approximate", "baseline")
-_FACTS = ("complexity", "precision", "matrix_free", "stateful", "takes", "options", "reference", "source")
 
 
 @dataclass(frozen=True)
@@ -64,16 +63,12 @@ def _list(rooms: list[str], options: ListOptions, output: OutputOptions) -> None
         return
     for room, rows in shown.items():
         for kind in sorted({row["kind"] for row in rows}, key=lambda k: (_FIRST.index(k) if k in _FIRST else 9, k)):
-            click.echo(click.style(_heading(room, kind), bold=True))
+            title = f"{ROOMS[room][1]} ({kind})" if kind else ROOMS[room][1]
+            if room == "solvers":
+                title = "Baselines" if kind == "baseline" else kind.capitalize()
+            click.echo(click.style(title, bold=True))
             for row in (row for row in rows if row["kind"] == kind):
                 _print(row)
-
-
-def _heading(room: str, kind: str) -> str:
-    title = ROOMS[room][1]
-    if room == "solvers":
-        return "Baselines" if kind == "baseline" else kind.capitalize()
-    return f"{title} ({kind})" if kind else title
 
 
 def _entries(kind: str, declared: Sequence[Declaration]) -> Iterator[dict[str, Any]]:
@@ -86,6 +81,7 @@ def _entries(kind: str, declared: Sequence[Declaration]) -> Iterator[dict[str, A
             yield {**about, "options": {}, "source": task.source}
         return
     for method in (*(method.declare() for method in own), *(d for d in declared if d.kind == kind)):
+        known = ("matrix_free", "precision", "stateful", "takes")
         yield {
             "registry": kind,
             "name": method.name,
@@ -93,11 +89,7 @@ def _entries(kind: str, declared: Sequence[Declaration]) -> Iterator[dict[str, A
             "summary": method.summary,
             "options": method.defaults,
             "complexity": method.complexity,
-            **{
-                fact: method.facts[fact]
-                for fact in ("matrix_free", "precision", "stateful", "takes")
-                if fact in method.facts
-            },
+            **{fact: method.facts[fact] for fact in known if fact in method.facts},
             "reference": method.reference,
             "max_size": method.max_size,
             "version": method.version,
@@ -108,15 +100,17 @@ def _entries(kind: str, declared: Sequence[Declaration]) -> Iterator[dict[str, A
 
 def _print(row: dict[str, Any]) -> None:
     click.echo(f"  {row['name'] + ' ':<22}{row['summary']}")
-    texts = {
-        **row,
-        "precision": f"exact to {row['precision']:g}" if row.get("precision") is not None else "",
-        "stateful": "keeps state between calls" if row.get("stateful") else "",
-        "matrix_free": "matrix-free" if row.get("matrix_free") else "",
-        "options": ", ".join(f"{name}={value}" for name, value in row["options"].items()),
-    }
-    facts = "; ".join(str(texts[fact]) for fact in _FACTS if texts.get(fact))
-    if facts:
-        click.echo(click.style(f"{'':24}{facts}", dim=True))
+    facts = (
+        row.get("complexity"),
+        f"exact to {row['precision']:g}" if row.get("precision") is not None else "",
+        "matrix-free" if row.get("matrix_free") else "",
+        "keeps state between calls" if row.get("stateful") else "",
+        row.get("takes"),
+        ", ".join(f"{name}={value}" for name, value in row["options"].items()),
+        row.get("reference"),
+        row.get("source"),
+    )
+    if any(facts):
+        click.echo(click.style(f"{'':24}{'; '.join(str(fact) for fact in facts if fact)}", dim=True))
     if row.get("reason"):
         click.echo(click.style(f"{'':24}not available: {row['reason']}", fg="yellow"))

@@ -46,63 +46,44 @@ def merge(runs: tuple[str, ...], options: MergeOptions, output: OutputOptions) -
         cells = [plain(asdict(line), bounded=False) for line in lines]
         click.echo(json.dumps({"runs": legend, "cells": cells}, indent=1, default=str))
     elif options.format == "csv":
-        _write_csv(lines, list(legend))
+        places = list(dict.fromkeys(name for line in lines for name in line.place))
+        figures = list(dict.fromkeys(name for line in lines for figures in line.runs.values() for name in figures))
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["task", "method", *places, *(f"{label}_{figure}" for label in legend for figure in figures)])
+        for line in lines:
+            known = [line.runs.get(label, {}).get(figure, "") for label in legend for figure in figures]
+            known = ["" if isinstance(value, float) and math.isnan(value) else value for value in known]
+            writer.writerow([line.task, line.method, *(line.place.get(name, "") for name in places), *known])
     else:
         _print(lines, legend, options.relative_to)
 
 
-def _write_csv(lines: Sequence[MergedLine], labels: Sequence[str]) -> None:
-    places = list(dict.fromkeys(name for line in lines for name in line.place))
-    figures = list(dict.fromkeys(name for line in lines for figures in line.runs.values() for name in figures))
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["task", "method", *places, *(f"{label}_{figure}" for label in labels for figure in figures)])
-    for line in lines:
-        values = [line.runs.get(label, {}).get(figure, "") for label in labels for figure in figures]
-        known = ["" if isinstance(v, float) and math.isnan(v) else v for v in values]
-        writer.writerow([line.task, line.method, *(line.place.get(name, "") for name in places), *known])
-
-
 def _print(lines: Sequence[MergedLine], legend: dict[str, dict[str, Any]], relative_to: str | None) -> None:
     for label, machine in legend.items():
-        commit = (
-            f"commit {machine['commit'][:10]}{' with changes' if machine['dirty'] else ''}"
-            if machine["commit"]
-            else "release"
-        )
+        changes = " with changes" if machine["dirty"] else ""
+        commit = f"commit {machine['commit'][:10]}{changes}" if machine["commit"] else "release"
         click.echo(f"{label}: {machine['cpu']}, {machine['os']}, {commit}, run {machine['run_id']}")
-    first = next(iter(legend))
     for _, group in itertools.groupby(lines, lambda line: (line.task, cell_key(line.place))):
         members = list(group)
-        place = ", ".join(f"{name} {value}" for name, value in members[0].place.items())
-        head = ["method"]
+        # Heading -> label, figure, format
+        columns: dict[str, tuple[str, str, str]] = {}
         for label in legend:
-            head += [f"{label} T", f"{label} {members[0].score}"]
-            head += [f"{label}/{first}"] if label != first else []
-            head += [f"x {label}"] if relative_to else []
-        cells = [head, *(_line(line, list(legend), relative_to) for line in members)]
-        click.echo(f"\n{members[0].task}: {place}")
-        title, *rows = aligned(cells, right=range(1, len(head)))
+            columns |= {f"{label} T": (label, "seconds", ""), f"{label} {members[0].score}": (label, "score", ".4f")}
+            columns |= {f"{label}/A": (label, "time_ratio", ".2f")} if label != "A" else {}
+            columns |= {f"x {label}": (label, "speedup", ".2f")} if relative_to else {}
+        table = [["method", *columns]]
+        table += [[line.method, *(_cell(line, *column) for column in columns.values())] for line in members]
+        click.echo(f"\n{members[0].task}: " + ", ".join(f"{name} {value}" for name, value in members[0].place.items()))
+        title, *rows = aligned(table, right=range(1, len(table[0])))
         click.echo("\n".join([click.style(title, bold=True), *rows]))
-    click.echo(f"\nT: median seconds of a call. B/A: time over {first}'s.")
+    click.echo("\nT: median seconds of a call. B/A: time over A's.")
     if relative_to:
         click.echo(f"x A: times faster than {relative_to} on the same machine.")
 
 
-def _line(line: MergedLine, labels: list[str], relative_to: str | None) -> list[str]:
-    cells = [line.method]
-    for label in labels:
-        figures = line.runs.get(label, {})
-        cells += [_time(figures.get("seconds"), figures.get("status")), _number(figures.get("score"), ".4f")]
-        cells += [_number(figures.get("time_ratio"), ".2f")] if label != labels[0] else []
-        cells += [_number(figures.get("speedup"), ".2f")] if relative_to else []
-    return cells
-
-
-def _number(value: Any, spec: str) -> str:
-    return "-" if value is None or not math.isfinite(value) else format(value, spec)
-
-
-def _time(seconds: Any, status: Any) -> str:
-    if isinstance(seconds, float) and math.isfinite(seconds):
-        return format_seconds(seconds)
-    return status if isinstance(status, str) else "-"
+def _cell(line: MergedLine, label: str, figure: str, spec: str) -> str:
+    figures = line.runs.get(label, {})
+    value = figures.get(figure, math.nan)
+    if not math.isfinite(value):
+        return figures.get("status", "-") if figure == "seconds" else "-"
+    return format(value, spec) if spec else format_seconds(value)

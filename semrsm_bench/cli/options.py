@@ -30,6 +30,13 @@ class PluginOptions:
     plugins: tuple[Path, ...] = option((), help="File that registers methods or tasks; repeatable.", name="plugin")
 
 
+@dataclass(frozen=True)
+class DataOptions:
+    """Where data is looked for."""
+
+    data: Path | None = option(None, help="Cache of activations, or a folder of them; default: where data is found.")
+
+
 class Word(click.ParamType):  # type: ignore[type-arg]
     """A word of the command line, read as its option says."""
 

@@ -62,13 +62,12 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
     chosen = vars(options)
     try:
         if command.estimate:
-            how_many: dict[str, Any] = {
+            planned: dict[str, Any] = {
                 "count": command.count,
                 "count2": command.count2,
                 "seconds": command.sample_seconds,
             }
-            cost = estimate_rsm(first, second, **how_many, **chosen)
-            _show_estimate(cost, output.json)
+            _show_estimate(estimate_rsm(first, second, **planned, **chosen), output.json)
             return 0
         begun = time.perf_counter()
         client = connect(command.dask) if command.dask else None
@@ -146,7 +145,5 @@ def _show_estimate(cost: Any, as_json: bool) -> None:
 
 
 def _bytes(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count / 1e3:.1f} kB"
+    unit, size = next(((u, s) for u, s in (("GB", 1e9), ("MB", 1e6)) if count >= s), ("kB", 1e3))
+    return f"{count / size:.1f} {unit}"

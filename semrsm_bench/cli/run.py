@@ -12,7 +12,8 @@ import click
 from semrsm_bench.bench.plan import DEFAULT_TASKS, RunOptions
 from semrsm_bench.bench.runs import SessionOptions
 from semrsm_bench.cli.options import OutputOptions, click_option, joined, made, options_from
-from semrsm_bench.core.options import describe
+from semrsm_bench.cli.text import aligned, duration
+from semrsm_bench.core.options import OptionError, describe
 
 
 class TaskCommand(click.Command):
@@ -23,26 +24,31 @@ class TaskCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find out which tasks are named, take their options in, then parse."""
+        from semrsm_bench.bench.methods import sort_plugins
         from semrsm_bench.tasks.registry import TASKS, get_task
 
         names = set(TASKS.names())
-        named = [word for word in args if word in names] or [*_brought(args)] or list(DEFAULT_TASKS)
+        named = [word for word in args if word in names]
+        if not named:  # those that a file brings, or else the default
+            files = [Path(after) for word, after in itertools.pairwise(args) if word == "--plugin"]
+            files += [Path(word.partition("=")[2]) for word in args if word.startswith("--plugin=")]
+            named = sort_plugins([path for path in files if path.is_file()])[1] or list(DEFAULT_TASKS)
         tasks = {name: get_task(name).options for name in dict.fromkeys(named)}
         ctx.meta["tasks"] = tasks
-        known = {param.name for param in self.params}
-        self._own = list(self.params)
+        own = self.params
+        known = {param.name for param in own}
         extra: dict[str, click.Option] = {}
         for options in tasks.values():
             for info in describe(options):
                 if info.field in known:
                     raise TypeError(f"the option {info.flag} of a task is one of `run` itself")
                 extra.setdefault(info.field, click_option(info, raw=True))
-        self.params = [*self.params, *extra.values()]
+        self.params = [*own, *extra.values()]
         try:
             return super().parse_args(ctx, args)
         finally:
             if not ctx.resilient_parsing:
-                self.params = self._own
+                self.params = own
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the function with the tasks' options as instances of their classes."""
@@ -56,15 +62,9 @@ class TaskCommand(click.Command):
         ctx.params["tasks"] = found
         return super().invoke(ctx)
 
-    def collect_usage_pieces(self, ctx: click.Context) -> list[str]:
-        """``[TASK]... [OPTIONS]``."""
-        return ["[TASK]...", "[OPTIONS]"]
-
 
 def _read(info: Any, words: Any) -> Any:
     """Words of a raw option as this task reads them; the last one counts where it takes one value."""
-    from semrsm_bench.core.options import OptionError
-
     if info.kind == "flag" or not words:
         return words
     try:
@@ -72,15 +72,6 @@ def _read(info: Any, words: Any) -> Any:
     except OptionError as error:
         raise click.BadParameter(error.problem, param_hint=info.flag) from None
     return tuple(parsed) if info.shape != "one" else parsed[-1]
-
-
-def _brought(args: list[str]) -> list[str]:
-    """Tasks that ``--plugin FILE`` among the arguments brings."""
-    from semrsm_bench.bench.methods import sort_plugins
-
-    files = [Path(after) for word, after in itertools.pairwise(args) if word == "--plugin"]
-    files += [Path(word.partition("=")[2]) for word in args if word.startswith("--plugin=")]
-    return sort_plugins([path for path in files if path.is_file()])[1]
 
 
 @click.command(cls=TaskCommand)
@@ -128,22 +119,14 @@ def run(
 
 
 def _show_estimate(forecast: list[dict[str, Any]], facts: dict[str, Any], as_json: bool) -> None:
-    from semrsm_bench.cli.text import aligned, duration
-
     total = sum(line["seconds"] for line in forecast)
     if as_json:
         click.echo(json.dumps({**facts, "seconds": total, "cells": forecast}, indent=1))
         return
-    lines = [
-        (
-            line["method"],
-            "/".join(str(value) for value in line["cell"].values()),
-            f"{line['cases']} of {line['wanted']}",
-            f"{line['seconds_a_case']:.3g}",
-            duration(line["seconds"]),
-            line["reason"],
-        )
-        for line in forecast
-    ]
-    click.echo("\n".join(aligned([("method", "cell", "cases", "s a case", "total", ""), *lines], right=(2, 3, 4))))
+    lines = [("method", "cell", "cases", "s a case", "total", "")]
+    for line in forecast:
+        cell, cases = "/".join(map(str, line["cell"].values())), f"{line['cases']} of {line['wanted']}"
+        times = f"{line['seconds_a_case']:.3g}", duration(line["seconds"])
+        lines.append((line["method"], cell, cases, *times, line["reason"]))
+    click.echo("\n".join(aligned(lines, right=(2, 3, 4))))
     click.echo(f"about {duration(total)} in all; the same command without --estimate resumes from here")
