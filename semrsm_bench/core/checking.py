@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import traceback
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -23,10 +24,7 @@ def require(condition: bool, message: str) -> None:
 
 def describe(error: Exception) -> str:
     """An error and the line it was raised at."""
-    where = error.__traceback__
-    while where is not None and where.tb_next is not None:
-        where = where.tb_next
-    place = f" ({where.tb_frame.f_code.co_filename}:{where.tb_lineno})" if where is not None else ""
+    place = "".join(f" ({f.filename}:{f.lineno})" for f in traceback.extract_tb(error.__traceback__)[-1:])
     return f"raised {type(error).__name__}: {error}{place}"
 
 

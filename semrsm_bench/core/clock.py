@@ -66,12 +66,16 @@ class Clock:
             raise RuntimeError("one observation has one run of the clock")
         cold = self.timed and shape not in self._seen
         given = fresh(-1 if cold and warm is None else 0)
-        trim()
+        # Freed heap goes back to the system, so that it does not hide what the next call takes.
+        if release := getattr(ctypes.CDLL(None), "malloc_trim", None):
+            release(0)
         self._report("prepared", status_bytes("VmRSS"))
         ceiling, collected = resource.getrlimit(resource.RLIMIT_AS), gc.isenabled()
         try:
             if self._memory is not None:
-                limit_address_space(status_bytes("VmSize") + 2 * self._memory + _AS_SLACK, ceiling[1])
+                most_mapped = status_bytes("VmSize") + 2 * self._memory + _AS_SLACK
+                bounded = most_mapped if ceiling[1] == resource.RLIM_INFINITY else min(most_mapped, ceiling[1])
+                resource.setrlimit(resource.RLIMIT_AS, (bounded, ceiling[1]))
             if cold:
                 if warm is not None:
                     warm()
@@ -153,20 +157,7 @@ def reset_peak() -> int:
     return status_bytes("VmRSS")
 
 
-def trim() -> None:
-    """Hand freed heap back to the system, so that it does not hide what the next call takes."""
-    release = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if release is not None:
-        release(0)
-
-
 def leave_if_copied(own: int) -> None:
     """End this process if it is not the one that it was: a method forked, and the copy came back."""
     if os.getpid() != own:
         os._exit(1)
-
-
-def limit_address_space(limit: int, hard: int) -> None:
-    """Let this process map no more than so many bytes, as far as the hard limit lets it be said."""
-    bounded = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (bounded, hard))

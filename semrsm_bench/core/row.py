@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 import json
 import math
@@ -154,17 +155,14 @@ def current(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def plain(value: Any, *, bounded: bool = True) -> Any:
+def plain(value: Any, *, bounded: bool = True, depth: int = 0) -> Any:
     """The value as JSON knows it. Bounded, whatever a method put there leaves a row a short line.
 
     NumPy scalars are unpacked, non-finite floats become null, integers beyond 64 bits and anything strange become text;
     bounded, long texts and long or deep collections are cut with a mark.
     """
-    return _plain(value, 0, bounded)
-
-
-def _plain(value: Any, depth: int, bounded: bool) -> Any:
     try:
+        inner = functools.partial(plain, bounded=bounded, depth=depth + 1)
         if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
             value = value.item()
         if isinstance(value, bool) or value is None:
@@ -178,14 +176,13 @@ def _plain(value: Any, depth: int, bounded: bool) -> Any:
             cut = bounded and len(value) > _LONGEST_TEXT
             text = f"{value[:_LONGEST_TEXT]}... ({len(value)} characters)" if cut else value
             return text.encode(errors="replace").decode()  # lone surrogates are no text
-        most = _MOST_ENTRIES if bounded else sys.maxsize
-        if (depth < _DEEPEST or not bounded) and isinstance(value, Mapping):
-            pairs = itertools.islice(value.items(), most)
-            found = {str(_plain(k, depth + 1, bounded)): _plain(v, depth + 1, bounded) for k, v in pairs}
-            return found | ({"...": f"{len(value)} entries"} if len(value) > most else {})
-        if (depth < _DEEPEST or not bounded) and isinstance(value, (list, tuple)):
-            listed = [_plain(v, depth + 1, bounded) for v in value[:most]]
-            return listed + ([f"... ({len(value)} entries)"] if len(value) > most else [])
-        return _plain(str(value), depth + 1, bounded)
+        if isinstance(value, (Mapping, list, tuple)) and (depth < _DEEPEST or not bounded):
+            most = _MOST_ENTRIES if bounded else sys.maxsize
+            over = f"{len(value)} entries" if len(value) > most else ""
+            if isinstance(value, Mapping):
+                found = {str(inner(k)): inner(v) for k, v in itertools.islice(value.items(), most)}
+                return found | ({"...": over} if over else {})
+            return [*map(inner, value[:most]), *([f"... ({over})"] if over else [])]
+        return inner(str(value))
     except Exception as error:  # a value whose own methods raise must not end the run
         return f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import numpy as np
+from scipy.spatial.distance import squareform
 
 from semrsm_bench.activations.folders import shipped_weights, small_weights
 from semrsm_bench.core.method import Declaration
@@ -34,6 +35,9 @@ from semrsm_bench.tasks.rsms import (
 LEAST_IMAGES = 10
 
 
+_correlation_score = partial(Score, low=-1.0, chance=0.0)
+
+
 @dataclass(frozen=True)
 class OutputsOptions(LayerRsmOptions, CountOptions):
     """Networks, layers and pictures."""
@@ -47,20 +51,10 @@ class Outputs(Task):
     question = "Do similar representations mean similar class probabilities?"
     kind = "rsm"
     scores = (
-        Score("pearson", "Pearson", "min", -1.0, 1.0, 0.0, meaning="correlation of similarity with divergence"),
-        Score("spearman", "Spearman", "min", -1.0, 1.0, 0.0, meaning="rank correlation of similarity with divergence"),
-        Score(
-            "agreement",
-            "Spearman, exact",
-            "max",
-            -1.0,
-            1.0,
-            0.0,
-            meaning="rank correlation with the optimal matching's RSM",
-        ),
-        Score(
-            "agreement_cka", "CKA, exact", "max", -1.0, 1.0, 0.0, meaning="debiased CKA with the optimal matching's RSM"
-        ),
+        _correlation_score("pearson", "Pearson", "min", meaning="correlation of similarity with divergence"),
+        _correlation_score("spearman", "Spearman", "min", meaning="rank correlation of similarity with divergence"),
+        _correlation_score("agreement", "Spearman, exact", meaning="rank correlation with the optimal matching's RSM"),
+        _correlation_score("agreement_cka", "CKA, exact", meaning="debiased CKA with the optimal matching's RSM"),
         Score(
             "same_neighbour",
             "nearest, exact %",
@@ -115,9 +109,9 @@ class Outputs(Task):
         found: dict[str, list[Floats]] = {score.name: [] for score in self.scores}
         for result in results:
             drawn = counts_of(result.units[self.unit], draws, units)
-            rsm, divergence = (_square(result.arrays[name], drawn.shape[1]) for name in ("rsm", "divergence"))
+            rsm, divergence = (squareform(result.arrays[name]) for name in ("rsm", "divergence"))
             found["pearson"].append(resampled_pearson(divergence, [rsm], drawn)[:, 0])
-            exact = [_square(result.arrays["exact"], drawn.shape[1])] if "exact" in result.arrays else []
+            exact = [squareform(result.arrays["exact"])] if "exact" in result.arrays else []
             spearman, *agreement = resampled_spearman(rsm, [divergence, *exact], drawn).T
             found["spearman"].append(spearman)
             found["agreement"] += agreement
@@ -165,10 +159,3 @@ def _correlation(a: Floats, b: Floats, method: str) -> float | None:
         return correlate(a, b, method)
     except ValueError:
         return None
-
-
-def _square(triangle: Floats, n: int) -> Floats:
-    """The symmetric matrix of what lies above the diagonal; zeros on it."""
-    matrix = np.zeros((n, n))
-    matrix[np.triu_indices(n, 1)] = triangle
-    return matrix + matrix.T
