@@ -83,28 +83,30 @@ def test_points_are_the_end_to_end_medians_and_mean_gaps(run, parts):
             assert point.cost == pytest.approx(1 - c, abs=1e-9)
 
 
-def test_front_labels_every_solver_once_and_no_label_covers_another(front, parts):
+def test_front_names_every_solver_in_its_legend_and_no_label_covers_another(front, parts):
     layout, sheet = parts
+    (legend,) = front.legends
+    assert sorted(t.get_text() for t in legend.get_texts()) == sorted(SOLVERS)
+    front.canvas.draw()
     renderer = front.canvas.get_renderer()
     for axes, cell in zip(front.axes, sheet.cells):
-        labels = [t for t in axes.texts if t.get_text()]
-        shown = [t.get_text().split(",")[0] for t in labels]
-        assert sorted(shown) == sorted(p.method.name for p in front_points(layout.results, cell))
-        boxes = [t.get_window_extent(renderer) for t in labels]
+        best = {p.method.name for p in pareto_front(front_points(layout.results, cell))}
+        assert {t.get_text().split(",")[0] for t in axes.texts} <= best
+        assert len(axes.texts) > 2
+        boxes = [t.get_window_extent(renderer) for t in axes.texts]
         for a, b in itertools.combinations(boxes, 2):
             assert not a.padded(-0.5).overlaps(b.padded(-0.5))
         inside = axes.get_window_extent(renderer)
         assert all(inside.x0 - 1 <= b.x0 and b.x1 <= inside.x1 + 1 for b in boxes)
 
 
-def test_those_on_the_front_are_bold_and_the_others_pale(front, parts):
+def test_those_off_the_front_are_pale(front, parts):
     layout, sheet = parts
     for axes, cell in zip(front.axes, sheet.cells):
-        best = {p.method.name for p in pareto_front(front_points(layout.results, cell))}
-        weights = {t.get_text().split(",")[0]: t.get_fontweight() for t in axes.texts if t.get_text()}
-        assert {name for name, weight in weights.items() if weight == "bold"} == best
-        pale = [line for line in axes.lines if line.get_alpha() == 0.4]
-        assert len(pale) == len(weights) - len(best)
+        points = front_points(layout.results, cell)
+        dots = [line for line in axes.lines if len(line.get_xdata()) == 1]
+        assert len(dots) == len(points)
+        assert len([dot for dot in dots if dot.get_alpha() == 0.4]) == len(points) - len(pareto_front(points))
 
 
 def test_front_has_a_logarithmic_time_axis_and_marks_what_is_off_it(front):
@@ -281,14 +283,17 @@ def test_tasks_of_one_run_get_names_of_their_own(tmp_path):
     assert names == {f"matching-{f}-none{n}.png" for f in ("front", "runtime", "quality") for n in ("", "-2")}
 
 
-def test_looks_tell_families_apart_without_colour():
+def test_looks_are_never_alike_and_tell_families_apart_without_colour():
     names = [f"family{i}" for i in range(20)]
-    result = looks([MethodKey(n, category="approximate") for n in names])
-    assert len({(look.color, look.marker) for look in result.values()}) == 20
+    methods = [
+        MethodKey(n, category=c) for c in ("exact", "baseline", "approximate") for n in names[: 6 + 14 * (c[0] == "a")]
+    ]
+    result = looks(methods)
+    assert len(set(result.values())) == len(methods)
     # The first six differ in the marker alone, for grey print.
-    assert len({look.marker for look in list(result.values())[:6]}) == 6
-    exact = MethodKey("x", category="exact")
-    assert looks([exact])[exact].marker == "s"
+    assert len({result[m].marker for m in methods[12:18]}) == 6
+    assert result[methods[0]].marker == "s"
+    assert len({result[m].color for m in methods[:6]}) == 1
 
 
 def test_methods_whose_names_begin_alike_share_a_colour_and_no_marker():

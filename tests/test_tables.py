@@ -620,7 +620,7 @@ def test_a_score_without_a_value_is_marked_with_its_reason(toy):
     text = render_table(results)
     (line, *_) = [line for line in text.splitlines() if line.startswith("=cmd()")]
     assert re.split(r"\s{2,}", line)[2] == "*"
-    assert "* nothing is defined where nothing is (linear: 6 of 6; rbf: 6 of 6)." in text
+    assert "* nothing is defined where nothing is (kernel linear: 6 of 6; kernel rbf: 6 of 6)." in text
 
 
 @pytest.mark.parametrize("width", [45, 60, 120])

@@ -47,8 +47,10 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\|*_`<>\[\]&~$])", r"\\\1", " ".join(text.split()))
 
 
+_SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _MATHEMATICS = (
-    {"<": "<", ">": ">", "|": "|", "−": "-", "¹": "^1", "²": "^2", "³": "^3"}
+    {"<": "<", ">": ">", "|": "|", "−": "-"}
+    | {letter: f"^{digit}" for digit, letter in enumerate(_SUPERSCRIPTS)}
     | {"±": r"\pm", "≥": r"\geq", "≤": r"\leq", "×": r"\times", "·": r"\cdot", "µ": r"\mu", "μ": r"\mu"}
     | {"√": r"\surd", "↑": r"\uparrow", "↓": r"\downarrow", "Δ": r"\Delta"}
 )
@@ -80,25 +82,6 @@ def escape_latex(text: str) -> str:
     return "".join(out)
 
 
-_SUPERSCRIPTS = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
-
-
 def complexity_text(complexity: str) -> str:
     """A complexity for people: ``O(S^3)`` becomes ``O(S³)``; a dash where nothing is known."""
-    return re.sub(r"\^(\d+)", lambda m: m[1].translate(_SUPERSCRIPTS), complexity) or NOTHING
-
-
-def complexity_latex(complexity: str) -> str:
-    r"""A complexity in LaTeX's mathematics: ``O(S log S)`` becomes ``$\mathcal{O}(S \log S)$``; anything odd as plain text."""
-    if not complexity or complexity == NOTHING:
-        return "--"
-    text = re.sub("[⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda m: "^" + unicodedata.normalize("NFKC", m[0]), complexity).replace("·", "*")
-    if not re.fullmatch(r"(?:[A-Za-z0-9 ()/*+.,|-]|(?<!\^)\^[A-Za-z0-9]+(?!\^))+", text):
-        return escape_latex(complexity)
-    # Mathematics swallows the blanks that words need around them, and sets its own around a logarithm.
-    text = re.sub(r" *\blog\b *", r"\\log ", text)
-    text = re.sub(r"(?<![\\A-Za-z])[A-Za-z]{2,}", r"\\mathrm{\g<0>}", text)
-    text = re.sub(r" +(?=\\mathrm)|(?<=}) +", r"\\ ", text)
-    text = re.sub(r"\bO\(", r"\\mathcal{O}(", text)
-    text = re.sub(r"\^(\w+)", r"^{\1}", text).replace("*", r" \cdot ")
-    return f"${text}$"
+    return re.sub(r"\^(\d+)", lambda m: "".join(_SUPERSCRIPTS[int(d)] for d in m[1]), complexity) or NOTHING

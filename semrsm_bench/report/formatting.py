@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Literal
 
 from semrsm_bench.core.task import Score
 
@@ -44,16 +43,8 @@ def format_score(
     """A score as its task wants it printed, with the farther end of its interval; ends that are NaN print none.
 
     ``97.6 ±0.5`` in percent, ``0.916 ±0.012`` for others, none of the decimals from 1,000 on. A ratio to an optimum has one decimal
-    more near 1, and is printed as 1 for nothing less.
-
-    Parameters
-    ----------
-    score : Score
-    value, low, high : float
-    signed : bool
-        It is a difference of two scores.
-    bound : bool
-        It bounds the score, from below where larger is better: cut off to the safe side instead of rounded.
+    more near 1, and is printed as 1 for nothing less. ``signed``: it is a difference of two scores. ``bound``: it bounds the score,
+    from below where larger is better, and is cut off to the safe side instead of rounded.
     """
     if not math.isfinite(value):
         return NOTHING
@@ -65,8 +56,14 @@ def format_score(
         decimals += 0.9905 <= value < 1
     elif scale == 1 and abs(value) >= 1000:
         decimals = 0
-    side: Literal["", "lower", "upper"] = "" if not bound else "lower" if score.best == "max" else "upper"
-    text = _rounded(scale * value, decimals, scale if is_ratio else math.inf, side)
+    shown = scale * value
+    text = f"{shown:.{decimals}f}"
+    # Cut off where rounding would claim more than is true: the optimum or more for something less, or a bound.
+    if (is_ratio and value < 1 and float(text) >= scale) or (bound and score.best == "max" and float(text) > shown):
+        text = f"{math.floor(shown * 10**decimals) / 10**decimals:.{decimals}f}"
+    elif bound and score.best == "min" and float(text) < shown:
+        text = f"{math.ceil(shown * 10**decimals) / 10**decimals:.{decimals}f}"
+    text = text.replace("-", "−") if float(text) else text.lstrip("-")
     if (signed or (not is_ratio and score.low < 0)) and text[0] != "−" and float(text):
         text = f"+{text}"
     margin = scale * max(high - value, value - low)
@@ -96,16 +93,6 @@ def _significant(value: float) -> tuple[float, int]:
     if rounded and decimals and math.floor(math.log10(abs(rounded))) > math.floor(math.log10(abs(value))):
         decimals -= 1
     return rounded, decimals
-
-
-def _rounded(value: float, decimals: int, optimum: float, bound: str) -> str:
-    """Rounded, but cut off where rounding would claim more than is true: the optimum or more for something less, or a bound."""
-    text = f"{value:.{decimals}f}"
-    if value < optimum <= float(text) or (bound == "lower" and float(text) > value):
-        text = f"{math.floor(value * 10**decimals) / 10**decimals:.{decimals}f}"
-    elif bound == "upper" and float(text) < value:
-        text = f"{math.ceil(value * 10**decimals) / 10**decimals:.{decimals}f}"
-    return text.replace("-", "−") if float(text) else text.lstrip("-")
 
 
 def _ceil(value: float, decimals: int) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from semrsm_bench.bench.summary import Summary, not_a_contest
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.formatting import NOTHING, format_score, plural, plurals
-from semrsm_bench.report.places import short_label
+from semrsm_bench.report.places import label
 from semrsm_bench.report.results import TaskResults
 
 UNDEFINED = "*"
@@ -50,7 +50,7 @@ def _undefined(summary: Summary, score: str) -> int:
 
 def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str]) -> list[str]:
     """Sentences under the panel of these cells, which the keys tell apart."""
-    places = {cell: short_label(keys, results.places[cell]) for cell in cells}
+    places = {cell: label(keys, results.places[cell]) for cell in cells}
     present = [(m, c, results.cells[c, m]) for m in results.methods for c in cells if (c, m) in results.cells]
     names = {m: results.catalogue.display_name(m) for m, *_ in present}
     cases = plurals(results.noun)

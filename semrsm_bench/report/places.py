@@ -58,8 +58,3 @@ def label(keys: Sequence[str], place: Place) -> str:
     ]
     parts = [", ".join(sizes) + (f" ({source})" if source else "")] if sizes else [source] if source else []
     return ", ".join([*parts, *others])
-
-
-def short_label(keys: Sequence[str], place: Place) -> str:
-    """The same for notes and sentences: bare values, ``S = 256`` for a size."""
-    return ", ".join(f"S = {place[key]}" if key == "size" else str(place.get(key, "")) for key in keys)

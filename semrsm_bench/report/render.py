@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from semrsm_bench.report.escape import complexity_latex, escape_latex, escape_markdown
+from semrsm_bench.report.escape import escape_latex, escape_markdown
 from semrsm_bench.report.formatting import NOTHING
 from semrsm_bench.report.layout import BLOCK_SIZE, COMPLEXITY, ColumnGroup, Line, Panel
 
@@ -205,10 +205,7 @@ def _latex_tabular(panel: Panel) -> str:
     for category, lines in _by_category(panel):
         body.append(r"\midrule")
         for line, name in zip(lines, itertools.chain([category], itertools.repeat(""))):
-            cells = [escape_latex(name)]
-            cells += [
-                complexity_latex(t) if h == COMPLEXITY else escape_latex(t) for h, t in zip(panel.stub, line.stub)
-            ]
+            cells = [escape_latex(text) for text in (name, *line.stub)]
             for entry, width in zip(line.entries, widths):
                 if isinstance(entry, str):
                     cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(entry)}}}")

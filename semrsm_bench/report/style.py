@@ -24,16 +24,24 @@ BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW, BLACK = (
     *("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442", "#000000"),
 )
 GREY = "#8a8a8a"
-_COLOURS, _MARKERS = (VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW), "^oDvPp*h"
-_DASHES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 2)))
-_BY_CATEGORY = {"exact": (BLUE, "s"), "baseline": (BLACK, "X")}
-# Methods that most figures of RSMs show, in their order there; others come before the last two, the baselines.
-RSM_LOOKS: Mapping[str, tuple[str, str]] = {
-    "identity": (BLUE, "o"),
-    "translation": (ORANGE, "D"),
-    "exact-auction": (VERMILION, "s"),
-    "pooled": (GREEN, "^"),
-    "random": (GREY, "X"),
+_COLOURS, _MARKERS = (VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW), "^oDvPp*hsX"
+
+
+class Look(NamedTuple):
+    """Colour and marker of a method."""
+
+    color: str
+    marker: str
+
+
+_BY_CATEGORY = {"exact": Look(BLUE, "s"), "baseline": Look(BLACK, "X")}
+# Methods that most figures show, in their order there; others come before the last two, the baselines.
+RSM_LOOKS: Mapping[str, Look] = {
+    "identity": Look(BLUE, "o"),
+    "translation": Look(ORANGE, "D"),
+    "exact-auction": Look(VERMILION, "s"),
+    "pooled": Look(GREEN, "^"),
+    "random": Look(GREY, "X"),
 }
 
 RC: Mapping[Any, Any] = {
@@ -81,34 +89,22 @@ class Drawing:
         object.__setattr__(self, "name", file_name(self.name))
 
 
-class Look(NamedTuple):
-    """Colour, marker and dash of a method."""
-
-    color: str
-    marker: str
-    dash: Any
-
-
 def looks(methods: Iterable[MethodKey]) -> dict[MethodKey, Look]:
-    """Exact solvers are blue squares, baselines black crosses; others share a colour where their names begin with the same word.
-
-    Those of one colour differ in the marker, and in the dash of their lines. RSM methods have `RSM_LOOKS`.
-    """
+    """No two alike: exact solvers are blue, baselines black; others share a colour where their names begin with the same word."""
     families: dict[str, int] = {}
     result: dict[MethodKey, Look] = {}
     for method in methods:
-        fixed = RSM_LOOKS.get(method.name) if method.kind == "rsm" else _BY_CATEGORY.get(method.category)
-        if fixed is None:
-            # Those of RSMs begin behind the colours of `RSM_LOOKS`.
+        if method.kind == "rsm" and method.name in RSM_LOOKS:
+            result[method] = RSM_LOOKS[method.name]
+            continue
+        color, first = _BY_CATEGORY.get(method.category, ("", "")) if method.kind != "rsm" else ("", "")
+        if not color:
+            # Those of RSMs begin behind the colours of `RSM_LOOKS`; families begin at different markers, for grey print.
             place = families.setdefault(re.split("[-_]", method.name)[0], len(families)) + 3 * (method.kind == "rsm")
-            color = _COLOURS[place % len(_COLOURS)]
-            # Families begin at different markers, for grey print.
-            start = (place + place // len(_COLOURS)) % len(_MARKERS)
-            used = {look.marker for look in result.values() if look.color == color}
-            order = _MARKERS[start:] + _MARKERS[:start]
-            fixed = color, next((marker for marker in order if marker not in used), order[0])
-        count = sum(look.color == fixed[0] for look in result.values())
-        result[method] = Look(*fixed, _DASHES[count % len(_DASHES)])
+            color, first = _COLOURS[place % len(_COLOURS)], _MARKERS[(place + place // len(_COLOURS)) % 8]
+        start, used = _MARKERS.index(first), {look.marker for look in result.values() if look.color == color}
+        order = _MARKERS[start:] + _MARKERS[:start]
+        result[method] = Look(color, next((marker for marker in order if marker not in used), first))
     return result
 
 
@@ -149,6 +145,20 @@ def new_panels(
     for axes in grid.flat[count:]:
         axes.remove()
     return figure, grid
+
+
+def method_legend(figure: Figure, of_name: Mapping[str, Look], beside: bool = False) -> None:
+    """Colours and markers of methods: right of the panels, or below them in as many columns as fit; then the figure grows."""
+    from matplotlib.lines import Line2D
+
+    handles = [Line2D([], [], ls="", marker=m, ms=5, color=c, label=short(name)) for name, (c, m) in of_name.items()]
+    if beside:
+        figure.legend(handles=handles, loc="outside right upper")
+        return
+    width, height = figure.get_size_inches()
+    columns = max(1, int(width / (0.5 + 0.075 * max(len(short(name)) for name in of_name))))
+    figure.set_size_inches(width, height + 0.2 * -(-len(of_name) // columns))
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def set_title(axes: Axes, text: str, width: float) -> None:

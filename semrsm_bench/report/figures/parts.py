@@ -13,7 +13,7 @@ from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.places import Place
-from semrsm_bench.report.style import GREY, RSM_LOOKS, Look, looks, new_panels, short
+from semrsm_bench.report.style import GREY, RSM_LOOKS, Look, looks, method_legend, new_panels, short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -94,20 +94,6 @@ def draw_forest(
         axes.grid(axis="x")
     method_legend(figure, of_method)
     return figure
-
-
-def method_legend(figure: Figure, of_method: Mapping[str, Look]) -> None:
-    """Methods with their colours and markers, below the panels, in as many columns as fit; the figure grows by its lines."""
-    from matplotlib.lines import Line2D
-
-    width, height = figure.get_size_inches()
-    columns = min(5, max(1, int(width / (0.5 + 0.075 * max(len(short(name)) for name in of_method)))))
-    figure.set_size_inches(width, height + 0.2 * -(-len(of_method) // columns))
-    handles = [
-        Line2D([], [], ls="", marker=look.marker, ms=5, color=look.color, label=short(name))
-        for name, look in of_method.items()
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
 
 def heat(

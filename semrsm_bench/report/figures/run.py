@@ -13,11 +13,10 @@ from semrsm_bench.core.stats import Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, format_seconds, plural
-from semrsm_bench.report.labels import label_points
 from semrsm_bench.report.layout import Layout, Sheet
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.score_axis import ScoreAxis
-from semrsm_bench.report.style import GREY, Look, new_figure, new_panels, seconds_axis, set_title
+from semrsm_bench.report.style import GREY, Look, method_legend, new_figure, new_panels, seconds_axis, set_title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,9 +28,11 @@ _FAR = 20.0
 _DRAWN_CASES = 60
 # Where k_opt is barely positive the ratio can be any negative number.
 _LOWEST_RATIO = -1.0
+# Room that a name takes beside a point: a share of the axis, and decades of the time.
+_LABEL_HEIGHT, _LABEL_DECADES = 0.07, 1.5
 FRONT_NOTE = (
-    "Up and to the left is better. Bold, on the line: no other method is at least as fast and as good. Pale: one is. "
-    "Crosses: baselines. Medians of the time with 95 % intervals."
+    "Up and to the left is better. On the line: no other method is at least as fast and as good. Pale: one is. Open: only a bound "
+    "is known. Medians of the time with 95 % intervals."
 )
 
 
@@ -76,34 +77,42 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
     return front
 
 
+def named_points(front: Sequence[Point], axis: ScoreAxis) -> list[Point]:
+    """The points of a front whose names do not cover each other; the better of two neighbours keeps its name."""
+    kept: list[Point] = []
+    height = (axis.high - axis.low) * _LABEL_HEIGHT
+    for point in reversed(front):
+        y, x = axis.place(point.value), math.log10(point.seconds)
+        if all(abs(axis.place(p.value) - y) > height or abs(math.log10(p.seconds) - x) > _LABEL_DECADES for p in kept):
+            kept.append(point)
+    return kept
+
+
 def draw_front(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
     """One panel per cell; None where no cell has a point.
 
     Better is up: of a quality the gap to the optimum on a logarithmic scale, with a band for the optimum itself. Methods on the
-    front are bold and joined by a line; those that another one beats in both time and score are pale.
+    front are named and joined by a line; those that another one beats in both time and score are pale.
     """
     drawn = {cell: points for cell in sheet.cells if (points := front_points(layout.results, cell))}
     if not drawn:
         return None
     axis = ScoreAxis.covering(layout.results.task.scores[0], (p.value for points in drawn.values() for p in points))
-    each = (4.8, 3.5) if len(drawn) > 1 else (6.4, 3.5)
-    figure, grid = new_panels(len(drawn), min(2, len(drawn)), each, caption=[FRONT_NOTE, caption])
-    labels = []
+    each = (4.4, 3.3) if len(drawn) > 1 else (6.4, 3.5)
+    figure, grid = new_panels(len(drawn), min(2, len(drawn)), each, (1.6, 0.0), [FRONT_NOTE, caption])
     for axes, (cell, points) in zip(grid.flat, drawn.items()):
-        labels.append((axes, *_front_panel(axes, layout, cell, points, axis)))
+        _front_panel(axes, layout, cell, points, axis, each[0] - 1)
         set_title(axes, layout.group_title(sheet, cell), each[0])
     for row in grid:
         row[0].set_ylabel(axis.title)
-    # Labels are placed where the panels have come to stand.
-    figure.draw_without_rendering()
-    figure.set_layout_engine("none")
-    for axes, texts, lines in labels:
-        label_points(axes, texts, lines)
+    shown = {point.method for points in drawn.values() for point in points}
+    method_legend(figure, {layout.names[m]: look for m, look in layout.looks.items() if m in shown}, beside=True)
     return figure
 
 
-def _front_panel(axes: Axes, layout: Layout, cell: str, points: Sequence[Point], axis: ScoreAxis) -> tuple[Any, Any]:
-    """Draw it, and return its labels and what they should not cross."""
+def _front_panel(axes: Axes, layout: Layout, cell: str, points: Sequence[Point], axis: ScoreAxis, width: float) -> None:
+    from matplotlib.patheffects import withStroke
+
     near = sorted(points, key=lambda p: p.seconds)
     # The few baselines that are out of the others' range on the fast side have a place at the edge.
     while len(near) > 1 and near[0].method.category == "baseline" and near[1].seconds > _FAR * near[0].seconds:
@@ -115,34 +124,34 @@ def _front_panel(axes: Axes, layout: Layout, cell: str, points: Sequence[Point],
         axes.axhspan(axis.optimum - 0.25, axis.optimum + 0.25, color="#eef4f8", zorder=0)
     seconds_axis(axes.xaxis)
     axes.grid(True, which="major")
-
     front = pareto_front(points)
     place = {p: (p.seconds if p in near else left * 1.25, axis.place(p.value)) for p in points}
-    ends = [*(place[p][0] for p in front[1:]), right]
-    steps = [(x, place[p][1]) for p, end in zip(front, ends) for x in (place[p][0], end)]
-    xs, ys = zip(*steps)
-    axes.plot(xs, ys, color="#555555", lw=1.1, zorder=1)
-    axes.fill_between(xs, ys, axes.get_ylim()[0], color="#f4f4f4", lw=0, zorder=-1)
-    labels: list[tuple[tuple[float, float], str, dict[str, Any]]] = []
-    lines = [steps]
-    bold = {"color": "black", "fontsize": 7.6, "fontweight": "bold"}
-    pale = {"color": GREY, "fontsize": 6.8}
-    # The front is labelled first and gets the best places.
-    for point in [*front, *(p for p in points if p not in front)]:
-        look, on_front, (x, y) = layout.looks[point.method], point in front, place[point]
-        time, name = layout.results.cells[cell, point.method].total_seconds, layout.names[point.method]
-        if point not in near:
-            name = f"{name}, {format_seconds(point.seconds)}"
-        elif time.high > time.low:
-            axes.plot(
-                [time.low, time.high], [y, y], color=look.color, lw=0.9, alpha=0.9 if on_front else 0.35, zorder=2
-            )
-            lines.append([(time.low, y), (min(time.high, right), y)])
-        marker, edge = (look.marker if point in near else "<"), ("black" if on_front else look.color)
-        dot: dict[str, Any] = {"marker": marker, "color": look.color, "mec": edge, "mew": 0.7, "ms": 6.5}
-        axes.plot([x], [y], ls="none", alpha=1.0 if on_front else 0.4, zorder=3, **dot)
-        labels.append(((x, y), f"{name} (at least)" if point.is_bound else name, bold if on_front else pale))
-    return labels, lines
+    xs, ys = [*(place[p][0] for p in front), right], [place[p][1] for p in (*front, front[-1])]
+    axes.plot(xs, ys, color="#555555", lw=1.1, zorder=1, ds="steps-post")
+    axes.fill_between(xs, ys, axes.get_ylim()[0], color="#f4f4f4", lw=0, zorder=-1, step="post")
+    for point, (x, y) in place.items():
+        look, on_front = layout.looks[point.method], point in front
+        time, alpha = layout.results.cells[cell, point.method].total_seconds, 1.0 if on_front else 0.4
+        if point in near and time.high > time.low:
+            axes.plot([time.low, time.high], [y, y], color=look.color, lw=0.9, alpha=alpha, zorder=2)
+        edge = {
+            "mec": "black" if on_front else look.color,
+            "mfc": "white" if point.is_bound else look.color,
+            "mew": 0.7,
+        }
+        axes.plot(
+            [x], [y], ls="none", marker=look.marker if point in near else "<", ms=6.5, alpha=alpha, zorder=3, **edge
+        )
+    for point in named_points(front, axis):
+        x, y = place[point]
+        name = layout.names[point.method] + ("" if point in near else f", {format_seconds(point.seconds)}")
+        # To the upper left of the front no point can stand; the first ones would be cut off there.
+        fits = math.log(x / left) / math.log(right / left) * width > 0.068 * len(name)
+        style = {"fontsize": 7.6, "fontweight": "bold", "va": "bottom", "ha": "right" if fits else "left"}
+        halo = [withStroke(linewidth=2, foreground="white")]
+        axes.annotate(
+            name, (x, y), path_effects=halo, xytext=(-5 if fits else 4, 2), textcoords="offset points", **style
+        )
 
 
 def draw_runtime(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
@@ -173,17 +182,13 @@ def draw_runtime(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
     set_title(axes, layout.title(sheet), 5.5)
     # The legend has the order in which the lines end.
     for method in sorted(lines, key=lambda m: -[*lines[m].values()][-1].value):
-        look, places = layout.looks.get(method, Look(GREY, "|", (0, (1, 1)))), [*lines[method]]
-        style: dict[str, Any] = {
-            "color": look.color,
-            "ls": look.dash,
-            "marker": look.marker,
-            "mec": "black",
-            "mew": 0.4,
-        }
-        axes.plot(places, [t.value for t in lines[method].values()], label=layout.names[method], lw=1.3, ms=5, **style)
+        look, places = layout.looks.get(method, Look(GREY, "|")), [*lines[method]]
+        edge: dict[str, Any] = {"ms": 5, "mec": "black", "mew": 0.4, "label": layout.names[method]}
+        axes.plot(
+            places, [t.value for t in lines[method].values()], color=look.color, marker=look.marker, lw=1.3, **edge
+        )
         axes.vlines(places, *zip(*((t.low, t.high) for t in lines[method].values())), color=look.color, lw=1.0)
-    figure.legend(loc="outside right upper", fontsize=7.6, handlelength=3.4)
+    figure.legend(loc="outside right upper", fontsize=7.6, handlelength=2.4)
     return figure
 
 

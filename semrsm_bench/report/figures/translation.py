@@ -11,9 +11,21 @@ from numpy.typing import NDArray
 from semrsm_bench.activations.crops import Shift
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.task import Result
-from semrsm_bench.report.figures.parts import by_depth, method_legend, method_looks, value_of, words_of
+from semrsm_bench.report.figures.parts import by_depth, method_looks, value_of, words_of
 from semrsm_bench.report.results import TaskResults
-from semrsm_bench.report.style import BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, Drawing, new_figure, new_panels, short
+from semrsm_bench.report.style import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    SKY,
+    VERMILION,
+    Drawing,
+    method_legend,
+    new_figure,
+    new_panels,
+    short,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

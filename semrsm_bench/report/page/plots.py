@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from semrsm_bench.core.stats import Interval
-from semrsm_bench.report.figures.run import Point, front_points, pareto_front
+from semrsm_bench.report.figures.run import Point, front_points, named_points, pareto_front
 from semrsm_bench.report.formatting import format_gap, format_seconds, plural
 from semrsm_bench.report.layout import Layout
 from semrsm_bench.report.notes import UNDEFINED, score_text
@@ -21,8 +21,6 @@ _SYMBOLS = {"s": "square", "X": "x", "^": "triangle-up", "o": "circle", "D": "di
 _SYMBOLS |= {"P": "cross", "p": "pentagon", "*": "star", "h": "hexagon"}
 _OPTIMUM_BAND = "rgba(86, 180, 233, 0.14)"
 _STAIRS = "#555555"
-# Room that a name takes beside a point: a share of the axis, and decades of the time.
-_LABEL_HEIGHT, _LABEL_DECADES = 0.07, 1.5
 
 
 def front_plot(layout: Layout) -> dict[str, Any] | None:
@@ -91,7 +89,7 @@ def _figure(layout: Layout, cell: str, where: str, axis: ScoreAxis, points: Sequ
         score["tickformat"] = ".0%"
     direction = " (lower is better)" if axis.limits[0] > axis.limits[1] else ""
     titles = {"x": layout.total_time_label, "y": _html(axis.title.removesuffix(" %") + direction)}
-    named = _apart(front, axis)
+    named = named_points(front, axis)
     order = sorted(points, key=lambda p: layout.results.methods.index(p.method))
     markers = []
     for point in order:
@@ -113,17 +111,6 @@ def _figure(layout: Layout, cell: str, where: str, axis: ScoreAxis, points: Sequ
             "shapes": shapes,
         },
     }
-
-
-def _apart(front: Sequence[Point], axis: ScoreAxis) -> list[Point]:
-    """The points of a front whose names do not cover each other; the better of two neighbours keeps its name."""
-    kept: list[Point] = []
-    height = (axis.high - axis.low) * _LABEL_HEIGHT
-    for point in reversed(front):
-        y, x = axis.place(point.value), math.log10(point.seconds)
-        if all(abs(axis.place(p.value) - y) > height or abs(math.log10(p.seconds) - x) > _LABEL_DECADES for p in kept):
-            kept.append(point)
-    return kept
 
 
 def _marker(layout: Layout, cell: str, point: Point, on_front: bool) -> dict[str, Any]:
