@@ -134,7 +134,7 @@ def _front_panel(axes: Axes, layout: Layout, cell: str, points: Sequence[Point],
         time, alpha = layout.results.cells[cell, point.method].total_seconds, 1.0 if on_front else 0.4
         if point in near and time.high > time.low:
             axes.plot([time.low, time.high], [y, y], color=look.color, lw=0.9, alpha=alpha, zorder=2)
-        edge = {
+        edge: dict[str, Any] = {
             "mec": "black" if on_front else look.color,
             "mfc": "white" if point.is_bound else look.color,
             "mew": 0.7,
@@ -147,7 +147,12 @@ def _front_panel(axes: Axes, layout: Layout, cell: str, points: Sequence[Point],
         name = layout.names[point.method] + ("" if point in near else f", {format_seconds(point.seconds)}")
         # To the upper left of the front no point can stand; the first ones would be cut off there.
         fits = math.log(x / left) / math.log(right / left) * width > 0.068 * len(name)
-        style = {"fontsize": 7.6, "fontweight": "bold", "va": "bottom", "ha": "right" if fits else "left"}
+        style: dict[str, Any] = {
+            "fontsize": 7.6,
+            "fontweight": "bold",
+            "va": "bottom",
+            "ha": "right" if fits else "left",
+        }
         halo = [withStroke(linewidth=2, foreground="white")]
         axes.annotate(
             name, (x, y), path_effects=halo, xytext=(-5 if fits else 4, 2), textcoords="offset points", **style
