@@ -14,7 +14,7 @@ from semrsm_bench.bench.engine import run
 from semrsm_bench.bench.methods import describe, sort_plugins
 from semrsm_bench.bench.plan import RunOptions
 from semrsm_bench.bench.process import WorkerProcess, WorkerSetup
-from semrsm_bench.bench.runs import SessionOptions
+from semrsm_bench.bench.results import SessionOptions
 from semrsm_bench.core.row import Row
 
 HOSTILE = Path(__file__).resolve().parent / "hostile_solvers.py"
@@ -138,22 +138,28 @@ class KeptWorkers:
     """Workers and declarations that several runs of a test module share, because starting a process takes a second."""
 
     def __init__(self, patch: Any) -> None:
-        self._workers: dict[WorkerSetup, WorkerProcess] = {}
+        self._workers: dict[tuple[str, ...], WorkerProcess] = {}
         self._declared: dict[tuple[str, ...], Any] = {}
-        patch.setattr(pool, "WorkerProcess", self._worker)
-        patch.setattr(pool.Workers, "close", lambda workers: None)
+        own = pool.Workers.of
+
+        def of(workers: Any, method: Any) -> WorkerProcess:
+            key = method.kind, method.name
+            if key not in workers._workers:
+                setup = WorkerSetup(plugins=method.plugins, core=workers._core)
+                worker = self._workers.setdefault((*key, method.code), WorkerProcess(setup))
+                worker.timed_out = False
+                workers._workers[key] = worker
+            return own(workers, method)
+
+        patch.setattr(pool.Workers, "of", of)
+        patch.setattr(pool.Workers, "__exit__", lambda workers, *error: None)
         patch.setattr(methods, "describe", self._describe)
 
-    def _worker(self, setup: WorkerSetup) -> WorkerProcess:
-        worker = self._workers.setdefault(setup, WorkerProcess(setup))
-        worker.timed_out = False
-        return worker
-
-    def _describe(self, plugins: Any, kinds: Any) -> Any:
-        if plugins:
-            return describe(plugins, kinds)
+    def _describe(self, plugin: Any, kinds: Any) -> Any:
+        if plugin:
+            return describe(plugin, kinds)
         if tuple(kinds) not in self._declared:
-            self._declared[tuple(kinds)] = describe((), kinds)
+            self._declared[tuple(kinds)] = describe(None, kinds)
         return self._declared[tuple(kinds)]
 
     def close(self) -> None:

@@ -10,8 +10,7 @@ from click.testing import CliRunner
 
 from semrsm_bench.bench.compare import compare, parse_rule
 from semrsm_bench.bench.readers import CellKey, Figures, Measurements, read_measurements
-from semrsm_bench.bench.results import ENVIRONMENT_FILE
-from semrsm_bench.bench.runs import RunWriter
+from semrsm_bench.bench.results import ENVIRONMENT_FILE, RunWriter
 from semrsm_bench.cli.compare import compare as command
 from tests.bench_data import make_row
 from tests.toy_tasks import ToyOptions

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from semrsm_bench.bench.cores import claimed_core
-from semrsm_bench.bench.runs import RunBusyError, RunWriter
+from semrsm_bench.bench.pool import claimed_core
+from semrsm_bench.bench.results import RunBusyError, RunWriter
 from semrsm_bench.core import files
 from tests.bench_data import make_row
 
@@ -29,7 +29,8 @@ def test_a_missing_lock_is_not_another_process(tmp_path, monkeypatch, number):
         writer.append(make_row())
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        RunWriter(tmp_path).close()
+        with RunWriter(tmp_path):
+            pass
     assert (tmp_path / "rows.jsonl").read_bytes().count(b"\n") == 1
 
 

@@ -179,8 +179,8 @@ def test_an_error_between_start_and_measurement_leaves_no_process_behind(tmp_pat
         real(self, *given)
         started.append(self.pid)
 
-    real = WorkerProcess.start
-    monkeypatch.setattr(WorkerProcess, "start", noted)
+    real = WorkerProcess._start
+    monkeypatch.setattr(WorkerProcess, "_start", noted)
     options = GateOptions(methods=("gredy",), sizes=(64,), centrings=("none",), pairs=1, environment="shared")
     with pytest.raises(ValueError, match="did you mean 'greedy'"):
         gate_run.run_gate("base", "base", options, folder=repository.folder, quiet=True)

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semrsm_bench.bench import plan as planning
-from semrsm_bench.bench.ledger import PATIENCE_FOR_FAILURES, Ledger, identity
+from semrsm_bench.bench.ledger import PATIENCE_FOR_FAILURES, Ledger
 from semrsm_bench.bench.plan import RunOptions, make_plan
 from semrsm_bench.core.method import Declaration
-from semrsm_bench.core.row import STATUSES, Row
+from semrsm_bench.core.row import STATUSES, Row, resume_key
 from semrsm_bench.core.task import Profile
 from tests.toy_tasks import ToyOptions, toy
 
@@ -44,7 +44,7 @@ def observed(cell, number=0, repeat=0, **changes):
         "wall_seconds": 1.0,
         "seconds": 0.5,
     }
-    return Row(**{**facts, **identity(cell, case, repeat), **changes}).as_dict()
+    return Row(**{**facts, **cell.identity(case, repeat), **changes}).as_dict()
 
 
 @pytest.mark.parametrize("status", [s for s in STATUSES if s != "skipped"])
@@ -52,7 +52,11 @@ def test_what_was_observed_is_done_whatever_came_of_it(status):
     ledger, (cell, other) = ledger_of(repeats=2)
     ledger.observe(observed(cell, 1, 1, status=status))
     done = {
-        (c.size, i, r) for c in (cell, other) for i in range(5) for r in range(2) if ledger.is_done(c, c.cases[i], r)
+        (c.size, i, r)
+        for c in (cell, other)
+        for i in range(5)
+        for r in range(2)
+        if resume_key(c.identity(c.cases[i], r)) in ledger.done
     }
     assert done == {(16, 1, 1)}
 
@@ -62,9 +66,9 @@ def test_what_was_observed_of_something_else_is_not_done(name):
     ledger, (cell, _) = ledger_of()
     row = observed(cell)
     ledger.observe(row | {name: {"a": 1} if name == "options" else "other"})
-    assert not ledger.is_done(cell, cell.cases[0], 0)
+    assert resume_key(cell.identity(cell.cases[0], 0)) not in ledger.done
     ledger.observe(row)
-    assert ledger.is_done(cell, cell.cases[0], 0)
+    assert resume_key(cell.identity(cell.cases[0], 0)) in ledger.done
 
 
 @pytest.mark.parametrize("status", ["timeout", "skipped", "ok"])
@@ -108,18 +112,16 @@ def test_the_budget_counts_what_was_spent_and_what_comes():
     assert ledger.planned_observations(cell) == 0
 
 
-def test_larger_sizes_wait_while_a_smaller_one_is_in_doubt():
+def test_a_method_is_not_begun_at_a_size_beyond_one_where_it_last_timed_out():
     ledger, (small, large) = ledger_of()
     ledger.observe(observed(small, 0, status="timeout"))
-    assert ledger.is_doubtful(large)
-    assert not ledger.is_doubtful(small)
-    ledger.observe(observed(small, 1, seconds=1e-3))
-    assert not ledger.is_doubtful(large)
-    assert ledger.reason_to_close(large) == ""
-    for i in (2, 3):
-        ledger.observe(observed(small, i, status="timeout"))
-    assert not ledger.is_doubtful(large)
     assert ledger.reason_to_close(large) == "not tried: it timed out at S=16 already"
+    assert ledger.reason_to_close(small) == ""
+    ledger.observe(observed(small, 1, seconds=1e-3))
+    assert ledger.reason_to_close(large) == ""
+    ledger.observe(observed(large, 0, seconds=1e-3))
+    ledger.observe(observed(small, 2, status="timeout"))
+    assert ledger.reason_to_close(large) == ""
 
 
 @given(st.lists(st.sampled_from(["ok", "timeout", "memory", "crashed", "error", "invalid"]), max_size=5))
@@ -158,22 +160,3 @@ def test_nothing_is_left_when_all_is_measured():
                 ledger.observe(observed(cell, i, r, seconds=1e-3, wall_seconds=0.1))
     assert ledger.remaining_seconds() == 0
     assert [line["cases"] for line in ledger.forecast()] == [5, 5]
-
-
-def test_truths_that_are_known_cost_nothing_more():
-    ledger, (cell,) = ledger_of(sizes=(16,))
-    before = ledger.remaining_seconds()
-    ledger.observe_truth("toy", cell.cases[0], 100.0)
-    assert ledger.remaining_seconds() == pytest.approx(before + 4 * 100.0, rel=0.01)
-    for i in range(4):
-        ledger.observe(observed(cell, i, seconds=1e-3, wall_seconds=0.1))
-    assert 100 < ledger.remaining_seconds() < 101, "of the one case that is left"
-    ledger.observe_truth("toy", cell.cases[4], 100.0)
-    assert ledger.remaining_seconds() < 1
-
-
-def test_truths_beyond_the_budget_are_not_counted():
-    ledger, (cell,) = ledger_of(sizes=(16,), budget=0.3)
-    assert ledger.planned_observations(cell) == 1
-    ledger.observe_truth("another task", cell.cases[0], 100.0)
-    assert ledger.remaining_seconds() == pytest.approx(100.2, abs=0.1)

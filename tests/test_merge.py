@@ -5,8 +5,7 @@ import pytest
 from click.testing import CliRunner
 
 from semrsm_bench.bench.merge import merge_runs
-from semrsm_bench.bench.results import ENVIRONMENT_FILE, write_json
-from semrsm_bench.bench.runs import RunWriter
+from semrsm_bench.bench.results import ENVIRONMENT_FILE, RunWriter, write_json
 from semrsm_bench.cli.merge import merge
 from tests.bench_data import make_row
 

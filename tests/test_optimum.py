@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.optimize import linear_sum_assignment
 
-from semrsm_bench.bench.optimum import Optimum, OptimumCache, certified_upper, data_key, find_optimum, prices_of
+from semrsm_bench.bench.optimum import Optimum, OptimumCache, certified_upper, find_optimum, prices_of
 from semrsm_bench.bench.process import Reply
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value, random_value
 
@@ -199,8 +199,7 @@ def test_the_cache_is_keyed_by_the_data_and_solves_once(tmp_path):
         assert same(OptimumCache(tmp_path).get(problem_of(20), solver), first)
     assert solver.calls == 1
     OptimumCache(tmp_path).get(problem_of(20, seed=1), solver)
-    OptimumCache(tmp_path).get(problem_of(20), solver, refresh=True)
-    assert solver.calls == 3
+    assert solver.calls == 2
 
 
 def test_an_entry_carries_its_proof(tmp_path):
@@ -326,8 +325,10 @@ def test_several_processes_may_fill_one_cache(tmp_path):
     code = (
         "import sys, numpy as np; from pathlib import Path; from tests.test_optimum import here, problem_of\n"
         "from semrsm_bench.bench.optimum import OptimumCache\n"
+        "cache = OptimumCache(Path(sys.argv[1]))\n"
         "for _ in range(30):\n"
-        "    print(OptimumCache(Path(sys.argv[1])).get(problem_of(12), here, refresh=True).k_opt)\n"
+        "    cache.path(problem_of(12)).unlink(missing_ok=True)\n"
+        "    print(cache.get(problem_of(12), here).k_opt)\n"
     )
     root = Path(__file__).resolve().parent.parent
     command = [sys.executable, "-c", code, str(tmp_path)]
@@ -345,10 +346,10 @@ def test_every_bit_of_the_data_is_in_the_key():
     changed = np.array(base.x)
     changed[3, 1] = np.nextafter(changed[3, 1], np.float32(9))
     keys = {
-        data_key(base),
-        data_key(MatchingProblem(changed, base.y)),
-        data_key(MatchingProblem(base.y, base.x)),
-        data_key(MatchingProblem(base.x.astype(float), base.y.astype(float))),
-        data_key(MatchingProblem(base.x.reshape(12, 2), base.y.reshape(12, 2))),
+        OptimumCache().path(base),
+        OptimumCache().path(MatchingProblem(changed, base.y)),
+        OptimumCache().path(MatchingProblem(base.y, base.x)),
+        OptimumCache().path(MatchingProblem(base.x.astype(float), base.y.astype(float))),
+        OptimumCache().path(MatchingProblem(base.x.reshape(12, 2), base.y.reshape(12, 2))),
     }
     assert len(keys) == 5

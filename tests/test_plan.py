@@ -237,9 +237,9 @@ def test_the_methods_that_a_task_names_are_there(name):
 
 def test_limits_of_a_run_come_before_those_of_the_profile(plan_of):
     plan = plan_of("scipy", options={"deadline": 1.5, "budget": 2.5})
-    profile = plan.profile(plan.cells[0])
+    profile = plan.cells[0].profile
     assert (profile.deadline, profile.budget) == (1.5, 2.5)
-    assert plan_of("scipy").profile(plan.cells[0]) == get_task("matching").profiles["quick"]
+    assert plan_of("scipy").cells[0].profile == get_task("matching").profiles["quick"]
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from semrsm_bench.bench import process
 from semrsm_bench.bench.methods import describe
 from semrsm_bench.bench.pool import Observer, Scratch, Workers
-from semrsm_bench.bench.process import CallLimits, WorkerLostError, WorkerProcess, WorkerSetup
+from semrsm_bench.bench.process import CallLimits, WorkerProcess, WorkerSetup
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.solvers import MatchingProblem, matching_value, solve
 from tests.bench_data import HOSTILE
@@ -43,7 +43,7 @@ class Observed:
 
     def close(self):
         self.worker.close()
-        self.scratch.__exit__(None, None, None)
+        self.scratch.cleanup()
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_permutations_of_any_integer_type_are_shifted_back_alike(observe, dtype,
         ("hostile-garbage-short", "invalid", "(23,)"),
         ("hostile-garbage-matrix", "invalid", "(24, 24)"),
         ("hostile-garbage-float", "invalid", "float64"),
-        ("hostile-garbage-ragged", "invalid", "no permutation"),
+        ("hostile-garbage-ragged", "invalid", "list, not a permutation"),
         ("hostile-garbage-large", "invalid", "(100000000,)"),
         ("no-such-solver", "error", "unknown solver"),
         ("hostile-socket-close", "crashed", ""),
@@ -434,7 +434,7 @@ def test_a_worker_imports_from_where_this_process_does(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", ["", *sys.path])
     with WorkerProcess(WorkerSetup(folder=ROOT)) as worker:
-        worker.start()
+        assert worker.ask({"do": "describe"}, 60).status == "error", "it is another package"
         assert Path(worker.package) == tmp_path / "semrsm_bench" / "__init__.py"
 
 
@@ -512,8 +512,7 @@ def test_workers_die_with_a_parent_that_is_killed(name):
 
 def test_a_busy_thread_takes_no_time_from_a_rival():
     """An idle worker is stopped, and goes on when it is asked again."""
-    found = {d["name"]: Declaration.from_dict(d) for d in describe([HOSTILE], ["solver"])}
-    busy = found["hostile-thread"]
+    busy = next(method for method in describe(str(HOSTILE), ["solver"]) if method.name == "hostile-thread")
     with Workers() as workers, Scratch() as scratch:
         observe = Observer(workers.of, scratch)
         outcome = observe(busy, pair(2), LIMITS, timed=False)
@@ -540,12 +539,6 @@ def test_no_more_processes_are_kept_than_may():
     assert wait_until_gone(alive[0])
 
 
-@pytest.mark.parametrize("wrong", [{"deadline": 0}, {"memory": -1}, {"warm_up": -1}])
-def test_limits_that_cannot_be_held_are_refused(wrong):
-    with pytest.raises(ValueError, match="positive"):
-        CallLimits(**wrong)
-
-
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -562,8 +555,7 @@ def test_a_plugin_that_does_not_load_is_named(tmp_path, body, words):
     plugin = tmp_path / "broken.py"
     plugin.write_text(body)
     with WorkerProcess(WorkerSetup(plugins=(str(plugin),))) as worker:
-        with pytest.raises(WorkerLostError, match=words):
-            worker.start()
+        assert words in worker.ask({"do": "describe"}, 60).message
         assert worker.pid is None
 
 
@@ -571,7 +563,7 @@ def test_methods_of_a_plugin_that_does_not_load_are_not_listed(tmp_path):
     plugin = tmp_path / "broken.py"
     plugin.write_text("import no_such_module")
     with pytest.raises(ValueError, match=r"^plugin .*broken\.py failed to load: .*no_such_module"):
-        describe([plugin])
+        describe(str(plugin))
 
 
 def test_options_that_json_does_not_know_are_declared_all_the_same(tmp_path):
@@ -581,8 +573,8 @@ def test_options_that_json_does_not_know_are_declared_all_the_same(tmp_path):
         "@sb.register_solver('odd', kind='approximate', by=np.int64(3), key=len, where={1, 2}, far=10**30)\n"
         "def odd(problem, *, by, key, where, far, other=lambda: 1):\n    return np.arange(problem.size)\n"
     )
-    found, again = ({d["name"]: d for d in describe([plugin], ["solver"])}["odd"] for _ in range(2))
-    assert found["options"]["by"] == 3
+    (found,), (again,) = (describe(str(plugin), ["solver"]) for _ in range(2))
+    assert found.options["by"] == 3
     assert found == again
 
 
@@ -600,8 +592,7 @@ def test_arrays_are_written_once_and_only_old_ones_go():
             for i, a in enumerate(large):
                 np.testing.assert_array_equal(np.load(paths[str(i)]), a)
         assert not Path(first["a"]).exists()
-        folder = scratch.path
-    assert not folder.exists()
+    assert not Path(scratch.name).exists()
 
 
 @pytest.mark.parametrize("order", ["C", "F"])

@@ -15,6 +15,8 @@ from semrsm_bench.bench.results import (
     ENVIRONMENT_FILE,
     ROWS_FILE,
     RUN_FILE,
+    RunBusyError,
+    RunWriter,
     find_run,
     list_runs,
     load_environment,
@@ -23,7 +25,6 @@ from semrsm_bench.bench.results import (
     read_rows,
     write_json,
 )
-from semrsm_bench.bench.runs import RunBusyError, RunWriter
 from tests.bench_data import make_row, old_line
 
 
@@ -77,9 +78,9 @@ def test_a_torn_line_longer_than_any_buffer_is_cut_whole(tmp_path):
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (b"{broken", "Expecting property name enclosed in double quotes at column 2. Delete the line; its case"),
+        (b"{broken", "Expecting property name enclosed in double quotes. Delete the line; its case"),
         (b"\xff\xfe{", "not UTF-8. Delete the line"),
-        (b"[1, 2]", "it holds [1, 2]. Delete the line"),
+        (b"[1, 2]", "no JSON object. Delete the line"),
     ],
 )
 def test_a_broken_line_in_the_middle_is_named(tmp_path, line, words):
@@ -197,7 +198,7 @@ WRITING = """
 import sys
 from pathlib import Path
 from tests.bench_data import make_row
-from semrsm_bench.bench.runs import RunWriter
+from semrsm_bench.bench.results import RunWriter
 with RunWriter(Path(sys.argv[1])) as writer:
     for i in range(10**9):
         writer.append(make_row(pair=f"0-{i}", info={"x": "y" * (i % 5000)}))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import psutil
@@ -45,25 +45,10 @@ def check_method(
     report: Callable[[CaseResult], None] = lambda result: None,
     show_output: bool = False,
 ) -> list[CaseResult]:
-    """Run the cases of its kind on a method.
+    """Run the cases of its kind on a method: all, or those named by `cases_of`; its files are imported in the worker alone.
 
-    Parameters
-    ----------
-    method : Declaration
-        See `semrsm_bench.bench.methods.find_methods`. Its files are imported in the worker alone.
-    timeout : float
-        Seconds that one case may take. A method that exceeds it, or kills its process, three times is not run further.
-    cases : sequence of str, optional
-        Names from `cases_of`; all of them by default.
-    report : callable
-        Called with each result as it comes.
-    show_output : bool
-        Let through what the method prints, with full tracebacks; on standard error.
-
-    Raises
-    ------
-    ValueError
-        Unknown case, or a timeout that is not positive.
+    A method that takes longer than ``timeout`` seconds for a case, or kills its process, three times is not run further.
+    ``show_output`` lets through what it prints, with full tracebacks, on standard error.
     """
     known = cases_of(method.kind)
     wanted = list(known if cases is None else cases)
@@ -71,39 +56,31 @@ def check_method(
         raise ValueError(f"unknown case {unknown[0]!r} of a {method.kind}; known are {', '.join(known)}")
     if not timeout > 0:
         raise ValueError(f"timeout must be positive, got {timeout}")
-    results = []
-    for result in _run(method, wanted, timeout, show_output):
-        results.append(result)
-        report(result)
-    return results
-
-
-def _run(method: Declaration, wanted: Sequence[str], timeout: float, show_output: bool) -> Iterator[CaseResult]:
+    results: list[CaseResult] = []
     lost, hopeless = 0, ""
     command: dict[str, Any] = {"do": "check", "kind": method.kind, "name": method.name, "verbose": show_output}
     with WorkerProcess(WorkerSetup(plugins=method.plugins, show_output=show_output)) as worker:
 
-        def ask(case: str, seconds: float) -> tuple[Literal["passed", "failed"], str]:
+        def ask(case: str, seconds: float) -> CaseResult:
+            begun = time.monotonic()
             reply = worker.ask({**command, "case": case}, seconds, psutil.virtual_memory().total)
-            if reply.status == "ok":
-                return "passed" if reply.value["passed"] else "failed", str(reply.value["reason"])
-            timeout = reply.status == "timeout"
-            return "failed", f"no answer within {seconds:g} s" if timeout else reply.message or reply.status
+            passed, reason = reply.status == "ok" and reply.value["passed"], reply.message or reply.status
+            if reply.status in ("ok", "timeout"):
+                reason = str(reply.value.get("reason", f"no answer within {seconds:g} s"))
+            return CaseResult(case, "passed" if passed else "failed", reason, time.monotonic() - begun)
 
         for case in wanted:
-            if hopeless:
-                yield CaseResult(case, "not run", hopeless)
-                continue
-            begun = time.monotonic()
-            if worker.pid is None:
+            result = CaseResult(case, "not run", hopeless)
+            if not hopeless and worker.pid is None:
                 # Failures of the first calls show in the cases; here only hanging and dying matter.
-                _, reason = ask("warm up", _WARM_UP_DEADLINES * timeout)
+                start = ask("warm up", _WARM_UP_DEADLINES * timeout)
                 if worker.pid is None:
                     hopeless = "the method did not start"
-                    yield CaseResult(case, "failed", f"at the start: {reason}", time.monotonic() - begun)
-                    continue
-                begun = time.monotonic()
-            yield CaseResult(case, *ask(case, timeout), time.monotonic() - begun)
-            if worker.pid is None:
-                lost += 1
+                    result = replace(start, case=case, status="failed", reason=f"at the start: {start.reason}")
+            if not hopeless:
+                result = ask(case, timeout)
+                lost += worker.pid is None
                 hopeless = f"the method hung or died {lost} times before" if lost == _LOST_WORKERS else ""
+            results.append(result)
+            report(result)
+    return results

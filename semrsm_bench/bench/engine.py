@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-import re
 import sys
 import time
 from collections import Counter, OrderedDict
@@ -17,16 +16,14 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from semrsm_bench.bench.cores import claimed_core
 from semrsm_bench.bench.environment import describe_environment
-from semrsm_bench.bench.ledger import Ledger, identity
+from semrsm_bench.bench.ledger import Ledger
 from semrsm_bench.bench.methods import declarations, sort_plugins
 from semrsm_bench.bench.optimum import OptimumCache
 from semrsm_bench.bench.plan import DEFAULT_TASKS, Cell, Plan, RunOptions, make_plan
-from semrsm_bench.bench.pool import Observer, Scratch, Workers
+from semrsm_bench.bench.pool import Observer, Scratch, Workers, claimed_core
 from semrsm_bench.bench.process import CallLimits
-from semrsm_bench.bench.results import ARRAYS_FOLDER, load_rows, read_rows
-from semrsm_bench.bench.runs import RunWriter, SessionOptions, open_run
+from semrsm_bench.bench.results import ARRAYS_FOLDER, RunWriter, SessionOptions, load_rows, open_run, read_rows
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.registry import PLUGIN_MODULE, entry_points_limited_to
 from semrsm_bench.core.row import FAULT, FAULTS, Row, resume_key
@@ -44,17 +41,7 @@ _ESTIMATE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Finished:
-    """What a session left behind.
-
-    Attributes
-    ----------
-    folder : Path
-    measured, resumed : int
-        Rows written now, and rows that were there before.
-    counts : dict of status to rows
-    complete : bool
-        Nothing of the plan is left.
-    """
+    """What a session left behind: rows written now and before, rows by status, and whether nothing of the plan is left."""
 
     folder: Path
     measured: int
@@ -76,28 +63,13 @@ def run(
     session: SessionOptions,
     tasks: Mapping[str, Any] | None = None,
     *,
-    optima: OptimumCache | None = None,
     quiet: bool = False,
     report: Callable[[str], None] = lambda text: None,
 ) -> tuple[Finished, Ledger]:
     """Measure what the options ask for, or what is left of it.
 
-    Parameters
-    ----------
-    options : RunOptions
-    session : SessionOptions
-    tasks : mapping of str to dataclass or None, optional
-        Names of tasks and their options, None for the defaults. Without any: the tasks that plugins bring, or else "matching".
-    optima : OptimumCache, optional
-        Where k_opt is kept; default: the user's cache folder.
-    quiet : bool
-        No progress bar.
-    report : callable
-        Called with one line when the folder is known.
-
-    Returns
-    -------
-    Finished, Ledger
+    ``tasks`` are names of tasks and their options, None for the defaults; without any, those that plugins bring, or else
+    "matching". ``report`` is called with one line when the folder is known.
     """
     method_files, brought = sort_plugins(options.plugins)
     wanted = tasks or dict.fromkeys(brought or DEFAULT_TASKS)
@@ -112,7 +84,10 @@ def run(
             )
     plan = make_plan(options, chosen, wanted, declared)
     methods = {(c.method.kind, c.method.name): c.method for c in plan.cells}
-    environment = describe_environment(plan.data, options.plugins, methods.values())
+    data = {c.cases[0].data_sha256: str(c.place.get("model", "")) for c in plan.cells}
+    environment = describe_environment(
+        [(name, sha) for sha, name in data.items() if sha], options.plugins, methods.values()
+    )
     with open_run(session, plan.describe(), environment) as writer:
         writer.note_codes(plan.codes)
         ledger = Ledger(plan)
@@ -122,9 +97,9 @@ def run(
         report(f"{'resuming' if writer.resumed else 'new'} run {writer.folder} ({len(old)} rows are there)")
         kept = int(psutil.virtual_memory().available // _WORKER_BYTES)
         with claimed_core() as core, Scratch() as scratch, Workers(core, kept) as workers:
-            engine = _Engine(plan, ledger, writer, Observer(workers.of, scratch), optima or OptimumCache())
-            engine.measure_all(quiet, first_cases_only=session.estimate)
-        if not session.estimate and not ledger.has_faults_of_the_machine:
+            engine = _Engine(plan, ledger, writer, Observer(workers.of, scratch), session.estimate)
+            engine.measure_all(quiet)
+        if not session.estimate and ledger.faults.keys() <= ledger.done:
             writer.finish()
     counts = Counter(row["status"] for row in load_rows(writer.folder))
     measured = len(read_rows(writer.folder)) - len(old)
@@ -132,13 +107,15 @@ def run(
 
 
 class _Engine:
-    """One session."""
+    """One session; an estimate takes the first case of every cell alone."""
 
-    def __init__(self, plan: Plan, ledger: Ledger, writer: RunWriter, observe: Observer, optima: OptimumCache) -> None:
-        self.plan, self.ledger, self.writer, self.observe, self.optima = plan, ledger, writer, observe, optima
+    def __init__(self, plan: Plan, ledger: Ledger, writer: RunWriter, observe: Observer, estimate: bool) -> None:
+        self.plan, self.ledger, self.writer, self.observe, self.estimate = plan, ledger, writer, observe, estimate
+        self._optima = OptimumCache()
+        # Arrays and truths of cases, kept for the methods that meet them next
         self._truths: OrderedDict[tuple[str, str, str], tuple[Arrays, Any]] = OrderedDict()
 
-    def measure_all(self, quiet: bool, first_cases_only: bool) -> None:
+    def measure_all(self, quiet: bool) -> None:
         """Go through the plan in rounds: one case of every cell, then a few cases of every cell at a time."""
         begun = time.monotonic()
         shown = begun - 1.0
@@ -146,17 +123,19 @@ class _Engine:
             # Counted in seconds of work, measured and expected, because cells differ by a factor of 10,000.
             bar.smoothing = 0
             bar.bar_format = "{desc} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}{postfix}"
-            for cell, case, repeat in self._steps(first_cases_only):
+            for cell, case, repeat in self._steps():
                 now = time.monotonic()
                 if now - shown > 0.25:
                     shown = now
-                    place = " ".join(f"{value}" for value in cell.place.values())
+                    place = " ".join(map(str, cell.place.values()))
                     bar.set_postfix_str(f"{cell.task.name} {cell.method.name} {place}", refresh=False)
                     bar.total = now - begun + self.ledger.remaining_seconds()
                     bar.update(now - begun - bar.n)
-                limits = self._limits(cell, first_cases_only)
+                limits = CallLimits(cell.profile.deadline, self.plan.options.memory)
+                if self.estimate and limits.deadline > _ESTIMATE_SECONDS:
+                    limits = replace(limits, deadline=_ESTIMATE_SECONDS, warm_up=_ESTIMATE_SECONDS)
                 row = self._measure(cell, case, repeat, limits)
-                if row.status == "timeout" and limits.deadline < self.plan.profile(cell).deadline:
+                if row.status == "timeout" and limits.deadline < cell.profile.deadline:
                     self.ledger.give_up(cell, limits.deadline)
                 else:
                     self._write(row)
@@ -167,54 +146,33 @@ class _Engine:
         self.writer.append(row)
         self.ledger.observe(row.as_dict())
 
-    def _steps(self, first_cases_only: bool) -> Iterator[tuple[Cell, Case, int]]:
+    def _steps(self) -> Iterator[tuple[Cell, Case, int]]:
+        ledger, repeats = self.ledger, self.plan.options.repeats
         for name in self.plan.tasks:
             cells = [cell for cell in self.plan.cells if cell.task.name == name]
-            most = max((len(cell.cases) for cell in cells), default=0)
-            postponed: dict[Cell, None] = {}
-            for start in itertools.chain([0], range(1, most, _CHUNK)):
-                stop = 1 if start == 0 else start + _CHUNK
-                for cell in cells:
-                    if first_cases_only and self.ledger.is_given_up(cell):
+            most = 1 if self.estimate else max((len(cell.cases) for cell in cells), default=0)
+            for start, cell in itertools.product([0, *range(1, most, _CHUNK)], cells):
+                cases = cell.cases[start : start + _CHUNK if start else 1]
+                for case, repeat in itertools.product(cases, range(repeats)):
+                    if ledger.is_closed(cell) or (self.estimate and ledger.is_given_up(cell)):
+                        break
+                    if resume_key(cell.identity(case, repeat)) in ledger.done:
                         continue
-                    if self.ledger.is_doubtful(cell):
-                        postponed[cell] = None
-                    else:
-                        yield from self._steps_of(cell, 0 if cell in postponed else start, stop)
-                if first_cases_only:
-                    break
-            if not first_cases_only:
-                for cell in postponed:
-                    yield from self._steps_of(cell, 0, most)
-
-    def _steps_of(self, cell: Cell, start: int, stop: int) -> Iterator[tuple[Cell, Case, int]]:
-        for case, repeat in itertools.product(cell.cases[start:stop], range(self.plan.options.repeats)):
-            if self.ledger.is_closed(cell):
-                return
-            if self.ledger.is_done(cell, case, repeat):
-                continue
-            reason = self.ledger.reason_to_close(cell)
-            if reason:
-                self._write(Row(**self._facts(cell, None, 0), status="skipped", message=reason))
-                return
-            yield cell, case, repeat
+                    if reason := ledger.reason_to_close(cell):
+                        self._write(Row(**self._facts(cell, None, 0), status="skipped", message=reason))
+                        break
+                    yield cell, case, repeat
 
     def _facts(self, cell: Cell, case: Case | None, repeat: int) -> dict[str, Any]:
         return {
-            **identity(cell, case, repeat),
+            **cell.identity(case, repeat),
             "run_id": self.writer.folder.name,
             "kind": cell.method.kind,
             "category": cell.method.category,
             "version": cell.method.version,
             "cell": dict(cell.place),
-            "units": {} if case is None else case.units,
+            "units": case.units if case else {},
         }
-
-    def _limits(self, cell: Cell, estimate: bool) -> CallLimits:
-        most = CallLimits(self.plan.profile(cell).deadline, self.plan.options.memory)
-        if estimate and most.deadline > _ESTIMATE_SECONDS:
-            return replace(most, deadline=_ESTIMATE_SECONDS, warm_up=_ESTIMATE_SECONDS)
-        return most
 
     def _measure(self, cell: Cell, case: Case, repeat: int, limits: CallLimits) -> Row:
         arrays, truth = self._truth(cell.task, case)
@@ -223,15 +181,16 @@ class _Engine:
             wanted_inputs(arrays, cell.method),
             limits,
             settings=case.settled(),
-            observer=observer_of(cell.task),
+            observer=_observer_of(cell.task),
             seed=repeat,
         )
+        key = resume_key(cell.identity(case, repeat))
         facts = self._facts(cell, case, repeat) | {"wall_seconds": reply.wall_seconds}
-        facts |= {"replaces": self.ledger.replaced(cell, case, repeat)}
+        facts |= {"replaces": self.ledger.faults.get(key, "")}
         if reply.status != "ok":
             raw = {FAULT: "machine"} if reply.machine else {}
             return Row(**facts, status=reply.status, message=reply.message, raw=raw)  # type: ignore[arg-type]
-        answer = Answer(reply.value["arrays"], info=reply.value.get("info") or {})
+        value, answer = reply.value, Answer(reply.value["arrays"], info=reply.value.get("info") or {})
         try:
             scored = cell.task.score(case, arrays, answer, truth, cell.method)
         except Exception as error:  # an answer that the task cannot read costs its own row only
@@ -242,35 +201,33 @@ class _Engine:
             scored = Scored(status="invalid", message=text[:500])
         facts |= {"status": scored.status, "message": scored.message, "raw": scored.raw, "info": answer.info}
         if scored.status == "ok":
-            facts |= {"scores": dict(scored.scores), "arrays": self._keep(cell, case, repeat, scored)}
-            facts |= timings(reply.value)
+            facts |= {"scores": dict(scored.scores)}
+            if scored.arrays:
+                facts["arrays"] = f"{ARRAYS_FOLDER}/{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
+                path = self.writer.folder / facts["arrays"]
+                path.parent.mkdir(exist_ok=True)
+                np.savez_compressed(path, **scored.arrays)  # type: ignore[arg-type]
+            if seconds := value["seconds"]:
+                facts |= {
+                    "seconds": float(np.median(seconds)),
+                    "seconds_min": min(seconds),
+                    "seconds_max": max(seconds),
+                    "samples": len(seconds),
+                    "shared_seconds": float(np.median(value["shared_seconds"])) if value["shared_seconds"] else None,
+                    "peak_bytes": value["peak_bytes"],
+                }
         return Row(**facts)
 
-    def _keep(self, cell: Cell, case: Case, repeat: int, scored: Scored) -> str:
-        """Write a row's arrays beside the rows; the file's name relative to the run's folder."""
-        if not scored.arrays:
-            return ""
-        name = re.sub(r"[^A-Za-z0-9._+-]+", "_", f"{cell.task.name}-{cell.method.name}-{case.name}")[:120]
-        key = hashlib.sha256(resume_key(identity(cell, case, repeat)).encode()).hexdigest()[:16]
-        path = self.writer.folder / ARRAYS_FOLDER / f"{name}-{key}.npz"
-        path.parent.mkdir(exist_ok=True)
-        np.savez_compressed(path, **scored.arrays)  # type: ignore[arg-type]
-        return f"{ARRAYS_FOLDER}/{path.name}"
-
     def _truth(self, task: Task, case: Case) -> tuple[Arrays, Any]:
-        """Arrays and truth of a case, kept for the methods that meet it next."""
         key = (task.name, case.name, case.data_sha256)
-        if key in self._truths:
-            self._truths.move_to_end(key)
-            return self._truths[key]
-        start = time.monotonic()
-        arrays = case.inputs()
-        truth = task.truth(case, arrays, lambda problem: self.optima.get(problem, self.observe.exact))
-        self._truths[key] = (arrays, truth)
-        while len(self._truths) > _KEPT_TRUTHS:
-            self._truths.popitem(last=False)
-        self.ledger.observe_truth(task.name, case, time.monotonic() - start)
-        return arrays, truth
+        if key not in self._truths:
+            arrays = case.inputs()
+            truth = task.truth(case, arrays, lambda problem: self._optima.get(problem, self.observe.exact))
+            self._truths[key] = (arrays, truth)
+            if len(self._truths) > _KEPT_TRUTHS:
+                self._truths.popitem(last=False)
+        self._truths.move_to_end(key)
+        return self._truths[key]
 
 
 def wanted_inputs(arrays: Mapping[str, Any], method: Declaration) -> dict[str, NDArray[Any]]:
@@ -280,27 +237,10 @@ def wanted_inputs(arrays: Mapping[str, Any], method: Declaration) -> dict[str, N
     return {name: value() if callable(value) else value for name, value in chosen.items()}
 
 
-def observer_of(task: Task) -> str:
-    """Where a task's own observer is, as a worker finds it: in a module that it can import, or in a plugin's file."""
+def _observer_of(task: Task) -> tuple[str, str, str | None] | None:
+    """A task's own observer, as a worker finds it: its module, its name, and the file of a plugin that it stands in."""
     if not task.observe:
-        return ""
+        return None
     place, _, name = task.observe.rpartition(":")
     module = place or task.module
-    if module.startswith(PLUGIN_MODULE):
-        module = str(sys.modules[module].__file__)
-    return f"{module}:{name}"
-
-
-def timings(value: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of a row that say how long the calls of an observation took."""
-    seconds, shared = value["seconds"], value["shared_seconds"]
-    if not seconds:
-        return {}
-    return {
-        "seconds": float(np.median(seconds)),
-        "seconds_min": min(seconds),
-        "seconds_max": max(seconds),
-        "samples": len(seconds),
-        "shared_seconds": float(np.median(shared)) if shared else None,
-        "peak_bytes": value["peak_bytes"],
-    }
+    return module, name, sys.modules[module].__file__ if module.startswith(PLUGIN_MODULE) else None

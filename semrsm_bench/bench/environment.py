@@ -7,7 +7,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,9 @@ THREAD_VARIABLES = (
 )
 # What may change a figure, where it is installed.
 PACKAGES = (
-    *("semrsm-bench", "numpy", "scipy", "numba", "llvmlite", "ortools", "lapjv", "lap", "lapx", "safetensors"),
-    "pandas",
+    *("lap", "lapjv", "lapx", "llvmlite", "numba", "numpy", "ortools", "pandas", "safetensors", "scipy"),
+    "semrsm-bench",
 )
-# What must agree before rows of two sessions may stand in one run. Code, libraries and data are in the rows' own keys.
-IDENTITY = ("cpu", "os", "python", "blas")
 
 
 def describe_environment(
@@ -38,52 +36,42 @@ def describe_environment(
 ) -> dict[str, Any]:
     """Everything that figures depend on, as JSON-ready values.
 
-    Parameters
-    ----------
-    data : iterable of (name, sha256)
-        What was measured on.
-    plugins : sequence of Path
-        Files given with ``--plugin``; only their names and digests are kept.
-    methods : iterable of Declaration
-        What took part, kept so that a run can be read where a method is not installed.
-
-    Returns
-    -------
-    dict
-        Keys ``schema started cpu memory_bytes threads blas os python packages commit dirty data plugins methods``.
+    ``data`` are pairs of (name, SHA-256); of plugins only names and digests are kept. Methods are described so that a run
+    can be read where one of them is not installed.
     """
     commit, dirty = commit_of(package_folder())
-    declared = list(methods)
+    described = {
+        f"{m.kind}:{m.name}": {k: plain(v) for k, v in m.as_dict().items() if k not in ("plugins", "files", "defaults")}
+        for m in methods
+    }
     found: dict[str, Any] = {
         "schema": SCHEMA,
         "started": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "cpu": describe_cpu(),
+        "cpu": {
+            "model": _cpu_model(),
+            "cores": psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
+            "logical": psutil.cpu_count() or 1,
+            "governor": governor(),
+        },
         "memory_bytes": psutil.virtual_memory().total,
         "threads": 1,
         "blas": describe_blas(),
         "os": f"{platform.system()} {platform.release()} {platform.machine()}",
         "python": platform.python_version(),
-        "packages": package_versions(),
+        "packages": {name: version for name in PACKAGES if (version := _version(name))},
         "commit": commit,
         "dirty": dirty,
         "data": [{"name": name, "sha256": sha256} for name, sha256 in data],
         "plugins": [{"name": p.name, "sha256": hashlib.sha256(p.read_bytes()).hexdigest()} for p in plugins],
     }
-    described = {
-        f"{m.kind}:{m.name}": {k: plain(v) for k, v in m.as_dict().items() if k not in ("plugins", "files", "defaults")}
-        for m in declared
-    }
     return {**{key: plain(value) for key, value in found.items()}, "methods": described}
 
 
-def describe_cpu() -> dict[str, Any]:
-    """Model, physical and logical cores, and the frequency governor ("unknown" where the kernel reports none)."""
-    return {
-        "model": _cpu_model(),
-        "cores": psutil.cpu_count(logical=False) or psutil.cpu_count() or 1,
-        "logical": psutil.cpu_count() or 1,
-        "governor": governor(),
-    }
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _cpu_model() -> str:
@@ -96,10 +84,10 @@ def _cpu_model() -> str:
     return platform.processor() or platform.machine() or "unknown"
 
 
-def governor(cpu: int = 0) -> str:
-    """Frequency governor of a core; "unknown" where the kernel does not report it, as in most virtual machines."""
+def governor() -> str:
+    """Frequency governor; "unknown" where the kernel does not report it, as in most virtual machines."""
     try:
-        return Path(f"/sys/devices/system/cpu/cpu{cpu}/cpufreq/scaling_governor").read_text().strip()
+        return Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor").read_text().strip()
     except OSError:
         return "unknown"
 
@@ -109,21 +97,10 @@ def describe_blas() -> list[dict[str, Any]]:
     import numpy  # noqa: F401
     import scipy.linalg  # noqa: F401
 
-    keep = {"internal_api": "api", "version": "version", "architecture": "architecture"}
-    found = [{new: lib.get(old) for old, new in keep.items()} for lib in threadpool_info() if lib["user_api"] == "blas"]
+    keep = {"api": "internal_api", "version": "version", "architecture": "architecture"}
+    found = [{new: lib.get(old) for new, old in keep.items()} for lib in threadpool_info() if lib["user_api"] == "blas"]
     distinct = [lib for i, lib in enumerate(found) if lib not in found[:i]]
     return sorted(distinct, key=str)  # the loader's order differs from process to process
-
-
-def package_versions(more: Iterable[str] = ()) -> dict[str, str]:
-    """Versions of the installed packages that can change a figure."""
-    versions = {}
-    for name in sorted({*PACKAGES, *more} - {""}):  # a bare plugin file belongs to no distribution
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def package_folder() -> Path:
@@ -131,22 +108,8 @@ def package_folder() -> Path:
     return Path(__file__).resolve().parent.parent
 
 
-def code_digest(paths: Iterable[Path]) -> str:
-    """Start of the SHA-256 of some source files."""
-    digest = hashlib.sha256()
-    for path in sorted(paths):
-        digest.update(hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
-
-
 def git(folder: Path, *arguments: str) -> bytes:
-    """Output of a git command in a folder, in English, whatever variables a git hook has set.
-
-    Raises
-    ------
-    OSError, subprocess.SubprocessError
-        There is no git, or the command failed: ``stderr`` says why.
-    """
+    """Output of a git command in a folder, in English, whatever variables a git hook has set; SubprocessError if it fails."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("GIT_")} | {"LC_ALL": "C"}
     command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, check=True, timeout=120, env=environment).stdout
@@ -163,8 +126,3 @@ def commit_of(folder: Path) -> tuple[str | None, bool | None]:
     except (OSError, subprocess.SubprocessError):
         return None, None
     return commit, bool(changed)
-
-
-def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Keys of `IDENTITY` in which two environments differ; rows of such runs are never mixed."""
-    return [key for key in IDENTITY if old.get(key) != new.get(key)]

@@ -6,6 +6,7 @@ the calls, and what the worker keeps between observations.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
@@ -17,18 +18,25 @@ import numpy as np
 LARGE = 4096
 _MOST_CALLS = 20
 _MOST_METRIC_CALLS = 5
+# Kind -> module and name of the cases of ``semrsm-bench check``; beside them is ``warm_up``.
+CASES = {
+    "solver": ("semrsm_bench.solvers.check_cases", "CASES"),
+    "rsm": ("semrsm_bench.rsm.check_cases", "CASES"),
+    "metric": ("semrsm_bench.metrics.check_cases", "METRIC_CASES"),
+    "instance": ("semrsm_bench.metrics.check_cases", "INSTANCE_CASES"),
+}
+
+Given = Mapping[str, Any]
 
 
-class NoPermutationError(Exception):
-    """What a solver returned cannot be read as an array."""
-
-
-def observe(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
+def observe(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any]:
     """One method on one case; arrays, duals, info, or a status and a message."""
-    return _OBSERVERS[command["kind"]](command, inputs, clock, memory)
+    observers: Given = {"solver": solver, "rsm": rsm, "metric": metric, "instance": instance}
+    found: dict[str, Any] = observers[command["kind"]](command, inputs, clock, memory)
+    return found
 
 
-def solver(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
+def solver(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any]:
     """Match two images again and again, each time under another circular shift of the positions, the same for both.
 
     Nothing remembered from an earlier call fits the next one, and yet it is the same problem: identity and neighbourhoods keep
@@ -38,10 +46,6 @@ def solver(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
     import semrsm_bench as sb
 
     found = sb.get_solver(command["name"])
-    options = {**found.options, **command.get("options", {})}
-    check = getattr(found, "check_options", None)
-    if check is not None:
-        check(options)
     x, y = np.asarray(inputs["x"]), np.asarray(inputs["y"])
     size = len(x)
     most = 1 if size >= LARGE else max(1, min(_MOST_CALLS, size - 1))
@@ -64,27 +68,24 @@ def solver(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, me
         return problem
 
     def call(problem: Any) -> Any:
-        result = found.function(problem, **options)
+        result = found.function(problem, **found.options)
         first.setdefault("result", result)
         try:
             return np.array(getattr(result, "perm", result))
-        except (ValueError, TypeError) as error:
-            raise NoPermutationError(str(error)[:200]) from None
+        except (ValueError, TypeError):  # ragged
+            return None
 
-    shape = ("solver", command["name"], x.shape, str(x.dtype))
-    try:
-        answers = clock.run(fresh, call, shape=shape, most=most)
-    except NoPermutationError as error:
-        return {"status": "invalid", "message": f"it returned no permutation: {error}"}
+    answers = clock.run(fresh, call, shape=("solver", command["name"], x.shape, str(x.dtype)), most=most)
     problem, result = first["problem"], first["result"]
-    if found.matrix_free and getattr(problem, "has_affinity", False):
+    if found.matrix_free and problem.has_affinity:
         return {"status": "invalid", "message": "it is registered as matrix_free but used problem.affinity"}
     if _checksums(problem) != first["checksums"]:
         return {"status": "invalid", "message": "it changed its inputs"}
     perms = []
     for perm, shift in zip(answers, shifts, strict=True):
-        if perm.shape != (size,) or (size and perm.dtype.kind not in "iu"):
-            what = f"{type(getattr(result, 'perm', result)).__name__} of shape {perm.shape} and dtype {perm.dtype}"
+        if perm is None or perm.shape != (size,) or (size and perm.dtype.kind not in "iu"):
+            what = type(getattr(result, "perm", result)).__name__
+            what += "" if perm is None else f" of shape {perm.shape} and dtype {perm.dtype}"
             return {"status": "invalid", "message": f"it returned {what}, not a permutation of {size} positions"}
         back = np.roll(perm.astype(np.intp), -shift)
         perms.append(np.where((back >= 0) & (back < size), (back - shift) % max(size, 1), back))
@@ -100,7 +101,7 @@ def _checksums(problem: Any) -> tuple[int, ...]:
     return tuple(crc32(np.ascontiguousarray(array).data) for array in arrays)
 
 
-def rsm(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
+def rsm(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any]:
     """The RSM of a set of images, under one kernel; one matching serves all kernels that the settings name.
 
     Repeats see the images in another order, and their entries are put back.
@@ -111,12 +112,10 @@ def rsm(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memor
     z, z2 = inputs["z"], inputs.get("z2")
     kernels = list(settings.get("kernels") or [settings["kernel"]])
     given = {key: settings[key] for key in ("sigma", "centring") if key in settings}
-    if "rule" in settings and getattr(sb.get_rsm(name), "category", "") != "matching":
+    if "rule" in settings and sb.get_rsm(name).category != "matching":
         given["sigma"] = settings["rule"]
     if settings.get("grid"):
         given["grid"] = tuple(settings["grid"])
-    if command.get("options"):
-        given["options"] = dict(command["options"])
 
     def compute(images: Any, database: Any) -> Any:
         return sb.compute_rsm(images, database, kernel=kernels, matching=name, **given)
@@ -134,201 +133,141 @@ def rsm(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memor
         put_back = {k: m[back] if z2 is not None else m[np.ix_(back, back)] for k, m in made.items()}
         return put_back, list(clock.seconds), clock.peak_bytes
 
-    key = ("rsm", name, repr(given), tuple(kernels), *(_file_of(command, n) for n in ("z", "z2")), repeat)
-    found, seconds, peak = memory.get(key, measure)
+    files = (command["inputs"].get(n) for n in ("z", "z2"))
+    found, seconds, peak = memory.get(("rsm", name, repr(given), tuple(kernels), *files, repeat), measure)
     clock.seconds[:], clock.peak_bytes = seconds, peak
     return {"arrays": {"rsm": np.asarray(found[settings["kernel"]])}}
 
 
-def metric(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
+def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any]:
     """A metric on two representations; repeats see the stimuli in another order, the same on both sides.
 
     What can be prepared of one side alone is made once for all its comparisons; its time counts as shared, in every row.
     """
     import semrsm_bench as sb
 
-    found = sb.get_metric(command["name"])
-    options = {**found.options, **command.get("options", {})}
-    pair = _Pair(found, command, inputs, memory)
-    repeat = int(command.get("seed", 0))
+    found, settings, repeat = sb.get_metric(command["name"]), command["settings"], int(command.get("seed", 0))
     rng = np.random.default_rng(repeat)
+    x, y = _sides(found, command, inputs, memory, "xy")
     undefined: list[str] = []
     spent: list[float] = []
 
-    def attempt(make: Callable[[], float]) -> float:
+    def reordered(order: Any) -> tuple[Any, Any]:
+        return _taken(found, x, order), _taken(found, y, order)
+
+    def attempt(make: Callable[[], Any], otherwise: Any) -> Any:
         # The inputs are finite and of one length: a metric that refuses them is not defined for their shape, which is an answer.
         try:
-            return float(make())
+            return make()
         except ValueError as error:
             undefined.append(str(error))
-            return float("nan")
+            return otherwise
 
-    def whole(sides: tuple[Any, Any]) -> float:
-        return attempt(lambda: found.compare(*(found.prepare(side, **options) for side in sides), **options))
+    def whole(sides: tuple[Any, Any]) -> Any:
+        return attempt(lambda: found.compare(*map(found.prepare, sides)), math.nan)
 
     def prepared(name: str, side: Any) -> Any:
-        """One side of the case, prepared now or before."""
+        """One side of the case, prepared now or before: its key is all that a side depends on."""
+        names = ("centring", f"sigma_{name}", *(("permuted",) if name == "y" else ()))
+        made_of = (repr([settings.get(n) for n in names]), *(command["inputs"].get(n) for n in (name, f"z{name}")))
 
         def prepare() -> tuple[Any, float]:
-            return clock.shared(lambda: found.prepare(side, **options)), clock.shared_seconds.pop()
+            return clock.shared(lambda: found.prepare(side)), clock.shared_seconds.pop()
 
-        made, seconds = memory.get(("prepared", command["name"], repr(options), *pair.made_of(name)), prepare)
+        made, seconds = memory.get(("prepared", command["name"], *made_of), prepare)
         spent.append(seconds)
         return made
-
-    def another_order() -> tuple[Any, Any]:
-        return pair.reordered(rng.permutation(len(pair.x)))
 
     def fresh(i: int) -> Any:
         if i == 0:
             undefined.clear()  # by the warm-up
         if found.pair is None:
-            return another_order() if i or repeat else (pair.x, pair.y)
-        try:
-            return prepared("x", pair.x), prepared("y", pair.y)
-        except ValueError as error:
-            undefined.append(str(error))
-            return None
+            return reordered(rng.permutation(len(x))) if i or repeat else (x, y)
+        return attempt(lambda: (prepared("x", x), prepared("y", y)), None)
 
-    def call(sides: Any) -> float:
-        return float("nan") if sides is None else attempt(lambda: found.compare(*sides, **options))
+    def call(sides: Any) -> Any:
+        return math.nan if sides is None else attempt(lambda: found.compare(*sides), math.nan)
 
     values = clock.run(
         fresh,
         call,
-        warm=lambda: whole(another_order()),
-        shape=("metric", command["name"], *((a.shape[1:], str(a.dtype)) for a in (pair.x, pair.y))),
+        warm=lambda: whole(reordered(rng.permutation(len(x)))),
+        shape=("metric", command["name"], *((a.shape[1:], str(a.dtype)) for a in (x, y))),
         most=_MOST_METRIC_CALLS if found.pair is None else 1,
     )
     if spent:
         clock.shared_seconds[:] = [sum(spent)]
-    back = values[0] if found.symmetric else whole(pair.sides("yx"))
+    back = values[0] if found.symmetric else whole(_sides(found, command, inputs, memory, "yx"))
     arrays = {"value": np.array(values), "value_yx": np.array([back])}
-    if command["settings"].get("leave_one_out"):
-        arrays["without"] = np.array([whole(pair.without(i)) for i in range(len(pair.x))])
+    if settings.get("leave_one_out"):
+        arrays["without"] = np.array([whole(reordered(np.delete(np.arange(len(x)), i))) for i in range(len(x))])
     return {"arrays": arrays, "info": {"undefined": undefined[0]} if undefined else {}}
 
 
-class _Pair:
-    """The two representations of a case as a metric takes them: features, linear RSMs, or the RSMs that a composite names."""
+def _sides(found: Any, command: Given, inputs: Given, memory: Any, names: str) -> tuple[Any, Any]:
+    """The representations of a case as a metric takes them: features, linear RSMs, or the RSMs that a composite names.
 
-    def __init__(self, found: Any, command: Mapping[str, Any], inputs: Mapping[str, Any], memory: Any) -> None:
-        self._found, self._command, self._inputs, self._memory = found, command, inputs, memory
-        self._settings = command["settings"]
-        self.x, self.y = self.sides("xy")
+    Each is made once; y is permuted where the case says so. With the sides exchanged (``yx``), the RSM method that a composite
+    names first is that of y.
+    """
+    import semrsm_bench as sb
 
-    def sides(self, names: str) -> tuple[Any, ...]:
-        """Both, each made once; y is permuted where the case says so.
+    settings = command["settings"]
 
-        With the sides exchanged (``yx``), the RSM method that a composite names first is that of y.
-        """
-        seed = self._settings.get("permuted")
-        rsms: Any = getattr(self._found, "rsms", None) or (None, None)
-        sides = []
-        for name, rsm_of in zip(names, rsms):
-            side = self._side(name, rsm_of)
-            if name == "y" and seed is not None:
-                side = self._taken(side, np.random.default_rng(int(seed)).permutation(len(side)))
-            sides.append(side)
-        return tuple(sides)
-
-    def _side(self, name: str, rsm_of: tuple[str, str] | None) -> Any:
-        import semrsm_bench as sb
-
-        if self._found.takes == "features":
-            return np.asarray(self._inputs[name])
+    def side(name: str, rsm_of: tuple[str, str] | None) -> Any:
+        if found.takes == "features":
+            return np.asarray(inputs[name])
         if rsm_of is None:
-            linear = ("linear", _file_of(self._command, name))
-            return self._memory.get(linear, lambda: sb.metrics.linear_rsm(np.asarray(self._inputs[name])))
-        settings, (matching, kernel) = self._settings, rsm_of
+            linear = ("linear", command["inputs"].get(name))
+            return memory.get(linear, lambda: sb.metrics.linear_rsm(np.asarray(inputs[name])))
+        matching, kernel = rsm_of
         given = {"kernel": kernel, "matching": matching, "centring": settings.get("centring", "channel")}
         if kernel == "rbf" and sb.get_rsm(matching).category == "matching" and settings.get(f"sigma_{name}"):
             # One bandwidth for all that match positions, so that their RSMs compare; others go by the rule.
             given["sigma"] = settings[f"sigma_{name}"]
         grid = settings.get(f"grid_{name}")
-        key = ("rsm", repr(given), _file_of(self._command, f"z{name}"))
-        z = self._inputs[f"z{name}"]
-        return self._memory.get(key, lambda: sb.compute_rsm(z, grid=tuple(grid) if grid else None, **given))
+        key = ("rsm", repr(given), command["inputs"].get(f"z{name}"))
+        z = inputs[f"z{name}"]
+        return memory.get(key, lambda: sb.compute_rsm(z, grid=tuple(grid) if grid else None, **given))
 
-    def made_of(self, name: str) -> tuple[Any, ...]:
-        """All that a side depends on."""
-        settings = [
-            self._settings.get(n) for n in ("centring", f"sigma_{name}", *(("permuted",) if name == "y" else ()))
-        ]
-        return (repr(settings), *(_file_of(self._command, n) for n in (name, f"z{name}")))
-
-    def reordered(self, order: Any) -> tuple[Any, Any]:
-        """Both with their stimuli in another order."""
-        return self._taken(self.x, order), self._taken(self.y, order)
-
-    def without(self, i: int) -> tuple[Any, Any]:
-        """Both without one stimulus."""
-        return self.reordered(np.delete(np.arange(len(self.x)), i))
-
-    def _taken(self, side: Any, order: Any) -> Any:
-        return side[np.ix_(order, order)] if self._found.takes == "rsms" else side[order]
+    made = dict(zip(names, map(side, names, found.rsms or (None, None))))
+    if settings.get("permuted") is not None:
+        made["y"] = _taken(
+            found, made["y"], np.random.default_rng(int(settings["permuted"])).permutation(len(made["y"]))
+        )
+    return made[names[0]], made[names[1]]
 
 
-def instance(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
+def _taken(found: Any, side: Any, order: Any) -> Any:
+    return side[np.ix_(order, order)] if found.takes == "rsms" else side[order]
+
+
+def instance(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any]:
     """A score for each stimulus, from representations of several networks that were brought into one space."""
     import semrsm_bench as sb
 
-    found = sb.get_instance(command["name"])
     named = {name: np.asarray(array) for name, array in inputs.items()}
     answers = clock.run(
         # The warm-up sees every array in the reverse order.
         lambda i: {name: a[::-1].copy() for name, a in named.items()} if i < 0 else named,
-        lambda given: found.run(given, **command.get("options", {})),
+        sb.get_instance(command["name"]).run,
         shape=("instance", command["name"]),
         most=1,
     )
     return {"arrays": {"scores": answers[0]}, "info": {}}
 
 
-def _file_of(command: Mapping[str, Any], name: str) -> str:
-    """What tells an input from others: the file that holds it."""
-    return str(command["inputs"].get(name, ""))
-
-
-_OBSERVERS: dict[str, Callable[..., dict[str, Any]]]
-_OBSERVERS = {"solver": solver, "rsm": rsm, "metric": metric, "instance": instance}
-
-
-def declarations(kinds: list[str] | None = None) -> list[dict[str, Any]]:
-    """Declarations of the methods known here; for packages from before declarations those of its solvers."""
+def describe(kinds: list[str] | None = None) -> dict[str, Any]:
+    """Declarations of the methods known here; ``own`` says that the package itself brings one."""
     import semrsm_bench as sb
 
     found = []
-    for kind in CASES:
-        if (kinds is None or kind in kinds) and f"{kind}_names" in dir(sb):
-            for name in getattr(sb, f"{kind}_names")():
-                method = getattr(sb, f"get_{kind}")(name)
-                declare = getattr(method, "declare", None)
-                made = declare().as_dict() if declare is not None else _declared_before(method)
-                made["own"] = (getattr(method.function, "__module__", None) or "").startswith("semrsm_bench.")
-                found.append(made)
-    return found
-
-
-def _declared_before(solver: Any) -> dict[str, Any]:
-    return {
-        "kind": "solver",
-        "name": solver.name,
-        "category": solver.kind,
-        "options": dict(solver.options),
-        "reason": solver.reason,
-        "max_size": solver.max_size,
-        "facts": {"matrix_free": bool(solver.matrix_free)},
-    }
-
-
-# Kind -> module and name of the cases of ``semrsm-bench check``; beside them is ``warm_up``.
-CASES = {
-    "solver": ("semrsm_bench.solvers.check_cases", "CASES"),
-    "rsm": ("semrsm_bench.rsm.check_cases", "CASES"),
-    "metric": ("semrsm_bench.metrics.check_cases", "METRIC_CASES"),
-    "instance": ("semrsm_bench.metrics.check_cases", "INSTANCE_CASES"),
-}
+    for kind in kinds or CASES:
+        for name in getattr(sb, f"{kind}_names")():
+            method = getattr(sb, f"get_{kind}")(name)
+            own = (getattr(method.function, "__module__", None) or "").startswith("semrsm_bench.")
+            found.append({**method.declare().as_dict(), "own": own})
+    return {"declared": found}
 
 
 def check(kind: str, name: str, case: str) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 import math
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,6 @@ from semrsm_bench.solvers import (
     get_solver,
     matching_value,
     random_value,
-    solver_names,
 )
 from semrsm_bench.solvers.bounds import upper_bound
 
@@ -48,19 +47,9 @@ Exact = Callable[[str, NDArray[Any], NDArray[Any]], Reply]
 class Optimum:
     """What is known about the best matching of a problem.
 
-    Attributes
-    ----------
-    k_opt : float or None
-        None where no solver could prove its matching.
-    k_upper : float
-        Certified: no permutation has a larger k.
-    certificate : float or None
-        ``(k_upper - k_opt) / (k_opt - k_rand)``.
-    solver : str
-    perm, prices : ndarray, (S,), or None
-        The matching, and column prices that prove it.
-    remark : str
-        What a reader of results must know; such as that a file of the cache was wrong.
+    ``k_opt`` is None where no solver could prove its matching; no permutation has a k above ``k_upper``. ``certificate`` is
+    ``(k_upper - k_opt) / (k_opt - k_rand)``. ``prices`` of the columns prove the matching ``perm``. ``remark`` is what a reader
+    of results must know; such as that a file of the cache was wrong.
     """
 
     k_opt: float | None
@@ -73,44 +62,25 @@ class Optimum:
 
 
 def certified_upper(problem: MatchingProblem, prices: NDArray[Any]) -> float:
-    """An upper bound on k of every permutation, from any column prices; float64, rounding errors included.
+    """An upper bound on k of every permutation, from any finite column prices, (S,); float64, rounding errors included.
 
     The row duals are not taken from anyone but computed: ``u_i = max_j (A_ij - prices_j)``, so that ``u_i + prices_j >= A_ij``
     holds by construction and weak duality gives ``k <= sum(u) + sum(prices)``.
-
-    Parameters
-    ----------
-    problem : MatchingProblem
-    prices : array_like, (S,)
-        Finite; the better the prices, the tighter the bound.
     """
-    prices = np.asarray(prices, dtype=np.float64)
-    if prices.shape != (problem.size,) or not np.isfinite(prices).all():
-        raise ValueError(
-            f"prices of {problem.size} columns are {problem.size} finite numbers, got shape {prices.shape}"
-        )
-    if problem.size == 0:
+    prices, size = np.asarray(prices, dtype=np.float64), problem.size
+    if prices.shape != (size,) or not np.isfinite(prices).all():
+        raise ValueError(f"prices of {size} columns are {size} finite numbers, got shape {prices.shape}")
+    if size == 0:
         return 0.0
-    columns = problem.y.astype(np.float64)
-    sums = []
-    for rows in _row_blocks(problem):
-        sums.append(math.fsum((rows @ columns.T - prices).max(axis=1)))
-    total = math.fsum([*sums, math.fsum(prices)])
-    return total + _rounding(problem, prices)
-
-
-def _rounding(problem: MatchingProblem, prices: NDArray[np.float64]) -> float:
-    """Bound on the error of the float64 inner products and subtractions, summed over rows."""
+    columns, sums = problem.y.astype(np.float64).T, []
+    step = max(1, _BLOCK_BYTES // (8 * size))
+    for i in range(0, size, step):
+        sums.append(math.fsum((problem.x[i : i + step].astype(np.float64) @ columns - prices).max(axis=1)))
+    # A bound on the error of the float64 inner products and subtractions, summed over rows
     norms = [np.sqrt(np.einsum("sc,sc->s", a, a, dtype=np.float64)) for a in (problem.x, problem.y)]
-    epsilon = float(np.finfo(np.float64).eps)
     products = float(norms[0].sum()) * float(norms[1].max())
-    return epsilon * ((problem.channels + 2) * products + 2 * problem.size * float(np.abs(prices).max()))
-
-
-def _row_blocks(problem: MatchingProblem) -> Iterator[NDArray[np.float64]]:
-    step = max(1, _BLOCK_BYTES // (8 * problem.size))
-    for i in range(0, problem.size, step):
-        yield problem.x[i : i + step].astype(np.float64)
+    rounding = (problem.channels + 2) * products + 2 * size * float(np.abs(prices).max())
+    return math.fsum([*sums, math.fsum(prices)]) + float(np.finfo(np.float64).eps) * rounding
 
 
 def prices_of(problem: MatchingProblem, perm: NDArray[np.intp]) -> NDArray[np.float64]:
@@ -129,10 +99,8 @@ def prices_of(problem: MatchingProblem, perm: NDArray[np.intp]) -> NDArray[np.fl
     for _ in range(min(problem.size, 400) + 1):
         raised = prices.copy()
         for chunk in np.array_split(active, max(1, len(active) * problem.size * 8 // _BLOCK_BYTES)):
-            if len(chunk):
-                np.maximum(
-                    raised, (affinity[chunk] + (prices[perm[chunk]] - own[chunk])[:, None]).max(axis=0), out=raised
-                )
+            gains = affinity[chunk] + (prices[perm[chunk]] - own[chunk])[:, None]
+            np.maximum(raised, gains.max(axis=0, initial=-math.inf), out=raised)
         changed = raised > prices + step
         if not changed.any():
             break
@@ -144,17 +112,8 @@ def prices_of(problem: MatchingProblem, perm: NDArray[np.intp]) -> NDArray[np.fl
 def find_optimum(problem: MatchingProblem, exact: Exact) -> Optimum:
     """The certified optimum of a problem.
 
-    Parameters
-    ----------
-    problem : MatchingProblem
-    exact : callable
-        See `Exact`.
-
-    Returns
-    -------
-    Optimum
-        With ``k_opt`` None where S is beyond `LARGEST`, or every candidate failed or could not be proved to within `TOLERANCE`;
-        ``k_upper`` is certified in any case.
+    ``k_opt`` is None where S is beyond `LARGEST`, or every candidate failed or could not be proved to within `TOLERANCE`;
+    ``k_upper`` is certified in any case.
     """
     if problem.size > LARGEST:
         return Optimum(None, upper_bound(problem, "tight"), None, "")
@@ -164,33 +123,38 @@ def find_optimum(problem: MatchingProblem, exact: Exact) -> Optimum:
     means = [a.mean(axis=0, dtype=np.float64) for a in (problem.x, problem.y)]
     x, y = ((a - m).astype(problem.x.dtype) for a, m in zip((problem.x, problem.y), means))
     offset = problem.y.astype(np.float64) @ means[0]
-    k_rand = random_value(problem)
-    floor = 1e-9 * _length(problem)
     upper = math.inf
     for name in SMALL_CANDIDATES if problem.size <= _SMALL else CANDIDATES:
-        if not _usable(name, problem.size):
+        solver = get_solver(name)
+        if not solver.available or problem.size > (solver.max_size or problem.size):
             continue
-        reply = exact(name, x, y)
-        if reply.status != "ok":
-            continue
+        arrays = exact(name, x, y).value.get("arrays", {})
         try:
-            perm = check_permutation(reply.value["arrays"]["perms"][0], problem.size)
+            perm = check_permutation(arrays["perms"][0], problem.size)
         except (ValueError, KeyError):
             continue
-        k = matching_value(problem, perm)
-        for prices in _price_candidates(MatchingProblem(x, y), perm, reply.value["arrays"].get("v")):
+        k, given = matching_value(problem, perm), arrays.get("v")
+        for prices in (None,) if given is None else (given, None):
+            if prices is None:  # the solver's own proved nothing
+                prices = prices_of(MatchingProblem(x, y), perm)
+            if prices.shape != perm.shape or not np.isfinite(prices).all():
+                continue
             upper = min(upper, certified_upper(problem, prices + offset))
-            gap = upper - k
-            span = k - k_rand
-            if _is_closed(gap, span, floor):
-                certificate = gap / span if span > floor else 0.0
-                return Optimum(k, max(upper, k), max(certificate, 0.0), name, perm, prices + offset)
+            certificate = _certificate(problem, k, upper)
+            if certificate is not None:
+                return Optimum(k, max(upper, k), certificate, name, perm, prices + offset)
     return Optimum(None, upper if math.isfinite(upper) else upper_bound(problem), None, "")
 
 
-def _is_closed(gap: float, span: float, floor: float) -> bool:
-    """Whether a bound proves a matching; where nothing distinguishes the permutations, a gap below ``floor`` is none."""
-    return gap <= max(TOLERANCE * span, floor)
+def _certificate(problem: MatchingProblem, k: float, upper: float) -> float | None:
+    """``(upper - k) / (k - k_rand)`` where the bound proves a matching, else None.
+
+    Where nothing distinguishes the permutations, a gap below 1e-9 of the largest sum of inner products is none.
+    """
+    gap, span, floor = upper - k, k - random_value(problem), 1e-9 * _length(problem)
+    if gap > max(TOLERANCE * span, floor):
+        return None
+    return max(gap / span, 0.0) if span > floor else 0.0
 
 
 def _length(problem: MatchingProblem) -> float:
@@ -198,40 +162,12 @@ def _length(problem: MatchingProblem) -> float:
     return float(np.linalg.norm(problem.x.astype(np.float64)) * np.linalg.norm(problem.y.astype(np.float64)))
 
 
-def _usable(name: str, size: int) -> bool:
-    if name not in solver_names():
-        return False
-    solver = get_solver(name)
-    return solver.available and (solver.max_size is None or size <= solver.max_size)
-
-
-def _price_candidates(
-    centred: MatchingProblem, perm: NDArray[np.intp], given: NDArray[np.float64] | None
-) -> Iterator[NDArray[np.float64]]:
-    if given is not None and given.shape == perm.shape and np.isfinite(given).all():
-        yield given
-    yield prices_of(centred, perm)
-
-
-def data_key(problem: MatchingProblem) -> str:
-    """Digest of everything an optimum depends on."""
-    digest = hashlib.sha256(f"{VERSION} {problem.x.dtype} {problem.x.shape}\n".encode())
-    for array in (problem.x, problem.y):
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
 class OptimumCache:
-    """Optima on disk by the hash of the data, each with its matching and prices.
+    """Optima on disk by the hash of the data, each with its matching and prices; by default in the user's cache folder.
 
     Files are written whole or not at all. Every entry is proved again when it is read, from its matching and prices; one that
     does not prove what it claims is found anew, with a warning; a damaged file is made anew. Where the folder cannot be
     written, optima are kept in memory, with one warning.
-
-    Parameters
-    ----------
-    folder : Path, optional
-        Default: ``optima`` in the user's cache folder.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -239,43 +175,41 @@ class OptimumCache:
         # By file; what could not be written
         self._unwritten: dict[Path, Optimum] = {}
 
-    def get(self, problem: MatchingProblem, exact: Exact, *, refresh: bool = False) -> Optimum:
+    def get(self, problem: MatchingProblem, exact: Exact) -> Optimum:
         """The optimum from disk, or found with ``exact`` and kept if it was proved."""
         path = self.path(problem)
-        stored = None if refresh else self._unwritten.get(path) or _stored(path)
-        if stored is not None and proves(problem, stored):
+        stored = self._unwritten.get(path) or _stored(path)
+        if stored is not None and _proves(problem, stored):
             return stored
         found = find_optimum(problem, exact)
         if found.k_opt is not None or problem.size > LARGEST:
-            self._store(path, found)
-        if stored is not None:
-            remark = "the cache of optima did not prove what it claimed; the optimum was proved anew"
-            warnings.warn(f"{path}: {remark}", stacklevel=2)
-            return replace(found, remark=remark)
-        return found
+            try:
+                _write(path, found)
+            except OSError as error:
+                if not self._unwritten:
+                    text = f"optima are kept in memory, this process's alone: {explain(error)}"
+                    warnings.warn(text, RuntimeWarning, stacklevel=2)
+                self._unwritten[path] = found
+        if stored is None:
+            return found
+        remark = "the cache of optima did not prove what it claimed; the optimum was proved anew"
+        warnings.warn(f"{path}: {remark}", stacklevel=2)
+        return replace(found, remark=remark)
 
     def check(self, problem: MatchingProblem) -> bool | None:
         """Whether the entry proves what it claims; None where there is none that can be read."""
         stored = _stored(self.path(problem))
-        return None if stored is None else proves(problem, stored)
+        return None if stored is None else _proves(problem, stored)
 
     def path(self, problem: MatchingProblem) -> Path:
-        """The file of a problem's entry."""
-        key = data_key(problem)
-        return self.folder / key[:2] / f"{key}.npz"
-
-    def _store(self, path: Path, optimum: Optimum) -> None:
-        try:
-            _write(path, optimum)
-        except OSError as error:
-            if not self._unwritten:
-                warnings.warn(
-                    f"optima are kept in memory, this process's alone: {explain(error)}", RuntimeWarning, stacklevel=3
-                )
-            self._unwritten[path] = optimum
+        """The file of a problem's entry, named by a digest of everything that an optimum depends on."""
+        digest = hashlib.sha256(f"{VERSION} {problem.x.dtype} {problem.x.shape}\n".encode())
+        for array in (problem.x, problem.y):
+            digest.update(np.ascontiguousarray(array).data)
+        return self.folder / digest.hexdigest()[:2] / f"{digest.hexdigest()}.npz"
 
 
-def proves(problem: MatchingProblem, claimed: Optimum) -> bool:
+def _proves(problem: MatchingProblem, claimed: Optimum) -> bool:
     """Whether the matching has the value k_opt, and no permutation a larger one by the prices; to within rounding.
 
     Beyond `LARGEST` there is nothing to prove: k_upper is taken as it is.
@@ -289,13 +223,13 @@ def proves(problem: MatchingProblem, claimed: Optimum) -> bool:
         return False
     length = _length(problem)
     same = abs(k - claimed.k_opt) <= 1e-12 * length and abs(max(upper, k) - claimed.k_upper) <= 1e-9 * length
-    return same and _is_closed(upper - k, k - random_value(problem), 1e-9 * length)
+    return same and _certificate(problem, k, upper) is not None
 
 
 def _write(path: Path, optimum: Optimum) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {name: value for name, value in asdict(optimum).items() if name not in ("perm", "prices")}
-    arrays = {name: a for name in ("perm", "prices") if (a := getattr(optimum, name)) is not None}
+    facts = asdict(optimum)
+    arrays = {name: a for name in ("perm", "prices") if (a := facts.pop(name)) is not None}
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
     try:
         np.savez(temporary, facts=np.array(json.dumps(facts)), **arrays)
@@ -308,10 +242,9 @@ def _write(path: Path, optimum: Optimum) -> None:
 def _stored(path: Path) -> Optimum | None:
     try:
         with np.load(path, allow_pickle=False) as content:
-            facts = json.loads(str(content["facts"]))
             arrays = {name: content[name] for name in ("perm", "prices") if name in content}
-        optimum = Optimum(**facts, **arrays)
-        k_opt, k_upper = optimum.k_opt, float(optimum.k_upper)
+            found = Optimum(**json.loads(str(content["facts"])), **arrays)
+        sound = math.isfinite(found.k_upper) and (found.k_opt is None or found.k_opt <= found.k_upper)
     except Exception:  # there is no end to what a damaged file can raise
         return None
-    return optimum if math.isfinite(k_upper) and (k_opt is None or k_opt <= k_upper) else None
+    return found if sound else None

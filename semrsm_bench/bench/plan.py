@@ -6,11 +6,11 @@ import dataclasses
 import hashlib
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semrsm_bench.bench.environment import code_digest, package_folder
+from semrsm_bench.bench.environment import package_folder
 from semrsm_bench.bench.methods import choose_methods
 from semrsm_bench.core.method import Declaration, sources
 from semrsm_bench.core.options import check, describe, option
@@ -45,26 +45,17 @@ class RunOptions:
             raise ValueError(f"methods must name at least one and none twice, got {', '.join(self.methods) or 'none'}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cell:
-    """One method at one place of a task's table.
+    """One method at one place of a task's table: on the cases that share it, in the order in which they are measured.
 
-    Attributes
-    ----------
-    task : Task
-    method : Declaration
-    place : mapping
-        What its cases share.
-    cases : tuple of Case
-        In the order in which they are measured.
-    code : str
-        Digest of what decides its rows: the method's code, the task's, the clock's.
-    skip : str
-        Why it is not measured at all; "" when it is.
+    ``code`` is the digest of what decides its rows: the method's code, the task's, the clock's. ``skip`` says why it is not
+    measured at all.
     """
 
     task: Task
     method: Declaration
+    profile: Profile
     place: Mapping[str, Any]
     cases: tuple[Case, ...]
     code: str
@@ -78,51 +69,42 @@ class Cell:
     @property
     def size(self) -> int:
         """S of its cases."""
-        return self.cases[0].size if self.cases else int(self.place.get("size", 0) or 0)
+        return self.cases[0].size
 
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Cell) and self.key == other.key
+    def identity(self, case: Case | None, repeat: int) -> dict[str, Any]:
+        """The fields of a row that its key is made of; a row without a case speaks for the cell."""
+        return {
+            "task": self.task.name,
+            "method": self.method.name,
+            "options": dict(self.method.options),
+            "code": self.code,
+            "case": case.name if case else "",
+            "data_sha256": (case or self.cases[0]).data_sha256,
+            "repeat": repeat,
+        }
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The cells of a run and the limits that hold in each.
-
-    Attributes
-    ----------
-    options : RunOptions
-    tasks : mapping of Task to (task options, Profile)
-    cells : tuple of Cell
-        Task by task, in the order of its cases; methods within.
-    """
+    """The cells of a run, task by task, and the options and the profile of each task."""
 
     options: RunOptions
-    tasks: Mapping[str, tuple[Task, Any, Profile]]
-    cells: tuple[Cell, ...] = field(repr=False)
-
-    def profile(self, cell: Cell) -> Profile:
-        """Limits of a cell."""
-        return self.tasks[cell.task.name][2]
+    tasks: Mapping[str, tuple[Any, Profile]]
+    cells: tuple[Cell, ...]
 
     def describe(self) -> dict[str, Any]:
         """What must agree for a run to be resumed, JSON-ready."""
-        return {
-            "profile": self.options.profile,
-            "tasks": {
-                name: {
-                    "options": plain(dataclasses.asdict(options), bounded=False),
-                    "methods": list(dict.fromkeys(c.method.name for c in self.cells if c.task.name == name)),
-                    "deadline": profile.deadline,
-                    "budget": profile.budget,
-                }
-                for name, (_, options, profile) in self.tasks.items()
-            },
-            "repeats": self.options.repeats,
-            "memory": self.options.memory,
+        tasks = {
+            name: {
+                "options": plain(dataclasses.asdict(options), bounded=False),
+                "methods": list(self.codes[name]),
+                "deadline": profile.deadline,
+                "budget": profile.budget,
+            }
+            for name, (options, profile) in self.tasks.items()
         }
+        run = self.options
+        return {"profile": run.profile, "tasks": tasks, "repeats": run.repeats, "memory": run.memory}
 
     @property
     def codes(self) -> dict[str, dict[str, str]]:
@@ -132,33 +114,12 @@ class Plan:
             found[cell.task.name][cell.method.name] = cell.code
         return found
 
-    @property
-    def data(self) -> list[tuple[str, str]]:
-        """Name and SHA-256 of everything that cases come from."""
-        found = {c.data_sha256: str(cell.place.get("model", "")) for cell in self.cells for c in cell.cases[:1]}
-        return [(name, sha256) for sha256, name in found.items() if sha256]
-
 
 def make_plan(
     options: RunOptions, tasks: Sequence[Task], task_options: Mapping[str, Any], declared: Sequence[Declaration]
 ) -> Plan:
-    """Work out all cells of a run.
-
-    Parameters
-    ----------
-    options : RunOptions
-    tasks : sequence of Task
-    task_options : mapping of str to dataclass
-        By name of the task; where one is missing its defaults hold.
-    declared : sequence of Declaration
-        Every method known.
-
-    Raises
-    ------
-    ValueError
-        An unknown method, a profile that a task does not have, options that fit no data, or nothing to measure.
-    """
-    chosen: dict[str, tuple[Task, Any, Profile]] = {}
+    """Work out all cells of a run from all methods that are known; where options of a task are missing its defaults hold."""
+    chosen: dict[str, tuple[Any, Profile]] = {}
     cells: list[Cell] = []
     for task in tasks:
         base = task.profiles.get(options.profile)
@@ -170,9 +131,17 @@ def make_plan(
             base, deadline=options.deadline or base.deadline, budget=options.budget or base.budget
         )
         own = settled(task_options.get(task.name) or task.options(), profile)
-        methods = choose_methods(task, options.methods, declared)
-        chosen[task.name] = (task, own, profile)
-        cells += _cells(task, own, profile, methods, options)
+        chosen[task.name] = (own, profile)
+        methods, measured_by = choose_methods(task, options.methods, declared), task_digest(task)
+        places: dict[str, list[Case]] = {}
+        for case in task.cases(own):
+            places.setdefault(cell_key(case.cell), []).append(case)
+        for cases in places.values():
+            kept = tuple(case for case in cases if not case.skip) or tuple(cases)
+            for method in methods:
+                code = hashlib.sha256(f"{method.code} {measured_by}".encode()).hexdigest()[:16]
+                skip = _reason_to_skip(method, kept[0], options.memory, profile)
+                cells.append(Cell(task, method, profile, cases[0].cell, kept, code, skip))
     kinds = sorted({task.kind for task in tasks})
     known = dict.fromkeys([*(m.name for m in declared if m.kind in kinds), *(cell.method.name for cell in cells)])
     for name in options.methods or ():
@@ -187,26 +156,7 @@ def settled(options: Any, profile: Profile) -> Any:
     """A task's options with what the profile says in place of None."""
     fields = {info.field for info in describe(type(options))}
     given = {k: v for k, v in profile.settings.items() if k in fields and getattr(options, k) is None}
-    return dataclasses.replace(options, **given) if given else options
-
-
-def _cells(task: Task, own: Any, profile: Profile, methods: Sequence[Declaration], options: RunOptions) -> list[Cell]:
-    groups: dict[str, list[Case]] = {}
-    for case in task.cases(own):
-        groups.setdefault(cell_key(case.cell), []).append(case)
-    measured_by = task_digest(task)
-    return [
-        Cell(
-            task,
-            method,
-            cases[0].cell,
-            tuple(case for case in cases if not case.skip) or tuple(cases),
-            hashlib.sha256(f"{method.code} {measured_by}".encode()).hexdigest()[:16],
-            _reason_to_skip(method, next((case for case in cases if not case.skip), cases[0]), options, profile),
-        )
-        for cases in groups.values()
-        for method in methods
-    ]
+    return dataclasses.replace(options, **given)
 
 
 def task_digest(task: Task) -> str:
@@ -215,24 +165,25 @@ def task_digest(task: Task) -> str:
     paths = {package / "bench" / name for name in ("worker.py", "observe.py", "optimum.py")}
     for room in ("core", "activations", "solvers", "metrics", "rsm", "tasks"):
         paths |= set((package / room).rglob("*.py"))
-    return code_digest(paths | sources(sys.modules.get(task.module)))
+    digest = hashlib.sha256()
+    for path in sorted(paths | sources(sys.modules.get(task.module))):
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:16]
 
 
-def _reason_to_skip(method: Declaration, case: Case, options: RunOptions, profile: Profile) -> str:
-    size = case.size
+def _reason_to_skip(method: Declaration, case: Case, memory: int, profile: Profile) -> str:
+    size, settings, facts = case.size, case.settings, method.facts
     if method.reason:
         return f"not available: {method.reason}"
     if case.skip:
         return case.skip
-    if missing := [name for name in method.facts.get("inputs") or () if name in case.settings.get("lacks", ())]:
+    if missing := [name for name in facts.get("inputs") or () if name in settings.get("lacks", ())]:
         return f"it takes {' and '.join(missing)}, of which there are none here"
-    if method.facts.get("needs_grid") and None in (
-        case.settings.get(name, ()) for name in ("grid", "grid_x", "grid_y")
-    ):
+    if facts.get("needs_grid") and None in (settings.get(name, ()) for name in ("grid", "grid_x", "grid_y")):
         return "it shifts a grid, and these positions lie on none"
     if method.max_size is not None and size > method.max_size:
         return f"meant for S up to {method.max_size}"
-    if method.kind == "solver" and not method.facts.get("matrix_free") and 4 * size * size > options.memory:
+    if method.kind == "solver" and not facts.get("matrix_free") and 4 * size * size > memory:
         return f"its affinity alone takes {4 * size * size / 2**30:.1f} GiB, beyond the memory limit"
     if profile.patience is not None and method.slow_from is not None and size >= method.slow_from:
         return TOO_SLOW

@@ -1,31 +1,40 @@
-"""The folder of a run: its append-only file of rows, and how they are read back."""
+"""The folder of a run: its append-only file of rows, which one process at a time writes, and how it is found and read back."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
+import re
+import secrets
+import time
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from semrsm_bench.core.row import cell_key, current, plain, resume_key
+from semrsm_bench.core.files import lock
+from semrsm_bench.core.options import option
+from semrsm_bench.core.row import Row, cell_key, current, plain, resume_key
 
 ROWS_FILE = "rows.jsonl"
 ENVIRONMENT_FILE = "environment.json"
 RUN_FILE = "run.json"
 ARRAYS_FOLDER = "arrays"
 LATEST = "latest"
+# What must agree before rows of two sessions may stand in one run. Code, libraries and data are in the rows' own keys.
+IDENTITY = ("cpu", "os", "python", "blas")
+_SYNC_SECONDS = 1.0
+# The name of a folder, typed on command lines and shown in tables.
+_RUN_ID = re.compile(r"\w[\w .:+-]{0,98}[\w.+-]|\w")
 
 
 def read_rows(run: Path) -> list[dict[str, Any]]:
     """All rows of a run, oldest first, in today's schema; a torn last line is left out, as if it had not been measured.
 
-    Raises
-    ------
-    FileNotFoundError
-        No rows there.
-    ValueError
-        A line inside the file is broken, or a newer version of the package wrote it.
+    ValueError: a line inside the file is broken, or a newer version of the package wrote it.
     """
     path = run if run.is_file() else run / ROWS_FILE
     if not path.is_file():
@@ -33,62 +42,44 @@ def read_rows(run: Path) -> list[dict[str, Any]]:
     lines = path.read_bytes().split(b"\n")
     rows = []
     for number, line in enumerate(lines, start=1):
-        where = f"{path}, line {number}"
         if not line.strip():
             continue
         try:
             row = json.loads(line)
+            wrong = "" if isinstance(row, dict) else "no JSON object"
         except ValueError as error:
             if number == len(lines):
                 continue
-            what = f"{error.msg} at column {error.colno}" if isinstance(error, json.JSONDecodeError) else "not UTF-8"
-            raise ValueError(f"{where} is no row: {what}. Delete the line; its case is measured again") from None
-        if not isinstance(row, dict):
-            raise ValueError(f"{where} is no row: it holds {line.decode()[:40]}. Delete the line")
+            wrong = getattr(error, "msg", "not UTF-8")
+        if wrong:
+            raise ValueError(f"{path}, line {number} is no row: {wrong}. Delete the line; its case is measured again")
         try:
             rows.append(current(row))
         except ValueError as error:
-            raise ValueError(f"{where}: {error}") from None
+            raise ValueError(f"{path}, line {number}: {error}") from None
     return rows
 
 
 def load_rows(run: Path, task: str | None = None) -> list[dict[str, Any]]:
-    """The rows of a run that count, oldest first.
+    """The rows of a run, given by its folder or its ``rows.jsonl``, that count, oldest first: all, or those of a task.
 
     Of repeated observations the last one counts. Where a method's code changed between them, a cell never mixes two versions:
     only rows of the code that the last session had count, even where it has measured none yet.
-
-    Parameters
-    ----------
-    run : Path
-        Folder of a run, or its ``rows.jsonl``.
-    task : str, optional
-        Only its rows.
     """
+
+    def cell_of(row: Mapping[str, Any]) -> tuple[str, ...]:
+        return row["task"], row["method"], json.dumps(row["options"], sort_keys=True), cell_key(row["cell"])
+
     rows = [row for row in read_rows(run) if task is None or row["task"] == task]
-    newest = {_cell_of(row): row["code"] for row in rows}
-    noted = _noted_codes(run.parent if run.is_file() else run)
-    rows = [row for row in rows if row["code"] == noted.get(row["task"], {}).get(row["method"], newest[_cell_of(row)])]
+    newest = {cell_of(row): row["code"] for row in rows}
+    path = (run.parent if run.is_file() else run) / RUN_FILE
+    noted: Mapping[str, Any] = (read_json(path).get("codes") if path.is_file() else None) or {}
+    rows = [row for row in rows if row["code"] == noted.get(row["task"], {}).get(row["method"], newest[cell_of(row)])]
     return list({resume_key(row): row for row in rows}.values())
 
 
-def _noted_codes(folder: Path) -> Mapping[str, Mapping[str, str]]:
-    path = folder / RUN_FILE
-    return read_json(path).get("codes") or {} if path.is_file() else {}
-
-
-def _cell_of(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    return str(row["task"]), str(row["method"]), json.dumps(row["options"], sort_keys=True), cell_key(row["cell"])
-
-
 def load_environment(run: Path) -> dict[str, Any]:
-    """``environment.json`` of a run.
-
-    Raises
-    ------
-    FileNotFoundError, ValueError
-        It is missing or broken.
-    """
+    """``environment.json`` of a run; FileNotFoundError or ValueError where it is missing or broken."""
     return read_json((run.parent if run.is_file() else run) / ENVIRONMENT_FILE)
 
 
@@ -115,27 +106,19 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 def list_runs(results: Path) -> list[Path]:
     """Folders of all runs below ``results``, oldest first."""
-    if not results.is_dir():
-        return []
-    runs = [p for p in results.iterdir() if (p / ENVIRONMENT_FILE).is_file()]
-    return sorted(runs, key=lambda p: (_started(p), p.name))
 
+    def started(run: Path) -> str:
+        try:
+            return str(load_environment(run).get("started", ""))
+        except ValueError:
+            return ""
 
-def _started(run: Path) -> str:
-    try:
-        return str(load_environment(run).get("started", ""))
-    except ValueError:
-        return ""
+    runs = [p for p in results.iterdir() if (p / ENVIRONMENT_FILE).is_file()] if results.is_dir() else []
+    return sorted(runs, key=lambda p: (started(p), p.name))
 
 
 def find_run(results: Path | str, run: str | Path = LATEST) -> Path:
-    """Folder of a run given by its id, by its path, or as "latest".
-
-    Raises
-    ------
-    FileNotFoundError
-        There is none; the message lists those there are.
-    """
+    """Folder of a run given by its id, by its path, or as "latest"; FileNotFoundError lists those there are."""
     results = Path(results)
     if str(run) != LATEST:
         for path in (results / run, Path(run)):
@@ -149,3 +132,145 @@ def find_run(results: Path | str, run: str | Path = LATEST) -> Path:
     if str(run) == LATEST:
         return runs[-1]
     raise FileNotFoundError(f"no run {str(run)!r} in {results}; there are {', '.join(p.name for p in runs[-8:])}")
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """Where a run is kept and how much of it this call does."""
+
+    out: Path = option(Path("results"), help="Folder of all runs.")
+    run_id: str | None = option(None, help="Name of the run; an unfinished one of that name is resumed.")
+    fresh: bool = option(False, help="Start a new run even where an unfinished one would fit.")
+    estimate: bool = option(False, help="Measure one case of every cell, say how long the rest takes, and stop.")
+
+
+class RunBusyError(ValueError):
+    """Another process is writing the same run."""
+
+
+class RunWriter(contextlib.AbstractContextManager["RunWriter"]):
+    """The one process that writes a run, into ``results/<run-id>``, or `RunBusyError`; use it as a context manager."""
+
+    def __init__(self, folder: Path, resumed: bool = False) -> None:
+        self.folder, self.resumed = folder, resumed
+        folder.mkdir(parents=True, exist_ok=True)
+        # Not O_APPEND alone: repairing a torn tail needs to read and cut the same file under the same lock.
+        self._path, flags = folder / ROWS_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(self._path, flags, 0o644)
+        if not lock(self._descriptor, self._path):
+            os.close(self._descriptor)
+            raise RunBusyError(
+                f"run {folder.name!r} is being written by another process; wait for it, or start a new one with --fresh"
+            )
+        self._mend_tail()
+        self._synced = time.monotonic()
+
+    def append(self, row: Row) -> None:
+        """Write one row with one system call, so that a kill leaves whole rows or one torn tail, never a mixture.
+
+        A kill loses no row; a power cut those of a second.
+        """
+        line = (row.to_json() + "\n").encode()
+        try:
+            written = os.write(self._descriptor, line)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self._path)) from None
+        if written != len(line):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        if time.monotonic() - self._synced > _SYNC_SECONDS:
+            os.fsync(self._descriptor)
+            self._synced = time.monotonic()
+
+    def note_codes(self, codes: Mapping[str, Mapping[str, str]]) -> None:
+        """Write down which code of each method is measured from now on, by task: older rows no longer count.
+
+        A finished run of other code is not finished any more.
+        """
+        content = read_json(self.folder / RUN_FILE)
+        if content.get("codes") != codes:
+            write_json(self.folder / RUN_FILE, {**content, "codes": codes, "finished": None})
+
+    def finish(self) -> None:
+        """Mark the run as complete, so that the same options start a new one next time."""
+        content = read_json(self.folder / RUN_FILE)
+        if not content.get("finished"):
+            now = datetime.now(UTC).isoformat(timespec="milliseconds")
+            write_json(self.folder / RUN_FILE, {**content, "finished": now})
+
+    def __exit__(self, *error: object) -> None:
+        os.fsync(self._descriptor)
+        os.close(self._descriptor)
+
+    def _mend_tail(self) -> None:
+        """Complete or cut a last line that a kill or a full disk left without its line break."""
+        start = size = os.fstat(self._descriptor).st_size
+        tail = b""
+        while start > 0 and b"\n" not in tail:
+            step = min(start, 1 << 16)
+            start -= step
+            tail = os.pread(self._descriptor, step, start) + tail
+        if not (torn := tail.rpartition(b"\n")[2]):
+            return
+        try:
+            json.loads(torn)
+        except ValueError:
+            os.ftruncate(self._descriptor, size - len(torn))
+        else:
+            os.write(self._descriptor, b"\n")
+
+
+def open_run(session: SessionOptions, plan: Mapping[str, Any], environment: Mapping[str, Any]) -> RunWriter:
+    """Open the run to write to, under its lock.
+
+    Without a run id, the latest unfinished run with the same plan and environment is resumed, unless another process holds its
+    lock or a fresh one is asked for. ValueError: the named run is being written, was made with other options or elsewhere, or
+    exists although a fresh one was asked for.
+    """
+    run_id = session.run_id
+    if run_id is not None:
+        if not _RUN_ID.fullmatch(run_id):
+            raise ValueError(
+                f"a run's id is the name of a folder: letters, digits and . _ + - : or a blank, at most 100 and no sign at the "
+                f"beginning, got {run_id[:120]!r}"
+            )
+        folder = session.out / run_id
+        if (folder / RUN_FILE).is_file():
+            if session.fresh:
+                raise ValueError(
+                    f"run {run_id!r} exists already in {session.out}; choose another id, or leave --fresh out to resume it"
+                )
+            if reason := _mismatch(folder, plan, environment):
+                raise ValueError(f"run {run_id!r} cannot be resumed: {reason}; choose another id")
+            return RunWriter(folder, resumed=True)
+    else:
+        for found in [] if session.fresh else reversed(list_runs(session.out)):
+            if writer := _resume(found, plan, environment):
+                return writer
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        folder = session.out / f"{stamp}-{plan['profile']}-{secrets.token_hex(2)}"
+    writer = RunWriter(folder)
+    write_json(folder / ENVIRONMENT_FILE, {**environment, "run_id": folder.name, "profile": plan["profile"]})
+    write_json(folder / RUN_FILE, {"run_id": folder.name, "plan": plan, "finished": None})
+    return writer
+
+
+def _resume(folder: Path, plan: Mapping[str, Any], environment: Mapping[str, Any]) -> RunWriter | None:
+    """The run under its lock, if it is unfinished, fits, and its lock is free."""
+    try:
+        if not read_json(folder / RUN_FILE).get("finished") and not _mismatch(folder, plan, environment):
+            writer = RunWriter(folder, resumed=True)
+            if not read_json(folder / RUN_FILE).get("finished"):  # by another process, before this one had the lock
+                return writer
+            writer.__exit__()
+    except (FileNotFoundError, ValueError):  # also where the lock is held
+        pass
+    return None
+
+
+def _mismatch(folder: Path, plan: Mapping[str, Any], environment: Mapping[str, Any]) -> str:
+    old_plan, old = read_json(folder / RUN_FILE).get("plan") or {}, read_json(folder / ENVIRONMENT_FILE)
+    if changed := [key for key in plan if old_plan.get(key) != plan[key]]:
+        # The plan keeps the options of a task, as the layers, with its name.
+        return f"it was started with other {', '.join(changed)}".replace("tasks", "tasks or options of tasks")
+    elsewhere = [key for key in IDENTITY if old.get(key) != environment.get(key)]
+    return f"these differ from when it was started: {', '.join(elsewhere)}" if elsewhere else ""

@@ -29,11 +29,9 @@ from typing import Any
 
 import numpy as np
 
-PROTOCOL = 3
 _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 # Its output goes to a file: a method that never stops printing must not fill the disk.
 _LARGEST_FILE = 1 << 30
-_KEPT_BYTES = 1 << 30
 _PAGE = 4096
 
 
@@ -41,12 +39,9 @@ def own(name: str) -> Any:
     """A module of the package that this file lies in, whatever package is on the search path: ``bench/observe``."""
     full = f"_semrsm_worker_{name.replace('/', '_')}"
     if full not in sys.modules:
-        spec = importlib.util.spec_from_file_location(full, Path(__file__).resolve().parents[1] / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[full] = module
-        spec.loader.exec_module(module)
+        spec: Any = importlib.util.spec_from_file_location(full, Path(__file__).resolve().parents[1] / f"{name}.py")
+        sys.modules[full] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[full])
     return sys.modules[full]
 
 
@@ -56,7 +51,7 @@ clock = own("core/clock")
 class Memory:
     """Results that later cases need again, by key, the oldest dropped beyond a gigabyte."""
 
-    def __init__(self, limit: int = _KEPT_BYTES) -> None:
+    def __init__(self, limit: int = 1 << 30) -> None:
         self._limit, self._kept = limit, OrderedDict[Any, tuple[Any, int]]()
 
     def get(self, key: Any, make: Callable[[], Any]) -> Any:
@@ -74,9 +69,8 @@ class Memory:
 def _size_of(value: Any) -> int:
     if isinstance(value, np.ndarray):
         return int(value.nbytes)
-    if isinstance(value, Mapping):
-        return sum(map(_size_of, value.values()))
-    return sum(map(_size_of, value)) if isinstance(value, (list, tuple)) else 64
+    parts = value.values() if isinstance(value, Mapping) else value
+    return sum(map(_size_of, parts)) if isinstance(value, (Mapping, list, tuple)) else 64
 
 
 class ReferenceKernel:
@@ -107,23 +101,17 @@ class ReferenceKernel:
 
 
 class Commands:
-    """What the parent may ask for; each method answers one command with JSON-ready values.
-
-    Parameters
-    ----------
-    report : callable
-        For the clock: ``report(stage, bytes)``.
-    """
+    """What the parent may ask for, beside ``describe`` and ``check`` of `observe.py`; ``report`` is what the clock calls."""
 
     def __init__(self, report: Callable[[str, int], None]) -> None:
         self._report = report
         self._seen: set[Any] = set()
         self._memory, self._arrays = Memory(), Memory()
-        self._reference: ReferenceKernel | None = None
+        self._reference = ReferenceKernel()
         self._alone = contextlib.ExitStack()
 
-    def load(self, plugins: list[str], methods: Any = (), entry_points: bool = False) -> dict[str, Any]:
-        """Import the package and the plugins; where the package lies, and digests of the code of methods, (kind, name), now.
+    def load(self, plugins: list[str], entry_points: bool) -> dict[str, Any]:
+        """Import the package and the plugins; where the package lies.
 
         No other plugin is imported, unless ``entry_points``: the worker of a commit holds all solvers that are there.
         """
@@ -136,23 +124,17 @@ class Commands:
         own("bench/observe"), own("core/row")  # before any plugin, as the clock is
         for plugin in plugins:
             semrsm_bench.load_plugin(plugin)
-        codes = [getattr(semrsm_bench, f"get_{kind}")(name).code for kind, name in methods]
-        return {"package": str(Path(semrsm_bench.__file__).resolve()), "protocol": PROTOCOL, "codes": codes}
-
-    def describe(self, kinds: list[str] | None = None) -> dict[str, Any]:
-        """Declarations of all methods that are known here."""
-        return {"declared": own("bench/observe").declarations(kinds)}
+        return {"package": str(Path(semrsm_bench.__file__).resolve())}
 
     def reference(self) -> dict[str, Any]:
         """Seconds of the reference kernel, now."""
-        self._reference = self._reference or ReferenceKernel()
         return {"seconds": self._reference.seconds()}
 
     def observe(self, **command: Any) -> dict[str, Any]:
         """One observation; see `observe.py`."""
         watch = clock.Clock(self._report, int(command["memory"]), bool(command.get("timed", True)), self._seen)
         inputs = {name: self._arrays.get(path, partial(_mapped, path)) for name, path in command["inputs"].items()}
-        found = _observer(command.get("observer") or "")(command, inputs, watch, self._memory)
+        found = _observer(command.get("observer"))(command, inputs, watch, self._memory)
         info, arrays = own("core/row").short_info(found.pop("info", {})), {}
         for name, array in found.pop("arrays", {}).items():
             arrays[name] = f"{command['out']}-{name}.npy"
@@ -160,14 +142,8 @@ class Commands:
                 np.save(arrays[name], np.ascontiguousarray(array))
             except OSError as error:  # a full disk is not the method's fault
                 return {"status": "error", "message": f"its answer cannot be written: {error}"[:500], "machine": True}
-        measured = {
-            name: getattr(watch, name) for name in ("seconds", "shared_seconds", "waited_seconds", "peak_bytes")
-        }
-        return {**found, "info": info, "arrays": arrays, **measured}
-
-    def check(self, kind: str, name: str, case: str) -> dict[str, Any]:
-        """One case of ``semrsm-bench check``: whether it passed, and the reason."""
-        return dict(own("bench/observe").check(kind, name, case))
+        measured = ("seconds", "shared_seconds", "waited_seconds", "peak_bytes")
+        return {**found, "info": info, "arrays": arrays, **{name: getattr(watch, name) for name in measured}}
 
 
 def _mapped(path: str) -> Any:
@@ -177,18 +153,16 @@ def _mapped(path: str) -> Any:
     return array
 
 
-def _observer(place: str) -> Any:
-    """The function that runs an observation: that of the kind, or ``module:function`` or ``file.py:function`` of a task."""
-    if not place:
+def _observer(of_task: tuple[str, str, str | None] | None) -> Any:
+    """The function that runs an observation: that of the kind, or a task's own: its module, its name, and a plugin's file."""
+    if not of_task:
         return own("bench/observe").observe
-    module, _, name = place.rpartition(":")
-    if not module.endswith(".py"):
-        return getattr(importlib.import_module(module), name)
-    import semrsm_bench
+    module, name, file = of_task
+    if file:
+        import semrsm_bench
 
-    semrsm_bench.load_plugin(module)
-    file = str(Path(module).resolve())
-    return next(getattr(m, name) for m in list(sys.modules.values()) if getattr(m, "__file__", None) == file)
+        semrsm_bench.load_plugin(file)
+    return getattr(importlib.import_module(module), name)
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
@@ -199,26 +173,6 @@ def _failure(error: BaseException) -> dict[str, Any]:
     if isinstance(error, MemoryError):
         return {"status": "memory", "message": f"out of memory: {text}"[:500]}
     return {"status": "error", "message": f"{type(error).__name__}: {text}"[:500]}
-
-
-def serve(lines: Any, send: Callable[[Mapping[str, Any]], None]) -> None:
-    """Answer commands until there are no more; every message names the command that it belongs to."""
-    number: Any = 0
-
-    def report(stage: str, size: int) -> None:
-        send({"id": number, "stage": stage, "bytes": size})
-        lines.readline()  # the parent has read its clock
-
-    commands = Commands(report)
-    for line in lines:
-        command = loads(line)
-        number, verbose = command.pop("id", 0), command.pop("verbose", False)
-        try:
-            send({"id": number, "done": {"status": "ok", **getattr(commands, command.pop("do"))(**command)}})
-        except BaseException as error:  # a method may raise SystemExit or KeyboardInterrupt: this costs its row only
-            if verbose:
-                traceback.print_exc()
-            send({"id": number, "done": _failure(error)})
 
 
 def _text(value: Any) -> Any:
@@ -244,7 +198,7 @@ def _settle(parent: int, core: int | None) -> None:
 
 
 def main(text: str) -> None:
-    """Entry of the process: settings as JSON, then commands over the socket until it closes."""
+    """Answer commands over the socket until it closes; settings are JSON. Every message names the command that it belongs to."""
     settings = loads(text)
     _settle(settings["parent"], settings.get("core"))
     if settings.get("path"):
@@ -254,15 +208,29 @@ def main(text: str) -> None:
     pipe = os.fdopen(settings["pipe"], "r+b", buffering=0)
     os.set_inheritable(settings["pipe"], False)
     reader = os.fdopen(os.dup(settings["pipe"]), "rb")
-    this = os.getpid()
+    this, number = os.getpid(), 0
 
-    def send(message: Mapping[str, Any]) -> None:
+    def send(**message: Any) -> None:
         clock.leave_if_copied(this)
-        data = dumps(message, default=_text).encode() + b"\n"
+        data = dumps({"id": number, **message}, default=_text).encode() + b"\n"
         while data:
             data = data[pipe.write(data) or 0 :]
 
-    serve(reader, send)
+    def report(stage: str, size: int) -> None:
+        send(stage=stage, bytes=size)
+        reader.readline()  # the parent has read its clock
+
+    commands = Commands(report)
+    for line in reader:
+        command = loads(line)
+        number, verbose, do = command.pop("id"), command.pop("verbose", False), command.pop("do")
+        try:
+            carry_out = getattr(commands, do, None) or getattr(own("bench/observe"), do)
+            send(done={"status": "ok", **carry_out(**command)})
+        except BaseException as error:  # a method may raise SystemExit or KeyboardInterrupt: this costs its row only
+            if verbose:
+                traceback.print_exc()
+            send(done=_failure(error))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from semrsm_bench.bench.plan import DEFAULT_TASKS, RunOptions
-from semrsm_bench.bench.runs import SessionOptions
+from semrsm_bench.bench.results import SessionOptions
 from semrsm_bench.cli.options import OutputOptions, click_option, joined, made, options_from
 from semrsm_bench.cli.text import aligned, duration
 from semrsm_bench.core.options import OptionError, describe

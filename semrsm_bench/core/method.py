@@ -11,7 +11,7 @@ import importlib.util
 import inspect
 import itertools
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType, ModuleType
@@ -229,11 +229,6 @@ class Method:
 
 M = TypeVar("M", bound=Method)
 T = TypeVar("T")
-
-
-def joined_code(codes: Sequence[str]) -> str:
-    """The code of a method, or of a composite of several."""
-    return codes[0] if len(codes) == 1 else hashlib.sha256(" ".join(codes).encode()).hexdigest()[:16]
 
 
 def registering(

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from semrsm_bench.bench.cores import claimed_core
 from semrsm_bench.bench.gate.measure import Gate, load_problems
 from semrsm_bench.bench.gate.options import EVERYTHING, GateLimits, GateOptions, limits_of
 from semrsm_bench.bench.gate.sides import (
@@ -23,7 +22,7 @@ from semrsm_bench.bench.gate.sides import (
 )
 from semrsm_bench.bench.gate.verdict import Finding, GateCell, exit_code, judge
 from semrsm_bench.bench.optimum import OptimumCache
-from semrsm_bench.bench.pool import Observer, Scratch, Workers
+from semrsm_bench.bench.pool import Observer, Scratch, Workers, claimed_core
 from semrsm_bench.bench.process import WorkerProcess
 from semrsm_bench.solvers.registry import SOLVERS
 

@@ -23,7 +23,7 @@ from typing import Any
 from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.environment import git, package_folder
 from semrsm_bench.bench.pool import Observer, Scratch
-from semrsm_bench.bench.process import CallLimits, Reply, WorkerLostError, WorkerProcess, WorkerSetup
+from semrsm_bench.bench.process import CallLimits, Reply, WorkerProcess, WorkerSetup
 from semrsm_bench.core.files import explain, temporary_folder
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Arrays
@@ -230,15 +230,11 @@ class GateSide:
 
     def __init__(self, worker: WorkerProcess, scratch: Scratch) -> None:
         self._worker, self._observe = worker, Observer(lambda method: worker, scratch)
-        try:
-            worker.start()
-        except WorkerLostError as error:
-            raise SideError(str(error)) from None
+        answer = worker.ask({"do": "describe", "kinds": ["solver"]}, _DESCRIBE_SECONDS)
         search: Sequence[Path] = worker.setup.search or ()
         expected = next((p.resolve() for p in search if (p / "semrsm_bench").is_dir()), None)
-        if expected is not None and not Path(worker.package).is_relative_to(expected):
+        if worker.package and expected is not None and not Path(worker.package).is_relative_to(expected):
             raise SideError(f"semrsm_bench was imported from {worker.package} and not from {expected}")
-        answer = worker.ask({"do": "describe", "kinds": ["solver"]}, _DESCRIBE_SECONDS)
         if answer.status != "ok":
             raise SideError(answer.message)
         self.known: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in answer.value["declared"]}
