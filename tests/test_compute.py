@@ -405,3 +405,12 @@ def test_images_whose_products_leave_float64_are_refused():
     for factor in (1e200, 1e-200):
         with pytest.raises(ValueError, match=r"image 1 of z reaches .* scale it"):
             compute_rsm(factor * z, matching="exact-auction")
+
+
+def test_a_grid_may_be_named_for_a_source_that_knows_none(tmp_path):
+    z = np.random.default_rng(21).normal(size=(4, 3, 6)).astype(np.float16)
+    write_cache(tmp_path / "net.safetensors", {"block": z}, {"block": z[0]}, images=list("abcd"))
+    layer = CacheLayer(tmp_path / "net.safetensors", "block")
+    rsm = compute_rsm(layer, matching="translation", grid=(2, 3))
+    np.testing.assert_array_equal(rsm, compute_rsm(z.reshape(4, 3, 2, 3), matching="translation"))
+    assert layer.grid is None

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semrsm_bench.activations.crops import Shift, batches, overlapping_crops, scene_side
+from semrsm_bench.activations.pictures import Shift, batches, overlapping_crops, scene_side
 
 
 @given(st.integers(8, 40), st.integers(0, 39), st.integers(0, 39))

@@ -30,8 +30,7 @@ class TrainOptions:
     out: Path = option(help="Weights, float16 safetensors. OUT.ckpt... beside it resumes.")
 
     def __post_init__(self) -> None:
-        check(self)
-        _need_safetensors(self.out)
+        _check(self, self.out)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,10 +50,10 @@ class ExtractOptions:
     out: Path = option(help="The cache file, .safetensors.")
 
     def __post_init__(self) -> None:
-        check(self)
-        _need_safetensors(self.out)
+        _check(self, self.out)
 
 
-def _need_safetensors(out: Path) -> None:
+def _check(options: TrainOptions | ExtractOptions, out: Path) -> None:
+    check(options)
     if out.suffix != ".safetensors":
         raise OptionError("out", f"{out} must end in .safetensors")

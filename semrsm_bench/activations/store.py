@@ -161,10 +161,8 @@ def write_cache(
     n = len(images)
     if path.suffix != ".safetensors":
         raise ValueError(f"a cache file ends in .safetensors, got {path}")
-    if n == 0 or not layers:
-        raise ValueError("a cache needs at least one image and one layer")
-    if len(set(images)) != n:
-        raise ValueError("two images have the same id")
+    if n == 0 or not layers or len(set(images)) != n:
+        raise ValueError("a cache needs at least one image and one layer, and no two images with the same id")
     tensors: dict[str, NDArray[Any]] = {}
     described: dict[str, dict[str, Any]] = {}
     for name, values in layers.items():
@@ -193,21 +191,18 @@ def write_cache(
     update_manifest(path, "activations", {k: v.shape for k, v in tensors.items()})
 
 
-def copy_part(cache: Cache, keep: Sequence[int], out: Path, command: str = "") -> None:
-    """Write a cache of some images of another; means and provenance stay those of the whole."""
+def copy_part(cache: Cache, count: int, out: Path, command: str = "") -> None:
+    """Write a cache of the first images of another; means and provenance stay those of the whole."""
+    provenance = {k: v for k, v in cache.metadata.items() if k not in ("images", "layers")}
     write_cache(
         out,
-        {layer: np.stack([cache.activations(layer, i) for i in keep]) for layer in cache.layers},
+        {layer: cache.activations(layer, slice(count)) for layer in cache.layers},
         {layer: cache.mean(layer) for layer in cache.layers},
-        images=[cache.images[i] for i in keep],
-        labels=cache.labels[list(keep)],
-        logits=cache.logits[list(keep)],
+        images=cache.images[:count],
+        labels=cache.labels[:count],
+        logits=cache.logits[:count],
         grids={layer: cache.grid(layer) for layer in cache.layers},
-        metadata={
-            **{k: v for k, v in cache.metadata.items() if k not in ("images", "layers")},
-            "part_of": cache.sha256,
-            "part_command": command,
-        },
+        metadata={**provenance, "part_of": cache.sha256, "part_command": command},
     )
 
 

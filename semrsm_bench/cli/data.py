@@ -92,7 +92,7 @@ def subset(cache: Path, options: SubsetOptions) -> None:
     whole = open_cache(cache)
     if options.count > len(whole):
         raise ValueError(f"--count must lie in 1..{len(whole)}, got {options.count}")
-    copy_part(whole, range(options.count), options.out, _command("subset", [whole.path], options))
+    copy_part(whole, options.count, options.out, _command("subset", [whole.path], options))
     describe(options.out)
 
 

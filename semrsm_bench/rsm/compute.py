@@ -45,8 +45,7 @@ def compute_rsm(
         float32 (in float64 where any inner product would leave its range), wider in float64; values are summed in float64.
     z2 : as z, optional
         A database: the RSM is query x database (N, M), never mirrored. S and C must be those of z.
-    kernel : {"linear", "cosine", "rbf"} or a sequence of them
-        A sequence gives a dict of RSMs.
+    kernel : {"linear", "cosine", "rbf"} or a sequence of them, which gives a dict of RSMs
     matching : str or a sequence of str
         "identity" (same position: the spatio-semantic RSM), "translation" (the best circular shift of the grid), a registered
         solver, or an RSM method that matches no positions, such as "pooled" (see `rsm_names`). A sequence gives a dict, with
@@ -95,12 +94,10 @@ def compute_rsm(
     Raises
     ------
     ValueError
-        Bad shapes, non-finite activations, different S or C, unknown names, zero images under the cosine kernel, a
-        bandwidth that is not positive, an output file of another run.
-    InvalidMatchingError, InvalidRsmError
-        A solver returned something that is not a permutation, or an RSM method no similarities.
-    IncompleteError
-        An entry of the result is NaN.
+        Bad shapes, non-finite activations, zero images under the cosine kernel, a bandwidth that is not positive, an output
+        file of another run.
+    InvalidMatchingError, InvalidRsmError, IncompleteError
+        A solver returned no permutation, an RSM method no similarities; an entry of the result is NaN.
 
     References
     ----------

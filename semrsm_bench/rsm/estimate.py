@@ -29,26 +29,26 @@ _FEWEST_GROUPS = 3
 class Estimate:
     """Cost of an RSM; intervals are of 90 %, by bootstrap over the timed groups of pairs (seeded)."""
 
-    rows: int  # N
-    columns: int  # M
-    positions: int  # S
-    channels: int  # C
-    pairs: int  # matchings to make
-    workers: int  # tiles computed at the same time
-    block: int  # images on each side of a tile
-    sampled_chunks: int  # groups of pairs timed, on all workers at once
-    seconds_per_pair: float  # mean on one worker, affinity and scoring included: the sum over many pairs is what counts
+    rows: int  #: N
+    columns: int  #: M
+    positions: int  #: S
+    channels: int  #: C
+    pairs: int  #: matchings to make
+    workers: int  #: tiles computed at the same time
+    block: int  #: images on each side of a tile
+    sampled_chunks: int  #: groups of pairs timed, on all workers at once
+    seconds_per_pair: (
+        float  #: mean on one worker, affinity and scoring included: the sum over many pairs is what counts
+    )
     seconds_per_pair_low: float
     seconds_per_pair_high: float
-    seconds: float  # of the whole matrix, by the clock on the wall
+    seconds: float  #: of the whole matrix, by the clock on the wall
     seconds_low: float
     seconds_high: float
-    seconds_per_tile: float  # what a lost worker costs
-    worker_bytes: (
-        int  # beyond the interpreter: both sides of a tile, and what affinities and solver added on the sample
-    )
-    result_bytes: int  # of the .npy file (memory, if it is not streamed to a file)
-    input_bytes: int  # of the activations of all images in float16
+    seconds_per_tile: float  #: what a lost worker costs
+    worker_bytes: int  #: beyond the interpreter: both sides of a tile, what affinities and solver added on the sample
+    result_bytes: int  #: of the .npy file (memory, if it is not streamed to a file)
+    input_bytes: int  #: of the activations of all images in float16
 
     def as_dict(self) -> dict[str, Any]:
         """All figures by name."""

@@ -59,9 +59,17 @@ class Images:
 
         Images of float32 whose inner products leave its range are computed in float64.
         """
-        if z2 is not None:
-            _require_alike(z, z2)
         sides = (z,) if z2 is None else (z, z2)
+        for what, here, there in (("positions", z.size, sides[-1].size), ("channels", z.channels, sides[-1].channels)):
+            if here != there:
+                raise ValueError(
+                    f"{z.name} has {here} {what} and {sides[-1].name} has {there}: a one-to-one matching needs as many on both "
+                    "sides, of one layer; extract both at one resolution, or pool the finer one"
+                )
+        if len({side.grid for side in sides} - {None}) > 1:
+            raise ValueError(
+                f"the positions of {z.name} lie on {z.grid} and those of {sides[-1].name} on {sides[-1].grid}"
+            )
         mean = _common_mean(sides[-1], centring)
         dtype = np.dtype(np.result_type(*(side.dtype for side in sides)))
         found = [_survey(side, mean, dtype, digest) for side in sides]
@@ -179,17 +187,3 @@ def _require_finite(images: Floats, start: int, source: ImageSource) -> None:
         f"{source.name} is not finite: {images[image, position, channel]} in image {start + image}, position {position}, "
         f"channel {channel}; clean the activations first"
     )
-
-
-def _require_alike(z: ImageSource, z2: ImageSource) -> None:
-    if z.size != z2.size:
-        raise ValueError(
-            f"{z.name} has {z.size} positions and {z2.name} has {z2.size}: a one-to-one matching needs as many on both sides; "
-            "extract both at one resolution, or pool the finer one"
-        )
-    if z.channels != z2.channels:
-        raise ValueError(
-            f"{z.name} has {z.channels} channels and {z2.name} has {z2.channels}: they must come from one layer"
-        )
-    if z.grid is not None and z2.grid is not None and z.grid != z2.grid:
-        raise ValueError(f"the positions of {z.name} lie on {z.grid} and those of {z2.name} on {z2.grid}")

@@ -44,15 +44,14 @@ class RsmMethod(Method):
     @property
     def option_names(self) -> tuple[str, ...] | None:
         """Options of the function and of what prepares; None where any is taken."""
-        parts = [(self.function, self.arguments), *([] if self.prepare is None else [(self.prepare, 1)])]
-        known = [option_names(function, arguments) for function, arguments in parts]
-        return None if any(k is None for k in known) else tuple(dict.fromkeys(n for k in known for n in k or ()))
+        known = [super().option_names, *([] if self.prepare is None else [option_names(self.prepare, 1)])]
+        return None if None in known else tuple(dict.fromkeys(name for names in known for name in names or ()))
 
     @property
     def defaults(self) -> dict[str, Any]:
         """See `Method.defaults`; those of what prepares come first."""
         prepared = {} if self.prepare is None else Method("", self.prepare).defaults
-        return {**prepared, **super().defaults, **self.options}
+        return {**prepared, **super().defaults}
 
     def comparison(self, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
         """What computes the method with these options, for images on this grid; see `choose_comparisons`."""
@@ -93,8 +92,7 @@ class RsmRegistry(Registry[RsmMethod]):
 
     def names(self) -> list[str]:
         """Registered methods, then solvers."""
-        own = super().names()
-        return [*own, *(name for name in SOLVERS.names() if name not in own)]
+        return list(dict.fromkeys([*super().names(), *SOLVERS.names()]))
 
     def add(self, entries: Iterable[RsmMethod]) -> None:
         """See `Registry.add`; a solver's name is taken."""

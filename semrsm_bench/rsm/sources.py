@@ -6,6 +6,7 @@ processes as a path wherever there is a file behind it.
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
 from abc import ABC, abstractmethod
@@ -29,26 +30,14 @@ _CHUNK_BYTES = 32 * 2**20
 
 
 class ImageSource(ABC):
-    """N images of S position vectors with C channels each, read in slices.
+    """N images of S position vectors with C channels each, read in slices."""
 
-    Attributes
-    ----------
-    name : str
-        Used in messages.
-    count, size, channels : int
-        N, S and C.
-    grid : (H, W) or None
-        How the positions lie, where that is known.
-    dtype : dtype
-        float32, or float64 for sources of that precision.
-    """
-
-    name: str
-    count: int
-    size: int
-    channels: int
-    grid: Grid | None
-    dtype: np.dtype[Any]
+    name: str  #: used in messages
+    count: int  #: N
+    size: int  #: S
+    channels: int  #: C
+    grid: Grid | None  #: how the positions lie, (H, W), where that is known
+    dtype: np.dtype[Any]  #: float32, or float64 for sources of that precision
 
     @abstractmethod
     def read(self, start: int, stop: int) -> Floats:
@@ -104,8 +93,8 @@ class ArraySource(ImageSource):
             raise ValueError(f"{name} is empty: its shape is {shape}")
         known = (int(spatial[0]), int(spatial[1])) if len(spatial) == 2 else None
         self.grid = _checked_grid(grid, known, self.size, name)
-        double = array.dtype.itemsize >= 8 if array.dtype.kind == "f" else array.dtype.itemsize > 2
-        self.dtype = np.dtype(np.float64 if double else np.float32)
+        narrow = np.result_type(array.dtype, np.float32) == np.float32
+        self.dtype = np.dtype(np.float32 if narrow else np.float64)
         # A copy-on-write mapping may hold changes that its file does not.
         self._array = np.array(array) if isinstance(array, np.memmap) and array.mode == "c" else array
         self._map = _mapping(self._array)
@@ -134,15 +123,9 @@ class ArraySource(ImageSource):
 
 
 class CacheLayer(ImageSource):
-    """A layer of a cache file (see `semrsm_bench.activations`); processes open the file themselves.
+    """A layer of a cache, or of its file; processes open the file themselves.
 
-    Parameters
-    ----------
-    cache : Cache, str or Path
-        The cache or its file.
-    layer : str
-    images : slice, optional
-        Which images, by default all; the step must be 1.
+    ``images`` is a slice of the cache's images with step 1, by default all.
     """
 
     def __init__(self, cache: Cache | str | Path, layer: str, images: slice | None = None) -> None:
@@ -181,8 +164,7 @@ class CacheLayer(ImageSource):
     @property
     def labels(self) -> NDArray[np.int64]:
         """Labels of the images."""
-        labels: NDArray[np.int64] = self.cache.labels[self._start : self._start + self.count]
-        return labels
+        return np.asarray(self.cache.labels[self._start : self._start + self.count])
 
     def stored_mean(self) -> Floats | None:
         """Mean of the cache, transposed to (S, C)."""
@@ -207,9 +189,9 @@ def as_source(
 ) -> ImageSource:
     """Source for whatever holds activations: see `compute_rsm` for z and the keywords; ``name`` is for messages."""
     if isinstance(z, ImageSource):
-        if grid is not None and z.grid != tuple(grid):
-            _checked_grid(grid, z.grid, z.size, z.name)
-        return z
+        source: ImageSource = copy.copy(z)
+        source.grid = _checked_grid(grid, z.grid, z.size, z.name)
+        return source
     if isinstance(z, Cache):
         raise ValueError(f"name the layer: CacheLayer(cache, {z.layers[0]!r})")
     if not isinstance(z, str | Path):

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from semrsm_bench.activations.crops import Shift, batches, overlapping_crops, scene_side
 from semrsm_bench.activations.folders import shipped_weights
+from semrsm_bench.activations.pictures import Shift, batches, overlapping_crops, scene_side
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Score, Scored, Solve, Task

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.crops import Shift
+from semrsm_bench.activations.pictures import Shift
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.task import Result
 from semrsm_bench.report.figures.parts import by_depth, method_looks, value_of, words_of
