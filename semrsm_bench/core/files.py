@@ -10,8 +10,6 @@ import warnings
 from functools import lru_cache
 from pathlib import Path
 
-_HELD = (errno.EWOULDBLOCK, errno.EACCES)
-_LACKING = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK)
 _ADVICE = {
     errno.ENOSPC: "the disk is full: make room and run the same command again, what was written so far is kept",
     errno.EDQUOT: "the quota is used up: make room and run the same command again, what was written so far is kept",
@@ -31,9 +29,9 @@ def lock(descriptor: int, path: Path) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in _HELD:
+        if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
             return False
-        if error.errno not in _LACKING:
+        if error.errno not in (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK):  # what a file system without locks says
             raise
         _warn_of_no_locks(path.parent)
     return True

@@ -162,7 +162,6 @@ def plain(value: Any, *, bounded: bool = True, depth: int = 0) -> Any:
     bounded, long texts and long or deep collections are cut with a mark.
     """
     try:
-        inner = functools.partial(plain, bounded=bounded, depth=depth + 1)
         if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
             value = value.item()
         if isinstance(value, bool) or value is None:
@@ -176,6 +175,7 @@ def plain(value: Any, *, bounded: bool = True, depth: int = 0) -> Any:
             cut = bounded and len(value) > _LONGEST_TEXT
             text = f"{value[:_LONGEST_TEXT]}... ({len(value)} characters)" if cut else value
             return text.encode(errors="replace").decode()  # lone surrogates are no text
+        inner = functools.partial(plain, bounded=bounded, depth=depth + 1)
         if isinstance(value, (Mapping, list, tuple)) and (depth < _DEEPEST or not bounded):
             most = _MOST_ENTRIES if bounded else sys.maxsize
             over = f"{len(value)} entries" if len(value) > most else ""
