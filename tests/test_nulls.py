@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from semrsm_bench import metrics
 from semrsm_bench.metrics import (
     METRICS,
     calibrated_score,
@@ -17,6 +16,7 @@ from semrsm_bench.metrics import (
     instance_similarity,
     linear_cka,
     null_distribution,
+    nulls,
     p_value,
     procrustes_distance,
     retrieval_f1,
@@ -146,10 +146,10 @@ class TestWhatIsPermuted:
         assert square_features[0] == procrustes_distance(self.X, self.Y[order])
 
     def test_partials_take_the_declaration_of_their_parameters(self):
-        assert metrics.declarations.find_declared(partial(procrustes_distance, variant="angular")).high == math.pi / 2
-        assert metrics.declarations.find_declared(procrustes_distance).name == "procrustes_centred"
-        assert metrics.declarations.find_declared(partial(svcca, threshold=0.9)).name == "svcca"
-        assert metrics.declarations.find_declared(len) is None
+        assert nulls.find_declared(partial(procrustes_distance, variant="angular")).high == math.pi / 2
+        assert nulls.find_declared(procrustes_distance).name == "procrustes_centred"
+        assert nulls.find_declared(partial(svcca, threshold=0.9)).name == "svcca"
+        assert nulls.find_declared(len) is None
         result = significance(partial(svcca, threshold=0.5), self.rng.standard_normal((20, 3)),
                               self.rng.standard_normal((20, 3)), n=5)  # fmt: skip
         assert 0 < result.p_value <= 1

@@ -158,11 +158,11 @@ def test_similarities_that_are_equal_up_to_rounding_are_ties():
 @pytest.mark.parametrize("missing", [float("nan"), np.float32("nan"), None, np.datetime64("NaT")])
 def test_missing_groups_are_refused(missing):
     K, counts = np.eye(3), np.eye(3)
-    with pytest.raises(ValueError, match=r"query_groups\[1\] is missing \(.*\)"):
+    with pytest.raises(ValueError, match=r"query_groups\[1\] is .*; give every image a hashable label"):
         retrieval_f1(K, counts, counts, ["a", missing, "b"], ["c", "d", "e"])
-    with pytest.raises(ValueError, match=r"database_groups\[2\] is missing"):
+    with pytest.raises(ValueError, match=r"database_groups\[2\] is "):
         retrieval_f1(K, counts, counts, [1, 2, 3], [4, 5, missing])
-    with pytest.raises(ValueError, match=r"groups\[0\] is missing"):
+    with pytest.raises(ValueError, match=r"groups\[0\] is "):
         self_retrieval(K, counts, groups=[missing, 1, 2])
 
 

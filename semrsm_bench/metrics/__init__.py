@@ -1,4 +1,8 @@
-"""Metrics of representations: from features or RSMs to numbers. Pure functions on arrays, float64 inside."""
+"""Metrics of representations: from features or RSMs to numbers. Pure functions on arrays, float64 inside.
+
+All raise ValueError for an unknown choice, and for input that is not finite, misshapen, asymmetric where an RSM is wanted, or of
+different numbers of stimuli; the docstrings name other errors alone.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,9 @@ from semrsm_bench.metrics.registry import INVARIANCES, get_metric, metric_names,
 
 if TYPE_CHECKING:
     from semrsm_bench.metrics.barycenter import Barycenter
-    from semrsm_bench.metrics.declarations import MetricInfo
     from semrsm_bench.metrics.instances import get_instance, instance_names, instance_similarity, register_instance
     from semrsm_bench.metrics.nulls import (
+        MetricInfo,
         Significance,
         calibrated_score,
         instance_null,
@@ -38,7 +42,7 @@ if TYPE_CHECKING:
     METRICS: dict[str, MetricInfo]
 
 # Modules that are imported on first use of a name of theirs, those that need numpy alone first.
-_LATER = ("retrieval", "instances", "procrustes", "barycenter", "rsa", "outputs", "declarations", "nulls")
+_LATER = ("retrieval", "instances", "procrustes", "barycenter", "rsa", "outputs", "nulls")
 
 __all__ = [
     "INVARIANCES", "METRICS", "Barycenter", "MetricInfo", "Significance", "UnitMatch", "align", "bandwidth",
@@ -55,7 +59,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "METRICS":
         # What is registered now, plugins included.
-        from semrsm_bench.metrics.declarations import declared
+        from semrsm_bench.metrics.nulls import declared
 
         return declared()
     if name in __all__:

@@ -137,6 +137,16 @@ def upper_triangle(matrix: FloatArray) -> FloatArray:
 
 
 @np.errstate(over="ignore", invalid="ignore")
+def in_range(values: Any, what: str, exponent: int = 0) -> Any:
+    """``values * 2**exponent``, one number or an array; ValueError where that leaves the range of float64."""
+    values = np.ldexp(values, exponent) if exponent else values
+    # A sum is not finite if an entry is not; a finite matrix whose sum overflows could not be used either.
+    if not np.isfinite(np.sum(values)):
+        raise ValueError(f"{what} leaves the range of float64; divide the input by its largest entry first")
+    return values
+
+
+@np.errstate(over="ignore", invalid="ignore")
 def square_norm(array: FloatArray) -> float:
     """Sum of the squared entries, infinite where it leaves the range of float64."""
     flat = array.ravel(order="K")

@@ -157,11 +157,7 @@ class Barycenter:
     def fit(self, models: Iterable[Any]) -> Self:
         """Find the barycenter of ``models``, at least two arrays of shape (n, d_k) over the same n >= 2 stimuli.
 
-        Raises
-        ------
-        ValueError
-            For fewer than two models, mismatched n, a model that is the same for all stimuli, ``n_components`` above what
-            every model has, and misshapen or non-finite input.
+        ValueError for a model that is the same for all stimuli, and for ``n_components`` above what every model has.
         """
         models = list(models)
         if len(models) < 2:
@@ -234,11 +230,6 @@ class Barycenter:
         Returns
         -------
         list of ndarray, shape (m, d)
-
-        Raises
-        ------
-        ValueError
-            Before `fit`, for another number of models or units than fitted, and for mismatched m.
         """
         self._require_fitted()
         models, known = list(models), len(self.rotations_)
@@ -273,12 +264,12 @@ class Barycenter:
         if norm == 0.0 or not np.isfinite(norm):
             raise ValueError(f"{name} cannot be aligned: the norm of its centred features is {norm}")
         scale = norm if self.scale else 1.0
-        x, axes = x / scale, np.eye(x.shape[1])
+        x = x / scale
         if self.group == "orthogonal" and (self.n_components is not None or x.shape[1] >= len(x)):
             kept = min(x.shape[1], len(x) - 1, self.n_components or len(x))
             axes = np.asarray(np.linalg.svd(x, full_matrices=False)[2][:kept].T)
-            x = x @ axes
-        return x, given.mean(axis=0), scale, axes
+            return x @ axes, given.mean(axis=0), scale, axes
+        return x, given.mean(axis=0), scale, np.eye(x.shape[1])
 
     def _require_fitted(self) -> None:
         if not self._fitted:

@@ -36,13 +36,8 @@ def canonical_correlations(X: Any, Y: Any, *, centre: bool = True) -> FloatArray
     Returns
     -------
     ndarray, shape (min(rank X, rank Y),)
-        In [0, 1] up to rounding.
-
-    Raises
-    ------
-    ValueError
-        Where a side has rank n - 1 (n without centring): then every correlation is 1 whatever the data. Also where a
-        side is constant, for mismatched n, and for misshapen or non-finite input.
+        In [0, 1] up to rounding. ValueError where a side is constant, or has rank n - 1 (n without centring): then every
+        correlation is 1 whatever the data.
     """
     (_, qx), (_, qy) = _bases(X, Y, centre)
     return np.asarray(np.linalg.svd(qx.T @ qy, compute_uv=False))
@@ -71,18 +66,14 @@ def svcca(X: Any, Y: Any, threshold: float = 0.99) -> float:
     """Mean canonical correlation of the leading principal components (SVCCA, Raghu et al. 2017); in [0, 1].
 
     Each side is centred and cut to the fewest principal components whose squared singular values sum to ``threshold`` of
-    the total (squared: shares of variance; the original code summed the singular values themselves).
+    the total (squared: shares of variance; the original code summed the singular values themselves). ValueError where n - 1
+    components are left on a side, or a side is constant.
 
     Parameters
     ----------
     X, Y : array_like, shape (n, p) and (n, q)
     threshold : float
         Share of the variance to keep, in (0, 1].
-
-    Raises
-    ------
-    ValueError
-        Where n - 1 components are left on a side, where a side is constant, and as `cca` does.
     """
     if not 0 < threshold <= 1:
         raise ValueError(f"threshold must be in (0, 1]; got {threshold}")
@@ -115,8 +106,8 @@ def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
     Raises
     ------
     ValueError
-        Where two or more canonical correlations, but not all, are 1: the weights then depend on which of their directions a
-        decomposition happens to return. And as `canonical_correlations` does.
+        As `canonical_correlations`, and where two or more correlations, but not all, are 1: the weights then depend on which of
+        their directions a decomposition happens to return.
     """
     one_of(weights_from, ("x", "y", "mean"), "weights_from")
     (x, qx), (y, qy) = _bases(X, Y, True)

@@ -19,6 +19,7 @@ from semrsm_bench.metrics.arrays import (
     balanced,
     centred,
     centred_pair,
+    in_range,
     one_of,
     require_stimuli,
     square_norm,
@@ -53,22 +54,12 @@ def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
     Returns
     -------
     float
-        At least 0 for positive semi-definite RSMs and the biased estimator; otherwise of either sign.
-
-    Raises
-    ------
-    ValueError
-        For asymmetric, misshapen or non-finite RSMs, too few stimuli, or a value beyond float64.
+        At least 0 for positive semi-definite RSMs and the biased estimator; otherwise of either sign. ValueError beyond float64.
     """
     sides = [balanced(side) for side in as_rsm_pair(K, L, min_n=_least(estimator))]
     rsms, exponents = zip(*sides)
     value = _inner_products(rsms, estimator)[0][0, 1] * _normaliser(len(rsms[0]), estimator)
-    try:
-        return math.ldexp(value, sum(exponents))
-    except OverflowError as error:
-        raise ValueError(
-            "HSIC of these RSMs leaves the range of float64; divide them by their largest entry"
-        ) from error
+    return float(in_range(value, "HSIC of these RSMs", sum(exponents)))
 
 
 @_of_rsms(
@@ -78,7 +69,7 @@ def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
 def cka(K: Any, L: Any, estimator: str = "biased") -> float:
     """Centred kernel alignment of two RSMs: HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) (Kornblith et al. 2019).
 
-    Parameters and errors as for `hsic`. For independent Gaussian features of p and q units the biased value is near
+    Parameters as for `hsic`. For independent Gaussian features of p and q units the biased value is near
     sqrt(p q / ((n - 1 + p) (n - 1 + q))), the debiased one near 0.
 
     Returns
@@ -105,17 +96,11 @@ def linear_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     X, Y : array_like, shape (n, p) and (n, q)
         Features of the same stimuli.
     estimator : {"biased", "debiased"}
-        See `cka`.
 
     Returns
     -------
     float
         In [0, 1] (biased) or [-1, 1] (debiased); NaN where one side is constant over the stimuli.
-
-    Raises
-    ------
-    ValueError
-        For mismatched n, too few stimuli, or misshapen or non-finite input.
     """
     x, y = centred_pair(X, Y, min_n=_least(estimator))
     n, p, q = len(x), x.shape[1], y.shape[1]
@@ -179,11 +164,6 @@ def minibatch_cka(
     -------
     float
         NaN where a mean of HSIC(K, K) or HSIC(L, L) is 0.
-
-    Raises
-    ------
-    ValueError
-        As `hsic`; no batches, a batch that is no pair, or two arrays that could be read either way.
     """
     given: Any = batches
     if stacked is None:
@@ -206,9 +186,7 @@ def minibatch_cka(
         count += 1
     if count == 0:
         raise ValueError("minibatch_cka needs at least one batch")
-    if not (np.isfinite(products).all() and np.isfinite(raw).all()):
-        raise ValueError("HSIC of these batches leaves the range of float64; divide all RSMs by their largest entry")
-    return _alignment(products, raw)
+    return _alignment(in_range(products, "HSIC of these batches"), in_range(raw, "HSIC of these batches"))
 
 
 def cka_matrix(

@@ -32,14 +32,7 @@ class InstanceScore(Measure):
     def run(self, given: Any, **options: Any) -> FloatArray:  # type: ignore[override]
         """Scores of n stimuli, (n,), of what ``takes`` says or of a mapping that holds it under that name.
 
-        Raises
-        ------
-        ValueError
-            The input is not finite or misshapen.
-        UnavailableError
-            A library is missing.
-        InvalidValueError
-            The function did not return n real numbers.
+        Errors as for `Metric.run`.
         """
         self.require_available()
         merged = {**self.options, **options}
@@ -137,12 +130,7 @@ def instance_similarity(aligned: Sequence[Any], kind: str = "pairwise_cosine") -
         K >= 2 models as `Barycenter.transform` returns them, best of stimuli that the fit did not see: on its own training
         stimuli an alignment finds agreement in noise.
     kind : str
-        One of the four.
-
-    Raises
-    ------
-    ValueError
-        For fewer than two models or models of different shape; for the cosines where a row, or a mean of rows, is zero.
+        One of the four; ValueError for a cosine of a row, or a mean of rows, that is zero.
     """
     one_of(kind, KINDS, "kind")
     if len(aligned) < 2:

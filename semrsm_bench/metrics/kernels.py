@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_float64, one_of, unit_rows, upper_triangle
+from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_float64, in_range, one_of, unit_rows, upper_triangle
 
 KERNELS = ("linear", "cosine", "rbf")
 BANDWIDTH_RULES = ("offdiag_median", "kornblith", "wald_code", "wald_paper")
@@ -28,17 +28,10 @@ def linear_rsm(X: Any, X2: Any = None) -> FloatArray:
     Returns
     -------
     ndarray, shape (n, n) or (n, m)
-
-    Raises
-    ------
-    ValueError
-        For misshapen or non-finite input.
     """
     x, x2 = _pair(X, X2)
     with np.errstate(over="ignore", invalid="ignore"):
-        rsm = x @ x2.T
-    _require_finite(rsm, "the linear RSM")
-    return np.asarray(rsm)
+        return np.asarray(in_range(x @ x2.T, "the linear RSM"))
 
 
 def cosine_rsm(X: Any, X2: Any = None) -> FloatArray:
@@ -56,22 +49,13 @@ def rbf_rsm(X: Any, X2: Any = None, *, sigma: str | float = "offdiag_median", t:
 
     Parameters
     ----------
-    X, X2 : array_like, shape (n, p) and (m, p)
-        As for `linear_rsm`.
+    X, X2 : array_like
+        Shapes and errors as for `linear_rsm`.
     sigma : str or float
-        A rule of `bandwidth`, or the bandwidth itself in units of distance. With a rule (other than ``wald_code``, which adds a
-        constant, and ``wald_paper``, which mixes units) the RSM is invariant to scaling.
+        A rule of `bandwidth`, whose errors it raises, or the bandwidth itself in units of distance. With a rule (other than
+        ``wald_code``, which adds a constant, and ``wald_paper``, which mixes units) the RSM is invariant to scaling.
     t : float
         Factor on the bandwidth, see `bandwidth`.
-
-    Returns
-    -------
-    ndarray, shape (n, n) or (n, m)
-
-    Raises
-    ------
-    ValueError
-        If the bandwidth is not positive, or the input is misshapen or non-finite.
     """
     distances = squared_distances(X, X2)
     rule = one_of(sigma, BANDWIDTH_RULES, "sigma") if isinstance(sigma, str) else ""
@@ -109,11 +93,7 @@ def squared_distances(X: Any, X2: Any = None) -> FloatArray:
 
 
 def bandwidth(
-    D: Any | Sequence[Any],
-    rule: str | float = "offdiag_median",
-    *,
-    t: float = 1.0,
-    query_database: bool | None = None,
+    D: Any | Sequence[Any], rule: str | float = "offdiag_median", *, t: float = 1.0, query_database: bool | None = None
 ) -> float:
     """Bandwidth sigma of the RBF kernel ``exp(-D / (2 sigma^2))`` from squared distances, in units of distance (not squared).
 
@@ -137,14 +117,27 @@ def bandwidth(
     Raises
     ------
     ValueError
-        For an unknown rule, negative or non-finite distances, or where sigma is not a positive finite number, as when
-        more than half of the stimuli are equal.
+        For negative distances, or where sigma is not a positive finite number, as when more than half of the stimuli are equal.
     """
     if not isinstance(rule, str):
         return _positive(float(rule), t, "the bandwidth given")
     one_of(rule, BANDWIDTH_RULES, "rule")
     several = isinstance(D, list | tuple) and len(D) > 0 and np.ndim(D[0]) == 2
-    pooled = [_pool(item, rule, query_database) for item in (D if several else [D])]
+    pooled = []
+    for item in D if several else [D]:
+        distances = as_float64(item, "D")
+        if (distances < 0).any():
+            raise ValueError(f"D must hold squared distances, but its smallest entry is {distances.min():.6g}")
+        square = distances.shape[0] == distances.shape[1]
+        has_diagonal = square if query_database is None else not query_database
+        if has_diagonal and not square:
+            raise ValueError(
+                f"D of shape {distances.shape} has no diagonal; leave query_database out or set it to True"
+            )
+        if rule in ("kornblith", "wald_code") or not has_diagonal:
+            pooled.append(distances.ravel())
+        else:
+            pooled.append(distances[~np.eye(len(distances), dtype=bool)])
     return _by_rule(np.concatenate(pooled), rule, t)
 
 
@@ -156,19 +149,6 @@ def _pair(X: Any, X2: Any) -> tuple[FloatArray, FloatArray]:
     if x.shape[1] != x2.shape[1]:
         raise ValueError(f"X and X2 must have the same units, but X has {x.shape[1]} and X2 has {x2.shape[1]}")
     return x, x2
-
-
-def _pool(D: Any, rule: str, query_database: bool | None) -> FloatArray:
-    distances = as_float64(D, "D")
-    if (distances < 0).any():
-        raise ValueError(f"D must hold squared distances, but its smallest entry is {distances.min():.6g}")
-    square = distances.shape[0] == distances.shape[1]
-    has_diagonal = square if query_database is None else not query_database
-    if has_diagonal and not square:
-        raise ValueError(f"D of shape {distances.shape} has no diagonal; leave query_database out or set it to True")
-    if rule in ("kornblith", "wald_code") or not has_diagonal:
-        return distances.ravel()
-    return np.asarray(distances[~np.eye(len(distances), dtype=bool)])
 
 
 def _expand(products: FloatArray, square: FloatArray, square2: FloatArray) -> NDArray[np.intp]:
@@ -186,7 +166,7 @@ def _expand(products: FloatArray, square: FloatArray, square2: FloatArray) -> ND
         block *= -2.0
         # Both norms in one sum, which is the same on either side of the diagonal.
         block += square[start : start + step, None] + square2
-        _require_finite(block, "the squared distances")
+        in_range(block, "the squared distances")
         rows, columns = np.divmod(np.flatnonzero(block < limit), m)
         chosen = block[rows, columns] < _CANCELLATION * (square[rows + start] + square2[columns])
         found.append(np.stack([rows[chosen] + start, columns[chosen]]))
@@ -214,10 +194,3 @@ def _positive(sigma: float, t: float, what: str) -> float:
     if not (np.isfinite(sigma) and sigma > 0):
         raise ValueError(f"{what} is {sigma}, but an RBF kernel needs a positive finite one; pass a number as sigma")
     return float(sigma * t)
-
-
-def _require_finite(array: FloatArray, what: str) -> None:
-    # A sum is not finite if an entry is not; a finite matrix whose sum overflows could not be used either.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if not np.isfinite(array.sum()):
-            raise ValueError(f"{what} leaves the range of float64; divide the features by their largest entry first")

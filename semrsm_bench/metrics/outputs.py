@@ -25,19 +25,14 @@ def jensen_shannon(P: Any) -> FloatArray:
     Parameters
     ----------
     P : array_like, shape (n, C)
-        One distribution per row: non-negative, summing to 1 up to the rounding of float16 (1e-3), and divided by its
-        sum here.
+        One distribution per row, not logits: non-negative, summing to 1 up to the rounding of float16 (1e-3), and divided by
+        its sum here.
 
     Returns
     -------
     ndarray, shape (n, n)
         In nats, in [0, ln 2]; exactly symmetric with a zero diagonal. Each class adds a term that is never negative and
         loses no digits where p and q are close, so that small divergences keep their order.
-
-    Raises
-    ------
-    ValueError
-        For negative entries, rows that do not sum to 1 (logits need a softmax first), misshapen or non-finite input.
     """
     p = as_float64(P, "P")
     if (p < 0).any():
@@ -62,12 +57,7 @@ def jensen_shannon_correlation(P: Any, K: Any, method: str = "pearson") -> float
     P, K : array_like, shape (n, C) and (n, n)
         Class probabilities, see `jensen_shannon`, and similarities of the same n >= 3 samples.
     method : {"pearson", "spearman"}
-
-    Raises
-    ------
-    ValueError
-        Where all divergences or all similarities are equal, for mismatched n, and as `jensen_shannon` and
-        `compare_rsms` do.
+        As in `compare_rsms`, whose errors it raises too.
     """
     one_of(method, ("pearson", "spearman"), "method")
     k = as_rsm(K, "K")

@@ -18,6 +18,7 @@ from semrsm_bench.metrics.arrays import (
     balanced,
     centred,
     centred_pair,
+    in_range,
     one_of,
     unit_rows,
 )
@@ -60,24 +61,14 @@ def procrustes_distance(X: Any, Y: Any, variant: str = "centred") -> float:
     Returns
     -------
     float
-        d, not d^2. Range [0, inf), centred_unit [0, sqrt 2], angles [0, pi / 2].
-
-    Raises
-    ------
-    ValueError
-        Where a norm that divides is 0 (centred_unit, angles), for mismatched n, and for misshapen or non-finite input.
+        d, not d^2. Range [0, inf), centred_unit [0, sqrt 2], angles [0, pi / 2]. ValueError where a norm that divides is 0.
     """
     one_of(variant, VARIANTS, "variant")
     x, y, exponent = balanced(*as_feature_pair(X, Y, min_n=1))
     if variant not in ("raw", "angular_raw"):
         x, y = centred(x), centred(y)
     if variant in ("raw", "centred"):
-        try:
-            return math.ldexp(_orthogonal_distance(x, y), exponent)
-        except OverflowError as error:
-            raise ValueError(
-                "the distance leaves the range of float64; divide both sides by the same number"
-            ) from error
+        return float(in_range(_orthogonal_distance(x, y), "the distance", exponent))
     chord = _orthogonal_distance(_unit_norm(x, "X"), _unit_norm(y, "Y"))
     # The arccos of a cosine near 1 loses half the digits; the chord does not.
     return chord if variant == "centred_unit" else float(2 * np.arcsin(min(chord / 2, np.sqrt(0.5))))
@@ -97,11 +88,6 @@ def align(X: Any, Y: Any, group: str = "orthogonal") -> FloatArray:
     -------
     ndarray, shape (p, q)
         Orthonormal rows; for ``permutation`` a single 1 in every row and at most one in every column.
-
-    Raises
-    ------
-    ValueError
-        For q < p, mismatched n, and misshapen or non-finite input.
     """
     one_of(group, GROUPS, "group")
     x, y = as_feature_pair(X, Y, min_n=1)
@@ -154,13 +140,8 @@ def match_units(X: Any, Y: Any, on: str = "correlation") -> UnitMatch:
     X, Y : array_like, shape (n, p) and (n, q)
         Features of the same stimuli. With p != q the narrower side is matched completely.
     on : {"correlation", "covariance"}
-        Score of a pair: Pearson correlation, or the entry of c(X)' c(Y) / (n - 1).
-
-    Raises
-    ------
-    ValueError
-        With ``correlation`` for units that are constant (drop them first), for mismatched n, fewer than 2 stimuli, and
-        misshapen or non-finite input.
+        Score of a pair: Pearson correlation (ValueError for constant units; drop them first), or the entry of
+        c(X)' c(Y) / (n - 1).
     """
     one_of(on, MATCHED_ON, "on")
     x, y = as_feature_pair(X, Y)
@@ -168,9 +149,8 @@ def match_units(X: Any, Y: Any, on: str = "correlation") -> UnitMatch:
     if on == "correlation":
         scores = unit_rows(x.T, "X", "constant units") @ unit_rows(y.T, "Y", "constant units").T
     else:
-        scores = x.T @ y / (len(x) - 1)
-        if not np.isfinite(scores).all():
-            raise ValueError("the covariances leave the range of float64; divide both sides by their largest entry")
+        with np.errstate(over="ignore", invalid="ignore"):
+            scores = in_range(x.T @ y / (len(x) - 1), "the covariance")
     rows, columns = linear_sum_assignment(scores, maximize=True)
     return UnitMatch(rows.astype(np.intp), columns.astype(np.intp), np.asarray(scores[rows, columns]))
 

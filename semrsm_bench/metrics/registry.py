@@ -187,14 +187,8 @@ class Metric(Measure):
     def run(self, x: Any, y: Any, **options: Any) -> float:  # type: ignore[override]
         """Value for two representations of the same stimuli, as ``takes`` says; NaN where the metric is undefined for them.
 
-        Raises
-        ------
-        ValueError
-            The input is not finite or misshapen, or the metric is not defined for it.
-        UnavailableError
-            A library is missing.
-        InvalidValueError
-            The metric returned no real number.
+        Raises ValueError for input that it is not defined for, UnavailableError where a library is missing, and
+        InvalidValueError where it returned no real number.
         """
         self.require_available()
         self.check_options({**self.options, **options})
@@ -307,13 +301,7 @@ def _as_function(target: Any) -> tuple[Callable[..., Any], Callable[..., Any] | 
 
 
 def get_metric(name: str) -> Metric:
-    """Metric of that name, composites such as ``cka[identity]`` included.
-
-    Raises
-    ------
-    UnknownNameError
-        A KeyError and ValueError; the message names the unknown part and the nearest names.
-    """
+    """Metric of that name, composites such as ``cka[identity]`` included; a KeyError with the nearest names otherwise."""
     return METRICS.get(name)
 
 

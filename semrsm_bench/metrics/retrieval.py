@@ -11,13 +11,11 @@ from numpy.typing import NDArray
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, one_of
 from semrsm_bench.metrics.ranks import first_largest
 
+Groups = Sequence[Any] | None
+
 
 def retrieval_f1(
-    K: Any,
-    query_counts: Any,
-    database_counts: Any,
-    query_groups: Sequence[Any] | None = None,
-    database_groups: Sequence[Any] | None = None,
+    K: Any, query_counts: Any, database_counts: Any, query_groups: Groups = None, database_groups: Groups = None
 ) -> float:
     """Mean F1 of object counts between each query and its most similar allowed database image (F1@1).
 
@@ -43,18 +41,13 @@ def retrieval_f1(
     Raises
     ------
     ValueError
-        Where a query has no allowed database image, for negative counts, only one of the two groups, a missing group (NaN,
-        None), and mismatched, misshapen or non-finite input.
+        Where a query has no allowed database image, for negative counts, and for a missing group (NaN, None).
     """
     return _mean(retrieval_scores(K, query_counts, database_counts, query_groups, database_groups, score="f1"))
 
 
 def retrieval_iou(
-    K: Any,
-    query_classes: Any,
-    database_classes: Any,
-    query_groups: Sequence[Any] | None = None,
-    database_groups: Sequence[Any] | None = None,
+    K: Any, query_classes: Any, database_classes: Any, query_groups: Groups = None, database_groups: Groups = None
 ) -> float:
     """Mean intersection over union of the class sets of each query and its most similar allowed image (IoU@1), in [0, 1].
 
@@ -64,8 +57,8 @@ def retrieval_iou(
     return _mean(retrieval_scores(K, query_classes, database_classes, query_groups, database_groups, score="iou"))
 
 
-def self_retrieval(K: Any, counts: Any, score: str = "f1", groups: Sequence[Any] | None = None) -> float:
-    """Retrieval among the queries themselves: every image looks for its most similar other one.
+def self_retrieval(K: Any, counts: Any, score: str = "f1", groups: Groups = None) -> float:
+    """`retrieval_f1` or `retrieval_iou` among the queries themselves: every image looks for its most similar other one.
 
     Parameters
     ----------
@@ -73,11 +66,6 @@ def self_retrieval(K: Any, counts: Any, score: str = "f1", groups: Sequence[Any]
     score : {"f1", "iou"}
     groups : sequence of length n, optional
         An image never retrieves from its own group; by default every image is a group of its own.
-
-    Returns
-    -------
-    float
-        As `retrieval_f1` and `retrieval_iou`, whose errors it raises too.
     """
     labels = range(len(counts)) if groups is None else groups
     return _mean(retrieval_scores(K, counts, counts, labels, labels, score=score))
@@ -87,8 +75,8 @@ def retrieval_scores(
     K: Any,
     query_counts: Any,
     database_counts: Any,
-    query_groups: Sequence[Any] | None = None,
-    database_groups: Sequence[Any] | None = None,
+    query_groups: Groups = None,
+    database_groups: Groups = None,
     *,
     score: str = "f1",
     top: int = 1,
@@ -101,19 +89,15 @@ def retrieval_scores(
     k = as_float64(K, "K")
     if k.shape != (len(queries), len(database)):
         raise ValueError(f"K must be {len(queries)} queries x {len(database)} database images, but it is {k.shape}")
-    found = ranking(k, query_groups, database_groups, top=top)
-    scores = np.stack([_scores(queries, database[column], score) for column in found.T])
+    found = database[ranking(k, query_groups, database_groups, top=top)]
     # fmax leaves out the undefined ones, as the mean does.
-    return np.asarray(np.fmax.reduce(scores, axis=0))
+    return np.asarray(np.fmax.reduce(_scores(queries[:, None], found, score), axis=1))
 
 
 def score_matrix(query_counts: Any, database_counts: Any, *, score: str = "f1") -> FloatArray:
-    """F1 or IoU of every query with every database image, shape (q, d): what any ranking has to choose from.
-
-    Parameters and errors as for `retrieval_scores`; NaN where F1 is 0 / 0.
-    """
+    """F1 (NaN where it is 0 / 0) or IoU of every query with every database image, (q, d): what a ranking has to choose from."""
     queries, database = _checked(query_counts, database_counts, score)
-    return np.stack([_scores(query[None], database, score) for query in queries])
+    return np.stack([_scores(query, database, score) for query in queries])
 
 
 def _checked(query_counts: Any, database_counts: Any, score: str) -> tuple[FloatArray, FloatArray]:
@@ -128,58 +112,41 @@ def _checked(query_counts: Any, database_counts: Any, score: str) -> tuple[Float
 
 
 def _scores(queries: FloatArray, found: FloatArray, score: str) -> FloatArray:
-    """Score of each row of one side with the same row of the other, or of one row with all."""
+    """Score of images with others, (..., classes) that broadcast."""
     if score == "iou":
-        union = ((queries > 0) | (found > 0)).sum(axis=1)
-        shared = ((queries > 0) & (found > 0)).sum(axis=1)
-        return np.asarray(shared / np.maximum(union, 1))
-    total = queries.sum(axis=1) + found.sum(axis=1)
+        union = ((queries > 0) | (found > 0)).sum(axis=-1)
+        return np.asarray(((queries > 0) & (found > 0)).sum(axis=-1) / np.maximum(union, 1))
+    total = queries.sum(axis=-1) + found.sum(axis=-1)
     with np.errstate(invalid="ignore"):
-        return np.asarray(2 * np.minimum(queries, found).sum(axis=1) / total)
+        return np.asarray(2 * np.minimum(queries, found).sum(axis=-1) / total)
 
 
-def most_similar(
-    K: Any, query_groups: Sequence[Any] | None = None, database_groups: Sequence[Any] | None = None
-) -> NDArray[np.intp]:
+def most_similar(K: Any, query_groups: Groups = None, database_groups: Groups = None) -> NDArray[np.intp]:
     """Column of the largest allowed similarity in every row of K, shape (q,); of ties the lowest. As `retrieval_f1`."""
     return ranking(K, query_groups, database_groups)[:, 0]
 
 
-def ranking(
-    K: Any,
-    query_groups: Sequence[Any] | None = None,
-    database_groups: Sequence[Any] | None = None,
-    *,
-    top: int = 1,
-) -> NDArray[np.intp]:
-    """Columns of the ``top`` largest allowed similarities in every row of K, largest first; shape (q, top).
-
-    Of similarities that are equal up to rounding the lowest index comes first.
-
-    Parameters and errors as for `retrieval_f1`; also ValueError where a query has fewer allowed images than ``top``.
-    """
+def ranking(K: Any, query_groups: Groups = None, database_groups: Groups = None, *, top: int = 1) -> NDArray[np.intp]:
+    """Columns of the ``top`` largest allowed similarities in every row of K, largest first, of ties the lowest; shape (q, top)."""
     k = as_float64(K, "K")
     if not 1 <= top <= k.shape[1]:
         raise ValueError(f"top must lie between 1 and the {k.shape[1]} database images, got {top}")
     forbidden = forbidden_images(k.shape, query_groups, database_groups)
     short = np.flatnonzero((~forbidden).sum(axis=1) < top)
     if short.size:
-        lack = "no database image" if top == 1 else f"fewer than {top} database images"
         raise ValueError(
-            f"{short.size} queries have {lack} outside their own group, the first is query {int(short[0])}"
+            f"{short.size} queries have fewer than {top} database images outside their own group, the first is query "
+            f"{int(short[0])}"
         )
     allowed = np.where(forbidden, -np.inf, k)
-    queries = np.arange(len(k))
     found = np.empty((len(k), top), dtype=np.intp)
     for place in range(top):
         found[:, place] = first_largest(allowed)
-        allowed[queries, found[:, place]] = -np.inf
+        allowed[np.arange(len(k)), found[:, place]] = -np.inf
     return found
 
 
-def forbidden_images(
-    shape: tuple[int, ...], query_groups: Sequence[Any] | None, database_groups: Sequence[Any] | None
-) -> NDArray[np.bool_]:
+def forbidden_images(shape: tuple[int, ...], query_groups: Groups, database_groups: Groups) -> NDArray[np.bool_]:
     """Where query and database image are of one group, shape (q, d); nowhere without groups."""
     if (query_groups is None) != (database_groups is None):
         raise ValueError("give both query_groups and database_groups, or neither")
@@ -190,26 +157,20 @@ def forbidden_images(
             f"K is {shape}, but there are {len(query_groups)} query_groups and {len(database_groups)} database_groups"
         )
     codes: dict[Any, int] = {}
-    of_query, of_database = (
-        _coded(groups, name, codes)
-        for groups, name in ((query_groups, "query_groups"), (database_groups, "database_groups"))
-    )
-    return np.asarray(of_query[:, None] == of_database[None, :])
-
-
-def _coded(groups: Sequence[Any], name: str, codes: dict[Any, int]) -> NDArray[np.intp]:
-    """The groups as integers; ``codes`` holds those of labels seen so far."""
-    found = np.empty(len(groups), dtype=np.intp)
-    for i, label in enumerate(groups):
-        try:
-            # NaN and NaT differ from themselves: such an image could retrieve from its own group.
-            missing = label is None or bool(label != label)
-            found[i] = codes.setdefault(label, len(codes))
-        except (TypeError, ValueError):
-            raise ValueError(f"{name}[{i}] is {label!r}, but a label must be hashable: a number or a string") from None
-        if missing:
-            raise ValueError(f"{name}[{i}] is missing ({label!r}); give every image a label, its index if it is alone")
-    return found
+    for groups, name in ((query_groups, "query_groups"), (database_groups, "database_groups")):
+        for i, label in enumerate(groups):
+            try:
+                # NaN and NaT differ from themselves: such an image could retrieve from its own group.
+                usable = label is not None and bool(label == label)
+                codes.setdefault(label, len(codes))
+            except (TypeError, ValueError):
+                usable = False
+            if not usable:
+                raise ValueError(
+                    f"{name}[{i}] is {label!r}; give every image a hashable label, its index if it is alone"
+                )
+    of_query, of_database = (np.array([codes[label] for label in side]) for side in (query_groups, database_groups))
+    return np.asarray(np.equal.outer(of_query, of_database))
 
 
 def centre_on_database(queries: Any, database: Any) -> tuple[FloatArray, FloatArray]:

@@ -44,7 +44,7 @@ def compare_rsms(K: Any, L: Any, method: str = "pearson") -> float:
     ------
     ValueError
         Where all entries of one side are equal up to rounding, which leaves 0 / 0 for pearson, spearman and kendall_b (all
-        zero for cosine), for fewer than 3 stimuli, and for asymmetric, misshapen or non-finite RSMs.
+        zero for cosine).
     """
     one_of(method, METHODS, "method")
     k, l = as_rsm_pair(K, L, min_n=3)  # noqa: E741
