@@ -132,9 +132,6 @@ def find_methods(targets: Sequence[str], plugins: Sequence[Path] = (), kind: str
     unless ``kind`` is "rsm". UnavailableError: a library is missing.
     """
     files = [*plugins, *(Path(target) for target in targets if target.endswith(".py"))]
-    for file in files:
-        if not file.is_file():
-            raise FileNotFoundError(f"plugin {file}: no such file")
     composite = any(map(parts_of, targets))
     declared = declarations(files, [kind] if kind and not composite else None)
     solvers = {method.name for method in declared if method.kind == "solver"}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
-import os
 import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.process import Reply
-from semrsm_bench.core.files import explain
+from semrsm_bench.core.files import explain, write_whole
 from semrsm_bench.solvers import (
     MatchingProblem,
     check_permutation,
@@ -183,8 +183,11 @@ class OptimumCache:
             return stored
         found = find_optimum(problem, exact)
         if found.k_opt is not None or problem.size > LARGEST:
+            facts, content = asdict(found), io.BytesIO()
+            arrays = {name: a for name in ("perm", "prices") if (a := facts.pop(name)) is not None}
+            np.savez(content, facts=np.array(json.dumps(facts)), **arrays)
             try:
-                _write(path, found)
+                write_whole(path, content.getvalue())
             except OSError as error:
                 if not self._unwritten:
                     text = f"optima are kept in memory, this process's alone: {explain(error)}"
@@ -224,19 +227,6 @@ def _proves(problem: MatchingProblem, claimed: Optimum) -> bool:
     length = _length(problem)
     same = abs(k - claimed.k_opt) <= 1e-12 * length and abs(max(upper, k) - claimed.k_upper) <= 1e-9 * length
     return same and _certificate(problem, k, upper) is not None
-
-
-def _write(path: Path, optimum: Optimum) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    facts = asdict(optimum)
-    arrays = {name: a for name in ("perm", "prices") if (a := facts.pop(name)) is not None}
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.npz")
-    try:
-        np.savez(temporary, facts=np.array(json.dumps(facts)), **arrays)
-        os.replace(temporary, path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def _stored(path: Path) -> Optimum | None:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from semrsm_bench.core.files import lock
+from semrsm_bench.core.files import lock, write_whole
 from semrsm_bench.core.options import option
 from semrsm_bench.core.row import Row, cell_key, current, plain, resume_key
 
@@ -97,11 +97,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object so that a reader sees the old file or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(plain(content, bounded=False), indent=1) + "\n")
-    os.replace(temporary, path)
+    """Write a JSON object, whole or not at all."""
+    write_whole(path, (json.dumps(plain(content, bounded=False), indent=1) + "\n").encode())
 
 
 def list_runs(results: Path) -> list[Path]:

@@ -43,6 +43,17 @@ def explain(error: OSError) -> str:
     return f"{error.filename}: {reason}" if error.filename else reason
 
 
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def temporary_folder(name: str) -> Path:
     """A folder of this user's in the system's temporary one, the same each time, unless another user has taken its name."""
     folder = Path(tempfile.gettempdir()) / f"semrsm-bench-{name}-{os.getuid()}"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from semrsm_bench.bench.results import ROWS_FILE
+from semrsm_bench.core.files import write_whole
 from semrsm_bench.core.row import FAULTS
 from semrsm_bench.report.results import NothingMeasuredError, TaskResults, read_results
 from semrsm_bench.report.tables import TableFormat, render_table
@@ -19,11 +19,8 @@ _SHOWN = (*FAULTS, "timeout", "memory")
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a file as UTF-8, whatever the locale, so that a reader sees the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(text.encode("utf-8", errors="replace"))
-    os.replace(temporary, path)
+    """Write a file as UTF-8, whatever the locale, whole or not at all."""
+    write_whole(path, text.encode("utf-8", errors="replace"))
 
 
 def write_report(folder: Path) -> tuple[list[TaskResults], list[Path]]:
