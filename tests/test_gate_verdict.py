@@ -193,7 +193,7 @@ def test_limits_from_settings_and_options():
     assert (found.time, found.quality, found.fall("scipy", "exact"), found.exact) == (3.0, 0.1, 0.2, 1e-6)
     assert (found.factor("ortools"), found.fall("greedy", "approximate")) == (4.0, 0.02)
     assert found.missing == ("lap", "scipy")
-    with pytest.raises(ValueError, match="did you mean 'quality'"):
+    with pytest.raises(ValueError, match="has no 'qualty', but exact, missing, quality, solvers, time"):
         limits_of({"qualty": 0.1}, GateOptions())
     with pytest.raises(ValueError, match="no 'speed'"):
         limits_of({"solvers": {"greedy": {"speed": 2}}}, GateOptions())

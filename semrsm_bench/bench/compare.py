@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,6 +14,8 @@ from semrsm_bench.core.stats import Interval, mean_interval, median_interval
 
 Metric = Literal["time", "gap"]
 Samples = Mapping[str, Sequence[float]]
+# A limit that makes a comparison fail: a factor on the time, or a rise of the gap as a fraction.
+Rule = tuple[Metric, float]
 # Two runs of the same code differ by this much even where each of them is steady: the machine's clock moves between them.
 TIME_NOISE = 1.10
 GAP_NOISE = 0.0005
@@ -37,13 +39,6 @@ class Change:
         if self.change.low > none and self.change.value > up:
             return "worse"
         return "better" if self.change.high < none and self.change.value < down else "same"
-
-
-class Rule(NamedTuple):
-    """A limit that makes a comparison fail: a factor on the time, or a rise of the gap as a fraction."""
-
-    metric: Metric
-    limit: float
 
 
 @dataclass(frozen=True)
@@ -79,9 +74,9 @@ def parse_rule(text: str) -> Rule:
     metric, number, unit = match.groups() if match else ("", "0", "")
     value = float(number) / (100 if unit == "%" else 1)
     if metric == "gap" and unit != "x":
-        return Rule("gap", value)
+        return "gap", value
     if metric == "time" and (factor := value + (unit == "%")) > 1:
-        return Rule("time", factor)
+        return "time", factor
     raise ValueError(
         f"a limit is written gap:0.5% (points that the gap may rise by), time:2x or time:50%, got {text!r}"
     )

@@ -27,6 +27,7 @@ VERBS = {
 }
 # Verbs that share the module of another one.
 _MODULES = {"solvers": "list", "doctor": "check", "table": "show", "plot": "show", "report": "show"}
+_MODULES |= {"merge": "compare", "gate": "compare"}
 
 # Verbs of earlier versions, and what is said instead of them.
 _GONE = {

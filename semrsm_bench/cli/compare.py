@@ -1,18 +1,26 @@
-"""``semrsm-bench compare``: two sets of figures side by side."""
+"""``semrsm-bench compare | merge | gate``: figures of runs, of machines, or of two commits side by side."""
 
 from __future__ import annotations
 
+import csv
+import itertools
 import json
+import math
+import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
+from semrsm_bench.bench.gate.options import GateOptions
 from semrsm_bench.cli.options import OutputOptions, options_from
 from semrsm_bench.cli.text import aligned
 from semrsm_bench.core.options import option
+from semrsm_bench.core.row import cell_key, plain
+from semrsm_bench.report.formatting import format_seconds
 
 _ORDER = ("worse", "better", "same")
 
@@ -114,13 +122,109 @@ def _json(found: Any, broken: list[Any], code: int) -> dict[str, Any]:
         | {"paired": c.paired, "verdict": c.verdict, "broken": c in broken}
         for c in found.changes
     ]
+    sides = {
+        side: {k: v for k, v in asdict(getattr(found, side)).items() if k != "cells"} for side in ("before", "after")
+    }
     return {
         "exit_code": code,
-        "before": {k: v for k, v in asdict(found.before).items() if k != "cells"},
-        "after": {k: v for k, v in asdict(found.after).items() if k != "cells"},
+        **sides,
         "notices": found.notices,
         "changes": changes,
         "lost": [{**cell._asdict(), "failure": why} for cell, why in found.lost.items()],
         "only_before": [cell._asdict() for cell in found.only_before],
         "only_after": [cell._asdict() for cell in found.only_after],
     }
+
+
+@dataclass(frozen=True)
+class MergeOptions:
+    """How the runs are shown."""
+
+    relative_to: str | None = option(
+        None, help="Show how many times faster than this method each is, machine by machine."
+    )
+    format: Literal["text", "csv"] = option("text", help="Of the table.")
+
+
+@click.command()
+@click.argument("runs", nargs=-1, required=True)
+@options_from(leave_out=("quiet",))
+def merge(runs: tuple[str, ...], options: MergeOptions, output: OutputOptions) -> None:
+    """Lay RUNS (ids, or folders copied from other machines) side by side: a column for each, ratios, never an average."""
+    from semrsm_bench.bench.merge import merge_runs
+    from semrsm_bench.bench.results import find_run
+
+    lines, legend = merge_runs([find_run(output.results, run) for run in runs], relative_to=options.relative_to)
+    if output.json:
+        cells = [plain(asdict(line), bounded=False) for line in lines]
+        click.echo(json.dumps({"runs": legend, "cells": cells}, indent=1, default=str))
+    elif options.format == "csv":
+        places = list(dict.fromkeys(name for line in lines for name in line.place))
+        figures = list(dict.fromkeys(name for line in lines for figures in line.runs.values() for name in figures))
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["task", "method", *places, *(f"{label}_{figure}" for label in legend for figure in figures)])
+        for line in lines:
+            known = [line.runs.get(label, {}).get(figure, "") for label in legend for figure in figures]
+            known = ["" if isinstance(value, float) and math.isnan(value) else value for value in known]
+            writer.writerow([line.task, line.method, *(line.place.get(name, "") for name in places), *known])
+    else:
+        _print_merged(lines, legend, options.relative_to)
+
+
+def _print_merged(lines: Sequence[Any], legend: dict[str, dict[str, Any]], relative_to: str | None) -> None:
+    for label, machine in legend.items():
+        changes = " with changes" if machine["dirty"] else ""
+        commit = f"commit {machine['commit'][:10]}{changes}" if machine["commit"] else "release"
+        click.echo(f"{label}: {machine['cpu']}, {machine['os']}, {commit}, run {machine['run_id']}")
+    for _, group in itertools.groupby(lines, lambda line: (line.task, cell_key(line.place))):
+        members = list(group)
+        # Heading -> label, figure, format
+        columns: dict[str, tuple[str, str, str]] = {}
+        for label in legend:
+            columns |= {f"{label} T": (label, "seconds", ""), f"{label} {members[0].score}": (label, "score", ".4f")}
+            columns |= {f"{label}/A": (label, "time_ratio", ".2f")} if label != "A" else {}
+            columns |= {f"x {label}": (label, "speedup", ".2f")} if relative_to else {}
+        table = [["method", *columns]]
+        table += [[line.method, *(_cell(line, *column) for column in columns.values())] for line in members]
+        click.echo(f"\n{members[0].task}: " + ", ".join(f"{name} {value}" for name, value in members[0].place.items()))
+        title, *rows = aligned(table, right=range(1, len(table[0])))
+        click.echo("\n".join([click.style(title, bold=True), *rows]))
+    click.echo("\nT: median seconds of a call. B/A: time over A's.")
+    if relative_to:
+        click.echo(f"x A: times faster than {relative_to} on the same machine.")
+
+
+def _cell(line: Any, label: str, figure: str, spec: str) -> str:
+    figures = line.runs.get(label, {})
+    value = figures.get(figure, math.nan)
+    if not math.isfinite(value):
+        return figures.get("status", "-") if figure == "seconds" else "-"
+    return format(value, spec) if spec else format_seconds(value)
+
+
+@click.command(
+    epilog="Exit codes: 0 nothing got worse, 1 something did, 2 wrong use, 3 a method failed on the head or the head does not "
+    "import, 4 nothing could be compared (such as a base that does not import)."
+)
+@click.argument("base")
+@click.argument("head", default="HEAD")
+@options_from(leave_out=("results",))
+def gate(base: str, head: str, options: GateOptions, output: OutputOptions) -> int:
+    """Compare the commits BASE and HEAD of the repository here; say in words what got worse.
+
+    Both are exported and measured in turns on one core, on the same problems, with optima that neither of them made up. The
+    limits can be kept in pyproject.toml under [tool.semrsm-bench.gate]: quality, exact, time, and solvers.NAME.quality or .time.
+    """
+    from semrsm_bench.bench.gate.run import as_json, as_markdown, as_text, run_gate
+    from semrsm_bench.bench.gate.sides import SideError
+
+    try:
+        found = run_gate(base, head, options, quiet=output.quiet, report=lambda text: click.echo(text, err=True))
+    except SideError as error:
+        click.echo(f"the head cannot be measured: {error}", err=True)
+        return 3
+    if options.summary is not None:
+        with options.summary.open("a", encoding="utf-8") as file:
+            file.write(as_markdown(found))
+    click.echo(json.dumps(as_json(found), indent=1) if output.json else as_text(found))
+    return found.exit_code

@@ -16,6 +16,7 @@ from semrsm_bench.cli.options import DataOptions, OutputOptions, options_from
 from semrsm_bench.core.options import command_words, option
 
 _PATH = click.Path(path_type=Path)
+PACKAGE_PICTURES = "photographs shipped by scikit-image, scikit-learn and matplotlib"
 
 
 @click.group()
@@ -56,22 +57,19 @@ def extract(images: tuple[Path, ...], options: ExtractOptions) -> None:
         keep=choose_images(found, options.count, options.seed) if options.count else None,
         mean_images=options.mean_images,
         seed=options.seed,
-        provenance={
-            "dataset": " ".join(p.name for p in images),
-            "command": _command("extract", images, replace(options, model=source)),
-        },
+        provenance=_provenance("extract", images, replace(options, model=source)),
     )
-    if metadata["mean_images"] < MEAN_IMAGES:
-        click.echo(
-            f"note: the mean is over {metadata['mean_images']} images only; {MEAN_IMAGES} or more are better for centring",
-            err=True,
-        )
+    if (over := metadata["mean_images"]) < MEAN_IMAGES:
+        text = f"note: the mean is over {over} images only; {MEAN_IMAGES} or more are better for centring"
+        click.echo(text, err=True)
     describe(options.out)
 
 
-def _command(verb: str, sources: Sequence[Path], options: Any) -> str:
-    """The command that makes a cache, with file names in place of paths: folders differ between machines."""
-    return shlex.join(["semrsm-bench", "data", verb, *(path.name for path in sources), *command_words(options)])
+def _provenance(verb: str, sources: Sequence[Path], options: Any) -> dict[str, str]:
+    """Data and command of a cache, with file names in place of paths: folders differ between machines."""
+    names = [path.name for path in sources]
+    command = shlex.join(["semrsm-bench", "data", verb, *names, *command_words(options)])
+    return {"dataset": " ".join(names) or PACKAGE_PICTURES, "command": command}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,7 +90,8 @@ def subset(cache: Path, options: SubsetOptions) -> None:
     whole = open_cache(cache)
     if options.count > len(whole):
         raise ValueError(f"--count must lie in 1..{len(whole)}, got {options.count}")
-    copy_part(whole, options.count, options.out, _command("subset", [whole.path], options))
+    command = _provenance("subset", [whole.path], options)["command"]
+    copy_part(whole, options.count, options.out, command)
     describe(options.out)
 
 
@@ -123,9 +122,7 @@ def large(images: tuple[Path, ...], options: LargeOptions) -> None:
 
     found = find_images(list(images) or package_pictures())
     if len(found) < 2:
-        raise ValueError(
-            "a pair needs two images: name some, or install scikit-image or scikit-learn, which ship photographs"
-        )
+        raise ValueError(f"a pair needs two images: name some, or install what has the {PACKAGE_PICTURES}")
     for size in options.sizes:
         network = load_model(str(options.model or shipped_weights()), ["layer1"])
         path = (options.out or large_folder()) / f"{network.name}-{size}px.safetensors"
@@ -134,16 +131,12 @@ def large(images: tuple[Path, ...], options: LargeOptions) -> None:
             found,
             path,
             keep=range(min(options.count, len(found))),
-            provenance={
-                "dataset": " ".join(p.name for p in images)
-                or "photographs shipped by scikit-image, scikit-learn and matplotlib",
-                "command": _command("large", images, replace(options, sizes=(size,), out=None)),
-            },
+            provenance=_provenance("large", images, replace(options, sizes=(size,), out=None)),
         )
         describe(path)
 
 
-def describe(path: Path) -> None:
+def describe(path: str | Path) -> None:
     """Print one cache: layers, shapes, provenance."""
     from semrsm_bench.activations.store import open_cache
 
@@ -156,33 +149,26 @@ def describe(path: Path) -> None:
 @options_from(leave_out=("results", "quiet"))
 def list_command(options: DataOptions, output: OutputOptions) -> None:
     """List the caches that a run would use."""
-    from semrsm_bench.activations.folders import find_data, list_caches
-    from semrsm_bench.activations.store import open_cache
+    from semrsm_bench.activations.store import open_caches
 
-    place = find_data(options.data)
-    caches = [open_cache(path) for path in ([place] if place.is_file() else list_caches(place))]
+    rows: list[dict[str, Any]] = []
+    for cache in open_caches(options.data):
+        layers = {layer: list(cache.shape(layer)[1:]) for layer in cache.layers}
+        row: dict[str, Any] = {
+            "file": str(cache.path),
+            "images": len(cache),
+            "pairs": len(cache) * (len(cache) - 1) // 2,
+        }
+        known = {key: cache.metadata.get(key) for key in ("model", "dataset", "command")}
+        rows.append({**row, "layers": layers, "sha256": cache.sha256, **known})
     if output.json:
-        rows = [
-            {
-                "file": str(c.path),
-                "images": len(c),
-                "pairs": len(c) * (len(c) - 1) // 2,
-                "layers": {layer: list(c.shape(layer)[1:]) for layer in c.layers},
-                "sha256": c.sha256,
-                **{key: c.metadata.get(key) for key in ("model", "dataset", "command")},
-            }
-            for c in caches
-        ]
         click.echo(json.dumps(rows, indent=1))
         return
-    for cache in caches:
-        describe(cache.path)
-        known = cache.metadata
-        click.echo(
-            f"  model {known.get('model')}, data {known.get('dataset') or 'not said'}, sha256 {cache.sha256[:12]}"
-        )
-        if known.get("command"):
-            click.echo(f"  made by: {known['command']}")
+    for row in rows:
+        describe(row["file"])
+        click.echo(f"  model {row['model']}, data {row['dataset'] or 'not said'}, sha256 {row['sha256'][:12]}")
+        if row["command"]:
+            click.echo(f"  made by: {row['command']}")
 
 
 @data.command()

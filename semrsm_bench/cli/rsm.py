@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
-from numpy.typing import NDArray
 
 from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
 from semrsm_bench.cli.text import duration
@@ -33,7 +31,7 @@ class CommandOptions(PluginOptions):
     estimate: bool = option(False, help="Time, memory and disk from a measured sample; computes nothing else.")
     count: int | None = option(None, help="With --estimate: plan for so many images in the rows.", minimum=1)
     count2: int | None = option(None, help="With --estimate: plan for so many images in the database.", minimum=1)
-    sample_seconds: float = option(5.0, help="With --estimate: how long to measure.", positive=True)
+    seconds: float = option(5.0, help="With --estimate: how long to measure.", name="sample-seconds", positive=True)
 
     def __post_init__(self) -> None:
         if not self.estimate and (self.count is not None or self.count2 is not None):
@@ -62,11 +60,7 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
     chosen = vars(options)
     try:
         if command.estimate:
-            planned: dict[str, Any] = {
-                "count": command.count,
-                "count2": command.count2,
-                "seconds": command.sample_seconds,
-            }
+            planned: dict[str, Any] = {name: getattr(command, name) for name in ("count", "count2", "seconds")}
             _show_estimate(estimate_rsm(first, second, **planned, **chosen), output.json)
             return 0
         begun = time.perf_counter()
@@ -77,12 +71,31 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
     except (IncompleteError, InvalidMatchingError, InvalidRsmError, WorkersLostError) as error:
         click.echo(f"semrsm-bench: {error}", err=True)
         return 3
-    _show(computed, time.perf_counter() - begun, output.json)
+    seconds = time.perf_counter() - begun
+    panels = {(m, k): values for m, per_kernel in computed.items() for k, values in per_kernel.items()}
+    results = [
+        {
+            "matching": matching,
+            "kernel": kernel,
+            "shape": list(values.shape),
+            **{name: float(getattr(values, name)()) for name in ("min", "mean", "max")},
+            "file": str(values.filename) if isinstance(values, np.memmap) else None,
+        }
+        for (matching, kernel), values in panels.items()
+    ]
+    if output.json:
+        click.echo(json.dumps({"seconds": seconds, "results": results}))
+    else:
+        for row in results:
+            size, place = " x ".join(map(str, row["shape"])), f", in {row['file']}" if row["file"] else ""
+            numbers = f"from {row['min']:.6g} to {row['max']:.6g}, mean {row['mean']:.6g}"
+            click.echo(f"{row['matching']}, {row['kernel']}: {size}, {numbers}{place}")
+        click.echo(f"{seconds:.1f} s")
     if command.picture is not None:
         from semrsm_bench.report.rsm_picture import save_rsm_picture
 
-        panels = {f"{m}, {k}": values for m, per_kernel in computed.items() for k, values in per_kernel.items()}
-        save_rsm_picture(panels, command.picture, getattr(first, "labels", None))
+        named = {f"{matching}, {kernel}": values for (matching, kernel), values in panels.items()}
+        save_rsm_picture(named, command.picture, getattr(first, "labels", None))
     return 0
 
 
@@ -101,32 +114,6 @@ def _source(path: Path | None, layer: str | None, images: slice | None) -> Any:
     if layer is None:
         raise click.UsageError(f"name a layer of {cache.name} with --layer: {', '.join(cache.layers)}")
     return CacheLayer(cache, layer, images)
-
-
-def _show(computed: Mapping[str, Mapping[str, NDArray[np.float64]]], seconds: float, as_json: bool) -> None:
-    results: list[dict[str, Any]] = [
-        {
-            "matching": matching,
-            "kernel": kernel,
-            "shape": list(values.shape),
-            "min": float(values.min()),
-            "mean": float(values.mean()),
-            "max": float(values.max()),
-            "file": str(values.filename) if isinstance(values, np.memmap) else None,
-        }
-        for matching, per_kernel in computed.items()
-        for kernel, values in per_kernel.items()
-    ]
-    if as_json:
-        click.echo(json.dumps({"seconds": seconds, "results": results}))
-        return
-    for row in results:
-        rows, columns = row["shape"]
-        click.echo(
-            f"{row['matching']}, {row['kernel']}: {rows} x {columns}, from {row['min']:.6g} to {row['max']:.6g}, "
-            f"mean {row['mean']:.6g}" + (f", in {row['file']}" if row["file"] else "")
-        )
-    click.echo(f"{seconds:.1f} s")
 
 
 def _show_estimate(cost: Any, as_json: bool) -> None:

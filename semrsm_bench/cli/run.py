@@ -95,14 +95,8 @@ def run(
     finished, ledger = measure(
         options, session, tasks, quiet=silent, report=lambda text: None if silent else click.echo(text, err=True)
     )
-    facts: dict[str, Any] = {
-        "run_id": finished.folder.name,
-        "folder": str(finished.folder),
-        "measured": finished.measured,
-        "resumed": finished.resumed,
-        "counts": finished.counts,
-        "complete": finished.complete,
-    }
+    facts: dict[str, Any] = {"run_id": finished.folder.name, "folder": str(finished.folder)}
+    facts |= {name: getattr(finished, name) for name in ("measured", "resumed", "counts", "complete")}
     if session.estimate:
         _show_estimate(ledger.forecast(), facts, output.json)
         return finished.exit_code
