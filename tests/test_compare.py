@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from semrsm_bench.bench.compare import compare, parse_rule
-from semrsm_bench.bench.readers import CellKey, Figures, Measurements, read_measurements
+from semrsm_bench.bench.compare import CellKey, Figures, Measurements, compare, parse_rule, read_measurements
 from semrsm_bench.bench.results import ENVIRONMENT_FILE, RunWriter
 from semrsm_bench.cli.compare import compare as command
 from tests.bench_data import make_row
@@ -433,9 +432,9 @@ def test_a_mistyped_name_is_named(tmp_path, runs):
     if runs:
         write_run(tmp_path / "monday")
     (tmp_path / "empty").mkdir()
-    there = "monday" if runs else "none"
+    there = "; there are monday" if runs else "make one with"
     for name in ("mondya", "mondya/rows.jsonl", "results.jsn", ".asv/resluts@abc"):
-        with pytest.raises(FileNotFoundError, match=f"^{name}: there is no file, folder or run.*: {there}$"):
+        with pytest.raises(FileNotFoundError, match=f"^{name}: there is no such file or folder, and no run.*{there}"):
             read_measurements(name, tmp_path)
     with pytest.raises(FileNotFoundError, match="empty holds no run"):
         read_measurements(tmp_path / "empty", tmp_path)

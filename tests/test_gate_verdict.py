@@ -183,17 +183,21 @@ def test_limits_that_make_no_sense(bad):
         GateLimits(**bad)
 
 
+def limits_from(settings, options):
+    return limits_of({"tool": {"semrsm-bench": {"gate": settings}}}, options)
+
+
 def test_limits_from_settings_and_options():
     settings = {"time": 3, "missing": ["lap"], "solvers": {"greedy": {"quality": 0.02}, "ortools": {"time": 1.5}}}
-    found = limits_of(settings, GateOptions())
+    found = limits_from(settings, GateOptions())
     assert (found.time, found.fall("greedy", "approximate"), found.fall("scipy", "exact")) == (3.0, 0.02, 1e-6)
     assert (found.factor("ortools"), found.factor("greedy")) == (1.5, 3.0)
     chosen = GateOptions(quality={"": 0.1, "scipy": 0.2}, time={"ortools": 4}, missing=("scipy",))
-    found = limits_of(settings, chosen)
+    found = limits_from(settings, chosen)
     assert (found.time, found.quality, found.fall("scipy", "exact"), found.exact) == (3.0, 0.1, 0.2, 1e-6)
     assert (found.factor("ortools"), found.fall("greedy", "approximate")) == (4.0, 0.02)
     assert found.missing == ("lap", "scipy")
     with pytest.raises(ValueError, match="has no 'qualty', but exact, missing, quality, solvers, time"):
-        limits_of({"qualty": 0.1}, GateOptions())
+        limits_from({"qualty": 0.1}, GateOptions())
     with pytest.raises(ValueError, match="no 'speed'"):
-        limits_of({"solvers": {"greedy": {"speed": 2}}}, GateOptions())
+        limits_from({"solvers": {"greedy": {"speed": 2}}}, GateOptions())

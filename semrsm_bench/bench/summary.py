@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter, UserDict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -14,19 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.core import stats
 from semrsm_bench.core.row import cell_key
-from semrsm_bench.core.stats import (
-    UNKNOWN,
-    Floats,
-    Interval,
-    bootstrap_draws,
-    holm,
-    interval_of,
-    jackknife_draws,
-    row_weights,
-    two_sided_p,
-    weighted_median,
-)
+from semrsm_bench.core.stats import UNKNOWN, Floats, Interval, interval_of
 from semrsm_bench.core.task import Result, Task
 
 # A cell is no contest where so many of its methods lie so close to the best; fewer methods say nothing either way.
@@ -73,28 +63,20 @@ class Summary:
         return "ok" if self.ok else self.failure or "not run"
 
 
-class KeptArrays(Mapping[str, NDArray[Any]]):
+class KeptArrays(UserDict[str, NDArray[Any]]):
     """Arrays beside a row, read when they are asked for."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     @cached_property
-    def _arrays(self) -> dict[str, NDArray[Any]]:
+    def data(self) -> dict[str, NDArray[Any]]:  # type: ignore[override]
+        """All of them."""
         try:
             with np.load(self._path, allow_pickle=False) as content:
                 return {name: content[name] for name in content.files}
         except FileNotFoundError:
             raise FileNotFoundError(f"{self._path}: the arrays of a row are gone; run the task again") from None
-
-    def __getitem__(self, name: str) -> NDArray[Any]:
-        return self._arrays[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._arrays)
-
-    def __len__(self) -> int:
-        return len(self._arrays)
 
 
 def results_of(rows: Sequence[Row], folder: Path | None = None) -> list[Result]:
@@ -113,9 +95,10 @@ def results_of(rows: Sequence[Row], folder: Path | None = None) -> list[Result]:
     ]
 
 
-def summarise(rows: Sequence[Row], task: Task, folder: Path | None = None, *, seed: int = 0) -> list[Summary]:
-    """One summary for each method and cell of a task, cell by cell in the task's order, methods as they came; rows of other tasks
-    are left out. ``folder`` is the run's, ``seed`` that of the draws.
+def summarise(rows: Sequence[Row], task: Task, folder: Path | None = None) -> list[Summary]:
+    """One summary for each method and cell of a task, cell by cell in the task's order, methods as they came.
+
+    Rows of other tasks are left out; ``folder`` is the run's.
     """
     order: dict[str, int] = {}
     cells: dict[str, list[Row]] = {}
@@ -128,8 +111,7 @@ def summarise(rows: Sequence[Row], task: Task, folder: Path | None = None, *, se
         # The draws go by position: rows in another order, as resumed runs have them, must give the same interval.
         cell = sorted(cell, key=lambda row: (_natural(row["case"]), row["repeat"]))
         units = list(dict.fromkeys(unit for row in cell for unit in row["units"].get(task.unit, ())))
-        jackknife = task.resampling == "jackknife"
-        draws = jackknife_draws(len(units)) if jackknife else bootstrap_draws(len(units), seed=seed)
+        draws = (stats.jackknife_draws if task.resampling == "jackknife" else stats.bootstrap_draws)(len(units))
         methods: dict[tuple[str, str], list[Row]] = {}
         for row in cell:
             methods.setdefault((row["method"], str(sorted(row["options"].items()))), []).append(row)
@@ -158,7 +140,7 @@ def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str
     commonest = faults.most_common(1)[0][0] if faults else "skipped"
     values = {s.name: [v for r in results if (v := r.scores.get(s.name)) is not None] for s in task.scores}
     replicates = task.aggregate(results, draws, units) if results else {}
-    weights = row_weights([r.units.get(task.unit, ()) for r in results], draws, units)
+    weights = stats.row_weights([r.units.get(task.unit, ()) for r in results], draws, units)
     first = rows[0]
     return Summary(
         task=task.name,
@@ -190,7 +172,7 @@ def _median(values: Iterable[float | None]) -> float:
 
 def _median_interval(values: Floats, weights: Floats) -> Interval:
     known = ~np.isnan(values)
-    return interval_of(weighted_median(values[known], weights[:, known])) if known.any() else UNKNOWN
+    return interval_of(stats.weighted_median(values[known], weights[:, known])) if known.any() else UNKNOWN
 
 
 @dataclass(frozen=True)
@@ -216,7 +198,7 @@ def differences(summaries: Sequence[Summary], score: str, reference: str, how: A
         for summary in summaries
         if (cell := cell_key(summary.place)) in known and summary.method != reference and score in summary.replicates
     ]
-    corrected = holm([two_sided_p(replicates) for _, replicates in made])
+    corrected = stats.holm([stats.two_sided_p(replicates) for _, replicates in made])
     return [
         Difference(s.place, score, s.method, reference, interval_of(replicates, how), p)
         for (s, replicates), p in zip(made, corrected)

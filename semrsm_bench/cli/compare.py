@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import itertools
 import json
 import math
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -52,12 +50,10 @@ def compare(before: str, after: str, options: CompareOptions) -> int:
     Each is a run (folder, id or "latest"), an asv result (a file, or .asv/results@COMMIT), or a file that pytest-benchmark wrote
     with --benchmark-json. A cell that has figures before and is failed, null, NaN or absent after is a regression.
     """
-    from semrsm_bench.bench.compare import compare as compare_sides
-    from semrsm_bench.bench.compare import parse_rule
-    from semrsm_bench.bench.readers import read_measurements
+    from semrsm_bench.bench import compare as bench
 
-    rules = [parse_rule(rule) for rule in options.rules]
-    found = compare_sides(*(read_measurements(side, options.results) for side in (before, after)))
+    rules = [bench.parse_rule(rule) for rule in options.rules]
+    found = bench.compare(*(bench.read_measurements(side, options.results) for side in (before, after)))
     broken, missing = found.broken(rules), found.missing(options.missing)
     shared = any(key in found.after.cells for key in found.before.cells)
     code = 4 if not shared else 1 if broken or missing else 0
@@ -151,6 +147,8 @@ class MergeOptions:
 @options_from(leave_out=("quiet",))
 def merge(runs: tuple[str, ...], options: MergeOptions, output: OutputOptions) -> None:
     """Lay RUNS (ids, or folders copied from other machines) side by side: a column for each, ratios, never an average."""
+    import pandas as pd
+
     from semrsm_bench.bench.merge import merge_runs
     from semrsm_bench.bench.results import find_run
 
@@ -159,14 +157,12 @@ def merge(runs: tuple[str, ...], options: MergeOptions, output: OutputOptions) -
         cells = [plain(asdict(line), bounded=False) for line in lines]
         click.echo(json.dumps({"runs": legend, "cells": cells}, indent=1, default=str))
     elif options.format == "csv":
-        places = list(dict.fromkeys(name for line in lines for name in line.place))
-        figures = list(dict.fromkeys(name for line in lines for figures in line.runs.values() for name in figures))
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(["task", "method", *places, *(f"{label}_{figure}" for label in legend for figure in figures)])
+        rows = []
         for line in lines:
-            known = [line.runs.get(label, {}).get(figure, "") for label in legend for figure in figures]
-            known = ["" if isinstance(value, float) and math.isnan(value) else value for value in known]
-            writer.writerow([line.task, line.method, *(line.place.get(name, "") for name in places), *known])
+            rows.append({"task": line.task, "method": line.method, **line.place})
+            for label, figures in line.runs.items():
+                rows[-1] |= {f"{label}_{name}": value for name, value in figures.items()}
+        click.echo(pd.DataFrame(rows, dtype=object).to_csv(index=False), nl=False)
     else:
         _print_merged(lines, legend, options.relative_to)
 

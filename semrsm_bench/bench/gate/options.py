@@ -86,8 +86,9 @@ class GateLimits:
         return self.time_of.get(solver, self.time)
 
 
-def limits_of(settings: Mapping[str, Any], options: GateOptions) -> GateLimits:
+def limits_of(project: Mapping[str, Any], options: GateOptions) -> GateLimits:
     """Limits from ``[tool.semrsm-bench.gate]`` of a pyproject.toml; options come on top of them."""
+    settings = project.get("tool", {}).get("semrsm-bench", {}).get("gate", {})
     known, solvers = {"quality", "exact", "time", "missing", "solvers"}, settings.get("solvers", {})
     keys = [(k, known) for k in settings] + [(k, {"quality", "time"}) for entry in solvers.values() for k in entry]
     for key, allowed in keys:

@@ -18,8 +18,8 @@ from semrsm_bench.bench.gate.sides import (
     Repository,
     SideError,
     own_package,
+    project_of,
     requirements_of,
-    settings_of,
     worker_setup,
 )
 from semrsm_bench.bench.gate.verdict import Finding, GateCell, exit_code, judge
@@ -70,7 +70,7 @@ def run_gate(
     notices = []
     if repository.dirty:
         notices.append("the working tree has uncommitted changes; they are not part of the comparison")
-    limits = limits_of(settings_of(trees["head"]), options)
+    limits = limits_of(project_of(trees["head"]), options)
     own = any(map(own_package, trees.values()))
     isolated = options.environment == "isolated"
     if options.environment == "auto" and own:

@@ -146,7 +146,7 @@ def own_package(tree: Path) -> bool:
     return (tree / "semrsm_bench" / "__init__.py").is_file()
 
 
-def _project(tree: Path) -> dict[str, Any]:
+def project_of(tree: Path) -> dict[str, Any]:
     """The commit's pyproject.toml; empty where there is none that can be read."""
     try:
         return tomllib.loads((tree / "pyproject.toml").read_text())
@@ -154,14 +154,9 @@ def _project(tree: Path) -> dict[str, Any]:
         return {}
 
 
-def settings_of(tree: Path) -> dict[str, Any]:
-    """The commit's ``[tool.semrsm-bench.gate]`` in pyproject.toml; empty where there is none."""
-    return dict(_project(tree).get("tool", {}).get("semrsm-bench", {}).get("gate", {}))
-
-
 def requirements_of(tree: Path) -> str:
     """Digest of what a commit wants installed."""
-    project = _project(tree).get("project", {})
+    project = project_of(tree).get("project", {})
     constraints = tree / "constraints.txt"
     wanted = [sorted(project.get("dependencies", [])), project.get("optional-dependencies", {}).get("lap", [])]
     pinned = constraints.read_text() if constraints.is_file() else ""
