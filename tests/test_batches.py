@@ -86,8 +86,6 @@ def test_options_reach_the_batch():
     assert not in_a_batch("exact-auction", problem.x, problem.y[None], tolerance=-1.0)[1][0]
     with pytest.raises(ValueError, match="eps must be positive"):
         in_a_batch("auction-coarse", problem.x, problem.y[None], eps=())
-    with pytest.raises(ValueError, match="fallback must be"):
-        in_a_batch("exact-auction", problem.x, problem.y[None], fallback="lapjv")
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -140,7 +140,8 @@ def test_is_optimal_and_proves_it_where_squares_leave_float64(a, b, size):
     x, y = draw.normal(size=(size, 6)), draw.normal(size=(6, size)).T ** 3
     best = best_value(MatchingProblem(x, y)) if size < 2048 else None
     problem = MatchingProblem(a * x, b * y)
-    solution = SOLVER.run(problem, fallback="none")
+    solution = SOLVER.run(problem)
+    assert "fallback" not in solution.info
     reference = matching_value(MatchingProblem(x, y), solution.perm)
     if best is not None:
         assert reference == pytest.approx(best, rel=1e-11)
@@ -155,7 +156,8 @@ def test_is_optimal_where_squares_leave_float32(a, b):
     draw = np.random.default_rng(0)
     x, y = (f * draw.normal(size=(50, 300)).clip(-3, 3) for f in (a, b))
     problem = MatchingProblem(x.astype(np.float32), y.astype(np.float32))
-    solution = SOLVER.run(problem, fallback="none")
+    solution = SOLVER.run(problem)
+    assert "fallback" not in solution.info
     assert matching_value(problem, solution.perm) == pytest.approx(best_value(problem), rel=1e-6)
     assert_certified(problem, solution)
 
@@ -195,8 +197,6 @@ def test_a_failed_certificate_falls_back_and_says_so(size):
     assert solution.info["fallback"] == "scipy"
     assert solution.duals is None
     assert matching_value(problem, solution.perm) >= best_value(problem) - tolerance(problem)
-    with pytest.raises(RuntimeError, match="could not certify"):
-        SOLVER.run(problem, tolerance=-1.0, fallback="none")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -234,17 +234,13 @@ def test_the_check_finds_a_swapped_pair():
     assert slack > 1e-3
 
 
-def test_rejects_an_unknown_fallback():
-    with pytest.raises(ValueError, match="fallback must be"):
-        SOLVER.run(hard_problem("normal", 4, 2, 0), fallback="lapjv")
-
-
 def test_a_flat_half_of_an_image_needs_no_fallback():
     # Equal rows leave hundreds of rows to the shortest paths; the fallback is an order of magnitude slower on these.
     rng = np.random.default_rng(0)
     x, y = (np.maximum(rng.normal(size=(1024, 8)), 0).astype(np.float32) for _ in range(2))
     x[:512] = x[0]
     problem = MatchingProblem(x, y)
-    solution = SOLVER.run(problem, fallback="none")
+    solution = SOLVER.run(problem)
+    assert "fallback" not in solution.info
     assert matching_value(problem, solution.perm) >= best_value(problem) - tolerance(problem)
     assert_certified(problem, solution)

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from semrsm_bench.solvers import MatchingProblem, get_solver
-from semrsm_bench.solvers.centred import centre, row_duals
 from semrsm_bench.solvers.kernels.lists import Lists
-from semrsm_bench.solvers.matrix_free import ColumnSearch
+from semrsm_bench.solvers.matrix_free import ColumnSearch, centre, row_duals
 from tests.hard_problems import KINDS, hard_problem, true_affinity
 from tests.test_auction import activations, corrected
 

@@ -22,28 +22,22 @@ from semrsm_bench.solvers.kernels import read_only
 from semrsm_bench.solvers.kernels.batches import MAX_BIDS, Results, solve_batch
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase
 from semrsm_bench.solvers.kernels.rows import row_maxima
-from semrsm_bench.solvers.kernels.scale import (
-    OUT_OF_RANGE,
-    TOO_COARSE,
-    Scale,
-    least_eps,
-    mean_and_longest,
-    measure,
-    rounding_of,
-)
+from semrsm_bench.solvers.kernels.scale import OUT_OF_RANGE, TOO_COARSE, Scale, mean_and_longest, measure, rounding_of
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, matching_value, random_value
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
 
 _REFERENCE = "Bertsekas 1988, Annals of Operations Research 14 (auction algorithm with eps-scaling)"
 _FIRST_SHARE, _SHRINK = 0.2, 4.0
+# From this size on a pass over the affinity is bound by memory, and lists pay in exact solves.
+LISTS_FROM = 2048
 
 
 def solve_in_one_call(
     x: Floats, ys: Floats, affinities: Floats, shares: Sequence[float], tolerance: float | None = None
 ) -> Results:
-    """`solve_batch` of problems with at least two positions and channels; others are left unsolved."""
+    """`solve_batch` where there is something to solve and, with a tolerance, no lists all the way; else all unsolved."""
     results = Results.empty(*ys.shape[:2])
-    if x.shape[0] > 1 and x.shape[1] > 1:
+    if x.shape[0] > 1 and x.shape[1] > 1 and (tolerance is None or x.shape[0] < LISTS_FROM):
         solve_batch(*read_only(x, ys, affinities), np.array(shares, np.float64), tolerance, results)
     return results
 
@@ -72,7 +66,6 @@ def auction(problem: MatchingProblem, *, eps: tuple[float, ...] = (0.1, 0.01)) -
 
     Parameters
     ----------
-    problem : MatchingProblem
     eps : tuple of float
         One phase each, in units of the typical standard deviation of a row of the affinity (`Scale.deviation`); positive.
 
@@ -104,7 +97,6 @@ def certified_auction(problem: MatchingProblem, *, rtol: float = 0.01) -> Soluti
 
     Parameters
     ----------
-    problem : MatchingProblem
     rtol : float
         Between 0 and 1; 0 asks for the optimum.
 
@@ -154,19 +146,9 @@ def check_eps(eps: tuple[float, ...]) -> None:
 class Prepared:
     """A problem made ready for an auction.
 
-    Attributes
-    ----------
-    x, y : ndarray, (S, C)
-        Position vectors: the problem's own, unless they had to be scaled by powers of two to make inner products of
-        moderate size, or float32 is too coarse for them and they are float64 here.
-    affinity : ndarray, (S, S), read-only
-        ``x @ y.T``.
-    exponent : int
-        This affinity and its duals times ``2**exponent`` are those of the given problem; 0 unless the vectors were scaled.
-    start : ndarray, (S,)
-        Starting prices: the column means of the affinity.
-    scale : Scale
-        The unit of ``eps``, the largest affinity, and the rounding error.
+    ``x`` and ``y`` (S, C) are its own vectors, unless they had to be scaled by powers of two to make inner products of moderate
+    size, or float32 is too coarse for them and they are float64 here. This affinity and its duals times ``2**exponent`` are
+    those of the given problem. ``start`` (S,) are starting prices, the column means of the affinity.
     """
 
     x: Floats
@@ -178,7 +160,7 @@ class Prepared:
 
     def eps(self, share: float) -> np.floating:
         """``share`` of the deviation, but never so little that a bid could leave a price unchanged."""
-        return self.x.dtype.type(max(share * self.scale.deviation, least_eps(self.scale, self.start)))
+        return self.x.dtype.type(max(share * self.scale.deviation, 4.0 * rounding_of(self.scale, self.start)))
 
 
 def prepare(problem: MatchingProblem) -> Prepared:

@@ -13,9 +13,8 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 
-from semrsm_bench.solvers.centred import Centred, centre, row_duals
 from semrsm_bench.solvers.list_auction import draw_sample
-from semrsm_bench.solvers.matrix_free import SAMPLE, sampled_prices, search_and_bid
+from semrsm_bench.solvers.matrix_free import SAMPLE, Centred, centre, row_duals, sampled_prices, search_and_bid
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import get_solver
 

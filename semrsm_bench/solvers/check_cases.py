@@ -18,7 +18,7 @@ from semrsm_bench.solvers.registry import warm_up as solve_tiny_problems
 Case = Callable[[Solver], None]
 
 
-def features(size: int, channels: int, seed: int = 0, dtype: DTypeLike = np.float64) -> tuple[Floats, Floats]:
+def features(size: int, channels: int, seed: int = 0, dtype: DTypeLike = np.float32) -> tuple[Floats, Floats]:
     """Two images' worth of ReLU-like position vectors with something in common."""
     rng = np.random.default_rng([seed, size, channels])
     common = rng.standard_normal((size, channels))
@@ -102,7 +102,7 @@ def _ties() -> Pairs:
 
 
 def _zero_rows() -> Pairs:
-    x, y = features(90, 6, dtype=np.float32)
+    x, y = features(90, 6)
     x[::3] = 0
     y[::4] = 0
     nothing = np.zeros((40, 6), np.float32)
@@ -110,19 +110,19 @@ def _zero_rows() -> Pairs:
 
 
 def _constant() -> Pairs:
-    x, y = features(50, 3)
+    x, y = features(50, 3, dtype=np.float64)
     ones, none = np.ones((50, 3)), np.empty((50, 0))
     return [(ones, ones), (-ones, ones), (ones, y), (x, ones), (none, none)]
 
 
 def _outlier() -> Pairs:
-    x, y = features(120, 8)
+    x, y = features(120, 8, dtype=np.float64)
     x[17] *= 1000
     return [(x, y), (y, x)]
 
 
 def _moved(size: int, channels: int, by: float, sign: float) -> Pairs:
-    x, y = features(size, channels)
+    x, y = features(size, channels, dtype=np.float64)
     return [(x + by, sign * (y + by))]
 
 
@@ -139,16 +139,13 @@ _PAIRS: dict[str, tuple[str, Callable[[], Pairs]]] = {
         lambda: [(_CORNERS, _CORNERS), (_CORNERS, _CORNERS[::-1]), (-_CORNERS, _CORNERS)],
     ),
     "small": ("Many problems of 2 to 6 positions; exact solvers against every permutation.", _small),
-    "float32": ("float32 activations.", lambda: [features(131, 16, dtype=np.float32)]),
-    "float64": ("float64 activations.", lambda: [features(131, 16)]),
+    "float32": ("float32 activations.", lambda: [features(131, 16)]),
+    "float64": ("float64 activations.", lambda: [features(131, 16, dtype=np.float64)]),
     "odd sizes": (
         "Sizes around blocks of 64 and 128 that are no multiples of them.",
-        lambda: [features(size, 5, dtype=np.float32) for size in (3, 63, 65, 127, 129, 300)],
+        lambda: [features(size, 5) for size in (3, 63, 65, 127, 129, 300)],
     ),
-    "larger than blocks": (
-        "S = 1100: more than any block of the built-in solvers.",
-        lambda: [features(1100, 12, dtype=np.float32)],
-    ),
+    "larger than blocks": ("S = 1100: more than any block of the built-in solvers.", lambda: [features(1100, 12)]),
     "ties": ("Small whole numbers and repeated positions: many matchings are equally good.", _ties),
     "zero rows": ("Positions that a ReLU switched off, and images of nothing else.", _zero_rows),
     "constant": ("Affinities that are all the same, or the same along rows: every permutation is optimal.", _constant),
@@ -160,9 +157,9 @@ _PAIRS: dict[str, tuple[str, Callable[[], Pairs]]] = {
     "offset": ("A large offset common to all positions.", lambda: _moved(100, 8, 1000.0, 1.0)),
     "one channel": (
         "A single channel, where the affinity has rank one.",
-        lambda: [features(100, 1), features(100, 1, dtype=np.float32)],
+        lambda: [features(100, 1, dtype=dtype) for dtype in (np.float64, np.float32)],
     ),
-    "many channels": ("More channels than positions.", lambda: [features(20, 300, dtype=np.float32)]),
+    "many channels": ("More channels than positions.", lambda: [features(20, 300)]),
 }
 
 
@@ -177,7 +174,7 @@ def _judge_all(why: str, pairs: Callable[[], Pairs]) -> Case:
 
 def _affinity_made_before(solver: Solver) -> None:
     """The runner may have made the affinity already."""
-    problem = MatchingProblem(*features(150, 8, dtype=np.float32))
+    problem = MatchingProblem(*features(150, 8))
     _ = problem.affinity
     solve_and_judge(solver, problem)
 
@@ -185,9 +182,9 @@ def _affinity_made_before(solver: Solver) -> None:
 def _deterministic(solver: Solver) -> None:
     """The same problem has the same answer: at once, after another one, and made anew."""
     for seed in range(3):
-        x, y = features(140, 2, seed, np.float32)
+        x, y = features(140, 2, seed)
         first = solve_and_judge(solver, MatchingProblem(x, y))
-        solve_and_judge(solver, MatchingProblem(*features(90, 3, seed)))
+        solve_and_judge(solver, MatchingProblem(*features(90, 3, seed, np.float64)))
         for again in range(3):
             same = np.array_equal(first, solve_and_judge(solver, MatchingProblem(x, y)))
             require(same, f"the answer changed when the same problem was solved again (repeat {again + 1})")
@@ -195,13 +192,13 @@ def _deterministic(solver: Solver) -> None:
 
 def _global_random_state(solver: Solver) -> None:
     """The solver neither reads nor moves the process-wide random generators."""
-    x, y = features(140, 4, 5, np.float32)
+    x, y = features(140, 4, 5)
     without_global_randomness(lambda: solve_and_judge(solver, MatchingProblem(x, y)), np.array_equal)
 
 
 def _threads(solver: Solver) -> None:
     """Two threads at a time give what one gives."""
-    pairs = [features(size, 6, seed, np.float32) for seed in range(3) for size in (40, 133, 200)]
+    pairs = [features(size, 6, seed) for seed in range(3) for size in (40, 133, 200)]
     alone = [solve_and_judge(solver, MatchingProblem(x, y)) for x, y in pairs]
     with ThreadPoolExecutor(2) as pool:
         together = list(pool.map(lambda pair: solver.run(MatchingProblem(*pair)).perm, pairs))
@@ -212,7 +209,7 @@ def _threads(solver: Solver) -> None:
 def _never_makes_the_affinity(solver: Solver) -> None:
     """What is registered as matrix-free makes no affinity matrix."""
     if solver.matrix_free:
-        problem = MatchingProblem(*features(300, 6, dtype=np.float32))
+        problem = MatchingProblem(*features(300, 6))
         solve_and_judge(solver, problem)
         require(not problem.has_affinity, "registered as matrix_free, but it made problem.affinity")
 

@@ -38,7 +38,6 @@ def ortools(problem: MatchingProblem, *, levels: int = 2**24) -> Permutation:
 
     Parameters
     ----------
-    problem : MatchingProblem
     levels : int
         Number of integer costs that the range of the affinity is rounded to. k falls short of the optimum by at most
         ``S * (max A - min A) / levels``; float32 affinities are not finer than the default.
@@ -87,7 +86,6 @@ def lapjv(problem: MatchingProblem, *, levels: int = 2**24) -> Permutation:
 
     Parameters
     ----------
-    problem : MatchingProblem
     levels : int
         As for `ortools`; the longest run time grows in proportion.
     """

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from semrsm_bench.solvers.auction import Prepared, prepare, solve_in_one_call, trivial_matching
+from semrsm_bench.solvers.auction import LISTS_FROM, Prepared, prepare, solve_in_one_call, trivial_matching
 from semrsm_bench.solvers.kernels.batches import Results
 from semrsm_bench.solvers.kernels.exact import Finish, finish_exactly
 from semrsm_bench.solvers.kernels.scale import rounding_of
@@ -21,19 +21,16 @@ from semrsm_bench.solvers.list_auction import bid_in_rounds, sampled_prices
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
-# Phases of the dense auction, and from which size on the rounds of the list auction instead: a pass over the affinity is bound
-# by memory there, and lists pay.
+# Phases of the dense auction, and rounds of the list auction that takes its place for large problems.
 _SHARES = (0.2, 0.01, 0.001)
-_LISTS_FROM = 2048
 _ROUNDS = ((0.1, 1.0), (0.02, 0.1), (0.001, 0.0))
 
 
 def exact_many(
-    x: Floats, ys: Floats, affinities: Floats, *, tolerance: float = 1e-12, fallback: str = "scipy"
+    x: Floats, ys: Floats, affinities: Floats, *, tolerance: float = 1e-12
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """`exact_auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.registry.BatchFunction`."""
-    _check_fallback(fallback)
-    results = _small_exactly(x, ys, affinities, tolerance)
+    results = solve_in_one_call(x, ys, affinities, _SHARES, tolerance)
     return results.perms, results.solved
 
 
@@ -45,7 +42,7 @@ def exact_many(
     batch=exact_many,
     releases_gil=True,
 )
-def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12, fallback: str = "scipy") -> Solution:
+def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solution:
     """Optimal matching with a float64 certificate: auction, exact bids, shortest paths, check.
 
     Exact for ``problem.affinity`` as it is: no rounding to integers. A float64 problem is solved in float64 throughout, and so
@@ -53,13 +50,10 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12, fallbac
 
     Parameters
     ----------
-    problem : MatchingProblem
     tolerance : float
         Largest slack of a matched pair that passes the check, relative to the largest ``|A_ij| + |p_j|``.
-        Then k is within ``S * tolerance`` of that scale of the optimum; on real activations the slack is 0.
-    fallback : {"scipy", "none"}
-        What to do where the check fails or the work exceeds its limit: SciPy's solver in float64, named in
-        ``info["fallback"]``, or RuntimeError.
+        Then k is within ``S * tolerance`` of that scale of the optimum; on real activations the slack is 0. Where the check
+        fails or the work exceeds its limit, SciPy's solver answers in float64, and ``info["fallback"]`` says so.
 
     Returns
     -------
@@ -67,23 +61,18 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12, fallbac
         With duals ``(u, v)`` in float64, ``u_i + v_j >= A_ij`` (none after a fallback, or where they leave float64), and
         ``info``: ``slack`` (the largest, in units of A), ``paths`` (rows matched along shortest paths), ``bids``.
     """
-    _check_fallback(fallback)
-    results = _small_exactly(problem.x, problem.y[None], problem.affinity[None], tolerance)
+    results = solve_in_one_call(problem.x, problem.y[None], problem.affinity[None], _SHARES, tolerance)
     exponent = 0
     if not results.solved[0]:
         if (trivial := trivial_matching(problem)) is not None:
             return trivial
         prepared = prepare(problem)
         exponent = prepared.exponent
-        if problem.size < _LISTS_FROM:
-            results = _small_exactly(prepared.x, prepared.y[None], prepared.affinity[None], tolerance)
+        if problem.size < LISTS_FROM:
+            results = solve_in_one_call(prepared.x, prepared.y[None], prepared.affinity[None], _SHARES, tolerance)
         else:
             results = _large_exactly(prepared, tolerance)
         if not results.solved[0]:
-            if fallback == "none":
-                raise RuntimeError(
-                    f"exact-auction could not certify its matching at S={problem.size}; use fallback='scipy'"
-                )
             perm = linear_sum_assignment(prepared.affinity.astype(np.float64), maximize=True)[1]
             return Solution(perm, info={"fallback": "scipy"})
     bids, paths = results.counts[0].tolist()
@@ -94,18 +83,6 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12, fallbac
     lost = exponent > 0 and not (np.isfinite(duals).all() and np.isfinite(prices).all())
     info = {"slack": float(slack), "paths": paths, "bids": bids}
     return Solution(results.perms[0], None if lost else (duals, prices), info)
-
-
-def _check_fallback(fallback: str) -> None:
-    if fallback not in ("scipy", "none"):
-        raise ValueError(f"fallback must be one of scipy, none, got {fallback!r}")
-
-
-def _small_exactly(x: Floats, ys: Floats, affinities: Floats, tolerance: float) -> Results:
-    """Dense auction, finish and check in one compiled call; large problems are left unsolved."""
-    if len(x) >= _LISTS_FROM:
-        return Results.empty(len(ys), len(x))
-    return solve_in_one_call(x, ys, affinities, _SHARES, tolerance)
 
 
 def _large_exactly(prepared: Prepared, tolerance: float) -> Results:

@@ -54,7 +54,6 @@ def list_auction(
 
     Parameters
     ----------
-    problem : MatchingProblem
     rounds : sequence of (eps, slack)
         Each makes new lists under the prices of the moment and runs an auction with that ``eps``; ``slack`` says how
         far a list may fall below its bound before the row is scanned again. Both in units of `Scale.deviation`.

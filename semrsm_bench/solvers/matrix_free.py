@@ -8,16 +8,17 @@ moment, in the next round.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from semrsm_bench.solvers.auction import trivial_matching
-from semrsm_bench.solvers.centred import BLOCK_BYTES, Centred, centre, row_duals, with_ones
 from semrsm_bench.solvers.kernels.bidding import Assignment, bid_on_lists
-from semrsm_bench.solvers.kernels.buckets import LANES, Packed, score_buckets
-from semrsm_bench.solvers.kernels.lists import WIDTH, Lists, list_rows
+from semrsm_bench.solvers.kernels.lists import PLACES, WIDTH, Lists, Packed, list_rows, score_buckets
 from semrsm_bench.solvers.list_auction import draw_sample, settle_leftovers
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
@@ -35,6 +36,11 @@ _LAST_ROUND = 1024
 _AXES = 32
 # Rows whose buckets are ranked at a time, which bounds the memory of the ranking.
 _ROWS_AT_A_TIME = 1 << 14
+
+# Bytes of a block of inner products that stays in the cache between the product and what is done with it.
+_BLOCK_BYTES = 8 << 20
+# Rows and columns of such a block, in a shape that matrix products are fast at.
+_TILE = (512, 4096)
 
 Rows = NDArray[np.int64]
 
@@ -74,7 +80,6 @@ def matrix_free_auction(
 
     Parameters
     ----------
-    problem : MatchingProblem
     probes : int
         Buckets of columns that a row looks into when its list is made.
     eps, slack : float
@@ -164,13 +169,13 @@ class ColumnSearch:
         home = _nearest(y_axes, self._centres)
         members = np.argsort(home, kind="stable")
         counts = np.bincount(home, minlength=len(columns))
-        blocks = np.concatenate([[0], np.cumsum(-(-counts // LANES))])
+        blocks = np.concatenate([[0], np.cumsum(-(-counts // PLACES))])
         # The places of a bucket's members follow one another from the start of its first block.
-        gaps = LANES * blocks[:-1] - (np.cumsum(counts) - counts)
-        packed_columns = np.full(blocks[-1] * LANES, -1)
+        gaps = PLACES * blocks[:-1] - (np.cumsum(counts) - counts)
+        packed_columns = np.full(blocks[-1] * PLACES, -1)
         packed_columns[np.arange(len(y)) + gaps[home[members]]] = members
         # Channel by channel; in places left over stands any vector, at an infinite price.
-        vectors = y[packed_columns].reshape(-1, LANES, y.shape[1]).transpose(0, 2, 1)
+        vectors = y[packed_columns].reshape(-1, PLACES, y.shape[1]).transpose(0, 2, 1)
         self._packed = Packed(blocks, packed_columns, vectors.reshape(len(vectors), -1))
 
     def fill(self, rows: Rows, prices: Floats, lists: Lists) -> None:
@@ -188,16 +193,10 @@ class ColumnSearch:
     def _ranked(self, rows: Rows, right: Floats) -> NDArray[np.int32]:
         """The best buckets of each row, -1 in places left over."""
         # Room for twice as many, so that few rankings overflow.
-        width = -(-2 * self.probes // LANES) * LANES
+        width = -(-2 * self.probes // PLACES) * PLACES
         buckets, values, bounds, _ = Lists.empty(len(rows), np.dtype(np.float32), self.probes, width)
-        left = with_ones(self._x_axes[rows])
         nothing = np.zeros(right.shape[1], np.float32)
-        height = min(len(rows), max(1, BLOCK_BYTES // (4 * right.shape[1])))
-        block = np.empty((height, right.shape[1]), np.float32)
-        for i in range(0, len(rows), height):
-            here = slice(i, min(i + height, len(rows)))
-            product = np.dot(left[here], right, out=block[: here.stop - i])
-            product.flags.writeable = False
+        for here, product in _products(self._x_axes[rows], right):
             list_rows(product, nothing, Lists(buckets[here], values[here], bounds[here], self.probes))
         buckets[values == -np.inf] = -1
         return np.asarray(buckets, np.int32)
@@ -206,9 +205,71 @@ class ColumnSearch:
 def _nearest(vectors: Floats, centres: Floats) -> Rows:
     """Index of the centre of least squared distance."""
     half_norms = 0.5 * np.einsum("mc,mc->m", centres, centres)
-    left, right = with_ones(vectors), np.concatenate([centres.T, -half_norms[None, :]])
-    height = min(len(vectors), max(1, BLOCK_BYTES // (4 * len(centres))))
     result = np.empty(len(vectors), np.int64)
-    for i in range(0, len(vectors), height):
-        result[i : i + height] = (left[i : i + height] @ right).argmax(axis=1)
+    for here, product in _products(vectors, np.concatenate([centres.T, -half_norms[None, :]])):
+        result[here] = product.argmax(axis=1)
+    return result
+
+
+def _products(vectors: Floats, right: Floats) -> Iterator[tuple[slice, Floats]]:
+    """Inner products with every column of ``right``, plus its last row: blocks of rows that stay in the cache, and which rows."""
+    left = _with_ones(vectors)
+    height = min(len(left), max(1, _BLOCK_BYTES // (4 * right.shape[1])))
+    block = np.empty((height, right.shape[1]), np.float32)
+    for i in range(0, len(left), height):
+        here = slice(i, min(i + height, len(left)))
+        product = np.dot(left[here], right, out=block[: here.stop - i])
+        product.flags.writeable = False
+        yield here, product
+
+
+@dataclass(frozen=True)
+class Centred:
+    """A problem with the means taken out of its vectors: x is ``(problem.x - x_mean) * 2**-x_exponent``, and y alike, near 1.
+
+    For any vectors a and b, ``x_i . y_j = (x_i - a).(y_j - b) + a.y_j + x_i.b - a.b``; summed over the pairs of a permutation
+    the last three terms are a constant. The centred problem therefore has the same optimum, its inner products are smaller, and
+    their rounding with them; what float64 vectors have beyond float32 often lies in the common part alone.
+    """
+
+    x: Floats
+    y: Floats
+    x_mean: NDArray[np.float64]
+    y_mean: NDArray[np.float64]
+    x_exponent: int
+    y_exponent: int
+
+    @property
+    def exponent(self) -> int:
+        """The inner products of x and y times ``2**exponent`` are those of the centred problem."""
+        return self.x_exponent + self.y_exponent
+
+
+def centre(problem: MatchingProblem, dtype: DTypeLike = np.float32) -> Centred:
+    """Centred and scaled vectors in the given precision; S and C at least 1."""
+    means = [z.mean(axis=0, dtype=np.float64) for z in (problem.x, problem.y)]
+    moved = problem.x - means[0], problem.y - means[1]
+    exponents = [math.frexp(float(np.abs(z).max(initial=0.0)))[1] for z in moved]
+    x, y = (np.ldexp(z, -e, out=z).astype(dtype, copy=False) for z, e in zip(moved, exponents))
+    return Centred(x, y, *means, *exponents)
+
+
+def _with_ones(vectors: Floats) -> Floats:
+    """One more column, of ones: for products that subtract a number for each column."""
+    return np.concatenate([vectors, np.ones((len(vectors), 1), vectors.dtype)], axis=1)
+
+
+def row_duals(x: Floats, y: Floats, prices: Floats) -> Floats:
+    """``u_i = max_j (x_i . y_j - prices_j)``, (S,), of x (S, C), y (T, C) and prices (T,) in their precision, block by block.
+
+    With x and y exchanged, and row duals in place of prices, it gives the smallest feasible prices of those row duals.
+    """
+    left, right = _with_ones(x), []
+    for j in range(0, len(y), _TILE[1]):
+        right.append(np.concatenate([y[j : j + _TILE[1]].T, -prices[None, j : j + _TILE[1]].astype(x.dtype)]))
+    result = np.full(len(x), -np.inf, x.dtype)
+    for i in range(0, len(x), _TILE[0]):
+        here = result[i : i + _TILE[0]]
+        for columns in right:
+            np.maximum(here, (left[i : i + _TILE[0]] @ columns).max(axis=1), out=here)
     return result

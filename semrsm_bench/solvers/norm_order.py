@@ -35,21 +35,19 @@ def topk_greedy(problem: MatchingProblem, *, k: int = 128, block_solver: str = "
 
     Parameters
     ----------
-    problem : MatchingProblem
     k : int
         At least 1; from S on the matching is the optimum.
     block_solver : str
         Name of the exact solver for the k largest.
     """
-    k = _positive(k, "k")
-    if k >= problem.size:
-        perm, rest = _optimal(problem, block_solver), np.empty(0, dtype=np.intp)
-    else:
-        rows, columns = (np.argsort(-_squared_norms(z), kind="stable") for z in (problem.x, problem.y))
-        perm, rest = np.full(problem.size, -1, dtype=np.intp), rows[k:]
-        perm[rows[:k]] = columns[_optimal(problem.block(rows[:k], columns[:k]), block_solver)]
+    if operator.index(k) < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    affinity = problem.affinity
+    rows, columns = (np.argsort(-_squared_norms(z), kind="stable") for z in (problem.x, problem.y))
+    perm = np.full(problem.size, -1, dtype=np.intp)
+    perm[rows[:k]] = columns[_optimal(problem.block(rows[:k], columns[:k]), block_solver)]
     # With nothing left over it is called all the same: a small problem then compiles what a large one needs.
-    _take_best_free(problem.affinity, rest, perm)
+    _take_best_free(affinity, rows[k:], perm)
     return perm
 
 
@@ -68,17 +66,13 @@ def batch_optimal(problem: MatchingProblem, *, b: int = 128, block_solver: str =
 
     Parameters
     ----------
-    problem : MatchingProblem
     b : int
         Block size, at least 1; from S on the matching is the optimum.
     block_solver : str
         Name of the exact solver for the blocks.
     """
-    b = _positive(b, "b")
-    if b >= problem.size:
-        # Not left behind in the caller's problem: this solver promises to leave ``problem.affinity`` alone.
-        whole = problem if problem.has_affinity else MatchingProblem.trusted(problem.x, problem.y)
-        return _optimal(whole, block_solver)
+    if operator.index(b) < 1:
+        raise ValueError(f"b must be at least 1, got {b}")
     rows, columns = (np.argsort(_squared_norms(z), kind="stable") for z in (problem.x, problem.y))
     perm = np.empty(problem.size, dtype=np.intp)
     for start in range(0, problem.size, b):
@@ -92,13 +86,6 @@ def _optimal(problem: MatchingProblem, block_solver: str) -> Permutation:
     if solver.kind != "exact":
         raise ValueError(f"block_solver must be an exact solver, {block_solver!r} is {solver.kind}")
     return solver.run(problem).perm
-
-
-def _positive(value: int, name: str) -> int:
-    number = operator.index(value)
-    if number < 1:
-        raise ValueError(f"{name} must be at least 1, got {value}")
-    return number
 
 
 def _squared_norms(vectors: Floats) -> Floats:

@@ -104,13 +104,10 @@ class Solver(Method):
         return Solution(perm, solution.duals, dict(solution.info))
 
 
-SolverFunction = Callable[..., ArrayLike | Solution]
-F = TypeVar("F", bound=SolverFunction)
+F = TypeVar("F", bound=Callable[..., ArrayLike | Solution])
 
 SOLVERS: Registry[Solver] = Registry(
-    "solver",
-    "semrsm_bench.solvers",
-    ("exact", "norm_order", "auction", "list_auction", "exact_auction", "matrix_free"),
+    "solver", "semrsm_bench.solvers", ("exact", "norm_order", "auction", "list_auction", "exact_auction", "matrix_free")
 )
 
 
@@ -181,15 +178,18 @@ def register_solver(
             f"solver {name!r}: precision is what an exact solver promises, at least 0 and below 1, got {precision!r} for "
             f"kind {kind!r}"
         )
-    own: dict[str, Any] = {
-        "kind": kind,
-        "matrix_free": matrix_free,
-        "batch": batch,
-        "releases_gil": releases_gil,
-        "precision": PRECISION if kind == "exact" and precision is None else precision,
-        "stateful": stateful,
-    }
-    return registering(SOLVERS, Solver, name, declared, **own)
+    return registering(
+        SOLVERS,
+        Solver,
+        name,
+        declared,
+        kind=kind,
+        matrix_free=matrix_free,
+        batch=batch,
+        releases_gil=releases_gil,
+        precision=PRECISION if kind == "exact" and precision is None else precision,
+        stateful=stateful,
+    )
 
 
 def _check_kind(kind: str, what: str) -> None:
@@ -198,13 +198,7 @@ def _check_kind(kind: str, what: str) -> None:
 
 
 def get_solver(name: str) -> Solver:
-    """Solver of that name.
-
-    Raises
-    ------
-    UnknownSolverError
-        A KeyError; the message names the nearest ones.
-    """
+    """Solver of that name; `UnknownSolverError`, a KeyError, names the nearest ones where there is none."""
     return SOLVERS.get(name)
 
 

@@ -14,7 +14,7 @@ from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
 from semrsm_bench.solvers.kernels.lists import Lists, list_row, listed_best_two
 from semrsm_bench.solvers.kernels.rows import best_two, best_two_of_four, best_value
-from semrsm_bench.solvers.kernels.scale import Scale, least_eps
+from semrsm_bench.solvers.kernels.scale import Scale, rounding_of
 
 
 class Assignment(NamedTuple):
@@ -126,7 +126,7 @@ def dense_phases(
 
     Each ``eps`` is a share of the deviation, but never so little that a bid could leave a price unchanged.
     """
-    floor = least_eps(scale, prices)
+    floor = 4.0 * rounding_of(scale, prices)
     total = 0
     for share in shares:
         eps = prices.dtype.type(max(share * scale.deviation, floor))
@@ -149,13 +149,7 @@ def match_leftovers(assignment: Assignment) -> None:
 
 @njit(**COMPILED)
 def bid_on_lists(
-    affinity: Floats | None,
-    prices: Floats,
-    lists: Lists,
-    assignment: Assignment,
-    eps: Any,
-    slack: Any,
-    max_bids: int,
+    affinity: Floats | None, prices: Floats, lists: Lists, assignment: Assignment, eps: Any, slack: Any, max_bids: int
 ) -> Any:
     """The bidding of the free rows on lists; returns how many still wait, how many lists fell behind, and the bids.
 

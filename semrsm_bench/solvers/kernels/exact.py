@@ -263,7 +263,7 @@ def _search_path(
     affinity, prices, rounded, lists, rounding, assignment = state
     columns, values, bounds, _ = lists
     column_of, row_of = assignment
-    n = affinity.shape[0]
+    distance, n = tree.distance, affinity.shape[0]
     j, start_dual, _ = _best_column(start, affinity, prices, columns, values, bounds)
     if j < 0:
         _, start_dual, _ = _renewed_best_column(start, state)
@@ -272,7 +272,8 @@ def _search_path(
     shortest, end = np.inf, np.int64(-1)
     for j in free_columns:
         nearer = max(0.0, start_dual - (np.float64(affinity[start, j]) - prices[j]))
-        shortest, end = _reach(j, start, nearer, shortest, end, row_of, tree, heap)
+        if nearer < shortest:
+            shortest, end = _reach(j, start, nearer, shortest, end, row_of, tree, heap)
     i, base, dual = np.int64(start), 0.0, start_dual
     whole_rows, whole = 0, False
     while True:
@@ -282,22 +283,24 @@ def _search_path(
             for k in range(columns_reaching(affinity[i], rounded, least, found)):
                 j = np.int64(found[k])
                 nearer = base + max(0.0, dual - (np.float64(affinity[i, j]) - prices[j]))
-                shortest, end = _reach(j, i, nearer, shortest, end, row_of, tree, heap)
+                if nearer < shortest and nearer < distance[j]:
+                    shortest, end = _reach(j, i, nearer, shortest, end, row_of, tree, heap)
         else:
             for k in range(columns.shape[1]):
                 j = np.int64(columns[i, k])
                 nearer = base + max(0.0, dual - (np.float64(values[i, k]) - prices[j]))
-                shortest, end = _reach(j, i, nearer, shortest, end, row_of, tree, heap)
+                if nearer < shortest and nearer < distance[j]:
+                    shortest, end = _reach(j, i, nearer, shortest, end, row_of, tree, heap)
             others = base + max(0.0, dual - bounds[i])
             if others < shortest:
-                tree.distance[n + i] = others
+                distance[n + i] = others
                 heapq.heappush(heap, (others, n + i))
         # A node that came nearer while it waited stands in the heap at its old distance, too.
         while True:
             if heap[0][0] >= shortest:
                 return end, shortest, whole_rows
             base, node = heapq.heappop(heap)
-            if base == tree.distance[node]:
+            if base == distance[node]:
                 break
         whole = False
         if node < n:
@@ -305,7 +308,7 @@ def _search_path(
             i = row_of[node]
         else:
             i = node - n
-            base = 0.0 if i == start else tree.distance[column_of[i]]
+            base = 0.0 if i == start else distance[column_of[i]]
             whole = renewed_for[i] == start
             if not whole:
                 renewed_for[i] = start
@@ -316,8 +319,8 @@ def _search_path(
 
 @njit(**COMPILED)
 def _reach(j: int, i: int, nearer: float, shortest: float, end: int, row_of: Integers, tree: _Tree, heap: Any) -> Any:
-    """Column j is so near through row i; returns distance and number of the nearest free column."""
-    if nearer < shortest and nearer < tree.distance[j] and not tree.closed[j]:
+    """Column j is nearer than known through row i; returns distance and number of the nearest free column."""
+    if not tree.closed[j]:
         tree.distance[j] = nearer
         tree.reached_from[j] = i
         if row_of[j] < 0:

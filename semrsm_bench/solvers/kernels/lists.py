@@ -15,26 +15,14 @@ import numpy as np
 
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
+from semrsm_bench.solvers.kernels import vectors as v
 from semrsm_bench.solvers.kernels.rows import mask_of, reaching, top_two, update_two
-from semrsm_bench.solvers.kernels.vectors import (
-    choose_above,
-    count_bits,
-    fill,
-    first_bit,
-    gather,
-    higher,
-    highest,
-    lanes_of,
-    load,
-    load_as,
-    lower,
-    lowest,
-    minus,
-)
 
 # Columns of a list, a whole number of vectors, and how many a new one should hold: few enough that few lists overflow.
 WIDTH = 16
 WANTED = 12
+# Columns of a packed block: the lanes of a float32 vector.
+PLACES = 16
 # A threshold is looked for among the maxima of 4 vectors' worth of lanes; bisection stops after this many halvings.
 _HALVINGS = 8
 
@@ -56,7 +44,7 @@ class Lists(NamedTuple):
 @njit(forceinline=True, **COMPILED)
 def _lower_finite(x: Any, low: Any, none: Any) -> Any:
     """Lane by lane minimum of ``low`` and those of ``x`` that are above minus infinity."""
-    return lower(low, choose_above(x, none, x, low))
+    return v.lower(low, v.choose_above(x, none, x, low))
 
 
 @njit(**COMPILED)
@@ -67,24 +55,24 @@ def _threshold(row: Floats, prices: Floats, wanted: int) -> Any:
     entries of the top ``wanted`` seldom share a lane. Entries of minus infinity, which pad some rows, do not count.
     """
     n = row.shape[0]
-    lanes = lanes_of(row)
+    lanes = v.lanes_of(row)
     full = n - n % (4 * lanes)
-    none = fill(row, -np.inf)
+    none = v.fill(row, -np.inf)
     a = b = c = d = none
     for k in range(0, full, 4 * lanes):
-        a = higher(a, minus(load(row, k), load(prices, k)))
-        b = higher(b, minus(load(row, k + lanes), load(prices, k + lanes)))
-        c = higher(c, minus(load(row, k + 2 * lanes), load(prices, k + 2 * lanes)))
-        d = higher(d, minus(load(row, k + 3 * lanes), load(prices, k + 3 * lanes)))
-    high = highest(higher(higher(a, b), higher(c, d)))
-    most = fill(row, high)
-    low = lowest(_lower_finite(a, _lower_finite(b, _lower_finite(c, _lower_finite(d, most, none), none), none), none))
-    if full == 0 or count_bits(mask_of(a, b, c, d, fill(row, low), lanes)) < wanted:
+        a = v.higher(a, v.minus(v.load(row, k), v.load(prices, k)))
+        b = v.higher(b, v.minus(v.load(row, k + lanes), v.load(prices, k + lanes)))
+        c = v.higher(c, v.minus(v.load(row, k + 2 * lanes), v.load(prices, k + 2 * lanes)))
+        d = v.higher(d, v.minus(v.load(row, k + 3 * lanes), v.load(prices, k + 3 * lanes)))
+    high = v.highest(v.higher(v.higher(a, b), v.higher(c, d)))
+    most = v.fill(row, high)
+    low = v.lowest(_lower_finite(a, _lower_finite(b, _lower_finite(c, _lower_finite(d, most, none), none), none), none))
+    if full == 0 or v.count_bits(mask_of(a, b, c, d, v.fill(row, low), lanes)) < wanted:
         return row.dtype.type(-np.inf)
     half = row.dtype.type(0.5)
     for _ in range(_HALVINGS):
         middle = low + half * (high - low)
-        reached = count_bits(mask_of(a, b, c, d, fill(row, middle), lanes))
+        reached = v.count_bits(mask_of(a, b, c, d, v.fill(row, middle), lanes))
         if reached < wanted:
             high = middle
         else:
@@ -129,16 +117,16 @@ def list_row(row: Floats, prices: Floats, wanted: int, columns: Integers, values
     Of many equal entries most are looked at and turned away: to collect them first (`columns_reaching`) takes half as long again.
     """
     n = row.shape[0]
-    step = 4 * lanes_of(row)
+    step = 4 * v.lanes_of(row)
     least = lost = floor = _threshold(row, prices, wanted)
     count = 0
     full = n - n % step
-    threshold = fill(row, least)
+    threshold = v.fill(row, least)
     # While the list is made, its values are reduced ones.
     for k in range(0, full, step):
         mask = reaching(row, prices, k, threshold)
         while mask != 0:
-            j = k + first_bit(mask)
+            j = k + v.first_bit(mask)
             mask &= mask - 1
             count, floor, lost = _keep(row[j] - prices[j], j, count, columns, values, floor, lost)
     for j in range(full, n):
@@ -165,12 +153,73 @@ def listed_best_two(columns: Integers, values: Floats, prices: Floats) -> Any:
 
     That may be wider than the list's.
     """
-    lanes = lanes_of(prices)
-    first = minus(load_as(prices, values, 0), gather(prices, columns, 0))
-    second = fill(prices, -np.inf)
-    place = fill(prices, 0)
+    lanes = v.lanes_of(prices)
+    first = v.minus(v.load_as(prices, values, 0), v.gather(prices, columns, 0))
+    second = v.fill(prices, -np.inf)
+    place = v.fill(prices, 0)
     for k in range(lanes, values.shape[0], lanes):
-        x = minus(load_as(prices, values, k), gather(prices, columns, k))
-        first, second, place = update_two(x, fill(prices, k), first, second, place)
+        x = v.minus(v.load_as(prices, values, k), v.gather(prices, columns, k))
+        first, second, place = update_two(x, v.fill(prices, k), first, second, place)
     at, best, runner_up = top_two(prices, first, second, place)
     return np.int64(columns[at]), best, runner_up
+
+
+class Packed(NamedTuple):
+    """Vectors of buckets in blocks of 16: bucket b has the blocks ``begins[b]`` to ``begins[b + 1]``.
+
+    ``columns`` says which column each of the 16 places is, -1 for one left over; ``vectors`` (blocks, C * 16), channel by channel.
+    """
+
+    begins: Integers
+    columns: Integers
+    vectors: Floats
+
+
+@njit(**COMPILED)
+def score_buckets(
+    x: Floats, rows: Integers, buckets: Integers, packed: Packed, packed_prices: Floats, lists: Lists
+) -> None:
+    """Lists of the given rows from exact inner products with every column of their buckets.
+
+    ``buckets`` (len(rows), T) are the buckets to look into, -1 for none; ``packed_prices`` those of the packed columns,
+    infinite for places left over. The bound of a list covers the columns looked at, not those of other buckets.
+    """
+    columns, values, bounds, wanted = lists
+    blocks = packed.begins
+    channels = x.shape[1]
+    most = packed.columns.shape[0]
+    scores = np.empty(most, np.float32)
+    places = np.empty(most, np.int64)
+    nothing = np.zeros(most, np.float32)
+    for r in range(len(rows)):
+        i = rows[r]
+        count = 0
+        for b in buckets[r]:
+            if b < 0:
+                continue
+            # Each row begins elsewhere in the bucket: of many equal columns, every row then lists others.
+            inside = blocks[b + 1] - blocks[b]
+            for step in range(inside):
+                block = blocks[b] + (step + i) % inside
+                line = packed.vectors[block]
+                even = v.fill(scores, 0.0)
+                odd = even
+                for c in range(0, channels - 1, 2):
+                    even = v.plus_product(even, v.load(line, c * PLACES), v.fill(scores, x[i, c]))
+                    odd = v.plus_product(odd, v.load(line, (c + 1) * PLACES), v.fill(scores, x[i, c + 1]))
+                if channels % 2 == 1:
+                    even = v.plus_product(
+                        even, v.load(line, (channels - 1) * PLACES), v.fill(scores, x[i, channels - 1])
+                    )
+                v.store(scores, count, v.minus(even, v.minus(v.load(packed_prices, block * PLACES), odd)))
+                for lane in range(PLACES):
+                    places[count + lane] = block * PLACES + lane
+                count += PLACES
+        bounds[i] = list_row(scores[:count], nothing, wanted, columns[i], values[i])
+        for k in range(columns.shape[1]):
+            if values[i, k] > -np.inf:
+                place = places[columns[i, k]]
+                columns[i, k] = packed.columns[place]
+                values[i, k] += packed_prices[place]
+            else:
+                columns[i, k] = 0

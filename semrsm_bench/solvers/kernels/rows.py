@@ -12,28 +12,13 @@ import numpy as np
 
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
-from semrsm_bench.solvers.kernels.vectors import (
-    at_least,
-    choose_above,
-    count_bits,
-    fill,
-    first_bit,
-    higher,
-    highest,
-    lane_of,
-    lanes_of,
-    load,
-    load_as,
-    lower,
-    minus,
-    store,
-)
+from semrsm_bench.solvers.kernels import vectors as v
 
 
 @njit(forceinline=True, **COMPILED)
 def update_two(x: Any, here: Any, first: Any, second: Any, place: Any) -> Any:
     """Largest and second largest of every lane, and where the largest came, with ``x`` of step ``here`` added."""
-    return higher(first, x), higher(second, lower(first, x)), choose_above(x, first, here, place)
+    return v.higher(first, x), v.higher(second, v.lower(first, x)), v.choose_above(x, first, here, place)
 
 
 @njit(forceinline=True, **COMPILED)
@@ -43,15 +28,15 @@ def top_two(like: Floats, first: Any, second: Any, place: Any) -> Any:
     ``place`` says for every lane at which step of the loop (times the lanes) its largest came. Returns where the largest
     number stands, and the two.
     """
-    best = highest(first)
-    wanted = fill(like, best)
-    mask = at_least(first, wanted)
+    best = v.highest(first)
+    wanted = v.fill(like, best)
+    mask = v.at_least(first, wanted)
     # The last lane stands in where no lane reaches the best, which only numbers that are not finite could bring about.
-    lane = first_bit(mask | (1 << (lanes_of(like) - 1)))
-    runner_up = highest(choose_above(wanted, first, first, second))
-    if count_bits(mask) > 1:
+    lane = v.first_bit(mask | (1 << (v.lanes_of(like) - 1)))
+    runner_up = v.highest(v.choose_above(wanted, first, first, second))
+    if v.count_bits(mask) > 1:
         runner_up = best
-    return np.int64(lane_of(place, lane)) + lane, best, runner_up
+    return np.int64(v.lane_of(place, lane)) + lane, best, runner_up
 
 
 @njit(forceinline=True, **COMPILED)
@@ -75,20 +60,20 @@ def best_two(row: Floats, prices: Floats) -> Any:
     That may be wider than the row's.
     """
     n = row.shape[0]
-    lanes = lanes_of(prices)
-    first = second = other_first = other_second = fill(prices, -np.inf)
-    place = other_place = fill(prices, 0)
+    lanes = v.lanes_of(prices)
+    first = second = other_first = other_second = v.fill(prices, -np.inf)
+    place = other_place = v.fill(prices, 0)
     full = n - n % (2 * lanes)
     for k in range(0, full, 2 * lanes):
-        x = minus(load_as(prices, row, k), load(prices, k))
-        y = minus(load_as(prices, row, k + lanes), load(prices, k + lanes))
-        first, second, place = update_two(x, fill(prices, k), first, second, place)
+        x = v.minus(v.load_as(prices, row, k), v.load(prices, k))
+        y = v.minus(v.load_as(prices, row, k + lanes), v.load(prices, k + lanes))
+        first, second, place = update_two(x, v.fill(prices, k), first, second, place)
         other_first, other_second, other_place = update_two(
-            y, fill(prices, k + lanes), other_first, other_second, other_place
+            y, v.fill(prices, k + lanes), other_first, other_second, other_place
         )
-    second = higher(higher(second, other_second), lower(first, other_first))
-    place = choose_above(other_first, first, other_place, place)
-    column, best, runner_up = top_two(prices, higher(first, other_first), second, place)
+    second = v.higher(v.higher(second, other_second), v.lower(first, other_first))
+    place = v.choose_above(other_first, first, other_place, place)
+    column, best, runner_up = top_two(prices, v.higher(first, other_first), second, place)
     return _add_rest(row, prices, full, column, best, runner_up)
 
 
@@ -101,18 +86,18 @@ def best_two_of_four(
     Prices are read once, and the comparisons of one row need not wait for those of another.
     """
     n = a.shape[0]
-    lanes = lanes_of(a)
-    first_a = first_b = first_c = first_d = fill(a, -np.inf)
+    lanes = v.lanes_of(a)
+    first_a = first_b = first_c = first_d = v.fill(a, -np.inf)
     second_a = second_b = second_c = second_d = first_a
-    place_a = place_b = place_c = place_d = fill(a, 0)
+    place_a = place_b = place_c = place_d = v.fill(a, 0)
     full = n - n % lanes
     for k in range(0, full, lanes):
-        price = load(prices, k)
-        here = fill(a, k)
-        first_a, second_a, place_a = update_two(minus(load(a, k), price), here, first_a, second_a, place_a)
-        first_b, second_b, place_b = update_two(minus(load(b, k), price), here, first_b, second_b, place_b)
-        first_c, second_c, place_c = update_two(minus(load(c, k), price), here, first_c, second_c, place_c)
-        first_d, second_d, place_d = update_two(minus(load(d, k), price), here, first_d, second_d, place_d)
+        price = v.load(prices, k)
+        here = v.fill(a, k)
+        first_a, second_a, place_a = update_two(v.minus(v.load(a, k), price), here, first_a, second_a, place_a)
+        first_b, second_b, place_b = update_two(v.minus(v.load(b, k), price), here, first_b, second_b, place_b)
+        first_c, second_c, place_c = update_two(v.minus(v.load(c, k), price), here, first_c, second_c, place_c)
+        first_d, second_d, place_d = update_two(v.minus(v.load(d, k), price), here, first_d, second_d, place_d)
     j, best, runner_up = top_two(a, first_a, second_a, place_a)
     columns[0], bests[0], runners_up[0] = _add_rest(a, prices, full, j, best, runner_up)
     j, best, runner_up = top_two(a, first_b, second_b, place_b)
@@ -127,14 +112,14 @@ def best_two_of_four(
 def best_value(row: Floats, prices: Floats) -> Any:
     """Largest ``row - prices``."""
     n = row.shape[0]
-    lanes = lanes_of(row)
-    first = fill(row, -np.inf)
+    lanes = v.lanes_of(row)
+    first = v.fill(row, -np.inf)
     other = first
     full = n - n % (2 * lanes)
     for k in range(0, full, 2 * lanes):
-        first = higher(first, minus(load(row, k), load(prices, k)))
-        other = higher(other, minus(load(row, k + lanes), load(prices, k + lanes)))
-    best = highest(higher(first, other))
+        first = v.higher(first, v.minus(v.load(row, k), v.load(prices, k)))
+        other = v.higher(other, v.minus(v.load(row, k + lanes), v.load(prices, k + lanes)))
+    best = v.highest(v.higher(first, other))
     for j in range(full, n):
         best = max(best, row[j] - prices[j])
     return best
@@ -154,13 +139,13 @@ def column_maxima(affinity: Floats, duals: Floats) -> Any:
     """``max_i affinity[i, j] - duals[i]`` of every column j: the smallest feasible prices of these row duals."""
     n = affinity.shape[1]
     prices = np.full(n, -np.inf, duals.dtype)
-    lanes = lanes_of(prices)
+    lanes = v.lanes_of(prices)
     full = n - n % lanes
     for i in range(affinity.shape[0]):
         row = affinity[i]
-        dual = fill(row, duals[i])
+        dual = v.fill(row, duals[i])
         for k in range(0, full, lanes):
-            store(prices, k, higher(load(prices, k), minus(load(row, k), dual)))
+            v.store(prices, k, v.higher(v.load(prices, k), v.minus(v.load(row, k), dual)))
         for j in range(full, n):
             prices[j] = max(prices[j], row[j] - duals[i])
     return prices
@@ -169,19 +154,19 @@ def column_maxima(affinity: Floats, duals: Floats) -> Any:
 @njit(forceinline=True, **COMPILED)
 def mask_of(a: Any, b: Any, c: Any, d: Any, threshold: Any, lanes: int) -> Any:
     """One bit for each lane of four vectors that reaches the threshold."""
-    low = at_least(a, threshold) | (at_least(b, threshold) << lanes)
-    high = at_least(c, threshold) | (at_least(d, threshold) << lanes)
+    low = v.at_least(a, threshold) | (v.at_least(b, threshold) << lanes)
+    high = v.at_least(c, threshold) | (v.at_least(d, threshold) << lanes)
     return low | (high << (2 * lanes))
 
 
 @njit(forceinline=True, **COMPILED)
 def reaching(row: Floats, prices: Floats, k: int, threshold: Any) -> Any:
     """`mask_of` four vectors of ``row - prices``, from column ``k`` on."""
-    lanes = lanes_of(prices)
-    a = minus(load(row, k), load(prices, k))
-    b = minus(load(row, k + lanes), load(prices, k + lanes))
-    c = minus(load(row, k + 2 * lanes), load(prices, k + 2 * lanes))
-    d = minus(load(row, k + 3 * lanes), load(prices, k + 3 * lanes))
+    lanes = v.lanes_of(prices)
+    a = v.minus(v.load(row, k), v.load(prices, k))
+    b = v.minus(v.load(row, k + lanes), v.load(prices, k + lanes))
+    c = v.minus(v.load(row, k + 2 * lanes), v.load(prices, k + 2 * lanes))
+    d = v.minus(v.load(row, k + 3 * lanes), v.load(prices, k + 3 * lanes))
     return mask_of(a, b, c, d, threshold, lanes)
 
 
@@ -189,14 +174,14 @@ def reaching(row: Floats, prices: Floats, k: int, threshold: Any) -> Any:
 def columns_reaching(row: Floats, prices: Floats, threshold: Any, found: Integers) -> int:
     """Columns where ``row - prices`` reaches the threshold, into ``found`` (room for all) in order; returns how many."""
     n = row.shape[0]
-    step = 4 * lanes_of(prices)
+    step = 4 * v.lanes_of(prices)
     full = n - n % step
-    least = fill(prices, threshold)
+    least = v.fill(prices, threshold)
     count = 0
     for k in range(0, full, step):
         mask = reaching(row, prices, k, least)
         while mask != 0:
-            found[count] = k + first_bit(mask)
+            found[count] = k + v.first_bit(mask)
             count += 1
             mask &= mask - 1
     for j in range(full, n):

@@ -102,12 +102,6 @@ def rounding_of(scale: Scale, prices: Floats) -> Any:
 
 
 @njit(**COMPILED)
-def least_eps(scale: Scale, start: Floats) -> Any:
-    """The smallest ``eps`` at which every bid still changes a price."""
-    return 4.0 * rounding_of(scale, start)
-
-
-@njit(**COMPILED)
 def measure(y: Floats, affinity: Floats, mean: Floats, longest: float, start: Floats) -> Any:
     """Starting prices into ``start``: the column means of the affinity; returns the scale and whether it suits the precision.
 

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, register_model
 
@@ -185,13 +184,6 @@ def _reduce(builder: Any, kind: Vector, value: Any, sign: str) -> Any:
     return builder.extract_element(value, _INT32(0))
 
 
-def _emit_fmuladd(builder: Any, kind: Vector, total: Any, a: Any, b: Any) -> Any:
-    name = f"llvm.fmuladd.v{kind.lanes}{'f32' if kind.dtype == types.float32 else 'f64'}"
-    signature = ir.FunctionType(a.type, [a.type] * 3)
-    function = cgutils.get_or_insert_function(builder.module, signature, name)  # type: ignore[no-untyped-call]
-    return builder.call(function, [a, b, total])
-
-
 def _emit_mask(builder: Any, kind: Vector, a: Any, b: Any) -> Any:
     bits = builder.bitcast(builder.fcmp_ordered(">=", a, b), ir.IntType(kind.lanes))
     return builder.zext(bits, ir.IntType(64))
@@ -205,8 +197,11 @@ choose_above = _operation(
     lambda builder, kind, x, y, a, b: builder.select(builder.fcmp_ordered(">", x, y), a, b),
     "``choose_above(x, y, a, b)`` is lane by lane ``a`` where ``x > y``, else ``b``.",
 )
+_FUSED = ("contract",)
 plus_product = _operation(
-    3, _emit_fmuladd, "``plus_product(t, a, b)`` is ``t + a * b``, rounded once where the machine can."
+    3,
+    lambda builder, kind, t, a, b: builder.fadd(t, builder.fmul(a, b, flags=_FUSED), flags=_FUSED),
+    "``plus_product(t, a, b)`` is ``t + a * b``, rounded once where the machine can.",
 )
 at_least = _operation(2, _emit_mask, "Bit ``l`` of the result says whether ``a[l] >= b[l]``.", lambda kind: types.int64)
 highest = _operation(1, lambda b, kind, a: _reduce(b, kind, a, ">"), "Largest lane.", lambda kind: kind.dtype)
