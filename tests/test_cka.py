@@ -318,7 +318,7 @@ class TestManyLayers:
             cka_matrix([X @ X.T, Y])
         with pytest.raises(ValueError, match=r"layers\[1\] has 29 stimuli"):
             cka_matrix([X, Y[1:]], kernel="linear")
-        with pytest.raises(ValueError, match="others have 29"):
+        with pytest.raises(ValueError, match=r"others\[0\] has 29 stimuli"):
             cka_matrix([X], [Y[1:]], kernel="linear")
         with pytest.raises(ValueError, match="empty"):
             cka_matrix([])

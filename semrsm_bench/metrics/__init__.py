@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         p_value,
         significance,
     )
-    from semrsm_bench.metrics.outputs import jensen_shannon, jensen_shannon_correlation
     from semrsm_bench.metrics.procrustes import UnitMatch, align, match_units, procrustes_distance, unit_matching
     from semrsm_bench.metrics.retrieval import (
         centre_on_database,
@@ -37,12 +36,12 @@ if TYPE_CHECKING:
         retrieval_scores,
         self_retrieval,
     )
-    from semrsm_bench.metrics.rsa import compare_rsms
+    from semrsm_bench.metrics.rsa import compare_rsms, jensen_shannon, jensen_shannon_correlation
 
     METRICS: dict[str, MetricInfo]
 
 # Modules that are imported on first use of a name of theirs, those that need numpy alone first.
-_LATER = ("retrieval", "instances", "procrustes", "barycenter", "rsa", "outputs", "nulls")
+_LATER = ("retrieval", "instances", "procrustes", "barycenter", "rsa", "nulls")
 
 __all__ = [
     "INVARIANCES", "METRICS", "Barycenter", "MetricInfo", "Significance", "UnitMatch", "align", "bandwidth",

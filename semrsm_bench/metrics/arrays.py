@@ -164,6 +164,6 @@ def _require_symmetric(array: FloatArray, name: str) -> None:
         if difference[row, column] > 0.5 * _SYMMETRY_TOLERANCE * float(np.abs(array).max()):
             i, j = row + top, column + top
             raise ValueError(
-                f"{name} is not symmetric: [{i}, {j}] is {array[i, j]:.6g} but [{j}, {i}] is {array[j, i]:.6g}; "
-                "these metrics compare symmetric RSMs (mirror one triangle if a row-driven matching made it)"
+                f"{name} is not symmetric: [{i}, {j}] is {array[i, j]:.6g} but [{j}, {i}] is {array[j, i]:.6g}; mirror one "
+                "triangle if a row-driven matching made it"
             )

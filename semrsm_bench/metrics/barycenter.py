@@ -20,56 +20,11 @@ import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, centred, one_of, require_stimuli, square_norm
-from semrsm_bench.metrics.procrustes import GROUPS, Assignment, best_columns, polar_factor
+from semrsm_bench.metrics.procrustes import GROUPS, best_map
 from semrsm_bench.metrics.ranks import dense_ranks, first_largest
 
 Mapper = Callable[..., Iterable[Any]]
 """``map``, or that of a pool of threads."""
-
-
-@dataclass(frozen=True)
-class MapGroup:
-    """What the maps are chosen from."""
-
-    best: Callable[[FloatArray], FloatArray]  # affinity (d_k, d) -> the map W that maximises <affinity, W>
-    overlap: Callable[[FloatArray], float]  # affinity -> that maximum
-    random: Callable[[int, int, np.random.Generator], FloatArray]  # (d_k, d, generator) -> a uniformly distributed map
-    gauge: Callable[[FloatArray], FloatArray]  # M (n, d) -> the map (d, d) that brings it to its standard form
-
-
-def _principal_axes(mean: FloatArray) -> FloatArray:
-    """M onto its principal axes, the first entry of largest magnitude in every column positive."""
-    # The common width is below n, see Barycenter, so the thin decomposition has all axes.
-    axes = np.linalg.svd(mean, full_matrices=False)[2].T
-    columns = (mean @ axes).T
-    peaks = columns[np.arange(len(columns)), first_largest(np.abs(columns))]
-    return np.asarray(axes * np.where(peaks < 0, -1.0, 1.0))
-
-
-ORTHOGONAL = MapGroup(
-    polar_factor,
-    lambda affinity: float(np.linalg.svd(affinity, compute_uv=False).sum()),
-    lambda own, width, rng: polar_factor(rng.standard_normal((own, width))),
-    _principal_axes,
-)
-
-
-def permutations(assignment: Assignment | None) -> MapGroup:
-    """Reorderings of the units, found by an assignment solver; M has columns of descending norm."""
-
-    def best(affinity: FloatArray) -> FloatArray:
-        return np.asarray(np.eye(affinity.shape[1])[best_columns(affinity, assignment)])
-
-    def by_norm(mean: FloatArray) -> FloatArray:
-        ranks, _ = dense_ranks(np.linalg.norm(mean, axis=0))
-        return np.eye(len(ranks))[:, np.argsort(-ranks, kind="stable")]
-
-    return MapGroup(
-        best,
-        lambda affinity: float(np.vdot(affinity, best(affinity))),
-        lambda own, width, rng: np.asarray(np.eye(width)[rng.permutation(width)[:own]]),
-        by_norm,
-    )
 
 
 @dataclass(eq=False)
@@ -100,24 +55,19 @@ class Barycenter:
     seed : int
         Of the further starts. The default start uses no random numbers.
     n_jobs : int, optional
-        Threads that share the models of an iteration, with one BLAS thread each; by default as many as BLAS would use.
-        The models then run side by side, which beats several threads inside one small decomposition.
-    assignment : callable, optional
-        For ``permutation``: affinity of shape (d_k, d) -> distinct columns of the largest total, shape (d_k,), in place of
-        SciPy's solver. It must be exact for the objective to be monotone.
+        Threads that share the models of an iteration, with one BLAS thread each; by default as many as BLAS would use, which
+        would help less inside one small decomposition.
 
     Attributes
     ----------
     barycenter_ : ndarray, shape (n, d)
         M on the training stimuli, its gauge fixed: for ``orthogonal`` on its principal axes, largest variance first, with
         the entry of largest magnitude in every column positive; for ``permutation`` with columns of descending norm.
-    objective_ : float
-        Final sum of squared distances to M, of the models as fitted (after ``scale`` and ``n_components``).
-    objective_history_ : ndarray
-        Objective after the start and after every iteration of the best start; never increases.
-    n_iter_ : int
-        Iterations of the best start.
-    converged_ : bool
+    objective_, objective_history_ : float, ndarray
+        Sum of squared distances to M of the models as fitted (after ``scale`` and ``n_components``): at the end, and after the
+        start and every iteration of the best start; never increases.
+    n_iter_, converged_ : int, bool
+        Iterations of the best start, and whether it ended before ``max_iter``.
     rotations_ : list of ndarray, shape (d_k, d)
         The map of each model (with ``n_components`` the principal axes included), added models last.
     means_, scales_ : list
@@ -135,14 +85,11 @@ class Barycenter:
     n_starts: int | None = None
     seed: int = 0
     n_jobs: int | None = None
-    assignment: Assignment | None = None
 
     def __post_init__(self) -> None:
         rotates = one_of(self.group, GROUPS, "group") == "orthogonal"
         if self.n_components is not None and not rotates:
             raise ValueError("n_components mixes units, which leaves a permutation nothing to reorder; leave it out")
-        if self.assignment is not None and rotates:
-            raise ValueError("assignment belongs to group='permutation'")
         for name in ("n_components", "max_iter", "n_starts", "n_jobs"):
             count = getattr(self, name)
             if count is not None and count < 1:
@@ -151,7 +98,6 @@ class Barycenter:
             raise ValueError(f"tol must not be negative; got {self.tol}")
         if self.n_starts is None:
             self.n_starts = 1 if rotates else 5
-        self._maps = ORTHOGONAL if rotates else permutations(self.assignment)
         self._fitted = 0
 
     def fit(self, models: Iterable[Any]) -> Self:
@@ -171,11 +117,11 @@ class Barycenter:
             raise ValueError(f"no model has n_components={self.n_components} principal components; the most is {width}")
         assert self.n_starts is not None
         with _side_by_side(self.n_jobs) as parallel:
-            self.medoid_ = _medoid(xs, self._maps, parallel)
-            starts = _starts(xs, self.medoid_, self.n_starts, self._maps, np.random.default_rng(self.seed))
-            runs = [_descend(xs, start, self._maps, self.tol, self.max_iter, parallel) for start in starts]
+            self.medoid_ = _medoid(xs, self.group, parallel)
+            starts = _starts(xs, self.medoid_, self.n_starts, self.group, np.random.default_rng(self.seed))
+            runs = [_descend(xs, start, self.group, self.tol, self.max_iter, parallel) for start in starts]
             if self.group == "permutation":
-                runs = [_polish(xs, run, self._maps, self.max_iter) for run in runs]
+                runs = [_polish(xs, run, self.group, self.max_iter) for run in runs]
         best = min(runs, key=lambda run: run.history[-1])
         self.converged_ = best.converged
         if not self.converged_:
@@ -188,7 +134,7 @@ class Barycenter:
         self.objective_history_ = np.array(best.history)
         self.objective_ = best.history[-1]
         self.n_iter_ = len(best.history) - 1
-        gauge = self._maps.gauge(best.mean)
+        gauge = _gauge(best.mean, self.group)
         self.barycenter_ = best.mean @ gauge
         self.means_ = [mean for _, mean, _, _ in prepared]
         self.scales_ = [scale for _, _, scale, _ in prepared]
@@ -199,11 +145,8 @@ class Barycenter:
     def add_model(self, model: Any) -> Self:
         """Align one more model to the fitted barycenter, which does not move; it is the last one for `transform`.
 
-        Parameters
-        ----------
-        model : array_like, shape (n, d_new)
-            On the training stimuli of `fit`, in their order; no wider than the barycenter (or any width with
-            ``n_components``).
+        ``model`` (n, d_new) holds the training stimuli of `fit`, in their order; it is no wider than the barycenter (or of any
+        width with ``n_components``).
         """
         self._require_fitted()
         x, mean, scale, axes = self._prepare(model, "model")
@@ -216,20 +159,14 @@ class Barycenter:
             )
         self.means_.append(mean)
         self.scales_.append(scale)
-        self.rotations_.append(axes @ self._maps.best(x.T @ self.barycenter_))
+        self.rotations_.append(axes @ best_map(x.T @ self.barycenter_, self.group))
         return self
 
     def transform(self, models: Iterable[Any]) -> list[FloatArray]:
         """Bring stimuli of all models, seen in `fit` or not, into the common space: (x - mean_k) / scale_k W_k, as of the training.
 
-        Parameters
-        ----------
-        models : iterable of array_like, shape (m, d_k)
-            One for each model of `fit`, in that order, or those and one for each model added after it.
-
-        Returns
-        -------
-        list of ndarray, shape (m, d)
+        ``models`` are arrays (m, d_k): one for each model of `fit`, in that order, or those and one for each model added after it.
+        Returns a list of arrays (m, d).
         """
         self._require_fitted()
         models, known = list(models), len(self.rotations_)
@@ -308,12 +245,30 @@ class Descent:
     converged: bool
 
 
-def _medoid(xs: list[FloatArray], group: MapGroup, parallel: Mapper) -> int:
+def _gauge(mean: FloatArray, group: str) -> FloatArray:
+    """The map (d, d) that brings M (n, d) to its standard form.
+
+    Onto its principal axes, the first entry of largest magnitude in every column positive; or columns by descending norm.
+    """
+    if group == "permutation":
+        ranks, _ = dense_ranks(np.linalg.norm(mean, axis=0))
+        return np.eye(len(ranks))[:, np.argsort(-ranks, kind="stable")]
+    # The common width is below n, see Barycenter, so the thin decomposition has all axes.
+    axes = np.linalg.svd(mean, full_matrices=False)[2].T
+    columns = (mean @ axes).T
+    peaks = columns[np.arange(len(columns)), first_largest(np.abs(columns))]
+    return np.asarray(axes * np.where(peaks < 0, -1.0, 1.0))
+
+
+def _medoid(xs: list[FloatArray], group: str, parallel: Mapper) -> int:
     """Index of the model with the smallest sum of squared Procrustes distances to the others, the first of ties."""
 
     def overlap(pair: tuple[int, int]) -> float:
         x, y = sorted((xs[k] for k in pair), key=lambda side: side.shape[1])
-        return group.overlap(x.T @ y)
+        affinity = x.T @ y
+        if group == "orthogonal":
+            return float(np.linalg.svd(affinity, compute_uv=False).sum())
+        return float(np.vdot(affinity, best_map(affinity, group)))
 
     pairs = [(k, j) for k in range(len(xs)) for j in range(k)]
     # sum_j |X_k|^2 + |X_j|^2 - 2 overlap, without the sum of all |X_j|^2, which is the same for every k.
@@ -323,20 +278,24 @@ def _medoid(xs: list[FloatArray], group: MapGroup, parallel: Mapper) -> int:
     return int(first_largest(-sums))
 
 
-def _starts(
-    xs: list[FloatArray], first: int, count: int, group: MapGroup, rng: np.random.Generator
-) -> list[FloatArray]:
+def _starts(xs: list[FloatArray], first: int, count: int, group: str, rng: np.random.Generator) -> list[FloatArray]:
     """``count`` targets as wide as the widest: model ``first``, other models in random order, means after random maps."""
     width = max(x.shape[1] for x in xs)
     others = [int(k) for k in rng.permutation(len(xs)) if k != first]
     starts = [np.pad(xs[k], ((0, 0), (0, width - xs[k].shape[1]))) for k in [first, *others][:count]]
+
+    def random(own: int) -> FloatArray:
+        if group == "orthogonal":
+            return best_map(rng.standard_normal((own, width)), group)
+        return np.asarray(np.eye(width)[rng.permutation(width)[:own]])
+
     while len(starts) < count:
-        starts.append(_mean_and_objective([x @ group.random(x.shape[1], width, rng) for x in xs])[0])
+        starts.append(_mean_and_objective([x @ random(x.shape[1]) for x in xs])[0])
     return starts
 
 
 def _descend(
-    xs: list[FloatArray], target: FloatArray, group: MapGroup, tol: float, max_iter: int, parallel: Mapper
+    xs: list[FloatArray], target: FloatArray, group: str, tol: float, max_iter: int, parallel: Mapper
 ) -> Descent:
     """Align all models to the target, make their mean the target, and repeat until the objective stops falling.
 
@@ -351,7 +310,7 @@ def _descend(
     momentum, pace = 0.0, 1.0
     for _ in range(max_iter + 1):
         goal = mean + momentum * (mean - previous)
-        new_maps = list(parallel(lambda x, onto: group.best(x.T @ onto), xs, repeat(goal)))
+        new_maps = list(parallel(lambda x, onto: best_map(x.T @ onto, group), xs, repeat(goal)))
         new_mean, objective = _mean_and_objective([x @ found for x, found in zip(xs, new_maps, strict=True)])
         if history and objective >= history[-1]:
             if momentum == 0.0:
@@ -372,7 +331,7 @@ def _descend(
     return Descent(maps, mean, history, False)
 
 
-def _polish(xs: list[FloatArray], run: Descent, group: MapGroup, max_iter: int) -> Descent:
+def _polish(xs: list[FloatArray], run: Descent, group: str, max_iter: int) -> Descent:
     """Align one model after the other to the mean of all others, until a round changes nothing.
 
     A model's own share in the mean holds it where it is, which traps permutations at ends that are none of the objective.
@@ -383,7 +342,7 @@ def _polish(xs: list[FloatArray], run: Descent, group: MapGroup, max_iter: int) 
     for _ in range(max_iter):
         for k, x in enumerate(xs):
             others = sum(aligned[:k] + aligned[k + 1 :])
-            candidate = group.best(x.T @ others)
+            candidate = best_map(x.T @ others, group)
             moved = x @ candidate
             # The overlap decides, since of equal assignments one is as good as the other.
             if np.vdot(moved, others) > np.vdot(aligned[k], others):

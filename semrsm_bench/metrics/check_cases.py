@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,6 @@ _WIDTHS = ((P, Q), (Q, 8), (9, 9), (9, 9))
 _TOLERANCE = 1e-6
 # What differs less is the same, where nothing is declared.
 _ROUNDING = 1e-10
-
 
 _OF_UNITS: Mapping[str, Transform] = {
     "translation": lambda X, rng: X + 3 * rng.standard_normal(X.shape[-1]),
@@ -91,8 +91,7 @@ def _value(measure: Measure, *given: Any, may_refuse: bool = False) -> Any:
         raise CheckFailedError(describe(error)) from error
 
 
-def _equal(first: Any, second: Any) -> bool:
-    return np.array_equal(first, second, equal_nan=True)
+_equal = partial(np.array_equal, equal_nan=True)
 
 
 def _same(first: Any, second: Any, tolerance: float = _TOLERANCE) -> bool:
@@ -202,7 +201,7 @@ def direction(measure: Measure) -> None:
                 (x, other),
             ]
         elif measure.inputs == ("aligned",) and measure.category != "baseline":
-            pairs = [inputs(measure, seed, 200, noise=noise) for noise in (0.1, 1.5)]
+            pairs = [inputs(measure, seed, 200, noise=spread) for spread in (0.1, 1.5)]
         else:
             return
         near, far = (float(np.mean(_value(measure, *given))) for given in pairs)
@@ -256,15 +255,6 @@ def _single(array: Array) -> Array:
     return array if array.dtype == np.uint8 else array.astype(np.float32)
 
 
-def _read_only(array: Array) -> Array:
-    array.flags.writeable = False
-    return array
-
-
-def _strided(array: Array) -> Array:
-    return np.asfortranarray(np.repeat(np.repeat(array, 2, axis=0), 2, axis=1))[::2, ::2]
-
-
 def _tensor(array: Array) -> Any:
     return importlib.import_module("torch").from_numpy(array) if importlib.util.find_spec("torch") else array
 
@@ -273,8 +263,12 @@ _OF_BOTH = (deterministic, global_random_state, invariances, order_of_stimuli, v
 INSTANCE_CASES: dict[str, Case] = {
     **{case.__name__.replace("_", " "): case for case in _OF_BOTH},
     "single precision": _given_as("float32 input gives what the same numbers give as float64.", _single, 1e-4),
-    "read only input": _given_as("Read-only arrays will do, and others are not written to.", _read_only),
-    "strided input": _given_as("Arrays that are not contiguous.", _strided),
+    "read only input": _given_as(
+        "Read-only arrays will do, and others are not written to.", lambda a: np.broadcast_to(a, a.shape)
+    ),
+    "strided input": _given_as(
+        "Arrays that are not contiguous.", lambda a: np.repeat(np.asfortranarray(a), 2, axis=1)[:, ::2]
+    ),
     "torch tensors": _given_as("Tensors of torch, where it is installed.", _tensor),
 }
 METRIC_CASES: dict[str, Case] = {

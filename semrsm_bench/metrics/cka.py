@@ -213,37 +213,27 @@ def cka_matrix(
     ndarray, shape (len(layers), len(others))
         Range, NaN and errors (which name the layer) as for `cka`; exactly symmetric if ``others`` is None.
     """
-    least = _least(estimator)
-    rsms = _layer_rsms(layers, kernel, "layers")
-    n, rows = len(rsms[0]), len(rsms)
-    if others is not None:
-        rsms += _layer_rsms(others, kernel, "others")
-        if len(rsms[-1]) != n:
-            raise ValueError(f"layers have {n} stimuli but others have {len(rsms[-1])}")
-    require_stimuli(n, least)
-    aligned = _alignments(*_inner_products(rsms, estimator))
-    return aligned if others is None else aligned[:rows, rows:]
-
-
-def _layer_rsms(layers: Sequence[Any], kernel: str | Callable[[Any], Any] | None, name: str) -> list[FloatArray]:
     makers: dict[str, Callable[[Any], FloatArray]] = {
         # Centred first, which for the linear kernel is the same, so that a large common offset costs no digits.
         "linear": lambda X: linear_rsm(centred(balanced(X)[0])),
         "cosine": cosine_rsm,
         "rbf": rbf_rsm,
     }
-    if isinstance(kernel, str):
-        kernel = makers[one_of(kernel, tuple(makers), "kernel")]
-    if len(layers) == 0:
-        raise ValueError(f"{name} is empty; give at least one RSM or feature matrix")
+    least = _least(estimator)
+    make = makers[one_of(kernel, tuple(makers), "kernel")] if isinstance(kernel, str) else kernel
     rsms: list[FloatArray] = []
-    for index, layer in enumerate(layers):
-        label = f"{name}[{index}]"
-        rsm = as_rsm(layer if kernel is None else kernel(as_float64(layer, label)), label)
-        if rsms and len(rsm) != len(rsms[0]):
-            raise ValueError(f"{label} has {len(rsm)} stimuli but {name}[0] has {len(rsms[0])}")
-        rsms.append(balanced(rsm)[0])
-    return rsms
+    for name, side in (("layers", layers), ("others", others)):
+        if side is not None and len(side) == 0:
+            raise ValueError(f"{name} is empty; give at least one RSM or feature matrix")
+        for index, layer in enumerate(() if side is None else side):
+            label = f"{name}[{index}]"
+            rsm = as_rsm(layer if make is None else make(as_float64(layer, label)), label)
+            if rsms and len(rsm) != len(rsms[0]):
+                raise ValueError(f"{label} has {len(rsm)} stimuli but layers[0] has {len(rsms[0])}")
+            rsms.append(balanced(rsm)[0])
+    require_stimuli(len(rsms[0]), least)
+    aligned = _alignments(*_inner_products(rsms, estimator))
+    return aligned if others is None else aligned[: len(layers), len(layers) :]
 
 
 def _least(estimator: str) -> int:

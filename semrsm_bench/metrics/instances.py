@@ -69,23 +69,14 @@ def register_instance(
 
     Parameters
     ----------
-    name : str
-        Lower case letters, digits and ``. _ + -``.
-    best : {"max", "min"}
-        Whether large or small scores mean that the models agree on a stimulus.
-    range : (float, float)
-        Lowest and highest score; infinite where there is no bound.
+    name, best, range, category, **declared
+        As for `semrsm_bench.register_metric`, and so are the errors; ``best`` is the score of models that agree on a stimulus.
     takes : {"aligned", "pixels"}
         What the function gets, read-only: float64 (K, n, d), the rows of n stimuli in K >= 2 models that were brought into one
         space by an alignment that did not see these stimuli; or the pictures themselves (n, H, W, 3), uint8. It returns n
         real numbers.
     invariant_to : str or iterable of str
         Words of ``semrsm_bench.metrics.INVARIANCES["aligned"]``. ``semrsm-bench check`` holds the score to them.
-    category : str
-        "baseline" for what ignores whether models agree, and so must lose.
-    **declared
-        grid, complexity, reference, requires, unavailable, files, max_size, slow_from, distribution, and options that are bound
-        to the name: as for `semrsm_bench.register_metric`, and so are the errors.
     """
     own = {"takes": takes, "best": best, "range": range, "invariant_to": words(invariant_to), "category": category}
     return registering(INSTANCES, InstanceScore, name, declared, **own)
@@ -113,16 +104,9 @@ _OF_ALL = ("orthogonal", "isotropic_scaling", "model_order")
 def instance_similarity(aligned: Sequence[Any], kind: str = "pairwise_cosine") -> FloatArray:
     """How alike aligned models represent each stimulus, (m,).
 
-    With a_k the row of model k for a stimulus and m the mean of these rows:
-
-    ``pairwise_cosine``
-        Mean of cos(a_k, a_l) over all pairs k < l. In [-1 / (K - 1), 1].
-    ``dispersion``
-        Mean of |a_k - m|^2 over models: a distance, 0 for agreement. In [0, inf).
-    ``barycenter_cosine``
-        Mean of cos(a_k, m). In [0, 1] where all rows have the same length, in [-1, 1] in general.
-    ``leave_one_out_cosine``
-        Mean of cos(a_k, mean of the other rows). In [-1, 1].
+    With a_k the row of model k for a stimulus and m the mean of these rows it is the mean over models or their pairs of
+    ``pairwise_cosine`` cos(a_k, a_l), in [-1 / (K - 1), 1]; ``dispersion`` |a_k - m|^2, a distance; ``barycenter_cosine``
+    cos(a_k, m), in [0, 1] where all rows have the same length; or ``leave_one_out_cosine`` cos(a_k, mean of the other rows).
 
     Parameters
     ----------

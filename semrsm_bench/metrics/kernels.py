@@ -18,16 +18,12 @@ _BLOCK_ENTRIES = 2**16
 
 
 def linear_rsm(X: Any, X2: Any = None) -> FloatArray:
-    """Inner products of all stimuli: ``X X'``, or ``X X2'`` for a query x database RSM.
+    """Inner products of all stimuli: ``X X'``, (n, n), or ``X X2'``, (n, m), for a query x database RSM.
 
     Parameters
     ----------
     X, X2 : array_like, shape (n, p) and (m, p)
         One row per stimulus; without X2 every stimulus with every other.
-
-    Returns
-    -------
-    ndarray, shape (n, n) or (n, m)
     """
     x, x2 = _pair(X, X2)
     with np.errstate(over="ignore", invalid="ignore"):

@@ -13,10 +13,10 @@ import numpy as np
 
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, one_of
 from semrsm_bench.metrics.instances import INSTANCES, instance_similarity
-from semrsm_bench.metrics.outputs import jensen_shannon, jensen_shannon_correlation
 from semrsm_bench.metrics.ranks import TIE
 from semrsm_bench.metrics.registry import METRICS, RANKS, Measure
 from semrsm_bench.metrics.retrieval import self_retrieval
+from semrsm_bench.metrics.rsa import jensen_shannon, jensen_shannon_correlation
 
 PairFunction = Callable[[Any, Any], float]
 
@@ -144,19 +144,9 @@ def null_distribution(
 def p_value(value: float, null: Any, direction: str = "similarity") -> float:
     """Share of the null at least as extreme as the value, the value itself counted in: (1 + #) / (1 + n).
 
-    What differs from the value by rounding alone counts as equal.
-
-    Parameters
-    ----------
-    value : float
-    null : array_like, shape (n,)
-    direction : {"similarity", "distance"}
-        Whether large or small values mean agreement.
-
-    Returns
-    -------
-    float
-        In [1 / (n + 1), 1]; never 0, since n permutations cannot show less (Phipson and Smyth 2010). ValueError for NaN.
+    ``direction``, "similarity" or "distance", says whether large or small values mean agreement. In [1 / (n + 1), 1]; never 0,
+    since n permutations cannot show less (Phipson and Smyth 2010). What differs from the value by rounding alone counts as equal;
+    ValueError for NaN.
     """
     one_of(direction, ("similarity", "distance"), "direction")
     values = as_float64(null, "null", ndim=1)

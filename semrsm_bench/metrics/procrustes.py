@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -28,8 +27,6 @@ GROUPS = ("orthogonal", "permutation")
 WILLIAMS = "Williams et al., NeurIPS 2021"
 MATCHED_ON = ("correlation", "covariance")
 VARIANTS = ("raw", "centred", "centred_unit", "angular", "angular_raw")
-
-Assignment = Callable[[FloatArray], NDArray[np.intp]]
 
 _CANCELLATION = 1e-4
 
@@ -82,12 +79,11 @@ def align(X: Any, Y: Any, group: str = "orthogonal") -> FloatArray:
     X, Y : array_like, shape (n, p) and (n, q)
         Nothing is centred here. q >= p: a wider X is aligned by zero-padding Y first.
     group : {"orthogonal", "permutation"}
-        Rotations and reflections, or reorderings of the units.
+        Rotations and reflections (orthonormal rows), or reorderings of the units (a single 1 in every row).
 
     Returns
     -------
     ndarray, shape (p, q)
-        Orthonormal rows; for ``permutation`` a single 1 in every row and at most one in every column.
     """
     one_of(group, GROUPS, "group")
     x, y = as_feature_pair(X, Y, min_n=1)
@@ -95,29 +91,15 @@ def align(X: Any, Y: Any, group: str = "orthogonal") -> FloatArray:
         raise ValueError(
             f"Y needs at least the {x.shape[1]} units of X, but has {y.shape[1]}; pad it with zero columns"
         )
-    affinity = balanced(x)[0].T @ balanced(y)[0]
-    if group == "orthogonal":
-        return polar_factor(affinity)
-    return np.asarray(np.eye(affinity.shape[1])[best_columns(affinity)])
+    return best_map(balanced(x)[0].T @ balanced(y)[0], group)
 
 
-def polar_factor(affinity: FloatArray) -> FloatArray:
-    """U V' of the singular value decomposition U S V': the matrix W with orthonormal rows that maximises <affinity, W>."""
+def best_map(affinity: FloatArray, group: str) -> FloatArray:
+    """The matrix W of the group, as `align` returns it, that maximises <affinity, W>; for rotations the polar factor."""
+    if group == "permutation":
+        return np.asarray(np.eye(affinity.shape[1])[linear_sum_assignment(affinity, maximize=True)[1]])
     u, _, vt = np.linalg.svd(affinity, full_matrices=False)
     return np.asarray(u @ vt)
-
-
-def best_columns(affinity: FloatArray, assignment: Assignment | None = None) -> NDArray[np.intp]:
-    """Distinct column for every row, of the largest total, by SciPy's solver or by ``assignment``, whose answer is checked."""
-    if assignment is None:
-        return np.asarray(linear_sum_assignment(affinity, maximize=True)[1], dtype=np.intp)
-    rows, columns = affinity.shape
-    chosen = np.asarray(assignment(affinity))
-    if chosen.shape != (rows,) or chosen.dtype.kind not in "iu" or len(np.unique(chosen)) != rows:
-        raise ValueError(f"the assignment callable must return {rows} distinct columns as integers; got {chosen!r}")
-    if chosen.min() < 0 or chosen.max() >= columns:
-        raise ValueError(f"the assignment callable returned a column outside 0 .. {columns - 1}")
-    return chosen.astype(np.intp)
 
 
 @dataclass(frozen=True)
@@ -188,7 +170,7 @@ def _orthogonal_distance(x: FloatArray, y: FloatArray) -> float:
     squared = total - 2 * float(np.linalg.svd(cross, compute_uv=False).sum())
     if squared > _CANCELLATION * total:
         return float(np.sqrt(squared))
-    return float(np.linalg.norm(x @ polar_factor(cross) - y))
+    return float(np.linalg.norm(x @ best_map(cross, "orthogonal") - y))
 
 
 def _unit_norm(x: FloatArray, name: str) -> FloatArray:

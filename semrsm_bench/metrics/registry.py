@@ -133,16 +133,10 @@ class Measure(Method):
 
 @dataclass(frozen=True)
 class Metric(Measure):
-    """A registered metric; see `register_metric` for what is not said here.
+    """A registered metric: ``function(x, y, **options) -> float``; see `register_metric` for what is not said here.
 
-    Attributes
-    ----------
-    function : callable
-        ``function(x, y, **options) -> float``.
-    pair : callable or None
-        Makes an object with ``prepare(x)`` and ``compare(a, b)`` from the options, for metrics that are made of two such parts.
-    rsms : tuple of (str, str)
-        Of a composite: RSM method and kernel of x, and of y; empty for all others.
+    ``pair`` makes an object with ``prepare(x)`` and ``compare(a, b)`` from the options, for metrics that are made of two such
+    parts. ``rsms`` of a composite are RSM method and kernel of x, and of y; empty for all others.
     """
 
     kind_name: ClassVar[str] = "metric"
@@ -180,8 +174,7 @@ class Metric(Measure):
         value = self.function(a, b, **merged) if self.pair is None else self.pair(**merged).compare(a, b)
         array = np.asarray(value)
         if array.size != 1 or array.dtype.kind not in "fiub":
-            what = f"{array.dtype} of shape {array.shape}" if isinstance(value, np.ndarray) else repr(value)[:80]
-            raise InvalidValueError(f"metric {self.name!r} returned {what}, not one real number")
+            raise InvalidValueError(f"metric {self.name!r} returned {repr(value)[:80]}, not one real number")
         return float(array.reshape(()))
 
     def run(self, x: Any, y: Any, **options: Any) -> float:  # type: ignore[override]
@@ -214,12 +207,8 @@ def _composite(name: str) -> Metric | None:
         raise UnknownNameError(f"unknown metric {name!r}: {error}") from None
     if kernel not in KERNELS:
         raise UnknownNameError(f"unknown metric {name!r}: no kernel {kernel!r}; {nearest(kernel, KERNELS)}")
-    return replace(
-        base,
-        name=name,
-        rsms=tuple((side, kernel) for side in sides),
-        symmetric=base.symmetric and sides[0] == sides[1],
-    )
+    symmetric = base.symmetric and sides[0] == sides[1]
+    return replace(base, name=name, rsms=tuple((side, kernel) for side in sides), symmetric=symmetric)
 
 
 METRICS: Registry[Metric] = Registry(

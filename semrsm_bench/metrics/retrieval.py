@@ -36,12 +36,8 @@ def retrieval_f1(
     -------
     float
         In [0, 1]. Queries that are empty and retrieve an empty image are 0 / 0, NaN in `retrieval_scores`, and left out
-        of the mean; NaN if that leaves none. Invariant to strictly increasing functions of K, row by row.
-
-    Raises
-    ------
-    ValueError
-        Where a query has no allowed database image, for negative counts, and for a missing group (NaN, None).
+        of the mean; NaN if that leaves none. Invariant to strictly increasing functions of K, row by row. ValueError where a
+        query has no allowed database image, for negative counts, and for a missing group (NaN, None).
     """
     return _mean(retrieval_scores(K, query_counts, database_counts, query_groups, database_groups, score="f1"))
 

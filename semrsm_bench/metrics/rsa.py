@@ -1,7 +1,8 @@
-"""Representational similarity analysis: correlations of two RSMs over their upper triangles."""
+"""Representational similarity analysis: correlations of two RSMs over their upper triangles; divergences of what networks say."""
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import Any
 
@@ -9,12 +10,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.compiled import njit
-from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_rsm_pair, balanced, one_of, upper_triangle
+from semrsm_bench.metrics.arrays import (
+    ROUNDING,
+    FloatArray,
+    as_float64,
+    as_rsm,
+    as_rsm_pair,
+    balanced,
+    one_of,
+    require_stimuli,
+    upper_triangle,
+)
 from semrsm_bench.metrics.ranks import dense_ranks, mid_ranks
 from semrsm_bench.metrics.registry import RANKS, register_metric
 
 METHODS = ("pearson", "spearman", "kendall_a", "kendall_b", "rho_a", "cosine")
 
+_SUM_TOLERANCE = 1e-3
+_LN2 = math.log(2.0)
+_SERIES = 0.01
 _ALL_EQUAL = "all off-diagonal entries given by {} are equal, so it has no correlation with anything"
 
 _correlation = partial(register_metric, takes="rsms", best="max", range=(-1, 1))
@@ -43,8 +57,7 @@ def compare_rsms(K: Any, L: Any, method: str = "pearson") -> float:
     Raises
     ------
     ValueError
-        Where all entries of one side are equal up to rounding, which leaves 0 / 0 for pearson, spearman and kendall_b (all
-        zero for cosine).
+        Where all entries of one side are equal up to rounding (cosine: all zero), which leaves 0 / 0.
     """
     one_of(method, METHODS, "method")
     k, l = as_rsm_pair(K, L, min_n=3)  # noqa: E741
@@ -117,3 +130,86 @@ def _inversions(ranks: NDArray[np.intp], count: int) -> int:  # pragma: no cover
             tree[j] += 1
             j += j & -j
     return inversions
+
+
+def jensen_shannon(P: Any) -> FloatArray:
+    """Jensen-Shannon divergence between the class probabilities of all samples.
+
+    JSD(p, q) = (KL(p || m) + KL(q || m)) / 2 with m = (p + q) / 2, natural logarithm, 0 log 0 = 0 (Lin 1991). SciPy's
+    function of that name returns the square root of this.
+
+    Parameters
+    ----------
+    P : array_like, shape (n, C)
+        One distribution per row, not logits: non-negative, summing to 1 up to the rounding of float16 (1e-3), and divided by
+        its sum here.
+
+    Returns
+    -------
+    ndarray, shape (n, n)
+        In nats, in [0, ln 2]; exactly symmetric with a zero diagonal. Each class adds a term that is never negative and
+        loses no digits where p and q are close, so that small divergences keep their order.
+    """
+    p = as_float64(P, "P")
+    if (p < 0).any():
+        i, j = (int(index) for index in np.argwhere(p < 0)[0])
+        raise ValueError(f"P must hold probabilities, but [{i}, {j}] is {p[i, j]:.6g}; apply a softmax to logits first")
+    sums = p.sum(axis=1)
+    wrong = np.flatnonzero(np.abs(sums - 1) > _SUM_TOLERANCE)
+    if wrong.size:
+        first = int(wrong[0])
+        raise ValueError(f"{wrong.size} rows of P do not sum to 1, the first is row {first} with {sums[first]:.6g}")
+    p = p / sums[:, None]
+    return np.asarray(_divergences(p, np.log(np.where(p > 0, p, 1.0))))
+
+
+def jensen_shannon_correlation(P: Any, K: Any, method: str = "pearson") -> float:
+    """Correlation of the Jensen-Shannon divergences with an RSM over i < j, in [-1, 1].
+
+    A divergence against a similarity: an RSM that predicts what the network says comes out negative.
+
+    Parameters
+    ----------
+    P, K : array_like, shape (n, C) and (n, n)
+        Class probabilities, see `jensen_shannon`, and similarities of the same n >= 3 samples.
+    method : {"pearson", "spearman"}
+        As in `compare_rsms`, whose errors it raises too.
+    """
+    one_of(method, ("pearson", "spearman"), "method")
+    k = as_rsm(K, "K")
+    divergence = jensen_shannon(P)
+    if len(divergence) != len(k):
+        raise ValueError(f"P and K must hold the same samples, but P has {len(divergence)} and K has {len(k)}")
+    require_stimuli(len(k), 3)
+    return correlate(upper_triangle(divergence), upper_triangle(k), method, names=("P", "K"))
+
+
+@njit()
+def _divergences(p: FloatArray, logs: FloatArray) -> FloatArray:  # pragma: no cover
+    """JSD of all rows of p, given their logarithms (any finite number for ln 0).
+
+    With s = a + b and d = (a - b) / s a class adds s / 4 [(1 + d) ln(1 + d) + (1 - d) ln(1 - d)]. The bracket is the sum
+    of d^2k / (k (2k - 1)), taken as such where d is small, since there its logarithms cancel.
+    """
+    n, classes = p.shape
+    result = np.zeros((n, n))
+    for i in range(n):
+        for j in range(i):
+            divergence = 0.0
+            for c in range(classes):
+                a, b = p[i, c], p[j, c]
+                total = a + b
+                if a == 0.0 or b == 0.0:
+                    divergence += total * _LN2
+                    continue
+                d = (a - b) / total
+                square = d * d
+                if square < _SERIES:
+                    bracket = 0.0
+                    for k in range(8, 0, -1):
+                        bracket = square * (bracket + 1.0 / (k * (2 * k - 1)))
+                    divergence += 0.5 * total * bracket
+                else:
+                    divergence += a * logs[i, c] + b * logs[j, c] - total * np.log(0.5 * total)
+            result[i, j] = result[j, i] = 0.5 * divergence
+    return result
