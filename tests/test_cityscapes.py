@@ -81,9 +81,9 @@ def instance_ids(path):
         (lambda path: path.unlink(), FileNotFoundError, "has no annotation: neither .*labelIds.png nor ulm_000001"),
         (cut_short, ValueError, "labelIds.png: not a readable label image"),
         (lambda path: path.write_bytes(b""), ValueError, "labelIds.png: not a readable label image"),
-        (rgb, ValueError, "labelIds.png: needed are labelIds images, one channel of 8 bits.*this one is RGB"),
-        (instance_ids, ValueError, "labelIds.png: needed are labelIds images.* reaches 26001"),
-        (train_ids, ValueError, "labelIds.png: .* ids 0 to 33; this one is L and reaches 255"),
+        (rgb, ValueError, "labelIds.png: needed are labelIds images, one channel of 8 bits.*not RGB"),
+        (instance_ids, ValueError, "labelIds.png: needed are labelIds images.* up to 26001"),
+        (train_ids, ValueError, "labelIds.png: .* ids 0 to 33, not L up to 255"),
     ],
 )
 def test_damaged_label_images_are_named(tmp_path, damage, error, message):

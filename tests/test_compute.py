@@ -281,7 +281,7 @@ def test_the_two_sides_must_fit():
         compute_rsm(z, np.ones((2, 3, 5)))
     with pytest.raises(ValueError, match="3 channels and z2 has 2"):
         compute_rsm(z, np.ones((2, 2, 4)))
-    with pytest.raises(ValueError, match="lie on"):
+    with pytest.raises(ValueError, match="lie on the grids"):
         compute_rsm(np.ones((2, 3, 2, 3)), np.ones((2, 3, 3, 2)))
 
 

@@ -164,7 +164,7 @@ def test_timm_models_with_a_stand_in_for_the_library(monkeypatch):
 @pytest.mark.parametrize("library", ["torchvision", "timm"])
 def test_a_missing_library_is_named(monkeypatch, library):
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=f"models named {library}:... need the library {library}"):
+    with pytest.raises(ImportError, match=f"{library}:resnet18 needs the library {library}"):
         load_model(f"{library}:resnet18")
 
 

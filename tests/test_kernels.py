@@ -103,7 +103,7 @@ def test_a_zero_image_has_no_cosine():
     [
         ({"kernel": "gaussian"}, "kernel: 'gaussian' is not one of linear, cosine, rbf"),
         ({"kernel": []}, "at least one kernel"),
-        ({"kernel": "rbf", "sigma": "median"}, "sigma must be"),
+        ({"kernel": "rbf", "sigma": "median"}, "sigma: 'median' is no positive number"),
         ({"kernel": "rbf", "sigma": -1.0}, "positive"),
         ({"kernel": "rbf", "sigma": float("nan")}, "positive"),
         ({"kernel": "rbf", "t": 0.0}, "t: 0.0 is not larger than 0"),

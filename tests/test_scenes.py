@@ -132,7 +132,9 @@ def test_pictures_become_objects_of_their_class(tmp_path):
 
 def test_one_class_makes_no_scenes(tmp_path):
     archive = image_zip(tmp_path / "own.zip", ("only",), per_class=3)
-    with pytest.raises(ValueError, match=r"own\.zip: scenes need pictures of two classes or more.*found 1"):
+    with pytest.raises(
+        ValueError, match=r"own\.zip: scenes need pictures of two classes, one folder for each; found 1"
+    ):
         parts_of_pictures([archive])
 
 

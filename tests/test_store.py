@@ -164,7 +164,7 @@ def test_manifest_says_hash_size_and_shapes_and_is_named_where_it_is_damaged(tmp
 def test_values_that_float16_cannot_hold_are_refused_with_their_image(tmp_path):
     values = np.ones((2, 1, 4))
     values[1, 0, 2] = 1e6
-    with pytest.raises(ValueError, match="image b has activations that are not finite in float16"):
+    with pytest.raises(ValueError, match="activations of image b are not finite in float16"):
         write_cache(tmp_path / "c.safetensors", {"a": values}, {"a": values[0]}, images=["a", "b"])
     assert not (tmp_path / "c.safetensors").exists()
 

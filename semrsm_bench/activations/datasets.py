@@ -71,9 +71,7 @@ def read_cityscapes(images: Iterable[ImageRef]) -> AnnotatedImages:
         groups.append("_".join(Path(stem).name.split("_")[:2]))
         labels, polygons = (image.container / "gtFine" / f"{stem}{ending}" for ending in (_LABELS, _POLYGONS))
         if not labels.is_file() and not polygons.is_file():
-            raise FileNotFoundError(
-                f"{image.container / image.name} has no annotation: neither {labels} nor {polygons.name}"
-            )
+            raise FileNotFoundError(f"{image.name} has no annotation: neither {labels} nor {polygons.name}")
         shown = _of_label_image(labels) if labels.is_file() else _of_polygons(polygons)
         row[[names.index(name) for name in shown]] = 1
     return AnnotatedImages(chosen, counts, groups, names)
@@ -89,10 +87,8 @@ def _of_label_image(path: Path) -> set[str]:
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
         raise ValueError(f"{path}: not a readable label image ({error})") from None
     if mode not in ("L", "P") or max(found) > _HIGHEST_ID:
-        raise ValueError(
-            f"{path}: needed are labelIds images, one channel of 8 bits with ids 0 to {_HIGHEST_ID}; "
-            f"this one is {mode} and reaches {max(found)}"
-        )
+        what = f"one channel of 8 bits with ids 0 to {_HIGHEST_ID}, not {mode} up to {max(found)}"
+        raise ValueError(f"{path}: needed are labelIds images, {what}")
     return {CLASSES[number] for number in found if number in CLASSES}
 
 

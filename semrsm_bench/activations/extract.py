@@ -54,11 +54,7 @@ def activations_of(
 
     An empty sequence of layers keeps the logits alone.
     """
-    if pixels.ndim != 4 or pixels.shape[3] != 3 or pixels.dtype != np.uint8 or not len(pixels):
-        raise ValueError(f"pixels must be (N, H, W, 3) uint8 with N >= 1, got {pixels.shape} {pixels.dtype}")
     wanted = model.layers if layers is None else layers
-    if unknown := [layer for layer in wanted if layer not in model.layers]:
-        raise ValueError(f"{model.name} has no layer {unknown[0]!r} here; it has {', '.join(model.layers)}")
     groups = _groups(range(len(pixels)), max(pixels.shape[1:3]))
     parts = []
     with progress_bar(len(pixels), model.name, unit="image", quiet=quiet or len(pixels) < 200) as bar:

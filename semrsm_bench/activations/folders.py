@@ -165,8 +165,6 @@ def check_file(path: Path) -> str:
         what = "truncated" if status.st_size < entry["bytes"] else "too long"
         raise CacheError(f"{path} is {what}: {status.st_size:,} bytes instead of {entry['bytes']:,}; {repair(path)}")
     if entry is not None and digest != entry["sha256"]:
-        raise CacheError(
-            f"{path} is not the file the manifest describes (sha256 {digest[:12]}... instead of "
-            f"{entry['sha256'][:12]}...): damaged or swapped; {repair(path)}"
-        )
+        what = f"damaged or swapped: sha256 {digest[:12]}... instead of {entry['sha256'][:12]}... in the manifest"
+        raise CacheError(f"{path} is {what}; {repair(path)}")
     return digest

@@ -66,7 +66,7 @@ def load_model(spec: str, layers: Sequence[str] = ()) -> Model:
         model = Model(path.stem.removesuffix(".weights"), network.eval(), STAGES, weights_sha256=file_sha256(path))
     else:
         raise FileNotFoundError(
-            f"{spec}: no such checkpoint; give a .safetensors or .pt file, torchvision:NAME or timm:NAME"
+            f"{spec}: no such checkpoint, .safetensors or .pt; or give torchvision:NAME or timm:NAME"
         )
     return with_layers(model, layers)
 
@@ -89,7 +89,7 @@ def _of_library(library: str, name: str) -> Model:
         module = importlib.import_module(library)
     except ImportError as error:
         raise ImportError(
-            f"models named {library}:... need the library {library} ({error}); install it beside your torch"
+            f"{library}:{name} needs the library {library} ({error}); install it beside your torch"
         ) from None
     models = module.models if library == "torchvision" else module
     if name not in models.list_models():

@@ -43,7 +43,7 @@ def photographs() -> list[tuple[str, NDArray[np.uint8]]]:
     paths = package_pictures()
     if not any({"skimage", "sklearn"} & set(path.parts) for path in paths):
         raise ImportError(
-            "the default pictures come from scikit-image and scikit-learn: `pip install semrsm-bench[study]`, or give --images"
+            "no package with photographs is installed: `pip install semrsm-bench[study]`, or give --images"
         )
     result = []
     for path in paths:

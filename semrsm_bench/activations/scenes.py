@@ -125,10 +125,8 @@ def parts_of_pictures(
     found = find_images(images, classes)
     labels = np.unique([image.label for image in found if image.label >= 0])
     if len(labels) < 2:
-        raise ValueError(
-            f"{' '.join(path.name for path in images)}: scenes need pictures of two classes or more, one folder for each; "
-            f"found {len(labels)}"
-        )
+        given = " ".join(path.name for path in images)
+        raise ValueError(f"{given}: scenes need pictures of two classes, one folder for each; found {len(labels)}")
     rng = stream(seed, 1)
     names, cutouts = [], []
     for code, label in enumerate(np.sort(rng.permutation(labels)[:objects])):

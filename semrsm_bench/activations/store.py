@@ -60,9 +60,8 @@ class Cache:
         for layer in self.layers:
             shape, mean = (tuple(self._file.get_slice(name).get_shape()) for name in (layer, f"{layer}.mean"))
             if len(shape) != 3 or shape[0] != len(self.images) or mean != shape[1:]:
-                raise CacheError(
-                    f"{path}: {layer} has shape {shape} and mean {mean} for {len(self.images)} images; {repair(path)}"
-                )
+                what = f"{layer} has shape {shape} and mean {mean} for {len(self.images)} images"
+                raise CacheError(f"{path}: {what}; {repair(path)}")
             self._shapes[layer] = shape
         self.labels: NDArray[np.int64] = self._file.get_tensor("labels")
         self.logits: NDArray[np.float32] = self._file.get_tensor("logits")
@@ -171,12 +170,9 @@ def write_cache(
             raise ValueError(f"{name}: activations {values.shape} and mean {means[name].shape} do not fit {n} images")
         with np.errstate(over="ignore"):
             stored = np.ascontiguousarray(values, dtype=np.float16)
-        bad = ~np.isfinite(stored).reshape(n, -1).all(axis=1)
-        if bad.any():
+        if (bad := ~np.isfinite(stored).reshape(n, -1).all(axis=1)).any():
             first = int(np.argmax(bad))
-            raise ValueError(
-                f"{name}: image {images[first]} has activations that are not finite in float16 (|value| <= 65504)"
-            )
+            raise ValueError(f"{name}: activations of image {images[first]} are not finite in float16 (65504 at most)")
         tensors[name] = stored
         tensors[f"{name}.mean"] = np.ascontiguousarray(means[name], dtype=np.float32)
         grid = (grids or {}).get(name, square_grid(values.shape[2]) if grids is None else None)

@@ -165,9 +165,7 @@ def train(
             with torch.autocast(device.type, torch.bfloat16):
                 loss = functional.cross_entropy(forward(x), y, label_smoothing=recipe.label_smoothing)
             if not torch.isfinite(loss):
-                raise ValueError(
-                    f"the loss is {loss.item()} at step {step}: lower --lr (now {recipe.lr}) or lengthen the warm-up"
-                )
+                raise ValueError(f"the loss is {loss.item()} at step {step}: lower --lr (now {recipe.lr})")
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -264,8 +262,6 @@ def _load(sources: Sequence[Path], class_file: Path | None, size: int, quiet: bo
     images = find_images(sources, class_file)
     labels = np.array([image.label for image in images], dtype=np.int64)
     if stray := next((image for image in images if image.label < 0), None):
-        raise ValueError(
-            f"{stray.container}: {stray.name} lies in no class directory; training needs one folder per class"
-        )
+        raise ValueError(f"{stray.container}: {stray.name} lies in no class directory, which training needs")
     classes = len(read_classes(class_file)) if class_file else int(labels.max()) + 1
     return load_images(images, size, quiet=quiet), labels, classes

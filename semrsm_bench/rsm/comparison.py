@@ -149,10 +149,8 @@ class ByFunction(_Registered):
         array = np.asarray(found)
         if array.shape != shape or array.dtype.kind not in "fiub":
             wanted = f"a matrix of shape {shape}" if shape else "one number"
-            raise InvalidRsmError(
-                f"RSM method {self.name!r} must return {wanted}, got {type(found).__name__} of shape {array.shape} and "
-                f"dtype {array.dtype}"
-            )
+            got = f"{type(found).__name__} of shape {array.shape} and dtype {array.dtype}"
+            raise InvalidRsmError(f"RSM method {self.name!r} must return {wanted}, got {got}")
         return np.asarray(array, dtype=np.float64)
 
 
@@ -216,10 +214,9 @@ class BySolver(_Registered):
             return np.empty((len(ys), 0), np.intp), np.zeros(len(ys), bool)
         perms, solved = batch(x, ys, affinities, **self.options)
         if np.shape(perms) != ys.shape[:2] or np.shape(solved) != ys.shape[:1]:
-            raise InvalidMatchingError(
-                f"solver {self.name!r}: its batch entry answers {len(ys)} pairs of {ys.shape[1]} positions with permutations "
-                f"of shape {np.shape(perms)} and solved of shape {np.shape(solved)}"
-            )
+            got = f"permutations of shape {np.shape(perms)}, solved of shape {np.shape(solved)}"
+            asked = f"{len(ys)} pairs of {ys.shape[1]} positions"
+            raise InvalidMatchingError(f"solver {self.name!r}: its batch entry answers {asked} with {got}")
         perms = np.asarray(perms)
         if perms.dtype.kind not in "iu":
             raise InvalidMatchingError(f"solver {self.name!r}: a permutation holds integers, got dtype {perms.dtype}")

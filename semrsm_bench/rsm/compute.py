@@ -118,7 +118,10 @@ def compute_rsm(
         own = {name: images.own(found) for name, found in chosen.items()}
     for name, sides in own.items() if "cosine" in o.kernel else ():
         for side, values in zip((images.rows, images.columns), sides, strict=True):
-            k.require_positive(values, side.name, "" if chosen[name].matches else name)
+            if (bad := np.flatnonzero(values <= 0.0)).size:
+                what = "are all zeros" if chosen[name].matches else f"have no similarity with themselves by {name!r}"
+                which = f"{bad.size} images of {side.name} {what}, the first is image {bad[0]}"
+                raise ValueError(f"{which}: they have no cosine, leave them out or use another kernel")
     permutations = np.zeros((*images.shape, rows.size), dtype=np.intp) if return_permutations else None
     files = {} if o.out is None else _files(o.out, o)
     labels = getattr(rows, "labels", None)
@@ -154,9 +157,7 @@ def _files(out: Path, o: RsmOptions) -> Files:
             if kernel != "linear":
                 beside = files[name][kernel] = path.with_name(f"{path.stem}.{kernel}{path.suffix}")
                 if beside.exists() and read_description(beside).get("fingerprint", {}).get("kernel") != kernel:
-                    raise ResumeError(
-                        f"{beside} exists and is no {kernel} RSM of an earlier run; move it, or choose another file"
-                    )
+                    raise ResumeError(f"{beside} exists, and no run made it: move it, or choose another file")
     return files
 
 

@@ -62,14 +62,10 @@ class Images:
         sides = (z,) if z2 is None else (z, z2)
         for what, here, there in (("positions", z.size, sides[-1].size), ("channels", z.channels, sides[-1].channels)):
             if here != there:
-                raise ValueError(
-                    f"{z.name} has {here} {what} and {sides[-1].name} has {there}: a one-to-one matching needs as many on both "
-                    "sides, of one layer; extract both at one resolution, or pool the finer one"
-                )
+                both = f"{z.name} has {here} {what} and {sides[-1].name} has {there}"
+                raise ValueError(f"{both}: extract both from one layer, at one resolution")
         if len({side.grid for side in sides} - {None}) > 1:
-            raise ValueError(
-                f"the positions of {z.name} lie on {z.grid} and those of {sides[-1].name} on {sides[-1].grid}"
-            )
+            raise ValueError(f"{z.name} and {sides[-1].name} lie on the grids {z.grid} and {sides[-1].grid}")
         mean = _common_mean(sides[-1], centring)
         dtype = np.dtype(np.result_type(*(side.dtype for side in sides)))
         found = [_survey(side, mean, dtype, digest) for side in sides]
@@ -172,9 +168,8 @@ def _survey(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any], dige
                 _require_finite(image[None], i, source)
             largest[i] = max(abs(float(image.max())), abs(float(image.min())))
             if largest[i] > _LARGEST or 0.0 < largest[i] < _SMALLEST:
-                raise ValueError(
-                    f"image {i} of {source.name} reaches {largest[i]:.3g}: scale it to lie between {_SMALLEST:g} and {_LARGEST:g}"
-                )
+                limits = f"{_SMALLEST:g} to {_LARGEST:g}"
+                raise ValueError(f"image {i} of {source.name} reaches {largest[i]:.3g}: scale it to {limits}")
     text = source.stored_digest() or (hasher.hexdigest() if hasher else "")
     return Survey(squared_norms, float(min(largest[largest > 0], default=0.0)), float(largest.max()), text)
 
@@ -183,7 +178,5 @@ def _require_finite(images: Floats, start: int, source: ImageSource) -> None:
     if np.isfinite(images).all():
         return
     image, position, channel = (int(k) for k in np.argwhere(~np.isfinite(images))[0])
-    raise ValueError(
-        f"{source.name} is not finite: {images[image, position, channel]} in image {start + image}, position {position}, "
-        f"channel {channel}; clean the activations first"
-    )
+    place = f"image {start + image}, position {position}, channel {channel}"
+    raise ValueError(f"{source.name} is {images[image, position, channel]} at {place}: clean the activations first")

@@ -19,20 +19,6 @@ _ROUNDING = 1e-13
 _DIGIT, _BITS = 16, 64
 
 
-def require_positive(own: NDArray[np.float64], name: str, matching: str = "") -> None:
-    """Raise ValueError where an image's similarity ``own`` (N,) with itself leaves its cosine undefined.
-
-    ``matching`` names a method without a matching; for others ``own`` are squared norms.
-    """
-    bad = np.flatnonzero(own <= 0.0)
-    if bad.size:
-        what = f"have no positive similarity with themselves by {matching!r}" if matching else "are all zeros"
-        raise ValueError(
-            f"{bad.size} of the images of {name} {what}, the first is image {bad[0]}: their cosine is undefined; "
-            "leave them out or use another kernel"
-        )
-
-
 def cosine(products: Matrix, rows: NDArray[np.float64], columns: NDArray[np.float64]) -> Matrix:
     """``P_ij / sqrt(P_ii P_jj)``, clipped to [-1, 1]; ``rows`` (N,) and ``columns`` (M,) are P_ii and P_jj, all positive."""
     return np.clip(products / np.sqrt(rows)[:, None] / np.sqrt(columns), -1.0, 1.0)

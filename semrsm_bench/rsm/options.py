@@ -42,9 +42,8 @@ class RsmOptions:
         check(self)
         number = not isinstance(self.sigma, str)
         if not (0 < self.sigma < math.inf if number else self.sigma in BANDWIDTH_RULES):  # type: ignore[operator]
-            raise ValueError(
-                f"sigma must be a positive number or one of {', '.join(BANDWIDTH_RULES)}; got {self.sigma!r}"
-            )
+            rules = ", ".join(BANDWIDTH_RULES)
+            raise OptionError("sigma", f"{self.sigma!r} is no positive number, and not one of {rules}")
         if self.n_jobs == 0:
             raise OptionError("n_jobs", "must not be 0: 1 for this process, -1 for all cores")
 

@@ -99,9 +99,7 @@ class RsmRegistry(Registry[RsmMethod]):
         made = list(entries)
         for method in made:
             if not method.module.startswith("semrsm_bench.") and SOLVERS.find(method.name) is not None:
-                raise ValueError(
-                    f"{method.name!r} is a solver, and with it the RSM method that matches by it; choose another name"
-                )
+                raise ValueError(f"{method.name!r} is a solver, which is an RSM method too; choose another name")
         super().add(made)
 
 

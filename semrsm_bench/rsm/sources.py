@@ -78,17 +78,12 @@ class ArraySource(ImageSource):
         if array.dtype.kind not in "fiub":
             raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
         if len(shape) not in (3, 4):
-            raise ValueError(
-                f"{name} has shape {shape}: an RSM is made of images (N, C, H, W) or (N, C, S), "
-                'or tokens (N, T, D) with layout="channels_last"'
-            )
+            raise ValueError(f"{name} has shape {shape}; needed are (N, C, H, W), (N, C, S), or tokens (N, T, D)")
         spatial = shape[2:] if layout == "channels_first" else shape[1:-1]
         self.count, self.channels = int(shape[0]), int(shape[1] if layout == "channels_first" else shape[-1])
         self.size = int(np.prod(spatial)) - (class_token == "drop")
         if class_token == "drop" and (layout != "channels_last" or len(shape) != 3):
-            raise ValueError(
-                f'class_token="drop" is for tokens (N, T, D) with layout="channels_last"; {name} is {shape}'
-            )
+            raise ValueError(f'class_token="drop" is for (N, T, D) with layout="channels_last"; {name} is {shape}')
         if self.count == 0 or self.channels == 0 or self.size <= 0:
             raise ValueError(f"{name} is empty: its shape is {shape}")
         known = (int(spatial[0]), int(spatial[1])) if len(spatial) == 2 else None

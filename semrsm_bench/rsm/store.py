@@ -44,14 +44,10 @@ class Tile:
     mirrored: bool = False
 
     @property
-    def index(self) -> tuple[slice, slice]:
-        """The tile's place in the matrix."""
-        return slice(self.top, self.bottom), slice(self.left, self.right)
-
-    @property
     def places(self) -> tuple[tuple[slice, slice], ...]:
         """Where its values go: its own place, and with rows and columns exchanged where the matrix is mirrored."""
-        return (self.index, self.index[::-1]) if self.mirrored else (self.index,)
+        own = slice(self.top, self.bottom), slice(self.left, self.right)
+        return (own, own[::-1]) if self.mirrored else (own,)
 
     @property
     def wanted(self) -> NDArray[np.bool_]:
@@ -172,9 +168,7 @@ def _resumed(out: Path, shape: tuple[int, int], fingerprint: Mapping[str, Any], 
         if values.shape != shape or values.dtype != np.float64:
             raise ValueError(f"shape {values.shape} and dtype {values.dtype} instead of {shape} and float64")
     except (ValueError, EOFError) as error:
-        raise ResumeError(
-            f"{out} is damaged ({error}); delete it and {_description_path(out)} to start again"
-        ) from None
+        raise ResumeError(f"{out} is damaged ({error}); delete it and the .json beside it to start again") from None
     return values
 
 

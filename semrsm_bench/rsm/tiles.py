@@ -257,7 +257,7 @@ def fill_products(
 
 def _enter_permutations(all_: NDArray[np.intp], tile: Tile, found: NDArray[np.intp]) -> None:
     if not tile.mirrored:
-        all_[tile.index] = found
+        all_[tile.places[0]] = found
         return
     for i, j in np.argwhere(tile.wanted):
         perm = found[i, j]
