@@ -15,7 +15,7 @@ from .synthetic_rows import make_row, make_run, matching
 HOSTILE = "<script>window.hit = 1</script>&amp;<b>bold</b>"
 READY = (
     "document.readyState === 'complete' && document.querySelector('#plot-matching .point') !== null"
-    " && document.querySelectorAll('.dt-container').length > 2"
+    " && document.querySelectorAll('.dt-container').length > 1"
 )
 SHOWN = "[...document.querySelectorAll('#table-matching tbody tr')].filter(r => r.offsetParent !== null)"
 

@@ -11,7 +11,7 @@ NOTHING = "–"
 # Values this close to the optimum are equal to it up to the rounding of a float64 sum.
 OPTIMAL_TOLERANCE = 1e-9
 
-UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
+_UNITS = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
 
 
 def format_seconds(seconds: float, margin: float = math.nan) -> str:
@@ -23,7 +23,7 @@ def format_seconds(seconds: float, margin: float = math.nan) -> str:
         return NOTHING
     if seconds == 0:
         return "0 s"
-    scale, unit = next(((s, u) for s, u in UNITS if _significant(abs(seconds) / s)[0] >= 1), UNITS[-1])
+    scale, unit = next(((s, u) for s, u in _UNITS if _significant(abs(seconds) / s)[0] >= 1), _UNITS[-1])
     value, decimals = _significant(seconds / scale)
     text = f"{value:.{decimals}f}"
     if math.isfinite(margin) and margin > 0:

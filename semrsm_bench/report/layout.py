@@ -69,20 +69,11 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Layout:
-    """Arranges the results of a task.
-
-    ``with_paper`` adds published figures beside ours; ``end_to_end``: T is the call plus what several methods share and is timed
-    apart, such as the affinity of a solver.
-    """
+    """Arranges the results of a task, with the figures of a paper beside ours, and with T counted end to end, where wanted."""
 
     results: TaskResults
     with_paper: bool = False
     end_to_end: bool = False
-
-    @property
-    def time_title(self) -> str:
-        """Heading of the time column."""
-        return "T + affinity" if self.end_to_end and self.results.shared else "T"
 
     @property
     def total_time_label(self) -> str:
@@ -96,9 +87,10 @@ class Layout:
         return [score for score in scores if any(score_text(score, s) != NOTHING for s in here)] or list(scores[:1])
 
     @cached_property
-    def is_timed(self) -> bool:
-        """Whether any call was timed."""
-        return any(math.isfinite(s.seconds.value) for s in self.results.summaries)
+    def time_title(self) -> str:
+        """Heading of the time column, "" where no call was timed."""
+        timed = any(math.isfinite(s.seconds.value) for s in self.results.summaries)
+        return "" if not timed else "T + affinity" if self.end_to_end and self.results.shared else "T"
 
     @cached_property
     def stub(self) -> tuple[str, ...]:
@@ -121,14 +113,10 @@ class Layout:
             for m in (*self.results.methods, MethodKey.shared_by(self.results.task.kind))
         }
 
-    @cached_property
-    def published(self) -> Mapping[int, PrintedFigures]:
-        """Figures of a paper on the same task, by S."""
-        return published(self.results.task.name) if self.with_paper else {}
-
     def published_at(self, place: Place) -> PrintedFigures:
-        """What it prints for a cell."""
-        return self.published.get(int(place.get("size") or 0), {})
+        """What a paper prints for a cell."""
+        figures = published(self.results.task.name) if self.with_paper else {}
+        return figures.get(int(place.get("size") or 0), {})
 
     @cached_property
     def differences(self) -> list[Difference]:
@@ -159,7 +147,7 @@ class Layout:
             if facts:
                 meanings.append(f"{score.title}{' ' if score.meaning else ': '}{', '.join(facts)}")
         sentences = ["; ".join(meanings)]
-        if self.is_timed:
+        if self.time_title:
             call = " of the call alone; the affinity stands in a line of its own"
             if self.end_to_end:
                 call = " of the call and of the affinity, where a method needs one"
@@ -226,7 +214,7 @@ class Layout:
         names = {m.name for m in methods}
         methods = results.catalogue.order([*methods, *(m for at in theirs.values() for m in at if m.name not in names)])
         scores = self.scores(sheet.cells)
-        heads = (*(score.title for score in scores), *((self.time_title,) if self.is_timed else ()))
+        heads = (*(score.title for score in scores), *filter(None, [self.time_title]))
         columns: list[Column] = []
         for cell in sheet.cells:
             here = {m: self._entries(cell, m, scores) for m in methods}
@@ -237,7 +225,7 @@ class Layout:
                 known = [s for s in results.task.scores if any(s.name in found for found in figures.values())]
                 group = ColumnGroup("the paper", (*(s.title for s in known), "T"), beside=True)
                 columns.append((group, {m: printed_entries(known, figures.get(m.name, {})) for m in methods}))
-        if self.is_timed and any(c in results.shared for c in sheet.cells):
+        if self.time_title and any(c in results.shared for c in sheet.cells):
             methods = [*methods, shared]
         telling = [axis[0] for axis in axes([results.places[c] for c in sheet.cells], sheet.across)]
         lines = {m: (m.category_title, self._stub_of(m)) for m in methods}
@@ -254,7 +242,7 @@ class Layout:
         if summary is None or not summary.ok:
             return failure_text(summary)
         found = [score_text(score, summary) for score in scores]
-        if self.is_timed:
+        if self.time_title:
             found.append(time_text(summary.total_seconds if self.end_to_end else summary.seconds))
         if is_partial(summary, self.results.usual_cases[cell]):
             found[-1] += f" {PARTIAL}"

@@ -110,9 +110,12 @@ def _columns(panel: Panel, start: int, stop: int) -> Panel:
     return replace(panel, groups=tuple(groups), lines=tuple(lines))
 
 
-def _by_category(panel: Panel) -> Iterator[tuple[str, list[Line]]]:
-    for category, lines in itertools.groupby(panel.lines, key=lambda line: line.category):
-        yield category, list(lines)
+def _by_category(panel: Panel) -> Iterator[tuple[str, Line]]:
+    """Every line with the name of its category, where it is the first of it."""
+    before = None
+    for line in panel.lines:
+        yield (line.category if line.category != before else ""), line
+        before = line.category
 
 
 def _text_panel(panel: Panel, width: int) -> str:
@@ -134,8 +137,8 @@ def _text_panel(panel: Panel, width: int) -> str:
         heads = [f" {t} ".center(s, "─") if len(t) + 2 <= s else t for t, s in zip(titles, spans)]
         out.append(row([""] * len(panel.stub), heads))
     out.append(row(panel.stub, [group.columns for group in panel.groups]))
-    for category, lines in _by_category(panel):
-        out += [f"─ {category} ".ljust(total, "─"), *(row(line.stub, line.entries) for line in lines)]
+    for category, line in _by_category(panel):
+        out += [f"─ {category} ".ljust(total, "─")] * bool(category) + [row(line.stub, line.entries)]
     out.append("─" * total)
     for note in panel.notes:
         out += textwrap.wrap(note, width, subsequent_indent="  ", break_long_words=False)
@@ -157,12 +160,11 @@ def render_markdown(panels: Sequence[Panel], caption: Sequence[str], remarks: Se
         head = [f"{escape_markdown(g.title)}<br>{escape_markdown(c)}" for g in panel.groups for c in g.columns]
         rules = [" --: " if name == BLOCK_SIZE else " :-- " for name in names] + [" --: "] * len(head)
         out += [row([*names, *head]), f"|{'|'.join(rules)}|"]
-        for category, lines in _by_category(panel):
-            for line, title in zip(lines, itertools.chain([category], itertools.repeat(""))):
-                cells = [title, *line.stub]
-                for entry, group in zip(line.entries, panel.groups):
-                    cells += [NOTHING] * (len(group.columns) - 1) + [entry] if isinstance(entry, str) else entry
-                out.append(row([escape_markdown(c).replace(" ±", " ± ") for c in cells]))
+        for category, line in _by_category(panel):
+            cells = [category, *line.stub]
+            for entry, group in zip(line.entries, panel.groups):
+                cells += [NOTHING] * (len(group.columns) - 1) + [entry] if isinstance(entry, str) else entry
+            out.append(row([escape_markdown(c).replace(" ±", " ± ") for c in cells]))
         out += ["", *(text for note in panel.notes for text in (escape_markdown(note), ""))]
     return "\n".join([*out, escape_markdown(" ".join([*caption, *shared, *remarks]))]) + "\n"
 
@@ -202,17 +204,16 @@ def _latex_tabular(panel: Panel) -> str:
     heads = [rf"\multicolumn{{{w}}}{{c}}{{{escape_latex(g.title)}}}" for w, g in zip(widths, panel.groups)]
     titles = ["Category", *panel.stub, *(c for g in panel.groups for c in g.columns)]
     body = []
-    for category, lines in _by_category(panel):
-        body.append(r"\midrule")
-        for line, name in zip(lines, itertools.chain([category], itertools.repeat(""))):
-            cells = [escape_latex(text) for text in (name, *line.stub)]
-            for entry, width in zip(line.entries, widths):
-                if isinstance(entry, str):
-                    cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(entry)}}}")
-                else:
-                    # The interval is secondary: smaller, below the line.
-                    cells += [re.sub(r" ?\$\\pm\$([\d.]+)", r"\\,$_{\\pm\1}$", escape_latex(text)) for text in entry]
-            body.append(" & ".join(cells) + r" \\")
+    for category, line in _by_category(panel):
+        body += [r"\midrule"] * bool(category)
+        cells = [escape_latex(text) for text in (category, *line.stub)]
+        for entry, width in zip(line.entries, widths):
+            if isinstance(entry, str):
+                cells.append(rf"\multicolumn{{{width}}}{{c}}{{{escape_latex(entry)}}}")
+            else:
+                # The interval is secondary: smaller, below the line.
+                cells += [re.sub(r" ?\$\\pm\$([\d.]+)", r"\\,$_{\\pm\1}$", escape_latex(text)) for text in entry]
+        body.append(" & ".join(cells) + r" \\")
     return "\n".join(
         [
             r"\sbox0{%",

@@ -75,8 +75,4 @@ def save_rsm_picture(
             raise ValueError(f"{file} holds no RSM: {error}") from None
         source = {file.stem: matrix}
         labels = read_description(file).get("labels") if labels is None else labels
-    figure = rsm_figure(source, labels=labels)
-    formats = figure.canvas.get_supported_filetypes()
-    if Path(path).suffix[1:].lower() not in formats:
-        raise ValueError(f"a picture ends in one of {', '.join(sorted(formats))}, got {path}")
-    figure.savefig(path, dpi=150)
+    rsm_figure(source, labels=labels).savefig(path, dpi=150)

@@ -12,7 +12,6 @@ import numpy as np
 
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.escape import file_name
-from semrsm_bench.report.formatting import UNITS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,11 +72,7 @@ RC: Mapping[Any, Any] = {
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure that is ready to be written.
-
-    ``name`` is that of the file, without its suffix. ``alt`` says what it shows for those who cannot see it. ``shareable`` is False
-    where it shows pictures of a user, whose licence may forbid to pass them on.
-    """
+    """A figure for a file of this name; ``alt`` is for those who cannot see it, not ``shareable`` one shows a user's pictures."""
 
     name: str
     figure: Figure
@@ -134,10 +129,7 @@ def new_panels(
     caption: Iterable[str] = (),
     **shared: Any,
 ) -> tuple[Figure, Any]:
-    """A figure of so many panels in rows of ``columns``, and the panels, (R, C); places left over stay empty.
-
-    Width and height in inches: of each panel, and of what is around them.
-    """
+    """A figure of so many panels, and the panels, (R, columns); width and height in inches of each panel and what is around."""
     rows = -(-count // columns)
     width, height = np.multiply(each, (columns, rows)) + around
     figure = new_figure(width, height, caption)
@@ -168,11 +160,7 @@ def set_title(axes: Axes, text: str, width: float) -> None:
 
 def seconds_axis(axis: Axis) -> None:
     """Ticks of a logarithmic axis in s, as ``10 ms``; minor ones unlabelled."""
-    from matplotlib.ticker import FuncFormatter, NullFormatter
+    from matplotlib.ticker import EngFormatter, NullFormatter
 
-    def text(value: float, _: int) -> str:
-        scale, unit = next((u for u in UNITS if value >= u[0] * 0.999), UNITS[0])
-        return f"{value / scale:.3g} {unit}"
-
-    axis.set_major_formatter(FuncFormatter(text))
+    axis.set_major_formatter(EngFormatter(unit="s"))
     axis.set_minor_formatter(NullFormatter())

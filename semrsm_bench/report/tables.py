@@ -6,7 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.row import cell_key
@@ -14,13 +14,12 @@ from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.escape import escape_csv
 from semrsm_bench.report.layout import Layout
-from semrsm_bench.report.paper import WALD, note_on, printed_tables, published_note
+from semrsm_bench.report.paper import WALD, note_on, printed_tables, published, published_note
 from semrsm_bench.report.provenance import origin
 from semrsm_bench.report.render import render_latex, render_markdown, render_text
 from semrsm_bench.report.results import TaskResults
 
 TableFormat = Literal["text", "md", "latex", "csv"]
-FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
 
 
 def render_table(
@@ -38,8 +37,6 @@ def render_table(
     and cell with every figure unrounded, in seconds. ``paper`` adds what papers print, in columns or panels of their own, with the
     source; ``end_to_end`` counts into T what is timed apart, such as the affinity; ``width`` is that of the terminal, for text.
     """
-    if fmt not in FORMATS:
-        raise ValueError(f"format must be one of {', '.join(FORMATS)}, got {fmt!r}")
     several = [results] if isinstance(results, TaskResults) else list(results)
     if fmt == "csv":
         return _csv([record for one in several for record in table_records(one, paper)])
@@ -50,7 +47,7 @@ def render_table(
         heading = f"{task.name}: {task.question}" if len(several) > 1 else ""
         # What is the same for all tables of a run stands under the last one; in LaTeX each is a table of its own.
         caption = [layout.caption, *(origin(one) if one is several[-1] or fmt == "latex" else [])]
-        remarks = [published_note(task.name)] if layout.published else []
+        remarks = [published_note(task.name)] if paper and published(task.name) else []
         if paper and printed_tables(task.name):
             words = "Tables of the paper are its own figures, of other networks and pictures"
             remarks.append(f"{words}; source: {note_on(WALD)}.")
@@ -111,7 +108,7 @@ def _record(layout: Layout, method: MethodKey, summary: Summary) -> dict[str, An
         record[f"{name}_undefined"] = summary.undefined.get(name, 0)
     record |= {**_ends("seconds", summary.seconds), **_ends("total_seconds", summary.total_seconds)}
     record |= {"shared_seconds": summary.shared_seconds, "peak_bytes": summary.peak_bytes}
-    if layout.published:
+    if layout.with_paper and published(layout.results.task.name):
         theirs = {m.name: figures for m, figures in layout.published_at(summary.place).items()}.get(method.name, {})
         record |= {f"paper_{name}": theirs.get(name, math.nan) for name in (*names, "seconds")}
     return record

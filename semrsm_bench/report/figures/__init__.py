@@ -30,9 +30,6 @@ def draw_all(
     Files are ``front-none.png`` and so on: what the cells of a figure share is in the name where it varies, and the task where
     there are several. ``private`` adds those that show a user's own pictures, whose licence may forbid to pass them on.
     """
-    unknown = [name for name in formats if name not in FIGURE_FORMATS]
-    if unknown:
-        raise ValueError(f"figures are written as {', '.join(FIGURE_FORMATS)}, not as {', '.join(map(repr, unknown))}")
     import matplotlib
 
     paths: list[Path] = []

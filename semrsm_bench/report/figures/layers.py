@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 from semrsm_bench.report.figures.parts import heat, largest_size
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import Drawing, new_panels, short
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 Floats = NDArray[np.float64]
 # Network, layer.
@@ -78,6 +81,11 @@ def _parts(layers: Sequence[Layer]) -> dict[str, list[int]]:
     return parts
 
 
+def _map(axes: Axes, title: str, matrix: Floats, names: Sequence[str], limit: float) -> None:
+    heat(axes, matrix, names, names, ends=(-limit, limit) if title == "difference" else None)
+    axes.set_title(title)
+
+
 def _draw_within(maps: Mapping[str, Floats], layers: Sequence[Layer]) -> Drawing:
     """A row for each network: one RSM, the other, the difference."""
     plain, other, _ = maps
@@ -85,11 +93,8 @@ def _draw_within(maps: Mapping[str, Floats], layers: Sequence[Layer]) -> Drawing
     limit = largest_size([maps["difference"][np.ix_(part, part)] for part in parts.values()])
     figure, grid = new_panels(3 * len(parts), 3, (2.8, 2.35), (0.0, 0.3))
     for row, (network, part) in zip(grid, parts.items(), strict=True):
-        names = [layers[i][1] for i in part]
         for axes, (title, matrix) in zip(row, maps.items(), strict=True):
-            ends = (-limit, limit) if title == "difference" else None
-            heat(axes, matrix[np.ix_(part, part)], names, names, ends=ends)
-            axes.set_title(title)
+            _map(axes, title, matrix[np.ix_(part, part)], [layers[i][1] for i in part], limit)
         row[0].set_ylabel(short(network))
     return Drawing(
         f"within-{other}",
@@ -102,12 +107,10 @@ def _draw_within(maps: Mapping[str, Floats], layers: Sequence[Layer]) -> Drawing
 
 def _draw_across(maps: Mapping[str, Floats], layers: Sequence[Layer], other: str) -> Drawing:
     """A panel for each map of all layers of all networks."""
-    parts, names = _parts(layers), [layer for _, layer in layers]
+    parts = _parts(layers)
     figure, grid = new_panels(len(maps), min(_COLUMNS, len(maps)), (4.2, 4.0))
     for axes, (title, matrix) in zip(grid.flat, maps.items()):
-        limit = largest_size([matrix])
-        heat(axes, matrix, names, names, ends=(-limit, limit) if title == "difference" else None)
-        axes.set_title(title)
+        _map(axes, title, matrix, [layer for _, layer in layers], largest_size([matrix]))
         for part in list(parts.values())[1:]:
             axes.axhline(part[0] - 0.5, color="white", lw=2)
             axes.axvline(part[0] - 0.5, color="white", lw=2)

@@ -59,8 +59,7 @@ def draw_forest(
 ) -> Figure:
     """Scores with intervals: a panel for each score and each value of a key, a row for each other cell, colours for methods.
 
-    Summaries without these scores are left out. ``hollow`` maps a score to a second one in the same panel, as an open marker;
-    ``lines`` maps a score and a value of the key to a dotted line, such as chance.
+    ``hollow`` maps a score to a second one, as an open marker; ``lines`` a score and a value of the key to a dotted line.
     """
     models = [s.place.get("model") for s in summaries]
     shown = sorted(
@@ -149,10 +148,7 @@ def contact_sheet(
     *,
     row_labels: Sequence[str] = (),
 ) -> Figure:
-    """Pictures, (N, H, W, 3) uint8, in rows of ``columns``, with a caption below each and a label at the left of each row.
-
-    Captions may hold line breaks, empty ones take no room.
-    """
+    """Pictures, (N, H, W, 3) uint8, in rows of ``columns``, with a caption below each and a label at the left of each row."""
     lines = max(caption.count("\n") + 1 if caption else 0 for caption in captions)
     around = (0.9 if row_labels else 0.0, 0.3 if title else 0.1)
     figure, panels = new_panels(len(pixels), columns, (1.0, 1.05 + 0.13 * lines), around)

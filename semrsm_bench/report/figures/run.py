@@ -38,11 +38,7 @@ FRONT_NOTE = (
 
 @dataclass(frozen=True)
 class Point:
-    """A method in the plane of time and score.
-
-    ``seconds`` are end to end, per case. Of ``cost`` smaller is better: ``1 - value`` of a quality, 0 at its optimum; the value
-    or its negative otherwise.
-    """
+    """A method in the plane of time, end to end per case, and score; of ``cost``, the gap of a quality, smaller is better."""
 
     method: MethodKey
     seconds: float
@@ -89,11 +85,7 @@ def named_points(front: Sequence[Point], axis: ScoreAxis) -> list[Point]:
 
 
 def draw_front(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
-    """One panel per cell; None where no cell has a point.
-
-    Better is up: of a quality the gap to the optimum on a logarithmic scale, with a band for the optimum itself. Methods on the
-    front are named and joined by a line; those that another one beats in both time and score are pale.
-    """
+    """One panel per cell, better is up, with a band for the optimum of a quality; None where no cell has a point."""
     drawn = {cell: points for cell in sheet.cells if (points := front_points(layout.results, cell))}
     if not drawn:
         return None
@@ -160,10 +152,7 @@ def _front_panel(axes: Axes, layout: Layout, cell: str, points: Sequence[Point],
 
 
 def draw_runtime(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
-    """Median time of the call over S, one line per method, with intervals; what they share is a line of its own.
-
-    Of several cells with equal S the first stands for all. None without a time or an S.
-    """
+    """Median time of the call over S, a line per method and for what they share; of cells with equal S the first; None without."""
     results = layout.results
     cells = {int(results.places[cell].get("size") or 0): cell for cell in reversed(sheet.cells)}
     lines: dict[MethodKey, dict[int, Interval]] = {}
@@ -198,10 +187,7 @@ def draw_runtime(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
 
 
 def draw_cases(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
-    """Boxes over the cases: one row of panels per score that single cases have, one column per cell; None without any.
-
-    Of qualities the gap is drawn on a logarithmic scale. Exact solvers are left out, they are the optimum.
-    """
+    """Boxes over the cases: a row of panels per score that single cases have, a column per cell; None without any."""
     results = layout.results
     # The score that ranks stands below, beside the axis that it shares with other figures.
     values = {score: results.case_values(score.name) for score in reversed(results.task.scores)}

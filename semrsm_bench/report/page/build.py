@@ -15,6 +15,7 @@ from semrsm_bench.report.figures import drawings_of
 from semrsm_bench.report.page import assets
 from semrsm_bench.report.page.plots import front_plot
 from semrsm_bench.report.page.tables import PageTables
+from semrsm_bench.report.paper import printed_tables, published
 from semrsm_bench.report.provenance import day, environment_facts, machine, plan_facts
 from semrsm_bench.report.render import shared_notes
 from semrsm_bench.report.results import TaskResults
@@ -74,7 +75,7 @@ def _task(results: TaskResults, private: bool) -> dict[str, Any]:
     """What the template shows of a task."""
     import matplotlib as mpl
 
-    tables = PageTables(results)
+    tables, name = PageTables(results), results.task.name
     layout = tables.layout
     # Differences and the paper have tables of their own here.
     panels, shared = shared_notes([layout.panel(sheet) for sheet in layout.sheets(wide=True)])
@@ -96,6 +97,7 @@ def _task(results: TaskResults, private: bool) -> dict[str, Any]:
         "shared_notes": shared,
         "notes": [(panel.title, panel.notes) for panel in panels if panel.notes],
         "copies": {label: render_table(results, fmt) for label, fmt in COPIES.items()},
+        "paper": render_table(results, paper=True) if published(name) or printed_tables(name) else "",
         "pictures": pictures,
         "withheld": len(drawings) - len(pictures),
     }

@@ -10,7 +10,7 @@ from typing import Any
 
 from semrsm_bench.core.stats import Interval
 from semrsm_bench.report.figures.run import Point, front_points, named_points, pareto_front
-from semrsm_bench.report.formatting import format_gap, format_seconds, plural
+from semrsm_bench.report.formatting import format_seconds, plural
 from semrsm_bench.report.layout import Layout
 from semrsm_bench.report.notes import UNDEFINED, score_text
 from semrsm_bench.report.places import axes, label
@@ -26,9 +26,8 @@ _STAIRS = "#555555"
 def front_plot(layout: Layout) -> dict[str, Any] | None:
     """Time against each score, a variant for each cell; None where no cell has a point.
 
-    ``name`` is unique on the page; ``variants`` have the values of the switches as ``choice``, what is shown in words as ``title``,
-    and ``figure``: ``data`` and ``layout`` for plotly. ``shown`` is the first that a reader sees. ``switches`` are those with more
-    than one value, in the order of the variants.
+    A variant has the values of the switches as ``choice``, a ``title``, and for plotly a ``figure`` of data and layout; ``shown`` is
+    what a reader sees first.
     """
     results = layout.results
     groups = axes(list(results.places.values()), results.keys)
@@ -144,17 +143,11 @@ def _hover(layout: Layout, cell: str, where: str, point: Point, on_front: bool) 
     yield f"T: {_interval(summary.seconds)}"
     for score in layout.scores():
         text = score_text(score, summary)
-        found = summary.scores.get(score.name)
         if text == UNDEFINED:
-            cases = plural(summary.undefined[score.name], results.noun)
-            text = f"not given, {score.undefined or 'it has no value'} ({cases})"
+            text = f"not given, {score.undefined or 'it has no value'}"
         elif score.style == "percent":
             text += " %"
-        elif score.style == "quality" and found is not None and math.isfinite(found.value):
-            text += f" (gap {format_gap(1 - found.value)})"
-        elif score.style == "quality" and score.name in summary.bounds:
-            text += f" (gap at most {format_gap(1 - summary.bounds[score.name])})"
-        yield f"{_html(score.title.removesuffix(' %'))}: {_html(text)}"
+        yield _wrapped(f"{score.title.removesuffix(' %')}: {text}")
     yield f"{'no other' if on_front else 'another'} method is at least as fast and as good"
     yield "in brackets: 95 % intervals"
 

@@ -1,4 +1,4 @@
-"""The tables of the page, to sort and filter: a line for each method in each cell, difference, failure, published figure."""
+"""The tables of the page, to sort and filter: a line for each method in each cell, difference, failure."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import NOUNS, MethodKey
 from semrsm_bench.report.escape import complexity_text
 from semrsm_bench.report.formatting import NOTHING, format_p, format_score, plurals
-from semrsm_bench.report.layout import Layout, printed_entries, time_text
+from semrsm_bench.report.layout import Layout, time_text
 from semrsm_bench.report.notes import failure_text, score_text
-from semrsm_bench.report.paper import printed_tables, published, published_note
 from semrsm_bench.report.places import Place, axes, label
 from semrsm_bench.report.results import TaskResults
 
 _SEVERITY = (*FAULTS, "timeout", "memory", "skipped")
-_THEIRS = "the paper's "
 
 
 class Entry(NamedTuple):
@@ -45,13 +43,12 @@ PageRow = Mapping[str, Entry]
 
 @dataclass(frozen=True)
 class PageTable:
-    """Rows with the same headings, those of ``filtered`` with a choice of their values, those of a paper shaded."""
+    """Rows with the same headings, those of ``filtered`` with a choice of their values."""
 
     caption: str
     rows: Sequence[PageRow]
     note: str = ""
     filtered: Sequence[str] = ()
-    shaded: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -85,12 +82,12 @@ class PageTables:
 
     def _table(self, caption: str, rows: Sequence[PageRow], note: str = "") -> PageTable:
         where = list(self._head("", next(iter(self.results.places.values()))))[1:]
-        return PageTable(caption, rows, note, ("Kind", "Status", *where), [t for t in rows[0] if t.startswith(_THEIRS)])
+        return PageTable(caption, rows, note, ("Kind", "Status", *where))
 
     def methods(self) -> PageTable:
         """Every method in every cell, with the figures that the verb ``table`` prints."""
         results, catalogue = self.results, self.results.catalogue
-        scores, timed = self.layout.scores(), self.layout.is_timed
+        scores, timed = self.layout.scores(), bool(self.layout.time_title)
         several = len({m.category for m in results.methods}) > 1
         complex_ones = any(catalogue.complexity(m) for m in results.methods)
         shared = MethodKey.shared_by(results.task.kind)
@@ -154,40 +151,6 @@ class PageTables:
                 | self._cases(f"{count:,}" if count else NOTHING, count)
             )
         return self._table("What was not observed, and why", rows) if rows else None
-
-    def paper(self) -> list[PageTable]:
-        """What papers print of the same methods and sizes, beside the first cell that has the size, or of other networks."""
-        results, figures = self.results, published(self.results.task.name)
-        first = {int(place.get("size") or 0): cell for cell, place in reversed(results.places.items())}
-        rows = []
-        for size, cell in reversed(first.items()):
-            printed = figures.get(size, {})
-            scores = [score for score in results.task.scores if any(score.name in found for found in printed.values())]
-            measured = {m.name: summary for (c, m), summary in results.cells.items() if c == cell}
-            for method, found in printed.items():
-                ours = measured.get(method.name)
-                row = self._head(method.name, results.places[cell])
-                numbers = [
-                    *((s.title, found.get(s.name), _direction(s)) for s in scores),
-                    ("T", found.get("seconds"), "asc"),
-                ]
-                for (title, number, best), text in zip(numbers, printed_entries(scores, found)):
-                    row[f"{_THEIRS}{title}"] = Entry(text, math.nan if number is None else number, best)
-                row |= {f"our {score.title}": _score(score, ours) for score in scores}
-                row["our T"] = _time(ours.seconds) if ours and ours.ok else Entry(failure_text(ours), math.inf)
-                rows.append(row)
-        note = "The paper's figures beside this run"
-        tables = [self._table(note, rows, published_note(results.task.name))] if rows else []
-        for title, others in printed_tables(results.task.name):
-            values = {(figure.row, ", ".join(figure.parts)): figure.value for figure in others}
-            heads = list(dict.fromkeys(head for _, head in values))
-            rows = []
-            for network in dict.fromkeys(figure.row for figure in others):
-                here = {head: values.get((network, head), math.nan) for head in heads}
-                texts = {head: Entry(format_score(Score("", ""), value), value) for head, value in here.items()}
-                rows.append({"Network": Entry(network), **texts})
-            tables.append(PageTable(title, rows, shaded=heads))
-        return tables
 
 
 def _direction(score: Score) -> str:
