@@ -251,7 +251,7 @@ def test_text_is_readable_in_light_and_dark(browser, scheme):
         if contrast(ground, colour) >= 4.5:
             break
     assert contrast(ground, browser.ask(end)) >= 4.5
-    for selector in ("body", ".lead", "a", ".note", "#table-matching td", ".alerts", "summary"):
+    for selector in ("body", ".lead", "a", ".notes", "#table-matching td", ".alerts", "summary"):
         pair = browser.ask(
             f"(() => {{ let e = document.querySelector('{selector}'); const ink = getComputedStyle(e).color; let ground;"
             " while (e && (ground = getComputedStyle(e).backgroundColor) === 'rgba(0, 0, 0, 0)') e = e.parentElement;"

@@ -26,7 +26,7 @@ _STAIRS = "#555555"
 def front_plot(layout: Layout) -> dict[str, Any] | None:
     """Time against each score, a variant for each cell; None where no cell has a point.
 
-    A variant has the values of the switches as ``choice``, a ``title``, and for plotly a ``figure`` of data and layout; ``shown`` is
+    A variant has the values of the switches as ``choice``, a ``title``, and for plotly a ``figure``; ``shown`` is
     what a reader sees first.
     """
     results = layout.results
