@@ -96,9 +96,9 @@ def test_correlation_errors():
     P = distributions(np.random.default_rng(3), 5, 3, 1.0)
     with pytest.raises(ValueError, match="P has 5 and K has 4"):
         jensen_shannon_correlation(P, np.eye(4))
-    with pytest.raises(ValueError, match="given by K are equal"):
+    with pytest.raises(ValueError, match="the second side are equal"):
         jensen_shannon_correlation(P, np.eye(5))
-    with pytest.raises(ValueError, match="given by P are equal"):
+    with pytest.raises(ValueError, match="the first side are equal"):
         jensen_shannon_correlation(
             np.full((5, 2), 0.5), np.arange(25.0).reshape(5, 5) + np.arange(25.0).reshape(5, 5).T
         )

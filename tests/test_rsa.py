@@ -122,9 +122,9 @@ def test_constant_sides(method, level):
     elif method == "cosine" and level:
         assert abs(compare_rsms(values, constant, method)) == pytest.approx(45 / np.sqrt(10 * 285))
     else:
-        with pytest.raises(ValueError, match="given by L are"):
+        with pytest.raises(ValueError, match="the second side are"):
             compare_rsms(values, constant, method)
-        with pytest.raises(ValueError, match="given by K are"):
+        with pytest.raises(ValueError, match="the first side are"):
             compare_rsms(constant, values, method)
 
 

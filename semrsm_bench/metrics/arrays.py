@@ -109,8 +109,7 @@ def balanced(*arrays: FloatArray) -> tuple[Any, ...]:
 def centred(array: FloatArray) -> FloatArray:
     """Columns minus their means; a column that is constant up to rounding becomes exactly zero.
 
-    The first row is taken off before the mean, which makes constant columns zero at once (the mean of many 0.1 is not
-    0.1, and a division by the norm of what is left would blow it up into a direction) and spares a large common offset.
+    The first row is taken off before the mean: the mean of many 0.1 is not 0.1, and a large common offset costs digits.
     """
     first = array[0]
     result = np.asarray(array - first)

@@ -1,7 +1,6 @@
 """Barycentric alignment: many models in one space, so that single stimuli can be compared across models.
 
-The method of Saha, He and Khosla (2026) as generalised Procrustes analysis (Gower 1975). A map of a model is a matrix of shape
-(d_k, d) with orthonormal rows, which takes its d_k columns to d >= d_k common ones.
+Generalised Procrustes analysis (Gower 1975). A map takes the d_k columns of a model to d >= d_k common ones by orthonormal rows.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ Mapper = Callable[..., Iterable[Any]]
 
 @dataclass(eq=False)
 class Barycenter:
-    """Common space of K models, fitted on training stimuli and applied to others.
+    """Common space of K models, fitted on training stimuli and applied to others (Saha, He and Khosla 2026).
 
     Minimises sum_k |X_k W_k - M|_F^2 over maps W_k of the group, with X_k centred and M the mean of the aligned X_k. It
     starts from the medoid (the model with the smallest sum of squared Procrustes distances to the others) and repeats
@@ -45,10 +44,8 @@ class Barycenter:
         have). Only for ``orthogonal``.
     scale : bool
         Divide every model by its Frobenius norm over the training stimuli.
-    tol : float
-        Stop once an iteration lowers the objective by less than this share of it.
-    max_iter : int
-        Stop after so many iterations in any case, with a RuntimeWarning.
+    tol, max_iter : float, int
+        Stop once an iteration lowers the objective by less than this share of it; with a RuntimeWarning after so many iterations.
     n_starts : int, optional
         Starts to choose the best from: the medoid, then other models in random order, then random maps. By default 1 for
         ``orthogonal``, 5 for ``permutation``, which gets stuck more easily.
@@ -155,7 +152,7 @@ class Barycenter:
             raise ValueError(f"model must hold the {n} training stimuli of fit, but has {rows}")
         if own > width:
             raise ValueError(
-                f"model has {own} dimensions but the barycenter only {width}; fit again with this model, or set n_components"
+                f"model has {own} dimensions but the barycenter only {width}; fit again with this model too"
             )
         self.means_.append(mean)
         self.scales_.append(scale)
@@ -191,8 +188,7 @@ class Barycenter:
     def _prepare(self, model: Any, name: str) -> tuple[FloatArray, FloatArray, float, FloatArray]:
         """One model as it is aligned, with the mean, the scale and the axes (p, d) that its stimuli are brought there by.
 
-        A model with more units than stimuli spans n - 1 dimensions at most, so a rotation is looked for among those. The
-        common width then is at most n - 1 too, in which M lies in any case, and the optimum stays the same.
+        A rotation is looked for among the n - 1 dimensions that n stimuli span at most, in which M lies in any case.
         """
         given = as_float64(model, name)
         require_stimuli(len(given), 2)
@@ -246,10 +242,7 @@ class Descent:
 
 
 def _gauge(mean: FloatArray, group: str) -> FloatArray:
-    """The map (d, d) that brings M (n, d) to its standard form.
-
-    Onto its principal axes, the first entry of largest magnitude in every column positive; or columns by descending norm.
-    """
+    """The map (d, d) of M (n, d) onto its principal axes, with peaks positive; or to columns of descending norm."""
     if group == "permutation":
         ranks, _ = dense_ranks(np.linalg.norm(mean, axis=0))
         return np.eye(len(ranks))[:, np.argsort(-ranks, kind="stable")]
@@ -334,8 +327,7 @@ def _descend(
 def _polish(xs: list[FloatArray], run: Descent, group: str, max_iter: int) -> Descent:
     """Align one model after the other to the mean of all others, until a round changes nothing.
 
-    A model's own share in the mean holds it where it is, which traps permutations at ends that are none of the objective.
-    Given the others, the best map of a model is the one onto their sum, so the objective cannot rise here either.
+    A model's own share in the mean holds it where it is, which traps permutations; onto the sum of the others it cannot rise.
     """
     maps, history = list(run.maps), list(run.history)
     aligned = [x @ found for x, found in zip(xs, maps, strict=True)]

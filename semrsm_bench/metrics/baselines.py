@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -43,59 +43,59 @@ def width_similarity(X: Any, Y: Any) -> float:
     return float(min(p, q) / max(p, q))
 
 
-@_of_pictures("brightness", best="max", range=(0, 1))
-def brightness(pixels: Any) -> FloatArray:
-    """Mean of luma (ITU-R BT.601) of each picture, (n,), in [0, 1]; of pixels (n, H, W, 3), uint8, or ValueError."""
-    return _of_each(pixels, lambda picture: float(_luma(picture).mean()))
+def _of_each(statistic: Callable[[NDArray[np.uint8]], float]) -> Callable[[Any], FloatArray]:
+    """The statistic of each picture of an array (n, H, W, 3), uint8; ValueError for other arrays."""
 
+    @wraps(statistic)
+    def of_each(pixels: Any) -> FloatArray:
+        array = to_numpy(pixels, "pixels")
+        if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or not array.size:
+            raise ValueError(f"pixels must be (N, H, W, 3) uint8 with N, H, W >= 1, got {array.shape} {array.dtype}")
+        return np.array([statistic(picture) for picture in array])
 
-@_of_pictures("contrast", best="max", range=(0, 0.5))
-def contrast(pixels: Any) -> FloatArray:
-    """Standard deviation of luma of each picture, in [0, 0.5]; parameters and errors as for `brightness`."""
-    return _of_each(pixels, lambda picture: float(_luma(picture).std()))
-
-
-@_of_pictures("colourfulness", best="max", range=(0, np.inf))
-def colourfulness(pixels: Any) -> FloatArray:
-    """Colourfulness of each picture (Hasler and Suesstrunk 2003), 0 for grey ones; parameters and errors as for `brightness`.
-
-    sqrt(var rg + var yb) + 0.3 sqrt(mean(rg)^2 + mean(yb)^2) with rg = R - G, yb = (R + G)/2 - B on the scale 0..255.
-    """
-
-    def one(picture: NDArray[np.uint8]) -> float:
-        red, green, blue = np.moveaxis(picture.astype(np.float64), 2, 0)
-        rg, yb = red - green, (red + green) / 2 - blue
-        return float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))
-
-    return _of_each(pixels, one)
-
-
-@_of_pictures("edge_density", best="min", range=(0, 1))
-def edge_density(pixels: Any) -> FloatArray:
-    """Share of pixels on an edge: Sobel gradient of luma above `EDGE_THRESHOLD` per pixel; in [0, 1], otherwise as `brightness`."""
-    from scipy.ndimage import sobel
-
-    def one(picture: NDArray[np.uint8]) -> float:
-        luma = _luma(picture)
-        # Sobel's weights add up to 4 over a distance of 2 pixels.
-        gradient = np.hypot(sobel(luma, axis=0), sobel(luma, axis=1)) / 8
-        return float(np.mean(gradient > EDGE_THRESHOLD))
-
-    return _of_each(pixels, one)
+    return of_each
 
 
 def _luma(picture: NDArray[np.uint8]) -> FloatArray:
     return np.asarray(picture.astype(np.float64) @ np.array(_LUMA) / 255)
 
 
-def _of_each(pixels: Any, statistic: Callable[[NDArray[np.uint8]], float]) -> FloatArray:
-    array = to_numpy(pixels, "pixels")
-    if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8 or not array.size:
-        raise ValueError(f"pixels must be (N, H, W, 3) uint8 with N, H, W >= 1, got {array.shape} {array.dtype}")
-    return np.array([statistic(picture) for picture in array])
+@_of_pictures("brightness", best="max", range=(0, 1))
+@_of_each
+def brightness(picture: NDArray[np.uint8]) -> float:
+    """Mean of luma (ITU-R BT.601) of each picture, in [0, 1]."""
+    return float(_luma(picture).mean())
 
 
-STATISTICS: dict[str, Callable[[Any], FloatArray]] = {
-    function.__name__: function for function in (brightness, contrast, colourfulness, edge_density)
-}
-"""What a picture is like, by name, each a function of pixels."""
+@_of_pictures("contrast", best="max", range=(0, 0.5))
+@_of_each
+def contrast(picture: NDArray[np.uint8]) -> float:
+    """Standard deviation of luma of each picture, in [0, 0.5]."""
+    return float(_luma(picture).std())
+
+
+@_of_pictures("colourfulness", best="max", range=(0, np.inf))
+@_of_each
+def colourfulness(picture: NDArray[np.uint8]) -> float:
+    """Colourfulness of each picture (Hasler and Suesstrunk 2003), 0 for grey ones.
+
+    sqrt(var rg + var yb) + 0.3 sqrt(mean(rg)^2 + mean(yb)^2) with rg = R - G, yb = (R + G)/2 - B on the scale 0..255.
+    """
+    red, green, blue = np.moveaxis(picture.astype(np.float64), 2, 0)
+    rg, yb = red - green, (red + green) / 2 - blue
+    return float(np.hypot(rg.std(), yb.std()) + 0.3 * np.hypot(rg.mean(), yb.mean()))
+
+
+@_of_pictures("edge_density", best="min", range=(0, 1))
+@_of_each
+def edge_density(picture: NDArray[np.uint8]) -> float:
+    """Share of pixels on an edge: Sobel gradient of luma above `EDGE_THRESHOLD` per pixel; in [0, 1]."""
+    from scipy.ndimage import sobel
+
+    luma = _luma(picture)
+    # Sobel's weights add up to 4 over a distance of 2 pixels.
+    return float(np.mean(np.hypot(sobel(luma, axis=0), sobel(luma, axis=1)) / 8 > EDGE_THRESHOLD))
+
+
+STATISTICS = {f.__name__: f for f in (brightness, contrast, colourfulness, edge_density)}
+"""What a picture is like, by name, each a function of pixels (n, H, W, 3)."""

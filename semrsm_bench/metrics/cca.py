@@ -21,10 +21,11 @@ _one_sided = partial(_similarity, symmetric=False, reference=MORCOS)
 
 
 def canonical_correlations(X: Any, Y: Any, *, centre: bool = True) -> FloatArray:
-    """Canonical correlations of two feature matrices, largest first.
+    """Canonical correlations of two feature matrices, largest first, shape (min(rank X, rank Y),).
 
     The singular values of Qx' Qy, where Qx and Qy are orthonormal bases of the centred columns. The bases are rank
-    revealing: constant, repeated or linearly dependent units add nothing.
+    revealing: constant, repeated or linearly dependent units add nothing. In [0, 1] up to rounding; ValueError where a side is
+    constant, or has rank n - 1 (n without centring): then every correlation is 1 whatever the data.
 
     Parameters
     ----------
@@ -32,12 +33,6 @@ def canonical_correlations(X: Any, Y: Any, *, centre: bool = True) -> FloatArray
         Features of the same stimuli.
     centre : bool
         False keeps the column means, which makes these cosines between subspaces instead of correlations.
-
-    Returns
-    -------
-    ndarray, shape (min(rank X, rank Y),)
-        In [0, 1] up to rounding. ValueError where a side is constant, or has rank n - 1 (n without centring): then every
-        correlation is 1 whatever the data.
     """
     (_, qx), (_, qy) = _bases(X, Y, centre)
     return np.asarray(np.linalg.svd(qx.T @ qy, compute_uv=False))
@@ -80,7 +75,8 @@ def svcca(X: Any, Y: Any, threshold: float = 0.99) -> float:
     bases = []
     for x, name in zip(centred_pair(X, Y, min_n=3), "XY"):
         u, s, _ = np.linalg.svd(x, full_matrices=False)
-        _require_variation(s[0] > 0.0, name)
+        if s[0] == 0.0:
+            raise ValueError(f"{name} is the same for all stimuli: it has no principal components")
         share = np.cumsum(s**2) / np.sum(s**2)
         kept = min(_rank(s, x), int(np.searchsorted(share, threshold - ROUNDING)) + 1)
         _require_unsaturated(kept, len(x) - 1, f"leading components of {name}")
@@ -95,19 +91,14 @@ def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
     """Projection-weighted CCA (Morcos et al. 2018, eq. 2): canonical correlations weighted by what they explain; in [0, 1].
 
     With the unit-norm canonical variates h_i of one side, alpha_i = sum_j |<h_i, c(x)_j>| over that side's units, and
-    the value is sum alpha_i rho_i / sum alpha_i.
+    the value is sum alpha_i rho_i / sum alpha_i. Raises as `canonical_correlations`, and where two or more correlations, but not
+    all, are 1: the weights then depend on which of their directions a decomposition happens to return.
 
     Parameters
     ----------
     X, Y : array_like, shape (n, p) and (n, q)
     weights_from : {"x", "y", "mean"}
         The side whose units give the weights; ``mean`` averages the two values, which alone makes it symmetric.
-
-    Raises
-    ------
-    ValueError
-        As `canonical_correlations`, and where two or more correlations, but not all, are 1: the weights then depend on which of
-        their directions a decomposition happens to return.
     """
     one_of(weights_from, ("x", "y", "mean"), "weights_from")
     (x, qx), (y, qy) = _bases(X, Y, True)
@@ -138,7 +129,8 @@ def _bases(X: Any, Y: Any, centre: bool) -> list[tuple[FloatArray, FloatArray]]:
     for side, name in zip(sides, "XY"):
         norms = np.linalg.norm(side, axis=0)
         alive = norms > 0.0
-        _require_variation(alive.any(), name)
+        if not alive.any():
+            raise ValueError(f"{name} is the same for all stimuli: it has no canonical directions")
         # Unit columns: a unit of small variance counts as much as one of large, as canonical correlations demand.
         columns = side[:, alive] / norms[alive]
         q, r = np.linalg.qr(columns)
@@ -152,11 +144,6 @@ def _bases(X: Any, Y: Any, centre: bool) -> list[tuple[FloatArray, FloatArray]]:
 
 def _rank(singular_values: FloatArray, x: FloatArray) -> int:
     return int(np.count_nonzero(singular_values > singular_values[0] * max(x.shape) * np.finfo(np.float64).eps))
-
-
-def _require_variation(varies: bool, name: str) -> None:
-    if not varies:
-        raise ValueError(f"{name} is the same for all stimuli: it has no directions to compare")
 
 
 def _require_unsaturated(rank: int, limit: int, what: str) -> None:

@@ -1,7 +1,6 @@
 """What every metric and every score of single stimuli must do: the cases of ``semrsm-bench check``.
 
-Each is a function that raises where the measure fails, and may return a note. What it gives the measure follows from the kinds of
-input that the measure declares.
+Each is a function that raises where the measure fails, and may return a note.
 """
 
 from __future__ import annotations

@@ -43,18 +43,14 @@ def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
     """Hilbert-Schmidt independence criterion of two RSMs.
 
     ``biased``: tr(K H L H) / (n - 1)^2 (Kornblith et al. 2019, eq. 3). ``debiased``: the unbiased estimator of Song et al. (2012),
-    eq. 5, computed from U-centred RSMs, which cancels less than the three terms of the equation.
+    eq. 5, computed from U-centred RSMs, which cancels less than the three terms of the equation. At least 0 for positive
+    semi-definite RSMs and the biased estimator, otherwise of either sign; ValueError beyond float64.
 
     Parameters
     ----------
     K, L : array_like, shape (n, n)
         Symmetric RSMs of the same stimuli. n >= 2 for the biased, n >= 4 for the debiased estimator.
     estimator : {"biased", "debiased"}
-
-    Returns
-    -------
-    float
-        At least 0 for positive semi-definite RSMs and the biased estimator; otherwise of either sign. ValueError beyond float64.
     """
     sides = [balanced(side) for side in as_rsm_pair(K, L, min_n=_least(estimator))]
     rsms, exponents = zip(*sides)
@@ -72,12 +68,9 @@ def cka(K: Any, L: Any, estimator: str = "biased") -> float:
     Parameters as for `hsic`. For independent Gaussian features of p and q units the biased value is near
     sqrt(p q / ((n - 1 + p) (n - 1 + q))), the debiased one near 0.
 
-    Returns
-    -------
-    float
-        In [0, 1] for the biased estimator of positive semi-definite RSMs; in [-1, 1] for the debiased one, and for semantic RSMs,
-        which are not positive semi-definite in general. Nothing is clamped. NaN where an RSM is constant up to rounding once
-        centred, which makes the ratio 0 / 0.
+    In [0, 1] for the biased estimator of positive semi-definite RSMs; in [-1, 1] for the debiased one, and for semantic RSMs,
+    which are not positive semi-definite in general. Nothing is clamped. NaN where an RSM is constant up to rounding once
+    centred, which makes the ratio 0 / 0.
     """
     k, l = as_rsm_pair(K, L, min_n=_least(estimator))  # noqa: E741
     return _alignment(*_inner_products([balanced(k)[0], balanced(l)[0]], estimator))
@@ -89,18 +82,14 @@ def linear_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     """CKA of the linear RSMs of two feature matrices, on whichever side is cheaper.
 
     |c(X)' c(Y)|_F^2 / (|c(X)' c(X)|_F |c(Y)' c(Y)|_F) for narrow features, the same from n x n RSMs for wide ones; for the
-    debiased estimator the feature form subtracts what the zeroed diagonals contribute.
+    debiased estimator the feature form subtracts what the zeroed diagonals contribute. In [0, 1] (biased) or [-1, 1] (debiased);
+    NaN where one side is constant over the stimuli.
 
     Parameters
     ----------
     X, Y : array_like, shape (n, p) and (n, q)
         Features of the same stimuli.
     estimator : {"biased", "debiased"}
-
-    Returns
-    -------
-    float
-        In [0, 1] (biased) or [-1, 1] (debiased); NaN where one side is constant over the stimuli.
     """
     x, y = centred_pair(X, Y, min_n=_least(estimator))
     n, p, q = len(x), x.shape[1], y.shape[1]
@@ -147,7 +136,8 @@ def minibatch_cka(
 ) -> float:
     """CKA from minibatches: the ratio of the mean HSICs over the batches (Nguyen et al. 2021, eq. 2).
 
-    The mean of per-batch CKA values, which some code takes instead, is another, biased number.
+    The mean of per-batch CKA values, which some code takes instead, is another, biased number. NaN where a mean of HSIC(K, K) or
+    HSIC(L, L) is 0.
 
     Parameters
     ----------
@@ -159,11 +149,6 @@ def minibatch_cka(
     stacked : bool, optional
         Whether ``batches`` are two stacks. By default a tuple of two arrays with three axes is; only two arrays of shape
         (2, n, n) could be either, two stacks of two batches or two batches (K, L), and need an answer.
-
-    Returns
-    -------
-    float
-        NaN where a mean of HSIC(K, K) or HSIC(L, L) is 0.
     """
     given: Any = batches
     if stacked is None:
@@ -196,7 +181,9 @@ def cka_matrix(
     kernel: str | Callable[[Any], Any] | None = None,
     estimator: str = "biased",
 ) -> FloatArray:
-    """CKA of all layers with all layers: centred RSMs as rows, one matrix product for all pairs.
+    """CKA of all layers with all layers, (len(layers), len(others)): centred RSMs as rows, one matrix product for all pairs.
+
+    Range, NaN and errors (which name the layer) as for `cka`; exactly symmetric if ``others`` is None.
 
     Parameters
     ----------
@@ -207,11 +194,6 @@ def cka_matrix(
     kernel : {"linear", "cosine", "rbf"} or callable, optional
         Makes an RSM of every feature matrix. None takes the inputs as RSMs.
     estimator : {"biased", "debiased"}
-
-    Returns
-    -------
-    ndarray, shape (len(layers), len(others))
-        Range, NaN and errors (which name the layer) as for `cka`; exactly symmetric if ``others`` is None.
     """
     makers: dict[str, Callable[[Any], FloatArray]] = {
         # Centred first, which for the linear kernel is the same, so that a large common offset costs no digits.
@@ -248,8 +230,7 @@ def _normaliser(n: int, estimator: str) -> float:
 def _inner_products(rsms: Sequence[FloatArray], estimator: str) -> tuple[FloatArray, FloatArray]:
     """Of all centred (debiased: U-centred) RSMs with each other, (..., L, L); and the squared norms as given, (..., L).
 
-    The RSMs are L of shape (..., n, n). A few rows at a time, so that what is centred stays in the cache and no n x n temporary
-    is made.
+    The RSMs are L of shape (..., n, n). A few rows at a time, so that what is centred stays in the cache.
     """
     debiased, (*batch, n, _) = estimator == "debiased", rsms[0].shape
     offsets = [_offsets(k, debiased) for k in rsms]

@@ -67,8 +67,7 @@ def rbf_rsm(X: Any, X2: Any = None, *, sigma: str | float = "offdiag_median", t:
 def squared_distances(X: Any, X2: Any = None) -> FloatArray:
     """Squared Euclidean distances of all stimuli, exactly 0 between equal rows and never negative.
 
-    The usual expansion |x|^2 + |y|^2 - 2 x.y is used on centred rows; the few pairs so close that it cancels are
-    recomputed from the difference of the rows, so no rounding has to be cut off. Parameters and shapes as for `linear_rsm`.
+    By |x|^2 + |y|^2 - 2 x.y of centred rows, but for the few pairs so close that this cancels. Parameters as for `linear_rsm`.
     """
     x, x2 = _pair(X, X2)
     same = x2 is x
@@ -93,6 +92,8 @@ def bandwidth(
 ) -> float:
     """Bandwidth sigma of the RBF kernel ``exp(-D / (2 sigma^2))`` from squared distances, in units of distance (not squared).
 
+    ValueError where it is no positive finite number, as when more than half of the stimuli are equal.
+
     Parameters
     ----------
     D : array_like, shape (n, m), or list of such matrices
@@ -109,11 +110,6 @@ def bandwidth(
     query_database : bool, optional
         True where rows and columns are different stimuli, so that there is no diagonal to leave out. By default that
         is taken to be so exactly if D is not square.
-
-    Raises
-    ------
-    ValueError
-        For negative distances, or where sigma is not a positive finite number, as when more than half of the stimuli are equal.
     """
     if not isinstance(rule, str):
         return _positive(float(rule), t, "the bandwidth given")

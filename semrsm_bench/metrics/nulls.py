@@ -18,8 +18,6 @@ from semrsm_bench.metrics.registry import METRICS, RANKS, Measure
 from semrsm_bench.metrics.retrieval import self_retrieval
 from semrsm_bench.metrics.rsa import jensen_shannon, jensen_shannon_correlation
 
-PairFunction = Callable[[Any, Any], float]
-
 
 @dataclass(frozen=True)
 class MetricInfo:
@@ -104,7 +102,7 @@ class Significance:
 
 
 def null_distribution(
-    metric: str | PairFunction, X: Any, Y: Any, n: int = 1000, seed: int = 0, *, permute: str | None = None
+    metric: str | Callable[..., float], X: Any, Y: Any, n: int = 1000, seed: int = 0, *, permute: str | None = None
 ) -> FloatArray:
     """Values of a metric with the stimuli of Y reordered at random, shape (n,).
 
@@ -173,7 +171,7 @@ def calibrated_score(value: float, null: Any, best: float = 1.0) -> float:
 
 
 def significance(
-    metric: str | PairFunction, X: Any, Y: Any, n: int = 1000, seed: int = 0, *, permute: str | None = None
+    metric: str | Callable[..., float], X: Any, Y: Any, n: int = 1000, seed: int = 0, *, permute: str | None = None
 ) -> Significance:
     """Value, null, p-value and calibrated score of a declared metric.
 
@@ -201,7 +199,7 @@ def instance_null(aligned: Sequence[Any], kind: str = "pairwise_cosine", n: int 
     return np.stack([instance_similarity([a[rng.permutation(len(a))] for a in models], kind) for _ in range(n)])
 
 
-def _resolve(metric: str | PairFunction) -> tuple[PairFunction, MetricInfo | None]:
+def _resolve(metric: str | Callable[..., float]) -> tuple[Callable[..., float], MetricInfo | None]:
     if not isinstance(metric, str):
         return metric, find_declared(metric)
     known = declared()

@@ -46,6 +46,7 @@ def procrustes_distance(X: Any, Y: Any, variant: str = "centred") -> float:
     d^2 = |X|^2 + |Y|^2 - 2 |X'Y|_*, the minimum over Q in O(d) of |X Q - Y|_F^2 with the narrower side zero-padded
     (Schoenemann 1966; as a metric between representations: Williams et al. 2021). Where the three terms cancel, d is
     taken from the residual X Q - Y instead, so that equal shapes come out at rounding level and not at its square root.
+    It is d, not d^2: in [0, inf), centred_unit [0, sqrt 2], angles [0, pi / 2]; ValueError where a norm that divides is 0.
 
     Parameters
     ----------
@@ -54,11 +55,6 @@ def procrustes_distance(X: Any, Y: Any, variant: str = "centred") -> float:
     variant : {"raw", "centred", "centred_unit", "angular", "angular_raw"}
         What is compared: the features as they are; minus their column means; those divided by their Frobenius norm; or
         the angle arccos(|X'Y|_* / (|X| |Y|)) in radians, of the centred features or of the features as they are.
-
-    Returns
-    -------
-    float
-        d, not d^2. Range [0, inf), centred_unit [0, sqrt 2], angles [0, pi / 2]. ValueError where a norm that divides is 0.
     """
     one_of(variant, VARIANTS, "variant")
     x, y, exponent = balanced(*as_feature_pair(X, Y, min_n=1))
@@ -72,7 +68,7 @@ def procrustes_distance(X: Any, Y: Any, variant: str = "centred") -> float:
 
 
 def align(X: Any, Y: Any, group: str = "orthogonal") -> FloatArray:
-    """Matrix W of the group that brings X closest to Y: the minimum of |X W - Y|_F.
+    """Matrix W of the group, (p, q), that brings X closest to Y: the minimum of |X W - Y|_F.
 
     Parameters
     ----------
@@ -80,10 +76,6 @@ def align(X: Any, Y: Any, group: str = "orthogonal") -> FloatArray:
         Nothing is centred here. q >= p: a wider X is aligned by zero-padding Y first.
     group : {"orthogonal", "permutation"}
         Rotations and reflections (orthonormal rows), or reorderings of the units (a single 1 in every row).
-
-    Returns
-    -------
-    ndarray, shape (p, q)
     """
     one_of(group, GROUPS, "group")
     x, y = as_feature_pair(X, Y, min_n=1)
@@ -104,10 +96,7 @@ def best_map(affinity: FloatArray, group: str) -> FloatArray:
 
 @dataclass(frozen=True)
 class UnitMatch:
-    """Which units were matched, and how well: unit ``x_units[i]`` of X with ``y_units[i]`` of Y at ``scores[i]``.
-
-    All of shape (min(p, q),), x_units ascending; a score is a covariance or correlation.
-    """
+    """Unit ``x_units[i]`` of X, ascending, is matched with ``y_units[i]`` of Y at ``scores[i]``; all of shape (min(p, q),)."""
 
     x_units: NDArray[np.intp]
     y_units: NDArray[np.intp]

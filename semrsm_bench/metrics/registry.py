@@ -60,8 +60,7 @@ INVARIANCES: dict[str, dict[str, str]] = {
 }
 """What can be done to one input of each kind. A metric that does not name one of these is changed by it.
 
-Beside these, every metric but a baseline is indifferent to one reordering of the stimuli in all its inputs (those that give a
-value per stimulus reorder it), and changed by a reordering in one input alone.
+Beside these, one reordering of the stimuli in all inputs changes no metric, and a reordering in one input alone all but baselines.
 """
 
 ROTATIONS = ("unit_permutation", "orthogonal", "zero_units")
@@ -89,6 +88,7 @@ class Measure(Method):
     best: Best = "max"
     range: tuple[float, float] = (0.0, 1.0)
     invariant_to: tuple[str, ...] = ()
+    invariant_to_y: tuple[str, ...] = ()
     category: str = ""
     symmetric: bool = False
 
@@ -113,7 +113,7 @@ class Measure(Method):
     @property
     def invariances(self) -> tuple[tuple[str, ...], ...]:
         """For each input what may be done to it without changing the value."""
-        return (self.invariant_to,)
+        return (self.invariant_to, self.invariant_to_y)[: self.arguments]
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -143,14 +143,8 @@ class Metric(Measure):
     arguments: ClassVar[int] = 2
     takes_one_of: ClassVar[tuple[str, ...]] = ("features", "rsms")
 
-    invariant_to_y: tuple[str, ...] = ()
     pair: Callable[..., Any] | None = None
     rsms: tuple[tuple[str, str], ...] = ()
-
-    @property
-    def invariances(self) -> tuple[tuple[str, ...], ...]:
-        """See `Measure.invariances`."""
-        return (self.invariant_to, self.invariant_to_y)
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -180,8 +174,7 @@ class Metric(Measure):
     def run(self, x: Any, y: Any, **options: Any) -> float:  # type: ignore[override]
         """Value for two representations of the same stimuli, as ``takes`` says; NaN where the metric is undefined for them.
 
-        Raises ValueError for input that it is not defined for, UnavailableError where a library is missing, and
-        InvalidValueError where it returned no real number.
+        Or ValueError; UnavailableError where a library is missing, InvalidValueError where it returned no real number.
         """
         self.require_available()
         self.check_options({**self.options, **options})
@@ -232,6 +225,8 @@ def register_metric(
 
     It goes on a function ``(x, y, **options) -> float``; or, where one side alone can be prepared for many comparisons, on a class
     whose instances have ``prepare(x)`` and ``compare(a, b)`` (the options are those of its constructor), or on such an object.
+    Nothing is registered where the name is taken or malformed, a word is unknown, or the grid is empty (ValueError), and where
+    the function does not take two inputs first, or lacks an option that is bound (TypeError).
 
     Parameters
     ----------
@@ -254,13 +249,6 @@ def register_metric(
     **declared
         grid, complexity, reference, requires, unavailable, files, max_size, slow_from, distribution, and options that are bound
         to the name: as for `semrsm_bench.register_solver`.
-
-    Raises
-    ------
-    ValueError
-        The name is taken or malformed; an unknown word; or the grid is empty. Nothing is registered then.
-    TypeError
-        The function does not take two inputs first, or lacks an option that is bound.
     """
     on_x = words(invariant_to)
     on_y = on_x if invariant_to_y is None else words(invariant_to_y)

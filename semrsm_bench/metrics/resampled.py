@@ -1,9 +1,8 @@
 """Correlation of two RSMs over pairs of images, in resamples of the images.
 
-N images make N (N - 1) / 2 pairs, but these share images: an unusual one moves N - 1 pairs at once. A bootstrap that drew pairs
-would take them for independent and give intervals that are far too narrow, so whole images are drawn. An image drawn twice would
-make a pair with itself, of divergence 0 and the largest similarity there is; such pairs are left out (as for RSMs in
-Schuett et al. 2023), and every other pair counts as often as the product of its images' draws.
+Pairs share images, so a bootstrap that drew pairs would give intervals that are far too narrow: whole images are drawn. The pairs
+that an image drawn twice makes with itself are left out (as for RSMs in Schuett et al. 2023), and every other pair counts as often
+as the product of its images' draws.
 """
 
 from __future__ import annotations

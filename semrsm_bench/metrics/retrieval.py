@@ -19,7 +19,10 @@ def retrieval_f1(
 ) -> float:
     """Mean F1 of object counts between each query and its most similar allowed database image (F1@1).
 
-    F1 = 2 sum_c min(Q_c, D_c) / (sum_c Q_c + sum_c D_c) (Wald et al. 2024, section 4.3).
+    F1 = 2 sum_c min(Q_c, D_c) / (sum_c Q_c + sum_c D_c) (Wald et al. 2024, section 4.3), in [0, 1]. Queries that are empty and
+    retrieve an empty image are 0 / 0, NaN in `retrieval_scores`, and left out of the mean; NaN if that leaves none. Invariant to
+    strictly increasing functions of K, row by row. ValueError where a query has no allowed database image, for negative counts,
+    and for a missing group (NaN, None).
 
     Parameters
     ----------
@@ -31,13 +34,6 @@ def retrieval_f1(
     query_groups, database_groups : sequences of length q and d, optional
         Labels such as the video of an image; a query never retrieves from its own group. To retrieve among the
         queries themselves give the images' indices as both groups, or every query finds itself.
-
-    Returns
-    -------
-    float
-        In [0, 1]. Queries that are empty and retrieve an empty image are 0 / 0, NaN in `retrieval_scores`, and left out
-        of the mean; NaN if that leaves none. Invariant to strictly increasing functions of K, row by row. ValueError where a
-        query has no allowed database image, for negative counts, and for a missing group (NaN, None).
     """
     return _mean(retrieval_scores(K, query_counts, database_counts, query_groups, database_groups, score="f1"))
 
@@ -170,10 +166,7 @@ def forbidden_images(shape: tuple[int, ...], query_groups: Groups, database_grou
 
 
 def centre_on_database(queries: Any, database: Any) -> tuple[FloatArray, FloatArray]:
-    """Both sides, (q, p) and (d, p), minus the database's column means (Wald et al. 2024, appendix D.1).
-
-    Returns centred copies; a query is never part of the mean it is centred by.
-    """
+    """Copies of both sides, (q, p) and (d, p), minus the database's column means (Wald et al. 2024, appendix D.1)."""
     q, d = as_float64(queries, "queries"), as_float64(database, "database")
     if q.shape[1] != d.shape[1]:
         raise ValueError(f"queries have {q.shape[1]} units but the database has {d.shape[1]}")

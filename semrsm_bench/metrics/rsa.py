@@ -18,7 +18,6 @@ from semrsm_bench.metrics.arrays import (
     as_rsm_pair,
     balanced,
     one_of,
-    require_stimuli,
     upper_triangle,
 )
 from semrsm_bench.metrics.ranks import dense_ranks, mid_ranks
@@ -26,10 +25,7 @@ from semrsm_bench.metrics.registry import RANKS, register_metric
 
 METHODS = ("pearson", "spearman", "kendall_a", "kendall_b", "rho_a", "cosine")
 
-_SUM_TOLERANCE = 1e-3
-_LN2 = math.log(2.0)
-_SERIES = 0.01
-_ALL_EQUAL = "all off-diagonal entries given by {} are equal, so it has no correlation with anything"
+_ALL_EQUAL = "all off-diagonal entries of the {} side are equal, so it has no correlation with anything"
 
 _correlation = partial(register_metric, takes="rsms", best="max", range=(-1, 1))
 
@@ -43,6 +39,8 @@ _correlation = partial(register_metric, takes="rsms", best="max", range=(-1, 1))
 def compare_rsms(K: Any, L: Any, method: str = "pearson") -> float:
     """Correlation of two RSMs over their entries above the diagonal (i < j), in [-1, 1] up to rounding.
 
+    ValueError where all entries of one side are equal up to rounding (cosine: all zero), which leaves 0 / 0.
+
     Parameters
     ----------
     K, L : array_like, shape (n, n)
@@ -53,21 +51,16 @@ def compare_rsms(K: Any, L: Any, method: str = "pearson") -> float:
         ``rho_a``: Spearman's rho expected when ties are broken at random, 12 r.s / (m^3 - m) - 3 (m + 1) / (m - 1) with
         mid-ranks r and s of m entries (Schuett et al. 2023, eq. 19). ``cosine``: no means are subtracted. With ties
         kendall_a and rho_a cannot reach 1.
-
-    Raises
-    ------
-    ValueError
-        Where all entries of one side are equal up to rounding (cosine: all zero), which leaves 0 / 0.
     """
     one_of(method, METHODS, "method")
     k, l = as_rsm_pair(K, L, min_n=3)  # noqa: E741
     return correlate(upper_triangle(k), upper_triangle(l), method)
 
 
-def correlate(a: FloatArray, b: FloatArray, method: str, names: tuple[str, str] = ("K", "L")) -> float:
-    """Correlation of two vectors of equal length by one of the methods of `compare_rsms`; errors use ``names``."""
+def correlate(a: FloatArray, b: FloatArray, method: str) -> float:
+    """Correlation of two vectors of equal length by one of the methods of `compare_rsms`."""
     if method in ("kendall_a", "kendall_b"):
-        return _kendall(a, b, names, tau_b=method == "kendall_b")
+        return _kendall(a, b, tau_b=method == "kendall_b")
     if method in ("spearman", "rho_a"):
         a, b = mid_ranks(a), mid_ranks(b)
     if method == "rho_a":
@@ -75,21 +68,21 @@ def correlate(a: FloatArray, b: FloatArray, method: str, names: tuple[str, str] 
         # Centred ranks: the textbook form subtracts two numbers that grow as m.
         return float(12.0 * ((a - (m + 1) / 2) @ (b - (m + 1) / 2)) / (m * (m * m - 1.0)))
     vectors = []
-    for vector, name in zip((a, b), names, strict=True):
+    for vector, place in ((a, "first"), (b, "second")):
         v = balanced(vector)[0]
         if method != "cosine":
             mean = float(v.mean())
             v = v - mean
             if float(np.abs(v).max()) <= ROUNDING * abs(mean):
-                raise ValueError(_ALL_EQUAL.format(name))
+                raise ValueError(_ALL_EQUAL.format(place))
         if (norm := float(np.linalg.norm(v))) == 0.0:
-            raise ValueError(f"all off-diagonal entries given by {name} are 0, so it has no direction")
+            raise ValueError(f"all off-diagonal entries of the {place} side are 0, so it has no direction")
         vectors.append((v, norm))
     (a, norm_a), (b, norm_b) = vectors
     return float(a @ b) / norm_a / norm_b
 
 
-def _kendall(a: FloatArray, b: FloatArray, names: tuple[str, str], *, tau_b: bool) -> float:
+def _kendall(a: FloatArray, b: FloatArray, *, tau_b: bool) -> float:
     """Kendall's tau in O(m log m): sort by the one side, count exchanges of the other (Knight 1966)."""
     m = len(a)
     ranks_a, counts_a = dense_ranks(a)
@@ -103,7 +96,7 @@ def _kendall(a: FloatArray, b: FloatArray, names: tuple[str, str], *, tau_b: boo
     if not tau_b:
         return difference / pairs
     if tied_a == pairs or tied_b == pairs:
-        raise ValueError(_ALL_EQUAL.format(names[0] if tied_a == pairs else names[1]))
+        raise ValueError(_ALL_EQUAL.format("first" if tied_a == pairs else "second"))
     return float(difference / np.sqrt(float(pairs - tied_a)) / np.sqrt(float(pairs - tied_b)))
 
 
@@ -133,29 +126,24 @@ def _inversions(ranks: NDArray[np.intp], count: int) -> int:  # pragma: no cover
 
 
 def jensen_shannon(P: Any) -> FloatArray:
-    """Jensen-Shannon divergence between the class probabilities of all samples.
+    """Jensen-Shannon divergence between the class probabilities of all samples, (n, n), in nats, in [0, ln 2].
 
     JSD(p, q) = (KL(p || m) + KL(q || m)) / 2 with m = (p + q) / 2, natural logarithm, 0 log 0 = 0 (Lin 1991). SciPy's
-    function of that name returns the square root of this.
+    function of that name returns the square root of this. Exactly symmetric with a zero diagonal. Each class adds a term that is
+    never negative and loses no digits where p and q are close, so that small divergences keep their order.
 
     Parameters
     ----------
     P : array_like, shape (n, C)
         One distribution per row, not logits: non-negative, summing to 1 up to the rounding of float16 (1e-3), and divided by
         its sum here.
-
-    Returns
-    -------
-    ndarray, shape (n, n)
-        In nats, in [0, ln 2]; exactly symmetric with a zero diagonal. Each class adds a term that is never negative and
-        loses no digits where p and q are close, so that small divergences keep their order.
     """
     p = as_float64(P, "P")
     if (p < 0).any():
         i, j = (int(index) for index in np.argwhere(p < 0)[0])
         raise ValueError(f"P must hold probabilities, but [{i}, {j}] is {p[i, j]:.6g}; apply a softmax to logits first")
     sums = p.sum(axis=1)
-    wrong = np.flatnonzero(np.abs(sums - 1) > _SUM_TOLERANCE)
+    wrong = np.flatnonzero(np.abs(sums - 1) > 1e-3)
     if wrong.size:
         first = int(wrong[0])
         raise ValueError(f"{wrong.size} rows of P do not sum to 1, the first is row {first} with {sums[first]:.6g}")
@@ -176,12 +164,10 @@ def jensen_shannon_correlation(P: Any, K: Any, method: str = "pearson") -> float
         As in `compare_rsms`, whose errors it raises too.
     """
     one_of(method, ("pearson", "spearman"), "method")
-    k = as_rsm(K, "K")
-    divergence = jensen_shannon(P)
+    divergence, k = jensen_shannon(P), as_rsm(K, "K")
     if len(divergence) != len(k):
         raise ValueError(f"P and K must hold the same samples, but P has {len(divergence)} and K has {len(k)}")
-    require_stimuli(len(k), 3)
-    return correlate(upper_triangle(divergence), upper_triangle(k), method, names=("P", "K"))
+    return compare_rsms(divergence, k, method)
 
 
 @njit()
@@ -200,11 +186,11 @@ def _divergences(p: FloatArray, logs: FloatArray) -> FloatArray:  # pragma: no c
                 a, b = p[i, c], p[j, c]
                 total = a + b
                 if a == 0.0 or b == 0.0:
-                    divergence += total * _LN2
+                    divergence += total * math.log(2.0)
                     continue
                 d = (a - b) / total
                 square = d * d
-                if square < _SERIES:
+                if square < 0.01:
                     bracket = 0.0
                     for k in range(8, 0, -1):
                         bracket = square * (bracket + 1.0 / (k * (2 * k - 1)))
