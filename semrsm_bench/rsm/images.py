@@ -178,5 +178,5 @@ def _require_finite(images: Floats, start: int, source: ImageSource) -> None:
     if np.isfinite(images).all():
         return
     image, position, channel = (int(k) for k in np.argwhere(~np.isfinite(images))[0])
-    place = f"image {start + image}, position {position}, channel {channel}"
-    raise ValueError(f"{source.name} is {images[image, position, channel]} at {place}: clean the activations first")
+    entry = f"{images[image, position, channel]} in image {start + image}, position {position}, channel {channel}"
+    raise ValueError(f"{source.name} is not finite: {entry}; clean the activations first")
