@@ -30,8 +30,9 @@ class Noted:
         return call()
 
 
-def ask(kind, name, inputs, clock=None, memory=None, seed=0, **settings):
-    command = {"kind": kind, "name": name, "settings": settings, "seed": seed, "inputs": {n: n for n in inputs}}
+def ask(kind, name, inputs, clock=None, memory=None, seed=0, run=7, repeats=6, **settings):
+    given = {"settings": settings, "seed": (run, seed, repeats), "inputs": {n: n for n in inputs}}
+    command = {"kind": kind, "name": name, **given}
     return observe.observe(command, inputs, clock or Noted(), memory or Memory())
 
 
@@ -93,6 +94,41 @@ def test_no_two_calls_of_a_metric_get_the_same_order_of_stimuli(seed):
     timed = seen[:-1]  # the last call is (y, x)
     assert len(timed) == len(set(timed)) == 4
     assert (seen[1] == (x.tobytes(), y.tobytes())) == (seed == 0)
+
+
+@pytest.fixture
+def pairs_seen():
+    """The pairs that a solver was given, as bytes."""
+    seen: ClassVar = []
+
+    @sb.register_solver("noted-solver", kind="baseline")
+    def noted_solver(problem):
+        seen.append(problem.x.tobytes() + problem.y.tobytes())
+        return np.arange(problem.size)
+
+    return seen
+
+
+@pytest.mark.parametrize(("size", "repeats"), [(9, 8), (16, 3), (64, 8), (256, 1), (256, 5)])
+def test_no_two_timed_calls_of_a_run_get_the_same_pair(pairs_seen, size, repeats):
+    x, y = np.random.default_rng(0).standard_normal((2, size, 3))
+    for repeat in range(repeats):
+        clock = Noted(cold=False)
+        clock.calls = 20
+        ask("solver", "noted-solver", {"x": x, "y": y}, clock, seed=repeat, repeats=repeats)
+    assert len(pairs_seen) >= repeats
+    assert len(set(pairs_seen)) == len(pairs_seen)
+    assert x.tobytes() + y.tobytes() not in pairs_seen, "the pair as it is given is for the warm-up"
+
+
+def test_two_runs_give_other_pairs(pairs_seen):
+    x, y = np.random.default_rng(0).standard_normal((2, 2000, 3))
+    for run in (1, 2):
+        clock = Noted(cold=False)
+        clock.calls = 20
+        ask("solver", "noted-solver", {"x": x, "y": y}, clock, run=run, repeats=1)
+    assert len(pairs_seen) == 40
+    assert len(set(pairs_seen)) > 38
 
 
 @pytest.mark.parametrize("permuted", [None, 4])

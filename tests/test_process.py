@@ -367,7 +367,7 @@ def test_a_promised_answer_is_timed_with_its_keeping(observe):
 def test_a_memory_of_earlier_inputs_never_serves(alone):
     given = pair()
     for seed in (0, 1):
-        outcome = alone("sly-memo", arrays=given, seed=seed)
+        outcome = alone("sly-memo", arrays=given, seed=(7, seed, 20))
         assert min(outcome.value["seconds"]) >= 0.01
 
 
@@ -470,7 +470,7 @@ def test_no_two_calls_share_their_bytes(tmp_path):
     given = pair(300)
     with WorkerProcess(WorkerSetup(plugins=(str(plugin),))) as worker, Scratch() as scratch:
         observe = Observer(lambda method: worker, scratch)
-        calls = [len(observe(Declaration("solver", "spy"), given, LIMITS, seed=s).value["seconds"]) for s in range(3)]
+        calls = [len(observe(Declaration("solver", "spy"), given, LIMITS, seed=(7, s, 3)).value["seconds"]) for s in range(3)]
     seen = note.read_text().split()
     assert calls[0] == 20
     assert len(seen) == len(set(seen)) == sum(calls) + 1  # the warm-up is the one more

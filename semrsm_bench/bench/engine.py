@@ -112,6 +112,7 @@ class _Engine:
     def __init__(self, plan: Plan, ledger: Ledger, writer: RunWriter, observe: Observer, estimate: bool) -> None:
         self.plan, self.ledger, self.writer, self.observe, self.estimate = plan, ledger, writer, observe, estimate
         self._optima = OptimumCache()
+        self._seed = writer.seed
         # Arrays and truths of cases, kept for the methods that meet them next
         self._truths: OrderedDict[tuple[str, str, str], tuple[Arrays, Any]] = OrderedDict()
 
@@ -182,7 +183,7 @@ class _Engine:
             limits,
             settings=case.settled(),
             observer=_observer_of(cell.task),
-            seed=repeat,
+            seed=(self._seed, repeat, self.plan.options.repeats),
         )
         key = resume_key(cell.identity(case, repeat))
         facts = self._facts(cell, case, repeat) | {"wall_seconds": reply.wall_seconds}

@@ -40,23 +40,23 @@ def solver(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
     """Match two images again and again, each time under another circular shift of the positions, the same for both.
 
     Nothing remembered from an earlier call fits the next one, and yet it is the same problem: identity and neighbourhoods keep
-    their answers. What comes back is shifted back: all permutations are of the pair as it was given. Repeats continue the same
-    sequence of shifts, so there are no more calls than positions.
+    their answers. What comes back is shifted back: all permutations are of the pair as it was given. The shifts are drawn anew for
+    every run; its repeats share them out, so that none comes twice while there are more positions than repeats.
     """
     import semrsm_bench as sb
 
     found = sb.get_solver(command["name"])
     x, y = np.asarray(inputs["x"]), np.asarray(inputs["y"])
     size = len(x)
-    most = 1 if size >= LARGE else max(1, min(_MOST_CALLS, size - 1))
-    sequence = np.random.default_rng(crc32(repr(x.shape).encode())).permutation(size)
-    begin = int(command.get("seed", 0)) * (most + 1)
+    run, repeat, repeats = command.get("seed", (0, 0, 1))
+    most = 1 if size >= LARGE else max(1, min(_MOST_CALLS, (size - 1) // repeats))
+    sequence = np.random.default_rng([run, crc32(repr(x.shape).encode())]).permutation(max(size - 1, 0)) + 1
     # Of the calls: each shift; of the first one also the problem, checksums of its arrays, and what the solver returned.
     shifts: list[int] = []
     first: dict[str, Any] = {}
 
     def fresh(i: int) -> Any:
-        shift = int(sequence[(begin + i + 1) % size]) if clock.timed and size else 0
+        shift = int(sequence[(repeat * most + i) % len(sequence)]) if clock.timed and i >= 0 and len(sequence) else 0
         problem = sb.MatchingProblem(np.roll(x, shift, axis=0), np.roll(y, shift, axis=0))
         if not found.matrix_free:
             clock.shared(lambda: problem.affinity)
@@ -108,7 +108,7 @@ def rsm(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any
     """
     import semrsm_bench as sb
 
-    name, settings, repeat = command["name"], command["settings"], int(command.get("seed", 0))
+    name, settings, seed = command["name"], command["settings"], command.get("seed", (0, 0, 1))[:2]
     z, z2 = inputs["z"], inputs.get("z2")
     kernels = list(settings.get("kernels") or [settings["kernel"]])
     given = {key: settings[key] for key in ("sigma", "centring") if key in settings}
@@ -121,9 +121,9 @@ def rsm(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any
         return sb.compute_rsm(images, database, kernel=kernels, matching=name, **given)
 
     def measure() -> Any:
-        order = np.random.default_rng(repeat).permutation(len(z)) if repeat else np.arange(len(z))
+        order = np.random.default_rng(seed).permutation(len(z)) if seed[1] else np.arange(len(z))
         (made,) = clock.run(
-            lambda i: z[order] if repeat else z,
+            lambda i: z[order] if seed[1] else z,
             lambda images: compute(images, z2),
             warm=lambda: compute(np.asarray(z[:2]), None if z2 is None else np.asarray(z2[:2])),
             shape=("rsm", name, z.shape[1:], str(z.dtype)),
@@ -134,7 +134,7 @@ def rsm(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any
         return put_back, list(clock.seconds), clock.peak_bytes
 
     files = (command["inputs"].get(n) for n in ("z", "z2"))
-    found, seconds, peak = memory.get(("rsm", name, repr(given), tuple(kernels), *files, repeat), measure)
+    found, seconds, peak = memory.get(("rsm", name, repr(given), tuple(kernels), *files, tuple(seed)), measure)
     clock.seconds[:], clock.peak_bytes = seconds, peak
     return {"arrays": {"rsm": np.asarray(found[settings["kernel"]])}}
 
@@ -146,8 +146,8 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
     """
     import semrsm_bench as sb
 
-    found, settings, repeat = sb.get_metric(command["name"]), command["settings"], int(command.get("seed", 0))
-    rng = np.random.default_rng(repeat)
+    found, settings, seed = sb.get_metric(command["name"]), command["settings"], command.get("seed", (0, 0, 1))[:2]
+    rng = np.random.default_rng(seed)
     x, y = _sides(found, command, inputs, memory, "xy")
     undefined: list[str] = []
     spent: list[float] = []
@@ -182,7 +182,7 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
         if i == 0:
             undefined.clear()  # by the warm-up
         if found.pair is None:
-            return reordered(rng.permutation(len(x))) if i or repeat else (x, y)
+            return reordered(rng.permutation(len(x))) if i or seed[1] else (x, y)
         return attempt(lambda: (prepared("x", x), prepared("y", y)), None)
 
     def call(sides: Any) -> Any:

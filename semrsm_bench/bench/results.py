@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import re
@@ -169,14 +168,18 @@ class RunWriter(contextlib.AbstractContextManager["RunWriter"]):
         """
         line = (row.to_json() + "\n").encode()
         try:
-            written = os.write(self._descriptor, line)
+            while line:  # once; after a short write the next says why
+                line = line[os.write(self._descriptor, line) :]
         except OSError as error:
             raise OSError(error.errno, error.strerror, str(self._path)) from None
-        if written != len(line):
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
         if time.monotonic() - self._synced > _SYNC_SECONDS:
             os.fsync(self._descriptor)
             self._synced = time.monotonic()
+
+    @property
+    def seed(self) -> int:
+        """Drawn when the run began: of what its calls must not share with those of another run."""
+        return int(read_json(self.folder / RUN_FILE).get("seed") or 0)
 
     def note_codes(self, codes: Mapping[str, Mapping[str, str]]) -> None:
         """Write down which code of each method is measured from now on, by task: older rows no longer count.
@@ -247,7 +250,7 @@ def open_run(session: SessionOptions, plan: Mapping[str, Any], environment: Mapp
         folder = session.out / f"{stamp}-{plan['profile']}-{secrets.token_hex(2)}"
     writer = RunWriter(folder)
     write_json(folder / ENVIRONMENT_FILE, {**environment, "run_id": folder.name, "profile": plan["profile"]})
-    write_json(folder / RUN_FILE, {"run_id": folder.name, "plan": plan, "finished": None})
+    write_json(folder / RUN_FILE, {"run_id": folder.name, "plan": plan, "seed": secrets.randbits(32), "finished": None})
     return writer
 
 

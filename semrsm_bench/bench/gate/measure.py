@@ -4,8 +4,10 @@ the result is not clear.
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
 from semrsm_bench.bench.gate.options import GateLimits, GateOptions
@@ -81,6 +83,7 @@ class Gate:
     problems: Sequence[GateProblem]
     limits: GateLimits
     deadline: float
+    seed: int = field(default_factory=partial(secrets.randbits, 32))
 
     def cells(self, solvers: Sequence[str], slow: Mapping[str, int]) -> list[GateCell]:
         """Everything to be measured, with what is known without measuring; ``slow`` has the S from which a solver is left out."""
@@ -108,9 +111,14 @@ class Gate:
         group = [problem for problem in self.problems if problem.cell == (cell.size, cell.centring)]
         done, wanted = 0, 1
         while done < wanted:
-            problem = group[cell.rounds % len(group)]
+            visit, place = divmod(cell.rounds, len(group))
+            problem = group[place]
+            # Both sides see the same shifts, and so the same problems, in the same order; no two visits to a pair share one.
+            seed = self.seed, visit, -(-sum(most for most, _ in ROUNDS) // len(group))
             labels = ("base", "head") if done % 2 == 0 else ("head", "base")
-            samples = {label: sample for label in labels if (sample := self._sample(cell, label, problem)) is not None}
+            samples = {
+                label: sample for label in labels if (sample := self._sample(cell, label, problem, seed)) is not None
+            }
             if not samples:
                 return
             _enter(cell, problem, samples)
@@ -119,14 +127,13 @@ class Gate:
             first = [seconds for side in cell.sides.values() for seconds in side.seconds[:1]]
             wanted = max(ROUNDS[attempt][max(first) > LONG_SECONDS], 0 if attempt else len(group))
 
-    def _sample(self, cell: GateCell, label: str, problem: GateProblem) -> Sample | None:
+    def _sample(self, cell: GateCell, label: str, problem: GateProblem, seed: tuple[int, int, int]) -> Sample | None:
         """What one side measured, or None after entering in the cell why there is nothing."""
         evidence = cell.sides[label]
         if label not in self.sides or not evidence.ok:
             return None
         limits = CallLimits(self.deadline, _MEMORY, _COMPILE_SECONDS)
-        # The round is the seed: both sides see the same shifts, and so the same problems, in the same order.
-        sample = self.sides[label].measure(cell.solver, problem.arrays, limits, seed=cell.rounds)
+        sample = self.sides[label].measure(cell.solver, problem.arrays, limits, seed)
         judged: Any = sample.reply
         if judged.status == "ok":
             judged = problem.score(sample.perms)

@@ -234,7 +234,7 @@ class GateSide:
             raise SideError(answer.message)
         self.known: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in answer.value["declared"]}
 
-    def measure(self, solver: str, arrays: Arrays, limits: CallLimits, seed: int) -> Sample:
+    def measure(self, solver: str, arrays: Arrays, limits: CallLimits, seed: tuple[int, int, int]) -> Sample:
         """A solver on a pair, between two runs of the reference kernel; a process that died is started again first."""
         self._worker.timed_out = False  # that was another solver
         before = self._worker.ask({"do": "reference"}, _REFERENCE_SECONDS)
