@@ -470,7 +470,9 @@ def test_no_two_calls_share_their_bytes(tmp_path):
     given = pair(300)
     with WorkerProcess(WorkerSetup(plugins=(str(plugin),))) as worker, Scratch() as scratch:
         observe = Observer(lambda method: worker, scratch)
-        calls = [len(observe(Declaration("solver", "spy"), given, LIMITS, seed=(7, s, 3)).value["seconds"]) for s in range(3)]
+        calls = [
+            len(observe(Declaration("solver", "spy"), given, LIMITS, seed=(7, s, 3)).value["seconds"]) for s in range(3)
+        ]
     seen = note.read_text().split()
     assert calls[0] == 20
     assert len(seen) == len(set(seen)) == sum(calls) + 1  # the warm-up is the one more
