@@ -410,7 +410,7 @@ def test_without_the_extra_one_line_says_what_to_install(tmp_path, capsys, monke
     monkeypatch.setattr(assets.importlib.util, "find_spec", lambda name: None if name == "plotly" else known(name))
     code, out, err = call(capsys, "report", "--results", tmp_path)
     assert (code, out) == (2, "")
-    assert err == "semrsm-bench: the page needs plotly, which is not installed: pip install semrsm-bench[report]\n"
+    assert err == "semrsm-bench: the page needs plotly, not installed here: pip install semrsm-bench[report]\n"
 
 
 def test_an_itables_of_another_build_is_refused(monkeypatch, tmp_path):

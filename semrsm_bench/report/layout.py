@@ -190,9 +190,9 @@ class Layout:
 
     def cases(self, sheet: Sheet) -> str:
         """How many units, or cases, stand behind the cells of a sheet: ``3 to 12 pairs``."""
-        unit = self.results.task.unit or "case"
         counts = {n for cell in sheet.cells if (n := self.results.usual_units[cell])} or {0}
-        return plural(min(counts), unit) if len(counts) == 1 else f"{min(counts)} to {plural(max(counts), unit)}"
+        least = f"{min(counts)} to " if len(counts) > 1 else ""
+        return least + plural(max(counts), self.results.task.unit or "case")
 
     def panels(self, wide: bool = False) -> list[Panel]:
         """All panels of the task's table, then those of `differences`, then what a paper prints of other networks."""

@@ -54,7 +54,6 @@ RC: Mapping[Any, Any] = {
     "axes.spines.right": False,
     "axes.edgecolor": "#444444",
     "axes.linewidth": 0.7,
-    "axes.unicode_minus": True,
     "xtick.major.width": 0.7,
     "ytick.major.width": 0.7,
     "grid.color": "#e4e4e4",

@@ -25,9 +25,8 @@ def require_extra() -> None:
     """Raise `MissingExtraError` where a package of the extra ``report`` is missing."""
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if missing:
-        verb = "is" if len(missing) == 1 else "are"
         raise MissingExtraError(
-            f"the page needs {' and '.join(missing)}, which {verb} not installed: pip install semrsm-bench[report]"
+            f"the page needs {', '.join(missing)}, not installed here: pip install semrsm-bench[report]"
         )
 
 
@@ -46,10 +45,10 @@ def tables_script() -> str:
     ValueError: the installed itables keeps its bundle elsewhere or in another form.
     """
     spec = importlib.util.find_spec("itables")
-    places = [Path(p) / "html" / "dt_bundle.js" for p in (spec.submodule_search_locations or [])] if spec else []
-    path = next((p for p in places if p.is_file()), None)
+    places = [Path(p) / "html" / "dt_bundle.js" for p in (spec and spec.submodule_search_locations) or []]
+    bundle = next((p.read_text(encoding="utf-8") for p in places if p.is_file()), "")
     # Nothing can import from a script inside a page, so what the module exports becomes a global.
-    source, found = _EXPORTS.subn(r"globalThis.jQuery=\1;", path.read_text(encoding="utf-8") if path else "")
+    source, found = _EXPORTS.subn(r"globalThis.jQuery=\1;", bundle)
     if found != 1:
         raise ValueError("the installed itables has no bundle of DataTables that exports jQuery; itables 2.9 has one")
     return safe_script(source)
@@ -74,15 +73,13 @@ def content_hash(script: str) -> str:
 @functools.cache
 def notices() -> list[dict[str, str]]:
     """Name, version, contents and terms of the libraries inside the page."""
-    return [
-        {"name": name, "version": importlib.metadata.version(name), "contents": contents, "terms": _terms(name)}
-        for name, contents in _CONTENTS.items()
-    ]
-
-
-def _terms(name: str) -> str:
-    distribution = importlib.metadata.distribution(name)
-    files = [f for f in distribution.files or [] if _LICENCE_FILE.search(str(f)) and ".dist-info/" in str(f)]
-    texts = [Path(str(f.locate())).read_text(encoding="utf-8", errors="replace").strip() for f in files]
-    facts = distribution.metadata
-    return "\n\n".join(texts) or next((facts[k] for k in ("License-Expression", "License") if k in facts), "unknown")
+    found = []
+    for name, contents in _CONTENTS.items():
+        package = importlib.metadata.distribution(name)
+        files = [f for f in package.files or [] if _LICENCE_FILE.search(str(f)) and ".dist-info/" in str(f)]
+        texts = [Path(str(f.locate())).read_text(encoding="utf-8", errors="replace").strip() for f in files]
+        facts = package.metadata
+        named = [facts[key] for key in ("License-Expression", "License") if key in facts]
+        terms = "\n\n".join(texts or named[:1]) or "unknown"
+        found.append({"name": name, "version": package.version, "contents": contents, "terms": terms})
+    return found
