@@ -11,10 +11,7 @@ from tqdm import tqdm
 def progress_bar(
     total: int | None, description: str, *, unit: str = "it", initial: int = 0, quiet: bool = False
 ) -> tqdm[Any]:
-    """Progress bar with time left on standard error.
-
-    On a terminal it redraws in place; in a log it writes a line only every half minute, so that logs stay short.
-    """
+    """Progress bar with time left on standard error; in a log a line only every half minute, so that logs stay short."""
     terminal = sys.stderr.isatty()
     return tqdm(
         total=total,

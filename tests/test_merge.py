@@ -4,8 +4,8 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from semrsm_bench.bench.merge import merge_runs
 from semrsm_bench.bench.results import ENVIRONMENT_FILE, RunWriter, write_json
+from semrsm_bench.bench.summary import merge_runs
 from semrsm_bench.cli.compare import merge
 from tests.bench_data import make_row
 

@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 
-from semrsm_bench.bench.results import ROWS_FILE, find_run, load_environment, load_rows, read_json, read_rows
+from semrsm_bench.bench import results as run_files
+from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, load_environment, load_rows, read_json
 from semrsm_bench.bench.summary import results_of
 from semrsm_bench.core.registry import UnknownNameError
 from semrsm_bench.core.row import resume_key
@@ -91,9 +92,7 @@ def read_measurements(source: str | Path, results: Path = Path("results")) -> Me
             return _read_pytest(path, content)
         if "result_columns" in content:
             return _read_asv(path)
-        raise ValueError(
-            f"{path} is neither a run's {ROWS_FILE}, nor an asv result, nor a file of pytest-benchmark (--benchmark-json)"
-        )
+        raise ValueError(f"{path} is neither a run's {ROWS_FILE}, nor an asv result, nor a file of pytest-benchmark")
     for place in (results / source, path):
         if (place if place.name == ROWS_FILE else place / ROWS_FILE).is_file():
             return _read_run(place)
@@ -101,7 +100,7 @@ def read_measurements(source: str | Path, results: Path = Path("results")) -> Me
     if path.is_dir() or (above and Path(above).is_dir()):
         return _read_asv(_asv_file(path, "") if path.is_dir() else _asv_file(Path(above), commit))
     try:
-        return _read_run(find_run(results, source))
+        return _read_run(run_files.find_run(results, source))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{source}: there is no such file or folder, and {error}") from None
 
@@ -109,10 +108,7 @@ def read_measurements(source: str | Path, results: Path = Path("results")) -> Me
 def _read_run(path: Path) -> Measurements:
     rows = load_rows(path)
     folder = path.parent if path.is_file() else path
-    try:
-        environment = load_environment(folder)
-    except FileNotFoundError:
-        environment = {}
+    environment = load_environment(folder) if (folder / ENVIRONMENT_FILE).is_file() else {}
     parts: dict[CellKey, list[Row]] = {}
     for row, key in zip(rows, _keys(rows)):
         parts.setdefault(key, []).append(row)
@@ -123,11 +119,10 @@ def _read_run(path: Path) -> Measurements:
             tasks[name] = get_task(name)
         except UnknownNameError:
             notices.append(f"task {name!r} is not known here: only its times are compared")
-    every = read_rows(path)
+    every = run_files.read_rows(path)
     gone = Counter(map(resume_key, every)) - Counter(map(resume_key, rows))
-    if names := sorted(
-        {f"{row['method']} on {row['case'] or row['task']}" for row in every if resume_key(row) in gone}
-    ):
+    names = sorted({f"{row['method']} on {row['case'] or row['task']}" for row in every if resume_key(row) in gone})
+    if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         notices.append(f"{gone.total()} rows were replaced by later ones: {', '.join(names[:3])}{more}")
     return Measurements(
@@ -206,9 +201,7 @@ def _read_pytest(path: Path, content: Mapping[str, Any]) -> Measurements:
             figures.add("gaps", str(unit), [gap])
         data |= {str(extra["data_sha256"])} if extra.get("data_sha256") else set()
     if not cells:
-        raise ValueError(
-            f"{path}: no benchmark in it says solver, size and centring in extra_info; make it with `make pytest-benchmark`"
-        )
+        raise ValueError(f"{path}: no benchmark in it says solver, size and centring in extra_info")
     cpu = ((content.get("machine_info") or {}).get("cpu") or {}).get("brand_raw", "")
     name = f"pytest-benchmark {path.name}"
     return Measurements(name, str(cpu), ",".join(sorted(data)), cells, (), "pytest-benchmark")
@@ -222,9 +215,7 @@ def _asv_file(folder: Path, commit: str) -> Path:
     found = [file for file, content in read.items() if str(content.get("commit_hash", "")).startswith(commit)]
     if not found:
         there = ", ".join(sorted({p.name.split("-")[0] for p in files})) or "none"
-        raise FileNotFoundError(
-            f"{folder} holds no run ({ROWS_FILE}) and no asv result {commit or 'at all'}; there are {there}"
-        )
+        raise FileNotFoundError(f"{folder} holds no run and no asv result {commit or 'at all'}; there are {there}")
     return max(found, key=lambda p: int(read[p].get("date", 0)))
 
 
@@ -322,9 +313,7 @@ def parse_rule(text: str) -> Rule:
         return "gap", value
     if metric == "time" and (factor := value + (unit == "%")) > 1:
         return "time", factor
-    raise ValueError(
-        f"a limit is written gap:0.5% (points that the gap may rise by), time:2x or time:50%, got {text!r}"
-    )
+    raise ValueError(f"a limit is written gap:0.5% (points that the gap may rise by), time:2x or time:50%: {text!r}")
 
 
 def compare(before: Measurements, after: Measurements) -> RunComparison:
@@ -345,12 +334,8 @@ def compare(before: Measurements, after: Measurements) -> RunComparison:
     if before.data and after.data and before.data != after.data:
         notices.append("the two were measured on different data: gaps and times are of different problems")
     if any(not c.paired for c in changes if c.metric == "time"):
-        notices.append(
-            "some times are not of the same pairs of images, or of one pair only: their intervals say little"
-        )
-    notices.append(
-        "times of two separate runs also differ by what else the machine did; `semrsm-bench gate` measures alternately"
-    )
+        notices.append("some times are not of the same pairs, or of one pair only: their intervals say little")
+    notices.append("times of two runs also differ by what else the machine did; `semrsm-bench gate` measures in turns")
     only_before = [key for key in old if key not in after.cells]
     only_after = [key for key, figures in after.cells.items() if figures.measured and key not in before.cells]
     return RunComparison(before, after, changes, lost, only_before, only_after, notices)
@@ -369,13 +354,11 @@ def _lost(old: Figures, new: Figures, alike: bool) -> str:
 
 def _change(key: CellKey, metric: Metric, old: Samples, new: Samples) -> Change:
     """Ratio of median times or difference of mean gaps; pair by pair where that gives an interval."""
-    time = metric == "time"
-    middle: Callable[..., Any] = np.median if time else np.mean
-    interval: Callable[..., Interval] = median_interval if time else mean_interval
-    scale: Callable[..., Any] = np.log if time else np.asarray
-    back: Callable[..., Any] = np.exp if time else np.asarray
+    time = (np.median, median_interval, np.log, np.exp)
+    gap = (np.mean, mean_interval, np.asarray, np.asarray)
+    middle, interval, scale, back = cast("tuple[Callable[..., Any], ...]", time if metric == "time" else gap)
     pairs = [pair for pair in old if pair in new]
-    paired = len(pairs) >= (2 if time else 1)
+    paired = len(pairs) >= (2 if metric == "time" else 1)
     if paired:
         before, after = ([float(middle(side[p])) for p in pairs] for side in (old, new))
         change = interval(scale(after) - scale(before))

@@ -7,7 +7,7 @@ import json
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,9 +34,7 @@ class CompareOptions(OutputOptions):
         name="fail",
         metavar="RULE",
     )
-    missing: tuple[str, ...] = option(
-        (), help="Methods that may lack figures now which they had before; all: any.", name="allow-missing"
-    )
+    missing: tuple[str, ...] = option((), help="Methods that may lack figures now; all: any.", name="allow-missing")
     show_all: bool = option(False, help="Also the cells that did not change.", name="all")
 
 
@@ -118,12 +116,10 @@ def _json(found: Any, broken: list[Any], code: int) -> dict[str, Any]:
         | {"paired": c.paired, "verdict": c.verdict, "broken": c in broken}
         for c in found.changes
     ]
-    sides = {
-        side: {k: v for k, v in asdict(getattr(found, side)).items() if k != "cells"} for side in ("before", "after")
-    }
+    sides = {name: asdict(replace(getattr(found, name), cells={})) for name in ("before", "after")}
     return {
         "exit_code": code,
-        **sides,
+        **{name: {k: v for k, v in side.items() if k != "cells"} for name, side in sides.items()},
         "notices": found.notices,
         "changes": changes,
         "lost": [{**cell._asdict(), "failure": why} for cell, why in found.lost.items()],
@@ -136,9 +132,7 @@ def _json(found: Any, broken: list[Any], code: int) -> dict[str, Any]:
 class MergeOptions:
     """How the runs are shown."""
 
-    relative_to: str | None = option(
-        None, help="Show how many times faster than this method each is, machine by machine."
-    )
+    relative_to: str | None = option(None, help="Show how many times faster than this method each is, on each machine.")
     format: Literal["text", "csv"] = option("text", help="Of the table.")
 
 
@@ -149,8 +143,8 @@ def merge(runs: tuple[str, ...], options: MergeOptions, output: OutputOptions) -
     """Lay RUNS (ids, or folders copied from other machines) side by side: a column for each, ratios, never an average."""
     import pandas as pd
 
-    from semrsm_bench.bench.merge import merge_runs
     from semrsm_bench.bench.results import find_run
+    from semrsm_bench.bench.summary import merge_runs
 
     lines, legend = merge_runs([find_run(output.results, run) for run in runs], relative_to=options.relative_to)
     if output.json:

@@ -26,17 +26,13 @@ _WORDS = click.argument("words", metavar="[RUN] [TASK]...", nargs=-1)
 class SelectionOptions(PluginOptions):
     """Which cells and scores are shown, and what methods are compared with."""
 
-    where: tuple[str, ...] = option(
-        (), help="Only cells whose KEY has this value; one key twice: either value.", metavar="KEY=VALUE,..."
-    )
+    where: tuple[str, ...] = option((), help="Only these cells; one key twice: either value.", metavar="KEY=VALUE,...")
     centring: Literal["none", "channel", "position", "both"] | None = option(
         None, help="Short for --where centring=...; both: none and channel."
     )
     scores: tuple[str, ...] = option((), help="Only these scores, named as in --json; the first one leads.")
     against: str | None = option(
-        None,
-        help="Method that the others are compared with by paired differences; default: the task's.",
-        metavar="METHOD",
+        None, help="Compare with this method by paired differences; default: the task's.", metavar="METHOD"
     )
 
     def __post_init__(self) -> None:
@@ -69,9 +65,7 @@ class ReportOptions(SelectionOptions):
     """What the page holds, and where it goes."""
 
     out: Path | None = option(None, help=f"The file; default: {PAGE} in the run's folder.")
-    private: bool = option(
-        False, help="Also figures that show your own pictures, whose licence may forbid to pass them on."
-    )
+    private: bool = option(False, help="Also figures that show your own pictures, whose licence may forbid that.")
 
 
 @dataclass(frozen=True)

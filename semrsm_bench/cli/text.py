@@ -8,10 +8,8 @@ from collections.abc import Collection, Sequence
 def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:
     """Rows of cells as lines, each column as wide as its widest cell; columns of ``right`` are set to the right."""
     widths = [max(map(len, column)) for column in zip(*rows)]
-    cells = [
-        [cell.rjust(w) if i in right else cell.ljust(w) for i, (cell, w) in enumerate(zip(row, widths))] for row in rows
-    ]
-    return ["  ".join(row).rstrip() for row in cells]
+    sides = [">" if i in right else "<" for i in range(len(widths))]
+    return ["  ".join(f"{c:{s}{w}}" for c, s, w in zip(row, sides, widths)).rstrip() for row in rows]
 
 
 def duration(seconds: float) -> str:

@@ -34,20 +34,14 @@ class GateOptions:
         metavar="[SOLVER=]FACTOR",
         nameless=True,
     )
-    missing: tuple[str, ...] = option(
-        (), help="Solvers that may be removed or fail now; all: any.", name="allow-missing"
-    )
-    plugins: tuple[Path, ...] = option(
-        (), help="File that registers solvers, taken from each commit; repeatable.", name="plugin"
-    )
+    missing: tuple[str, ...] = option((), help="Solvers that may be gone or fail now; all: any.", name="allow-missing")
+    plugins: tuple[Path, ...] = option((), help="File of solvers, taken from each commit; repeatable.", name="plugin")
     data: Path | None = option(None, help="Activations, for both sides.")
     environment: Literal["auto", "shared", "isolated"] = option(
         "auto", help="This one for both commits, or one for each; auto isolates where they want different packages."
     )
     deadline: float = option(60.0, help="Seconds for one solve.", positive=True)
-    allow_broken_base: bool = option(
-        False, help="Pass with a notice where the base cannot be measured, instead of ending with 4."
-    )
+    allow_broken_base: bool = option(False, help="Pass, with a notice, where the base cannot be measured.")
     summary: Path | None = option(None, help="Append the result as Markdown to this file.")
 
     def __post_init__(self) -> None:

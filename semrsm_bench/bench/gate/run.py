@@ -92,9 +92,7 @@ def run_gate(
             except SideError as error:
                 if label == "head":
                     raise
-                notices.append(
-                    f"the base cannot be measured: {error}; the head was measured alone, and nothing compared"
-                )
+                notices.append(f"the base cannot be measured: {error}; nothing was compared")
         solvers = _chosen(options, sides, own)
         # As this package declares it: a commit has no say in what is held against it.
         slow = {n: s.slow_from for n in solvers if (s := SOLVERS.find(n)) is not None and s.slow_from is not None}
@@ -120,9 +118,7 @@ def _chosen(options: GateOptions, sides: Mapping[str, GateSide], own: bool) -> t
     # A repository that uses this package answers for the solvers it adds.
     own_solvers = [name for name, entry in known.items() if own or not entry["own"]]
     if not options.methods and not own_solvers:
-        raise ValueError(
-            "neither commit registers a solver of its own; name the file with --plugin, or solvers with --methods"
-        )
+        raise ValueError("neither commit registers a solver of its own; name its file with --plugin, or use --methods")
     for name in (*options.methods, *(n for n in options.missing if n != EVERYTHING)):
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
