@@ -28,7 +28,6 @@ VERBS = {
 # Verbs that share the module of another one.
 _MODULES = {"solvers": "list", "doctor": "check", "table": "show", "plot": "show", "report": "show"}
 _MODULES |= {"merge": "compare", "gate": "compare"}
-
 # Verbs of earlier versions, and what is said instead of them.
 _GONE = {
     "study": "The studies are tasks now: semrsm-bench run translation | retrieval | outputs | layers (was cka) | instances (was "
@@ -47,9 +46,7 @@ class _Verbs(click.Group):
         command: click.Command = getattr(module, "list_command" if cmd_name == "list" else cmd_name)
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], VERBS, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Verbs: {', '.join(VERBS)}."

@@ -157,9 +157,8 @@ def plot(words: tuple[str, ...], options: PlotOptions, output: OutputOptions) ->
     """Draw the figures of RUN, a run's id or folder; the latest run when left out. TASK: only these; default: all it has.
 
     The time-score front, the time over S, the scores of single cases, and the pictures of each task. RUN may also be an .npy file
-    of `semrsm-bench rsm`: then the matrix is drawn, ordered by label, beside the file or in --out.
-
-    Exit code 4: nothing was measured.
+    of `semrsm-bench rsm`: then the matrix is drawn, ordered by label, beside the file or in --out. Exit code 4: nothing
+    was measured.
     """
     if words and words[0].endswith(".npy"):
         from semrsm_bench.report.rsm_picture import save_rsm_picture

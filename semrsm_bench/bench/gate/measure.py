@@ -116,9 +116,8 @@ class Gate:
             # Both sides see the same shifts, and so the same problems, in the same order; no two visits to a pair share one.
             seed = self.seed, visit, -(-sum(most for most, _ in ROUNDS) // len(group))
             labels = ("base", "head") if done % 2 == 0 else ("head", "base")
-            samples = {
-                label: sample for label in labels if (sample := self._sample(cell, label, problem, seed)) is not None
-            }
+            found = {label: self._sample(cell, label, problem, seed) for label in labels}
+            samples = {label: sample for label, sample in found.items() if sample is not None}
             if not samples:
                 return
             _enter(cell, problem, samples)

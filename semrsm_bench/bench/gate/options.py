@@ -87,8 +87,7 @@ def limits_of(project: Mapping[str, Any], options: GateOptions) -> GateLimits:
     keys = [(k, known) for k in settings] + [(k, {"quality", "time"}) for entry in solvers.values() for k in entry]
     for key, allowed in keys:
         if key not in allowed:
-            known_keys = ", ".join(sorted(allowed))
-            raise ValueError(f"pyproject.toml: [tool.semrsm-bench.gate] has no {key!r}, but {known_keys}")
+            raise ValueError(f"[tool.semrsm-bench.gate] has no {key!r}, but {', '.join(sorted(allowed))}")
     found: dict[str, Any] = {"exact": float(settings.get("exact", GateLimits.exact))}
     for name in ("quality", "time"):
         limits = {s: entry[name] for s, entry in solvers.items() if name in entry} | getattr(options, name)
