@@ -11,6 +11,7 @@ from semrsm_bench.solvers.kernels.scale import Scale
 from tests.hard_problems import KINDS, hard_problem
 
 DENSE = ["auction-coarse", "auction-fine", "auction-certified"]
+ALL = [*DENSE, "list-auction-coarse", "list-auction-fine", "matrix-free-coarse", "matrix-free-fine"]
 
 
 def activations(size, channels, seed=0):
@@ -157,16 +158,17 @@ def test_certified_auction_stops_early_when_it_may():
     assert get_solver("auction-certified").run(problem, rtol=0.0).info["exact"] is True
 
 
-@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.timeout(60)
 def test_hard_problems_end_with_a_permutation(name, kind):
-    for size, channels in [(0, 2), (1, 2), (2, 1), (3, 5), (40, 3), (150, 2)]:
+    options = {"sample": 16} if name.startswith("matrix-free") else {}
+    for size, channels in [(0, 2), (1, 2), (2, 1), (3, 5), (40, 3), (150, 2), (200, 35), (530, 2)]:
         if size:
             problem = hard_problem(kind, size, channels, 1)
         else:
             problem = MatchingProblem(np.empty((0, channels)), np.empty((0, channels)))
-        perm = get_solver(name).run(problem).perm
+        perm = get_solver(name).run(problem, **options).perm
         assert np.array_equal(np.sort(perm), np.arange(size))
 
 
@@ -179,16 +181,24 @@ def test_centring_does_not_change_the_quality():
         assert raw == pytest.approx(centred, abs=0.004)
 
 
-@pytest.mark.parametrize("options", [{"eps": ()}, {"eps": (0.1, 0.0)}, {"eps": (-1.0,)}, {"eps": (np.nan,)}])
-def test_rejects_eps_that_is_not_positive(options):
-    with pytest.raises(ValueError, match="eps must be positive"):
-        get_solver("auction-coarse").run(activations(20, 3), **options)
-
-
-@pytest.mark.parametrize("rtol", [-0.1, 1.5, np.nan])
-def test_rejects_rtol_outside_its_range(rtol):
-    with pytest.raises(ValueError, match="rtol must be between"):
-        get_solver("auction-certified").run(activations(20, 3), rtol=rtol)
+@pytest.mark.parametrize(
+    ("name", "option", "values", "message"),
+    [
+        ("auction-coarse", "eps", [(), (0.1, 0.0), (-1.0,), (np.nan,)], "eps must be positive"),
+        ("auction-certified", "rtol", [-0.1, 1.5, np.nan], "rtol must be between"),
+        ("list-auction-coarse", "rounds", [(), ((0.0, 1.0),)], "eps must be positive"),
+        ("list-auction-coarse", "sample", [0], "sample must be at least 1"),
+        ("matrix-free-coarse", "probes", [0], "must be at least"),
+        ("matrix-free-coarse", "eps", [0.0, np.nan], "must be at least"),
+        ("matrix-free-coarse", "slack", [-1.0], "must be at least"),
+        ("matrix-free-coarse", "renewals", [-1.0], "must be at least"),
+        ("matrix-free-coarse", "sample", [1], "must be at least"),
+    ],
+)
+def test_rejects_options_out_of_range(name, option, values, message):
+    for value in values:
+        with pytest.raises(ValueError, match=message):
+            get_solver(name).run(activations(20, 3), **{option: value})
 
 
 @pytest.mark.parametrize("name", ["auction-fine", "list-auction-fine", "exact-auction"])

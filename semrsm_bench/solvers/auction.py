@@ -38,7 +38,7 @@ def solve_in_one_call(
     """`solve_batch` where there is something to solve and, with a tolerance, no lists all the way; else all unsolved."""
     results = Results.empty(*ys.shape[:2])
     if x.shape[0] > 1 and x.shape[1] > 1 and (tolerance is None or x.shape[0] < LISTS_FROM):
-        solve_batch(*read_only(x, ys, affinities), np.array(shares, np.float64), tolerance, results)
+        solve_batch(*read_only(x, ys, affinities), np.array(shares, np.float64), tolerance, *results)
     return results
 
 
@@ -83,7 +83,7 @@ def auction(problem: MatchingProblem, *, eps: tuple[float, ...] = (0.1, 0.01)) -
         results = solve_in_one_call(prepared.x, prepared.y[None], prepared.affinity[None], eps)
         if not results.solved[0]:
             raise RuntimeError(f"the auction could not scale its problem: largest affinity {prepared.scale.largest:g}")
-    bids, left = results.counts[0].tolist()
+    _, bids, left = map(int, results.facts[0])
     return Solution(results.perms[0], info={"bids": bids, **({"left": left} if left else {})})
 
 

@@ -123,8 +123,7 @@ def _reason_without(wanted: str) -> str:
     owner = _owner_of_module_lap()
     if not owner:
         return f"needs the package {wanted!r}, which is not installed"
-    clash = f"the module lap belongs to the package {owner!r} here; one environment holds {wanted} or {owner}, not both"
-    return "" if owner == wanted else clash
+    return "" if owner == wanted else f"the module lap belongs to the package {owner!r} here; {wanted} would replace it"
 
 
 def _lap_of(package: str) -> dict[str, Any]:

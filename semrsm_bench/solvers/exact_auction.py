@@ -75,14 +75,13 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
         if not results.solved[0]:
             perm = linear_sum_assignment(prepared.affinity.astype(np.float64), maximize=True)[1]
             return Solution(perm, info={"fallback": "scipy"})
-    bids, paths = results.counts[0].tolist()
-    slack, duals, prices = results.slacks[0], results.duals[0], results.prices[0]
+    (slack, bids, paths), duals = results.facts[0].tolist(), results.duals[0]
     if exponent:
         with np.errstate(over="ignore"):
-            slack, duals, prices = (np.ldexp(z, exponent) for z in (slack, duals, prices))
-    lost = exponent > 0 and not (np.isfinite(duals).all() and np.isfinite(prices).all())
-    info = {"slack": float(slack), "paths": paths, "bids": bids}
-    return Solution(results.perms[0], None if lost else (duals, prices), info)
+            slack, duals = float(np.ldexp(slack, exponent)), np.ldexp(duals, exponent)
+    lost = exponent > 0 and not np.isfinite(duals).all()
+    info = {"slack": slack, "paths": int(paths), "bids": int(bids)}
+    return Solution(results.perms[0], None if lost else (duals[0], duals[1]), info)
 
 
 def _large_exactly(prepared: Prepared, tolerance: float) -> Results:
@@ -94,7 +93,7 @@ def _large_exactly(prepared: Prepared, tolerance: float) -> Results:
     rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
     lists = lists._replace(bounds=lists.bounds + np.float64(rounding))
     results = Results.empty(1, len(start))
-    state = Finish(prepared.affinity, results.prices[0], prices, lists, rounding, assignment)
-    results.slacks[0] = finish_exactly(state, scale, tolerance, results.duals[0], results.counts[0])
+    state = Finish(prepared.affinity, results.duals[0, 1], prices, lists, rounding, assignment)
+    finish_exactly(state, scale, tolerance, results.duals[0, 0], results.facts[0])
     results.perms[0] = assignment.column_of
     return results

@@ -72,9 +72,7 @@ class MatchingProblem:
                 raise ValueError(f"{name} must have shape (positions, channels), got {array.shape}")
         for what, ours, theirs in zip(("positions", "channels"), arrays[0].shape, arrays[1].shape):
             if ours != theirs:
-                raise ValueError(
-                    f"x has {ours} {what} and y has {theirs}: a one-to-one matching needs as many on both sides"
-                )
+                raise ValueError(f"x has {ours} {what} and y has {theirs}: a matching needs as many on both sides")
         dtype = _common_dtype(*arrays)
         for name, array in zip("xy", arrays):
             object.__setattr__(self, name, _locked(np.array(array, dtype=dtype, order="C")))

@@ -27,36 +27,40 @@ _LISTS_FROM = 512
 class Results(NamedTuple):
     """What b problems of one size have for an answer.
 
-    ``perms`` (b, S) int64, -1 where unsolved. ``slacks`` (b,): the largest of a matched pair, infinite where a problem is
-    unsolved, and 0 where nobody looked. ``counts`` (b, 2): bids, and rows matched along paths or, by an auction alone, left over.
-    ``prices`` and ``duals`` (b, S) float64, of exact solves.
+    ``perms`` (b, S) int64, -1 where unsolved. ``facts`` (b, 3) float64: the largest slack of a matched pair, infinite where a
+    problem is unsolved and 0 where nobody looked; bids; rows matched along paths or, by an auction alone, left over.
+    ``duals`` (b, 2, S) float64, of rows and of columns, of exact solves.
     """
 
     perms: NDArray[np.int64]
-    slacks: Floats
-    counts: Integers
-    prices: Floats
+    facts: Floats
     duals: Floats
 
     @classmethod
     def empty(cls, number: int, size: int) -> Results:
         """All unsolved."""
-        perms, slacks, counts = np.full((number, size), -1), np.full(number, np.inf), np.zeros((number, 2), np.int64)
-        return cls(perms, slacks, counts, np.empty((number, size)), np.empty((number, size)))
+        return cls(np.full((number, size), -1), np.full((number, 3), np.inf), np.empty((number, 2, size)))
 
     @property
     def solved(self) -> NDArray[np.bool_]:
         """Which problems have an answer, (b,)."""
-        return np.isfinite(self.slacks)
+        return np.isfinite(self.facts[:, 0])
 
 
 @njit(**COMPILED)
 def solve_batch(
-    x: Floats, ys: Floats, affinities: Floats, shares: Floats, tolerance: float | None, results: Results
+    x: Floats,
+    ys: Floats,
+    affinities: Floats,
+    shares: Floats,
+    tolerance: float | None,
+    perms: Integers,
+    facts: Floats,
+    duals: Floats,
 ) -> None:
     """Match x (S, C) with every y: ys (b, S, C), affinities (b, S, S). An auction with phases of these shares of the deviation.
 
-    Where a tolerance is given, the exact finish and the check follow.
+    Where a tolerance is given, the exact finish and the check follow. The answers go to the arrays of `Results`.
     """
     size = x.shape[0]
     mean, longest = mean_and_longest(x)
@@ -73,15 +77,15 @@ def solve_batch(
         assignment = Assignment(column_of, row_of)
         bids = dense_phases(affinity, prices, assignment, shares, scale, MAX_BIDS * size)
         if tolerance is None:
-            results.counts[t, 0] = bids
-            results.counts[t, 1] = (row_of < 0).sum()
+            facts[t, 1] = bids
+            facts[t, 2] = (row_of < 0).sum()
             match_leftovers(assignment)
-            results.slacks[t] = 0.0
+            facts[t, 0] = 0.0
         else:
             # Prices rise in the finish; the factor leaves them room before the rounding of a scan exceeds its allowance.
             rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
             lists = make_lists(affinity, prices, rounding, WIDTH if size >= _LISTS_FROM else 0)
-            state = Finish(affinity, results.prices[t], prices, lists, rounding, assignment)
-            results.slacks[t] = finish_exactly(state, scale, tolerance, results.duals[t], results.counts[t])
-        if results.slacks[t] < np.inf:
-            results.perms[t] = column_of
+            state = Finish(affinity, duals[t, 1], prices, lists, rounding, assignment)
+            finish_exactly(state, scale, tolerance, duals[t, 0], facts[t])
+        if facts[t, 0] < np.inf:
+            perms[t] = column_of

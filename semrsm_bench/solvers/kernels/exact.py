@@ -60,29 +60,31 @@ def make_lists(affinity: Floats, prices: Floats, rounding: float, width: int) ->
 
 
 @njit(**COMPILED)
-def finish_exactly(state: Finish, scale: Scale, tolerance: float, duals: Floats, counts: Integers) -> float:
-    """From an almost optimal matching to the optimum, its prices and row duals; returns the largest slack of a matched pair.
+def finish_exactly(state: Finish, scale: Scale, tolerance: float, duals: Floats, facts: Floats) -> None:
+    """From an almost optimal matching to the optimum, its prices and row duals.
 
-    That is infinite where the work exceeds its limits or the slack ``tolerance``, relative to the largest ``|A| + |p|``.
     ``state.rounded`` are the prices of the auction. The lists are valid under them; if there are none, bids read whole rows,
     and lists are made only if there is a path to look for. ``state.rounding`` bounds the error of ``affinity - prices`` for all
-    prices up to the end. ``counts`` receives the bids and the paths.
+    prices up to the end. ``facts`` receives bids, paths and the largest slack of a matched pair: see `batches.Results`. The slack
+    stays infinite where the work exceeds its limits or the slack ``tolerance``, relative to the largest ``|A| + |p|``.
     """
     affinity, prices, rounded, lists, rounding, assignment = state
     prices[:] = rounded
     _free_loose_pairs(state)
-    counts[0] = _bid_exactly(state)
+    facts[1] = _bid_exactly(state)
+    facts[2] = 0
     if (assignment.row_of < 0).any():
         if lists.columns.shape[1] == 0:
             lists = make_lists(affinity, rounded, rounding, WIDTH)
-        counts[1] = augment(Finish(affinity, prices, rounded, lists, rounding, assignment))
-        if counts[1] < 0:
-            return np.inf
+        facts[2] = augment(Finish(affinity, prices, rounded, lists, rounding, assignment))
+        if facts[2] < 0:
+            return
     rounded[:] = prices
     slack = check_tight(affinity, prices, rounded, assignment.column_of, rounding_of(scale, prices), duals)
     # Prices that have left float64 would allow any slack.
     magnitude = largest_magnitude(scale, prices)
-    return slack if magnitude < np.inf and slack <= tolerance * magnitude else np.inf
+    if magnitude < np.inf and slack <= tolerance * magnitude:
+        facts[0] = slack
 
 
 @njit(forceinline=True, **COMPILED)

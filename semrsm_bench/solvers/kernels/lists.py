@@ -4,7 +4,8 @@ A list keeps up to ``WIDTH`` columns that looked best for a row under the prices
 prices`` over every column it left out. Prices only rise, so the bound stays true for good. While the best listed value is at
 least the bound, the list alone decides; otherwise the row is scanned anew.
 
-Lists are padded with column 0 at affinity minus infinity, so a kernel may read whole vectors.
+Lists are padded with column 0 at affinity minus infinity, so a kernel may read whole vectors. `list_rows` makes them from an
+affinity, `score_buckets` from inner products that are made where needed and never stored.
 """
 
 from __future__ import annotations
