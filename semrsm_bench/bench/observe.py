@@ -25,6 +25,7 @@ CASES = {
     "metric": ("semrsm_bench.metrics.check_cases", "METRIC_CASES"),
     "instance": ("semrsm_bench.metrics.check_cases", "INSTANCE_CASES"),
 }
+_DECLARED_BEFORE = ("name", "reason", "max_size")
 
 Given = Mapping[str, Any]
 
@@ -266,7 +267,11 @@ def describe(kinds: list[str] | None = None) -> dict[str, Any]:
         for name in getattr(sb, f"{kind}_names")():
             method = getattr(sb, f"get_{kind}")(name)
             own = (getattr(method.function, "__module__", None) or "").startswith("semrsm_bench.")
-            found.append({**method.declare().as_dict(), "own": own})
+            if hasattr(method, "declare"):
+                made = method.declare().as_dict()
+            else:  # a solver of a package from before declarations
+                made = {"kind": kind, "category": method.kind, **{n: getattr(method, n) for n in _DECLARED_BEFORE}}
+            found.append({**made, "own": own})
     return {"declared": found}
 
 
