@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
@@ -8,6 +9,7 @@ from semrsm_bench.bench.results import load_rows
 from semrsm_bench.cli import cli, main
 from semrsm_bench.cli.run import _read
 from semrsm_bench.core.options import describe
+from semrsm_bench.report import write
 from semrsm_bench.tasks.registry import get_task
 from tests.bench_data import HOSTILE, small_cache
 
@@ -119,6 +121,18 @@ def test_a_solver_that_fails_makes_exit_code_three_and_is_named(run):
     done = run(*chosen, code=3)
     assert "hostile-raise: error in 2 of its rows: RuntimeError: no matching today" in done.stdout
     assert "identity" in done.stdout
+
+
+def test_failures_that_differ_in_numbers_alone_are_one_line(tmp_path, capsys, monkeypatch):
+    message = "k = {:.3g} is {:d} below the optimum of c{}"
+    rows = [
+        {"method": "m", "status": "wrong", "message": message.format(10.0**i, i, i % 2 * "x")} for i in range(-9, 9)
+    ]
+    monkeypatch.setattr(write, "render_table", lambda *given, **how: "")
+    write.show(tmp_path, [SimpleNamespace(rows=[*rows, {**rows[0], "status": "ok"}])], {}, [])
+    _, first, second, *_ = capsys.readouterr().out.splitlines()
+    assert first == "m: wrong in 9 of its rows, such as: k = 1e-09 is -9 below the optimum of cx"
+    assert second.startswith("m: wrong in 9 of its rows, such as: k = 1e-08")
 
 
 def test_nothing_measured_makes_exit_code_four(run):

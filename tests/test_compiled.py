@@ -1,5 +1,7 @@
 """Compiled code where nothing can be kept: numba's own places fail, a temporary folder serves."""
 
+import errno
+import os
 import warnings
 from pathlib import Path
 
@@ -38,3 +40,18 @@ def test_code_that_another_user_keeps_is_not_run(unkept, monkeypatch):
     monkeypatch.setattr(files.os, "getuid", lambda: real + 1)
     with pytest.warns(RuntimeWarning, match="own"):
         assert compiled.njit()(lambda a: a)(1) == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+def test_a_folder_that_fills_up_costs_one_warning_and_no_answer(monkeypatch, tmp_path, number):
+    def full(*given):
+        raise OSError(number, os.strerror(number), str(tmp_path))
+
+    compiled._warn_once.cache_clear()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(numba.core.caching.IndexDataCacheFile, "_save_data", full)
+    inner = compiled.njit()(lambda a: 2 * a)
+    outer = compiled.njit()(lambda a: inner(a) + 1)
+    with pytest.warns(RuntimeWarning, match="kept in memory.*NUMBA_CACHE_DIR") as said:
+        assert (outer(3), inner(4), outer(2.0)) == (7, 8, 5.0)
+    assert len(said) == 1

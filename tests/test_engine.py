@@ -354,7 +354,7 @@ def test_a_named_run_that_does_not_fit_is_refused_with_the_reason(bench):
         bench("identity", run_id="mine")
     with pytest.raises(ValueError, match="exists already"):
         bench("identity", run_id="mine", fresh=True)
-    for wrong in ("", "../x", "a/b", ".hidden", "-x", "a\nb", "x\0", "a" * 200, " x", "x "):
+    for wrong in ("", "../x", "a/b", ".hidden", "-x", "a\nb", "x\0", "a" * 200, " x", "x ", "latest"):
         with pytest.raises(ValueError, match="name of a folder"):
             bench("identity", run_id=wrong)
 

@@ -228,10 +228,10 @@ def open_run(session: SessionOptions, plan: Mapping[str, Any], environment: Mapp
     """
     run_id = session.run_id
     if run_id is not None:
-        if not _RUN_ID.fullmatch(run_id):
+        if run_id == LATEST or not _RUN_ID.fullmatch(run_id):
             raise ValueError(
-                f"a run's id is the name of a folder: letters, digits and . _ + - : or a blank, at most 100 and no sign at the "
-                f"beginning, got {run_id[:120]!r}"
+                f"a run's id is the name of a folder: letters, digits and . _ + - : or a blank, at most 100, no sign at the "
+                f"beginning, and not {LATEST!r}, which means the newest run; got {run_id[:120]!r}"
             )
         folder = session.out / run_id
         if (folder / RUN_FILE).is_file():

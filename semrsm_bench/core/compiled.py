@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import numba
 
-from semrsm_bench.core.files import temporary_folder
+from semrsm_bench.core.files import explain, temporary_folder
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function on its first call, without the GIL, and keep what was compiled for later processes.
 
-    Where numba finds no folder to keep it in, a folder of this user's in the system's temporary one serves, with a warning.
+    Where numba finds no folder to keep it in, a folder of this user's in the system's temporary one serves, with a warning. Where
+    the folder fills up later, this process goes on with what it has in memory, with a warning.
     """
 
     def decorate(function: Callable[..., Any]) -> Any:
         try:
-            return numba.njit(nogil=True, cache=True, **options)(function)
+            made = numba.njit(nogil=True, cache=True, **options)(function)
         except RuntimeError:
             config: Any = numba.config
             config.CACHE_DIR = str(temporary_folder("compiled"))
@@ -29,6 +31,28 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
                 RuntimeWarning,
                 stacklevel=3,
             )
-            return numba.njit(nogil=True, cache=True, **options)(function)
+            made = numba.njit(nogil=True, cache=True, **options)(function)
+        for name in (
+            ("load_overload", "save_overload") if hasattr(made, "_cache") else ()
+        ):  # not under NUMBA_DISABLE_JIT
+            setattr(made._cache, name, partial(_unless_the_disk_fails, getattr(made._cache, name)))
+        return made
 
     return decorate
+
+
+def _unless_the_disk_fails(access: Callable[..., Any], *given: Any) -> Any:
+    """What numba's cache answers, or None: compiled and not kept."""
+    try:
+        return access(*given)
+    except OSError as error:
+        _warn_once(explain(OSError(error.errno, error.strerror)))
+        return None
+
+
+@cache
+def _warn_once(reason: str) -> None:
+    text = (
+        f"compiled code is kept in memory, this process's alone: {reason}; or set NUMBA_CACHE_DIR to a folder with room"
+    )
+    warnings.warn(text, RuntimeWarning, stacklevel=3)

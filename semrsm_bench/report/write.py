@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from semrsm_bench.report.tables import TableFormat, render_table
 SUFFIXES: Mapping[TableFormat, str] = {"md": "md", "latex": "tex", "csv": "csv"}
 FIGURES_FOLDER = "figures"
 _SHOWN = (*FAULTS, "timeout", "memory")
+_NUMBER = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -50,9 +52,12 @@ def show(folder: Path, results: Sequence[TaskResults], counts: Mapping[str, int]
     if results:
         click.echo(render_table(results, width=terminal_width()))
     rows = [row for one in results for row in one.rows if row["status"] in _SHOWN]
-    failures = Counter((row["method"], row["status"], row["message"]) for row in rows)
-    for (method, status, message), count in failures.items():
-        click.echo(f"{method}: {status} in {count} of its rows: {message}")
+    failures: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for row in rows:  # one line for messages that differ in numbers alone
+        failures[row["method"], row["status"], _NUMBER.sub("", row["message"])].append(row["message"])
+    for (method, status, _), messages in failures.items():
+        such = ", such as" if len(set(messages)) > 1 else ""
+        click.echo(f"{method}: {status} in {len(messages)} of its rows{such}: {messages[0]}")
     rows_text = ", ".join(f"{n} {status}" for status, n in counts.items()) or "none"
     click.echo(f"rows     {folder / ROWS_FILE}  ({rows_text})")
     tables = [path for path in files if path.parent == folder]

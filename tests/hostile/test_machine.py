@@ -173,6 +173,23 @@ def test_folders_of_any_name(place, name):
         assert len(file.readlines()) == 4 * 3
 
 
+@pytest.mark.parametrize("closed", ["<&-", "2>&-", "<&- 2>&-", "<&- >&- 2>&-"])
+def test_closed_descriptors(place, closed):
+    script = f"""
+    $RUN --methods scipy,greedy --pairs 3 --out $PLACE/results --run-id one {closed}; echo run $?
+    ${{RUN% --quiet}} --methods scipy,greedy --pairs 3 --out $PLACE/results --run-id loud {closed}; echo loud $?
+    $RSM --out $PLACE/rsm.npy {closed}; echo rsm $?
+    """
+    words = said(shell(place, script, mounts=False))
+    assert [line for line in words.splitlines() if line[:4] in ("run ", "loud", "rsm ")] == [
+        "run 0",
+        "loud 0",
+        "rsm 0",
+    ], words
+    assert {r["status"] for r in rows_of(place / "results" / "one")} == {"ok"}
+    assert np.isfinite(np.load(place / "rsm.npy")).all()
+
+
 NO_LOCKS = (
     "import errno, fcntl, os\ndef flock(*a): raise OSError(errno.{0}, os.strerror(errno.{0}))\nfcntl.flock = flock\n"
 )
