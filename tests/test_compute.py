@@ -78,7 +78,9 @@ def test_centring_by_position_does_see_where_positions_stand():
     assert not np.allclose(compute_rsm(shuffled, **how), compute_rsm(z, **how))
 
 
-def test_centring_subtracts_the_means_it_names_and_those_of_the_database():
+@pytest.mark.parametrize("together", [1, 3, 10**6])
+def test_centring_subtracts_the_means_it_names_and_those_of_the_database(monkeypatch, together):
+    monkeypatch.setattr("semrsm_bench.rsm.sources._CHUNK_BYTES", together * 2 * 5 * 8)
     rng = np.random.default_rng(4)
     z, z2 = rng.normal(size=(3, 2, 5)) + 1, rng.normal(size=(4, 2, 5)) + 2
     for centring, axes in (("channel", (0, 2)), ("position", (0,))):
@@ -88,6 +90,18 @@ def test_centring_subtracts_the_means_it_names_and_those_of_the_database():
         mean = z2.mean(axis=axes, keepdims=True)
         both = compute_rsm(z - mean, z2 - mean, matching="scipy")
         np.testing.assert_allclose(compute_rsm(z, z2, matching="scipy", centring=centring), both, rtol=1e-10)
+
+
+@pytest.mark.parametrize("matching", ["identity", "scipy", "pooled"])
+@pytest.mark.parametrize("sides", [1, 2])
+def test_images_read_in_several_parts_have_the_same_kernels(monkeypatch, matching, sides):
+    z = np.random.default_rng(4).normal(size=(sides, 7, 2, 5)) + 1
+    how = {"matching": matching, "kernel": ["linear", "cosine", "rbf"], "centring": "position"}
+    whole = compute_rsm(*z, **how)
+    monkeypatch.setattr("semrsm_bench.rsm.sources._CHUNK_BYTES", 3 * 2 * 5 * 8)
+    parts = compute_rsm(*z, **how)
+    for kernel in whole:
+        np.testing.assert_allclose(parts[kernel], whole[kernel], rtol=1e-10, atol=1e-12)
 
 
 def test_centring_by_channel_changes_no_optimal_matching():

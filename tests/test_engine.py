@@ -825,6 +825,17 @@ def test_an_edited_task_is_measured_anew(bench, median):
     assert [r["scores"]["gap"] for r in load_rows(bench.results / "mine")] == pytest.approx([1.0] * 4)
 
 
+def test_cases_of_one_name_in_two_tasks_have_truths_of_their_own(bench, median, tmp_path):
+    files = median(), tmp_path / "another_task.py"
+    files[1].write_text(
+        files[0].read_text().replace("        return float(np.median(", "        return 7 + float(np.median(")
+    )
+    tasks = [median.task(file) for file in files]
+    finished, _ = bench("cka", plugins=files, tasks={task.name: task.options(cases=2) for task in tasks})
+    gaps = [[r["scores"]["gap"] for r in load_rows(finished.folder, task.name)] for task in tasks]
+    assert gaps == [pytest.approx([0.0, 0.0]), pytest.approx([7.0, 7.0])]
+
+
 def test_arrays_of_cases_with_like_names_are_kept_apart(bench, median, monkeypatch):
     file = median()
     task = type(median.task(file))

@@ -113,6 +113,8 @@ def test_intervals_and_differences_of_scores():
     assert [format_p(p) for p in (0.0004, 0.0123, 1.0, math.nan)] == ["< 0.001", "0.012", "1.000", "–"]
 
 
-@given(st.floats(-10, 10))
-def test_a_printed_upper_bound_is_an_upper_bound(value):
-    assert read(format_score(Score("e", "e", best="min"), value, bound=True)) >= value - 1e-12
+@pytest.mark.parametrize(("style", "scale"), [("number", 1), ("percent", 100)])
+@given(value=st.floats(-10, 0.99) | st.floats(1, 10))
+def test_a_printed_upper_bound_is_an_upper_bound(style, scale, value):
+    printed = read(format_score(Score("e", "e", best="min", style=style), value, bound=True))
+    assert scale * value - 1e-9 <= printed <= scale * value + 0.11

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from semrsm_bench.solvers import get_solver
+from semrsm_bench.solvers import get_solver, list_auction
+from semrsm_bench.solvers.kernels.bidding import Assignment
 from semrsm_bench.solvers.kernels.lists import Lists, list_rows, listed_best_two
 from tests.test_auction import activations, corrected
 
@@ -70,3 +71,21 @@ def test_the_seed_decides_the_sample_and_repeats():
     solver = get_solver("list-auction-coarse")
     runs = [solver.run(problem, seed=seed).info for seed in (0, 0, 1)]
     assert runs[0] == runs[1] != runs[2]
+
+
+@pytest.mark.parametrize("together", [1, 2, 7, 4096])
+@pytest.mark.parametrize("left", [0, 1, 7, 8, 25])
+def test_rows_left_over_get_the_free_columns_in_any_number_of_parts(monkeypatch, together, left):
+    monkeypatch.setattr(list_auction, "_LEFTOVERS", together)
+    problem, draw = activations(40, 5), np.random.default_rng(left)
+    taken = draw.permutation(40)
+    assignment = Assignment.empty(40)
+    rows = np.sort(draw.permutation(40)[left:])
+    assignment.column_of[rows], assignment.row_of[taken[rows]] = taken[rows], rows
+    found = list_auction.settle_leftovers(
+        problem.x, problem.y, np.zeros(40, np.float32), assignment, problem.x.dtype.type(0.1)
+    )
+    assert found == left
+    assert np.array_equal(np.sort(assignment.column_of), np.arange(40))
+    assert np.array_equal(assignment.row_of[assignment.column_of], np.arange(40))
+    assert np.array_equal(assignment.column_of[rows], taken[rows])

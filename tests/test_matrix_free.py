@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from semrsm_bench.solvers import MatchingProblem, get_solver
+from semrsm_bench.solvers import MatchingProblem, get_solver, matrix_free
 from semrsm_bench.solvers.kernels.lists import Lists
 from semrsm_bench.solvers.matrix_free import ColumnSearch, centre, row_duals
 from tests.hard_problems import hard_problem, true_affinity
@@ -50,7 +50,10 @@ def test_looking_into_every_bucket_finds_the_best_columns():
         assert values[i][: len(kept)] - prices[kept] == pytest.approx(reduced[i, kept], abs=1e-4)
 
 
-def test_few_buckets_find_most_of_the_best_columns():
+@pytest.mark.parametrize(("rows_at_a_time", "block_bytes"), [(1 << 14, 8 << 20), (300, 8 << 20), (1 << 14, 1 << 16)])
+def test_few_buckets_find_most_of_the_best_columns(monkeypatch, rows_at_a_time, block_bytes):
+    monkeypatch.setattr(matrix_free, "_ROWS_AT_A_TIME", rows_at_a_time)
+    monkeypatch.setattr(matrix_free, "_BLOCK_BYTES", block_bytes)
     centred = centre(activations(2000, 40, seed=4))
     draw = np.random.default_rng(0)
     rows, columns = (np.sort(draw.permutation(2000)[:200]) for _ in range(2))
@@ -69,8 +72,10 @@ def test_centring_keeps_differences_of_the_affinity():
     assert mine == pytest.approx(affinity, rel=1e-4, abs=1e-6 * np.abs(affinity).max())
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (5, 300), (300, 5), (3000, 2000)])
-def test_row_duals_are_row_maxima(rows, columns):
+@pytest.mark.parametrize("tile", [(512, 4096), (7, 11), (1, 300)])
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (5, 300), (300, 5), (1200, 900)])
+def test_row_duals_are_row_maxima(monkeypatch, tile, rows, columns):
+    monkeypatch.setattr(matrix_free, "_TILE", tile)
     draw = np.random.default_rng(rows)
     x, y = (draw.normal(size=(n, 7)) for n in (rows, columns))
     prices = draw.normal(size=columns)

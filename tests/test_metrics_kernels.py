@@ -1,5 +1,7 @@
 """RSMs of features and the bandwidth rules."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -23,13 +25,16 @@ def test_squared_distances_against_the_definition(X):
     assert (np.diag(D) == 0).all()
 
 
-def test_close_pairs_far_from_the_origin_keep_their_digits():
+@pytest.mark.parametrize("together", [1, 130, 2**16])
+def test_close_pairs_far_from_the_origin_keep_their_digits(monkeypatch, together):
+    monkeypatch.setattr(sys.modules["semrsm_bench.metrics.kernels"], "_BLOCK_ENTRIES", together)
     rng = np.random.default_rng(0)
     X = 1e6 + rng.standard_normal((40, 8))
     X[1] = X[0]
     X[3] = X[2] + 1e-7
+    X[39] = X[30]
     D = squared_distances(X)
-    assert D[0, 1] == D[1, 0] == 0.0
+    assert D[0, 1] == D[1, 0] == D[30, 39] == D[39, 30] == 0.0
     np.testing.assert_allclose(D, cdist(X, X, "sqeuclidean"), rtol=1e-8)
     np.testing.assert_allclose(squared_distances(X, X[:5]), cdist(X, X[:5], "sqeuclidean"), rtol=1e-8)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.optimize import linear_sum_assignment
 
+from semrsm_bench.bench import optimum
 from semrsm_bench.bench.optimum import Optimum, OptimumCache, certified_upper, find_optimum, prices_of
 from semrsm_bench.bench.process import Reply
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value, random_value
@@ -79,6 +80,19 @@ def test_prices_prove_an_optimal_matching_and_no_other():
     worse = certified_upper(problem, prices_of(problem, swapped))
     assert worse >= k
     assert worse - matching_value(problem, swapped) > 1e-4
+
+
+@pytest.mark.parametrize("room", [1, 8 * 60 * 7, 32 << 20])
+def test_a_bound_and_prices_are_the_same_in_any_number_of_blocks(monkeypatch, room):
+    monkeypatch.setattr(optimum, "_BLOCK_BYTES", room)
+    problem = problem_of(60)
+    affinity = problem.x.astype(float) @ problem.y.T.astype(float)
+    prices = np.random.default_rng(1).standard_normal(60)
+    dual = (affinity - prices).max(axis=1).sum() + prices.sum()
+    assert certified_upper(problem, prices) == pytest.approx(dual, rel=1e-12)
+    perm = linear_sum_assignment(affinity, maximize=True)[1]
+    reduced = affinity - prices_of(problem, perm)
+    assert reduced[range(60), perm] == pytest.approx(reduced.max(axis=1), abs=1e-9)
 
 
 @pytest.mark.parametrize("offset", [0.0, 1000.0])

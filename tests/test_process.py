@@ -531,6 +531,14 @@ def test_a_busy_thread_takes_no_time_from_a_rival():
         assert workers.of(busy).pid == pid
 
 
+def test_every_kind_and_name_has_a_worker_of_its_own_with_its_own_plugins():
+    methods = [Declaration(kind, name, plugins=(f"{kind}-{name}.py",)) for kind in ("rsm", "solver") for name in "ab"]
+    with Workers() as workers:
+        found = [workers.of(method) for method in methods]
+        assert [worker.setup.plugins for worker in found] == [method.plugins for method in methods]
+        assert all(workers.of(method) is worker for method, worker in zip(methods, found))
+
+
 def test_no_more_processes_are_kept_than_may():
     with Workers(kept=1) as workers, Scratch() as scratch:
         observe = Observer(workers.of, scratch)

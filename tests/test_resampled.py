@@ -43,6 +43,16 @@ def test_resamples_are_those_of_pairs_written_out(seed, n, levels):
                     assert np.isnan(result[b, k])
 
 
+@pytest.mark.parametrize("resamples", [1, 64, 65, 150])
+@pytest.mark.parametrize("function", [resampled_pearson, resampled_spearman])
+def test_many_resamples_are_as_each_by_itself(function, resamples):
+    rng = np.random.default_rng(resamples)
+    first, others = symmetric(rng, 12), [symmetric(rng, 12, 4), symmetric(rng, 12)]
+    draws = draws_of(12, resamples)
+    alone = [function(first, others, draws[b : b + 1]) for b in range(resamples)]
+    np.testing.assert_allclose(function(first, others, draws), np.concatenate(alone), rtol=1e-12)
+
+
 def test_every_image_once_gives_the_correlation_itself():
     rng = np.random.default_rng(0)
     first, other = symmetric(rng, 20) * 1e6 + 1e9, np.exp(3 * symmetric(rng, 20))

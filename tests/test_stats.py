@@ -102,8 +102,9 @@ def test_holm_is_the_step_down_of_bonferroni():
     assert math.isnan(corrected[1])
 
 
-def test_a_two_sided_p_counts_the_draws_beyond_zero():
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_two_sided_p_counts_the_draws_beyond_zero(sign):
     replicates = np.array([1.0, *([0.5] * 98), -0.5, -0.1])
-    assert two_sided_p(replicates) == pytest.approx(2 * 2 / 100)
-    assert two_sided_p(np.ones(101)) == pytest.approx(1 / 100)
+    assert two_sided_p(sign * replicates) == pytest.approx(2 * 2 / 100)
+    assert two_sided_p(sign * np.ones(101)) == pytest.approx(1 / 100)
     assert two_sided_p(np.zeros(101)) == 1.0
