@@ -825,7 +825,9 @@ def test_an_edited_task_is_measured_anew(bench, median):
     assert [r["scores"]["gap"] for r in load_rows(bench.results / "mine")] == pytest.approx([1.0] * 4)
 
 
-def test_cases_of_one_name_in_two_tasks_have_truths_of_their_own(bench, median, tmp_path):
+@pytest.mark.parametrize("kept", [1, 12])
+def test_cases_of_one_name_in_two_tasks_have_truths_of_their_own(bench, median, tmp_path, monkeypatch, kept):
+    monkeypatch.setattr(engine, "_KEPT_TRUTHS", kept)
     files = median(), tmp_path / "another_task.py"
     files[1].write_text(
         files[0].read_text().replace("        return float(np.median(", "        return 7 + float(np.median(")

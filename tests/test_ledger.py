@@ -152,6 +152,25 @@ def test_the_forecast_adds_up(repeats, measured, seconds):
     assert ledger.remaining_seconds() >= sum(line["seconds"] for line in lines)
 
 
+@given(st.lists(st.floats(0.1, 5.0), min_size=1, max_size=5))
+def test_one_more_observation_is_expected_to_take_as_long_as_the_fastest(walls):
+    ledger, (cell, _) = ledger_of(patience=None, budget=1000.0)
+    for i, wall in enumerate(walls):
+        ledger.observe(observed(cell, i, wall_seconds=wall))
+    line = ledger.forecast()[0]
+    assert line["seconds_a_case"] == min(walls)
+    assert line["seconds"] == pytest.approx((5 - len(walls)) * min(walls))
+
+
+@pytest.mark.parametrize("at", [0, 1, 2])
+def test_what_an_estimate_gives_up_is_given_up_at_larger_sizes_too(at):
+    ledger, cells = ledger_of(sizes=(16, 36, 64), patience=None)
+    assert not any(map(ledger.is_given_up, cells))
+    ledger.give_up(cells[at], 2.5)
+    assert [ledger.is_given_up(cell) for cell in cells] == [i >= at for i in range(3)]
+    assert ["more than 2.5 s a case" in line["reason"] for line in ledger.forecast()] == [i >= at for i in range(3)]
+
+
 def test_nothing_is_left_when_all_is_measured():
     ledger, cells = ledger_of(repeats=2)
     for cell in cells:

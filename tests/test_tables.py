@@ -363,6 +363,14 @@ def test_a_cell_with_fewer_pairs_says_so():
     assert "centring none, 4 pairs" in text
 
 
+def test_of_two_numbers_of_pairs_as_common_the_larger_is_the_usual_one():
+    rows = [make_row(name, pair=f"0-{i}") for name, count in (("ortools", 4), ("greedy", 2)) for i in range(count)]
+    text = render_table(matching(rows), "text", width=150)
+    cells = text_cells(text)
+    assert {name for _, _, name in cells if "†" in " ".join(cells[256, "none", name])} == {"greedy"}
+    assert "4 pairs" in text
+
+
 def test_the_papers_figures_stand_beside_ours_and_never_among_them(run):
     plain, beside = (render_table(matching(run), "csv", p) for p in (False, True))
     ours = [{k: v for k, v in line.items() if not k.startswith("paper_")} for line in read_csv(beside)]
