@@ -1,6 +1,11 @@
 import collections
+import errno
+import fcntl
 import json
 import os
+import resource
+import sys
+import tempfile
 import time
 from types import SimpleNamespace
 
@@ -21,6 +26,7 @@ def test_every_finding_has_a_status_and_every_warning_advice(tmp_path):
     names = [finding.name for finding in findings]
     assert len(names) == len(set(names))
     assert {"cores", "threads", "governor", "load", "timing noise", "solvers", "data"} <= set(names)
+    assert {*STOPS, "limits", "encoding"} <= set(names)
     for finding in findings:
         assert finding.status in ("ok", "warn", "fail")
         assert finding.found
@@ -98,6 +104,110 @@ def test_little_memory_and_many_threads_are_found(monkeypatch, free, threads):
     monkeypatch.setattr(doctor.psutil, "virtual_memory", lambda: memory)
     monkeypatch.setattr(doctor.subprocess, "run", lambda *given, **more: SimpleNamespace(stdout=threads))
     assert warns(doctor.check_memory()) == warns(doctor.check_threads()) == (free == 1)
+
+
+STOPS = {"results": True, "temporary": True, "cache": False, "compiled code": False, "shared memory": False}
+
+
+def looked_at(name):
+    """Status, words and advice of a look at a folder."""
+    try:
+        found, advice = doctor.check_folder(name)
+    except doctor.CannotMeasureError as error:
+        return "fail", *error.args
+    return "warn" if advice else "ok", found, advice
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Every folder that a run writes to, apart from the others."""
+    for name, (_, *rest) in doctor._PLACES.items():
+        (tmp_path / name).mkdir()
+        monkeypatch.setitem(doctor._PLACES, name, (lambda name=name: tmp_path / name / "below", *rest))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", STOPS)
+def test_folders_that_are_full_or_cannot_be_written_are_found(places, monkeypatch, name):
+    assert set(doctor._PLACES) == set(STOPS)
+    assert looked_at(name)[0] == "ok"
+    bad = "fail" if STOPS[name] else "warn"
+    real = os.statvfs
+    with monkeypatch.context() as patch:
+        little = SimpleNamespace(f_bavail=2, f_frsize=1 << 20)
+        patch.setattr(os, "statvfs", lambda path: little if path == places / name else real(path))
+        status, found, advice = looked_at(name)
+        assert (status, f"{places / name}: 2 MiB free" in found, bool(advice)) == (bad, True, True)
+    for number in (errno.EROFS, errno.EACCES, errno.ENOSPC, errno.EFBIG):
+
+        def refuse(number=number, **given):
+            raise OSError(number, os.strerror(number), "a file")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(tempfile, "TemporaryFile", refuse)
+            status, found, advice = looked_at(name)
+        assert (status, str(places / name) in found, os.strerror(number) in found, bool(advice)) == (
+            bad,
+            True,
+            True,
+            True,
+        )
+
+
+def test_the_places_are_those_that_a_run_uses(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"temporary": "TMPDIR", "cache": "XDG_CACHE_HOME", "compiled code": "NUMBA_CACHE_DIR"}
+    for name, variable in names.items():
+        (tmp_path / name).mkdir()
+        monkeypatch.setenv(variable, str(tmp_path / name))
+        assert str(tmp_path / name) in looked_at(name)[1]
+    assert f"{tmp_path}:" in looked_at("results")[1]
+    (tmp_path / "results").mkdir()
+    assert f"{tmp_path / 'results'}:" in looked_at("results")[1]
+    assert "/dev/shm" in looked_at("shared memory")[1]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_found(places, monkeypatch, number):
+    def flock(*given):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    status, found, advice = looked_at("results")
+    assert (status, "no locks here" in found, str(places) in found) == ("warn", True, True)
+    assert "second process" in advice
+    assert looked_at("cache")[0] == "ok"
+
+
+@pytest.mark.parametrize(
+    ("kind", "soft", "said"),
+    [
+        (resource.RLIMIT_FSIZE, 100 << 10, "ulimit -f is 100, a run needs 65536"),
+        (resource.RLIMIT_AS, 1 << 30, "ulimit -v is 1048576, a run needs 4194304"),
+        (resource.RLIMIT_NOFILE, 40, "ulimit -n is 40, a run needs 256"),
+        (resource.RLIMIT_NPROC, 10, "ulimit -u is 10, a run needs 128"),
+    ],
+)
+def test_low_limits_are_found(monkeypatch, kind, soft, said):
+    limits = collections.defaultdict(lambda: (resource.RLIM_INFINITY,) * 2)
+    monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
+    assert not warns(doctor.check_limits())
+    limits[kind] = (soft, resource.RLIM_INFINITY)
+    with pytest.raises(doctor.CannotMeasureError) as failed:
+        doctor.check_limits()
+    assert failed.value.args[0] == said
+
+
+@pytest.mark.parametrize("what", ["output", "file names"])
+def test_an_encoding_that_lacks_signs_is_found(monkeypatch, what):
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(encoding="utf-8"))
+    monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "UTF8")
+    assert not warns(doctor.check_encoding())
+    if what == "output":
+        monkeypatch.setattr(sys, "stdout", SimpleNamespace(encoding="ascii"))
+    else:
+        monkeypatch.setattr(sys, "getfilesystemencoding", lambda: "ascii")
+    assert f"ascii is the encoding of {what}" in doctor.check_encoding()[0]
 
 
 def test_a_disabled_compiler_is_found(monkeypatch):

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import psutil
 
-from semrsm_bench.activations.folders import CacheError, mini_folder
+from semrsm_bench.activations.folders import CacheError, mini_folder, user_cache_folder
 from semrsm_bench.activations.store import open_caches
 from semrsm_bench.bench.environment import THREAD_VARIABLES, commit_of, describe_blas, governor, package_folder
 from semrsm_bench.bench.optimum import CANDIDATES, OptimumCache
+from semrsm_bench.bench.results import SessionOptions
 from semrsm_bench.bench.worker import ReferenceKernel
 from semrsm_bench.solvers import MatchingProblem, get_solver, solver_names
 from semrsm_bench.tasks.matching import MatchingOptions, MatchingTask
@@ -41,6 +46,28 @@ class CannotMeasureError(RuntimeError):
 # What was found, and advice; "" where all is well.
 Look = tuple[str, str]
 
+# Where a run writes, the MiB that it needs there, whether it stops without, and what to do
+_PLACES: dict[str, tuple[Callable[[], Path], int, bool, str]] = {
+    "results": (lambda: SessionOptions.out, 64, True, "make room, or give --out another folder"),
+    "temporary": (
+        lambda: Path(os.environ.get("TMPDIR") or tempfile.gettempdir()),
+        256,
+        True,
+        "make room, or set TMPDIR",
+    ),
+    "cache": (user_cache_folder, 16, False, "optima are found anew every time: make room, or set XDG_CACHE_HOME"),
+    "compiled code": (
+        lambda: Path(os.environ.get("NUMBA_CACHE_DIR") or user_cache_folder()),
+        16,
+        False,
+        "set NUMBA_CACHE_DIR",
+    ),
+    "shared memory": (lambda: Path("/dev/shm"), 16, False, "rsm -j N needs it: make room, or use -j 1"),
+}
+# Of ulimit, and what a run needs
+_LIMITS = {"f": (resource.RLIMIT_FSIZE, 64 << 20), "v": (resource.RLIMIT_AS, 4 << 30)}
+_LIMITS |= {"n": (resource.RLIMIT_NOFILE, 256), "u": (resource.RLIMIT_NPROC, 128)}
+
 
 def diagnose(data: Path | None = None) -> Iterator[Diagnosis]:
     """Look at everything, one finding after the other; takes about two seconds. ``data`` is that of ``semrsm-bench run``."""
@@ -51,6 +78,9 @@ def diagnose(data: Path | None = None) -> Iterator[Diagnosis]:
         "load": check_load,
         "timing noise": check_jitter,
         "memory": check_memory,
+        "limits": check_limits,
+        **{name: partial(check_folder, name) for name in _PLACES},
+        "encoding": check_encoding,
         "solvers": check_solvers,
         "data": lambda: check_data(data),
         "stored optima": lambda: check_optima(data),
@@ -138,6 +168,50 @@ def check_memory() -> Look:
     text = f"{memory.available / 2**30:.1f} of {memory.total / 2**30:.1f} GiB free"
     little = memory.available < 6 << 30
     return text, "S = 4096 needs about 2 GiB, a worker for each solver more: close programs" if little else ""
+
+
+def check_limits() -> Look:
+    """Whether the limits of this shell leave a run what it needs."""
+    low = []
+    for name, (kind, needed) in _LIMITS.items():
+        soft, unit = resource.getrlimit(kind)[0], 1024 if name in "fv" else 1
+        if 0 <= soft < needed:  # -1 where there is none
+            low.append(f"ulimit -{name} is {soft // unit}, a run needs {needed // unit}")
+    if low:
+        raise CannotMeasureError("; ".join(low), "raise what is too low, in this shell or where it is set")
+    return "files, memory, open files and processes: enough for a run", ""
+
+
+def check_folder(name: str) -> Look:
+    """Whether a folder of `_PLACES`, or the nearest above it, can be written and has room; that of the results can lock files."""
+    wanted, needed, stops, advice = _PLACES[name]
+    folder = next(p for p in (wanted().absolute(), *wanted().absolute().parents) if os.path.isdir(p))
+    try:
+        state = os.statvfs(folder)
+        free = state.f_bavail * state.f_frsize >> 20
+        found = f"{folder}: {free} MiB free"
+        trouble = f"{found}, {needed} are needed" if free < needed else ""
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))
+            file.flush()
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                if not trouble and name == "results":
+                    return f"{folder}: no locks here ({error.strerror})", "let no second process write the same run"
+    except OSError as error:
+        trouble = f"{folder} cannot be written: {error.strerror}"
+    if trouble and stops:
+        raise CannotMeasureError(trouble, advice)
+    return (trouble, advice) if trouble else (found, "")
+
+
+def check_encoding() -> Look:
+    """Whether names and tables can be written as they are."""
+    for what, name in (("of file names", sys.getfilesystemencoding()), ("of output", sys.stdout.encoding)):
+        if name.lower().replace("-", "") != "utf8":
+            return f"{name} is the encoding {what}: signs that it lacks become ?", "export PYTHONUTF8=1"
+    return "utf-8", ""
 
 
 def check_solvers() -> Look:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import difflib
 import importlib
 import os
+import signal
 import sys
+import traceback
 from typing import Any
 
 import click
@@ -83,11 +85,27 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks a sign must not end a run
+    came = signal.SIGINT
+
+    def end(number: int, frame: Any) -> None:
+        """Leave as after Ctrl-C, so that temporary folders go; a second signal ends the process at once."""
+        nonlocal came
+        came = signal.Signals(number)
+        signal.signal(number, signal.SIG_DFL)
+        if any("importlib" in at.f_code.co_filename for at, _ in traceback.walk_stack(frame)):
+            signal.raise_signal(number)  # an exception may be lost in an import; nothing has to go yet
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
+            signal.signal(number, end)
     try:
         code: Any = cli.main(args=args, standalone_mode=False)
     except click.exceptions.Abort:
-        click.echo("interrupted; what was measured so far is kept, the same command resumes there", err=True)
-        sys.exit(130)
+        resumes = {"run", "rsm"} & {*(sys.argv[1:] if args is None else args)[:1]}
+        kept = "; what was measured so far is kept, the same command resumes there" if resumes else ""
+        click.echo(f"interrupted{kept}", err=True)
+        sys.exit(128 + came)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)

@@ -133,6 +133,30 @@ def test_a_full_shared_memory(place):
     assert np.isfinite(np.load(place / "rsm.npy")).all()
 
 
+@needs_mounts
+def test_the_doctor_names_what_is_wrong_beforehand(place):
+    script = """
+    mount -t tmpfs -o size=64k t $DISK; head -c 100000 /dev/zero > $DISK/full
+    mount -t tmpfs -o size=4k t /dev/shm; head -c 4096 /dev/zero > /dev/shm/full
+    export HOME=$DISK XDG_CACHE_HOME=$DISK/cache TMPDIR=$DISK NUMBA_CACHE_DIR=$DISK/numba LC_ALL=C PYTHONUTF8=0
+    ulimit -f 100
+    $DOCTOR --data $PLACE/data/tiny.safetensors; echo ended $?
+    """
+    python = shlex.quote(sys.executable)
+    words = said(shell(place, script, DOCTOR=f"{python} -m semrsm_bench doctor"))
+    lines = {line[5:18].strip(): line for line in words.splitlines()}
+    statuses = {
+        "limits": "fail",
+        "temporary": "fail",
+        "cache": "warn",
+        "compiled code": "warn",
+        "shared memory": "warn",
+    }
+    for name, status in {**statuses, "results": "ok", "encoding": "warn"}.items():
+        assert lines[name].startswith(status), words
+    assert "ended 1" in words
+
+
 def test_a_plain_c_locale(place):
     script = """
     export LC_ALL=C LANG=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0 PYTHONIOENCODING=
@@ -237,6 +261,55 @@ def test_signals_end_a_run_with_a_word_and_it_is_resumed(place, number, after):
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, env=given)
     assert done.returncode == 0, done.stderr
     assert len(rows_of(place / "results" / "one")) == 3 * 4 * 15 * 4
+
+
+SLOW = """
+import time
+import numpy as np
+import semrsm_bench as sb
+
+@sb.register_solver("slow", kind="approximate")
+def slow(problem):
+    "It sleeps."
+    time.sleep(2)
+    return np.arange(problem.size)
+"""
+
+
+@pytest.mark.parametrize(
+    ("verb", "number"),
+    [("check", signal.SIGTERM), ("check", signal.SIGINT), ("gate", signal.SIGTERM), ("run", signal.SIGHUP)],
+)
+def test_signals_leave_neither_workers_nor_temporary_files(place, verb, number):
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from semrsm_bench.cli import main; main()"
+    (place / "temporary").mkdir()
+    (place / "slow.py").write_text(SLOW)
+    data = ["--data", f"{place}/data/tiny.safetensors"]
+    arguments = {
+        "check": ["slow"],
+        "gate": ["HEAD", *data, "--methods", "slow", "--quiet"],
+        "run": ["matching", *data, "--methods", "slow", "--quiet", "--out", str(place)],
+    }
+    author = ["-c", "user.name=t", "-c", "user.email=t@t"]
+    for command in (["init", "-q"], ["add", "slow.py"], [*author, "commit", "-qm", "one"]):
+        subprocess.run(["git", *command], cwd=place, check=True, capture_output=True)
+    command = [sys.executable, "-c", start, verb, *arguments[verb], "--plugin", "slow.py"]
+    given = {**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(place / "temporary")}
+    process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=given)
+    for _ in range(600):
+        children = psutil.Process(process.pid).children(recursive=True)
+        if children and (verb == "check" or list((place / "temporary").glob("semrsm-bench-*/*"))):
+            break
+        time.sleep(0.1)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+    assert "interrupted" in err, err
+    assert "Traceback" not in err, err
+    assert ("resumes" in err) == (verb == "run")
+    assert process.returncode == 128 + number
+    assert not list((place / "temporary").glob("semrsm-bench-*"))
 
 
 KILLER = """
