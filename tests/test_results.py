@@ -11,20 +11,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semrsm_bench.bench import results
 from semrsm_bench.bench.results import (
     ENVIRONMENT_FILE,
     ROWS_FILE,
     RUN_FILE,
     RunBusyError,
     RunWriter,
+    SessionOptions,
     find_run,
     list_runs,
     load_environment,
     load_rows,
+    open_run,
     read_json,
     read_rows,
     write_json,
 )
+from semrsm_bench.core.files import lock
 from tests.bench_data import make_row, old_line
 
 
@@ -147,6 +151,22 @@ def test_rows_of_code_that_is_no_longer_measured_do_not_count(tmp_path):
         assert [r["code"] for r in rows if r["method"] == "scipy"] == list(expected)
         assert [r["code"] for r in rows if r["method"] == "greedy"] == ["a"]
         assert load_rows(tmp_path / ROWS_FILE) == rows
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_a_run_that_another_process_finishes_before_the_lock_is_free_is_not_resumed(tmp_path, monkeypatch, finished):
+    plan, environment = {"profile": "quick"}, {"started": "2026-01-01T00:00:00"}
+    with open_run(SessionOptions(out=tmp_path), plan, environment) as writer:
+        first = writer.folder
+
+    def lock_late(descriptor, path):
+        if finished and path.parent == first:
+            write_json(first / RUN_FILE, {**read_json(first / RUN_FILE), "finished": "now"})
+        return lock(descriptor, path)
+
+    monkeypatch.setattr(results, "lock", lock_late)
+    with open_run(SessionOptions(out=tmp_path), plan, environment) as writer:
+        assert (writer.folder == first) == writer.resumed == (not finished)
 
 
 def test_an_empty_run_has_no_rows(tmp_path):

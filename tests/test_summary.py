@@ -162,3 +162,14 @@ def test_smaller_may_be_better_and_a_score_without_end_says_nothing():
     assert (marked(Downward(), -0.36), marked(Downward(), -0.34), marked(Downward(), 0.9)) == (True, False, False)
     endless = type("Endless", (Downward,), {"scores": (Score("value", "value", high=math.inf),)})
     assert not marked(endless(), 5.0)
+
+
+@pytest.mark.parametrize(("best", "worst"), [("max", -0.25), ("min", 0.75)])
+def test_the_worst_case_is_the_worst_in_the_direction_of_the_score(best, worst):
+    task = type("Directed", (toy().__class__,), {"scores": (Score("value", "value", best=best, low=-1.0),)})()
+    rows = [
+        make_row(task="toy", method="m", case=str(i), scores={"value": v}, cell={"cell": 0}, units={}).as_dict()
+        for i, v in enumerate((0.5, -0.25, 0.75, None))
+    ]
+    (line,) = summarise(rows, task)
+    assert line.worst == {"value": worst}
