@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from semrsm_bench.core import __version__
+
 
 # Names are resolved on first use, so that ``import semrsm_bench`` costs nothing and never needs an optional library.
 _EXPORTS = {

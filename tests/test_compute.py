@@ -1,5 +1,6 @@
 """compute_rsm against brute force, closed forms and its own invariances."""
 
+import inspect
 import itertools
 import pickle
 
@@ -428,3 +429,13 @@ def test_a_grid_may_be_named_for_a_source_that_knows_none(tmp_path):
     rsm = compute_rsm(layer, matching="translation", grid=(2, 3))
     np.testing.assert_array_equal(rsm, compute_rsm(z.reshape(4, 3, 2, 3), matching="translation"))
     assert layer.grid is None
+
+
+def test_the_signature_shows_what_may_be_passed():
+    parameters = inspect.signature(sb.compute_rsm).parameters
+    assert (parameters["matching"].default, parameters["kernel"].default) == ("ortools", "linear")
+    z = np.random.default_rng(0).standard_normal((3, 2, 4))
+    shown = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+    np.testing.assert_array_equal(sb.compute_rsm(z, **shown), sb.compute_rsm(z))
+    with pytest.raises(TypeError, match="no keyword 'kernl'; did you mean 'kernel'"):
+        sb.compute_rsm(z, kernl="rbf")

@@ -92,7 +92,6 @@ def test_every_timed_answer_comes_back_as_it_belongs_to_the_pair(observe, name, 
     assert all(0 < s < LIMITS.deadline for s in seconds + outcome.value["shared_seconds"])
     assert len(outcome.value["shared_seconds"]) == len(seconds)
     assert sum(seconds) < outcome.wall_seconds
-    assert outcome.value["peak_bytes"] >= 0
 
 
 def test_the_baseline_identity_stays_the_identity_under_every_shift(observe):
@@ -476,6 +475,21 @@ def test_no_two_calls_share_their_bytes(tmp_path):
     seen = note.read_text().split()
     assert calls[0] == 20
     assert len(seen) == len(set(seen)) == sum(calls) + 1  # the warm-up is the one more
+
+
+def test_the_room_of_a_method_is_imported_before_its_first_case():
+    """Its import belongs to no case: neither to the wall time of a row nor to a budget or an estimate."""
+    script = (
+        "import runpy, sys\n"
+        f"worker = runpy.run_path({str(ROOT / 'semrsm_bench' / 'bench' / 'worker.py')!r}, run_name='worker')\n"
+        "worker['Commands'](print).load([], False, ('solver', 'scipy'))\n"
+        "assert 'semrsm_bench.solvers.exact' in sys.modules\n"
+        "worker['Commands'](print).load([], False, ('solver', 'there is none'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with Workers() as workers:
+        assert workers.of(Declaration("solver", "scipy")).setup.method == ("solver", "scipy")
 
 
 # Starting, ending.

@@ -6,11 +6,7 @@ import pytest
 
 from tests.gate_repository import CHECKOUT
 
-WORKFLOWS = sorted((CHECKOUT / ".github" / "workflows").glob("*.yml"))
-
-
-def test_there_are_three():
-    assert [path.stem for path in WORKFLOWS] == ["gate", "site", "tests"]
+WORKFLOWS = [CHECKOUT / ".github" / "workflows" / f"{name}.yml" for name in ("gate", "site", "tests")]
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
@@ -30,5 +26,7 @@ def test_actions_are_pinned_and_nothing_is_secret(path):
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_make_targets_exist(path):
     targets = re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), flags=re.MULTILINE)
-    assert set(re.findall(r"\bmake ([a-z-]+)", path.read_text())) <= set(targets)
+    used = set(re.findall(r"\bmake ([a-z-]+)", path.read_text()))
+    assert used or ".ci/run" in path.read_text(), "a workflow runs what a contributor can run"
+    assert not used - set(targets)
     assert ".ci/run" not in path.read_text() or (CHECKOUT / ".ci" / "run").is_file()

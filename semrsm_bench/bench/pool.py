@@ -104,7 +104,7 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
         """The worker of a method; only the files that bring it are imported there."""
         key = (method.kind, method.name)
         if key not in self._workers:
-            self._workers[key] = WorkerProcess(WorkerSetup(plugins=method.plugins, core=self._core))
+            self._workers[key] = WorkerProcess(WorkerSetup(method.plugins, self._core, method=key))
         self._workers.move_to_end(key)
         *others, worker = self._workers.values()
         alive = [w for w in others if w.pid is not None]

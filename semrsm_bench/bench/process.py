@@ -52,7 +52,7 @@ class WorkerSetup:
     """How a worker process is started.
 
     It imports ``plugins`` (files or entry points) first. With ``search``, folders take the place of this process's module path,
-    and what is installed there registers its entry points.
+    and what is installed there registers its entry points. ``method``, a kind and a name, is imported at the start, too.
     """
 
     plugins: tuple[str, ...] = ()
@@ -61,6 +61,7 @@ class WorkerSetup:
     search: tuple[Path, ...] | None = None
     folder: Path | None = None
     show_output: bool = False
+    method: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +218,7 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-        command = {"do": "load", "plugins": setup.plugins, "entry_points": setup.search is not None}
+        command = {"do": "load", "plugins": setup.plugins, "entry_points": setup.search is not None, "method": setup.method}
         reply = self._ask(command, {"": _START_SECONDS}, _START_BYTES)
         if reply.status != "ok":
             raise self._lost(reply.status, reply.message)

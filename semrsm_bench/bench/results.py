@@ -59,12 +59,14 @@ def read_rows(run: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def load_rows(run: Path, task: str | None = None) -> list[dict[str, Any]]:
+def load_rows(run: Path | str, task: str | None = None) -> list[dict[str, Any]]:
     """The rows of a run, given by its folder or its ``rows.jsonl``, that count, oldest first: all, or those of a task.
 
     Of repeated observations the last one counts. Where a method's code changed between them, a cell never mixes two versions:
     only rows of the code that the last session had count, even where it has measured none yet.
     """
+
+    run = Path(run)
 
     def cell_of(row: Mapping[str, Any]) -> tuple[str, ...]:
         return row["task"], row["method"], json.dumps(row["options"], sort_keys=True), cell_key(row["cell"])

@@ -110,8 +110,8 @@ class Commands:
         self._reference = ReferenceKernel()
         self._alone = contextlib.ExitStack()
 
-    def load(self, plugins: list[str], entry_points: bool) -> dict[str, Any]:
-        """Import the package and the plugins; where the package lies.
+    def load(self, plugins: list[str], entry_points: bool, method: Any = None) -> dict[str, Any]:
+        """Import the package, the plugins and the room of a method, whose time belongs to no case; where the package lies.
 
         No other plugin is imported, unless ``entry_points``: the worker of a commit holds all solvers that are there.
         """
@@ -124,6 +124,8 @@ class Commands:
         own("bench/observe"), own("core/row")  # before any plugin, as the clock is
         for plugin in plugins:
             semrsm_bench.load_plugin(plugin)
+        with contextlib.suppress(Exception):  # what is wrong with the method is said where it is observed
+            getattr(semrsm_bench, f"get_{method[0]}")(method[1])
         return {"package": str(Path(semrsm_bench.__file__).resolve())}
 
     def reference(self) -> dict[str, Any]:

@@ -20,7 +20,7 @@ class OutputOptions:
 
     results: Path = option(Path("results"), help="Folder of all runs.")
     json: bool = option(False, help="JSON on standard output.")
-    quiet: bool = option(False, help="No progress bars.")
+    quiet: bool = option(False, help="No progress bars; of a run only where it is.")
 
 
 @dataclass(frozen=True)

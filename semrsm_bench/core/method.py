@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar, TypeVar
 
+from semrsm_bench.core import __version__
 from semrsm_bench.core.registry import NOUNS, Registry
 
 OWN_DISTRIBUTION = "semrsm-bench"
@@ -128,9 +129,7 @@ class Method:
                 return _installed_version(self.distribution)
             except importlib.metadata.PackageNotFoundError:
                 if self.distribution == OWN_DISTRIBUTION:
-                    import semrsm_bench
-
-                    return semrsm_bench.__version__
+                    return __version__
         return f"sha256:{self.digest}" if self.digest else "unknown"
 
     @property

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 
 from semrsm_bench.core.method import Method, registering, words
-from semrsm_bench.core.registry import Registry, UnknownNameError, nearest
+from semrsm_bench.core.registry import Registry, UnknownNameError, nearest, registry_of
 from semrsm_bench.metrics.kernels import KERNELS
 
 Takes = Literal["features", "rsms"]
@@ -190,12 +190,9 @@ def _composite(name: str) -> Metric | None:
     if base.takes != "rsms":
         raise UnknownNameError(f"unknown metric {name!r}: {base.name} takes features; brackets follow a metric of RSMs")
     kernel, sides = found[4] or "linear", (found[2], found[3] or found[2])
-    # Which RSM methods there are is known to a room above, and to every user by the public name.
-    import semrsm_bench
-
     try:
         for side in sides:
-            semrsm_bench.get_rsm(side)
+            registry_of("rsm").get(side)
     except UnknownNameError as error:
         raise UnknownNameError(f"unknown metric {name!r}: {error}") from None
     if kernel not in KERNELS:

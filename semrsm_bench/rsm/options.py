@@ -11,6 +11,7 @@ from typing import Any, Literal, TypeVar
 
 from semrsm_bench.activations.store import Centring
 from semrsm_bench.core.options import OptionError, check, option
+from semrsm_bench.core.registry import nearest
 from semrsm_bench.metrics.kernels import BANDWIDTH_RULES
 from semrsm_bench.rsm.sources import ClassToken, Grid, Layout
 
@@ -59,6 +60,9 @@ class RsmOptions:
                 given[name] = (given[name],) if isinstance(given[name], str) else tuple(dict.fromkeys(given[name]))
         if given.get("out") is not None:
             given["out"] = Path(given["out"])
+        known = [field.name for field in fields(cls)]
+        for name in given.keys() - known:
+            raise TypeError(f"there is no keyword {name!r}; {nearest(name, known)}")
         return cls(**{**given, "options": given.get("options") or {}})
 
     @property
@@ -72,6 +76,7 @@ def takes_rsm_options(function: F) -> F:
     signature = inspect.signature(function)
     *own, _ = signature.parameters.values()
     declared = {field.name: getattr(RsmOptions(), field.name) for field in fields(RsmOptions)}
+    declared |= {"matching": "ortools", "kernel": "linear", "options": None}  # one name gives an RSM, several a dict
     shown = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in declared.items()]
     function.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
     return function

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from semrsm_bench import __version__
+from semrsm_bench.core import __version__
 from semrsm_bench.report.escape import cleaned
 from semrsm_bench.report.figures import drawings_of
 from semrsm_bench.report.page import assets
