@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from semrsm_bench.core import __version__
 
-
 # Names are resolved on first use, so that ``import semrsm_bench`` costs nothing and never needs an optional library.
 _EXPORTS = {
     "semrsm_bench.core.registry": ("load_plugin",),

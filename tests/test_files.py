@@ -47,14 +47,20 @@ def test_another_failure_of_a_lock_is_not_hidden(tmp_path, monkeypatch):
         RunWriter(tmp_path)
 
 
-def test_a_row_that_does_not_fit_names_the_file_and_the_reason(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
+def test_a_row_that_does_not_fit_names_the_file_and_the_reason(tmp_path, monkeypatch, number):
     with RunWriter(tmp_path) as writer:
-        real = os.write
-        monkeypatch.setattr(os, "write", lambda descriptor, data: real(descriptor, data[: len(data) // 2]))
-        with pytest.raises(OSError, match="space") as caught:
+        real, told = os.write, []
+
+        def short(descriptor, data):
+            told.append(len(data))
+            return real(descriptor, data[: len(data) // 2]) if len(told) == 1 else refuse(number)(descriptor, data)
+
+        monkeypatch.setattr(os, "write", short)
+        with pytest.raises(OSError, match=os.strerror(number)) as caught:
             writer.append(make_row())
     monkeypatch.undo()
-    assert caught.value.errno == errno.ENOSPC
+    assert caught.value.errno == number
     assert caught.value.filename == str(tmp_path / "rows.jsonl")
     with RunWriter(tmp_path) as writer:
         writer.append(make_row())

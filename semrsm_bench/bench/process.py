@@ -218,7 +218,12 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
                 pass_fds=(theirs.fileno(),),
                 start_new_session=True,
             )
-        command = {"do": "load", "plugins": setup.plugins, "entry_points": setup.search is not None, "method": setup.method}
+        command = {
+            "do": "load",
+            "plugins": setup.plugins,
+            "entry_points": setup.search is not None,
+            "method": setup.method,
+        }
         reply = self._ask(command, {"": _START_SECONDS}, _START_BYTES)
         if reply.status != "ok":
             raise self._lost(reply.status, reply.message)

@@ -65,7 +65,6 @@ def load_rows(run: Path | str, task: str | None = None) -> list[dict[str, Any]]:
     Of repeated observations the last one counts. Where a method's code changed between them, a cell never mixes two versions:
     only rows of the code that the last session had count, even where it has measured none yet.
     """
-
     run = Path(run)
 
     def cell_of(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -70,7 +70,8 @@ def register_instance(
     Parameters
     ----------
     name, best, range, category, **declared
-        As for `semrsm_bench.register_metric`, and so are the errors; ``best`` is the score of models that agree on a stimulus.
+        As for `semrsm_bench.register_metric` (grid, complexity, reference, requires, unavailable, files, distribution, max_size,
+        slow_from), and so are the errors; ``best`` is the score of models that agree on a stimulus.
     takes : {"aligned", "pixels"}
         What the function gets, read-only: float64 (K, n, d), the rows of n stimuli in K >= 2 models that were brought into one
         space by an alignment that did not see these stimuli; or the pictures themselves (n, H, W, 3), uint8. It returns n
