@@ -1,12 +1,14 @@
 """The engine: methods x tasks -> rows; what it resumes, what it survives, and which code it lets into which process."""
 
 import dataclasses
+import errno
 import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,7 +18,7 @@ import psutil
 import pytest
 
 from semrsm_bench.activations.store import open_cache
-from semrsm_bench.bench import engine, process
+from semrsm_bench.bench import engine, pool, process
 from semrsm_bench.bench.engine import Finished
 from semrsm_bench.bench.methods import choose_methods, declarations, sort_plugins
 from semrsm_bench.bench.optimum import OptimumCache
@@ -33,7 +35,7 @@ from semrsm_bench.bench.results import (
     read_rows,
     write_json,
 )
-from semrsm_bench.core.row import FAULTS, SCHEMA, STATUSES, resume_key
+from semrsm_bench.core.row import FAULT, FAULTS, SCHEMA, STATUSES, resume_key
 from semrsm_bench.report.results import read_results
 from semrsm_bench.solvers import MatchingProblem, matching_value, random_value, solve
 from tests.bench_data import HOSTILE, Bench, KeptWorkers
@@ -298,6 +300,64 @@ def test_what_the_machine_spoiled_is_measured_again_and_the_new_row_says_so(benc
     replaced = {r["replaces"] for r in rows if r["status"] == "crashed"}
     assert replaced == {"memory: killed by the system for want of memory"}
     assert {r["replaces"] for r in rows if r["status"] != "crashed"} == {""}
+
+
+MACHINE = """
+import glob, os, shutil, tempfile
+import numpy as np
+import semrsm_bench as sb
+
+@sb.register_solver("full", kind="approximate")
+def full(problem):
+    "It finds the disk full."
+    raise OSError({number}, os.strerror({number}))
+
+@sb.register_solver("cleaner", kind="approximate")
+def cleaner(problem):
+    "It removes what lies in the temporary folder."
+    for folder in glob.glob(tempfile.gettempdir() + "/semrsm-bench-*"):
+        shutil.rmtree(folder)
+    return np.arange(problem.size)
+"""
+
+
+def test_what_the_machine_spoils_again_and_again_is_measured_once_a_session(new_processes, tmp_path, monkeypatch):
+    (tmp_path / "machine.py").write_text(MACHINE.format(number=errno.ENOSPC))
+    how = {"plugins": (tmp_path / "machine.py",), "layers": ("layer1",), "pairs": {"": 2}}
+    first, ledger = new_processes("full", "identity", **how)
+    assert (first.spoiled, first.exit_code, first.measured) == (2, 1, 4)
+    assert {row["raw"][FAULT] for row in load_rows(first.folder) if row["method"] == "full"} == {"machine"}
+    assert all("the disk is full" in told for told in ledger.spoiled.values())
+    second, _ = new_processes("full", "identity", **how)
+    assert (second.folder, second.measured, second.exit_code) == (first.folder, 2, 1)
+    assert read_json(first.folder / "run.json")["finished"]
+    again, _ = new_processes("full", "identity", run_id=first.folder.name, **how)
+    assert (again.folder, again.measured) == (first.folder, 2)
+
+
+@pytest.mark.parametrize("where", [(process.socket, "socketpair"), (pool.Scratch, "write")], ids=lambda where: where[1])
+def test_a_machine_that_fails_the_engine_itself_costs_rows_that_are_measured_again(new_processes, monkeypatch, where):
+    def fail(*given, **how):
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    how = {"layers": ("layer1",), "pairs": {"": 2}, "run_id": "one"}
+    with monkeypatch.context() as patch:
+        patch.setattr(*where, fail)
+        finished, _ = new_processes("identity", **how)
+        assert (finished.spoiled, finished.exit_code) == (2, 1)
+    assert by_method(load_rows(new_processes("identity", **how)[0].folder)) == {"identity": {"ok": 2}}
+
+
+def test_who_removes_the_files_of_the_engine_costs_the_row_at_hand(new_processes, tmp_path, monkeypatch):
+    (tmp_path / "machine.py").write_text(MACHINE.format(number=errno.ENOSPC))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    how = {"plugins": (tmp_path / "machine.py",), "layers": ("layer1",), "pairs": {"": 3}}
+    finished, _ = new_processes("identity", "cleaner", "scipy", **how)
+    rows = by_method(load_rows(finished.folder))
+    assert (rows.pop("cleaner"), finished.spoiled) == ({"error": 3}, 3)
+    assert rows == {"identity": {"ok": 3}, "scipy": {"ok": 3}}
 
 
 def test_a_finished_run_is_followed_by_a_new_one_and_a_named_one_stays(bench):

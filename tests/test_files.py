@@ -15,6 +15,30 @@ from semrsm_bench.core import files
 from tests.bench_data import make_row
 
 
+def caused(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "whose"),
+    [
+        (OSError(errno.EMFILE, "x"), True),
+        (BlockingIOError(errno.EAGAIN, "x"), True),
+        (RuntimeError("can't start new thread"), True),
+        (ImportError("libx.so: cannot open shared object file: Too many open files"), True),
+        (caused(ValueError("no answer"), OSError(errno.ENOSPC, "x")), True),
+        ("OSError: [Errno 28] No space left on device", True),
+        (FileNotFoundError(errno.ENOENT, "x"), False),
+        (caused(ValueError("x"), KeyError("y")), False),
+        ("exited with code 1", False),
+    ],
+    ids=str,
+)
+def test_faults_of_the_machine_are_told_from_those_of_a_method(error, whose):
+    assert files.of_the_machine(error) is whose
+
+
 def refuse(number):
     def flock(descriptor, operation):
         raise OSError(number, os.strerror(number))

@@ -22,8 +22,9 @@ from semrsm_bench.bench.methods import declarations, sort_plugins
 from semrsm_bench.bench.optimum import OptimumCache
 from semrsm_bench.bench.plan import DEFAULT_TASKS, Cell, Plan, RunOptions, make_plan
 from semrsm_bench.bench.pool import Observer, Scratch, Workers, claimed_core
-from semrsm_bench.bench.process import CallLimits
+from semrsm_bench.bench.process import CallLimits, Reply
 from semrsm_bench.bench.results import ARRAYS_FOLDER, RunWriter, SessionOptions, load_rows, open_run, read_rows
+from semrsm_bench.core.files import explain, of_the_machine
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.registry import PLUGIN_MODULE, entry_points_limited_to
 from semrsm_bench.core.row import FAULT, FAULTS, Row, resume_key
@@ -41,17 +42,20 @@ _ESTIMATE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Finished:
-    """What a session left behind: rows written now and before, rows by status, and whether nothing of the plan is left."""
+    """What a session left: rows written now and before, by status, whether nothing is left to do, rows that the machine spoiled."""
 
     folder: Path
     measured: int
     resumed: int
     counts: dict[str, int]
     complete: bool
+    spoiled: int = 0
 
     @property
     def exit_code(self) -> int:
-        """0 fine, 3 a method failed, 4 nothing was measured."""
+        """0 fine, 1 the machine failed, 3 a method failed, 4 nothing was measured."""
+        if self.spoiled:
+            return 1
         if any(self.counts.get(status) for status in FAULTS):
             return 3
         return 0 if self.counts.get("ok") else 4
@@ -99,11 +103,12 @@ def run(
         with claimed_core() as core, Scratch() as scratch, Workers(core, kept) as workers:
             engine = _Engine(plan, ledger, writer, Observer(workers.of, scratch), session.estimate)
             engine.measure_all(quiet)
-        if not session.estimate and ledger.faults.keys() <= ledger.done:
+        if not session.estimate and ledger.is_finished:
             writer.finish()
     counts = Counter(row["status"] for row in load_rows(writer.folder))
     measured = len(read_rows(writer.folder)) - len(old)
-    return Finished(writer.folder, measured, len(old), dict(counts), complete=not session.estimate), ledger
+    spoiled = len(ledger.spoiled)
+    return Finished(writer.folder, measured, len(old), dict(counts), not session.estimate, spoiled), ledger
 
 
 class _Engine:
@@ -176,15 +181,20 @@ class _Engine:
         }
 
     def _measure(self, cell: Cell, case: Case, repeat: int, limits: CallLimits) -> Row:
-        arrays, truth = self._truth(cell.task, case)
-        reply = self.observe(
-            cell.method,
-            wanted_inputs(arrays, cell.method),
-            limits,
-            settings=case.settled(),
-            observer=_observer_of(cell.task),
-            seed=(self._seed, repeat, self.plan.options.repeats),
-        )
+        try:
+            arrays, truth = self._truth(cell.task, case)
+            reply = self.observe(
+                cell.method,
+                wanted_inputs(arrays, cell.method),
+                limits,
+                settings=case.settled(),
+                observer=_observer_of(cell.task),
+                seed=(self._seed, repeat, self.plan.options.repeats),
+            )
+        except OSError as error:
+            if not of_the_machine(error):
+                raise
+            reply = Reply("error", explain(error), machine=True)
         key = resume_key(cell.identity(case, repeat))
         facts = self._facts(cell, case, repeat) | {"wall_seconds": reply.wall_seconds}
         facts |= {"replaces": self.ledger.faults.get(key, "")}

@@ -47,16 +47,22 @@ class Ledger:
         # Keys of the rows that are there; and of observations that the machine spoiled, with what became of them
         self.done: set[str] = set()
         self.faults: dict[str, str] = {}
+        # Of these, those that were tried once, each with its cell
+        self._tried_once: dict[str, _Progress] = {}
 
     def observe(self, row: Mapping[str, Any]) -> None:
         """Take a row into account; one of other code than the plan's counts for nothing."""
         progress = self._cells.get((str(row["task"]), str(row["method"]), cell_key(row["cell"])))
         if progress is None or progress.cell.code != row["code"]:
             return
+        key = resume_key(row)
+        self._tried_once.pop(key, None)
         if (row["raw"] or {}).get(FAULT) == "machine":
-            self.faults[resume_key(row)] = f"{row['status']}: {row['message']}"
+            self.faults[key] = f"{row['status']}: {row['message']}"
+            if not row["replaces"]:
+                self._tried_once[key] = progress
             return
-        self.done.add(resume_key(row))
+        self.done.add(key)
         if not row["case"]:
             progress.closed = str(row["message"])
             return
@@ -72,6 +78,16 @@ class Ledger:
     def give_up(self, cell: Cell, seconds: float) -> None:
         """Take into account that a case of the cell takes longer than so many seconds, which are all that an estimate waits."""
         self._cells[cell.key].given_up = seconds
+
+    @property
+    def spoiled(self) -> dict[str, str]:
+        """Of the observations that the machine spoiled those that nothing has replaced, with what became of them."""
+        return {key: told for key, told in self.faults.items() if key not in self.done}
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether every observation that the machine spoiled had a second try; each session tries them again all the same."""
+        return all(progress.closed is not None for progress in self._tried_once.values())
 
     def is_given_up(self, cell: Cell) -> bool:
         """Whether an estimate need not try the cell: the method has taken too long at this S or a smaller one."""

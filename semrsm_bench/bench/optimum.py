@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.process import Reply
-from semrsm_bench.core.files import explain, write_whole
+from semrsm_bench.core.files import MachineError, explain, write_whole
 from semrsm_bench.solvers import (
     MatchingProblem,
     check_permutation,
@@ -113,7 +113,7 @@ def find_optimum(problem: MatchingProblem, exact: Exact) -> Optimum:
     """The certified optimum of a problem.
 
     ``k_opt`` is None where S is beyond `LARGEST`, or every candidate failed or could not be proved to within `TOLERANCE`;
-    ``k_upper`` is certified in any case.
+    ``k_upper`` is certified in any case. MachineError: a candidate might have, but the machine failed.
     """
     if problem.size > LARGEST:
         return Optimum(None, upper_bound(problem, "tight"), None, "")
@@ -123,12 +123,15 @@ def find_optimum(problem: MatchingProblem, exact: Exact) -> Optimum:
     means = [a.mean(axis=0, dtype=np.float64) for a in (problem.x, problem.y)]
     x, y = ((a - m).astype(problem.x.dtype) for a, m in zip((problem.x, problem.y), means))
     offset = problem.y.astype(np.float64) @ means[0]
-    upper = math.inf
+    upper, spoiled = math.inf, ""
     for name in SMALL_CANDIDATES if problem.size <= _SMALL else CANDIDATES:
         solver = get_solver(name)
         if not solver.available or problem.size > (solver.max_size or problem.size):
             continue
-        arrays = exact(name, x, y).value.get("arrays", {})
+        reply = exact(name, x, y)
+        arrays = reply.value.get("arrays", {})
+        if reply.machine and reply.status == "error":
+            spoiled = reply.message
         try:
             perm = check_permutation(arrays["perms"][0], problem.size)
         except (ValueError, KeyError):
@@ -143,6 +146,8 @@ def find_optimum(problem: MatchingProblem, exact: Exact) -> Optimum:
             certificate = _certificate(problem, k, upper)
             if certificate is not None:
                 return Optimum(k, max(upper, k), certificate, name, perm, prices + offset)
+    if spoiled:
+        raise MachineError(spoiled)
     return Optimum(None, upper if math.isfinite(upper) else upper_bound(problem), None, "")
 
 
@@ -165,9 +170,9 @@ def _length(problem: MatchingProblem) -> float:
 class OptimumCache:
     """Optima on disk by the hash of the data, each with its matching and prices; by default in the user's cache folder.
 
-    Files are written whole or not at all. Every entry is proved again when it is read, from its matching and prices; one that
-    does not prove what it claims is found anew, with a warning; a damaged file is made anew. Where the folder cannot be
-    written, optima are kept in memory, with one warning.
+    Files are written whole or not at all. Every entry is proved again when it is read, from its matching and prices (a bound
+    beyond `LARGEST`, which has none, is believed); one that does not prove what it claims is found anew, with a warning; a
+    damaged file is made anew. Where the folder cannot be written, optima are kept in memory, with one warning.
     """
 
     def __init__(self, folder: Path | None = None) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.process import CallLimits, Reply, WorkerProcess, WorkerSetup
-from semrsm_bench.core.files import lock
+from semrsm_bench.core.files import lock, of_the_machine
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Arrays
 
@@ -74,10 +74,14 @@ class Scratch(tempfile.TemporaryDirectory[str]):
     def write(self, arrays: Mapping[str, NDArray[Any]]) -> dict[str, str]:
         """Files with the arrays, by name. They stay until the next call at least."""
         for array in arrays.values():
-            known = self._written.pop(id(array), None)
-            if known is None:
-                known = array, f"{self.name}/{next(self._numbers)}.npy"
-                np.save(known[1], array, allow_pickle=False)
+            known = self._written.pop(id(array), None) or (array, f"{self.name}/{next(self._numbers)}.npy")
+            if not os.path.exists(known[1]):  # it is new, or somebody has removed it
+                os.makedirs(self.name, mode=0o700, exist_ok=True)
+                try:
+                    np.save(known[1], array, allow_pickle=False)
+                except OSError:
+                    Path(known[1]).unlink(missing_ok=True)
+                    raise
             self._written[id(array)] = known
         total = sum(array.nbytes for array, _ in self._written.values())
         for key in list(self._written)[: -len(arrays) or None]:
@@ -85,7 +89,7 @@ class Scratch(tempfile.TemporaryDirectory[str]):
                 break
             array, path = self._written.pop(key)
             total -= array.nbytes
-            os.unlink(path)
+            Path(path).unlink(missing_ok=True)
         return {name: self._written[id(array)][1] for name, array in arrays.items()}
 
     def answer(self) -> Path:
@@ -155,7 +159,9 @@ class Observer:
                     self._digests[path] = state, hashlib.sha256(Path(path).read_bytes()).hexdigest()
                 if self._digests[path][1] != digest:
                     return False
-        except OSError:
+        except OSError as error:
+            if of_the_machine(error):
+                raise
             return False
         return True
 

@@ -23,6 +23,7 @@ import numpy as np
 import psutil
 
 from semrsm_bench.bench.environment import THREAD_VARIABLES
+from semrsm_bench.core.files import of_the_machine
 
 T = TypeVar("T")
 
@@ -226,7 +227,7 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         }
         reply = self._ask(command, {"": _START_SECONDS}, _START_BYTES)
         if reply.status != "ok":
-            raise self._lost(reply.status, reply.message)
+            raise self._lost(reply.status, reply.message, reply.machine)
         self.package = str(reply.value.get("package"))
 
     def _ask(self, command: Mapping[str, Any], deadlines: Mapping[str, float], most: int) -> Reply:
@@ -303,7 +304,7 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
                     os.unlink(path)
                     value["arrays"][name] = np.load(file, allow_pickle=False)
         except (OSError, ValueError, EOFError, MemoryError) as error:
-            return Reply("invalid", f"its answer cannot be read: {error}"[:500])
+            return Reply("invalid", f"its answer cannot be read: {error}"[:500], machine=isinstance(error, OSError))
         return Reply(done["status"], str(done.get("message", "")), value, machine=done.get("machine") is True)
 
     def _exited(self) -> bool:
@@ -335,15 +336,16 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
             return self._lost("memory", f"out of memory: {said}")
         names = {int(s): s.name for s in signal.Signals}
         how = f"killed by {names.get(-code, f'signal {-code}')}" if code < 0 else f"exited with code {code}"
-        return self._lost("crashed", f"{how}: {said}" if said else how)
+        return self._lost("crashed", f"{how}: {said}" if said else how, machine=of_the_machine(said))
 
 
 def descendants(pid: int) -> list[int]:
     """Ids of all processes that a process started and that are still there."""
     found = []
-    for path in Path(f"/proc/{pid}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            found += [int(child) for child in path.read_text().split()]
+    with contextlib.suppress(OSError):
+        for path in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                found += [int(child) for child in path.read_text().split()]
     return [*found, *(further for child in found for further in descendants(child))]
 
 

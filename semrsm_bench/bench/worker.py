@@ -19,7 +19,7 @@ import signal
 import sys
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 
 # Taken before any method's file is imported, which might put something else in their place.
@@ -45,7 +45,7 @@ def own(name: str) -> Any:
     return sys.modules[full]
 
 
-clock = own("core/clock")
+clock, files = own("core/clock"), own("core/files")
 
 
 class Memory:
@@ -135,17 +135,24 @@ class Commands:
     def observe(self, **command: Any) -> dict[str, Any]:
         """One observation; see `observe.py`."""
         watch = clock.Clock(self._report, int(command["memory"]), bool(command.get("timed", True)), self._seen)
-        inputs = {name: self._arrays.get(path, partial(_mapped, path)) for name, path in command["inputs"].items()}
+        with _not_the_methods_fault("its inputs cannot be read"):
+            inputs = {name: self._arrays.get(path, partial(_mapped, path)) for name, path in command["inputs"].items()}
         found = _observer(command.get("observer"))(command, inputs, watch, self._memory)
         info, arrays = own("core/row").short_info(found.pop("info", {})), {}
         for name, array in found.pop("arrays", {}).items():
             arrays[name] = f"{command['out']}-{name}.npy"
-            try:
+            with _not_the_methods_fault("its answer cannot be written"):
                 np.save(arrays[name], np.ascontiguousarray(array))
-            except OSError as error:  # a full disk is not the method's fault
-                return {"status": "error", "message": f"its answer cannot be written: {error}"[:500], "machine": True}
         measured = ("seconds", "shared_seconds", "waited_seconds", "peak_bytes")
         return {**found, "info": info, "arrays": arrays, **{name: getattr(watch, name) for name in measured}}
+
+
+@contextlib.contextmanager
+def _not_the_methods_fault(what: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise files.MachineError(f"{what}: {files.explain(error)}") from error
 
 
 def _mapped(path: str) -> Any:
@@ -168,13 +175,17 @@ def _observer(of_task: tuple[str, str, str | None] | None) -> Any:
 
 
 def _failure(error: BaseException) -> dict[str, Any]:
+    machine = False
     try:
         text = str(error)
+        machine = files.of_the_machine(error)
+        if machine and isinstance(error, OSError):
+            text = files.explain(error)
     except BaseException:  # an error whose own text raises is still the method's error
         text = "(its message cannot be shown)"
     if isinstance(error, MemoryError):
         return {"status": "memory", "message": f"out of memory: {text}"[:500]}
-    return {"status": "error", "message": f"{type(error).__name__}: {text}"[:500]}
+    return {"status": "error", "message": f"{type(error).__name__}: {text}"[:500], "machine": machine}
 
 
 def _text(value: Any) -> Any:

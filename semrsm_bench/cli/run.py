@@ -83,8 +83,8 @@ def run(
     """Measure methods on TASKs, row by row; ends with their tables. Without a task: matching.
 
     `semrsm-bench list tasks` names them, `semrsm-bench run TASK --help` shows the options of one. Started again with the same
-    options, a run that was interrupted is resumed. Exit codes: 0 fine, 2 wrong use, 3 a method failed (crashed, raised, or
-    gave no valid answer), 4 nothing was measured.
+    options, a run that was interrupted is resumed. Exit codes: 0 fine, 1 the machine failed (the same command resumes), 2 wrong
+    use, 3 a method failed (crashed, raised, or gave no valid answer), 4 nothing was measured.
     """
     from semrsm_bench.bench.engine import run as measure
     from semrsm_bench.tasks.registry import get_task
@@ -96,7 +96,10 @@ def run(
         options, session, tasks, quiet=silent, report=lambda text: None if silent else click.echo(text, err=True)
     )
     facts: dict[str, Any] = {"run_id": finished.folder.name, "folder": str(finished.folder)}
-    facts |= {name: getattr(finished, name) for name in ("measured", "resumed", "counts", "complete")}
+    facts |= {name: getattr(finished, name) for name in ("measured", "resumed", "counts", "complete", "spoiled")}
+    if spoiled := list(ledger.spoiled.values()):
+        again = f"run the same command with --run-id {finished.folder.name} to measure them again"
+        click.echo(f"the machine spoiled {len(spoiled)} rows: {spoiled[0]}; {again}", err=True)
     if session.estimate:
         _show_estimate(ledger.forecast(), facts, output.json)
         return finished.exit_code

@@ -17,8 +17,18 @@ _ADVICE = {
     errno.EROFS: "it lies on a read-only file system: choose another folder",
     errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
     errno.EMFILE: "too many open files (ulimit -n): raise the limit and run the same command again",
+    errno.ENFILE: "too many open files in the whole system: close something and run the same command again",
+    errno.ENOMEM: "no memory is left: close something and run the same command again",
+    errno.EAGAIN: "too many processes or threads (ulimit -u): raise the limit and run the same command again",
     errno.EIO: "the disk failed",
 }
+# What anybody is answered where the machine lacks something. Libraries say it in words, some without the number.
+_LACKS = _ADVICE.keys() - {errno.ENAMETOOLONG}
+_WORDS = (*map(os.strerror, _LACKS), "can't start new thread")
+
+
+class MachineError(OSError):
+    """The machine failed, not what ran on it."""
 
 
 def lock(descriptor: int, path: Path) -> bool:
@@ -41,6 +51,15 @@ def explain(error: OSError) -> str:
     """What went wrong with which file, and what to do, in one line."""
     reason = _ADVICE.get(error.errno or 0, error.strerror or str(error))
     return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def of_the_machine(error: BaseException | str) -> bool:
+    """Whether an error, or what a process said in the end, comes from the machine; also where it caused another error."""
+    if isinstance(error, str):
+        return any(words in error for words in _WORDS)
+    cause = error.__cause__ or error.__context__
+    known = isinstance(error, MachineError) or getattr(error, "errno", None) in _LACKS or of_the_machine(str(error))
+    return known or (cause is not None and cause is not error and of_the_machine(cause))
 
 
 def write_whole(path: Path, data: bytes) -> None:
