@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import warnings
 
 import numpy as np
 import pytest
@@ -384,6 +385,86 @@ def test_missing_is_not_passing(tmp_path, kind, how):
     assert "MISSING  greedy at S=256 (none): no " in failed.output
     assert invoke(before, after, "--fail", "gap:50%", "--allow-missing", "greedy,scipy").return_value == 0
     assert invoke(before, after, "--fail", "gap:50%", "--allow-missing", "all").return_value == 0
+
+
+def failed_everywhere(path, kind):
+    """A file of this kind in which nothing was measured."""
+    if kind == "run":
+        return write_run(path, status="timeout", message="stopped after 30 s", seconds=None, scores={})
+
+    def change(content):
+        if kind == "asv":
+            for name in ("bench_solvers.Runtime.time_solve", "bench_solvers.Quality.track_gap_percent"):
+                content["results"][name][0] = None
+        for entry in content.get("benchmarks", ()):
+            entry["stats"] = {}
+            entry["extra_info"] |= {"gap": None, "gap_of_pair": None}
+
+    return edited(WRITERS[kind](path), change)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("rules", [(), ("--fail", "time:2x")])
+def test_nothing_measured_on_a_side_is_not_passing(tmp_path, kind, rules):
+    for name in "abc":
+        (tmp_path / name).mkdir()
+    failed, also, fine = (failed_everywhere(tmp_path / n, kind) for n in "ab"), None, WRITERS[kind](tmp_path / "c")
+    failed, also = failed
+    for before, after in ((failed, also), (failed, fine)):
+        found = invoke(before, after, *rules)
+        assert found.return_value == 4, found.output
+        assert "NOTHING TO JUDGE: no cell has a figure on both sides" in found.output
+        assert "PASS" not in found.output
+        assert "greedy at S=256" in found.output.partition("NOTHING")[2]
+        assert json.loads(invoke(before, after, *rules, "--json").output)["not_compared"] == ["figure"]
+    assert invoke(fine, fine, *rules).return_value == 0
+
+
+def test_a_rule_about_what_neither_side_has_is_not_passing(tmp_path):
+    def untimed(content):
+        content["results"]["bench_solvers.Runtime.time_solve"][0] = None
+
+    side = edited(write_asv(tmp_path), untimed)
+    found = invoke(side, side, "--fail", "gap:1%", "--fail", "time:2x")
+    assert found.return_value == 4
+    assert "no cell has a time on both sides" in found.output
+    assert invoke(side, side, "--fail", "gap:1%").return_value == 0
+
+
+def without_time(path, kind, value):
+    """A file of this kind whose times at S = 256 are this value."""
+    if kind == "run":
+        write_run(path)
+        rows = path / "rows.jsonl"
+        made = [json.loads(line) for line in rows.read_text().splitlines()]
+        made = [row | {"seconds": value if row["cell"]["size"] == 256 else row["seconds"]} for row in made]
+        rows.write_text("".join(json.dumps(row) + "\n" for row in made))
+        return path
+
+    def change(content):
+        if kind == "asv":
+            times = content["results"]["bench_solvers.Runtime.time_solve"]
+            times[0][3] = times[3][3] = times[4][3] = value
+        else:
+            content["benchmarks"][1]["stats"] = {"data": [value] * 5}
+
+    return edited(WRITERS[kind](path), change)
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("value", [0, 0.0, -1.0])
+def test_a_time_that_is_none_is_left_out_and_named(tmp_path, kind, value):
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    odd, fine = without_time(tmp_path / "a", kind, value), WRITERS[kind](tmp_path / "b")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        before, after = invoke(odd, fine, "--fail", "time:2x"), invoke(fine, odd, "--fail", "time:2x")
+    name = read_measurements(odd).name
+    assert (before.return_value, after.return_value) == (0, 1), (before.output, after.output)
+    for found in (before, after):
+        assert f"notice: {name}: greedy at S=256 (none): left out, seconds {value}" in found.output
+    assert "MISSING  greedy at S=256 (none): no time" in after.output
 
 
 def test_a_repeat_that_fails_now_is_not_hidden_by_the_others(tmp_path):

@@ -104,9 +104,17 @@ def test_an_error_says_where_and_why(number):
     assert files.explain(OSError("strange")) == "strange"
 
 
-def test_the_command_line_ends_with_one_line():
-    command = [sys.executable, "-m", "semrsm_bench", "list", "solvers"]
+def test_a_write_that_numpy_cut_short_is_a_full_disk(tmp_path):
+    with pytest.raises(OSError, match="requested and") as cut, files.writing(tmp_path / "sub" / "a.npy"):
+        raise OSError("640 requested and 320 written")
+    assert files.explain(cut.value).startswith(f"{tmp_path}/sub/a.npy: the disk is full: make room")
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_the_command_line_ends_with_one_line(more):
+    command = [sys.executable, "-m", "semrsm_bench", "list", "solvers", *more]
     with open("/dev/full", "w") as full:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=120)
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
+    assert "standard output: the disk is full" in done.stderr

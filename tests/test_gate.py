@@ -200,9 +200,9 @@ def test_a_repository_that_only_has_a_plugin(tmp_path, monkeypatch):
     folder = tmp_path / "mine"
     folder.mkdir()
     git(folder, "init", "--quiet", "--initial-branch=main")
-    code = "import numpy as np\nimport semrsm_bench as sb\n\n\n@sb.register_solver('mine', kind='approximate')\n"
-    code += "def mine(problem):\n    return np.argmax(problem.affinity, axis=1).argsort().argsort()\n"
-    for name, body in (("first", None), ("second", code), ("third", code.replace("affinity", "affinity * 0"))):
+    source = "import numpy as np\nimport semrsm_bench as sb\n\n\n@sb.register_solver('mine', kind='approximate')\n"
+    source += "def mine(problem):\n    return np.argmax(problem.affinity, axis=1).argsort().argsort()\n"
+    for name, body in (("first", None), ("second", source), ("third", source.replace("affinity", "affinity * 0"))):
         (folder / "README").write_text(name)
         if body:
             (folder / "solver.py").write_text(body)
@@ -216,6 +216,9 @@ def test_a_repository_that_only_has_a_plugin(tmp_path, monkeypatch):
     assert code == 0, report
     assert [c["solver"] for c in report["cells"]] == ["mine"]
     assert "new, quality" in texts_of(report, "note")[0]
+    (folder / "new.py").write_text(source.replace("'mine'", "'new'"))
+    found, words = gate(there, "second", "third", "--plugin", "new.py", *SMALL[2:])
+    assert (found, "plugin new.py is in neither commit: commit it" in words) == (2, True), words
     code, report = gate(there, "second", "third", *options)
     assert code == 1
     assert "chance-corrected quality fell" in texts_of(report, "regression")[0]

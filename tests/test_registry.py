@@ -455,7 +455,8 @@ def test_the_options_of_a_task_are_a_dataclass(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "precision"), [("approximate", 1e-3), ("exact", -1e-9), ("exact", 1.0), ("exact", np.nan)]
+    ("kind", "precision"),
+    [("approximate", 1e-3), ("exact", -1e-9), ("exact", 2e-3), ("exact", 0.99), ("exact", np.nan)],
 )
 def test_a_precision_is_the_promise_of_an_exact_solver(kind, precision):
     with pytest.raises(ValueError, match="precision is what an exact solver promises"):

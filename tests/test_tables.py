@@ -720,6 +720,14 @@ def test_a_cell_that_is_too_wide_is_cut_between_its_columns():
     assert "a score with a long title 5" not in text
 
 
+def test_a_declared_precision_is_named_under_the_table(small):
+    methods = {f"solver:{n}": {"facts": {"precision": {"scipy": 5e-4, "identity": None}.get(n, 1e-6)}} for n in SOLVERS}
+    text = render_table(matching(small, {**ENVIRONMENT, "methods": methods}), "text")
+    assert re.search(r"Exact up to what they declare[^:]*:\s+scipy\s+0\.0005;", text)
+    methods["solver:scipy"]["facts"]["precision"] = 1e-6
+    assert "what they declare" not in render_table(matching(small, {**ENVIRONMENT, "methods": methods}), "text")
+
+
 def test_solvers_that_keep_state_are_named_under_the_table(small):
     words = "Keeping state between calls"
     assert words not in render_table(matching(small), "text")

@@ -13,6 +13,8 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from semrsm_bench.core.files import writing
+
 FORMAT = "semrsm_bench.activations/1"
 MANIFEST = "manifest.json"
 DATA_VARIABLE = "SEMRSM_BENCH_DATA"
@@ -106,15 +108,13 @@ def _sha256_of_version(path: Path, mtime_ns: int, size: int) -> str:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` to write, which then takes its name; readable as new files here are (safetensors': by the owner)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    yield partial
-    sample = path.with_name(path.name + ".mode")
-    sample.touch()
-    partial.chmod(sample.stat().st_mode)
-    sample.unlink()
-    os.replace(partial, path)
+    """`writing`, readable as new files here are (safetensors': by the owner)."""
+    with writing(path) as partial:
+        yield partial
+        sample = path.with_name(path.name + ".mode")
+        sample.touch()
+        partial.chmod(sample.stat().st_mode)
+        sample.unlink()
 
 
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:

@@ -57,9 +57,9 @@ class Figures:
         return bool(self.seconds or self.gaps)
 
     def add(self, what: str, unit: str, values: Iterable[Any]) -> None:
-        """Enter "seconds" or "gaps" of a case; what is no finite number is a failure."""
+        """Enter "seconds" or "gaps" of a case; what is no finite number, and a time that is not positive, is a failure."""
         for value in values:
-            if isinstance(value, (int, float)) and math.isfinite(value):
+            if isinstance(value, (int, float)) and math.isfinite(value) and (what == "gaps" or value > 0):
                 getattr(self, what).setdefault(unit, []).append(float(value))
             else:
                 self.failures.setdefault(unit, f"{what} {'null' if value is None else value}")
@@ -79,6 +79,15 @@ class Measurements:
     cells: dict[CellKey, Figures]
     notices: tuple[str, ...] = ()
     source: str = ""
+
+    @property
+    def oddities(self) -> list[str]:
+        """What the file gives for a figure and is none, such as NaN or a time of 0, by cell; null means that there is none."""
+        odd = {
+            key: {why for why in figures.failures.values() if re.match(r"(seconds|gaps) (?!null)", why)}
+            for key, figures in self.cells.items()
+        }
+        return [f"{k.method} at S={k.size} ({k.place}): left out, {', '.join(sorted(w))}" for k, w in odd.items() if w]
 
 
 def read_measurements(source: str | Path, results: Path = Path("results")) -> Measurements:
@@ -299,6 +308,11 @@ class RunComparison:
         worse = [change for change in self.changes if change.verdict == "worse"]
         return [c for c in worse if any(c.metric == metric and c.change.value > limit for metric, limit in limits)]
 
+    def nothing_for(self, rules: Iterable[Rule]) -> list[str]:
+        """What no cell has on both sides: "figure", or the metrics of rules that thus judge nothing."""
+        there = {change.metric for change in self.changes}
+        return [metric for metric in dict(rules) if metric not in there] if there else ["figure"]
+
     def missing(self, allowed: Container[str] = ()) -> dict[CellKey, str]:
         """What is lost, without the methods that may be missing; "all" allows it for any."""
         return {} if "all" in allowed else {k: why for k, why in self.lost.items() if k.method not in allowed}
@@ -328,7 +342,7 @@ def compare(before: Measurements, after: Measurements) -> RunComparison:
             changes.append(_change(key, "time", figures.seconds, new.seconds))
         if figures.gaps and new.gaps:
             changes.append(_change(key, "gap", figures.gaps, new.gaps))
-    notices = [f"{side.name}: {text}" for side in (before, after) for text in side.notices]
+    notices = [f"{side.name}: {text}" for side in (before, after) for text in (*side.notices, *side.oddities)]
     if before.machine and after.machine and before.machine != after.machine:
         notices.append(f"the processors differ ({before.machine}; {after.machine}): compare gaps, not times")
     if before.data and after.data and before.data != after.data:

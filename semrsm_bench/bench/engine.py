@@ -24,7 +24,7 @@ from semrsm_bench.bench.plan import DEFAULT_TASKS, Cell, Plan, RunOptions, make_
 from semrsm_bench.bench.pool import Observer, Scratch, Workers, claimed_core
 from semrsm_bench.bench.process import CallLimits, Reply
 from semrsm_bench.bench.results import ARRAYS_FOLDER, RunWriter, SessionOptions, load_rows, open_run, read_rows
-from semrsm_bench.core.files import explain, of_the_machine
+from semrsm_bench.core.files import explain, of_the_machine, writing
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.registry import PLUGIN_MODULE, entry_points_limited_to
 from semrsm_bench.core.row import FAULT, FAULTS, Row, resume_key
@@ -216,8 +216,8 @@ class _Engine:
             if scored.arrays:
                 facts["arrays"] = f"{ARRAYS_FOLDER}/{hashlib.sha256(key.encode()).hexdigest()[:16]}.npz"
                 path = self.writer.folder / facts["arrays"]
-                path.parent.mkdir(exist_ok=True)
-                np.savez_compressed(path, **scored.arrays)  # type: ignore[arg-type]
+                with writing(path) as partial, partial.open("wb") as file:
+                    np.savez_compressed(file, **scored.arrays)  # type: ignore[arg-type]
             if seconds := value["seconds"]:
                 facts |= {
                     "seconds": float(np.median(seconds)),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.process import Reply
-from semrsm_bench.core.files import MachineError, explain, write_whole
+from semrsm_bench.core.files import MachineError, explain, writing
 from semrsm_bench.solvers import (
     MatchingProblem,
     check_permutation,
@@ -192,7 +192,8 @@ class OptimumCache:
             arrays = {name: a for name in ("perm", "prices") if (a := facts.pop(name)) is not None}
             np.savez(content, facts=np.array(json.dumps(facts)), **arrays)
             try:
-                write_whole(path, content.getvalue())
+                with writing(path) as partial:
+                    partial.write_bytes(content.getvalue())
             except OSError as error:
                 if not self._unwritten:
                     text = f"optima are kept in memory, this process's alone: {explain(error)}"

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.process import CallLimits, Reply, WorkerProcess, WorkerSetup
-from semrsm_bench.core.files import lock, of_the_machine
+from semrsm_bench.core.files import lock, of_the_machine, writing
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Arrays
 
@@ -76,12 +76,8 @@ class Scratch(tempfile.TemporaryDirectory[str]):
         for array in arrays.values():
             known = self._written.pop(id(array), None) or (array, f"{self.name}/{next(self._numbers)}.npy")
             if not os.path.exists(known[1]):  # it is new, or somebody has removed it
-                os.makedirs(self.name, mode=0o700, exist_ok=True)
-                try:
-                    np.save(known[1], array, allow_pickle=False)
-                except OSError:
-                    Path(known[1]).unlink(missing_ok=True)
-                    raise
+                with writing(Path(known[1])) as partial, partial.open("wb") as file:
+                    np.save(file, array, allow_pickle=False)
             self._written[id(array)] = known
         total = sum(array.nbytes for array, _ in self._written.values())
         for key in list(self._written)[: -len(arrays) or None]:

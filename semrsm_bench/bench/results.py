@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from semrsm_bench.core.files import lock, write_whole
+from semrsm_bench.core.files import lock, writing
 from semrsm_bench.core.options import option
 from semrsm_bench.core.row import Row, cell_key, current, plain, resume_key
 
@@ -98,7 +98,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON object, whole or not at all."""
-    write_whole(path, (json.dumps(plain(content, bounded=False), indent=1) + "\n").encode())
+    with writing(path) as partial:
+        partial.write_text(json.dumps(plain(content, bounded=False), indent=1) + "\n")
 
 
 def list_runs(results: Path) -> list[Path]:
@@ -159,6 +160,8 @@ class RunWriter(contextlib.AbstractContextManager["RunWriter"]):
             raise RunBusyError(
                 f"run {folder.name!r} is being written by another process; wait for it, or start a new one with --fresh"
             )
+        for stale in folder.glob("*.partial"):  # what killed writers left
+            stale.unlink(missing_ok=True)
         self._mend_tail()
         self._synced = time.monotonic()
 

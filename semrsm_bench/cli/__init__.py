@@ -85,6 +85,7 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks a sign must not end a run
+    words = sys.argv[1:] if args is None else args
     came = signal.SIGINT
 
     def end(number: int, frame: Any) -> None:
@@ -100,9 +101,9 @@ def main(args: list[str] | None = None) -> None:
         if signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
             signal.signal(number, end)
     try:
-        code: Any = cli.main(args=args, standalone_mode=False)
+        code: Any = cli.main(args=words, standalone_mode=False, obj=_output_for_json() if "--json" in words else None)
     except click.exceptions.Abort:
-        resumes = {"run", "rsm"} & {*(sys.argv[1:] if args is None else args)[:1]}
+        resumes = {"run", "rsm"} & {*words[:1]}
         kept = "; what was measured so far is kept, the same command resumes there" if resumes else ""
         click.echo(f"interrupted{kept}", err=True)
         sys.exit(128 + came)
@@ -115,6 +116,18 @@ def main(args: list[str] | None = None) -> None:
     except OSError as error:
         from semrsm_bench.core.files import explain
 
+        *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+        if error.filename is None and frame.f_code is click.echo.__code__:
+            error.filename = "standard output"
         click.echo(f"semrsm-bench: {explain(error)}", err=True)
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _output_for_json() -> Any:
+    """The standard output, for JSON alone: what else this process, its libraries and its children print goes to standard error."""
+    if sys.stdout is not sys.__stdout__:
+        return None  # another program's
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return out

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Literal
 
 import click
 
 from semrsm_bench.cli.options import DataOptions, OutputOptions, PluginOptions, options_from
+from semrsm_bench.cli.text import print_json
 from semrsm_bench.core.options import option
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -41,11 +41,19 @@ def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions
     from semrsm_bench.bench.methods import KINDS, find_methods
     from semrsm_bench.core.method import UnavailableError
 
+    def say(text: str) -> None:
+        if not output.json:
+            click.echo(text)
+
     if options.list_cases:
-        for kind in [options.kind] if options.kind else KINDS:
-            click.echo(click.style(kind, bold=True))
-            for case, function in cases_of(kind).items():
-                click.echo(f"  {case:<26}{(function.__doc__ or '').splitlines()[0]}")
+        kinds = [options.kind] if options.kind else KINDS
+        known = {kind: {c: (f.__doc__ or "").splitlines()[0] for c, f in cases_of(kind).items()} for kind in kinds}
+        for kind, cases in known.items():
+            say(click.style(kind, bold=True))
+            for case, text in cases.items():
+                say(f"  {case:<26}{text}")
+        if output.json:
+            print_json(known)
         return 0
     if not targets:
         raise click.UsageError("name a method, or a Python file that registers some")
@@ -53,10 +61,6 @@ def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions
         methods = find_methods(targets, options.plugins, options.kind)
     except UnavailableError as error:
         raise click.UsageError(str(error)) from None
-
-    def say(text: str) -> None:
-        if not output.json:
-            click.echo(text)
 
     def show(result: CaseResult) -> None:
         say(f"  {_MARKS[result.status]:<8}{result.case}" + (f": {result.reason}" if result.reason else ""))
@@ -72,7 +76,7 @@ def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions
         everything.append({**facts, "cases": [asdict(r) for r in results]})
         say(f"  {passed} of {len(results)} cases passed")
     if output.json:
-        click.echo(json.dumps(everything, indent=2))
+        print_json(everything)
     return 0 if all(one["passed"] for one in everything) else 1
 
 
@@ -90,7 +94,7 @@ def doctor(options: DataOptions, output: OutputOptions) -> int:
             advice = f"\n{'':19}-> {finding.advice}" if finding.advice else ""
             click.echo(f"{status}{finding.name:<14}{finding.found}{advice}")
     if output.json:
-        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+        print_json([asdict(finding) for finding in findings])
     else:
         count = sum(finding.status != "ok" for finding in findings)
         click.echo(f"{count} of {len(findings)} need attention" if count else "nothing stands against measuring here")

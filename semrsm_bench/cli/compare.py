@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ import click
 
 from semrsm_bench.bench.gate.options import GateOptions
 from semrsm_bench.cli.options import OutputOptions, options_from
-from semrsm_bench.cli.text import aligned
+from semrsm_bench.cli.text import aligned, print_json
 from semrsm_bench.core.options import option
 from semrsm_bench.core.row import cell_key, plain
 from semrsm_bench.report.formatting import format_seconds
@@ -54,9 +53,10 @@ def compare(before: str, after: str, options: CompareOptions) -> int:
     found = bench.compare(*(bench.read_measurements(side, options.results) for side in (before, after)))
     broken, missing = found.broken(rules), found.missing(options.missing)
     shared = any(key in found.after.cells for key in found.before.cells)
-    code = 4 if not shared else 1 if broken or missing else 0
+    nothing = found.nothing_for(rules)
+    code = 4 if not shared else 1 if broken or missing else 4 if nothing and not found.lost else 0
     if options.json:
-        click.echo(json.dumps(_json(found, broken, code), indent=1))
+        print_json(_json(found, broken, nothing, code))
         return code
     for label, side in (("before", found.before), ("after", found.after)):
         click.echo(f"{label:<8}{side.name}: {len(side.cells)} cells" + (f", {side.machine}" if side.machine else ""))
@@ -66,7 +66,15 @@ def compare(before: str, after: str, options: CompareOptions) -> int:
         click.echo("nothing to compare: the two have no cell (method, S, place) in common")
         return code
     _print(found, broken, missing, options.show_all)
-    if rules or code:
+    if code == 4:
+        click.echo(f"NOTHING TO JUDGE: no cell has a {' or a '.join(nothing)} on both sides")
+        failed = [
+            (side, cell, f) for side in (found.before, found.after) for cell, f in side.cells.items() if f.failures
+        ]
+        for side, cell, figures in failed[:5]:
+            why = next(iter(figures.failures.values()))
+            click.echo(f"  {side.name}: {cell.method} at S={cell.size} ({_place(cell)}): {why}")
+    elif rules or code:
         lost = f", {len(missing)} cells lack figures (--allow-missing METHOD allows it)" if missing else ""
         click.echo(f"{'FAIL' if code else 'PASS'}: {len(broken)} beyond the limits{lost}")
     return code
@@ -110,7 +118,7 @@ def _line(change: Any, mark: str) -> tuple[str, ...]:
     return (*where, f"{old:.3f} %", f"{new:.3f} %", f"{rise:+.3f}", f"{100 * low:+.3f} to {100 * high:+.3f}")
 
 
-def _json(found: Any, broken: list[Any], code: int) -> dict[str, Any]:
+def _json(found: Any, broken: list[Any], nothing: list[str], code: int) -> dict[str, Any]:
     changes = [
         {**c.cell._asdict(), "metric": c.metric, "before": c.before, "after": c.after, "change": c.change._asdict()}
         | {"paired": c.paired, "verdict": c.verdict, "broken": c in broken}
@@ -121,6 +129,7 @@ def _json(found: Any, broken: list[Any], code: int) -> dict[str, Any]:
         "exit_code": code,
         **{name: {k: v for k, v in side.items() if k != "cells"} for name, side in sides.items()},
         "notices": found.notices,
+        "not_compared": nothing,
         "changes": changes,
         "lost": [{**cell._asdict(), "failure": why} for cell, why in found.lost.items()],
         "only_before": [cell._asdict() for cell in found.only_before],
@@ -149,7 +158,7 @@ def merge(runs: tuple[str, ...], options: MergeOptions, output: OutputOptions) -
     lines, legend = merge_runs([find_run(output.results, run) for run in runs], relative_to=options.relative_to)
     if output.json:
         cells = [plain(asdict(line), bounded=False) for line in lines]
-        click.echo(json.dumps({"runs": legend, "cells": cells}, indent=1, default=str))
+        print_json({"runs": legend, "cells": cells})
     elif options.format == "csv":
         rows = []
         for line in lines:
@@ -216,5 +225,8 @@ def gate(base: str, head: str, options: GateOptions, output: OutputOptions) -> i
     if options.summary is not None:
         with options.summary.open("a", encoding="utf-8") as file:
             file.write(as_markdown(found))
-    click.echo(json.dumps(as_json(found), indent=1) if output.json else as_text(found))
+    if output.json:
+        print_json(as_json(found))
+    else:
+        click.echo(as_text(found))
     return found.exit_code

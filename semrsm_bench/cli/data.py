@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import click
 
 from semrsm_bench.activations.options import MEAN_IMAGES, ExtractOptions, TrainOptions
 from semrsm_bench.cli.options import DataOptions, OutputOptions, options_from
+from semrsm_bench.cli.text import print_json
 from semrsm_bench.core.options import command_words, option
 
 _PATH = click.Path(path_type=Path)
@@ -162,7 +162,7 @@ def list_command(options: DataOptions, output: OutputOptions) -> None:
         known = {key: cache.metadata.get(key) for key in ("model", "dataset", "command")}
         rows.append({**row, "layers": layers, "sha256": cache.sha256, **known})
     if output.json:
-        click.echo(json.dumps(rows, indent=1))
+        print_json(rows)
         return
     for row in rows:
         describe(row["file"])

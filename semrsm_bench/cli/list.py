@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
+from semrsm_bench.cli.text import print_json
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.registry import registry_of
@@ -59,7 +59,7 @@ def _list(rooms: list[str], options: ListOptions, output: OutputOptions) -> None
         raise click.BadParameter(f"{options.kind!r} is not one of {', '.join(categories)}", param_hint="--kind")
     shown = {room: [r for r in rows if options.kind in (None, r["kind"])] for room, rows in entries.items()}
     if output.json:
-        click.echo(json.dumps([row for rows in shown.values() for row in rows], indent=2, default=str))
+        print_json([row for rows in shown.values() for row in rows])
         return
     for room, rows in shown.items():
         for kind in sorted({row["kind"] for row in rows}, key=lambda k: (_FIRST.index(k) if k in _FIRST else 9, k)):

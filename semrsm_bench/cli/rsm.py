@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 import numpy as np
 
 from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
-from semrsm_bench.cli.text import duration
+from semrsm_bench.cli.text import duration, print_json
 from semrsm_bench.core.options import option
 from semrsm_bench.rsm.options import RsmOptions
 
@@ -84,7 +83,7 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
         for (matching, kernel), values in panels.items()
     ]
     if output.json:
-        click.echo(json.dumps({"seconds": seconds, "results": results}))
+        print_json({"seconds": seconds, "results": results})
     else:
         for row in results:
             size, place = " x ".join(map(str, row["shape"])), f", in {row['file']}" if row["file"] else ""
@@ -118,7 +117,7 @@ def _source(path: Path | None, layer: str | None, images: slice | None) -> Any:
 
 def _show_estimate(cost: Any, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(cost.as_dict()))
+        print_json(cost.as_dict())
         return
     click.echo(
         f"{cost.pairs:,} pairs ({cost.rows:,} x {cost.columns:,} images, S = {cost.positions:,}, C = {cost.channels})\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import click
 from semrsm_bench.bench.plan import DEFAULT_TASKS, RunOptions
 from semrsm_bench.bench.results import SessionOptions
 from semrsm_bench.cli.options import OutputOptions, click_option, joined, made, options_from
-from semrsm_bench.cli.text import aligned, duration
+from semrsm_bench.cli.text import aligned, duration, print_json
 from semrsm_bench.core.options import OptionError, describe
 
 
@@ -107,7 +106,7 @@ def run(
 
     results, files = write_report(finished.folder)
     if output.json:
-        click.echo(json.dumps({**facts, "files": [str(path) for path in files]}, indent=1))
+        print_json({**facts, "files": [str(path) for path in files]})
     elif output.quiet:
         click.echo(finished.folder)
     else:
@@ -118,7 +117,7 @@ def run(
 def _show_estimate(forecast: list[dict[str, Any]], facts: dict[str, Any], as_json: bool) -> None:
     total = sum(line["seconds"] for line in forecast)
     if as_json:
-        click.echo(json.dumps({**facts, "seconds": total, "cells": forecast}, indent=1))
+        print_json({**facts, "seconds": total, "cells": forecast})
         return
     lines = [("method", "cell", "cases", "s a case", "total", "")]
     for line in forecast:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 import click
 
 from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
+from semrsm_bench.cli.text import print_json
 from semrsm_bench.core.options import OptionError, option
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def table(words: tuple[str, ...], options: TableOptions, output: OutputOptions) 
             for one in results
         ]
     if output.json:
-        click.echo(json.dumps([record for one in results for record in table_records(one, options.paper)], indent=1))
+        print_json([record for one in results for record in table_records(one, options.paper)])
         return
     width = options.width or terminal_width()
     text = render_table(results, options.format, options.paper, end_to_end=options.end_to_end, width=width)

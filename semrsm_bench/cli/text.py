@@ -1,8 +1,17 @@
-"""Plain text in columns."""
+"""Plain text in columns, and JSON."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Sequence
+from typing import Any
+
+import click
+
+
+def print_json(value: Any) -> None:
+    """All that standard output gets with --json: `semrsm_bench.cli.main` sends the rest to standard error."""
+    click.echo(json.dumps(value, indent=1, default=str), file=click.get_current_context().obj)
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:

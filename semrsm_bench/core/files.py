@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import secrets
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -49,7 +52,10 @@ def lock(descriptor: int, path: Path) -> bool:
 
 def explain(error: OSError) -> str:
     """What went wrong with which file, and what to do, in one line."""
-    reason = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+    full = (
+        errno.ENOSPC if "requested and" in str(error) else 0
+    )  # NumPy's words, without a number, where a write fell short
+    reason = _ADVICE.get(error.errno or full, error.strerror or str(error))
     return f"{error.filename}: {reason}" if error.filename else reason
 
 
@@ -62,15 +68,21 @@ def of_the_machine(error: BaseException | str) -> bool:
     return known or (cause is not None and cause is not error and of_the_machine(cause))
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees the old one or the new one, never half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+@contextmanager
+def writing(path: Path) -> Iterator[Path]:
+    """A file to write beside this one, whose name it then takes: whole, or not at all; an error names this one."""
+    # A name of its own for every writer: on a file system without locks there could be two.
+    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
-        temporary.write_bytes(data)
-        os.replace(temporary, path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
 
 
 def temporary_folder(name: str) -> Path:

@@ -10,6 +10,7 @@ from semrsm_bench.core.task import Score
 from semrsm_bench.report.formatting import NOTHING, format_score, plural, plurals
 from semrsm_bench.report.places import label
 from semrsm_bench.report.results import TaskResults
+from semrsm_bench.solvers.registry import PRECISION
 
 UNDEFINED = "*"
 PARTIAL = "†"
@@ -69,6 +70,10 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
     facts = {m: results.catalogue.about(m).get("facts") or {} for m in names}
     if keeping := [names[m] for m in names if facts[m].get("stateful")]:
         notes.append(f"Keeping state between calls, as declared; a first call may take longer: {', '.join(keeping)}.")
+    promised = {names[m]: p for m in names if (p := facts[m].get("precision")) not in (None, PRECISION)}
+    if promised:
+        said = ", ".join(f"{name} {p:g}" for name, p in promised.items())
+        notes.append(f"Exact up to what they declare, as a share of k_opt - k_rand: {said}; all others {PRECISION:g}.")
     partial = [
         f"{', '.join(filter(None, (names[m], places[c])))}: {_observed(s, results.noun)}"
         for m, c, s in present

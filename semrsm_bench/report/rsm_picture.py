@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from semrsm_bench.core.files import writing
 from semrsm_bench.report.figures.parts import heat
 from semrsm_bench.report.style import RC, new_panels
 from semrsm_bench.rsm.store import read_description
@@ -75,4 +76,6 @@ def save_rsm_picture(
             raise ValueError(f"{file} holds no RSM: {error}") from None
         source = {file.stem: matrix}
         labels = read_description(file).get("labels") if labels is None else labels
-    rsm_figure(source, labels=labels).savefig(path, dpi=150)
+    figure = rsm_figure(source, labels=labels)
+    with writing(Path(path)) as partial:
+        figure.savefig(partial, format=Path(path).suffix[1:] or None, dpi=150)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from semrsm_bench.bench.results import ROWS_FILE
-from semrsm_bench.core.files import write_whole
+from semrsm_bench.core.files import writing
 from semrsm_bench.core.row import FAULTS
 from semrsm_bench.report.results import NothingMeasuredError, TaskResults, read_results
 from semrsm_bench.report.tables import TableFormat, render_table
@@ -22,7 +22,8 @@ _NUMBER = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?")
 
 def write_text(path: Path, text: str) -> None:
     """Write a file as UTF-8, whatever the locale, whole or not at all."""
-    write_whole(path, text.encode("utf-8", errors="replace"))
+    with writing(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="replace")
 
 
 def write_report(folder: Path) -> tuple[list[TaskResults], list[Path]]:

@@ -6,8 +6,7 @@ import fcntl
 import glob
 import json
 import os
-import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.core.files import lock
+from semrsm_bench.core.files import lock, writing
 
 FORMAT = "semrsm_bench.rsm/1"
 # Rows written or read at once where a matrix may be larger than memory: few enough to stay in the cache.
@@ -110,7 +109,8 @@ def read_description(out: Path) -> dict[str, Any]:
 
 def _describe(out: Path, description: Mapping[str, Any]) -> None:
     text = json.dumps({**description, "format": FORMAT}, indent=1, default=str) + "\n"
-    _put_in_place(_description_path(out), lambda partial: partial.write_text(text, encoding="utf-8"))
+    with writing(_description_path(out)) as partial:
+        partial.write_text(text, encoding="utf-8")
 
 
 @contextmanager
@@ -185,8 +185,7 @@ def save_derived(
 
 def _save(path: Path, shape: tuple[int, int], parts: Iterator[tuple[slice, Matrix]]) -> None:
     """Write a matrix strip by strip; the file appears whole or not at all."""
-
-    def write(partial: Path) -> None:
+    with writing(path) as partial:
         matrix = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float64, shape=shape)
         if hasattr(os, "posix_fallocate"):
             # A mapped page that finds no room on the disk is a bus error, which ends the process.
@@ -195,21 +194,6 @@ def _save(path: Path, shape: tuple[int, int], parts: Iterator[tuple[slice, Matri
         for rows, values in parts:
             matrix[rows] = values
         matrix.flush()
-
-    _put_in_place(path, write)
-
-
-def _put_in_place(path: Path, write: Callable[[Path], object]) -> None:
-    # A name of its own for every writer: on a file system without locks there could be two.
-    partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    except OSError as error:
-        error.filename = str(path)
-        raise
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _remove_partials(path: Path) -> None:

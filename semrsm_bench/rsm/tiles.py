@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
@@ -38,6 +40,7 @@ TileResult = tuple[Tile, NDArray[np.float64], NDArray[np.intp] | None]
 """A tile, its values with NaN for the pairs that are not wanted, and its permutations."""
 
 TileTask = Callable[[], TileResult]
+Result = TypeVar("Result")
 
 
 class WorkersLostError(RuntimeError):
@@ -162,7 +165,7 @@ class Schedule:
         backend, _ = get_active_backend(prefer="threads" if self.in_threads else None)
         return self.n_jobs == 1 or bool(getattr(backend, "supports_sharedmem", False))
 
-    def run(self, tasks: Iterator[TileTask]) -> Iterator[TileResult]:
+    def run(self, tasks: Iterator[TileTask]) -> Generator[TileResult]:
         """Results as they come, in any order, with a bounded number of tasks under way.
 
         Raises `WorkersLostError` where joblib's process pool broke; Dask reschedules the tiles of a lost worker by itself.
@@ -176,9 +179,26 @@ class Schedule:
         else:
             parallel = Parallel(self.n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
             try:
-                yield from parallel(delayed(task)() for task in tasks)
+                yield from parallel(delayed(in_worker)(os.getpid(), task) for task in tasks)
             except BrokenProcessPool as error:
                 raise WorkersLostError(str(error)) from error
+
+
+def in_worker(parent: int, task: Callable[..., Result], *given: Any) -> Result:
+    """Call a task in one of joblib's processes, which ends with its parent from then on: alone it would wait for minutes."""
+    if os.getppid() == parent:
+        _end_with(parent)
+    return task(*given)
+
+
+@cache
+def _end_with(parent: int) -> None:
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _on_threads(tasks: Iterator[TileTask], workers: int) -> Iterator[TileResult]:
@@ -242,10 +262,11 @@ def fill_products(
             before = len(missing)
             try:
                 tasks = make_tasks(images, matching, missing, permutations is not None)
-                for tile, values, found in schedule.run(tasks):
-                    bar.update(products.put(tile, values))
-                    if permutations is not None and found is not None:
-                        _enter_permutations(permutations, tile, found)
+                with closing(schedule.run(tasks)) as results:  # so that workers end with it
+                    for tile, values, found in results:
+                        bar.update(products.put(tile, values))
+                        if permutations is not None and found is not None:
+                            _enter_permutations(permutations, tile, found)
                 break
             except WorkersLostError:
                 missing = [tile for tile in missing if products.lacks(tile)]

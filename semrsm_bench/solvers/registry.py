@@ -18,6 +18,8 @@ from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation, c
 Kind = Literal["exact", "approximate", "baseline"]
 # What an exact solver promises where it says nothing else: (k_opt - k) / (k_opt - k_rand) is no larger.
 PRECISION = 1e-6
+# A promise beyond this is no rounding.
+_LARGEST_PRECISION = 1e-3
 
 SolverUnavailableError = UnavailableError
 UnknownSolverError = UnknownNameError
@@ -138,8 +140,8 @@ def register_solver(
         RSMs are made in threads then.
     precision : float, optional
         What an exact solver promises: ``(k_opt - k) / (k_opt - k_rand)`` is at most this, apart from the rounding of an
-        affinity of the problem's own dtype. Default 1e-6; more for one that rounds costs to integers or to float32. A row
-        beyond it has the status ``wrong``.
+        affinity of the problem's own dtype. Default 1e-6; more, 1e-3 at most, for one that rounds costs to integers or to
+        float32: tables and ``semrsm-bench list`` say so. A row beyond it has the status ``wrong``.
     stateful : bool
         The function keeps something between calls that makes later ones faster, such as buffers or prices to start from; never
         what changes its answers. Tables and ``semrsm-bench list`` say so.
@@ -167,16 +169,16 @@ def register_solver(
     Raises
     ------
     ValueError
-        The name is taken or malformed, the kind unknown, the grid empty, or the precision not in 0 to 1 or not of an exact
-        solver. Nothing is registered then.
+        The name is taken or malformed, the kind unknown, the grid empty, or the precision not in 0 to 1e-3 or not of an
+        exact solver. Nothing is registered then.
     TypeError
         The function does not take the problem first, or lacks an option that is bound.
     """
     _check_kind(kind, f"solver {name!r}: kind")
-    if precision is not None and (kind != "exact" or not 0 <= precision < 1):
+    if precision is not None and (kind != "exact" or not 0 <= precision <= _LARGEST_PRECISION):
         raise ValueError(
-            f"solver {name!r}: precision is what an exact solver promises, at least 0 and below 1, got {precision!r} for "
-            f"kind {kind!r}"
+            f"solver {name!r}: precision is what an exact solver promises, from 0 to {_LARGEST_PRECISION:g}, got {precision!r} "
+            f"for kind {kind!r}; one that misses the optimum by more than rounding is approximate"
         )
     return registering(
         SOLVERS,

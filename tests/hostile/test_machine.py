@@ -99,6 +99,29 @@ def test_a_disk_too_small_for_an_rsm(place):
 
 
 @needs_mounts
+@pytest.mark.parametrize(
+    ("where", "command"),
+    [
+        ("TMPDIR", "$RUN --methods greedy --pairs 9 --out $PLACE/second"),
+        ("PLACE/one/figures/", "$PYTHON -m semrsm_bench plot $PLACE/results/one --out $DISK/one/figures"),
+        ("PLACE/one/report.html", "$PYTHON -m semrsm_bench report $PLACE/results/one --out $DISK/one/report.html"),
+        ("PLACE/k.png", "$PYTHON -m semrsm_bench plot $PLACE/k.npy --out $DISK --format png"),
+    ],
+)
+def test_a_full_disk_says_where(place, where, command):
+    script = f"""
+    $RUN --methods greedy --pairs 2 --out $PLACE/results --run-id one; $RSM --out $PLACE/k.npy
+    mount -t tmpfs -o size=40k t $DISK; head -c 32768 /dev/zero > $DISK/full
+    export MPLCONFIGDIR=$PLACE{"; export TMPDIR=$DISK" if where == "TMPDIR" else ""}
+    echo begun; {command} > /dev/null; echo ended $?
+    """
+    words = said(shell(place, script, PYTHON=sys.executable)).partition("begun")[2]
+    assert "ended 1" in words, words
+    assert f"semrsm-bench: {place / 'disk'}/{where.removeprefix('PLACE/').removeprefix('TMPDIR')}" in words, words
+    assert "the disk is full: make room" in words
+
+
+@needs_mounts
 @pytest.mark.parametrize("command", ["$RUN --methods greedy --out $DISK", "$RSM --out $DISK/rsm.npy"])
 def test_results_that_cannot_be_written(place, command):
     words = said(shell(place, f"mount -t tmpfs -o ro t $DISK; {command}; echo ended $?"))
@@ -263,7 +286,7 @@ def test_signals_end_a_run_with_a_word_and_it_is_resumed(place, number, after):
     _, alive = psutil.wait_procs(children, timeout=10)
     assert not alive
     assert "Traceback" not in err, err
-    assert process.returncode != 0
+    assert process.returncode in (-number, 128 + number)  # before its first line, after it
     done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, env=given)
     assert done.returncode == 0, done.stderr
     assert len(rows_of(place / "results" / "one")) == 3 * 4 * 15 * 4
@@ -316,6 +339,37 @@ def test_signals_leave_neither_workers_nor_temporary_files(place, verb, number):
     assert ("resumes" in err) == (verb == "run")
     assert process.returncode == 128 + number
     assert not list((place / "temporary").glob("semrsm-bench-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+def test_signals_end_an_rsm_with_its_workers_and_it_is_resumed(place, number):
+    (place / "slow.py").write_text(SLOW.replace("time.sleep(2)", "time.sleep(0.02)"))
+    np.save(place / "z.npy", np.random.default_rng(0).normal(size=(50, 4, 9)).astype(np.float32))
+    start = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); import semrsm_bench.__main__"
+    command = [sys.executable, "-c", start, "rsm", "z.npy", "--plugin", "slow.py", "--matching", "slow", "-j", "2"]
+    command += ["--block", "4", "--out", "k.npy", "--quiet"]
+    given = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=place, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=given)
+    while process.poll() is None and not (
+        (place / "k.npy").exists() and np.isfinite(np.load(place / "k.npy", mmap_mode="r")).sum() > 9
+    ):
+        time.sleep(0.05)
+    children = psutil.Process(process.pid).children(recursive=True)
+    assert len(children) >= 2
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)  # which ends when nobody holds the pipes any more
+    _, alive = psutil.wait_procs(children, timeout=10)
+    assert not alive
+    assert "Traceback" not in err, err
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number
+        assert "the same command resumes there" in err
+        assert len(err.strip().splitlines()) == 1
+    done = np.isfinite(np.load(place / "k.npy")).sum()
+    assert done > 9
+    whole = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=300, env=given)
+    assert whole.returncode == 0, whole.stderr
+    assert np.isfinite(np.load(place / "k.npy")).all()
 
 
 KILLER = """

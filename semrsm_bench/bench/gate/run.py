@@ -67,6 +67,9 @@ def run_gate(
     revisions = {"base": base, "head": head}
     commits = {label: repository.commit(revision) for label, revision in revisions.items()}
     trees = {label: repository.export(commit) for label, commit in commits.items()}
+    for file in options.plugins:
+        if not any(repository.plugin(tree, file) for tree in trees.values()):
+            raise ValueError(f"plugin {file} is in neither commit: commit it, and name that commit as the head")
     notices = []
     if repository.dirty:
         notices.append("the working tree has uncommitted changes; they are not part of the comparison")

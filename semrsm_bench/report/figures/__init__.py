@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from semrsm_bench.core.files import writing
 from semrsm_bench.report.layout import Layout
 from semrsm_bench.report.places import axes
 from semrsm_bench.report.provenance import figure_caption
@@ -46,10 +47,10 @@ def draw_all(
                 names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
                 name = next(n for n in names if n not in written)
                 written.add(name)
-                out_dir.mkdir(parents=True, exist_ok=True)
                 for fmt in formats:
                     paths.append(out_dir / f"{name}.{fmt}")
-                    drawing.figure.savefig(paths[-1], format=fmt, dpi=200, metadata=_UNDATED[fmt])
+                    with writing(paths[-1]) as partial:
+                        drawing.figure.savefig(partial, format=fmt, dpi=200, metadata=_UNDATED[fmt])
     return paths
 
 
