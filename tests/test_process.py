@@ -12,7 +12,7 @@ import numpy as np
 import psutil
 import pytest
 
-from semrsm_bench.bench import process
+from semrsm_bench.bench import pool, process
 from semrsm_bench.bench.methods import describe
 from semrsm_bench.bench.pool import Observer, Scratch, Workers
 from semrsm_bench.bench.process import CallLimits, WorkerProcess, WorkerSetup
@@ -490,6 +490,20 @@ def test_the_room_of_a_method_is_imported_before_its_first_case():
     assert done.returncode == 0, done.stderr
     with Workers() as workers:
         assert workers.of(Declaration("solver", "scipy")).setup.method == ("solver", "scipy")
+
+
+def test_code_of_the_package_that_changes_is_an_error_from_then_on(tmp_path, monkeypatch):
+    code = tmp_path / "kernel.py"
+    code.write_text("a = 1\n")
+    monkeypatch.setattr(pool, "own_sources", lambda room: {code})
+    with Workers() as workers, Scratch() as scratch:
+        observe = Observer(workers.of, scratch)
+        method = Declaration("solver", "identity")
+        assert observe(method, pair(), LIMITS).status == "ok"
+        code.write_text("a = 2\n")
+        reply = observe(method, pair(), LIMITS)
+    assert (reply.status, reply.value) == ("error", {})
+    assert "its code changed" in reply.message
 
 
 # Starting, ending.

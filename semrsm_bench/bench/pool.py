@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.process import CallLimits, Reply, WorkerProcess, WorkerSetup
 from semrsm_bench.core.files import lock, of_the_machine, writing
-from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.method import Declaration, own_sources
+from semrsm_bench.core.registry import PLACES
 from semrsm_bench.core.task import Arrays
 
 _OPTIMUM_LIMITS = CallLimits(deadline=900.0, memory=16 << 30, warm_up=120.0)
@@ -124,6 +125,8 @@ class Observer:
         self.worker_of, self.scratch = worker_of, scratch
         # Path -> what the system says of a file, and its SHA-256
         self._digests: dict[str, tuple[tuple[int, ...], str]] = {}
+        # Kind -> this package's files that its methods run, with their SHA-256 when the first was observed
+        self._own: dict[str, dict[str, str]] = {}
 
     def __call__(self, method: Declaration, arrays: Arrays, limits: CallLimits, **given: Any) -> Reply:
         """One observation; ``given`` may say settings, observer, timed, and seed."""
@@ -147,8 +150,11 @@ class Observer:
 
     def _unchanged(self, method: Declaration) -> bool:
         """Whether a method's files are those that it was declared with; one is read again only where its state has changed."""
+        if method.kind not in self._own:
+            paths = own_sources(PLACES[method.kind].split(".")[1])
+            self._own[method.kind] = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
         try:
-            for path, digest in method.files.items():
+            for path, digest in {**self._own[method.kind], **method.files}.items():
                 found = os.stat(path)
                 state = found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
                 if path not in self._digests or self._digests[path][0] != state:

@@ -306,9 +306,7 @@ def sources(module: ModuleType | None) -> set[Path]:
         return set()
     path, parts = Path(file), module.__name__.split(".")
     if _is_own(module.__name__):
-        rooms = {parts[1], "core", *(("solvers", "metrics") if parts[1] == "rsm" else ())}
-        root = next(p for p in path.parents if p.name == _OWN_PACKAGE)
-        return {source for room in rooms for source in (root / room).rglob("*.py")}
+        return own_sources(parts[1])
     package = hasattr(module, "__path__")
     waiting = {path}
     if package or len(parts) > 1:
@@ -328,6 +326,12 @@ def sources(module: ModuleType | None) -> set[Path]:
         )
         waiting = set().union(*beside) - found
     return found
+
+
+def own_sources(room: str) -> set[Path]:
+    """Files whose code the methods of a room of this package may run."""
+    rooms = {room, "core", *(("solvers", "metrics") if room == "rsm" else ())}
+    return {source for each in rooms for source in (Path(__file__).parents[1] / each).rglob("*.py")}
 
 
 def _code_in(folder: Path) -> set[Path]:
