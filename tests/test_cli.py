@@ -78,7 +78,6 @@ def answer(folder, *words):
         "run --plugin loud_task.py --problems 2 --positions 9",
         "run --data data --pairs 2 --solvers identity --estimate",
         "table one",
-        "merge one one",
         "compare one one",
         "doctor --data data",
         "list --plugin loud.py",

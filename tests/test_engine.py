@@ -335,14 +335,13 @@ def test_what_the_machine_spoils_again_and_again_is_measured_once_a_session(new_
     assert (again.folder, again.measured) == (first.folder, 2)
 
 
-@pytest.mark.parametrize("where", [(process.socket, "socketpair"), (pool.Scratch, "write")], ids=lambda where: where[1])
-def test_a_machine_that_fails_the_engine_itself_costs_rows_that_are_measured_again(new_processes, monkeypatch, where):
+def test_a_machine_that_fails_the_engine_itself_costs_rows_that_are_measured_again(new_processes, monkeypatch):
     def fail(*given, **how):
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
 
     how = {"layers": ("layer1",), "pairs": {"": 2}, "run_id": "one"}
     with monkeypatch.context() as patch:
-        patch.setattr(*where, fail)
+        patch.setattr(pool.Scratch, "write", fail)
         finished, _ = new_processes("identity", **how)
         assert (finished.spoiled, finished.exit_code) == (2, 1)
     assert by_method(load_rows(new_processes("identity", **how)[0].folder)) == {"identity": {"ok": 2}}

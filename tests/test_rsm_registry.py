@@ -265,7 +265,7 @@ def test_random_numbers_know_nothing_of_two_images_but_which_they_are():
 @pytest.mark.parametrize("function", [compute_rsm, estimate_rsm])
 def test_options_are_the_keywords_of_compute_rsm(function):
     shown = inspect.signature(function).parameters
-    defaults = vars(RsmOptions())
+    defaults = {**vars(RsmOptions()), "matching": "ortools", "kernel": "linear", "options": None}
     assert {name: shown[name].default for name in defaults} == defaults
     assert all(parameter.kind is not parameter.VAR_KEYWORD for parameter in shown.values())
     assert all(info.help for info in describe(RsmOptions))

@@ -41,8 +41,8 @@ def solver(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
     """Match two images again and again, each time under another circular shift of the positions, the same for both.
 
     Nothing remembered from an earlier call fits the next one, and yet it is the same problem: identity and neighbourhoods keep
-    their answers. What comes back is shifted back: all permutations are of the pair as it was given. The shifts are drawn anew for
-    every run; its repeats share them out, so that none comes twice while there are more positions than repeats.
+    their answers. What comes back is shifted back: all permutations are of the pair as it was given. The repeats of
+    a run share the shifts out, so that none comes twice while there are more positions than repeats.
     """
     import semrsm_bench as sb
 

@@ -180,11 +180,6 @@ class RunWriter(contextlib.AbstractContextManager["RunWriter"]):
             os.fsync(self._descriptor)
             self._synced = time.monotonic()
 
-    @property
-    def seed(self) -> int:
-        """Drawn when the run began: of what its calls must not share with those of another run."""
-        return int(read_json(self.folder / RUN_FILE).get("seed") or 0)
-
     def note_codes(self, codes: Mapping[str, Mapping[str, str]]) -> None:
         """Write down which code of each method is measured from now on, by task: older rows no longer count.
 
@@ -254,7 +249,7 @@ def open_run(session: SessionOptions, plan: Mapping[str, Any], environment: Mapp
         folder = session.out / f"{stamp}-{plan['profile']}-{secrets.token_hex(2)}"
     writer = RunWriter(folder)
     write_json(folder / ENVIRONMENT_FILE, {**environment, "run_id": folder.name, "profile": plan["profile"]})
-    write_json(folder / RUN_FILE, {"run_id": folder.name, "plan": plan, "seed": secrets.randbits(32), "finished": None})
+    write_json(folder / RUN_FILE, {"run_id": folder.name, "plan": plan, "finished": None})
     return writer
 
 

@@ -52,9 +52,7 @@ def lock(descriptor: int, path: Path) -> bool:
 
 def explain(error: OSError) -> str:
     """What went wrong with which file, and what to do, in one line."""
-    full = (
-        errno.ENOSPC if "requested and" in str(error) else 0
-    )  # NumPy's words, without a number, where a write fell short
+    full = errno.ENOSPC if "requested and" in str(error) else 0  # NumPy's words where a write fell short
     reason = _ADVICE.get(error.errno or full, error.strerror or str(error))
     return f"{error.filename}: {reason}" if error.filename else reason
 
@@ -78,6 +76,9 @@ def writing(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
+        if error.errno is None:  # NumPy's words for a full disk, or others that a file name would hide
+            full = "requested and" in str(error)
+            raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(path)) from error
         error.filename = str(path)
         raise
     finally:
