@@ -80,8 +80,9 @@ def test_more_kernels_cost_no_more_matching(tmp_path, calls):
     described = json.loads((tmp_path / "rsm.rbf.npy.json").read_text())["fingerprint"]
     assert described["rule"] == "offdiag_median"
     assert described["sigma"] > 0
-    with pytest.raises(ResumeError, match="kernel"):
-        compute_rsm(Z, matching="counted", out=tmp_path / "rsm.rbf.npy")
+    for kernel in ("rbf", "cosine"):
+        with pytest.raises(ResumeError, match=f"kernel: there '{kernel}', here None"):
+            compute_rsm(Z, matching="counted", out=tmp_path / f"rsm.{kernel}.npy")
 
 
 def test_several_matchings_stream_to_files_of_their_own(tmp_path):
