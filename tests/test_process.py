@@ -1,5 +1,6 @@
 """Workers: whatever a method does, its process is held to its limits and one outcome comes back."""
 
+import errno
 import json
 import os
 import signal
@@ -12,13 +13,14 @@ import numpy as np
 import psutil
 import pytest
 
-from semrsm_bench.bench import pool, process
+from semrsm_bench.bench import engine, pool, process
 from semrsm_bench.bench.methods import describe
 from semrsm_bench.bench.pool import Observer, Scratch, Workers
 from semrsm_bench.bench.process import CallLimits, WorkerProcess, WorkerSetup
+from semrsm_bench.bench.results import load_rows
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.solvers import MatchingProblem, matching_value, solve
-from tests.bench_data import HOSTILE
+from tests.bench_data import HOSTILE, Bench
 
 # A fresh checkout compiles its kernels first.
 LIMITS = CallLimits(deadline=120.0, memory=300 << 20, warm_up=300.0)
@@ -507,6 +509,31 @@ def test_code_of_the_package_that_changes_is_an_error_from_then_on(tmp_path, mon
 
 
 # Starting, ending.
+
+
+@pytest.mark.parametrize("name", ["socket.socketpair", "subprocess.Popen", "tempfile.TemporaryFile"])
+def test_a_worker_that_cannot_be_started_costs_rows_that_are_measured_again(tmp_path, monkeypatch, name):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
+    bench, real = Bench(tmp_path), engine.open_run
+    how = {"layers": ("layer1",), "pairs": {"": 2}, "run_id": "one"}
+
+    def fail(*given, **more):
+        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    with monkeypatch.context() as patch:
+
+        def opened(*given):
+            """From here on no process starts; the methods have been declared."""
+            writer = real(*given)
+            patch.setattr(name, fail)
+            return writer
+
+        patch.setattr(engine, "open_run", opened)
+        finished, _ = bench("identity", **how)
+    assert (finished.spoiled, finished.exit_code) == (2, 1)
+    rows = load_rows(bench("identity", **how)[0].folder)
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+    assert all("too many processes" in row["replaces"] for row in rows)
 
 
 PARENT = """
