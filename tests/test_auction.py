@@ -122,7 +122,7 @@ def test_near_constant_rows_of_any_scale_are_solved(name, exponent):
 
 
 def test_what_a_kernel_left_unsolved_is_never_an_answer(monkeypatch):
-    monkeypatch.setattr(auction_module, "solve_batch", lambda *arguments: None)
+    monkeypatch.setattr(auction_module, "auction_batch", lambda *arguments: None)
     with pytest.raises(RuntimeError, match="could not scale"):
         get_solver("auction-fine").run(activations(20, 3))
     perms, solved = auction_module.auction_many(*(np.ones(s, np.float32) for s in ((5, 2), (3, 5, 2), (3, 5, 5))))

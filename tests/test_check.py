@@ -87,9 +87,9 @@ def test_a_broken_promise_is_found_where_it_is_broken(name, where, reason):
     found = failures(name)
     assert where <= set(found), found
     assert any(re.search(reason, text) for text in found.values()), found
-    # A solver that breaks one promise is not blamed for the rest.
+    # A solver that breaks one promise is not blamed for the rest; two threads that share the global generator differ by chance.
     if name in ("bad-off-by-one", "bad-global-random", "bad-not-matrix-free"):
-        assert set(found) == where, found
+        assert set(found) - {"threads"} == where, found
 
 
 def test_the_optimum_of_the_check_is_the_optimum():

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.solvers.kernels import read_only
-from semrsm_bench.solvers.kernels.batches import MAX_BIDS, Results, solve_batch
+from semrsm_bench.solvers.kernels.batches import MAX_BIDS, AuctionResults, auction_batch
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase
 from semrsm_bench.solvers.kernels.rows import row_maxima
 from semrsm_bench.solvers.kernels.scale import OUT_OF_RANGE, TOO_COARSE, Scale, mean_and_longest, measure, rounding_of
@@ -28,17 +28,13 @@ from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
 
 _REFERENCE = "Bertsekas 1988, Annals of Operations Research 14 (auction algorithm with eps-scaling)"
 _FIRST_SHARE, _SHRINK = 0.2, 4.0
-# From this size on a pass over the affinity is bound by memory, and lists pay in exact solves.
-LISTS_FROM = 2048
 
 
-def solve_in_one_call(
-    x: Floats, ys: Floats, affinities: Floats, shares: Sequence[float], tolerance: float | None = None
-) -> Results:
-    """`solve_batch` where there is something to solve and, with a tolerance, no lists all the way; else all unsolved."""
-    results = Results.empty(*ys.shape[:2])
-    if x.shape[0] > 1 and x.shape[1] > 1 and (tolerance is None or x.shape[0] < LISTS_FROM):
-        solve_batch(*read_only(x, ys, affinities), np.array(shares, np.float64), tolerance, *results)
+def _auctions(x: Floats, ys: Floats, affinities: Floats, eps: Sequence[float]) -> AuctionResults:
+    """`auction_batch` where there is something to bid on; else all unsolved."""
+    results = AuctionResults.empty(*ys.shape[:2])
+    if x.shape[0] > 1 and x.shape[1] > 1:
+        auction_batch(*read_only(x, ys, affinities), np.array(eps, np.float64), *results)
     return results
 
 
@@ -47,7 +43,7 @@ def auction_many(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """`auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.registry.BatchFunction`."""
     check_eps(eps)
-    results = solve_in_one_call(x, ys, affinities, eps)
+    results = _auctions(x, ys, affinities, eps)
     return results.perms, results.solved
 
 
@@ -75,15 +71,15 @@ def auction(problem: MatchingProblem, *, eps: tuple[float, ...] = (0.1, 0.01)) -
     order of index, and ``info["left"]`` says how many.
     """
     check_eps(eps)
-    results = solve_in_one_call(problem.x, problem.y[None], problem.affinity[None], eps)
+    results = _auctions(problem.x, problem.y[None], problem.affinity[None], eps)
     if not results.solved[0]:
         if (trivial := trivial_matching(problem)) is not None:
             return trivial
         prepared = prepare(problem)
-        results = solve_in_one_call(prepared.x, prepared.y[None], prepared.affinity[None], eps)
+        results = _auctions(prepared.x, prepared.y[None], prepared.affinity[None], eps)
         if not results.solved[0]:
             raise RuntimeError(f"the auction could not scale its problem: largest affinity {prepared.scale.largest:g}")
-    _, bids, left = map(int, results.facts[0])
+    bids, left = int(results.bids[0]), int(results.left[0])
     return Solution(results.perms[0], info={"bids": bids, **({"left": left} if left else {})})
 
 

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
-from semrsm_bench.solvers.auction import LISTS_FROM, Prepared, prepare, solve_in_one_call, trivial_matching
-from semrsm_bench.solvers.kernels.batches import Results
+from semrsm_bench.solvers.auction import Prepared, prepare, trivial_matching
+from semrsm_bench.solvers.kernels import read_only
+from semrsm_bench.solvers.kernels.batches import ExactResults, exact_batch
 from semrsm_bench.solvers.kernels.exact import Finish, finish_exactly
 from semrsm_bench.solvers.kernels.scale import rounding_of
 from semrsm_bench.solvers.list_auction import bid_in_rounds, sampled_prices
@@ -24,13 +25,23 @@ from semrsm_bench.solvers.registry import Solution, register_solver
 # Phases of the dense auction, and rounds of the list auction that takes its place for large problems.
 _SHARES = (0.2, 0.01, 0.001)
 _ROUNDS = ((0.1, 1.0), (0.02, 0.1), (0.001, 0.0))
+# From this size on a pass over the affinity is bound by memory, and lists pay.
+_LISTS_FROM = 2048
+
+
+def _exact_auctions(x: Floats, ys: Floats, affinities: Floats, tolerance: float) -> ExactResults:
+    """`exact_batch` where there is something to bid on and no list auction instead; else all unsolved."""
+    results = ExactResults.empty(*ys.shape[:2])
+    if 1 < x.shape[0] < _LISTS_FROM and x.shape[1] > 1:
+        exact_batch(*read_only(x, ys, affinities), np.array(_SHARES), tolerance, *results)
+    return results
 
 
 def exact_many(
     x: Floats, ys: Floats, affinities: Floats, *, tolerance: float = 1e-12
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """`exact_auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.registry.BatchFunction`."""
-    results = solve_in_one_call(x, ys, affinities, _SHARES, tolerance)
+    results = _exact_auctions(x, ys, affinities, tolerance)
     return results.perms, results.solved
 
 
@@ -61,30 +72,30 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
         With duals ``(u, v)`` in float64, ``u_i + v_j >= A_ij`` (none after a fallback, or where they leave float64), and
         ``info``: ``slack`` (the largest, in units of A), ``paths`` (rows matched along shortest paths), ``bids``.
     """
-    results = solve_in_one_call(problem.x, problem.y[None], problem.affinity[None], _SHARES, tolerance)
+    results = _exact_auctions(problem.x, problem.y[None], problem.affinity[None], tolerance)
     exponent = 0
     if not results.solved[0]:
         if (trivial := trivial_matching(problem)) is not None:
             return trivial
         prepared = prepare(problem)
         exponent = prepared.exponent
-        if problem.size < LISTS_FROM:
-            results = solve_in_one_call(prepared.x, prepared.y[None], prepared.affinity[None], _SHARES, tolerance)
+        if problem.size < _LISTS_FROM:
+            results = _exact_auctions(prepared.x, prepared.y[None], prepared.affinity[None], tolerance)
         else:
             results = _large_exactly(prepared, tolerance)
         if not results.solved[0]:
             perm = linear_sum_assignment(prepared.affinity.astype(np.float64), maximize=True)[1]
             return Solution(perm, info={"fallback": "scipy"})
-    (slack, bids, paths), duals = results.facts[0].tolist(), results.duals[0]
+    slack, duals = float(results.slacks[0]), results.duals[0]
     if exponent:
         with np.errstate(over="ignore"):
             slack, duals = float(np.ldexp(slack, exponent)), np.ldexp(duals, exponent)
     lost = exponent > 0 and not np.isfinite(duals).all()
-    info = {"slack": slack, "paths": int(paths), "bids": int(bids)}
+    info = {"slack": slack, "paths": int(results.paths[0]), "bids": int(results.bids[0])}
     return Solution(results.perms[0], None if lost else (duals[0], duals[1]), info)
 
 
-def _large_exactly(prepared: Prepared, tolerance: float) -> Results:
+def _large_exactly(prepared: Prepared, tolerance: float) -> ExactResults:
     """List auction, finish on its lists, and check."""
     start, scale = prepared.start, prepared.scale
     prices = sampled_prices(prepared)
@@ -92,8 +103,10 @@ def _large_exactly(prepared: Prepared, tolerance: float) -> Results:
     # Prices rise in the finish; the factor leaves them room.
     rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
     lists = lists._replace(bounds=lists.bounds + np.float64(rounding))
-    results = Results.empty(1, len(start))
+    results = ExactResults.empty(1, len(start))
     state = Finish(prepared.affinity, results.duals[0, 1], prices, lists, rounding, assignment)
-    finish_exactly(state, scale, tolerance, results.duals[0, 0], results.facts[0])
+    finished = finish_exactly(state, scale, tolerance, results.duals[0, 0])
+    results.bids[0], results.paths[0], results.slacks[0] = finished
+    results.solved[0] = finished[2] < np.inf
     results.perms[0] = assignment.column_of
     return results

@@ -1,7 +1,8 @@
 """Whole solves in one compiled call, for one problem after another: no Python between the affinity and the matching.
 
-A batch is one image x against many images y. A problem that is not ready for its precision (see `scale.measure`), or for which no
-certificate is found, is left unsolved; the caller solves it alone. The kernels release the GIL for the whole batch.
+A batch is one image x against many images y: x (S, C), ys (b, S, C), affinities (b, S, S). `auction_batch` is the auction alone;
+`exact_batch` finishes it exactly and checks the result. A problem whose numbers do not suit their precision (see
+`scale.measure`), or for which no certificate is found, stays unsolved; the caller solves it alone.
 """
 
 from __future__ import annotations
@@ -12,80 +13,129 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.compiled import njit
-from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
+from semrsm_bench.solvers.kernels import COMPILED, Floats
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phases, match_leftovers
 from semrsm_bench.solvers.kernels.exact import Finish, finish_exactly, make_lists
 from semrsm_bench.solvers.kernels.lists import WIDTH
-from semrsm_bench.solvers.kernels.scale import READY, mean_and_longest, measure, rounding_of
+from semrsm_bench.solvers.kernels.scale import READY, Scale, mean_and_longest, measure, rounding_of
 
 # Bids for each row after which an auction is cut off; real activations need 5 to 25.
 MAX_BIDS = 200
-# From this size on the exact finish, which comes back to the same rows, begins with lists.
+# From this size on the exact finish, which reads the same rows again and again, begins with lists.
 _LISTS_FROM = 512
 
+Flags = NDArray[np.bool_]
+Counts = NDArray[np.int64]
 
-class Results(NamedTuple):
-    """What b problems of one size have for an answer.
 
-    ``perms`` (b, S) int64, -1 where unsolved. ``facts`` (b, 3) float64: the largest slack of a matched pair, infinite where a
-    problem is unsolved and 0 where nobody looked; bids; rows matched along paths or, by an auction alone, left over.
-    ``duals`` (b, 2, S) float64, of rows and of columns, of exact solves.
-    """
+class AuctionResults(NamedTuple):
+    """Answers to b problems: ``perms`` (b, S), of ``solved`` ones only; bids; rows ``left`` free by them, matched by index."""
 
-    perms: NDArray[np.int64]
-    facts: Floats
-    duals: Floats
+    perms: Counts
+    solved: Flags
+    bids: Counts
+    left: Counts
 
     @classmethod
-    def empty(cls, number: int, size: int) -> Results:
+    def empty(cls, number: int, size: int) -> AuctionResults:
         """All unsolved."""
-        return cls(np.full((number, size), -1), np.full((number, 3), np.inf), np.empty((number, 2, size)))
+        return cls(np.full((number, size), -1), np.zeros(number, np.bool_), *np.zeros((2, number), np.int64))
 
-    @property
-    def solved(self) -> NDArray[np.bool_]:
-        """Which problems have an answer, (b,)."""
-        return np.isfinite(self.facts[:, 0])
+
+class ExactResults(NamedTuple):
+    """Answers to b problems: ``perms`` (b, S), of ``solved`` ones only, with exact bids and rows matched along ``paths``.
+
+    ``slacks`` (b,) float64 are the largest of a matched pair; ``duals`` (b, 2, S) float64 those of rows and of columns.
+    """
+
+    perms: Counts
+    solved: Flags
+    bids: Counts
+    paths: Counts
+    slacks: NDArray[np.float64]
+    duals: NDArray[np.float64]
+
+    @classmethod
+    def empty(cls, number: int, size: int) -> ExactResults:
+        """All unsolved."""
+        return cls(*AuctionResults.empty(number, size), np.full(number, np.inf), np.empty((number, 2, size)))
+
+
+class _Auction(NamedTuple):
+    """The arrays of one auction, (S,) each, used again for the next one."""
+
+    start: Floats
+    prices: Floats
+    assignment: Assignment
 
 
 @njit(**COMPILED)
-def solve_batch(
+def _arrays_for(x: Floats) -> _Auction:
+    size = x.shape[0]
+    assignment = Assignment(np.empty(size, np.int64), np.empty(size, np.int64))
+    return _Auction(np.empty(size, x.dtype), np.empty(size, x.dtype), assignment)
+
+
+@njit(**COMPILED)
+def _run_auction(
+    auction: _Auction, y: Floats, affinity: Floats, mean: Floats, longest: float, shares: Floats
+) -> tuple[Scale, int]:
+    """An auction with phases of these shares of the deviation; returns the bids made, -1 where the problem is not ready."""
+    start, prices, assignment = auction
+    scale, status = measure(y, affinity, mean, longest, start)
+    if status != READY:
+        return scale, -1
+    assignment.column_of[:] = -1
+    assignment.row_of[:] = -1
+    prices[:] = start
+    return scale, dense_phases(affinity, prices, assignment, shares, scale, MAX_BIDS * len(start))
+
+
+@njit(**COMPILED)
+def auction_batch(
+    x: Floats, ys: Floats, affinities: Floats, shares: Floats, perms: Counts, solved: Flags, bids: Counts, left: Counts
+) -> None:
+    """Match x with every y by an auction, into the arrays of `AuctionResults`."""
+    mean, longest = mean_and_longest(x)
+    auction = _arrays_for(x)
+    column_of, row_of = auction.assignment
+    for t in range(len(ys)):
+        _, made = _run_auction(auction, ys[t], affinities[t], mean, longest, shares)
+        if made >= 0:
+            bids[t] = made
+            left[t] = (row_of < 0).sum()
+            match_leftovers(auction.assignment)
+            perms[t] = column_of
+            solved[t] = True
+
+
+@njit(**COMPILED)
+def exact_batch(
     x: Floats,
     ys: Floats,
     affinities: Floats,
     shares: Floats,
-    tolerance: float | None,
-    perms: Integers,
-    facts: Floats,
+    tolerance: float,
+    perms: Counts,
+    solved: Flags,
+    bids: Counts,
+    paths: Counts,
+    slacks: Floats,
     duals: Floats,
 ) -> None:
-    """Match x (S, C) with every y: ys (b, S, C), affinities (b, S, S). An auction with phases of these shares of the deviation.
-
-    Where a tolerance is given, the exact finish and the check follow. The answers go to the arrays of `Results`.
-    """
-    size = x.shape[0]
+    """Match x with every y by an auction that is finished exactly and checked, into the arrays of `ExactResults`."""
     mean, longest = mean_and_longest(x)
-    start, prices = np.empty(size, x.dtype), np.empty(size, x.dtype)
-    column_of, row_of = np.empty(size, np.int64), np.empty(size, np.int64)
+    auction = _arrays_for(x)
+    start, prices, assignment = auction
     for t in range(len(ys)):
         affinity = affinities[t]
-        scale, status = measure(ys[t], affinity, mean, longest, start)
-        if status != READY:
-            continue
-        column_of[:] = -1
-        row_of[:] = -1
-        prices[:] = start
-        assignment = Assignment(column_of, row_of)
-        bids = dense_phases(affinity, prices, assignment, shares, scale, MAX_BIDS * size)
-        if tolerance is None:
-            facts[t, 1] = bids
-            facts[t, 2] = (row_of < 0).sum()
-            match_leftovers(assignment)
-            facts[t, 0] = 0.0
-        else:
+        scale, made = _run_auction(auction, ys[t], affinity, mean, longest, shares)
+        if made >= 0:
             # Prices rise in the finish; the factor leaves them room before the rounding of a scan exceeds its allowance.
             rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
-            lists = make_lists(affinity, prices, rounding, WIDTH if size >= _LISTS_FROM else 0)
+            lists = make_lists(affinity, prices, rounding, WIDTH if len(start) >= _LISTS_FROM else 0)
             state = Finish(affinity, duals[t, 1], prices, lists, rounding, assignment)
-            finish_exactly(state, scale, tolerance, duals[t, 0], facts[t])
-        if facts[t, 0] < np.inf:
-            perms[t] = column_of
+            bids[t], paths[t], slacks[t] = finish_exactly(state, scale, tolerance, duals[t, 0])
+            if slacks[t] < np.inf:
+                perms[t] = assignment.column_of
+                solved[t] = True

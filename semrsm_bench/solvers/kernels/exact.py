@@ -60,31 +60,30 @@ def make_lists(affinity: Floats, prices: Floats, rounding: float, width: int) ->
 
 
 @njit(**COMPILED)
-def finish_exactly(state: Finish, scale: Scale, tolerance: float, duals: Floats, facts: Floats) -> None:
+def finish_exactly(state: Finish, scale: Scale, tolerance: float, duals: Floats) -> tuple[int, int, float]:
     """From an almost optimal matching to the optimum, its prices and row duals.
 
     ``state.rounded`` are the prices of the auction. The lists are valid under them; if there are none, bids read whole rows,
     and lists are made only if there is a path to look for. ``state.rounding`` bounds the error of ``affinity - prices`` for all
-    prices up to the end. ``facts`` receives bids, paths and the largest slack of a matched pair: see `batches.Results`. The slack
-    stays infinite where the work exceeds its limits or the slack ``tolerance``, relative to the largest ``|A| + |p|``.
+    prices up to the end. Returns the bids, the paths, and the largest slack of a matched pair, which is infinite where the
+    work exceeds its limits or the slack exceeds ``tolerance``, relative to the largest ``|A| + |p|``.
     """
     affinity, prices, rounded, lists, rounding, assignment = state
     prices[:] = rounded
     _free_loose_pairs(state)
-    facts[1] = _bid_exactly(state)
-    facts[2] = 0
+    bids, paths = _bid_exactly(state), 0
     if (assignment.row_of < 0).any():
         if lists.columns.shape[1] == 0:
             lists = make_lists(affinity, rounded, rounding, WIDTH)
-        facts[2] = augment(Finish(affinity, prices, rounded, lists, rounding, assignment))
-        if facts[2] < 0:
-            return
+        paths = augment(Finish(affinity, prices, rounded, lists, rounding, assignment))
+        if paths < 0:
+            return bids, paths, np.inf
     rounded[:] = prices
     slack = check_tight(affinity, prices, rounded, assignment.column_of, rounding_of(scale, prices), duals)
     # Prices that have left float64 would allow any slack.
     magnitude = largest_magnitude(scale, prices)
-    if magnitude < np.inf and slack <= tolerance * magnitude:
-        facts[0] = slack
+    proven = magnitude < np.inf and slack <= tolerance * magnitude
+    return bids, paths, slack if proven else np.inf
 
 
 @njit(forceinline=True, **COMPILED)
