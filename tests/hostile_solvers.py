@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -316,6 +317,18 @@ def memo(problem):
         time.sleep(0.01)
         SEEN[key] = best(problem)
     return SEEN[key]
+
+
+@sb.register_solver("sly-disk", kind="approximate")
+def disk(problem):
+    """Keep all that may identify a problem in a file, from run to run, and take long for a new one."""
+    file = Path(os.environ["SLY_FILE"])
+    known = set(file.read_text().split()) if file.exists() else set()
+    keys = {f"{zlib.crc32(part.tobytes()):x}" for part in (problem.x, problem.y, problem.affinity)}
+    if known.isdisjoint(keys):
+        time.sleep(0.01)
+        file.write_text(" ".join(known | keys))
+    return best(problem)
 
 
 @sb.register_solver("sly-main", kind="approximate")

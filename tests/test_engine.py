@@ -169,6 +169,14 @@ def test_a_repeat_gets_other_shifts_than_the_first(bench):
     assert all(r["seconds_min"] >= 0.01 for r in rows), "nothing that was remembered served"
 
 
+def test_what_an_earlier_run_left_on_disk_fits_no_pair(new_processes, monkeypatch, tmp_path):
+    monkeypatch.setenv("SLY_FILE", str(tmp_path / "known"))
+    for _ in range(2):
+        finished, _ = new_processes("sly-disk", plugins=(HOSTILE,), layers=("layer1",), pairs={"": 2}, fresh=True)
+        rows = load_rows(finished.folder)
+        assert [r["seconds_min"] >= 0.01 for r in rows] == [True, True]
+
+
 def test_whatever_a_method_says_costs_no_other_row_also_when_resumed(bench):
     names = ["identity", *(f"hostile-info-{what}" for what in ("huge", "many", "nan", "mute"))]
     how = {"plugins": (HOSTILE,), "layers": ("layer2",), "run_id": "mine"}

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import psutil
@@ -23,7 +24,15 @@ from semrsm_bench.bench.optimum import OptimumCache
 from semrsm_bench.bench.plan import DEFAULT_TASKS, Cell, Plan, RunOptions, make_plan
 from semrsm_bench.bench.pool import Observer, Scratch, Workers, claimed_core
 from semrsm_bench.bench.process import CallLimits, Reply
-from semrsm_bench.bench.results import ARRAYS_FOLDER, RunWriter, SessionOptions, load_rows, open_run, read_rows
+from semrsm_bench.bench.results import (
+    ARRAYS_FOLDER,
+    RunWriter,
+    SessionOptions,
+    load_environment,
+    load_rows,
+    open_run,
+    read_rows,
+)
 from semrsm_bench.core.files import explain, of_the_machine, writing
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.registry import PLUGIN_MODULE, entry_points_limited_to
@@ -116,6 +125,7 @@ class _Engine:
 
     def __init__(self, plan: Plan, ledger: Ledger, writer: RunWriter, observe: Observer, estimate: bool) -> None:
         self.plan, self.ledger, self.writer, self.observe, self.estimate = plan, ledger, writer, observe, estimate
+        self._run = crc32(str(load_environment(writer.folder).get("started")).encode())  # also where it is resumed
         self._optima = OptimumCache()
         # Arrays and truths of cases, kept for the methods that meet them next
         self._truths: OrderedDict[tuple[str, str, str], tuple[Arrays, Any]] = OrderedDict()
@@ -188,8 +198,7 @@ class _Engine:
                 limits,
                 settings=case.settled(),
                 observer=_observer_of(cell.task),
-                # The same in every run, so that what two runs find compares.
-                seed=(0, repeat, self.plan.options.repeats),
+                seed=(self._run, repeat, self.plan.options.repeats),
             )
         except OSError as error:
             if not of_the_machine(error):

@@ -38,11 +38,13 @@ def observe(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str,
 
 
 def solver(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any]:
-    """Match two images again and again, each time under another circular shift of the positions, the same for both.
+    """Match two images again and again, each time with the positions shifted in a circle and the channels reordered, alike in both.
 
     Nothing remembered from an earlier call fits the next one, and yet it is the same problem: identity and neighbourhoods keep
-    their answers. What comes back is shifted back: all permutations are of the pair as it was given. The repeats of
-    a run share the shifts out, so that none comes twice while there are more positions than repeats.
+    their answers. What comes back is shifted back: all permutations are of the pair as it was given. The shifts are the same in
+    every run, so that methods that depend on the order of positions compare; its repeats share them out, so that none comes
+    twice while there are more positions than repeats. Channels are in another order in every run, so that no file of an
+    earlier run fits either.
     """
     import semrsm_bench as sb
 
@@ -51,14 +53,17 @@ def solver(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
     size = len(x)
     run, repeat, repeats = command.get("seed", (0, 0, 1))
     most = 1 if size >= LARGE else max(1, min(_MOST_CALLS, (size - 1) // repeats))
-    sequence = np.random.default_rng([run, crc32(repr(x.shape).encode())]).permutation(max(size - 1, 0)) + 1
+    sequence = np.random.default_rng(crc32(repr(x.shape).encode())).permutation(max(size - 1, 0)) + 1
     # Of the calls: each shift; of the first one also the problem, checksums of its arrays, and what the solver returned.
     shifts: list[int] = []
     first: dict[str, Any] = {}
 
     def fresh(i: int) -> Any:
-        shift = int(sequence[(repeat * most + i) % len(sequence)]) if clock.timed and i >= 0 and len(sequence) else 0
-        problem = sb.MatchingProblem(np.roll(x, shift, axis=0), np.roll(y, shift, axis=0))
+        shift, channels = 0, np.arange(x.shape[1])
+        if clock.timed and i >= 0:
+            channels = np.random.default_rng([run, repeat, i]).permutation(channels)
+            shift = int(sequence[(repeat * most + i) % len(sequence)]) if len(sequence) else 0
+        problem = sb.MatchingProblem(*(np.roll(z[:, channels], shift, axis=0) for z in (x, y)))
         if not found.matrix_free:
             clock.shared(lambda: problem.affinity)
         if i == 0:
@@ -105,7 +110,7 @@ def _checksums(problem: Any) -> tuple[int, ...]:
 def rsm(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any]:
     """The RSM of a set of images, under one kernel; one matching serves all kernels that the settings name.
 
-    Repeats see the images in another order, and their entries are put back.
+    Every run and repeat sees the images in another order, and the entries are put back.
     """
     import semrsm_bench as sb
 
@@ -122,9 +127,9 @@ def rsm(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any
         return sb.compute_rsm(images, database, kernel=kernels, matching=name, **given)
 
     def measure() -> Any:
-        order = np.random.default_rng(seed).permutation(len(z)) if seed[1] else np.arange(len(z))
+        order = np.random.default_rng(seed).permutation(len(z)) if any(seed) else np.arange(len(z))
         (made,) = clock.run(
-            lambda i: z[order] if seed[1] else z,
+            lambda i: z[order] if any(seed) else z,
             lambda images: compute(images, z2),
             warm=lambda: compute(np.asarray(z[:2]), None if z2 is None else np.asarray(z2[:2])),
             shape=("rsm", name, z.shape[1:], str(z.dtype)),
@@ -141,7 +146,7 @@ def rsm(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any
 
 
 def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any]:
-    """A metric on two representations; repeats see the stimuli in another order, the same on both sides.
+    """A metric on two representations; every run and repeat sees the stimuli in another order, the same on both sides.
 
     What can be prepared of one side alone is made once for all its comparisons; its time counts as shared, in every row.
     """
@@ -173,9 +178,11 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
         made_of = (repr([settings.get(n) for n in names]), *(command["inputs"].get(n) for n in (name, f"z{name}")))
 
         def prepare() -> tuple[Any, float]:
-            return clock.shared(lambda: found.prepare(side)), clock.shared_seconds.pop()
+            order = np.random.default_rng([*seed, 1]).permutation(len(side)) if any(seed) else None
+            given = side if order is None else _taken(found, side, order)
+            return clock.shared(lambda: found.prepare(given)), clock.shared_seconds.pop()
 
-        made, seconds = memory.get(("prepared", command["name"], *made_of), prepare)
+        made, seconds = memory.get(("prepared", command["name"], *made_of, *seed), prepare)
         spent.append(seconds)
         return made
 
@@ -183,7 +190,7 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
         if i == 0:
             undefined.clear()  # by the warm-up
         if found.pair is None:
-            return reordered(rng.permutation(len(x))) if i or seed[1] else (x, y)
+            return reordered(rng.permutation(len(x))) if i or any(seed) else (x, y)
         return attempt(lambda: (prepared("x", x), prepared("y", y)), None)
 
     def call(sides: Any) -> Any:
