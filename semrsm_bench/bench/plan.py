@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 from semrsm_bench.bench.environment import package_folder
 from semrsm_bench.bench.methods import choose_methods
 from semrsm_bench.core.method import Declaration, sources
-from semrsm_bench.core.options import check, describe, option
+from semrsm_bench.core.options import check, command_words, describe, option
 from semrsm_bench.core.registry import unknown_name
 from semrsm_bench.core.row import cell_key, plain
 from semrsm_bench.core.task import Case, Profile, Task
@@ -100,11 +101,18 @@ class Plan:
                 "methods": list(self.codes[name]),
                 "deadline": profile.deadline,
                 "budget": profile.budget,
+                "command": shlex.join(self._command(name, options)),
             }
             for name, (options, profile) in self.tasks.items()
         }
         run = self.options
         return {"profile": run.profile, "tasks": tasks, "repeats": run.repeats, "memory": run.memory}
+
+    def _command(self, task: str, options: Any) -> list[str]:
+        """What measures one of the tasks again, elsewhere too."""
+        run = dataclasses.replace(self.options, methods=tuple(self.codes[task]), profile=RunOptions.profile)
+        words = ["semrsm-bench", "run", task, "--profile", self.options.profile]
+        return [*words, *command_words(run), *command_words(options)]
 
     @property
     def codes(self) -> dict[str, dict[str, str]]:

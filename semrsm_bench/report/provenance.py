@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-from semrsm_bench.bench.plan import RunOptions
-from semrsm_bench.core.options import OptionInfo, command_words, describe
-from semrsm_bench.core.task import Task
 from semrsm_bench.report.results import TaskResults
 
 LIBRARIES = ("semrsm-bench", "numpy", "scipy", "numba", "ortools", "lapjv", "lap", "lapx")
@@ -101,30 +96,8 @@ def environment_facts(environment: Environment) -> Facts:
     return [(name, str(value)) for name, value in facts.items() if value]
 
 
-def plan_facts(description: Mapping[str, Any], results: Sequence[TaskResults]) -> Facts:
-    """What was to be measured, from a run's ``run.json``; empty where there is none."""
-    plan = description.get("plan") or {}
-    if "tasks" not in plan:
-        return []
-    tasks = [one.task for one in results if one.task.name in plan["tasks"]]
-    commands = [shlex.join(_command(task, plan, plan["tasks"][task.name])) for task in tasks]
-    finished = str(description.get("finished") or "not yet")
-    return [*(("Command that measures the same", command) for command in commands), ("Finished", finished)]
-
-
-def _command(task: Task, plan: Mapping[str, Any], planned: Mapping[str, Any]) -> list[str]:
-    infos = {info.field: info for info in describe(task.options)}
-    given = {name: _option(infos[name], value) for name, value in planned["options"].items() if name in infos}
-    profile = task.profiles.get(plan["profile"])
-    limits = {name: planned[name] for name in ("deadline", "budget") if getattr(profile, name, None) != planned[name]}
-    facts = {"methods": tuple(planned["methods"]), "repeats": plan["repeats"], "memory": plan["memory"]}
-    run = RunOptions(profile=plan["profile"], **facts, **limits)
-    words = ["semrsm-bench", "run", task.name, *command_words(run), *command_words(task.options(**given))]
-    return words if "--profile" in words else [*words, "--profile", plan["profile"]]
-
-
-def _option(info: OptionInfo, value: Any) -> Any:
-    """A value as it was before it became JSON."""
-    if isinstance(value, list):
-        return tuple(_option(info, item) for item in value)
-    return Path(value) if info.kind == "path" and isinstance(value, str) else value
+def plan_facts(description: Mapping[str, Any]) -> Facts:
+    """How to measure the same, and when it was finished, from a run's ``run.json``; empty where there is none."""
+    tasks = (description.get("plan") or {}).get("tasks") or {}
+    commands = [("Command that measures the same", p["command"]) for p in tasks.values() if "command" in p]
+    return [*commands, ("Finished", str(description.get("finished") or "not yet"))] if tasks else []

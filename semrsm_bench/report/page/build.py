@@ -60,7 +60,7 @@ def build_page(
         machine=machine(environment),
         alerts=_alerts(results, description),
         tasks=tasks,
-        facts=[*plan_facts(description, results), *environment_facts(environment)],
+        facts=[*plan_facts(description), *environment_facts(environment)],
         made=made,
         version=__version__,
         notices=assets.notices(),
