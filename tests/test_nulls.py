@@ -1,5 +1,6 @@
 """Permutation nulls: what is permuted, whether p-values are p-values, and what calibration does."""
 
+import itertools
 import math
 from functools import partial
 
@@ -26,205 +27,169 @@ from semrsm_bench.metrics import (
 
 BASELINES = ("spectrum", "width")  # a reordering of one side does not change them
 PAIRED = [name for name, info in METRICS.items() if len(info.inputs) == 2 and name not in BASELINES]
+X, Y = np.random.default_rng(4).standard_normal((2, 6, 6))
+K, L = X @ X.T, Y @ Y.T
+
+
+def softmax(logits):
+    e = np.exp(logits)
+    return e / e.sum(axis=1, keepdims=True)
+
+
+MAKE = {
+    "features": lambda X: X,
+    "rsm": lambda X: -np.square(X[:, None] - X).sum(axis=2),
+    "probabilities": lambda X: softmax(2 * X),
+    "counts": lambda X: np.floor(4 * np.maximum(X, 0)),
+}
 
 
 def inputs(info, rng, n, related):
     latent = rng.standard_normal((n, 3))
-    made = []
-    for kind in info.inputs:
-        X = latent + 0.1 * rng.standard_normal((n, 3)) if related else rng.standard_normal((n, 3))
-        e = np.exp(2 * X)
-        made.append(
-            {
-                "features": X,
-                "rsm": -np.square(X[:, None] - X).sum(axis=2),
-                "probabilities": e / e.sum(axis=1, keepdims=True),
-                "counts": np.floor(4 * np.maximum(X, 0)),
-            }[kind]
-        )
-    return made
+    noise = rng.standard_normal((2, n, 3))
+    sides = latent + 0.1 * noise if related else noise
+    return [MAKE[kind](side) for kind, side in zip(info.inputs, sides, strict=True)]
 
 
 @pytest.mark.parametrize("name", PAIRED)
 def test_every_metric_has_a_seeded_null_that_finds_agreement(name):
     info = METRICS[name]
-    X, Y = inputs(info, np.random.default_rng(0), 60, related=True)
-    result = significance(name, X, Y, n=60, seed=3)
+    pair = inputs(info, np.random.default_rng(0), 60, related=True)
+    result = significance(name, *pair, n=60, seed=3)
     assert result.p_value == 1 / 61
-    assert result.value == info.function(X, Y)
-    if info.best is None:
-        assert math.isnan(result.score)
-    else:
-        assert 0.3 < result.score <= 1
-    np.testing.assert_array_equal(result.null, null_distribution(info.function, X, Y, n=60, seed=3))
-    assert not np.array_equal(result.null, null_distribution(name, X, Y, n=60, seed=4))
+    assert result.value == info.function(*pair)
+    assert math.isnan(result.score) if info.best is None else 0.3 < result.score <= 1
+    np.testing.assert_array_equal(result.null, null_distribution(info.function, *pair, n=60, seed=3))
+    assert not np.array_equal(result.null, null_distribution(name, *pair, n=60, seed=4))
 
 
 def test_the_null_is_the_metric_of_reordered_stimuli():
-    rng = np.random.default_rng(1)
-    X, Y = rng.standard_normal((2, 12, 4))
-    orders = np.random.default_rng(7)
-    expected = []
-    for _ in range(5):
-        order = orders.permutation(12)
-        expected.append((linear_cka(X, Y[order]), cka(X @ X.T, Y[order] @ Y[order].T)))
-    np.testing.assert_allclose(null_distribution(linear_cka, X, Y, n=5, seed=7), [a for a, _ in expected])
-    np.testing.assert_allclose(null_distribution(cka, X @ X.T, Y @ Y.T, n=5, seed=7), [b for _, b in expected])
+    rng = np.random.default_rng(7)
+    orders = [rng.permutation(6) for _ in range(5)]
+    for metric in (linear_cka, procrustes_distance, partial(svcca, threshold=0.3)):
+        # Features as wide as they are long are features still.
+        np.testing.assert_allclose(null_distribution(metric, X, Y, n=5, seed=7), [metric(X, Y[o]) for o in orders])
+    for metric in (
+        cka,
+        compare_rsms,
+        partial(compare_rsms, method="rho_a"),
+        partial(partial(cka), estimator="debiased"),
+    ):
+        expected = [metric(K, L[np.ix_(o, o)]) for o in orders]
+        np.testing.assert_allclose(null_distribution(metric, K, L, n=5, seed=7), expected)
 
 
 def test_a_small_null_against_all_permutations():
-    # Four stimuli have 24 orders; the mean of the null is the mean over them all.
-    import itertools
-
-    rng = np.random.default_rng(2)
-    X, Y = rng.standard_normal((4, 2)), rng.standard_normal((4, 1))
-    everything = np.array([linear_cka(X, Y[list(order)]) for order in itertools.permutations(range(4))])
-    null = null_distribution(linear_cka, X, Y, n=4000)
+    first, second = X[:4, :2], Y[:4, :1]
+    everything = np.array([linear_cka(first, second[list(order)]) for order in itertools.permutations(range(4))])
+    null = null_distribution(linear_cka, first, second, n=4000)
     assert set(np.round(null, 12)) == set(np.round(everything, 12))
     assert null.mean() == pytest.approx(everything.mean(), abs=4 * everything.std() / math.sqrt(4000))
 
 
 @pytest.mark.parametrize("name", ["linear_cka", "cka_debiased", "rsa_spearman", "procrustes_angular"])
 def test_p_values_of_unrelated_data_are_uniform(name):
-    info = METRICS[name]
-    values = []
-    for seed in range(150):
-        X, Y = inputs(info, np.random.default_rng(seed), 10, related=False)
-        values.append(significance(name, X, Y, n=39, seed=seed).p_value)
+    sides = [inputs(METRICS[name], np.random.default_rng(seed), 10, related=False) for seed in range(150)]
+    values = np.array([significance(name, *pair, n=39, seed=seed).p_value for seed, pair in enumerate(sides)])
     assert stats.kstest(values, "uniform").pvalue > 0.001
-    assert np.mean(np.array(values) <= 0.05) < 0.05 + 4 * math.sqrt(0.05 * 0.95 / 150)
+    assert np.mean(values <= 0.05) < 0.05 + 4 * math.sqrt(0.05 * 0.95 / 150)
 
 
-class TestPValue:
-    def test_counts_the_value_itself_and_ties(self):
-        null = [0.1, 0.2, 0.3, 0.3]
-        assert p_value(0.3, null) == 3 / 5
-        assert p_value(0.31, null) == 1 / 5
-        assert p_value(0.0, null) == 1.0
-        assert p_value(0.1, null, "distance") == 2 / 5
-
-    def test_errors(self):
-        with pytest.raises(ValueError, match="cannot be ranked"):
-            p_value(math.nan, [1.0])
-        with pytest.raises(ValueError, match="non-finite"):
-            p_value(0.0, [math.nan])
-        with pytest.raises(ValueError, match="empty"):
-            p_value(0.0, [])
-        with pytest.raises(ValueError, match="similarity, distance"):
-            p_value(0.0, [1.0], "larger")
+@pytest.mark.parametrize(
+    ("value", "null", "direction", "expected"),
+    [
+        (0.3, [0.1, 0.2, 0.3, 0.3], "similarity", 3 / 5),
+        (0.31, [0.1, 0.2, 0.3, 0.3], "similarity", 1 / 5),
+        (0.0, [0.1, 0.2, 0.3, 0.3], "similarity", 1),
+        (0.1, [0.1, 0.2, 0.3, 0.3], "distance", 2 / 5),
+        # Ties are on the scale of the null.
+        (1e-17, [1e-17, -2e-17, 3e-17, 0.5, -0.5], "similarity", 5 / 6),
+        (1e-17, [1e-17, -2e-17, 3e-17], "similarity", 3 / 4),
+        (0.3, [0.3 - 1e-9, 0.3 + 1e-9], "similarity", 2 / 3),
+    ],
+)
+def test_p_values_count_the_value_itself_and_ties(value, null, direction, expected):
+    assert p_value(value, null, direction) == expected
 
 
-class TestCalibratedScore:
-    def test_chance_is_zero_and_best_is_one(self):
-        assert calibrated_score(0.5, [0.4, 0.6]) == 0.0
-        assert calibrated_score(1.0, [0.4, 0.6]) == 1.0
-        assert calibrated_score(0.75, [0.4, 0.6]) == pytest.approx(0.5)
-        assert calibrated_score(0.25, [0.4, 0.6]) == pytest.approx(-0.5)
-        assert calibrated_score(1.0, [3.0, 5.0], best=0.0) == pytest.approx(0.75)
+@pytest.mark.parametrize(
+    ("value", "null", "best", "expected"),
+    [
+        (0.5, [0.4, 0.6], 1, 0),
+        (1.0, [0.4, 0.6], 1, 1),
+        (0.75, [0.4, 0.6], 1, 0.5),
+        (0.25, [0.4, 0.6], 1, -0.5),
+        (1.0, [3.0, 5.0], 0, 0.75),
+    ],
+)
+def test_calibrated_scores_are_0_at_chance_and_1_at_best(value, null, best, expected):
+    assert calibrated_score(value, null, best) == pytest.approx(expected)
 
-    def test_saturation_is_an_error(self):
-        with pytest.raises(ValueError, match="already the best value"):
-            calibrated_score(1.0, [1.0, 1.0])
-        with pytest.raises(ValueError, match="finite"):
-            calibrated_score(math.inf, [1.0])
+
+def test_functions_and_partials_have_the_declaration_of_their_parameters():
+    assert nulls.find_declared(partial(procrustes_distance, variant="angular")).high == math.pi / 2
+    assert nulls.find_declared(procrustes_distance).name == "procrustes_centred"
+    assert nulls.find_declared(partial(svcca, threshold=0.9)).name == "svcca"
+    assert nulls.find_declared(len) is None
 
 
-class TestWhatIsPermuted:
-    rng = np.random.default_rng(4)
-    X, Y = rng.standard_normal((2, 6, 6))
+@pytest.mark.parametrize(("first", "second", "how"), [(K, L, "both"), (X, Y, "rows"), (X[:, :3], Y[:, :3], "rows")])
+def test_undeclared_functions_are_taken_by_the_symmetry_of_their_input(first, second, how):
+    def metric(a, b):
+        return float(np.abs(a - b).sum())
 
-    def test_declared_functions_and_their_partials_know(self):
-        K, L = self.X @ self.X.T, self.Y @ self.Y.T
-        for metric in (
-            compare_rsms,
-            partial(compare_rsms, method="rho_a"),
-            partial(partial(cka), estimator="debiased"),
-        ):
-            assert len(null_distribution(metric, K, L, n=3)) == 3
-        square_features = null_distribution(procrustes_distance, self.X, self.Y, n=3, seed=1)
-        order = np.random.default_rng(1).permutation(6)
-        assert square_features[0] == procrustes_distance(self.X, self.Y[order])
+    found = {h: null_distribution(metric, first, second, n=3, permute=h) for h in (None, "rows", how)}
+    np.testing.assert_array_equal(found[None], found[how])
+    assert (how == "rows") == np.array_equal(found["rows"], found[None])
 
-    def test_partials_take_the_declaration_of_their_parameters(self):
-        assert nulls.find_declared(partial(procrustes_distance, variant="angular")).high == math.pi / 2
-        assert nulls.find_declared(procrustes_distance).name == "procrustes_centred"
-        assert nulls.find_declared(partial(svcca, threshold=0.9)).name == "svcca"
-        assert nulls.find_declared(len) is None
-        result = significance(partial(svcca, threshold=0.5), self.rng.standard_normal((20, 3)),
-                              self.rng.standard_normal((20, 3)), n=5)  # fmt: skip
-        assert 0 < result.p_value <= 1
 
-    def test_undeclared_functions_are_taken_by_the_symmetry_of_their_input(self):
-        def metric(a, b):
-            return float(np.abs(a - b).sum())
-
-        K, L = self.X @ self.X.T, self.Y @ self.Y.T
-        cases = ((K, L, "both"), (self.X, self.Y, "rows"), (self.X[:, :3], self.Y[:, :3], "rows"))
-        for first, second, how in cases:
-            default, stated = (null_distribution(metric, first, second, n=3, permute=h) for h in (None, how))
-            np.testing.assert_array_equal(default, stated)
-        rows = null_distribution(metric, K, L, n=3, permute="rows")
-        assert not np.array_equal(rows, null_distribution(metric, K, L, n=3))
-        with pytest.raises(ValueError, match="needs an RSM"):
-            null_distribution(metric, self.X[:, :3], self.Y[:, :3], n=2, permute="both")
-        with pytest.raises(ValueError, match="declared metric"):
-            significance(metric, self.X, self.Y, n=2)
-
-    def test_labels_of_a_database_can_be_permuted(self):
-        K = np.eye(8)
-        counts = np.eye(8)
-        null = null_distribution(lambda k, c: retrieval_f1(k, counts, c), K, counts, n=50, permute="rows")
-        assert null.max() < retrieval_f1(K, counts, counts) == 1.0
-
-    def test_errors(self):
-        with pytest.raises(ValueError, match="n must be at least 1"):
-            null_distribution(cka, self.X, self.X, n=0)
-        with pytest.raises(ValueError, match="metric must be one of"):
-            null_distribution("CKA", self.X, self.X)
-        with pytest.raises(ValueError, match="instance_null"):
-            null_distribution("instance_dispersion", self.X, self.X)
-        with pytest.raises(ValueError, match="rows, both"):
-            null_distribution("cca", self.X, self.X, permute="columns")
+def test_labels_of_a_database_can_be_permuted():
+    null = null_distribution(lambda k, c: retrieval_f1(k, np.eye(8), c), np.eye(8), np.eye(8), n=50, permute="rows")
+    assert null.max() < retrieval_f1(np.eye(8), np.eye(8), np.eye(8)) == 1.0
 
 
 def test_instance_null_breaks_the_correspondence_of_every_model():
     rng = np.random.default_rng(5)
-    latent = rng.standard_normal((25, 4))
-    aligned = [latent + 0.3 * rng.standard_normal((25, 4)) for _ in range(3)]
+    aligned = rng.standard_normal((25, 4)) + 0.3 * rng.standard_normal((3, 25, 4))
     null = instance_null(aligned, n=100, seed=2)
     assert null.shape == (100, 25)
     assert abs(null.mean()) < 0.1 < instance_similarity(aligned).mean()
     np.testing.assert_array_equal(null, instance_null(aligned, n=100, seed=2))
-    with pytest.raises(ValueError, match="at least 1"):
-        instance_null(aligned, n=0)
-
-
-def circle_and_turned():
-    """Points on a circle and the circle turned: eight reorderings give the same value, up to rounding."""
-    angles = 2 * np.pi * np.arange(8) / 8
-    circle = np.column_stack([np.cos(angles), np.sin(angles)])
-    turned = circle @ np.array([[np.cos(0.3), -np.sin(0.3)], [np.sin(0.3), np.cos(0.3)]])
-    return circle, turned
 
 
 @pytest.mark.parametrize("metric", ["linear_cka", "rbf_cka", "rsa_spearman", "procrustes_centred"])
 def test_values_that_are_equal_up_to_rounding_count_as_ties(metric):
-    X, Y = circle_and_turned()
+    """Points on a circle and the circle turned: eight reorderings give the same value, up to rounding."""
+    circle, turned = (np.column_stack([np.cos(a), np.sin(a)]) for a in (np.arange(8) * np.pi / 4 + t for t in (0, 0.3)))
     info = METRICS[metric]
+    sides = [(circle, 2 * np.roll(turned, shift, 0)) for shift in range(8)]
     if info.inputs[0] == "rsm":
-        X, Y = X @ X.T, Y @ Y.T
-        null = np.array([info.function(X, np.roll(Y, (shift, shift), (0, 1))) for shift in range(8)])
-    else:
-        null = np.array([info.function(X, 2 * Y[np.roll(np.arange(8), shift)]) for shift in range(8)])
+        sides = [(a @ a.T, b @ b.T) for a, b in sides]
+    null = np.array([info.function(*pair) for pair in sides])
     assert np.ptp(null) < 1e-12
     values = null + 1e-15 * np.arange(-4, 4)
     assert [p_value(value, values, info.direction) for value in values] == [1.0] * 8
-    with pytest.raises(ValueError, match="already the best value"):
-        calibrated_score(0.5, 1 - 1e-15 * np.arange(8))
 
 
-def test_p_values_count_ties_on_the_scale_of_the_null():
-    noise = np.array([1e-17, -2e-17, 3e-17])
-    assert p_value(1e-17, [*noise, 0.5, -0.5]) == 5 / 6
-    assert p_value(1e-17, noise) == 3 / 4
-    assert p_value(0.3, [0.3 - 1e-9, 0.3 + 1e-9]) == 2 / 3
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: p_value(math.nan, [1.0]), "cannot be ranked"),
+        (lambda: p_value(0.0, [math.nan]), "non-finite"),
+        (lambda: p_value(0.0, []), "empty"),
+        (lambda: p_value(0.0, [1.0], "larger"), "similarity, distance"),
+        (lambda: calibrated_score(1.0, [1.0, 1.0]), "already the best value"),
+        (lambda: calibrated_score(0.5, 1 - 1e-15 * np.arange(8)), "already the best value"),
+        (lambda: calibrated_score(math.inf, [1.0]), "finite"),
+        (lambda: null_distribution(cka, X, X, n=0), "n must be at least 1"),
+        (lambda: null_distribution("CKA", X, X), "metric must be one of"),
+        (lambda: null_distribution("instance_dispersion", X, X), "instance_null"),
+        (lambda: null_distribution("cca", X, X, permute="columns"), "rows, both"),
+        (lambda: null_distribution(len, X[:, :3], Y[:, :3], permute="both"), "needs an RSM"),
+        (lambda: significance(len, X, Y), "declared metric"),
+        (lambda: instance_null([X, Y], n=0), "at least 1"),
+    ],
+)
+def test_what_is_refused(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

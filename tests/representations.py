@@ -1,0 +1,25 @@
+"""Feature matrices of the same stimuli, as tests of metrics need them."""
+
+import numpy as np
+
+
+def related(seed, n=60, widths=(4, 6), shared=3, noise=1.0):
+    """A matrix (n, width) for each width: a linear map of one latent, an offset, and noise."""
+    rng = np.random.default_rng(seed)
+    latent = rng.standard_normal((n, shared))
+    return [latent @ rng.standard_normal((shared, w)) + noise * rng.standard_normal((n, w)) + 1.0 for w in widths]
+
+
+def rotation(rng, d):
+    return np.linalg.qr(rng.standard_normal((d, d)))[0]
+
+
+def centred(X):
+    return X - X.mean(axis=0)
+
+
+def notebook():
+    """The random data of the notebook that accompanies Kornblith et al. (2019)."""
+    random = np.random.RandomState(1337)
+    X = random.randn(100, 10)
+    return X, random.randn(100, 10) + X
