@@ -1,8 +1,11 @@
-"""Small matching problems that break solvers, shared by the tests of the auctions and of the bounds."""
+"""Problems for the tests of solvers, those that break them among them, and their optima by SciPy or by every permutation."""
+
+import itertools
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
-from semrsm_bench.solvers import MatchingProblem
+from semrsm_bench.solvers import MatchingProblem, chance_corrected, get_solver, matching_value, random_value
 
 
 def _relu(draw, size, channels):
@@ -52,6 +55,42 @@ def hard_problem(kind, size, channels, seed):
     return MatchingProblem(make(draw, size, channels), other(draw, size, channels))
 
 
+def activations(size, channels, seed=0):
+    """Correlated, rectified position vectors, such as a convolution makes."""
+    draw = np.random.default_rng(seed)
+    basis = draw.normal(size=(8, channels))
+    x, y = (np.maximum(draw.normal(size=(size, 8)) @ basis + 0.3, 0).astype(np.float32) for _ in range(2))
+    return MatchingProblem(x, y)
+
+
 def true_affinity(problem):
     """Inner products in float64."""
     return problem.x.astype(np.float64) @ problem.y.astype(np.float64).T
+
+
+def best_columns(affinity):
+    """The optimal permutation by SciPy in float64, at a scale where it is at home."""
+    wide = affinity.astype(np.float64)
+    return linear_sum_assignment(wide / (np.abs(wide).max(initial=0.0) or 1.0), maximize=True)[1]
+
+
+def best_value(problem):
+    affinity = true_affinity(problem)
+    return affinity[np.arange(problem.size), best_columns(affinity)].sum()
+
+
+def best_by_trying_all(affinity):
+    rows = np.arange(len(affinity))
+    return max(affinity[rows, list(p)].sum() for p in itertools.permutations(range(len(affinity))))
+
+
+def rounding(problem):
+    """What the affinity's precision may cost a matching: its own rounding, on both sides, for every row."""
+    sizes = [np.abs(z.astype(np.float64)).max(initial=0.0) for z in (problem.x, problem.y)]
+    return 8 * problem.size * problem.channels * np.finfo(problem.x.dtype).eps * sizes[0] * sizes[1]
+
+
+def corrected(problem, perm):
+    """Chance-corrected quality of a matching."""
+    optimum = matching_value(problem, get_solver("exact-auction").run(problem).perm)
+    return chance_corrected(matching_value(problem, perm), optimum, random_value(problem))

@@ -9,8 +9,7 @@ from hypothesis.extra import numpy as hnp
 
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value, random_value
 from semrsm_bench.solvers.bounds import EFFORTS, dual_value, upper_bound
-from tests.hard_problems import KINDS, hard_problem
-from tests.test_auction import activations
+from tests.hard_problems import KINDS, activations, hard_problem
 
 
 def optimum(problem):
