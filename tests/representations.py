@@ -23,3 +23,19 @@ def notebook():
     random = np.random.RandomState(1337)
     X = random.randn(100, 10)
     return X, random.randn(100, 10) + X
+
+
+BASELINES = ("spectrum", "width")
+"""Metrics that see no order of the stimuli: reordering one side does not change them."""
+
+
+def as_input(kind, latent):
+    """An input of a metric, of one kind, from numbers (n, p) that stand for the stimuli."""
+    if kind == "rsm":
+        return -np.square(latent[:, None] - latent).sum(axis=2)
+    if kind == "counts":
+        return np.floor(4 * np.maximum(latent, 0))
+    if kind == "probabilities":
+        e = np.exp(1.5 * latent)
+        return e / e.sum(axis=1, keepdims=True)
+    return latent

@@ -9,11 +9,6 @@ from semrsm_bench.metrics.arrays import as_float64, as_rsm, balanced, centred, u
 torch = pytest.importorskip("torch", reason="torch is an optional dependency of the package")
 
 
-@pytest.fixture
-def rng():
-    return np.random.default_rng(0)
-
-
 FEATURE_PAIRS = [
     metrics.linear_cka,
     metrics.rbf_cka,
@@ -27,25 +22,26 @@ FEATURE_PAIRS = [
 RSM_PAIRS = [metrics.hsic, metrics.cka, metrics.compare_rsms]
 
 
+X, Y = np.random.default_rng(0).standard_normal((2, 20, 4))
+K, L = X @ X.T, Y @ Y.T
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32", "bool"])
-def test_every_dtype_becomes_float64_and_float64_is_not_copied(dtype, rng):
-    X = torch.tensor(10 * rng.standard_normal((20, 4))).to(getattr(torch, dtype))
-    expected = X.double().numpy()
-    if X.dtype.is_floating_point:
-        X.requires_grad_()
-    given = [X, expected.tolist(), *([X.detach().numpy()] if dtype != "bfloat16" else [])]
-    for value in given:
-        found = as_float64(value, "X")
-        np.testing.assert_array_equal(found, expected, strict=True)
+def test_every_dtype_becomes_float64_and_float64_is_not_copied(dtype):
+    given = torch.tensor(10 * X).to(getattr(torch, dtype))
+    expected = given.double().numpy()
+    if given.dtype.is_floating_point:
+        given.requires_grad_()
+    for value in [given, expected.tolist(), *([given.detach().numpy()] if dtype != "bfloat16" else [])]:
+        np.testing.assert_array_equal(as_float64(value, "X"), expected, strict=True)
     assert as_float64(expected, "X") is expected
     assert balanced(expected)[0] is expected
-    assert type(metrics.linear_cka(X, X)) is float
+    assert type(metrics.linear_cka(given, given)) is float
 
 
 @pytest.mark.parametrize("metric", FEATURE_PAIRS)
 @pytest.mark.parametrize("size", [1e-150, 1e-60, 1e60, 1e150, 1e300])
-def test_huge_and_tiny_features(metric, size, rng):
-    X, Y = rng.standard_normal((2, 20, 4))
+def test_huge_and_tiny_features(metric, size):
     expected = metric(X, Y) * (size if metric is metrics.procrustes_distance else 1)
     if metric is metrics.rbf_cka and abs(np.log10(size)) > 150:
         with pytest.raises(ValueError, match="range of float64"):
@@ -56,57 +52,52 @@ def test_huge_and_tiny_features(metric, size, rng):
 
 @pytest.mark.parametrize("metric", [metrics.cka, metrics.compare_rsms])
 @pytest.mark.parametrize("size", [1e-300, 1e-150, 1e150, 1e300])
-def test_huge_and_tiny_rsms(metric, size, rng):
-    X, Y = rng.standard_normal((2, 10, 4))
-    K, L = X @ X.T, Y @ Y.T
+def test_huge_and_tiny_rsms(metric, size):
     assert metric(K * size, L / size) == pytest.approx(metric(K, L), rel=1e-9)
 
 
-@pytest.mark.parametrize("metric", FEATURE_PAIRS)
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_non_finite_features_are_named(metric, bad, rng):
-    X, Y = rng.standard_normal((2, 20, 4))
-    Y[7, 2] = bad
-    with pytest.raises(ValueError, match=r"Y has 1 non-finite entries, the first .* at \(7, 2\)"):
-        metric(X, Y)
+def changed(matrix, place, value):
+    result = matrix.copy()
+    result[place] = value
+    return result
 
 
-@pytest.mark.parametrize("metric", FEATURE_PAIRS)
-def test_misshapen_features(metric, rng):
-    X = rng.standard_normal((20, 4))
-    with pytest.raises(ValueError, match="X has 20 and Y has 19"):
-        metric(X, X[:19])
-    with pytest.raises(ValueError, match=r"reshape\(len\(X\), -1\)"):
-        metric(rng.standard_normal((20, 3, 2, 2)), X)
-    with pytest.raises(ValueError, match="2 axes"):
-        metric(X[:, 0], X[:, 1])
-    with pytest.raises(ValueError, match="empty"):
-        metric(X[:, :0], X)
-    with pytest.raises(ValueError, match="empty"):
-        metric(X[:0], X[:0])
+@pytest.mark.parametrize(
+    ("metric", "given", "message"),
+    [
+        (metric, given, message)
+        for metrics_of_kind, refused in (
+            (FEATURE_PAIRS, [
+                *(((X, changed(Y, (7, 2), bad)), r"Y has 1 non-finite entries, the first .* at \(7, 2\)")
+                  for bad in (np.nan, np.inf, -np.inf)),
+                ((X, X[:19]), "X has 20 and Y has 19"),
+                ((X.reshape(20, 2, 2, 1), X), r"reshape\(len\(X\), -1\)"),
+                ((X[:, 0], X[:, 1]), "2 axes"),
+                ((X[:, :0], X), "empty"),
+                ((X[:0], X[:0]), "empty"),
+            ]),
+            (RSM_PAIRS, [
+                ((X, K), "square RSM"),
+                ((K, K[:5, :5]), r"\(20, 20\) and \(5, 5\)"),
+                ((K, changed(L, (1, 4), 9)), r"L is not symmetric: \[1, 4\]"),
+            ]),
+        )
+        for metric in metrics_of_kind
+        for given, message in refused
+    ],
+)  # fmt: skip
+def test_misshapen_and_non_finite_input_is_named(metric, given, message):
+    with pytest.raises(ValueError, match=message):
+        metric(*given)
 
 
-@pytest.mark.parametrize("metric", RSM_PAIRS)
-def test_misshapen_rsms(metric, rng):
-    X = rng.standard_normal((6, 3))
-    K = X @ X.T
-    with pytest.raises(ValueError, match="square RSM"):
-        metric(X, K)
-    with pytest.raises(ValueError, match=r"\(6, 6\) and \(5, 5\)"):
-        metric(K, K[:5, :5])
-    skewed = K.copy()
-    skewed[1, 4] += 0.01
-    with pytest.raises(ValueError, match=r"L is not symmetric: \[1, 4\]"):
-        metric(K, skewed)
-
-
-def test_asymmetry_is_found_in_every_tile_and_rounding_is_not(rng):
-    X = rng.standard_normal((700, 3))
-    K = X @ X.T
+def test_asymmetry_is_found_in_every_tile_and_rounding_is_not():
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((700, 3))
+    K = wide @ wide.T
     as_rsm(K.astype(np.float32) * (1 + 1e-7 * rng.standard_normal(K.shape)), "K")
     for i, j in [(0, 699), (699, 0), (300, 301), (256, 255), (10, 500)]:
-        skewed = K.copy()
-        skewed[i, j] += 1e-3
+        skewed = changed(K, (i, j), K[i, j] + 1e-3)
         with pytest.raises(ValueError, match=rf"\[{min(i, j)}, {max(i, j)}\]"):
             as_rsm(skewed, "K")
 

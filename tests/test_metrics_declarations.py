@@ -7,44 +7,30 @@ import pytest
 
 from semrsm_bench.metrics import INVARIANCES, METRICS, get_instance, get_metric, instance_names, metric_names
 from semrsm_bench.metrics.check_cases import INSTANCE_CASES, METRIC_CASES, TRANSFORMS
+from tests.representations import BASELINES, as_input
 
 N, P = 24, 5
 OTHERS = [name for name, info in METRICS.items() if {"probabilities", "counts"} & set(info.inputs)]
 PAIRED = [name for name, info in METRICS.items() if len(info.inputs) == 2]
-# These see no order of the stimuli: reordering one side does not change them.
-BASELINES = ("spectrum", "width")
+
+MEASURES = [
+    *((get_metric(name), case, check) for name in metric_names() for case, check in METRIC_CASES.items()),
+    *((get_instance(name), case, check) for name in instance_names() for case, check in INSTANCE_CASES.items()),
+]
 
 
-@pytest.mark.parametrize("case", METRIC_CASES)
-@pytest.mark.parametrize("name", metric_names())
-def test_every_metric_passes_every_check_without_a_note(name, case):
-    assert not METRIC_CASES[case](get_metric(name))
-
-
-@pytest.mark.parametrize("case", INSTANCE_CASES)
-@pytest.mark.parametrize("name", instance_names())
-def test_every_instance_score_passes_every_check_without_a_note(name, case):
-    assert not INSTANCE_CASES[case](get_instance(name))
-
-
-def softmax(logits):
-    e = np.exp(logits)
-    return e / e.sum(axis=1, keepdims=True)
-
-
-MAKE = {
-    "features": lambda latent, rng: latent @ rng.standard_normal((P, P)) + rng.standard_normal(P),
-    "rsm": lambda latent, rng: -np.square(latent[:, None] - latent).sum(axis=2),
-    "probabilities": lambda latent, rng: softmax(1.5 * latent),
-    "counts": lambda latent, rng: np.floor(np.abs(2 * latent)),
-}
+@pytest.mark.parametrize(("measure", "case", "check"), MEASURES, ids=lambda value: getattr(value, "name", str(value)))
+def test_every_measure_passes_every_check_without_a_note(measure, case, check):
+    assert not check(measure)
 
 
 def inputs_of(info, seed=0, noise=0.7):
     """One input of each kind, all related to one latent."""
     rng = np.random.default_rng(seed)
     latent = rng.standard_normal((N, P))
-    return [MAKE[kind](latent + noise * rng.standard_normal(latent.shape), rng) for kind in info.inputs]
+    sides = latent + noise * rng.standard_normal((len(info.inputs), *latent.shape))
+    maps = [rng.standard_normal((P, P)) if kind == "features" else np.eye(P) for kind in info.inputs]
+    return [as_input(kind, side @ A) for kind, side, A in zip(info.inputs, sides, maps, strict=True)]
 
 
 # What the words for outputs and labels mean; those for features, RSMs and aligned models are of the checks.
@@ -121,11 +107,11 @@ def test_agreement_is_better_than_chance_and_a_side_with_itself_is_best(name):
             assert info.function(first, first) == pytest.approx(info.best, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", [name for name, info in METRICS.items() if info.inputs == ("aligned",)])
+@pytest.mark.parametrize("name", instance_names())
 def test_models_that_are_the_same_have_the_best_instance_similarity(name):
-    info = METRICS[name]
     latent = np.random.default_rng(0).standard_normal((20, P))
-    if info.best is not None and get_instance(name.removeprefix("instance_")).category != "baseline":
+    if get_instance(name).category != "baseline":
+        info = METRICS[f"instance_{name}"]
         assert info.function([latent] * 3) == pytest.approx(info.best, abs=1e-12)
 
 

@@ -19,16 +19,9 @@ from semrsm_bench.metrics import (
     rbf_cka,
     rbf_rsm,
 )
+from tests.representations import centred, related, rotation
 
-
-def pairs():
-    for seed, (n, p, q) in enumerate([(21, 3, 5), (51, 8, 8), (81, 30, 4)]):
-        rng = np.random.default_rng(seed)
-        latent = rng.standard_normal((n, 3))
-        yield tuple(latent @ rng.standard_normal((3, w)) + rng.standard_normal((n, w)) + 1 for w in (p, q))
-
-
-PAIRS = list(pairs())
+PAIRS = [related(seed, n, widths) for seed, (n, *widths) in enumerate([(21, 3, 5), (51, 8, 8), (81, 30, 4)])]
 of_pairs = pytest.mark.parametrize("pair", PAIRS, ids=lambda pair: str(pair[0].shape))
 
 
@@ -104,7 +97,7 @@ def test_qc_procrustes(pair):
     for variant, options in settings.items():
         result = procrustes.orthogonal(X, Y, pad=True, **options)
         assert procrustes_distance(X, Y, variant) == pytest.approx(math.sqrt(result.error))
-    X, Y = (side[:, :3] - side[:, :3].mean(0) for side in pair)
+    X, Y = (centred(side[:, :3]) for side in pair)
     expected = procrustes.permutation(X, Y).t.argmax(axis=1)
     np.testing.assert_array_equal(match_units(X, Y, "covariance").y_units, expected)
 
@@ -113,9 +106,8 @@ def test_qc_procrustes(pair):
 def test_generalised_procrustes(pair):
     generalized = pytest.importorskip("procrustes").generalized
     rng = np.random.default_rng(0)
-    models = [pair[0] @ np.linalg.qr(rng.standard_normal((pair[0].shape[1],) * 2))[0] for _ in range(4)]
-    models = [X + 0.5 * rng.standard_normal(X.shape) for X in models]
-    models = [X - X.mean(0) for X in models]
+    models = [pair[0] @ rotation(rng, pair[0].shape[1]) for _ in range(4)]
+    models = [centred(X + 0.5 * rng.standard_normal(X.shape)) for X in models]
     aligned, _ = generalized(models, tol=1e-12, n_iter=500)
     mean = np.mean(aligned, axis=0)
     ours = Barycenter(tol=1e-12, max_iter=500).fit(models).objective_

@@ -1,28 +1,16 @@
 """Metrics and instance scores by name: what is registered, what composites are, and what checks of false ones find."""
 
-import json
+import itertools
 import math
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from semrsm_bench import metrics
-from semrsm_bench.cli import cli
 from semrsm_bench.core.registry import load_plugin
 from semrsm_bench.metrics.check_cases import INSTANCE_CASES, METRIC_CASES, CheckFailedError
-from semrsm_bench.metrics.instances import INSTANCES, get_instance, register_instance
-from semrsm_bench.metrics.registry import METRICS, InvalidValueError, get_metric, metric_names, register_metric
-
-
-@pytest.fixture
-def fresh():
-    """What a test registers goes again."""
-    before = {registry: set(registry.names()) for registry in (METRICS, INSTANCES)}
-    yield
-    for registry, names in before.items():
-        for name in set(registry.names()) - names:
-            registry.forget(name)
+from semrsm_bench.metrics.instances import get_instance, register_instance
+from semrsm_bench.metrics.registry import InvalidValueError, get_metric, metric_names, register_metric
 
 
 @pytest.fixture
@@ -80,7 +68,7 @@ def test_what_is_no_metric(name, said):
         get_metric(name)
 
 
-def test_a_plugin_of_one_function_and_of_two_parts(tmp_path, fresh, pair):
+def test_a_plugin_of_one_function_and_of_two_parts(tmp_path, pair):
     (tmp_path / "mine.py").write_text(
         "import numpy as np\n"
         "import semrsm_bench.metrics as m\n"
@@ -139,17 +127,21 @@ def test_declarations_that_say_nothing_are_refused(changes, error, said):
     assert "bad" not in metric_names()
 
 
-def test_names_are_taken_once_and_functions_take_two_inputs():
-    with pytest.raises(ValueError, match="registered already"):
-        register_metric("cka", **GOOD)(lambda x, y: 0.0)
-    with pytest.raises(TypeError, match="2 positional"):
-        register_metric("bad", **GOOD)(lambda x: 0.0)
-    with pytest.raises(TypeError, match=r"function of \(x, y\)"):
-        register_metric("bad", **GOOD)(3)
+@pytest.mark.parametrize(
+    ("name", "target", "error", "said"),
+    [
+        ("cka", lambda x, y: 0.0, ValueError, "registered already"),
+        ("bad", lambda x: 0.0, TypeError, "2 positional"),
+        ("bad", 3, TypeError, r"function of \(x, y\)"),
+    ],
+)
+def test_names_are_taken_once_and_functions_take_two_inputs(name, target, error, said):
+    with pytest.raises(error, match=said):
+        register_metric(name, **GOOD)(target)
 
 
 @pytest.mark.parametrize("value", [np.ones(2), "0.5", None, 1j, [0.1, 0.2]])
-def test_what_is_no_number_is_no_value(value, fresh, pair):
+def test_what_is_no_number_is_no_value(value, pair):
     register_metric("strange", **GOOD)(lambda x, y: value)
     with pytest.raises(InvalidValueError, match="not one real number"):
         get_metric("strange").run(*pair)
@@ -162,66 +154,43 @@ def checked(x):
     return x
 
 
-_calls = []
+def of_both(statistic, factor=1):
+    """A metric that is nothing but a number of each side."""
+    return lambda x, y: 1 / (1 + statistic(checked(x)) + factor * statistic(checked(y)))
 
 
-def growing(x, y):
-    _calls.append(1)
-    return min(1.0, len(_calls) / 1000)
+_calls = itertools.count()
 
 
 def writing(x, y):
-    x, y = checked(x), checked(y)
-    value = 1 / (1 + np.square(x.mean(0).sum() - y.mean(0).sum()))
+    value = of_both(np.sum)(np.square(x), np.square(y))
     x[:] = 0
     return value
 
 
+def only_one_side_checked(x, y):
+    return metrics.linear_cka(x, np.nan_to_num(np.asarray(y), posinf=0))
+
+
+cka = metrics.linear_cka
 FALSE = {
-    "asymmetric": ({}, lambda x, y: 1 / (1 + np.abs(checked(x)).sum() + 2 * np.abs(checked(y)).sum()), {"symmetry"}),
-    "not-rotation-invariant": (
-        {"invariant_to": "orthogonal"},
-        lambda x, y: 1 / (1 + np.abs(checked(x)).sum() + np.abs(checked(y)).sum()),
-        {"invariances"},
-    ),
-    "out-of-range": (
-        {"best": "min", "range": (0, 0.001)},
-        lambda x, y: float(np.abs(checked(x)).sum() + np.abs(checked(y)).sum()),
-        {"value range"},
-    ),
-    "wrong-direction": (
-        {"best": "min"},
-        lambda x, y: metrics.linear_cka(x, y),
-        {"direction"},
-    ),
-    "hides-nan": (
-        {},
-        lambda x, y: 1 / (1 + np.nanmean(np.asarray(x) ** 2) + np.nanmean(np.asarray(y) ** 2)),
-        {"not finite"},
-    ),
-    "growing": ({}, growing, {"deterministic"}),
-    "writing": ({}, writing, {"read only input"}),
-    "of-first-stimulus": (
-        {},
-        lambda x, y: 1 / (1 + np.square(checked(x)[0]).sum() + np.square(checked(y)[0]).sum()),
-        {"order of stimuli"},
-    ),
-    "crashes-when-wide": (
-        {},
-        lambda x, y: metrics.linear_cka(x, y) if np.shape(x)[1] < len(x) else [][0],
-        {"fewer stimuli than units"},
-    ),
-    "global-random": ({}, lambda x, y: metrics.linear_cka(x, y) * np.random.rand(), {"global random state"}),  # noqa: NPY002
-    "single": (
-        {},
-        lambda x, y: metrics.linear_cka(x, y) * (0.9 if np.asarray(x).dtype == np.float32 else 1.0),
-        {"single precision"},
-    ),
+    "asymmetric": ({}, of_both(lambda x: abs(x).sum(), 2), "symmetry"),
+    "not-rotation-invariant": ({"invariant_to": "orthogonal"}, of_both(lambda x: abs(x).sum()), "invariances"),
+    "out-of-range": ({"range": (0, 0.001)}, lambda x, y: cka(x, y), "value range"),
+    "wrong-direction": ({"best": "min"}, lambda x, y: cka(x, y), "direction"),
+    "hides-nan": ({}, lambda x, y: 1 / (1 + sum(np.nanmean(np.asarray(side) ** 2) for side in (x, y))), "not finite"),
+    "hides-nan-of-y": ({}, only_one_side_checked, "not finite"),
+    "growing": ({}, lambda x, y: min(1.0, next(_calls) / 1000), "deterministic"),
+    "writing": ({}, writing, "read only input"),
+    "of-first-stimulus": ({}, of_both(lambda x: np.square(x[0]).sum()), "order of stimuli"),
+    "crashes-when-wide": ({}, lambda x, y: cka(x, y) if np.shape(x)[1] < len(x) else [][0], "fewer stimuli than units"),
+    "global-random": ({}, lambda x, y: cka(x, y) * np.random.rand(), "global random state"),  # noqa: NPY002
+    "single": ({}, lambda x, y: cka(x, y) * (0.9 if np.asarray(x).dtype == np.float32 else 1), "single precision"),
 }
 
 
 @pytest.mark.parametrize("name", FALSE)
-def test_a_false_metric_fails_the_check_that_is_about_it(name, fresh):
+def test_a_false_metric_fails_the_check_that_is_about_it(name):
     changes, function, expected = FALSE[name]
     register_metric(name, **{**GOOD, **changes})(function)
     failed = {}
@@ -231,10 +200,10 @@ def test_a_false_metric_fails_the_check_that_is_about_it(name, fresh):
         except CheckFailedError as error:
             failed[case] = str(error)
     assert all(failed.values())
-    assert expected <= set(failed)
+    assert expected in failed
 
 
-def test_what_holds_and_is_not_declared_is_a_note(fresh):
+def test_what_holds_and_is_not_declared_is_a_note():
     register_metric("quiet", **{**GOOD, "symmetric": False, "invariant_to": "translation"})(metrics.linear_cka)
     notes = {case: note for case, check in METRIC_CASES.items() if (note := check(get_metric("quiet")))}
     assert notes.keys() == {"symmetry", "invariances"}
@@ -242,48 +211,6 @@ def test_what_holds_and_is_not_declared_is_a_note(fresh):
     said = notes["invariances"].partition(": ")[2].split(", ")
     every = {"isotropic_scaling", "unit_permutation", "orthogonal", "zero_units"}
     assert set(said) == {f"{name} of input {side}" for name in every for side in (0, 1)}
-
-
-PLUGIN = """
-import numpy as np
-import semrsm_bench as sb
-
-def checked(x):
-    x = np.asarray(x, dtype=float)
-    if not np.isfinite(x).all():
-        raise ValueError("not finite")
-    return x - x.mean(0)
-
-@sb.register_metric("top-angle", takes="features", best="max", range=(0, 1), invariant_to=[{invariances}])
-def top_angle(x, y):
-    a, b = (np.linalg.svd(checked(side), full_matrices=False)[0][:, 0] for side in (x, y))
-    return abs(a @ b)
-"""
-
-
-@pytest.mark.parametrize(
-    ("invariances", "status", "reason"),
-    [
-        ("'orthogonal', 'unit_permutation', 'zero_units', 'translation', 'isotropic_scaling'", "passed", ""),
-        (
-            "'translation'",
-            "passed",
-            "not declared, but it changed nothing on random input: isotropic_scaling of input 0",
-        ),
-        ("'translation', 'unit_scaling'", "failed", "declared invariant to unit_scaling"),
-    ],
-)
-def test_a_metric_in_a_file_is_held_to_what_it_declares(tmp_path, invariances, status, reason):
-    (tmp_path / "mine.py").write_text(PLUGIN.replace("{invariances}", invariances))
-    command = ["check", str(tmp_path / "mine.py"), "--json", "--case", "invariances", "--case", "symmetry"]
-    result = CliRunner().invoke(cli, command, standalone_mode=False)
-    (entry,) = json.loads(result.output)
-    assert entry["metric"] == "top-angle"
-    found = {case["case"]: case for case in entry["cases"]}
-    assert (found["invariances"]["status"], found["symmetry"]["status"]) == (status, "passed")
-    assert found["invariances"]["reason"].startswith(reason)
-    assert bool(found["invariances"]["reason"]) == bool(reason)
-    assert result.return_value == (status == "failed")
 
 
 @pytest.mark.parametrize(
@@ -300,7 +227,7 @@ def test_a_metric_in_a_file_is_held_to_what_it_declares(tmp_path, invariances, s
         (lambda a: 1 - 1 / (1 + np.asarray(a).std(axis=0).mean(1)), {}, "direction"),
     ],
 )
-def test_a_false_instance_score_fails_the_check_that_is_about_it(function, changes, case, fresh):
+def test_a_false_instance_score_fails_the_check_that_is_about_it(function, changes, case):
     register_instance("false", **{"best": "max", "range": (0, 1), **changes})(function)
     with pytest.raises(CheckFailedError):
         INSTANCE_CASES[case](get_instance("false"))
@@ -336,45 +263,40 @@ def plain(colour, size=16):
     return np.tile(np.array(colour, dtype=np.uint8), (1, size, size, 1))
 
 
-STATISTICS = ("brightness", "contrast", "colourfulness", "edge_density")
-
-
 def statistics(pixels):
-    return {name: get_instance(name).run(pixels) for name in STATISTICS}
+    return {
+        name: get_instance(name).run(pixels)[0] for name in ("brightness", "contrast", "colourfulness", "edge_density")
+    }
+
+
+def step():
+    pixels = plain((0, 0, 0))
+    pixels[:, :, 8:] = 255
+    return pixels
+
+
+def slope(per_pixel):
+    pixels = plain((0, 0, 0), 10)
+    pixels[0] = (np.arange(10) * per_pixel)[None, :, None]
+    return pixels
 
 
 @pytest.mark.parametrize(
-    ("colour", "brightness", "colourfulness"),
+    ("pixels", "expected"),
     [
-        ((0, 0, 0), 0, 0),
-        ((255, 255, 255), 1, 0),
-        ((90, 90, 90), 90 / 255, 0),
-        ((255, 0, 0), 0.299, 0.3 * np.hypot(255, 127.5)),
-        ((0, 0, 255), 0.114, 0.3 * 255),
+        *((plain((grey,) * 3), {"brightness": grey / 255, "colourfulness": 0}) for grey in (0, 90, 255)),
+        (plain((255, 0, 0)), {"brightness": 0.299, "colourfulness": 0.3 * np.hypot(255, 127.5), "contrast": 0}),
+        (plain((0, 0, 255)), {"brightness": 0.114, "colourfulness": 0.3 * 255, "edge_density": 0}),
+        # An edge is two pixels wide.
+        (step(), {"edge_density": 2 / 16, "contrast": 0.5, "brightness": 0.5}),
+        # A slope is an edge from a tenth of the scale per pixel on; the mirrored border columns see half of it.
+        (slope(28), {"edge_density": 0.8}),
+        (slope(24), {"edge_density": 0}),
     ],
 )
-def test_plain_pictures(colour, brightness, colourfulness):
-    found = statistics(plain(colour))
-    assert found["brightness"] == pytest.approx(brightness)
-    assert found["colourfulness"] == pytest.approx(colourfulness)
-    assert found["contrast"] == pytest.approx(0, abs=1e-12)
-    assert found["edge_density"] == 0
-
-
-def test_a_step_has_an_edge_two_pixels_wide_and_the_largest_contrast():
-    pixels = plain((0, 0, 0))
-    pixels[:, :, 8:] = 255
+def test_statistics_of_pictures(pixels, expected):
     found = statistics(pixels)
-    assert found["edge_density"] == pytest.approx(2 / 16)
-    assert found["contrast"] == found["brightness"] == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(("step", "share"), [(28, 0.8), (24, 0.0)])
-def test_a_slope_is_an_edge_from_a_tenth_of_the_scale_per_pixel(step, share):
-    pixels = plain((0, 0, 0), 10)
-    pixels[0, :, :, :] = (np.arange(10) * step)[None, :, None]
-    # The border columns see half the slope, since the picture is mirrored there.
-    assert statistics(pixels)["edge_density"] == pytest.approx(share)
+    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -24,31 +24,18 @@ from semrsm_bench.metrics import (
     significance,
     svcca,
 )
+from tests.representations import BASELINES, as_input
 
-BASELINES = ("spectrum", "width")  # a reordering of one side does not change them
 PAIRED = [name for name, info in METRICS.items() if len(info.inputs) == 2 and name not in BASELINES]
 X, Y = np.random.default_rng(4).standard_normal((2, 6, 6))
 K, L = X @ X.T, Y @ Y.T
-
-
-def softmax(logits):
-    e = np.exp(logits)
-    return e / e.sum(axis=1, keepdims=True)
-
-
-MAKE = {
-    "features": lambda X: X,
-    "rsm": lambda X: -np.square(X[:, None] - X).sum(axis=2),
-    "probabilities": lambda X: softmax(2 * X),
-    "counts": lambda X: np.floor(4 * np.maximum(X, 0)),
-}
 
 
 def inputs(info, rng, n, related):
     latent = rng.standard_normal((n, 3))
     noise = rng.standard_normal((2, n, 3))
     sides = latent + 0.1 * noise if related else noise
-    return [MAKE[kind](side) for kind, side in zip(info.inputs, sides, strict=True)]
+    return [as_input(kind, side) for kind, side in zip(info.inputs, sides, strict=True)]
 
 
 @pytest.mark.parametrize("name", PAIRED)

@@ -26,7 +26,7 @@ def written_out(first, other, draw):
     return np.array([first[p] for p in pairs]), np.array([other[p] for p in pairs])
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), n=st.integers(10, 14), levels=st.sampled_from([None, 2, 5]))
 def test_resamples_are_those_of_pairs_written_out(seed, n, levels):
     rng = np.random.default_rng(seed)
