@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value, random_value, solve
+from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value, matrix_free, random_value, solve
 from semrsm_bench.solvers import auction as auction_module
 from tests.hard_problems import KINDS, activations, best_value, corrected, hard_problem
 
@@ -107,6 +107,14 @@ def test_the_seed_decides_the_sample_and_repeats():
     problem = activations(700, 6)
     runs = [get_solver("list-auction-coarse").run(problem, seed=seed).info for seed in (0, 0, 1)]
     assert runs[0] == runs[1] != runs[2]
+
+
+def test_the_last_round_bids_whatever_the_lists_leave_out(monkeypatch):
+    slacks, bid_on_lists = [], matrix_free.bid_on_lists
+    monkeypatch.setattr(matrix_free, "bid_on_lists", lambda *a: slacks.append(a[5]) or bid_on_lists(*a))
+    info = get_solver("matrix-free-fine").run(activations(3000, 8), sample=256).info
+    assert np.isinf(slacks).tolist() == [False] * (len(slacks) - 1) + [True]
+    assert info["left"] < 150
 
 
 @pytest.mark.parametrize("name", SEARCHING)

@@ -36,7 +36,9 @@ def test_is_tight_where_the_sample_is_everything(effort, offset):
 
 def test_more_effort_gives_a_better_bound():
     problem = activations(3000, 20)
-    bounds = [upper_bound(problem, effort) for effort in EFFORTS]
+    bounds = [upper_bound(problem, effort) for effort in EFFORTS[:2]]
+    assert not problem.has_affinity
+    bounds.append(upper_bound(problem, EFFORTS[2]))
     best, chance = optimum(problem), random_value(problem)
     assert bounds[0] > bounds[1] > bounds[2] >= best
     assert bounds[0] - best <= 0.2 * (best - chance)
@@ -68,12 +70,8 @@ def test_dual_value_is_the_dual_objective():
     objective = prices.sum() + (problem.x @ problem.y.T - prices).max(axis=1).sum()
     assert dual_value(problem, prices) == pytest.approx(objective, rel=1e-11)
     assert dual_value(problem, prices) >= objective
-
-
-def test_optimal_duals_give_the_optimum():
-    problem = hard_problem("float64", 120, 6, 0)
-    solution = get_solver("exact-auction").run(problem)
-    assert dual_value(problem, solution.duals[1]) == pytest.approx(matching_value(problem, solution.perm), rel=1e-10)
+    best = get_solver("exact-auction").run(problem).duals[1]
+    assert dual_value(problem, best) == pytest.approx(optimum(problem), rel=1e-10)
 
 
 @pytest.mark.parametrize("value", [1e299, 1e307])
@@ -90,13 +88,6 @@ def test_extreme_scales_are_bounded_as_closely_as_any(a, b, effort):
     x, y = np.random.default_rng(0).normal(size=(2, 60, 5))
     problem = MatchingProblem(a * x, b * y)
     assert 1 <= upper_bound(problem, effort) / optimum(problem) <= 1 + 1e-4
-
-
-def test_does_not_touch_the_affinity():
-    problem = activations(2500, 10)
-    upper_bound(problem, "fast")
-    upper_bound(problem, "tight")
-    assert not problem.has_affinity
 
 
 def test_empty_problems_have_the_bound_zero():
