@@ -1,6 +1,5 @@
 """compute_rsm against brute force, closed forms and its own invariances."""
 
-import inspect
 import itertools
 import pickle
 
@@ -49,34 +48,17 @@ def test_one_channel_is_matched_by_sorting():
     np.testing.assert_allclose(compute_rsm(z, matching="ortools"), ordered @ ordered.T, rtol=1e-6)
 
 
-def test_a_permuted_copy_is_as_similar_as_the_image_itself():
-    rng = np.random.default_rng(1)
-    z = rng.normal(size=(1, 8, 30))
-    z2 = z[:, :, rng.permutation(30)]
-    rsm, perms = compute_rsm(z, z2, matching="scipy", kernel=["linear", "cosine"], return_permutations=True)
-    assert rsm["linear"][0, 0] == pytest.approx((z**2).sum(), rel=1e-12)
-    assert rsm["cosine"][0, 0] == pytest.approx(1.0, abs=1e-12)
-    assert (z2[0][:, perms[0, 0]] == z[0]).all()
-
-
-@pytest.mark.parametrize("centring", ["none", "channel"])
 @pytest.mark.parametrize("kernel", ["linear", "cosine"])
-def test_semantic_rsms_do_not_see_where_positions_stand(kernel, centring):
+@pytest.mark.parametrize(
+    ("matching", "centring", "invariant"),
+    [("scipy", "none", True), ("scipy", "channel", True), ("scipy", "position", False), ("identity", "none", False)],
+)
+def test_semantic_rsms_do_not_see_where_positions_stand(kernel, matching, centring, invariant):
     rng = np.random.default_rng(2)
     z = rng.normal(size=(5, 6, 20)) + 0.5
     shuffled = np.stack([image[:, rng.permutation(20)] for image in z])
-    how = {"kernel": kernel, "matching": "scipy", "centring": centring}
-    np.testing.assert_allclose(compute_rsm(shuffled, **how), compute_rsm(z, **how), rtol=1e-11)
-    same = {**how, "matching": "identity"}
-    assert not np.allclose(compute_rsm(shuffled, **same), compute_rsm(z, **same))
-
-
-def test_centring_by_position_does_see_where_positions_stand():
-    rng = np.random.default_rng(3)
-    z = rng.normal(size=(4, 3, 10))
-    shuffled = np.stack([image[:, rng.permutation(10)] for image in z])
-    how = {"matching": "scipy", "centring": "position"}
-    assert not np.allclose(compute_rsm(shuffled, **how), compute_rsm(z, **how))
+    how = {"kernel": kernel, "matching": matching, "centring": centring}
+    assert np.allclose(compute_rsm(shuffled, **how), compute_rsm(z, **how), rtol=1e-11) == invariant
 
 
 @pytest.mark.parametrize("together", [1, 3, 10**6])
@@ -105,11 +87,12 @@ def test_images_read_in_several_parts_have_the_same_kernels(monkeypatch, matchin
         np.testing.assert_allclose(parts[kernel], whole[kernel], rtol=1e-10, atol=1e-12)
 
 
-def test_centring_by_channel_changes_no_optimal_matching():
+def test_centring_by_channel_changes_no_optimal_matching_and_no_distance():
     z = np.random.default_rng(5).normal(size=(4, 3, 12)) + 3
-    _, raw = compute_rsm(z, matching="scipy", return_permutations=True)
-    _, centred = compute_rsm(z, matching="scipy", centring="channel", return_permutations=True)
-    assert (raw == centred).all()
+    how = {"matching": "scipy", "kernel": "rbf", "return_permutations": True}
+    raw, centred = compute_rsm(z, **how), compute_rsm(z, centring="channel", **how)
+    np.testing.assert_array_equal(raw[1], centred[1])
+    np.testing.assert_allclose(raw[0], centred[0], rtol=1e-9)
 
 
 @pytest.mark.parametrize("matching", ["identity", "translation", "scipy", "greedy"])
@@ -125,16 +108,15 @@ def test_permutations_are_those_of_the_values_on_both_sides_of_the_diagonal(matc
 
 
 @pytest.mark.parametrize("matching", ["identity", "translation", "ortools", "greedy", "batch-optimal-128"])
-def test_tiles_and_processes_change_nothing(matching):
+def test_tiles_processes_and_threads_change_nothing(matching):
     z = np.random.default_rng(6).normal(size=(7, 16, 6, 6)).astype(np.float32)
-    whole, perms = compute_rsm(z, matching=matching, return_permutations=True)
-    assert (whole == whole.T).all()
-    rows, again = compute_rsm(z[:3], z, matching=matching, return_permutations=True)
-    for how in ({"block": 1}, {"block": 3}, {"n_jobs": 2, "block": 2}):
-        for sides, values, expected in (((z,), whole, perms), ((z[:3], z), rows, again)):
-            cut, found = compute_rsm(*sides, matching=matching, return_permutations=True, **how)
-            assert (found == expected).all()
-            np.testing.assert_allclose(cut, values, rtol=1e-12, atol=1e-12 * whole.max())
+    for sides in ((z,), (z[:3], z)):
+        values, perms = compute_rsm(*sides, matching=matching, return_permutations=True)
+        for backend, how in (("loky", {"block": 1}), ("loky", {"n_jobs": 2, "block": 2}), ("threading", {"n_jobs": 2})):
+            with joblib.parallel_config(backend=backend):
+                cut, found = compute_rsm(*sides, matching=matching, return_permutations=True, **how)
+            np.testing.assert_array_equal(found, perms)
+            np.testing.assert_allclose(cut, values, rtol=1e-12, atol=1e-12 * values.max())
 
 
 def test_of_a_matching_by_rows_the_upper_triangle_is_computed():
@@ -187,48 +169,45 @@ def test_tensors_of_any_precision(dtype):
 def test_memory_mapped_files_are_read_in_slices_and_travel_as_paths(tmp_path):
     z = np.random.default_rng(9).normal(size=(6, 4, 12)).astype(np.float16)
     np.save(tmp_path / "z.npy", z)
+    how = {"matching": "scipy", "n_jobs": 2, "block": 2}
     expected = compute_rsm(z, matching="scipy")
     mapped = np.load(tmp_path / "z.npy", mmap_mode="r")
-    np.testing.assert_array_equal(compute_rsm(tmp_path / "z.npy", matching="scipy", n_jobs=2, block=2), expected)
-    np.testing.assert_array_equal(compute_rsm(mapped[2:], matching="scipy", n_jobs=2, block=2), expected[2:, 2:])
-    source = as_source(mapped[1:5])
-    assert len(pickle.dumps(source)) < 2000
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source)).read(1, 3), as_source(z[1:5]).read(1, 3))
-    np.testing.assert_array_equal(pickle.loads(pickle.dumps(source.portion(1, 3))).read(0, 2), source.read(1, 3))
+    np.testing.assert_array_equal(compute_rsm(tmp_path / "z.npy", **how), expected)
+    np.testing.assert_array_equal(compute_rsm(mapped[2:], **how), expected[2:, 2:])
+    sent = pickle.dumps(as_source(mapped[1:5]))
+    assert len(sent) < 2000
+    np.testing.assert_array_equal(pickle.loads(sent).portion(1, 3).read(0, 2), as_source(z[2:4]).read(0, 2))
     changed = np.load(tmp_path / "z.npy", mmap_mode="c")
     changed[0] = 0
-    assert (compute_rsm(changed, matching="scipy", n_jobs=2, block=2)[0] == 0).all()
+    assert (compute_rsm(changed, **how)[0] == 0).all()
 
 
-def test_a_layer_of_a_cache(tmp_path):
-    z = np.random.default_rng(10).normal(size=(5, 3, 4)).astype(np.float16)
-    mean = np.random.default_rng(11).normal(size=(3, 4)).astype(np.float32)
+def test_a_layer_of_a_cache_is_read_like_its_array_and_brings_its_mean(tmp_path):
+    z = np.random.default_rng(10).normal(size=(5, 3, 6)).astype(np.float16)
+    mean = np.random.default_rng(11).normal(size=(3, 6)).astype(np.float32)
     path = tmp_path / "net.safetensors"
     write_cache(path, {"layer1": z}, {"layer1": mean}, images=list("abcde"), labels=np.arange(5))
-    layer = CacheLayer(path, "layer1")
-    shifted = compute_rsm(z.reshape(5, 3, 2, 2), matching="translation")
-    np.testing.assert_array_equal(compute_rsm(layer, matching="translation"), shifted)
-    expected = compute_rsm(z, matching="scipy")
-    np.testing.assert_array_equal(compute_rsm(layer, matching="scipy", n_jobs=2, block=2), expected)
-    # A cache brings its mean, over more images than it holds.
+    layer, part = CacheLayer(path, "layer1"), CacheLayer(path, "layer1", slice(1, 4))
+    for source, array in ((layer, z), (part, z[1:4])):
+        assert len(pickle.dumps(source)) < 2000
+        rsm = compute_rsm(source, matching="scipy", n_jobs=2, block=2)
+        np.testing.assert_array_equal(rsm, compute_rsm(array, matching="scipy"))
+        shifted = compute_rsm(source, matching="translation", grid=(2, 3))
+        np.testing.assert_array_equal(shifted, compute_rsm(array.reshape(-1, 3, 2, 3), matching="translation"))
+    assert (layer.grid, part.labels.tolist()) == (None, [1, 2, 3])
+    np.testing.assert_array_equal(part.read(1, 3), layer.read(2, 4))
     expected = compute_rsm(z - mean.mean(axis=1, keepdims=True), matching="scipy")
     np.testing.assert_allclose(compute_rsm(layer, matching="scipy", centring="channel"), expected, rtol=1e-5)
-    part = CacheLayer(path, "layer1", slice(1, 4))
-    assert part.labels.tolist() == [1, 2, 3]
-    np.testing.assert_array_equal(part.read(1, 3), layer.read(2, 4))
-    np.testing.assert_array_equal(
-        compute_rsm(part, matching="scipy", block=1, n_jobs=2), compute_rsm(z[1:4], matching="scipy")
-    )
-    assert len(pickle.dumps(part)) < 2000
     with pytest.raises(ValueError, match="layer2"):
         CacheLayer(path, "layer2")
     with pytest.raises(ValueError, match="non-empty range"):
         CacheLayer(path, "layer1", slice(4, 4))
 
 
+@pytest.mark.parametrize("positive", [True, False])
 @pytest.mark.parametrize("scales", [(1e25, 1e25), (1e-25, 1e-25), (1e25, 1e-25)], ids=str)
-def test_float32_that_would_leave_its_range_is_matched_in_float64(scales):
-    z = np.random.default_rng(12).normal(size=(4, 3, 8)).astype(np.float32)
+def test_float32_that_would_leave_its_range_is_matched_in_float64(scales, positive):
+    z = np.abs(np.random.default_rng(12).normal(size=(4, 3, 8))).astype(np.float32) * np.float32(2 * positive - 1)
     z[2:] *= np.array(scales, np.float32)[:, None, None]
     rsm, perms = compute_rsm(z, matching="scipy", return_permutations=True)
     expected, right = compute_rsm(z.astype(np.float64), matching="scipy", return_permutations=True)
@@ -236,43 +215,34 @@ def test_float32_that_would_leave_its_range_is_matched_in_float64(scales):
     np.testing.assert_array_equal(perms, right)
 
 
-def test_what_goes_in_is_not_changed():
-    z = np.random.default_rng(13).normal(size=(4, 3, 6)).astype(np.float32)
-    before = z.copy()
-    z.flags.writeable = False
-    compute_rsm(z, matching="scipy", centring="position", kernel=["rbf", "cosine"])
-    assert (z == before).all()
-
-
-def test_a_single_image():
-    z = np.full((1, 2, 3), 2.0)
-    assert compute_rsm(z, matching="scipy").tolist() == [[24.0]]
-    assert compute_rsm(z, kernel="cosine", matching="greedy").tolist() == [[1.0]]
+ONES = np.ones((2, 3, 4))
 
 
 @pytest.mark.parametrize(
     ("z", "arguments", "message"),
     [
         (np.ones((2, 3)), {}, "shape"),
-        (np.ones((0, 3, 4)), {}, "empty"),
-        (np.ones((2, 0, 4)), {}, "empty"),
-        (np.ones((2, 3, 0)), {}, "empty"),
+        *((np.ones(shape), {}, "empty") for shape in ((0, 3, 4), (2, 0, 4), (2, 3, 0))),
         (np.ones((2, 1, 3)), {"layout": "channels_last", "class_token": "drop"}, "empty"),
-        (np.ones((2, 3, 4)), {"class_token": "drop"}, "class_token"),
-        (np.ones((2, 3, 4)), {"class_token": "yes"}, "class_token: .* one of keep, drop"),
-        (np.ones((2, 3, 4)), {"layout": "NCHW"}, "layout: .* one of channels_first"),
-        (np.ones((2, 3, 4)), {"centring": "zero"}, "centring: .* one of none"),
-        (np.ones((2, 3, 4)), {"grid": (2, 3)}, "does not hold"),
-        (np.ones((2, 3, 4)), {"n_jobs": 0}, "n_jobs"),
-        (np.ones((2, 3, 4)), {"block": 0}, "block"),
-        (np.ones((2, 3, 4)), {"matching": []}, "at least one matching"),
-        (np.ones((2, 3, 4)), {"matching": "ortols"}, "did you mean 'ortools'"),
-        (np.ones((2, 3, 4)), {"matching": "identity", "options": {"b": 3}}, "takes no options"),
-        (np.ones((2, 3, 4)) * 1j, {}, "real numbers"),
+        (ONES, {"class_token": "drop"}, "class_token"),
+        (ONES, {"layout": "NCHW"}, "layout: .* one of channels_first"),
+        (ONES, {"centring": "zero"}, "centring: .* one of none"),
+        (ONES, {"grid": (2, 3)}, "does not hold"),
+        (ONES, {"n_jobs": 0}, "n_jobs"),
+        (ONES, {"block": 0}, "block"),
+        (ONES, {"matching": "ortols"}, "did you mean 'ortools'"),
+        (ONES, {"matching": "identity", "options": {"b": 3}}, "takes no options"),
+        (ONES, {"z2": np.ones((2, 3, 5))}, "4 positions and z2 has 5"),
+        (ONES, {"z2": np.ones((2, 2, 4))}, "3 channels and z2 has 2"),
+        (np.ones((2, 3, 2, 3)), {"z2": np.ones((2, 3, 3, 2))}, "lie on the grids"),
+        (ONES * 1j, {}, "real numbers"),
         (np.array([["a"]]), {}, "real numbers"),
         ([np.ones((3, 4)), np.ones((3, 5))], {}, "rectangular"),
-        (np.ma.masked_equal(np.ones((2, 3, 4)), 1), {}, "masked"),
-        (np.full((2, 3, 4), 1e200), {}, "scale"),
+        (np.ma.masked_equal(ONES, 1), {}, "masked"),
+        *(
+            (np.stack([0 * ONES[0], ends * ONES[0]]), {}, r"image 1 of z reaches .* scale it")
+            for ends in (1e200, -1e-200)
+        ),
         ("missing.npy", {}, "no such file"),
     ],
 )
@@ -288,28 +258,6 @@ def test_the_first_entry_that_is_not_finite_is_named(bad, centring):
     z[2, 1, 3] = bad
     with pytest.raises(ValueError, match="image 2, position 3, channel 1"):
         compute_rsm(z, matching="identity", centring=centring)
-
-
-def test_the_two_sides_must_fit():
-    z = np.ones((2, 3, 4))
-    with pytest.raises(ValueError, match="4 positions and z2 has 5"):
-        compute_rsm(z, np.ones((2, 3, 5)))
-    with pytest.raises(ValueError, match="3 channels and z2 has 2"):
-        compute_rsm(z, np.ones((2, 2, 4)))
-    with pytest.raises(ValueError, match="lie on the grids"):
-        compute_rsm(np.ones((2, 3, 2, 3)), np.ones((2, 3, 3, 2)))
-
-
-def test_an_unknown_option_is_refused_before_anything_is_matched():
-    with pytest.raises(TypeError, match="did you mean 'block_solver'"):
-        compute_rsm(np.ones((2, 3, 4)), matching="batch-optimal-128", options={"block_solvr": "scipy"})
-
-
-def test_options_reach_the_solver():
-    z = np.random.default_rng(14).normal(size=(3, 2, 12))
-    optimum = compute_rsm(z, matching="scipy")
-    np.testing.assert_allclose(compute_rsm(z, matching="batch-optimal-128", options={"block_solver": "scipy"}), optimum)
-    assert (compute_rsm(z, matching="batch-optimal-128", options={"b": 2}) <= optimum + 1e-9).all()
 
 
 @pytest.mark.parametrize(
@@ -332,16 +280,6 @@ def test_a_solver_that_returns_no_permutation_is_found_out(answer, message):
         compute_rsm(np.ones((2, 3, 4)), matching="liar")
 
 
-def test_a_solver_cannot_change_the_images():
-    @sb.register_solver("vandal", kind="approximate")
-    def vandal(problem):
-        problem.x[:] = 0
-        return np.arange(problem.size)
-
-    with pytest.raises(ValueError, match="read-only"):
-        compute_rsm(np.ones((2, 3, 4)), matching="vandal")
-
-
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_solvers_of_users_work_in_other_processes(n_jobs, tmp_path):
     @sb.register_solver("backwards", kind="approximate")
@@ -362,21 +300,6 @@ def test_solvers_of_users_work_in_other_processes(n_jobs, tmp_path):
         rsm = compute_rsm(z, matching=name, n_jobs=n_jobs, block=2)
         off = ~np.eye(5, dtype=bool)
         np.testing.assert_allclose(rsm[off], expected[off], rtol=1e-12)
-
-
-def test_joblib_threads_give_the_same():
-    z = np.random.default_rng(16).normal(size=(6, 4, 16)).astype(np.float32)
-    expected = compute_rsm(z, matching="ortools")
-    with joblib.parallel_config(backend="threading"):
-        np.testing.assert_array_equal(compute_rsm(z, matching="ortools", n_jobs=2, block=2), expected)
-
-
-def test_array_source_reads_what_the_array_holds():
-    z = np.arange(2 * 3 * 4).reshape(2, 3, 4).astype(np.int64)
-    source = ArraySource(z, "z")
-    assert source.dtype == np.float64
-    np.testing.assert_array_equal(source.read(0, 2), z.swapaxes(1, 2))
-    assert [(start, len(images)) for start, images in source.chunks()] == [(0, 2)]
 
 
 def test_only_a_tile_of_images_is_in_memory_at_a_time(monkeypatch, tmp_path):
@@ -412,30 +335,3 @@ def test_a_cache_that_changes_under_a_run_is_found_out(tmp_path):
     write_cache(path, {"layer1": 2 * z}, {"layer1": z[0]}, images=list("abc"))
     with pytest.raises(ValueError, match="another file"):
         pickle.loads(sent).read(0, 3)
-
-
-def test_images_whose_products_leave_float64_are_refused():
-    z = np.random.default_rng(0).normal(size=(3, 2, 4))
-    z[0] = 0
-    for factor in (1e200, 1e-200):
-        with pytest.raises(ValueError, match=r"image 1 of z reaches .* scale it"):
-            compute_rsm(factor * z, matching="exact-auction")
-
-
-def test_a_grid_may_be_named_for_a_source_that_knows_none(tmp_path):
-    z = np.random.default_rng(21).normal(size=(4, 3, 6)).astype(np.float16)
-    write_cache(tmp_path / "net.safetensors", {"block": z}, {"block": z[0]}, images=list("abcd"))
-    layer = CacheLayer(tmp_path / "net.safetensors", "block")
-    rsm = compute_rsm(layer, matching="translation", grid=(2, 3))
-    np.testing.assert_array_equal(rsm, compute_rsm(z.reshape(4, 3, 2, 3), matching="translation"))
-    assert layer.grid is None
-
-
-def test_the_signature_shows_what_may_be_passed():
-    parameters = inspect.signature(sb.compute_rsm).parameters
-    assert (parameters["matching"].default, parameters["kernel"].default) == ("ortools", "linear")
-    z = np.random.default_rng(0).standard_normal((3, 2, 4))
-    shown = {name: p.default for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
-    np.testing.assert_array_equal(sb.compute_rsm(z, **shown), sb.compute_rsm(z))
-    with pytest.raises(TypeError, match="no keyword 'kernl'; did you mean 'kernel'"):
-        sb.compute_rsm(z, kernl="rbf")

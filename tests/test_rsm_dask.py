@@ -21,11 +21,14 @@ distributed = pytest.importorskip("distributed")
 
 
 @pytest.fixture(scope="module")
-def cluster():
-    with distributed.LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, silence_logs=50
-    ) as running:
-        yield running
+def client():
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, silence_logs=50
+        ) as running,
+        connect(running.scheduler_address) as connected,
+    ):
+        yield connected
 
 
 @pytest.fixture
@@ -36,63 +39,45 @@ def layer(tmp_path):
     return CacheLayer(path, "layer3")
 
 
-def test_joblib_chooses_the_cluster_and_the_matrix_is_the_serial_one(cluster, layer):
+def test_joblib_chooses_the_cluster_and_the_matrix_is_the_serial_one(client, layer):
     expected = compute_rsm(layer, matching="greedy", block=8)
-    with distributed.Client(cluster), joblib.parallel_config(backend="dask"):
+    with client.as_current(), joblib.parallel_config(backend="dask"):
         np.testing.assert_array_equal(compute_rsm(layer, matching="greedy", block=8), expected)
 
 
-def test_images_without_a_file_travel_with_their_tiles(cluster):
-    rng = np.random.default_rng(1)
-    z, z2 = rng.normal(size=(2, 7, 4, 16))
-    expected = compute_rsm(z, z2, matching="scipy", centring="channel", kernel=["rbf", "linear"])
-    client = connect(cluster.scheduler_address)
-    try:
-        rsms = compute_rsm(
-            z, z2, matching="scipy", centring="channel", kernel=["rbf", "linear"], client=client, block=3
-        )
-    finally:
-        client.close()
+def test_images_without_a_file_travel_with_their_tiles_and_errors_come_back(client):
+    z, z2 = np.random.default_rng(1).normal(size=(2, 7, 4, 16))
+    how = {"matching": "scipy", "centring": "channel", "kernel": ["rbf", "linear"], "block": 3}
+    expected, rsms = compute_rsm(z, z2, **how), compute_rsm(z, z2, client=client, **how)
     for kernel in expected:
         np.testing.assert_array_equal(rsms[kernel], expected[kernel])
+    with pytest.raises(ValueError, match="block_solver must be an exact solver"):
+        compute_rsm(z, matching="batch-optimal-128", options={"block_solver": "greedy"}, client=client)
 
 
-def test_a_worker_killed_halfway_costs_only_its_tiles(cluster, layer, tmp_path):
+def test_a_worker_killed_halfway_costs_only_its_tiles(client, layer, tmp_path):
     expected = compute_rsm(layer, matching="ortools")
     out = tmp_path / "rsm.npy"
-    client = connect(cluster.scheduler_address)
     victim = next(iter(client.run(os.getpid).values()))
     left_at_death = []
 
     def kill_halfway():
         deadline = time.monotonic() + 60
-        while time.monotonic() < deadline:
-            if out.exists():
-                left = int(np.isnan(np.load(out, mmap_mode="r")).sum())
-                if left < 24 * 23 / 2:
-                    left_at_death.append(left)
-                    os.kill(victim, signal.SIGKILL)
-                    return
+        while time.monotonic() < deadline and not left_at_death:
             time.sleep(0.005)
+            left = int(np.isnan(np.load(out, mmap_mode="r")).sum()) if out.exists() else 24 * 24
+            if left < 24 * 23 / 2:
+                left_at_death.append(left)
+                os.kill(victim, signal.SIGKILL)
 
-    assassin = threading.Thread(target=kill_halfway)
-    assassin.start()
+    killer = threading.Thread(target=kill_halfway)
+    killer.start()
     try:
         rsm = compute_rsm(layer, matching="ortools", client=client, block=3, out=out)
     finally:
-        assassin.join()
-        client.close()
+        killer.join()
     assert left_at_death[0] > 0, "the worker died while there was work left"
     np.testing.assert_array_equal(rsm, expected)
-
-
-def test_a_failing_task_ends_the_run_with_its_error(cluster, layer):
-    client = connect(cluster.scheduler_address)
-    try:
-        with pytest.raises(ValueError, match="block_solver must be an exact solver"):
-            compute_rsm(layer, matching="batch-optimal-128", options={"block_solver": "greedy"}, client=client)
-    finally:
-        client.close()
 
 
 def test_a_task_for_a_cache_is_a_path_and_a_few_numbers(layer):

@@ -9,7 +9,7 @@ from semrsm_bench.rsm import compute_rsm, estimate_rsm
 Z = np.random.default_rng(0).normal(size=(5, 4, 25)).astype(np.float32)
 
 
-@pytest.mark.parametrize("matching", ["identity", "translation", "scipy", "batch-optimal-128"])
+@pytest.mark.parametrize("matching", ["identity", "translation", "pooled", "scipy", "batch-optimal-128"])
 def test_pairs_disk_and_time_follow_from_the_counts(matching):
     plan = estimate_rsm(Z.reshape(5, 4, 5, 5), matching=matching, seconds=0.05)
     assert (plan.rows, plan.columns, plan.positions, plan.channels, plan.pairs) == (5, 5, 25, 4, 10)
@@ -31,14 +31,23 @@ def test_counts_may_exceed_the_images_there_are():
     assert estimate_rsm(Z, Z[:2], matching="scipy", seconds=0.05).pairs == 10
 
 
-def test_memory_includes_what_the_solver_takes():
+def test_memory_includes_what_a_method_takes_and_grows_with_the_tile_where_the_method_takes_it_whole():
+    held = 2**25
+
     @sb.register_solver("hungry", kind="approximate", matrix_free=True)
     def hungry(problem):
-        held = np.ones(2**25 if problem.size > 8 else 1)
-        return np.argsort(held[: problem.size], kind="stable") if len(held) >= problem.size else np.arange(problem.size)
+        return np.argsort(np.ones(held if problem.size > 8 else problem.size)[: problem.size], kind="stable")
 
-    greedy = estimate_rsm(Z, matching="greedy", seconds=0.05).worker_bytes
-    assert estimate_rsm(Z, matching="hungry", seconds=0.05).worker_bytes > greedy + 60_000_000
+    @sb.register_rsm("hungry-too")
+    def whole(z, z2):
+        return np.ones(held)[: len(z) * len(z2)].reshape(len(z), len(z2))
+
+    def taken(matching, block):
+        return estimate_rsm(Z, matching=matching, block=block, seconds=0.05).worker_bytes
+
+    assert taken("hungry", 50) > taken("greedy", 50) + 2 * held
+    # Five images are timed, a tile has fifty.
+    assert taken("hungry-too", 50) > 10 * 2 * held
 
 
 def test_only_pairs_of_different_images_are_timed():

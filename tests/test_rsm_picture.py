@@ -14,18 +14,14 @@ def shown(figure, panel=0):
     return image.get_array(), image.get_clim()
 
 
-def test_rows_and_columns_are_ordered_by_label_and_stay_in_their_own_order():
-    rsm = np.arange(16.0).reshape(4, 4)
-    values, _ = shown(rsm_figure({"k": rsm}, labels=[7, 3, 7, 3]))
+@pytest.mark.parametrize("columns", [4, 3])
+def test_images_are_ordered_by_label_and_equal_labels_keep_their_order(columns):
+    rsm = np.arange(4.0 * columns).reshape(4, columns)
+    values, limits = shown(rsm_figure({"k": rsm}, labels=[7, 3, 7, 3]))
     order = [1, 3, 0, 2]
-    np.testing.assert_array_equal(values, rsm[np.ix_(order, order)])
-
-
-def test_of_a_query_by_database_rsm_only_the_rows_have_labels():
-    rsm = np.arange(6.0).reshape(2, 3)
-    values, limits = shown(rsm_figure({"k": rsm}, labels=[1, 0]))
-    np.testing.assert_array_equal(values, rsm[::-1])
-    assert limits == (0, 5)
+    # Of a query x database RSM only the rows have labels.
+    np.testing.assert_array_equal(values, rsm[order][:, order] if columns == 4 else rsm[order])
+    assert limits == ((1, 14) if columns == 4 else (0, 11))
 
 
 def test_colours_span_the_entries_off_the_diagonal_and_are_even_around_zero():
@@ -40,12 +36,15 @@ def test_entries_not_computed_yet_are_masked():
     assert values.mask.tolist() == [[False, True], [True, False]]
 
 
-def test_a_file_is_drawn_with_the_labels_beside_it(tmp_path):
+def test_a_file_is_drawn_and_one_that_holds_no_rsm_is_named(tmp_path):
     compute_rsm(np.random.default_rng(0).normal(size=(4, 2, 3)), matching="scipy", out=tmp_path / "k.npy")
     save_rsm_picture(tmp_path / "k.npy", tmp_path / "k.png")
     assert matplotlib.image.imread(tmp_path / "k.png").std() > 0
     save_rsm_picture({"k": np.load(tmp_path / "k.npy")}, tmp_path / "k.svg")
     assert "<svg" in (tmp_path / "k.svg").read_text()
+    (tmp_path / "k.npy").write_bytes(b"nonsense")
+    with pytest.raises(ValueError, match="holds no RSM"):
+        save_rsm_picture(tmp_path / "k.npy", tmp_path / "k.png")
 
 
 @pytest.mark.parametrize(
@@ -59,9 +58,3 @@ def test_a_file_is_drawn_with_the_labels_beside_it(tmp_path):
 def test_what_cannot_be_drawn_is_named(rsms, labels, message):
     with pytest.raises(ValueError, match=message):
         rsm_figure(rsms, labels=labels)
-
-
-def test_a_file_that_holds_no_rsm(tmp_path):
-    (tmp_path / "k.npy").write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="holds no RSM"):
-        save_rsm_picture(tmp_path / "k.npy", tmp_path / "k.png")
