@@ -1,3 +1,5 @@
+"""Networks of the family: torchvision's names and sizes, and state dicts that say which network they are."""
+
 import pytest
 import torch
 
@@ -21,21 +23,13 @@ def test_parameter_count_is_torchvisions_but_for_the_stem(name):
 
 
 def test_key_names_are_torchvisions():
-    keys = set(ResNet("resnet18").state_dict())
-    assert len(keys) == 122
-    assert {
-        "conv1.weight",
-        "bn1.running_mean",
-        "layer1.1.bn2.bias",
-        "layer2.0.downsample.0.weight",
-        "layer2.0.downsample.1.num_batches_tracked",
-        "layer4.1.conv2.weight",
-        "fc.weight",
-        "fc.bias",
-    } <= keys
-    assert not any(k.startswith("layer1.0.downsample") for k in keys)
-    bottleneck = ResNet("resnet50").state_dict()
-    assert len(bottleneck) == 320
+    plain, bottleneck = ResNet("resnet18").state_dict(), ResNet("resnet50").state_dict()
+    assert (len(plain), len(bottleneck)) == (122, 320)
+    stem = {"conv1.weight", "bn1.running_mean", "fc.weight", "fc.bias"}
+    assert stem | {"layer1.1.bn2.bias", "layer2.0.downsample.1.num_batches_tracked", "layer4.1.conv2.weight"} <= set(
+        plain
+    )
+    assert "layer1.0.downsample.0.weight" not in plain
     assert bottleneck["layer1.0.downsample.0.weight"].shape == (256, 64, 1, 1)
     assert bottleneck["layer3.5.conv3.weight"].shape == (1024, 256, 1, 1)
     # torchvision puts the stride on the 3x3 convolution.
@@ -47,19 +41,15 @@ def test_stages_have_the_four_sizes(name, expansion):
     network = ResNet(name, num_classes=7, width=8).eval()
     x = torch.randn(2, 3, 64, 64)
     stages = network.stages(x)
-    assert [tuple(s.shape) for s in stages] == [
-        (2, 8 * expansion, 64, 64),
-        (2, 16 * expansion, 32, 32),
-        (2, 32 * expansion, 16, 16),
-        (2, 64 * expansion, 8, 8),
-    ]
+    for k, stage in enumerate(stages):
+        assert stage.shape == (2, 8 * 2**k * expansion, 64 // 2**k, 64 // 2**k)
     pooled = stages[-1].mean(dim=(2, 3))
     torch.testing.assert_close(network(x), pooled @ network.fc.weight.T + network.fc.bias)
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_a_state_dict_says_which_network_it_is(name):
-    network = ResNet(name, num_classes=5, width=4).eval()
+    network = ResNet(name, num_classes=5, width=4)
     state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
     again = resnet_from_state(state)
     assert (again.architecture, again.width, again.fc.out_features) == (name, 4, 5)
@@ -67,18 +57,17 @@ def test_a_state_dict_says_which_network_it_is(name):
         torch.testing.assert_close(value, state[key].to(value.dtype))
 
 
-def test_a_stranger_is_refused():
-    with pytest.raises(ValueError, match=r"it has no tensor 'fc\.weight'"):
-        resnet_from_state({"weight": torch.zeros(1)})
-    state = ResNet("resnet18", width=4).state_dict()
-    with pytest.raises(ValueError, match="7x7"):
-        resnet_from_state({**state, "conv1.weight": torch.zeros(4, 3, 7, 7)})
-    with pytest.raises(ValueError, match="no network of this family"):
-        resnet_from_state({k: v for k, v in state.items() if not k.startswith(STAGES[3])})
-    with pytest.raises(ValueError, match="does not fit"):
-        resnet_from_state({k: v for k, v in state.items() if k != "layer1.0.bn1.bias"})
-
-
-def test_wrong_options():
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda state: {"weight": torch.zeros(1)}, r"it has no tensor 'fc\.weight'"),
+        (lambda state: {**state, "conv1.weight": torch.zeros(4, 3, 7, 7)}, "7x7"),
+        (lambda state: {k: v for k, v in state.items() if not k.startswith(STAGES[3])}, "no network of this family"),
+        (lambda state: {k: v for k, v in state.items() if k != "layer1.0.bn1.bias"}, "does not fit"),
+    ],
+)
+def test_a_stranger_is_refused(change, words):
+    with pytest.raises(ValueError, match=words):
+        resnet_from_state(change(ResNet("resnet18", width=4).state_dict()))
     with pytest.raises(ValueError, match="unknown architecture 'resnet19'"):
         ResNet("resnet19")
