@@ -586,6 +586,23 @@ def test_a_busy_thread_takes_no_time_from_a_rival():
         assert workers.of(busy).pid == pid
 
 
+@pytest.mark.parametrize("how", ["ended", "alive", "beside"])
+def test_the_cpu_time_of_all_children_counts(how):
+    """Of those that have ended, of those that are there, and of several at once."""
+    spin = "import time\nwhile time.process_time() < 0.3: pass\n"
+    script = f"import subprocess, sys\nchild = lambda: subprocess.Popen([sys.executable, '-c', {spin!r} + more], stdout=-1)\n"
+    more = {"ended": "", "alive": "print(flush=True); time.sleep(60)", "beside": ""}[how]
+    wait = "c.stdout.readline()" if how == "alive" else "c.wait()"
+    script += f"more = {more!r}\ncs = [child() for _ in range({1 + (how == 'beside')})]\n[{wait} for c in cs]\n"
+    with subprocess.Popen([sys.executable, "-c", script + "print(flush=True); input()"], stdin=-1, stdout=-1) as parent:
+        parent.stdout.readline()
+        used = process.tree_cpu_seconds(parent.pid)
+        for pid in process.descendants(parent.pid):
+            os.kill(pid, signal.SIGKILL)
+        parent.kill()
+    assert used >= 0.28 * (1 + (how == "beside"))
+
+
 def test_every_kind_and_name_has_a_worker_of_its_own_with_its_own_plugins():
     methods = [Declaration(kind, name, plugins=(f"{kind}-{name}.py",)) for kind in ("rsm", "solver") for name in "ab"]
     with Workers() as workers:
