@@ -1,5 +1,6 @@
 """How the gate measures: rounds, attempts and scores, with sides that are fakes."""
 
+import errno
 import os
 from types import SimpleNamespace
 
@@ -10,9 +11,10 @@ from semrsm_bench.bench.gate import run as gate_run
 from semrsm_bench.bench.gate.measure import ROUNDS, Gate, GateProblem
 from semrsm_bench.bench.gate.options import GateLimits, GateOptions
 from semrsm_bench.bench.gate.sides import GateSide, Sample
-from semrsm_bench.bench.gate.verdict import judge
+from semrsm_bench.bench.gate.verdict import exit_code, judge
 from semrsm_bench.bench.process import Reply, WorkerProcess
 from semrsm_bench.core import clock
+from semrsm_bench.core.files import MachineError
 from semrsm_bench.core.task import Case
 from semrsm_bench.solvers import MatchingProblem
 from tests.gate_repository import ThrowAway
@@ -106,6 +108,76 @@ def test_a_failing_cell_is_measured_as_often_as_there_are_attempts_and_all_count
     assert len(cell.head.relative) == len(cell.base.relative) == sum(fast for fast, _ in ROUNDS)
     assert len(cell.head.quality["0-1"]) == sum(fast for fast, _ in ROUNDS)
     assert [finding.severity for finding in judge(cell, GateLimits())] == ["regression"]
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device", "x.npy")
+FAULTS = {
+    "a reply": lambda: Sample(Reply("crashed", "too many open files", machine=True)),
+    "no worker can be started": lambda: real_side(ask=FULL),
+    "the worker dies before its solver runs": lambda: real_side(ask=Reply("crashed", "killed by SIGKILL")),
+    "no room for the arrays": lambda: real_side(observe=FULL),
+}
+
+
+def real_side(ask=None, observe=None):
+    """What a side says whose worker, or observer, meets this."""
+
+    def meet(what):
+        if isinstance(what, OSError):
+            raise what
+        return what
+
+    side = GateSide.__new__(GateSide)
+    reference = Reply("ok", value={"seconds": 1e-3})
+    side._worker = SimpleNamespace(timed_out=False, ask=lambda *given: meet(ask or reference))
+    side._observe = lambda *given, **more: meet(observe)
+    return side.measure("made-up", {}, None, seed=0)
+
+
+class Spoiled(FakeSide):
+    """The machine fails in these calls."""
+
+    def __init__(self, log, label, fault, calls):
+        super().__init__(log, label)
+        self.fault, self.calls = fault, calls
+
+    def measure(self, *given):
+        sample = super().measure(*given)
+        return FAULTS[self.fault]() if len(self.seeds) in self.calls else sample
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("label", ["base", "head"])
+@pytest.mark.parametrize(("calls", "gone"), [([1], False), ([4], False), ([2, 5], False), (range(1, 99), True)])
+def test_a_fault_of_the_machine_is_no_fault_of_the_solver(fault, label, calls, gone):
+    sides = {name: FakeSide([], name) for name in ("base", "head")}
+    sides[label] = Spoiled([], label, fault, calls)
+    problems = [problem() for _ in range(7)]
+    for i, one in enumerate(problems):
+        one.case.units["pair"] = (f"0-{i}",)
+    cell = measure(*sides.values(), *problems)
+    found = judge(cell, GateLimits())
+    assert cell.attempts == (len(ROUNDS) if gone else 1 + len(calls))
+    assert [finding.severity for finding in found] == ["unmeasured"] * gone
+    assert exit_code([cell], found) == (4 if gone else 0)
+    if gone:
+        assert "not measured: the machine failed (" in found[0].text
+    else:
+        assert len(cell.base.relative) == len(cell.head.relative) == cell.rounds
+        assert list(cell.base.quality) == list(cell.head.quality) == [f"0-{i}" for i in range(7)]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_side_that_the_machine_keeps_from_its_start_is_started_again(times):
+    replies = [Reply("memory", "killed", machine=True)] * times + [Reply("ok", value={"declared": [ENTRY]})]
+    worker = SimpleNamespace(
+        setup=SimpleNamespace(search=None), package="", ask=lambda *given: replies.pop(0), timed_out=False
+    )
+    if times == 1:
+        assert GateSide(worker, None).known == {"made-up": ENTRY}
+    else:
+        with pytest.raises(MachineError, match="killed"):
+            GateSide(worker, None)
 
 
 def test_a_disturbed_first_attempt_is_outvoted():

@@ -203,7 +203,7 @@ def _cell(line: Any, label: str, figure: str, spec: str) -> str:
 
 @click.command(
     epilog="Exit codes: 0 nothing got worse, 1 something did, 2 wrong use, 3 a method failed on the head or the head does not "
-    "import, 4 nothing could be compared (such as a base that does not import)."
+    "import, 4 nothing could be compared (such as a base that does not import), or the machine failed."
 )
 @click.argument("base")
 @click.argument("head", default="HEAD")

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from semrsm_bench.bench.gate.options import GateLimits, GateOptions
 from semrsm_bench.bench.gate.sides import GateSide, Sample
-from semrsm_bench.bench.gate.verdict import Evidence, GateCell, undecided
+from semrsm_bench.bench.gate.verdict import MACHINE, Evidence, GateCell, undecided
 from semrsm_bench.bench.process import CallLimits
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Answer, Arrays, Case, Scored, Solve
@@ -109,6 +109,9 @@ class Gate:
     def _attempt(self, cell: GateCell, attempt: int) -> None:
         cell.attempts += 1
         group = [problem for problem in self.problems if problem.cell == (cell.size, cell.centring)]
+        for evidence in cell.sides.values():
+            if evidence.status == MACHINE:
+                evidence.status, evidence.message = "ok", ""
         done, wanted = 0, 1
         while done < wanted:
             visit, place = divmod(cell.rounds, len(group))
@@ -118,13 +121,14 @@ class Gate:
             labels = ("base", "head") if done % 2 == 0 else ("head", "base")
             found = {label: self._sample(cell, label, problem, seed) for label in labels}
             samples = {label: sample for label, sample in found.items() if sample is not None}
-            if not samples:
+            # Rounds of the two sides belong together: one that the machine spoiled on either side counts on neither.
+            if not samples or any(evidence.status == MACHINE for evidence in cell.sides.values()):
                 return
             _enter(cell, problem, samples)
             done += 1
             cell.rounds += 1
             first = [seconds for side in cell.sides.values() for seconds in side.seconds[:1]]
-            wanted = max(ROUNDS[attempt][max(first) > LONG_SECONDS], 0 if attempt else len(group))
+            wanted = max(ROUNDS[attempt][max(first) > LONG_SECONDS], done + len(group) - cell.rounds)
 
     def _sample(self, cell: GateCell, label: str, problem: GateProblem, seed: tuple[int, int, int]) -> Sample | None:
         """What one side measured, or None after entering in the cell why there is nothing."""
@@ -137,7 +141,7 @@ class Gate:
         if judged.status == "ok":
             judged = problem.score(sample.perms)
         if judged.status != "ok":
-            evidence.status, evidence.message = judged.status, judged.message
+            evidence.status, evidence.message = MACHINE if sample.reply.machine else judged.status, judged.message
             return None
         return sample
 

@@ -28,12 +28,18 @@ from semrsm_bench.bench.pool import Observer, Scratch, Workers, claimed_core
 from semrsm_bench.bench.process import WorkerProcess
 from semrsm_bench.solvers.registry import SOLVERS
 
-_HEADINGS = {"regression": "WORSE", "failure": "FAILED", "improvement": "BETTER", "note": "NOTE"}
+_HEADINGS = {
+    "regression": "WORSE",
+    "failure": "FAILED",
+    "unmeasured": "NOT MEASURED",
+    "improvement": "BETTER",
+    "note": "NOTE",
+}
 _VERDICTS = {
     0: "PASS: nothing got worse",
     1: "FAIL: something got worse",
     3: "FAIL: a solver failed",
-    4: "NOTHING COMPARED",
+    4: "NOT COMPARED",
 }
 
 

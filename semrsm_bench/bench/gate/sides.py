@@ -16,7 +16,7 @@ import tempfile
 import tomllib
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.environment import git, package_folder
 from semrsm_bench.bench.pool import Observer, Scratch
 from semrsm_bench.bench.process import CallLimits, Reply, WorkerProcess, WorkerSetup
-from semrsm_bench.core.files import explain, temporary_folder
+from semrsm_bench.core.files import MachineError, explain, of_the_machine, temporary_folder
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Arrays
 
@@ -220,16 +220,21 @@ class Sample:
 class GateSide:
     """One side's worker, started here; ``known`` holds the declarations of its solvers by name. Whoever made the worker closes it.
 
-    SideError: the package does not import, or is not the one of this side.
+    SideError: the package does not import, or is not the one of this side. MachineError: the machine failed, twice.
     """
 
     def __init__(self, worker: WorkerProcess, scratch: Scratch) -> None:
         self._worker, self._observe = worker, Observer(lambda method: worker, scratch)
-        answer = worker.ask({"do": "describe", "kinds": ["solver"]}, _DESCRIBE_SECONDS)
+        for _ in range(2):
+            answer = worker.ask({"do": "describe", "kinds": ["solver"]}, _DESCRIBE_SECONDS)
+            if not answer.machine:
+                break
         search: Sequence[Path] = worker.setup.search or ()
         expected = next((p.resolve() for p in search if (p / "semrsm_bench").is_dir()), None)
         if worker.package and expected is not None and not Path(worker.package).is_relative_to(expected):
             raise SideError(f"semrsm_bench was imported from {worker.package} and not from {expected}")
+        if answer.machine:
+            raise MachineError(answer.message)
         if answer.status != "ok":
             raise SideError(answer.message)
         self.known: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in answer.value["declared"]}
@@ -237,11 +242,16 @@ class GateSide:
     def measure(self, solver: str, arrays: Arrays, limits: CallLimits, seed: tuple[int, int, int]) -> Sample:
         """A solver on a pair, between two runs of the reference kernel; a process that died is started again first."""
         self._worker.timed_out = False  # that was another solver
-        before = self._worker.ask({"do": "reference"}, _REFERENCE_SECONDS)
-        if before.status != "ok":
-            return Sample(before)
-        reply = self._observe(Declaration("solver", solver), arrays, limits, seed=seed)
-        if reply.status != "ok":
-            return Sample(reply)
-        after = self._worker.ask({"do": "reference"}, _REFERENCE_SECONDS)
+        try:
+            before = self._worker.ask({"do": "reference"}, _REFERENCE_SECONDS)
+            if before.status != "ok":  # no solver has run
+                return Sample(replace(before, machine=True))
+            reply = self._observe(Declaration("solver", solver), arrays, limits, seed=seed)
+            if reply.status != "ok":
+                return Sample(reply)
+            after = self._worker.ask({"do": "reference"}, _REFERENCE_SECONDS)
+        except OSError as error:
+            if not of_the_machine(error):
+                raise
+            return Sample(Reply("error", explain(error), machine=True))
         return Sample(reply, min(a.value["seconds"] for a in (before, after) if a.status == "ok"))

@@ -16,8 +16,10 @@ import numpy as np
 from semrsm_bench.bench.gate.options import EVERYTHING, GateLimits
 from semrsm_bench.core.stats import Interval, median_interval
 
-Severity = Literal["regression", "failure", "improvement", "note"]
+Severity = Literal["regression", "failure", "unmeasured", "improvement", "note"]
 Said = Iterator[tuple[Severity, str]]
+# The status of a side that could not be measured by the machine's fault, such as a full disk.
+MACHINE = "machine"
 # A call may take this much longer whatever its limit: at a few microseconds the interpreter and the memory allocator decide.
 LEAST_SECONDS = 1e-5
 # One pair may fall by more than the mean of all may, but not by this many times as much.
@@ -28,8 +30,9 @@ PAIR_FACTOR = 4.0
 class Evidence:
     """Everything measured on one side of a cell.
 
-    Status "absent" (the side has no such solver), "unavailable", or that of a reply. By pair, ``quality`` is chance-corrected and
-    has one entry for each round: the mean over its answers. ``relative`` is time over the reference kernel's, one for each round.
+    Status "absent" (the side has no such solver), "unavailable", `MACHINE`, or that of a reply. By pair, ``quality`` is
+    chance-corrected and has one entry for each round: the mean over its answers. ``relative`` is time over the reference kernel's,
+    one for each round.
     """
 
     status: str = "ok"
@@ -82,6 +85,11 @@ class GateCell:
         """Whether both sides have figures."""
         return self.base.ok and self.head.ok
 
+    @property
+    def spoiled(self) -> Evidence | None:
+        """A side that the machine failed on."""
+        return next((side for side in self.sides.values() if side.status == MACHINE), None)
+
     def time_ratio(self) -> Interval:
         """Head over base, round by round: median and its interval."""
         ratios = [h / b for h, b in zip(self.head.relative, self.base.relative)]
@@ -100,9 +108,11 @@ class Finding:
 
 
 def undecided(cell: GateCell, limits: GateLimits) -> bool:
-    """Whether a cell should be measured again: it would fail, or its time's interval touches the limit from either side."""
+    """Whether a cell should be measured again: it would fail, its time's interval touches the limit from either side, or the
+    machine failed.
+    """
     if not cell.comparable:
-        return False
+        return cell.spoiled is not None
     ratio, limit = cell.time_ratio(), limits.factor(cell.solver)
     if ratio.low <= limit <= ratio.high and max(cell.head.seconds, default=0.0) >= LEAST_SECONDS:
         return True
@@ -111,7 +121,9 @@ def undecided(cell: GateCell, limits: GateLimits) -> bool:
 
 def judge(cell: GateCell, limits: GateLimits) -> list[Finding]:
     """Everything there is to say about a cell; nothing where nothing changed. A figure that is NaN fails."""
-    if cell.comparable:
+    if spoiled := cell.spoiled:
+        said: list[tuple[Severity, str]] = [("unmeasured", f"not measured: the machine failed ({spoiled.message})")]
+    elif cell.comparable:
         said = [*_quality(cell, limits), *_time(cell, limits)]
     else:
         said = [_new(cell, limits) if cell.base.status == "absent" else _not_comparable(cell, limits)]
@@ -193,12 +205,14 @@ def _time(cell: GateCell, limits: GateLimits) -> Said:
 
 
 def exit_code(cells: list[GateCell], findings: list[Finding]) -> int:
-    """1 a regression, 3 a solver failed, 4 nothing could be compared although both sides had something, 0 fine."""
+    """1 a regression, 3 a solver failed, 4 the machine failed or nothing was comparable that both sides had, 0 fine."""
     severities = {finding.severity for finding in findings}
     if "regression" in severities:
         return 1
     if "failure" in severities:
         return 3
+    if "unmeasured" in severities:
+        return 4
     compared = any(cell.comparable for cell in cells)
     all_new = bool(cells) and all(cell.base.status == "absent" for cell in cells) and any(c.head.ok for c in cells)
     return 0 if compared or all_new else 4
