@@ -1,3 +1,5 @@
+"""Upper bounds on the optimum: no matching exceeds them, and duals that prove nothing are refused."""
+
 import itertools
 from fractions import Fraction
 

@@ -1,3 +1,5 @@
+"""``semrsm-bench data``: extract, subset, large, list and verify, as a user calls them."""
+
 import json
 import subprocess
 import sys

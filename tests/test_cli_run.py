@@ -1,3 +1,5 @@
+"""``semrsm-bench run``: what it measures, prints, refuses and ends with."""
+
 import json
 from pathlib import Path
 from types import SimpleNamespace

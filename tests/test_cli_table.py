@@ -1,3 +1,5 @@
+"""``semrsm-bench table | plot``: which rows and formats they show, and what they refuse."""
+
 import csv
 import io
 import json

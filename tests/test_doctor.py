@@ -1,3 +1,5 @@
+"""``semrsm-bench doctor``: what it finds on machines that are made up, and that it finds nothing on sound ones."""
+
 import collections
 import errno
 import fcntl

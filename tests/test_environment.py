@@ -1,3 +1,5 @@
+"""What a run records of the machine, the libraries and the code, and what it leaves out."""
+
 import json
 import os
 import subprocess

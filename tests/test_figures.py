@@ -1,3 +1,5 @@
+"""The figures of a run: which are drawn, and that points stand where the rows say."""
+
 import itertools
 import math
 import re

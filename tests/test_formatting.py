@@ -1,3 +1,5 @@
+"""Numbers as they are printed: never better than they are, and with units."""
+
 import math
 import re
 

@@ -1,3 +1,5 @@
+"""``semrsm-bench merge``: runs of several machines side by side."""
+
 import dataclasses
 import json
 

@@ -1,3 +1,5 @@
+"""Certified optima: what is proved, kept, proved again and refused."""
+
 import dataclasses
 import errno
 import itertools

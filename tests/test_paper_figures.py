@@ -1,3 +1,5 @@
+"""The papers' printed figures: complete, and beside our own."""
+
 import math
 
 import pytest

@@ -1,3 +1,5 @@
+"""Folders of runs: found, locked, resumed and read back."""
+
 import json
 import math
 import os

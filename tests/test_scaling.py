@@ -1,3 +1,5 @@
+"""The benchmark of two workers against one: what it times."""
+
 import numpy as np
 
 from benchmarks import scaling

@@ -1,3 +1,5 @@
+"""Tables of a run in every format."""
+
 import csv
 import io
 import itertools

@@ -171,7 +171,7 @@ class OptimumCache:
     """Optima on disk by the hash of the data, each with its matching and prices; by default in the user's cache folder.
 
     Files are written whole or not at all. Every entry is proved again when it is read, from its matching and prices (a bound
-    beyond `LARGEST`, which has none, is believed); one that does not prove what it claims is found anew, with a warning; a
+    beyond `LARGEST` has none and is taken as it is); one that does not prove what it claims is found anew, with a warning; a
     damaged file is made anew. Where the folder cannot be written, optima are kept in memory, with one warning.
     """
 

@@ -76,7 +76,7 @@ class Scratch(tempfile.TemporaryDirectory[str]):
         """Files with the arrays, by name. They stay until the next call at least."""
         for array in arrays.values():
             known = self._written.pop(id(array), None) or (array, f"{self.name}/{next(self._numbers)}.npy")
-            if not os.path.exists(known[1]):  # it is new, or somebody has removed it
+            if not os.path.exists(known[1]):  # it is new, or was removed
                 with writing(Path(known[1])) as partial, partial.open("wb") as file:
                     np.save(file, array, allow_pickle=False)
             self._written[id(array)] = known

@@ -25,7 +25,7 @@ _ADVICE = {
     errno.EAGAIN: "too many processes or threads (ulimit -u): raise the limit and run the same command again",
     errno.EIO: "the disk failed",
 }
-# What anybody is answered where the machine lacks something. Libraries say it in words, some without the number.
+# Errors of a machine that lacks something. Libraries say them in words, some without the number.
 _LACKS = _ADVICE.keys() - {errno.ENAMETOOLONG}
 _WORDS = (*map(os.strerror, _LACKS), "can't start new thread")
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# Functions that are called as their modules are must be here before anybody imports the modules; these need numpy alone.
+# Functions that are called as their modules are must be here before any of these modules is imported; these need numpy alone.
 from semrsm_bench.metrics.cca import canonical_correlations, cca, pwcca, svcca
 from semrsm_bench.metrics.cka import cka, cka_matrix, cosine_cka, hsic, linear_cka, minibatch_cka, rbf_cka
 from semrsm_bench.metrics.kernels import bandwidth, cosine_rsm, linear_rsm, rbf_rsm, squared_distances

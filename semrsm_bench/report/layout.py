@@ -69,7 +69,7 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Layout:
-    """Arranges the results of a task, with the figures of a paper beside ours, and with T counted end to end, where wanted."""
+    """Arranges the results of a task; ``with_paper``: a paper's figures beside ours; ``end_to_end``: T includes the affinity."""
 
     results: TaskResults
     with_paper: bool = False

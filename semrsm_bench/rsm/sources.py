@@ -41,7 +41,7 @@ class ImageSource(ABC):
 
     @abstractmethod
     def read(self, start: int, stop: int) -> Floats:
-        """Images ``start:stop`` as a C-contiguous array (n, S, C), which nobody changes."""
+        """Images ``start:stop`` as a C-contiguous array (n, S, C), not to be written to."""
 
     @abstractmethod
     def portion(self, start: int, stop: int) -> ImageSource:

@@ -218,7 +218,7 @@ class Sample:
 
 
 class GateSide:
-    """One side's worker, started here; ``known`` holds the declarations of its solvers by name. Whoever made the worker closes it.
+    """One side's worker, started here; ``known`` holds the declarations of its solvers by name. It does not close the worker.
 
     SideError: the package does not import, or is not the one of this side. MachineError: the machine failed, twice.
     """

@@ -23,7 +23,7 @@ COMPILED: dict[str, Any] = {"error_model": "numpy"}
 
 
 def read_only(*arrays: Floats) -> tuple[Floats, ...]:
-    """Views that nobody can write to: for arrays that are writeable a kernel would be compiled once more."""
+    """Views that cannot be written to: for arrays that are writeable a kernel would be compiled once more."""
     views = tuple(array.view() for array in arrays)
     for view in views:
         view.flags.writeable = False

@@ -53,8 +53,8 @@ def bid(
 ) -> int:
     """Raise the price of column j and give it to row i, which has left the queue; its owner joins the queue.
 
-    Returns how many wait then. No branch depends on whether there is an owner: nobody could predict it, and a wrong guess costs as
-    much as a bid.
+    Returns how many wait then. No branch depends on whether there is an owner: the processor cannot predict it, and a wrong guess
+    costs as much as a bid.
     """
     column_of, row_of = assignment
     prices[j] += rise
