@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from semrsm_bench.activations.images import decode, find_images, load_images, read_classes
+from semrsm_bench.activations.images import decode, find_images, load_images
 from tests.image_files import image_zip, picture
 
 
@@ -22,44 +22,46 @@ def test_a_zip_and_the_folder_it_unpacks_to_give_the_same_images(tmp_path):
 
 
 def test_labels_follow_the_order_of_the_given_classes(tmp_path):
-    archive = image_zip(tmp_path / "a.zip", per_class=1)
-    assert [i.label for i in find_images([archive], ["light", "other", "dark"])] == [2, 0]
+    archive, file = image_zip(tmp_path / "a.zip", per_class=1), tmp_path / "classes.tsv"
+    file.write_text("light\tbright\nother\nn02\ndark\tno light\n\n")
+    assert [i.label for i in find_images([archive], file)] == [3, 0]
+    for text, message in (
+        ("light\n", "'dark' is not among the 1 classes"),
+        ("n01\tcat\nn01\tdog\n", "a class is listed twice"),
+        ("\n", "no class in this file"),
+    ):
+        file.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            find_images([archive], file)
 
 
-def test_a_directory_that_is_no_class_is_named(tmp_path):
-    with pytest.raises(ValueError, match="'dark' is not among the 1 classes"):
-        find_images([image_zip(tmp_path / "a.zip")], ["light"])
-
-
-def test_single_files_have_no_label(tmp_path):
-    (tmp_path / "one.png").write_bytes(picture(0))
-    (tmp_path / "two.PNG").write_bytes(picture(1))
-    images = find_images([tmp_path / "two.PNG", tmp_path / "one.png"])
-    assert [i.name for i in images] == ["two.PNG", "one.png"]
-
-
-def test_hidden_files_and_other_files_are_left_out(tmp_path):
-    (tmp_path / "a.png").write_bytes(picture(0))
+def test_single_files_have_no_label_and_files_that_are_no_image_are_left_out(tmp_path):
+    for name in ("one.png", "two.PNG"):
+        (tmp_path / name).write_bytes(picture(0))
     (tmp_path / "._a.png").write_bytes(b"resource fork")
     (tmp_path / "notes.txt").write_text("no image")
-    assert [i.name for i in find_images([tmp_path])] == ["a.png"]
+    given = [tmp_path / "two.PNG", tmp_path / "one.png"]
+    for sources, names in (([tmp_path], ["one.png", "two.PNG"]), (given, ["two.PNG", "one.png"])):
+        assert [(image.name, image.label) for image in find_images(sources)] == [(name, -1) for name in names]
 
 
 @pytest.mark.parametrize(
-    ("make", "error", "words"),
+    ("name", "content", "words"),
     [
-        (lambda p: p / "absent", FileNotFoundError, "no such folder"),
-        (lambda p: (p / "empty").mkdir() or p / "empty", ValueError, "empty: no image in it"),
-        (lambda p: (p / "bad.zip").write_bytes(b"not a zip") and p / "bad.zip", ValueError, "not a readable zip"),
-        (lambda p: (p / "a.txt").write_text("x") and p / "a.txt", ValueError, "a.txt: no image in it"),
+        ("absent", None, "no such folder"),
+        ("empty", "", "empty: no image in it"),
+        ("bad.zip", b"not a zip", "not a readable zip"),
+        ("a.txt", b"x", r"a\.txt: no image in it"),
+        ("bad.jpg", b"\xff\xd8 truncated", r"bad\.jpg: not a readable image"),
     ],
 )
-def test_bad_sources_are_named(tmp_path, make, error, words):
-    with pytest.raises(error, match=words):
-        find_images([make(tmp_path)])
-
-
-def test_no_source_is_an_error():
+def test_bad_sources_are_named(tmp_path, name, content, words):
+    if content == "":
+        (tmp_path / name).mkdir()
+    elif content is not None:
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises((ValueError, FileNotFoundError), match=words):
+        load_images(find_images([tmp_path / name]))
     with pytest.raises(ValueError, match="no image given"):
         find_images([])
 
@@ -93,21 +95,3 @@ def test_grey_palette_and_alpha_pictures_become_rgb():
         buffer = io.BytesIO()
         Image.new(mode, (70, 64)).save(buffer, "TIFF")
         assert decode(buffer.getvalue(), 64, mode).shape == (64, 64, 3)
-
-
-def test_a_broken_picture_is_named(tmp_path):
-    (tmp_path / "bad.jpg").write_bytes(b"\xff\xd8 truncated")
-    with pytest.raises(ValueError, match=r"bad\.jpg: not a readable image"):
-        load_images(find_images([tmp_path]))
-
-
-def test_classes_file(tmp_path):
-    file = tmp_path / "classes.tsv"
-    file.write_text("n01\tcat\nn02\tdog\n\n")
-    assert read_classes(file) == ["n01", "n02"]
-    file.write_text("n01\tcat\nn01\tdog\n")
-    with pytest.raises(ValueError, match="twice"):
-        read_classes(file)
-    file.write_text("\n")
-    with pytest.raises(ValueError, match="no class"):
-        read_classes(file)
