@@ -10,6 +10,14 @@ from semrsm_bench.core.task import Answer, Case, Result, Scored, Task
 from semrsm_bench.rsm import compute_rsm
 from semrsm_bench.rsm.registry import get_rsm
 
+# Names of methods in the studies that these tasks were, as `reference.studies` has them.
+STUDY_NAMES = {
+    "identity": "spatio-semantic",
+    "translation": "translation",
+    "exact-auction": "semantic (exact-auction)",
+    "pooled": "mean over positions",
+}
+
 
 def options(task: Task, profile: str = "quick", **given: Any) -> Any:
     """Options of a task, filled up by a profile."""

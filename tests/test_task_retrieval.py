@@ -2,6 +2,8 @@
 
 import itertools
 import math
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from semrsm_bench.tasks.retrieval import Retrieval, _QueryTruth, expected_best
 from tests.data_sets import cityscapes, egoobjects
 from tests.image_files import image_zip
 from tests.reference import reference
-from tests.task_driver import met, options, result
+from tests.task_driver import STUDY_NAMES, met, options, result
 
 torch = pytest.importorskip("torch")
 
@@ -85,18 +87,15 @@ def test_planted_scenes_are_found_by_matched_positions_only(kernel):
 def test_own_video_is_left_out_and_the_best_of_five_is_at_least_the_first():
     data, asking, asked = planted(queries=12)
     # The database holds the queries themselves too: the most similar images by far, and of the same video.
-    database = RetrievalSide(
-        np.concatenate([data.queries.pixels, data.database.pixels]),
-        np.concatenate([data.queries.counts, data.database.counts]),
-        data.queries.groups + data.database.groups,
-        [f"image {i}" for i in range(36)],
-    )
-    both = RetrievalData(data.queries, database, data.classes, True, True)
+    sides = (data.queries, data.database)
+    pixels, counts = (np.concatenate([getattr(side, what) for side in sides]) for what in ("pixels", "counts"))
+    groups = data.queries.groups + data.database.groups
+    both = replace(data, database=RetrievalSide(pixels, counts, groups, [f"image {i}" for i in range(36)]))
     rsm = compute_rsm(asking, np.concatenate([asking, asked]), kernel="rbf", matching="ortools")
     assert (rsm.argmax(axis=1) == np.arange(12)).all()
     _, one = scored(both, rsm)
     for query, found in enumerate(one.arrays["found"]):
-        assert all(both.database.groups[i] != both.queries.groups[query] for i in found)
+        assert data.queries.groups[query] not in {groups[i] for i in found}
         assert len(set(found)) == 5
     for score in ("f1", "iou"):
         assert (one.arrays[f"{score}_top5"] >= one.arrays[score]).all()
@@ -133,19 +132,13 @@ def test_what_is_no_rsm_is_invalid(rsm):
         scored(planted()[0], rsm)
 
 
-OLD = {
-    "identity": "spatio-semantic",
-    "translation": "translation",
-    "exact-auction": "semantic (exact-auction)",
-    "pooled": "mean over positions",
-}
 NAMES = {"f1": "F1@1", "iou": "IoU@1", "f1_top5": "F1 best of 5", "iou_top5": "IoU best of 5"}
 
 
 def test_the_figures_of_the_study_that_it_was():
     record, seen = reference.studies(), 0
     for method, case, one in met(Retrieval(), METHODS, options(Retrieval())):
-        place = f"retrieval-quick/{case.cell['layer']}/{case.cell['kernel']}/{OLD[method]}"
+        place = f"retrieval-quick/{case.cell['layer']}/{case.cell['kernel']}/{STUDY_NAMES[method]}"
         for score, old in NAMES.items():
             assert one.scores[score] == pytest.approx(record[f"{place}/{old}"], abs=1e-9)
             assert one.raw["random"][score] == pytest.approx(record[f"retrieval-quick/random ranking/{old}"])
@@ -230,20 +223,24 @@ def test_cityscapes(tmp_path, network):
     assert cases(network, cityscapes=folder, queries=3, database=7, frame="square")[0].size == 4 * 4
 
 
-def test_wrong_use_ends_in_one_message(tmp_path, network):
-    city = cityscapes(tmp_path / "city", queries=2, database=6)
-    ego = egoobjects(tmp_path / "ego")
-    for changed, message in (
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
         ({"layers": ("layer7",)}, "no submodule 'layer7'"),
-        ({"egoobjects": ego, "cityscapes": city}, "one of --images, --egoobjects and --cityscapes"),
-        ({"cityscapes": city}, "asked for 3 images of Cityscapes val, there are 2"),
-        ({"egoobjects": ego}, "asked for 3 and 6 images of EgoObjects test, there are 5"),
-        ({"egoobjects": tmp_path}, "neither here nor in"),
-        ({"cityscapes": tmp_path}, r"holds no leftImg8bit/val/"),
+        ({"egoobjects": Path("ego"), "cityscapes": Path("city")}, "one of --images, --egoobjects and --cityscapes"),
+        ({"cityscapes": Path("city")}, "asked for 3 images of Cityscapes val, there are 2"),
+        ({"egoobjects": Path("ego")}, "asked for 3 and 6 images of EgoObjects test, there are 5"),
+        ({"egoobjects": Path()}, "neither here nor in"),
+        ({"cityscapes": Path()}, r"holds no leftImg8bit/val/"),
         ({"database": 4}, "database: 4 is not at least 5"),
         ({"place": "room"}, "place: 'room' is not one of"),
-        ({"images": (tmp_path / "nowhere",)}, "nowhere"),
+        ({"images": (Path("nowhere"),)}, "nowhere"),
         ({"model": ("nowhere.safetensors",)}, "no such checkpoint"),
-    ):
-        with pytest.raises((ValueError, FileNotFoundError), match=message):
-            cases(network, **changed)
+    ],
+)
+def test_wrong_use_ends_in_one_message(tmp_path, monkeypatch, network, changed, message):
+    monkeypatch.chdir(tmp_path)
+    cityscapes(tmp_path / "city", queries=2, database=6)
+    egoobjects(tmp_path / "ego")
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        cases(network, **changed)

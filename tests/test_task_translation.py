@@ -13,11 +13,12 @@ from semrsm_bench.tasks import translation
 from semrsm_bench.tasks.translation import Translation, auroc, found_partners
 from tests.image_files import image_zip
 from tests.reference import reference
-from tests.task_driver import met, options, result
+from tests.task_driver import STUDY_NAMES, met, options, result
 
 torch = pytest.importorskip("torch")
 
 from semrsm_bench.activations.models import Model  # noqa: E402
+from tests.small_networks import TinyViT  # noqa: E402
 
 VALUES = st.floats(-5, 5, width=16)
 
@@ -49,25 +50,14 @@ def scored(rsm, number=0):
 
 @pytest.mark.parametrize(("overlap", "expected"), [(2.0, 1.0), (-1.0, 0.0)])
 def test_a_planted_off_diagonal_is_separated_and_found(overlap, expected):
-    _, found = scored(planted(5, overlap))
+    rsm = planted(5, overlap)
+    # The diagonal plays no part.
+    np.fill_diagonal(rsm, 1e6)
+    _, found = scored(rsm)
     assert found.scores == {"auroc": expected, "partner_first": expected}
     assert found.raw["overlapping"] == overlap
     assert 0 < found.raw["unrelated"] < 1
-
-
-def test_pairs_of_crops_are_counted_as_the_papers_batches_have_them():
-    overlap = Translation().truth(Case("c", {}, dict), {"z": np.zeros((20, 1, 1))}, None)
-    assert (len(overlap), overlap.sum()) == (190, 10)
-
-
-def test_equal_similarities_find_no_partner():
-    assert not found_partners(np.ones((6, 6))).any()
-
-
-def test_the_diagonal_plays_no_part():
-    rsm, other = planted(4, 0.5), planted(4, 0.5)
-    np.fill_diagonal(other, 1e6)
-    assert scored(rsm)[1].scores == scored(other)[1].scores
+    assert not found_partners(np.ones((6, 6))).any(), "equal similarities find no partner"
 
 
 @pytest.mark.parametrize("rsm", [np.ones((5, 6)), np.arange(16.0).reshape(4, 4), np.full((4, 4), np.nan)])
@@ -131,48 +121,8 @@ def test_matching_sees_what_moved_and_same_positions_do_not(monkeypatch, archive
     assert apart[1] < apart[0]
 
 
-def test_a_semantic_rsm_is_never_below_the_others_of_its_layer(monkeypatch, archive):
-    found = measured(monkeypatch, tiles(16, 2), archive, count=10, shift=((3, 2),))
-    rsms = [found["3,2", method][0].arrays["rsm"] for method in METHODS[:3]]
-    assert np.all(rsms[0] <= rsms[1] + 1e-6)
-    assert np.all(rsms[1] <= rsms[2] + 1e-6)
-
-
-def test_centring_by_channel_changes_no_auroc_of_the_rbf_kernel(monkeypatch, archive):
-    found = [
-        measured(monkeypatch, tiles(16, 2), archive, shift=((3, 2),), centring=(centring,))
-        for centring in ("none", "channel")
-    ]
-    for key, batches in found[0].items():
-        expected = [one.scores["auroc"] for one in found[1][key]]
-        assert [one.scores["auroc"] for one in batches] == pytest.approx(expected, abs=1e-9)
-
-
-class TinyTransformer(torch.nn.Module):
-    """Patches, a class token, one block of attention; untrained."""
-
-    def __init__(self, side, patch, width=12):
-        super().__init__()
-        torch.manual_seed(0)
-        self.patches = torch.nn.Conv2d(3, width, patch, stride=patch)
-        self.token = torch.nn.Parameter(torch.zeros(1, 1, width))
-        self.place = torch.nn.Parameter(0.02 * torch.randn(1, (side // patch) ** 2 + 1, width))
-        self.block = torch.nn.TransformerEncoderLayer(width, 2, 24, dropout=0.0, batch_first=True)
-        self.head = torch.nn.Linear(width, 7)
-
-    def forward(self, x):
-        tokens = self.patches(x).flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.token.expand(len(x), -1, -1), tokens], dim=1) + self.place
-        return self.head(self.block(tokens)[:, 0])
-
-
-class Tokens(torch.nn.Module):
-    def forward(self, x):
-        return x.flatten(2).transpose(1, 2)[:, :90]
-
-
 def test_a_transformers_tokens_are_positions_without_the_class_token(monkeypatch, archive):
-    model = Model("tiny-vit", TinyTransformer(32, 4).eval(), ("block",), 32)
+    model = Model("tiny-vit", TinyViT(patch=4), ("block",), 32)
     monkeypatch.setattr(translation, "load_networks", lambda *_: [model])
     cases = list(Translation().cases(options(Translation(), images=(archive,))))
     # 5/16 of 32 pixels, no multiple of the patch of 4.
@@ -180,19 +130,10 @@ def test_a_transformers_tokens_are_positions_without_the_class_token(monkeypatch
     assert {(case.size, tuple(case.settings["grid"])) for case in cases} == {(64, (8, 8))}
 
 
-def test_tokens_that_are_no_grid_say_so(monkeypatch, archive):
-    network = torch.nn.Sequential()
-    network.add_module("tokens", Tokens())
-    found = measured(monkeypatch, Model("odd", network, ("tokens",), 16), archive)
-    assert {method for _, method in found} == {"identity", "exact-auction", "pooled"}
-
-
-OLD = {
-    "identity": "spatio-semantic",
-    "translation": "translation",
-    "exact-auction": "semantic (exact-auction)",
-    "pooled": "mean over positions",
-}
+def test_tokens_that_are_no_grid_are_not_shifted(monkeypatch, archive):
+    # 64 patches and a class token that is not left out.
+    model = Model("odd", TinyViT(patch=2), ("block",), 16, drop_tokens=0)
+    assert {method for _, method in measured(monkeypatch, model, archive)} == {"identity", "exact-auction", "pooled"}
 
 
 def test_the_figures_of_the_study_that_it_was():
@@ -200,7 +141,7 @@ def test_the_figures_of_the_study_that_it_was():
     found, layers = {}, set()
     for method, case, one in met(Translation(), METHODS, options(Translation())):
         layers.add(case.cell["layer"])
-        found.setdefault(f"translation/{case.cell['layer']}/rbf/{OLD[method]}", []).append(one.scores)
+        found.setdefault(f"translation/{case.cell['layer']}/rbf/{STUDY_NAMES[method]}", []).append(one.scores)
     assert layers == {"layer2", "layer3", "layer4"}
     for place, scores in found.items():
         assert np.mean([one["auroc"] for one in scores]) == pytest.approx(record[f"{place}/AUROC"], abs=1e-9)

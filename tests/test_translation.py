@@ -19,22 +19,14 @@ def by_trying(x, y):
 @pytest.mark.parametrize("grid", [(1, 1), (1, 5), (4, 1), (2, 2), (3, 4), (5, 3), (4, 4)])
 def test_the_best_shift_is_found_on_grids_of_even_and_odd_sides(grid):
     z = np.random.default_rng(0).normal(size=(5, 3, *grid))
+    z[4] = np.roll(z[0], (1, 2), axis=(1, 2))
     rsm, perms = compute_rsm(z, matching="translation", return_permutations=True)
     for i in range(5):
         for j in range(i + 1, 5):
             values = by_trying(z[i], z[j])
             assert rsm[i, j] == pytest.approx(values.max(), rel=1e-12)
-            expected = shift_permutation(int(values.argmax()), grid)
-            assert (perms[i, j] == expected).all()
-
-
-def test_a_shifted_copy_is_recognised_and_the_shift_returned():
-    image = np.random.default_rng(1).normal(size=(4, 6, 5)).astype(np.float32)
-    moved = np.roll(image, (2, 3), axis=(1, 2))
-    rsm, perms = compute_rsm(np.stack([image, moved]), matching="translation", return_permutations=True)
-    assert rsm[0, 1] == pytest.approx(rsm[0, 0], rel=1e-12)
-    assert (perms[0, 1] == shift_permutation(2 * 5 + 3, (6, 5))).all()
-    assert (image.reshape(4, -1) == moved.reshape(4, -1)[:, perms[0, 1]]).all()
+            assert (perms[i, j] == shift_permutation(int(values.argmax()), grid)).all()
+    np.testing.assert_array_equal(z[0].reshape(3, -1), z[4].reshape(3, -1)[:, perms[0, 4]])
 
 
 def test_equal_shifts_go_to_the_lowest():
@@ -55,13 +47,6 @@ def test_translation_lies_between_identity_and_the_optimum(z):
     slack = 1e-12 * np.abs(z).max() ** 2 * z[0].size
     assert (rsms["identity"] <= rsms["translation"] + slack).all()
     assert (rsms["translation"] <= rsms["scipy"] + slack).all()
-
-
-def test_translation_does_not_see_a_common_circular_shift_of_one_image():
-    z = np.random.default_rng(2).normal(size=(3, 2, 4, 4))
-    before = compute_rsm(z, matching="translation")
-    z[1] = np.roll(z[1], (1, 2), (1, 2))
-    np.testing.assert_allclose(compute_rsm(z, matching="translation"), before, rtol=1e-12)
 
 
 def test_flat_positions_need_their_grid():
