@@ -44,7 +44,7 @@ def format_score(
 
     ``97.6 ±0.5`` in percent, ``0.916 ±0.012`` for others, none of the decimals from 1,000 on. A ratio to an optimum has one decimal
     more near 1, and is printed as 1 for nothing less. ``signed``: it is a difference of two scores. ``bound``: it bounds the score,
-    from below where larger is better, and is cut off to the safe side instead of rounded.
+    from below where larger is better, and is never printed better than it is.
     """
     if not math.isfinite(value):
         return NOTHING
@@ -58,11 +58,14 @@ def format_score(
         decimals = 0
     shown = scale * value
     text = f"{shown:.{decimals}f}"
-    # Cut off where rounding would claim more than is true: the optimum or more for something less, or a bound.
-    if (is_ratio and value < 1 and float(text) >= scale) or (bound and score.best == "max" and float(text) > shown):
-        text = f"{math.floor(shown * 10**decimals) / 10**decimals:.{decimals}f}"
-    elif bound and score.best == "min" and float(text) < shown:
-        text = f"{math.ceil(shown * 10**decimals) / 10**decimals:.{decimals}f}"
+    # Cut off where rounding would claim more than is true: a bound better than it is, or the optimum for something less.
+    if bound and score.best == "min":
+        cut, wrong = math.ceil, float(text) < shown
+    else:
+        cut = math.floor
+        wrong = (bound and float(text) > shown) or (is_ratio and value < 1 and float(text) >= scale)
+    if wrong:
+        text = f"{cut(shown * 10**decimals) / 10**decimals:.{decimals}f}"
     text = text.replace("-", "−") if float(text) else text.lstrip("-")
     if (signed or (not is_ratio and score.low < 0)) and text[0] != "−" and float(text):
         text = f"+{text}"
