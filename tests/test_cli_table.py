@@ -58,17 +58,6 @@ def test_tasks_are_named_after_the_run_or_alone(results, capsys):
     assert "lapjv" in call(capsys, "table", "matching", "--results", results)[1]
 
 
-@pytest.mark.parametrize(
-    ("fmt", "sign"), [("text", "─ Optimal"), ("md", "| Optimal |"), ("latex", r"\toprule"), ("csv", "task,method,")]
-)
-def test_formats(results, capsys, fmt, sign):
-    code, out, err = call(capsys, "table", "--results", results, "--format", fmt, "--paper")
-    assert (code, err) == (0, "")
-    assert sign in out
-    assert out.endswith("\n")
-    assert not out.endswith("\n\n")
-
-
 def test_json_and_csv_hold_the_same_figures(results, capsys):
     _, out, _ = call(capsys, "table", "--results", results, "--json")
     records = json.loads(out)
@@ -96,19 +85,8 @@ def test_width_and_centring_and_end_to_end(results, capsys):
 
 
 def test_scores_and_the_method_to_compare_with_are_chosen(results, capsys):
-    _, out, _ = call(
-        capsys,
-        "table",
-        "--results",
-        results,
-        "--json",
-        "--centring",
-        "none",
-        "--scores",
-        "quality",
-        "--against",
-        "greedy",
-    )
+    chosen = ("--centring", "none", "--scores", "quality", "--against", "greedy")
+    _, out, _ = call(capsys, "table", "--results", results, "--json", *chosen)
     greedy, *others = sorted(json.loads(out), key=lambda record: record["method"] != "greedy")
     assert "c" not in greedy
     assert greedy["difference"] is None

@@ -191,12 +191,11 @@ def test_every_format_is_written_and_holds_the_labels(run, tmp_path):
             assert "centring none: 3 to 4 pairs" in " ".join(texts)
 
 
-def test_the_same_rows_give_the_same_bytes_in_any_order(run, tmp_path):
-    once = draw(run, tmp_path / "a", formats=("svg", "pdf"))
-    mixed = [run[i] for i in np.random.default_rng(1).permutation(len(run))]
-    again = draw(mixed, tmp_path / "b", formats=("svg", "pdf"))
-    for a, b in zip(once, again):
-        assert a.read_bytes() == b.read_bytes(), a.name
+def test_the_same_rows_give_the_same_bytes_in_any_order(tmp_path):
+    rows = make_run((256,), ("none",), ("ortools", "identity", "greedy"), pairs=3)
+    once = draw(rows, tmp_path / "a", formats=("svg", "pdf"))
+    again = draw(rows[::-1], tmp_path / "b", formats=("svg", "pdf"))
+    assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
 
 
 def test_nothing_global_is_touched(run, tmp_path):
@@ -248,11 +247,6 @@ def test_odd_runs_are_drawn_as_far_as_they_go(rows, tmp_path):
     figures = [ElementTree.parse(path) for path in drawn]
     observed = any(row["seconds"] is not None or row["scores"] for row in rows)
     assert bool(figures) == observed
-
-
-def test_a_run_of_failures_has_no_figure(tmp_path):
-    failed = [make_row("scipy", status="timeout", seconds=None, k=None)]
-    assert draw(failed, tmp_path) == []
 
 
 def test_models_and_centrings_get_files_of_their_own(tmp_path):

@@ -423,9 +423,3 @@ def test_an_itables_of_another_build_is_refused(monkeypatch, tmp_path):
         assets.tables_script()
     monkeypatch.undo()
     assert "globalThis.jQuery=" in assets.tables_script()
-
-
-def test_help_names_the_verb(capsys):
-    with pytest.raises(SystemExit):
-        main(["--help"])
-    assert "report" in capsys.readouterr().out

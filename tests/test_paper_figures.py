@@ -28,17 +28,14 @@ def test_table_agrees_with_what_the_paper_says_in_its_prose():
     assert 1 - figures("identity")[4096]["quality"] == pytest.approx(0.42, abs=0.005)  # "42% deviation"
 
 
-def test_every_solver_has_all_three_sizes_and_larger_is_slower():
+def test_times_grow_with_s_and_qualities_with_the_block():
     assert list(TABLE_5) == [256, 1024, 4096]
     for solver in by_name(256):
-        values = figures(solver).values()
-        assert all(0 < v["quality"] <= 1 and v["seconds"] > 0 for v in values)
-        assert [v["seconds"] for v in values] == sorted(v["seconds"] for v in values)
-
-
-def test_larger_blocks_are_better():
+        seconds = [found["seconds"] for found in figures(solver).values()]
+        assert seconds == sorted(seconds)
     for methods in map(by_name, TABLE_5):
         qualities = [methods[f"batch-optimal-{b}"]["quality"] for b in (128, 256, 512, 1024)]
+        assert qualities[0] > 0
         assert qualities == sorted(qualities)
 
 
@@ -102,10 +99,3 @@ def test_every_table_has_a_caption_and_a_reference():
     assert note_on(WALD).endswith("(NeurIPS 2024)")
     assert not [figure for figure in printed() if math.isnan(figure.value)]
     assert len({(p.paper, p.table, p.row, p.column) for p in printed()}) == len(printed()) == 294
-
-
-def test_figures_are_found_by_table():
-    clip = {p.column: p.value for p in printed("3") if p.row == "CLIP"}
-    assert clip["iou/rbf/semantic"] == 0.687
-    assert "iou/rbf/pooled" not in clip
-    assert printed("9") == ()

@@ -9,14 +9,15 @@ from semrsm_bench.activations.retrieval import from_scenes
 from semrsm_bench.activations.scenes import parts_of_packages
 from semrsm_bench.bench.summary import results_of, summarise
 from semrsm_bench.core.task import Score
-from semrsm_bench.report.figures import draw_all, instances, layers, outputs, retrieval, translation
-from semrsm_bench.report.figures.parts import by_depth, draw_forest, heat, method_looks, words_of
+from semrsm_bench.report.figures import draw_all, instances, layers, matching, outputs, retrieval, translation
+from semrsm_bench.report.figures.parts import by_depth, contact_sheet, draw_forest, heat, method_looks, words_of
 from semrsm_bench.report.results import TaskResults, read_results
 from semrsm_bench.report.style import RC, new_figure
 from semrsm_bench.tasks.networks import thumbnails
 from semrsm_bench.tasks.registry import get_task
 
 from .image_files import image_zip
+from .synthetic_rows import make_row
 from .task_runs import write_task_run
 
 pytest.importorskip("torch")
@@ -325,3 +326,81 @@ def test_thumbnails_are_means_of_blocks(shape, expected):
     assert small.shape == (2, *expected, 3)
     step = shape[0] // expected[0]
     assert small[1, 1, 2, 0] == round(pixels[1, step : 2 * step, 2 * step : 3 * step, 0].mean())
+
+
+# What matching changes, pair by pair
+
+
+def pairs(k, k_opt, **changes):
+    return [
+        make_row("identity", pair=f"{i}-{i + 1}", k=float(a), k_opt=float(b), **changes)
+        for i, (a, b) in enumerate(zip(k, k_opt))
+    ]
+
+
+def gains(rows, folder):
+    task = get_task("matching")
+    results = TaskResults(task, rows, summarise(rows, task, folder), {}, folder)
+    return list(matching.draw(results))
+
+
+def dots_of(axes):
+    (dots,) = [line for line in axes.lines if line.get_marker() == "."]
+    return np.column_stack(dots.get_data())
+
+
+def test_every_pair_is_a_dot_with_the_variation_over_pairs(tmp_path):
+    k_opt = np.array([100.0, 200.0, 400.0])
+    rows = [
+        *pairs(k_opt / 2, k_opt, layer="layer3", size=256, centring="none"),
+        *pairs(k_opt - 30, k_opt, layer="layer2", size=1024, centring="none"),
+        *pairs([60.0, 10.0, -20.0], [10.0, 30.0, -5.0], layer="layer2", size=1024, centring="channel"),
+        make_row("greedy"),
+        make_row("identity", status="timeout", layer="layer2", size=1024),
+    ]
+    (drawing,) = gains(rows, tmp_path)
+    panels = {axes.get_title(loc="left").split("\n")[0]: axes for axes in drawing.figure.axes if axes.get_visible()}
+    assert list(panels) == ["layer2, S = 1024, none", "layer3, S = 256, none", "layer2, S = 1024, channel"]
+    told = {title: axes.get_title(loc="left").split("\n")[1] for title, axes in panels.items()}
+    assert told["layer3, S = 256, none"].startswith("CV: ratio 0.00, gain 0.5"), "one factor for all pairs"
+    assert told["layer2, S = 1024, none"].endswith("gain 0.00; rho 1.00"), "one amount for all pairs"
+    assert told["layer2, S = 1024, channel"].startswith("CV: ratio –"), "a ratio to a negative optimum means nothing"
+    dots, unit = dots_of(panels["layer3, S = 256, none"]), k_opt.mean()
+    np.testing.assert_allclose(dots[np.argsort(dots[:, 0])], np.column_stack([k_opt / 2, k_opt]) / unit)
+
+
+@pytest.mark.parametrize("rows", [[], [make_row("greedy")], pairs([1.0, 2.0], [2.0, 3.0])])
+def test_there_is_no_picture_of_too_few_pairs(rows, tmp_path):
+    assert not gains(rows, tmp_path)
+
+
+def test_pairs_without_a_known_optimum_are_left_out(tmp_path):
+    rows = [*pairs([1.0, 2.0, 4.0], [2.0, 3.0, 5.0]), make_row("identity", pair="8-9", k=1.0, k_opt=None)]
+    (drawing,) = gains(rows, tmp_path)
+    assert len(dots_of(drawing.figure.axes[0])) == 3
+
+
+def plain(colour, size=16):
+    return np.tile(np.array(colour, dtype=np.uint8), (1, size, size, 1))
+
+
+def test_a_sheet_shows_every_picture_at_its_place_with_its_caption():
+    colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
+    pixels = np.concatenate([plain(c) for c in colours])
+    figure = contact_sheet(pixels, ["red", "green\nsecond line", "blue"], 2, "Colours", row_labels=["a", "b"])
+    figure.canvas.draw()
+    drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3]
+    assert [axes.images[0].get_array()[0, 0].tolist() for axes in figure.axes] == [list(c) for c in colours]
+    height, width = drawn.shape[:2]
+    for axes, colour in zip(figure.axes, colours, strict=True):
+        box = axes.get_position()
+        middle = drawn[int((1 - box.y0 - box.height / 2) * height), int((box.x0 + box.width / 2) * width)]
+        assert middle.tolist() == list(colour)
+    assert [axes.get_xlabel() for axes in figure.axes] == ["red", "green\nsecond line", "blue"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["a", "", "b"]
+    assert figure.get_suptitle() == "Colours"
+    places = [axes.get_position() for axes in figure.axes]
+    assert places[0].y0 == pytest.approx(places[1].y0)
+    assert places[0].y0 > places[2].y1
+    assert places[0].x0 == pytest.approx(places[2].x0)
+    assert places[0].x0 < places[1].x0

@@ -59,13 +59,12 @@ def format_score(
     shown = scale * value
     text = f"{shown:.{decimals}f}"
     # Cut off where rounding would claim more than is true: a bound better than it is, or the optimum for something less.
+    scaled = shown * 10**decimals
     if bound and score.best == "min":
-        cut, wrong = math.ceil, float(text) < shown
-    else:
-        cut = math.floor
-        wrong = (bound and float(text) > shown) or (is_ratio and value < 1 and float(text) >= scale)
-    if wrong:
-        text = f"{cut(shown * 10**decimals) / 10**decimals:.{decimals}f}"
+        if float(text) < shown:
+            text = f"{math.ceil(scaled) / 10**decimals:.{decimals}f}"
+    elif (bound and float(text) > shown) or (is_ratio and value < 1 and float(text) >= scale):
+        text = f"{math.floor(scaled) / 10**decimals:.{decimals}f}"
     text = text.replace("-", "−") if float(text) else text.lstrip("-")
     if (signed or (not is_ratio and score.low < 0)) and text[0] != "−" and float(text):
         text = f"+{text}"
