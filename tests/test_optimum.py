@@ -21,6 +21,7 @@ from semrsm_bench.bench import optimum
 from semrsm_bench.bench.optimum import Optimum, OptimumCache, certified_upper, find_optimum, prices_of
 from semrsm_bench.bench.process import Reply
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value, random_value
+from semrsm_bench.solvers.bounds import dual_value
 
 
 def here(name, x, y):
@@ -173,8 +174,6 @@ def test_strange_duals_do_not_hinder_a_proof(v):
 
 
 def test_beyond_reach_there_is_a_certified_bound_and_it_is_kept(tmp_path, monkeypatch):
-    from semrsm_bench.bench import optimum
-
     problem = problem_of(30)
     best = find_optimum(problem, here).k_opt
     monkeypatch.setattr(optimum, "LARGEST", 20)
@@ -182,8 +181,15 @@ def test_beyond_reach_there_is_a_certified_bound_and_it_is_kept(tmp_path, monkey
     found = cache.get(problem, lambda *given: pytest.fail("tried to solve it"))
     assert found.k_opt is None
     assert best <= found.k_upper <= 1.5 * best
-    monkeypatch.setattr(optimum, "upper_bound", lambda *given: pytest.fail("bounded twice"))
-    assert same(cache.get(problem, here), found)
+    assert dual_value(problem, found.prices) == found.k_upper
+    with monkeypatch.context() as patch:
+        patch.setattr(optimum, "tight_prices", lambda *given: pytest.fail("bounded twice"))
+        assert same(cache.get(problem, here), found)
+    path = cache.path(problem)
+    for changes in ({"k_upper": 0.9 * best}, {"prices": found.prices * 0.5}, {"prices": None}):
+        change(path, **changes)
+        with pytest.warns(UserWarning, match="did not prove"):
+            assert cache.get(problem, here).k_upper == found.k_upper
 
 
 def test_bad_prices_are_refused():

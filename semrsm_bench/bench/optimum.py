@@ -25,10 +25,10 @@ from semrsm_bench.solvers import (
     matching_value,
     random_value,
 )
-from semrsm_bench.solvers.bounds import upper_bound
+from semrsm_bench.solvers.bounds import dual_value, tight_prices, upper_bound
 
 # Raised whenever what is stored, or how it is proved, changes.
-VERSION = 2
+VERSION = 3
 TOLERANCE = 1e-6
 # Tried in this order; the first that proves its matching is taken. Small problems go to a library that needs no compilation.
 CANDIDATES = ("exact-auction", "ortools", "scipy", "lapjv")
@@ -116,7 +116,8 @@ def find_optimum(problem: MatchingProblem, exact: Exact) -> Optimum:
     ``k_upper`` is certified in any case. MachineError: a candidate might have, but the machine failed.
     """
     if problem.size > LARGEST:
-        return Optimum(None, upper_bound(problem, "tight"), None, "")
+        bound = tight_prices(problem)
+        return Optimum(None, dual_value(problem, bound), None, "", prices=bound)
     if problem.size == 0:
         return Optimum(0.0, 0.0, 0.0, "")
     # Image means add only row and column constants to the affinity; without them a float32 solver has digits to spare.
@@ -170,9 +171,9 @@ def _length(problem: MatchingProblem) -> float:
 class OptimumCache:
     """Optima on disk by the hash of the data, each with its matching and prices; by default in the user's cache folder.
 
-    Files are written whole or not at all. Every entry is proved again when it is read, from its matching and prices (a bound
-    beyond `LARGEST` has none and is taken as it is); one that does not prove what it claims is found anew, with a warning; a
-    damaged file is made anew. Where the folder cannot be written, optima are kept in memory, with one warning.
+    Files are written whole or not at all. Every entry is proved again when it is read, from its matching and prices; one that
+    does not prove what it claims is found anew, with a warning; a damaged file is made anew. Where the folder cannot be
+    written, optima are kept in memory, with one warning.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -221,17 +222,19 @@ class OptimumCache:
 def _proves(problem: MatchingProblem, claimed: Optimum) -> bool:
     """Whether the matching has the value k_opt, and no permutation a larger one by the prices; to within rounding.
 
-    Beyond `LARGEST` there is nothing to prove: k_upper is taken as it is.
+    Beyond `LARGEST` there is no matching, only the bound by the prices.
     """
-    if claimed.k_opt is None or problem.size == 0:
-        return problem.size > LARGEST or claimed.k_opt == claimed.k_upper == 0
+    k_opt, k_upper, length = claimed.k_opt, claimed.k_upper, _length(problem)
+    if (k_opt is None) != (problem.size > LARGEST) or problem.size == 0:
+        return k_opt == k_upper == 0
     try:
+        if k_opt is None:
+            return abs(dual_value(problem, claimed.prices) - k_upper) <= 1e-9 * length  # type: ignore[arg-type]
         k = matching_value(problem, claimed.perm)  # type: ignore[arg-type]
         upper = certified_upper(problem, claimed.prices)  # type: ignore[arg-type]
     except (ValueError, TypeError):
         return False
-    length = _length(problem)
-    same = abs(k - claimed.k_opt) <= 1e-12 * length and abs(max(upper, k) - claimed.k_upper) <= 1e-9 * length
+    same = abs(k - k_opt) <= 1e-12 * length and abs(max(upper, k) - k_upper) <= 1e-9 * length
     return same and _certificate(problem, k, upper) is not None
 
 

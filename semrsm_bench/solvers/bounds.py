@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from semrsm_bench.solvers.list_auction import draw_sample
 from semrsm_bench.solvers.matrix_free import SAMPLE, Centred, centre, row_duals, sampled_prices, search_and_bid
@@ -54,6 +54,16 @@ def upper_bound(problem: MatchingProblem, effort: str = "fast") -> float:
         duals = get_solver("exact-auction").run(problem).duals
         if duals is not None:
             return dual_value(problem, duals[1], dtype=np.float64)
+    return _dual_value(problem, *_centred_prices(problem, effort))
+
+
+def tight_prices(problem: MatchingProblem) -> NDArray[np.float64]:
+    """The prices behind the bound "tight", (S,) float64: `dual_value` proves it again from them alone."""
+    centred, prices = _centred_prices(problem, "tight")
+    return np.ldexp(prices.astype(np.float64), centred.exponent) + problem.y.astype(np.float64) @ centred.x_mean
+
+
+def _centred_prices(problem: MatchingProblem, effort: str) -> tuple[Centred, Floats]:
     centred = centre(problem)
     if effort == "fast" or problem.size <= SAMPLE:
         prices = sampled_prices(centred, *draw_sample(problem.size, SAMPLE, seed=0))
@@ -61,7 +71,7 @@ def upper_bound(problem: MatchingProblem, effort: str = "fast") -> float:
         prices = search_and_bid(centred, probes=32, eps=0.01, slack=0.1, renewals=6.0)[1]
     # The best prices of their row duals: the bound never rises.
     x, y = centred.x, centred.y
-    return _dual_value(problem, centred, row_duals(y, x, row_duals(x, y, prices)))
+    return centred, row_duals(y, x, row_duals(x, y, prices))
 
 
 def dual_value(problem: MatchingProblem, prices: ArrayLike, *, dtype: DTypeLike | None = None) -> float:
