@@ -64,8 +64,8 @@ test: $(VENV)/.test lint ## Lint, type check and run the tests
 test-slow: $(VENV)/.test ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
-test-hostile: $(VENV)/.test ## Kills, fuzzed problems, faults of the machine (under ten minutes)
-	$(BIN)/python -m pytest -m hostile $(ARGS)
+test-hostile: $(VENV)/.test ## Kills, fuzzed problems, faults of the machine (on two cores, under ten minutes)
+	$(BIN)/python -m pytest -n 2 -m hostile $(ARGS)
 
 test-gate: $(VENV)/.test ## Prove the gate in a throw-away repository: catches what it must, passes what it must (20 minutes)
 	$(BIN)/python -m pytest -m gate $(ARGS)
