@@ -58,16 +58,12 @@ def test_a_missing_lock_is_not_another_process(tmp_path, monkeypatch, number):
     assert (tmp_path / "rows.jsonl").read_bytes().count(b"\n") == 1
 
 
-@pytest.mark.parametrize("number", [errno.EWOULDBLOCK, errno.EACCES])
-def test_a_lock_that_is_held_is_another_process(tmp_path, monkeypatch, number):
+@pytest.mark.parametrize(
+    ("number", "raised"), [(errno.EWOULDBLOCK, RunBusyError), (errno.EACCES, RunBusyError), (errno.EIO, OSError)]
+)
+def test_a_held_lock_is_another_process_and_another_failure_is_not_hidden(tmp_path, monkeypatch, number, raised):
     monkeypatch.setattr(files.fcntl, "flock", refuse(number))
-    with pytest.raises(RunBusyError, match="another process"):
-        RunWriter(tmp_path)
-
-
-def test_another_failure_of_a_lock_is_not_hidden(tmp_path, monkeypatch):
-    monkeypatch.setattr(files.fcntl, "flock", refuse(errno.EIO))
-    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+    with pytest.raises(raised, match="another process" if raised is RunBusyError else os.strerror(number)):
         RunWriter(tmp_path)
 
 

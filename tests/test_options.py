@@ -29,6 +29,7 @@ class Everything:
     options: Mapping[str, Any] = option({}, help="Options of the method.")
     sigma: str | float = option("median", help="A rule or a number.")
     fast: bool = option(False, help="A flag.", short="f")
+    shown: bool = option(True, help="A flag.")
     out: Path = option(help="Where it goes.")
     inner: int = field(default=7)
 
@@ -138,7 +139,8 @@ def test_a_default_that_can_change_is_not_shared():
 
 
 def test_what_differs_from_the_default_is_written_as_a_command():
-    assert command_words(made()) == ["--out", "o"]
+    assert command_words(made()) == command_words(made(shown=False)) == ["--out", "o"]
+    assert command_words(made(memory=0)) == ["--memory", "0", "--out", "o"]
     chosen = made(
         sizes=(9,),
         limits={"": 1.5, "greedy": 2.0},

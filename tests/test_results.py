@@ -51,34 +51,20 @@ def test_a_second_writer_is_turned_away_until_the_first_is_done(tmp_path):
     assert len(read_rows(tmp_path)) == 1
 
 
-@pytest.mark.parametrize("cut", [1, 5, 40])
-def test_a_torn_last_line_is_as_if_it_had_not_been_measured(tmp_path, cut):
-    write(tmp_path, make_row(), make_row(pair="0-2"))
-    path = tmp_path / ROWS_FILE
-    whole = path.read_bytes()
-    # Cut into the second line: at least its line break and a brace are gone.
-    path.write_bytes(whole[: -1 - cut])
-    assert [pair_of(r) for r in read_rows(tmp_path)] == ["0-1"]
-    write(tmp_path, make_row(pair="0-3"))
-    assert [pair_of(r) for r in read_rows(tmp_path)] == ["0-1", "0-3"]
-    assert path.read_bytes().startswith(whole.split(b"\n")[0] + b"\n")
-
-
-def test_a_last_line_that_lacks_only_its_break_is_kept(tmp_path):
-    write(tmp_path, make_row())
-    path = tmp_path / ROWS_FILE
-    path.write_bytes(path.read_bytes().rstrip(b"\n"))
-    write(tmp_path, make_row(pair="0-2"))
-    assert [pair_of(r) for r in read_rows(tmp_path)] == ["0-1", "0-2"]
-
-
-def test_a_torn_line_longer_than_any_buffer_is_cut_whole(tmp_path):
+@pytest.mark.parametrize("kept", [1, 40, -41, -6, -2])
+@pytest.mark.parametrize("length", [0, 200_000])
+def test_a_torn_last_line_is_as_if_it_had_not_been_measured(tmp_path, kept, length):
     write(tmp_path, make_row())
     path = tmp_path / ROWS_FILE
     before = path.read_bytes()
-    path.write_bytes(before + b'{"message": "' + b"x" * 200_000)
+    torn = json.dumps({**make_row(pair="0-2").as_dict(), "message": "x" * length}).encode() + b"\n"
+    path.write_bytes(before + torn[:kept])
+    assert [pair_of(r) for r in read_rows(tmp_path)] == ["0-1"]
     write(tmp_path)
     assert path.read_bytes() == before
+    path.write_bytes(before + torn[:-1])  # only the line break is missing: a whole row
+    write(tmp_path)
+    assert path.read_bytes() == before + torn
 
 
 @pytest.mark.parametrize(
@@ -129,20 +115,20 @@ def test_rows_of_both_schemas_are_read_side_by_side(tmp_path):
     assert [(r["schema"], r["method"]) for r in load_rows(tmp_path)] == [(2, "identity"), (2, "scipy")]
 
 
-def test_of_a_repeated_observation_the_last_counts(tmp_path):
-    write(tmp_path, make_row(seconds=1.0), make_row(seconds=2.0), make_row(repeat=1, seconds=3.0))
-    assert [r["seconds"] for r in load_rows(tmp_path)] == [2.0, 3.0]
-
-
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("mn"), st.integers(0, 3)), max_size=30))
-def test_a_cell_never_holds_two_codes_and_only_the_last(tmp_path_factory, measured):
+def test_of_all_observations_the_last_counts_and_a_cell_never_holds_two_codes(tmp_path_factory, measured):
     folder = tmp_path_factory.mktemp("run")
-    write(folder, *(make_row(code=code, method=method, pair=f"0-{pair}") for code, method, pair in measured))
+    made = [
+        make_row(code=code, method=method, pair=f"0-{pair}", seconds=float(i))
+        for i, (code, method, pair) in enumerate(measured)
+    ]
+    write(folder, *made)
     rows = load_rows(folder)
     last = {method: code for code, method, _ in measured}
     assert {(r["method"], r["code"]) for r in rows} == set(last.items())
-    expected = {(m, p) for c, m, p in measured if c == last[m]}
-    assert sorted((r["method"], int(r["case"][-1])) for r in rows) == sorted(expected)
+    expected = {(m, p): float(i) for i, (c, m, p) in enumerate(measured) if c == last[m]}
+    assert len(rows) == len(expected)
+    assert {(r["method"], int(r["case"][-1])): r["seconds"] for r in rows} == expected
 
 
 def test_rows_of_code_that_is_no_longer_measured_do_not_count(tmp_path):
@@ -205,12 +191,10 @@ def test_json_files_are_read_with_errors_that_name_them(tmp_path):
     path = tmp_path / "x.json"
     with pytest.raises(FileNotFoundError, match=r"x\.json"):
         read_json(path)
-    path.write_text("{")
-    with pytest.raises(ValueError, match=r"x\.json is not JSON"):
-        read_json(path)
-    path.write_text("[]")
-    with pytest.raises(ValueError, match="holds no JSON object"):
-        read_json(path)
+    for text, words in (("{", "is not JSON"), ("[]", "holds no JSON object")):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=rf"x\.json {words}"):
+            read_json(path)
     write_json(path, {"a": math.inf})
     assert read_json(path) == {"a": None}
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semrsm_bench.core.row import COLUMNS, SCHEMA, STATUSES, cell_key, current, plain, resume_key
+from semrsm_bench.core.row import COLUMNS, SCHEMA, cell_key, current, plain, resume_key
 from tests.bench_data import make_row, old_line
 from tests.hostile_info import INFO
 
@@ -34,24 +34,18 @@ def test_a_row_is_recognised_by_all_that_decides_it_and_by_nothing_else(column):
     assert json.loads(changed.to_json())[column] == new
 
 
-def test_the_key_knows_no_order_of_options_and_every_value_of_long_ones():
+def test_the_key_ignores_the_order_of_options_holds_all_values_and_survives_the_file():
     assert key(make_row(options={"a": 1, "b": 2})) == key(make_row(options={"b": 2, "a": 1}))
     long = [{"a": [0] * 500 + [last]} for last in (1, 2)]
     assert key(make_row(options=long[0])) != key(make_row(options=long[1]))
-
-
-def test_the_key_survives_the_file():
     row = make_row(options={"a": (1, 2), "b": np.int64(3), "c": None})
     assert resume_key(current(json.loads(row.to_json()))) == key(row)
 
 
-@pytest.mark.parametrize("status", [*STATUSES, "fine", ""])
-def test_the_status_is_one_of_those_that_there_are(status):
-    if status in STATUSES:
-        assert make_row(status=status).status == status
-    else:
-        with pytest.raises(ValueError, match="status is one of"):
-            make_row(status=status)
+@pytest.mark.parametrize("status", ["fine", ""])
+def test_an_unknown_status_is_refused(status):
+    with pytest.raises(ValueError, match="status is one of"):
+        make_row(status=status)
 
 
 @pytest.mark.parametrize("what", [name for name in INFO if name not in ("none", "text", "endless")])

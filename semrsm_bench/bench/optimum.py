@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import warnings
@@ -189,12 +188,11 @@ class OptimumCache:
             return stored
         found = find_optimum(problem, exact)
         if found.k_opt is not None or problem.size > LARGEST:
-            facts, content = asdict(found), io.BytesIO()
+            facts = asdict(found)
             arrays = {name: a for name in ("perm", "prices") if (a := facts.pop(name)) is not None}
-            np.savez(content, facts=np.array(json.dumps(facts)), **arrays)
             try:
-                with writing(path) as partial:
-                    partial.write_bytes(content.getvalue())
+                with writing(path) as partial, open(partial, "wb") as file:
+                    np.savez(file, facts=np.array(json.dumps(facts)), **arrays)
             except OSError as error:
                 if not self._unwritten:
                     text = f"optima are kept in memory, this process's alone: {explain(error)}"

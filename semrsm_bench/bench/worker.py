@@ -121,7 +121,8 @@ class Commands:
             from semrsm_bench.core.registry import entry_points_limited_to
 
             self._alone.enter_context(entry_points_limited_to("none"))
-        own("bench/observe"), own("core/row")  # before any plugin, as the clock is
+        for name in ("bench/observe", "core/row"):  # before any plugin, as the clock is
+            own(name)
         for plugin in plugins:
             semrsm_bench.load_plugin(plugin)
         with contextlib.suppress(Exception):  # what is wrong with the method is said where it is observed

@@ -245,7 +245,7 @@ def command_words(options: Any) -> list[str]:
     words = []
     for info in describe(type(options)):
         value = getattr(options, info.field)
-        if value not in (info.default, None, False):
+        if value is not None and value is not False and value != info.default:  # 0 is a value
             apart = [{k: v} for k, v in value.items()] if info.shape == "mapping" else [value]
             if info.kind == "path":
                 apart = [(path.name,) for path in value] if info.shape == "list" else [value.name]
