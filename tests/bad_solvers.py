@@ -17,13 +17,11 @@ def approximate(name, **claims):
 
 @approximate("bad-garbage")
 def garbage(problem):
-    """Return no permutation at all."""
     return "nonsense"
 
 
 @approximate("bad-duplicates")
 def duplicates(problem):
-    """Match everything with the first position."""
     return np.zeros(problem.size, dtype=int)
 
 
@@ -35,7 +33,6 @@ def off_by_one(problem):
 
 @approximate("bad-writes")
 def writes(problem):
-    """Write into the input through numpy."""
     if problem.x.size:
         problem.x[0] = 0
     return np.arange(problem.size)
@@ -49,9 +46,15 @@ def writes_behind(problem):
     return np.arange(problem.size)
 
 
+@approximate("bad-writes-affinity")
+def writes_affinity(problem):
+    if problem.has_affinity:
+        ctypes.memset(problem.affinity.ctypes.data, 1, 4)
+    return np.arange(problem.size)
+
+
 @approximate("bad-random")
 def unseeded(problem):
-    """Answer differently every time."""
     return np.random.default_rng().permutation(problem.size)
 
 
@@ -64,7 +67,6 @@ def global_random(problem):
 
 @approximate("bad-memory")
 def remember(problem, *, seen=[]):  # noqa: B006
-    """Depend on what was solved before."""
     seen.append(problem.size)
     return np.roll(np.arange(problem.size), len(seen))
 
@@ -79,26 +81,22 @@ def raises(problem):
 
 @sb.register_solver("bad-not-exact", kind="exact")
 def not_exact(problem):
-    """Claim to be exact."""
     return sb.solve(problem, "greedy")
 
 
 @approximate("bad-not-matrix-free", matrix_free=True)
 def not_matrix_free(problem):
-    """Claim to do without the affinity."""
     return problem.affinity.sum(axis=1).argsort()
 
 
 @approximate("bad-duals")
 def wrong_duals(problem):
-    """Return potentials that bound nothing."""
     nothing = np.full(problem.size, -1e9)
     return sb.Solution(np.arange(problem.size), duals=(nothing, nothing))
 
 
 @approximate("bad-short-duals")
 def short_duals(problem):
-    """Return potentials of another shape."""
     return sb.Solution(np.arange(problem.size), duals=(np.zeros(problem.size + 1), np.zeros(problem.size)))
 
 
@@ -116,7 +114,6 @@ def fatal(problem):
 
 @approximate("bad-hangs-always")
 def hangs_always(problem):
-    """Never come back."""
     time.sleep(1e6)
 
 

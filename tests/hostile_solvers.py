@@ -20,7 +20,6 @@ import semrsm_bench as sb
 
 @sb.register_solver("hostile-hang", kind="approximate")
 def hang(problem):
-    """Never return, in Python."""
     while True:
         time.sleep(0.05)
 
@@ -39,31 +38,26 @@ def hang_deaf(problem):
 
 @sb.register_solver("hostile-segfault", kind="approximate")
 def segfault(problem):
-    """Read address zero."""
     ctypes.string_at(0)
 
 
 @sb.register_solver("hostile-exit", kind="approximate")
 def leave(problem):
-    """Leave the process without a word."""
     os._exit(7)
 
 
 @sb.register_solver("hostile-quit", kind="approximate")
 def quit_python(problem):
-    """Raise SystemExit."""
     sys.exit("done with this")
 
 
 @sb.register_solver("hostile-map", kind="approximate")
 def map_memory(problem):
-    """Ask for 50 GB at once."""
     return np.ones(50 * 2**30, dtype=np.uint8)[: problem.size]
 
 
 @sb.register_solver("hostile-grow", kind="approximate")
 def grow(problem):
-    """Fill 50 GB piece by piece."""
     held = []
     for _ in range(50 * 64):
         held.append(np.ones(2**24, dtype=np.uint8))
@@ -72,7 +66,6 @@ def grow(problem):
 
 @sb.register_solver("hostile-raise", kind="approximate")
 def complain(problem):
-    """Raise."""
     raise RuntimeError("no matching today")
 
 
@@ -86,7 +79,6 @@ def mutate(problem):
 
 @sb.register_solver("hostile-write", kind="approximate")
 def write(problem):
-    """Try to write into the inputs."""
     problem.x[:] = 0
     return np.arange(problem.size)
 
@@ -99,7 +91,6 @@ def liar(problem):
 
 @sb.register_solver("hostile-chatty", kind="approximate", matrix_free=True)
 def chatty(problem):
-    """Write a lot to both outputs, and do its work."""
     print("x" * 100_000)
     print("y" * 100_000, file=sys.stderr)
     return np.arange(problem.size)
@@ -113,7 +104,6 @@ def chatty(problem):
     },
 )
 def garbage(problem, *, what="none"):
-    """Return something that is no permutation."""
     s = problem.size
     return {
         "none": None,
@@ -147,19 +137,16 @@ class MuteError(Exception):
 
 @sb.register_solver("hostile-mute", kind="approximate")
 def mute(problem):
-    """Raise an error whose text raises."""
     raise MuteError
 
 
 @sb.register_solver("hostile-interrupt", kind="approximate")
 def interrupt(problem):
-    """Raise KeyboardInterrupt."""
     raise KeyboardInterrupt
 
 
 @sb.register_solver("hostile-long", kind="approximate")
 def long_words(problem):
-    """Raise an error of 10 MB."""
     raise ValueError("long " * 2_000_000)
 
 
@@ -170,14 +157,12 @@ def kill_itself(problem):
 
 
 def spin_for_ever():
-    """Take all the time there is."""
     while True:
         pass
 
 
 @sb.register_solver("hostile-thread", kind="approximate", matrix_free=True)
 def busy_thread(problem):
-    """Leave a busy thread behind."""
     threading.Thread(target=spin_for_ever, daemon=True).start()
     return np.arange(problem.size)
 
@@ -190,7 +175,6 @@ def real_time_signal(problem):
 
 @sb.register_solver("hostile-endless-print", kind="approximate")
 def endless_print(problem):
-    """Write 10 MB without a line break to both outputs, and do its work."""
     for stream in (sys.stdout, sys.stderr):
         stream.write("z" * 10_000_000)
         stream.flush()
@@ -198,7 +182,6 @@ def endless_print(problem):
 
 
 def sockets():
-    """Descriptors of this process that are sockets."""
     for number in map(int, os.listdir("/proc/self/fd")):
         try:
             if os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):
@@ -265,7 +248,6 @@ def fork(problem, *, what):
 
 @sb.register_solver("hostile-child-grow", kind="approximate")
 def child_grow(problem):
-    """Fill 50 GB in a child."""
     code = "import time; held = [bytearray(b'x' * (1 << 24)) for _ in range(50 * 64)]; time.sleep(600)"
     subprocess.run([sys.executable, "-c", code], check=True)
     return np.arange(problem.size)
@@ -273,7 +255,6 @@ def child_grow(problem):
 
 @sb.register_solver("hostile-info", kind="approximate", matrix_free=True, grid={"what": list(INFO)})
 def talkative(problem, *, what):
-    """Match well enough, and say something strange about it."""
     return sb.Solution(np.arange(problem.size), info=INFO[what]())
 
 
@@ -341,7 +322,6 @@ def stop_the_workers_clock(problem):
 
 
 def spin(seconds):
-    """Use so much CPU time."""
     end = time.process_time() + seconds
     while time.process_time() < end:
         pass

@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,8 @@ from click.testing import CliRunner
 import semrsm_bench as sb
 from semrsm_bench.bench.check import cases_of, check_method
 from semrsm_bench.bench.methods import find_methods
-from semrsm_bench.cli import cli
+from semrsm_bench.cli import cli, main
 from semrsm_bench.core.method import UnavailableError
-from semrsm_bench.core.registry import UnknownNameError
 from semrsm_bench.solvers.check_cases import CASES, CheckFailedError, optimum
 
 BAD = Path(__file__).with_name("bad_solvers.py")
@@ -71,6 +71,7 @@ def test_every_registered_solver_passes_every_case(name):
         ("bad-off-by-one", {"odd sizes"}, r"holds 0\.\.62, got 1\.\.63"),
         ("bad-writes", {"one", "small", "float32"}, "read-only"),
         ("bad-writes-behind", {"two", "float32", "affinity made before"}, "changed its input"),
+        ("bad-writes-affinity", {"affinity made before"}, "changed its input"),
         ("bad-random", {"deterministic", "threads"}, "answer"),
         ("bad-global-random", {"global random state"}, "process-wide random generator; take a seed"),
         ("bad-memory", {"deterministic", "threads"}, "answer"),
@@ -82,13 +83,11 @@ def test_every_registered_solver_passes_every_case(name):
     ],
 )
 def test_a_broken_promise_is_found_where_it_is_broken(name, where, reason):
-    import re
-
     found = failures(name)
     assert where <= set(found), found
     assert any(re.search(reason, text) for text in found.values()), found
     # A solver that breaks one promise is not blamed for the rest; two threads that share the global generator differ by chance.
-    if name in ("bad-off-by-one", "bad-global-random", "bad-not-matrix-free"):
+    if name in ("bad-off-by-one", "bad-writes-affinity", "bad-global-random", "bad-not-matrix-free"):
         assert set(found) - {"threads"} == where, found
 
 
@@ -144,12 +143,8 @@ def test_what_a_solver_prints_is_not_taken_for_an_answer():
 
 def test_mistakes_in_calling_it(tmp_path):
     (greedy,) = find_methods(["greedy"], kind="solver")
-    with pytest.raises(ValueError, match="unknown case 'nothing' of a solver; known are empty"):
-        check_method(greedy, cases=["nothing"])
     with pytest.raises(ValueError, match="timeout must be positive"):
         check_method(greedy, timeout=0)
-    with pytest.raises(UnknownNameError, match="did you mean 'greedy'"):
-        find_methods(["gredy"])
     (tmp_path / "absent.py").write_text(ABSENT)
     with pytest.raises(UnavailableError, match="no_such_module"):
         find_methods(["absent"], [tmp_path / "absent.py"], "solver")
@@ -201,18 +196,17 @@ def test_the_command_on_a_file_checks_all_its_solvers(tmp_path):
 
 def test_the_command_in_json():
     code, output = invoke("identity", "greedy", "--json", "--case", "empty", "--case", "ties")
-    assert code == 0
     parsed = json.loads(output)
-    assert [entry["solver"] for entry in parsed] == ["identity", "greedy"]
-    assert all(entry["passed"] for entry in parsed)
-    assert [case["case"] for case in parsed[0]["cases"]] == ["empty", "ties"]
-    assert all(case["status"] == "passed" and case["seconds"] > 0 for case in parsed[0]["cases"])
+    assert (code, [(entry["solver"], entry["passed"]) for entry in parsed]) == (
+        0,
+        [("identity", True), ("greedy", True)],
+    )
+    assert [(c["case"], c["status"]) for c in parsed[0]["cases"]] == [("empty", "passed"), ("ties", "passed")]
+    assert all(case["seconds"] > 0 for case in parsed[0]["cases"])
 
 
 def test_the_command_lists_its_cases():
-    code, output = invoke("--list-cases", "--kind", "solver")
-    assert code == 0
-    assert [line[2:28].strip() for line in output.splitlines()] == ["lver", *CASES]
+    assert [line[2:28].strip() for line in invoke("--list-cases", "--kind", "solver")[1].splitlines()][1:] == [*CASES]
     assert {"solver", "rsm", "metric", "instance"} <= set(invoke("--list-cases")[1].split())
 
 
@@ -223,14 +217,12 @@ def test_the_command_lists_its_cases():
         (["gredy"], "unknown method 'gredy'; did you mean 'greedy'"),
         (["gredy", "--kind", "solver"], "unknown solver 'gredy'; did you mean 'greedy'"),
         (["no_such_file.py"], "no_such_file.py: no such file"),
-        (["greedy", "--case", "nothing"], "unknown case 'nothing'"),
+        (["greedy", "--case", "nothing"], "unknown case 'nothing' of a solver; known are empty"),
         (["absent", "--plugin", "absent.py"], "'absent' is not available"),
         (["nothing.py"], "registers nothing"),
     ],
 )
 def test_wrong_use_of_the_command_ends_with_two(arguments, message, capsys, tmp_path, monkeypatch):
-    from semrsm_bench.cli import main
-
     monkeypatch.chdir(tmp_path)
     Path("absent.py").write_text(ABSENT)
     Path("nothing.py").write_text("")
