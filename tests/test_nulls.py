@@ -17,13 +17,13 @@ from semrsm_bench.metrics import (
     instance_similarity,
     linear_cka,
     null_distribution,
-    nulls,
     p_value,
     procrustes_distance,
     retrieval_f1,
     significance,
     svcca,
 )
+from semrsm_bench.metrics.declarations import find_declared
 from tests.representations import BASELINES, as_input
 
 PAIRED = [name for name, info in METRICS.items() if len(info.inputs) == 2 and name not in BASELINES]
@@ -114,10 +114,10 @@ def test_calibrated_scores_are_0_at_chance_and_1_at_best(value, null, best, expe
 
 
 def test_functions_and_partials_have_the_declaration_of_their_parameters():
-    assert nulls.find_declared(partial(procrustes_distance, variant="angular")).high == math.pi / 2
-    assert nulls.find_declared(procrustes_distance).name == "procrustes_centred"
-    assert nulls.find_declared(partial(svcca, threshold=0.9)).name == "svcca"
-    assert nulls.find_declared(len) is None
+    assert find_declared(partial(procrustes_distance, variant="angular")).high == math.pi / 2
+    assert find_declared(procrustes_distance).name == "procrustes_centred"
+    assert find_declared(partial(svcca, threshold=0.9)).name == "svcca"
+    assert find_declared(len) is None
 
 
 @pytest.mark.parametrize(("first", "second", "how"), [(K, L, "both"), (X, Y, "rows"), (X[:, :3], Y[:, :3], "rows")])

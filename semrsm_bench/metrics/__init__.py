@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-# Functions that are called as their modules are must be here before any of these modules is imported; these need numpy alone.
+# Functions that are called as their modules are must be imported here first; these need numpy alone.
 from semrsm_bench.metrics.cca import canonical_correlations, cca, pwcca, svcca
 from semrsm_bench.metrics.cka import cka, cka_matrix, cosine_cka, hsic, linear_cka, minibatch_cka, rbf_cka
 from semrsm_bench.metrics.kernels import bandwidth, cosine_rsm, linear_rsm, rbf_rsm, squared_distances
@@ -17,9 +17,9 @@ from semrsm_bench.metrics.registry import INVARIANCES, get_metric, metric_names,
 
 if TYPE_CHECKING:
     from semrsm_bench.metrics.barycenter import Barycenter
+    from semrsm_bench.metrics.declarations import MetricInfo
     from semrsm_bench.metrics.instances import get_instance, instance_names, instance_similarity, register_instance
     from semrsm_bench.metrics.nulls import (
-        MetricInfo,
         Significance,
         calibrated_score,
         instance_null,
@@ -40,8 +40,17 @@ if TYPE_CHECKING:
 
     METRICS: dict[str, MetricInfo]
 
-# Modules that are imported on first use of a name of theirs, those that need numpy alone first.
-_LATER = ("retrieval", "instances", "procrustes", "barycenter", "rsa", "nulls")
+# Modules that are imported on the first use of one of their names.
+_LATER = {
+    "barycenter": "Barycenter",
+    "declarations": "MetricInfo",
+    "instances": "get_instance instance_names instance_similarity register_instance",
+    "nulls": "Significance calibrated_score instance_null null_distribution p_value significance",
+    "procrustes": "UnitMatch align match_units procrustes_distance unit_matching",
+    "retrieval": "centre_on_database most_similar retrieval_f1 retrieval_iou retrieval_scores self_retrieval",
+    "rsa": "compare_rsms jensen_shannon jensen_shannon_correlation",
+}
+_MODULE_OF = {name: module for module, names in _LATER.items() for name in names.split()}
 
 __all__ = [
     "INVARIANCES", "METRICS", "Barycenter", "MetricInfo", "Significance", "UnitMatch", "align", "bandwidth",
@@ -58,12 +67,11 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name == "METRICS":
         # What is registered now, plugins included.
-        from semrsm_bench.metrics.nulls import declared
+        from semrsm_bench.metrics.declarations import declared
 
         return declared()
-    if name in __all__:
-        modules = (importlib.import_module(f"semrsm_bench.metrics.{module}") for module in _LATER)
-        return next(getattr(module, name) for module in modules if hasattr(module, name))
+    if name in _MODULE_OF:
+        return getattr(importlib.import_module(f"semrsm_bench.metrics.{_MODULE_OF[name]}"), name)
     raise AttributeError(f"module 'semrsm_bench.metrics' has no attribute {name!r}")
 
 

@@ -147,13 +147,11 @@ class Barycenter:
         """
         self._require_fitted()
         x, mean, scale, axes = self._prepare(model, "model")
-        (n, width), (rows, own) = self.barycenter_.shape, x.shape
+        (n, width), (rows, units) = self.barycenter_.shape, x.shape
         if rows != n:
             raise ValueError(f"model must hold the {n} training stimuli of fit, but has {rows}")
-        if own > width:
-            raise ValueError(
-                f"model has {own} dimensions but the barycenter only {width}; fit again with this model too"
-            )
+        if units > width:
+            raise ValueError(f"model has {units} dimensions but the barycenter only {width}; fit again with this model")
         self.means_.append(mean)
         self.scales_.append(scale)
         self.rotations_.append(axes @ best_map(x.T @ self.barycenter_, self.group))

@@ -1,4 +1,4 @@
-"""What must lose wherever an answer about single stimuli is asked for: metrics and scores that ignore what networks represent."""
+"""Baselines: metrics and scores of single stimuli that ignore what networks represent."""
 
 from __future__ import annotations
 

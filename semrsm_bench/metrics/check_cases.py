@@ -195,10 +195,9 @@ def direction(measure: Measure) -> None:
         if len(measure.inputs) == 2:
             x, other = inputs(measure, seed, q=P)
             noise = 0.01 * np.random.default_rng(seed).standard_normal(x.shape)
-            pairs: list[tuple[Array, ...]] = [
-                (x, x + (noise + noise.T if "rsm" in measure.inputs else noise)),
-                (x, other),
-            ]
+            if "rsm" in measure.inputs:
+                noise += noise.T
+            pairs: list[tuple[Array, ...]] = [(x, x + noise), (x, other)]
         elif measure.inputs == ("aligned",) and measure.category != "baseline":
             pairs = [inputs(measure, seed, 200, noise=spread) for spread in (0.1, 1.5)]
         else:

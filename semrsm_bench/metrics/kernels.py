@@ -124,7 +124,7 @@ def bandwidth(
         has_diagonal = square if query_database is None else not query_database
         if has_diagonal and not square:
             raise ValueError(
-                f"D of shape {distances.shape} has no diagonal; leave query_database out or set it to True"
+                f"D of shape {distances.shape} has no diagonal; set query_database to True, or leave it out"
             )
         if rule in ("kornblith", "wald_code") or not has_diagonal:
             pooled.append(distances.ravel())

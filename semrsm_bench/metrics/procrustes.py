@@ -80,9 +80,7 @@ def align(X: Any, Y: Any, group: str = "orthogonal") -> FloatArray:
     one_of(group, GROUPS, "group")
     x, y = as_feature_pair(X, Y, min_n=1)
     if x.shape[1] > y.shape[1]:
-        raise ValueError(
-            f"Y needs at least the {x.shape[1]} units of X, but has {y.shape[1]}; pad it with zero columns"
-        )
+        raise ValueError(f"Y needs the {x.shape[1]} units of X, but has {y.shape[1]}; pad it with zero columns")
     return best_map(balanced(x)[0].T @ balanced(y)[0], group)
 
 

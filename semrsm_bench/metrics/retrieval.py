@@ -158,9 +158,7 @@ def forbidden_images(shape: tuple[int, ...], query_groups: Groups, database_grou
             except (TypeError, ValueError):
                 usable = False
             if not usable:
-                raise ValueError(
-                    f"{name}[{i}] is {label!r}; give every image a hashable label, its index if it is alone"
-                )
+                raise ValueError(f"{name}[{i}] is {label!r}; give every image a hashable label, such as its index")
     of_query, of_database = (np.array([codes[label] for label in side]) for side in (query_groups, database_groups))
     return np.asarray(np.equal.outer(of_query, of_database))
 

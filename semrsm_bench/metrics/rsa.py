@@ -1,4 +1,4 @@
-"""Representational similarity analysis: correlations of two RSMs over their upper triangles; divergences of what networks say."""
+"""Representational similarity analysis: correlations of RSMs over their upper triangles; divergences of class probabilities."""
 
 from __future__ import annotations
 

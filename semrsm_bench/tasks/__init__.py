@@ -1,1 +1,1 @@
-"""The questions: one file each. Cases, truth and score; how they are measured is the engine's business."""
+"""The tasks, one file each: cases, truth and score. The engine measures them."""

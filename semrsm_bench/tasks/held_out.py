@@ -1,4 +1,4 @@
-"""Alignments of several models that are fitted on some stimuli and looked at on the others."""
+"""Alignments of several models that are fitted on some stimuli and applied to the others."""
 
 from __future__ import annotations
 
@@ -29,16 +29,12 @@ def assign_folds(groups: Sequence[Any], folds: int, seed: int = 0) -> Integers:
     fewer groups than folds, or fewer than two folds.
     """
     if len(groups) < LEAST_STIMULI:
-        raise ValueError(
-            f"{len(groups)} stimuli are too few to fit an alignment on some and score the others; needed are {LEAST_STIMULI}"
-        )
+        raise ValueError(f"{len(groups)} stimuli are too few for held-out alignments; needed are {LEAST_STIMULI}")
     _, number, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
     if folds < 2:
         raise ValueError(f"folds must be at least 2, so that there is something to fit on; got {folds}")
     if len(sizes) < folds:
-        raise ValueError(
-            f"{folds} folds need at least as many groups of stimuli that belong together; there are {len(sizes)}"
-        )
+        raise ValueError(f"{folds} folds need at least as many groups of stimuli; there are {len(sizes)}")
     order = np.random.default_rng(seed).permutation(len(sizes))
     fold_of_group = np.empty(len(sizes), dtype=np.intp)
     filled = np.zeros(folds, dtype=np.int64)
@@ -76,7 +72,7 @@ def held_out(
 
 
 def reordered(aligned: Floats, fold: Integers, seed: Sequence[int]) -> Floats:
-    """Every model's stimuli in an order of their own, inside their folds."""
+    """Aligned stimuli (K, n, d), reordered for each model by itself, inside the folds."""
     rng = np.random.default_rng(seed)
     result = aligned.copy()
     for name in np.unique(fold):

@@ -1,4 +1,4 @@
-"""Does the similarity of single pictures predict on which of them networks disagree in what they say?
+"""Does the similarity of single pictures predict on which of them networks disagree in their outputs?
 
 After Saha, He and Khosla (2026), of which the abstract alone was at hand: networks are brought into one space by generalised
 Procrustes on some pictures, and each of the others gets a score of its own.
@@ -36,7 +36,7 @@ LENGTH = "length"
 
 @register_task
 class Instances(Task):
-    """Scores of single stimuli against what networks say of them."""
+    """Scores of single stimuli against the outputs of networks."""
 
     name = "instances"
     question = "Does the similarity of single pictures predict on which of them networks disagree in their outputs?"
@@ -96,7 +96,7 @@ class Instances(Task):
                 )
 
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Mapping[str, Floats]:
-        """What goes with the scores of all networks: what these say, what the pictures look like, how far they lie out."""
+        """What the scores of all networks are compared with: outputs, statistics of pictures, distance from the mean."""
         part, stimuli, *_ = case.known
         if part != ALL:
             return {}

@@ -153,9 +153,8 @@ class Layers(Task):
         if same.any():
             found["same"] = weighted_mean(values[same], weights[:, same])
         if pairs := _accuracies(results):
-            found["identification"] = weighted_mean(
-                np.array(list(pairs.values())), row_weights(list(pairs), draws, units)
-            )
+            shares = np.array(list(pairs.values()))
+            found["identification"] = weighted_mean(shares, row_weights(list(pairs), draws, units))
         return found
 
 
@@ -208,11 +207,11 @@ def _accuracies(results: Sequence[Result]) -> dict[tuple[str, str], float]:
     for result in results:
         raw, repeat = result.raw, result.case.rpartition("/")[2]
         sign = 1.0 if raw["best"] == "max" else -1.0
-        for own, other, value in (("", "other_", result.scores.get("value")), ("other_", "", raw["value_yx"])):
-            networks = raw[f"{own}network"], raw[f"{other}network"]
+        for side, other, value in (("", "other_", result.scores.get("value")), ("other_", "", raw["value_yx"])):
+            networks = raw[f"{side}network"], raw[f"{other}network"]
             similarity = -np.inf if value is None else sign * float(value)
             if networks[0] != networks[1]:
-                seen = candidates.setdefault(networks, {}).setdefault((raw[f"{own}layer"], repeat), [])
+                seen = candidates.setdefault(networks, {}).setdefault((raw[f"{side}layer"], repeat), [])
                 seen.append((similarity, bool(raw["same"])))
     accuracies = {}
     for networks, layers in candidates.items():
@@ -221,9 +220,8 @@ def _accuracies(results: Sequence[Result]) -> dict[tuple[str, str], float]:
             # Where there is one candidate, or none that is right, there is nothing to find.
             if len(found) > 1 and any(right for _, right in found):
                 best = max(similarity for similarity, _ in found)
-                credits.append(
-                    np.mean([right for similarity, right in found if similarity == best]) * np.isfinite(best)
-                )
+                tied = [right for similarity, right in found if similarity == best]
+                credits.append(np.mean(tied) * np.isfinite(best))
         if credits:
             accuracies[networks] = float(np.mean(credits))
     return accuracies

@@ -36,7 +36,7 @@ _THUMBNAIL = 128
 
 @dataclass(frozen=True)
 class NetworkOptions:
-    """What networks look at, and which of their layers are judged. None is what the profile says, or the default in the help."""
+    """Pictures, networks and layers. None stands for the profile's value, or for the default in the help."""
 
     images: tuple[Path, ...] = option(
         (),
@@ -80,10 +80,7 @@ class CountOptions(NetworkOptions):
         return found
 
     def seen(
-        self,
-        layers: Sequence[str] = (),
-        default: Callable[[], Sequence[Path]] = small_weights,
-        least: int = 1,
+        self, layers: Sequence[str] = (), default: Callable[[], Sequence[Path]] = small_weights, least: int = 1
     ) -> tuple[list[NetworkActivations], Pictures]:
         """All networks on the same pictures; ``layers`` and networks by ``default`` where the options name none."""
         models = load_networks(self.model, self.layers or layers, default)
@@ -104,9 +101,7 @@ def load_networks(
     loaded = [load_model(spec, named) for spec in (models or [str(path) for path in default()])]
     names = [model.name for model in loaded]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise ValueError(
-            f"two networks are called {twice!r}; rename one of the files, names tell them apart in the tables"
-        )
+        raise ValueError(f"two networks are called {twice!r}; rename one of the files: tables tell them apart by name")
     return [choose_layers(model, layers) for model in loaded]
 
 
@@ -126,18 +121,16 @@ def choose_layers(model: Model, layers: Sequence[str] = ()) -> Model:
         blocks = {stage: model.network.get_submodule(stage).named_children() for stage in model.layers}
         chosen = tuple(f"{stage}.{child}" for stage, children in blocks.items() for child, _ in children)
         if not chosen:
-            raise ValueError(
-                f"the layers {', '.join(model.layers)} of {model.name} hold no blocks; name layers instead"
-            )
+            raise ValueError(f"layers {', '.join(model.layers)} of {model.name} hold no blocks; name layers instead")
     return with_layers(model, chosen)
 
 
 def common_size(models: Sequence[Model], size: int | None = None) -> int:
-    """Side of the pictures that all networks look at: ``size``, or the one that all of them want."""
+    """Side of the pictures for all networks: ``size``, or the one size that all of them take."""
     wanted = sorted({model.size for model in models})
     if size is None and len(wanted) != 1:
         raise ValueError(
-            f"the networks want pictures of {' and '.join(map(str, wanted))} pixels: choose one with --size"
+            f"the networks take pictures of {' and '.join(map(str, wanted))} pixels: choose one with --size"
         )
     return wanted[0] if size is None else size
 

@@ -45,7 +45,7 @@ class OutputsOptions(LayerRsmOptions, CountOptions):
 
 @register_task
 class Outputs(Task):
-    """RSMs against the divergence of what the network says."""
+    """RSMs against the divergence of the network's class probabilities."""
 
     name = "outputs"
     question = "Do similar representations mean similar class probabilities?"
@@ -56,10 +56,7 @@ class Outputs(Task):
         _correlation_score("agreement", "Spearman, exact", meaning="rank correlation with the optimal matching's RSM"),
         _correlation_score("agreement_cka", "CKA, exact", meaning="debiased CKA with the optimal matching's RSM"),
         Score(
-            "same_neighbour",
-            "nearest, exact %",
-            style="percent",
-            meaning="images whose nearest is that of the exact RSM",
+            "same_neighbour", "nearest, exact %", style="percent", meaning="images with the exact RSM's nearest image"
         ),
     )
     unit = "image"
@@ -124,7 +121,7 @@ class Outputs(Task):
 
 
 class _NetworkTruth:
-    """What is known of a network: the divergences of what it says, and the optimal RSMs of its layers."""
+    """Divergences of a network's class probabilities, and the optimal RSMs of its layers."""
 
     def __init__(self, seen: NetworkActivations) -> None:
         self._seen = seen
@@ -143,12 +140,9 @@ class _NetworkTruth:
         s = case.settled()
         key = str(case.cell["layer"]), s["centring"]
         if key not in self._exact:
+            z, sigma = self._seen.activations(key[0]), s.get("sigma", 1.0)
             self._exact[key] = compute_rsm(
-                self._seen.activations(key[0]),
-                kernel=s["kernels"],
-                matching=OPTIMUM,
-                sigma=s.get("sigma", 1.0),
-                centring=s["centring"],
+                z, kernel=s["kernels"], matching=OPTIMUM, sigma=sigma, centring=s["centring"]
             )
         return self._exact[key][s["kernel"]]
 

@@ -66,9 +66,13 @@ class RetrievalOptions(LayerRsmOptions):
             return from_cityscapes(self.cityscapes, *counts, size, **cut)
         parts = parts_of_packages()
         if self.images:
-            parts = parts_of_pictures(
-                self.images, objects=self.object_classes, size=_PICTURE, seed=self.seed, classes=self.classes
-            )
+            made: dict[str, Any] = {
+                "objects": self.object_classes,
+                "size": _PICTURE,
+                "seed": self.seed,
+                "classes": self.classes,
+            }
+            parts = parts_of_pictures(self.images, **made)
         return from_scenes(parts, *counts, size, place=self.place, seed=self.seed)
 
 

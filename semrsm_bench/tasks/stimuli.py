@@ -22,7 +22,7 @@ from semrsm_bench.tasks.networks import CountOptions, NetworkActivations, thumbn
 DIVERGENCE = "divergence"
 # Pictures at either end of the ranking that rows of the last layer keep to be shown.
 _SHOWN = 16
-# Rows of a file that are looked through at once, so that it need not fit into memory.
+# Rows of a file that are checked at once, so that it need not fit into memory.
 _ROWS = 4096
 
 
@@ -64,9 +64,7 @@ class Stimuli:
     models: Mapping[str, Callable[[str], NDArray[Any]]]  # by name; models[name](layer) is (n, d_k)
     layers: Sequence[str]
     ids: Sequence[str]
-    groups: Sequence[
-        Any
-    ]  # stimuli of one, such as crops of one photograph, are never parted between folds or in intervals
+    groups: Sequence[Any]  # stimuli of one group, such as crops of one photograph, stay together in folds and intervals
     pixels: NDArray[np.uint8] | None  # (n, H, W, 3)
     outputs: Callable[[], Mapping[str, Floats]]  # what the models say of each stimulus, see `output_facts`
     sha256: str
@@ -112,11 +110,9 @@ class Stimuli:
         digest = hashlib.sha256()
         for array in arrays:
             digest.update(np.ascontiguousarray(array).data)
-        models = {
-            path.stem: partial(lambda array, layer: array, array) for path, array in zip(options.features, arrays)
-        }
+        models = {path.stem: partial(lambda array, _: array, array) for path, array in zip(options.features, arrays)}
         if len(models) < len(arrays):
-            raise ValueError("two of the files have the same name; names tell them apart in the tables")
+            raise ValueError("two of the files have the same name; tables tell them apart by name")
         return cls(models, [" + ".join(models)], ids, ids, None, dict, digest.hexdigest())
 
 
@@ -179,9 +175,8 @@ def _open(path: Path) -> NDArray[Any]:
     for start in range(0, len(array), _ROWS):
         part = np.asarray(array[start : start + _ROWS])
         for row, column in np.argwhere(~np.isfinite(part))[:1].tolist():
-            raise ValueError(
-                f"{path}: row {start + row}, column {column} is {part[row, column]}; drop that item from all files"
-            )
+            value = part[row, column]
+            raise ValueError(f"{path}: row {start + row}, column {column} is {value}; drop that item from all files")
         differs = differs or bool((part != array[0]).any())
     if not differs:
         raise ValueError(f"{path}: all rows are the same, so there is nothing to align")

@@ -48,17 +48,9 @@ class Translation(Task):
     question = "Are overlapping crops of a picture more similar than crops of different pictures?"
     kind = "rsm"
     scores = (
+        Score("auroc", "AUROC", chance=0.5, meaning="probability that overlapping crops are more similar than others"),
         Score(
-            "auroc",
-            "AUROC",
-            chance=0.5,
-            meaning="probability that overlapping crops are more similar than unrelated ones",
-        ),
-        Score(
-            "partner_first",
-            "partner first %",
-            style="percent",
-            meaning="crops whose most similar one overlaps with them",
+            "partner_first", "partner first %", style="percent", meaning="crops whose most similar one overlaps them"
         ),
     )
     unit = "batch"
