@@ -19,7 +19,9 @@ MEASURES = [
 ]
 
 
-@pytest.mark.parametrize(("measure", "case", "check"), MEASURES, ids=lambda value: getattr(value, "name", str(value)))
+@pytest.mark.parametrize(
+    ("measure", "case", "check"), [pytest.param(*given, id=f"{given[0].name}-{given[1]}") for given in MEASURES]
+)
 def test_every_measure_passes_every_check_without_a_note(measure, case, check):
     assert not check(measure)
 
