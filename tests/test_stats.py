@@ -53,8 +53,6 @@ def test_one_value_none_and_bad_ones():
     assert all(map(math.isnan, mean_interval([])))
     with pytest.raises(ValueError, match="1 of 2 values are not finite"):
         median_interval([1.0, math.nan])
-    with pytest.raises(ValueError, match="level"):
-        median_interval([1.0], level=1.0)
 
 
 @given(hnp.arrays(np.float64, st.integers(1, 12), elements=st.floats(-100, 100)), st.integers(0, 99))

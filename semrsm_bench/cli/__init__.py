@@ -31,11 +31,6 @@ VERBS = {
 # Verbs that share the module of another one.
 _MODULES = {"solvers": "list", "doctor": "check", "table": "show", "plot": "show", "report": "show"}
 _MODULES |= {"merge": "compare", "gate": "compare"}
-# Verbs of earlier versions, and what is said instead of them.
-_GONE = {
-    "study": "The studies are tasks now: semrsm-bench run translation | retrieval | outputs | layers (was cka) | instances (was "
-    "barycenter) | matching (was runtime and matching-quality)."
-}
 
 
 class _Verbs(click.Group):
@@ -53,7 +48,7 @@ class _Verbs(click.Group):
         if args and args[0] not in VERBS and not args[0].startswith("-"):
             near = difflib.get_close_matches(args[0], VERBS, n=1)
             hint = f"Did you mean {near[0]!r}?" if near else f"Verbs: {', '.join(VERBS)}."
-            raise click.UsageError(f"there is no verb {args[0]!r}. {_GONE.get(args[0], hint)}", ctx)
+            raise click.UsageError(f"there is no verb {args[0]!r}. {hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -6,7 +6,7 @@ import itertools
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -68,12 +68,9 @@ def compare(before: str, after: str, options: CompareOptions) -> int:
     _print(found, broken, missing, options.show_all)
     if code == 4:
         click.echo(f"NOTHING TO JUDGE: no cell has a {' or a '.join(nothing)} on both sides")
-        failed = [
-            (side, cell, f) for side in (found.before, found.after) for cell, f in side.cells.items() if f.failures
-        ]
-        for side, cell, figures in failed[:5]:
-            why = next(iter(figures.failures.values()))
-            click.echo(f"  {side.name}: {cell.method} at S={cell.size} ({_place(cell)}): {why}")
+        cells = [(side, *item) for side in (found.before, found.after) for item in side.cells.items()]
+        for side, cell, failures in [(s, c, figures.failures) for s, c, figures in cells if figures.failures][:5]:
+            click.echo(f"  {side.name}: {_cell(cell)}: {next(iter(failures.values()))}")
     elif rules or code:
         lost = f", {len(missing)} cells lack figures (--allow-missing METHOD allows it)" if missing else ""
         click.echo(f"{'FAIL' if code else 'PASS'}: {len(broken)} beyond the limits{lost}")
@@ -89,18 +86,19 @@ def _print(found: Any, broken: list[Any], missing: dict[Any, str], show_all: boo
         click.echo("\n".join(aligned(lines, right=(2, 5, 6, 7))))
     for cell, why in found.lost.items():
         mark = "MISSING" if cell in missing else "missing, as allowed:"
-        click.echo(f"{mark}  {cell.method} at S={cell.size} ({_place(cell)}): {why}")
+        click.echo(f"{mark}  {_cell(cell)}: {why}")
     for label, cells in (("only before", found.only_before), ("only after", found.only_after)):
         if cells:
             click.echo(f"{label}: {len(cells)} cells of {', '.join(sorted({cell.method for cell in cells}))}")
     counts = Counter((change.metric, change.verdict) for change in found.changes)
-    said = {"time": ("slower", "faster", "unchanged"), "gap": ("worse", "better", "unchanged")}
-    click.echo(
-        "; ".join(
-            f"{metric}: " + ", ".join(f"{counts[metric, verdict]} {word}" for verdict, word in zip(_ORDER, words))
-            for metric, words in said.items()
-        )
-    )
+    said = []
+    for metric, words in (("time", ("slower", "faster", "unchanged")), ("gap", ("worse", "better", "unchanged"))):
+        said.append(f"{metric}: " + ", ".join(f"{counts[metric, v]} {word}" for v, word in zip(_ORDER, words)))
+    click.echo("; ".join(said))
+
+
+def _cell(cell: Any) -> str:
+    return f"{cell.method} at S={cell.size} ({_place(cell)})"
 
 
 def _place(cell: Any) -> str:
@@ -124,10 +122,10 @@ def _json(found: Any, broken: list[Any], nothing: list[str], code: int) -> dict[
         | {"paired": c.paired, "verdict": c.verdict, "broken": c in broken}
         for c in found.changes
     ]
-    sides = {name: asdict(replace(getattr(found, name), cells={})) for name in ("before", "after")}
+    sides = {"before": found.before, "after": found.after}
     return {
         "exit_code": code,
-        **{name: {k: v for k, v in side.items() if k != "cells"} for name, side in sides.items()},
+        **{name: {k: v for k, v in vars(side).items() if k != "cells"} for name, side in sides.items()},
         "notices": found.notices,
         "not_compared": nothing,
         "changes": changes,
@@ -184,7 +182,7 @@ def _print_merged(lines: Sequence[Any], legend: dict[str, dict[str, Any]], relat
             columns |= {f"{label}/A": (label, "time_ratio", ".2f")} if label != "A" else {}
             columns |= {f"x {label}": (label, "speedup", ".2f")} if relative_to else {}
         table = [["method", *columns]]
-        table += [[line.method, *(_cell(line, *column) for column in columns.values())] for line in members]
+        table += [[line.method, *(_figure(line, *column) for column in columns.values())] for line in members]
         click.echo(f"\n{members[0].task}: " + ", ".join(f"{name} {value}" for name, value in members[0].place.items()))
         title, *rows = aligned(table, right=range(1, len(table[0])))
         click.echo("\n".join([click.style(title, bold=True), *rows]))
@@ -193,7 +191,7 @@ def _print_merged(lines: Sequence[Any], legend: dict[str, dict[str, Any]], relat
         click.echo(f"x A: times faster than {relative_to} on the same machine.")
 
 
-def _cell(line: Any, label: str, figure: str, spec: str) -> str:
+def _figure(line: Any, label: str, figure: str, spec: str) -> str:
     figures = line.runs.get(label, {})
     value = figures.get(figure, math.nan)
     if not math.isfinite(value):

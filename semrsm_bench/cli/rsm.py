@@ -72,16 +72,11 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
         return 3
     seconds = time.perf_counter() - begun
     panels = {(m, k): values for m, per_kernel in computed.items() for k, values in per_kernel.items()}
-    results = [
-        {
-            "matching": matching,
-            "kernel": kernel,
-            "shape": list(values.shape),
-            **{name: float(getattr(values, name)()) for name in ("min", "mean", "max")},
-            "file": str(values.filename) if isinstance(values, np.memmap) else None,
-        }
-        for (matching, kernel), values in panels.items()
-    ]
+    results: list[dict[str, Any]] = []
+    for (matching, kernel), values in panels.items():
+        results.append({"matching": matching, "kernel": kernel, "shape": list(values.shape)})
+        results[-1] |= {name: float(getattr(values, name)()) for name in ("min", "mean", "max")}
+        results[-1]["file"] = str(values.filename) if isinstance(values, np.memmap) else None
     if output.json:
         print_json({"seconds": seconds, "results": results})
     else:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 def to_numpy(value: Any, name: str) -> NDArray[Any]:
     """NumPy array of whatever holds numbers: an array, nested lists, or a torch tensor on any device, with or without gradient.
 
-    Nothing is copied that NumPy can look at as it is; a memory-mapped array stays one; bfloat16, which NumPy lacks, becomes
+    Nothing is copied that NumPy can use as it is; a memory-mapped array stays one; bfloat16, which NumPy lacks, becomes
     float32. torch is never imported. ValueError: masked entries, or lists that are no rectangle, in ``name``.
     """
     if hasattr(value, "detach"):

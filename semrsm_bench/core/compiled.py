@@ -16,12 +16,13 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function on its first call, without the GIL, and keep what was compiled for later processes.
 
     Where numba finds no folder to keep it in, a folder of this user's in the system's temporary one serves, with a warning. Where
-    the folder fills up later, this process goes on with what it has in memory, with a warning.
+    the folder fills up later, compiled code stays in memory, with a warning.
     """
+    compiled = numba.njit(nogil=True, cache=True, **options)
 
     def decorate(function: Callable[..., Any]) -> Any:
         try:
-            made = numba.njit(nogil=True, cache=True, **options)(function)
+            made = compiled(function)
         except RuntimeError:
             config: Any = numba.config
             config.CACHE_DIR = str(temporary_folder("compiled"))
@@ -31,11 +32,10 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
                 RuntimeWarning,
                 stacklevel=3,
             )
-            made = numba.njit(nogil=True, cache=True, **options)(function)
-        for name in (
-            ("load_overload", "save_overload") if hasattr(made, "_cache") else ()
-        ):  # not under NUMBA_DISABLE_JIT
-            setattr(made._cache, name, partial(_unless_the_disk_fails, getattr(made._cache, name)))
+            made = compiled(function)
+        if hasattr(made, "_cache"):  # not under NUMBA_DISABLE_JIT
+            for name in ("load_overload", "save_overload"):
+                setattr(made._cache, name, partial(_unless_the_disk_fails, getattr(made._cache, name)))
         return made
 
     return decorate
@@ -52,7 +52,5 @@ def _unless_the_disk_fails(access: Callable[..., Any], *given: Any) -> Any:
 
 @cache
 def _warn_once(reason: str) -> None:
-    text = (
-        f"compiled code is kept in memory, this process's alone: {reason}; or set NUMBA_CACHE_DIR to a folder with room"
-    )
+    text = f"compiled code is kept in memory, for this process alone: {reason}; or set NUMBA_CACHE_DIR to a folder with room"
     warnings.warn(text, RuntimeWarning, stacklevel=3)

@@ -28,6 +28,19 @@ _LIBRARIES = ("numpy", "scipy", "numba")
 _CODE = (".py", ".so", ".pyd", ".dylib")
 # Fields of `Method` that all ``register_...`` functions take as keywords, beside ``grid``.
 _DECLARED = ("complexity", "reference", "requires", "unavailable", "files", "distribution", "max_size", "slow_from")
+# Fields of `Declaration` that are attributes of `Method`.
+_KNOWN = (
+    "name",
+    "category",
+    "defaults",
+    "version",
+    "summary",
+    "complexity",
+    "reference",
+    "max_size",
+    "slow_from",
+    "facts",
+)
 
 
 class UnavailableError(RuntimeError):
@@ -164,20 +177,16 @@ class Method:
             libraries |= {name for path in files for name in imported(path)}
         lines = [f"{self.distribution} {self.version}"]
         for library in sorted(libraries - {_OWN_PACKAGE, *sys.stdlib_module_names}):
-            lines += [
-                library,
-                *(f"{n} {_installed_version(n)}" for n in sorted(set(_distributions().get(library, ())))),
-            ]
+            installed = sorted(set(_distributions().get(library, ())))
+            lines += [library, *(f"{name} {_installed_version(name)}" for name in installed)]
         lines += [_sha256(path) for path in [*sorted(files), *self._declared_files()]]
         return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
     def _declared_files(self) -> list[Path]:
         beside = Path(getattr(sys.modules.get(self.module), "__file__", None) or ".").parent
         for name in self.files:
-            if not (beside / name).is_file():
-                raise FileNotFoundError(
-                    f"{self.noun} {self.name!r} declares the file {name}, which is not at {beside / name}"
-                )
+            if not (file := beside / name).is_file():
+                raise FileNotFoundError(f"{self.noun} {self.name!r} declares the file {name}, which is not at {file}")
         return [beside / name for name in self.files]
 
     def require_available(self) -> None:
@@ -203,24 +212,12 @@ class Method:
             files = {str(path.absolute()): _sha256(path) for path in own}
         except OSError as error:
             code, files, reason = "", {}, reason or str(error)
-        same = (
-            "name",
-            "category",
-            "defaults",
-            "version",
-            "summary",
-            "complexity",
-            "reference",
-            "max_size",
-            "slow_from",
-        )
         return Declaration(
             kind=self.kind_name,
-            **{name: getattr(self, name) for name in same},
+            **{name: getattr(self, name) for name in _KNOWN},
             options=dict(self.options),
             code=code,
             reason=reason,
-            facts=self.facts,
             plugins=(self.plugin,) if self.plugin else (),
             files=files,
         )

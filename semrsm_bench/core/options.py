@@ -85,7 +85,7 @@ class OptionInfo:
     @property
     def placeholder(self) -> str:
         """What stands for the value in the help."""
-        if self.metavar or self.kind == "flag":
+        if self.metavar:
             return self.metavar
         one = f"[{'|'.join(self.choices)}]" if self.choices else _KINDS[self.kind].metavar
         if self.shape == "mapping":
@@ -145,21 +145,8 @@ class OptionInfo:
         """A value as it is written on the command line."""
         if self.shape == "mapping":
             return ",".join(f"{name}={item}" if name else str(item) for name, item in value.items())
-        return ",".join(map(self._text_one, value)) if self.shape == "list" else self._text_one(value)
-
-    def _text_one(self, value: Any) -> str:
-        if self.kind == "bytes":
-            unit = next(u for u in reversed(_UNITS) if value % _UNITS[u] == 0) if value else ""
-            return f"{value // _UNITS[unit]}{unit}"
-        if self.kind == "range":
-            return ":".join("" if end is None else str(end) for end in (value.start, value.stop))
-        return (
-            "x".join(map(str, value))
-            if self.kind == "grid"
-            else f"{value:g}"
-            if isinstance(value, float)
-            else str(value)
-        )
+        one = _KINDS[self.kind].text
+        return ",".join(map(one, value)) if self.shape == "list" else one(value)
 
 
 def _size(text: str) -> int:
@@ -167,6 +154,11 @@ def _size(text: str) -> int:
     if not found:
         raise ValueError(text)
     return int(float(found[1]) * _UNITS[found[2].upper()])
+
+
+def _size_text(size: int) -> str:
+    unit = next(u for u in reversed(_UNITS) if size % _UNITS[u] == 0) if size else ""
+    return f"{size // _UNITS[unit]}{unit}"
 
 
 def _grid(text: str) -> tuple[int, int]:
@@ -177,6 +169,10 @@ def _grid(text: str) -> tuple[int, int]:
 def _range(text: str) -> slice:
     low, high = (int(end) if end else None for end in text.split(":"))
     return slice(low, high)
+
+
+def _range_text(part: slice) -> str:
+    return ":".join("" if end is None else str(end) for end in (part.start, part.stop))
 
 
 def _value(text: str) -> Any:
@@ -190,16 +186,18 @@ class _Kind(NamedTuple):
     parse: Callable[[str], Any]  # of a word; ValueError where it is not what is expected
     metavar: str
     expected: str
+    text: Callable[[Any], str] = lambda value: f"{value:g}" if isinstance(value, float) else str(value)
 
 
 _KINDS = {
+    "flag": _Kind(bool, "", "a flag"),
     "int": _Kind(int, "N", "a whole number"),
     "float": _Kind(float, "NUMBER", "a number"),
     "str": _Kind(str, "NAME", "a name"),
     "path": _Kind(Path, "PATH", "a path"),
-    "bytes": _Kind(_size, "SIZE", "a size such as 500M or 4G"),
-    "grid": _Kind(_grid, "HxW", "a grid HxW, such as 14x14"),
-    "range": _Kind(_range, "A:B", "a range A:B, such as 0:100"),
+    "bytes": _Kind(_size, "SIZE", "a size such as 500M or 4G", _size_text),
+    "grid": _Kind(_grid, "HxW", "a grid HxW, such as 14x14", lambda grid: "x".join(map(str, grid))),
+    "range": _Kind(_range, "A:B", "a range A:B, such as 0:100", _range_text),
     "value": _Kind(_value, "VALUE", "a value"),
 }
 

@@ -106,10 +106,10 @@ class Registry(Generic[E]):
         """The entry of that name; UnknownNameError, a KeyError and ValueError, names the nearest ones."""
         found = self.find(name)
         if found is None:
-            names = self.names()
+            names = self.names()  # of plugins, too
             found = self.find(name)
-        if found is None:
-            raise unknown_name(name, [self.kind], names)
+            if found is None:
+                raise unknown_name(name, [self.kind], names)
         return found
 
     def find(self, name: str) -> E | None:

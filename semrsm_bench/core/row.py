@@ -44,12 +44,8 @@ class Row:
     options: Mapping[str, Any] = field(default_factory=dict)  # everything that was passed to the method's function
     version: str = ""  # of the distribution that does the work
     code: str = ""  # digest of the method's code, libraries and files, and of the task's
-    cell: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # what its cases share: model, layer, size, channels, kernel ...
-    units: Mapping[str, Sequence[str]] = field(
-        default_factory=dict
-    )  # ids of what intervals resample: images, pairs ...
+    cell: Mapping[str, Any] = field(default_factory=dict)  # what its cases share: model, layer, size, kernel ...
+    units: Mapping[str, Sequence[str]] = field(default_factory=dict)  # ids of what intervals resample: images ...
     data_sha256: str = ""  # of the file that the case comes from
     repeat: int = 0
     seed: int = 0

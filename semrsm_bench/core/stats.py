@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -34,8 +35,6 @@ UNKNOWN = Interval(math.nan, math.nan, math.nan)
 
 def bootstrap_draws(units: int, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
     """How often each unit counts: all once in the first row, then drawn with replacement; (1 + resamples, units)."""
-    if resamples < 1:
-        raise ValueError(f"resamples must be positive, got {resamples}")
     if not units:
         return np.ones((1 + resamples, 0))
     drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=resamples)
@@ -55,8 +54,6 @@ def interval_of(
     The first value is the estimate; where it is NaN everything is, other NaN are left out. The ends are percentiles, or of a
     jackknife 1.96 standard errors of Arvesen (1969) to either side.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
     value, others = float(replicates[0]), replicates[1:]
     others = others[~np.isnan(others)]
     if math.isnan(value) or not others.size:
@@ -69,19 +66,15 @@ def interval_of(
     return Interval(value, float(low), float(high))
 
 
-def median_interval(values: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
-    """Median of finite values with a seeded percentile bootstrap interval; the values are the units."""
-    return _simple(values, weighted_median, seed, resamples, level)
-
-
-def mean_interval(values: ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = LEVEL) -> Interval:
-    """Mean, as `median_interval`."""
-    return _simple(values, weighted_mean, seed, resamples, level)
-
-
-def _simple(
-    values: ArrayLike, statistic: Callable[[Floats, Floats], Floats], seed: int, resamples: int, level: float
+def sample_interval(
+    statistic: Callable[[Floats, Floats], Floats],
+    values: ArrayLike,
+    *,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
 ) -> Interval:
+    """A statistic of finite values with a seeded percentile bootstrap interval; the values are the units."""
     sample: Floats = np.asarray(values, dtype=np.float64).ravel()
     bad = np.count_nonzero(~np.isfinite(sample))
     if bad:
@@ -142,3 +135,7 @@ def weighted_mean(values: Floats, weights: Floats) -> Floats:
     total = weights[:, known].sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(total > 0, (weights[:, known] @ values[known]) / total, np.nan)
+
+
+median_interval = partial(sample_interval, weighted_median)
+mean_interval = partial(sample_interval, weighted_mean)

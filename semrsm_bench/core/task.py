@@ -21,72 +21,40 @@ Scalar = float | None
 
 @dataclass(frozen=True)
 class Score:
-    """One figure that a task gives a method.
+    """One figure that a task gives a method."""
 
-    Attributes
-    ----------
-    name, title : str
-        Key in rows, such as ``c``; heading in tables.
-    best : {"max", "min"}
-    low, high : float
-        Range; infinite where there is no bound.
-    chance : float or None
-        What a method reaches that knows nothing.
-    style : {"number", "percent", "quality"}
-        How tables print it: three decimals, a ratio in percent, or a quality that never rounds up to 1.
-    meaning, undefined : str
-        For captions, what it is, a formula or a few words; for the note under a table, when it has no value.
-    """
-
-    name: str
-    title: str
-    best: Literal["max", "min"] = "max"
-    low: float = 0.0
-    high: float = 1.0
-    chance: float | None = None
+    name: str  #: key in rows, such as ``c``
+    title: str  #: heading in tables
+    best: Literal["max", "min"] = "max"  #: whether larger or smaller values are better
+    low: float = 0.0  #: of the range; infinite where there is no bound
+    high: float = 1.0  #: of the range, as ``low``
+    chance: float | None = None  #: what a method reaches that knows nothing
+    #: How tables print it: three decimals, a ratio in percent, or a quality that never rounds up to 1.
     style: Literal["number", "percent", "quality"] = "number"
-    meaning: str = ""
-    undefined: str = ""
+    meaning: str = ""  #: for captions: what it is, a formula or a few words
+    undefined: str = ""  #: for the note under a table, when it has no value
 
 
 @dataclass(frozen=True)
 class Case:
-    """One problem that every method of a task meets.
+    """One problem that every method of a task meets."""
 
-    Attributes
-    ----------
-    name : str
-        Unique within the task and its data, the same in every run: ``resnet18/layer3/none/3-7``.
-    cell : mapping of str to str or int
-        What tables lay across: model, layer, size, channels, centring, kernel ...; equal for all cases of a cell.
-    inputs : callable
-        Makes the arrays that the worker gets, by name. The same array object in two cases is sent once. A value may be a
-        callable that makes the array: it is asked for methods whose facts name that input, and for no others.
-    units : mapping of str to tuple of str
-        Ids of what the intervals resample, by kind of unit: ``{"image": ("3", "7")}``.
-    settings : mapping
-        JSON-ready; what the worker must know beside the arrays, such as the kernel. A value that is costly to know may be a
-        callable without arguments, asked when the case is measured.
-    data_sha256 : str
-        Of the file that the arrays come from.
-    size, channels : int
-        S and C; they decide the order, the memory limit and what is too large for a method.
-    skip : str
-        Why no method meets it here; "" where all do.
-    known : object
-        What the truth is made of; only the process that scores sees it.
-    """
-
-    name: str
+    name: str  #: unique within the task and its data, the same in every run: ``resnet18/layer3/none/3-7``
+    #: What tables lay across: model, layer, size, channels, centring, kernel ...; equal for all cases of a cell.
     cell: Mapping[str, str | int]
+    #: Makes the arrays that the worker gets, by name. The same array object in two cases is sent once. A value may be a callable
+    #: that makes the array: it is called for methods whose facts name that input, and for no others.
     inputs: Callable[[], Arrays]
+    #: Ids of what the intervals resample, by kind of unit: ``{"image": ("3", "7")}``.
     units: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: JSON-ready: what the worker must know beside the arrays, such as the kernel. A value that is costly to know may be a
+    #: callable without arguments, called when the case is measured.
     settings: Mapping[str, Any] = field(default_factory=dict)
-    data_sha256: str = ""
-    size: int = 0
-    channels: int = 0
-    skip: str = ""
-    known: Any = None
+    data_sha256: str = ""  #: of the file that the arrays come from
+    size: int = 0  #: S; with ``channels`` it decides the order, the memory limit and what is too large for a method
+    channels: int = 0  #: C
+    skip: str = ""  #: why no method meets it here; "" where all do
+    known: Any = None  #: what the truth is made of; only the process that scores sees it
 
     def settled(self) -> dict[str, Any]:
         """The settings with every value known."""
@@ -100,7 +68,7 @@ class Answer:
     Attributes
     ----------
     arrays : mapping of str to ndarray
-        By kind of method; a task with its own ``observe`` gets what that returns.
+        By kind of method; a task that sets ``observe`` gets what that returns.
 
         solver
             ``perms``, (calls, S), intp: one answer a timed call, whole numbers that need not be permutations. From a solver that
@@ -122,26 +90,14 @@ class Answer:
 
 @dataclass(frozen=True)
 class Scored:
-    """An answer held against the truth.
+    """An answer held against the truth."""
 
-    Attributes
-    ----------
-    scores : mapping of str to float or None
-        By name of `Score`; None where it is undefined, as NaN becomes. A score that exists only over many rows is left out.
-    raw : mapping
-        What the scores were made of: ``k``, ``k_opt``; JSON-ready.
-    arrays : mapping of str to ndarray
-        Kept beside the row, for `Task.aggregate` and for pictures.
-    status : {"ok", "invalid", "wrong"}
-    message : str
-        Why it is not ok.
-    """
-
+    #: By name of `Score`; None where it is undefined, as NaN becomes. A score that exists only over many rows is left out.
     scores: Mapping[str, Scalar] = field(default_factory=dict)
-    raw: Mapping[str, Any] = field(default_factory=dict)
-    arrays: Arrays = field(default_factory=dict)
+    raw: Mapping[str, Any] = field(default_factory=dict)  #: what the scores were made of: ``k``, ``k_opt``; JSON-ready
+    arrays: Arrays = field(default_factory=dict)  #: kept beside the row, for `Task.aggregate` and for pictures
     status: Literal["ok", "invalid", "wrong"] = "ok"
-    message: str = ""
+    message: str = ""  #: why it is not ok
 
     def __post_init__(self) -> None:
         known = {name: None if value is None or math.isnan(value) else value for name, value in self.scores.items()}
@@ -167,23 +123,13 @@ class Result:
 
 @dataclass(frozen=True)
 class Profile:
-    """How much of a task a run measures.
-
-    Attributes
-    ----------
-    summary : str
-    settings : mapping
-        Values of the task's options where the user gave none.
-    deadline, budget : float
-        Seconds for one observation, and for one cell of one method: what is left then is not measured, and a row says so.
-    patience : float or None
-        An observation expected to last longer, judged by smaller sizes, is skipped as too slow.
-    """
+    """How much of a task a run measures."""
 
     summary: str
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    deadline: float = 60.0
-    budget: float = 600.0
+    settings: Mapping[str, Any] = field(default_factory=dict)  #: of the task's options, where the user gave none
+    deadline: float = 60.0  #: seconds for one observation
+    budget: float = 600.0  #: seconds for one cell of one method: what is left then is not measured, and a row says so
+    #: An observation expected to last longer, judged by smaller sizes, is skipped as too slow.
     patience: float | None = None
 
 
@@ -192,52 +138,29 @@ Solve = Callable[[Any], Any]
 
 
 class Task(ABC):
-    """A question. One file of `semrsm_bench.tasks` or of a plugin holds one, registered with `register_task`.
-
-    Attributes
-    ----------
-    name, question : str
-    kind : {"solver", "rsm", "metric", "instance"}
-        Of the methods that it judges.
-    scores : tuple of Score
-        The first ranks.
-    unit : str
-        What intervals resample: a key of `Case.units`.
-    resampling : {"bootstrap", "jackknife"}
-        How: drawn with replacement, or left out in turn where drawing a unit twice would bias the score.
-    across : tuple of str
-        Keys of `Case.cell` that tables lay across, outermost first.
-    beside : str
-        The one whose values stand side by side in a terminal, one panel for each of the rest; wide tables do it the other way
-        round. "": the innermost that varies, everywhere.
-    reference : str
-        Method that all others are compared with, by paired differences; "" for none.
-    options : type
-        Frozen dataclass of what a user may choose; each field is made by `semrsm_bench.core.options.option`.
-    profiles : mapping of str to Profile
-        "quick" and "paper" at least.
-    methods : tuple of str or None
-        Measured where the user names none; None: all of the kind. Methods of plugins always take part.
-    source : str
-        The paper and section that it comes from.
-    observe : str
-        ``module:function``, or the name of a function in the task's own file, that runs in the worker as
-        ``function(command, inputs, clock, memory)``; "" for the one of the kind (see `semrsm_bench.bench.observe`).
-    """
+    """A question. One file of `semrsm_bench.tasks` or of a plugin holds one, registered with `register_task`."""
 
     name: ClassVar[str]
     question: ClassVar[str]
-    kind: ClassVar[str]
-    scores: ClassVar[tuple[Score, ...]]
-    unit: ClassVar[str] = ""
+    kind: ClassVar[str]  #: of the methods that it judges: solver, rsm, metric or instance
+    scores: ClassVar[tuple[Score, ...]]  #: the first ranks
+    unit: ClassVar[str] = ""  #: what intervals resample: a key of `Case.units`
+    #: How: drawn with replacement, or left out in turn where drawing a unit twice would bias the score.
     resampling: ClassVar[Literal["bootstrap", "jackknife"]] = "bootstrap"
-    across: ClassVar[tuple[str, ...]] = ()
+    across: ClassVar[tuple[str, ...]] = ()  #: keys of `Case.cell` that tables lay across, outermost first
+    #: The key whose values stand side by side in a terminal, one panel for each of the rest; wide tables do it the other way
+    #: round. "": the innermost that varies, everywhere.
     beside: ClassVar[str] = ""
-    reference: ClassVar[str] = ""
+    reference: ClassVar[str] = ""  #: method that all others are compared with, by paired differences; "" for none
+    #: Frozen dataclass of what a user may choose; each field is made by `semrsm_bench.core.options.option`.
     options: ClassVar[type[Any]]
+    #: How much is measured, by name: "quick" and "paper" at least.
     profiles: ClassVar[Mapping[str, Profile]] = {"quick": Profile("quick"), "paper": Profile("all")}
+    #: Measured where the user names none; None: all of the kind. Methods of plugins always take part.
     methods: ClassVar[tuple[str, ...] | None] = None
-    source: ClassVar[str] = ""
+    source: ClassVar[str] = ""  #: the paper and section that it comes from
+    #: ``module:function``, or the name of a function in the task's file, that runs in the worker as
+    #: ``function(command, inputs, clock, memory)``; "" for the one of the kind (see `semrsm_bench.bench.observe`).
     observe: ClassVar[str] = ""
 
     @property
