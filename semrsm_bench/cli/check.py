@@ -1,4 +1,4 @@
-"""``semrsm-bench check | doctor``: can a method, or this machine, be measured at all?"""
+"""``semrsm-bench check | doctor``: is a method correct enough, or this machine quiet enough, to be measured?"""
 
 from __future__ import annotations
 
@@ -97,5 +97,5 @@ def doctor(options: DataOptions, output: OutputOptions) -> int:
         print_json([asdict(finding) for finding in findings])
     else:
         count = sum(finding.status != "ok" for finding in findings)
-        click.echo(f"{count} of {len(findings)} need attention" if count else "nothing stands against measuring here")
+        click.echo(f"{count} of {len(findings)} need attention" if count else "no problem found")
     return int(any(finding.status == "fail" for finding in findings))

@@ -84,7 +84,7 @@ class SubsetOptions:
 @click.argument("cache", type=click.Path(exists=True, path_type=Path))
 @options_from()
 def subset(cache: Path, options: SubsetOptions) -> None:
-    """Write the first images of CACHE as a cache of their own (the package's mini cache is made so)."""
+    """Write the first images of CACHE as a smaller cache (the package's mini cache is made so)."""
     from semrsm_bench.activations.store import copy_part, open_cache
 
     whole = open_cache(cache)

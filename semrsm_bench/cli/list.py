@@ -74,13 +74,13 @@ def _list(rooms: list[str], options: ListOptions, output: OutputOptions) -> None
 def _entries(kind: str, declared: Sequence[Declaration]) -> Iterator[dict[str, Any]]:
     """One row for each entry of a kind: those of this process, and what others have declared."""
     registry = registry_of(kind)
-    own = [registry.get(name) for name in registry.names()]
+    entries = [registry.get(name) for name in registry.names()]
     if kind == "task":
-        for task in own:
+        for task in entries:
             about = {"registry": kind, "name": task.name, "kind": task.kind, "summary": task.question}
             yield {**about, "options": {}, "source": task.source}
         return
-    for method in (*(method.declare() for method in own), *(d for d in declared if d.kind == kind)):
+    for method in (*(method.declare() for method in entries), *(d for d in declared if d.kind == kind)):
         known = ("matrix_free", "precision", "stateful", "takes")
         yield {
             "registry": kind,

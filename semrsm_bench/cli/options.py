@@ -111,9 +111,9 @@ def joined(info: OptionInfo, value: Any) -> Any:
 
 def made(cls: type, values: Mapping[str, Any], infos: Mapping[str, OptionInfo]) -> Any:
     """An instance from the values by field, MISSING ones left to their defaults; bad ones end in a usage error."""
-    own = {info.field for info in describe(cls)}
+    fields = {info.field for info in describe(cls)}
     try:
-        found = cls(**{field: value for field, value in values.items() if field in own and value is not MISSING})
+        found = cls(**{field: value for field, value in values.items() if field in fields and value is not MISSING})
         check(found)
         return found
     except OptionError as error:

@@ -1,4 +1,4 @@
-"""``semrsm-bench run``: measure methods on tasks, then show the tables and say where everything lies."""
+"""``semrsm-bench run``: measure methods on tasks, then show the tables and where the files are."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from semrsm_bench.core.options import OptionError, describe
 
 
 class TaskCommand(click.Command):
-    """A command whose options are its own and those of the tasks that its arguments name.
+    """A command with the options of `run` and those of the tasks that its arguments name.
 
-    An option that several of these tasks have is read by each in its own way.
+    An option that several of these tasks have is read by each as it declares it.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -34,20 +34,20 @@ class TaskCommand(click.Command):
             named = sort_plugins([path for path in files if path.is_file()])[1] or list(DEFAULT_TASKS)
         tasks = {name: get_task(name).options for name in dict.fromkeys(named)}
         ctx.meta["tasks"] = tasks
-        own = self.params
-        known = {param.name for param in own}
+        params = self.params
+        known = {param.name for param in params}
         extra: dict[str, click.Option] = {}
         for options in tasks.values():
             for info in describe(options):
                 if info.field in known:
                     raise TypeError(f"the option {info.flag} of a task is one of `run` itself")
                 extra.setdefault(info.field, click_option(info, raw=True))
-        self.params = [*own, *extra.values()]
+        self.params = [*params, *extra.values()]
         try:
             return super().parse_args(ctx, args)
         finally:
             if not ctx.resilient_parsing:
-                self.params = own
+                self.params = params
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the function with the tasks' options as instances of their classes."""

@@ -1,3 +1,3 @@
-"""What all rooms share and that knows none of them."""
+"""What all rooms share. It imports none of them."""
 
 __version__ = "0.1.0"

@@ -21,10 +21,10 @@ _AS_SLACK = 1 << 30
 
 
 class Clock:
-    """Times the calls of one observation, and says how far it is.
+    """Times the calls of one observation, and reports each stage.
 
-    ``report(stage, bytes)`` returns when the parent has taken note; the stages are "prepared", "warm" and "probed". Each starts a
-    deadline of its own, and between the last two lies the first timed call and nothing else. ``memory`` is how many bytes a call
+    ``report(stage, bytes)`` returns when the parent has received it; the stages are "prepared", "warm" and "probed". Each starts a
+    new deadline, and between the last two lies the first timed call and nothing else. ``memory`` is how many bytes a call
     may take beyond what is there when it starts (None: no limit, in a process that others use too), ``seen`` what this process
     has warmed up already. Not ``timed``: one call, no warm-up.
     """
@@ -42,7 +42,7 @@ class Clock:
         self.shared_seconds: list[float] = []  # of what it shares with other methods (the affinity)
         self.waited_seconds: list[float] = []  # how long it was ready to run while another process had its core
         self.peak_bytes: int | None = None  # that the first timed call took
-        self._own = os.getpid()
+        self._process = os.getpid()
 
     def run(
         self,
@@ -57,9 +57,9 @@ class Clock:
     ) -> list[Any]:
         """Answers of ``call(fresh(i))`` for i = 0, 1, ...; each input is made just before its call and outside of its time.
 
-        No two inputs are equal, so that nothing remembered can serve again; what a call returns has been made, not promised.
+        No two inputs are equal, so that a method cannot reuse what it remembers; the result of a call is complete, not lazy.
         ``warm``, by default the call itself on ``fresh(-1)``, runs once, untimed, for each ``shape`` in this process: compilation
-        and lazy imports belong to no case. Between ``fewest`` and ``most`` calls it stops once they have lasted ``lasting``
+        and lazy imports count for no case. Between ``fewest`` and ``most`` calls it stops once they have lasted ``lasting``
         seconds together.
         """
         if self.seconds:
@@ -115,7 +115,7 @@ class Clock:
         self.seconds.append(elapsed / 1e9)
         # A longer wait than the call was before it or after it.
         self.waited_seconds.append(waited / 1e9 if waited < elapsed else 0.0)
-        leave_if_copied(self._own)
+        leave_if_copied(self._process)
         return answer
 
     def shared(self, call: Callable[[], Any]) -> Any:
@@ -157,7 +157,7 @@ def reset_peak() -> int:
     return status_bytes("VmRSS")
 
 
-def leave_if_copied(own: int) -> None:
-    """End this process if it is not the one that it was: a method forked, and the copy came back."""
-    if os.getpid() != own:
+def leave_if_copied(process: int) -> None:
+    """End this process unless it is the one with that id: a method forked, and its copy came back."""
+    if os.getpid() != process:
         os._exit(1)

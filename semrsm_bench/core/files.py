@@ -1,4 +1,4 @@
-"""Trouble with files: locks that another process holds or that a file system lacks, full disks, folders that cannot be written."""
+"""Errors with files: locks that another process holds or that a file system lacks, full disks, folders that cannot be written."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def of_the_machine(error: BaseException | str) -> bool:
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
     """A file to write beside this one, whose name it then takes: whole, or not at all; an error names this one."""
-    # A name of its own for every writer: on a file system without locks there could be two.
+    # Each writer has another name: on a file system without locks there could be two.
     partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ def temporary_folder(name: str) -> Path:
 @lru_cache(maxsize=64)
 def _warn_of_no_locks(folder: Path) -> None:
     warnings.warn(
-        f"{folder} is on a file system without locks: let no second process write the same files",
+        f"{folder} is on a file system without locks: do not let a second process write the same files",
         RuntimeWarning,
         stacklevel=3,
     )

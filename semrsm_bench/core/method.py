@@ -1,4 +1,4 @@
-"""What is judged: a function with a name, bound options, and what one must know to use and to recognise it."""
+"""A method: a function with a name, options bound to it, and what one must know to use and to recognise it."""
 
 from __future__ import annotations
 
@@ -208,8 +208,8 @@ class Method:
         reason = self.reason
         try:
             code = self.code
-            own = [*sources(sys.modules.get(self.module)), *self._declared_files()] if self.plugin else []
-            files = {str(path.absolute()): _sha256(path) for path in own}
+            brought = [*sources(sys.modules.get(self.module)), *self._declared_files()] if self.plugin else []
+            files = {str(path.absolute()): _sha256(path) for path in brought}
         except OSError as error:
             code, files, reason = "", {}, reason or str(error)
         return Declaration(
@@ -228,24 +228,24 @@ T = TypeVar("T")
 
 
 def registering(
-    registry: Registry[M], cls: type[M], name: str, declared: Mapping[str, Any], **own: Any
+    registry: Registry[M], cls: type[M], name: str, declared: Mapping[str, Any], **extra: Any
 ) -> Callable[[T], T]:
     """The decorator that registers a function as methods of a class, one for each combination of the grid.
 
-    ``declared`` holds ``grid``, what any method may declare, and options that are bound to the name; ``own`` the fields that the
+    ``declared`` holds ``grid``, what any method may declare, and options that are bound to the name; ``extra`` the fields that the
     kind adds. ValueError: the name is taken or malformed, or the grid is empty. TypeError: the function takes too few arguments,
     or lacks an option that is bound. Nothing is registered then.
     """
     common = {key: declared[key] for key in _DECLARED if key in declared}
     common |= {key: words(common[key]) for key in ("requires", "files") if key in common}
-    keywords = {"grid", *_DECLARED, *own}
+    keywords = {"grid", *_DECLARED, *extra}
     bound = {key: value for key, value in declared.items() if key not in keywords}
     grid = declared.get("grid") or {}
     if any(not len(values) for values in grid.values()):
         raise ValueError(f"{name!r}: an empty grid registers nothing")
 
     def register(target: T) -> T:
-        facts = {**common, **cls.parts(target), **own}
+        facts = {**common, **cls.parts(target), **extra}
         if not common.get("distribution") and _is_own(getattr(facts["function"], "__module__", None) or ""):
             facts["distribution"] = OWN_DISTRIBUTION
         made = []
@@ -312,8 +312,8 @@ def sources(module: ModuleType | None) -> set[Path]:
         waiting = _code_in(Path(next(filter(None, (getattr(m, "__file__", None) for m in outer)))).parent)
     folder = path.parents[len(parts) - 1 + package]
     # What other distributions installed has a version, which says enough; there is no end of it.
-    own = _distributions().get(parts[0], ())
-    foreign = {name for name, owners in _distributions().items() if set(own).isdisjoint(owners)}
+    owners = _distributions().get(parts[0], ())
+    foreign = {name for name, others in _distributions().items() if set(owners).isdisjoint(others)}
     found: set[Path] = set()
     while waiting:
         found |= waiting

@@ -82,9 +82,9 @@ class Registry(Generic[E]):
     def add(self, entries: Iterable[E]) -> None:
         """Register entries, all or none; ValueError: a name is malformed or taken."""
         made = list(entries)
-        own = all(entry.module.startswith("semrsm_bench.") for entry in made)
+        built_in = all(entry.module.startswith("semrsm_bench.") for entry in made)
         with _LOCK:
-            if not own:
+            if not built_in:
                 self._load()
             fresh: dict[str, E] = {}
             for entry in made:
@@ -99,7 +99,7 @@ class Registry(Generic[E]):
                     raise ValueError(f"{self.noun} {entry.name!r} is registered already, by {by}; choose another name")
                 fresh[entry.name] = entry
             self._entries.update(fresh)
-            if _added is not None and not own:
+            if _added is not None and not built_in:
                 _added.extend((self, name) for name in fresh)
 
     def get(self, name: str) -> E:

@@ -1,4 +1,4 @@
-"""One line of a run: its schema, its key, and how rows of earlier schemas are read."""
+"""One line of a run's results: its schema, its key, and how rows of earlier schemas are read."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class Row:
     family: str = ""  # of generated instances
     environment: str = ""  # in which the method ran, "" for this one
     replaces: str = ""  # why an earlier row of the same key no longer counts
-    info: Mapping[str, Any] = field(default_factory=dict)  # what the method said about its own work
+    info: Mapping[str, Any] = field(default_factory=dict)  # what the method said about its work
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -99,9 +99,9 @@ def cell_key(cell: Mapping[str, Any]) -> str:
     return "/".join(str(value) for value in cell.values())
 
 
-def short_info(told: Any) -> dict[str, Any]:
+def short_info(said: Any) -> dict[str, Any]:
     """What a method said about its work, fit for a row whatever it is: as many entries as fit, and how many there were."""
-    info = plain(told)
+    info = plain(said)
     kept: dict[str, Any] = {}
     left = _LONGEST_INFO
     for name, value in info.items() if isinstance(info, dict) else {"info": info}.items():
@@ -180,5 +180,5 @@ def plain(value: Any, *, bounded: bool = True, depth: int = 0) -> Any:
                 return found | ({"...": over} if over else {})
             return [*map(inner, value[:most]), *([f"... ({over})"] if over else [])]
         return inner(str(value))
-    except Exception as error:  # a value whose own methods raise must not end the run
+    except Exception as error:  # a value whose methods raise must not end the run
         return f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"

@@ -1,4 +1,4 @@
-"""The one bootstrap: units are drawn, every figure is worked out again in each draw, and its percentiles make the interval."""
+"""The one bootstrap: units are drawn, every figure is computed again in each draw, and its percentiles are the interval."""
 
 from __future__ import annotations
 

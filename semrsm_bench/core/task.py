@@ -1,4 +1,4 @@
-"""What a task is: a question whose answer is known from elsewhere, cut into cases that methods meet one by one."""
+"""What a task is: a question whose answer is known from elsewhere, divided into cases that each method gets one by one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Score:
     best: Literal["max", "min"] = "max"  #: whether larger or smaller values are better
     low: float = 0.0  #: of the range; infinite where there is no bound
     high: float = 1.0  #: of the range, as ``low``
-    chance: float | None = None  #: what a method reaches that knows nothing
+    chance: float | None = None  #: the score of a method that knows nothing
     #: How tables print it: three decimals, a ratio in percent, or a quality that never rounds up to 1.
     style: Literal["number", "percent", "quality"] = "number"
     meaning: str = ""  #: for captions: what it is, a formula or a few words
@@ -37,7 +37,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Case:
-    """One problem that every method of a task meets."""
+    """One problem that every method of a task gets."""
 
     name: str  #: unique within the task and its data, the same in every run: ``resnet18/layer3/none/3-7``
     #: What tables lay across: model, layer, size, channels, centring, kernel ...; equal for all cases of a cell.
@@ -53,7 +53,7 @@ class Case:
     data_sha256: str = ""  #: of the file that the arrays come from
     size: int = 0  #: S; with ``channels`` it decides the order, the memory limit and what is too large for a method
     channels: int = 0  #: C
-    skip: str = ""  #: why no method meets it here; "" where all do
+    skip: str = ""  #: why no method gets it here; "" where all do
     known: Any = None  #: what the truth is made of; only the process that scores sees it
 
     def settled(self) -> dict[str, Any]:
