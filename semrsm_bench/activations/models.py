@@ -65,9 +65,7 @@ def load_model(spec: str, layers: Sequence[str] = ()) -> Model:
         network = resnet_from_state(load_weights(path))
         model = Model(path.stem.removesuffix(".weights"), network.eval(), STAGES, weights_sha256=file_sha256(path))
     else:
-        raise FileNotFoundError(
-            f"{spec}: no such checkpoint, .safetensors or .pt; or give torchvision:NAME or timm:NAME"
-        )
+        raise FileNotFoundError(f"{spec}: no such checkpoint (.safetensors, .pt), nor torchvision:NAME or timm:NAME")
     return with_layers(model, layers)
 
 
@@ -88,9 +86,8 @@ def _of_library(library: str, name: str) -> Model:
     try:
         module = importlib.import_module(library)
     except ImportError as error:
-        raise ImportError(
-            f"{library}:{name} needs the library {library} ({error}); install it beside your torch"
-        ) from None
+        what = f"{library}:{name} needs the library {library} ({error})"
+        raise ImportError(f"{what}; install it beside your torch") from None
     models = module.models if library == "torchvision" else module
     if name not in models.list_models():
         raise ValueError(f"{library} has no model {name!r}; its list_models() names them")

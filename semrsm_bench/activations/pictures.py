@@ -42,9 +42,7 @@ def photographs() -> list[tuple[str, NDArray[np.uint8]]]:
 
     paths = package_pictures()
     if not any({"skimage", "sklearn"} & set(path.parts) for path in paths):
-        raise ImportError(
-            "no package with photographs is installed: `pip install semrsm-bench[study]`, or give --images"
-        )
+        raise ImportError("no photographs are installed: `pip install semrsm-bench[study]`, or give --images")
     result = []
     for path in paths:
         with Image.open(path) as opened:

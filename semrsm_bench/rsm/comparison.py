@@ -225,7 +225,7 @@ class BySolver(_Registered):
     def _permutation(self, result: Any, size: int) -> Permutations:
         perm = result.perm if isinstance(result, Solution) else result
         if isinstance(perm, np.ndarray) and perm.dtype == np.intp and perm.ndim == 1:
-            return np.ascontiguousarray(perm)  # `matched_value` looks at what it holds
+            return np.ascontiguousarray(perm)  # `matched_value` checks what it holds
         return self._checked(perm, size)
 
     def _checked(self, perm: Any, size: int) -> Permutations:

@@ -38,9 +38,7 @@ class Estimate:
     workers: int  #: tiles computed at the same time
     block: int  #: images on each side of a tile
     sampled_chunks: int  #: groups of pairs timed, on all workers at once
-    seconds_per_pair: (
-        float  #: mean on one worker, affinity and scoring included: the sum over many pairs is what counts
-    )
+    seconds_per_pair: float  #: mean on one worker, affinity and scoring included
     seconds_per_pair_low: float
     seconds_per_pair_high: float
     seconds: float  #: of the whole matrix, by the clock on the wall

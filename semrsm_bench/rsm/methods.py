@@ -99,10 +99,8 @@ def random_similarity(a: bytes, b: bytes, *, seed: int = 0) -> float:
 _WALD, _WILLIAMS = "Wald et al., NeurIPS 2024", "Williams et al., NeurIPS 2021"
 _OWN: dict[str, Any] = {"distribution": OWN_DISTRIBUTION}
 RSMS.add([MatchingRsm("identity", SamePosition, reference=_WALD, complexity="O(SC)", **_OWN)])
-_SHIFTS = ("translation",)
-RSMS.add(
-    [MatchingRsm("translation", BestShift, reference=_WILLIAMS, complexity="O(SC log S)", invariant_to=_SHIFTS, **_OWN)]
-)
+_SHIFTS: dict[str, Any] = {"invariant_to": ("translation",), "complexity": "O(SC log S)", **_OWN}
+RSMS.add([MatchingRsm("translation", BestShift, reference=_WILLIAMS, **_SHIFTS)])
 
 
 @register_rsm("pooled", invariant_to=["permutation", "translation"], complexity="O(SC)")

@@ -64,7 +64,7 @@ class Products:
     def put(self, tile: Tile, values: Matrix) -> int:
         """Enter a tile, and its mirror image where it has one; returns the number of pairs it holds.
 
-        A kill between the two writes leaves one side of the diagonal empty; `lacks` looks at both.
+        A kill between the two writes leaves one side of the diagonal empty; `lacks` checks both.
         """
         for place, part in zip(tile.places, (values, values.T)):
             self.values[place] = np.where(np.isnan(part), self.values[place], part)
@@ -88,14 +88,12 @@ def strips(shape: tuple[int, ...]) -> Iterator[slice]:
         yield slice(top, min(top + step, shape[0]))
 
 
-def _description_path(out: Path) -> Path:
-    """JSON beside an RSM file: what made it, and the labels of its images."""
-    return out.with_name(out.name + ".json")
-
-
 def read_description(out: Path) -> dict[str, Any]:
-    """Description beside an RSM file; empty where there is none, `ResumeError` where it is not of the expected form."""
-    path = _description_path(out)
+    """The JSON beside an RSM file: what made it, and the labels of its images; empty where there is none.
+
+    Raises `ResumeError` where it is not of the expected form.
+    """
+    path = out.with_name(out.name + ".json")
     if not path.exists():
         return {}
     try:
@@ -109,7 +107,7 @@ def read_description(out: Path) -> dict[str, Any]:
 
 def _describe(out: Path, description: Mapping[str, Any]) -> None:
     text = json.dumps({**description, "format": FORMAT}, indent=1, default=str) + "\n"
-    with writing(_description_path(out)) as partial:
+    with writing(out.with_name(out.name + ".json")) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

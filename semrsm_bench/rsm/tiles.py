@@ -277,10 +277,7 @@ def fill_products(
 
 
 def _enter_permutations(all_: NDArray[np.intp], tile: Tile, found: NDArray[np.intp]) -> None:
-    if not tile.mirrored:
-        all_[tile.places[0]] = found
-        return
-    for i, j in np.argwhere(tile.wanted):
-        perm = found[i, j]
-        all_[tile.top + i, tile.left + j] = perm
-        all_[tile.left + j, tile.top + i, perm] = np.arange(len(perm))
+    place, *mirror = tile.places
+    all_[place][tile.wanted] = found[tile.wanted]
+    for place in mirror:  # the inverse of each permutation
+        all_[place].swapaxes(0, 1)[tile.wanted] = np.argsort(found[tile.wanted], axis=-1)
