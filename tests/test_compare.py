@@ -387,20 +387,19 @@ def test_missing_is_not_passing(tmp_path, kind, how):
     assert invoke(before, after, "--fail", "gap:50%", "--allow-missing", "all").return_value == 0
 
 
-def failed_everywhere(path, kind):
+def failed_everywhere(folder, kind):
     """A file of this kind in which nothing was measured."""
     if kind == "run":
-        return write_run(path, status="timeout", message="stopped after 30 s", seconds=None, scores={})
+        return write_run(folder, status="timeout", message="stopped after 30 s", seconds=None, scores={})
+    if kind == "asv":
+        return without_asv(folder, "failed")
 
     def change(content):
-        if kind == "asv":
-            for name in ("bench_solvers.Runtime.time_solve", "bench_solvers.Quality.track_gap_percent"):
-                content["results"][name][0] = None
-        for entry in content.get("benchmarks", ()):
+        for entry in content["benchmarks"]:
             entry["stats"] = {}
             entry["extra_info"] |= {"gap": None, "gap_of_pair": None}
 
-    return edited(WRITERS[kind](path), change)
+    return edited(WRITERS[kind](folder), change)
 
 
 @pytest.mark.parametrize("kind", WRITERS)
@@ -408,8 +407,8 @@ def failed_everywhere(path, kind):
 def test_nothing_measured_on_a_side_is_not_passing(tmp_path, kind, rules):
     for name in "abc":
         (tmp_path / name).mkdir()
-    failed, also, fine = (failed_everywhere(tmp_path / n, kind) for n in "ab"), None, WRITERS[kind](tmp_path / "c")
-    failed, also = failed
+    failed, also = (failed_everywhere(tmp_path / name, kind) for name in "ab")
+    fine = WRITERS[kind](tmp_path / "c")
     for before, after in ((failed, also), (failed, fine)):
         found = invoke(before, after, *rules)
         assert found.return_value == 4, found.output
