@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import delayed
 
 from semrsm_bench.core.clock import Clock
 from semrsm_bench.core.stats import mean_interval
@@ -17,7 +16,7 @@ from semrsm_bench.rsm.images import Images, all_centred
 from semrsm_bench.rsm.options import RsmOptions, takes_rsm_options
 from semrsm_bench.rsm.registry import choose_comparisons
 from semrsm_bench.rsm.sources import Floats, as_source
-from semrsm_bench.rsm.tiles import Schedule, block_length, in_worker, one_thread
+from semrsm_bench.rsm.tiles import Schedule, block_length, one_thread, processes
 
 _SAMPLE_IMAGES = 16
 _WARM_POSITIONS = 8
@@ -101,8 +100,7 @@ def estimate_rsm(
     workers = Schedule(o.n_jobs).workers
     length = o.block or block_length(sample, n, m, mirrored, workers)
     images = [all_centred(side, sample.mean, sample.dtype) for side in sample.sides]
-    given = os.getpid(), _time_pairs, chosen, images
-    runs = Parallel(n_jobs=workers)(delayed(in_worker)(*given, worker, seconds) for worker in range(workers))
+    runs = processes(workers)(delayed(_time_pairs)(chosen, images, worker, seconds) for worker in range(workers))
     timed = np.concatenate([per_pair for per_pair, _ in runs])
     mean, low, high = mean_interval(timed, resamples=2000, level=0.9)
     pairs = n * (n - 1) // 2 if mirrored else n * m

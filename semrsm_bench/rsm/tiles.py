@@ -177,21 +177,24 @@ class Schedule:
         elif self.shares_memory:
             yield from _on_threads(tasks, self.workers)
         else:
-            parallel = Parallel(self.n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
+            parallel = processes(self.n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
             try:
-                yield from parallel(delayed(in_worker)(os.getpid(), task) for task in tasks)
+                yield from parallel(delayed(task)() for task in tasks)
             except BrokenProcessPool as error:
                 raise WorkersLostError(str(error)) from error
+            except RuntimeError as error:
+                if isinstance(error.__context__, KeyboardInterrupt):  # joblib cannot end workers that are being started
+                    raise KeyboardInterrupt from None
+                raise
 
 
-def in_worker(parent: int, task: Callable[..., Result], *given: Any) -> Result:
-    """Call a task in one of joblib's processes, which ends with its parent from then on: alone it would wait for minutes."""
-    if os.getppid() == parent:
-        _end_with(parent)
-    return task(*given)
+def processes(n_jobs: int, **how: Any) -> Parallel:
+    """Joblib's processes, which end with this one: alone they would wait for minutes. ``how`` goes to `joblib.Parallel`."""
+    if type(get_active_backend()[0]).__name__ == "LokyBackend":
+        how |= {"initializer": _end_with, "initargs": (os.getpid(),)}
+    return Parallel(n_jobs, **how)
 
 
-@cache
 def _end_with(parent: int) -> None:
     def watch() -> None:
         while os.getppid() == parent:

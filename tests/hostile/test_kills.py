@@ -63,7 +63,7 @@ def test_thirty_kills_of_a_run(tmp_path):
 
 
 def test_thirty_kills_of_an_rsm(tmp_path):
-    z = np.random.default_rng(0).normal(size=(40, 8, 49)).astype(np.float32)
+    z = np.random.default_rng(0).normal(size=(100, 8, 196)).astype(np.float32)
     np.save(tmp_path / "z.npy", z)
     common = ["rsm", str(tmp_path / "z.npy"), "--matching", "scipy", "--kernel", "linear,cosine", "--block", "4"]
     killed([*common, "--out", str(tmp_path / "whole.npy")], tmp_path / "log", 0, 1)
