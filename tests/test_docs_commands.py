@@ -52,34 +52,47 @@ def only_read(why):
     return Way("", slow=False, why=why)
 
 
-TRAINING = (
-    "needs the archives of Tiny-ImageNet and an hour; it runs on archives of the same layout with 28 pictures each"
-)
 PICTURES = "takes minutes and needs Tiny-ImageNet; it runs on an archive of the same layout"
 LIBRARY = "needs the library and its pretrained weights; tests/test_extract.py has stand-ins for both libraries"
-HOURS = "takes hours"
+EXAMPLE = Way("")  # tests/test_examples.py runs it
 
-OWN = "--images val.zip --classes classes.tsv"
-SHIPPED = "--model data/resnet18-tiny-imagenet.weights.safetensors"
-SMALL = "--model resnet18-tiny-imagenet.weights.safetensors --count 12"
-TWO = "--model resnet18-tiny-imagenet.weights.safetensors --model mine.safetensors --count 12"
-FEW_SCENES = "--model resnet18-tiny-imagenet.weights.safetensors --queries 4 --database 12"
-ONE = "--methods identity --layers layer4"
-SOLVERS = (
-    "exact-auction,identity,greedy,topk-greedy-128,batch-optimal-128,auction-fine,auction-coarse,auction-certified,"
-    "list-auction-fine,list-auction-coarse,matrix-free-fine,matrix-free-coarse"
-)
-CKA = '"cka_debiased[identity],cka_debiased[exact-auction],cka_debiased[identity|exact-auction]"'
-LAYERS_OUTPUTS = "--count 120 --layers layer2,layer3,layer4"
-SHIFTS = "--shift 20x0 --shift 20x20 --shift 13x7 --layers layer2,layer3,layer4"
+NETWORK = "resnet18-tiny-imagenet.weights.safetensors"
+# What the normal suite gives a verb instead or besides, so that it takes seconds: options with their values.
+FEW = {"model": [NETWORK], "layers": ["layer4"], "methods": ["identity"]}
+SMALL = {
+    "run matching": {"layers": ["layer4"], "pairs": ["3"]},
+    "run outputs": {**FEW, "count": ["12"], "kernels": ["cosine"], "methods": ["identity,greedy"]},
+    "run retrieval": {**FEW, "queries": ["4"], "database": ["12"]},
+    "run translation": {**FEW, "count": ["12"], "batch": ["6"]},
+    "run layers": {**FEW, "model": [NETWORK, "mine.safetensors"], "count": ["12"], "methods": ["cka_debiased"]},
+    "run instances": {**FEW, "model": [NETWORK, "mine.safetensors"], "count": ["12"], "methods": ["dispersion"]},
+    "data train": {"phases": ["16:1,32:1"], "width": ["8"], "batch": ["28"]},
+}
+WORDS = {
+    "--compile": "--no-compile",
+    "ARCHITECTURE": "resnet10",
+    "SEED": "1",
+    "NAME.weights.safetensors": "resnet10.safetensors",
+}
 
 
-def on_pictures(command, instead):
-    """A command on the reader's archive; what runs instead has other networks, counts, layers and methods."""
-    kept = re.sub(r" --(count|layers|methods|model|kernels|centring) \S+", "", command)
-    return {command: Way(f"{kept} {instead}", slow=False, why=PICTURES)}
+def smaller(command):
+    """The same verb and options with less work; of methods that a command names the first three."""
+    _, verb, task, *words = shlex.split(command)
+    changes, kept = dict(SMALL[f"{verb} {task}"]), []
+    rest = iter(words)
+    for word in rest:
+        if word == "--methods":
+            changes["methods"] = [",".join(next(rest).split(",")[:3])]
+        elif word.removeprefix("--") in changes:
+            next(rest)
+        else:
+            kept.append(WORDS.get(word, word))
+    added = [part for name, values in changes.items() for value in values for part in (f"--{name}", value)]
+    return shlex.join(["semrsm-bench", verb, task, *kept, *added])
 
 
+# Commands that do not follow the rules of `way_of`.
 WAYS = {
     # make: the normal suite reads the recipe (test_make_lines_have_a_recipe), the slow one runs it in a copy of the checkout
     "make bench": Way(""),
@@ -87,58 +100,30 @@ WAYS = {
     "make docs": Way(""),
     "make tasks": Way("", slow=False, why="takes half an hour; each task runs below"),
     "make test": only_read("it is the suite that this test belongs to"),
-    # README.md, register.md
     "semrsm-bench check examples/norm_sort.py": Way("semrsm-bench check examples/norm_sort.py --case two"),
-    "semrsm-bench check examples/norm_sort.py --case ties --case empty": Way(),
-    "semrsm-bench check --list-cases": Way(),
-    "semrsm-bench run --plugin examples/norm_sort.py --solvers norm-sort-1,norm-sort-2,ortools --layers layer3,layer2": Way(),
-    # quick-start.md
     ". .venv/bin/activate": only_read("make lays that environment out"),
-    "semrsm-bench doctor": Way(),
-    "semrsm-bench list solvers": Way(),
-    "semrsm-bench list tasks": Way(),
-    "semrsm-bench run --methods exact-auction,ortools --layers layer3,layer2 --centring none": Way(),
     "semrsm-bench run --profile paper --estimate": Way(
         "semrsm-bench run --profile paper --estimate --solvers greedy,scipy --layers layer4"
     ),
-    "semrsm-bench table": Way(),
-    "semrsm-bench table --format md --paper": Way(),
-    "semrsm-bench report --out report.html": Way(),
-    "semrsm-bench run --methods greedy --layers layer3 --run-id monday": Way(),
-    "semrsm-bench run --methods greedy --layers layer3 --run-id tuesday": Way(),
-    "semrsm-bench compare monday tuesday": Way(),
-    "semrsm-bench merge monday tuesday --relative-to greedy": Way(),
     "semrsm-bench data large": Way("semrsm-bench data large --size 72 --count 2"),
     "semrsm-bench run --profile large --centring none": Way(
         "semrsm-bench run --profile large --centring none --solvers matrix-free-coarse --pairs 1"
         " --data user-cache/semrsm_bench/large",
         slow=False,
-        why=HOURS,
+        why="takes hours",
     ),
-    # your-model.md, rsm.md
-    "semrsm-bench rsm activations.npy --matching exact-auction --kernel cosine --centring channel -j -1 --out rsm.npy": Way(),
-    "semrsm-bench rsm tokens.npy --layout channels_last --class-token drop --matching exact-auction --out tokens-rsm.npy": Way(),
-    "semrsm-bench plot rsm.npy --format png": Way(),
-    "semrsm-bench data extract pictures/ --model mine.safetensors --out mine-activations.safetensors": Way(),
+    "semrsm-bench run --data mine-activations.safetensors --methods exact-auction,ortools,greedy": Way(
+        "semrsm-bench run --data mine-activations.safetensors --methods exact-auction,ortools,greedy --layers layer4"
+    ),
     "semrsm-bench data extract pictures/ --model torchvision:resnet50 --layers layer2,layer3 --count 100"
     " --out resnet50.safetensors": only_read(LIBRARY),
     "semrsm-bench data extract pictures/ --model timm:vit_small_patch16_224 --layers blocks.5,blocks.11 --count 100"
     " --out vit.safetensors": only_read(LIBRARY),
-    "semrsm-bench rsm mine-activations.safetensors --layer layer3 --matching exact-auction --kernel cosine"
-    " --picture mine.png": Way(),
-    "semrsm-bench data list --data mine-activations.safetensors": Way(),
-    "semrsm-bench run --data mine-activations.safetensors --methods exact-auction,ortools,greedy": Way(
-        "semrsm-bench run --data mine-activations.safetensors --methods exact-auction,ortools,greedy --layers layer4"
-    ),
-    "semrsm-bench rsm data/resnet18-tiny-imagenet.safetensors --layer layer1 --matching exact-auction -j 2 --estimate"
-    " --count 2000 --count2 5000": Way(),
-    "semrsm-bench rsm queries.npy database.npy --matching exact-auction --kernel cosine -j -1 --out retrieval.npy": Way(),
     'pip install "semrsm-bench[dask]"': only_read("the extra is looked up in pyproject.toml; make test installs it"),
     "dask scheduler &": only_read("needs several machines; tests/test_rsm_dask.py runs clusters of this one"),
     "dask worker tcp://HOST:8786 --nthreads 1 --nworkers auto": only_read("as the scheduler"),
     "semrsm-bench rsm /shared/queries.npy /shared/database.npy --matching exact-auction --dask tcp://HOST:8786"
     " --out retrieval.npy": only_read("as the scheduler"),
-    # metrics.md
     "python examples/null_cka.py null_cka.png": Way(""),
     "python examples/planted_noise.py": Way(""),
     "python -m benchmarks.bench_metrics": Way("python -m benchmarks.bench_metrics --case rsa_pearson --rounds 1"),
@@ -146,98 +131,23 @@ WAYS = {
     "semrsm-bench check row-by-row --plugin bench_solver.py": Way(
         "semrsm-bench check row-by-row --plugin bench_solver.py --case two"
     ),
-    "semrsm-bench run --plugin bench_solver.py --methods row-by-row,greedy,ortools --pairs 3": Way(),
     "semrsm-bench gate main --plugin bench_solver.py": Way(""),
-    "semrsm-bench run --plugin bench_solver.py --methods row-by-row --pairs 4 --run-id before": Way(),
-    "semrsm-bench run --plugin bench_solver.py --methods row-by-row --pairs 4 --run-id after": Way(),
     "semrsm-bench compare before after --fail gap:0.5% --fail time:3x": Way(
         "semrsm-bench compare before after --fail gap:0.5% --fail time:1000x"
     ),
-    # register.md
-    "semrsm-bench list": Way(),
-    "semrsm-bench list metrics --plugin examples/mutual_knn.py": Way(),
-    "semrsm-bench check examples/second_moment.py": Way(""),
-    "semrsm-bench run outputs --plugin examples/second_moment.py --count 40": Way(""),
-    "semrsm-bench check examples/mutual_knn.py": Way(""),
-    "semrsm-bench run layers --plugin examples/mutual_knn.py": Way(""),
-    "semrsm-bench check examples/weakest_pair.py": Way(""),
-    "semrsm-bench run instances --plugin examples/weakest_pair.py --count 44 --layers layer4": Way(""),
-    "semrsm-bench run --plugin examples/planted.py": Way(""),
-    # tasks/
-    "semrsm-bench run matching --profile paper --methods identity": Way(
-        "semrsm-bench run matching --profile paper --methods identity --layers layer4 --pairs 3"
-    ),
-    "semrsm-bench plot --format png": Way(),
-    "semrsm-bench run outputs": Way(f"semrsm-bench run outputs {SMALL} --kernels cosine"),
-    "semrsm-bench run outputs --methods identity,greedy": Way(
-        f"semrsm-bench run outputs --methods identity,greedy {SMALL} --kernels cosine"
-    ),
-    "semrsm-bench table outputs": Way(),
-    "semrsm-bench table outputs --format md --paper": Way(),
-    "semrsm-bench table outputs --scores pearson --against greedy --untimed": Way(),
-    "semrsm-bench plot outputs --format png": Way(),
-    "semrsm-bench plot outputs --scores agreement --format png": Way(),
-    "semrsm-bench run outputs --methods exact-auction,greedy,norm-sort-1 --plugin examples/norm_sort.py": Way(
-        f"semrsm-bench run outputs --methods exact-auction,greedy,norm-sort-1 --plugin examples/norm_sort.py {SMALL}"
-    ),
-    **on_pictures(f"semrsm-bench run outputs --profile paper {OWN} --count 400", f"{SMALL} {ONE}"),
-    **on_pictures(f"semrsm-bench run outputs --profile paper {OWN} {LAYERS_OUTPUTS} {SHIPPED}", f"{SMALL} {ONE}"),
-    **on_pictures(
-        f"semrsm-bench run outputs --profile paper {OWN} --count 100 --layers layer3,layer4 --kernels linear,cosine"
-        f" --centring none,channel {SHIPPED} --methods {SOLVERS}",
-        f"{SMALL} --layers layer4 --kernels cosine --centring channel --methods exact-auction,greedy",
-    ),
-    "semrsm-bench run retrieval": Way(f"semrsm-bench run retrieval {FEW_SCENES} {ONE}"),
-    "semrsm-bench table retrieval": Way(),
+    "semrsm-bench check examples/second_moment.py": EXAMPLE,
+    "semrsm-bench run outputs --plugin examples/second_moment.py --count 40": EXAMPLE,
+    "semrsm-bench check examples/mutual_knn.py": EXAMPLE,
+    "semrsm-bench run layers --plugin examples/mutual_knn.py": EXAMPLE,
+    "semrsm-bench check examples/weakest_pair.py": EXAMPLE,
+    "semrsm-bench run instances --plugin examples/weakest_pair.py --count 44 --layers layer4": EXAMPLE,
+    "semrsm-bench run --plugin examples/planted.py": EXAMPLE,
     "semrsm-bench run retrieval --profile paper": Way(
-        f"semrsm-bench run retrieval --profile paper {FEW_SCENES} {ONE}", slow=False, why="takes minutes"
-    ),
-    **on_pictures(f"semrsm-bench run retrieval --profile paper {OWN} --layers layer3,layer4", f"{FEW_SCENES} {ONE}"),
-    **on_pictures(f"semrsm-bench run retrieval --profile paper {OWN} --place video", f"{FEW_SCENES} {ONE}"),
-    "semrsm-bench run translation": Way(f"semrsm-bench run translation {SMALL} {ONE} --batch 6"),
-    **on_pictures(f"semrsm-bench run translation --profile paper {OWN}", f"{SMALL} {ONE} --batch 6"),
-    **on_pictures(f"semrsm-bench run translation --profile paper {OWN} {SHIFTS}", f"{SMALL} {ONE} --batch 6"),
-    "semrsm-bench run layers": Way(f"semrsm-bench run layers {TWO} --methods cka_debiased --layers layer4"),
-    **on_pictures(f"semrsm-bench run layers {OWN}", f"{TWO} --methods cka_debiased --layers layer4"),
-    **on_pictures(
-        f"semrsm-bench run layers --profile paper --layers layer2,layer3,layer4 {OWN} --methods {CKA}",
-        f"{TWO} --methods {CKA} --layers layer4",
-    ),
-    "semrsm-bench run instances --profile paper": Way(
-        f"semrsm-bench run instances --profile paper {TWO} --methods dispersion --layers layer4"
-    ),
-    **on_pictures(
-        f"semrsm-bench run instances --profile paper --count 2000 --reorderings 5 {OWN}",
-        f"{TWO} --methods dispersion --layers layer4",
+        smaller("semrsm-bench run retrieval --profile paper"), slow=False, why="takes minutes"
     ),
     "semrsm-bench run instances --features images.npy --features texts.npy --ids names.txt": Way(),
-    # data/README.md
     "semrsm-bench data extract val.zip --model resnet18-tiny-imagenet.weights.safetensors --classes classes.tsv --count 24"
     " --mean-images 2000 --seed 0 --out resnet18-tiny-imagenet.safetensors": Way(slow=False),
-    "semrsm-bench data train train-0.zip train-1.zip train-2.zip --val val.zip --classes classes.tsv --phases 32:5,64:1"
-    " --lr 0.2 --seed 0 --out stage1.safetensors": Way(
-        "semrsm-bench data train train-0.zip train-1.zip train-2.zip --val val.zip --classes classes.tsv --phases 16:1,32:1"
-        " --lr 0.2 --seed 0 --width 8 --batch 28 --out stage1.safetensors",
-        slow=False,
-        why=TRAINING,
-    ),
-    "semrsm-bench data train train-0.zip train-1.zip train-2.zip --val val.zip --classes classes.tsv --phases 32:1,64:1"
-    " --lr 0.1 --seed 1 --init stage1.safetensors --compile --out resnet18-tiny-imagenet.weights.safetensors": Way(
-        "semrsm-bench data train train-0.zip train-1.zip train-2.zip --val val.zip --classes classes.tsv --phases 16:1,32:1"
-        " --lr 0.1 --seed 1 --init stage1.safetensors --no-compile --width 8 --batch 28"
-        " --out resnet18-tiny-imagenet.weights.safetensors",
-        slow=False,
-        why=TRAINING,
-    ),
-    "semrsm-bench data train train-0.zip train-1.zip train-2.zip --val val.zip --classes classes.tsv"
-    " --architecture ARCHITECTURE --width 16 --phases 32:5,64:2 --lr 0.2 --seed SEED --threads 1"
-    " --out NAME.weights.safetensors": Way(
-        "semrsm-bench data train train-0.zip train-1.zip train-2.zip --val val.zip --classes classes.tsv"
-        " --architecture resnet10 --width 16 --phases 16:1,32:1 --lr 0.2 --seed 1 --threads 1 --batch 28"
-        " --out resnet10.weights.safetensors",
-        slow=False,
-        why=TRAINING,
-    ),
 }
 # Names that a block of a page takes for granted.
 TAKEN_FOR_GRANTED = {
@@ -250,7 +160,13 @@ TAKEN_FOR_GRANTED = {
 
 
 def way_of(command):
-    return WAYS.get(command)
+    """Its way in `WAYS`; else a task or a training is made smaller, other commands of ours run as written, and None for others."""
+    if command in WAYS or not command.startswith("semrsm-bench "):
+        return WAYS.get(command)
+    if " ".join(command.split()[1:3]) not in SMALL:
+        return Way()
+    needs_pictures = "--images" in command or "data train" in command
+    return Way(smaller(command), slow=not needs_pictures, why=PICTURES if needs_pictures else "")
 
 
 def commands_of(page):
@@ -284,9 +200,9 @@ def test_every_way_belongs_to_a_page():
     assert set(WAYS) <= there, f"no page has these any more: {sorted(set(WAYS) - there)}"
 
 
-@pytest.mark.parametrize("command", WAYS)
+@pytest.mark.parametrize("command", sorted({c for page in PAGES for c in commands_of(page) if way_of(c)}))
 def test_what_runs_instead_keeps_the_verb_and_every_option(command):
-    way = WAYS[command]
+    way = way_of(command)
     if way.quick:
         if command.startswith("python"):
             assert way.quick.startswith(command)
