@@ -169,6 +169,12 @@ def test_a_repeat_gets_other_shifts_than_the_first(bench):
     assert all(r["seconds_min"] >= 0.01 for r in rows), "nothing that was remembered served"
 
 
+def test_a_default_that_is_written_out_resumes_the_same_run(bench):
+    begun, _ = bench("identity", estimate=True)
+    again, _ = bench("identity", deadline=30.0)
+    assert again.folder == begun.folder
+
+
 def test_what_an_earlier_run_left_on_disk_fits_no_pair(new_processes, monkeypatch, tmp_path):
     monkeypatch.setenv("SLY_FILE", str(tmp_path / "known"))
     for _ in range(2):

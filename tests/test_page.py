@@ -212,7 +212,8 @@ def test_the_command_of_the_page_plans_the_same_run(monkeypatch, capsys):
     options = RunOptions(methods=("greedy", "scipy"), memory=2 << 30, budget=20.0)
     own = MatchingOptions(layers=("layer4",), centring=("none",), pairs={"1024": 3, "": 1})
     declared = methods.declarations(kinds=["solver"])
-    description = {"plan": make_plan(options, [get_task("matching")], {"matching": own}, declared).describe()}
+    plan = make_plan(options, [get_task("matching")], {"matching": own}, declared)
+    description = {"plan": plan.describe(), "commands": plan.commands}
     page = page_of(make_row(), description={**json.loads(json.dumps(description)), "finished": None})
     assert "This run is not finished" in page.text("li")
     (command,) = [told for told in page.texts["dd"] if told.startswith("semrsm-bench run")]

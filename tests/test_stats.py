@@ -48,11 +48,19 @@ def test_the_interval_of_a_mean_agrees_with_the_central_limit():
     assert found.value - found.low == pytest.approx(expected, rel=0.1)
 
 
+def test_a_wider_level_is_wider():
+    sample = np.arange(30.0)
+    inner, outer = mean_interval(sample, level=0.5), mean_interval(sample, level=0.99)
+    assert outer.low < inner.low < inner.high < outer.high
+
+
 def test_one_value_none_and_bad_ones():
     assert median_interval([2.5]) == (2.5, 2.5, 2.5)
     assert all(map(math.isnan, mean_interval([])))
     with pytest.raises(ValueError, match="1 of 2 values are not finite"):
         median_interval([1.0, math.nan])
+    with pytest.raises(ValueError, match="level"):
+        median_interval([1.0], level=1.0)
 
 
 @given(hnp.arrays(np.float64, st.integers(1, 12), elements=st.floats(-100, 100)), st.integers(0, 99))

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-from zlib import crc32
 
 import numpy as np
 import psutil
@@ -24,16 +23,8 @@ from semrsm_bench.bench.optimum import OptimumCache
 from semrsm_bench.bench.plan import DEFAULT_TASKS, Cell, Plan, RunOptions, make_plan
 from semrsm_bench.bench.pool import Observer, Scratch, Workers, claimed_core
 from semrsm_bench.bench.process import CallLimits, Reply
-from semrsm_bench.bench.results import (
-    ARRAYS_FOLDER,
-    RunWriter,
-    SessionOptions,
-    load_environment,
-    load_rows,
-    open_run,
-    read_rows,
-)
-from semrsm_bench.core.files import explain, of_the_machine, writing
+from semrsm_bench.bench.results import ARRAYS_FOLDER, RunWriter, SessionOptions, load_rows, open_run, read_rows
+from semrsm_bench.core.files import writing
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.registry import PLUGIN_MODULE, entry_points_limited_to
 from semrsm_bench.core.row import FAULT, FAULTS, Row, resume_key
@@ -101,7 +92,7 @@ def run(
     environment = describe_environment(
         [(name, sha) for sha, name in data.items() if sha], options.plugins, methods.values()
     )
-    with open_run(session, plan.describe(), environment) as writer:
+    with open_run(session, plan.describe(), environment, plan.commands) as writer:
         writer.note_codes(plan.codes)
         ledger = Ledger(plan)
         old = read_rows(writer.folder)
@@ -125,8 +116,8 @@ class _Engine:
 
     def __init__(self, plan: Plan, ledger: Ledger, writer: RunWriter, observe: Observer, estimate: bool) -> None:
         self.plan, self.ledger, self.writer, self.observe, self.estimate = plan, ledger, writer, observe, estimate
-        self._run = crc32(str(load_environment(writer.folder).get("started")).encode())  # also where it is resumed
         self._optima = OptimumCache()
+        self._seed = writer.seed
         # Arrays and truths of cases, kept for the methods that meet them next
         self._truths: OrderedDict[tuple[str, str, str], tuple[Arrays, Any]] = OrderedDict()
 
@@ -198,12 +189,10 @@ class _Engine:
                 limits,
                 settings=case.settled(),
                 observer=_observer_of(cell.task),
-                seed=(self._run, repeat, self.plan.options.repeats),
+                seed=(self._seed, repeat, self.plan.options.repeats),
             )
         except OSError as error:
-            if not of_the_machine(error):
-                raise
-            reply = Reply("error", explain(error), machine=True)
+            reply = Reply.of_the_machine(error)
         key = resume_key(cell.identity(case, repeat))
         facts = self._facts(cell, case, repeat) | {"wall_seconds": reply.wall_seconds}
         facts |= {"replaces": self.ledger.faults.get(key, "")}

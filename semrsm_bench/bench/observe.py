@@ -127,9 +127,9 @@ def rsm(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any
         return sb.compute_rsm(images, database, kernel=kernels, matching=name, **given)
 
     def measure() -> Any:
-        order = np.random.default_rng(seed).permutation(len(z)) if any(seed) else np.arange(len(z))
+        order = np.random.default_rng(seed).permutation(len(z))
         (made,) = clock.run(
-            lambda i: z[order] if any(seed) else z,
+            lambda i: z[order],
             lambda images: compute(images, z2),
             warm=lambda: compute(np.asarray(z[:2]), None if z2 is None else np.asarray(z2[:2])),
             shape=("rsm", name, z.shape[1:], str(z.dtype)),
@@ -178,8 +178,7 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
         made_of = (repr([settings.get(n) for n in names]), *(command["inputs"].get(n) for n in (name, f"z{name}")))
 
         def prepare() -> tuple[Any, float]:
-            order = np.random.default_rng([*seed, 1]).permutation(len(side)) if any(seed) else None
-            given = side if order is None else _taken(found, side, order)
+            given = _taken(found, side, np.random.default_rng([*seed, 1]).permutation(len(side)))
             return clock.shared(lambda: found.prepare(given)), clock.shared_seconds.pop()
 
         made, seconds = memory.get(("prepared", command["name"], *made_of, *seed), prepare)
@@ -190,7 +189,7 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
         if i == 0:
             undefined.clear()  # by the warm-up
         if found.pair is None:
-            return reordered(rng.permutation(len(x))) if i or any(seed) else (x, y)
+            return reordered(rng.permutation(len(x)))
         return attempt(lambda: (prepared("x", x), prepared("y", y)), None)
 
     def call(sides: Any) -> Any:

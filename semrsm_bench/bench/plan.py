@@ -101,18 +101,21 @@ class Plan:
                 "methods": list(self.codes[name]),
                 "deadline": profile.deadline,
                 "budget": profile.budget,
-                "command": shlex.join(self._command(name, options)),
             }
             for name, (options, profile) in self.tasks.items()
         }
         run = self.options
         return {"profile": run.profile, "tasks": tasks, "repeats": run.repeats, "memory": run.memory}
 
-    def _command(self, task: str, options: Any) -> list[str]:
-        """What measures one of the tasks again, elsewhere too."""
-        run = dataclasses.replace(self.options, methods=tuple(self.codes[task]), profile=RunOptions.profile)
-        words = ["semrsm-bench", "run", task, "--profile", self.options.profile]
-        return [*words, *command_words(run), *command_words(options)]
+    @property
+    def commands(self) -> list[str]:
+        """What measures each of the tasks again, elsewhere too."""
+        found = []
+        for task, (options, _) in self.tasks.items():
+            run = dataclasses.replace(self.options, methods=tuple(self.codes[task]), profile=RunOptions.profile)
+            words = ["semrsm-bench", "run", task, "--profile", self.options.profile]
+            found.append(shlex.join([*words, *command_words(run), *command_words(options)]))
+        return found
 
     @property
     def codes(self) -> dict[str, dict[str, str]]:

@@ -23,7 +23,7 @@ import numpy as np
 import psutil
 
 from semrsm_bench.bench.environment import THREAD_VARIABLES
-from semrsm_bench.core.files import of_the_machine
+from semrsm_bench.core.files import explain, of_the_machine
 
 T = TypeVar("T")
 
@@ -78,6 +78,13 @@ class Reply:
     value: Mapping[str, Any] = field(default_factory=dict)
     wall_seconds: float = 0.0
     machine: bool = False
+
+    @classmethod
+    def of_the_machine(cls, error: OSError) -> Reply:
+        """For an error here that is the machine's fault; any other is raised again."""
+        if not of_the_machine(error):
+            raise error
+        return cls("error", explain(error), machine=True)
 
 
 class _LostError(Exception):

@@ -8,7 +8,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -180,6 +180,11 @@ class RunWriter(contextlib.AbstractContextManager["RunWriter"]):
             os.fsync(self._descriptor)
             self._synced = time.monotonic()
 
+    @property
+    def seed(self) -> int:
+        """Drawn when the run began: of what its calls must not share with those of another run."""
+        return int(read_json(self.folder / RUN_FILE).get("seed") or 0)
+
     def note_codes(self, codes: Mapping[str, Mapping[str, str]]) -> None:
         """Write down which code of each method is measured from now on, by task: older rows no longer count.
 
@@ -218,7 +223,9 @@ class RunWriter(contextlib.AbstractContextManager["RunWriter"]):
             os.write(self._descriptor, b"\n")
 
 
-def open_run(session: SessionOptions, plan: Mapping[str, Any], environment: Mapping[str, Any]) -> RunWriter:
+def open_run(
+    session: SessionOptions, plan: Mapping[str, Any], environment: Mapping[str, Any], commands: Sequence[str] = ()
+) -> RunWriter:
     """Open the run to write to, under its lock.
 
     Without a run id, the latest unfinished run with the same plan and environment is resumed, unless another process holds its
@@ -249,7 +256,8 @@ def open_run(session: SessionOptions, plan: Mapping[str, Any], environment: Mapp
         folder = session.out / f"{stamp}-{plan['profile']}-{secrets.token_hex(2)}"
     writer = RunWriter(folder)
     write_json(folder / ENVIRONMENT_FILE, {**environment, "run_id": folder.name, "profile": plan["profile"]})
-    write_json(folder / RUN_FILE, {"run_id": folder.name, "plan": plan, "finished": None})
+    facts = {"run_id": folder.name, "plan": plan, "commands": list(commands), "seed": secrets.randbits(32)}
+    write_json(folder / RUN_FILE, {**facts, "finished": None})
     return writer
 
 

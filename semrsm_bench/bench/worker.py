@@ -142,18 +142,17 @@ class Commands:
         info, arrays = own("core/row").short_info(found.pop("info", {})), {}
         for name, array in found.pop("arrays", {}).items():
             arrays[name] = f"{command['out']}-{name}.npy"
-            with _not_the_methods_fault("its answer cannot be written", arrays[name]):
+            with _not_the_methods_fault(f"its answer cannot be written to {arrays[name]}"):
                 np.save(arrays[name], np.ascontiguousarray(array))
         measured = ("seconds", "shared_seconds", "waited_seconds", "peak_bytes")
         return {**found, "info": info, "arrays": arrays, **{name: getattr(watch, name) for name in measured}}
 
 
 @contextlib.contextmanager
-def _not_the_methods_fault(what: str, path: str | None = None) -> Iterator[None]:
+def _not_the_methods_fault(what: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        error.filename = error.filename or path
         raise files.MachineError(f"{what}: {files.explain(error)}") from error
 
 

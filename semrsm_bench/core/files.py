@@ -52,9 +52,13 @@ def lock(descriptor: int, path: Path) -> bool:
 
 def explain(error: OSError) -> str:
     """What went wrong with which file, and what to do, in one line."""
-    full = errno.ENOSPC if "requested and" in str(error) else 0  # NumPy's words where a write fell short
-    reason = _ADVICE.get(error.errno or full, error.strerror or str(error))
+    reason = _ADVICE.get(_number(error), error.strerror or str(error))
     return f"{error.filename}: {reason}" if error.filename else reason
+
+
+def _number(error: OSError) -> int:
+    """The error's number; that of a full disk for NumPy's words where a write fell short, which come without one."""
+    return error.errno or (errno.ENOSPC if "requested and" in str(error) else 0)
 
 
 def of_the_machine(error: BaseException | str) -> bool:
@@ -76,9 +80,8 @@ def writing(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        if error.errno is None:  # NumPy's words for a full disk, or others that a file name would hide
-            full = "requested and" in str(error)
-            raise OSError(errno.ENOSPC if full else errno.EIO, str(error), str(path)) from error
+        if error.errno is None:  # with a file name its words would be lost
+            raise OSError(_number(error) or errno.EIO, str(error), str(path)) from error
         error.filename = str(path)
         raise
     finally:

@@ -98,6 +98,5 @@ def environment_facts(environment: Environment) -> Facts:
 
 def plan_facts(description: Mapping[str, Any]) -> Facts:
     """How to measure the same, and when it was finished, from a run's ``run.json``; empty where there is none."""
-    tasks = (description.get("plan") or {}).get("tasks") or {}
-    commands = [("Command that measures the same", p["command"]) for p in tasks.values() if "command" in p]
-    return [*commands, ("Finished", str(description.get("finished") or "not yet"))] if tasks else []
+    commands = [("Command that measures the same", str(command)) for command in description.get("commands") or ()]
+    return [*commands, ("Finished", str(description.get("finished") or "not yet"))] if description.get("plan") else []

@@ -58,7 +58,10 @@ def middle_values(walk: Callable[[], Iterator[NDArray[np.float64]]], room: int) 
     next 16 bits of what is left, until the numbers around the median are few enough to be sorted. ``walk`` gives all parts again
     each time: contiguous 1-d arrays of finite numbers, none negative. At most ``room`` are held at once, a longer part excepted.
     """
-    total = sum(part.size for part in walk())
+    total, held = 0, list[NDArray[np.float64]]()
+    for part in walk():
+        total += part.size
+        held = [*held, part] if total <= room else []
     if total == 0:
         return None
     rank, prefix, known, inside = (total - 1) // 2, 0, 0, total
@@ -75,7 +78,7 @@ def middle_values(walk: Callable[[], Iterator[NDArray[np.float64]]], room: int) 
     if known == _BITS:
         lower = upper = float(np.uint64(prefix).view(np.float64))
     else:
-        parts = [_starting_with(part, prefix, known).view(np.float64) for part in walk()]
+        parts = held or [_starting_with(part, prefix, known).view(np.float64) for part in walk()]
         places = [rank, min(rank + 1, inside - 1)]
         lower, upper = np.partition(np.concatenate(parts), places)[places].tolist()
     if total % 2:

@@ -88,12 +88,14 @@ def strips(shape: tuple[int, ...]) -> Iterator[slice]:
         yield slice(top, min(top + step, shape[0]))
 
 
-def read_description(out: Path) -> dict[str, Any]:
-    """The JSON beside an RSM file: what made it, and the labels of its images; empty where there is none.
+def _description_path(out: Path) -> Path:
+    """JSON beside an RSM file: what made it, and the labels of its images."""
+    return out.with_name(out.name + ".json")
 
-    Raises `ResumeError` where it is not of the expected form.
-    """
-    path = out.with_name(out.name + ".json")
+
+def read_description(out: Path) -> dict[str, Any]:
+    """Description beside an RSM file; empty where there is none, `ResumeError` where it is not of the expected form."""
+    path = _description_path(out)
     if not path.exists():
         return {}
     try:
@@ -107,7 +109,7 @@ def read_description(out: Path) -> dict[str, Any]:
 
 def _describe(out: Path, description: Mapping[str, Any]) -> None:
     text = json.dumps({**description, "format": FORMAT}, indent=1, default=str) + "\n"
-    with writing(out.with_name(out.name + ".json")) as partial:
+    with writing(_description_path(out)) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

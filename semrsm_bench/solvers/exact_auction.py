@@ -105,8 +105,6 @@ def _large_exactly(prepared: Prepared, tolerance: float) -> ExactResults:
     lists = lists._replace(bounds=lists.bounds + np.float64(rounding))
     results = ExactResults.empty(1, len(start))
     state = Finish(prepared.affinity, results.duals[0, 1], prices, lists, rounding, assignment)
-    finished = finish_exactly(state, scale, tolerance, results.duals[0, 0])
-    results.bids[0], results.paths[0], results.slacks[0] = finished
-    results.solved[0] = finished[2] < np.inf
+    results.bids[0], results.paths[0], results.slacks[0] = finish_exactly(state, scale, tolerance, results.duals[0, 0])
     results.perms[0] = assignment.column_of
     return results

@@ -24,7 +24,7 @@ from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.environment import git, package_folder
 from semrsm_bench.bench.pool import Observer, Scratch
 from semrsm_bench.bench.process import CallLimits, Reply, WorkerProcess, WorkerSetup
-from semrsm_bench.core.files import MachineError, explain, of_the_machine, temporary_folder
+from semrsm_bench.core.files import MachineError, explain, temporary_folder
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Arrays
 
@@ -251,7 +251,5 @@ class GateSide:
                 return Sample(reply)
             after = self._worker.ask({"do": "reference"}, _REFERENCE_SECONDS)
         except OSError as error:
-            if not of_the_machine(error):
-                raise
-            return Sample(Reply("error", explain(error), machine=True))
+            return Sample(Reply.of_the_machine(error))
         return Sample(reply, min(a.value["seconds"] for a in (before, after) if a.status == "ok"))

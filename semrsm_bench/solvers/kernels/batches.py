@@ -45,11 +45,11 @@ class AuctionResults(NamedTuple):
 class ExactResults(NamedTuple):
     """Answers to b problems: ``perms`` (b, S), of ``solved`` ones only, with exact bids and rows matched along ``paths``.
 
-    ``slacks`` (b,) float64 are the largest of a matched pair; ``duals`` (b, 2, S) float64 those of rows and of columns.
+    ``slacks`` (b,) float64 are the largest of a matched pair, infinite where a problem is unsolved; ``duals`` (b, 2, S) float64
+    those of rows and of columns.
     """
 
     perms: Counts
-    solved: Flags
     bids: Counts
     paths: Counts
     slacks: NDArray[np.float64]
@@ -58,7 +58,13 @@ class ExactResults(NamedTuple):
     @classmethod
     def empty(cls, number: int, size: int) -> ExactResults:
         """All unsolved."""
-        return cls(*AuctionResults.empty(number, size), np.full(number, np.inf), np.empty((number, 2, size)))
+        perms, _, bids, paths = AuctionResults.empty(number, size)
+        return cls(perms, bids, paths, np.full(number, np.inf), np.empty((number, 2, size)))
+
+    @property
+    def solved(self) -> Flags:
+        """Which problems have an answer, (b,)."""
+        return np.isfinite(self.slacks)
 
 
 class _Auction(NamedTuple):
@@ -117,7 +123,6 @@ def exact_batch(
     shares: Floats,
     tolerance: float,
     perms: Counts,
-    solved: Flags,
     bids: Counts,
     paths: Counts,
     slacks: Floats,
@@ -138,4 +143,3 @@ def exact_batch(
             bids[t], paths[t], slacks[t] = finish_exactly(state, scale, tolerance, duals[t, 0])
             if slacks[t] < np.inf:
                 perms[t] = assignment.column_of
-                solved[t] = True
