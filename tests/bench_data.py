@@ -20,13 +20,15 @@ from semrsm_bench.core.row import Row
 HOSTILE = Path(__file__).resolve().parent / "hostile_solvers.py"
 
 
-def small_cache(folder: Path, images: int = 5, sizes: tuple[int, ...] = (16, 36), name: str = "tiny") -> Path:
+def small_cache(
+    folder: Path, images: int = 5, sizes: tuple[int, ...] = (16, 36), channels: int = 6, name: str = "tiny"
+) -> Path:
     """A cache with one layer for each S, its activations smooth enough for matchings to differ."""
     rng = np.random.default_rng(7)
     layers, means = {}, {}
     for i, size in enumerate(sizes):
-        base = rng.standard_normal((1, 6, size))
-        values = (np.abs(base + 0.7 * rng.standard_normal((images, 6, size)))).astype(np.float16)
+        base = rng.standard_normal((1, channels, size))
+        values = (np.abs(base + 0.7 * rng.standard_normal((images, channels, size)))).astype(np.float16)
         layers[f"layer{len(sizes) - i}"] = values
         means[f"layer{len(sizes) - i}"] = values.mean(axis=0, dtype=np.float64).astype(np.float32)
     path = folder / f"{name}.safetensors"
