@@ -22,7 +22,7 @@ VERBS = {
     "merge": "Lay runs of several machines side by side.",
     "compare": "Lay two runs, asv results or pytest-benchmark files side by side.",
     "gate": "Compare two commits: fail when quality or time of a solver got worse.",
-    "list": "List the registered solvers, RSM methods, metrics and tasks, your own included.",
+    "list": "List the registered solvers, RSM methods, metrics and tasks, with those of plugins.",
     "solvers": "The same as `list solvers`.",
     "check": "Try a solver, RSM method or metric on everything that activations can be.",
     "data": "Train a network, extract activations, list and verify the caches.",

@@ -83,7 +83,7 @@ def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions
 @click.command()
 @options_from(leave_out=("results", "quiet"))
 def doctor(options: DataOptions, output: OutputOptions) -> int:
-    """Look at cores, threads, noise, memory, limits, folders, solvers, data and code. Exit code 1: a run would stop here."""
+    """Check cores, threads, noise, memory, limits, folders, solvers, data and code. Exit code 1: a run would stop here."""
     from semrsm_bench.bench.doctor import diagnose
 
     findings = []

@@ -209,7 +209,7 @@ def _figure(line: Any, label: str, figure: str, spec: str) -> str:
 def gate(base: str, head: str, options: GateOptions, output: OutputOptions) -> int:
     """Compare the commits BASE and HEAD of the repository here; say in words what got worse.
 
-    Both are exported and measured in turns on one core, on the same problems, with optima that neither of them made up. The
+    Both are exported and measured in turns on one core, on the same problems, with optima that neither of them computed. The
     limits can be kept in pyproject.toml under [tool.semrsm-bench.gate]: quality, exact, time, and solvers.NAME.quality or .time.
     """
     from semrsm_bench.bench.gate.run import as_json, as_markdown, as_text, run_gate

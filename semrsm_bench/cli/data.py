@@ -153,14 +153,10 @@ def list_command(options: DataOptions, output: OutputOptions) -> None:
 
     rows: list[dict[str, Any]] = []
     for cache in open_caches(options.data):
-        layers = {layer: list(cache.shape(layer)[1:]) for layer in cache.layers}
-        row: dict[str, Any] = {
-            "file": str(cache.path),
-            "images": len(cache),
-            "pairs": len(cache) * (len(cache) - 1) // 2,
-        }
-        known = {key: cache.metadata.get(key) for key in ("model", "dataset", "command")}
-        rows.append({**row, "layers": layers, "sha256": cache.sha256, **known})
+        count = len(cache)
+        rows.append({"file": str(cache.path), "images": count, "pairs": count * (count - 1) // 2})
+        rows[-1]["layers"] = {layer: list(cache.shape(layer)[1:]) for layer in cache.layers}
+        rows[-1] |= {"sha256": cache.sha256, **{k: cache.metadata.get(k) for k in ("model", "dataset", "command")}}
     if output.json:
         print_json(rows)
         return

@@ -82,7 +82,7 @@ def options_from(*, leave_out: Collection[str] = ()) -> Callable[[Callable[..., 
 
 def click_option(info: OptionInfo, *, raw: bool = False) -> click.Option:
     """The option as click has it; ``raw`` keeps its words as they were written, all of them, for several readers."""
-    # That a count is at least 1 and a time larger than 0 goes without saying.
+    # Limits of 0 and 1 are not printed.
     said = [info.allowed if (info.minimum or 0) > 1 else ""]
     if info.default not in (MISSING, None, (), {}, False):
         said.insert(0, f"default: {info.text(info.default)}")

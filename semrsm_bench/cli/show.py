@@ -41,7 +41,7 @@ class SelectionOptions(PluginOptions):
                 raise OptionError("where", f"{word!r} is not KEY=VALUE")
 
     @property
-    def wanted(self) -> dict[str, tuple[str, ...]]:
+    def cells(self) -> dict[str, tuple[str, ...]]:
         """Values by key; empty for all cells."""
         words = [word.partition("=")[::2] for word in self.where]
         if self.centring is not None:
@@ -97,7 +97,7 @@ def select(words: Sequence[str], results: Path, options: SelectionOptions) -> tu
         run = tasks.pop(0)
     folder = find_run(results, run)
     try:
-        found = read_results(folder, tasks=tasks, where=options.wanted)
+        found = read_results(folder, tasks=tasks, where=options.cells)
     except NothingMeasuredError as error:
         _nothing(str(error))
     return folder, list(_seen_as(found, options)) if options.scores or options.against else found

@@ -1,4 +1,4 @@
-"""Arrays as users hand them in."""
+"""Arrays as users give them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def to_numpy(value: Any, name: str) -> NDArray[Any]:
-    """NumPy array of whatever holds numbers: an array, nested lists, or a torch tensor on any device, with or without gradient.
+    """NumPy array of an array, nested lists, or a torch tensor on any device, with or without gradient.
 
     Nothing is copied that NumPy can use as it is; a memory-mapped array stays one; bfloat16, which NumPy lacks, becomes
     float32. torch is never imported. ValueError: masked entries, or lists that are no rectangle, in ``name``.

@@ -28,19 +28,6 @@ _LIBRARIES = ("numpy", "scipy", "numba")
 _CODE = (".py", ".so", ".pyd", ".dylib")
 # Fields of `Method` that all ``register_...`` functions take as keywords, beside ``grid``.
 _DECLARED = ("complexity", "reference", "requires", "unavailable", "files", "distribution", "max_size", "slow_from")
-# Fields of `Declaration` that are attributes of `Method`.
-_KNOWN = (
-    "name",
-    "category",
-    "defaults",
-    "version",
-    "summary",
-    "complexity",
-    "reference",
-    "max_size",
-    "slow_from",
-    "facts",
-)
 
 
 class UnavailableError(RuntimeError):
@@ -212,14 +199,10 @@ class Method:
             files = {str(path.absolute()): _sha256(path) for path in brought}
         except OSError as error:
             code, files, reason = "", {}, reason or str(error)
+        found: dict[str, Any] = {"kind": self.kind_name, "options": dict(self.options), "code": code, "reason": reason}
+        found |= {"plugins": (self.plugin,) if self.plugin else (), "files": files}
         return Declaration(
-            kind=self.kind_name,
-            **{name: getattr(self, name) for name in _KNOWN},
-            options=dict(self.options),
-            code=code,
-            reason=reason,
-            plugins=(self.plugin,) if self.plugin else (),
-            files=files,
+            **{name: getattr(self, name) for name in Declaration.__dataclass_fields__.keys() - found}, **found
         )
 
 
@@ -307,11 +290,11 @@ def sources(module: ModuleType | None) -> set[Path]:
     package = hasattr(module, "__path__")
     waiting = {path}
     if package or len(parts) > 1:
-        # The outermost package that it lies in; without an ``__init__.py`` on the way, its own folder.
+        # The outermost package that it lies in; where none has an ``__init__.py``, the module's folder.
         outer = (sys.modules.get(".".join(parts[:count])) for count in range(1, len(parts) + 1))
         waiting = _code_in(Path(next(filter(None, (getattr(m, "__file__", None) for m in outer)))).parent)
     folder = path.parents[len(parts) - 1 + package]
-    # What other distributions installed has a version, which says enough; there is no end of it.
+    # What other distributions installed is known by its version.
     owners = _distributions().get(parts[0], ())
     foreign = {name for name, others in _distributions().items() if set(owners).isdisjoint(others)}
     found: set[Path] = set()

@@ -293,7 +293,7 @@ def load_entry_points() -> None:
 
 @contextlib.contextmanager
 def entry_points_limited_to(what: Literal["tasks", "none"]) -> Iterator[None]:
-    """While it is open, only such entry points are imported in this process, whatever names are asked for.
+    """While it is open, only such entry points are imported in this process.
 
     A process that keeps time, scores or writes imports tasks alone, and a worker nothing but what brings its method.
     """

@@ -23,7 +23,7 @@ FAULTS: tuple[Status, ...] = ("crashed", "invalid", "wrong", "error")
 FAULT = "fault"
 
 _LONGEST_TEXT = 2000
-# Of what a method said about its work, as JSON; whatever it says, the row stays a short line.
+# Of what a method said about its work, as JSON: limits that keep a row a short line.
 _LONGEST_INFO = 8000
 _MOST_ENTRIES = 100
 _LARGEST_INTEGER = 1 << 63
@@ -100,7 +100,7 @@ def cell_key(cell: Mapping[str, Any]) -> str:
 
 
 def short_info(said: Any) -> dict[str, Any]:
-    """What a method said about its work, fit for a row whatever it is: as many entries as fit, and how many there were."""
+    """What a method said about its work, as many entries as a row has room for, and how many there were."""
     info = plain(said)
     kept: dict[str, Any] = {}
     left = _LONGEST_INFO
@@ -152,7 +152,7 @@ def current(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def plain(value: Any, *, bounded: bool = True, depth: int = 0) -> Any:
-    """The value as JSON knows it. Bounded, whatever a method put there leaves a row a short line.
+    """The value as JSON knows it; ``bounded`` keeps it short.
 
     NumPy scalars are unpacked, non-finite floats become null, integers beyond 64 bits and anything strange become text;
     bounded, long texts and long or deep collections are cut with a mark.

@@ -25,7 +25,7 @@ PAIRS: Mapping[str, int] = {"256": 6, "1024": 4, "4096": 2, "": 1}
 # pair at least once.
 ROUNDS = ((5, 3), (5, 2), (10, 3))
 LONG_SECONDS = 0.5
-# Of a c beyond 1: rounding, and nothing more.
+# How far rounding may lift c above 1.
 _BEYOND = 1e-6
 _MEMORY, _COMPILE_SECONDS = 8 << 30, 240.0
 
@@ -112,8 +112,8 @@ class Gate:
         for evidence in cell.sides.values():
             if evidence.status == MACHINE:
                 evidence.status, evidence.message = "ok", ""
-        done, wanted = 0, 1
-        while done < wanted:
+        done, needed = 0, 1
+        while done < needed:
             visit, place = divmod(cell.rounds, len(group))
             problem = group[place]
             # Both sides see the same shifts, and so the same problems, in the same order; no two visits to a pair share one.
@@ -128,7 +128,7 @@ class Gate:
             done += 1
             cell.rounds += 1
             first = [seconds for side in cell.sides.values() for seconds in side.seconds[:1]]
-            wanted = max(ROUNDS[attempt][max(first) > LONG_SECONDS], done + len(group) - cell.rounds)
+            needed = max(ROUNDS[attempt][max(first) > LONG_SECONDS], done + len(group) - cell.rounds)
 
     def _sample(self, cell: GateCell, label: str, problem: GateProblem, seed: tuple[int, int, int]) -> Sample | None:
         """What one side measured, or None after entering in the cell why there is nothing."""

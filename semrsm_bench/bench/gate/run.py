@@ -17,7 +17,7 @@ from semrsm_bench.bench.gate.sides import (
     GateSide,
     Repository,
     SideError,
-    own_package,
+    has_package,
     project_of,
     requirements_of,
     worker_setup,
@@ -65,7 +65,7 @@ def run_gate(
     quiet: bool = False,
     report: Callable[[str], None] = lambda text: None,
 ) -> GateReport:
-    """Compare two commits of the repository around ``folder``, default: the current one; ``report`` gets lines about what goes on.
+    """Compare two commits of the repository around ``folder``, default: the current one; ``report`` gets lines of progress.
 
     ValueError: no repository, commit, size or solver of that name. SideError: the head cannot be measured.
     """
@@ -80,9 +80,9 @@ def run_gate(
     if repository.dirty:
         notices.append("the working tree has uncommitted changes; they are not part of the comparison")
     limits = limits_of(project_of(trees["head"]), options)
-    own = any(map(own_package, trees.values()))
+    package = any(map(has_package, trees.values()))
     isolated = options.environment == "isolated"
-    if options.environment == "auto" and own:
+    if options.environment == "auto" and package:
         isolated = len(set(map(requirements_of, trees.values()))) > 1
     report(f"base {base} ({commits['base'][:10]}), head {head} ({commits['head'][:10]})")
     report("finding and proving the optima")
@@ -96,14 +96,14 @@ def run_gate(
         for label in ("head", "base"):
             plugins = [path for file in options.plugins if (path := repository.plugin(trees[label], file)) is not None]
             try:
-                setup = worker_setup(trees[label], plugins, isolated=isolated, own=own, core=core)
+                setup = worker_setup(trees[label], plugins, isolated=isolated, package=package, core=core)
                 sides[label] = GateSide(stack.enter_context(WorkerProcess(setup)), scratch)
             except SideError as error:
                 if label == "head":
                     raise
                 notices.append(f"the base cannot be measured: {error}; nothing was compared")
-        solvers = _chosen(options, sides, own)
-        # As this package declares it: a commit has no say in what is held against it.
+        solvers = _chosen(options, sides, package)
+        # As the installed package declares it, not as the commits do.
         slow = {n: s.slow_from for n in solvers if (s := SOLVERS.find(n)) is not None and s.slow_from is not None}
         sizes = dict.fromkeys(problem.case.size for problem in problems)
         if left_out := [f"{name} at S={size}" for name in slow for size in sizes if size >= slow[name]]:
@@ -119,20 +119,19 @@ def run_gate(
     return GateReport(described["base"], described["head"], findings, cells, limits, code, notices)
 
 
-def _chosen(options: GateOptions, sides: Mapping[str, GateSide], own: bool) -> tuple[str, ...]:
-    """Names of the solvers that are measured, in the head's order; a place in a list means nothing here."""
+def _chosen(options: GateOptions, sides: Mapping[str, GateSide], package: bool) -> tuple[str, ...]:
+    """Names of the solvers that are measured, in the head's order; without ``package`` only those that the repository adds."""
     known: dict[str, Any] = {}
     for side in sides.values():
         known |= {name: entry for name, entry in side.known.items() if name not in known}
-    # A repository that uses this package answers for the solvers it adds.
-    own_solvers = [name for name, entry in known.items() if own or not entry["own"]]
-    if not options.methods and not own_solvers:
-        raise ValueError("neither commit registers a solver of its own; name its file with --plugin, or use --methods")
+    added = [name for name, entry in known.items() if package or not entry["own"]]
+    if not options.methods and not added:
+        raise ValueError("neither commit adds a solver; name its file with --plugin, or use --methods")
     for name in (*options.methods, *(n for n in options.missing if n != EVERYTHING)):
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             raise ValueError(f"neither commit has a solver {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""))
-    return tuple(dict.fromkeys(options.methods or own_solvers))
+    return tuple(dict.fromkeys(options.methods or added))
 
 
 def as_text(report: GateReport) -> str:

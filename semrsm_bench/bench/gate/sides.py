@@ -1,4 +1,4 @@
-"""Commits as sides of the gate: exported once, kept by the hash of their tree, each measured in a worker process of its own."""
+"""Commits as sides of the gate: exported once, kept by the hash of their tree, each measured in its worker process."""
 
 from __future__ import annotations
 
@@ -135,19 +135,19 @@ def _kept(what: str) -> Path:
             return folder
     except OSError as error:
         folder = temporary_folder("gate") / what
-        text = f"{explain(error)}; the gate keeps its {what} in {folder.parent}, where they may not stay"
+        text = f"{explain(error)}; the gate keeps its {what} in {folder.parent}, which may be emptied"
         warnings.warn(text, RuntimeWarning, stacklevel=3)
     folder.mkdir(exist_ok=True)
     return folder
 
 
-def own_package(tree: Path) -> bool:
-    """Whether the commit is one of this package, and not of a repository that uses it."""
+def has_package(tree: Path) -> bool:
+    """Whether the commit is one of this package; a repository may also only use it."""
     return (tree / "semrsm_bench" / "__init__.py").is_file()
 
 
 def project_of(tree: Path) -> dict[str, Any]:
-    """The commit's pyproject.toml; empty where there is none that can be read."""
+    """The commit's pyproject.toml; empty where it is missing or cannot be read."""
     try:
         return tomllib.loads((tree / "pyproject.toml").read_text())
     except (OSError, ValueError):
@@ -163,16 +163,15 @@ def requirements_of(tree: Path) -> str:
     return hashlib.sha256(f"{sys.version} {wanted} {pinned}".encode()).hexdigest()
 
 
-def worker_setup(tree: Path, plugins: Iterable[str], *, isolated: bool, own: bool, core: int | None) -> WorkerSetup:
-    """How the worker of an exported commit is started; ``isolated``: in an environment of its own with what the commit requires.
+def worker_setup(tree: Path, plugins: Iterable[str], *, isolated: bool, package: bool, core: int | None) -> WorkerSetup:
+    """How the worker of an exported commit is started; ``isolated``: in an environment made from its requirements.
 
-    ``own`` says that the repository is one of this package, which every commit must bring.
+    ``package``: the repository is one of this package, which every commit must then have.
     """
-    if own and not own_package(tree):
+    if package and not has_package(tree):
         raise SideError("it has no folder semrsm_bench, and the other commit has")
     python = _isolated_python(tree) if isolated else sys.executable
-    above = [p for p in (tree / "src",) if p.is_dir()]
-    search = (tree,) if own else (*above, tree, package_folder().parent)
+    search = (tree,) if package else (tree / "src", tree, package_folder().parent)
     return WorkerSetup(tuple(plugins), core, python, search, tree)
 
 
@@ -220,7 +219,7 @@ class Sample:
 class GateSide:
     """One side's worker, started here; ``known`` holds the declarations of its solvers by name. It does not close the worker.
 
-    SideError: the package does not import, or is not the one of this side. MachineError: the machine failed, twice.
+    SideError: the package does not import, or was imported from elsewhere. MachineError: the machine failed, twice.
     """
 
     def __init__(self, worker: WorkerProcess, scratch: Scratch) -> None:

@@ -20,7 +20,7 @@ Severity = Literal["regression", "failure", "unmeasured", "improvement", "note"]
 Said = Iterator[tuple[Severity, str]]
 # The status of a side that could not be measured by the machine's fault, such as a full disk.
 MACHINE = "machine"
-# A call may take this much longer whatever its limit: at a few microseconds the interpreter and the memory allocator decide.
+# A smaller change of time counts for nothing: at a few microseconds the interpreter and the memory allocator decide.
 LEAST_SECONDS = 1e-5
 # One pair may fall by more than the mean of all may, but not by this many times as much.
 PAIR_FACTOR = 4.0
@@ -98,7 +98,7 @@ class GateCell:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing worth saying about a cell."""
+    """One line of the result, about one cell."""
 
     severity: Severity
     solver: str
@@ -120,7 +120,7 @@ def undecided(cell: GateCell, limits: GateLimits) -> bool:
 
 
 def judge(cell: GateCell, limits: GateLimits) -> list[Finding]:
-    """Everything there is to say about a cell; nothing where nothing changed. A figure that is NaN fails."""
+    """The findings about a cell; none where nothing changed. A figure that is NaN fails."""
     if spoiled := cell.spoiled:
         said: list[tuple[Severity, str]] = [("unmeasured", f"not measured: the machine failed ({spoiled.message})")]
     elif cell.comparable:
