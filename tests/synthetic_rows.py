@@ -48,6 +48,10 @@ ENVIRONMENT: dict[str, Any] = {
 }
 
 
+# What a row that is not ok has of figures.
+NO_FIGURES: dict[str, Any] = {"seconds": None, "k": None, "k_opt": None, "k_rand": None, "k_upper": None}
+
+
 def make_row(solver: str = "ortools", **changes: Any) -> dict[str, Any]:
     """One good row of the task matching; ``changes`` override what it is made of.
 
@@ -63,7 +67,8 @@ def make_row(solver: str = "ortools", **changes: Any) -> dict[str, Any]:
         "size": 256,
         "channels": 256,
         "centring": "none",
-        "pair": "0-1",
+        # A cell is skipped as a whole.
+        "pair": "" if changes.get("status") == "skipped" else "0-1",
         "repeat": 0,
         "status": "ok",
         "seconds": seconds,
@@ -108,6 +113,11 @@ def make_row(solver: str = "ortools", **changes: Any) -> dict[str, Any]:
         raw={name: value for name, value in raw.items() if value is not None} if ok else {},
     )
     return row.as_dict()
+
+
+def make_pairs(solver: str, count: int, **changes: Any) -> list[dict[str, Any]]:
+    """A good row for each of so many pairs."""
+    return [make_row(solver, pair=f"0-{i + 1}", **changes) for i in range(count)]
 
 
 def matching(rows: Iterable[dict[str, Any]], environment: dict[str, Any] = ENVIRONMENT, **chosen: Any) -> TaskResults:

@@ -228,13 +228,12 @@ class Layout:
         if self.time_title and any(c in results.shared for c in sheet.cells):
             methods = [*methods, shared]
         telling = [axis[0] for axis in axes([results.places[c] for c in sheet.cells], sheet.across)]
-        lines = {m: (m.category_title, self._stub_of(m)) for m in methods}
+        lines = {}
+        for m in methods:
+            values = {COMPLEXITY: complexity_text(results.catalogue.complexity(m)), BLOCK_SIZE: m.block_size or NOTHING}
+            stub = (values.get(head, results.catalogue.display_name(m)) for head in self.stub)
+            lines[m] = (m.category_title, tuple(stub))
         return make_panel(self.title(sheet), self.stub, lines, columns, panel_notes(results, sheet.cells, telling))
-
-    def _stub_of(self, method: MethodKey) -> tuple[str, ...]:
-        catalogue = self.results.catalogue
-        values = {COMPLEXITY: complexity_text(catalogue.complexity(method)), BLOCK_SIZE: method.block_size or NOTHING}
-        return tuple(values.get(head, catalogue.display_name(method)) for head in self.stub)
 
     def _entries(self, cell: str, method: MethodKey, scores: Iterable[Score]) -> tuple[str, ...] | str:
         """Scores and time of a cell as printed, with their marks; for a cell without figures why there are none."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.row import FAULTS, cell_key
-from semrsm_bench.core.stats import Interval
+from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import NOUNS, MethodKey
 from semrsm_bench.report.escape import complexity_text
@@ -105,11 +105,14 @@ class PageTables:
                     row["T"] = _time(summary.seconds if summary else time)
                     if results.shared:
                         row["T + affinity"] = _time(summary.total_seconds if summary else None)
-                count = (NOTHING, -math.inf)
+                count, status = (NOTHING, -math.inf), "ok"
                 if summary:
+                    # Also where some cases failed; or why there is no figure.
+                    some = f"ok, some {summary.failure}" if summary.failure else "ok"
+                    status = some if summary.ok else failure_text(summary)
                     of = "" if summary.cases <= summary.ok else f" of {summary.cases:,}"
                     count = (f"{summary.ok:,}{of}", summary.ok)
-                row |= {**self._cases(*count), "Status": Entry(_status(summary) if summary else "ok")}
+                row |= {**self._cases(*count), "Status": Entry(status)}
                 if complex_ones:
                     row["Complexity"] = Entry(complexity_text(catalogue.complexity(method)))
                 rows.append(row)
@@ -160,15 +163,10 @@ def _direction(score: Score) -> str:
 def _score(score: Score, summary: Summary | None) -> Entry:
     if summary is None or not summary.ok:
         return Entry(NOTHING, math.nan, _direction(score))
-    value = summary.scores[score.name].value if score.name in summary.scores else math.nan
+    value = summary.scores.get(score.name, UNKNOWN).value
     value = value if math.isfinite(value) else summary.bounds.get(score.name, math.nan)
     return Entry(score_text(score, summary), value, _direction(score))
 
 
 def _time(interval: Interval | None) -> Entry:
     return Entry(time_text(interval), interval.value) if interval else Entry(NOTHING, math.nan)
-
-
-def _status(summary: Summary) -> str:
-    """``ok``, also where some cases failed, or why there is no figure."""
-    return failure_text(summary) if not summary.ok else f"ok, some {summary.failure}" if summary.failure else "ok"
