@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from semrsm_bench.activations.store import write_cache
 from semrsm_bench.bench import methods, pool
@@ -14,7 +18,7 @@ from semrsm_bench.bench.engine import run
 from semrsm_bench.bench.methods import describe, sort_plugins
 from semrsm_bench.bench.plan import RunOptions
 from semrsm_bench.bench.process import WorkerProcess, WorkerSetup
-from semrsm_bench.bench.results import SessionOptions
+from semrsm_bench.bench.results import SessionOptions, load_rows
 from semrsm_bench.core.row import Row
 
 HOSTILE = Path(__file__).resolve().parent / "hostile_solvers.py"
@@ -36,31 +40,75 @@ def small_cache(
     return path
 
 
-class Bench:
-    """Runs of the engine on a small cache, into a folder of their own.
+class Session:
+    """A session of the engine: the attributes of its `Finished`, its ledger, and the rows that count after it."""
 
-    Attributes
-    ----------
-    cache, results : Path
-    """
+    def __init__(self, finished: Any, ledger: Any) -> None:
+        self.finished, self.ledger, self.rows = finished, ledger, load_rows(finished.folder)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.finished, name)
+
+    def of(self, method: str) -> list[dict[str, Any]]:
+        """The rows of a method."""
+        return [row for row in self.rows if row["method"] == method]
+
+    @property
+    def by_method(self) -> dict[str, Counter[str]]:
+        """How many rows there are of each status."""
+        return {name: Counter(row["status"] for row in self.of(name)) for name in {r["method"] for r in self.rows}}
+
+
+class Bench:
+    """Runs of the engine on a small cache, into a folder of their own."""
 
     def __init__(self, folder: Path, **cache: Any) -> None:
         self.cache, self.results = small_cache(folder / "data", **cache), folder / "results"
 
-    def __call__(self, *methods: str, **changes: Any) -> Any:
-        """A session: (Finished, Ledger). Keywords of the engine, of `RunOptions`, of `SessionOptions`, of the task matching."""
+    def __call__(self, *methods: str, **changes: Any) -> Session:
+        """A session; keywords of the engine, of `RunOptions`, of `SessionOptions`, of the task matching."""
         from semrsm_bench.tasks.matching import MatchingOptions
 
         how = {k: changes.pop(k) for k in ("report", "tasks") if k in changes}
         session = {k: changes.pop(k) for k in ("run_id", "fresh", "estimate") if k in changes}
-        own = {k: changes.pop(k) for k in MatchingOptions.__dataclass_fields__ if k in changes}
+        matching = {k: changes.pop(k) for k in MatchingOptions.__dataclass_fields__ if k in changes}
         options = RunOptions(methods=methods or None, **changes)
         if not sort_plugins(options.plugins)[1]:
             how.setdefault("tasks", {"matching": None})
         if "matching" in how.get("tasks", ()):
-            chosen = {"data": self.cache, "pairs": {"": 3}, "centring": ("none",), **own}
+            chosen = {"data": self.cache, "pairs": {"": 3}, "centring": ("none",), **matching}
             how["tasks"] = {**how["tasks"], "matching": MatchingOptions(**chosen)}
-        return run(options, SessionOptions(self.results, **session), quiet=True, **how)
+        return Session(*run(options, SessionOptions(self.results, **session), quiet=True, **how))
+
+
+def solver_file(
+    folder: Path, name: str, body: str = "return np.arange(problem.size)", before: str = "", **declared: Any
+) -> Path:
+    """A plugin with one solver; ``before`` is what else runs when it is imported."""
+    given = "".join(f", {key}={value!r}" for key, value in {"kind": "approximate", **declared}.items())
+    inner = body.replace("\n", "\n    ")
+    path = folder / f"{name.replace('-', '_')}.py"
+    path.write_text(
+        f"import os, time\nimport numpy as np\nimport semrsm_bench as sb\n{before}\n\n"
+        f"@sb.register_solver({name!r}{given})\ndef f(problem):\n    {inner}\n"
+    )
+    return path
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> bool:
+    """Whether a condition comes true."""
+    end = time.monotonic() + seconds
+    while not (met := condition()) and time.monotonic() < end:
+        time.sleep(0.01)
+    return met
+
+
+def is_gone(pid: int) -> bool:
+    """Whether a process has ended, though it may not have been reaped."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def make_row(**changes: Any) -> Row:

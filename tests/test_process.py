@@ -1,6 +1,6 @@
 """Workers: whatever a method does, its process is held to its limits and one outcome comes back."""
 
-import errno
+import contextlib
 import json
 import os
 import signal
@@ -13,14 +13,13 @@ import numpy as np
 import psutil
 import pytest
 
-from semrsm_bench.bench import engine, pool, process
+from semrsm_bench.bench import pool, process
 from semrsm_bench.bench.methods import describe
 from semrsm_bench.bench.pool import Observer, Scratch, Workers
 from semrsm_bench.bench.process import CallLimits, WorkerProcess, WorkerSetup
-from semrsm_bench.bench.results import load_rows
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.solvers import MatchingProblem, matching_value, solve
-from tests.bench_data import HOSTILE, Bench
+from tests.bench_data import HOSTILE, is_gone, solver_file, wait_until
 
 # A fresh checkout compiles its kernels first.
 LIMITS = CallLimits(deadline=120.0, memory=300 << 20, warm_up=300.0)
@@ -33,35 +32,44 @@ def pair(size=24, seed=0, channels=5, dtype=np.float32):
     return {"x": x, "y": y}
 
 
-class Observed:
-    """One worker that knows the hostile solvers, and observations in it."""
+class Observed(contextlib.ExitStack):
+    """One worker that knows the hostile solvers, or those of another file, and observations in it."""
 
-    def __init__(self, **setup):
-        self.worker, self.scratch = WorkerProcess(WorkerSetup(plugins=(str(HOSTILE),), **setup)), Scratch()
+    def __init__(self, plugin=HOSTILE, **setup):
+        super().__init__()
+        self.worker = self.enter_context(WorkerProcess(WorkerSetup(plugins=(str(plugin),), **setup)))
+        self.scratch = self.enter_context(Scratch())
         self._observe = Observer(lambda method: self.worker, self.scratch)
 
     def __call__(self, name, limits=LIMITS, *, arrays=None, **how):
         return self._observe(Declaration("solver", name), arrays or pair(), limits, **how)
 
-    def close(self):
-        self.worker.close()
-        self.scratch.cleanup()
-
 
 @pytest.fixture(scope="module")
 def observe():
     """Shared by all tests: a worker that was killed by one is replaced for the next."""
-    one = Observed()
-    yield one
-    one.close()
+    with Observed() as one:
+        yield one
 
 
 @pytest.fixture
 def alone():
-    """A worker of its own."""
-    one = Observed()
-    yield one
-    one.close()
+    """A worker for one test."""
+    with Observed() as one:
+        yield one
+
+
+@pytest.fixture
+def child(tmp_path, monkeypatch):
+    """Waits for the process that a hostile solver starts; its id."""
+    note = tmp_path / "child"
+    monkeypatch.setenv("HOSTILE_NOTE", str(note))
+
+    def find():
+        wait_until(lambda: note.exists() and note.read_text(), 10)
+        return int(note.read_text())
+
+    return find
 
 
 def slow(*case):
@@ -96,16 +104,13 @@ def test_every_timed_answer_comes_back_as_it_belongs_to_the_pair(observe, name, 
     assert sum(seconds) < outcome.wall_seconds
 
 
-def test_the_baseline_identity_stays_the_identity_under_every_shift(observe):
-    outcome = observe("identity")
-    assert (outcome.value["arrays"]["perms"] == np.arange(24)).all()
-    assert len(outcome.value["arrays"]["perms"]) > 1
-    assert outcome.value["shared_seconds"] == []
-
-
-def test_an_untimed_observation_is_one_call(observe):
-    outcome = observe("scipy", timed=False)
-    assert len(outcome.value["seconds"]) == len(outcome.value["arrays"]["perms"]) == 1
+@pytest.mark.parametrize("timed", [True, False])
+def test_the_baseline_identity_stays_the_identity_under_every_shift(observe, timed):
+    outcome = observe("identity", timed=timed).value
+    assert (outcome["arrays"]["perms"] == np.arange(24)).all()
+    assert len(outcome["arrays"]["perms"]) == len(outcome["seconds"])
+    assert (len(outcome["seconds"]) > 1) == timed
+    assert outcome["shared_seconds"] == []
 
 
 def test_duals_belong_to_the_pair_as_it_was_given(observe):
@@ -248,55 +253,28 @@ def test_only_the_worker_itself_answers_where_a_solver_forks(observe):
     assert_serves(observe)
 
 
-def is_gone(pid):
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
-def wait_until_gone(pid):
-    end = time.monotonic() + 10
-    while not is_gone(pid) and time.monotonic() < end:
-        time.sleep(0.02)
-    return is_gone(pid)
-
-
-def wait_for(note):
-    """What a child process writes down some time."""
-    end = time.monotonic() + 10
-    while not (note.exists() and note.read_text()) and time.monotonic() < end:
-        time.sleep(0.02)
-    return note.read_text()
-
-
-@pytest.mark.parametrize("what", ["stay", "away"])
-def test_a_child_that_outlives_the_call_is_killed_and_named(alone, tmp_path, monkeypatch, what):
-    """Also one that left the worker's group and lost its parent."""
-    note = tmp_path / "child"
-    monkeypatch.setenv("HOSTILE_NOTE", str(note))
+@pytest.mark.parametrize(
+    ("what", "status", "words"),
+    [
+        ("stay", "invalid", "(process {}) running after the call; killed"),
+        ("away", "invalid", "(process {}) running after the call; killed"),
+        ("raise", "error", "RuntimeError: and a child"),
+    ],
+)
+def test_a_child_that_outlives_the_call_is_killed_and_named(alone, child, what, status, words):
+    """Also one that left the worker's group and lost its parent, and that of a method that failed."""
     outcome = alone(f"hostile-fork-{what}", timed=False)
-    child = int(wait_for(note))
-    assert (outcome.status, outcome.value) == ("invalid", {})
-    assert f"(process {child}) running after the call; killed" in outcome.message
-    assert wait_until_gone(child)
+    assert (outcome.status, outcome.value.get("arrays", {})) == (status, {})
+    assert words.format(child()) in outcome.message
+    assert wait_until(lambda: is_gone(child()), 10)
     assert_serves(alone)
 
 
-def test_a_child_of_a_method_that_failed_is_killed_too(alone, tmp_path, monkeypatch):
-    note = tmp_path / "child"
-    monkeypatch.setenv("HOSTILE_NOTE", str(note))
-    outcome = alone("hostile-fork-raise", timed=False)
-    assert (outcome.status, outcome.message) == ("error", "RuntimeError: and a child")
-    assert wait_until_gone(int(wait_for(note)))
-    assert_serves(alone)
-
-
-def test_a_solver_that_hangs_is_killed_with_its_children(alone, tmp_path, monkeypatch):
-    note = tmp_path / "child"
-    monkeypatch.setenv("HOSTILE_NOTE", str(note))
+def test_a_solver_that_hangs_is_killed_with_its_children(alone, child):
     outcome = alone("hostile-hang-deaf", SHORT)
-    assert outcome.status == "timeout"
-    assert "stopped after 1.5 s (warm-up)" in outcome.message
+    assert (outcome.status, outcome.message) == ("timeout", "stopped after 1.5 s (warm-up)")
     assert alone.worker.pid is None
-    assert wait_until_gone(int(note.read_text()))
+    assert wait_until(lambda: is_gone(child()), 10)
     # The allowance for compilation is granted once, not for every retry of a solver that hangs.
     assert "stopped after 0.5 s" in alone("hostile-hang-deaf", SHORT).message
 
@@ -314,18 +292,14 @@ def test_a_replaced_worker_goes_on(observe):
 
 def test_a_process_serves_many_commands_and_has_one_thread_and_core():
     core = max(os.sched_getaffinity(0))
-    one = Observed(core=core)
-    try:
+    with Observed(core=core) as one:
         one("scipy")
         pid = one.worker.pid
         one("greedy", arrays=pair(30))
         assert one.worker.pid == pid
         assert os.sched_getaffinity(pid) == {core}
         environment = psutil.Process(pid).environ()
-        names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
-        assert {environment[name] for name in names} == {"1"}
-    finally:
-        one.close()
+        assert {environment[f"{name}_NUM_THREADS"] for name in ("OMP", "OPENBLAS", "NUMBA")} == {"1"}
 
 
 @pytest.mark.parametrize(
@@ -346,44 +320,6 @@ def test_numbers_that_a_solver_tells_stay_numbers(observe):
 
 
 # The clock.
-
-
-def values_of(outcome, given):
-    problem = MatchingProblem(given["x"], given["y"])
-    return np.array([matching_value(problem, p) for p in outcome.value["arrays"]["perms"]])
-
-
-def best_of(given):
-    problem = MatchingProblem(given["x"], given["y"])
-    return matching_value(problem, solve(problem, "scipy"))
-
-
-def test_a_promised_answer_is_timed_with_its_keeping(observe):
-    given = pair()
-    outcome = observe("sly-lazy", arrays=given)
-    assert min(outcome.value["seconds"]) >= 0.02
-    assert values_of(outcome, given) == pytest.approx(best_of(given), rel=1e-6)
-
-
-def test_a_memory_of_earlier_inputs_never_serves(alone):
-    given = pair()
-    for seed in (0, 1):
-        outcome = alone("sly-memo", arrays=given, seed=(7, seed, 20))
-        assert min(outcome.value["seconds"]) >= 0.01
-
-
-@pytest.mark.parametrize("name", ["sly-last", "sly-once"])
-def test_an_old_answer_is_no_answer(alone, name):
-    given = pair()
-    outcome = alone(name, arrays=given)
-    values = values_of(outcome, given)
-    assert len(values) > 5
-    assert (values < best_of(given) * (1 - 1e-3)).mean() > 0.8
-
-
-def test_every_answer_comes_back_not_the_first_alone(alone):
-    outcome = alone("sly-half")
-    assert [len(set(p)) for p in outcome.value["arrays"]["perms"]].count(1) == 1
 
 
 def test_a_method_cannot_stop_the_clock(alone):
@@ -423,11 +359,6 @@ def test_what_a_worker_claims_must_agree_with_this_process(claimed, wall, used, 
     assert worker._doubt([claimed]) == ""
 
 
-def test_a_call_that_waits_is_not_suspected(observe):
-    for _ in range(2):
-        assert observe("sly-lazy").status == "ok"
-
-
 def test_a_worker_imports_from_where_this_process_does(tmp_path, monkeypatch):
     """Also where that is the folder that an interactive session was started in."""
     (tmp_path / "semrsm_bench").mkdir()
@@ -439,44 +370,17 @@ def test_a_worker_imports_from_where_this_process_does(tmp_path, monkeypatch):
         assert Path(worker.package) == tmp_path / "semrsm_bench" / "__init__.py"
 
 
-def test_neither_the_start_nor_the_warm_up_costs_a_cell_its_budget(tmp_path):
+@pytest.mark.parametrize(("size", "status", "least", "most"), [(24, "ok", 0.0, 3.0), (5, "error", 3.0, 9e9)])
+def test_neither_the_start_nor_the_warm_up_costs_a_cell_its_budget(tmp_path, size, status, least, most):
     """Of a method that takes its time to be imported and to compile; a failure in the warm-up costs all that it took."""
-    plugin = tmp_path / "compiles.py"
-    plugin.write_text(
-        "import time, numpy as np, semrsm_bench as sb\ntime.sleep(3)\ncalls = []\n"
-        "@sb.register_solver('compiles', kind='approximate', matrix_free=True)\n"
-        "def compiles(problem):\n"
-        "    calls.append(1)\n    time.sleep(3 * (len(calls) == 1))\n"
-        "    if problem.size == 5:\n        raise ValueError('no')\n"
-        "    return np.arange(problem.size)\n"
+    body = (
+        "calls.append(1)\ntime.sleep(3 * (len(calls) == 1))\nif problem.size == 5:\n    raise ValueError('no')\n"
+        "return np.arange(problem.size)"
     )
-    for size, status, least, most in ((24, "ok", 0.0, 3.0), (5, "error", 3.0, 9e9)):
-        with WorkerProcess(WorkerSetup(plugins=(str(plugin),))) as worker, Scratch() as scratch:
-            reply = Observer(lambda method, w=worker: w, scratch)(Declaration("solver", "compiles"), pair(size), LIMITS)
-        assert reply.status == status, reply.message
-        assert least < reply.wall_seconds < most
-
-
-def test_no_two_calls_share_their_bytes(tmp_path):
-    plugin = tmp_path / "spy.py"
-    note = tmp_path / "seen"
-    plugin.write_text(
-        "import hashlib, numpy as np, semrsm_bench as sb\n"
-        "@sb.register_solver('spy', kind='approximate', matrix_free=True)\n"
-        "def spy(problem):\n"
-        "    digest = hashlib.sha256(problem.x.tobytes() + problem.y.tobytes()).hexdigest()\n"
-        f"    open({str(note)!r}, 'a').write(digest + '\\n')\n"
-        "    return np.arange(problem.size)\n"
-    )
-    given = pair(300)
-    with WorkerProcess(WorkerSetup(plugins=(str(plugin),))) as worker, Scratch() as scratch:
-        observe = Observer(lambda method: worker, scratch)
-        calls = [
-            len(observe(Declaration("solver", "spy"), given, LIMITS, seed=(7, s, 3)).value["seconds"]) for s in range(3)
-        ]
-    seen = note.read_text().split()
-    assert calls[0] == 20
-    assert len(seen) == len(set(seen)) == sum(calls) + 1  # the warm-up is the one more
+    with Observed(solver_file(tmp_path, "compiles", body, "time.sleep(3)\ncalls = []", matrix_free=True)) as one:
+        outcome = one("compiles", arrays=pair(size))
+    assert outcome.status == status, outcome.message
+    assert least < outcome.wall_seconds < most
 
 
 def test_the_room_of_a_method_is_imported_before_its_first_case():
@@ -511,31 +415,6 @@ def test_code_of_the_package_that_changes_is_an_error_from_then_on(tmp_path, mon
 # Starting, ending.
 
 
-@pytest.mark.parametrize("name", ["socket.socketpair", "subprocess.Popen", "tempfile.TemporaryFile"])
-def test_a_worker_that_cannot_be_started_costs_rows_that_are_measured_again(tmp_path, monkeypatch, name):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
-    bench, real = Bench(tmp_path), engine.open_run
-    how = {"layers": ("layer1",), "pairs": {"": 2}, "run_id": "one"}
-
-    def fail(*given, **more):
-        raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-
-    with monkeypatch.context() as patch:
-
-        def opened(*given):
-            """From here on no process starts; the methods have been declared."""
-            writer = real(*given)
-            patch.setattr(name, fail)
-            return writer
-
-        patch.setattr(engine, "open_run", opened)
-        finished, _ = bench("identity", **how)
-    assert (finished.spoiled, finished.exit_code) == (2, 1)
-    rows = load_rows(bench("identity", **how)[0].folder)
-    assert [row["status"] for row in rows] == ["ok", "ok"]
-    assert all("too many processes" in row["replaces"] for row in rows)
-
-
 PARENT = """
 import sys, time, threading
 import numpy as np
@@ -564,7 +443,7 @@ def test_workers_die_with_a_parent_that_is_killed(name):
     assert psutil.pid_exists(pid)
     parent.send_signal(signal.SIGKILL)
     parent.communicate()
-    assert wait_until_gone(pid)
+    assert wait_until(lambda: is_gone(pid), 10)
 
 
 def test_a_busy_thread_takes_no_time_from_a_rival():
@@ -575,9 +454,7 @@ def test_a_busy_thread_takes_no_time_from_a_rival():
         outcome = observe(busy, pair(2), LIMITS, timed=False)
         assert outcome.status == "ok", outcome.message
         pid = workers.of(busy).pid
-        end = time.monotonic() + 10
-        while psutil.Process(pid).status() != psutil.STATUS_STOPPED and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_until(lambda: psutil.Process(pid).status() == psutil.STATUS_STOPPED, 10)
         before = process.tree_cpu_seconds(pid)
         assert observe(Declaration("solver", "scipy"), pair(200), LIMITS).status == "ok"
         time.sleep(0.1)
@@ -586,21 +463,21 @@ def test_a_busy_thread_takes_no_time_from_a_rival():
         assert workers.of(busy).pid == pid
 
 
-@pytest.mark.parametrize("how", ["ended", "alive", "beside"])
-def test_the_cpu_time_of_all_children_counts(how):
-    """Of those that have ended, of those that are there, and of several at once."""
-    spin = "import time\nwhile time.process_time() < 0.3: pass\n"
-    script = f"import subprocess, sys\nchild = lambda: subprocess.Popen([sys.executable, '-c', {spin!r} + more], stdout=-1)\n"
-    more = {"ended": "", "alive": "print(flush=True); time.sleep(60)", "beside": ""}[how]
-    wait = "c.stdout.readline()" if how == "alive" else "c.wait()"
-    script += f"more = {more!r}\ncs = [child() for _ in range({1 + (how == 'beside')})]\n[{wait} for c in cs]\n"
-    with subprocess.Popen([sys.executable, "-c", script + "print(flush=True); input()"], stdin=-1, stdout=-1) as parent:
-        parent.stdout.readline()
+def test_the_cpu_time_of_all_children_counts():
+    """Of two that have ended, and of one that is there."""
+    spin = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\n"
+    script = (
+        "import subprocess, sys\n"
+        f"start = lambda more: subprocess.Popen([sys.executable, '-c', {spin!r} + more], stdin=-1, stdout=-1)\n"
+        "ended, alive = [start('') for _ in range(2)], start('input()')\n"
+        "assert [child.wait() for child in ended] == [0, 0] and alive.stdout.readline()\n"
+        "print(flush=True)\ninput()"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdin=-1, stdout=-1) as parent:
+        assert parent.stdout.readline()
         used = process.tree_cpu_seconds(parent.pid)
-        for pid in process.descendants(parent.pid):
-            os.kill(pid, signal.SIGKILL)
         parent.kill()
-    assert used >= 0.28 * (1 + (how == "beside"))
+    assert used >= 3 * 0.28
 
 
 def test_every_kind_and_name_has_a_worker_of_its_own_with_its_own_plugins():
@@ -618,44 +495,30 @@ def test_no_more_processes_are_kept_than_may():
             assert observe(Declaration("solver", name), pair(), LIMITS).status == "ok"
             alive = [w.pid for w in workers._workers.values() if w.pid is not None]
             assert len(alive) == 1
-    assert wait_until_gone(alive[0])
+    assert wait_until(lambda: is_gone(alive[0]), 10)
 
 
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("raise ValueError('out of order')", "ValueError: out of order"),
-        ("import no_such_module", "No module named 'no_such_module'"),
-        slow("raise SystemExit(3)", "SystemExit"),
-        slow("x = 1", "registers nothing"),
-        slow("def f(:", "SyntaxError"),
+        ("import no_such_module", r"plugin .*broken\.py failed to load: .*no_such_module"),
         slow("import os; os._exit(3)", "exited with code 3"),
-        ("import ctypes; ctypes.string_at(0)", "SIGSEGV"),
+        ("import ctypes; ctypes.string_at(0)", "killed by SIGSEGV"),
     ],
 )
 def test_a_plugin_that_does_not_load_is_named(tmp_path, body, words):
-    plugin = tmp_path / "broken.py"
-    plugin.write_text(body)
-    with WorkerProcess(WorkerSetup(plugins=(str(plugin),))) as worker:
-        assert words in worker.ask({"do": "describe"}, 60).message
-        assert worker.pid is None
-
-
-def test_methods_of_a_plugin_that_does_not_load_are_not_listed(tmp_path):
-    plugin = tmp_path / "broken.py"
-    plugin.write_text("import no_such_module")
-    with pytest.raises(ValueError, match=r"^plugin .*broken\.py failed to load: .*no_such_module"):
-        describe(str(plugin))
+    (tmp_path / "broken.py").write_text(body)
+    with pytest.raises(ValueError, match=f"^{words}"):
+        describe(str(tmp_path / "broken.py"))
 
 
 def test_options_that_json_does_not_know_are_declared_all_the_same(tmp_path):
-    plugin = tmp_path / "odd.py"
-    plugin.write_text(
+    (tmp_path / "odd.py").write_text(
         "import numpy as np, semrsm_bench as sb\n"
         "@sb.register_solver('odd', kind='approximate', by=np.int64(3), key=len, where={1, 2}, far=10**30)\n"
-        "def odd(problem, *, by, key, where, far, other=lambda: 1):\n    return np.arange(problem.size)\n"
+        "def odd(problem, *, by, key, where, far, other=lambda: 1): ...\n"
     )
-    (found,), (again,) = (describe(str(plugin), ["solver"]) for _ in range(2))
+    (found,), (again,) = (describe(str(tmp_path / "odd.py"), ["solver"]) for _ in range(2))
     assert found.options["by"] == 3
     assert found == again
 

@@ -18,7 +18,6 @@ from semrsm_bench.bench.results import (
     ENVIRONMENT_FILE,
     ROWS_FILE,
     RUN_FILE,
-    RunBusyError,
     RunWriter,
     SessionOptions,
     find_run,
@@ -44,13 +43,6 @@ def write(folder, *rows):
             writer.append(row)
 
 
-def test_a_second_writer_is_turned_away_until_the_first_is_done(tmp_path):
-    with RunWriter(tmp_path), pytest.raises(RunBusyError, match="another process"):
-        RunWriter(tmp_path)
-    write(tmp_path, make_row())
-    assert len(read_rows(tmp_path)) == 1
-
-
 @pytest.mark.parametrize("kept", [1, 40, -41, -6, -2])
 @pytest.mark.parametrize("length", [0, 200_000])
 def test_a_torn_last_line_is_as_if_it_had_not_been_measured(tmp_path, kept, length):
@@ -70,24 +62,17 @@ def test_a_torn_last_line_is_as_if_it_had_not_been_measured(tmp_path, kept, leng
 @pytest.mark.parametrize(
     ("line", "words"),
     [
-        (b"{broken", "Expecting property name enclosed in double quotes. Delete the line; its case"),
-        (b"\xff\xfe{", "not UTF-8. Delete the line"),
-        (b"[1, 2]", "no JSON object. Delete the line"),
+        (b"{broken", " is no row: Expecting property name enclosed in double quotes. Delete the line; its case"),
+        (b"\xff\xfe{", " is no row: not UTF-8. Delete the line"),
+        (b"[1, 2]", " is no row: no JSON object. Delete the line"),
+        (b'{"schema": 99}', ": schema 99, this version reads up to 2; update semrsm-bench"),
     ],
 )
-def test_a_broken_line_in_the_middle_is_named(tmp_path, line, words):
+def test_a_broken_line_or_one_of_a_newer_version_is_named(tmp_path, line, words):
     write(tmp_path, make_row())
     path = tmp_path / ROWS_FILE
     path.write_bytes(path.read_bytes() + line + b"\n" + path.read_bytes())
-    with pytest.raises(ValueError, match=f"^{re.escape(f'{path}, line 2 is no row: {words}')}"):
-        read_rows(tmp_path)
-
-
-def test_rows_of_a_newer_version_are_refused_with_the_place(tmp_path):
-    write(tmp_path, make_row())
-    path = tmp_path / ROWS_FILE
-    path.write_text(path.read_text() + json.dumps({"schema": 99}) + "\n")
-    with pytest.raises(ValueError, match=r"rows\.jsonl, line 2: schema 99, .*update semrsm-bench"):
+    with pytest.raises(ValueError, match=f"^{re.escape(f'{path}, line 2{words}')}"):
         load_rows(tmp_path)
 
 
@@ -141,10 +126,55 @@ def test_rows_of_code_that_is_no_longer_measured_do_not_count(tmp_path):
         assert load_rows(tmp_path / ROWS_FILE) == rows
 
 
+# Which run is written to.
+
+PLAN, PLACE = {"profile": "quick", "tasks": {"matching": 2}}, {"python": "3", "packages": {"numpy": "1"}}
+CHANGES = {
+    "finished": {},
+    "locked": {},
+    "unfinished": {},
+    "other plan": {"plan": {**PLAN, "tasks": {"matching": 3}}},
+    "other place": {"environment": {**PLACE, "python": "2.7"}},
+    "other libraries": {"environment": {**PLACE, "packages": {}}},  # they are in the keys of rows
+}
+REFUSED = {
+    "other plan": "'mine' cannot be resumed: it was started with other tasks or options of tasks",
+    "other place": "these differ from when it was started: python;",
+    "locked": "run 'mine' is being written by another process",
+}
+
+
+@pytest.mark.parametrize("state", CHANGES)
+@pytest.mark.parametrize("fresh", [True, False])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_run_is_resumed_where_it_fits_and_a_named_one_is_refused_where_not(tmp_path, state, fresh, named):
+    with open_run(SessionOptions(tmp_path, "mine"), PLAN, PLACE) as first:
+        if state == "finished":
+            first.finish()
+    if state == "locked":
+        first = RunWriter(first.folder)
+    session, given = SessionOptions(tmp_path, "mine" if named else None, fresh), CHANGES[state]
+    given = {"plan": PLAN, "environment": PLACE, **given}
+    if named and (words := "exists already" if fresh else REFUSED.get(state)):
+        with pytest.raises(ValueError, match=words):
+            open_run(session, **given)
+    else:
+        with open_run(session, **given) as writer:
+            resumes = named or (not fresh and state in ("unfinished", "other libraries"))
+            assert (writer.folder == first.folder) == writer.resumed == resumes
+    if state == "locked":
+        first.__exit__()
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "-x", "a\nb", "x\0", "a" * 200, " x", "x ", "latest"])
+def test_the_id_of_a_run_is_the_name_of_a_folder(tmp_path, name):
+    with pytest.raises(ValueError, match="name of a folder"):
+        open_run(SessionOptions(tmp_path, name), PLAN, PLACE)
+
+
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_run_that_another_process_finishes_before_the_lock_is_free_is_not_resumed(tmp_path, monkeypatch, finished):
-    plan, environment = {"profile": "quick"}, {"started": "2026-01-01T00:00:00"}
-    with open_run(SessionOptions(out=tmp_path), plan, environment) as writer:
+    with open_run(SessionOptions(tmp_path), PLAN, PLACE) as writer:
         first = writer.folder
 
     def lock_late(descriptor, path):
@@ -153,7 +183,7 @@ def test_a_run_that_another_process_finishes_before_the_lock_is_free_is_not_resu
         return lock(descriptor, path)
 
     monkeypatch.setattr(results, "lock", lock_late)
-    with open_run(SessionOptions(out=tmp_path), plan, environment) as writer:
+    with open_run(SessionOptions(tmp_path), PLAN, PLACE) as writer:
         assert (writer.folder == first) == writer.resumed == (not finished)
 
 

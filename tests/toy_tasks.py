@@ -46,11 +46,16 @@ class Toy(Task):
             yield Case(
                 str(i),
                 {"cell": i % self.cells, "size": self.size},
-                lambda i=i: {"x": np.arange(6.0).reshape(3, 2) + i, "y": np.arange(6.0).reshape(3, 2)},
+                lambda i=i: self.inputs(i),
                 {"item": (str(i),)},
                 size=self.size,
                 skip=self.skips.get(str(i), ""),
             )
+
+    def inputs(self, i):
+        """Features, and positions for methods that ask for them."""
+        z = np.random.default_rng(i).random((2, 5, 3, 4))
+        return {"x": z[0, ..., 0], "y": z[1, ..., 0], "zx": lambda: z[0], "zy": lambda: z[1]}
 
     def score(self, case, arrays, answer, truth, declared):
         """The value."""

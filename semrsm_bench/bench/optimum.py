@@ -17,13 +17,7 @@ from numpy.typing import NDArray
 from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.process import Reply
 from semrsm_bench.core.files import MachineError, explain, writing
-from semrsm_bench.solvers import (
-    MatchingProblem,
-    check_permutation,
-    get_solver,
-    matching_value,
-    random_value,
-)
+from semrsm_bench.solvers import MatchingProblem, check_permutation, get_solver, matching_value, random_value
 from semrsm_bench.solvers.bounds import dual_value, tight_prices, upper_bound
 
 # Raised whenever what is stored, or how it is proved, changes.
