@@ -5,22 +5,24 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numba
 
 from semrsm_bench.core.files import explain, temporary_folder
 
+F = TypeVar("F", bound=Callable[..., Any])
 
-def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+
+def njit(**options: Any) -> Callable[[F], F]:
     """Compile a function on its first call, without the GIL, and keep what was compiled for later processes.
 
     Where numba finds no folder to keep it in, a folder of this user's in the system's temporary one serves, with a warning. Where
     the folder fills up later, compiled code stays in memory, with a warning.
     """
-    compiled = numba.njit(nogil=True, cache=True, **options)
+    compiled: Callable[[F], F] = numba.njit(nogil=True, cache=True, **options)
 
-    def decorate(function: Callable[..., Any]) -> Any:
+    def decorate(function: F) -> F:
         try:
             made = compiled(function)
         except RuntimeError:

@@ -15,6 +15,7 @@ from semrsm_bench.core.method import option_names
 from semrsm_bench.core.registry import REGISTRIES, load_plugin
 from semrsm_bench.rsm.sources import Floats
 from semrsm_bench.solvers import InvalidMatchingError, MatchingProblem, Solution, check_permutation
+from semrsm_bench.solvers.kernels import read_only
 from semrsm_bench.solvers.registry import BatchFunction
 
 Values = NDArray[np.float64]
@@ -132,7 +133,7 @@ class ByFunction(_Registered):
     def fill(self, block: PairBlock) -> None:
         """See `Comparison.fill`."""
         function, prepare = self._resolve()
-        z, z2 = (_read_only(images.swapaxes(1, 2)) for images in (block.x, block.y))
+        z, z2 = read_only(block.x.swapaxes(1, 2), block.y.swapaxes(1, 2))
         if prepare is None:
             found = self._checked(function(z, z2, **self.options), block.wanted.shape)
             block.values[block.wanted] = found[block.wanted]
@@ -152,11 +153,6 @@ class ByFunction(_Registered):
             got = f"{type(found).__name__} of shape {array.shape} and dtype {array.dtype}"
             raise InvalidRsmError(f"RSM method {self.name!r} must return {wanted}, got {got}")
         return np.asarray(array, dtype=np.float64)
-
-
-def _read_only(images: Floats) -> Floats:
-    images.flags.writeable = False
-    return images
 
 
 def _taken(function: Callable[..., Any], arguments: int, options: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -187,7 +183,7 @@ class BySolver(_Registered):
         for i, group in groups:
             # A view where they are neighbours.
             neighbours = group[-1] - group[0] + 1 == len(group)
-            theirs = _read_only(y[group[0] : group[-1] + 1] if neighbours else y[group])
+            (theirs,) = read_only(y[group[0] : group[-1] + 1] if neighbours else y[group])
             affinities = None
             if room is not None:
                 with np.errstate(under="ignore"):
@@ -236,7 +232,7 @@ class BySolver(_Registered):
 
 
 @njit(fastmath={"reassoc", "nsz", "contract"})
-def matched_value(x: Any, y: Any, perm: Any, seen: Any) -> float:
+def matched_value(x: Floats, y: Floats, perm: Permutations, seen: NDArray[np.uint8]) -> float:
     """``sum_s x_s . y_perm(s)`` in float64, of finite x and y (S, C); NaN where ``perm`` (intp) is not a permutation.
 
     ``seen`` (S,) uint8 is workspace.

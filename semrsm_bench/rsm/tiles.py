@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
@@ -40,7 +40,6 @@ TileResult = tuple[Tile, NDArray[np.float64], NDArray[np.intp] | None]
 """A tile, its values with NaN for the pairs that are not wanted, and its permutations."""
 
 TileTask = Callable[[], TileResult]
-Result = TypeVar("Result")
 
 
 class WorkersLostError(RuntimeError):

@@ -34,7 +34,8 @@ def _auctions(x: Floats, ys: Floats, affinities: Floats, eps: Sequence[float]) -
     """`auction_batch` where there is something to bid on; else all unsolved."""
     results = AuctionResults.empty(*ys.shape[:2])
     if x.shape[0] > 1 and x.shape[1] > 1:
-        auction_batch(*read_only(x, ys, affinities), np.array(eps, np.float64), *results)
+        x, ys, affinities = read_only(x, ys, affinities)
+        auction_batch(x, ys, affinities, np.array(eps, np.float64), *results)
     return results
 
 

@@ -33,7 +33,8 @@ def _exact_auctions(x: Floats, ys: Floats, affinities: Floats, tolerance: float)
     """`exact_batch` where there is something to bid on and no list auction instead; else all unsolved."""
     results = ExactResults.empty(*ys.shape[:2])
     if 1 < x.shape[0] < _LISTS_FROM and x.shape[1] > 1:
-        exact_batch(*read_only(x, ys, affinities), np.array(_SHARES), tolerance, *results)
+        x, ys, affinities = read_only(x, ys, affinities)
+        exact_batch(x, ys, affinities, np.array(_SHARES), tolerance, *results)
     return results
 
 

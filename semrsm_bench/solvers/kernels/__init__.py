@@ -17,6 +17,10 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
+# One number, in the precision of the arrays it is used with.
+Scalar = np.floating[Any]
+# A row or a column.
+Index = int | np.int64
 
 # error_model: kernels divide by numbers they have checked; the Python model would add a branch and an exception path.
 COMPILED: dict[str, Any] = {"error_model": "numpy"}

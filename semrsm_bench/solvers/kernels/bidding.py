@@ -5,13 +5,13 @@ The queue is a ring with one place for each row: ``head`` is where the next row 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.compiled import njit
-from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
+from semrsm_bench.solvers.kernels import COMPILED, Floats, Index, Integers, Scalar
 from semrsm_bench.solvers.kernels.lists import Lists, list_row, listed_best_two
 from semrsm_bench.solvers.kernels.rows import best_two, best_two_of_four, best_value
 from semrsm_bench.solvers.kernels.scale import Scale, rounding_of
@@ -30,7 +30,7 @@ class Assignment(NamedTuple):
 
 
 @njit(**COMPILED)
-def _queue_of_free_rows(column_of: Integers) -> Any:
+def _queue_of_free_rows(column_of: Integers) -> tuple[Integers, int]:
     """The queue with the free rows in order of index, and how many there are."""
     queue = np.empty(column_of.shape[0], np.int64)
     waiting = 0
@@ -49,7 +49,7 @@ def _wrap(at: int, size: int) -> int:
 
 @njit(forceinline=True, **COMPILED)
 def bid(
-    i: int, j: int, rise: Any, prices: Floats, assignment: Assignment, queue: Integers, head: int, waiting: int
+    i: Index, j: Index, rise: Scalar, prices: Floats, assignment: Assignment, queue: Integers, head: int, waiting: int
 ) -> int:
     """Raise the price of column j and give it to row i, which has left the queue; its owner joins the queue.
 
@@ -67,7 +67,9 @@ def bid(
 
 
 @njit(**COMPILED)
-def dense_phase(affinity: Floats, prices: Floats, assignment: Assignment, eps: Any, max_bids: int) -> Any:
+def dense_phase(
+    affinity: Floats, prices: Floats, assignment: Assignment, eps: Scalar, max_bids: int
+) -> tuple[int, int]:
     """Free the pairs that ``eps`` no longer allows, then let the free rows bid until none is free or ``max_bids`` were made.
 
     A bid raises the price of the row's best column by its lead over the second best plus ``eps`` and evicts the owner.
@@ -149,8 +151,14 @@ def match_leftovers(assignment: Assignment) -> None:
 
 @njit(**COMPILED)
 def bid_on_lists(
-    affinity: Floats | None, prices: Floats, lists: Lists, assignment: Assignment, eps: Any, slack: Any, max_bids: int
-) -> Any:
+    affinity: Floats | None,
+    prices: Floats,
+    lists: Lists,
+    assignment: Assignment,
+    eps: Scalar,
+    slack: Scalar,
+    max_bids: int,
+) -> tuple[int, int, int]:
     """The bidding of the free rows on lists; returns how many still wait, how many lists fell behind, and the bids.
 
     A list falls behind when its best is more than ``slack`` below its bound. With ``slack = 0`` every pair ends within
@@ -185,8 +193,8 @@ def bid_on_lists(
 
 @njit(**COMPILED)
 def list_phase(
-    affinity: Floats, prices: Floats, lists: Lists, assignment: Assignment, eps: Any, slack: Any, max_bids: int
-) -> Any:
+    affinity: Floats, prices: Floats, lists: Lists, assignment: Assignment, eps: Scalar, slack: Scalar, max_bids: int
+) -> tuple[int, int, int]:
     """`dense_phase` on lists: returns rows still free, rows scanned anew, and bids made.
 
     A pair whose column is not on its row's list is freed too: nothing is known of it.

@@ -14,12 +14,13 @@ A complete matching of tight pairs is optimal (complementary slackness). `finish
 from __future__ import annotations
 
 import heapq
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semrsm_bench.core.compiled import njit
-from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
+from semrsm_bench.solvers.kernels import COMPILED, Floats, Index, Integers, Scalar
 from semrsm_bench.solvers.kernels.bidding import Assignment
 from semrsm_bench.solvers.kernels.lists import WANTED, WIDTH, Lists, list_row, list_rows, listed_best_two
 from semrsm_bench.solvers.kernels.rows import best_two, columns_reaching
@@ -30,6 +31,9 @@ _MAX_BIDS = 4
 _MAX_WHOLE_ROWS = 512
 # Evictions in a row after which the row at hand is left free.
 _LONGEST_CHAIN = 256
+
+# Distances and nodes of `_search_path`.
+_Heap = list[tuple[float, Index]]
 
 
 class Finish(NamedTuple):
@@ -87,7 +91,9 @@ def finish_exactly(state: Finish, scale: Scale, tolerance: float, duals: Floats)
 
 
 @njit(forceinline=True, **COMPILED)
-def _best_column(i: int, affinity: Floats, prices: Floats, columns: Integers, values: Floats, bounds: Floats) -> Any:
+def _best_column(
+    i: Index, affinity: Floats, prices: Floats, columns: Integers, values: Floats, bounds: Floats
+) -> tuple[Index, Scalar, Scalar]:
     """Best column of row ``i``, its value and the second largest; column -1 where the row's list has fallen behind its bound.
 
     The second value may be the bound: no column left out is better than that. The arrays of the state stand here one by one,
@@ -102,7 +108,7 @@ def _best_column(i: int, affinity: Floats, prices: Floats, columns: Integers, va
 
 
 @njit(**COMPILED)
-def _renew_list(i: int, state: Finish) -> None:
+def _renew_list(i: Index, state: Finish) -> None:
     """A new list for row ``i`` under the prices of the moment."""
     columns, values, bounds, wanted = state.lists
     bound = list_row(state.affinity[i], state.rounded, wanted, columns[i], values[i])
@@ -110,7 +116,7 @@ def _renew_list(i: int, state: Finish) -> None:
 
 
 @njit(**COMPILED)
-def _renewed_best_column(i: int, state: Finish) -> Any:
+def _renewed_best_column(i: Index, state: Finish) -> tuple[Index, Scalar, Scalar]:
     """`_best_column` after a new list was made, from the whole row where even that has fallen behind."""
     _renew_list(i, state)
     columns, values, bounds, _ = state.lists
@@ -121,7 +127,7 @@ def _renewed_best_column(i: int, state: Finish) -> Any:
 
 
 @njit(**COMPILED)
-def _free_equal(best: float, row: Floats, prices: Floats, columns: Integers, row_of: Integers) -> int:
+def _free_equal(best: Scalar, row: Floats, prices: Floats, columns: Integers, row_of: Integers) -> int:
     """A free column that is worth ``best`` to a row, or -1; of its list, if it has one."""
     listed = columns.shape[0]
     for k in range(listed if listed > 0 else row.shape[0]):
@@ -248,13 +254,13 @@ class _Tree(NamedTuple):
 
     distance: Floats
     reached_from: Integers
-    closed: Any
+    closed: NDArray[np.bool_]
 
 
 @njit(**COMPILED)
 def _search_path(
     start: int, free_columns: Integers, state: Finish, tree: _Tree, renewed_for: Integers, found: Integers
-) -> Any:
+) -> tuple[Index, float, int]:
     """Nearest free column of a free row, its distance, and how many whole rows were read on the way.
 
     Dijkstra's algorithm on the reduced costs ``u_i - (A_ij - p_j)``. A row's list gives only its best columns; all others
@@ -268,14 +274,16 @@ def _search_path(
     j, start_dual, _ = _best_column(start, affinity, prices, columns, values, bounds)
     if j < 0:
         _, start_dual, _ = _renewed_best_column(start, state)
-    heap = [(np.inf, np.int64(0))]
+    heap: _Heap = [(np.inf, np.int64(0))]
     # The free columns next to the start limit the search from the beginning.
-    shortest, end = np.inf, np.int64(-1)
+    shortest = np.inf
+    end: Index = np.int64(-1)
     for j in free_columns:
         nearer = max(0.0, start_dual - (np.float64(affinity[start, j]) - prices[j]))
         if nearer < shortest:
             shortest, end = _reach(j, start, nearer, shortest, end, row_of, tree, heap)
-    i, base, dual = np.int64(start), 0.0, start_dual
+    i: Index = np.int64(start)
+    base, dual = 0.0, start_dual
     whole_rows, whole = 0, False
     while True:
         if whole:
@@ -319,7 +327,9 @@ def _search_path(
 
 
 @njit(**COMPILED)
-def _reach(j: int, i: int, nearer: float, shortest: float, end: int, row_of: Integers, tree: _Tree, heap: Any) -> Any:
+def _reach(
+    j: Index, i: Index, nearer: float, shortest: float, end: Index, row_of: Integers, tree: _Tree, heap: _Heap
+) -> tuple[float, Index]:
     """Column j is nearer than known through row i; returns distance and number of the nearest free column."""
     if not tree.closed[j]:
         tree.distance[j] = nearer

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from semrsm_bench.core.compiled import njit
-from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
+from semrsm_bench.solvers.kernels import COMPILED, Floats, Index, Integers, Scalar
 from semrsm_bench.solvers.kernels import vectors as v
 from semrsm_bench.solvers.kernels.rows import mask_of, reaching, top_two, update_two
 
@@ -43,13 +43,13 @@ class Lists(NamedTuple):
 
 
 @njit(forceinline=True, **COMPILED)
-def _lower_finite(x: Any, low: Any, none: Any) -> Any:
+def _lower_finite(x: v.Vector, low: v.Vector, none: v.Vector) -> v.Vector:
     """Lane by lane minimum of ``low`` and those of ``x`` that are above minus infinity."""
     return v.lower(low, v.choose_above(x, none, x, low))
 
 
 @njit(**COMPILED)
-def _threshold(row: Floats, prices: Floats, wanted: int) -> Any:
+def _threshold(row: Floats, prices: Floats, wanted: int) -> Scalar:
     """A value that at least ``wanted`` entries of ``row - prices`` reach (all, where that is fewer), and not many more.
 
     The row is dealt into 4 vectors' worth of lanes, and the number of lanes whose maximum reaches a value is bisected:
@@ -84,7 +84,9 @@ def _threshold(row: Floats, prices: Floats, wanted: int) -> Any:
 
 
 @njit(**COMPILED)
-def _keep(value: Any, column: int, count: int, columns: Integers, reduced: Floats, floor: Any, lost: Any) -> Any:
+def _keep(
+    value: Scalar, column: int, count: int, columns: Integers, reduced: Floats, floor: Scalar, lost: Scalar
+) -> tuple[int, Scalar, Scalar]:
     """Put one entry into a list, in place of the worst where it is full.
 
     Returns the count, the worst entry of a full list, and the best value lost. Where many entries are equal nearly all
@@ -112,7 +114,7 @@ def _keep(value: Any, column: int, count: int, columns: Integers, reduced: Float
 
 
 @njit(**COMPILED)
-def list_row(row: Floats, prices: Floats, wanted: int, columns: Integers, values: Floats) -> Any:
+def list_row(row: Floats, prices: Floats, wanted: int, columns: Integers, values: Floats) -> Scalar:
     """Make one row's list; returns the bound on ``row - prices`` over all columns not on it.
 
     Of many equal entries most are looked at and turned away: to collect them first (`columns_reaching`) takes half as long again.
@@ -149,7 +151,7 @@ def list_rows(affinity: Floats, prices: Floats, lists: Lists) -> None:
 
 
 @njit(forceinline=True, **COMPILED)
-def listed_best_two(columns: Integers, values: Floats, prices: Floats) -> Any:
+def listed_best_two(columns: Integers, values: Floats, prices: Floats) -> tuple[Index, Scalar, Scalar]:
     """Best column of one list, its value, and the second largest value, in the precision of the prices.
 
     That may be wider than the list's.

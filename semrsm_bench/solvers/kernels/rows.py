@@ -6,23 +6,23 @@ feasible by construction.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from semrsm_bench.core.compiled import njit
-from semrsm_bench.solvers.kernels import COMPILED, Floats, Integers
+from semrsm_bench.solvers.kernels import COMPILED, Floats, Index, Integers, Scalar
 from semrsm_bench.solvers.kernels import vectors as v
 
 
 @njit(forceinline=True, **COMPILED)
-def update_two(x: Any, here: Any, first: Any, second: Any, place: Any) -> Any:
+def update_two(
+    x: v.Vector, here: v.Vector, first: v.Vector, second: v.Vector, place: v.Vector
+) -> tuple[v.Vector, v.Vector, v.Vector]:
     """Largest and second largest of every lane, and where the largest came, with ``x`` of step ``here`` added."""
     return v.higher(first, x), v.higher(second, v.lower(first, x)), v.choose_above(x, first, here, place)
 
 
 @njit(forceinline=True, **COMPILED)
-def top_two(like: Floats, first: Any, second: Any, place: Any) -> Any:
+def top_two(like: Floats, first: v.Vector, second: v.Vector, place: v.Vector) -> tuple[Index, Scalar, Scalar]:
     """The two largest of many numbers, from the two largest of every lane.
 
     ``place`` says for every lane at which step of the loop (times the lanes) its largest came. Returns where the largest
@@ -40,7 +40,9 @@ def top_two(like: Floats, first: Any, second: Any, place: Any) -> Any:
 
 
 @njit(forceinline=True, **COMPILED)
-def _add_rest(row: Floats, prices: Floats, begin: int, column: int, best: Any, runner_up: Any) -> Any:
+def _add_rest(
+    row: Floats, prices: Floats, begin: int, column: Index, best: Scalar, runner_up: Scalar
+) -> tuple[Index, Scalar, Scalar]:
     """The two largest with the columns from ``begin`` on, which fill no vector."""
     for j in range(begin, row.shape[0]):
         value = row[j] - prices[j]
@@ -54,7 +56,7 @@ def _add_rest(row: Floats, prices: Floats, begin: int, column: int, best: Any, r
 
 
 @njit(**COMPILED)
-def best_two(row: Floats, prices: Floats) -> Any:
+def best_two(row: Floats, prices: Floats) -> tuple[Index, Scalar, Scalar]:
     """Column of the largest ``row - prices``, its value, and the second largest, in the precision of the prices.
 
     That may be wider than the row's.
@@ -109,7 +111,7 @@ def best_two_of_four(
 
 
 @njit(**COMPILED)
-def best_value(row: Floats, prices: Floats) -> Any:
+def best_value(row: Floats, prices: Floats) -> Scalar:
     """Largest ``row - prices``."""
     n = row.shape[0]
     lanes = v.lanes_of(row)
@@ -126,7 +128,7 @@ def best_value(row: Floats, prices: Floats) -> Any:
 
 
 @njit(**COMPILED)
-def row_maxima(affinity: Floats, prices: Floats) -> Any:
+def row_maxima(affinity: Floats, prices: Floats) -> Floats:
     """``max_j affinity[i, j] - prices[j]`` of every row i: the smallest feasible row duals of these prices."""
     duals = np.empty(affinity.shape[0], prices.dtype)
     for i in range(affinity.shape[0]):
@@ -135,7 +137,7 @@ def row_maxima(affinity: Floats, prices: Floats) -> Any:
 
 
 @njit(**COMPILED)
-def column_maxima(affinity: Floats, duals: Floats) -> Any:
+def column_maxima(affinity: Floats, duals: Floats) -> Floats:
     """``max_i affinity[i, j] - duals[i]`` of every column j: the smallest feasible prices of these row duals."""
     n = affinity.shape[1]
     prices = np.full(n, -np.inf, duals.dtype)
@@ -152,7 +154,7 @@ def column_maxima(affinity: Floats, duals: Floats) -> Any:
 
 
 @njit(forceinline=True, **COMPILED)
-def mask_of(a: Any, b: Any, c: Any, d: Any, threshold: Any, lanes: int) -> Any:
+def mask_of(a: v.Vector, b: v.Vector, c: v.Vector, d: v.Vector, threshold: v.Vector, lanes: int) -> int:
     """One bit for each lane of four vectors that reaches the threshold."""
     low = v.at_least(a, threshold) | (v.at_least(b, threshold) << lanes)
     high = v.at_least(c, threshold) | (v.at_least(d, threshold) << lanes)
@@ -160,7 +162,7 @@ def mask_of(a: Any, b: Any, c: Any, d: Any, threshold: Any, lanes: int) -> Any:
 
 
 @njit(forceinline=True, **COMPILED)
-def reaching(row: Floats, prices: Floats, k: int, threshold: Any) -> Any:
+def reaching(row: Floats, prices: Floats, k: int, threshold: v.Vector) -> int:
     """`mask_of` four vectors of ``row - prices``, from column ``k`` on."""
     lanes = v.lanes_of(prices)
     a = v.minus(v.load(row, k), v.load(prices, k))
@@ -171,7 +173,7 @@ def reaching(row: Floats, prices: Floats, k: int, threshold: Any) -> Any:
 
 
 @njit(**COMPILED)
-def columns_reaching(row: Floats, prices: Floats, threshold: Any, found: Integers) -> int:
+def columns_reaching(row: Floats, prices: Floats, threshold: Scalar, found: Integers) -> int:
     """Columns where ``row - prices`` reaches the threshold, into ``found`` (room for all) in order; returns how many."""
     n = row.shape[0]
     step = 4 * v.lanes_of(prices)

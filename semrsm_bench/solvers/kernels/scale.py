@@ -39,7 +39,7 @@ class Scale(NamedTuple):
 
 
 @njit(**_SUMS)
-def mean_and_longest(x: Floats) -> Any:
+def mean_and_longest(x: Floats) -> tuple[Floats, np.float64]:
     """Mean position vector, and the length of the longest."""
     size, channels = x.shape
     mean = np.empty(channels, x.dtype)
@@ -57,7 +57,7 @@ def mean_and_longest(x: Floats) -> Any:
 
 
 @njit(**_SUMS)
-def _starting_prices(y: Floats, mean: Floats, start: Floats) -> Any:
+def _starting_prices(y: Floats, mean: Floats, start: Floats) -> np.float64:
     """``start = y @ mean``, the column means of the affinity; returns the length of the longest y."""
     size, channels = y.shape
     longest = y.dtype.type(0)
@@ -73,7 +73,7 @@ def _starting_prices(y: Floats, mean: Floats, start: Floats) -> Any:
 
 
 @njit(**_SUMS)
-def _deviation(row: Floats, start: Floats) -> Any:
+def _deviation(row: Floats, start: Floats) -> np.float64:
     """Standard deviation of ``row - start``."""
     shift = row[0] - start[0]
     total = 0.0
@@ -87,7 +87,7 @@ def _deviation(row: Floats, start: Floats) -> Any:
 
 
 @njit(**COMPILED)
-def largest_magnitude(scale: Scale, prices: Floats) -> Any:
+def largest_magnitude(scale: Scale, prices: Floats) -> float:
     """Upper bound on ``|A| + |price|``; not finite where a price is not."""
     most = 0.0
     for j in range(prices.shape[0]):
@@ -96,13 +96,13 @@ def largest_magnitude(scale: Scale, prices: Floats) -> Any:
 
 
 @njit(**COMPILED)
-def rounding_of(scale: Scale, prices: Floats) -> Any:
+def rounding_of(scale: Scale, prices: Floats) -> float:
     """Bound on the rounding error of ``affinity - prices`` in the problem's precision."""
     return scale.unit * largest_magnitude(scale, prices)
 
 
 @njit(**COMPILED)
-def measure(y: Floats, affinity: Floats, mean: Floats, longest: float, start: Floats) -> Any:
+def measure(y: Floats, affinity: Floats, mean: Floats, longest: float, start: Floats) -> tuple[Scale, int]:
     """Starting prices into ``start``: the column means of the affinity; returns the scale and whether it suits the precision.
 
     ``mean`` and ``longest`` are of x. Bidding from these prices is bidding on the channel-centred problem, whatever the

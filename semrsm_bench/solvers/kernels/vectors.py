@@ -19,6 +19,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, register_model
+from numpy.typing import NDArray
 
 from semrsm_bench.core.compiled import njit
 
@@ -88,7 +89,7 @@ def load_as(typingctx: Any, like: Any, array: Any, at: Any) -> Any:
 
 
 @njit(forceinline=True)
-def load(array: Any, at: int) -> Any:
+def load(array: NDArray[np.floating[Any]], at: int) -> Vector:
     """``array[at : at + lanes]``; the caller keeps within bounds."""
     return load_as(array, array, at)
 
