@@ -27,3 +27,12 @@ def _registries_as_they_were():
     registry._plugins.clear()
     registry._plugins.update(plugins)
     sys.path[:] = path
+
+
+@pytest.fixture(scope="session")
+def nets(tmp_path_factory):
+    """Files of small untrained networks, by name."""
+    pytest.importorskip("torch")
+    from tests.small_networks import save_untrained
+
+    return save_untrained(tmp_path_factory.mktemp("networks"))

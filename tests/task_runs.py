@@ -12,39 +12,24 @@ import numpy as np
 from semrsm_bench.bench.results import ARRAYS_FOLDER, ENVIRONMENT_FILE, ROWS_FILE, write_json
 from semrsm_bench.core.row import Row
 from semrsm_bench.core.task import Task
-from tests import observing, task_driver
+from tests.observing import met, options
 from tests.synthetic_rows import ENVIRONMENT
 
 
 def write_task_run(folder: Path, task: Task, methods: Sequence[str], **given: Any) -> list[dict[str, Any]]:
     """Meet all cases of a task with methods; the rows, which lie in the folder too."""
-    chosen = task_driver.options(task, **given)
-    if task.kind == "rsm":
-        met = task_driver.met(task, methods, chosen)
-    else:
-        met = ((name, case, observing.scored(task, case, name)) for case in task.cases(chosen) for name in methods)
     (folder / ARRAYS_FOLDER).mkdir(parents=True)
     rows = []
-    for number, (name, case, scored) in enumerate(met):
+    for number, (name, case, scored) in enumerate(met(task, methods, options(task, **given))):
         assert scored.status == "ok", scored.message
         kept = f"{ARRAYS_FOLDER}/{number}.npz" if scored.arrays else ""
         if kept:
             np.savez(folder / kept, **scored.arrays)
         row = Row(
-            run_id=folder.name,
-            task=task.name,
-            kind=task.kind,
-            method=name,
-            case=case.name,
-            status="ok",
-            cell=case.cell,
-            units=case.units,
-            seconds=1e-3 * (1 + methods.index(name)),
-            samples=1,
-            scores=scored.scores,
-            raw=scored.raw,
+            run_id=folder.name, task=task.name, kind=task.kind, method=name, case=case.name, status="ok", cell=case.cell,
+            units=case.units, seconds=1e-3 * (1 + methods.index(name)), samples=1, scores=scored.scores, raw=scored.raw,
             arrays=kept,
-        )
+        )  # fmt: skip
         rows.append(row.as_dict())
     (folder / ROWS_FILE).write_text("".join(json.dumps(row) + "\n" for row in rows))
     write_json(folder / ENVIRONMENT_FILE, {**ENVIRONMENT, "methods": {}})

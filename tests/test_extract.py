@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from semrsm_bench.activations.extract import activations_of, extract, tokens_to_positions
-from semrsm_bench.activations.images import ImageRef, choose_images, find_images, load_images
+from semrsm_bench.activations.images import find_images, load_images
 from semrsm_bench.activations.models import Model, load_model, to_input, with_layers
 from semrsm_bench.activations.resnet import ResNet, load_weights, save_weights
 from semrsm_bench.activations.store import open_cache
@@ -64,18 +64,6 @@ def test_a_layer_before_an_activation_in_place_is_read_before_it(images):
         expected = network.bn1(network.conv1(to_input(torch.from_numpy(pixels)))).flatten(2)
     np.testing.assert_allclose(found, expected.numpy(), rtol=1e-4, atol=1e-5)
     assert (found < 0).any()
-
-
-def test_the_choice_of_images_spreads_over_the_classes():
-    refs = [ImageRef(None, f"{c}/{i}", c) for c in range(5) for i in range(10)]
-    chosen = choose_images(refs, 12, seed=3)
-    counts = np.bincount([refs[i].label for i in chosen])
-    assert len(set(chosen)) == 12
-    assert counts.min() == 2
-    assert counts.max() == 3
-    assert chosen == choose_images(refs, 12, seed=3) != choose_images(refs, 12, seed=4)
-    with pytest.raises(ValueError, match="asked for 51 images of 50"):
-        choose_images(refs, 51)
 
 
 @pytest.mark.parametrize(("drop", "positions"), [(None, 16), (0, 17), (1, 16)])

@@ -5,9 +5,11 @@ import zipfile
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
-from semrsm_bench.activations.images import decode, find_images, load_images
+from semrsm_bench.activations.images import ImageRef, choose_images, decode, find_images, load_images
 from tests.image_files import image_zip, picture
 
 
@@ -33,6 +35,20 @@ def test_labels_follow_the_order_of_the_given_classes(tmp_path):
         file.write_text(text)
         with pytest.raises(ValueError, match=message):
             find_images([archive], file)
+
+
+@given(st.integers(1, 6), st.integers(1, 8), st.integers(-1, 50), st.integers(0, 3))
+def test_a_choice_of_images_spreads_over_the_classes(classes, each, count, seed):
+    refs = [ImageRef(None, f"{c}/{i}", c) for c in range(classes) for i in range(each)]
+    if not 1 <= count <= len(refs):
+        with pytest.raises(ValueError, match=f"asked for {count} images of {len(refs)}"):
+            choose_images(refs, count)
+        return
+    chosen = choose_images(refs, count, seed)
+    assert chosen == sorted(set(chosen)) == choose_images(refs, count, seed)
+    assert np.ptp(np.bincount([refs[i].label for i in chosen], minlength=classes)) <= 1
+    many = [ImageRef(None, str(i), 0) for i in range(50)]
+    assert choose_images(many, 10, seed) != choose_images(many, 10, seed + 1)
 
 
 def test_single_files_have_no_label_and_files_that_are_no_image_are_left_out(tmp_path):

@@ -16,12 +16,6 @@ TORCHVISION_PARAMETERS = {
 STEM_DIFFERENCE = 64 * 3 * (7 * 7 - 3 * 3)
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
-def test_parameter_count_is_torchvisions_but_for_the_stem(name):
-    network = ResNet(name, num_classes=1000)
-    assert sum(p.numel() for p in network.parameters()) == TORCHVISION_PARAMETERS[name] - STEM_DIFFERENCE
-
-
 def test_key_names_are_torchvisions():
     plain, bottleneck = ResNet("resnet18").state_dict(), ResNet("resnet50").state_dict()
     assert (len(plain), len(bottleneck)) == (122, 320)
@@ -48,13 +42,14 @@ def test_stages_have_the_four_sizes(name, expansion):
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
-def test_a_state_dict_says_which_network_it_is(name):
-    network = ResNet(name, num_classes=5, width=4)
-    state = {k: v.half() if v.is_floating_point() else v for k, v in network.state_dict().items()}
-    again = resnet_from_state(state)
+def test_parameters_are_torchvisions_but_for_the_stem_and_their_state_says_which_network_it_is(name):
+    network = ResNet(name, num_classes=1000)
+    assert sum(p.numel() for p in network.parameters()) == TORCHVISION_PARAMETERS[name] - STEM_DIFFERENCE
+    state = ResNet(name, num_classes=5, width=4).state_dict()
+    again = resnet_from_state({k: v.half() if v.is_floating_point() else v for k, v in state.items()})
     assert (again.architecture, again.width, again.fc.out_features) == (name, 4, 5)
     for key, value in again.state_dict().items():
-        torch.testing.assert_close(value, state[key].to(value.dtype))
+        torch.testing.assert_close(value, state[key], rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize(

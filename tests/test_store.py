@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import pickle
+import re
 import shutil
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def test_what_is_written_is_read_back_in_this_process_and_another(tmp_path_facto
     for index in [*range(-n, n), slice(None), slice(1, None, 2), slice(2, 1), slice(None, None, -1)]:
         np.testing.assert_array_equal(cache.activations("a", index), values[index])
     np.testing.assert_array_equal(cache.positions("a", 0), values[0].T.astype(np.float32))
+    assert cache.grid("a") == {1: (1, 1), 4: (2, 2), 9: (3, 3)}.get(s)
 
 
 @pytest.mark.parametrize(("centring", "axes"), [("channel", (0, 1)), ("position", (0,))])
@@ -83,6 +85,7 @@ DAMAGE = {
     "swapped": (lambda path: shutil.copy(make_cache(path.with_name("other.safetensors"), seed=1), path), "swapped"),
     "empty": (lambda path: path.write_bytes(b""), "truncated"),
     "missing": (Path.unlink, "missing"),
+    "manifest": (lambda path: path.with_name("manifest.json").write_text("{"), r"manifest\.json is damaged"),
 }
 
 
@@ -97,31 +100,31 @@ def test_damage_names_the_file_and_the_command_that_repairs_it(tmp_path, damage,
     change(path)
     with pytest.raises(CacheError, match=words) as caught:
         open_cache(path)
-    assert str(path) in str(caught.value)
-    command = "git checkout -- data/c.safetensors" if checkout else "semrsm-bench data extract"
-    assert command in str(caught.value)
-    assert dict(verify_folder(path.parent))["c.safetensors"] == str(caught.value)
+    name = "manifest.json" if damage == "manifest" else "c.safetensors"
+    assert str(path.with_name(name)) in str(caught.value)
+    assert (f"git checkout -- data/{name}" if checkout else "semrsm-bench data extract") in str(caught.value)
+    if damage != "manifest":
+        assert dict(verify_folder(path.parent))[name] == str(caught.value)
 
 
 def test_a_file_that_is_no_cache_is_refused(tmp_path):
     save_file({"w": np.zeros(3, np.float32)}, tmp_path / "weights.safetensors")
-    assert list_caches(tmp_path) == []
-    with pytest.raises(CacheError, match="not a cache of activations"):
-        open_cache(tmp_path / "weights.safetensors")
     (tmp_path / "noise.safetensors").write_bytes(b"\x00" * 100)
-    with pytest.raises(CacheError, match="not a readable safetensors file"):
-        open_cache(tmp_path / "noise.safetensors")
+    assert list_caches(tmp_path) == []
+    for name, words in (("weights", "not a cache of activations"), ("noise", "not a readable safetensors file")):
+        with pytest.raises(CacheError, match=words):
+            open_cache(tmp_path / f"{name}.safetensors")
 
 
-def test_manifest_says_hash_size_and_shapes_and_is_named_where_it_is_damaged(tmp_path):
+def test_a_folder_holds_readable_caches_and_a_manifest_of_them(tmp_path):
     path = make_cache(tmp_path / "c.safetensors")
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.safetensors", "manifest.json", "plain"]
     entry = json.loads((tmp_path / "manifest.json").read_text())["files"]["c.safetensors"]
     assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert entry["bytes"] == path.stat().st_size
     assert (entry["shapes"]["layer1"], entry["shapes"]["layer1.mean"]) == ([3, 4, 16], [4, 16])
-    (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(CacheError, match=r"manifest\.json is damaged"):
-        open_cache(path)
 
 
 @pytest.mark.parametrize(
@@ -178,24 +181,25 @@ def test_search_order(tmp_path, monkeypatch):
         find_data()
 
 
-def test_verify_finds_files_outside_of_the_manifest_and_values_that_are_not_finite(tmp_path):
-    path = make_cache(tmp_path / "c.safetensors")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda tensors: tensors["layer2.mean"].fill(np.nan), "the mean of layer2 is not finite"),
+        (lambda tensors: tensors["layer2"][1].fill(np.inf), "layer2 of image i1 is not finite"),
+        (lambda tensors: tensors.pop("layer1.mean"), "tensors missing or unexpected: layer1.mean"),
+        (lambda tensors: tensors.update(layer1=np.zeros((2, 4, 16))), r"layer1 has shape \(2, 4, 16\) .* for 3 images"),
+    ],
+)
+def test_verify_reads_every_value_and_finds_files_outside_of_the_manifest(tmp_path, change, words):
+    path, other = make_cache(tmp_path / "c.safetensors"), tmp_path / "other.safetensors"
     assert dict(verify_folder(tmp_path)) == {"c.safetensors": ""}
-    shutil.copy(path, tmp_path / "unknown.safetensors")
-    assert "not in the manifest" in dict(verify_folder(tmp_path))["unknown.safetensors"]
     with safe_open(path, framework="np") as file:
         metadata = file.metadata()
-    for name, message in (("layer2.mean", "the mean of layer2 is not finite"), ("layer2", "layer2 of image i1 is not")):
-        tensors = load_file(path)
-        tensors[name][1, 0] = np.nan
-        (tmp_path / name).mkdir()
-        save_file(tensors, tmp_path / name / "d.safetensors", metadata=metadata)
-        problems = dict(verify_folder(tmp_path / name / "d.safetensors"))
-        assert message in problems["d.safetensors"]
-
-
-def test_a_cache_may_be_read_by_whom_any_new_file_may_be(tmp_path):
-    path = make_cache(tmp_path / "c.safetensors")
-    (tmp_path / "plain").touch()
-    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["c.safetensors", "manifest.json", "plain"]
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, other, metadata=metadata)
+    problems = [*verify_folder(tmp_path)]
+    assert re.search(words, dict(problems[:2])["other.safetensors"])
+    assert problems[2:] == [("other.safetensors", problems[-1][1])]
+    assert "not in the manifest" in problems[-1][1]
+    assert re.search(words, dict(verify_folder(other))["other.safetensors"])

@@ -1,16 +1,19 @@
 """Pictures of tasks: what they draw is what the rows and their arrays hold."""
 
+import itertools
+
 import matplotlib as mpl
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from semrsm_bench.activations.retrieval import from_scenes
 from semrsm_bench.activations.scenes import parts_of_packages
 from semrsm_bench.bench.summary import results_of, summarise
-from semrsm_bench.core.task import Score
 from semrsm_bench.report.figures import draw_all, instances, layers, matching, outputs, retrieval, translation
-from semrsm_bench.report.figures.parts import by_depth, contact_sheet, draw_forest, heat, method_looks, words_of
+from semrsm_bench.report.figures.parts import by_depth, contact_sheet, heat, method_looks, words_of
 from semrsm_bench.report.results import TaskResults, read_results
 from semrsm_bench.report.style import RC, new_figure
 from semrsm_bench.tasks.networks import thumbnails
@@ -65,33 +68,24 @@ def crops(tmp_path_factory):
     )  # fmt: skip
 
 
-def test_rsms_are_those_of_the_first_batch_and_numbers_their_auroc(crops):
+def test_rsms_are_those_of_the_first_batch_and_figures_are_the_aurocs_of_the_summaries(crops):
     assert set(crops.drawings) == {"rsms-20-0", "rsms-13-7", "auroc", "crops"}
     figure = crops.drawings["rsms-13-7"].figure
     # From the input on, methods in their order with baselines last.
     assert [a.get_title() for a in figure.axes if a.get_title()] == ["layer3, S = 256", "layer4, S = 64"]
-    assert [a.get_ylabel() for a in figure.axes if a.get_ylabel()][:3] == ["identity", "greedy", "pooled"]
+    methods, depths = ("identity", "greedy", "pooled"), ("layer3", "layer4")
+    assert [a.get_ylabel() for a in figure.axes if a.get_ylabel()][:3] == [*methods]
     images = [a.images[0].get_array() for a in figure.axes if a.images and len(a.images[0].get_array()) == 8]
-    drawn = [
-        crops.arrays(m, layer=la, shift="13,7") for m in ("identity", "greedy", "pooled") for la in ("layer3", "layer4")
-    ]
-    for image, arrays in zip(images, drawn, strict=True):
-        np.testing.assert_array_equal(image, arrays[0]["rsm"])
+    for image, (method, layer) in zip(images, itertools.product(methods, depths), strict=True):
+        np.testing.assert_array_equal(image, crops.arrays(method, layer=layer, shift="13,7")[0]["rsm"])
     (below,) = [a for a in figure.axes if a.get_ylabel().startswith("similarity")]
-    aurocs = [
-        crops.summary(m, layer="layer3", shift="13,7").scores["auroc"].value for m in ("identity", "greedy", "pooled")
-    ]
-    assert [t.get_text() for t in below.texts] == [f"{auroc:.2f}" for auroc in aurocs]
+    (axes,) = crops.panels("auroc", "shift 13,7")
+    lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
+    for method, text in zip(methods, below.texts, strict=True):
+        aurocs = [crops.summary(method, layer=la, shift="13,7").scores["auroc"].value for la in depths]
+        assert lines[method] == pytest.approx(aurocs)
+        assert text.get_text() == f"{aurocs[0]:.2f}"
     assert "8 overlapping and 48 unrelated pairs" in crops.drawings["rsms-13-7"].caption
-
-
-def test_auroc_lines_go_through_the_summaries(crops):
-    (axes,) = crops.panels("auroc", "shift 20,0")
-    lines = {line.get_label(): line.get_ydata() for line in axes.lines if not line.get_label().startswith("_")}
-    assert set(lines) == {"identity", "greedy", "pooled"}
-    for method, values in lines.items():
-        expected = [crops.summary(method, layer=la, shift="20,0").scores["auroc"].value for la in ("layer3", "layer4")]
-        assert list(values) == pytest.approx(expected)
 
 
 def test_crops_are_framed_where_they_were_cut(crops):
@@ -144,17 +138,11 @@ def test_the_contact_sheet_shows_what_was_found(found):
 
 def test_scores_of_retrieval_are_those_of_the_table_with_chance_beside_them(found):
     (axes,) = found.panels("scores", "F1@1, layer4")
-    dots = [
-        line.get_xdata()[0]
-        for line in axes.lines
-        if line.get_marker() not in ("None", "") and len(line.get_xdata()) == 1
-    ]
-    expected = []
-    for method in ("identity", "pooled"):
-        for kernel in ("linear", "cosine"):
-            scores = found.summary(method, layer="layer4", kernel=kernel).scores
-            expected += [scores["f1"].value, scores["f1_top5"].value]
-    assert sorted(dots) == pytest.approx(sorted(expected))
+    single = [line for line in axes.lines if line.get_marker() not in ("None", "") and len(line.get_xdata()) == 1]
+    places = itertools.product(("identity", "pooled"), ("linear", "cosine"))
+    of_place = [found.summary(method, layer="layer4", kernel=kernel).scores for method, kernel in places]
+    expected = [scores[name].value for scores in of_place for name in ("f1", "f1_top5")]
+    assert sorted(line.get_xdata()[0] for line in single) == pytest.approx(sorted(expected))
     random = next(r["raw"]["random"]["f1"] for r in found.rows)
     assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == pytest.approx([random])
 
@@ -310,22 +298,13 @@ def test_a_heat_map_leaves_unknown_cells_empty_and_signs_differences():
     assert axes.images[0].norm.vmin == -0.5
 
 
-def test_a_forest_without_an_interval_still_draws_its_dot(found):
-    summaries = summarise(found.rows, found.task, found.folder)
-    figure = draw_forest(summaries, [Score("f1", "F1", chance=0.25)], "kernel")
-    assert [a.get_title() for a in figure.axes] == ["F1, linear", "F1, cosine"]
-    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["layer3", "layer4"]
-
-
-@pytest.mark.parametrize(
-    ("shape", "expected"), [((300, 300), (150, 150)), ((100, 220), (100, 220)), ((400, 650), (133, 216))]
-)
-def test_thumbnails_are_means_of_blocks(shape, expected):
-    pixels = np.random.default_rng(0).integers(0, 256, (2, *shape, 3), dtype=np.uint8)
-    small = thumbnails(pixels)
-    assert small.shape == (2, *expected, 3)
-    step = shape[0] // expected[0]
-    assert small[1, 1, 2, 0] == round(pixels[1, step : 2 * step, 2 * step : 3 * step, 0].mean())
+@given(st.integers(1, 420), st.integers(1, 420))
+def test_thumbnails_are_means_of_blocks_with_128_pixels_or_more_on_the_shorter_side(height, width):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    small, step = thumbnails(pixels), max(1, min(height, width) // 128)
+    assert small.shape == (2, height // step, width // step, 3)
+    top, left = step * (small.shape[1] - 1), step * (small.shape[2] - 1)
+    assert small[1, -1, -1, 2] == round(pixels[1, top : top + step, left : left + step, 2].mean())
 
 
 # What matching changes, pair by pair
@@ -369,38 +348,28 @@ def test_every_pair_is_a_dot_with_the_variation_over_pairs(tmp_path):
     np.testing.assert_allclose(dots[np.argsort(dots[:, 0])], np.column_stack([k_opt / 2, k_opt]) / unit)
 
 
-@pytest.mark.parametrize("rows", [[], [make_row("greedy")], pairs([1.0, 2.0], [2.0, 3.0])])
-def test_there_is_no_picture_of_too_few_pairs(rows, tmp_path):
-    assert not gains(rows, tmp_path)
-
-
-def test_pairs_without_a_known_optimum_are_left_out(tmp_path):
+def test_pairs_without_a_known_optimum_are_left_out_and_three_are_needed(tmp_path):
     rows = [*pairs([1.0, 2.0, 4.0], [2.0, 3.0, 5.0]), make_row("identity", pair="8-9", k=1.0, k_opt=None)]
     (drawing,) = gains(rows, tmp_path)
     assert len(dots_of(drawing.figure.axes[0])) == 3
-
-
-def plain(colour, size=16):
-    return np.tile(np.array(colour, dtype=np.uint8), (1, size, size, 1))
+    for few in ([], [make_row("greedy")], rows[1:]):
+        assert not gains(few, tmp_path)
 
 
 def test_a_sheet_shows_every_picture_at_its_place_with_its_caption():
     colours = [(250, 0, 0), (0, 250, 0), (0, 0, 250)]
-    pixels = np.concatenate([plain(c) for c in colours])
+    pixels = np.array(colours, dtype=np.uint8)[:, None, None].repeat(16, axis=1).repeat(16, axis=2)
     figure = contact_sheet(pixels, ["red", "green\nsecond line", "blue"], 2, "Colours", row_labels=["a", "b"])
     figure.canvas.draw()
     drawn = np.asarray(figure.canvas.buffer_rgba())[..., :3]
-    assert [axes.images[0].get_array()[0, 0].tolist() for axes in figure.axes] == [list(c) for c in colours]
-    height, width = drawn.shape[:2]
     for axes, colour in zip(figure.axes, colours, strict=True):
         box = axes.get_position()
-        middle = drawn[int((1 - box.y0 - box.height / 2) * height), int((box.x0 + box.width / 2) * width)]
-        assert middle.tolist() == list(colour)
+        row, column = int((1 - box.y0 - box.height / 2) * len(drawn)), int((box.x0 + box.width / 2) * drawn.shape[1])
+        assert drawn[row, column].tolist() == list(colour)
     assert [axes.get_xlabel() for axes in figure.axes] == ["red", "green\nsecond line", "blue"]
     assert [axes.get_ylabel() for axes in figure.axes] == ["a", "", "b"]
     assert figure.get_suptitle() == "Colours"
-    places = [axes.get_position() for axes in figure.axes]
-    assert places[0].y0 == pytest.approx(places[1].y0)
-    assert places[0].y0 > places[2].y1
-    assert places[0].x0 == pytest.approx(places[2].x0)
-    assert places[0].x0 < places[1].x0
+    first, right, below = (axes.get_position() for axes in figure.axes)
+    assert (first.y0, first.x0) == (pytest.approx(right.y0), pytest.approx(below.x0))
+    assert first.y0 > below.y1
+    assert first.x0 < right.x0

@@ -1,7 +1,12 @@
-"""Layer identification: composites, planted rearrangements, credit by hand, intervals, and the shipped networks."""
+"""The task layers: composites, planted rearrangements, credit against a loop, intervals, networks."""
+
+import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.stats import interval_of, jackknife_draws
@@ -9,7 +14,7 @@ from semrsm_bench.core.task import Answer, Case, Result
 from semrsm_bench.metrics import cka, linear_cka, linear_rsm
 from semrsm_bench.metrics.registry import get_metric
 from semrsm_bench.rsm import compute_rsm
-from semrsm_bench.tasks.layers import ACROSS, ALIKE, ITSELF, SAME_WIDTH, WITHIN, Layer, Layers
+from semrsm_bench.tasks.layers import ACROSS, ALIKE, ITSELF, SAME_WIDTH, WITHIN, Layer, Layers, _partners
 from tests.observing import answer, options, result, scored
 
 N = 16
@@ -18,13 +23,13 @@ TASK = Layers()
 
 @pytest.fixture(scope="module")
 def activations():
-    """A mean per position that all images share, and something of their own."""
+    """A mean per position that all images share, and noise of each image."""
     rng = np.random.default_rng(0)
     return (rng.standard_normal((1, 3, 9)) + rng.standard_normal((N, 3, 9))).astype(np.float32)
 
 
 def moved(z, seed=1):
-    """Every image with its positions in an order of its own."""
+    """Every image with its positions in another order."""
     rng = np.random.default_rng(seed)
     return np.stack([image[:, rng.permutation(z.shape[2])] for image in z])
 
@@ -45,11 +50,9 @@ def test_semantic_cka_does_not_see_rearranged_positions_and_that_of_the_identity
     identity = value(f"cka_debiased[identity,{kernel}]", *pair, centring=centring)["value"][0]
     assert semantic == pytest.approx(1, abs=1e-6)
     assert identity < 0.9
-
-
-def test_centring_by_position_breaks_that_invariance(activations):
-    found = value("cka_debiased[exact-auction]", activations, moved(activations), centring="position")
-    assert found["value"][0] < 0.98
+    # Centring by position breaks that invariance.
+    by_position = value(f"cka_debiased[exact-auction,{kernel}]", *pair, centring="position")["value"][0]
+    assert by_position < 0.98
 
 
 @pytest.mark.parametrize("estimator", ["cka", "cka_debiased"])
@@ -107,46 +110,13 @@ def test_features_go_to_metrics_of_rsms_as_linear_rsms(activations):
 # Scores of one case
 
 
-class Seen:
-    """A network that is nothing but its activations."""
-
-    def __init__(self, name, shapes, seed=0):
-        rng = np.random.default_rng(seed)
-        self.name, self.sha256 = name, "ab" * 32
-        self._z = {layer: rng.standard_normal((N, *shape)).astype(np.float32) for layer, shape in shapes.items()}
-        self.layers = tuple(shapes)
-
-    def shape(self, layer):
-        return self._z[layer].shape
-
-    def grid(self, layer):
-        return None
-
-    def activations(self, layer):
-        return self._z[layer]
-
-
-@pytest.fixture
-def case():
-    seen = Seen("net", {"a": (4, 9), "b": (6, 4)})
-    sides = Layer(seen, "a", 0), Layer(seen, "b", 1)
-    return Case("net/a/net/b", {}, lambda: {"x": sides[0].pooled, "y": sides[1].pooled}, known=(sides, False))
-
-
-def judged(case, values, back=None, low=0, high=1):
+def judged(values, back=None, low=0, high=1):
+    """The score of values of a metric on two layers of one network."""
+    seen = SimpleNamespace(name="net", shape={"a": (N, 4, 9), "b": (N, 6, 4)}.get)
+    case = Case("net/a/net/b", {}, dict, known=((Layer(seen, "a", 0), Layer(seen, "b", 1)), False))
     declared = Declaration("metric", "m", facts={"range": [low, high], "best": "max", "takes": "features"})
     arrays = {"value": np.array(values, float), "value_yx": np.array([values[0] if back is None else back], float)}
     return TASK.score(case, {}, Answer(arrays), None, declared)
-
-
-def test_a_row_says_which_layers_were_compared(case):
-    found = judged(case, [0.5, 0.5 + 1e-9], 0.25)
-    assert found.scores == {"value": 0.5}
-    assert found.raw == {
-        "value_yx": 0.25, "best": "max", "same": False, "network": "net", "layer": "a", "place": 0, "channels": 4,
-        "positions": 9, "other_network": "net", "other_layer": "b", "other_place": 1, "other_channels": 6,
-        "other_positions": 4,
-    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -159,14 +129,18 @@ def test_a_row_says_which_layers_were_compared(case):
         ([0.5, np.nan], None, (0, 1), "in another order"),
     ],
 )
-def test_values_that_cannot_be_are_invalid(case, values, back, limits, said):
-    found = judged(case, values, back, *limits)
+def test_values_that_cannot_be_are_invalid(values, back, limits, said):
+    found = judged(values, back, *limits)
     assert found.status == "invalid"
     assert said in found.message
 
 
-def test_what_is_undefined_is_no_value_and_no_fault(case):
-    found = judged(case, [np.nan, np.nan])
+def test_a_row_says_which_layers_were_compared_and_what_is_undefined_is_no_fault():
+    found = judged([0.5, 0.5 + 1e-9], 0.25)
+    sides = {"network": "net", "layer": "a", "place": 0, "channels": 4, "positions": 9}
+    sides |= {"other_network": "net", "other_layer": "b", "other_place": 1, "other_channels": 6, "other_positions": 4}
+    assert (found.scores, found.raw) == ({"value": 0.5}, {"value_yx": 0.25, "best": "max", "same": False, **sides})
+    found = judged([np.nan, np.nan])
     assert (found.status, found.scores) == ("ok", {"value": None})
     assert np.isnan(found.raw["value_yx"])
     given = answer("metric", "cca", {"x": np.eye(6)[:, :5], "y": np.eye(6)[:, :5]})
@@ -180,9 +154,8 @@ def test_what_is_undefined_is_no_value_and_no_fault(case):
 def row(a, b, value, back=None, *, best="max", order="channel"):
     """A row that compares layers such as "A1" and "B2"; the same digit is the same layer."""
     raw = {"network": a[0], "layer": a[1], "other_network": b[0], "other_layer": b[1], "same": a[1] == b[1]}
-    raw |= {"best": best, "value_yx": value if back is None else back}
     units = {"network": tuple(dict.fromkeys((a[0], b[0])))}
-    return Result(f"{a}/{b}/{order}", {}, units, {"value": value}, raw)
+    return Result(f"{a}/{b}/{order}", {}, units, {"value": value}, {**raw, "best": best, "value_yx": back})
 
 
 def aggregated(rows, draws=None, units="AB"):
@@ -190,38 +163,36 @@ def aggregated(rows, draws=None, units="AB"):
     return {name: values.tolist() for name, values in found.items()}
 
 
-def test_identification_by_hand_in_both_directions():
-    # A1 is nearest to B1, A2 to B1; B1 to A2, B2 to A2.
-    rows = [row("A1", "B1", 0.8), row("A1", "B2", 0.1), row("A2", "B1", 0.9), row("A2", "B2", 0.7)]
+@given(
+    data=st.data(), sizes=st.tuples(st.integers(1, 3), st.integers(1, 3)), first=st.integers(0, 2), best=st.booleans()
+)
+def test_identification_against_a_loop(data, sizes, first, best):
+    """In both directions, each with its own values, for every reordering: ties share the credit, what is undefined earns none."""
+    sides = [f"A{i}" for i in range(sizes[0])], [f"B{first + j}" for j in range(sizes[1])]
+    known = st.none() | st.integers(-2, 2).map(float)
+    rows, credits = [], {side: [] for side in (0, 1)}
+    for order in ("permuted-0", "permuted-1"):
+        values = {pair: data.draw(st.tuples(known, known)) for pair in itertools.product(*sides)}
+        rows += [row(*pair, *value, best="max" if best else "min", order=order) for pair, value in values.items()]
+        for side, layers in enumerate(sides):
+            for layer in layers:
+                found = {pair[1 - side]: value[side] for pair, value in values.items() if pair[side] == layer}
+                partner = "BA"[side] + layer[1]
+                # One candidate is no choice, and without a partner there is nothing to find.
+                if len(found) > 1 and partner in found:
+                    defined = [v for v in found.values() if v is not None]
+                    top = (max if best else min)(defined, default=None)
+                    ties = [other for other, v in found.items() if v == top]
+                    credits[side].append((partner in ties) / len(ties) if defined else 0)
     found = aggregated(rows)
-    assert found["identification"] == [pytest.approx((1 / 2 + 1 / 2) / 2)]
-    assert found["same"] == [pytest.approx(0.75)]
-    assert found["value"] == [pytest.approx(2.5 / 4)]
-    distances = [row(r.raw["network"] + r.raw["layer"], r.raw["other_network"] + r.raw["other_layer"],
-                     1 - r.scores["value"], best="min") for r in rows]  # fmt: skip
-    assert aggregated(distances)["identification"] == found["identification"]
-
-
-def test_each_direction_has_its_own_values():
-    rows = [row("A1", "B1", 0.9, 0.1), row("A1", "B2", 0.2, 0.8), row("A2", "B1", 0.1, 0.9), row("A2", "B2", 0.8, 0.2)]
-    # From A all is right; from B all is wrong.
-    assert aggregated(rows)["identification"] == [pytest.approx(0.5)]
-
-
-def test_ties_share_the_credit_and_what_is_undefined_earns_none():
-    tied = [row(f"A{i}", f"B{j}", 0.5) for i in range(4) for j in range(4)]
-    assert aggregated(tied)["identification"] == [pytest.approx(1 / 4)]
-    undefined = [row(f"A{i}", f"B{j}", None) for i in range(2) for j in range(2)]
-    assert aggregated(undefined)["identification"] == [0.0]
-    # Only the right one is undefined: the layers are not found.
-    half = [row(f"A{i}", f"B{j}", None if i == j else 0.1) for i in range(2) for j in range(2)]
-    assert aggregated(half)["identification"] == [0.0]
+    means = [np.mean(of_side) for of_side in credits.values() if of_side]
+    assert found.get("identification") == ([pytest.approx(np.mean(means))] if means else None)
 
 
 def test_draws_of_networks_weigh_pairs_and_drop_what_was_not_drawn():
     rows = [
-        *(row(f"A{i}", f"B{j}", float(i == j)) for i in range(2) for j in range(2)),
-        *(row(f"A{i}", f"C{j}", float(i != j)) for i in range(2) for j in range(2)),
+        *(row(f"A{i}", f"B{j}", *[float(i == j)] * 2) for i in range(2) for j in range(2)),
+        *(row(f"A{i}", f"C{j}", *[float(i != j)] * 2) for i in range(2) for j in range(2)),
     ]
     draws = [[1, 1, 1], [1, 2, 1], [1, 0, 1], [0, 1, 1], [3, 0, 0]]
     found = aggregated(rows, draws, "ABC")["identification"]
@@ -230,45 +201,21 @@ def test_draws_of_networks_weigh_pairs_and_drop_what_was_not_drawn():
     assert aggregated(rows, jackknife_draws(3), "ABC")["identification"][3] == 1
 
 
-def test_reorderings_are_identified_apart_and_layers_without_a_partner_not_at_all():
-    rows = [
-        *(row(f"A{i}", f"B{j}", float(i == j), order="permuted-0") for i in range(2) for j in range(2)),
-        *(row(f"A{i}", f"B{j}", float(i != j), order="permuted-1") for i in range(2) for j in range(2)),
-    ]
-    assert aggregated(rows)["identification"] == [pytest.approx(0.5)]
-    lonely = [row("A1", "B1", 0.5), row("A1", "B9", 0.1), row("A7", "B1", 0.4), row("A7", "B9", 0.9)]
-    assert aggregated(lonely)["identification"] == [1.0]
-    assert "identification" not in aggregated([row("A1", "B2", 0.3)])
-    # A single candidate is no choice.
-    assert "identification" not in aggregated([row("A1", "B1", 0.3)])
-
-
-def test_pairs_within_a_network_are_averaged():
-    found = aggregated([row("A1", "A2", 0.2), row("A1", "A3", 0.6), row("B1", "B2", 0.1)], [[1, 1], [2, 0]])
-    assert found == {"value": [pytest.approx(0.3), pytest.approx(0.4)]}
+def test_values_are_averaged_over_all_pairs_and_over_those_of_the_same_layer():
+    within = [row("A1", "A2", 0.2), row("A1", "A3", 0.6), row("B1", "B2", 0.1)]
+    assert aggregated(within, [[1, 1], [2, 0]]) == {"value": [pytest.approx(0.3), pytest.approx(0.4)]}
+    across = [row("A1", "B1", 0.8, 0.8), row("A1", "B2", 0.1, 0.1)]
+    assert aggregated(across)["same"] == [0.8]
+    assert aggregated(across)["value"] == [pytest.approx(0.45)]
 
 
 # Networks
 
-torch = pytest.importorskip("torch")
-
-from semrsm_bench.activations.resnet import ResNet, save_weights  # noqa: E402
-
-
-@pytest.fixture(scope="module")
-def nets(tmp_path_factory):
-    """Untrained networks: two alike, a deeper one of their width, a wider one."""
-    folder = tmp_path_factory.mktemp("networks")
-    made = {"a": ("resnet10", 4), "b": ("resnet10", 4), "deep": ("resnet18", 4), "wide": ("resnet10", 6)}
-    for k, (name, (architecture, width)) in enumerate(made.items()):
-        torch.manual_seed(k)
-        save_weights(folder / f"{name}.weights.safetensors", ResNet(architecture, 10, width), {})
-    return {name: str(folder / f"{name}.weights.safetensors") for name in made}
-
 
 @pytest.fixture(scope="module")
 def cases(nets):
-    return list(TASK.cases(options(TASK, model=tuple(nets.values()), layers=("layer3", "layer4"), count=12, size=16)))
+    small = {"layers": ("layer3", "layer4"), "count": 12, "size": 16, "leave_one_out": True}
+    return list(TASK.cases(options(TASK, model=tuple(nets.values()), **small)))
 
 
 def test_all_pairs_of_layers_are_cases_grouped_by_what_the_networks_share(cases):
@@ -289,6 +236,8 @@ def test_all_pairs_of_layers_are_cases_grouped_by_what_the_networks_share(cases)
         first, second = case.known[0]
         assert case.known[1] == (first.name == second.name and case.cell["networks"] != WITHIN)
         assert case.size == max(first.shape[2], second.shape[2])
+        # What chance gives needs no intervals over pictures.
+        assert case.settings["leave_one_out"] == (case.cell["pictures"] == "matched")
 
 
 def test_layers_share_their_arrays_and_positions_are_made_only_for_those_who_ask(cases):
@@ -341,30 +290,9 @@ def test_rbf_rsms_of_one_layer_share_a_bandwidth(cases):
     )
 
 
-def test_layers_are_the_same_by_name_or_else_by_place(nets):
-    def partners(*names):
-        first, second = (Seen(str(k), dict.fromkeys(layers, (2, 4))) for k, layers in enumerate(names))
-        from semrsm_bench.tasks.layers import _partners
-
-        sides = ([Layer(seen, name, k) for k, name in enumerate(seen.layers)] for seen in (first, second))
-        return [(a.name, b.name) for a, b in _partners(*sides)]
-
-    assert partners("xyz", "zxq") == [("x", "x"), ("z", "z")]
-    assert partners("abc", "xyz") == [("a", "x"), ("b", "y"), ("c", "z")]
-    assert partners("abc", "xy") == []
-
-
 @pytest.mark.parametrize(
-    ("given", "said"),
-    [
-        ({"count": 9}, "at least 10 pictures"),
-        ({"count": 100000}, "the installed photographs give"),
-        ({"layers": ("layer9",)}, "no submodule 'layer9'"),
-        ({"model": ("nowhere.safetensors",)}, "no such checkpoint"),
-        ({"centring": "batch"}, "'batch' is not one of"),
-        ({"permuted": -1}, "permuted"),
-    ],
+    ("first", "second", "pairs"), [("xyz", "zxq", ["xx", "zz"]), ("abc", "xyz", ["ax", "by", "cz"]), ("abc", "xy", [])]
 )
-def test_bad_input_is_one_message(nets, given, said):
-    with pytest.raises((ValueError, FileNotFoundError), match=said):
-        list(TASK.cases(options(TASK, **{"model": (nets["a"],), "size": 16, **given})))
+def test_layers_are_the_same_by_name_or_else_by_place(first, second, pairs):
+    sides = ([Layer(None, name, k) for k, name in enumerate(names)] for names in (first, second))
+    assert [a.name + b.name for a, b in _partners(*sides)] == pairs

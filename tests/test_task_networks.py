@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from semrsm_bench.activations.folders import small_weights
-from semrsm_bench.core.options import describe
 from semrsm_bench.rsm import compute_rsm
 from semrsm_bench.tasks import networks
 from semrsm_bench.tasks.networks import (
@@ -14,14 +12,12 @@ from semrsm_bench.tasks.networks import (
     identity_bandwidth,
     load_networks,
 )
-from semrsm_bench.tasks.outputs import OutputsOptions
-from semrsm_bench.tasks.retrieval import RetrievalOptions
-from semrsm_bench.tasks.translation import TranslationOptions
 
 torch = pytest.importorskip("torch")
 
 from semrsm_bench.activations.models import Model  # noqa: E402
 from semrsm_bench.activations.resnet import STAGES, ResNet  # noqa: E402
+from tests.small_networks import of_one_layer  # noqa: E402
 
 
 def resnet(size=64):
@@ -41,10 +37,8 @@ def test_layers_by_words_and_by_name():
     assert choose_layers(model, ("layer2.1", "layer3", "layer3")).layers == ("layer2.1", "layer3")
     with pytest.raises(ValueError, match="no submodule 'layer7'"):
         choose_layers(model, ("layer7",))
-    flat = torch.nn.Sequential()
-    flat.add_module("pixels", torch.nn.Identity())
     with pytest.raises(ValueError, match="hold no blocks"):
-        choose_layers(Model("flat", flat, ("pixels",)), ("all",))
+        choose_layers(of_one_layer("flat", torch.nn.Identity(), 8), ("all",))
 
 
 def test_pictures_have_the_size_that_all_networks_want():
@@ -52,12 +46,6 @@ def test_pictures_have_the_size_that_all_networks_want():
     assert common_size([resnet(64), resnet(32)], 48) == 48
     with pytest.raises(ValueError, match="32 and 64 pixels: choose one with --size"):
         common_size([resnet(64), resnet(32)])
-
-
-def test_two_networks_of_one_name_are_refused():
-    path = str(small_weights()[0])
-    with pytest.raises(ValueError, match="two networks are called 'resnet10-quarter-seed0'"):
-        load_networks([path, path], ("last",))
 
 
 @pytest.mark.parametrize("together", [0, 1 << 30])
@@ -109,14 +97,6 @@ def test_the_digest_tells_weights_and_pictures_apart():
     assert NetworkActivations(model, images.copy()).sha256 in digests
 
 
-def test_a_network_without_logits_says_so():
-    network = torch.nn.Sequential()
-    network.add_module("pixels", torch.nn.Identity())
-    seen = NetworkActivations(Model("colours", network, ("pixels",), 8), pixels(3, 8))
-    with pytest.raises(ValueError, match="colours returns no logits"):
-        _ = seen.probabilities
-
-
 @pytest.mark.parametrize("centring", ["none", "channel", "position"])
 @pytest.mark.parametrize("step", [1, 1 << 24])
 def test_the_bandwidth_is_that_of_the_identity_rsm(centring, step, monkeypatch):
@@ -134,14 +114,6 @@ def test_the_bandwidth_is_that_of_the_identity_rsm(centring, step, monkeypatch):
 def test_equal_images_have_no_bandwidth():
     with pytest.raises(ValueError, match="bandwidth"):
         identity_bandwidth(np.ones((5, 2, 3), dtype=np.float32))
-
-
-def test_a_name_means_the_same_in_every_task():
-    declared: dict = {}
-    for cls in (OutputsOptions, RetrievalOptions, TranslationOptions):
-        for info in describe(cls):
-            assert declared.setdefault(info.field, info) == info
-    assert {"images", "classes", "size", "seed", "model", "layers", "kernels", "centring", "count"} <= set(declared)
 
 
 def test_without_torch_the_message_names_the_extra(monkeypatch):

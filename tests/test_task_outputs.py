@@ -1,4 +1,4 @@
-"""The task outputs: planted answers, the same figures as before, resampled images, bad answers and bad input."""
+"""The task outputs: planted answers, pairs written out, resampled images."""
 
 from types import SimpleNamespace
 
@@ -6,23 +6,15 @@ import numpy as np
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from semrsm_bench.activations.folders import shipped_weights, small_weights
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Answer, Case
 from semrsm_bench.metrics import cka, jensen_shannon
 from semrsm_bench.metrics.arrays import upper_triangle
 from semrsm_bench.tasks import networks
 from semrsm_bench.tasks.outputs import Outputs
-from semrsm_bench.tasks.registry import get_task
-from tests.reference import reference
-from tests.task_driver import met, options, result
-
-torch = pytest.importorskip("torch")
-
-from semrsm_bench.activations.models import Model  # noqa: E402
+from tests.observing import options, result
 
 N = 14
-PLACE = {"model": "net", "layer": "last", "kernel": "linear"}
 
 
 def probabilities(seed=0):
@@ -39,7 +31,7 @@ def scored(rsm, exact=None, category="matching", name="greedy"):
     """Score of an RSM where the divergences, and the RSM of the optimal matching, are known."""
     truth = SimpleNamespace(divergence=upper_triangle(jensen_shannon(probabilities())), exact=lambda case: exact)
     units = {"image": tuple(f"i{k}" for k in range(N))}
-    case = Case("net/last/linear", PLACE, dict, units)
+    case = Case("net/last/linear", {"model": "net", "layer": "last", "kernel": "linear"}, dict, units)
     declared = Declaration("rsm", name, category)
     return case, Outputs().score(case, {"z": np.zeros((N, 2, 4))}, Answer({"rsm": rsm}), truth, declared)
 
@@ -102,105 +94,24 @@ def test_an_rsm_without_differences_has_no_score():
     assert np.isnan(Outputs().aggregate([result(case, found)], np.ones((1, N)), case.units["image"])["pearson"]).all()
 
 
-@pytest.mark.parametrize(
-    ("rsm", "message"),
-    [
-        (np.ones((N, N - 1)), r"an RSM of shape \(14, 13\)"),
-        (np.full((N, N), np.nan), "non-finite"),
-        (np.arange(N * N, dtype=float).reshape(N, N), "symmetric"),
-        (None, "no RSM"),
-    ],
-)
-def test_what_is_no_rsm_is_invalid(rsm, message):
-    with pytest.raises(ValueError, match=message):
-        scored(rsm)
+def test_a_network_without_logits_or_with_equal_ones_is_named(monkeypatch):
+    torch = pytest.importorskip("torch")
+    from semrsm_bench.activations.models import Model
+    from tests.small_networks import of_one_layer
 
+    class Constant(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.maps = torch.nn.Identity()
 
-@pytest.fixture(scope="module")
-def record():
-    return reference.studies()
+        def forward(self, x):
+            return torch.zeros(len(self.maps(x)), 3)
 
-
-METHODS = {"identity": "spatio-semantic", "translation": "translation", "exact-auction": "semantic"}
-
-
-def test_the_figures_of_the_study_that_it_was(record):
-    task = get_task("outputs")
-    seen = 0
-    small = options(task, model=(str(shipped_weights()), str(small_weights()[0])))
-    for method, case, found in met(task, METHODS, small):
-        place = case.cell
-        for score in ("pearson", "spearman"):
-            key = f"outputs/{place['model']}/{place['layer']}/{place['kernel']}/{METHODS[method]}/{score}"
-            # The study pooled the bandwidth over its matchings: that moves the RBF values, and hardly their ranks.
-            off = 2e-3 if (place["kernel"], score) == ("rbf", "pearson") else 1e-6
-            assert found.scores[score] == pytest.approx(record[key], abs=off), key
-            seen += 1
-    assert seen == 2 * 3 * 3 * 2
-
-
-def test_the_figures_of_the_study_of_cheaper_matchings(record):
-    task = get_task("outputs")
-    chosen = options(
-        task, count=32, layers=("layer4",), kernels=("linear", "cosine"), centring=("none", "channel"),
-        model=(str(shipped_weights()),),
-    )  # fmt: skip
-    names = {"agreement": "spearman", "agreement_cka": "cka", "same_neighbour": "same_neighbour"}
-    for method, case, found in met(task, ("greedy", "identity"), chosen):
-        place = case.cell
-        for score, old in names.items():
-            key = f"matching-quality/layer4/{place['centring']}/{method}/{place['kernel']}/{old}"
-            assert found.scores[score] == pytest.approx(record[key], abs=1e-6), key
-
-
-def tiny(**given):
-    return options(get_task("outputs"), model=(str(small_weights()[0]),), count=12, **given)
-
-
-def test_kernels_and_centrings_share_arrays_and_bandwidth():
-    cases = list(Outputs().cases(tiny(centring=("none", "channel"))))
-    assert [case.name.split("/")[2:] for case in cases] == [
-        [centring, kernel] for centring in ("none", "channel") for kernel in ("linear", "cosine", "rbf")
-    ]
-    assert len({id(case.inputs()["z"]) for case in cases}) == 1
-    assert cases[0].inputs()["z"].dtype == np.float32
-    assert len({case.settled()["sigma"] for case in cases}) == 1
-    assert {case.size for case in cases} == {64}
-    assert len(cases[0].units["image"]) == 12
-    other = next(iter(Outputs().cases(tiny(seed=1))))
-    assert other.name == cases[3].name
-    assert other.data_sha256 != cases[0].data_sha256
-
-
-def test_large_layers_are_left_out_of_quick_runs():
-    cases = list(Outputs().cases(tiny(layers=("layer1", "layer4"))))
-    assert {case.cell["layer"]: case.skip for case in cases} == {
-        "layer1": "4,096 positions; the limit is 1,024 (--largest)",
-        "layer4": "",
-    }
-
-
-def test_a_network_without_logits_is_named(monkeypatch):
-    network = torch.nn.Sequential()
-    network.add_module("pixels", torch.nn.Identity())
-    monkeypatch.setattr(networks, "load_networks", lambda *_: [Model("colours", network, ("pixels",), size=8)])
-    case = next(iter(Outputs().cases(options(Outputs(), count=10))))
-    with pytest.raises(ValueError, match="colours returns no logits"):
-        Outputs().truth(case, case.inputs(), None)
-
-
-@pytest.mark.parametrize(
-    ("given", "message"),
-    [
-        ({"count": 9}, "at least 10 pictures"),
-        ({"count": 100000}, "the installed photographs give"),
-        ({"layers": ("layer9",)}, "no submodule 'layer9'"),
-        ({"kernels": ("sigmoid",)}, "kernels: 'sigmoid' is not one of"),
-        ({"centring": ("mean",)}, "centring: 'mean' is not one of"),
-        ({"classes": "names.txt"}, "give --images too"),
-        ({"model": ("nowhere.safetensors",)}, "no such checkpoint"),
-    ],
-)
-def test_bad_input_ends_in_one_message(given, message):
-    with pytest.raises((ValueError, FileNotFoundError), match=message):
-        list(Outputs().cases(options(Outputs(), **{"model": (str(small_weights()[0]),), **given})))
+    for model, said in (
+        (of_one_layer("colours", torch.nn.Identity(), 8), "colours returns no logits"),
+        (Model("grey", Constant().eval(), ("maps",), 8), "grey says the same of all pictures"),
+    ):
+        monkeypatch.setattr(networks, "load_networks", lambda *_, model=model: [model])
+        case = next(iter(Outputs().cases(options(Outputs(), count=10))))
+        with pytest.raises(ValueError, match=said):
+            Outputs().truth(case, case.inputs(), None)

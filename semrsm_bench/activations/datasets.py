@@ -1,4 +1,4 @@
-"""Published data sets in their own layouts: which images there are, and what each shows. No pixel is read yet."""
+"""Published data sets in the layouts they come in: which images there are, and what each shows. No pixel is read yet."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _WIDE, _TOLERANCE = 16 / 9, 0.01
 class AnnotatedImages:
     """Images with the number of their objects of each class, (N, classes), or 1 and 0 where only that there are any is known.
 
-    Images of one group come from the same recording: a query never retrieves from its own group.
+    Images of one group come from the same recording: a query never retrieves from its group.
     """
 
     images: list[ImageRef]
@@ -99,7 +99,7 @@ def _of_polygons(path: Path) -> set[str]:
         label = _field(record, "label", str, where)
         if record.get("deleted"):
             continue
-        # Several that cannot be told apart are one object "cargroup"; a "polegroup" is a class of its own.
+        # Several that cannot be told apart are one object "cargroup"; a "polegroup" is another class than a "pole".
         single = label if label in names | _OTHERS else label.removesuffix("group")
         if single not in names | _OTHERS:
             raise ValueError(f"{where}: unknown label {label!r}")
@@ -115,7 +115,7 @@ def read_egoobjects(root: Path, split: str = "test", *, wide_only: bool = True) 
     ``video_id`` (which of the scene's videos; not unique by itself) and, for evaluation, ``subset``; ``annotations`` with
     ``image_id``, and with ``category_id`` where the object is annotated for category detection. A group is one video. Classes are
     the categories of the metadata file (``cat_det_cats``), sorted by id; annotations without one of them do not count, and images
-    left without any are left out, as in the data set's own interface. ``wide_only`` leaves out images that are not 16:9, as Wald et
+    left without any are left out, as in the data set's interface. ``wide_only`` leaves out images that are not 16:9, as Wald et
     al. 2024, appendix D.1.
     """
     folder = next((f for f in (root, root / "data") if any(f.glob("EgoObjectsV1_unified_*.json"))), None)

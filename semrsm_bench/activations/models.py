@@ -1,4 +1,4 @@
-"""Networks to extract from: our own checkpoints, torchvision's and timm's where they are installed, or any module."""
+"""Networks to extract from: checkpoints of this project, torchvision's and timm's where they are installed, or any module."""
 
 from __future__ import annotations
 

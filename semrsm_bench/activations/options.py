@@ -42,7 +42,7 @@ class ExtractOptions:
     classes: Path | None = option(None, help=_CLASSES_HELP)
     count: int | None = option(None, help="Store this many images, spread over the classes; default: all.", minimum=1)
     mean_images: int = option(MEAN_IMAGES, help="Images the mean is taken over.", minimum=1)
-    size: int | None = option(None, help="Side of the images in pixels; default: the model's own.", minimum=1)
+    size: int | None = option(None, help="Side of the images in pixels; default: what the model takes.", minimum=1)
     drop_tokens: int | None = option(
         None, help="Leading tokens to leave out; default: 1 where that leaves a square, else 0.", minimum=0
     )

@@ -1,4 +1,4 @@
-"""Pictures that need no data set, photographs that installed packages ship or the user's own; crops and batches of them."""
+"""Pictures that need no data set, photographs that installed packages ship, or the user's; crops and batches of them."""
 
 from __future__ import annotations
 
@@ -57,16 +57,13 @@ def photographs() -> list[tuple[str, NDArray[np.uint8]]]:
 class Pictures:
     """Pixels (N, size, size, 3) with ids and labels: class of a user's image (-1: none), number of a crop's photograph.
 
-    ``shareable``: the pictures may be shown in the project's own docs, those of packages alone.
+    ``shareable``: the pictures may be shown in the project's docs, which those of packages alone may be.
     """
 
     pixels: NDArray[np.uint8]
     ids: list[str]
     labels: NDArray[np.int64]
     shareable: bool
-
-    def __len__(self) -> int:
-        return len(self.ids)
 
 
 def read_pictures(
@@ -102,39 +99,25 @@ def read_pictures(
     )
 
 
-@dataclass(frozen=True, order=True)
-class Shift:
-    """How far the second crop lies below and to the right of the first, in pixels."""
-
-    down: int
-    right: int
-
-    def __post_init__(self) -> None:
-        if self.down < 0 or self.right < 0 or self.down + self.right == 0:
-            raise ValueError(f"a shift goes down, to the right or both, got {self.down},{self.right}")
-
-    def __str__(self) -> str:
-        return f"{self.down},{self.right}"
-
-    @classmethod
-    def usual(cls, size: int) -> Shift:
-        """Down by 5/16 of the crop's side: the paper's 20 of 64 pixels."""
-        return cls(max(1, round(5 * size / 16)), 0)
+def usual_shift(size: int) -> tuple[int, int]:
+    """Down by 5/16 of the crop's side, the paper's 20 of 64 pixels, and not to the right."""
+    return max(1, round(5 * size / 16)), 0
 
 
-def scene_side(size: int, shifts: Sequence[Shift]) -> int:
-    """Side of the pictures that crops of that side are cut from, enough for every shift; the crops must overlap."""
-    furthest = max(max(shift.down, shift.right) for shift in shifts)
+def scene_side(size: int, shifts: Sequence[tuple[int, int]]) -> int:
+    """Side of the pictures that crops of that side are cut from, enough for every shift (down, right); the crops must overlap."""
+    if wrong := next((shift for shift in shifts if min(shift) < 0 or max(shift) == 0), None):
+        raise ValueError(f"a shift goes down, to the right or both, got {wrong[0]},{wrong[1]}")
+    furthest = max(map(max, shifts))
     if furthest >= size:
         raise ValueError(f"crops of {size} pixels with a shift of {furthest} pixels do not overlap")
     return size + furthest
 
 
-def overlapping_crops(scenes: NDArray[np.uint8], size: int, shift: Shift) -> NDArray[np.uint8]:
-    """The upper left crops of all pictures (N, H, W, 3), then the shifted ones: (2 N, size, size, 3)."""
-    first = scenes[:, :size, :size]
-    second = scenes[:, shift.down : shift.down + size, shift.right : shift.right + size]
-    return np.concatenate([first, second])
+def overlapping_crops(scenes: NDArray[np.uint8], size: int, shift: tuple[int, int]) -> NDArray[np.uint8]:
+    """The upper left crops of all pictures (N, H, W, 3), then those shifted (down, right): (2 N, size, size, 3)."""
+    down, right = shift
+    return np.concatenate([scenes[:, :size, :size], scenes[:, down : down + size, right : right + size]])
 
 
 def batches(labels: NDArray[np.int64], size: int, seed: int = 0) -> list[NDArray[np.intp]]:

@@ -21,7 +21,7 @@ _VIDEOS, _FRAMES = 4, 2
 class RetrievalSide:
     """Queries or database: pixels (n, H, W, 3) and numbers of objects of each class (n, classes).
 
-    An image is never retrieved from its own group.
+    An image is never retrieved from its group.
     """
 
     pixels: NDArray[np.uint8]
@@ -38,7 +38,7 @@ class RetrievalData:
     """What is retrieved from what: two sides without an image in common.
 
     ``counted`` says whether counts are of objects, or only of which classes are there; ``shareable`` whether the images may be
-    shown in the project's own docs.
+    shown in the project's docs.
     """
 
     queries: RetrievalSide

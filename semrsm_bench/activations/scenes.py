@@ -1,8 +1,8 @@
 """Scenes with several objects whose counts are known, composed from real pictures.
 
 The structure is that of EgoObjects: a *scene* is a set of objects on a background; a *video* is one arrangement of them,
-with places, sizes, flips and light of its own; the *frames* of a video differ by a small shift and in brightness.
-Objects and backgrounds are cut from photographs that packages ship, or are the user's own pictures.
+with its places, sizes, flips and light; the *frames* of a video differ by a small shift and in brightness.
+Objects and backgrounds are cut from photographs that packages ship, or are the user's pictures.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Scenes:
 
 
 def stream(seed: int, *key: int) -> np.random.Generator:
-    """Random numbers of their own for every key; keys that differ by a zero at their end are told apart, unlike plain seeds."""
+    """Other random numbers for every key; unlike plain seeds, keys that differ by a zero at their end differ too."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
@@ -156,8 +156,8 @@ def compose(
     """Compose scenes, each seen in so many videos of so many frames, with the fewest and most ``objects`` given.
 
     A class may occur several times in a scene. The videos of a scene show parts of one background (``place="scene"``), or each
-    has a background of its own ("video"). Another scene, video or frame takes a stream of its own: asking for more leaves the
-    first ones as they are.
+    shows another ("video"). Every scene, video and frame has its stream of random numbers: asking for more leaves the first
+    ones as they are.
     """
     if size < _SMALLEST:
         raise ValueError(f"composed scenes have at least {_SMALLEST} pixels a side, got {size}")
@@ -173,7 +173,7 @@ def compose(
             away = parts.backgrounds[arrangement.integers(len(parts.backgrounds))]
             canvas, places = _arrange(chosen, home if place == "scene" else away, size, arrangement)
             for frame in range(frames):
-                # A part of the canvas that holds every object whole, at a brightness of its own.
+                # A part of the canvas that holds every object whole, at a random brightness.
                 rng = stream(seed, 0, scene, video, frame)
                 left, top = (int(offset) for offset in rng.integers(canvas.shape[0] - size + 1, size=2))
                 view: NDArray[Any] = canvas[top : top + size, left : left + size] * rng.uniform(0.9, 1.1)

@@ -68,7 +68,7 @@ class Recipe:
         return images // self.batch * sum(epochs for _, epochs in self.phases)
 
     def schedule(self, images: int, start: int = 0) -> Iterator[tuple[int, int, NDArray[np.intp]]]:
-        """Number, image size and images (batch,) of each step from ``start`` on; each epoch has a seeded order of its own."""
+        """Number, image size and images (batch,) of each step from ``start`` on; each epoch has another seeded order."""
         sizes = [size for size, epochs in self.phases for _ in range(epochs)]
         per_epoch = images // self.batch
         for step in range(start, self.steps(images)):

@@ -72,7 +72,7 @@ def held_out(
 
 
 def reordered(aligned: Floats, fold: Integers, seed: Sequence[int]) -> Floats:
-    """Aligned stimuli (K, n, d), reordered for each model by itself, inside the folds."""
+    """Aligned stimuli (K, n, d), reordered inside the folds, in another order for each model."""
     rng = np.random.default_rng(seed)
     result = aligned.copy()
     for name in np.unique(fold):
@@ -83,9 +83,9 @@ def reordered(aligned: Floats, fold: Integers, seed: Sequence[int]) -> Floats:
 
 
 def nearest_is_own(aligned: Floats, fold: Integers, ids: Sequence[str]) -> tuple[float, float]:
-    """How often a stimulus of one model has its own item as nearest (by cosine) in another among those of its fold; by chance.
+    """How often the nearest stimulus (by cosine) in another model is the same item, and how often by chance, inside folds.
 
-    Means over stimuli and ordered pairs of models, both in [0, 1].
+    Means over stimuli and ordered pairs of models, both in [0, 1]. ``ids`` name the item of each stimulus.
     """
     names = np.asarray(ids)
     hits, chance = [], []

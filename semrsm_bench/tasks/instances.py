@@ -1,7 +1,7 @@
 """Does the similarity of single pictures predict on which of them networks disagree in their outputs?
 
-After Saha, He and Khosla (2026), of which the abstract alone was at hand: networks are brought into one space by generalised
-Procrustes on some pictures, and each of the others gets a score of its own.
+After Saha, He and Khosla (2026), of which the abstract alone was at hand: generalised Procrustes on some pictures brings the
+networks into one space, and each of the other pictures gets a score.
 """
 
 from __future__ import annotations

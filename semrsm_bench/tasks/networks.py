@@ -44,7 +44,7 @@ class NetworkOptions:
     )
     classes: Path | None = option(None, help="With --images: class directories in label order, one a line.")
     size: int | None = option(
-        None, help="Side of the pictures in pixels, the shorter one. Default: the networks' own.", minimum=1
+        None, help="Side of the pictures in pixels, the shorter one. Default: what the networks take.", minimum=1
     )
     seed: int = option(0, help="Of the choice of pictures.", minimum=0)
     model: tuple[str, ...] = option(
@@ -74,10 +74,9 @@ class CountOptions(NetworkOptions):
         """The pictures, of that side; errors as `read_pictures`."""
         if self.count is None:
             raise ValueError("count: say how many pictures, or choose a profile")
-        found = read_pictures(self.images, count=self.count, size=size, seed=self.seed, classes=self.classes)
-        if len(found) < least:
-            raise ValueError(f"at least {least} pictures are needed, there are {len(found)}")
-        return found
+        if self.count < least:
+            raise ValueError(f"at least {least} pictures are needed, got a count of {self.count}")
+        return read_pictures(self.images, count=self.count, size=size, seed=self.seed, classes=self.classes)
 
     def seen(
         self, layers: Sequence[str] = (), default: Callable[[], Sequence[Path]] = small_weights, least: int = 1
@@ -108,7 +107,7 @@ def load_networks(
 def choose_layers(model: Model, layers: Sequence[str] = ()) -> Model:
     """The model with layers by the names of submodules.
 
-    None or "stages" keeps its own layers, "last" is the last of those, "all" every block inside of them.
+    None or "stages" keeps its layers, "last" is the last of those, "all" every block inside of them.
     """
     from semrsm_bench.activations.models import with_layers
 

@@ -117,7 +117,7 @@ class Retrieval(Task):
                 yield from layer_cases(options, KERNELS, sides, layer, {"query": tuple(data.queries.ids)}, known)
 
     def score(self, case: Case, arrays: Arrays, answer: Answer, truth: _QueryTruth, declared: Declaration) -> Scored:
-        """Scores of the most similar image and of the best among the five most similar; a query's own group never counts."""
+        """Scores of the most similar image and of the best among the five most similar; those of the query's group never count."""
         data = truth.data
         rsm = answered_rsm(answer, len(data.queries), len(data.database))
         kept: dict[str, Any] = {

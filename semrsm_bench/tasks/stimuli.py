@@ -68,7 +68,7 @@ class Stimuli:
     pixels: NDArray[np.uint8] | None  # (n, H, W, 3)
     outputs: Callable[[], Mapping[str, Floats]]  # what the models say of each stimulus, see `output_facts`
     sha256: str
-    shareable: bool = True  # whether the pictures may be shown in the project's own docs
+    shareable: bool = True  # whether the pictures may be shown in the project's docs
 
     def shown(self, agreement: Floats) -> dict[str, NDArray[Any]]:
         """The pictures that are agreed on most, then those least, and their indices."""

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from semrsm_bench.activations.folders import shipped_weights
-from semrsm_bench.activations.pictures import Shift, batches, overlapping_crops, scene_side
+from semrsm_bench.activations.pictures import batches, overlapping_crops, scene_side, usual_shift
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Score, Scored, Solve, Task
@@ -33,11 +33,6 @@ class TranslationOptions(LayerRsmOptions, CountOptions):
         metavar="DOWNxRIGHT",
     )
     batch: int = option(10, help="Pictures in one RSM, which has two crops of each.", minimum=2)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for shift in self.shift:
-            Shift(*shift)
 
 
 @register_task
@@ -68,14 +63,14 @@ class Translation(Task):
         """One case a network, shift, layer, centring, kernel and batch."""
         for model in load_networks(options.model, options.layers or (STAGES,), lambda: [shipped_weights()]):
             side = options.size or model.size
-            shifts = [Shift(*s) for s in dict.fromkeys(options.shift)] or [Shift.usual(side)]
+            shifts = list(dict.fromkeys(options.shift)) or [usual_shift(side)]
             pictures = options.pictures(scene_side(side, shifts))
             for number, group in enumerate(batches(pictures.labels, options.batch, options.seed)):
                 scenes = (pictures.pixels[group[:_SHOWN]], {"side": side, "shareable": pictures.shareable})
                 units, known, part = {"batch": (str(number),)}, None if number else scenes, str(number)
                 for shift in shifts:
                     sides = {"z": NetworkActivations(model, overlapping_crops(pictures.pixels[group], side, shift))}
-                    place = {"shift": str(shift)}
+                    place = {"shift": f"{shift[0]},{shift[1]}"}
                     for layer in model.layers:
                         yield from layer_cases(options, ("rbf",), sides, layer, units, known, place=place, part=part)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.pictures import Shift
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.task import Result
 from semrsm_bench.report.figures.parts import by_depth, method_looks, value_of, words_of
@@ -170,17 +169,18 @@ def _draw_crops(results: Sequence[Result]) -> Iterator[Drawing]:
     of_shift = {str(r.cell["shift"]): r for r in reversed(results) if "scenes" in r.raw}
     if not of_shift:
         return
-    shifts = [Shift(*map(int, text.split(","))) for text in reversed(of_shift)]
+    shifts = list(reversed(of_shift))
     last = max((r.arrays["scenes"] for r in of_shift.values()), key=lambda scenes: scenes.shape[1])
-    facts = of_shift[str(shifts[0])].raw["scenes"]
+    facts = of_shift[shifts[0]].raw["scenes"]
     side = int(facts["side"])
     figure, grid = new_panels(len(last), len(last), (2.2, 2.75), (0.2, 0.0))
     for axes, scene in zip(grid[0], last, strict=True):
         axes.imshow(scene, interpolation="nearest")
         axes.add_patch(Rectangle((-0.5, -0.5), side, side, fill=False, ec=BLUE, lw=2.2, label="first crop"))
         for shift, colour in zip(shifts, (VERMILION, ORANGE, GREEN, SKY)):
+            down, right = map(int, shift.split(","))
             look: dict[str, Any] = {"fill": False, "ec": colour, "lw": 2.2, "ls": "--", "label": f"shifted by {shift}"}
-            axes.add_patch(Rectangle((shift.right - 0.5, shift.down - 0.5), side, side, **look))
+            axes.add_patch(Rectangle((right - 0.5, down - 0.5), side, side, **look))
         axes.set_axis_off()
     handles, labels = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
