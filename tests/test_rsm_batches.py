@@ -1,8 +1,9 @@
 """RSMs from solvers that take many pairs in one call, and that may run in threads."""
 
+import itertools
 import os
 import threading
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 import joblib
 import numpy as np
@@ -21,13 +22,18 @@ def images(count=7, channels=6, size=40, seed=0):
     return np.maximum(draw.normal(size=(count, size, 5)) @ basis, 0).astype(np.float32).swapaxes(1, 2)
 
 
-def reversed_solver(batch, **options):
-    """Registers "backwards", which matches s with S - 1 - s, with a batch entry of its own; returns the log of calls."""
-    log = []
+def watched_solver(together=0, **declared):
+    """Registers "backwards", which matches s with S - 1 - s; returns the processes and threads in which it was called.
 
-    @register_solver("backwards", kind="baseline", batch=batch, **options)
+    The first calls wait for one another, as many as there are to be at work together.
+    """
+    log, gate = [], threading.Barrier(together, timeout=60) if together else None
+
+    @register_solver("backwards", kind="baseline", **declared)
     def backwards(problem, shift=0):
-        log.append(problem.size)
+        log.append((os.getpid(), threading.get_ident()))
+        if gate is not None and len(log) <= together:
+            gate.wait()
         return np.roll(np.arange(problem.size)[::-1], shift)
 
     return log
@@ -39,9 +45,8 @@ def test_the_matchings_are_those_of_solve(name, dtype):
     z = images().astype(dtype)
     _, perms = compute_rsm(z, matching=name, return_permutations=True)
     vectors = np.ascontiguousarray(z.swapaxes(1, 2))
-    for i in range(len(z)):
-        for j in range(i + 1, len(z)):
-            assert np.array_equal(perms[i, j], solve(MatchingProblem(vectors[i], vectors[j]), name))
+    for i, j in itertools.combinations(range(len(z)), 2):
+        assert np.array_equal(perms[i, j], solve(MatchingProblem(vectors[i], vectors[j]), name))
 
 
 def test_special_pairs_of_a_batch_are_solved_too():
@@ -56,18 +61,23 @@ def test_special_pairs_of_a_batch_are_solved_too():
     assert np.allclose(rsm, expected, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("name", ["exact-auction", "auction-coarse", "list-auction-fine"])
+@pytest.mark.parametrize("name", ["exact-auction", "list-auction-fine"])
 @pytest.mark.parametrize("block", [1, 5, None])
-def test_threads_change_nothing(name, block):
-    z = images(9)
-    serial, perms = compute_rsm(z, matching=name, return_permutations=True)
-    threaded, others = compute_rsm(z, matching=name, n_jobs=2, block=block, return_permutations=True)
+@pytest.mark.parametrize("held", [2**27, 0])
+@pytest.mark.parametrize("sides", [1, 2])
+def test_threads_and_held_images_change_nothing(name, block, held, sides, monkeypatch):
+    how = {"matching": name, "return_permutations": True, "centring": "channel"}
+    z = [images(7 - seed, seed=seed) for seed in range(sides)]
+    serial, perms = compute_rsm(*z, **how)
+    monkeypatch.setattr("semrsm_bench.rsm.images.BLOCK_BYTES", held)
+    threaded, others = compute_rsm(*z, n_jobs=2, block=block, **how)
     assert np.array_equal(serial, threaded)
     assert np.array_equal(perms, others)
 
 
 @pytest.mark.parametrize("matrix_free", [False, True])
-def test_a_batch_entry_of_ones_own_is_used_with_its_options(matrix_free):
+@pytest.mark.parametrize("most", [40, 1])
+def test_a_batch_entry_is_used_with_its_options_and_leaves_pairs_to_the_function(matrix_free, most):
     calls = []
 
     def batch(x, ys, affinities, shift=0):
@@ -76,46 +86,46 @@ def test_a_batch_entry_of_ones_own_is_used_with_its_options(matrix_free):
             assert affinities is None
         else:
             np.testing.assert_allclose(affinities, [x @ y.T for y in ys], rtol=1e-6, atol=1e-6)
-        perm = np.roll(np.arange(len(x))[::-1], shift)
-        return np.tile(perm.astype(np.int32), (len(ys), 1)), np.ones(len(ys), bool)
+        perms = np.full((len(ys), len(x)), -5, np.int32)
+        perms[:most] = np.roll(np.arange(len(x))[::-1], shift)
+        return perms, np.arange(len(ys)) < most
 
-    log = reversed_solver(batch, matrix_free=matrix_free)
-    z = images()
-    plain, perms = compute_rsm(z, matching="backwards", options={"shift": 3}, return_permutations=True)
-    assert log == []
+    log, z = watched_solver(batch=batch, matrix_free=matrix_free), images()
+    rsm, perms = compute_rsm(z, matching="backwards", options={"shift": 3}, return_permutations=True)
     assert sum(calls) == 21
-    assert np.array_equal(perms[0, 1], np.roll(np.arange(40)[::-1], 3))
-    assert plain[0, 1] == pytest.approx((z[0].astype(float) * z[1][:, perms[0, 1]]).sum(), rel=1e-12)
-
-
-def test_pairs_that_a_batch_leaves_go_to_the_function():
-    def batch(x, ys, affinities):
-        nonsense = np.full((len(ys), len(x)), -5)
-        nonsense[0] = np.arange(len(x))[::-1]
-        return nonsense, np.arange(len(ys)) == 0
-
-    log = reversed_solver(batch)
-    z = images()
-    rsm = compute_rsm(z, matching="backwards")
-    assert 0 < len(log) < 21
+    assert len(log) == sum(max(0, number - most) for number in calls)
+    perm = np.roll(np.arange(40)[::-1], 3)
+    upper = np.triu_indices(7, 1)
+    assert (perms[upper] == perm).all()
     z = z.astype(float)
-    upper = np.triu_indices(len(z), 1)
-    assert np.allclose(rsm[upper], np.einsum("ics,jcs->ij", z, z[:, :, ::-1])[upper], rtol=1e-12, atol=0)
+    assert rsm[upper] == pytest.approx(np.einsum("ics,jcs->ij", z, z[:, :, perm])[upper], rel=1e-12)
 
 
 IDENTITY = np.arange(40)
+NO_PERMUTATION = [
+    (np.zeros(40, int), "matched 40 times"),
+    (IDENTITY - 1, "holds 0..39"),
+    (IDENTITY + 1, "holds 0..39"),
+    (IDENTITY * 1.0, "holds integers"),
+]
+
+
+@pytest.mark.parametrize(
+    ("perm", "message"), [*NO_PERMUTATION, (IDENTITY[:-1], "shape"), (None, "solver"), ([[0, 1], [2, 3]], "shape")]
+)
+def test_a_solver_that_returns_no_permutation_is_caught(perm, message):
+    register_solver("liar", kind="approximate")(lambda problem: perm)
+    with pytest.raises(InvalidMatchingError, match=message):
+        compute_rsm(images(), matching="liar")
 
 
 @pytest.mark.parametrize(
     ("perms", "message"),
-    [
-        (lambda b: np.zeros((b, 40), int), "matched 40 times"),
-        (lambda b: np.tile(IDENTITY - 1, (b, 1)), "holds 0..39"),
-        (lambda b: np.tile(IDENTITY + 1, (b, 1)), "holds 0..39"),
+    [(lambda b, perm=perm: np.tile(perm, (b, 1)), message) for perm, message in NO_PERMUTATION]
+    + [
         (lambda b: np.tile(IDENTITY, (b + 1, 1)), "batch entry answers"),
         (lambda b: np.tile(IDENTITY[:-1], (b, 1)), "batch entry answers"),
         (lambda b: IDENTITY, "batch entry answers"),
-        (lambda b: np.tile(IDENTITY.astype(float), (b, 1)), "holds integers"),
         (lambda b: None, "solved of shape"),
     ],
 )
@@ -124,7 +134,7 @@ def test_a_batch_entry_that_returns_no_permutations_is_caught(perms, message):
         found = perms(len(ys))
         return (np.tile(IDENTITY, (len(ys), 1)), True) if found is None else (found, np.ones(len(ys), bool))
 
-    reversed_solver(batch)
+    watched_solver(batch=batch)
     with pytest.raises(InvalidMatchingError, match=message):
         compute_rsm(images(), matching="backwards")
 
@@ -139,27 +149,21 @@ def test_no_method_can_write_to_the_images(what, side):
     if what == "rsm":
         register_rsm("backwards")(lambda z, z2: vandal(z, z2))
     elif what == "batch":
-        reversed_solver(lambda x, ys, affinities: vandal(x, ys))
+        watched_solver(batch=lambda x, ys, affinities: vandal(x, ys))
     else:
         register_solver("backwards", kind="approximate")(lambda problem: vandal(problem))
     with pytest.raises(ValueError, match="read-only"):
         compute_rsm(images(), matching="backwards")
 
 
-def test_a_solver_that_releases_the_lock_runs_in_threads_of_this_process():
-    seen = set()
-    both = threading.Barrier(2, timeout=60)
-
-    @register_solver("watched", kind="baseline", releases_gil=True)
-    def watched(problem):
-        if len(seen) < 2:
-            seen.add((os.getpid(), threading.get_ident()))
-            both.wait()
-        return np.arange(problem.size)
-
-    compute_rsm(images(8), matching="watched", n_jobs=2, block=2)
-    assert {pid for pid, _ in seen} == {os.getpid()}
-    assert len(seen) == 2
+@pytest.mark.parametrize(("backend", "threads"), [(None, 2), ("loky", 0)])
+def test_a_solver_that_releases_the_lock_runs_in_threads_unless_the_user_names_processes(backend, threads):
+    log, z = watched_solver(releases_gil=True, together=threads), images(8)
+    with nullcontext() if backend is None else joblib.parallel_config(backend=backend):
+        found = compute_rsm(z, matching="backwards", n_jobs=2, block=2)
+    assert len(set(log)) == threads
+    assert {process for process, _ in log} <= {os.getpid()}
+    assert np.array_equal(found, compute_rsm(z, matching="backwards"))
 
 
 def limits():
@@ -199,28 +203,12 @@ def test_linear_algebra_stays_on_one_thread_until_the_last_has_left(monkeypatch)
 
 def test_workers_that_are_threads_keep_to_one_thread_each_and_the_limit_is_lifted_after_them():
     seen = []
-
-    @register_solver("looks", kind="baseline", releases_gil=True)
-    def looks(problem):
-        seen.extend(limits())
-        return np.arange(problem.size)
-
+    register_solver("looks", kind="baseline", releases_gil=True)(lambda problem: seen.extend(limits()) or IDENTITY)
     with threadpoolctl.threadpool_limits(2, user_api="blas"):
         before = limits()
         compute_rsm(images(9), matching="looks", n_jobs=2, block=2)
         assert limits() == before
     assert set(seen) == {1}
-
-
-@pytest.mark.parametrize("centring", ["none", "channel", "position"])
-@pytest.mark.parametrize("query", [False, True])
-def test_holding_the_images_changes_nothing(centring, query, monkeypatch):
-    z, z2 = images(5), images(4, seed=1) if query else None
-    calls = {}
-    for limit in (2**27, 0):
-        monkeypatch.setattr("semrsm_bench.rsm.images.BLOCK_BYTES", limit)
-        calls[limit] = compute_rsm(z, z2, matching="exact-auction", centring=centring, n_jobs=2, block=2)
-    assert np.array_equal(*calls.values())
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -249,19 +237,3 @@ def test_an_error_in_a_thread_ends_the_run():
         compute_rsm(images(30), matching="fails", n_jobs=2, block=1)
     # Two workers with two tiles waiting each: all others were never begun.
     assert len(calls) <= 4
-
-
-def test_a_backend_that_the_user_names_is_kept():
-    seen = []
-
-    @register_solver("here", kind="baseline", releases_gil=True)
-    def here(problem):
-        seen.append(os.getpid())
-        return np.arange(problem.size)
-
-    z = images(6)
-    with joblib.parallel_config(backend="loky"):
-        processes = compute_rsm(z, matching="here", n_jobs=2, block=2)
-    assert seen == []
-    assert np.array_equal(processes, compute_rsm(z, matching="here", n_jobs=2, block=2))
-    assert set(seen) == {os.getpid()}
