@@ -9,13 +9,14 @@ from PIL import Image
 
 from semrsm_bench.activations.datasets import CLASSES, find_cityscapes, read_cityscapes, read_egoobjects
 from semrsm_bench.activations.images import load_images
-from tests.data_sets import cityscapes, cityscapes_image, ego_image, ego_objects, egoobjects
+from tests.data_sets import cityscapes_image, egoobjects
 
 EVAL, METADATA = "EgoObjectsV1_unified_eval.json", "EgoObjectsV1_unified_metadata.json"
 
 
-def test_counts_groups_and_names(tmp_path):
-    found = read_egoobjects(egoobjects(tmp_path))
+def test_counts_groups_names_formats_and_splits(tmp_path):
+    folder = egoobjects(tmp_path / "data").parent
+    found = read_egoobjects(folder)
     # By id of the category: 3 book, 7 mug, 200 keyboard. Image 6 has no counted object, 20 is upright, 21 is of val.
     assert found.classes == ["book", "mug", "keyboard"]
     assert [image.name for image in found.images] == [f"{n:06}.jpg" for n in (1, 2, 3, 4, 5)]
@@ -23,25 +24,11 @@ def test_counts_groups_and_names(tmp_path):
     # The same video_id in two groups is two videos.
     assert found.groups == ["g1/02", "g1/01", "g2/02", "g2/01", "g2/02"]
     assert load_images(found.images, (18, 32)).shape == (5, 18, 32, 3)
-
-
-def test_formats_and_splits(tmp_path):
-    folder = egoobjects(tmp_path / "data").parent
     assert len(read_egoobjects(folder, wide_only=False).images) == 6
     assert [image.name for image in read_egoobjects(folder, "val").images] == ["000021.jpg"]
     # The training file has no subsets.
     (folder / "data" / EVAL).rename(folder / "data" / "EgoObjectsV1_unified_train.json")
     assert len(read_egoobjects(folder, "train").images) == 6
-
-
-@pytest.mark.parametrize(
-    ("width", "height", "kept"), [(1920, 1080, 1), (1366, 768, 1), (1280, 960, 0), (1620, 1080, 0)]
-)
-def test_what_counts_as_wide(tmp_path, width, height, kept):
-    images = [ego_image(1, "g", "01"), ego_image(2, "g", "02")]
-    folder = egoobjects(tmp_path, images, [*ego_objects(1, 7), *ego_objects(2, 3)])
-    change(EVAL, lambda content: content["images"][1].update(width=width, height=height))(folder)
-    assert len(read_egoobjects(folder).images) == 1 + kept
 
 
 def change(name, what):
@@ -53,6 +40,15 @@ def change(name, what):
         (folder / name).write_text(json.dumps(content))
 
     return damage
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "kept"), [(1920, 1080, 1), (1366, 768, 1), (1280, 960, 0), (1620, 1080, 0)]
+)
+def test_what_counts_as_wide(tmp_path, width, height, kept):
+    folder = egoobjects(tmp_path)
+    change(EVAL, lambda content: content["images"][0].update(width=width, height=height))(folder)
+    assert len(read_egoobjects(folder).images) == 4 + kept
 
 
 def overwrite(name, content):
@@ -97,6 +93,12 @@ def test_label_images_go_first_because_they_say_what_is_visible(tmp_path):
     cityscapes_image(tmp_path, "train", "ulm", 1, labels=[7, 26, 0, 3, 18, 29], polygons=[("road", 0), ("sky", 0)])
     cityscapes_image(tmp_path, "train", "aachen", 2, labels=[33, 33, 7, 23, 1])
     assert shown(tmp_path) == [{"bicycle", "road", "sky"}, {"road", "car"}]
+    found = read_cityscapes(find_cityscapes(tmp_path, "train"))
+    assert [image.name for image in found.images] == [
+        f"leftImg8bit/train/{place}_000019_leftImg8bit.png" for place in ("aachen/aachen_000002", "ulm/ulm_000001")
+    ]
+    assert found.groups == ["aachen_000002", "ulm_000001"]
+    assert set(np.unique(found.counts)) == {0, 1}
 
 
 def test_every_class_and_its_polygon_label(tmp_path):
@@ -107,15 +109,6 @@ def test_every_class_and_its_polygon_label(tmp_path):
     cityscapes_image(tmp_path, "train", "ulm", 99, polygons=names)
     assert shown(tmp_path) == [*({name} for name in CLASSES.values() for _ in range(2)), {"road", "car"}]
     assert len(CLASSES) == 19
-
-
-def test_images_in_order_and_groups_by_sequence(tmp_path):
-    folder = cityscapes(tmp_path, queries=2, database=3)
-    names = [f"leftImg8bit/train/ulm/ulm_00000{k}_000019_leftImg8bit.png" for k in range(3)]
-    assert [image.name for image in find_cityscapes(folder, "train")] == names
-    found = read_cityscapes(find_cityscapes(folder, "val"))
-    assert found.groups == ["lindau_000000", "lindau_000001"]
-    assert set(np.unique(found.counts)) == {0, 1}
 
 
 def labels(pixels):

@@ -2,7 +2,6 @@
 
 import hashlib
 import sys
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -92,38 +91,39 @@ def test_layers_must_exist_and_have_positions(tmp_path, images, weights):
         extract(Model("vit", TinyViT(), ("head",)), images[:2], tmp_path / "c.safetensors", quiet=True)
 
 
-def test_torchvision_models_with_a_stand_in_for_the_library(tmp_path, images, monkeypatch):
-    # torchvision has no build for the pinned torch here: this stands in for the three calls made of it.
-    models = SimpleNamespace(
-        list_models=lambda: ["resnet18"],
-        get_model=lambda name, weights: ResNet("resnet18", 10, width=4) if weights == "DEFAULT" else None,
-    )
-    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(models=models))
-    model = load_model("torchvision:resnet18")
-    assert (model.name, model.size, model.mean) == ("torchvision-resnet18", 224, (0.485, 0.456, 0.406))
-    # Other weights, another digest; the stand-in draws them anew.
-    assert len({model.weights_sha256, load_model("torchvision:resnet18").weights_sha256, ""}) == 3
-    extract(replace(model, size=32), images[:1], tmp_path / "c.safetensors", quiet=True)
-    assert open_cache(tmp_path / "c.safetensors").shape("layer4") == (1, 32, 16)
-    with pytest.raises(ValueError, match="torchvision has no model 'resnet19'"):
-        load_model("torchvision:resnet19")
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+CONFIG = {"input_size": (3, 64, 48), "mean": (0.5, 0.5, 0.5), "std": (0.1, 0.2, 0.3)}
+# Stand-ins for the calls made of libraries, which have no build for the pinned torch here; they draw new weights each time.
+TORCHVISION = SimpleNamespace(
+    list_models=lambda: ["net"],
+    get_model=lambda name, weights: {"DEFAULT": ResNet("resnet10", 10, width=4)}[weights],
+)
+TIMM = SimpleNamespace(
+    list_models=lambda: ["net"],
+    create_model=lambda name, pretrained: {True: ResNet("resnet10", 10, width=4)}[pretrained],
+    data=SimpleNamespace(resolve_model_data_config=lambda network: CONFIG),
+)
 
 
-def test_timm_models_with_a_stand_in_for_the_library(monkeypatch):
-    config = {"input_size": (3, 64, 64), "mean": (0.5, 0.5, 0.5), "std": (0.1, 0.2, 0.3)}
-    timm = SimpleNamespace(
-        list_models=lambda: ["vit_tiny"],
-        create_model=lambda name, pretrained: TinyViT(),
-        data=SimpleNamespace(resolve_model_data_config=lambda network: config),
-    )
-    monkeypatch.setitem(sys.modules, "timm", timm)
-    model = load_model("timm:vit_tiny", ["block"])
-    assert (model.size, model.mean, model.std) == (64, (0.5, 0.5, 0.5), (0.1, 0.2, 0.3))
-    with pytest.raises(ValueError, match="timm has no model 'vit_huge'"):
-        load_model("timm:vit_huge")
-    monkeypatch.setitem(sys.modules, "timm", None)
-    with pytest.raises(ImportError, match="timm:resnet18 needs the library timm"):
-        load_model("timm:resnet18")
+@pytest.mark.parametrize(
+    ("library", "module", "facts"),
+    [
+        ("torchvision", SimpleNamespace(models=TORCHVISION), (224, *IMAGENET)),
+        ("timm", TIMM, (48, CONFIG["mean"], CONFIG["std"])),
+    ],
+)
+def test_models_of_libraries(monkeypatch, library, module, facts):
+    monkeypatch.setitem(sys.modules, library, module)
+    model = load_model(f"{library}:net", ["layer4"])
+    assert (model.name, model.size, model.mean, model.std) == (f"{library}-net", *facts)
+    assert model.layers == ("layer4",)
+    # Other weights, another digest.
+    assert len({model.weights_sha256, load_model(f"{library}:net").weights_sha256, ""}) == 3
+    with pytest.raises(ValueError, match=f"{library} has no model 'other'"):
+        load_model(f"{library}:other")
+    monkeypatch.setitem(sys.modules, library, None)
+    with pytest.raises(ImportError, match=f"{library}:net needs the library {library}"):
+        load_model(f"{library}:net")
 
 
 def test_checkpoints_of_every_accepted_kind(tmp_path, weights):

@@ -1,4 +1,4 @@
-"""Retrieval scores by hand and against a loop."""
+"""Retrieval scores against a loop."""
 
 import math
 
@@ -14,36 +14,6 @@ from semrsm_bench.metrics import (
     self_retrieval,
 )
 from semrsm_bench.metrics.retrieval import ranking
-
-
-def test_by_hand():
-    # Shared 1 + 0 + 2 of 4 and 5 objects.
-    assert retrieval_f1([[1.0]], [[1, 1, 2]], [[2, 0, 3]]) == pytest.approx(2 * 3 / 9)
-    assert retrieval_iou([[1.0]], [[1, 1, 2]], [[2, 0, 3]]) == pytest.approx(2 / 3)
-    # However similar, an image of the same group is not retrieved; of equals the first is.
-    assert most_similar([[9.0, -1e300, -2.0, -2.0]], [7], [7, 7, 8, 8])[0] == 2
-    np.testing.assert_array_equal(most_similar(np.eye(2), np.array([1, 2]), [1.0, 2]), [1, 0])
-
-
-def test_empty_against_empty():
-    K = np.array([[1.0, 0.0], [0.0, 1.0]])
-    queries, database = [[0, 0], [1, 0]], [[0, 0], [1, 1]]
-    scores = retrieval_scores(K, queries, database)
-    assert math.isnan(scores[0])
-    assert retrieval_f1(K, queries, database) == scores[1] == pytest.approx(2 / 3)
-    np.testing.assert_array_equal(retrieval_scores(K, queries, database, score="iou"), [0.0, 0.5])
-    assert retrieval_iou(K, queries, database) == 0.25
-    assert math.isnan(retrieval_f1([[1.0]], [[0]], [[0]]))
-
-
-def test_self_retrieval_excludes_the_image_itself_or_its_group():
-    K = np.array([[9.0, 1, 2, 3], [1, 9, 4, 0], [2, 4, 9, 1], [3, 0, 1, 9]])
-    counts = np.eye(4)
-    counts[3] = counts[0]
-    counts[2] = counts[1]
-    assert self_retrieval(K, counts) == 1.0
-    assert self_retrieval(K, counts, "iou") == 1.0
-    assert self_retrieval(K, counts, groups=["a", "b", "b", "a"]) == 0.0
 
 
 @pytest.mark.parametrize(
@@ -89,27 +59,42 @@ def scored(one, other, score):
     return len(sets[0] & sets[1]) / len(sets[0] | sets[1]) if sets[0] | sets[1] else 0.0
 
 
+def best_by_loop(K, counts, groups, score, top):
+    """Rankings, and the best score of each query among the first of other groups."""
+    orders = [
+        sorted((d for d in range(len(row)) if groups[0][q] != groups[1][d]), key=lambda d, row=row: (-row[d], d))[:top]
+        for q, row in enumerate(K)
+    ]
+    values = [[scored(counts[0][q], counts[1][d], score) for d in order] for q, order in enumerate(orders)]
+    return orders, [max((v for v in of_query if not math.isnan(v)), default=math.nan) for of_query in values]
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize(("score", "function"), [("f1", retrieval_f1), ("iou", retrieval_iou)])
-def test_best_of_several_against_a_loop(seed, score, function):
+def test_scores_against_a_loop(seed, score, function):
     rng = np.random.default_rng(seed)
     # Few values, so that ties abound, and sparse counts, so that some are empty.
     K = rng.integers(0, 3, (9, 14)).astype(float)
-    queries, database = (rng.poisson(0.4, (n, 4)) for n in (9, 14))
-    query_groups, database_groups = (rng.choice(["a", "b", "c"], n).tolist() for n in (9, 14))
+    counts = [rng.poisson(0.4, (n, 4)) for n in K.shape]
+    groups = [rng.choice(["a", "b", "c"], n).tolist() for n in K.shape]
     for top in (1, 3):
-        expected = []
-        for q, row in enumerate(K):
-            allowed = [d for d in range(14) if query_groups[q] != database_groups[d]]
-            order = sorted(allowed, key=lambda d: (-row[d], d))[:top]
-            np.testing.assert_array_equal(ranking(K, query_groups, database_groups, top=top)[q], order)
-            values = [scored(queries[q], database[d], score) for d in order]
-            expected.append(max((value for value in values if not math.isnan(value)), default=math.nan))
-        found = retrieval_scores(K, queries, database, query_groups, database_groups, score=score, top=top)
-        np.testing.assert_allclose(found, expected)
+        orders, expected = best_by_loop(K, counts, groups, score, top)
+        np.testing.assert_array_equal(ranking(K, *groups, top=top), orders)
+        np.testing.assert_allclose(retrieval_scores(K, *counts, *groups, score=score, top=top), expected)
         if top == 1:
-            mean = function(K, queries, database, query_groups, database_groups)
-            assert mean == pytest.approx(np.nanmean(expected))
+            np.testing.assert_array_equal(most_similar(K, *groups), np.ravel(orders))
+            assert function(K, *counts, *groups) == pytest.approx(np.nanmean(expected))
+    # Among one set of images each excludes itself, or its group.
+    for given, own in ({}, range(9)), ({"groups": groups[0]}, groups[0]):
+        _, expected = best_by_loop(K[:, :9], [counts[0]] * 2, [own] * 2, score, 1)
+        assert self_retrieval(K[:, :9], counts[0], score, **given) == pytest.approx(np.nanmean(expected))
+
+
+def test_undefined_everywhere_is_undefined():
+    assert math.isnan(retrieval_f1([[1.0]], [[0]], [[0]]))
+    assert retrieval_iou([[1.0]], [[0]], [[0]]) == 0
+    # However similar, an image of the same group is not retrieved.
+    assert most_similar([[9.0, -1e300, -2.0, -2.0]], [7], [7, 7, 8, 8])[0] == 2
 
 
 def test_similarities_that_are_equal_up_to_rounding_are_ties():

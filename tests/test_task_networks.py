@@ -66,22 +66,21 @@ def test_activations_are_those_of_the_network_whichever_way_they_are_made(togeth
     assert seen.grid("layer3") == (8, 8)
 
 
-def test_activations_used_last_stay_and_are_the_same_array(monkeypatch):
+def test_the_activations_used_last_stay_and_are_the_same_array(monkeypatch):
     monkeypatch.setattr(networks, "_TOGETHER", 0)
-    monkeypatch.setattr(networks, "_REMEMBERED", 70_000)
+    monkeypatch.setattr(networks, "_REMEMBERED", 65_000)
     seen = NetworkActivations(resnet(), pixels())
+    # 12 kB of layer4 and 49 kB of layer2 fit together; 25 kB of layer3 beside layer4 alone.
     first = seen.activations("layer4")
+    second = seen.activations("layer2")
     assert first is seen.activations("layer4")
     assert not first.flags.writeable
-    # 12 kB of layer4 and 49 kB of layer2 fit together, 25 kB of layer3 do not fit beside both.
-    seen.activations("layer2")
-    assert first is seen.activations("layer4")
-    seen.activations("layer2")
     seen.activations("layer3")
-    assert sum(a.nbytes for a in networks._held.values()) <= 70_000
-    again = seen.activations("layer4")
-    assert again is not first
-    np.testing.assert_array_equal(first, again)
+    assert sum(a.nbytes for a in networks._held.values()) <= 65_000
+    assert first is seen.activations("layer4"), "layer2 was used longest ago"
+    again = seen.activations("layer2")
+    assert again is not second
+    np.testing.assert_array_equal(again, second)
 
 
 def test_the_digest_tells_weights_and_pictures_apart():
