@@ -65,6 +65,12 @@ def global_random(problem):
     return np.random.permutation(problem.size)  # noqa: NPY002
 
 
+@approximate("bad-global-state")
+def global_state(problem):
+    """Look at the process-wide generator without a draw from it."""
+    return np.resize(np.random.get_state()[1], problem.size).argsort()  # noqa: NPY002
+
+
 @approximate("bad-memory")
 def remember(problem, *, seen=[]):  # noqa: B006
     seen.append(problem.size)

@@ -201,7 +201,7 @@ def _threads(solver: Solver) -> None:
     pairs = [features(size, 6, seed) for seed in range(3) for size in (40, 133, 200)]
     alone = [solve_and_judge(solver, MatchingProblem(x, y)) for x, y in pairs]
     with ThreadPoolExecutor(2) as pool:
-        together = list(pool.map(lambda pair: solver.run(MatchingProblem(*pair)).perm, pairs))
+        together = list(pool.map(lambda pair: solve_and_judge(solver, MatchingProblem(*pair)), pairs))
     for one_way, other in zip(alone, together):
         require(np.array_equal(one_way, other), "two threads at a time give another answer than one; is state shared?")
 
