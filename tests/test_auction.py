@@ -6,7 +6,7 @@ from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value, matrix_free, random_value, solve
 from semrsm_bench.solvers import auction as auction_module
-from tests.hard_problems import KINDS, activations, best_value, corrected, hard_problem
+from tests.hard_problems import KINDS, activations, best_value, corrected, hard_problem, rounding
 
 DENSE = ["auction-coarse", "auction-fine"]
 LISTED = ["list-auction-coarse", "list-auction-fine"]
@@ -35,15 +35,6 @@ def test_hard_problems_end_with_a_permutation(name, kind):
     for size, channels in [(1, 2), (2, 1), (3, 5), (40, 3), (150, 2), (200, 35), (530, 2)]:
         perm = get_solver(name).run(hard_problem(kind, size, channels, 1), **options).perm
         assert np.array_equal(np.sort(perm), np.arange(size))
-
-
-@pytest.mark.parametrize("name", DENSE)
-def test_centring_does_not_change_the_quality(name):
-    problem = activations(300, 12)
-    mean = problem.x.mean(axis=0)
-    moved = MatchingProblem(problem.x - mean, problem.y - mean)
-    raw, centred = (corrected(problem, get_solver(name).run(p).perm) for p in (problem, moved))
-    assert raw == pytest.approx(centred, abs=0.004)
 
 
 @pytest.mark.parametrize("name", DENSE)
@@ -83,7 +74,7 @@ def test_certified_auction_keeps_its_promise(kind, rtol):
         k, optimum, chance = matching_value(problem, solution.perm), best_value(problem), random_value(problem)
         if "k_upper" in solution.info:
             upper = solution.info["k_upper"]
-            assert upper >= optimum - 1e-9 * abs(optimum)
+            assert upper >= optimum
             assert upper - k <= rtol * (upper - chance)
         assert optimum - k <= rtol * (optimum - chance) + 1e-5 * abs(optimum)
 
@@ -93,6 +84,16 @@ def test_certified_auction_stops_early_when_it_may():
     loose, strict = (get_solver("auction-certified").run(problem, rtol=rtol).info for rtol in (0.1, 0.002))
     assert loose["phases"] < strict["phases"]
     assert get_solver("auction-certified").run(problem, rtol=0.0).info["exact"] is True
+
+
+@pytest.mark.parametrize("kind", ["relu", "duplicates", "huge row", "offset", "integers"])
+def test_the_bound_of_the_best_prices_holds_in_spite_of_rounding(kind):
+    for seed in range(8):
+        problem = hard_problem(kind, 90, 6, seed)
+        prepared, duals = auction_module.prepare(problem), get_solver("exact-auction").run(problem).duals
+        prices = duals[1].astype(prepared.x.dtype)
+        upper = auction_module._upper_value(prepared, prices)
+        assert best_value(problem) <= upper <= best_value(problem) + 20 * rounding(problem)
 
 
 @pytest.mark.parametrize("eps", [0.1, 0.01])
@@ -112,16 +113,11 @@ def test_the_seed_decides_the_sample_and_repeats():
 def test_the_last_round_bids_whatever_the_lists_leave_out(monkeypatch):
     slacks, bid_on_lists = [], matrix_free.bid_on_lists
     monkeypatch.setattr(matrix_free, "bid_on_lists", lambda *a: slacks.append(a[5]) or bid_on_lists(*a))
-    info = get_solver("matrix-free-fine").run(activations(3000, 8), sample=256).info
+    problem = activations(3000, 8)
+    info = get_solver("matrix-free-fine").run(problem, sample=256).info
+    assert not problem.has_affinity
     assert np.isinf(slacks).tolist() == [False] * (len(slacks) - 1) + [True]
     assert info["left"] < 150
-
-
-@pytest.mark.parametrize("name", SEARCHING)
-def test_no_affinity_is_made_above_the_size_of_a_sample(name):
-    problem = activations(3000, 8)
-    get_solver(name).run(problem)
-    assert not problem.has_affinity
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.solvers import MatchingProblem, list_auction, matrix_free
 from semrsm_bench.solvers.auction import prepare
-from semrsm_bench.solvers.kernels.bidding import Assignment, bid, dense_phase, dense_phases, list_phase
+from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase, dense_phases, list_phase
 from semrsm_bench.solvers.kernels.lists import Lists, list_rows, listed_best_two
 from semrsm_bench.solvers.kernels.rows import best_two, best_two_of_four, best_value, column_maxima, row_maxima
 from semrsm_bench.solvers.kernels.scale import Scale
@@ -139,19 +139,6 @@ def test_a_list_phase_frees_what_its_lists_do_not_allow(seed):
     assert shortfalls(affinity, prices, column_of).max() <= eps * (1 + 1e-3)
 
 
-def test_a_bid_raises_the_price_and_evicts_the_owner_to_the_end_of_the_queue():
-    column_of, row_of = np.array([2, -1, -1, 0]), np.array([3, -1, 0, -1])
-    assignment, prices, queue = Assignment(column_of, row_of), np.ones(4), np.array([9, 9, 9, 2])
-    # Row 1 has left place 2; row 2 waits at place 3.
-    assert bid(1, 2, 0.5, prices, assignment, queue, 3, 1) == 2
-    assert prices.tolist() == [1, 1, 1.5, 1]
-    assert column_of.tolist() == [-1, 2, -1, 0]
-    assert row_of.tolist() == [3, -1, 1, -1]
-    assert queue[[3, 0]].tolist() == [2, 0]
-    assert bid(2, 1, 0.5, prices, assignment, queue, 0, 1) == 1
-    assert column_of.tolist() == [-1, 2, 1, 0]
-
-
 @pytest.mark.parametrize("most", [0, 1, 3, 7, 50])
 def test_bids_are_bounded_and_what_was_bid_is_a_matching(most):
     affinity = np.random.default_rng(0).normal(size=(40, 40)).astype(np.float32)
@@ -220,8 +207,7 @@ def test_entries_of_minus_infinity_do_not_fill_a_list(padded):
     lists = Lists.empty(40, np.dtype(np.float32))
     list_rows(affinity, np.zeros(1024, np.float32), lists)
     listed = (lists.values > -np.inf).sum(axis=1)
-    assert listed.min() >= 12
-    assert listed.mean() < 15
+    assert 12 <= listed.min() <= listed.mean() < 15
     for row, columns, bound, number in zip(affinity, lists.columns, lists.bounds, listed):
         assert bound >= np.delete(row, columns[:number]).max()
 

@@ -7,15 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
-from scipy.spatial.distance import cdist
 
 from semrsm_bench.metrics.kernels import BANDWIDTH_RULES
 from semrsm_bench.rsm import bandwidth, compute_rsm, store
 from semrsm_bench.rsm.kernels import middle_values, squared_distances
-
-
-def flat(z):
-    return np.moveaxis(z, 1, -1).reshape(len(z), -1).astype(np.float64)
 
 
 def explicit(z, perms, kernel, sigma=None):
@@ -44,36 +39,6 @@ def test_kernels_follow_their_definitions_for_the_permutations_that_are_returned
         np.testing.assert_allclose(rsm, explicit(z, perms, kernel, 7.5), rtol=1e-12)
 
 
-@pytest.mark.parametrize("rule", ["offdiag_median", "kornblith", "wald_code", "wald_paper"])
-def test_identity_matching_gives_the_rbf_kernel_with_every_bandwidth_rule(rule):
-    z = np.random.default_rng(1).normal(size=(7, 4, 3, 3))
-    distances = cdist(flat(z), flat(z), "sqeuclidean")
-    off = distances[~np.eye(7, dtype=bool)]
-    sigma = {
-        "offdiag_median": np.sqrt(np.median(off)),
-        "kornblith": np.sqrt(np.median(distances)),
-        "wald_code": np.sqrt(np.sort(off)[(len(off) - 1) // 2]) + 1e-3,
-        "wald_paper": np.sqrt(np.median(np.sqrt(off))),
-    }[rule]
-    expected = np.exp(-distances / (2 * sigma**2))
-    np.testing.assert_allclose(compute_rsm(z, kernel="rbf", matching="identity", sigma=rule), expected, rtol=1e-9)
-
-
-def test_in_a_query_by_database_rsm_all_distances_decide_the_bandwidth():
-    rng = np.random.default_rng(2)
-    z, z2 = rng.normal(size=(4, 3, 5)), rng.normal(size=(4, 3, 5))
-    distances = cdist(flat(z), flat(z2), "sqeuclidean")
-    expected = np.exp(-distances / (2 * np.median(distances)))
-    np.testing.assert_allclose(compute_rsm(z, z2, kernel="rbf", matching="identity"), expected, rtol=1e-9)
-
-
-def test_the_factor_t_scales_the_bandwidth():
-    z = np.random.default_rng(3).normal(size=(5, 2, 6))
-    sigma = bandwidth(squared_distances(compute_rsm(z, matching="scipy"), *(2 * [(z**2).sum((1, 2))])))
-    twice = compute_rsm(z, kernel="rbf", matching="scipy", t=2.0)
-    np.testing.assert_allclose(twice, compute_rsm(z, kernel="rbf", matching="scipy", sigma=2 * sigma), rtol=1e-10)
-
-
 def test_one_shared_bandwidth_keeps_semantic_similarity_above_spatio_semantic():
     z = np.random.default_rng(4).normal(size=(8, 3, 4, 4)) + np.linspace(0, 2, 8)[:, None, None, None]
     both = compute_rsm(z, kernel="rbf", matching=["identity", "scipy"])
@@ -82,59 +47,32 @@ def test_one_shared_bandwidth_keeps_semantic_similarity_above_spatio_semantic():
     assert not (apart >= both["identity"]).all()
 
 
-def test_equal_images_have_distance_zero_whatever_the_rounding():
+def test_equal_images_have_distance_zero_whatever_the_rounding_and_images_of_zeros_no_cosine():
     z = np.random.default_rng(5).normal(size=(4, 16, 64)).astype(np.float32)
     z[3] = z[1]
-    rsms, _ = compute_rsm(z, kernel=["rbf", "cosine"], matching="identity", return_permutations=True)
+    rsms = compute_rsm(z, kernel=["rbf", "cosine"], matching="identity")
     assert rsms["rbf"][1, 3] == 1.0
     assert rsms["cosine"][1, 3] == pytest.approx(1.0, abs=1e-14)
-
-
-def test_a_zero_image_has_no_cosine():
-    z = np.ones((3, 2, 4))
     z[1] = 0
     with pytest.raises(ValueError, match=r"image 1.*cosine"):
         compute_rsm(z, kernel="cosine", matching="identity")
-    assert compute_rsm(z, matching="identity")[1].tolist() == [0.0, 0.0, 0.0]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"kernel": "gaussian"}, "kernel: 'gaussian' is not one of linear, cosine, rbf"),
-        ({"kernel": []}, "at least one kernel"),
-        ({"kernel": "rbf", "sigma": "median"}, "sigma: 'median' is no positive number"),
-        ({"kernel": "rbf", "sigma": -1.0}, "positive"),
-        ({"kernel": "rbf", "sigma": float("nan")}, "positive"),
-        ({"kernel": "rbf", "t": 0.0}, "t: 0.0 is not larger than 0"),
-    ],
-)
-def test_wrong_kernels_and_bandwidths_are_named(arguments, message):
-    with pytest.raises(ValueError, match=message):
-        compute_rsm(np.ones((2, 2, 2)), matching="identity", **arguments)
-
-
-def test_no_bandwidth_where_all_images_are_equal():
+    assert compute_rsm(z, matching="identity")[1].tolist() == [0.0] * 4
     with pytest.raises(ValueError, match="bandwidth"):
         compute_rsm(np.ones((3, 2, 4)), kernel="rbf", matching="identity")
 
 
 @given(
     arrays(
-        np.float64, st.integers(1, 60), elements=st.one_of(st.sampled_from([0.0, 1.0, 1e-310]), st.floats(0, 1e300))
+        np.float64, st.integers(0, 60), elements=st.one_of(st.sampled_from([0.0, 1.0, 1e-310]), st.floats(0, 1e300))
     ),
     st.integers(1, 20),
     st.integers(1, 7),
 )
 def test_the_middle_values_of_parts_are_those_of_all(values, room, length):
     ordered = np.sort(values)
-    expected = ordered[(len(values) - 1) // 2], ordered[len(values) // 2]
+    expected = (ordered[(len(values) - 1) // 2], ordered[len(values) // 2]) if len(values) else None
     parts = [values[i : i + length] for i in range(0, len(values), length)]
     assert middle_values(lambda: iter(parts), room) == expected
-
-
-def test_there_is_no_middle_of_nothing():
-    assert middle_values(lambda: iter([np.empty(0)]), 4) is None
 
 
 @pytest.mark.parametrize("count", [1, 2, 9])
@@ -143,12 +81,12 @@ def test_a_matrix_in_many_strips_has_the_same_kernels(tmp_path, monkeypatch, rul
     rng = np.random.default_rng(6)
     z, z2 = rng.normal(size=(count, 3, 8)), rng.normal(size=(8, 3, 8))
     z[count // 2], z2[3] = z[0], z[0]
-    how = {"matching": ["identity", "scipy"], "kernel": ["linear", "rbf", "cosine"], "sigma": rule}
+    how = {"matching": ["identity", "scipy"], "kernel": ["linear", "rbf", "cosine"], "sigma": rule, "t": 1.5}
     for sides in [(z, z2)] + [(z,)] * (count > 2):
         linear = compute_rsm(*sides, matching=["identity", "scipy"])
         norms = [(side**2).sum((1, 2)) for side in (sides[0], sides[-1])]
         distances = [squared_distances(rsm, *norms) for rsm in linear.values()]
-        sigma = bandwidth(distances, rule, query_database=len(sides) == 2)
+        sigma = bandwidth(distances, rule, query_database=len(sides) == 2, t=1.5)
         in_memory = compute_rsm(*sides, **how)
         with monkeypatch.context() as patched:
             patched.setattr(store, "STRIP_BYTES", 2 * 8 * len(sides[-1]))

@@ -14,7 +14,7 @@ from semrsm_bench.bench.optimum import Optimum, find_optimum
 from semrsm_bench.bench.plan import settled
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Answer, Result
-from semrsm_bench.solvers import MatchingProblem, chance_corrected, matching_value, random_value, solve
+from semrsm_bench.solvers import MatchingProblem, matching_value, random_value, solve
 from semrsm_bench.tasks.matching import MatchingOptions, MatchingTask, choose_pairs, pairs_at
 from tests.bench_data import small_cache
 from tests.test_optimum import here
@@ -46,12 +46,8 @@ def test_every_beginning_of_the_pairs_uses_all_images_alike(images, count, seed)
     used.update(itertools.chain.from_iterable(pairs))
     # An odd number of images leaves one out in each round, which is made up for in later ones.
     assert max(used.values()) - min(used.values()) <= 1 + images % 2
-
-
-def test_all_pairs_are_all_pairs():
-    assert sorted(choose_pairs(24, 1000)) == list(itertools.combinations(range(24), 2))
     with pytest.raises(ValueError, match="two images"):
-        choose_pairs(1, 3)
+        choose_pairs(1, count)
 
 
 def test_the_profiles_have_the_pairs_they_promise():
@@ -149,36 +145,23 @@ def test_every_answer_counts_alike(known, perms):
     assert scored.raw["matrix_free"] is True
 
 
-@pytest.mark.parametrize("at", [0, 1, 2])
 @pytest.mark.parametrize(
-    "bad", [np.zeros(36, int), np.arange(36) - 1, np.full(36, 2**62)], ids=["twice", "low", "huge"]
+    "perms",
+    [np.arange(36), np.arange(35)[None], np.zeros((1, 36, 2)), np.arange(36.0)[None]]
+    + [
+        np.insert(np.tile(np.arange(36), (2, 1)), at, bad, axis=0)
+        for at in range(3)
+        for bad in (np.zeros(36, int), np.arange(36) - 1, np.full(36, 2**62))
+    ],
+    ids=str,
 )
-def test_one_answer_that_is_no_permutation_spoils_the_row(known, at, bad):
-    perms = [np.arange(36), np.arange(36)]
-    perms.insert(at, bad)
+def test_one_answer_that_is_no_permutation_spoils_the_row(known, perms):
     scored = score(known, perms)
     assert (scored.status, dict(scored.scores)) == ("invalid", {})
-    assert "permutation" in scored.message
+    assert "permutation" in scored.message or "integers" in scored.message or "shape" in scored.message
 
 
-@pytest.mark.parametrize(
-    "perms", [np.arange(36), np.arange(35)[None], np.zeros((1, 36, 2)), np.arange(36.0)[None]], ids=str
-)
-def test_answers_of_another_shape_or_type_are_invalid(known, perms):
-    assert score(known, perms).status == "invalid"
-
-
-def test_an_exact_solver_must_be_exact_in_every_call(known):
-    problem = known[2][0]
-    best, rough = solve(problem, "scipy"), solve(problem, "greedy")
-    assert score(known, [best, best], EXACT).status == "ok"
-    wrong = score(known, [best, rough], EXACT)
-    assert (wrong.status, dict(wrong.scores)) == ("wrong", {})
-    assert "registered as exact" in wrong.message
-    assert score(known, [best, rough], ROUGH).status == "ok"
-
-
-def test_an_exact_solver_keeps_the_precision_that_it_declares(known):
+def test_an_exact_solver_keeps_the_precision_that_it_declares_in_every_call(known):
     """Swapping any two positions of the best matching costs something; a promise of less is broken, one of more is not."""
     problem, k_rand, optimum = known[2]
     best = solve(problem, "scipy")
@@ -189,45 +172,38 @@ def test_an_exact_solver_keeps_the_precision_that_it_declares(known):
     nearly = max(swapped, key=lambda perm: matching_value(problem, perm))
     loss = (optimum.k_opt - matching_value(problem, nearly)) / (optimum.k_opt - k_rand)
     assert 1e-5 < loss < 0.1
+    assert score(known, [best, best], EXACT).status == "ok"
+    assert score(known, [best, nearly], ROUGH).status == "ok"
     for factor, status in ((0.5, "wrong"), (1.0, "ok")):
         scored = score(known, [best, nearly], dataclasses.replace(EXACT, facts={"precision": factor * loss}))
         assert scored.status == status, scored.message
+    wrong = score(known, [best, nearly], EXACT)
+    assert (wrong.status, dict(wrong.scores)) == ("wrong", {})
+    assert "registered as exact" in wrong.message
 
 
-def test_a_value_above_what_is_certified_is_an_alarm_and_no_result(known):
-    problem, k_rand, optimum = known[2]
-    best = [solve(problem, "scipy")]
+def test_a_value_above_what_is_certified_is_an_alarm_and_a_bound_alone_is_no_score(known):
+    case, arrays, (problem, k_rand, optimum) = known
+    assert case.channels == problem.channels
+    assert k_rand == random_value(MatchingProblem(arrays["x"], arrays["y"]))
+    best = solve(problem, "scipy")
+    assert optimum.k_opt == matching_value(problem, best)
     low = k_rand + 0.9 * (optimum.k_opt - k_rand)
-    forged = problem, k_rand, Optimum(low, low, 0.0, "scipy")
     for declared in (EXACT, ROUGH):
-        scored = score(known, best, declared, forged)
+        scored = score(known, [best], declared, (problem, k_rand, Optimum(low, low, 0.0, "scipy")))
         assert (scored.status, dict(scored.scores)) == ("invalid", {})
         assert "above what is certified" in scored.message
-
-
-def test_without_an_optimum_there_is_a_bound_and_no_score(known):
-    problem, k_rand, optimum = known[2]
-    scored = score(
-        known, [solve(problem, "scipy")], ROUGH, (problem, k_rand, Optimum(None, optimum.k_upper + 1, None, ""))
-    )
+    scored = score(known, [best], ROUGH, (problem, k_rand, Optimum(None, optimum.k_upper + 1, None, "")))
     assert (scored.status, scored.scores) == ("ok", {"c": None, "quality": None})
     assert scored.raw["k"] <= scored.raw["k_upper"]
-
-
-def test_the_truth_is_the_optimum_and_the_mean_over_all_permutations(known):
-    case, arrays, (problem, k_rand, optimum) = known
-    assert k_rand == random_value(MatchingProblem(arrays["x"], arrays["y"]))
-    assert optimum.k_opt == matching_value(problem, solve(problem, "scipy"))
-    assert case.channels == problem.channels
 
 
 # Over many pairs.
 
 
-def results(values, name="c", images=None):
-    images = images or [(str(2 * i), str(2 * i + 1)) for i in range(len(values))]
-    units = [{"pair": (f"{i}-{j}",), "image": (i, j)} for i, j in images]
-    return [Result(u["pair"][0], {}, u, {name: v}) for u, v in zip(units, values)]
+def results(values):
+    units = [{"pair": (f"{2 * i}-{2 * i + 1}",), "image": (str(2 * i), str(2 * i + 1))} for i in range(len(values))]
+    return [Result(u["pair"][0], {}, u, {"c": v}) for u, v in zip(units, values)]
 
 
 @given(st.lists(st.floats(-2, 1), min_size=1, max_size=8), st.integers(0, 3))
@@ -244,12 +220,3 @@ def test_scores_are_means_over_the_drawn_pairs(values, seed):
 def test_one_pair_without_a_score_leaves_the_mean_open(unknown):
     rows = results([0.5, unknown, 0.7])
     assert np.isnan(TASK.aggregate(rows, np.ones((2, 3)), [r.units["pair"][0] for r in rows])["c"]).all()
-
-
-def test_chance_and_optimum_are_zero_and_one_whatever_the_offset():
-    x, y = np.random.default_rng(0).standard_normal((2, 30, 4))
-    for offset in (0.0, 100.0):
-        problem = MatchingProblem(x + offset, y + offset)
-        best, chance = matching_value(problem, solve(problem, "scipy")), random_value(problem)
-        assert chance_corrected(best, best, chance) == 1
-        assert chance_corrected(chance, best, chance) == 0

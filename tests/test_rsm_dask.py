@@ -40,17 +40,13 @@ def layer(tmp_path):
 
 
 def test_joblib_chooses_the_cluster_and_the_matrix_is_the_serial_one(client, layer):
-    expected = compute_rsm(layer, matching="greedy", block=8)
-    with client.as_current(), joblib.parallel_config(backend="dask"):
-        np.testing.assert_array_equal(compute_rsm(layer, matching="greedy", block=8), expected)
-
-
-def test_images_without_a_file_travel_with_their_tiles_and_errors_come_back(client):
-    z, z2 = np.random.default_rng(1).normal(size=(2, 7, 4, 16))
-    how = {"matching": "scipy", "centring": "channel", "kernel": ["rbf", "linear"], "block": 3}
-    expected, rsms = compute_rsm(z, z2, **how), compute_rsm(z, z2, client=client, **how)
-    for kernel in expected:
-        np.testing.assert_array_equal(rsms[kernel], expected[kernel])
+    z, z2 = np.random.default_rng(1).normal(size=(2, 7, 4, 16))  # images without a file travel with their tiles
+    how = {"matching": "greedy", "centring": "channel", "kernel": "rbf", "block": 3}
+    for sides in ((layer,), (z, z2)):
+        expected = compute_rsm(*sides, **how)
+        np.testing.assert_array_equal(compute_rsm(*sides, client=client, **how), expected)
+        with client.as_current(), joblib.parallel_config(backend="dask"):
+            np.testing.assert_array_equal(compute_rsm(*sides, **how), expected)
     with pytest.raises(ValueError, match="block_solver must be an exact solver"):
         compute_rsm(z, matching="batch-optimal-128", options={"block_solver": "greedy"}, client=client)
 

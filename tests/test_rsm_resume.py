@@ -63,9 +63,7 @@ def test_a_run_interrupted_inside_a_row_is_resumed_and_ends_in_the_same_matrix(t
 def test_a_run_may_be_resumed_with_other_tiles_and_more_processes(tmp_path):
     out = tmp_path / "rsm.npy"
     expected = np.array(compute_rsm(Z, matching="scipy", out=out, block=4))
-    broken = np.load(out, mmap_mode="r+")
-    broken[2:5, 3:] = np.nan
-    broken.flush()
+    np.load(out, mmap_mode="r+")[2:5, 3:] = np.nan
     np.testing.assert_array_equal(compute_rsm(Z, matching="scipy", out=out, block=2, n_jobs=2), expected)
 
 
@@ -88,12 +86,12 @@ def test_more_kernels_cost_no_more_matching(tmp_path, calls):
 
 
 def test_several_matchings_stream_to_files_of_their_own(tmp_path):
-    rsms = compute_rsm(Z, Z[:4], matching=["identity", "scipy"], kernel="rbf", out=tmp_path / "k.npy")
-    expected = compute_rsm(Z, Z[:4], matching=["identity", "scipy"], kernel="rbf")
-    for name in ("identity", "scipy"):
-        np.testing.assert_array_equal(rsms[name], expected[name])
+    how = {"matching": ["identity", "scipy"], "kernel": "rbf"}
+    rsms, expected = compute_rsm(Z, Z[:4], **how, out=tmp_path / "k.npy"), compute_rsm(Z, Z[:4], **how)
+    for name in how["matching"]:
         assert np.load(tmp_path / f"k.{name}.npy").shape == (9, 4)
-        np.testing.assert_array_equal(np.load(tmp_path / f"k.{name}.rbf.npy"), expected[name])
+        for found in (rsms[name], np.load(tmp_path / f"k.{name}.rbf.npy")):
+            np.testing.assert_array_equal(found, expected[name])
 
 
 @pytest.mark.parametrize(
@@ -117,6 +115,9 @@ def test_other_inputs_or_options_are_refused(tmp_path, monkeypatch, changed, nam
     with pytest.raises(ResumeError, match=named):
         compute_rsm(**{**how, **changed})
     np.testing.assert_array_equal(np.load(tmp_path / "rsm.npy"), before)
+    (tmp_path / "rsm.npy").write_bytes((tmp_path / "rsm.npy").read_bytes()[:200])
+    with pytest.raises(ResumeError, match="damaged"):
+        compute_rsm(**how)
 
 
 @pytest.mark.parametrize(
@@ -139,14 +140,6 @@ def test_files_that_no_run_made_are_left_alone_and_bad_places_are_named(
         compute_rsm(Z, matching="counted", out=tmp_path / name, **how)
     assert calls == [], "it is found before anything is matched"
     assert before.items() <= {path.name: path.read_bytes() for path in tmp_path.iterdir()}.items()
-
-
-def test_a_damaged_file_is_named(tmp_path):
-    out = tmp_path / "rsm.npy"
-    compute_rsm(Z, matching="scipy", out=out)
-    out.write_bytes(out.read_bytes()[:200])
-    with pytest.raises(ResumeError, match="damaged"):
-        compute_rsm(Z, matching="scipy", out=out)
 
 
 class StoppingWrites(np.memmap):
@@ -239,6 +232,18 @@ def test_a_full_disk_is_a_message_and_the_run_is_resumed(tmp_path, monkeypatch, 
     rsm = compute_rsm(Z, matching="counted", kernel="rbf", out=out)
     np.testing.assert_array_equal(rsm, compute_rsm(Z, matching="scipy", kernel="rbf"))
     assert len(calls) == 36, "no pair was matched twice"
+
+
+def test_a_kernel_that_is_not_finished_leaves_no_old_matrix_with_the_new_description(tmp_path, monkeypatch):
+    how = {"matching": "identity", "kernel": "rbf", "out": tmp_path / "rsm.npy"}
+    compute_rsm(Z, sigma=1.0, **how)
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "_save", lambda *given: next(iter([])))
+        with pytest.raises(StopIteration):
+            compute_rsm(Z, sigma=2.0, **how)
+    assert not (tmp_path / "rsm.rbf.npy").exists()
+    rsm = compute_rsm(Z, sigma=2.0, **how)
+    np.testing.assert_array_equal(rsm, compute_rsm(Z, matching="identity", kernel="rbf", sigma=2.0))
 
 
 def test_a_file_that_may_not_grow_so_large_is_an_error_and_no_signal(tmp_path):
