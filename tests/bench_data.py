@@ -95,6 +95,14 @@ def solver_file(
     return path
 
 
+def distribution(folder: Path, name: str, **files: str) -> None:
+    """Make a folder look like one into which pip has installed a distribution; ``files`` lie beside its metadata."""
+    info = folder / f"{name}-1.0.dist-info"
+    info.mkdir()
+    for file, text in {"METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", **files}.items():
+        (info / file).write_text(text)
+
+
 def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> bool:
     """Whether a condition comes true."""
     end = time.monotonic() + seconds

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,115 +18,7 @@ from hostile_info import INFO
 
 import semrsm_bench as sb
 
-
-@sb.register_solver("hostile-hang", kind="approximate")
-def hang(problem):
-    while True:
-        time.sleep(0.05)
-
-
-@sb.register_solver("hostile-hang-deaf", kind="approximate")
-def hang_deaf(problem):
-    """Never return, ignoring every signal that can be ignored, with a child of its own."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    if note := os.environ.get("HOSTILE_NOTE"):
-        Path(note).write_text(str(child.pid))
-    while True:
-        pass
-
-
-@sb.register_solver("hostile-segfault", kind="approximate")
-def segfault(problem):
-    ctypes.string_at(0)
-
-
-@sb.register_solver("hostile-exit", kind="approximate")
-def leave(problem):
-    os._exit(7)
-
-
-@sb.register_solver("hostile-quit", kind="approximate")
-def quit_python(problem):
-    sys.exit("done with this")
-
-
-@sb.register_solver("hostile-map", kind="approximate")
-def map_memory(problem):
-    return np.ones(50 * 2**30, dtype=np.uint8)[: problem.size]
-
-
-@sb.register_solver("hostile-grow", kind="approximate")
-def grow(problem):
-    held = []
-    for _ in range(50 * 64):
-        held.append(np.ones(2**24, dtype=np.uint8))
-    return np.arange(len(held))[: problem.size]
-
-
-@sb.register_solver("hostile-raise", kind="approximate")
-def complain(problem):
-    raise RuntimeError("no matching today")
-
-
-@sb.register_solver("hostile-mutate", kind="approximate")
-def mutate(problem):
-    """Overwrite the inputs it was lent, as compiled code can."""
-    for array in (problem.x, problem.affinity):
-        ctypes.memset(array.ctypes.data, 1, array.nbytes)
-    return np.arange(problem.size)
-
-
-@sb.register_solver("hostile-write", kind="approximate")
-def write(problem):
-    problem.x[:] = 0
-    return np.arange(problem.size)
-
-
-@sb.register_solver("hostile-liar", kind="approximate", matrix_free=True)
-def liar(problem):
-    """Claim not to need the affinity, and use it."""
-    return np.argsort(problem.affinity[0])
-
-
-@sb.register_solver("hostile-chatty", kind="approximate", matrix_free=True)
-def chatty(problem):
-    print("x" * 100_000)
-    print("y" * 100_000, file=sys.stderr)
-    return np.arange(problem.size)
-
-
-@sb.register_solver(
-    "hostile-garbage",
-    kind="approximate",
-    grid={
-        "what": ["none", "short", "twice", "float", "negative", "text", "huge", "object", "matrix", "ragged", "large"]
-    },
-)
-def garbage(problem, *, what="none"):
-    s = problem.size
-    return {
-        "none": None,
-        "short": np.arange(max(0, s - 1)),
-        "twice": np.zeros(s, dtype=np.intp),
-        "float": np.arange(s) + 0.5,
-        "negative": np.arange(s) - 1,
-        "text": "a permutation",
-        "huge": np.full(s, 2**62),
-        "object": [object()] * s,
-        "matrix": np.eye(s, dtype=np.intp),
-        "ragged": [[0], [1, 2]],
-        "large": np.zeros(10**8 if what == "large" else 0, dtype=np.int8),
-    }[what]
-
-
-@sb.register_solver("hostile-moody", kind="approximate", matrix_free=True)
-def moody(problem):
-    """Work on most problems, and die on those whose first value is negative."""
-    if problem.x[0, 0] < 0:
-        os.kill(os.getpid(), signal.SIGABRT)
-    return np.arange(problem.size)
+CHILD = [sys.executable, "-c"]
 
 
 class MuteError(Exception):
@@ -135,25 +28,14 @@ class MuteError(Exception):
         raise RuntimeError("no words")
 
 
-@sb.register_solver("hostile-mute", kind="approximate")
-def mute(problem):
-    raise MuteError
+def note(process):
+    """Write down the id of a process for the test."""
+    if file := os.environ.get("HOSTILE_NOTE"):
+        Path(file).write_text(str(process))
 
 
-@sb.register_solver("hostile-interrupt", kind="approximate")
-def interrupt(problem):
-    raise KeyboardInterrupt
-
-
-@sb.register_solver("hostile-long", kind="approximate")
-def long_words(problem):
-    raise ValueError("long " * 2_000_000)
-
-
-@sb.register_solver("hostile-kill", kind="approximate")
-def kill_itself(problem):
-    """End by the signal that the system uses for want of memory."""
-    os.kill(os.getpid(), signal.SIGKILL)
+def fail(error):
+    raise error
 
 
 def spin_for_ever():
@@ -161,24 +43,107 @@ def spin_for_ever():
         pass
 
 
-@sb.register_solver("hostile-thread", kind="approximate", matrix_free=True)
+def hang_deaf(problem):
+    """Never return, ignoring every signal that can be ignored, and have a child."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    note(subprocess.Popen([*CHILD, "import time; time.sleep(600)"]).pid)
+    spin_for_ever()
+
+
+def grow(problem):
+    held = [np.ones(2**24, dtype=np.uint8) for _ in range(50 * 64)]
+    return np.arange(len(held))[: problem.size]
+
+
+def child_grow(problem):
+    code = "import time; held = [bytearray(b'x' * (1 << 24)) for _ in range(50 * 64)]; time.sleep(600)"
+    subprocess.run([*CHILD, code], check=True)
+
+
+def mutate(problem):
+    """Overwrite the inputs it was lent, as compiled code can."""
+    for array in (problem.x, problem.affinity):
+        ctypes.memset(array.ctypes.data, 1, array.nbytes)
+    return np.arange(problem.size)
+
+
+def write(problem):
+    problem.x[:] = 0
+
+
+def moody(problem):
+    """Work on most problems, and die on those whose first value is negative."""
+    if problem.x[0, 0] < 0:
+        os.kill(os.getpid(), signal.SIGABRT)
+    return np.arange(problem.size)
+
+
+def print_much(problem):
+    for stream in (sys.stdout, sys.stderr):
+        stream.write("z" * 10_000_000)
+        stream.flush()
+    return np.arange(problem.size)
+
+
 def busy_thread(problem):
     threading.Thread(target=spin_for_ever, daemon=True).start()
     return np.arange(problem.size)
 
 
-@sb.register_solver("hostile-signal", kind="approximate")
-def real_time_signal(problem):
-    """End by a signal that has no name."""
-    os.kill(os.getpid(), 40)
+ACTS = {
+    "hang": lambda problem: time.sleep(10**6),
+    "hang-deaf": hang_deaf,
+    "segfault": lambda problem: ctypes.string_at(0),
+    "exit": lambda problem: os._exit(7),
+    "quit": lambda problem: sys.exit("done with this"),
+    "raise": lambda problem: fail(RuntimeError("no matching today")),
+    "mute": lambda problem: fail(MuteError),
+    "interrupt": lambda problem: fail(KeyboardInterrupt),
+    "long": lambda problem: fail(ValueError("long " * 2_000_000)),
+    # As the system does for want of memory, and by a signal that has no name
+    "kill": lambda problem: os.kill(os.getpid(), signal.SIGKILL),
+    "signal": lambda problem: os.kill(os.getpid(), 40),
+    "map": lambda problem: np.ones(50 * 2**30, dtype=np.uint8)[: problem.size],
+    "grow": grow,
+    "child-grow": child_grow,
+    "mutate": mutate,
+    "write": write,
+    "moody": moody,
+    "print": print_much,
+    "thread": busy_thread,
+}
 
 
-@sb.register_solver("hostile-endless-print", kind="approximate")
-def endless_print(problem):
-    for stream in (sys.stdout, sys.stderr):
-        stream.write("z" * 10_000_000)
-        stream.flush()
-    return np.arange(problem.size)
+@sb.register_solver("hostile", kind="approximate", grid={"what": list(ACTS)})
+def act(problem, *, what):
+    return ACTS[what](problem)
+
+
+@sb.register_solver("hostile-liar", kind="approximate", matrix_free=True)
+def liar(problem):
+    """Claim not to need the affinity, and use it."""
+    return np.argsort(problem.affinity[0])
+
+
+GARBAGE = {
+    "none": lambda size: None,
+    "short": lambda size: np.arange(max(0, size - 1)),
+    "twice": lambda size: np.zeros(size, dtype=np.intp),
+    "float": lambda size: np.arange(size) + 0.5,
+    "negative": lambda size: np.arange(size) - 1,
+    "text": lambda size: "a permutation",
+    "huge": lambda size: np.full(size, 2**62),
+    "object": lambda size: [object()] * size,
+    "matrix": lambda size: np.eye(size, dtype=np.intp),
+    "ragged": lambda size: [[0], [1, 2]],
+    "large": lambda size: np.zeros(10**8, dtype=np.int8),
+}
+
+
+@sb.register_solver("hostile-garbage", kind="approximate", grid={"what": list(GARBAGE)})
+def garbage(problem, *, what):
+    return GARBAGE[what](problem.size)
 
 
 def sockets():
@@ -238,18 +203,10 @@ def fork(problem, *, what):
             os.setsid()
             if os.fork():
                 os._exit(0)
-        if note := os.environ.get("HOSTILE_NOTE"):
-            Path(note).write_text(str(os.getpid()))
+        note(os.getpid())
         time.sleep(600)
     if what == "raise":
         raise RuntimeError("and a child")
-    return np.arange(problem.size)
-
-
-@sb.register_solver("hostile-child-grow", kind="approximate")
-def child_grow(problem):
-    code = "import time; held = [bytearray(b'x' * (1 << 24)) for _ in range(50 * 64)]; time.sleep(600)"
-    subprocess.run([sys.executable, "-c", code], check=True)
     return np.arange(problem.size)
 
 
@@ -317,32 +274,27 @@ def stop_the_workers_clock(problem):
     """Put another clock into the worker itself, and work for a while."""
     stopped = time.perf_counter_ns()
     sys.modules["_semrsm_worker_core_clock"].perf_counter_ns = lambda: stopped
-    spin(0.4)
+    end = time.process_time() + 0.4
+    while time.process_time() < end:
+        pass
     return np.arange(problem.size)
 
 
-def spin(seconds):
-    end = time.process_time() + seconds
-    while time.process_time() < end:
-        pass
-
-
-COUNTS = {}
+COUNTS = Counter()
 
 
 @sb.register_solver("sly-once", kind="approximate")
 def once(problem):
     """Work in the warm-up and in the first timed call; from then on guess."""
-    key = problem.size
-    COUNTS[key] = COUNTS.get(key, 0) + 1
-    return best(problem) if COUNTS[key] <= 2 else np.roll(np.arange(problem.size), 7)
+    COUNTS[problem.size] += 1
+    return best(problem) if COUNTS[problem.size] <= 2 else np.roll(np.arange(problem.size), 7)
 
 
 @sb.register_solver("sly-half", kind="approximate")
 def half(problem):
     """Give no permutation in the fifth call of each S."""
     key = "half", problem.size
-    COUNTS[key] = COUNTS.get(key, 0) + 1
+    COUNTS[key] += 1
     return np.zeros(problem.size, dtype=int) if COUNTS[key] == 5 else np.arange(problem.size)
 
 

@@ -1,7 +1,9 @@
 """What a run has measured and what is left: resuming, budgets, patience, forecasts."""
 
 import dataclasses
+import itertools
 import math
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -16,26 +18,21 @@ from semrsm_bench.core.task import Profile
 from tests.toy_tasks import ToyOptions, toy
 
 
-def ledger_of(sizes=(16, 36), cases=5, code="c", patience=20.0, **options):
-    """A ledger of one method, at one place for each size."""
+def ledger_of(sizes=(16, 36), patience=20.0, **options):
+    """A ledger of one method, at one place for each size, and its cells; five cases each."""
     task = toy(profiles={"quick": Profile("q", {}, 20.0, 30.0, patience)})
     task.cases = lambda own: [
         dataclasses.replace(case, name=f"{size}-{case.name}", cell={"size": size}, size=size)
         for size in sizes
         for case in type(task).cases(task, own)
     ]
-    original, planning.task_digest = planning.task_digest, lambda task: "t"
-    try:
-        plan = make_plan(
-            RunOptions(**options), [task], {"toy": ToyOptions(cases=cases)}, [Declaration("metric", "m", code=code)]
-        )
-    finally:
-        planning.task_digest = original
+    method = Declaration("metric", "m", code="c")
+    with mock.patch.object(planning, "task_digest", return_value="t"):
+        plan = make_plan(RunOptions(**options), [task], {"toy": ToyOptions(cases=5)}, [method])
     return Ledger(plan), plan.cells
 
 
 def observed(cell, number=0, repeat=0, **changes):
-    case = None if number is None else cell.cases[number]
     facts = {
         "run_id": "r",
         "kind": "metric",
@@ -44,31 +41,28 @@ def observed(cell, number=0, repeat=0, **changes):
         "wall_seconds": 1.0,
         "seconds": 0.5,
     }
-    return Row(**{**facts, **cell.identity(case, repeat), **changes}).as_dict()
+    identity = cell.identity(None if number is None else cell.cases[number], repeat)
+    return Row(**{**facts, **identity, **changes}).as_dict()
 
 
 @pytest.mark.parametrize("status", [s for s in STATUSES if s != "skipped"])
 def test_what_was_observed_is_done_whatever_came_of_it(status):
-    ledger, (cell, other) = ledger_of(repeats=2)
-    ledger.observe(observed(cell, 1, 1, status=status))
-    done = {
-        (c.size, i, r)
-        for c in (cell, other)
-        for i in range(5)
-        for r in range(2)
-        if resume_key(c.identity(c.cases[i], r)) in ledger.done
+    ledger, cells = ledger_of(repeats=2)
+    ledger.observe(observed(cells[0], 1, 1, status=status))
+    keys = {
+        (cell.size, i, repeat): resume_key(cell.identity(cell.cases[i], repeat))
+        for cell, i, repeat in itertools.product(cells, range(5), range(2))
     }
-    assert done == {(16, 1, 1)}
+    assert [place for place, key in keys.items() if key in ledger.done] == [(16, 1, 1)]
 
 
 @pytest.mark.parametrize("name", ["code", "options", "data_sha256", "case", "method", "task"])
 def test_what_was_observed_of_something_else_is_not_done(name):
     ledger, (cell, _) = ledger_of()
     row = observed(cell)
-    ledger.observe(row | {name: {"a": 1} if name == "options" else "other"})
-    assert resume_key(cell.identity(cell.cases[0], 0)) not in ledger.done
-    ledger.observe(row)
-    assert resume_key(cell.identity(cell.cases[0], 0)) in ledger.done
+    for done in (False, True):
+        ledger.observe(row if done else row | {name: {"a": 1} if name == "options" else "other"})
+        assert (resume_key(cell.identity(cell.cases[0], 0)) in ledger.done) == done
 
 
 @pytest.mark.parametrize("status", ["timeout", "skipped", "ok"])
@@ -89,17 +83,13 @@ def test_a_row_of_a_whole_cell_closes_it():
     assert ledger.planned_observations(cell) == 0
 
 
-def test_a_method_too_slow_at_small_sizes_is_not_tried_at_large_ones():
-    ledger, (small, large) = ledger_of()
+@pytest.mark.parametrize("patience", [None, 20.0])
+def test_a_method_too_slow_at_small_sizes_is_not_tried_at_large_ones(patience):
+    ledger, (small, large) = ledger_of(patience=patience)
     assert ledger.reason_to_close(large) == ""
     ledger.observe(observed(small, seconds=3.0, shared_seconds=1.0))
-    assert (
-        ledger.reason_to_close(large)
-        == f"too slow for quick: {4 * (36 / 16) ** 3:.0f} s a case expected from smaller S"
-    )
-    patient, (small, large) = ledger_of(patience=None)
-    patient.observe(observed(small, seconds=3.0))
-    assert patient.reason_to_close(large) == ""
+    reason = f"too slow for quick: {4 * (36 / 16) ** 3:.0f} s a case expected from smaller S"
+    assert ledger.reason_to_close(large) == (reason if patience else "")
 
 
 def test_the_budget_counts_what_was_spent_and_what_comes():

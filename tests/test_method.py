@@ -14,6 +14,7 @@ from semrsm_bench.core import method as core
 from semrsm_bench.core import registry
 from semrsm_bench.core.method import Declaration, Method, imported, option_names
 from semrsm_bench.core.row import plain
+from tests.bench_data import distribution
 
 PLUGIN = """
 import numpy as np
@@ -112,21 +113,31 @@ def test_a_file_that_is_declared_and_missing_is_a_reason_not_to_run(plugin):
     assert declared.code == ""
 
 
-def test_sources_of_an_installed_module_are_its_own(tmp_path):
-    """A module that lies among the installed packages does not bring them all."""
-    info = tmp_path / "lonely-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: lonely\nVersion: 1.0\n")
-    (info / "RECORD").write_text("other_module.py,,\n")
-    (tmp_path / "other_module.py").write_text("import json")
-    (tmp_path / "lonely_module.py").write_text("import other_module, json, numpy, unknown_module")
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1])\nimport lonely_module\n"
-        "from semrsm_bench.core.method import sources\nprint([p.name for p in sources(lonely_module)])"
-    )
-    (tmp_path / "unknown_module.py").write_text("")
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
-    assert sorted(eval(done.stdout)) == ["lonely_module.py", "unknown_module.py"]
+INSTALLED = {
+    "plug.py": "import helper, foreign, deep",
+    "helper.py": "import helped",
+    "helped.so": "",
+    "deep/__init__.py": "",
+    "deep/native.so": "",
+    "pack/__init__.py": "",
+    "pack/entry.py": "import helper, foreign",
+    "pack/native.so": "",
+    "pack/notes.txt": "",
+    "space/entry.py": "import foreign",
+    "space/other.py": "",
+    "stray.py": "import foreign, json, numpy, unowned",
+    "unowned.py": "",
+    "foreign.py": "",
+    "unused.py": "",
+}
+SOURCES = """
+import importlib, json, sys
+from semrsm_bench.core.method import sources
+folder, entry = sys.argv[1:]
+sys.path.insert(0, folder)
+sys.modules["helper"] = sys.modules["foreign"] = sys.modules["deep"] = sys
+print(json.dumps([str(path.relative_to(folder)) for path in sources(importlib.import_module(entry))]))
+"""
 
 
 @pytest.mark.parametrize(
@@ -136,45 +147,18 @@ def test_sources_of_an_installed_module_are_its_own(tmp_path):
         ("pack.entry", {"pack/__init__.py", "pack/entry.py", "pack/native.so", "helper.py", "helped.so"}),
         ("pack", {"pack/__init__.py", "pack/entry.py", "pack/native.so", "helper.py", "helped.so"}),
         ("space.entry", {"space/entry.py", "space/other.py"}),
+        ("stray", {"stray.py", "unowned.py"}),  # of no distribution
     ],
 )
 def test_sources_are_all_that_the_distribution_of_a_plugin_brings_itself(tmp_path, entry, files):
     """Not what other distributions bring: their versions are in the code."""
-    contents = {
-        "plug.py": "import helper, foreign, deep",
-        "helper.py": "import helped",
-        "helped.so": "",
-        "deep/__init__.py": "",
-        "deep/native.so": "",
-        "pack/__init__.py": "",
-        "pack/entry.py": "import helper, foreign",
-        "pack/native.so": "",
-        "pack/notes.txt": "",
-        "space/entry.py": "import foreign",
-        "space/other.py": "",
-        "foreign.py": "",
-        "unused.py": "",
-    }
-    for name, text in contents.items():
+    for name, text in INSTALLED.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    for name, brings in (
-        ("own", ["plug", "helper", "helped", "deep", "pack", "space", "unused"]),
-        ("other", ["foreign"]),
-    ):
-        info = tmp_path / f"{name}-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "top_level.txt").write_text("\n".join(brings))
-    code = (
-        "import sys, importlib; sys.path.insert(0, sys.argv[1])\nfrom semrsm_bench.core.method import sources\n"
-        "sys.modules['helper'] = sys.modules['foreign'] = sys.modules['deep'] = sys\n"
-        "print([str(p.relative_to(sys.argv[1])) for p in sources(importlib.import_module(sys.argv[2]))])"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(tmp_path), entry], capture_output=True, text=True, check=True
-    )
-    assert set(eval(done.stdout)) == files
+    distribution(tmp_path, "its-own", **{"top_level.txt": "plug\nhelper\nhelped\ndeep\npack\nspace\nunused"})
+    distribution(tmp_path, "other", RECORD="foreign.py,,\n")
+    done = subprocess.run([sys.executable, "-c", SOURCES, str(tmp_path), entry], capture_output=True, text=True)
+    assert set(json.loads(done.stdout)) == files, done.stderr
 
 
 def test_a_file_that_is_no_python_imports_nothing(tmp_path):
@@ -239,19 +223,11 @@ def test_defaults_are_those_of_the_function_and_of_the_name():
         method.check_options({"aa": 1})
 
 
-@pytest.mark.parametrize(
-    ("grid", "names"),
-    [
-        (None, ["n"]),
-        ({"b": [1, 2]}, ["n-1", "n-2"]),
-        ({"b": [1], "c": [True, None]}, ["n-1-true", "n-1-none"]),
-        ({"b": np.array([3])}, ["n-3"]),
-    ],
-)
-def test_a_grid_is_a_product_of_names(grid, names):
-    sb.register_solver("n", kind="approximate", grid=grid, z=0)(lambda problem, *, b=0, c=0, z=1: None)
-    assert sb.solver_names()[-len(names) :] == names
-    assert all(sb.get_solver(name).options["z"] == 0 for name in names)
+def test_a_grid_may_hold_anything():
+    grid = {"b": np.array([3]), "c": [True, None]}
+    sb.register_solver("n", kind="approximate", grid=grid, z=0)(lambda problem, *, b, c, z=1: None)
+    assert sb.solver_names()[-2:] == ["n-3-true", "n-3-none"]
+    assert dict(sb.get_solver("n-3-none").options) == {"b": 3, "c": None, "z": 0}
 
 
 @pytest.mark.parametrize("module", ["no_such_module", "numpy.no_such", "no.such.module", "..bad"])

@@ -1,6 +1,8 @@
 """What runs in the worker for each kind of method, called here: repeats, what is kept, what a clock gets to see."""
 
+import gc
 import itertools
+import resource
 from typing import ClassVar
 
 import numpy as np
@@ -110,21 +112,15 @@ def pairs_seen():
     return seen
 
 
-def all_bytes(pairs):
-    """Of each pair, and of each position vector."""
-    return [x.tobytes() + y.tobytes() for x, y in pairs], [{v.tobytes() for v in np.vstack(pair)} for pair in pairs]
-
-
 @pytest.mark.parametrize(("size", "repeats"), [(9, 8), (16, 3), (64, 8), (256, 1), (256, 5)])
 def test_no_two_timed_calls_get_the_same_pair_or_position_vectors(pairs_seen, size, repeats):
     x, y = np.random.default_rng(0).standard_normal((2, size, 16))
     for run, repeat in itertools.product((1, 2), range(repeats)):
-        clock = Noted(cold=False)
-        clock.calls = 20
-        ask("solver", "noted-solver", {"x": x, "y": y}, clock, seed=repeat, run=run, repeats=repeats)
+        ask("solver", "noted-solver", {"x": x, "y": y}, Noted(20, cold=False), seed=repeat, run=run, repeats=repeats)
     assert len(pairs_seen) >= 2 * repeats
-    pairs, vectors = all_bytes([(x, y), *pairs_seen])  # the pair as it is given is for the warm-up
-    assert len(set(pairs)) == len(pairs)
+    seen = [(x, y), *pairs_seen]  # the pair as it is given is for the warm-up
+    assert len({a.tobytes() + b.tobytes() for a, b in seen}) == len(seen)
+    vectors = [{v.tobytes() for v in np.vstack(pair)} for pair in seen]
     assert all(a.isdisjoint(b) for a, b in itertools.combinations(vectors, 2))
 
 
@@ -253,16 +249,8 @@ def test_what_is_kept_is_made_once_and_the_oldest_goes():
     def make(key, size):
         return memory.get(key, lambda: made.append(key) or np.zeros(size, dtype=np.uint8))
 
-    for key, size in (
-        ("a", 400),
-        ("b", 400),
-        ("a", 400),
-        ("c", 400),
-        ("a", 400),
-        ("b", 400),
-        ("big", 5000),
-        ("big", 5000),
-    ):
+    for key in ("a", "b", "a", "c", "a", "b", "big", "big"):
+        size = 5000 if key == "big" else 400
         assert len(make(key, size)) == size
     assert made == ["a", "b", "c", "b", "big"]
 
@@ -273,12 +261,11 @@ def test_what_is_kept_is_made_once_and_the_oldest_goes():
 def test_stages_and_calls_of_the_clock(timed, known, warm):
     stages, calls = [], []
     clock = Clock(lambda stage, size: stages.append(stage), 1 << 33, timed, {"shape"} if known else set())
-    own = {"warm": lambda: calls.append("warm")} if warm else {}
-    answers = clock.run(lambda i: i, lambda i: calls.append(i) or i, shape="shape", most=4, **own)
-    cold = timed and not known
+    warm_up = (lambda: calls.append("warm")) if warm else None
+    answers = clock.run(lambda i: i, lambda i: calls.append(i) or i, shape="shape", most=4, warm=warm_up)
     assert stages == ["prepared", "warm", "probed"]
     assert answers == ([0, 1, 2, 3] if timed else [0])
-    assert calls == [*((["warm"] if warm else [-1]) if cold else []), *answers]
+    assert calls == [*(["warm" if warm else -1] if timed and not known else []), *answers]
     assert len(clock.seconds) == len(answers)
 
 
@@ -290,13 +277,9 @@ def test_the_clock_calls_as_often_as_it_must_and_no_more_once_the_time_is_up(few
 
 
 def test_a_call_that_fails_leaves_no_limit_behind():
-    import gc
-    import resource
-
     before = resource.getrlimit(resource.RLIMIT_AS)
-    clock = Clock(lambda stage, size: None, 1 << 33, True, set())
     with pytest.raises(ZeroDivisionError):
-        clock.run(lambda i: i, lambda i: 1 / 0)
+        Clock(memory=1 << 33).run(lambda i: i, lambda i: 1 / 0)
     assert resource.getrlimit(resource.RLIMIT_AS) == before
     assert gc.isenabled()
 

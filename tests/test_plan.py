@@ -2,10 +2,11 @@
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+import shutil
 
 import pytest
 
+import semrsm_bench as sb
 from semrsm_bench.bench import plan as planning
 from semrsm_bench.bench.plan import PROFILES, TOO_SLOW, RunOptions, make_plan, settled, task_digest
 from semrsm_bench.core.method import Declaration
@@ -21,7 +22,7 @@ from tests.toy_tasks import ToyOptions, toy
 
 @pytest.fixture(autouse=True)
 def _code_that_stands_still(request, monkeypatch):
-    """Somebody may edit the package while its tests run."""
+    """The package may be edited while its tests run."""
     if "task_digest" not in request.node.name:
         monkeypatch.setattr(planning, "task_digest", lambda task: f"code of {task.name}")
 
@@ -38,10 +39,10 @@ def declared():
 
 @pytest.fixture
 def plan_of(cache, declared):
-    def make(*methods, more=(), tasks=("matching",), profile="quick", options=None, **own):
+    def make(*methods, more=(), profile="quick", options=None, **own):
         matching = MatchingOptions(**{"data": cache, "centring": ("none",), **own})
         run = RunOptions(methods=methods or None, profile=profile, **(options or {}))
-        return make_plan(run, [get_task(n) for n in tasks], {"matching": matching}, [*declared, *more])
+        return make_plan(run, [get_task("matching")], {"matching": matching}, [*declared, *more])
 
     return make
 
@@ -122,15 +123,17 @@ def test_a_method_is_met_by_the_tasks_of_its_kind_alone(declared):
 def test_a_composite_is_made_of_the_code_and_the_files_of_its_parts():
     task = toy(kind="metric")
     parts = [
-        Declaration("metric", "cka", code="a", plugins=("one.py",)),
-        Declaration("rsm", "best", code="b", plugins=("two.py",), reason="needs a library"),
-        Declaration("rsm", "plain", code="c"),
+        Declaration("metric", "cka", code="a", plugins=("one.py",), max_size=64),
+        Declaration("rsm", "best", code="b", plugins=("two.py",), reason="needs a library", max_size=49),
+        Declaration("rsm", "plain", code="c", slow_from=36, max_size=81),
     ]
     plan = make_plan(RunOptions(methods=("cka[plain]", "cka[plain|best]", "cka[best]")), [task], {}, parts)
     found = {c.method.name: c for c in plan.cells}
     assert found["cka[best]"].method.plugins == ("one.py", "two.py")
     assert found["cka[best]"].skip == "not available: needs a library"
     assert found["cka[plain]"].skip == ""
+    sizes = {name: (cell.method.max_size, cell.method.slow_from) for name, cell in found.items()}
+    assert sizes == {"cka[plain]": (64, 36), "cka[plain|best]": (49, 36), "cka[best]": (49, None)}
     assert len({c.code for c in found.values()}) == 3
     changed = [dataclasses.replace(parts[1], code="other"), *parts[::2]]
     again = {c.method.name: c for c in make_plan(RunOptions(methods=tuple(found)), [task], {}, changed).cells}
@@ -142,64 +145,48 @@ def test_a_composite_is_made_of_the_code_and_the_files_of_its_parts():
 # What is skipped, and why.
 
 
-def test_cells_that_cannot_be_measured_stay_with_a_reason(plan_of):
-    more = [method("small-only", max_size=16), method("missing", reason="needs the module 'x', which is not installed")]
-    plan = plan_of("small-only", "missing", more=more)
-    assert {(c.method.name, c.size): c.skip for c in plan.cells} == {
-        ("small-only", 16): "",
-        ("small-only", 36): "meant for S up to 16",
-        **{("missing", s): "not available: needs the module 'x', which is not installed" for s in (16, 36)},
-    }
+AFFINITY, MISSING = 4 * 36 * 36, {"reason": "needs the module 'x', which is not installed"}
+GRID = "it shifts a grid, and these positions lie on none"
+SHIFTS, POSITIONS = {"facts": {"needs_grid": True}}, {"facts": {"inputs": ["zx", "zy"]}}
 
 
-def test_an_affinity_that_does_not_fit_is_not_tried_but_matrix_free_solvers_are(plan_of):
-    plan = plan_of("scipy", "identity", options={"memory": 4 * 36 * 36 - 1})
-    assert {(c.method.name, c.size): bool(c.skip) for c in plan.cells} == {
-        ("scipy", 16): False,
-        ("identity", 16): False,
-        ("scipy", 36): True,
-        ("identity", 36): False,
-    }
-
-
-@pytest.mark.parametrize("profile", ["quick", "paper"])
-def test_slow_methods_are_skipped_where_there_is_no_patience(plan_of, profile):
-    plan = plan_of("slow", more=[method("slow", slow_from=36)], profile=profile)
-    assert [c.skip for c in plan.cells] == ["", TOO_SLOW if profile == "quick" else ""]
-
-
-def test_a_case_that_nobody_meets_is_left_out_and_a_cell_of_them_is_skipped():
-    task = toy(kind="metric", skips={"0": "too many pictures", "3": "no grid"}, cells=2)
-    plan = make_plan(RunOptions(), [task], {}, [Declaration("metric", "m")])
-    assert [(len(c.cases), c.skip) for c in plan.cells] == [(2, ""), (2, "")]
-    task = toy(kind="metric", skips=dict.fromkeys(("0", "2", "4"), "no grid"), cells=2)
-    plan = make_plan(RunOptions(), [task], {}, [Declaration("metric", "m")])
-    assert [c.skip for c in plan.cells] == ["no grid", ""]
-
-
-@pytest.mark.parametrize("needs", [True, False])
 @pytest.mark.parametrize(
-    "grid", [{}, {"grid": (2, 2)}, {"grid": None}, {"grid_x": (2, 2), "grid_y": None}, {"grid_x": None}]
+    ("facts", "settings", "options", "skip"),
+    [
+        ({}, {}, {}, ""),
+        ({"max_size": 36}, {}, {}, ""),
+        ({"max_size": 35}, {}, {}, "meant for S up to 35"),
+        (MISSING, {}, {}, "not available: needs the module 'x', which is not installed"),
+        ({"slow_from": 37}, {}, {}, ""),
+        ({"slow_from": 36}, {}, {}, TOO_SLOW),
+        ({"slow_from": 36}, {}, {"profile": "paper"}, ""),
+        ({}, {}, {"memory": AFFINITY}, ""),
+        ({}, {}, {"memory": AFFINITY - 1}, "its affinity alone takes 0.0 GiB, beyond the memory limit"),
+        ({"facts": {"matrix_free": True}}, {}, {"memory": AFFINITY - 1}, ""),
+        *((SHIFTS, grid, {}, "") for grid in ({}, {"grid": (6, 6)}, {"grid_x": (6, 6), "grid_y": (4, 9)})),
+        *((SHIFTS, grid, {}, GRID) for grid in ({"grid": None}, {"grid_x": (6, 6), "grid_y": None}, {"grid_x": None})),
+        ({}, {"grid": None}, {}, ""),
+        (POSITIONS, {"lacks": ["zx"]}, {}, "it takes zx, of which there are none here"),
+        (POSITIONS, {"lacks": ["x"]}, {}, ""),
+        ({}, {"lacks": ["zx"]}, {}, ""),
+    ],
 )
-def test_what_shifts_a_grid_is_skipped_where_positions_lie_on_none(needs, grid):
-    task = toy(kind="rsm")
-    task.cases = lambda own: (dataclasses.replace(case, settings=grid) for case in type(task).cases(task, own))
-    (cell,) = make_plan(RunOptions(), [task], {}, [Declaration("rsm", "shift", facts={"needs_grid": needs})]).cells
-    assert bool(cell.skip) == (needs and None in grid.values())
+def test_a_cell_that_cannot_be_measured_stays_with_the_reason(facts, settings, options, skip):
+    task = toy(kind="solver", size=36, settings=settings)
+    (cell,) = make_plan(RunOptions(**options), [task], {}, [method("m", **facts)]).cells
+    assert cell.skip == skip
 
 
-def test_a_method_whose_input_a_case_lacks_is_skipped_with_its_name():
-    task = toy(kind="metric")
-    task.cases = lambda own: (dataclasses.replace(c, settings={"lacks": ["zx"]}) for c in type(task).cases(task, own))
-    declared = [
-        Declaration("metric", "on-positions", facts={"inputs": ["zx", "zy"]}),
-        Declaration("metric", "on-features"),
-    ]
-    plan = make_plan(RunOptions(), [task], {}, declared)
-    assert {c.method.name: c.skip for c in plan.cells} == {
-        "on-positions": "it takes zx, of which there are none here",
-        "on-features": "",
-    }
+@pytest.mark.parametrize(
+    ("skips", "cells"),
+    [
+        ({"0": "too many pictures", "3": "no grid"}, [(2, ""), (2, "")]),
+        (dict.fromkeys(("0", "2", "4"), "no grid"), [(3, "no grid"), (3, "")]),
+    ],
+)
+def test_a_case_that_no_method_can_take_is_left_out_and_a_cell_of_them_is_skipped(skips, cells):
+    plan = make_plan(RunOptions(), [toy(skips=skips, cells=2)], {}, [Declaration("metric", "m")])
+    assert [(len(cell.cases), cell.skip) for cell in plan.cells] == cells
 
 
 # Profiles and options.
@@ -228,8 +215,6 @@ def test_every_task_has_the_profiles_and_they_name_its_options_alone(name):
 
 @pytest.mark.parametrize("name", [name for name in task_names() if get_task(name).methods])
 def test_the_methods_that_a_task_names_are_there(name):
-    import semrsm_bench as sb
-
     task = get_task(name)
     get = getattr(sb, f"get_{task.kind}")
     assert [get(method).name for method in task.methods] == list(task.methods)
@@ -267,14 +252,6 @@ def test_a_profile_that_a_task_does_not_have_and_a_plan_of_nothing_are_refused()
             make_plan(RunOptions(), [toy()], own, declared)
 
 
-def changes(describes, base, path=()):
-    """Where two descriptions of a plan differ."""
-    keys = {k for d in (describes, base) if isinstance(d, Mapping) for k in d}
-    if not keys:
-        return [path] if describes != base else []
-    return [w for k in keys for w in changes(describes.get(k), base.get(k), (*path, k))]
-
-
 @pytest.mark.parametrize(
     "change",
     [
@@ -287,9 +264,11 @@ def changes(describes, base, path=()):
     ids=str,
 )
 def test_a_plan_describes_all_that_decides_what_is_measured(plan_of, change):
-    assert changes(plan_of("scipy", **change).describe(), plan_of("scipy").describe())
-    assert plan_of("scipy").describe() == plan_of("scipy").describe()
-    assert plan_of("scipy", "identity").describe() != plan_of("scipy").describe()
+    base = plan_of("scipy").describe()
+    assert plan_of("scipy", **change).describe() != base
+    assert plan_of("scipy", "identity").describe() != base
+    # A default that is written out resumes the same run.
+    assert plan_of("scipy", options={"deadline": 30.0}).describe() == base
 
 
 # Code.
@@ -308,8 +287,6 @@ def test_a_cells_code_is_that_of_the_method_and_of_the_task(plan_of, monkeypatch
 
 @pytest.mark.parametrize("room", ["core", "tasks", "metrics", "solvers", "activations", "rsm", "bench"])
 def test_task_digest_is_of_all_that_a_task_may_use(tmp_path, monkeypatch, room):
-    import shutil
-
     package = shutil.copytree(
         planning.package_folder(), tmp_path / "semrsm_bench", ignore=shutil.ignore_patterns("*.pyc", "*.js")
     )

@@ -17,7 +17,7 @@ from semrsm_bench.bench.process import WorkerProcess, WorkerSetup
 from semrsm_bench.bench.results import load_rows
 from semrsm_bench.cli import cli
 from semrsm_bench.cli.show import SelectionOptions, select
-from tests.bench_data import small_cache
+from tests.bench_data import distribution, small_cache, solver_file
 
 HERE = Path(__file__).resolve().parent
 
@@ -32,12 +32,10 @@ def shift(problem, *, by):
 """
 
 
-def run(*arguments, path, **options):
+def run(*arguments, path):
     places = os.pathsep.join(map(str, [path, HERE.parent, *filter(None, [os.environ.get("PYTHONPATH")])]))
-    environment = {**os.environ, "PYTHONPATH": places}
-    return subprocess.run(
-        [sys.executable, *arguments], env=environment, capture_output=True, text=True, timeout=300, cwd=path, **options
-    )
+    how = {"env": {**os.environ, "PYTHONPATH": places}, "cwd": path, "timeout": 300}
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, **how)
 
 
 @pytest.fixture(scope="module")
@@ -52,17 +50,14 @@ def installed(tmp_path_factory):
     return target
 
 
-def test_an_installed_distribution_brings_its_solvers(installed):
+def test_solvers_of_an_installed_distribution_are_listed_and_checked_like_any_other(installed):
     done = run("-m", "semrsm_bench", "solvers", "--json", path=installed)
     assert (done.returncode, done.stderr) == (0, "")
     listed = json.loads(done.stdout)
+    assert "ortools" in {row["name"] for row in listed}
     expected = {"version": "2.3.1", "available": True, "matrix_free": True}
     for order, row in zip((1, 2), listed[-2:]):
         assert row.items() >= {"name": f"norm-sort-{order}", "options": {"order": order}, **expected}.items()
-    assert "ortools" in {row["name"] for row in listed}
-
-
-def test_an_installed_solver_is_checked_like_any_other(installed):
     done = run("-m", "semrsm_bench", "check", "norm-sort-2", path=installed)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "FAILED" not in done.stdout
@@ -96,21 +91,21 @@ def test_a_broken_installed_plugin_is_named_and_left_out(tmp_path, body, reason,
     assert "half-done" not in done.stdout.split()
 
 
-def test_a_file_registers_its_solvers(tmp_path):
-    file = tmp_path / "shift.py"
-    file.write_text(SHIFT)
-    assert sb.load_plugin(file) == ["file-shift-1", "file-shift-2"]
-    assert sb.load_plugin(str(file)) == ["file-shift-1", "file-shift-2"], "the same file loads once"
-    assert sb.solve(sb.MatchingProblem(np.eye(3), np.eye(3)), "file-shift-2").tolist() == [1, 2, 0]
-    assert sb.get_solver("file-shift-1").version == "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+@pytest.fixture
+def shift(tmp_path):
+    """The file of a plugin."""
+    (tmp_path / "shift.py").write_text(SHIFT)
+    return tmp_path / "shift.py"
 
 
-def test_two_files_of_one_name_are_two_plugins(tmp_path):
-    for folder, name in (("a", "file-shift"), ("b", "other-shift")):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "shift.py").write_text(SHIFT.replace("file-shift", name))
-    assert sb.load_plugin(tmp_path / "a" / "shift.py")[0] == "file-shift-1"
-    assert sb.load_plugin(tmp_path / "b" / "shift.py")[0] == "other-shift-1"
+def test_a_file_registers_its_solvers_once_and_two_of_one_name_are_two_plugins(shift):
+    (shift.parent / "other").mkdir()
+    other = shift.parent / "other" / shift.name
+    other.write_text(SHIFT.replace("file-shift", "other-shift"))
+    for file, name in ((shift, "file-shift"), (other, "other-shift")):
+        assert [sb.load_plugin(given) for given in (file, str(file))] == [[f"{name}-1", f"{name}-2"]] * 2
+        assert sb.solve(sb.MatchingProblem(np.eye(3), np.eye(3)), f"{name}-2").tolist() == [1, 2, 0]
+        assert sb.get_solver(f"{name}-1").version == "sha256:" + hashlib.sha256(file.read_bytes()).hexdigest()[:12]
 
 
 def test_a_file_may_register_what_it_imports(tmp_path):
@@ -120,8 +115,7 @@ def test_a_file_may_register_what_it_imports(tmp_path):
         "def f(problem, shift): return np.roll(np.arange(problem.size), shift)\n"
         "sb.register_solver('borrowed', kind='approximate')(functools.partial(f, shift=1))\n"
     )
-    assert sb.load_plugin(file) == ["borrowed"]
-    assert sb.load_plugin(file) == ["borrowed"]
+    assert [sb.load_plugin(file) for _ in range(2)] == [["borrowed"]] * 2
     assert sb.solve(sb.MatchingProblem(np.eye(3), np.eye(3)), "borrowed").tolist() == [2, 0, 1]
 
 
@@ -151,42 +145,28 @@ def test_a_file_that_fails_leaves_nothing_behind(tmp_path, text, message):
     assert not [name for name in set(sys.modules) - modules if "plugin" in name]
 
 
-def test_files_that_are_no_plugins(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"nowhere\.py: no such file"):
-        sb.load_plugin(tmp_path / "nowhere.py")
-    with pytest.raises(FileNotFoundError, match="no such file"):
-        sb.load_plugin(tmp_path)
+@pytest.mark.parametrize(
+    ("name", "error", "message"),
+    [
+        ("nowhere.py", FileNotFoundError, r"nowhere\.py: no such file"),
+        ("", FileNotFoundError, "no such file"),
+        ("notes.txt", ValueError, "not a Python file"),
+    ],
+)
+def test_files_that_are_no_plugins(tmp_path, name, error, message):
     (tmp_path / "notes.txt").write_text("x = 1")
-    with pytest.raises(ValueError, match="not a Python file"):
-        sb.load_plugin(tmp_path / "notes.txt")
+    with pytest.raises(error, match=message):
+        sb.load_plugin(tmp_path / name)
 
 
-def invoke(*arguments):
-    result = CliRunner().invoke(cli, ["solvers", *arguments], standalone_mode=False)
-    assert result.exception is None
-    return result.output
-
-
-def test_the_list_shows_every_solver_and_a_plugins_own(tmp_path):
-    file = tmp_path / "shift.py"
-    file.write_text(SHIFT)
-    output = invoke("--plugin", str(file))
-    for name in sb.solver_names():
-        assert f"  {name} " in output
+def test_the_list_shows_what_a_plugin_says_and_why_a_solver_is_not_available(shift):
+    sb.register_solver("absent", kind="exact", requires=["no_such_module"])(lambda problem: None)
+    output = CliRunner().invoke(cli, ["solvers", "--plugin", str(shift)], catch_exceptions=False).output
     assert "file-shift-2          Move everything along.\n" in output
     assert "O(S); by=2; nowhere" in output
+    assert "not available: needs the module 'no_such_module', which is not installed" in output
     sections = [output.index(title) for title in ("Exact\n", "Approximate\n", "Baselines\n")]
     assert sections == sorted(sections)
-
-
-def test_the_list_says_why_a_solver_is_not_available():
-    sb.register_solver("absent", kind="exact", requires=["no_such_module"])(lambda problem: None)
-    assert "not available: needs the module 'no_such_module', which is not installed" in invoke("--kind", "exact")
-    rows = {row["name"]: row for row in json.loads(invoke("--json", "--kind", "exact"))}
-    assert rows["absent"]["available"] is False
-    assert rows["absent"]["reason"] == "needs the module 'no_such_module', which is not installed"
-    assert "greedy" not in rows
-    assert rows["ortools"]["complexity"].startswith("O(S^3")
 
 
 # Where plugins are imported, from outside: by files, and by distributions that announce them.
@@ -198,40 +178,30 @@ with open(os.environ["IMPORTED"], "a") as file:
 time.perf_counter_ns = time.monotonic = lambda: 0
 json.dumps = lambda *args, **options: "patched"
 """
-PLUGIN = """
-import json, os, time
-import numpy as np
-import semrsm_bench as sb
-
-@sb.register_solver({name!r}, kind="approximate", matrix_free=True)
-def solver(problem):
-    clean = time.perf_counter_ns() > 0 and json.dumps(1) == "1"
-    return sb.Solution(np.arange(problem.size), info={{"clean": clean, "pid": os.getpid()}})
+CLEAN = """
+clean = time.perf_counter_ns() > 0 and json.dumps(1) == "1"
+return sb.Solution(np.arange(problem.size), info={"clean": clean, "pid": os.getpid()})
 """
 PLANTED = (HERE.parent / "examples" / "planted.py").read_text()
 
 
 def announce(folder, module, group="semrsm_bench.plugins", name="brittle"):
-    """Make a folder look like one into which pip has installed a distribution with an entry point."""
-    info = folder / f"{name}-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(f"[{group}]\nsnap = {module}\n")
+    distribution(folder, name, **{"entry_points.txt": f"[{group}]\nsnap = {module}\n"})
 
 
 @pytest.fixture(params=["file", "entry point"])
 def patching(request, tmp_path, monkeypatch):
     """Command line with a plugin that patches the clock and JSON, and an honest one; returns who imported the first."""
-    (tmp_path / "honest.py").write_text(PLUGIN.format(name="honest"))
+    honest = solver_file(tmp_path, "honest", CLEAN, "import json", matrix_free=True)
     package = tmp_path / "site" / "patching"
     package.mkdir(parents=True)
-    (package / "solvers.py").write_text(PATCHING + PLUGIN.format(name="patching"))
-    given = ["--plugin", str(tmp_path / "honest.py")]
+    plugin = solver_file(package, "patching", CLEAN, PATCHING, matrix_free=True)
+    given = ["--plugin", str(honest)]
     if request.param == "file":
-        given += ["--plugin", str(package / "solvers.py")]
+        given += ["--plugin", str(plugin)]
     else:
         (package / "__init__.py").write_text(PATCHING)
-        announce(package.parent, "patching.solvers")
+        announce(package.parent, "patching.patching")
     noted = tmp_path / "imported"
     monkeypatch.setenv("IMPORTED", str(noted))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
@@ -293,10 +263,9 @@ def test_tasks_of_a_distribution_are_imported_where_answers_are_scored(tmp_path)
 @pytest.mark.parametrize("here", ["import semrsm_bench as sb; print(*sb.solver_names(), *sb.task_names())", "list"])
 @pytest.mark.parametrize("where", ["named", "hidden"])
 def test_a_distribution_brings_methods_or_tasks_and_not_both(tmp_path, here, where):
-    (tmp_path / "other.py").write_text(PLUGIN.format(name="added"))
-    (tmp_path / "both.py").write_text(
-        "print('imported')\n" + PLANTED + (PLUGIN.format(name="added") if where == "named" else "import other\n")
-    )
+    other = solver_file(tmp_path, "added")
+    more = other.read_text() if where == "named" else "import added\n"
+    (tmp_path / "both.py").write_text("print('imported')\n" + PLANTED + more)
     announce(tmp_path, "both")
     done = run(*(["-m", "semrsm_bench", here] if here == "list" else ["-c", here]), path=tmp_path)
     assert done.returncode == 0
@@ -308,7 +277,7 @@ def test_a_distribution_brings_methods_or_tasks_and_not_both(tmp_path, here, whe
 
 def test_two_distributions_with_one_name_cost_the_second_and_no_run(tmp_path):
     for name in ("first", "second"):
-        (tmp_path / f"{name}.py").write_text(PLUGIN.format(name="same") + f"# {name}\n")
+        solver_file(tmp_path, "same", before=f"# {name}").rename(tmp_path / f"{name}.py")
         announce(tmp_path, name, name=name)
     done = run("-m", "semrsm_bench", "list", "solvers", "--json", path=tmp_path)
     assert [row["name"] for row in json.loads(done.stdout)].count("same") == 1
@@ -316,8 +285,8 @@ def test_two_distributions_with_one_name_cost_the_second_and_no_run(tmp_path):
 
 
 def test_the_worker_of_a_commit_knows_what_is_installed_there_and_a_methods_worker_does_not(tmp_path, monkeypatch):
-    (tmp_path / "mine.py").write_text(PLUGIN.format(name="announced"))
-    announce(tmp_path, "mine")
+    solver_file(tmp_path, "announced")
+    announce(tmp_path, "announced")
     monkeypatch.syspath_prepend(tmp_path)
     for setup in (WorkerSetup(search=(tmp_path, HERE.parent)), WorkerSetup()):
         with WorkerProcess(setup) as worker:
@@ -326,11 +295,13 @@ def test_the_worker_of_a_commit_knows_what_is_installed_there_and_a_methods_work
 
 
 def test_a_limit_ends_with_what_it_is_for(tmp_path):
-    (tmp_path / "mine.py").write_text(PLUGIN.format(name="announced"))
-    announce(tmp_path, "mine")
-    code = "import semrsm_bench as sb\nfrom semrsm_bench.core.registry import entry_points_limited_to\n"
-    code += "with entry_points_limited_to('tasks'):\n    print('announced' in sb.solver_names())\n"
-    code += "print('announced' in sb.solver_names())"
+    solver_file(tmp_path, "announced")
+    announce(tmp_path, "announced")
+    code = (
+        "import semrsm_bench as sb\nfrom semrsm_bench.core.registry import entry_points_limited_to\n"
+        "with entry_points_limited_to('tasks'):\n    print('announced' in sb.solver_names())\n"
+        "print('announced' in sb.solver_names())"
+    )
     assert run("-c", code, path=tmp_path).stdout.split() == ["False", "True"]
 
 

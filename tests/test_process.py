@@ -197,9 +197,8 @@ def test_what_has_the_shape_of_a_permutation_is_judged_where_it_is_scored(observ
     assert not any(sorted(p) == list(range(24)) for p in perms)
 
 
-@pytest.mark.parametrize("name", ["hostile-chatty", "hostile-endless-print"])
-def test_words_on_the_outputs_do_no_harm(observe, name):
-    outcome = observe(name)
+def test_words_on_the_outputs_do_no_harm(observe):
+    outcome = observe("hostile-print")
     assert outcome.status == "ok"
     assert (outcome.value["arrays"]["perms"] == np.arange(24)).all()
 

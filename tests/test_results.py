@@ -128,19 +128,18 @@ def test_rows_of_code_that_is_no_longer_measured_do_not_count(tmp_path):
 
 # Which run is written to.
 
-PLAN, PLACE = {"profile": "quick", "tasks": {"matching": 2}}, {"python": "3", "packages": {"numpy": "1"}}
+PLAN = {"profile": "quick", "tasks": {"matching": 2}}
+PLACE = {"cpu": {"model": "fast"}, "os": "Linux", "python": "3", "blas": ["openblas"], "packages": {"numpy": "1"}}
 CHANGES = {
-    "finished": {},
-    "locked": {},
-    "unfinished": {},
+    **{state: {} for state in ("unfinished", "finished", "locked")},
     "other plan": {"plan": {**PLAN, "tasks": {"matching": 3}}},
-    "other place": {"environment": {**PLACE, "python": "2.7"}},
-    "other libraries": {"environment": {**PLACE, "packages": {}}},  # they are in the keys of rows
+    **{f"other {key}": {"environment": {**PLACE, key: "other"}} for key in PLACE},
 }
 REFUSED = {
-    "other plan": "'mine' cannot be resumed: it was started with other tasks or options of tasks",
-    "other place": "these differ from when it was started: python;",
     "locked": "run 'mine' is being written by another process",
+    "other plan": "'mine' cannot be resumed: it was started with other tasks or options of tasks",
+    # Code, libraries and data are in the keys of rows.
+    **{f"other {key}": f"these differ from when it was started: {key};" for key in ("cpu", "os", "python", "blas")},
 }
 
 
@@ -160,7 +159,7 @@ def test_a_run_is_resumed_where_it_fits_and_a_named_one_is_refused_where_not(tmp
             open_run(session, **given)
     else:
         with open_run(session, **given) as writer:
-            resumes = named or (not fresh and state in ("unfinished", "other libraries"))
+            resumes = named or (not fresh and state in ("unfinished", "other packages"))
             assert (writer.folder == first.folder) == writer.resumed == resumes
     if state == "locked":
         first.__exit__()

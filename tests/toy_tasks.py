@@ -37,8 +37,8 @@ class Toy(Task):
         "paper": Profile("sixty", {"cases": 60}, 20.0, 30.0),
     }
     skips: ClassVar[dict[str, str]] = {}
-    cells = 1
-    size = 5
+    cells, size = 1, 5
+    settings: ClassVar[dict[str, Any]] = {}
 
     def cases(self, options):
         """Some."""
@@ -48,6 +48,7 @@ class Toy(Task):
                 {"cell": i % self.cells, "size": self.size},
                 lambda i=i: self.inputs(i),
                 {"item": (str(i),)},
+                settings=self.settings,
                 size=self.size,
                 skip=self.skips.get(str(i), ""),
             )
