@@ -1,6 +1,5 @@
-"""Headless Chromium over its debugging pipe: pages are opened, asked and photographed, and every request is noted."""
+"""Headless Chromium over its debugging pipe: pages are opened and asked, and every request is noted."""
 
-import base64
 import contextlib
 import functools
 import http.server
@@ -168,10 +167,6 @@ class Browser:
             self.call("Browser.grantPermissions", permissions=list(permissions))
         finally:
             self._session = session
-
-    def photograph(self, path):
-        """Save a picture of the page."""
-        path.write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"]))
 
     def __enter__(self):
         return self

@@ -7,9 +7,20 @@ import pytest
 
 from semrsm_bench.core import registry
 
+from .browser import Browser, find_browser
+
 # The first call of a compiled kernel takes seconds, and machines that run tests are busy: no test asserts on time.
 hypothesis.settings.register_profile("semrsm_bench", deadline=None)
 hypothesis.settings.load_profile("semrsm_bench")
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    """A browser for the tests of a module."""
+    if find_browser() is None:
+        pytest.skip("no Chromium is installed; install the package chromium to test pages")
+    with Browser() as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -5,6 +5,7 @@ import json
 import re
 import shlex
 from html.parser import HTMLParser
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
@@ -13,7 +14,6 @@ from hypothesis import strategies as st
 from semrsm_bench.bench.results import RUN_FILE, write_json
 from semrsm_bench.bench.summary import differences
 from semrsm_bench.cli import main
-from semrsm_bench.core.row import cell_key
 from semrsm_bench.report.figures.run import front_points, pareto_front
 from semrsm_bench.report.page import assets
 from semrsm_bench.report.page.build import build_page
@@ -22,7 +22,7 @@ from semrsm_bench.report.tables import render_table
 from semrsm_bench.tasks.registry import get_task
 
 from .image_files import image_zip
-from .synthetic_rows import ENVIRONMENT, make_row, make_run, matching
+from .synthetic_rows import ENVIRONMENT, NO_FIGURES, make_pairs, make_row, make_run, matching
 from .task_runs import write_task_run
 from .test_cli_table import call, write_run
 
@@ -75,8 +75,13 @@ class Parsed(HTMLParser):
         return " ".join(part for tag in tags for part in self.texts.get(tag, []))
 
 
-def page_of(*rows, environment=ENVIRONMENT, description=None, **options):
-    return Parsed(build_page([matching(rows, environment)], description, **options))
+def page_of(*rows, environment=ENVIRONMENT, description=None):
+    return Parsed(build_page([matching(rows, environment)], description))
+
+
+def traces_of(page):
+    """The points of every variant of the plot."""
+    return [t for v in page.plots["matching"] for t in v["figure"]["data"] if t.get("name")]
 
 
 @pytest.fixture(scope="module")
@@ -127,13 +132,16 @@ def test_scripts_cannot_end_early():
         assert not re.search(r"</script|<!--", script, re.IGNORECASE)
 
 
-def test_licences_are_passed_on(parsed):
-    told = parsed.text("h3", "pre", "p")
-    for part in ("plotly", "itables", "DataTables", "Permission is hereby granted, free of charge"):
-        assert part in told
-    scripts = parsed.text("script")
-    assert "Copyright 2012" in scripts
-    assert "SpryMedia" in scripts
+def test_licences_and_provenance_stand_on_the_page(parsed):
+    machine = (ENVIRONMENT["commit"], "with local changes", "Example CPU_9 & Co @ 3.0 GHz", "openblas", "ab" * 32)
+    for tags, parts in (
+        (("h3", "pre", "p"), ("plotly", "itables", "DataTables", "Permission is hereby granted, free of charge")),
+        (("script",), ("Copyright 2012", "SpryMedia")),
+        (("dd", "dt"), (*machine, "numpy 2.0.0")),
+        (("li",), ("local changes",)),
+    ):
+        for part in parts:
+            assert part in parsed.text(*tags)
 
 
 def test_the_table_holds_every_cell_as_the_verb_table_prints_it(parsed, results):
@@ -165,14 +173,12 @@ def test_copies_are_what_the_verb_table_prints(parsed, results):
 
 
 def test_the_front_is_that_of_the_figure(parsed, results):
-    variants = {
-        (v["choice"]["S"], v["choice"]["Centring"]): v for v in parsed.plots["matching"] if v["choice"]["Score"] == "c"
-    }
-    assert len(variants) == len(results.places)
+    variants = {tuple(v["choice"].values()): v["figure"] for v in parsed.plots["matching"]}
+    assert len(variants) == 2 * len(results.places)
     for cell, place in results.places.items():
-        variant = variants[f"S = {place['size']} ({place['layer']})", place["centring"]]
+        where = f"S = {place['size']} ({place['layer']})", place["centring"]
         points = front_points(results, cell)
-        drawn = {t["name"]: t for t in variant["figure"]["data"] if t.get("name")}
+        drawn = {t["name"]: t for t in variants[*where, "c"]["data"] if t.get("name")}
         assert {name: t["x"] for name, t in drawn.items()} == {p.method.name: [p.seconds] for p in points}
         bold = {name for name, t in drawn.items() if t["opacity"] == 1}
         assert bold == {p.method.name for p in pareto_front(points)}
@@ -184,24 +190,11 @@ def test_the_front_is_that_of_the_figure(parsed, results):
             bars = drawn[point.method.name]["error_x"]
             assert bars["array"] == pytest.approx([interval.high - interval.value])
             assert bars["arrayminus"] == pytest.approx([interval.value - interval.low])
-
-
-def test_every_score_has_its_axis(parsed):
-    ratios = [v for v in parsed.plots["matching"] if v["choice"]["Score"] == "k/k_opt %"]
-    assert len(ratios) == 6
-    for variant in ratios:
-        low, high = variant["figure"]["layout"]["yaxis"]["range"]
-        values = [y for t in variant["figure"]["data"] if t.get("name") for y in t["y"]]
+        ratios = variants[*where, "k/k_opt %"]
+        low, high = ratios["layout"]["yaxis"]["range"]
+        values = [y for t in ratios["data"] if t.get("name") for y in t["y"]]
         assert low < min(values) <= max(values) <= 1 < high
-        assert variant["figure"]["layout"]["yaxis"]["tickformat"] == ".0%"
-
-
-def test_provenance_stands_on_the_page(parsed):
-    told = parsed.text("dd", "dt")
-    for part in (ENVIRONMENT["commit"], "with local changes", "Example CPU_9 & Co @ 3.0 GHz", "openblas", "ab" * 32):
-        assert part in told
-    assert "numpy 2.0.0" in told
-    assert "local changes" in parsed.text("li")
+        assert ratios["layout"]["yaxis"]["tickformat"] == ".0%"
 
 
 def test_the_command_of_the_page_plans_the_same_run(monkeypatch, capsys):
@@ -217,16 +210,11 @@ def test_the_command_of_the_page_plans_the_same_run(monkeypatch, capsys):
     page = page_of(make_row(), description={**json.loads(json.dumps(description)), "finished": None})
     assert "This run is not finished" in page.text("li")
     (command,) = [told for told in page.texts["dd"] if told.startswith("semrsm-bench run")]
-    asked = []
-
-    def measure(options, session, tasks, **_):
-        asked.append((options, tasks))
-        raise KeyboardInterrupt
-
+    measure = Mock(side_effect=KeyboardInterrupt)
     monkeypatch.setattr(engine, "run", measure)
     with pytest.raises((SystemExit, KeyboardInterrupt)):
         main(shlex.split(command)[1:])
-    ((given, tasks),) = asked
+    given, _, tasks = measure.call_args.args
     assert list(tasks) == ["matching"]
     again = make_plan(given, [get_task("matching")], tasks, declared).describe()
     assert again == description["plan"]
@@ -240,9 +228,7 @@ def test_figures_of_the_paper_stand_apart_and_are_marked(parsed, results):
 
 
 def test_a_run_of_failures_only():
-    page = page_of(
-        *(make_row("scipy", status="timeout", seconds=None, k=None, message="no answer", pair=f"0-{i}") for i in (1, 2))
-    )
+    page = page_of(*make_pairs("scipy", 2, status="timeout", message="no answer", **NO_FIGURES))
     assert page.plots == {}
     assert "No method gave a result in the task matching" in page.text("li")
     assert [r["Status"] for r in page.table("table-matching")] == ["timeout"]
@@ -259,14 +245,16 @@ def test_a_run_of_one_solver_on_one_layer():
 
 
 def test_reasons_are_grouped_and_faults_come_first():
-    empty = {"seconds": None, "k": None, "k_opt": None, "k_rand": None, "k_upper": None}
-    skipped = [
-        make_row("scipy", centring=c, status="skipped", pair="", message="too slow", **empty)
+    both = [
+        row
         for c in ("none", "channel")
+        for row in (
+            make_row("scipy", centring=c, status="skipped", message="too slow", **NO_FIGURES),
+            make_row("ortools", centring=c),
+        )
     ]
-    crashed = make_row("greedy", status="crashed", message="died", **empty)
-    good = [make_row("ortools", centring=c) for c in ("none", "channel")]
-    lines = page_of(*skipped, crashed, *good).table("table-matching-failures")
+    crashed = make_row("greedy", status="crashed", message="died", **NO_FIGURES)
+    lines = page_of(*both, crashed).table("table-matching-failures")
     assert [(r["Algorithm"], r["Status"], r["Where"]) for r in lines] == [
         ("greedy", "crashed", "centring none"),
         ("scipy", "skipped", "everywhere"),
@@ -275,22 +263,21 @@ def test_reasons_are_grouped_and_faults_come_first():
 
 def test_bounds_are_marked_as_bounds():
     known = {"size": 65536, "layer": "large", "k_opt": None, "k_upper": 100.0, "affinity_seconds": None}
-    page = page_of(*(make_row("greedy", pair=f"0-{i}", c=0.9, **known) for i in (1, 2)))
+    page = page_of(*make_pairs("greedy", 2, c=0.9, **known))
     (line,) = page.table("table-matching")
     assert line["c"].startswith("≥")
     assert line["k/k_opt %"].startswith("≥")
     assert "≥ certified lower bound" in page.text("li", "p")
-    for variant in page.plots["matching"]:
-        (trace,) = [t for t in variant["figure"]["data"] if t.get("name")]
+    for trace in traces_of(page):
         assert trace["marker"]["symbol"].endswith("-open")
         assert "c: ≥" in trace["hovertext"]
 
 
 def test_a_ratio_that_means_nothing_is_not_given():
-    page = page_of(*(make_row("greedy", pair=f"0-{i}", k_opt=-1.0, k_rand=-10.0) for i in (1, 2)))
+    page = page_of(*make_pairs("greedy", 2, k_opt=-1.0, k_rand=-10.0))
     assert page.table("table-matching")[0]["k/k_opt %"] == "*"
     assert "k_opt is not positive" in page.text("li", "p")
-    (trace,) = [t for v in page.plots["matching"] for t in v["figure"]["data"] if t.get("name")]
+    (trace,) = traces_of(page)
     told = trace["hovertext"].replace("<br>", " ")
     assert "k/k_opt: not given, k_opt is not positive" in told
     assert "2 pairs" in told
@@ -306,7 +293,7 @@ TEXT = st.text(
 @settings(max_examples=15)
 @given(name=TEXT.map(str.strip).filter(bool), message=TEXT.map(str.strip).filter(bool))
 def test_any_text_is_shown_as_it_is(name, message):
-    bad = make_row(name, status="error", message=message, seconds=None, k=None, pair="0-2")
+    bad = make_row(name, status="error", message=message, pair="0-2", **NO_FIGURES)
     page = page_of(make_row(name, options={}), bad | {"options": {}}, make_row("ortools"), environment={})
     assert name in [r["Algorithm"] for r in page.table("table-matching")]
     assert [(r["Algorithm"], r["Reason"]) for r in page.table("table-matching-failures")] == [(name, message)]
@@ -330,9 +317,9 @@ def two_tasks(tmp_path_factory):
     return folder
 
 
-def test_every_task_has_its_section(two_tasks):
+def test_every_task_has_its_section_and_private_pictures_are_there_only_where_that_is_asked_for(two_tasks):
     results = read_results(two_tasks)
-    page = Parsed(build_page(results))
+    page, private = (Parsed(build_page(results, private=private)) for private in (False, True))
     assert [t for t in page.texts["h2"] if t.strip()] == ["Translation", "Matching", "Environment"]
     assert set(page.plots) == {"translation", "matching"}
     for task in ("translation", "matching"):
@@ -342,26 +329,17 @@ def test_every_task_has_its_section(two_tasks):
     (found,) = differences(results[0].summaries, "auroc", "identity")
     assert [line["Method"] for line in lines] == ["greedy"]
     assert float(lines[0]["Δ AUROC"].replace("−", "-")) == pytest.approx(found.interval.value, abs=5e-4)
-    assert cell_key(found.place)
+    crops = "Pictures with the frames of the crops cut from them"
+    for shown, all_pictures in ((page, False), (private, True)):
+        pictures = [a for t, a in shown.elements if t == "img"]
+        assert len(pictures) >= 2
+        assert all(a["src"].startswith("data:image/png;base64,") and a["alt"] for a in pictures)
+        assert (crops in [a["alt"] for a in pictures]) == all_pictures
+        assert ("1 figure shows pictures whose licence may forbid" in shown.text("p")) != all_pictures
 
 
-def test_pictures_are_inside_and_private_ones_only_where_that_is_asked_for(two_tasks):
-    results = read_results(two_tasks, tasks=["translation"])
-    page = Parsed(build_page(results))
-    pictures = [a for t, a in page.elements if t == "img"]
-    assert len(pictures) >= 2
-    assert all(a["src"].startswith("data:image/png;base64,") and a["alt"] for a in pictures)
-    assert "Pictures with the frames of the crops cut from them" not in [a["alt"] for a in pictures]
-    assert "1 figure shows pictures whose licence" in page.text("p")
-    private = Parsed(build_page(results, private=True))
-    assert "Pictures with the frames of the crops cut from them" in [
-        a["alt"] for t, a in private.elements if t == "img"
-    ]
-    assert "licence may forbid" not in private.text("p")
-
-
-def test_the_verb_writes_one_file_and_tells_its_size(tmp_path, capsys):
-    folder = write_run(tmp_path, "one", [make_row(), make_row("greedy")])
+def test_the_verb_writes_one_file_and_says_its_size(tmp_path, capsys):
+    folder = write_run(tmp_path, "one", make_run((64, 256), pairs=2))
     write_json(folder / RUN_FILE, {"finished": "2026-01-02T03:09:00"})
     code, out, err = call(capsys, "report", "--results", tmp_path)
     assert (code, err) == (0, "")
@@ -369,40 +347,33 @@ def test_the_verb_writes_one_file_and_tells_its_size(tmp_path, capsys):
     assert out == f"{folder / 'report.html'} ({size / 1e6:.1f} MB): run one, matching\n"
     assert 4e6 < size < 8e6
     assert [p.name for p in folder.iterdir() if "report" in p.name] == ["report.html"]
-    target = tmp_path / "deep" / "page.html"
-    code, out, _ = call(capsys, "report", "one", "matching", "--results", tmp_path, "--out", target)
+    # What is shown can be chosen, and where it is written.
+    target, chosen = tmp_path / "deep" / "page.html", ("--where", "size=64", "--centring", "channel")
+    code, out, _ = call(capsys, "report", "one", "matching", "--results", tmp_path, *chosen, "--out", target)
     assert code == 0
     page = Parsed(target.read_text())
-    assert [r["Algorithm"] for r in page.table("table-matching")][:2] == ["ortools", "greedy"]
-    (results,) = read_results(folder)
+    for part in ("centring channel", "S = 64"):
+        assert part in page.text("caption")
+    (results,) = read_results(folder, where={"size": ["64"], "centring": ["channel"]})
     assert page.texts["#copy-matching-1"].removeprefix("\n") == render_table(results, "latex")
 
 
-def test_what_is_shown_can_be_chosen(tmp_path, capsys):
-    write_run(tmp_path, "one", make_run((64, 256), pairs=2))
-    code, *_ = call(capsys, "report", "--results", tmp_path, "--where", "size=64", "--centring", "channel")
-    assert code == 0
-    page = Parsed((tmp_path / "one" / "report.html").read_text())
-    assert "centring channel" in page.text("caption")
-    assert "S = 64" in page.text("caption")
-    assert "centring none" not in page.texts["#copy-matching-1"]
-
-
-def test_no_run_no_such_task_and_nothing_measured(tmp_path, capsys):
-    code, _, err = call(capsys, "report", "--results", tmp_path)
-    assert code == 2
-    assert "make one with: semrsm-bench run" in err
-    write_run(tmp_path, "empty", [])
-    code, _, err = call(capsys, "report", "--results", tmp_path)
-    assert code == 4
-    assert "nothing was measured" in err
-    assert not (tmp_path / "empty" / "report.html").exists()
-    write_run(tmp_path, "one", [make_row()])
-    code, _, err = call(capsys, "report", "one", "--results", tmp_path, "--centring", "position")
-    assert code == 4
-    code, _, err = call(capsys, "report", "one", "outputs", "--results", tmp_path)
-    assert code == 2
-    assert "it has matching" in err
+@pytest.mark.parametrize(
+    ("rows", "words", "code", "message"),
+    [
+        (None, (), 2, "make one with: semrsm-bench run"),
+        ([], (), 4, "nothing was measured"),
+        ([make_row()], ("--centring", "position"), 4, "this run has centring none"),
+        ([make_row()], ("one", "outputs"), 2, "it has matching"),
+    ],
+)
+def test_what_gives_no_page_is_one_line_and_an_exit_code(tmp_path, capsys, rows, words, code, message):
+    if rows is not None:
+        write_run(tmp_path, "one", rows)
+    found, out, err = call(capsys, "report", *words, "--results", tmp_path)
+    assert (found, out, len(err.splitlines())) == (code, "", 1)
+    assert message in err
+    assert not list(tmp_path.rglob("report.html"))
 
 
 def test_without_the_extra_one_line_says_what_to_install(tmp_path, capsys, monkeypatch):

@@ -1,10 +1,10 @@
 """The published site: nothing from elsewhere, the size axis first, every solver drawn, every row listed; in a real browser."""
 
 import ast
-import importlib.util
 import itertools
 import json
 import os
+import runpy
 import subprocess
 import sys
 from urllib.parse import urlsplit
@@ -12,20 +12,13 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.common import CENTRINGS, SIZES, SOLVERS, TOO_SLOW
-from tests.browser import Browser, Server, find_browser
+from tests.browser import Server
 from tests.gate_repository import CHECKOUT, ThrowAway, git
 
 pytest.importorskip("asv")
 
 
-def load_offline():
-    spec = importlib.util.spec_from_file_location("offline", CHECKOUT / "benchmarks" / "site" / "offline.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-offline = load_offline()
+offline = runpy.run_path(str(CHECKOUT / "benchmarks" / "site" / "offline.py"))
 
 
 def asv(folder, *arguments):
@@ -84,66 +77,44 @@ def site(tmp_path_factory):
     git(home, "clone", "--quiet", str(made.folder), str(folder))
     git(folder, "checkout", "--quiet", "--detach", "second")
     asv(folder, "machine", "--yes")
-    asv(
-        folder,
-        "run",
-        "--bench",
-        "just-discover",
-        "--python=same",
-        "--set-commit-hash",
-        git(folder, "rev-parse", "HEAD"),
-    )
+    commit = git(folder, "rev-parse", "HEAD")
+    asv(folder, "run", "--bench", "just-discover", "--python=same", "--set-commit-hash", commit)
     for tag in ("base", "second"):
         results = write_results(folder, git(folder, "rev-parse", tag))
     asv(folder, "publish")
     html = folder / ".asv" / "html"
-    offline.make_offline(html)
+    offline["make_offline"](html)
     return html, results
 
 
-def test_the_page_loads_nothing_from_elsewhere(site):
+def test_the_page_loads_nothing_from_elsewhere_and_making_it_offline_again_changes_nothing(site):
     page = (site[0] / "index.html").read_text()
     assert "integrity" not in page
     assert page.index("size_axis.js") < page.index("graphdisplay.js")
-    for name in offline.REPLACEMENTS.values():
+    for name in offline["REPLACEMENTS"].values():
         assert f'"vendor/{name}"' in page
         assert (site[0] / "vendor" / name).is_file()
-
-
-def test_making_a_site_offline_twice_changes_nothing(site):
-    before = (site[0] / "index.html").read_text()
-    offline.make_offline(site[0])
-    assert (site[0] / "index.html").read_text() == before
+    offline["make_offline"](site[0])
+    assert (site[0] / "index.html").read_text() == page
 
 
 def test_every_vendored_library_has_its_licence():
-    stated = (offline.VENDOR / "README.md").read_text()
-    for name in offline.REPLACEMENTS.values():
+    stated = (offline["VENDOR"] / "README.md").read_text()
+    for name in offline["REPLACEMENTS"].values():
         family = name if name.count(".") < 3 or "orderBars" in name else f".{name.split('.')[2]}"
         assert family in stated, name
-    for path in offline.VENDOR.glob("LICENSE-*.txt"):
+    for path in offline["VENDOR"].glob("LICENSE-*.txt"):
         assert path.name in stated
         assert "Permission is hereby granted, free of charge" in path.read_text().replace("\n", " ")
 
 
-def test_a_page_that_asv_changed_is_refused():
+def test_what_is_no_site_of_a_known_asv_is_refused(tmp_path):
     with pytest.raises(ValueError, match="no stand-in"):
-        offline.localised('<script src="https://example.org/lib/new.js"></script>')
+        offline["localised"]('<script src="https://example.org/lib/new.js"></script>')
     with pytest.raises(ValueError, match="size axis has no place"):
-        offline.localised("<html></html>")
-
-
-def test_no_site_is_said_so(tmp_path):
+        offline["localised"]("<html></html>")
     with pytest.raises(FileNotFoundError, match="asv publish"):
-        offline.make_offline(tmp_path)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if find_browser() is None:
-        pytest.skip("no Chromium is installed; install the package chromium to test the site")
-    with Browser() as running:
-        yield running
+        offline["make_offline"](tmp_path)
 
 
 # The curves of the plot, and for each of their points whether something of the curve's colour is drawn around it.
@@ -172,56 +143,44 @@ CURVES = """
 """
 
 
-def drawn_curves(browser, address, title):
-    browser.open(address)
-    browser.wait(f"$('#title').text().includes('{title}') && $('#main-graph').data('plot').getData().length > 10")
-    return browser.ask(CURVES)
-
-
 @pytest.mark.parametrize(
-    "name", ["bench_solvers.Runtime.track_solve_seconds", "bench_solvers.Quality.track_chance_corrected"]
+    "name", [f"bench_solvers.{n}" for n in ("Runtime.track_solve_seconds", "Quality.track_chance_corrected")]
 )
-def test_curves_over_size_of_every_solver_are_drawn(site, browser, name, tmp_path):
+def test_curves_over_size_of_every_solver_are_drawn(site, chromium, name):
     html, results = site
     with Server(html) as server:
-        curves = drawn_curves(browser, f"{server.address}/index.html#{name}", name)
-        browser.photograph(tmp_path / f"{name}.png")
-    by_solver = {curve["label"].rpartition("solver-")[2]: curve for curve in curves}
+        chromium.open(f"{server.address}/index.html#{name}")
+        chromium.wait(f"$('#title').text().includes('{name}') && $('#main-graph').data('plot').getData().length > 10")
+        curves = chromium.ask(CURVES)
+    by_solver = {curve["label"].rpartition("solver-")[2]: curve["points"] for curve in curves}
     expected = dict(zip(itertools.product(SOLVERS, SIZES, CENTRINGS), results[name][0]))
     assert sorted(by_solver) == sorted(SOLVERS)
-    for solver in SOLVERS:
-        curve = by_solver[solver]
-        values = {size: expected[solver, size, CENTRINGS[0]] for size in SIZES}
-        assert {p["x"]: p["y"] for p in curve["points"]} == pytest.approx(
-            {s: v for s, v in values.items() if v is not None}
-        )
-        assert all(p["drawn"] for p in curve["points"]), solver
-    assert browser.errors == []
+    for solver, points in by_solver.items():
+        values = {size: v for size in SIZES if (v := expected[solver, size, CENTRINGS[0]]) is not None}
+        assert {p["x"]: p["y"] for p in points} == pytest.approx(values)
+        assert all(p["drawn"] for p in points), solver
 
 
-def test_the_list_has_every_row(site, browser):
+def test_the_list_has_every_row(site, chromium):
     html, results = site
     names = {n: e["pretty_name"] for n, e in json.loads((html / "index.json").read_text())["benchmarks"].items()}
     listed = []
     for name, (_, params, _) in results.items():
         cells = [f" ({', '.join(cell)})" for cell in itertools.product(*params)] if params else [""]
         listed += [(names[name] or name) + cell for cell in cells]
+    rows = "$('#summarylist-display table tbody tr')"
     with Server(html) as server:
-        browser.open(f"{server.address}/index.html#/summarylist")
-        count = len(listed)
-        browser.wait(f"$('#summarylist-display table tbody tr').length >= {count}")
-        rows = browser.ask(
-            "$('#summarylist-display table tbody tr').toArray().map(r => $(r).find('td').first().text())"
-        )
-    assert sorted(rows) == sorted(listed)
-    assert browser.errors == []
+        chromium.open(f"{server.address}/index.html#/summarylist")
+        chromium.wait(f"{rows}.length >= {len(listed)}")
+        shown = chromium.ask(f"{rows}.toArray().map(r => $(r).find('td').first().text())")
+    assert sorted(shown) == sorted(listed)
 
 
-def test_no_request_left_the_machine_and_none_failed(site, browser):
+def test_no_request_left_the_machine_and_none_failed(site, chromium):
     with Server(site[0]) as server:
         for page in ("", "#/summarylist", "#/regressions", "#bench_solvers.Runtime.track_solve_seconds"):
-            browser.open(f"{server.address}/index.html{page}")
-            browser.wait("$.asv.main_json && document.readyState === 'complete'")
-    hosts = {urlsplit(url).hostname for url in browser.requests if not url.startswith(("about:", "data:", "blob:"))}
-    assert hosts == {"127.0.0.1"}
-    assert browser.failures == []
+            chromium.open(f"{server.address}/index.html{page}")
+            chromium.wait("$.asv.main_json && document.readyState === 'complete'")
+    addresses = [url for url in chromium.requests if not url.startswith(("about:", "data:", "blob:"))]
+    assert {urlsplit(url).hostname for url in addresses} == {"127.0.0.1"}
+    assert (chromium.failures, chromium.errors) == ([], [])
