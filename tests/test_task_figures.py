@@ -25,15 +25,16 @@ from .task_runs import write_task_run
 
 pytest.importorskip("torch")
 
-SMALL = tuple(f"data/resnet{depth}-quarter-seed0.weights.safetensors" for depth in (10, 18))
+NETWORKS = [f"data/resnet{depth}-quarter-seed{seed}.weights.safetensors" for seed in (0, 1) for depth in (10, 18)]
+SMALL = NETWORKS[:2]
 
 
 class Drawn:
     """A run of one task with its pictures."""
 
-    def __init__(self, module, name, folder, methods, **given):
-        self.task, self.folder = get_task(name), folder
-        self.rows = write_task_run(folder, self.task, methods, **given)
+    def __init__(self, module, folder, methods, **given):
+        self.task, self.folder = get_task(module.__name__.rpartition(".")[2]), folder / "run"
+        self.rows = write_task_run(self.folder, self.task, methods, **{"layers": ("layer3", "layer4"), **given})
         with mpl.rc_context(dict(RC)):
             self.drawings = {d.name: d for d in module.draw(self.results())}
             for drawing in self.drawings.values():
@@ -62,10 +63,11 @@ class Drawn:
 
 @pytest.fixture(scope="module")
 def crops(tmp_path_factory):
+    shifts = (20, 0), (13, 7)
+    methods = ("pooled", "identity", "greedy")
     return Drawn(
-        translation, "translation", tmp_path_factory.mktemp("crops") / "run", ("pooled", "identity", "greedy"),
-        model=SMALL[:1], layers=("layer3", "layer4"), shift=((20, 0), (13, 7)), count=8, batch=4,
-    )  # fmt: skip
+        translation, tmp_path_factory.mktemp("crops"), methods, model=SMALL[:1], shift=shifts, count=8, batch=4
+    )
 
 
 def test_rsms_are_those_of_the_first_batch_and_figures_are_the_aurocs_of_the_summaries(crops):
@@ -97,11 +99,11 @@ def test_crops_are_framed_where_they_were_cut(crops):
 
 
 def test_pictures_of_a_user_are_marked(tmp_path):
+    mine = image_zip(tmp_path / "own.zip")
     drawn = Drawn(
-        translation, "translation", tmp_path / "run", ("pooled",), images=(image_zip(tmp_path / "own.zip"),),
-        model=SMALL[:1], layers=("layer4",), count=8, batch=4,
-    )  # fmt: skip
-    assert {name: d.shareable for name, d in drawn.drawings.items()} == {"rsms": True, "auroc": True, "crops": False}
+        translation, tmp_path, ("pooled",), images=(mine,), model=SMALL[:1], layers=("layer4",), count=8, batch=4
+    )
+    assert {name for name, d in drawn.drawings.items() if not d.shareable} == {"crops"}
     results = read_results(drawn.folder)
     for private in (False, True):
         files = draw_all(results, tmp_path / str(private), formats=["png"], private=private)
@@ -111,10 +113,8 @@ def test_pictures_of_a_user_are_marked(tmp_path):
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
-    return Drawn(
-        retrieval, "retrieval", tmp_path_factory.mktemp("found") / "run", ("identity", "pooled"),
-        model=SMALL[:1], layers=("layer3", "layer4"), queries=6, database=20, kernels=("linear", "cosine"),
-    )  # fmt: skip
+    given = {"model": SMALL[:1], "queries": 6, "database": 20, "kernels": ("linear", "cosine")}
+    return Drawn(retrieval, tmp_path_factory.mktemp("found"), ("identity", "pooled"), **given)
 
 
 def test_the_contact_sheet_shows_what_was_found(found):
@@ -147,15 +147,9 @@ def test_scores_of_retrieval_are_those_of_the_table_with_chance_beside_them(foun
     assert [line.get_xdata()[0] for line in axes.lines if line.get_linestyle() == ":"] == pytest.approx([random])
 
 
-@pytest.fixture(scope="module")
-def said(tmp_path_factory):
-    return Drawn(
-        outputs, "outputs", tmp_path_factory.mktemp("said") / "run", ("identity", "exact-auction"),
-        model=SMALL, layers=("layer3", "layer4"), count=12, kernels=("linear",), centring=("none", "channel"),
-    )  # fmt: skip
-
-
-def test_all_pairs_are_drawn_with_their_correlation(said):
+def test_all_pairs_are_drawn_with_their_correlation(tmp_path):
+    given = {"model": SMALL, "count": 12, "kernels": ("linear",), "centring": ("none", "channel")}
+    said = Drawn(outputs, tmp_path, ("identity", "exact-auction"), **given)
     assert set(said.drawings) == {"pairs", "correlations"}
     (axes,) = said.panels("pairs", "identity, Pearson")
     assert axes.collections[0].get_array().sum() == 66
@@ -163,16 +157,8 @@ def test_all_pairs_are_drawn_with_their_correlation(said):
     assert axes.get_title().endswith(f"{np.corrcoef(arrays['rsm'], arrays['divergence'])[0, 1]:.3f}")
 
 
-@pytest.fixture(scope="module")
-def compared(tmp_path_factory):
-    methods = ("cka[identity]", "cka[greedy]")
-    return Drawn(
-        layers, "layers", tmp_path_factory.mktemp("compared") / "run", methods,
-        model=SMALL, layers=("layer3", "layer4"), count=12, permuted=0,
-    )  # fmt: skip
-
-
-def test_heat_maps_hold_the_values_of_both_directions(compared):
+def test_heat_maps_hold_the_values_of_both_directions(tmp_path):
+    compared = Drawn(layers, tmp_path, ("cka[identity]", "cka[greedy]"), model=SMALL, count=12, permuted=0)
     assert set(compared.drawings) == {"within-cka-greedy", "across-cka-greedy"}
     networks = ["resnet10-quarter-seed0", "resnet18-quarter-seed0"]
     names = [(network, layer) for network in networks for layer in ("layer3", "layer4")]
@@ -195,10 +181,7 @@ def test_heat_maps_hold_the_values_of_both_directions(compared):
 
 
 def test_metrics_without_a_counterpart_stand_side_by_side(tmp_path):
-    methods = ("linear_cka", "procrustes_raw")
-    drawn = Drawn(
-        layers, "layers", tmp_path / "run", methods, model=SMALL, layers=("layer3", "layer4"), count=12, permuted=1
-    )
+    drawn = Drawn(layers, tmp_path, ("linear_cka", "procrustes_raw"), model=SMALL, count=12, permuted=1)
     assert set(drawn.drawings) == {"across"}
     (axes,) = drawn.panels("across", "procrustes_raw")
     assert axes.images[0].norm.vmax == pytest.approx(axes.images[0].get_array().max())
@@ -212,11 +195,8 @@ def test_metrics_without_a_counterpart_stand_side_by_side(tmp_path):
 
 @pytest.fixture(scope="module")
 def agreed(tmp_path_factory):
-    return Drawn(
-        instances, "instances", tmp_path_factory.mktemp("agreed") / "run", ("dispersion", "pairwise_cosine"),
-        model=[f"data/resnet{d}-quarter-seed{s}.weights.safetensors" for d in (10, 18) for s in (0, 1)],
-        layers=("layer3", "layer4"), count=48, folds=3, reorderings=2,
-    )  # fmt: skip
+    given = {"model": NETWORKS, "count": 48, "folds": 3, "reorderings": 2}
+    return Drawn(instances, tmp_path_factory.mktemp("agreed"), ("dispersion", "pairwise_cosine"), **given)
 
 
 def test_pictures_at_both_ends_are_those_with_the_largest_and_smallest_scores(agreed):
@@ -232,42 +212,33 @@ def test_pictures_at_both_ends_are_those_with_the_largest_and_smallest_scores(ag
     assert agreed.drawings["pictures"].shareable
 
 
-def test_predictors_are_rank_correlations(agreed):
+def test_predictors_and_reliability_are_rank_correlations_and_histograms_count_every_picture(agreed):
+    shallow, deep = (agreed.arrays("pairwise_cosine", layer=layer)[0] for layer in ("layer3", "layer4"))
     left, right = agreed.drawings["predictors"].figure.axes
     names = [t.get_text() for t in left.get_yticklabels()]
     assert names[-1] == "distance from the mean"
-    arrays = agreed.arrays("pairwise_cosine", layer="layer4")[0]
-    (simple, _) = [line for line in left.lines if line.get_label() in ("Spearman", "at equal distance from the mean")]
+    (simple,) = [line for line in left.lines if line.get_label() == "Spearman"]
     place = names.index("edge density")
-    expected = spearmanr(arrays["scores"], arrays["edge_density"]).statistic
-    assert simple.get_xdata()[place] == pytest.approx(expected)
-    assert right.images[0].get_array()[place, 1] == pytest.approx(expected)
+    expected = spearmanr(deep["scores"], deep["edge_density"]).statistic
+    assert simple.get_xdata()[place] == right.images[0].get_array()[place, 1] == pytest.approx(expected)
     # Bars are drawn in the order of the dots, and hold them.
-    bars = np.array([s[:, 0] for s in left.collections[0].get_segments()])
-    assert (bars[:, 0] <= simple.get_xdata() + 1e-12).all()
-    assert (simple.get_xdata() <= bars[:, 1] + 1e-12).all()
-
-
-def test_histograms_count_every_picture_and_reliability_every_pair_of_layers(agreed):
-    figure = agreed.drawings["scores"].figure
-    assert [a.get_title(loc="left") for a in figure.axes] == ["layer3", "layer4"]
-    arrays = agreed.arrays("pairwise_cosine", layer="layer3")[0]
-    bars = figure.axes[0].patches[:70]
-    assert sum(b.get_height() * b.get_width() for b in bars) == pytest.approx(1)
-    assert min(b.get_x() for b in bars if b.get_height()) <= arrays["scores"].min()
+    low, high = np.array([s[:, 0] for s in left.collections[0].get_segments()]).T
+    assert ((low <= simple.get_xdata() + 1e-12) & (simple.get_xdata() <= high + 1e-12)).all()
     table = agreed.drawings["reliability"].figure.axes[1].images[0].get_array()
-    other = agreed.arrays("pairwise_cosine", layer="layer4")[0]
-    assert table[0, 1] == pytest.approx(spearmanr(arrays["scores"], other["scores"]).statistic)
+    assert table[0, 1] == pytest.approx(spearmanr(shallow["scores"], deep["scores"]).statistic)
     assert list(np.diag(table)) == pytest.approx([1, 1])
+    first, second = agreed.drawings["scores"].figure.axes
+    assert (first.get_title(loc="left"), second.get_title(loc="left")) == ("layer3", "layer4")
+    bars = first.patches[:70]
+    assert sum(b.get_height() * b.get_width() for b in bars) == pytest.approx(1)
+    assert min(b.get_x() for b in bars if b.get_height()) <= shallow["scores"].min()
 
 
 def test_arrays_without_pictures_are_drawn_without_them(tmp_path):
-    rng = np.random.default_rng(0)
-    latent = rng.standard_normal((40, 4))
-    for name in ("a", "b"):
-        np.save(tmp_path / f"{name}.npy", latent + 0.3 * rng.standard_normal((40, 4)))
-    files = (tmp_path / "a.npy", tmp_path / "b.npy")
-    drawn = Drawn(instances, "instances", tmp_path / "run", ("dispersion",), features=files, folds=2, reorderings=1)
+    files = tuple(tmp_path / f"{name}.npy" for name in "ab")
+    for k, file in enumerate(files):
+        np.save(file, np.random.default_rng(k).standard_normal((40, 4)))
+    drawn = Drawn(instances, tmp_path, ("dispersion",), features=files, layers=(), folds=2, reorderings=1)
     assert set(drawn.drawings) == {"scores", "predictors"}
 
 

@@ -50,33 +50,19 @@ def test_an_rsm_that_is_the_divergence_correlates_to_minus_one():
     assert found.scores["agreement"] == found.scores["same_neighbour"] == pytest.approx(1)
 
 
-def test_scores_are_those_of_pairs_written_out():
-    rough, exact = noise(1), noise(1) + 0.5 * noise(2)
-    upper = np.triu_indices(N, 1)
-    _, found = scored(rough, exact)
-    divergence = jensen_shannon(probabilities())[upper]
-    others = [np.argmax(np.where(np.eye(N, dtype=bool), -np.inf, rsm), axis=1) for rsm in (rough, exact)]
-    assert found.scores == pytest.approx(
-        {
-            "pearson": pearsonr(divergence, rough[upper])[0],
-            "spearman": spearmanr(divergence, rough[upper])[0],
-            "agreement": spearmanr(exact[upper], rough[upper])[0],
-            "agreement_cka": cka(exact, rough, "debiased"),
-            "same_neighbour": np.mean(others[0] == others[1]),
-        }
-    )
-    assert 0 < found.scores["same_neighbour"] < 1
-
-
-def test_resampled_images_give_what_their_pairs_give():
+def test_scores_of_all_and_of_resampled_images_are_those_of_their_pairs():
     rough, exact = noise(1), noise(1) + 0.5 * noise(2)
     case, found = scored(rough, exact)
+    nearest = [np.argmax(np.where(np.eye(N, dtype=bool), -np.inf, rsm), axis=1) for rsm in (rough, exact)]
+    same = nearest[0] == nearest[1]
+    assert 0 < found.scores["same_neighbour"] == same.mean() < 1
+    assert found.scores["agreement_cka"] == pytest.approx(cka(exact, rough, "debiased"))
     rng = np.random.default_rng(0)
     units = [*(f"i{k}" for k in rng.permutation(N)), "another image"]
     draws = np.concatenate([np.ones((1, N + 1)), rng.multinomial(N + 1, np.full(N + 1, 1 / (N + 1)), size=5)])
     resampled = Outputs().aggregate([result(case, found)], draws, units)
-    for name, score in found.scores.items():
-        assert resampled[name][0] == pytest.approx(score), name
+    assert {name: values[0] for name, values in resampled.items()} == pytest.approx(dict(found.scores))
+    assert np.isnan(resampled["agreement_cka"][1:]).all()
     divergence = jensen_shannon(probabilities())
     for b, draw in enumerate(draws):
         counts = dict(zip(units, draw))
@@ -85,7 +71,7 @@ def test_resampled_images_give_what_their_pairs_give():
         assert resampled["pearson"][b] == pytest.approx(pearsonr(divergence[pairs], rough[pairs])[0])
         assert resampled["spearman"][b] == pytest.approx(spearmanr(divergence[pairs], rough[pairs])[0])
         assert resampled["agreement"][b] == pytest.approx(spearmanr(exact[pairs], rough[pairs])[0])
-    assert np.isnan(resampled["agreement_cka"][1:]).all()
+        assert resampled["same_neighbour"][b] == pytest.approx(same[images].mean())
 
 
 def test_an_rsm_without_differences_has_no_score():
@@ -109,7 +95,7 @@ def test_a_network_without_logits_or_with_equal_ones_is_named(monkeypatch):
 
     for model, said in (
         (of_one_layer("colours", torch.nn.Identity(), 8), "colours returns no logits"),
-        (Model("grey", Constant().eval(), ("maps",), 8), "grey says the same of all pictures"),
+        (Model("grey", Constant().eval(), ("maps",), 8), "grey has equal divergences between all pictures"),
     ):
         monkeypatch.setattr(networks, "load_networks", lambda *_, model=model: [model])
         case = next(iter(Outputs().cases(options(Outputs(), count=10))))

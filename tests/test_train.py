@@ -134,12 +134,10 @@ def test_augmentation_moves_and_mirrors_but_invents_nothing(size):
     assert {s.astype(ramp.dtype).tobytes() for s in still} == {ramp.tobytes(), ramp[:, ::-1].tobytes()}
 
 
-def test_resizing_by_two_keeps_a_constant_and_the_mean():
+def test_resizing_keeps_a_constant_and_the_mean():
     x = torch.rand(2, 3, 64, 64)
-    small = resize(x, 32)
-    assert small.shape == (2, 3, 32, 32)
     torch.testing.assert_close(resize(torch.ones(1, 3, 64, 64), 32), torch.ones(1, 3, 32, 32))
-    torch.testing.assert_close(small.mean(), x.mean(), atol=2e-3, rtol=0)
+    torch.testing.assert_close(resize(x, 32).mean(), x.mean(), atol=2e-3, rtol=0)
     assert resize(x, 64) is x
 
 

@@ -24,7 +24,7 @@ _BATCH = 32
 
 @dataclass(frozen=True)
 class Activations:
-    """What a network makes of N images: per layer (N, C, S) float32 and its grid (H, W), and logits (N, K) float32.
+    """Activations of a network on N images: per layer (N, C, S) float32 and its grid (H, W), and logits (N, K) float32.
 
     A grid is None where S is no square number of tokens, logits are None where the network returns something else.
     """

@@ -23,7 +23,7 @@ _MOST_DIVISIONS = 10
 
 
 def assign_folds(groups: Sequence[Any], folds: int, seed: int = 0) -> Integers:
-    """Fold of each stimulus (n,); stimuli of one group are never parted, folds are as even as the groups allow.
+    """Fold of each stimulus (n,); stimuli of one group stay together, and folds are as even as the groups allow.
 
     ``groups`` say what must stay together, such as the photograph that a crop was cut from. ValueError: fewer than 10 stimuli,
     fewer groups than folds, or fewer than two folds.

@@ -52,11 +52,6 @@ class Layer:
     place: int
 
     @property
-    def path(self) -> str:
-        """Network and layer."""
-        return f"{self.seen.name}/{self.name}"
-
-    @property
     def shape(self) -> tuple[int, int, int]:
         """N, C and S."""
         return self.seen.shape(self.name)
@@ -172,7 +167,7 @@ def _case(
         settings |= {"permuted": 1000 * options.seed + permuted, "leave_one_out": False}
     images, channels, positions = max((layer.shape for layer in sides), key=lambda shape: shape[2])
     return Case(
-        f"{a.path}/{b.path}/{options.centring}{order}",
+        f"{a.seen.name}/{a.name}/{b.seen.name}/{b.name}/{options.centring}{order}",
         {"networks": group, "pictures": MATCHED if permuted is None else PERMUTED, "images": images},
         lambda: {"x": a.pooled, "y": b.pooled, **inputs},
         {"network": tuple(dict.fromkeys(layer.seen.name for layer in sides))},

@@ -146,8 +146,8 @@ class MatchingTask(Task):
         precision = declared.facts.get("precision") or 0.0
         if declared.category == "exact" and missing > noise + precision * span:
             message = (
-                f"it is registered as exact to {precision:g}, and its k = {min(values):.9g} misses {missing / span:.2g} of what "
-                f"lies between chance and the optimum {optimum.k_opt:.9g}"
+                f"it is registered as exact to {precision:g}, but its k = {min(values):.9g} is below the optimum "
+                f"{optimum.k_opt:.9g} by {missing / span:.2g} of the range from chance to the optimum"
             )
             return Scored(raw=raw, status="wrong", message=message)
         scores = {"c": chance_corrected(k, optimum.k_opt, k_rand), "quality": quality(k, optimum.k_opt)}

@@ -135,7 +135,7 @@ def common_size(models: Sequence[Model], size: int | None = None) -> int:
 
 
 class NetworkActivations:
-    """What a network makes of pictures (N, H, W, 3), uint8, one layer at a time.
+    """Activations of a network on pictures (N, H, W, 3), uint8, one layer at a time.
 
     All layers together may be too large for memory, so large ones have a forward pass each; the activations used last stay in
     memory, so that asking again gives the same array.

@@ -132,7 +132,7 @@ class _NetworkTruth:
         """Jensen-Shannon divergences above the diagonal."""
         triangle = upper_triangle(jensen_shannon(self._seen.probabilities))
         if np.ptp(triangle) == 0:
-            raise ValueError(f"{self._seen.name} says the same of all pictures: their divergences are all equal")
+            raise ValueError(f"{self._seen.name} has equal divergences between all pictures, so nothing can correlate")
         return triangle
 
     def exact(self, case: Case) -> Floats:

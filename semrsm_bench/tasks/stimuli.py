@@ -45,7 +45,7 @@ class InstancesOptions(CountOptions):
         (), help="Instead of networks: .npy of shape (n, d), the same items in each; repeat for each array."
     )
     ids: Path | None = option(
-        None, help="With --features: names of the items, one a line; items of one name are never parted."
+        None, help="With --features: names of the items, one a line; items of one name stay in one fold."
     )
 
     def __post_init__(self) -> None:
@@ -66,7 +66,7 @@ class Stimuli:
     ids: Sequence[str]
     groups: Sequence[Any]  # stimuli of one group, such as crops of one photograph, stay together in folds and intervals
     pixels: NDArray[np.uint8] | None  # (n, H, W, 3)
-    outputs: Callable[[], Mapping[str, Floats]]  # what the models say of each stimulus, see `output_facts`
+    outputs: Callable[[], Mapping[str, Floats]]  # figures of the class probabilities, see `output_facts`
     sha256: str
     shareable: bool = True  # whether the pictures may be shown in the project's docs
 
