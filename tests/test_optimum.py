@@ -56,22 +56,25 @@ def test_any_prices_bound_the_optimum_and_the_optimum_is_that_of_brute_force(x, 
     assert found.k_upper >= best - 1e-12 * scale
 
 
-@pytest.mark.parametrize("room", [1, 8 * 60 * 7, 32 << 20])
+@pytest.mark.parametrize("room", [1, 8 * 20 * 7, 32 << 20])
 def test_prices_prove_an_optimal_matching_and_no_other_in_any_number_of_blocks(monkeypatch, room):
     monkeypatch.setattr(optimum, "_BLOCK_BYTES", room)
-    problem = problem_of(60)
-    affinity, prices = true_affinity(problem), np.random.default_rng(1).standard_normal(60)
+    problem = problem_of(20)
+    affinity, prices = true_affinity(problem), np.random.default_rng(1).standard_normal(20)
     dual = (affinity - prices).max(axis=1).sum() + prices.sum()
     assert certified_upper(problem, prices) == pytest.approx(dual, rel=1e-12)
     perm = best_columns(affinity)
     prices, k = prices_of(problem, perm), matching_value(problem, perm)
     assert k <= certified_upper(problem, prices) <= k * (1 + 1e-9)
-    assert (affinity - prices)[range(60), perm] == pytest.approx((affinity - prices).max(axis=1), abs=1e-9)
+    assert (affinity - prices)[range(20), perm] == pytest.approx((affinity - prices).max(axis=1), abs=1e-9)
     swapped = perm.copy()
     swapped[:2] = perm[1::-1]
     worse = certified_upper(problem, prices_of(problem, swapped))
     assert worse >= k
     assert worse - matching_value(problem, swapped) > 1e-4
+    for wrong in (prices[1:], np.full(20, np.nan)):
+        with pytest.raises(ValueError, match="prices"):
+            certified_upper(problem, wrong)
 
 
 NOISE = np.random.default_rng(0).standard_normal((2, 64, 4)).astype(np.float32)
@@ -100,37 +103,23 @@ def test_special_problems_have_a_proved_optimum(pair):
     assert found.certificate <= 1e-6
 
 
-NO_PERMUTATION = [np.zeros(40, int), np.arange(39), np.arange(40.0), np.full(40, -1), np.arange(40)[:, None]]
-
-
-@pytest.mark.parametrize("perm", [np.arange(40), *NO_PERMUTATION], ids=str)
-def test_a_wrong_candidate_is_not_believed(perm):
-    problem = problem_of(40)
-
-    def liar(name, x, y):
-        if name == "ortools":
-            return here(name, x, y)
-        return answer(perm, u=np.full(40, 1e-3), v=np.zeros(40))
-
-    found = find_optimum(problem, liar)
-    assert found.solver == "ortools"
-    assert found.k_opt == pytest.approx(find_optimum(problem, here).k_opt, rel=1e-6)
+NO_PERMUTATION = [np.zeros(30, int), np.arange(29), np.arange(30.0), np.full(30, -1), np.arange(30)[:, None]]
 
 
 @pytest.mark.parametrize(
-    "outcome",
-    [
-        answer(np.arange(30)),
-        Reply("timeout", "stopped"),
-        Reply("ok"),
-        *map(answer, (np.zeros(30, int), np.arange(3))),
-    ],
+    "reply",
+    [Reply("timeout", "stopped"), Reply("ok"), answer(np.arange(30))]
+    + [answer(perm, u=np.full(30, 1e-3), v=np.zeros(30)) for perm in (np.arange(30), *NO_PERMUTATION)],
 )
-def test_without_a_proof_there_is_a_bound_but_no_optimum(outcome, tmp_path):
+def test_a_reply_that_proves_nothing_is_no_optimum(reply, tmp_path):
     problem = problem_of(30)
-    found = OptimumCache(tmp_path).get(problem, lambda *given: outcome)
-    assert (found.k_opt, found.perm, found.prices) == (None, None, None)
-    assert found.k_upper >= find_optimum(problem, here).k_opt
+    expected = find_optimum(problem, here)
+    found = find_optimum(problem, lambda name, *given: here(name, *given) if name == "ortools" else reply)
+    assert found.solver == "ortools"
+    assert found.k_opt == pytest.approx(expected.k_opt, rel=1e-6)
+    alone = OptimumCache(tmp_path).get(problem, lambda *given: reply)
+    assert (alone.k_opt, alone.perm, alone.prices) == (None, None, None)
+    assert alone.k_upper >= expected.k_opt
     assert not list(tmp_path.rglob("*.npz")), "what was not proved is not kept"
 
 
@@ -158,13 +147,6 @@ def test_beyond_reach_there_is_a_certified_bound_and_it_is_kept(tmp_path, monkey
         change(path, **changes)
         with pytest.warns(UserWarning, match="did not prove"):
             assert cache.get(problem, here).k_upper == found.k_upper
-
-
-def test_bad_prices_are_refused():
-    problem = problem_of(4)
-    for prices in (np.zeros(3), np.full(4, np.nan)):
-        with pytest.raises(ValueError, match="prices"):
-            certified_upper(problem, prices)
 
 
 class Counting:
@@ -238,27 +220,22 @@ def change(path, **changes):
     np.savez(path, **{**parts, "facts": np.array(json.dumps(facts))})
 
 
+# A worse matching with its k, and with the prices that there are: nothing but the proof fails.
+WORSE = {"perm": np.arange(30), "k_opt": matching_value(problem_of(30), np.arange(30)), "certificate": 0.0}
+
+
 @pytest.mark.parametrize(
     "changes",
     [
-        {"perm": np.roll(np.arange(8), 1)},
-        {"perm": np.zeros(8, int)},
-        {"perm": np.arange(7)},
-        {"perm": None},
-        {"k_opt": 0.0},
-        {"perm": np.arange(8) + 0.5},
-        {"k_upper": 1e9},
-        {"prices": None},
-        {"prices": np.zeros(8)},
-        {"prices": np.zeros(7)},
-        {"prices": np.full(8, np.nan)},
-        {"prices": np.array(["x"] * 8)},
-        {"k_opt": None, "k_upper": 1e9},
-    ],
+        {"perm": perm}
+        for perm in (np.roll(np.arange(30), 1), np.zeros(30, int), np.arange(29), np.arange(30) + 0.5, None)
+    ]
+    + [{"prices": v} for v in (np.zeros(30), np.zeros(29), np.full(30, np.nan), np.array(["x"] * 30), None)]
+    + [{"k_opt": 0.0}, {"k_upper": 1e9}, {"k_opt": None, "k_upper": 1e9}, WORSE, {**WORSE, "k_upper": WORSE["k_opt"]}],
     ids=str,
 )
 def test_an_entry_that_does_not_prove_its_k_is_proved_anew(tmp_path, changes):
-    problem, solver = problem_of(8), Counting()
+    problem, solver = problem_of(30), Counting()
     expected = OptimumCache(tmp_path).get(problem, solver)
     (path,) = tmp_path.rglob("*.npz")
     change(path, **changes)
@@ -268,33 +245,9 @@ def test_an_entry_that_does_not_prove_its_k_is_proved_anew(tmp_path, changes):
     assert "proved anew" in found.remark
     assert same(dataclasses.replace(found, remark=""), expected)
     assert OptimumCache(tmp_path).check(problem) is True
-    assert solver.calls == 2
-    assert same(OptimumCache(tmp_path).get(problem, solver), expected)
-    assert solver.calls == 2
-
-
-def test_a_consistent_lie_is_found_out(tmp_path):
-    """A worse matching with its own k, and with the prices that there are: nothing but the proof fails."""
-    problem, solver = problem_of(30), Counting()
-    expected = OptimumCache(tmp_path).get(problem, solver)
-    (path,) = tmp_path.rglob("*.npz")
-    worse = get_solver("greedy").run(problem).perm
-    k = matching_value(problem, worse)
-    assert k < expected.k_opt * (1 - 1e-3)
-    for upper in (k, expected.k_upper):
-        change(path, perm=worse, k_opt=k, k_upper=upper, certificate=0.0)
-        with pytest.warns(UserWarning, match="proved anew"):
-            found = OptimumCache(tmp_path).get(problem, solver)
-        assert (found.k_opt, found.k_upper) == (expected.k_opt, expected.k_upper)
-
-
-def test_the_last_digit_of_k_may_differ_between_machines(tmp_path):
-    problem, solver = problem_of(50), Counting()
-    expected = OptimumCache(tmp_path).get(problem, solver)
-    (path,) = tmp_path.rglob("*.npz")
-    change(path, k_opt=float(np.nextafter(expected.k_opt, 0)))
+    change(path, k_opt=float(np.nextafter(expected.k_opt, 0)))  # the last digit may differ between machines
     OptimumCache(tmp_path).get(problem, solver)
-    assert solver.calls == 1
+    assert solver.calls == 2
 
 
 @given(st.integers(0, 3000), st.binary(min_size=1, max_size=40), st.booleans())

@@ -89,22 +89,17 @@ def test_the_affinity_is_made_once_and_nothing_can_be_written():
         assert not other.x.flags.writeable
 
 
-@pytest.mark.parametrize("disguise", ["plain", "read-only view", "column-major", "list", "torch"])
+@pytest.mark.parametrize(
+    "disguise", [np.asarray, np.asfortranarray, lambda x: np.lib.stride_tricks.as_strided(x, writeable=False)]
+)
 def test_later_changes_of_the_given_arrays_do_not_reach_it(disguise):
     x, y = random_pair()
-    first = x[0, 0]
-    given_x = x
-    if disguise == "read-only view":
-        given_x = x[:]
-        given_x.flags.writeable = False
-    elif disguise == "column-major":
-        given_x = x = np.asfortranarray(x)
-    elif disguise == "list":
-        given_x = x.tolist()
-    elif disguise == "torch":
-        given_x = pytest.importorskip("torch").from_numpy(x)
+    given_x, first = disguise(x), x[0, 0]
     problem = sb.MatchingProblem(given_x, y)
     x[0, 0] = 77
+    assert problem.x[0, 0] == first
+    if given_x.flags.writeable:
+        given_x[0, 0] = 78
     assert problem.x[0, 0] == first
     assert x.flags.writeable
 

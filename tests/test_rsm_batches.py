@@ -61,20 +61,6 @@ def test_special_pairs_of_a_batch_are_solved_too():
     assert np.allclose(rsm, expected, rtol=1e-5, atol=0)
 
 
-@pytest.mark.parametrize("name", ["exact-auction", "list-auction-fine"])
-@pytest.mark.parametrize("block", [1, 5, None])
-@pytest.mark.parametrize("held", [2**27, 0])
-@pytest.mark.parametrize("sides", [1, 2])
-def test_threads_and_held_images_change_nothing(name, block, held, sides, monkeypatch):
-    how = {"matching": name, "return_permutations": True, "centring": "channel"}
-    z = [images(7 - seed, seed=seed) for seed in range(sides)]
-    serial, perms = compute_rsm(*z, **how)
-    monkeypatch.setattr("semrsm_bench.rsm.images.BLOCK_BYTES", held)
-    threaded, others = compute_rsm(*z, n_jobs=2, block=block, **how)
-    assert np.array_equal(serial, threaded)
-    assert np.array_equal(perms, others)
-
-
 @pytest.mark.parametrize("matrix_free", [False, True])
 @pytest.mark.parametrize("most", [40, 1])
 def test_a_batch_entry_is_used_with_its_options_and_leaves_pairs_to_the_function(matrix_free, most):
@@ -102,40 +88,31 @@ def test_a_batch_entry_is_used_with_its_options_and_leaves_pairs_to_the_function
 
 
 IDENTITY = np.arange(40)
-NO_PERMUTATION = [
-    (np.zeros(40, int), "matched 40 times"),
-    (IDENTITY - 1, "holds 0..39"),
-    (IDENTITY + 1, "holds 0..39"),
-    (IDENTITY * 1.0, "holds integers"),
-]
+NO_PERMUTATION = [np.zeros(40, int), IDENTITY - 1, IDENTITY + 1, IDENTITY * 1.0, IDENTITY[:-1], [[0, 1], [2, 3]], None]
 
 
-@pytest.mark.parametrize(
-    ("perm", "message"), [*NO_PERMUTATION, (IDENTITY[:-1], "shape"), (None, "solver"), ([[0, 1], [2, 3]], "shape")]
-)
-def test_a_solver_that_returns_no_permutation_is_caught(perm, message):
-    register_solver("liar", kind="approximate")(lambda problem: perm)
-    with pytest.raises(InvalidMatchingError, match=message):
+@pytest.mark.parametrize("answer", NO_PERMUTATION, ids=str)
+@pytest.mark.parametrize("in_batches", [False, True])
+def test_what_is_no_permutation_is_caught(answer, in_batches):
+    def batch(x, ys, affinities):
+        return np.tile(answer, (len(ys), 1)), np.ones(len(ys), bool)
+
+    register_solver("liar", kind="approximate", batch=batch if in_batches else None)(lambda problem: answer)
+    with pytest.raises(InvalidMatchingError, match="solver 'liar': "):
         compute_rsm(images(), matching="liar")
 
 
 @pytest.mark.parametrize(
-    ("perms", "message"),
-    [(lambda b, perm=perm: np.tile(perm, (b, 1)), message) for perm, message in NO_PERMUTATION]
-    + [
-        (lambda b: np.tile(IDENTITY, (b + 1, 1)), "batch entry answers"),
-        (lambda b: np.tile(IDENTITY[:-1], (b, 1)), "batch entry answers"),
-        (lambda b: IDENTITY, "batch entry answers"),
-        (lambda b: None, "solved of shape"),
+    "answer",
+    [
+        lambda b: (np.tile(IDENTITY, (b + 1, 1)), np.ones(b, bool)),
+        lambda b: (IDENTITY, np.ones(b, bool)),
+        lambda b: (np.tile(IDENTITY, (b, 1)), True),
     ],
 )
-def test_a_batch_entry_that_returns_no_permutations_is_caught(perms, message):
-    def batch(x, ys, affinities):
-        found = perms(len(ys))
-        return (np.tile(IDENTITY, (len(ys), 1)), True) if found is None else (found, np.ones(len(ys), bool))
-
-    watched_solver(batch=batch)
-    with pytest.raises(InvalidMatchingError, match=message):
+def test_a_batch_entry_answers_for_every_pair(answer):
+    watched_solver(batch=lambda x, ys, affinities: answer(len(ys)))
+    with pytest.raises(InvalidMatchingError, match="batch entry answers"):
         compute_rsm(images(), matching="backwards")
 
 

@@ -1,4 +1,4 @@
-"""What every RSM method must bear: the cases of ``semrsm-bench check``, each a function that raises."""
+"""What every RSM method must pass: the cases of ``semrsm-bench check``, each a function that raises."""
 
 from __future__ import annotations
 

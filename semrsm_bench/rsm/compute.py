@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.metrics.kernels import bandwidth
 from semrsm_bench.rsm import kernels as k
-from semrsm_bench.rsm.images import Images, Own
+from semrsm_bench.rsm.images import Images, Norms
 from semrsm_bench.rsm.options import RsmOptions, takes_rsm_options
 from semrsm_bench.rsm.registry import choose_comparisons
 from semrsm_bench.rsm.sources import as_source
@@ -55,7 +55,7 @@ def compute_rsm(
     centring : {"none", "channel", "position"}
         What to subtract first: nothing, the mean of each channel over images and positions, or of each channel at each
         position (which breaks the invariance to permutations). With z2 the mean of the database serves both; a cache brings
-        its own mean.
+        its mean.
     layout : {"channels_first", "channels_last"}
     grid : (H, W), optional
         How flat positions lie; translation needs it.
@@ -113,10 +113,10 @@ def compute_rsm(
     if return_permutations and not all(found.matches for found in chosen.values()):
         raise ValueError(f"RSM method {o.matching[0]!r} matches no positions, so there are no permutations to return")
     images = Images.of(rows, columns, o.centring, digest=o.out is not None)
-    own: dict[str, Own] = {}
+    norms: dict[str, Norms] = {}
     if images.mirrored or set(o.kernel) != {"linear"}:
-        own = {name: images.own(found) for name, found in chosen.items()}
-    for name, sides in own.items() if "cosine" in o.kernel else ():
+        norms = {name: images.squared_norms(found) for name, found in chosen.items()}
+    for name, sides in norms.items() if "cosine" in o.kernel else ():
         for side, values in zip((images.rows, images.columns), sides, strict=True):
             if (bad := np.flatnonzero(values <= 0.0)).size:
                 what = "are all zeros" if chosen[name].matches else f"have no similarity with themselves by {name!r}"
@@ -135,10 +135,8 @@ def compute_rsm(
                 opened[name] = Products(np.full(images.shape, np.nan))
         for name, found in chosen.items():
             schedule = Schedule(o.n_jobs, o.block, client, found.in_threads)
-            fill_products(
-                images, found, opened[name], schedule, own=own.get(name), permutations=permutations, quiet=not progress
-            )
-        result = _derived(images, {name: held.values for name, held in opened.items()}, own, o, files)
+            fill_products(images, found, opened[name], schedule, norms.get(name), permutations, quiet=not progress)
+        result = _derived(images, {name: held.values for name, held in opened.items()}, norms, o, files)
     answer: Any = result
     if isinstance(keywords.get("kernel", ""), str):
         answer = {name: per_kernel[o.kernel[0]] for name, per_kernel in result.items()}
@@ -162,10 +160,10 @@ def _files(out: Path, o: RsmOptions) -> Files:
 
 
 def _derived(
-    images: Images, products: Mapping[str, Matrix], own: Mapping[str, Own], o: RsmOptions, files: Files
+    images: Images, products: Mapping[str, Matrix], norms: Mapping[str, Norms], o: RsmOptions, files: Files
 ) -> dict[str, dict[str, Matrix]]:
     """RSMs of all kernels from the linear ones: in memory, or written to files and mapped from there."""
-    width = _bandwidth(images, products, own, o) if "rbf" in o.kernel else 1.0
+    width = _bandwidth(images, products, norms, o) if "rbf" in o.kernel else 1.0
     derived: dict[str, dict[str, Matrix]] = {name: {} for name in products}
     for name, linear in products.items():
         for kernel in o.kernel:
@@ -176,32 +174,32 @@ def _derived(
                 rbf = {"sigma": width, "rule": o.sigma, "t": o.t} if kernel == "rbf" else {}
                 described = read_description(files[name]["linear"])
                 described["fingerprint"] = {**described["fingerprint"], "kernel": kernel, **rbf}
-                parts = _kernel_strips(images, linear, own[name], kernel, width)
+                parts = _kernel_strips(images, linear, norms[name], kernel, width)
                 save_derived(files[name][kernel], described, images.shape, parts)
             else:
                 values = np.empty(images.shape)
-                for rows, part in _kernel_strips(images, linear, own[name], kernel, width):
+                for rows, part in _kernel_strips(images, linear, norms[name], kernel, width):
                     values[rows] = part
             derived[name][kernel] = np.load(files[name][kernel], mmap_mode="r") if files else values
     return derived
 
 
 def _kernel_strips(
-    images: Images, products: Matrix, own: Own, kernel: str, width: float
+    images: Images, products: Matrix, norms: Norms, kernel: str, width: float
 ) -> Iterator[tuple[slice, Matrix]]:
     """Some rows at a time of a kernel that is not linear."""
     for rows in strips(images.shape):
         part = products[rows]
         if kernel == "rbf":
-            yield rows, k.rbf(k.squared_distances(part, own[0][rows], own[1]), width)
+            yield rows, k.rbf(k.squared_distances(part, norms[0][rows], norms[1]), width)
             continue
-        values = k.cosine(part, own[0][rows], own[1])
+        values = k.cosine(part, norms[0][rows], norms[1])
         if images.mirrored:
             np.fill_diagonal(values[:, rows], 1.0)
         yield rows, values
 
 
-def _bandwidth(images: Images, products: Mapping[str, Matrix], own: Mapping[str, Own], o: RsmOptions) -> float:
+def _bandwidth(images: Images, products: Mapping[str, Matrix], norms: Mapping[str, Norms], o: RsmOptions) -> float:
     """Bandwidth from the distances of all matchings together, with some rows of one in memory at a time."""
     if not isinstance(o.sigma, str):
         return float(o.sigma) * o.t
@@ -210,7 +208,7 @@ def _bandwidth(images: Images, products: Mapping[str, Matrix], own: Mapping[str,
     def counted() -> Iterator[NDArray[np.float64]]:
         for name, values in products.items():
             for rows in strips(images.shape):
-                distances = k.squared_distances(values[rows], own[name][0][rows], own[name][1])
+                distances = k.squared_distances(values[rows], norms[name][0][rows], norms[name][1])
                 yield k.distances_that_count(distances, rule, rows.start if images.mirrored else None)
 
     room = next(strips(images.shape)).stop * images.shape[1]

@@ -19,8 +19,8 @@ BLOCK_BYTES = 128 * 2**20
 # Inner products, and sums of a few of them, must stay finite in float64, and must not underflow.
 _LARGEST, _SMALLEST = 1e150, 1e-145
 
-Own = tuple[NDArray[np.float64], NDArray[np.float64]]
-"""Similarity of every image with itself: of those in the rows (N,), and of those in the columns (M,)."""
+Norms = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Squared norms of the images in the rows (N,) and in the columns (M,), or the similarities with themselves that stand for them."""
 
 
 @dataclass(frozen=True)
@@ -101,8 +101,8 @@ class Images:
         kept = [ArraySource(array, side.name, "channels_last", grid=side.grid) for array, side in read]
         return replace(self, rows=kept[0], columns=kept[-1], mean=None)
 
-    def own(self, matching: Comparison) -> Own:
-        """What kernels are derived from, beside the pairs: squared norms for a matching, else the method's own values."""
+    def squared_norms(self, matching: Comparison) -> Norms:
+        """What kernels are derived from, beside the pairs; of a method without a matching the similarities with themselves."""
         if matching.matches:
             return self.row_survey.squared_norms, self.column_survey.squared_norms
         found = [

@@ -1,8 +1,8 @@
 """From the linear RSM to the other kernels: one matching serves all of them.
 
 With ``P_ij = <V_i, V_j[perm]>`` and the norms of the images every kernel is a formula of P, because a permutation of
-positions changes no norm: ``|V_i - V_j[perm]|^2 = |V_i|^2 + |V_j|^2 - 2 P_ij``. For an RSM method without a matching its own
-P_ii and P_jj stand for the squared norms.
+positions changes no norm: ``|V_i - V_j[perm]|^2 = |V_i|^2 + |V_j|^2 - 2 P_ij``. For an RSM method without a matching,
+its values P_ii and P_jj stand for the squared norms.
 """
 
 from __future__ import annotations

@@ -74,9 +74,9 @@ class RsmOptions:
 def takes_rsm_options(function: F) -> F:
     """Show the fields of `RsmOptions` in the signature of a function that takes them as ``**keywords``; a decorator."""
     signature = inspect.signature(function)
-    *own, _ = signature.parameters.values()
+    *named, _ = signature.parameters.values()
     declared = {field.name: getattr(RsmOptions(), field.name) for field in fields(RsmOptions)}
     declared |= {"matching": "ortools", "kernel": "linear", "options": None}  # one name gives an RSM, several a dict
     shown = [inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value) for name, value in declared.items()]
-    function.__signature__ = signature.replace(parameters=[*own, *shown])  # type: ignore[attr-defined]
+    function.__signature__ = signature.replace(parameters=[*named, *shown])  # type: ignore[attr-defined]
     return function

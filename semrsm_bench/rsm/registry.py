@@ -110,8 +110,8 @@ def _by_solver(name: str) -> RsmMethod | None:
     exact = solver.kind == "exact"
     shared = {field.name: getattr(solver, field.name) for field in fields(Method)}
     invariant = tuple(INVARIANCES) if exact else ()
-    own: dict[str, Any] = {"invariant_to": invariant, "symmetric": exact, "releases_gil": solver.releases_gil}
-    return MatchingRsm(**shared, **own, solver=solver)
+    declared: dict[str, Any] = {"invariant_to": invariant, "symmetric": exact, "releases_gil": solver.releases_gil}
+    return MatchingRsm(**shared, **declared, solver=solver)
 
 
 RSMS = RsmRegistry("rsm", "semrsm_bench.rsm", ("methods",), derive=_by_solver)
@@ -130,8 +130,8 @@ def register_rsm(
 
     The function takes images (N, C, S) and (M, C, S), both finite and read-only, float32 or float64, and returns their
     similarities (N, M), the linear RSM. It is called for blocks of images, so an entry may depend on its two images alone.
-    The other kernels follow from the entries P_ij and from the method's own P_ii: cosine is P_ij / sqrt(P_ii P_jj), the
-    squared distance of the RBF kernel P_ii + P_jj - 2 P_ij.
+    The other kernels follow from the entries P_ij and from P_ii, the similarity of an image with itself: cosine is
+    P_ij / sqrt(P_ii P_jj), the squared distance of the RBF kernel P_ii + P_jj - 2 P_ij.
 
     Parameters
     ----------
@@ -161,8 +161,8 @@ def register_rsm(
     for invariance in invariant:
         if invariance not in INVARIANCES:
             raise ValueError(f"RSM method {name!r}: invariant_to takes {', '.join(INVARIANCES)}; got {invariance!r}")
-    own = {"invariant_to": invariant, "symmetric": symmetric, "prepare": prepare, "releases_gil": releases_gil}
-    return registering(RSMS, RsmMethod, name, declared, **own)
+    more = {"invariant_to": invariant, "symmetric": symmetric, "prepare": prepare, "releases_gil": releases_gil}
+    return registering(RSMS, RsmMethod, name, declared, **more)
 
 
 def get_rsm(name: str) -> RsmMethod:

@@ -45,7 +45,7 @@ class ImageSource(ABC):
 
     @abstractmethod
     def portion(self, start: int, stop: int) -> ImageSource:
-        """Images ``start:stop`` as a source of their own."""
+        """Images ``start:stop`` as another source."""
 
     def stored_mean(self) -> Floats | None:
         """Mean activation (S, C) that came with the data, or None where it has to be computed."""

@@ -44,9 +44,9 @@ class Tile:
 
     @property
     def places(self) -> tuple[tuple[slice, slice], ...]:
-        """Where its values go: its own place, and with rows and columns exchanged where the matrix is mirrored."""
-        own = slice(self.top, self.bottom), slice(self.left, self.right)
-        return (own, own[::-1]) if self.mirrored else (own,)
+        """Where its values go: its rows and columns, and these exchanged where the matrix is mirrored."""
+        place = slice(self.top, self.bottom), slice(self.left, self.right)
+        return (place, place[::-1]) if self.mirrored else (place,)
 
     @property
     def wanted(self) -> NDArray[np.bool_]:

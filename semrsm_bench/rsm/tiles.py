@@ -22,7 +22,7 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.rsm.comparison import Comparison, PairBlock
-from semrsm_bench.rsm.images import BLOCK_BYTES, Images, Own, all_centred
+from semrsm_bench.rsm.images import BLOCK_BYTES, Images, Norms, all_centred
 from semrsm_bench.rsm.sources import Floats, ImageSource
 from semrsm_bench.rsm.store import Products, Tile
 
@@ -32,7 +32,7 @@ _TILE_ENTRIES = 2**32
 _TILES_PER_WORKER = 8
 # Tiles waiting on a Dask worker beside the one in progress: enough to hide the network, few enough to bound memory.
 _QUEUED_PER_CORE = 2
-# A pool that breaks this often without delivering a single tile in between is not going to.
+# The run fails when the pool has broken this often without a single tile in between.
 _FRUITLESS_ATTEMPTS = 3
 
 
@@ -68,7 +68,7 @@ def tiles(rows: int, columns: int, length: int, mirrored: bool) -> Iterator[Tile
 def make_tasks(
     images: Images, matching: Comparison, wanted: list[Tile], keep_permutations: bool = False
 ) -> Iterator[TileTask]:
-    """Tasks for tiles, each with its own images alone: small to send, unless these have no file that the worker can read."""
+    """Tasks for tiles, each with the images of its tile alone: small to send if the worker can read them from a file."""
     for tile in wanted:
         rows = columns = images.rows.portion(tile.top, tile.bottom)
         if not images.mirrored or (tile.top, tile.bottom) != (tile.left, tile.right):
@@ -204,7 +204,7 @@ def _end_with(parent: int) -> None:
 
 
 def _on_threads(tasks: Iterator[TileTask], workers: int) -> Iterator[TileResult]:
-    # joblib's own threads take some ten milliseconds to begin and to end, as long as dozens of pairs.
+    # The threads of joblib take some ten milliseconds to begin and to end, as long as dozens of pairs.
     pool = ThreadPoolExecutor(workers)
     try:
         under_way = {pool.submit(task) for task in itertools.islice(tasks, 2 * workers)}
@@ -235,18 +235,18 @@ def fill_products(
     matching: Comparison,
     products: Products,
     schedule: Schedule,
-    *,
-    own: Own | None = None,
+    norms: Norms | None = None,
     permutations: NDArray[np.intp] | None = None,
+    *,
     quiet: bool = True,
 ) -> None:
     """Match all pairs that the products lack; raises `IncompleteError` where an entry is NaN nevertheless.
 
-    ``own`` are the similarities of the images with themselves, needed where the RSM is mirrored; ``permutations`` (N, M, S)
+    ``norms`` fill the diagonal where the RSM is mirrored; ``permutations`` (N, M, S)
     receives the permutations.
     """
-    if images.mirrored and own is not None:
-        np.fill_diagonal(products.values, own[0])
+    if images.mirrored and norms is not None:
+        np.fill_diagonal(products.values, norms[0])
         if permutations is not None:
             permutations[np.diag_indices(images.rows.count)] = np.arange(images.rows.size)
     length = schedule.block or block_length(images, *images.shape, images.mirrored, schedule.workers)

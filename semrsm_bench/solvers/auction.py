@@ -143,9 +143,9 @@ def check_eps(eps: tuple[float, ...]) -> None:
 class Prepared:
     """A problem made ready for an auction.
 
-    ``x`` and ``y`` (S, C) are its own vectors, unless they had to be scaled by powers of two to make inner products of moderate
-    size, or float32 is too coarse for them and they are float64 here. This affinity and its duals times ``2**exponent`` are
-    those of the given problem. ``start`` (S,) are starting prices, the column means of the affinity.
+    ``x`` and ``y`` (S, C) are the vectors of the problem. Where its inner products are very large or small, they are scaled by
+    powers of two; where float32 is too coarse, they are float64. This affinity and its duals times ``2**exponent`` are those of
+    the given problem. ``start`` (S,) are starting prices, the column means of the affinity.
     """
 
     x: Floats

@@ -1,8 +1,8 @@
 """Upper bounds on the optimum from feasible duals, checked apart from whatever proposed them, and without the affinity.
 
 Weak duality: for any column prices ``v`` let ``u_i = max_j (A_ij - v_j)``. Then ``u_i + v_j >= A_ij`` for every i and j, so no
-permutation has a k above ``sum u + sum v``. `dual_value` takes nothing but prices on trust, and they cannot be wrong: bad
-prices only make the bound loose. It computes ``u`` anew from the position vectors, block by block, adds a bound on
+permutation has a k above ``sum u + sum v``. `dual_value` needs prices alone, and any will do:
+bad ones only make the bound loose. It computes ``u`` anew from the position vectors, block by block, adds a bound on
 every rounding error, and rounds up. `upper_bound` finds good prices first.
 """
 
@@ -83,7 +83,7 @@ def dual_value(problem: MatchingProblem, prices: ArrayLike, *, dtype: DTypeLike 
     prices : array_like, (S,)
         Column duals in units of the affinity, finite; from any source.
     dtype : {float32, float64}, optional
-        Precision of the inner products, the problem's own by default. Rounding is accounted for in either.
+        Precision of the inner products, that of the problem by default. Rounding is accounted for in either.
 
     Returns
     -------

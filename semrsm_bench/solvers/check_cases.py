@@ -1,4 +1,4 @@
-"""What every solver must bear: the cases of ``semrsm-bench check``, each a function that raises where the solver fails."""
+"""What every solver must pass: the cases of ``semrsm-bench check``, each a function that raises where the solver fails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def features(size: int, channels: int, seed: int = 0, dtype: DTypeLike = np.floa
 def solve_and_judge(solver: Solver, problem: MatchingProblem) -> Permutation:
     """Permutation, after checking that it is one, that the inputs are as they were, that exact means exact, and that duals prove.
 
-    Problems beyond the solver's ``max_size`` are let pass.
+    Problems beyond the solver's ``max_size`` are not tried.
     """
     if solver.max_size is not None and problem.size > solver.max_size:
         return np.arange(problem.size)
@@ -43,7 +43,7 @@ def solve_and_judge(solver: Solver, problem: MatchingProblem) -> Permutation:
         raise CheckFailedError(f"{problem!r}: {reason}") from error
     require(before == [array.tobytes() for array in arrays], f"{problem!r}: the solver changed its input")
     x, y = (z.astype(np.float64) for z in (problem.x, problem.y))
-    # How much k may differ because affinities are rounded to the problem's own precision.
+    # How much k may differ because affinities are rounded to the precision of the problem.
     lengths = [float(np.linalg.norm(z, axis=1).max(initial=0.0)) for z in (x, y)]
     rounding = 4.0 * problem.size * float(np.finfo(problem.x.dtype).eps) * lengths[0] * lengths[1]
     if solver.kind == "exact":

@@ -1,4 +1,4 @@
-"""Exact solvers of other libraries, each behind the same door, and the matching that does nothing."""
+"""Exact solvers of other libraries, and the baseline that matches every position with itself."""
 
 from __future__ import annotations
 
@@ -190,8 +190,8 @@ def integer_costs(affinity: Floats, levels: int, dtype: type[Any] = np.int64) ->
 def unit_costs(affinity: Floats) -> NDArray[np.float64] | None:
     """float64 costs in [0, 1] that fall as the affinity rises; None where every permutation is as good.
 
-    The module ``lap`` takes 1e6 for infinity, so costs must not keep the affinity's own scale; a power of two takes it
-    away without rounding. The difference is taken in the affinity's own precision: Jonker and Volgenant's row reduction
+    The module ``lap`` takes 1e6 for infinity, so costs must not keep the scale of the affinity; a power of two takes it
+    away without rounding. The difference is taken in the precision of the affinity: Jonker and Volgenant's row reduction
     makes a step for every price it can tell apart, and with digits that a float32 affinity does not have it took twice
     as long at S = 1024.
     """

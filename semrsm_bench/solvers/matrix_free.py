@@ -2,7 +2,7 @@
 
 The same three ideas as in `list_auction`, each without the S x S matrix: the sample is small enough to be solved exactly;
 its row duals give prices to all columns in one pass over m x S inner products; the lists come from `ColumnSearch`, which
-looks at a few hundred columns for each row. Rows whose list falls behind its bound get a new one, under the prices of the
+reads a few hundred columns for each row. Rows whose list falls behind its bound get a new one, under the prices of the
 moment, in the next round.
 """
 

@@ -158,7 +158,7 @@ def _common_dtype(x: Floats, y: Floats) -> np.dtype[Any]:
     ):
         raise ValueError(
             f"x reaches {largest_x:.3g} and y {largest_y:.3g}: their sums or inner products leave float64; "
-            "multiply each by a constant of its own that brings it near 1, which changes no matching"
+            "multiply each by a constant that brings it near 1, which changes no matching"
         )
     return dtype if dtype == np.float64 or fits_float32(largest_x, largest_y, x.shape[1]) else np.dtype(np.float64)
 

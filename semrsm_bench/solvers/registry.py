@@ -140,7 +140,7 @@ def register_solver(
         RSMs are made in threads then.
     precision : float, optional
         What an exact solver promises: ``(k_opt - k) / (k_opt - k_rand)`` is at most this, apart from the rounding of an
-        affinity of the problem's own dtype. Default 1e-6; more, 1e-3 at most, for one that rounds costs to integers or to
+        affinity in the problem's dtype. Default 1e-6; more, 1e-3 at most, for one that rounds costs to integers or to
         float32: tables and ``semrsm-bench list`` say so. A row beyond it has the status ``wrong``.
     stateful : bool
         The function keeps something between calls that makes later ones faster, such as buffers or prices to start from; never
@@ -242,7 +242,7 @@ def solve(problem: MatchingProblem, solver: str, **options: Any) -> Permutation:
 def solve_many(problems: Iterable[MatchingProblem], solver: str, n_jobs: int = 1, **options: Any) -> list[Permutation]:
     """Match many problems, ``n_jobs`` at a time in threads (-1: as many as there are cores).
 
-    Threads help as far as a solver releases the GIL: scipy, lapjv and this package's own kernels do, ortools and lap do not.
+    Threads help as far as a solver releases the GIL: scipy, lapjv and the kernels of this package do, ortools and lap do not.
 
     Returns
     -------
@@ -255,20 +255,20 @@ def solve_many(problems: Iterable[MatchingProblem], solver: str, n_jobs: int = 1
     threads = effective_n_jobs(n_jobs)
     if threads == 1:
         return [chosen.run(problem, **options).perm for problem in problems]
-    # Threads draw from one iterator: nothing is scheduled, and of a generator's problems only those at work are held.
-    waiting, turn, failed = enumerate(problems), threading.Lock(), threading.Event()
+    # Threads draw from one iterator, so that of a generator's problems only those in progress are held.
+    waiting, lock, failed = enumerate(problems), threading.Lock(), threading.Event()
     perms: dict[int, Permutation] = {}
 
     def work() -> None:
         try:
             while not failed.is_set():
-                with turn:
+                with lock:
                     position, problem = next(waiting, (-1, None))
                 if problem is None:
                     return
                 perms[position] = chosen.run(problem, **options).perm
         except BaseException:
-            failed.set()  # the others need not go on for a call that raises
+            failed.set()
             raise
 
     with ThreadPoolExecutor(threads) as pool:
@@ -286,7 +286,7 @@ def warm_up(solver: str, dtype: DTypeLike = np.float32, sizes: Sequence[int] = (
     dtype : float32 or float64
         Of the problems that will follow: compiled kernels exist once per type.
     sizes : sequence of int
-        S of each. A solver that goes other ways with large problems wants large ones here.
+        S of each. A solver that treats large problems in another way needs large ones here.
     **options
         Those of the calls that will follow.
     """

@@ -67,34 +67,21 @@ class ExactResults(NamedTuple):
         return np.isfinite(self.slacks)
 
 
-class _Auction(NamedTuple):
-    """The arrays of one auction, (S,) each, used again for the next one."""
-
-    start: Floats
-    prices: Floats
-    assignment: Assignment
-
-
-@njit(**COMPILED)
-def _arrays_for(x: Floats) -> _Auction:
-    size = x.shape[0]
-    assignment = Assignment(np.empty(size, np.int64), np.empty(size, np.int64))
-    return _Auction(np.empty(size, x.dtype), np.empty(size, x.dtype), assignment)
-
-
 @njit(**COMPILED)
 def _run_auction(
-    auction: _Auction, y: Floats, affinity: Floats, mean: Floats, longest: float, shares: Floats
-) -> tuple[Scale, int]:
-    """An auction with phases of these shares of the deviation; returns the bids made, -1 where the problem is not ready."""
-    start, prices, assignment = auction
+    y: Floats, affinity: Floats, mean: Floats, longest: float, shares: Floats
+) -> tuple[int, Scale, Floats, Floats, Assignment]:
+    """An auction with phases of these shares of the deviation.
+
+    Returns the bids made, -1 where the problem is not ready; the scale, the starting prices, the final ones, and the matching.
+    """
+    size, made = len(y), -1
+    start, assignment = np.empty(size, y.dtype), Assignment(np.full(size, -1), np.full(size, -1))
     scale, status = measure(y, affinity, mean, longest, start)
-    if status != READY:
-        return scale, -1
-    assignment.column_of[:] = -1
-    assignment.row_of[:] = -1
-    prices[:] = start
-    return scale, dense_phases(affinity, prices, assignment, shares, scale, MAX_BIDS * len(start))
+    prices = start.copy()
+    if status == READY:
+        made = dense_phases(affinity, prices, assignment, shares, scale, MAX_BIDS * size)
+    return made, scale, start, prices, assignment
 
 
 @njit(**COMPILED)
@@ -103,15 +90,13 @@ def auction_batch(
 ) -> None:
     """Match x with every y by an auction, into the arrays of `AuctionResults`."""
     mean, longest = mean_and_longest(x)
-    auction = _arrays_for(x)
-    column_of, row_of = auction.assignment
     for t in range(len(ys)):
-        _, made = _run_auction(auction, ys[t], affinities[t], mean, longest, shares)
+        made, _, _, _, assignment = _run_auction(ys[t], affinities[t], mean, longest, shares)
         if made >= 0:
             bids[t] = made
-            left[t] = (row_of < 0).sum()
-            match_leftovers(auction.assignment)
-            perms[t] = column_of
+            left[t] = (assignment.row_of < 0).sum()
+            match_leftovers(assignment)
+            perms[t] = assignment.column_of
             solved[t] = True
 
 
@@ -130,11 +115,9 @@ def exact_batch(
 ) -> None:
     """Match x with every y by an auction that is finished exactly and checked, into the arrays of `ExactResults`."""
     mean, longest = mean_and_longest(x)
-    auction = _arrays_for(x)
-    start, prices, assignment = auction
     for t in range(len(ys)):
         affinity = affinities[t]
-        scale, made = _run_auction(auction, ys[t], affinity, mean, longest, shares)
+        made, scale, start, prices, assignment = _run_auction(ys[t], affinity, mean, longest, shares)
         if made >= 0:
             # Prices rise in the finish; the factor leaves them room before the rounding of a scan exceeds its allowance.
             rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))

@@ -8,7 +8,7 @@ A complete matching of tight pairs is optimal (complementary slackness). `finish
 3. `augment` matches each row that is left along a shortest path of reduced costs (Dijkstra), raising prices as far as the
    path is long, which keeps all pairs tight.
 
-`check_tight` then looks at the result and knows nothing of the steps.
+`check_tight` then checks the result from the prices alone.
 """
 
 from __future__ import annotations
@@ -346,8 +346,8 @@ def check_tight(
 ) -> float:
     """Row maxima of ``affinity - prices`` in float64 (into ``duals``) and the largest slack of a matched pair.
 
-    Knows nothing of how the prices came about. A scan in the precision of the affinity first finds the entries
-    that can exceed the matched one, allowing for ``rounding``; those are looked at in float64.
+    Any prices will do. A scan in the precision of the affinity first finds the entries
+    that can exceed the matched one, allowing for ``rounding``; those are compared in float64.
     """
     n = affinity.shape[0]
     found = np.empty(n, np.int32)

@@ -89,8 +89,8 @@ def _keep(
 ) -> tuple[int, Scalar, Scalar]:
     """Put one entry into a list, in place of the worst where it is full.
 
-    Returns the count, the worst entry of a full list, and the best value lost. Where many entries are equal nearly all
-    are turned away by their first comparison with ``floor``.
+    Returns the count, the worst entry of a full list, and the best value lost. Where many entries are equal, the first comparison
+    with ``floor`` refuses nearly all.
     """
     width = columns.shape[0]
     if count < width:
@@ -117,7 +117,7 @@ def _keep(
 def list_row(row: Floats, prices: Floats, wanted: int, columns: Integers, values: Floats) -> Scalar:
     """Make one row's list; returns the bound on ``row - prices`` over all columns not on it.
 
-    Of many equal entries most are looked at and turned away: to collect them first (`columns_reaching`) takes half as long again.
+    Of many equal entries most are refused one by one; to collect them first (`columns_reaching`) takes half as long again.
     """
     n = row.shape[0]
     step = 4 * v.lanes_of(row)
@@ -185,7 +185,7 @@ def score_buckets(
     """Lists of the given rows from exact inner products with every column of their buckets.
 
     ``buckets`` (len(rows), T) are the buckets to look into, -1 for none; ``packed_prices`` those of the packed columns,
-    infinite for places left over. The bound of a list covers the columns looked at, not those of other buckets.
+    infinite for places left over. The bound of a list covers these columns, not those of other buckets.
     """
     columns, values, bounds, wanted = lists
     blocks = packed.begins

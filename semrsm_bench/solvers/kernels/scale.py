@@ -14,7 +14,7 @@ import numpy as np
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats
 
-# Rows whose deviation is looked at; their median is the unit of eps.
+# Rows whose deviation is computed; their median is the unit of eps.
 _SAMPLED_ROWS = 64
 # Between which the longest x and y and the largest affinity must lie, so that neither sums of prices nor squares leave their
 # precision; relative error of one operation; its largest share of the deviation (float32 that is coarser gives way to float64).
