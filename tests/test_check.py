@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import semrsm_bench as sb
 from semrsm_bench.bench.check import cases_of, check_method
 from semrsm_bench.bench.methods import find_methods
-from semrsm_bench.cli import cli, main
+from semrsm_bench.cli import cli
 from semrsm_bench.core.method import UnavailableError
 from semrsm_bench.solvers.check_cases import CASES, CheckFailedError, optimum
 
@@ -150,7 +150,6 @@ def check(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("mixed.py").write_text(MIXED)
     Path("absent.py").write_text(ABSENT)
-    Path("nothing.py").write_text("")
 
     def invoke(*arguments):
         result = CliRunner().invoke(cli, ["check", *arguments], standalone_mode=False)
@@ -193,22 +192,3 @@ def test_the_command_in_json(check):
 def test_the_command_lists_its_cases(check):
     assert [line[2:28].strip() for line in check("--list-cases", "--kind", "solver")[1].splitlines()][1:] == [*CASES]
     assert {"solver", "rsm", "metric", "instance"} <= set(check("--list-cases")[1].split())
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ("", "name a method, or a Python file"),
-        ("gredy", "unknown method 'gredy'; did you mean 'greedy'"),
-        ("gredy --kind solver", "unknown solver 'gredy'; did you mean 'greedy'"),
-        ("no_such_file.py", "no_such_file.py: no such file"),
-        ("greedy --case nothing", "unknown case 'nothing' of a solver; known are empty"),
-        ("absent --plugin absent.py", "'absent' is not available"),
-        ("nothing.py", "registers nothing"),
-    ],
-)
-def test_wrong_use_of_the_command_ends_with_two(check, arguments, message, capsys):
-    with pytest.raises(SystemExit) as end:
-        main(["check", *arguments.split()])
-    assert end.value.code == 2
-    assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""What holds for every verb: with --json, standard output carries the JSON alone."""
+"""What holds for every verb: with --json, standard output carries the JSON alone; wrong use is one line and exit code 2."""
 
 import json
 import os
@@ -8,8 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.bench_data import small_cache
+from tests.command_line import call
+from tests.image_files import image_zip
+from tests.test_check import ABSENT
 
 ROOT = Path(__file__).resolve().parents[1]
 # Every command prints in Python, past Python's buffers, into those of C, and in a child, before its work and after it.
@@ -44,22 +48,29 @@ def loud(problem):
     os.write(1, b"noise in a call\\n")
     return np.arange(problem.size)
 """
+LOUD_TASK = """
+print("noise at import")
+_score = Planted.score
+
+def _loud(*given):
+    print("noise in score")
+    return _score(*given)
+
+Planted.score = _loud
+"""
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("json")
+    folder = tmp_path_factory.mktemp("place")
     small_cache(folder / "data")
+    image_zip(folder / "a.zip", per_class=1)
+    torch.save({"w": torch.zeros(2)}, folder / "other.pt")
     np.save(folder / "z.npy", np.random.default_rng(0).normal(size=(6, 4, 9)).astype(np.float32))
     (folder / "loud.py").write_text(LOUD)
-    (folder / "loud_task.py").write_text(
-        (ROOT / "examples" / "planted.py").read_text()
-        + "\nprint('noise at import')\n_score = Planted.score\n\n\ndef _loud(*given):\n    print('noise in score')\n"
-        "    return _score(*given)\n\n\nPlanted.score = _loud\n"
-    )
-    run = ["run", "--data", "data", "--pairs", "2", "--solvers", "loud,identity", "--plugin", "loud.py", "--json"]
-    facts = answer(folder, *run, "--run-id", "one")
-    assert set(facts["counts"]) == {"ok"}
+    (folder / "loud_task.py").write_text((ROOT / "examples" / "planted.py").read_text() + LOUD_TASK)
+    (folder / "absent.py").write_text(ABSENT)
+    (folder / "nothing.py").write_text("")
     return folder
 
 
@@ -70,6 +81,14 @@ def answer(folder, *words):
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("noise\n") >= 8
     return json.loads(done.stdout)
+
+
+@pytest.fixture(scope="module")
+def measured(place):
+    """The place with a run in it."""
+    run = "run --data data --pairs 2 --solvers loud,identity --plugin loud.py --json --run-id one"
+    assert set(answer(place, *run.split())["counts"]) == {"ok"}
+    return place
 
 
 @pytest.mark.parametrize(
@@ -91,11 +110,60 @@ def answer(folder, *words):
         "rsm z.npy --plugin loud.py --matching loud --estimate --sample-seconds 0.1",
     ],
 )
-def test_standard_output_is_json_whatever_else_is_printed(place, words):
-    assert answer(place, *words.split(), "--json")
+def test_standard_output_is_json_whatever_else_is_printed(measured, words):
+    assert answer(measured, *words.split(), "--json")
 
 
 def test_json_is_printed_in_one_place():
     """So that what holds for the verbs above holds for all, the gate too."""
     printing = [p.name for p in (ROOT / "semrsm_bench" / "cli").glob("*.py") if "json.dumps" in p.read_text()]
     assert printing == ["text.py"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("dta", "Did you mean 'data'"),
+        ("run --data data --solvers scypi", "did you mean 'scipy'"),
+        ("run --data data --profile fast", "'fast' is not one of quick, paper, large"),
+        ("run --data data --centring none,middle", "'middle' is not one of none, channel, position"),
+        ("run --data data --layers layer7", "no layer 'layer7'"),
+        ("run --data data --memory lots", "'lots' is not a size"),
+        ("run --data data --deadline -1", "-1.0 is not larger than 0"),
+        ("run --data data --plugin no-such-file.py", "no such file"),
+        ("run --data data --run-id ../up", "name of a folder"),
+        ("run --data data --pairs 0", "--pairs"),
+        ("run --data no-such-folder", "does not exist"),
+        ("run outputs --kernels lineal", "did you mean 'linear'"),
+        ("run matchng", "did you mean 'matching'"),
+        ("check", "name a method, or a Python file"),
+        ("check gredy", "unknown method 'gredy'; did you mean 'greedy'"),
+        ("check gredy --kind solver", "unknown solver 'gredy'; did you mean 'greedy'"),
+        ("check no_such_file.py", "no_such_file.py: no such file"),
+        ("check greedy --case nothing", "unknown case 'nothing' of a solver; known are empty"),
+        ("check absent --plugin absent.py", "'absent' is not available"),
+        ("check nothing.py", "registers nothing"),
+        ("list solver", "'solver' is not one of"),
+        ("list solvers --kind exakt", "--kind: 'exakt' is not one of approximate, baseline, exact"),
+        ("data list --data nowhere", "does not exist"),
+        ("data extract a.zip --model other.pt --out o.safetensors", "not a ResNet state dict"),
+        ("rsm data", "name a layer"),
+        ("rsm data --layer layer9", "no layer 'layer9'"),
+        ("rsm data --layer layer1 --images 3", "A:B"),
+        ("rsm z.npy --layer layer1", "are for caches"),
+        ("rsm z.npy --matching batch-optimal-128 --option blok_solver=scipy", "block_solver"),
+        ("rsm z.npy --option b", "NAME=VALUE"),
+        ("rsm z.npy --grid 3", "HxW"),
+        ("rsm z.npy --count 3", "--estimate"),
+        ("rsm z.npy --estimate --sample-seconds 0", "--sample-seconds: 0.0 is not larger than 0"),
+        ("rsm z.npy --estimate --matching identity --matching scipy", "one matching at a time"),
+        ("rsm z.npy --kernel gauss", "kernel: 'gauss' is not one of"),
+        ("rsm z.npy --matching identity --picture k.tiff9", "tiff9"),
+        ("rsm z.npy --plugin missing.py", "no such file"),
+    ],
+)
+def test_wrong_use_is_one_line_and_exit_code_2(place, monkeypatch, words, message):
+    monkeypatch.chdir(place)
+    before = [*place.glob("results/*")]
+    assert message in call(*words.split(), code=2)[1]
+    assert [*place.glob("results/*")] == before

@@ -1,128 +1,76 @@
-"""``semrsm-bench run``: what it measures, prints, refuses and ends with."""
+"""``semrsm-bench run``: what it measures, prints and ends with."""
 
 import json
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from click.testing import CliRunner
 
 from semrsm_bench.bench.results import load_rows
-from semrsm_bench.cli import cli, main
 from semrsm_bench.cli.run import _read
 from semrsm_bench.core.options import describe
 from semrsm_bench.report import write
 from semrsm_bench.tasks.registry import get_task
 from tests.bench_data import HOSTILE, small_cache
+from tests.command_line import call
 
-MINE = '''
-import numpy as np
-
-import semrsm_bench as sb
-
-
-@sb.register_solver("norm-sort", kind="approximate", grid={"order": [1, 2]}, matrix_free=True)
-def norm_sort(problem, *, order=2):
-    """Pair positions by the rank of their norm: O(S log S), no affinity."""
-    rows = np.argsort(np.linalg.norm(problem.x, ord=order, axis=1))
-    cols = np.argsort(np.linalg.norm(problem.y, ord=order, axis=1))
-    perm = np.empty(len(rows), dtype=np.intp)
-    perm[rows] = cols
-    return perm
-'''
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """``semrsm-bench run`` on a small cache; without figures, most of its time, where they are not asked for."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
-    cache = small_cache(tmp_path / "data")
-    results = tmp_path / "results"
+    data = partial(call, "run", "--data", small_cache(tmp_path / "data"), "--pairs", "2")
 
-    def call(*more, code=0, figures=False):
-        arguments = ["run", "--data", str(cache), "--out", str(results), "--pairs", "2", *more]
+    def measure(words, *more, code=0, figures=False):
         with monkeypatch.context() as patch:
             if not figures:
                 patch.setattr("semrsm_bench.report.figures.draw_all", lambda *_: [])
-            done = CliRunner().invoke(cli, arguments, standalone_mode=False)
-        if done.exception is not None:
-            raise done.exception
-        assert done.return_value == code, done.output
-        return done
+            return data("--out", measure.results, *words.split(), *more, code=code)
 
-    call.results = results
-    return call
+    measure.results = tmp_path / "results"
+    return measure
+
+
+def rows_of(run):
+    return load_rows(next(run.results.iterdir()))
 
 
 def test_the_run_ends_with_the_table_and_where_everything_lies(run):
-    done = run("--solvers", "scipy,identity", figures=True)
+    out, err = run("--solvers scipy,identity", figures=True)
     (folder,) = run.results.iterdir()
-    for word in (
-        "scipy",
-        "identity",
-        "k/k_opt",
-        str(folder / "rows.jsonl"),
-        str(folder / "table.md"),
-        str(folder / "figures"),
-    ):
-        assert word in done.stdout
-    assert str(folder) in done.stderr
-    assert {"table.md", "table.tex", "table.csv", "rows.jsonl", "environment.json", "run.json"} <= {
-        p.name for p in folder.iterdir()
-    }
+    for word in ("scipy", "identity", "k/k_opt", *(str(folder / p) for p in ("rows.jsonl", "table.md", "figures"))):
+        assert word in out
+    assert str(folder) in err
+    names = {"table.md", "table.tex", "table.csv", "rows.jsonl", "environment.json", "run.json"}
+    assert names <= {p.name for p in folder.iterdir()}
     assert {path.suffix for path in (folder / "figures").iterdir()} == {".png", ".svg", ".pdf"}
     assert "scipy" in (folder / "table.md").read_text()
 
 
-def test_a_users_file_appears_in_the_table(run, tmp_path):
-    plugin = tmp_path / "mine.py"
-    plugin.write_text(MINE)
-    done = run("--plugin", str(plugin), "--solvers", "norm-sort-1,norm-sort-2,scipy", "--layers", "layer1")
-    assert "norm-sort-1" in done.stdout
-    rows = load_rows(next(run.results.iterdir()))
-    ours = [row for row in rows if row["method"].startswith("norm-sort")]
+def test_a_users_file_appears_in_the_table(run):
+    options = "--solvers norm-sort-1,norm-sort-2,scipy --layers layer1 --plugin"
+    assert "norm-sort-1" in run(options, EXAMPLES / "norm_sort.py")[0]
+    ours = [row for row in rows_of(run) if row["method"].startswith("norm-sort")]
     assert {row["status"] for row in ours} == {"ok"}
     assert [row["options"]["order"] for row in ours if row["method"] == "norm-sort-1"] == [1] * 4
     assert all(row["version"].startswith("sha256:") for row in ours)
 
 
-def test_a_file_of_tasks_brings_its_tasks_and_their_options(run, tmp_path):
-    example = Path(__file__).parent.parent / "examples" / "planted.py"
-    arguments = ["run", "--plugin", str(example), "--problems", "2", "--positions", "9", "--quiet"]
-    done = CliRunner().invoke(cli, [*arguments, "--out", str(run.results)], standalone_mode=False)
-    assert done.return_value == 0, done.output
-    rows = load_rows(next(run.results.iterdir()))
-    assert {row["task"] for row in rows} == {"planted"}
-    assert {row["cell"]["size"] for row in rows} == {9}
-
-
-def test_help_shows_the_options_of_the_tasks_that_are_named():
-    def shown(*words):
-        return CliRunner().invoke(cli, ["run", *words, "--help"]).output
-
-    assert "--pairs" in shown()
-    assert "--kernels" not in shown()
-    assert "--kernels" in shown("outputs")
-    assert "--pairs" not in shown("outputs")
-    both = shown("matching", "outputs")
-    assert "--pairs" in both
-    assert "--kernels" in both
+@pytest.mark.parametrize("tasks", [(), ("matching",), ("outputs",), ("matching", "outputs")])
+def test_help_shows_the_options_of_the_tasks_that_are_named(tasks):
+    shown, _ = call("run", *tasks, "--help")
+    assert ("--pairs" in shown) == (tasks != ("outputs",))
+    assert ("--kernels" in shown) == ("outputs" in tasks)
 
 
 def test_a_solver_that_fails_makes_exit_code_three_and_is_named(run):
-    chosen = [
-        "--plugin",
-        str(HOSTILE),
-        "--solvers",
-        "hostile-raise,identity",
-        "--layers",
-        "layer2",
-        "--centring",
-        "none",
-    ]
-    done = run(*chosen, code=3)
-    assert "hostile-raise: error in 2 of its rows: RuntimeError: no matching today" in done.stdout
-    assert "identity" in done.stdout
+    options = "--solvers hostile-raise,identity --layers layer2 --centring none --plugin"
+    out, _ = run(options, HOSTILE, code=3)
+    assert "hostile-raise: error in 2 of its rows: RuntimeError: no matching today" in out
+    assert "identity" in out
 
 
 def test_failures_that_differ_in_numbers_alone_are_one_line(tmp_path, capsys, monkeypatch):
@@ -138,58 +86,26 @@ def test_failures_that_differ_in_numbers_alone_are_one_line(tmp_path, capsys, mo
 
 
 def test_nothing_measured_makes_exit_code_four(run):
-    done = run("--solvers", "scipy", "--memory", "1000", code=4)
-    assert "beyond the memory limit" in done.stdout
-    assert "(4 skipped)" in done.stdout
+    out, _ = run("--solvers scipy --memory 1000", code=4)
+    assert "beyond the memory limit" in out
+    assert "(4 skipped)" in out
 
 
 def test_json_and_quiet_leave_nothing_else_on_the_output(run):
-    facts = json.loads(run("--solvers", "identity", "--json", "--run-id", "mine").stdout)
-    assert facts["run_id"] == "mine"
-    assert facts["counts"] == {"ok": 8}
-    assert facts["complete"]
-    done = run("--solvers", "identity", "--quiet", "--run-id", "other")
-    assert done.stdout.strip() == str(run.results / "other")
-    assert done.stderr == ""
+    facts = json.loads(run("--solvers identity --json --run-id mine")[0])
+    assert (facts["run_id"], facts["counts"], facts["complete"]) == ("mine", {"ok": 8}, True)
+    assert run("--solvers identity --quiet --run-id other") == (f"{run.results / 'other'}\n", "")
 
 
 def test_an_estimate_is_shown_and_resumed_from(run):
-    done = run("--solvers", "identity,scipy", "--estimate")
-    assert "in all; the same command without --estimate resumes from here" in done.stdout
-    assert len([line for line in done.stdout.splitlines() if "2 of 2" in line]) == 8
-    facts = json.loads(run("--solvers", "identity,scipy", "--json").stdout)
+    out, _ = run("--solvers identity,scipy --estimate")
+    assert "in all; the same command without --estimate resumes from here" in out
+    assert len([line for line in out.splitlines() if "2 of 2" in line]) == 8
+    facts = json.loads(run("--solvers identity,scipy --json")[0])
     assert (facts["resumed"], facts["measured"]) == (8, 8)
-    again = json.loads(run("--solvers", "identity", "--estimate", "--json").stdout)
+    again = json.loads(run("--solvers identity --estimate --json")[0])
     assert again["seconds"] == pytest.approx(sum(cell["seconds"] for cell in again["cells"]))
     assert not again["complete"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--solvers", "scypi"], "did you mean 'scipy'"),
-        (["--profile", "fast"], "'fast' is not one of quick, paper, large"),
-        (["--centring", "none,middle"], "'middle' is not one of none, channel, position"),
-        (["--layers", "layer7"], "no layer 'layer7'"),
-        (["--memory", "lots"], "'lots' is not a size"),
-        (["--deadline", "-1"], "-1.0 is not larger than 0"),
-        (["--plugin", "no-such-file.py"], "no such file"),
-        (["--run-id", "../up"], "name of a folder"),
-        (["--data", "no-such-folder"], "does not exist"),
-        (["--pairs", "0"], "--pairs"),
-        (["outputs", "--kernels", "lineal"], "did you mean 'linear'"),
-        (["matchng"], "did you mean 'matching'"),
-    ],
-)
-def test_wrong_use_is_one_line_and_exit_code_two(tmp_path, capsys, arguments, words):
-    data = [] if {"--data", "outputs"} & {*arguments} else ["--data", str(small_cache(tmp_path))]
-    with pytest.raises(SystemExit) as ended:
-        main(["run", *data, "--out", str(tmp_path / "results"), *arguments])
-    assert ended.value.code == 2
-    error = capsys.readouterr().err
-    assert words in error
-    assert "Traceback" not in error
-    assert not (tmp_path / "results").exists()
 
 
 def test_of_an_option_of_a_task_that_is_given_twice_the_last_one_counts():
