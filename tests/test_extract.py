@@ -83,8 +83,6 @@ def test_tokens_of_a_named_layer_become_positions(tmp_path, images, drop, positi
 
 def test_layers_must_exist_and_have_positions(tmp_path, images, weights):
     assert load_model(str(weights), ["layer2.0.conv1"]).layers == ("layer2.0.conv1",)
-    with pytest.raises(ValueError, match=r"no submodule 'layer9'"):
-        load_model(str(weights), ["layer9"])
     with pytest.raises(ValueError, match="name layers with --layers; at the top are patch, block, head"):
         with_layers(Model("vit", TinyViT(), ("layer1",)))
     with pytest.raises(ValueError, match=r"layer 'head' returns \(2, 4\); needed are maps"):
@@ -95,8 +93,7 @@ IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CONFIG = {"input_size": (3, 64, 48), "mean": (0.5, 0.5, 0.5), "std": (0.1, 0.2, 0.3)}
 # Stand-ins for the calls made of libraries, which have no build for the pinned torch here; they draw new weights each time.
 TORCHVISION = SimpleNamespace(
-    list_models=lambda: ["net"],
-    get_model=lambda name, weights: {"DEFAULT": ResNet("resnet10", 10, width=4)}[weights],
+    list_models=lambda: ["net"], get_model=lambda name, weights: {"DEFAULT": ResNet("resnet10", 10, width=4)}[weights]
 )
 TIMM = SimpleNamespace(
     list_models=lambda: ["net"],

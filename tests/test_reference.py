@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.reference import records, reference
+from tests.reference import reference
 
 SLOW = ("solvers 4096",)
 
@@ -54,21 +54,3 @@ def test_a_solver_may_be_added_but_none_may_go():
     added = {**stored, "S=64/pair=0,1/centring=none/brand-new/k": 3.0}
     assert not list(reference.differences("solvers 64", added, stored))
     assert len(list(reference.differences("solvers 64", {}, stored))) == 1
-
-
-def test_tables_of_the_documentation_are_read(tmp_path):
-    (tmp_path / "page.md").write_text(
-        "# Page\n\n## Part\n\n| layer | S | time | c | c | change |\n| :-- | --: | :-- | :-- | --: | --: |\n"
-        "| layer1 | 4,096 | 2.05 ±0.04 µs | −0.04 (−0.08 to +0.01) | **1** | layer1, layer2: +0.07 |\n"
-        "| layer2 | – | 3 ms | +0.735 [+0.673, +0.798] | 16.7 % | – |\n"
-    )
-    assert records.read_docs(tmp_path) == {
-        "page/Part/layer1/S": 4096,
-        "page/Part/layer1/time": 2.05e-6,
-        "page/Part/layer1/c": -0.04,
-        "page/Part/layer1/c of c": 1,
-        "page/Part/layer1/change": 0.07,
-        "page/Part/layer2/time": 3e-3,
-        "page/Part/layer2/c": 0.735,
-        "page/Part/layer2/c of c": 16.7,
-    }

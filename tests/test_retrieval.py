@@ -85,8 +85,8 @@ def test_scores_against_a_loop(seed, score, function):
             np.testing.assert_array_equal(most_similar(K, *groups), np.ravel(orders))
             assert function(K, *counts, *groups) == pytest.approx(np.nanmean(expected))
     # Among one set of images each excludes itself, or its group.
-    for given, own in ({}, range(9)), ({"groups": groups[0]}, groups[0]):
-        _, expected = best_by_loop(K[:, :9], [counts[0]] * 2, [own] * 2, score, 1)
+    for given, same in ({}, range(9)), ({"groups": groups[0]}, groups[0]):
+        _, expected = best_by_loop(K[:, :9], [counts[0]] * 2, [same] * 2, score, 1)
         assert self_retrieval(K[:, :9], counts[0], score, **given) == pytest.approx(np.nanmean(expected))
 
 

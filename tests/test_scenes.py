@@ -110,7 +110,7 @@ def test_package_objects_are_cut_whole_and_opaque_in_the_middle():
 
 
 def test_pictures_become_objects_of_their_class(tmp_path):
-    archive = image_zip(tmp_path / "own.zip", ("dark", "light", "middle"), per_class=3)
+    archive = image_zip(tmp_path / "mine.zip", ("dark", "light", "middle"), per_class=3)
     parts = parts_of_pictures([archive], objects=2, seed=1)
     assert len(parts.classes) == 2
     assert set(parts.classes) < {"dark", "light", "middle"}
@@ -125,9 +125,9 @@ def test_pictures_become_objects_of_their_class(tmp_path):
 
 
 def test_what_makes_no_scenes_is_named(tmp_path, monkeypatch):
-    archive = image_zip(tmp_path / "own.zip", ("only",), per_class=3)
+    archive = image_zip(tmp_path / "mine.zip", ("only",), per_class=3)
     with pytest.raises(
-        ValueError, match=r"own\.zip: scenes need pictures of two classes, one folder for each; found 1"
+        ValueError, match=r"mine\.zip: scenes need pictures of two classes, one folder for each; found 1"
     ):
         parts_of_pictures([archive])
     with pytest.raises(ValueError, match="at least 32 pixels a side, got 31"):

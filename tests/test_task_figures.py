@@ -99,7 +99,7 @@ def test_crops_are_framed_where_they_were_cut(crops):
 
 
 def test_pictures_of_a_user_are_marked(tmp_path):
-    mine = image_zip(tmp_path / "own.zip")
+    mine = image_zip(tmp_path / "mine.zip")
     drawn = Drawn(
         translation, tmp_path, ("pooled",), images=(mine,), model=SMALL[:1], layers=("layer4",), count=8, batch=4
     )

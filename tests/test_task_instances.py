@@ -14,13 +14,7 @@ from semrsm_bench.metrics import Barycenter, instance_similarity
 from semrsm_bench.metrics.instances import KINDS, distance_from_mean, get_instance
 from semrsm_bench.metrics.ranks import correlation, partial_correlation, weighted_ranks
 from semrsm_bench.tasks import stimuli as stimuli_module
-from semrsm_bench.tasks.held_out import (
-    assign_folds,
-    disjoint_halves,
-    held_out,
-    nearest_is_own,
-    resampling_units,
-)
+from semrsm_bench.tasks.held_out import assign_folds, disjoint_halves, held_out, nearest_is_own, resampling_units
 from semrsm_bench.tasks.instances import Instances
 from semrsm_bench.tasks.stimuli import Stimuli, output_facts, read_paired
 from tests.image_files import image_zip
@@ -324,9 +318,9 @@ def saved(folder, *arrays):
     return tuple(paths)
 
 
-def test_paired_files_rank_items_by_the_noise_that_was_planted(tmp_path):
+def test_paired_files_rank_items_by_the_noise_that_was_planted_and_items_of_one_name_stay_together(tmp_path):
     models, noise = plant(300, 3, 16, seed=5)
-    (tmp_path / "names.txt").write_text("\n".join(f"item {i}" for i in range(300)) + "\n")
+    (tmp_path / "names.txt").write_text("\n".join(f"item {i // 2}" for i in range(300)) + "\n")
     given = options(TASK, features=saved(tmp_path, *(x.astype(np.float16) for x in models)), ids=tmp_path / "names.txt")
     results = {}
     for kind, case, found in met(TASK, KINDS, given):
@@ -338,19 +332,10 @@ def test_paired_files_rank_items_by_the_noise_that_was_planted(tmp_path):
             assert found.raw["nearest"] > 0.6 > 0.1 > found.raw["nearest_by_chance"]
             shared = {"layer": "array0 + array1 + array2", "networks": 3, "stimuli": 300, "group": "orthogonal"}
             assert case.cell == shared
+            assert len(case.units["group"]) == 100
+            first, second = found.arrays["fold"].reshape(150, 2).T
+            np.testing.assert_array_equal(first, second)
     assert aggregated(results["pairwise_cosine"])["beyond"] > 0.9
-
-
-def test_items_of_one_name_stay_on_one_side(tmp_path):
-    rng = np.random.default_rng(0)
-    latent = np.repeat(rng.standard_normal((30, 6)), 3, axis=0)
-    (tmp_path / "names.txt").write_text("\n".join(str(i // 3) for i in range(90)))
-    paths = saved(tmp_path, latent + rng.normal(scale=0.1, size=latent.shape), latent[:, ::-1])
-    _, case, found = next(met(TASK, ["pairwise_cosine"], options(TASK, features=paths, ids=tmp_path / "names.txt")))
-    fold = found.arrays["fold"].reshape(30, 3)
-    assert (fold == fold[:, :1]).all()
-    assert found.raw["nearest"] == 1.0
-    assert len(case.units["group"]) == 30
 
 
 GOOD = np.random.default_rng(0).standard_normal((12, 3))
@@ -408,6 +393,7 @@ def test_networks_on_crops_and_on_pictures_of_a_user(nets, tmp_path):
     assert arrays["pixels"].shape == (44, 16, 16, 3)
     assert arrays["aligned"].shape[:2] == (2, 44)
     _, stimuli, fold, _ = case.known
+    assert stimuli.models["a"]("layer4").shape == (44, 32)
     for photograph in set(stimuli.groups):
         assert len(set(fold[np.array(stimuli.groups) == photograph])) == 1
     assert set(scored(TASK, case, "pairwise_cosine").raw["with"]) == {
@@ -415,9 +401,13 @@ def test_networks_on_crops_and_on_pictures_of_a_user(nets, tmp_path):
         "edge_density",
     }  # fmt: skip
     archive = image_zip(tmp_path / "pictures.zip", ("dark", "light", "middle"), per_class=8, size=32)
-    mine = options(TASK, images=(archive,), count=24, pooling="none", components=5, **given)
-    case = next(iter(TASK.cases(mine)))
+    given |= {"images": (archive,), "count": 24}
+    case = next(iter(TASK.cases(options(TASK, pooling="none", components=5, **given))))
     assert len(case.units["group"]) == 24
+    assert case.known[1].models["a"]("layer4").shape == (24, 4 * 32)
     assert case.inputs()["aligned"].shape == (2, 24, 5)
+    # Reordering keeps all 32 units; rotations have no more dimensions than there are stimuli to fit them on.
+    permuted = next(iter(TASK.cases(options(TASK, **given | {"model": (nets["a"], nets["b"])}, group="permutation"))))
+    assert permuted.inputs()["aligned"].shape == (2, 24, 32)
     with pytest.raises(ValueError, match="at least two networks, got a alone"):
         list(TASK.cases(options(TASK, model=(nets["a"],), size=16)))

@@ -162,41 +162,35 @@ def aggregated(rows, draws=None, units="AB"):
 
 
 @given(
-    data=st.data(), sizes=st.tuples(st.integers(1, 3), st.integers(1, 3)), first=st.integers(0, 2), best=st.booleans()
-)
-def test_identification_against_a_loop(data, sizes, first, best):
-    """In both directions, each with its own values, for every reordering: ties share the credit, what is undefined earns none."""
-    sides = [f"A{i}" for i in range(sizes[0])], [f"B{first + j}" for j in range(sizes[1])]
+    data=st.data(), sizes=st.lists(st.integers(1, 3), min_size=2, max_size=3), shift=st.integers(0, 1),
+    best=st.sampled_from(["max", "min"]), draw=st.lists(st.integers(0, 2), min_size=3, max_size=3),
+)  # fmt: skip
+def test_identification_against_a_loop(data, sizes, shift, best, draw):
+    """In both directions, each with its values, for every reordering: ties share the credit, what is undefined earns none."""
+    layers = {name: [f"{name}{k * shift + i}" for i in range(sizes[k])] for k, name in enumerate("ABC"[: len(sizes)])}
     known = st.none() | st.integers(-2, 2).map(float)
-    rows, credits = [], {side: [] for side in (0, 1)}
-    for order in ("permuted-0", "permuted-1"):
-        values = {pair: data.draw(st.tuples(known, known)) for pair in itertools.product(*sides)}
-        rows += [row(*pair, *value, best="max" if best else "min", order=order) for pair, value in values.items()]
-        for side, layers in enumerate(sides):
-            for layer in layers:
+    rows, credits = [], {}
+    for networks, order in itertools.product(itertools.combinations(layers, 2), ("permuted-0", "permuted-1")):
+        values = {pair: data.draw(st.tuples(known, known)) for pair in itertools.product(*map(layers.get, networks))}
+        rows += [row(*pair, *value, best=best, order=order) for pair, value in values.items()]
+        for side in (0, 1):
+            for layer in layers[networks[side]]:
                 found = {pair[1 - side]: value[side] for pair, value in values.items() if pair[side] == layer}
-                partner = "BA"[side] + layer[1]
+                partner = networks[1 - side] + layer[1]
                 # One candidate is no choice, and without a partner there is nothing to find.
                 if len(found) > 1 and partner in found:
                     defined = [v for v in found.values() if v is not None]
-                    top = (max if best else min)(defined, default=None)
+                    top = {"max": max, "min": min}[best](defined, default=None)
                     ties = [other for other, v in found.items() if v == top]
-                    credits[side].append((partner in ties) / len(ties) if defined else 0)
-    found = aggregated(rows)
-    means = [np.mean(of_side) for of_side in credits.values() if of_side]
-    assert found.get("identification") == ([pytest.approx(np.mean(means))] if means else None)
-
-
-def test_draws_of_networks_weigh_pairs_and_drop_what_was_not_drawn():
-    rows = [
-        *(row(f"A{i}", f"B{j}", *[float(i == j)] * 2) for i in range(2) for j in range(2)),
-        *(row(f"A{i}", f"C{j}", *[float(i != j)] * 2) for i in range(2) for j in range(2)),
-    ]
-    draws = [[1, 1, 1], [1, 2, 1], [1, 0, 1], [0, 1, 1], [3, 0, 0]]
-    found = aggregated(rows, draws, "ABC")["identification"]
-    assert found[:3] == pytest.approx([1 / 2, 2 / 3, 0])
-    assert np.isnan(found[3:]).all()
-    assert aggregated(rows, jackknife_draws(3), "ABC")["identification"][3] == 1
+                    credits.setdefault((networks, side), []).append((partner in ties) / len(ties) if defined else 0)
+    draws = [[1, 1, 1], draw, *jackknife_draws(3)]
+    found = aggregated(rows, draws, "ABC").get("identification")
+    assert (found is None) == (not credits)
+    for counts, share in zip(draws, found or ()):
+        # A pair of networks counts as often as both are drawn.
+        often = [np.prod([counts["ABC".index(name)] for name in networks]) for networks, _ in credits]
+        means = [np.mean(of_side) for of_side in credits.values()]
+        assert share == pytest.approx(np.average(means, weights=often) if any(often) else np.nan, nan_ok=True)
 
 
 def test_values_are_averaged_over_all_pairs_and_over_those_of_the_same_layer():

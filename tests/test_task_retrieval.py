@@ -42,7 +42,7 @@ def side(counts, groups, name="q"):
 
 
 def planted(queries=30, seed=0):
-    """Scenes of three of six objects; every position shows one object, and each of three videos has an order of its own.
+    """Scenes of three of six objects; every position shows one object, and each of three videos has them in another order.
 
     Returns the data, where the first video of each scene asks for the others, and activations (n, 6, 9) of both sides.
     """
@@ -126,8 +126,11 @@ def test_a_random_rsm_ranks_as_a_random_ranking_may_expect(nets):
 
 
 def test_frames_of_composed_scenes_are_grouped_by_video(nets):
-    (case,) = cases(nets, queries=20, database=60, kernels=("linear",))
-    data = case.known.data
+    data, other = (
+        cases(nets, queries=20, database=60, kernels=("linear",), place=place)[0].known.data
+        for place in ("scene", "video")
+    )
+    assert (data.queries.pixels != other.queries.pixels).any()
     # Ten scenes of four videos of two frames, all of which are drawn.
     frames = sorted(
         (int(name), group) for half in (data.queries, data.database) for name, group in zip(half.ids, half.groups)

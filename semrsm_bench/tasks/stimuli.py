@@ -53,6 +53,8 @@ class InstancesOptions(CountOptions):
         given = [name for name in ("images", "model", "layers", "size") if getattr(self, name)]
         if self.features and given:
             raise ValueError(f"--{given[0]} is for networks; it does not go with --features")
+        if self.components and self.group == "permutation":
+            raise ValueError("--components is for rotations; it does not go with --group permutation")
         if self.ids and not self.features:
             raise ValueError("--ids names the rows of --features; there are none")
 

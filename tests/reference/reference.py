@@ -5,7 +5,7 @@ python tests/reference/reference.py --compare      computes them again: exit cod
 python tests/reference/reference.py --compare --groups rsms metrics
 
 values.json holds beside the computed groups two that are only on record: "studies", figures of the studies with the commands
-that made them, and "docs", the tables of the documentation (see records.py, which wrote both).
+that made them, and "docs", the tables of the documentation. Both are from before studies became tasks.
 """
 
 from __future__ import annotations
