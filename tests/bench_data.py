@@ -151,45 +151,22 @@ def make_row(**changes: Any) -> Row:
     return Row(**{**fields, **changes})
 
 
+# A line of a run's file as schema 1 wrote it.
+OLD_LINE = """
+{"schema": 1, "run_id": "20260101-000000-quick-abcd", "solver": "scipy", "options": {}, "kind": "exact",
+"solver_version": "1.15.0", "problem": "tiny/layer1/none/0-1", "model": "tiny", "layer": "layer1", "size": 16,
+"channels": 6, "centring": "none", "pair": "0-1", "repeat": 0, "status": "ok", "seconds": 0.002,
+"affinity_seconds": 0.0001, "k": 9.0, "k_opt": 10.0, "k_rand": 4.0, "k_upper": 10.0, "quality": 0.9,
+"chance_corrected": 0.8333333333333334, "peak_bytes": 4096, "message": "", "matrix_free": false, "samples": 5,
+"data_sha256": "abababababababababababababababababababababababababababababababab", "seconds_min": 0.001,
+"seconds_max": 0.003, "wall_seconds": 0.1, "optimum_solver": "scipy", "optimum_certificate": 0.0,
+"info": {"fallback": "none"}}
+"""
+
+
 def old_line(**changes: Any) -> str:
-    """A line of a run's file as schema 1 wrote it; ``changes`` override its fields."""
-    fields = {
-        "schema": 1,
-        "run_id": "20260101-000000-quick-abcd",
-        "solver": "scipy",
-        "options": {},
-        "kind": "exact",
-        "solver_version": "1.15.0",
-        "problem": "tiny/layer1/none/0-1",
-        "model": "tiny",
-        "layer": "layer1",
-        "size": 16,
-        "channels": 6,
-        "centring": "none",
-        "pair": "0-1",
-        "repeat": 0,
-        "status": "ok",
-        "seconds": 0.002,
-        "affinity_seconds": 1e-4,
-        "k": 9.0,
-        "k_opt": 10.0,
-        "k_rand": 4.0,
-        "k_upper": 10.0,
-        "quality": 0.9,
-        "chance_corrected": 5 / 6,
-        "peak_bytes": 4096,
-        "message": "",
-        "matrix_free": False,
-        "data_sha256": "ab" * 32,
-        "samples": 5,
-        "seconds_min": 0.001,
-        "seconds_max": 0.003,
-        "wall_seconds": 0.1,
-        "optimum_solver": "scipy",
-        "optimum_certificate": 0.0,
-        "info": {"fallback": "none"},
-    }
-    return json.dumps({**fields, **changes})
+    """A line of schema 1; ``changes`` override its fields."""
+    return json.dumps({**json.loads(OLD_LINE), **changes})
 
 
 class KeptWorkers:

@@ -229,7 +229,7 @@ def test_stored_optima_that_prove_nothing_are_found(tmp_path):
     for case in MatchingTask().cases(MatchingOptions(data=data, pairs={"": 3})):
         cache.get(MatchingProblem(*case.inputs().values()), here)
     paths = sorted((tmp_path / "optima").rglob("*.npz"))
-    assert doctor.check_optima(data, cache, seconds=60) == (f"{len(paths)} looked at, all of them proved", "")
+    assert doctor.check_optima(data, cache, seconds=60) == (f"{len(paths)} checked, all of them proved", "")
     change(paths[0], k_upper=1e9)
     found, advice = doctor.check_optima(data, cache, seconds=60)
     assert found == f"1 of {len(paths)} do not prove what they claim: {paths[0].name}"

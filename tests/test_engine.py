@@ -17,23 +17,13 @@ import pytest
 
 import semrsm_bench as sb
 from semrsm_bench.activations.store import open_cache
-from semrsm_bench.bench import engine
+from semrsm_bench.bench import engine, pool
 from semrsm_bench.bench import process as process_room
+from semrsm_bench.bench import results as runs
 from semrsm_bench.bench.engine import Finished
-from semrsm_bench.bench.methods import choose_methods, declarations, sort_plugins
+from semrsm_bench.bench.methods import sort_plugins
 from semrsm_bench.bench.optimum import OptimumCache
 from semrsm_bench.bench.process import CallLimits
-from semrsm_bench.bench.results import (
-    ENVIRONMENT_FILE,
-    ROWS_FILE,
-    RUN_FILE,
-    RunBusyError,
-    RunWriter,
-    load_environment,
-    load_rows,
-    read_json,
-    read_rows,
-)
 from semrsm_bench.core.row import FAULT, FAULTS, SCHEMA, STATUSES, resume_key
 from semrsm_bench.report.results import read_results
 from semrsm_bench.solvers import MatchingProblem, matching_value, random_value, solve
@@ -65,7 +55,7 @@ def bench(new_processes, kept):
 
 
 def keys_of(folder):
-    return [resume_key(row) for row in read_rows(folder)]
+    return [resume_key(row) for row in runs.read_rows(folder)]
 
 
 # Rows.
@@ -100,11 +90,11 @@ def test_every_case_of_every_cell_is_measured_and_scored_in_float64(bench):
 
 def test_the_files_of_a_run_describe_the_machine_but_not_whose_it_is(bench):
     folder = bench("identity").folder
-    environment = load_environment(folder)
+    environment = runs.load_environment(folder)
     assert (environment["run_id"], environment["profile"]) == (folder.name, "quick")
     assert list(environment["methods"]) == ["solver:identity"]
     assert environment["data"][0]["name"] == "tiny"
-    text = "".join((folder / name).read_text() for name in (ENVIRONMENT_FILE, ROWS_FILE, RUN_FILE))
+    text = "".join((folder / name).read_text() for name in (runs.ENVIRONMENT_FILE, runs.ROWS_FILE, runs.RUN_FILE))
     secrets = (os.uname().nodename, os.environ.get("USER", ""), str(Path.home()), str(bench.results), str(ROOT), "/lib")
     assert [secret for secret in secrets if len(secret) >= 4 and secret in text] == []
 
@@ -226,10 +216,10 @@ def test_a_finished_run_is_followed_by_a_new_one_and_a_named_one_stays(bench):
     first, second = bench("identity"), bench("identity")
     assert second.folder != first.folder
     assert second.resumed == 0
-    before = (first.folder / ROWS_FILE).read_bytes()
+    before = (first.folder / runs.ROWS_FILE).read_bytes()
     again = bench("identity", run_id=first.folder.name)
     assert (again.measured, again.resumed, again.exit_code) == (0, 6, 0)
-    assert (first.folder / ROWS_FILE).read_bytes() == before
+    assert (first.folder / runs.ROWS_FILE).read_bytes() == before
 
 
 # Faults of the machine.
@@ -259,7 +249,7 @@ def test_what_the_machine_spoils_again_and_again_is_measured_once_a_session(new_
     assert all("the disk is full" in told for told in first.ledger.spoiled.values())
     second = new_processes("full", "identity", **how)
     assert (second.folder, second.measured, second.exit_code) == (first.folder, 2, 1)
-    assert read_json(first.folder / RUN_FILE)["finished"]
+    assert runs.read_json(first.folder / runs.RUN_FILE)["finished"]
     again = new_processes("full", "identity", run_id=first.folder.name, **how)
     assert (again.folder, again.measured) == (first.folder, 2)
 
@@ -270,7 +260,7 @@ def test_what_the_machine_spoils_again_and_again_is_measured_once_a_session(new_
 )
 def test_a_machine_that_fails_the_engine_itself_costs_rows_that_are_measured_again(bench, tmp_path, monkeypatch, fails):
     plugin = solver_file(tmp_path, "fine", before=f"# no worker has started for it when this fails: {fails}")
-    how, open_run = {"plugins": (plugin,), "layers": ("layer1",), "pairs": {"": 2}, "run_id": "one"}, engine.open_run
+    how = {"plugins": (plugin,), "layers": ("layer1",), "pairs": {"": 2}, "run_id": "one"}
 
     def fail(*given, **more):
         raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
@@ -279,7 +269,7 @@ def test_a_machine_that_fails_the_engine_itself_costs_rows_that_are_measured_aga
 
         def open_and_fail(*given):
             """Only now: the methods have been declared."""
-            writer = open_run(*given)
+            writer = runs.open_run(*given)
             patch.setattr(fails, fail)
             return writer
 
@@ -322,7 +312,7 @@ def test_other_code_is_measured_anew_no_cell_holds_two_and_code_that_comes_back_
     assert old != new
     assert (partly.measured, partly.by_method["edited"]) == (1, {"ok": 1})
     assert partly.of("identity") == first.of("identity")
-    assert not read_json(partly.folder / RUN_FILE)["finished"]
+    assert not runs.read_json(partly.folder / runs.RUN_FILE)["finished"]
     again, code = session(2)
     assert (again.by_method, code) == ({"edited": {"ok": 3}, "identity": {"ok": 3}}, new)
     assert again.measured == (2 if finished else 4)
@@ -345,36 +335,38 @@ def f(x, y):
         ("solver", "beside_late.py", "x = 2"),
         ("solver", "tool.sh", None),
         ("solver", "tool.sh", "echo 1"),
+        ("solver", "kernel.py", "a = 2"),
         ("rsm", "tool.sh", "echo 2"),
     ],
 )
 def test_no_row_of_other_code_while_a_worker_lives(new_processes, tmp_path, monkeypatch, kind, changed, text):
     """A file changes after the first row, or goes; written anew as it was, it is no change."""
-    (tmp_path / "tool.sh").write_text("echo 1")
-    (tmp_path / "beside_late.py").write_text("x = 1")
+    for file, content in (("tool.sh", "echo 1"), ("beside_late.py", "x = 1"), ("kernel.py", "a = 1")):
+        (tmp_path / file).write_text(content)
+    monkeypatch.setattr(pool, "own_sources", lambda room: {tmp_path / "kernel.py"})  # as if it belonged to the package
     name, how = "living", {"layers": ("layer2",)}
     plugin = solver_file(tmp_path, name, "import beside_late\nreturn np.arange(problem.size)", files=["tool.sh"])
     if kind == "rsm":
         plugin.write_text(LIVING_RSM)
         sb.register_task(type(toy()))
         name, how = "cka[living]", {"tasks": {"toy": ToyOptions(cases=3)}}
-    append = RunWriter.append
+    append = runs.RunWriter.append
 
     def append_and_edit(writer, row):
         append(writer, row)
         (tmp_path / changed).unlink()
         if text is not None:
             (tmp_path / changed).write_text(text)
-        monkeypatch.setattr(RunWriter, "append", append)
+        monkeypatch.setattr(runs.RunWriter, "append", append)
 
-    monkeypatch.setattr(RunWriter, "append", append_and_edit)
+    monkeypatch.setattr(runs.RunWriter, "append", append_and_edit)
     done = new_processes(name, plugins=(plugin,), **how, run_id="mine")
     (code,) = {row["code"] for row in done.rows}
     if text == "echo 1":
         assert done.counts == {"ok": 3}
         return
     assert [(r["status"], r["message"]) for r in done.rows] == [("ok", ""), *[("error", CHANGED)] * 2]
-    if text is not None:
+    if text is not None and changed != "kernel.py":
         again = new_processes(name, plugins=(plugin,), **how, run_id="mine")
         assert again.by_method == {name: {"ok": 3}}
         assert code not in {row["code"] for row in again.rows}
@@ -386,43 +378,7 @@ def test_a_file_that_changes_during_a_call_does_not_mix_into_a_run(new_processes
     assert [(row["status"], row["message"]) for row in done.rows] == [("error", CHANGED)] * 3
 
 
-def test_a_composite_answers_for_the_files_of_all_its_parts(tmp_path):
-    (tmp_path / "living.py").write_text(LIVING_RSM)
-    (tmp_path / "tool.sh").write_text("")
-    declared = declarations([tmp_path / "living.py"], ["metric", "rsm"])
-    (method,) = choose_methods(toy(kind="metric"), ["cka[identity|living]"], declared)
-    assert {str(tmp_path / "living.py"), str(tmp_path / "tool.sh")} <= set(method.files)
-    assert next(m for m in declared if m.name == "living").code in method.code
-
-
-# Which process imports which file.
-
-
-def test_a_file_of_methods_is_imported_only_where_its_methods_run(new_processes, tmp_path):
-    (tmp_path / "spy_helper.py").write_text(
-        "def note(name):\n    open(name, 'a').write(f'{os.getpid()}\\n')\nimport os\n"
-    )
-    names, plugins = ("spy-one", "spy-two"), []
-    for name in names:
-        imported, called = (str(tmp_path / f"{name}-{what}") for what in ("imported", "called"))
-        # A comment and a string are no tasks.
-        before = f"import spy_helper\nspy_helper.note({imported!r})\n# @register_task\nx = '@register_task'"
-        body = f"spy_helper.note({called!r})\nreturn np.arange(problem.size)"
-        plugins.append(solver_file(tmp_path, name, body, before, matrix_free=True))
-    path, modules = list(sys.path), set(sys.modules)
-    done = new_processes(*names, "identity", plugins=tuple(plugins), layers=("layer2",))
-    assert done.counts == {"ok": 9}
-    imported, called = (
-        {name: set((tmp_path / f"{name}-{what}").read_text().split()) for name in names}
-        for what in ("imported", "called")
-    )
-    for name, other in (names, names[::-1]):
-        assert len(called[name]) == 1
-        assert len(imported[name]) == 2, "the worker that describes it, and the one that it runs in"
-        assert called[name] < imported[name]
-        assert not imported[name] & (imported[other] | {str(os.getpid())})
-    assert (sys.path, set(sys.modules) - modules) == (path, set())
-
+# Files of methods and of tasks.
 
 BOTH = """
 1 / 0
@@ -483,44 +439,25 @@ def test_two_files_must_not_bring_the_same_name(bench, tmp_path):
 # Tasks in files.
 
 TASK = """
-import dataclasses
 import zlib
 import numpy as np
 import semrsm_bench as sb
-from semrsm_bench.core.options import option
-
-@dataclasses.dataclass(frozen=True)
-class Options:
-    cases: int | None = option(None, help="How many.")
-    say: str = option("", help="What goes wrong.")
+from tests.toy_tasks import Toy
 
 @sb.register_task
-class Median(sb.Task):
+class Median(Toy):
     name = f"median-{zlib.crc32(__file__.encode())}"  # workers are shared by several tests
-    question = "Does a metric see two shifted samples?"
-    kind = "metric"
-    scores = (sb.Score("gap", "gap", best="min"),)
-    unit = "draw"
-    across = ("cell",)
-    options = Options
-    profiles = {"quick": sb.Profile("4", {"cases": 4}), "paper": sb.Profile("40", {"cases": 40})}
     methods = ("cka", "svcca")
     observe = OBSERVE
-
-    def cases(self, options):
-        rng = np.random.default_rng(0)
-        for i in range(options.cases):
-            pair, place, units = dict(zip("xy", rng.standard_normal((2, 20, 3)))), {"cell": "all"}, {"draw": (str(i),)}
-            yield sb.Case(f"draw/{i}", place, lambda pair=pair: pair, units, settings={"say": options.say})
 
     def truth(self, case, arrays, solve):
         return float(np.median(arrays["x"]) - np.median(arrays["y"]))
 
     def score(self, case, arrays, answer, truth, declared):
         value = float(answer.arrays["gap"][0])
-        if case.settings["say"] == "raise":
+        if case.settings.get("say") == "raise":
             raise ArithmeticError("no score")
-        return sb.Scored({"gap": abs(value - truth)}, {"value": value, "by": declared.name}, {"both": np.stack([arrays["x"]])})
+        return sb.Scored({"value": abs(value - truth)}, {"by": declared.name}, {"both": np.stack([arrays["x"]])})
 
 
 def look(command, inputs, clock, memory):
@@ -533,7 +470,7 @@ def look(command, inputs, clock, memory):
         "big info": {"arrays": {"gap": gap}, "info": {"x": 10**6000}},
         "status": {"status": "fine", "arrays": {"gap": gap}},
         "list": {"arrays": {"gap": [1.5] * 3}, "info": {"a": {1: {2: 3}}}},
-    }.get(command["settings"]["say"], {"arrays": {"gap": gap}, "info": {"cases": str(inputs["x"].shape)}})
+    }.get(command["settings"].get("say"), {"arrays": {"gap": gap}, "info": {"cases": str(inputs["x"].shape)}})
 """
 
 
@@ -551,16 +488,16 @@ def median(tmp_path):
 @pytest.mark.parametrize("observe", ['"look"', 'f"{__name__}:look"'])
 def test_a_file_brings_a_whole_task_with_an_observer(bench, median, observe):
     done = bench(plugins=(median(observe),))
-    assert done.counts == {"ok": 8}, done.rows[0]["message"]
+    assert done.counts == {"ok": 12}, done.rows[0]["message"]
     assert {(r["kind"], r["method"], r["raw"]["by"]) for r in done.rows} == {("metric", m, m) for m in ("cka", "svcca")}
     assert all(row["task"].startswith("median-") for row in done.rows)
-    assert [row["scores"]["gap"] for row in done.rows] == pytest.approx([0.0] * 8)
-    assert all(r["info"] == {"cases": "(20, 3)"} and r["seconds"] is not None and r["samples"] == 3 for r in done.rows)
+    assert [row["scores"]["value"] for row in done.rows] == pytest.approx([0.0] * 12)
+    assert all(r["info"] == {"cases": "(5, 3)"} and r["seconds"] is not None and r["samples"] == 3 for r in done.rows)
     kept = {row["arrays"] for row in done.rows}
-    assert len(kept) == 8
+    assert len(kept) == 12
     for name in kept:
         with np.load(done.folder / name) as content:
-            assert content["both"].shape == (1, 20, 3)
+            assert content["both"].shape == (1, 5, 3)
 
 
 @pytest.mark.parametrize(
@@ -575,9 +512,10 @@ def test_a_file_brings_a_whole_task_with_an_observer(bench, median, observe):
         ("raise", "invalid", "be scored: ArithmeticError: no score; the answer holds gap (3,) float64"),
     ],
 )
-def test_an_observer_or_a_score_that_goes_wrong_costs_its_rows_alone(bench, median, say, status, words):
+def test_an_observer_or_a_score_that_goes_wrong_costs_its_rows_alone(bench, median, monkeypatch, say, status, words):
     task = median.task(file := median())
-    done = bench("cka", plugins=(file,), tasks={task.name: task.options(say=say, cases=2)})
+    monkeypatch.setattr(type(task), "settings", {"say": say})
+    done = bench("cka", plugins=(file,), tasks={task.name: ToyOptions(cases=2)})
     assert done.counts == {status: 2}, done.rows[0]["message"]
     assert all(words in row["message"] for row in done.rows)
 
@@ -590,12 +528,12 @@ def test_an_edited_task_is_measured_anew(bench, median):
         "done = bench('cka', plugins=(Path(sys.argv[2]),), run_id='mine')\n"
         "print(done.measured, done.resumed, done.counts['ok'])"
     )
-    for added, counts in (("", ["4", "0", "4"]), (" + 1", ["4", "4", "4"])):
+    for added, counts in (("", ["6", "0", "6"]), (" + 1", ["6", "6", "6"])):
         file = median(old="abs(value - truth)", new=f"abs(value - truth){added}")
         command = [sys.executable, "-c", code, str(bench.results), str(file)]
         process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
         assert process.stdout.split() == counts, process.stderr
-    assert [row["scores"]["gap"] for row in load_rows(bench.results / "mine")] == pytest.approx([1.0] * 4)
+    assert [row["scores"]["value"] for row in runs.load_rows(bench.results / "mine")] == pytest.approx([1.0] * 6)
 
 
 @pytest.mark.parametrize("kept", [1, 12])
@@ -603,8 +541,8 @@ def test_cases_of_one_name_in_two_tasks_have_truths_of_their_own(bench, median, 
     monkeypatch.setattr(engine, "_KEPT_TRUTHS", kept)
     files = median(), median(name="another_task.py", old="return float(np.median(", new="return 7 + float(np.median(")
     tasks = [median.task(file) for file in files]
-    done = bench("cka", plugins=files, tasks={task.name: task.options(cases=2) for task in tasks})
-    gaps = [[row["scores"]["gap"] for row in done.rows if row["task"] == task.name] for task in tasks]
+    done = bench("cka", plugins=files, tasks={task.name: ToyOptions(cases=2) for task in tasks})
+    gaps = [[row["scores"]["value"] for row in done.rows if row["task"] == task.name] for task in tasks]
     assert gaps == [pytest.approx([0.0, 0.0]), pytest.approx([7.0, 7.0])]
 
 
@@ -614,7 +552,7 @@ def test_arrays_of_cases_with_like_names_are_kept_apart(bench, median, monkeypat
     monkeypatch.setattr(
         task, "cases", lambda *given: (dataclasses.replace(c, name=n) for n, c in zip(names, cases(*given)))
     )
-    done = bench("cka", plugins=(file,), repeats=2, tasks={task.name: task.options(cases=5)})
+    done = bench("cka", plugins=(file,), repeats=2, tasks={task.name: ToyOptions(cases=5)})
     assert len({row["arrays"] for row in done.rows}) == 10
     assert len(list((done.folder / "arrays").iterdir())) == 10
 
@@ -646,7 +584,7 @@ def start(bench, pairs=10, run_id=""):
 def test_a_signal_in_the_middle_and_the_same_command_again(new_processes, number):
     bench, total = new_processes, 3 * 4 * 10 * 3
     process = start(bench)
-    wait_until(lambda: sum(p.read_bytes().count(b"\n") for p in bench.results.glob(f"*/{ROWS_FILE}")) >= 25)
+    wait_until(lambda: sum(p.read_bytes().count(b"\n") for p in bench.results.glob(f"*/{runs.ROWS_FILE}")) >= 25)
     workers = process_room.descendants(process.pid)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
@@ -667,8 +605,8 @@ def test_a_signal_in_the_middle_and_the_same_command_again(new_processes, number
 def test_two_runs_side_by_side_keep_apart_and_two_of_one_name_do_not_meet(new_processes):
     bench = new_processes
     unnamed, named = start(bench, 2), start(bench, 10, "mine")
-    wait_until((bench.results / "mine" / RUN_FILE).exists)
-    with pytest.raises(RunBusyError, match="run 'mine' is being written by another process; wait for it"):
+    wait_until((bench.results / "mine" / runs.RUN_FILE).exists)
+    with pytest.raises(runs.RunBusyError, match="run 'mine' is being written by another process; wait for it"):
         bench("scipy", "identity", "greedy", repeats=3, pairs={"": 10}, centring=("none", "channel"), run_id="mine")
     facts = [process.communicate(timeout=300)[0].split() for process in (unnamed, named)]
     assert facts[0][0] != facts[1][0] == "mine"
@@ -676,4 +614,4 @@ def test_two_runs_side_by_side_keep_apart_and_two_of_one_name_do_not_meet(new_pr
         keys = keys_of(bench.results / name)
         assert len(keys) == len(set(keys)) == int(measured) == 3 * 4 * pairs * 3
         assert resumed == "0"
-        assert {r["run_id"] for r in read_rows(bench.results / name)} == {name}
+        assert {r["run_id"] for r in runs.read_rows(bench.results / name)} == {name}

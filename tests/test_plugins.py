@@ -177,6 +177,8 @@ with open(os.environ["IMPORTED"], "a") as file:
     file.write(f"{os.getpid()} {sys.argv[0]}\\n")
 time.perf_counter_ns = time.monotonic = lambda: 0
 json.dumps = lambda *args, **options: "patched"
+# A comment and a text are no tasks: @register_task
+text = "@register_task"
 """
 CLEAN = """
 clean = time.perf_counter_ns() > 0 and json.dumps(1) == "1"

@@ -27,7 +27,7 @@ def written_out(first, other, draw):
 
 
 @settings(max_examples=25)
-@given(seed=st.integers(0, 10**6), n=st.integers(10, 14), levels=st.sampled_from([None, 2, 5]))
+@given(seed=st.integers(0, 10**6), n=st.integers(10, 14), levels=st.sampled_from([None, 1, 2, 5]))
 def test_resamples_are_those_of_pairs_written_out(seed, n, levels):
     rng = np.random.default_rng(seed)
     first, others = symmetric(rng, n, levels), [symmetric(rng, n, levels) for _ in range(2)]
@@ -73,10 +73,3 @@ def test_intervals_over_images_hold_where_those_over_pairs_do_not():
         covered["pairs"] += abs(compare_rsms(first, other)) <= 1.96 / np.sqrt(n * (n - 1) / 2)
     assert covered["images"] / trials > 0.88
     assert covered["pairs"] / trials < 0.7
-
-
-def test_a_constant_matrix_has_no_correlation():
-    flat, other = np.ones((12, 12)), symmetric(np.random.default_rng(2), 12)
-    draws = draws_of(12, 4)
-    assert np.isnan(resampled_pearson(flat, [other], draws)).all()
-    assert np.isnan(resampled_spearman(other, [flat], draws)).all()

@@ -13,22 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semrsm_bench.bench import results
-from semrsm_bench.bench.results import (
-    ENVIRONMENT_FILE,
-    ROWS_FILE,
-    RUN_FILE,
-    RunWriter,
-    SessionOptions,
-    find_run,
-    list_runs,
-    load_environment,
-    load_rows,
-    open_run,
-    read_json,
-    read_rows,
-    write_json,
-)
+from semrsm_bench.bench import results as runs
 from semrsm_bench.core.files import lock
 from tests.bench_data import make_row, old_line
 
@@ -38,7 +23,7 @@ def pair_of(row):
 
 
 def write(folder, *rows):
-    with RunWriter(folder) as writer:
+    with runs.RunWriter(folder) as writer:
         for row in rows:
             writer.append(row)
 
@@ -47,11 +32,11 @@ def write(folder, *rows):
 @pytest.mark.parametrize("length", [0, 200_000])
 def test_a_torn_last_line_is_as_if_it_had_not_been_measured(tmp_path, kept, length):
     write(tmp_path, make_row())
-    path = tmp_path / ROWS_FILE
+    path = tmp_path / runs.ROWS_FILE
     before = path.read_bytes()
     torn = json.dumps({**make_row(pair="0-2").as_dict(), "message": "x" * length}).encode() + b"\n"
     path.write_bytes(before + torn[:kept])
-    assert [pair_of(r) for r in read_rows(tmp_path)] == ["0-1"]
+    assert [pair_of(r) for r in runs.read_rows(tmp_path)] == ["0-1"]
     write(tmp_path)
     assert path.read_bytes() == before
     path.write_bytes(before + torn[:-1])  # only the line break is missing: a whole row
@@ -70,34 +55,34 @@ def test_a_torn_last_line_is_as_if_it_had_not_been_measured(tmp_path, kept, leng
 )
 def test_a_broken_line_or_one_of_a_newer_version_is_named(tmp_path, line, words):
     write(tmp_path, make_row())
-    path = tmp_path / ROWS_FILE
+    path = tmp_path / runs.ROWS_FILE
     path.write_bytes(path.read_bytes() + line + b"\n" + path.read_bytes())
     with pytest.raises(ValueError, match=f"^{re.escape(f'{path}, line 2{words}')}"):
-        load_rows(tmp_path)
+        runs.load_rows(tmp_path)
 
 
 def test_rows_survive_the_file_as_they_were(tmp_path):
     rows = [make_row(), make_row(pair="0-2", options={"b": 2, "a": [1, 2]}, peak_bytes=7, k=math.nan)]
     write(tmp_path, *rows)
-    assert load_rows(tmp_path) == [json.loads(row.to_json()) for row in rows]
-    assert "NaN" not in (tmp_path / ROWS_FILE).read_text()
+    assert runs.load_rows(tmp_path) == [json.loads(row.to_json()) for row in rows]
+    assert "NaN" not in (tmp_path / runs.ROWS_FILE).read_text()
 
 
 def test_rows_of_both_schemas_are_read_side_by_side(tmp_path):
     write(tmp_path, make_row(pair="0-2", method="identity"))
-    path = tmp_path / ROWS_FILE
+    path = tmp_path / runs.ROWS_FILE
     path.write_text(old_line() + "\n" + old_line(pair="", status="skipped") + "\n" + path.read_text())
-    rows = load_rows(tmp_path)
+    rows = runs.load_rows(tmp_path)
     assert [(r["schema"], r["method"], r["case"]) for r in rows] == [
         (1, "scipy", "tiny/layer1/none/0-1"),
         (1, "scipy", ""),
         (2, "identity", "tiny/layer1/none/0-2"),
     ]
     assert {r["task"] for r in rows} == {"matching"}
-    assert load_rows(tmp_path, "layers") == []
+    assert runs.load_rows(tmp_path, "layers") == []
     # The same cell measured anew: what the old clock said does not mix with it.
     write(tmp_path, make_row())
-    assert [(r["schema"], r["method"]) for r in load_rows(tmp_path)] == [(2, "identity"), (2, "scipy")]
+    assert [(r["schema"], r["method"]) for r in runs.load_rows(tmp_path)] == [(2, "identity"), (2, "scipy")]
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("mn"), st.integers(0, 3)), max_size=30))
@@ -108,7 +93,7 @@ def test_of_all_observations_the_last_counts_and_a_cell_never_holds_two_codes(tm
         for i, (code, method, pair) in enumerate(measured)
     ]
     write(folder, *made)
-    rows = load_rows(folder)
+    rows = runs.load_rows(folder)
     last = {method: code for code, method, _ in measured}
     assert {(r["method"], r["code"]) for r in rows} == set(last.items())
     expected = {(m, p): float(i) for i, (c, m, p) in enumerate(measured) if c == last[m]}
@@ -119,11 +104,11 @@ def test_of_all_observations_the_last_counts_and_a_cell_never_holds_two_codes(tm
 def test_rows_of_code_that_is_no_longer_measured_do_not_count(tmp_path):
     write(tmp_path, make_row(code="a"), make_row(code="b"), make_row(code="a", method="greedy"))
     for noted, expected in ((None, "b"), ("a", "a"), ("c", "")):
-        write_json(tmp_path / RUN_FILE, {"codes": {"matching": {"scipy": noted}} if noted else None})
-        rows = load_rows(tmp_path)
+        runs.write_json(tmp_path / runs.RUN_FILE, {"codes": {"matching": {"scipy": noted}} if noted else None})
+        rows = runs.load_rows(tmp_path)
         assert [r["code"] for r in rows if r["method"] == "scipy"] == list(expected)
         assert [r["code"] for r in rows if r["method"] == "greedy"] == ["a"]
-        assert load_rows(tmp_path / ROWS_FILE) == rows
+        assert runs.load_rows(tmp_path / runs.ROWS_FILE) == rows
 
 
 # Which run is written to.
@@ -147,18 +132,18 @@ REFUSED = {
 @pytest.mark.parametrize("fresh", [True, False])
 @pytest.mark.parametrize("named", [True, False])
 def test_a_run_is_resumed_where_it_fits_and_a_named_one_is_refused_where_not(tmp_path, state, fresh, named):
-    with open_run(SessionOptions(tmp_path, "mine"), PLAN, PLACE) as first:
+    with runs.open_run(runs.SessionOptions(tmp_path, "mine"), PLAN, PLACE) as first:
         if state == "finished":
             first.finish()
     if state == "locked":
-        first = RunWriter(first.folder)
-    session, given = SessionOptions(tmp_path, "mine" if named else None, fresh), CHANGES[state]
+        first = runs.RunWriter(first.folder)
+    session, given = runs.SessionOptions(tmp_path, "mine" if named else None, fresh), CHANGES[state]
     given = {"plan": PLAN, "environment": PLACE, **given}
     if named and (words := "exists already" if fresh else REFUSED.get(state)):
         with pytest.raises(ValueError, match=words):
-            open_run(session, **given)
+            runs.open_run(session, **given)
     else:
-        with open_run(session, **given) as writer:
+        with runs.open_run(session, **given) as writer:
             resumes = named or (not fresh and state in ("unfinished", "other packages"))
             assert (writer.folder == first.folder) == writer.resumed == resumes
     if state == "locked":
@@ -168,34 +153,27 @@ def test_a_run_is_resumed_where_it_fits_and_a_named_one_is_refused_where_not(tmp
 @pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "-x", "a\nb", "x\0", "a" * 200, " x", "x ", "latest"])
 def test_the_id_of_a_run_is_the_name_of_a_folder(tmp_path, name):
     with pytest.raises(ValueError, match="name of a folder"):
-        open_run(SessionOptions(tmp_path, name), PLAN, PLACE)
+        runs.open_run(runs.SessionOptions(tmp_path, name), PLAN, PLACE)
 
 
 @pytest.mark.parametrize("finished", [False, True])
 def test_a_run_that_another_process_finishes_before_the_lock_is_free_is_not_resumed(tmp_path, monkeypatch, finished):
-    with open_run(SessionOptions(tmp_path), PLAN, PLACE) as writer:
+    with runs.open_run(runs.SessionOptions(tmp_path), PLAN, PLACE) as writer:
         first = writer.folder
 
     def lock_late(descriptor, path):
         if finished and path.parent == first:
-            write_json(first / RUN_FILE, {**read_json(first / RUN_FILE), "finished": "now"})
+            runs.write_json(first / runs.RUN_FILE, {**runs.read_json(first / runs.RUN_FILE), "finished": "now"})
         return lock(descriptor, path)
 
-    monkeypatch.setattr(results, "lock", lock_late)
-    with open_run(SessionOptions(tmp_path), PLAN, PLACE) as writer:
+    monkeypatch.setattr(runs, "lock", lock_late)
+    with runs.open_run(runs.SessionOptions(tmp_path), PLAN, PLACE) as writer:
         assert (writer.folder == first) == writer.resumed == (not finished)
-
-
-def test_an_empty_run_has_no_rows(tmp_path):
-    write(tmp_path)
-    assert load_rows(tmp_path) == []
-    with pytest.raises(FileNotFoundError, match=r"is .* the folder of a run"):
-        read_rows(tmp_path / "elsewhere")
 
 
 def make_run(folder, started):
     folder.mkdir(parents=True)
-    write_json(folder / ENVIRONMENT_FILE, {"started": started})
+    runs.write_json(folder / runs.ENVIRONMENT_FILE, {"started": started})
     write(folder, make_row())
 
 
@@ -204,28 +182,32 @@ def test_runs_are_found_by_id_by_path_and_as_the_latest(tmp_path):
     make_run(tmp_path / "results" / "a-second", "2026-01-02T00:00:00")
     (tmp_path / "results" / "no-run").mkdir()
     results = tmp_path / "results"
-    assert [p.name for p in list_runs(results)] == ["b-first", "a-second"]
-    assert find_run(results) == results / "a-second"
-    assert find_run(results, "b-first") == results / "b-first"
-    assert find_run(tmp_path / "elsewhere", results / "b-first") == results / "b-first"
-    assert find_run(results, results / "b-first" / ROWS_FILE) == results / "b-first"
-    assert load_environment(results / "b-first" / ROWS_FILE)["started"].startswith("2026-01-01")
+    assert [p.name for p in runs.list_runs(results)] == ["b-first", "a-second"]
+    assert runs.find_run(results) == results / "a-second"
+    assert runs.find_run(results, "b-first") == results / "b-first"
+    assert runs.find_run(tmp_path / "elsewhere", results / "b-first") == results / "b-first"
+    assert runs.find_run(results, results / "b-first" / runs.ROWS_FILE) == results / "b-first"
+    assert runs.load_environment(results / "b-first" / runs.ROWS_FILE)["started"].startswith("2026-01-01")
     with pytest.raises(FileNotFoundError, match="b-first, a-second"):
-        find_run(results, "third")
+        runs.find_run(results, "third")
     with pytest.raises(FileNotFoundError, match="semrsm-bench run"):
-        find_run(tmp_path / "elsewhere")
+        runs.find_run(tmp_path / "elsewhere")
+    write(tmp_path / "empty")
+    assert runs.load_rows(tmp_path / "empty") == []
+    with pytest.raises(FileNotFoundError, match=r"is .* the folder of a run"):
+        runs.read_rows(tmp_path / "elsewhere")
 
 
 def test_json_files_are_read_with_errors_that_name_them(tmp_path):
     path = tmp_path / "x.json"
     with pytest.raises(FileNotFoundError, match=r"x\.json"):
-        read_json(path)
+        runs.read_json(path)
     for text, words in (("{", "is not JSON"), ("[]", "holds no JSON object")):
         path.write_text(text)
         with pytest.raises(ValueError, match=rf"x\.json {words}"):
-            read_json(path)
-    write_json(path, {"a": math.inf})
-    assert read_json(path) == {"a": None}
+            runs.read_json(path)
+    runs.write_json(path, {"a": math.inf})
+    assert runs.read_json(path) == {"a": None}
     assert [p.name for p in tmp_path.iterdir()] == ["x.json"]
 
 
@@ -255,7 +237,7 @@ def test_sigkill_while_writing_loses_no_row_that_was_reported(tmp_path):
     process.send_signal(signal.SIGKILL)
     reported = [0, *map(int, process.stdout.read().split(b"\n")[:-1])]
     process.wait()
-    pairs = [pair_of(r) for r in read_rows(tmp_path / "run")]
+    pairs = [pair_of(r) for r in runs.read_rows(tmp_path / "run")]
     assert pairs[: len(reported)] == [f"0-{i}" for i in reported]
     write(tmp_path / "run", make_row(pair="0-x"))
-    assert pair_of(read_rows(tmp_path / "run")[-1]) == "0-x"
+    assert pair_of(runs.read_rows(tmp_path / "run")[-1]) == "0-x"

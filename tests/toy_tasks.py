@@ -41,7 +41,6 @@ class Toy(Task):
     settings: ClassVar[dict[str, Any]] = {}
 
     def cases(self, options):
-        """Some."""
         for i in range(options.cases):
             yield Case(
                 str(i),
@@ -59,7 +58,6 @@ class Toy(Task):
         return {"x": z[0, ..., 0], "y": z[1, ..., 0], "zx": lambda: z[0], "zy": lambda: z[1]}
 
     def score(self, case, arrays, answer, truth, declared):
-        """The value."""
         return Scored({"value": float(answer.arrays["value"][0])})
 
 

@@ -31,7 +31,7 @@ from semrsm_bench.tasks.matching import MatchingOptions, MatchingTask
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing looked at: "fail" where nothing can be measured at all, and what to do unless all is well."""
+    """What one check found: "fail" where nothing can be measured at all; and what to do, unless all is well."""
 
     name: str
     status: Literal["ok", "warn", "fail"]
@@ -70,7 +70,7 @@ _LIMITS |= {"n": (resource.RLIMIT_NOFILE, 256), "u": (resource.RLIMIT_NPROC, 128
 
 
 def diagnose(data: Path | None = None) -> Iterator[Diagnosis]:
-    """Look at everything, one finding after the other; takes about two seconds. ``data`` is that of ``semrsm-bench run``."""
+    """All checks, one after the other; they take about two seconds. ``data`` is that of ``semrsm-bench run``."""
     checks: dict[str, Callable[[], Look]] = {
         "cores": check_cores,
         "threads": check_threads,
@@ -96,7 +96,7 @@ def diagnose(data: Path | None = None) -> Iterator[Diagnosis]:
 
 
 def check_cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> Look:
-    """Whether the timed process can have a core of its own, all of the time."""
+    """Whether the timed process can have a core to itself, all of the time."""
     if not hasattr(os, "sched_getaffinity"):
         return "this system cannot pin a process to a core", "measure on Linux"
     count = len(os.sched_getaffinity(0))
@@ -121,7 +121,7 @@ def check_threads() -> Look:
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environment)
         most = max(json.loads(done.stdout), default=1)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
-        return f"could not be looked at: {error}", "check that numpy and scipy import"
+        return f"could not be checked: {error}", "check that numpy and scipy import"
     if most > 1:
         return f"a library uses {most} threads in spite of the settings", "build it single-threaded"
     blas = ", ".join(f"{lib['api']} {lib['version']} ({lib['architecture']})" for lib in describe_blas())
@@ -248,20 +248,20 @@ def check_optima(data: Path | None, cache: OptimumCache | None = None, seconds: 
         cases = [c for c in MatchingTask().cases(MatchingOptions(data=data, pairs={"": 20})) if c.size <= 1024]
     except (CacheError, ValueError):
         cases = []
-    end, looked, bad = time.monotonic() + seconds, 0, []
+    end, checked, bad = time.monotonic() + seconds, 0, []
     for i in np.random.default_rng().permutation(len(cases)):
         if time.monotonic() > end:
             break
         arrays = cases[i].inputs()
         problem = MatchingProblem(arrays["x"], arrays["y"])
         proved = optima.check(problem)
-        looked += proved is not None
+        checked += proved is not None
         if proved is False:
             bad.append(optima.path(problem).name)
     if bad:
         advice = f"a run proves them anew with a warning; find out who writes to {optima.folder}, or delete it"
-        return f"{len(bad)} of {looked} do not prove what they claim: {', '.join(bad[:3])}", advice
-    return f"{looked} looked at, all of them proved" if looked else "none for these data so far", ""
+        return f"{len(bad)} of {checked} do not prove what they claim: {', '.join(bad[:3])}", advice
+    return f"{checked} checked, all of them proved" if checked else "none for these data so far", ""
 
 
 def check_code() -> Look:

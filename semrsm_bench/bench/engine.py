@@ -202,7 +202,7 @@ class _Engine:
         value, answer = reply.value, Answer(reply.value["arrays"], info=reply.value.get("info") or {})
         try:
             scored = cell.task.score(case, arrays, answer, truth, cell.method)
-        except Exception as error:  # an answer that the task cannot read costs its own row only
+        except Exception as error:  # an answer that the task cannot read costs this row alone
             held = ", ".join(f"{name} {array.shape} {array.dtype}" for name, array in answer.arrays.items())
             text = (
                 f"the answer cannot be scored: {type(error).__name__}: {error}; the answer holds {held or 'no array'}"
@@ -247,7 +247,7 @@ def wanted_inputs(arrays: Mapping[str, Any], method: Declaration) -> dict[str, N
 
 
 def _observer_of(task: Task) -> tuple[str, str, str | None] | None:
-    """A task's own observer, as a worker finds it: its module, its name, and the file of a plugin that it stands in."""
+    """The observer that a task brings, as a worker finds it: its module, its name, and the file of the plugin that holds it."""
     if not task.observe:
         return None
     place, _, name = task.observe.rpartition(":")

@@ -72,7 +72,7 @@ def describe(plugin: str | None, kinds: Sequence[str] | None = None) -> list[Dec
 
 
 def choose_methods(task: Task, names: Sequence[str] | None, declared: Sequence[Declaration]) -> list[Declaration]:
-    """Methods that take part: those named that are of the task's kind, or the task's own choice with those of plugins."""
+    """Methods that take part: those named that are of the task's kind, or else those that the task chooses and those of plugins."""
     known = {m.name: m for m in declared if m.kind == task.kind}
     wanted = list(names or ())
     if names is None:

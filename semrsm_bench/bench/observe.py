@@ -265,7 +265,7 @@ def instance(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str
 
 
 def describe(kinds: list[str] | None = None) -> dict[str, Any]:
-    """Declarations of the methods known here; ``own`` says that the package itself brings one."""
+    """Declarations of the methods known here; ``own`` says that this package brings one."""
     import semrsm_bench as sb
 
     found = []

@@ -57,7 +57,7 @@ class Optimum:
 def certified_upper(problem: MatchingProblem, prices: NDArray[Any]) -> float:
     """An upper bound on k of every permutation, from any finite column prices, (S,); float64, rounding errors included.
 
-    The row duals are not taken from anyone but computed: ``u_i = max_j (A_ij - prices_j)``, so that ``u_i + prices_j >= A_ij``
+    The row duals are computed here: ``u_i = max_j (A_ij - prices_j)``, so that ``u_i + prices_j >= A_ij``
     holds by construction and weak duality gives ``k <= sum(u) + sum(prices)``.
     """
     prices, size = np.asarray(prices, dtype=np.float64), problem.size
@@ -77,7 +77,7 @@ def certified_upper(problem: MatchingProblem, prices: NDArray[Any]) -> float:
 
 
 def prices_of(problem: MatchingProblem, perm: NDArray[np.intp]) -> NDArray[np.float64]:
-    """Column prices under which every row likes its own column best, if ``perm`` is optimal; else the best found on the way.
+    """Column prices under which every row prefers the column that it is matched with, if ``perm`` is optimal; else the last tried.
 
     Longest paths by Bellman and Ford: ``v_j = max_i (A_ij - A_i,perm(i) + v_perm(i))``, relaxing only rows whose column's price
     rose. A matching that is not optimal has a cycle of positive length; the search then stops after a bounded number of
@@ -85,14 +85,14 @@ def prices_of(problem: MatchingProblem, perm: NDArray[np.intp]) -> NDArray[np.fl
     """
     affinity = problem.x.astype(np.float64) @ problem.y.astype(np.float64).T
     rows = np.arange(problem.size)
-    own = affinity[rows, perm]
+    matched = affinity[rows, perm]
     step = 1e-13 * max(float(np.abs(affinity).max(initial=0.0)), np.finfo(np.float64).tiny)
     prices = np.zeros(problem.size)
     active = rows
     for _ in range(min(problem.size, 400) + 1):
         raised = prices.copy()
         for chunk in np.array_split(active, max(1, len(active) * problem.size * 8 // _BLOCK_BYTES)):
-            gains = affinity[chunk] + (prices[perm[chunk]] - own[chunk])[:, None]
+            gains = affinity[chunk] + (prices[perm[chunk]] - matched[chunk])[:, None]
             np.maximum(raised, gains.max(axis=0, initial=-math.inf), out=raised)
         changed = raised > prices + step
         if not changed.any():
@@ -132,7 +132,7 @@ def find_optimum(problem: MatchingProblem, exact: Exact) -> Optimum:
             continue
         k, given = matching_value(problem, perm), arrays.get("v")
         for prices in (None,) if given is None else (given, None):
-            if prices is None:  # the solver's own proved nothing
+            if prices is None:  # those of the solver proved nothing
                 prices = prices_of(MatchingProblem(x, y), perm)
             if prices.shape != perm.shape or not np.isfinite(prices).all():
                 continue

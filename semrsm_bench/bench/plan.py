@@ -141,11 +141,11 @@ def make_plan(
         profile = dataclasses.replace(
             base, deadline=options.deadline or base.deadline, budget=options.budget or base.budget
         )
-        own = settled(task_options.get(task.name) or task.options(), profile)
-        chosen[task.name] = (own, profile)
+        filled = settled(task_options.get(task.name) or task.options(), profile)
+        chosen[task.name] = (filled, profile)
         methods, measured_by = choose_methods(task, options.methods, declared), task_digest(task)
         places: dict[str, list[Case]] = {}
-        for case in task.cases(own):
+        for case in task.cases(filled):
             places.setdefault(cell_key(case.cell), []).append(case)
         for cases in places.values():
             kept = tuple(case for case in cases if not case.skip) or tuple(cases)
@@ -171,7 +171,7 @@ def settled(options: Any, profile: Profile) -> Any:
 
 
 def task_digest(task: Task) -> str:
-    """Digest of all code that makes a task's cases, observes and scores them: what tasks may use, and a plugin's own files."""
+    """Digest of all code that makes, observes and scores a task's cases: what tasks may use, and the files of its plugin."""
     package = package_folder()
     paths = {package / "bench" / name for name in ("worker.py", "observe.py", "optimum.py")}
     for room in ("core", "activations", "solvers", "metrics", "rsm", "tasks"):

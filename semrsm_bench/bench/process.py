@@ -238,7 +238,7 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         self.package = str(reply.value.get("package"))
 
     def _ask(self, command: Mapping[str, Any], deadlines: Mapping[str, float], most: int) -> Reply:
-        """Send a command and wait for its answer. Each stage that the process reports begins a deadline of its own."""
+        """Send a command and wait for its answer. Each stage that the process reports begins another deadline."""
         memory = int(command.get("memory", most))
         self._signal(signal.SIGCONT)
         try:
@@ -327,7 +327,7 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         return self._lost("crashed", "something else than the worker wrote to its socket")
 
     def _death(self) -> _LostError:
-        """Why the process ended on its own, with the last line that it wrote before the interpreter's own crash report."""
+        """Why the process ended by itself, with the last line that it wrote before the interpreter's report of the crash."""
         end = time.monotonic() + 5
         while not self._exited():
             if time.monotonic() > end:

@@ -164,7 +164,7 @@ def _mapped(path: str) -> Any:
 
 
 def _observer(of_task: tuple[str, str, str | None] | None) -> Any:
-    """The function that runs an observation: that of the kind, or a task's own: its module, its name, and a plugin's file."""
+    """The function that runs an observation: that of the kind, or the one that the task names by module, name and plugin's file."""
     if not of_task:
         return own("bench/observe").observe
     module, name, file = of_task
@@ -182,7 +182,7 @@ def _failure(error: BaseException) -> dict[str, Any]:
         machine = files.of_the_machine(error)
         if machine and isinstance(error, OSError):
             text = files.explain(error)
-    except BaseException:  # an error whose own text raises is still the method's error
+    except BaseException:  # an error whose text cannot be made is still the method's error
         text = "(its message cannot be shown)"
     if isinstance(error, MemoryError):
         return {"status": "memory", "message": f"out of memory: {text}"[:500]}
