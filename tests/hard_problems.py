@@ -16,27 +16,20 @@ def _normal(draw, size, channels):
     return draw.normal(size=(size, channels)).astype(np.float32)
 
 
-def _mostly_zero_rows(draw, size, channels):
-    z = _relu(draw, size, channels)
-    z[draw.random(size) < 0.7] = 0
-    return z
-
-
-def _huge_row(draw, size, channels):
-    z = _normal(draw, size, channels)
-    z[draw.integers(size)] *= 1e4
-    return z
+def _one_of(draw, size, factor):
+    """A column (size, 1) of ones and one factor."""
+    return np.where(np.arange(size) == draw.integers(size), factor, 1)[:, None].astype(np.float32)
 
 
 KINDS = {
     "normal": _normal,
     "relu": _relu,
-    "zero rows": _mostly_zero_rows,
+    "zero rows": lambda draw, size, channels: _relu(draw, size, channels) * (draw.random((size, 1)) >= 0.7),
     "all zero": lambda draw, size, channels: np.zeros((size, channels), np.float32),
     "constant": lambda draw, size, channels: np.full((size, channels), 0.7, np.float32),
     "integers": lambda draw, size, channels: draw.integers(0, 2, (size, channels)).astype(np.float32),
     "duplicates": lambda draw, size, channels: _normal(draw, size, channels)[draw.integers(0, size, size) // 3],
-    "huge row": _huge_row,
+    "huge row": lambda draw, size, channels: _normal(draw, size, channels) * _one_of(draw, size, 1e4),
     "rank one": lambda draw, size, channels: np.outer(draw.normal(size=size), np.arange(1, channels + 1)),
     "denormal": lambda draw, size, channels: _normal(draw, size, channels) * np.float32(1e-30),
     "offset": lambda draw, size, channels: _normal(draw, size, channels) + np.float32(1000),

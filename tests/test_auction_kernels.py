@@ -2,9 +2,6 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.solvers import MatchingProblem, list_auction, matrix_free
@@ -21,10 +18,14 @@ from tests.hard_problems import activations, hard_problem, true_affinity
 
 @pytest.mark.parametrize(("dtype", "wider"), [("f4", "f4"), ("f8", "f8"), ("f4", "f8")])
 @pytest.mark.parametrize("levels", [2, 1000])
+@pytest.mark.parametrize("scale", [1, 1e-9])  # small prices: they decide between equal entries, in float64 alone
 @pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 31, 32, 33, 63, 64, 65, 127, 128, 129, 300])
-def test_the_two_best_of_a_row_and_of_four(dtype, wider, levels, size):
+def test_the_two_best_of_a_row_and_of_four(dtype, wider, levels, scale, size):
     draw = np.random.default_rng(size)
-    rows, prices = draw.integers(0, levels, (4, size)).astype(dtype), draw.integers(0, levels, size).astype(wider)
+    rows, prices = (
+        draw.integers(0, levels, (4, size)).astype(dtype),
+        (scale * draw.integers(0, levels, size)).astype(wider),
+    )
     found = [best_two(row, prices) for row in rows]
     if dtype == wider:
         columns, bests, seconds = np.empty(4, np.int64), np.empty(4, dtype), np.empty(4, dtype)
@@ -35,18 +36,6 @@ def test_the_two_best_of_a_row_and_of_four(dtype, wider, levels, size):
         ordered = np.sort(row - prices)
         assert best == ordered[-1] == row[column] - prices[column]
         assert second == (ordered[-2] if size > 1 else -np.inf)
-
-
-@given(
-    row=hnp.arrays(np.float32, st.integers(2, 70), elements=st.floats(-8, 8, width=32)),
-    scale=st.sampled_from([1.0, 1e-9]),
-)
-def test_float64_prices_decide_between_float32_entries(row, scale):
-    prices = scale * np.random.default_rng(0).normal(size=len(row))
-    column, best, second = best_two(row, prices)
-    ordered = np.sort(row.astype(np.float64) - prices)
-    assert (best, second) == (ordered[-1], ordered[-2])
-    assert np.float64(row[column]) - prices[column] == best
 
 
 @pytest.mark.parametrize("size", [3, 64, 100])

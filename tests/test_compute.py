@@ -82,10 +82,13 @@ def test_centring_by_channel_changes_no_optimal_matching_and_no_distance():
     np.testing.assert_allclose(raw[0], centred[0], rtol=1e-9)
 
 
-@pytest.mark.parametrize("matching", ["identity", "translation", "scipy", "greedy"])
-def test_the_upper_triangle_is_matched_and_mirrored_with_the_inverse_permutations(matching):
-    z = np.random.default_rng(20).normal(size=(7, 3, 3, 4))
-    flat, places, mirrored = z.reshape(7, 3, 12), np.arange(12), []
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize(
+    "matching", ["identity", "translation", "scipy", "greedy", "exact-auction", "auction-fine", "auction-coarse"]
+)
+def test_the_upper_triangle_is_matched_and_mirrored_with_the_inverse_permutations(matching, dtype):
+    z = np.random.default_rng(20).normal(size=(7, 3, 3, 4)).astype(dtype)
+    flat, places, mirrored = z.reshape(7, 3, 12).astype(np.float64), np.arange(12), []
     for block in (2, 7):
         rsm, perms = compute_rsm(z, matching=matching, return_permutations=True, block=block)
         assert (np.sort(perms, axis=2) == places).all()
@@ -94,7 +97,7 @@ def test_the_upper_triangle_is_matched_and_mirrored_with_the_inverse_permutation
             assert rsm[i, j] == pytest.approx((flat[i] * flat[j][:, perms[i, j]]).sum(), rel=1e-12)
             assert (perms[j, i] == np.argsort(perms[i, j])).all()
             if matching in sb.solver_names():
-                alone = sb.solve(sb.MatchingProblem(flat[i].T, flat[j].T), matching)
+                alone = sb.solve(sb.MatchingProblem(*(z[k].reshape(3, 12).T for k in (i, j))), matching)
                 mirrored += [] if i < j else [np.array_equal(alone, perms[i, j])]
                 assert i > j or (alone == perms[i, j]).all()
     assert matching != "greedy" or not all(mirrored), "it depends on the order, so the choice of triangle must matter"

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -149,23 +150,12 @@ def test_beyond_reach_there_is_a_certified_bound_and_it_is_kept(tmp_path, monkey
             assert cache.get(problem, here).k_upper == found.k_upper
 
 
-class Counting:
-    """Solves here, and counts how often."""
-
-    def __init__(self):
-        self.calls = 0
-
-    def __call__(self, *given):
-        self.calls += 1
-        return here(*given)
-
-
 def same(one, other):
     return all(np.array_equal(getattr(one, f.name), getattr(other, f.name)) for f in dataclasses.fields(Optimum))
 
 
 def test_an_entry_is_keyed_by_every_bit_of_the_data_carries_its_proof_and_is_solved_once(tmp_path):
-    base, solver = problem_of(6, offset=3.0), Counting()
+    base, solver = problem_of(6, offset=3.0), mock.Mock(side_effect=here)
     changed = np.array(base.x)
     changed[3, 1] = np.nextafter(changed[3, 1], np.float32(9))
     problems = [
@@ -176,7 +166,7 @@ def test_an_entry_is_keyed_by_every_bit_of_the_data_carries_its_proof_and_is_sol
         MatchingProblem(base.x.reshape(12, 2), base.y.reshape(12, 2)),
     ]
     first = [OptimumCache(tmp_path).get(problem, solver) for problem in problems]
-    assert solver.calls == len({OptimumCache().path(problem) for problem in problems}) == 5
+    assert solver.call_count == len({OptimumCache().path(problem) for problem in problems}) == 5
     for problem, before in zip(problems, first):
         stored = OptimumCache(tmp_path).get(problem, lambda *given: pytest.fail("solved twice"))
         assert same(stored, before)
@@ -188,14 +178,14 @@ def test_an_entry_is_keyed_by_every_bit_of_the_data_carries_its_proof_and_is_sol
 
 def test_a_cache_that_cannot_be_written_is_kept_in_memory_with_one_warning(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    cache, solver = OptimumCache(tmp_path / "file" / "optima"), Counting()
+    cache, solver = OptimumCache(tmp_path / "file" / "optima"), mock.Mock(side_effect=here)
     with pytest.warns(RuntimeWarning, match="optima are kept in memory") as said:
         found = [cache.get(problem_of(9, seed=i), solver) for i in (0, 1)]
     assert len(said) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert all(same(cache.get(problem_of(9, seed=i), solver), found[i]) for i in (0, 1))
-    assert solver.calls == 2
+    assert solver.call_count == 2
 
 
 def test_a_disk_that_fills_up_leaves_no_half_entry(tmp_path, monkeypatch):
@@ -235,7 +225,7 @@ WORSE = {"perm": np.arange(30), "k_opt": matching_value(problem_of(30), np.arang
     ids=str,
 )
 def test_an_entry_that_does_not_prove_its_k_is_proved_anew(tmp_path, changes):
-    problem, solver = problem_of(30), Counting()
+    problem, solver = problem_of(30), mock.Mock(side_effect=here)
     expected = OptimumCache(tmp_path).get(problem, solver)
     (path,) = tmp_path.rglob("*.npz")
     change(path, **changes)
@@ -247,7 +237,7 @@ def test_an_entry_that_does_not_prove_its_k_is_proved_anew(tmp_path, changes):
     assert OptimumCache(tmp_path).check(problem) is True
     change(path, k_opt=float(np.nextafter(expected.k_opt, 0)))  # the last digit may differ between machines
     OptimumCache(tmp_path).get(problem, solver)
-    assert solver.calls == 2
+    assert solver.call_count == 2
 
 
 @given(st.integers(0, 3000), st.binary(min_size=1, max_size=40), st.booleans())

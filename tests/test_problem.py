@@ -104,23 +104,15 @@ def test_later_changes_of_the_given_arrays_do_not_reach_it(disguise):
     assert x.flags.writeable
 
 
-@pytest.mark.parametrize(
-    ("given_types", "expected"),
-    [
-        (("float32", "float32"), "float32"),
-        (("float16", "float16"), "float32"),
-        (("float32", "float64"), "float64"),
-        (("float16", "float64"), "float64"),
-        (("int8", "bool"), "float32"),
-        (("int32", "float32"), "float64"),
-        (("longdouble", "float32"), "float64"),
-        ((">f4", "float32"), "float32"),
-    ],
-)
-def test_precision(given_types, expected):
-    x, y = np.ones((3, 2)), np.ones((3, 2))
-    problem = sb.MatchingProblem(x.astype(given_types[0]), y.astype(given_types[1]))
-    assert problem.x.dtype == problem.y.dtype == problem.affinity.dtype == np.dtype(expected)
+NARROW, WIDE = ["float16", "float32", ">f4", "int8", "bool"], ["float64", "int32", "longdouble"]
+
+
+@pytest.mark.parametrize("of_x", [*NARROW, *WIDE])
+@pytest.mark.parametrize("of_y", [*NARROW, *WIDE])
+def test_precision_is_single_where_both_sides_fit(of_x, of_y):
+    problem = sb.MatchingProblem(np.ones((3, 2), of_x), np.ones((3, 2), of_y))
+    expected = np.float64 if {of_x, of_y} & set(WIDE) else np.float32
+    assert problem.x.dtype == problem.y.dtype == problem.affinity.dtype == expected
     assert problem.x.dtype.isnative
     assert sb.MatchingProblem(np.array([[2**40 + 1]]), np.ones((1, 1))).x[0, 0] == 2**40 + 1
 
@@ -153,8 +145,8 @@ def test_affinities_beyond_float64_are_refused(a, b, sign):
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_what_is_not_finite_is_named_with_its_place(bad, side, dtype):
-    sides = [np.ones((4, 3), dtype), np.ones((4, 3), dtype)]
-    sides[side][2, 1] = bad
+    sides = np.ones((2, 4, 3), dtype)
+    sides[side, 2, 1] = bad
     with pytest.raises(ValueError, match=rf"{'xy'[side]} is not finite: {bad} at \(2, 1\)"):
         sb.MatchingProblem(*sides)
 
@@ -187,19 +179,15 @@ def test_nothing_to_sum(shape):
     assert sb.matching_value(problem, range(shape[0])) == 0.0
 
 
-@pytest.mark.parametrize("make_affinity", [False, True])
-def test_a_block_is_the_problem_of_its_rows_and_columns(make_affinity):
-    x, y = random_pair(7, 3)
-    problem = sb.MatchingProblem(x, y)
-    if make_affinity:
-        _ = problem.affinity
-    rows, columns = np.array([5, 0, 3]), np.array([1, 6, 2])
+@pytest.mark.parametrize("made", [False, True])
+def test_a_block_is_the_problem_of_its_rows_and_columns(made):
+    problem, rows, columns = sb.MatchingProblem(*random_pair(7, 3)), np.array([5, 0, 3]), np.array([1, 6, 2])
+    _ = made and problem.affinity
     block = problem.block(rows, columns)
-    assert block.has_affinity == make_affinity
-    np.testing.assert_allclose(block.affinity, x[rows] @ y[columns].T, rtol=1e-13)
-    assert block.affinity.flags.c_contiguous
-    assert not block.affinity.flags.writeable
-    assert problem.has_affinity == make_affinity
+    assert block.has_affinity == problem.has_affinity == made
+    np.testing.assert_allclose(block.affinity, problem.x[rows] @ problem.y[columns].T, rtol=1e-13)
+    assert (block.affinity.flags.c_contiguous, block.affinity.flags.writeable) == (True, False)
+    assert problem.has_affinity == made
     with pytest.raises(ValueError, match="as many rows as columns"):
         problem.block(rows, columns[:2])
 

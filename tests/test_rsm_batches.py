@@ -1,6 +1,5 @@
 """RSMs from solvers that take many pairs in one call, and that may run in threads."""
 
-import itertools
 import os
 import threading
 from contextlib import nullcontext, suppress
@@ -13,7 +12,7 @@ import threadpoolctl
 from semrsm_bench.rsm import compute_rsm, register_rsm
 from semrsm_bench.rsm.sources import as_source
 from semrsm_bench.rsm.tiles import one_thread
-from semrsm_bench.solvers import InvalidMatchingError, MatchingProblem, register_solver, solve
+from semrsm_bench.solvers import InvalidMatchingError, register_solver
 
 
 def images(count=7, channels=6, size=40, seed=0):
@@ -37,16 +36,6 @@ def watched_solver(together=0, **declared):
         return np.roll(np.arange(problem.size)[::-1], shift)
 
     return log
-
-
-@pytest.mark.parametrize("name", ["exact-auction", "auction-fine", "auction-coarse"])
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_the_matchings_are_those_of_solve(name, dtype):
-    z = images().astype(dtype)
-    _, perms = compute_rsm(z, matching=name, return_permutations=True)
-    vectors = np.ascontiguousarray(z.swapaxes(1, 2))
-    for i, j in itertools.combinations(range(len(z)), 2):
-        assert np.array_equal(perms[i, j], solve(MatchingProblem(vectors[i], vectors[j]), name))
 
 
 def test_special_pairs_of_a_batch_are_solved_too():

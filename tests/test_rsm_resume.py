@@ -19,20 +19,20 @@ from semrsm_bench.rsm.tiles import WorkersLostError
 Z = np.random.default_rng(0).normal(size=(9, 3, 12)).astype(np.float32)
 
 
+class Calls(list):
+    limit = None
+
+
 @pytest.fixture
 def calls():
-    """Flavours of the problems that the solver "counted" solved; it stops the run after ``limit`` of them."""
-
-    class Calls(list):
-        limit = None
-
+    """Problems that the solver "counted" solved; it stops the run after ``limit`` of them."""
     made = Calls()
 
     @sb.register_solver("counted", kind="exact")
-    def counted(problem, *, flavour="plain"):
+    def counted(problem):
         if len(made) == made.limit:
             raise KeyboardInterrupt
-        made.append(flavour)
+        made.append(problem)
         return sb.solve(problem, "scipy")
 
     return made

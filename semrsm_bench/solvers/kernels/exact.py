@@ -168,12 +168,8 @@ def _bid_exactly(state: Finish) -> int:
     columns, values, bounds, _ = state.lists
     column_of, row_of = state.assignment
     n = affinity.shape[0]
-    stack = np.empty(n, np.int64)
-    free = 0
-    for i in range(n - 1, -1, -1):
-        if column_of[i] < 0:
-            stack[free] = i
-            free += 1
+    stack = np.flatnonzero(column_of < 0)[::-1].copy()
+    free = len(stack)
     bids = 0
     chain = 0
     while free > 0 and bids < _MAX_BIDS * n:
