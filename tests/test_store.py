@@ -202,8 +202,5 @@ def test_verify_reads_every_value_and_finds_files_outside_of_the_manifest(tmp_pa
     tensors = load_file(path)
     change(tensors)
     save_file(tensors, other, metadata=metadata)
-    problems = [*verify_folder(tmp_path)]
-    assert re.search(words, dict(problems[:2])["other.safetensors"])
-    assert problems[2:] == [("other.safetensors", problems[-1][1])]
-    assert "not in the manifest" in problems[-1][1]
+    assert "not in the manifest" in dict(verify_folder(tmp_path))["other.safetensors"]
     assert re.search(words, dict(verify_folder(other))["other.safetensors"])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from semrsm_bench.core.stats import counts_of, row_weights, weighted_mean
 from semrsm_bench.core.task import Answer, Result, Score, Scored
 from semrsm_bench.rsm.registry import get_rsm
+from semrsm_bench.tasks.networks import identity_bandwidth
 from semrsm_bench.tasks.registry import get_task
 from tests.data_sets import cityscapes, egoobjects
 from tests.observing import met, options
@@ -166,7 +167,7 @@ def test_kernels_and_centrings_of_a_layer_share_arrays_and_bandwidth(name, small
         assert [(c.cell["centring"], c.cell["kernel"]) for c in cases] == [*itertools.product(centrings, kernels)]
         for key in cases[0].inputs():
             assert len({id(case.inputs()[key]) for case in cases}) == 1
-        assert len({case.settled()["sigma"] for case in cases}) == 1
+        assert {case.settled()["sigma"] for case in cases} == {identity_bandwidth(**cases[0].inputs())}
         assert {case.size for case in cases} == {cases[0].inputs()["z"].shape[2]}
         assert len({case.name for case in cases}) == len(cases)
 

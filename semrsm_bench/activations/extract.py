@@ -35,9 +35,8 @@ class Activations:
 
     @property
     def probabilities(self) -> NDArray[np.float64]:
-        """Softmax of the logits, (N, K), float64."""
-        if self.logits is None:
-            raise ValueError("this network returns no logits (N, K), so it has no class probabilities")
+        """Softmax of the logits, which must be there: (N, K), float64."""
+        assert self.logits is not None
         return np.asarray(softmax(self.logits.astype(np.float64), axis=1))
 
 
