@@ -301,6 +301,14 @@ def stop_the_clock(problem):
     return np.arange(problem.size)
 
 
+@sb.register_solver("sly-stopped", kind="approximate")
+def freeze_the_clock(problem):
+    """Stop the worker's own clock, and wait for a moment."""
+    sys.modules["_semrsm_worker_core_clock"].perf_counter_ns = lambda: 10**9
+    time.sleep(0.02)
+    return np.arange(problem.size)
+
+
 @sb.register_solver("sly-small-type", kind="approximate", grid={"dtype": ["uint8", "int8", "uint64", "int16"]})
 def small_type(problem, *, dtype):
     """The best matching, in a narrow or unsigned type."""

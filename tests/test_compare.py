@@ -115,6 +115,9 @@ def test_a_rule_needs_a_change_beyond_noise_and_beyond_the_limit():
     assert compare(*sides((1, 1.9), (0.05, 0.054))).broken(rules) == []
     assert {c.metric for c in compare(*sides((1, 2.1), (0.05, 0.056))).broken(rules)} == {"time", "gap"}
     assert compare(*sides((2.1, 1), (0.056, 0.05))).broken(rules) == []
+    on_the_limit = compare(*sides((1, 1), (1 - 0.990, 1 - 0.985), noise=0))
+    assert [c.verdict for c in on_the_limit.changes] == ["same", "worse"]
+    assert on_the_limit.broken(rules) == [], "5.000000000000004e-3 is not beyond .5 %"
 
 
 # Files of all three kinds that say the same: `factor` on times, `rise` of gaps.
@@ -198,10 +201,32 @@ def test_layers_that_share_a_size_stay_apart(tmp_path):
         writer.append(make_row(method="greedy", size=64, layer="other", pair="0-1"))
     found = read_measurements(tmp_path / "run")
     assert set(found.cells) == {
-        ("greedy", 64, "none tiny/layer-64", "matching"),
-        ("greedy", 64, "none tiny/other", "matching"),
-        ("greedy", 256, "none", "matching"),
+        ("greedy", 64, "none", "matching", "tiny/layer-64"),
+        ("greedy", 64, "none", "matching", "tiny/other"),
+        ("greedy", 256, "none", "matching", "tiny/layer-256"),
     }
+
+
+@pytest.mark.parametrize("other", [{"layer": "b"}, {"model": "b"}])
+def test_another_layer_of_the_same_size_is_no_stand_in(tmp_path, other):
+    """Of two runs; files that know no layers are compared by S, as long as there is one layer of it."""
+    sides = []
+    for name, changes in (("first", {}), ("second", other), ("third", {"pair": "2-3", **other})):
+        with RunWriter(tmp_path / name) as writer:
+            writer.append(make_row(**{"pair": "0-1", **changes}))
+            if name == "third":
+                writer.append(make_row(pair="0-1"))
+        sides.append(read_measurements(tmp_path / name))
+    first, second, third = sides
+    found = compare(first, second)
+    assert (found.changes, list(found.lost.values())) == ([], ["no time of 1 of 1 cases: absent"])
+    assert {c.metric for c in compare(first, third).changes} == {"time", "gap"}
+    assert not compare(first, third).lost
+    asv = dataclasses.replace(
+        second, source="asv", cells={CellKey("scipy", 16, "none"): next(iter(second.cells.values()))}
+    )
+    assert {c.metric for c in compare(first, asv).changes} == {"time", "gap"}
+    assert not compare(third, asv).changes
 
 
 def test_several_entries_of_a_cell_or_a_pair_are_kept_beside_each_other(tmp_path):

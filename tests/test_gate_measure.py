@@ -2,6 +2,10 @@
 
 import errno
 import os
+import subprocess
+import sys
+import threading
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -70,6 +74,32 @@ def test_the_clock_notes_how_long_a_call_waited_for_its_core(monkeypatch):
     monkeypatch.setattr(clock, "perf_counter_ns", lambda: next(ticks))
     timed.run(lambda i: i, lambda i: i, shape="warm", most=3)
     assert timed.waited_seconds == [0.0, 0.005, 0.0], "the last wait was longer than its call"
+
+
+def test_a_call_does_not_wait_for_threads_and_processes_of_its_own():
+    """What another one takes from its core is no time of a method's, but what it gives to its own helpers is."""
+    core, before = {max(os.sched_getaffinity(0))}, os.sched_getaffinity(0)
+    code = "import time\nend = time.process_time() + .3\nwhile time.process_time() < end: pass"
+
+    def in_a_thread():
+        thread = threading.Thread(target=exec, args=(code, {}))
+        thread.start()
+        exec(code, {})
+        thread.join()
+
+    def in_a_process():
+        child = subprocess.Popen([sys.executable, "-c", code])
+        exec(code, {})
+        child.wait()
+
+    os.sched_setaffinity(0, core)
+    try:
+        for call in (in_a_thread, in_a_process):
+            timed = clock.Clock(timed=False)
+            timed.run(partial(lambda helped, i: helped, call), lambda helped: helped())
+            assert timed.waited_seconds[0] <= max(0.0, timed.seconds[0] - 0.45), call.__name__
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 def test_of_layers_of_one_size_the_first_is_taken(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 
 import pytest
 from click.testing import CliRunner
@@ -117,3 +118,22 @@ def test_the_verb_prints_text_csv_and_json(runs):
     assert "A" not in cells["extra", 16]
     assert cells["greedy", 36]["B"]["seconds"] == 5e-4
     assert parsed["runs"]["A"]["cpu"] == "Slow CPU"
+
+
+def test_a_time_of_nothing_that_an_older_version_wrote_has_no_ratio(runs):
+    zero = runs("zero", "Odd CPU", 0.0, {"scipy": 8e-3, "greedy": 1e-3})
+    table, *_ = lines_of([zero, runs.first], "layer1", relative_to="scipy")
+    assert math.isnan(table["greedy"]["A"]["speedup"])
+    assert math.isnan(table["greedy"]["B"]["time_ratio"])
+
+
+def test_names_from_outside_are_text_in_a_spreadsheet_and_on_a_terminal(runs, tmp_path):
+    for run in (runs.first, runs.second):
+        with RunWriter(run) as writer:
+            writer.append(make_row(layer="=1+1|cmd\x1b[31m\u202e", pair="0-1"))
+    paths = [str(run) for run in (runs.first, runs.second)]
+    for form in ("csv", "text"):
+        shown = CliRunner().invoke(merge, [*paths, "--format", form]).output
+        assert r"\x1b[31m\u202e" in shown
+        assert all(c.isprintable() or c == "\n" for c in shown)
+        assert (form == "csv") == ("'=1+1|cmd" in shown)

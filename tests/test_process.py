@@ -318,6 +318,11 @@ def test_a_clock_that_says_too_little_is_found_out_by_the_cpu_time(alone):
     assert "CPU time" in outcome.message
 
 
+def test_a_clock_that_stands_still_is_found_out(alone):
+    outcome = alone("sly-stopped")
+    assert (outcome.status, outcome.message) == ("invalid", "its clock stood still during a call")
+
+
 @pytest.mark.parametrize(
     ("claimed", "wall", "used", "words"),
     [
@@ -335,7 +340,7 @@ def test_a_clock_that_says_too_little_is_found_out_by_the_cpu_time(alone):
 def test_what_a_worker_claims_must_agree_with_this_process(claimed, wall, used, words):
     worker = WorkerProcess()
     worker._noted = {"prepared": (3.0, 1.0), "warm": (10.0, 5.0), "probed": (10.0 + wall, 5.0 + used)}
-    found = worker._doubt([claimed, 0.0])
+    found = worker._doubt([claimed, 1.0])
     assert words in found
     assert bool(words) == bool(found)
     assert worker._doubt([]) == ""

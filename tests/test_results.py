@@ -48,7 +48,8 @@ def test_a_torn_last_line_is_as_if_it_had_not_been_measured(tmp_path, kept, leng
     ("line", "words"),
     [
         (b"{broken", " is no row: Expecting property name enclosed in double quotes. Delete the line; its case"),
-        (b"\xff\xfe{", " is no row: not UTF-8. Delete the line"),
+        (b"\xff\xfe{", " is no row: not UTF-8, or nested too deeply. Delete the line"),
+        (b"[" * 100_000, " is no row: not UTF-8, or nested too deeply. Delete the line"),
         (b"[1, 2]", " is no row: no JSON object. Delete the line"),
         (b'{"schema": 99}', ": schema 99, this version reads up to 2; update semrsm-bench"),
     ],

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -133,3 +134,28 @@ def test_rows_do_not_share_what_they_lack():
 def test_what_is_no_row_is_refused_with_the_reason(row, message):
     with pytest.raises(ValueError, match=message):
         current(row)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "words"),
+    [
+        ("cell", None, "cell is null; needed is Mapping"),
+        ("seconds", "abc", 'seconds is "abc"; needed is float'),
+        ("options", [], "options is []; needed is Mapping"),
+        ("raw", None, "raw is null"),
+        ("units", 3, "units is 3"),
+        ("units", {"pair": "0-1"}, 'units of pair is "0-1"'),
+        ("scores", {"c": "high"}, 'scores of c is "high"'),
+        ("message", 7, "message is 7; needed is str"),
+        ("status", "fine", "status is 'fine'; there are ok, "),
+    ],
+)
+def test_a_field_of_another_type_is_named(name, value, words):
+    with pytest.raises(ValueError, match=f"^{re.escape(words)}"):
+        current({**json.loads(make_row().to_json()), name: value})
+
+
+def test_every_row_that_is_written_can_be_read():
+    for row in (make_row(), make_row(seconds=None, scores={"c": None}, peak_bytes=3, info=[1]), make_row(pair="")):
+        written = json.loads(row.to_json())
+        assert current(written) == written

@@ -48,6 +48,14 @@ def test_a_planted_off_diagonal_is_separated_and_found(overlap, expected):
     assert not found_partners(np.ones((6, 6))).any(), "equal similarities find no partner"
 
 
+def test_what_differs_by_rounding_alone_is_equal():
+    up = 1 + 3e-16
+    assert auroc(np.full(5, up), np.ones(7)) == auroc(np.ones(5), np.full(7, up)) == 0.5
+    rsm = np.ones((6, 6))
+    rsm[np.arange(6), (np.arange(6) + 3) % 6] = up
+    assert not found_partners(rsm).any()
+
+
 # Networks whose answer is known
 
 

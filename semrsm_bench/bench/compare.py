@@ -9,7 +9,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, cast
 
@@ -20,7 +20,7 @@ from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, load_environ
 from semrsm_bench.bench.summary import results_of
 from semrsm_bench.core.registry import UnknownNameError
 from semrsm_bench.core.row import resume_key
-from semrsm_bench.core.stats import Interval, mean_interval, median_interval
+from semrsm_bench.core.stats import ROUNDING, Interval, mean_interval, median_interval
 from semrsm_bench.core.task import Score, Task
 from semrsm_bench.tasks.registry import get_task
 
@@ -31,12 +31,23 @@ Row = Mapping[str, Any]
 
 
 class CellKey(NamedTuple):
-    """A method at one place of a task: S (0 where a task has none), and what else tells the cell from others."""
+    """A method at one place of a task: S (0 where a task has none), and what else tells the cell from others.
+
+    ``layer``, of matching, is one of a model: only runs know it.
+    """
 
     method: str
     size: int
     place: str
     task: str = "matching"
+    layer: str = ""
+
+    @property
+    def where(self) -> str:
+        """Place and layer in words."""
+        return " ".join(
+            filter(None, (self.place if self.task == "matching" else f"{self.task}: {self.place}", self.layer))
+        )
 
 
 @dataclass
@@ -87,7 +98,7 @@ class Measurements:
             key: {why for why in figures.failures.values() if re.match(r"(seconds|gaps) (?!null)", why)}
             for key, figures in self.cells.items()
         }
-        return [f"{k.method} at S={k.size} ({k.place}): left out, {', '.join(sorted(w))}" for k, w in odd.items() if w]
+        return [f"{k.method} at S={k.size} ({k.where}): left out, {', '.join(sorted(w))}" for k, w in odd.items() if w]
 
 
 def read_measurements(source: str | Path, results: Path = Path("results")) -> Measurements:
@@ -145,26 +156,19 @@ def _read_run(path: Path) -> Measurements:
 
 
 def _keys(rows: Sequence[Row]) -> list[CellKey]:
-    """The cell of each row. Layer and options are named only where cells would be the same without."""
-    layers: dict[Any, set[str]] = {}
+    """The cell of each row. Options are named only where cells would be the same without."""
     options: dict[Any, set[str]] = {}
-    facts = []
     for row in rows:
-        cell, method = row["cell"], (row["task"], row["method"])
-        place = (row["task"], cell.get("size"), cell.get("centring"))
-        layer, given = f"{cell.get('model', '')}/{cell.get('layer', '')}", json.dumps(row["options"], sort_keys=True)
-        layers.setdefault(place, set()).add(layer)
-        options.setdefault(method, set()).add(given)
-        facts.append((row, layers[place], layer, options[method], given))
+        options.setdefault((row["task"], row["method"]), set()).add(json.dumps(row["options"], sort_keys=True))
     keys = []
-    for row, layers_there, layer, options_there, given in facts:
-        cell = row["cell"]
-        if row["task"] == "matching":  # which other files know too, and name its cells by S and centring
-            words = [str(cell.get("centring", "")), *([layer] if len(layers_there) > 1 else [])]
+    for row in rows:
+        cell, layer = row["cell"], ""
+        if row["task"] == "matching":
+            words, layer = [str(cell.get("centring", ""))], f"{cell.get('model', '')}/{cell.get('layer', '')}"
         else:
             words = [str(value) for key, value in cell.items() if key not in ("size", "channels")]
-        words += [given] if len(options_there) > 1 else []
-        keys.append(CellKey(str(row["method"]), int(cell.get("size") or 0), " ".join(words), str(row["task"])))
+        words += [json.dumps(row["options"], sort_keys=True)] if len(options[row["task"], row["method"]]) > 1 else []
+        keys.append(CellKey(str(row["method"]), int(cell.get("size") or 0), " ".join(words), str(row["task"]), layer))
     return keys
 
 
@@ -306,7 +310,11 @@ class RunComparison:
         """Changes that are worse beyond noise and beyond the limit of a rule."""
         limits = list(rules)
         worse = [change for change in self.changes if change.verdict == "worse"]
-        return [c for c in worse if any(c.metric == metric and c.change.value > limit for metric, limit in limits)]
+        return [
+            c
+            for c in worse
+            if any(c.metric == metric and c.change.value > limit + ROUNDING for metric, limit in limits)
+        ]
 
     def nothing_for(self, rules: Iterable[Rule]) -> list[str]:
         """What no cell has on both sides: "figure", or the metrics of rules that thus judge nothing."""
@@ -332,6 +340,8 @@ def parse_rule(text: str) -> Rule:
 
 def compare(before: Measurements, after: Measurements) -> RunComparison:
     """Compare cell by cell; where both sides name the pairs of images, pair by pair."""
+    if before.source != after.source:
+        before, after = _without_layers(before), _without_layers(after)
     old = {key: figures for key, figures in before.cells.items() if figures.measured}
     changes, lost = [], {}
     for key, figures in old.items():
@@ -353,6 +363,13 @@ def compare(before: Measurements, after: Measurements) -> RunComparison:
     only_before = [key for key in old if key not in after.cells]
     only_after = [key for key, figures in after.cells.items() if figures.measured and key not in before.cells]
     return RunComparison(before, after, changes, lost, only_before, only_after, notices)
+
+
+def _without_layers(side: Measurements) -> Measurements:
+    """The same, cells named as files know them that know no layers; those that would be the same keep theirs."""
+    counts = Counter(key._replace(layer="") for key in side.cells)
+    names = {key: short if counts[short := key._replace(layer="")] == 1 else key for key in side.cells}
+    return replace(side, cells={names[key]: figures for key, figures in side.cells.items()})
 
 
 def _lost(old: Figures, new: Figures, alike: bool) -> str:

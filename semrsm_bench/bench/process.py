@@ -178,6 +178,8 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         """Why the time of the first call cannot be what the process says, by this one's clock and by the CPU time; or ""."""
         if not claimed or not {"warm", "probed"} <= self._noted.keys():
             return ""
+        if min(claimed) <= 0:
+            return "its clock stood still during a call"
         wall, used = (end - start for start, end in zip(self._noted["warm"], self._noted["probed"]))
         if used > _MOST_CORES * wall + _CPU_NOISE:
             return f"it used {used / wall:.1f} cores; one is allowed"

@@ -27,6 +27,7 @@ LATEST = "latest"
 IDENTITY = ("cpu", "os", "python", "blas")
 _SYNC_SECONDS = 1.0
 # The name of a folder, typed on command lines and shown in tables.
+_LONGEST_RUN_ID = 200  # bytes: file systems end at 255, and partial files have longer names
 _RUN_ID = re.compile(r"\w[\w .:+-]{0,98}[\w.+-]|\w")
 
 
@@ -46,10 +47,10 @@ def read_rows(run: Path) -> list[dict[str, Any]]:
         try:
             row = json.loads(line)
             wrong = "" if isinstance(row, dict) else "no JSON object"
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             if number == len(lines):
                 continue
-            wrong = getattr(error, "msg", "not UTF-8")
+            wrong = getattr(error, "msg", "not UTF-8, or nested too deeply")
         if wrong:
             raise ValueError(f"{path}, line {number} is no row: {wrong}. Delete the line; its case is measured again")
         try:
@@ -234,10 +235,10 @@ def open_run(
     """
     run_id = session.run_id
     if run_id is not None:
-        if run_id == LATEST or not _RUN_ID.fullmatch(run_id):
+        if run_id == LATEST or not _RUN_ID.fullmatch(run_id) or len(run_id.encode()) > _LONGEST_RUN_ID:
             raise ValueError(
-                f"a run's id is the name of a folder: letters, digits and . _ + - : or a blank, at most 100, no sign at the "
-                f"beginning, and not {LATEST!r}, which means the newest run; got {run_id[:120]!r}"
+                f"a run's id is the name of a folder: letters, digits and . _ + - : or a blank, at most 100 (200 bytes), no sign "
+                f"at the beginning, and not {LATEST!r}, which means the newest run; got {run_id[:120]!r}"
             )
         folder = session.out / run_id
         if (folder / RUN_FILE).is_file():

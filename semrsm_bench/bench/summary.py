@@ -23,6 +23,7 @@ from semrsm_bench.core import stats
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN, Floats, Interval, interval_of
 from semrsm_bench.core.task import Result, Task
+from semrsm_bench.metrics.ranks import TIE
 from semrsm_bench.tasks.registry import get_task
 
 # A cell is no contest where so many of its methods lie so close to the best; fewer methods say nothing either way.
@@ -136,8 +137,11 @@ def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str
     cases: dict[str, list[Row]] = {}
     for row in (row for row in rows if row["status"] == "ok"):
         cases.setdefault(str(row["case"]), []).append(row)
-    # Of repeats of a case the first one's scores count, and the medians of the rest.
-    results = results_of([part[0] for part in cases.values()], folder)
+    # Each repeat is a measurement of all cases: scores are means over repeats, the rest are medians.
+    repeats: dict[int, list[Row]] = {}
+    for row in (row for part in cases.values() for row in part):
+        repeats.setdefault(row["repeat"], []).append(row)
+    results = results_of([row for part in repeats.values() for row in part], folder)
     seconds, shared, peaks = (
         np.array([_median(row[name] for row in part) for part in cases.values()], dtype=np.float64)
         for name in ("seconds", "shared_seconds", "peak_bytes")
@@ -146,8 +150,14 @@ def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str
     faults = Counter(row["status"] for row in bad if row["status"] != "skipped")
     commonest = faults.most_common(1)[0][0] if faults else "skipped"
     values = {s.name: [v for r in results if (v := r.scores.get(s.name)) is not None] for s in task.scores}
-    replicates = task.aggregate(results, draws, units) if results else {}
-    weights = stats.row_weights([r.units.get(task.unit, ()) for r in results], draws, units)
+    made = [task.aggregate(results_of(part, folder), draws, units) for part in repeats.values()]
+    names = dict.fromkeys(name for one in made for name in one)
+    sizes = [len(part) for part in repeats.values()]
+    replicates = {}
+    for name in names:
+        known = [(one[name], size) for one, size in zip(made, sizes) if name in one]
+        replicates[name] = np.average([values for values, _ in known], axis=0, weights=[size for _, size in known])
+    weights = stats.row_weights([part[0]["units"].get(task.unit, ()) for part in cases.values()], draws, units)
     first = rows[0]
     return Summary(
         task=task.name,
@@ -157,13 +167,16 @@ def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str
         options=first["options"],
         place=first["cell"],
         cases=len({row["case"] for row in rows if row["case"]}),
-        ok=len(results),
+        ok=len(cases),
         counts=dict(Counter(str(row["status"]) for row in rows)),
         message=next((str(row["message"]) for row in bad if row["status"] == commonest), ""),
         scores={name: interval_of(values, task.resampling) for name, values in replicates.items()},
         bounds=task.bounds(results) if results else {},
         worst={s.name: (min if s.best == "max" else max)(known) for s in task.scores if (known := values[s.name])},
-        undefined={s.name: sum(r.scores.get(s.name, 0.0) is None for r in results) for s in task.scores},
+        undefined={
+            s.name: sum(any(row["scores"].get(s.name, 0.0) is None for row in part) for part in cases.values())
+            for s in task.scores
+        },
         seconds=_median_interval(seconds, weights),
         total_seconds=_median_interval(seconds + np.nan_to_num(shared), weights),
         shared_seconds=_median(shared),
@@ -201,7 +214,7 @@ def differences(summaries: Sequence[Summary], score: str, reference: str, how: A
     """Every method of every cell against a reference method, with paired intervals; ``how`` is the task's resampling."""
     known = {cell_key(s.place): s.replicates for s in summaries if s.method == reference and score in s.replicates}
     made = [
-        (summary, summary.replicates[score] - known[cell][score])
+        (summary, _difference(summary.replicates[score], known[cell][score]))
         for summary in summaries
         if (cell := cell_key(summary.place)) in known and summary.method != reference and score in summary.replicates
     ]
@@ -210,6 +223,11 @@ def differences(summaries: Sequence[Summary], score: str, reference: str, how: A
         Difference(s.place, score, s.method, reference, interval_of(replicates, how), p)
         for (s, replicates), p in zip(made, corrected)
     ]
+
+
+def _difference(a: Floats, b: Floats) -> Floats:
+    """A - b, 0 where they differ by rounding alone."""
+    return np.where(np.isclose(a, b, rtol=TIE, atol=0), 0.0 * (a + b), a - b)
 
 
 def not_a_contest(summaries: Sequence[Summary], task: Task) -> dict[str, str]:
@@ -320,9 +338,10 @@ def merge_runs(runs: Sequence[Path], *, relative_to: str | None = None) -> tuple
                     figures |= {figure: interval.value, f"{figure}_low": interval.low, f"{figure}_high": interval.high}
                 if label != "A":
                     first = sides["A"].seconds.value if "A" in sides else math.nan
-                    figures["time_ratio"] = figures["seconds"] / first
+                    figures["time_ratio"] = figures["seconds"] / (first or math.nan)
                 if relative_to is not None:
                     other = there.get(relative_to, {}).get(label)
-                    figures["speedup"] = (other.seconds.value if other else math.nan) / figures["seconds"]
+                    # A time of 0, which an earlier version let pass, is none.
+                    figures["speedup"] = (other.seconds.value if other else math.nan) / (figures["seconds"] or math.nan)
             merged.append(((tasks[name], task.cell_order(place)), line))
     return [line for _, line in sorted(merged, key=lambda entry: entry[0])], legend

@@ -106,17 +106,26 @@ def main(args: list[str] | None = None) -> None:
         error.show()
         sys.exit(error.exit_code)
     except (ValueError, FileNotFoundError, FileExistsError, IsADirectoryError, PermissionError, ImportError) as error:
-        click.echo(f"semrsm-bench: {error}", err=True)
+        _say_why(error)
         sys.exit(2)
+    except MemoryError as error:
+        _say_why(f"{error or 'out of memory'}: no memory is left: close something, or raise the limit (ulimit -v)")
+        sys.exit(1)
     except OSError as error:
         from semrsm_bench.core.files import explain
 
         *_, (frame, _) = traceback.walk_tb(error.__traceback__)
         if error.filename is None and frame.f_code is click.echo.__code__:
             error.filename = "standard output"
-        click.echo(f"semrsm-bench: {explain(error)}", err=True)
+        _say_why(explain(error))
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say_why(reason: object) -> None:
+    from semrsm_bench.cli.text import say
+
+    say(f"semrsm-bench: {reason}", err=True)
 
 
 def _output_for_json() -> Any:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
 from semrsm_bench.cli.options import DataOptions, OutputOptions, PluginOptions, options_from
-from semrsm_bench.cli.text import print_json
+from semrsm_bench.cli.text import print_json, say
 from semrsm_bench.core.options import option
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
@@ -41,17 +41,17 @@ def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions
     from semrsm_bench.bench.methods import KINDS, find_methods
     from semrsm_bench.core.method import UnavailableError
 
-    def say(text: str) -> None:
+    def shown(text: str, **style: Any) -> None:
         if not output.json:
-            click.echo(text)
+            say(text, **style)
 
     if options.list_cases:
         kinds = [options.kind] if options.kind else KINDS
         known = {kind: {c: (f.__doc__ or "").splitlines()[0] for c, f in cases_of(kind).items()} for kind in kinds}
         for kind, cases in known.items():
-            say(click.style(kind, bold=True))
+            shown(kind, bold=True)
             for case, text in cases.items():
-                say(f"  {case:<26}{text}")
+                shown(f"  {case:<26}{text}")
         if output.json:
             print_json(known)
         return 0
@@ -63,18 +63,18 @@ def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions
         raise click.UsageError(str(error)) from None
 
     def show(result: CaseResult) -> None:
-        say(f"  {_MARKS[result.status]:<8}{result.case}" + (f": {result.reason}" if result.reason else ""))
+        shown(f"  {_MARKS[result.status]:<8}{result.case}" + (f": {result.reason}" if result.reason else ""))
 
     everything = []
     for method in methods:
-        say(method.name if method.kind == "solver" else f"{method.name} ({method.kind})")
+        shown(method.name if method.kind == "solver" else f"{method.name} ({method.kind})")
         results = check_method(
             method, timeout=options.timeout, cases=options.cases or None, report=show, show_output=options.verbose
         )
         passed = sum(r.status == "passed" for r in results)
         facts = {"kind": method.kind, method.kind: method.name, "passed": passed == len(results)}
         everything.append({**facts, "cases": [asdict(r) for r in results]})
-        say(f"  {passed} of {len(results)} cases passed")
+        shown(f"  {passed} of {len(results)} cases passed")
     if output.json:
         print_json(everything)
     return 0 if all(one["passed"] for one in everything) else 1
@@ -90,12 +90,12 @@ def doctor(options: DataOptions, output: OutputOptions) -> int:
     for finding in diagnose(options.data):
         findings.append(finding)
         if not output.json:
-            status = click.style(f"{finding.status:<5}", fg=_COLOURS[finding.status])
             advice = f"\n{'':19}-> {finding.advice}" if finding.advice else ""
-            click.echo(f"{status}{finding.name:<14}{finding.found}{advice}")
+            say(f"{finding.status:<5}", nl=False, fg=_COLOURS[finding.status])
+            say(f"{finding.name:<14}{finding.found}{advice}")
     if output.json:
         print_json([asdict(finding) for finding in findings])
     else:
         count = sum(finding.status != "ok" for finding in findings)
-        click.echo(f"{count} of {len(findings)} need attention" if count else "no problem found")
+        say(f"{count} of {len(findings)} need attention" if count else "no problem found")
     return int(any(finding.status == "fail" for finding in findings))

@@ -14,7 +14,7 @@ import click
 
 from semrsm_bench.bench.gate.options import GateOptions
 from semrsm_bench.cli.options import OutputOptions, options_from
-from semrsm_bench.cli.text import aligned, print_json
+from semrsm_bench.cli.text import aligned, print_json, say
 from semrsm_bench.core.options import option
 from semrsm_bench.core.row import cell_key, plain
 from semrsm_bench.report.formatting import format_seconds
@@ -59,21 +59,21 @@ def compare(before: str, after: str, options: CompareOptions) -> int:
         print_json(_json(found, broken, nothing, code))
         return code
     for label, side in (("before", found.before), ("after", found.after)):
-        click.echo(f"{label:<8}{side.name}: {len(side.cells)} cells" + (f", {side.machine}" if side.machine else ""))
+        say(f"{label:<8}{side.name}: {len(side.cells)} cells" + (f", {side.machine}" if side.machine else ""))
     for notice in found.notices:
-        click.echo(f"notice: {notice}")
+        say(f"notice: {notice}")
     if not shared:
-        click.echo("nothing to compare: the two have no cell (method, S, place) in common")
+        say("nothing to compare: the two have no cell (method, S, place) in common")
         return code
     _print(found, broken, missing, options.show_all)
     if code == 4:
-        click.echo(f"NOTHING TO JUDGE: no cell has a {' or a '.join(nothing)} on both sides")
+        say(f"NOTHING TO JUDGE: no cell has a {' or a '.join(nothing)} on both sides")
         cells = [(side, *item) for side in (found.before, found.after) for item in side.cells.items()]
         for side, cell, failures in [(s, c, figures.failures) for s, c, figures in cells if figures.failures][:5]:
-            click.echo(f"  {side.name}: {_cell(cell)}: {next(iter(failures.values()))}")
+            say(f"  {side.name}: {_cell(cell)}: {next(iter(failures.values()))}")
     elif rules or code:
         lost = f", {len(missing)} cells lack figures (--allow-missing METHOD allows it)" if missing else ""
-        click.echo(f"{'FAIL' if code else 'PASS'}: {len(broken)} beyond the limits{lost}")
+        say(f"{'FAIL' if code else 'PASS'}: {len(broken)} beyond the limits{lost}")
     return code
 
 
@@ -83,30 +83,26 @@ def _print(found: Any, broken: list[Any], missing: dict[Any, str], show_all: boo
     for change in sorted(shown, key=lambda c: (_ORDER.index(c.verdict), c.metric, c.cell)):
         lines.append(_line(change, "FAIL" if change in broken else change.verdict))
     if shown:
-        click.echo("\n".join(aligned(lines, right=(2, 5, 6, 7))))
+        say("\n".join(aligned(lines, right=(2, 5, 6, 7))))
     for cell, why in found.lost.items():
         mark = "MISSING" if cell in missing else "missing, as allowed:"
-        click.echo(f"{mark}  {_cell(cell)}: {why}")
+        say(f"{mark}  {_cell(cell)}: {why}")
     for label, cells in (("only before", found.only_before), ("only after", found.only_after)):
         if cells:
-            click.echo(f"{label}: {len(cells)} cells of {', '.join(sorted({cell.method for cell in cells}))}")
+            say(f"{label}: {len(cells)} cells of {', '.join(sorted({cell.method for cell in cells}))}")
     counts = Counter((change.metric, change.verdict) for change in found.changes)
     said = []
     for metric, words in (("time", ("slower", "faster", "unchanged")), ("gap", ("worse", "better", "unchanged"))):
         said.append(f"{metric}: " + ", ".join(f"{counts[metric, v]} {word}" for v, word in zip(_ORDER, words)))
-    click.echo("; ".join(said))
+    say("; ".join(said))
 
 
 def _cell(cell: Any) -> str:
-    return f"{cell.method} at S={cell.size} ({_place(cell)})"
-
-
-def _place(cell: Any) -> str:
-    return cell.place if cell.task == "matching" else f"{cell.task}: {cell.place}"
+    return f"{cell.method} at S={cell.size} ({cell.where})"
 
 
 def _line(change: Any, mark: str) -> tuple[str, ...]:
-    where = (mark, change.cell.method, str(change.cell.size or ""), _place(change.cell), change.metric)
+    where = (mark, change.cell.method, str(change.cell.size or ""), change.cell.where, change.metric)
     value, low, high = change.change
     if change.metric == "time":
         times = (f"{1e3 * seconds:.3g} ms" for seconds in (change.before, change.after))
@@ -152,6 +148,7 @@ def merge(runs: tuple[str, ...], options: MergeOptions, output: OutputOptions) -
 
     from semrsm_bench.bench.results import find_run
     from semrsm_bench.bench.summary import merge_runs
+    from semrsm_bench.report.escape import clean, escape_csv
 
     lines, legend = merge_runs([find_run(output.results, run) for run in runs], relative_to=options.relative_to)
     if output.json:
@@ -163,7 +160,10 @@ def merge(runs: tuple[str, ...], options: MergeOptions, output: OutputOptions) -
             rows.append({"task": line.task, "method": line.method, **line.place})
             for label, figures in line.runs.items():
                 rows[-1] |= {f"{label}_{name}": value for name, value in figures.items()}
-        click.echo(pd.DataFrame(rows, dtype=object).to_csv(index=False), nl=False)
+        table = pd.DataFrame(rows, dtype=object).map(
+            lambda cell: escape_csv(clean(cell)) if isinstance(cell, str) else cell
+        )
+        say(table.to_csv(index=False), nl=False)
     else:
         _print_merged(lines, legend, options.relative_to)
 
@@ -172,7 +172,7 @@ def _print_merged(lines: Sequence[Any], legend: dict[str, dict[str, Any]], relat
     for label, machine in legend.items():
         changes = " with changes" if machine["dirty"] else ""
         commit = f"commit {machine['commit'][:10]}{changes}" if machine["commit"] else "release"
-        click.echo(f"{label}: {machine['cpu']}, {machine['os']}, {commit}, run {machine['run_id']}")
+        say(f"{label}: {machine['cpu']}, {machine['os']}, {commit}, run {machine['run_id']}")
     for _, group in itertools.groupby(lines, lambda line: (line.task, cell_key(line.place))):
         members = list(group)
         # Heading -> label, figure, format
@@ -183,12 +183,13 @@ def _print_merged(lines: Sequence[Any], legend: dict[str, dict[str, Any]], relat
             columns |= {f"x {label}": (label, "speedup", ".2f")} if relative_to else {}
         table = [["method", *columns]]
         table += [[line.method, *(_figure(line, *column) for column in columns.values())] for line in members]
-        click.echo(f"\n{members[0].task}: " + ", ".join(f"{name} {value}" for name, value in members[0].place.items()))
+        say(f"\n{members[0].task}: " + ", ".join(f"{name} {value}" for name, value in members[0].place.items()))
         title, *rows = aligned(table, right=range(1, len(table[0])))
-        click.echo("\n".join([click.style(title, bold=True), *rows]))
-    click.echo("\nT: median seconds of a call. B/A: time over A's.")
+        say(title, bold=True)
+        say("\n".join(rows))
+    say("\nT: median seconds of a call. B/A: time over A's.")
     if relative_to:
-        click.echo(f"x A: times faster than {relative_to} on the same machine.")
+        say(f"x A: times faster than {relative_to} on the same machine.")
 
 
 def _figure(line: Any, label: str, figure: str, spec: str) -> str:
@@ -216,9 +217,9 @@ def gate(base: str, head: str, options: GateOptions, output: OutputOptions) -> i
     from semrsm_bench.bench.gate.sides import SideError
 
     try:
-        found = run_gate(base, head, options, quiet=output.quiet, report=lambda text: click.echo(text, err=True))
+        found = run_gate(base, head, options, quiet=output.quiet, report=lambda text: say(text, err=True))
     except SideError as error:
-        click.echo(f"the head cannot be measured: {error}", err=True)
+        say(f"the head cannot be measured: {error}", err=True)
         return 3
     if options.summary is not None:
         with options.summary.open("a", encoding="utf-8") as file:
@@ -226,5 +227,5 @@ def gate(base: str, head: str, options: GateOptions, output: OutputOptions) -> i
     if output.json:
         print_json(as_json(found))
     else:
-        click.echo(as_text(found))
+        say(as_text(found))
     return found.exit_code

@@ -12,7 +12,7 @@ import click
 
 from semrsm_bench.activations.options import MEAN_IMAGES, ExtractOptions, TrainOptions
 from semrsm_bench.cli.options import DataOptions, OutputOptions, options_from
-from semrsm_bench.cli.text import print_json
+from semrsm_bench.cli.text import print_json, say
 from semrsm_bench.core.options import command_words, option
 
 _PATH = click.Path(path_type=Path)
@@ -35,7 +35,7 @@ def train(images: tuple[Path, ...], options: TrainOptions) -> None:
     """
     from semrsm_bench.activations.train import train_network
 
-    click.echo(train_network(images, options))
+    say(train_network(images, options))
 
 
 @data.command()
@@ -61,7 +61,7 @@ def extract(images: tuple[Path, ...], options: ExtractOptions) -> None:
     )
     if (over := metadata["mean_images"]) < MEAN_IMAGES:
         text = f"note: the mean is over {over} images only; {MEAN_IMAGES} or more are better for centring"
-        click.echo(text, err=True)
+        say(text, err=True)
     describe(options.out)
 
 
@@ -142,7 +142,7 @@ def describe(path: str | Path) -> None:
 
     cache = open_cache(path)
     shapes = ", ".join(f"{layer} {cache.shape(layer)[1]}x{cache.shape(layer)[2]}" for layer in cache.layers)
-    click.echo(f"{path}: {len(cache)} images, {shapes} (channels x positions)")
+    say(f"{path}: {len(cache)} images, {shapes} (channels x positions)")
 
 
 @data.command("list")
@@ -162,9 +162,9 @@ def list_command(options: DataOptions, output: OutputOptions) -> None:
         return
     for row in rows:
         describe(row["file"])
-        click.echo(f"  model {row['model']}, data {row['dataset'] or 'not said'}, sha256 {row['sha256'][:12]}")
+        say(f"  model {row['model']}, data {row['dataset'] or 'not said'}, sha256 {row['sha256'][:12]}")
         if row["command"]:
-            click.echo(f"  made by: {row['command']}")
+            say(f"  made by: {row['command']}")
 
 
 @data.command()
@@ -175,8 +175,8 @@ def verify(options: DataOptions) -> int:
 
     failed = 0
     for name, problem in verify_folder(options.data):
-        click.echo(f"{'FAILED' if problem else 'ok    '}  {name}" + (f": {problem}" if problem else ""))
+        say(f"{'FAILED' if problem else 'ok    '}  {name}" + (f": {problem}" if problem else ""))
         failed += bool(problem)
     if failed:
-        click.echo(f"{failed} file(s) failed", err=True)
+        say(f"{failed} file(s) failed", err=True)
     return 1 if failed else 0

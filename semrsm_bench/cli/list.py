@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
-from semrsm_bench.cli.text import print_json
+from semrsm_bench.cli.text import print_json, say
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.registry import registry_of
@@ -66,7 +66,7 @@ def _list(rooms: list[str], options: ListOptions, output: OutputOptions) -> None
             title = f"{ROOMS[room][1]} ({kind})" if kind else ROOMS[room][1]
             if room == "solvers":
                 title = "Baselines" if kind == "baseline" else kind.capitalize()
-            click.echo(click.style(title, bold=True))
+            say(title, bold=True)
             for row in (row for row in rows if row["kind"] == kind):
                 _print(row)
 
@@ -99,7 +99,7 @@ def _entries(kind: str, declared: Sequence[Declaration]) -> Iterator[dict[str, A
 
 
 def _print(row: dict[str, Any]) -> None:
-    click.echo(f"  {row['name'] + ' ':<22}{row['summary']}")
+    say(f"  {row['name'] + ' ':<22}{row['summary']}")
     facts = (
         row.get("complexity"),
         f"exact to {row['precision']:g}" if row.get("precision") is not None else "",
@@ -111,6 +111,6 @@ def _print(row: dict[str, Any]) -> None:
         row.get("source"),
     )
     if any(facts):
-        click.echo(click.style(f"{'':24}{'; '.join(str(fact) for fact in facts if fact)}", dim=True))
+        say(f"{'':24}{'; '.join(str(fact) for fact in facts if fact)}", dim=True)
     if row.get("reason"):
-        click.echo(click.style(f"{'':24}not available: {row['reason']}", fg="yellow"))
+        say(f"{'':24}not available: {row['reason']}", fg="yellow")

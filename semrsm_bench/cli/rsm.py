@@ -11,7 +11,7 @@ import click
 import numpy as np
 
 from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
-from semrsm_bench.cli.text import duration, print_json
+from semrsm_bench.cli.text import duration, print_json, say
 from semrsm_bench.core.options import option
 from semrsm_bench.rsm.options import RsmOptions
 
@@ -68,7 +68,7 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
     except (SolverUnavailableError, TypeError) as error:
         raise click.UsageError(str(error)) from None
     except (IncompleteError, InvalidMatchingError, InvalidRsmError, WorkersLostError) as error:
-        click.echo(f"semrsm-bench: {error}", err=True)
+        say(f"semrsm-bench: {error}", err=True)
         return 3
     seconds = time.perf_counter() - begun
     panels = {(m, k): values for m, per_kernel in computed.items() for k, values in per_kernel.items()}
@@ -83,8 +83,8 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
         for row in results:
             size, place = " x ".join(map(str, row["shape"])), f", in {row['file']}" if row["file"] else ""
             numbers = f"from {row['min']:.6g} to {row['max']:.6g}, mean {row['mean']:.6g}"
-            click.echo(f"{row['matching']}, {row['kernel']}: {size}, {numbers}{place}")
-        click.echo(f"{seconds:.1f} s")
+            say(f"{row['matching']}, {row['kernel']}: {size}, {numbers}{place}")
+        say(f"{seconds:.1f} s")
     if command.picture is not None:
         from semrsm_bench.report.rsm_picture import save_rsm_picture
 
@@ -114,7 +114,7 @@ def _show_estimate(cost: Any, as_json: bool) -> None:
     if as_json:
         print_json(cost.as_dict())
         return
-    click.echo(
+    say(
         f"{cost.pairs:,} pairs ({cost.rows:,} x {cost.columns:,} images, S = {cost.positions:,}, C = {cost.channels})\n"
         f"time    {duration(cost.seconds)} on {cost.workers} workers "
         f"(90 % interval {duration(cost.seconds_low)} to {duration(cost.seconds_high)}; "

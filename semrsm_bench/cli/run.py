@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import re
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from semrsm_bench.bench.plan import DEFAULT_TASKS, RunOptions
-from semrsm_bench.bench.results import SessionOptions
+from semrsm_bench.bench.results import ROWS_FILE, SessionOptions
 from semrsm_bench.cli.options import OutputOptions, click_option, joined, made, options_from
-from semrsm_bench.cli.text import aligned, duration, print_json
+from semrsm_bench.cli.text import aligned, duration, print_json, say, terminal_width
 from semrsm_bench.core.options import OptionError, describe
+from semrsm_bench.core.row import FAULTS
+
+_SHOWN = (*FAULTS, "timeout", "memory")
+_NUMBER = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?")
 
 
 class TaskCommand(click.Command):
@@ -92,26 +99,54 @@ def run(
         get_task(name)
     silent = output.quiet or output.json
     finished, ledger = measure(
-        options, session, tasks, quiet=silent, report=lambda text: None if silent else click.echo(text, err=True)
+        options, session, tasks, quiet=silent, report=lambda text: None if silent else say(text, err=True)
     )
     facts: dict[str, Any] = {"run_id": finished.folder.name, "folder": str(finished.folder)}
     facts |= {name: getattr(finished, name) for name in ("measured", "resumed", "counts", "complete", "spoiled")}
     if spoiled := list(ledger.spoiled.values()):
         again = f"run the same command with --run-id {finished.folder.name} to measure them again"
-        click.echo(f"the machine spoiled {len(spoiled)} rows: {spoiled[0]}; {again}", err=True)
+        say(f"the machine spoiled {len(spoiled)} rows: {spoiled[0]}; {again}", err=True)
     if session.estimate:
         _show_estimate(ledger.forecast(), facts, output.json)
         return finished.exit_code
-    from semrsm_bench.report.write import show, write_report
+    from semrsm_bench.report.write import write_report
 
-    results, files = write_report(finished.folder)
+    try:
+        results, files = write_report(finished.folder)
+    except OSError:
+        again = f"semrsm-bench table {finished.folder} and semrsm-bench plot {finished.folder}"
+        say(f"the rows are complete; {again} make the rest", err=True)
+        raise
     if output.json:
         print_json({**facts, "files": [str(path) for path in files]})
     elif output.quiet:
-        click.echo(finished.folder)
+        say(finished.folder)
     else:
-        show(finished.folder, results, finished.counts, files)
+        _show(finished.folder, results, finished.counts, files)
     return finished.exit_code
+
+
+def _show(folder: Path, results: Sequence[Any], counts: Mapping[str, int], files: Sequence[Path]) -> None:
+    """Print the tables of a run, its failures, and where everything lies."""
+    from semrsm_bench.report.tables import render_table
+    from semrsm_bench.report.write import FIGURES_FOLDER
+
+    if results:
+        say(render_table(results, width=terminal_width()))
+    rows = [row for one in results for row in one.rows if row["status"] in _SHOWN]
+    failures: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for row in rows:  # one line for messages that differ in numbers alone
+        failures[row["method"], row["status"], _NUMBER.sub("", row["message"])].append(row["message"])
+    for (method, status, _), messages in failures.items():
+        such = ", such as" if len(set(messages)) > 1 else ""
+        say(f"{method}: {status} in {len(messages)} of its rows{such}: {messages[0]}")
+    rows_text = ", ".join(f"{n} {status}" for status, n in counts.items()) or "none"
+    say(f"rows     {folder / ROWS_FILE}  ({rows_text})")
+    tables = [path for path in files if path.parent == folder]
+    if tables:
+        say(f"table    {', '.join(map(str, tables))}")
+    if len(files) > len(tables):
+        say(f"figures  {folder / FIGURES_FOLDER}  ({len(files) - len(tables)} files)")
 
 
 def _show_estimate(forecast: list[dict[str, Any]], facts: dict[str, Any], as_json: bool) -> None:
@@ -124,5 +159,5 @@ def _show_estimate(forecast: list[dict[str, Any]], facts: dict[str, Any], as_jso
         cell, cases = "/".join(map(str, line["cell"].values())), f"{line['cases']} of {line['wanted']}"
         times = f"{line['seconds_a_case']:.3g}", duration(line["seconds"])
         lines.append((line["method"], cell, cases, *times, line["reason"]))
-    click.echo("\n".join(aligned(lines, right=(2, 3, 4))))
-    click.echo(f"about {duration(total)} in all; the same command without --estimate resumes from here")
+    say("\n".join(aligned(lines, right=(2, 3, 4))))
+    say(f"about {duration(total)} in all; the same command without --estimate resumes from here")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 import click
 
 from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
-from semrsm_bench.cli.text import print_json
+from semrsm_bench.cli.text import print_json, say, terminal_width
 from semrsm_bench.core.options import OptionError, option
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ def select(words: Sequence[str], results: Path, options: SelectionOptions) -> tu
 
 
 def _nothing(message: str) -> NoReturn:
-    click.echo(f"semrsm-bench: {message}", err=True)
+    say(f"semrsm-bench: {message}", err=True)
     click.get_current_context().exit(4)
 
 
@@ -134,7 +134,6 @@ def table(words: tuple[str, ...], options: TableOptions, output: OutputOptions) 
     """
     from semrsm_bench.core.stats import UNKNOWN
     from semrsm_bench.report.tables import render_table, table_records
-    from semrsm_bench.report.write import terminal_width
 
     _, results = select(words, output.results, options)
     if options.untimed:
@@ -147,7 +146,7 @@ def table(words: tuple[str, ...], options: TableOptions, output: OutputOptions) 
         return
     width = options.width or terminal_width()
     text = render_table(results, options.format, options.paper, end_to_end=options.end_to_end, width=width)
-    click.echo(text, nl=False)
+    say(text, nl=False)
 
 
 @click.command()
@@ -178,7 +177,7 @@ def plot(words: tuple[str, ...], options: PlotOptions, output: OutputOptions) ->
         paths = draw_all(results, folder, formats=options.formats, private=options.private)
     if not paths:
         _nothing("no row of this run is ok, so there is nothing to draw")
-    click.echo("\n".join(map(str, paths)))
+    say("\n".join(map(str, paths)))
 
 
 @click.command()
@@ -201,4 +200,4 @@ def report(words: tuple[str, ...], options: ReportOptions, output: OutputOptions
     path = options.out or folder / PAGE
     write_text(path, build_page(results, description, private=options.private, made=made))
     tasks = ", ".join(one.task.name for one in results)
-    click.echo(f"{path} ({path.stat().st_size / 1e6:.1f} MB): run {folder.name}, {tasks}")
+    say(f"{path} ({path.stat().st_size / 1e6:.1f} MB): run {folder.name}, {tasks}")

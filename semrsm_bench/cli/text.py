@@ -1,12 +1,21 @@
-"""Plain text in columns, and JSON."""
+"""What the command line prints: plain text, also in columns, and JSON."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Collection, Sequence
 from typing import Any
 
 import click
+
+from semrsm_bench.report.escape import clean
+
+
+def say(text: object, *, err: bool = False, nl: bool = True, **style: Any) -> None:
+    """Print lines for people: what a terminal would take as a command, in a name or a message from outside, is shown as text."""
+    lines = str(text).split("\n")
+    click.secho("\n".join(map(clean, lines)), err=err, nl=nl, **style)
 
 
 def print_json(value: Any) -> None:
@@ -27,3 +36,8 @@ def duration(seconds: float) -> str:
         if seconds >= 1.5 * size:
             return f"{seconds / size:.1f} {unit}"
     return f"{seconds:.3g} s"
+
+
+def terminal_width() -> int:
+    """Columns of the terminal, 120 where there is none."""
+    return max(shutil.get_terminal_size((120, 24)).columns, 40)

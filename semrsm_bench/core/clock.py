@@ -12,7 +12,8 @@ import resource
 from collections.abc import Callable
 
 # Taken before any method's file is imported, which might put another clock in its place.
-from time import perf_counter_ns
+from resource import RUSAGE_CHILDREN, getrusage
+from time import perf_counter_ns, process_time_ns, thread_time_ns
 from typing import Any
 
 MOST_CALLS = 20
@@ -40,7 +41,9 @@ class Clock:
         self._seen = set() if seen is None else seen
         self.seconds: list[float] = []  # of each timed call
         self.shared_seconds: list[float] = []  # of what it shares with other methods (the affinity)
-        self.waited_seconds: list[float] = []  # how long it was ready to run while another process had its core
+        self.waited_seconds: list[
+            float
+        ] = []  # how long it waited for its core, and not for threads or processes of its own
         self.peak_bytes: int | None = None  # that the first timed call took
         self._process = os.getpid()
 
@@ -107,11 +110,11 @@ class Clock:
         return answers
 
     def _timed(self, call: Callable[[Any], Any], given: Any) -> Any:
-        waited = waited_nanoseconds()
+        waited = waited_nanoseconds() - helpers_nanoseconds()
         start = perf_counter_ns()
         answer = call(given)
         elapsed = perf_counter_ns() - start
-        waited = waited_nanoseconds() - waited
+        waited = max(0, waited_nanoseconds() - helpers_nanoseconds() - waited)
         self.seconds.append(elapsed / 1e9)
         # A longer wait than the call was before it or after it.
         self.waited_seconds.append(waited / 1e9 if waited < elapsed else 0.0)
@@ -127,12 +130,18 @@ class Clock:
 
 
 def waited_nanoseconds() -> int:
-    """How long this thread was ready to run while another process had its core; 0 where the system does not count it."""
+    """How long this thread was ready to run while another one had its core; 0 where the system does not count it."""
     try:
         with open("/proc/thread-self/schedstat", "rb") as file:
             return int(file.read().split()[1])
     except (OSError, IndexError, ValueError):
         return 0
+
+
+def helpers_nanoseconds() -> int:
+    """CPU time of this process's other threads, and of processes that it started and that have ended."""
+    children = getrusage(RUSAGE_CHILDREN)
+    return process_time_ns() - thread_time_ns() + round(1e9 * (children.ru_utime + children.ru_stime))
 
 
 def status_bytes(name: str) -> int:

@@ -115,7 +115,7 @@ def short_info(said: Any) -> dict[str, Any]:
 def current(row: Mapping[str, Any]) -> dict[str, Any]:
     """A row of any schema up to this one as a row of this one.
 
-    ValueError: a newer version of the package wrote it, or a field that nothing can stand in for is missing.
+    ValueError: a newer version of the package wrote it, or a field is missing or of another type.
     """
     schema = row.get("schema", 0)
     if not isinstance(schema, int):
@@ -128,27 +128,47 @@ def current(row: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError(f"no {', '.join(missing)}: this is no row of a run")
     empty = vars(Row("", "", "", "", "", "ok"))
     if schema == SCHEMA:
-        return {**empty, **row}
+        return _typed({**empty, **row})
     known = {name: value for name, value in row.items() if value is not None}
     pair = str(known.get("pair", ""))
     cell = {"model": "", "layer": "", "size": 0, "channels": 0, "centring": "none"}
     cell |= {name: known[name] for name in cell if name in known}
     figures = ("k", "k_opt", "k_rand", "k_upper", "optimum_solver", "optimum_certificate", "matrix_free")
-    return {
-        **empty,
-        **{name: known[name] for name in COLUMNS if name in known},
-        "task": "matching",
-        "kind": "solver",
-        "category": known.get("kind", ""),
-        "method": row["solver"],
-        "version": known.get("solver_version", ""),
-        "case": f"{cell['model']}/{cell['layer']}/{cell['centring']}/{pair}" if pair else "",
-        "cell": cell,
-        "units": {"pair": [pair], "image": pair.split("-")} if pair else {},
-        "scores": {"c": known.get("chance_corrected"), "quality": known.get("quality")},
-        "raw": {name: known[name] for name in figures if name in known},
-        "shared_seconds": known.get("affinity_seconds"),
-    }
+    return _typed(
+        {
+            **empty,
+            **{name: known[name] for name in COLUMNS if name in known},
+            "task": "matching",
+            "kind": "solver",
+            "category": known.get("kind", ""),
+            "method": row["solver"],
+            "version": known.get("solver_version", ""),
+            "case": f"{cell['model']}/{cell['layer']}/{cell['centring']}/{pair}" if pair else "",
+            "cell": cell,
+            "units": {"pair": [pair], "image": pair.split("-")} if pair else {},
+            "scores": {"c": known.get("chance_corrected"), "quality": known.get("quality")},
+            "raw": {name: known[name] for name in figures if name in known},
+            "shared_seconds": known.get("affinity_seconds"),
+        }
+    )
+
+
+_TYPES: dict[str, Any] = {"str": str, "Status": str, "int": int, "float": (int, float), "Mapping": dict}
+
+
+def _typed(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, if its values are of the types of `Row`'s fields; else ValueError."""
+    for each in dataclasses.fields(Row):
+        value, kind = row[each.name], str(each.type).partition("[")[0].removesuffix(" | None")
+        if not isinstance(value, _TYPES[kind]) and not (value is None and "None" in str(each.type)):
+            raise ValueError(f"{each.name} is {json.dumps(value)[:100]}; needed is {kind}")
+    for name, allowed in (("units", list), ("scores", (int, float, type(None)))):
+        for key, value in row[name].items():
+            if not isinstance(value, allowed):
+                raise ValueError(f"{name} of {key} is {json.dumps(value)[:100]}")
+    if row["status"] not in STATUSES:
+        raise ValueError(f"status is {row['status']!r}; there are {', '.join(STATUSES)}")
+    return row
 
 
 def plain(value: Any, *, bounded: bool = True, depth: int = 0) -> Any:

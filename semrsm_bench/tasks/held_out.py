@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.metrics import Barycenter
+from semrsm_bench.metrics.ranks import first_largest
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.intp]
@@ -94,7 +95,7 @@ def nearest_is_own(aligned: Floats, fold: Integers, ids: Sequence[str]) -> tuple
         same = names[test][:, None] == names[test]
         units = [a[test] / np.linalg.norm(a[test], axis=1, keepdims=True) for a in aligned]
         for first, second in permutations(units, 2):
-            hits.append(same[np.arange(len(test)), (first @ second.T).argmax(axis=1)])
+            hits.append(same[np.arange(len(test)), first_largest(first @ second.T)])
             chance.append(same.mean(axis=1))
     return float(np.mean(np.concatenate(hits))), float(np.mean(np.concatenate(chance)))
 

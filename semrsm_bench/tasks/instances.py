@@ -18,7 +18,7 @@ from semrsm_bench.core.stats import counts_of
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Solve, Task
 from semrsm_bench.metrics.baselines import STATISTICS
 from semrsm_bench.metrics.instances import distance_from_mean
-from semrsm_bench.metrics.ranks import correlation, partial_correlation, weighted_ranks
+from semrsm_bench.metrics.ranks import TIE, correlation, partial_correlation, weighted_ranks
 from semrsm_bench.tasks.held_out import (
     assign_folds,
     disjoint_halves,
@@ -159,7 +159,8 @@ class Instances(Task):
         if REORDERED in parts:
             null = np.sort(sign * np.asarray(parts[REORDERED].arrays["scores"]))
             found["reordered"] = np.full(len(draws), sign * null.mean())
-            above = (1 + len(null) - np.searchsorted(null, sign * scores, side="left")) / (1 + len(null))
+            equal = TIE * max(np.abs(null).max(), np.abs(scores).max())
+            above = (1 + len(null) - np.searchsorted(null, sign * scores - equal, side="left")) / (1 + len(null))
             found["beyond"] = weights @ (above <= 0.05) / weights.sum(axis=1)
         return found
 

@@ -16,6 +16,7 @@ from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.stats import row_weights, weighted_mean
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Task
+from semrsm_bench.metrics.ranks import TIE
 from semrsm_bench.tasks.networks import CountOptions, NetworkActivations, identity_bandwidth
 from semrsm_bench.tasks.registry import register_task
 
@@ -215,7 +216,7 @@ def _accuracies(results: Sequence[Result]) -> dict[tuple[str, str], float]:
             # Where there is one candidate, or none that is right, there is nothing to find.
             if len(found) > 1 and any(right for _, right in found):
                 best = max(similarity for similarity, _ in found)
-                tied = [right for similarity, right in found if similarity == best]
+                tied = [right for similarity, right in found if similarity >= best - TIE * abs(best)]
                 credits.append(np.mean(tied) * np.isfinite(best))
         if credits:
             accuracies[networks] = float(np.mean(credits))

@@ -8,13 +8,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from semrsm_bench.activations.folders import shipped_weights
 from semrsm_bench.activations.pictures import batches, overlapping_crops, scene_side, usual_shift
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Score, Scored, Solve, Task
+from semrsm_bench.metrics.ranks import TIE, mid_ranks
 from semrsm_bench.tasks.networks import STAGES, CountOptions, NetworkActivations, load_networks
 from semrsm_bench.tasks.registry import register_task
 from semrsm_bench.tasks.rsms import METHODS, QUICK_POSITIONS, LayerRsmOptions, answered_rsm, layer_cases
@@ -97,7 +97,7 @@ class Translation(Task):
 def auroc(positive: Floats, negative: Floats) -> float:
     """Probability that a positive value (n,) exceeds a negative one (m,), ties counted half: the area under the ROC curve."""
     n = len(positive)
-    ranks = rankdata(np.concatenate([positive, negative]))[:n]
+    ranks = mid_ranks(np.concatenate([positive, negative]))[:n]
     return float((ranks.sum() - n * (n + 1) / 2) / (n * len(negative)))
 
 
@@ -109,4 +109,5 @@ def found_partners(rsm: Floats) -> NDArray[np.bool_]:
     np.fill_diagonal(others, -np.inf)
     mine = others[np.arange(count), partner]
     others[np.arange(count), partner] = -np.inf
-    return np.asarray(mine > others.max(axis=1))
+    best = others.max(axis=1)
+    return np.asarray(mine > best + TIE * np.abs(best))
