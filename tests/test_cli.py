@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from semrsm_bench.cli import cli, main
+from semrsm_bench.cli.text import say
 from tests.bench_data import small_cache
 from tests.command_line import call
 from tests.image_files import image_zip
@@ -167,3 +170,27 @@ def test_wrong_use_is_one_line_and_exit_code_2(place, monkeypatch, words, messag
     before = [*place.glob("results/*")]
     assert message in call(*words.split(), code=2)[1]
     assert [*place.glob("results/*")] == before
+
+
+@pytest.mark.parametrize("style", [{}, {"bold": True}])
+def test_what_a_terminal_takes_as_a_command_is_shown_as_text(capsys, style):
+    say("one \x1b[31mred\u202e\ttwo\x00\nnext", err=True, **style)
+    assert capsys.readouterr().err == "one \\x1b[31mred\\u202e two\\x00\nnext\n"
+
+
+def test_every_verb_prints_through_the_one_door_that_cleans():
+    for path in (ROOT / "semrsm_bench").rglob("*.py"):
+        if path.relative_to(ROOT / "semrsm_bench").parts not in {("cli", "text.py"), ("cli", "__init__.py")}:
+            found = re.findall(r"click\.s?echo|(?<![\w.'\"])print\(", path.read_text().replace('"print(', ""))
+            assert not found, f"{path.name}: use say() of cli/text.py"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), MemoryError("Unable to allocate 8 TiB")])
+def test_memory_that_runs_out_is_one_line(monkeypatch, capsys, error):
+    monkeypatch.setattr(cli, "main", lambda **how: (_ for _ in ()).throw(error))
+    with pytest.raises(SystemExit) as ended:
+        main(["list"])
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == (
+        f"semrsm-bench: {error or 'out of memory'}: no memory is left: close something, or raise the limit (ulimit -v)\n"
+    )

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from semrsm_bench.bench.results import load_rows
-from semrsm_bench.cli.run import _read
+from semrsm_bench.cli.run import _read, _show
 from semrsm_bench.core.options import describe
-from semrsm_bench.report import write
+from semrsm_bench.report import tables
 from semrsm_bench.tasks.registry import get_task
 from tests.bench_data import HOSTILE, small_cache
 from tests.command_line import call
@@ -78,8 +78,8 @@ def test_failures_that_differ_in_numbers_alone_are_one_line(tmp_path, capsys, mo
     rows = [
         {"method": "m", "status": "wrong", "message": message.format(10.0**i, i, i % 2 * "x")} for i in range(-9, 9)
     ]
-    monkeypatch.setattr(write, "render_table", lambda *given, **how: "")
-    write.show(tmp_path, [SimpleNamespace(rows=[*rows, {**rows[0], "status": "ok"}])], {}, [])
+    monkeypatch.setattr(tables, "render_table", lambda *given, **how: "")
+    _show(tmp_path, [SimpleNamespace(rows=[*rows, {**rows[0], "status": "ok"}])], {}, [])
     _, first, second, *_ = capsys.readouterr().out.splitlines()
     assert first == "m: wrong in 9 of its rows, such as: k = 1e-09 is -9 below the optimum of cx"
     assert second.startswith("m: wrong in 9 of its rows, such as: k = 1e-08")

@@ -21,10 +21,11 @@ from semrsm_bench.report.results import read_results
 from semrsm_bench.report.tables import render_table
 from semrsm_bench.tasks.registry import get_task
 
+from .command_line import call
 from .image_files import image_zip
 from .synthetic_rows import ENVIRONMENT, NO_FIGURES, make_pairs, make_row, make_run, matching
 from .task_runs import write_task_run
-from .test_cli_table import call, write_run
+from .test_cli_table import write_run
 
 
 class Parsed(HTMLParser):
@@ -338,19 +339,18 @@ def test_every_task_has_its_section_and_private_pictures_are_there_only_where_th
         assert ("1 figure shows pictures whose licence may forbid" in shown.text("p")) != all_pictures
 
 
-def test_the_verb_writes_one_file_and_says_its_size(tmp_path, capsys):
+def test_the_verb_writes_one_file_and_says_its_size(tmp_path):
     folder = write_run(tmp_path, "one", make_run((64, 256), pairs=2))
     write_json(folder / RUN_FILE, {"finished": "2026-01-02T03:09:00"})
-    code, out, err = call(capsys, "report", "--results", tmp_path)
-    assert (code, err) == (0, "")
+    out, err = call("report", "--results", tmp_path)
+    assert not err
     size = (folder / "report.html").stat().st_size
     assert out == f"{folder / 'report.html'} ({size / 1e6:.1f} MB): run one, matching\n"
     assert 4e6 < size < 8e6
     assert [p.name for p in folder.iterdir() if "report" in p.name] == ["report.html"]
     # What is shown can be chosen, and where it is written.
     target, chosen = tmp_path / "deep" / "page.html", ("--where", "size=64", "--centring", "channel")
-    code, out, _ = call(capsys, "report", "one", "matching", "--results", tmp_path, *chosen, "--out", target)
-    assert code == 0
+    call("report", "one", "matching", "--results", tmp_path, *chosen, "--out", target)
     page = Parsed(target.read_text())
     for part in ("centring channel", "S = 64"):
         assert part in page.text("caption")
@@ -367,21 +367,21 @@ def test_the_verb_writes_one_file_and_says_its_size(tmp_path, capsys):
         ([make_row()], ("one", "outputs"), 2, "it has matching"),
     ],
 )
-def test_what_gives_no_page_is_one_line_and_an_exit_code(tmp_path, capsys, rows, words, code, message):
+def test_what_gives_no_page_is_one_line_and_an_exit_code(tmp_path, rows, words, code, message):
     if rows is not None:
         write_run(tmp_path, "one", rows)
-    found, out, err = call(capsys, "report", *words, "--results", tmp_path)
-    assert (found, out, len(err.splitlines())) == (code, "", 1)
+    out, err = call("report", *words, "--results", tmp_path, code=code)
+    assert (out, len(err.splitlines())) == ("", 1)
     assert message in err
     assert not list(tmp_path.rglob("report.html"))
 
 
-def test_without_the_extra_one_line_says_what_to_install(tmp_path, capsys, monkeypatch):
+def test_without_the_extra_one_line_says_what_to_install(tmp_path, monkeypatch):
     write_run(tmp_path, "one", [make_row()])
     known = assets.importlib.util.find_spec
     monkeypatch.setattr(assets.importlib.util, "find_spec", lambda name: None if name == "plotly" else known(name))
-    code, out, err = call(capsys, "report", "--results", tmp_path)
-    assert (code, out) == (2, "")
+    out, err = call("report", "--results", tmp_path, code=2)
+    assert not out
     assert err == "semrsm-bench: the page needs plotly, not installed here: pip install semrsm-bench[report]\n"
 
 

@@ -151,7 +151,9 @@ def test_a_run_is_resumed_where_it_fits_and_a_named_one_is_refused_where_not(tmp
         first.__exit__()
 
 
-@pytest.mark.parametrize("name", ["", "../x", "a/b", ".hidden", "-x", "a\nb", "x\0", "a" * 200, " x", "x ", "latest"])
+@pytest.mark.parametrize(
+    "name", ["", "../x", "a/b", ".hidden", "-x", "a\nb", "x\0", "a" * 200, "\u4e00" * 90, " x", "x ", "latest"]
+)
 def test_the_id_of_a_run_is_the_name_of_a_folder(tmp_path, name):
     with pytest.raises(ValueError, match="name of a folder"):
         runs.open_run(runs.SessionOptions(tmp_path, name), PLAN, PLACE)

@@ -1,5 +1,6 @@
 """Rows to figures: what counts, what is bounded, what is paired."""
 
+import itertools
 import math
 
 import numpy as np
@@ -173,3 +174,14 @@ def test_the_worst_case_is_the_worst_in_the_direction_of_the_score(best, worst):
     ]
     (line,) = summarise(rows, task)
     assert line.worst == {"value": worst}
+
+
+def test_differences_of_rounding_alone_are_none():
+    """The same scores, summed in another order, are no better and no worse."""
+    cells = [
+        [row(f"0-{i}", method=m, scores={"c": 0.3 * up, "quality": 0.5}) for i in range(1, 9)]
+        for m, up in (("a", 1.0), ("b", 1 + 3e-16), ("c", 1 + 1e-9))
+    ]
+    found = differences(summary(*itertools.chain(*cells)), "c", "a")
+    assert [d.p for d in found] == [1.0, pytest.approx(2e-3)]
+    assert found[0].interval == (0.0, 0.0, 0.0)

@@ -193,6 +193,11 @@ def test_identification_against_a_loop(data, sizes, shift, best, draw):
         assert share == pytest.approx(np.average(means, weights=often) if any(often) else np.nan, nan_ok=True)
 
 
+def test_matches_that_differ_by_rounding_share_the_credit():
+    rows = [row(f"A{i}", f"B{j}", *[1.0 if i == j else 1 + 3e-16] * 2) for i in range(2) for j in range(2)]
+    assert aggregated(rows)["identification"] == [0.5]
+
+
 def test_values_are_averaged_over_all_pairs_and_over_those_of_the_same_layer():
     within = [row("A1", "A2", 0.2), row("A1", "A3", 0.6), row("B1", "B2", 0.1)]
     assert aggregated(within, [[1, 1], [2, 0]]) == {"value": [pytest.approx(0.3), pytest.approx(0.4)]}

@@ -155,8 +155,8 @@ def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str
     sizes = [len(part) for part in repeats.values()]
     replicates = {}
     for name in names:
-        known = [(one[name], size) for one, size in zip(made, sizes) if name in one]
-        replicates[name] = np.average([values for values, _ in known], axis=0, weights=[size for _, size in known])
+        there = [(one[name], size) for one, size in zip(made, sizes) if name in one]
+        replicates[name] = np.average([values for values, _ in there], axis=0, weights=[size for _, size in there])
     weights = stats.row_weights([part[0]["units"].get(task.unit, ()) for part in cases.values()], draws, units)
     first = rows[0]
     return Summary(
