@@ -15,20 +15,16 @@ def approximate(name, **claims):
     return sb.register_solver(name, **{"kind": "approximate", **claims})
 
 
-@approximate("bad-garbage")
-def garbage(problem):
-    return "nonsense"
-
-
-@approximate("bad-duplicates")
-def duplicates(problem):
-    return np.zeros(problem.size, dtype=int)
-
-
-@approximate("bad-off-by-one")
-def off_by_one(problem):
-    """Go wrong only where S is no multiple of a block."""
-    return np.arange(problem.size) + (1 if problem.size % 64 == 63 else 0)
+approximate("bad-garbage")(lambda problem: "nonsense")
+approximate("bad-duplicates")(lambda problem: np.zeros(problem.size, dtype=int))
+# Wrong only where S is no multiple of a block.
+approximate("bad-off-by-one")(lambda problem: np.arange(problem.size) + (problem.size % 64 == 63))
+approximate("bad-random")(lambda problem: np.random.default_rng().permutation(problem.size))
+# Looks at the process-wide generator without a draw from it.
+approximate("bad-global-state")(lambda problem: np.resize(np.random.get_state()[1], problem.size).argsort())  # noqa: NPY002
+approximate("bad-hangs-always")(lambda problem: time.sleep(1e6))
+approximate("bad-not-matrix-free", matrix_free=True)(lambda problem: problem.affinity.sum(axis=1).argsort())
+sb.register_solver("bad-not-exact", kind="exact")(lambda problem: sb.solve(problem, "greedy"))
 
 
 @approximate("bad-writes")
@@ -53,22 +49,11 @@ def writes_affinity(problem):
     return np.arange(problem.size)
 
 
-@approximate("bad-random")
-def unseeded(problem):
-    return np.random.default_rng().permutation(problem.size)
-
-
 @approximate("bad-global-random")
 def global_random(problem):
-    """Seed the process-wide generator of everybody else."""
+    """Seed the process-wide generator that other code draws from."""
     np.random.seed(0)  # noqa: NPY002
     return np.random.permutation(problem.size)  # noqa: NPY002
-
-
-@approximate("bad-global-state")
-def global_state(problem):
-    """Look at the process-wide generator without a draw from it."""
-    return np.resize(np.random.get_state()[1], problem.size).argsort()  # noqa: NPY002
 
 
 @approximate("bad-memory")
@@ -85,25 +70,17 @@ def raises(problem):
     return np.arange(problem.size)
 
 
-@sb.register_solver("bad-not-exact", kind="exact")
-def not_exact(problem):
-    return sb.solve(problem, "greedy")
+def with_duals(name, u, v):
+    """A solver whose duals are these values, for as many positions more than there are."""
+
+    @approximate(name)
+    def solver(problem):
+        duals = tuple(np.full(problem.size + more, value) for value, more in (u, v))
+        return sb.Solution(np.arange(problem.size), duals=duals)
 
 
-@approximate("bad-not-matrix-free", matrix_free=True)
-def not_matrix_free(problem):
-    return problem.affinity.sum(axis=1).argsort()
-
-
-@approximate("bad-duals")
-def wrong_duals(problem):
-    nothing = np.full(problem.size, -1e9)
-    return sb.Solution(np.arange(problem.size), duals=(nothing, nothing))
-
-
-@approximate("bad-short-duals")
-def short_duals(problem):
-    return sb.Solution(np.arange(problem.size), duals=(np.zeros(problem.size + 1), np.zeros(problem.size)))
+with_duals("bad-duals", (-1e9, 0), (-1e9, 0))
+with_duals("bad-short-duals", (0.0, 1), (0.0, 0))
 
 
 @approximate("bad-fatal")
@@ -116,11 +93,6 @@ def fatal(problem):
     if problem.size == 2:
         sys.exit(3)
     return np.arange(problem.size)
-
-
-@approximate("bad-hangs-always")
-def hangs_always(problem):
-    time.sleep(1e6)
 
 
 @approximate("good-but-chatty")

@@ -64,7 +64,7 @@ DYING = "_wrap({name!r}, lambda *given, **options: __import__('os')._exit(11))\n
 MISSING = "_change({name!r}, requires=('no_such_library',))\n"
 REMOVED = "_SOLVERS.forget({name!r})\n"
 NEW = '''
-@register_solver("reverse", kind={kind!r})
+@register_solver("reverse", kind="approximate")
 def reverse(problem):
     """Last with first."""
     return np.arange(problem.size)[::-1]
@@ -73,40 +73,33 @@ def reverse(problem):
 # All that the gate and the benchmarks may ask of a commit's package, as packages before the registries of all kinds had it.
 OLD_PACKAGE = '''"""A package with these public names and nothing else."""
 
-from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
 
 class MatchingProblem:
     def __init__(self, x, y):
-        self.x, self.y, self._affinity = np.asarray(x), np.asarray(y), None
-        self.size = len(self.x)
+        self.x, self.y, self.size = np.asarray(x), np.asarray(y), len(x)
 
     @property
     def has_affinity(self):
-        return self._affinity is not None
+        return "affinity" in vars(self)
 
-    @property
+    @cached_property
     def affinity(self):
-        if self._affinity is None:
-            self._affinity = self.x @ self.y.T
-        return self._affinity
+        return self.x @ self.y.T
 
 
-@dataclass
 class Solver:
-    name: str
-    function: object
-    kind: str = "approximate"
-    options: dict = field(default_factory=dict)
-    matrix_free: bool = False
-    reason: str = ""
-    max_size: object = None
+    kind, options, matrix_free, reason, max_size = "approximate", {}, False, "", None
+
+    def __init__(self, name, function, **facts):
+        vars(self).update(name=name, function=function, **facts)
 
 
 _SOLVERS = {
-    "identity": Solver("identity", lambda problem: np.arange(problem.size), "baseline", matrix_free=True),
+    "identity": Solver("identity", lambda problem: np.arange(problem.size), kind="baseline", matrix_free=True),
     "greedy": Solver("greedy", lambda problem: problem.affinity.max(axis=1).argsort().argsort()),
 }
 
@@ -131,63 +124,61 @@ def git(folder, *arguments):
     return subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout.strip()
 
 
-class ThrowAway:
-    """The repository; its first commit, "base", is the project as it stands."""
+class Repository:
+    """An empty repository in a folder."""
 
     def __init__(self, folder):
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
-        skip = shutil.ignore_patterns("__pycache__", "mini")
-        shutil.copytree(CHECKOUT / "semrsm_bench", self.folder / "semrsm_bench", ignore=skip)
-        shutil.copytree(CHECKOUT / "benchmarks", self.folder / "benchmarks", ignore=skip)
-        for name in ("pyproject.toml", "asv.conf.json", "constraints.txt", "README.md", "LICENSE"):
-            if (CHECKOUT / name).is_file():
-                shutil.copy(CHECKOUT / name, self.folder / name)
         git(self.folder, "init", "--quiet", "--initial-branch=main")
-        self._commit("base")
 
-    def _commit(self, tag):
+    def commit(self, tag, files=None):
+        """Commit the folder as it stands, with these files written, under a tag."""
+        for name, content in (files or {}).items():
+            (self.folder / name).write_text(content)
         git(self.folder, "add", "--all")
         git(self.folder, "commit", "--quiet", "--allow-empty", "--message", tag)
         git(self.folder, "tag", tag)
 
-    def change(self, tag, appended="", base="base", edits=None):
-        """Commit ``base`` with something appended to the solvers' module, or files rewritten, under a tag."""
-        git(self.folder, "checkout", "--quiet", "--detach", base)
-        if appended:
-            path = self.folder / SOLVER_FILE
-            path.write_text(path.read_text() + WRAP + appended)
-        for name, content in (edits or {}).items():
-            (self.folder / name).write_text(content)
-        self._commit(tag)
+    def gate(self, base, head, *options):
+        """Exit code and report of the gate, run from the checkout's package, as JSON."""
+        command = [sys.executable, "-P", "-m", "semrsm_bench", "gate", base, head, "--json", "--quiet", *options]
+        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment)
+        return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else done.stderr
+
+
+class ThrowAway(Repository):
+    """A repository whose first commit, "base", is the project as it stands."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        skip = shutil.ignore_patterns("__pycache__", "mini")
+        for name in ("semrsm_bench", "benchmarks"):
+            shutil.copytree(CHECKOUT / name, self.folder / name, ignore=skip)
+        for name in ("pyproject.toml", "asv.conf.json", "constraints.txt", "README.md", "LICENSE"):
+            shutil.copy(CHECKOUT / name, self.folder / name)
+        self.commit("base")
+
+    def change(self, tag, appended="", edits=None):
+        """Commit the base with something appended to the solvers' module, or files rewritten, under a tag."""
         git(self.folder, "checkout", "--quiet", "--detach", "base")
-        return tag
+        if appended:
+            edits = {SOLVER_FILE: (self.folder / SOLVER_FILE).read_text() + WRAP + appended}
+        self.commit(tag, edits)
+        git(self.folder, "checkout", "--quiet", "--detach", "base")
 
     def with_solver_in_the_middle(self, tag):
         """Commit a new solver between those that are there, in the registry and in the benchmarks' list."""
         modules = (self.folder / "semrsm_bench/solvers/registry.py").read_text()
         listed = (self.folder / "benchmarks/common.py").read_text()
-        new = (
-            '"""A new family."""\n\nimport numpy as np\n\nfrom semrsm_bench.solvers.registry import register_solver\n\n'
-        )
+        new = "import numpy as np\nfrom semrsm_bench.solvers.registry import register_solver\n"
         edits = {
-            "semrsm_bench/solvers/middle.py": new + NEW.format(kind="approximate"),
+            "semrsm_bench/solvers/middle.py": new + NEW,
             "semrsm_bench/solvers/registry.py": modules.replace('"norm_order"', '"middle", "norm_order"', 1),
             "benchmarks/common.py": re.sub(r'"greedy"', '"reverse", "greedy"', listed, count=1),
         }
-        return self.change(tag, edits=edits)
-
-    def gate(self, base, head, *options, folder=None):
-        """Exit code and report of the gate, run from the checkout's package, as JSON."""
-        command = [sys.executable, "-P", "-m", "semrsm_bench", "gate", base, head, "--json", "--quiet", *options]
-        done = subprocess.run(
-            command,
-            cwd=folder or self.folder,
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(CHECKOUT)},
-        )
-        return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else done.stderr
+        self.change(tag, edits=edits)
 
 
 def texts_of(report, severity):

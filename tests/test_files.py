@@ -51,10 +51,8 @@ def test_a_missing_lock_is_not_another_process(tmp_path, monkeypatch, number):
     monkeypatch.setattr(files.fcntl, "flock", refuse(number))
     with pytest.warns(RuntimeWarning, match="without locks"), RunWriter(tmp_path) as writer:
         writer.append(make_row())
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with RunWriter(tmp_path):
-            pass
+    with warnings.catch_warnings(action="error"), RunWriter(tmp_path):
+        pass
     assert (tmp_path / "rows.jsonl").read_bytes().count(b"\n") == 1
 
 
@@ -69,19 +67,12 @@ def test_a_held_lock_is_another_process_and_another_failure_is_not_hidden(tmp_pa
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EFBIG])
 def test_a_row_that_does_not_fit_names_the_file_and_the_reason(tmp_path, monkeypatch, number):
-    with RunWriter(tmp_path) as writer:
-        real, told = os.write, []
-
-        def short(descriptor, data):
-            told.append(len(data))
-            return real(descriptor, data[: len(data) // 2]) if len(told) == 1 else refuse(number)(descriptor, data)
-
-        monkeypatch.setattr(os, "write", short)
+    halves = iter([os.write, refuse(number)])
+    with RunWriter(tmp_path) as writer, monkeypatch.context() as patch:
+        patch.setattr(os, "write", lambda descriptor, data: next(halves)(descriptor, data[: len(data) // 2]))
         with pytest.raises(OSError, match=os.strerror(number)) as caught:
             writer.append(make_row())
-    monkeypatch.undo()
-    assert caught.value.errno == number
-    assert caught.value.filename == str(tmp_path / "rows.jsonl")
+    assert (caught.value.errno, caught.value.filename) == (number, str(tmp_path / "rows.jsonl"))
     with RunWriter(tmp_path) as writer:
         writer.append(make_row())
     assert (tmp_path / "rows.jsonl").read_bytes().count(b"\n") == 1
@@ -92,18 +83,42 @@ def test_no_core_is_claimed_where_nothing_can_be_written():
         assert core == max(os.sched_getaffinity(0) | {core})
 
 
-@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EFBIG, errno.EIO, errno.EISCONN])
-def test_an_error_says_where_and_why(number):
-    words = files.explain(OSError(number, os.strerror(number), "there"))
-    assert words.startswith("there: ")
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        *((OSError(number, os.strerror(number), "there"), "there: ") for number in (errno.EROFS, errno.EISCONN)),
+        (OSError("strange"), "strange"),
+    ],
+)
+def test_an_error_says_where_and_why(error, said):
+    words = files.explain(error)
+    assert words.startswith(said)
     assert len(words.splitlines()) == 1
-    assert files.explain(OSError("strange")) == "strange"
 
 
-def test_a_write_that_numpy_cut_short_is_a_full_disk(tmp_path):
-    with pytest.raises(OSError, match="requested and") as cut, files.writing(tmp_path / "sub" / "a.npy"):
-        raise OSError("640 requested and 320 written")
-    assert files.explain(cut.value).startswith(f"{tmp_path}/sub/a.npy: the disk is full: make room")
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("640 requested and 320 written"), "the disk is full: make room"),  # NumPy's words
+        (OSError(errno.EFBIG, "x"), "the file grew beyond a limit"),
+        (OSError("no number"), "the disk failed"),
+    ],
+)
+def test_a_file_is_written_whole_or_not_at_all(tmp_path, error, said):
+    path = tmp_path / "sub" / "a.npy"
+
+    def write(text, error=None):
+        with files.writing(path) as partial:
+            partial.write_text(text)
+            if error:
+                raise error
+
+    write("whole")
+    with pytest.raises(OSError, match=str(error.args[-1])) as cut:
+        write("half", error)
+    assert files.explain(cut.value).startswith(f"{path}: {said}")
+    assert [p.name for p in path.parent.iterdir()] == ["a.npy"]
+    assert path.read_text() == "whole"
 
 
 @pytest.mark.parametrize("more", [(), ("--json",)])

@@ -99,7 +99,9 @@ class Repository:
         if folder.is_dir():
             os.utime(folder)
             return folder
-        packed = self._git("archive", "--format=tar", commit)
+        packed = self._git(
+            "archive", "--format=tar", tree
+        )  # of a commit it has a header that tarfile does not read alone
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as partial:
             target = Path(partial) / "tree"
             with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
