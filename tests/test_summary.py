@@ -2,11 +2,12 @@
 
 import itertools
 import math
+import re
 
 import numpy as np
 import pytest
 
-from semrsm_bench.bench.summary import differences, not_a_contest, summarise
+from semrsm_bench.bench.summary import KeptArrays, differences, not_a_contest, summarise
 from semrsm_bench.core.stats import holm, two_sided_p
 from semrsm_bench.core.task import Score
 from semrsm_bench.tasks.registry import get_task
@@ -185,3 +186,14 @@ def test_differences_of_rounding_alone_are_none():
     found = differences(summary(*itertools.chain(*cells)), "c", "a")
     assert [d.p for d in found] == [1.0, pytest.approx(2e-3)]
     assert found[0].interval == (0.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 cut short", b"no archive"])
+def test_arrays_of_a_row_that_are_gone_or_damaged_are_named(tmp_path, content):
+    path = tmp_path / "row.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(
+        ValueError, match=rf"^{re.escape(str(path))}: the arrays of a row are (gone|damaged); run the task again"
+    ):
+        KeptArrays(path)["rsm"]

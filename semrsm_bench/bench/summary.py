@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,8 +84,9 @@ class KeptArrays(UserDict[str, NDArray[Any]]):
         try:
             with np.load(self._path, allow_pickle=False) as content:
                 return {name: content[name] for name in content.files}
-        except FileNotFoundError:
-            raise FileNotFoundError(f"{self._path}: the arrays of a row are gone; run the task again") from None
+        except (FileNotFoundError, ValueError, EOFError, BadZipFile) as error:
+            what = "gone" if isinstance(error, FileNotFoundError) else "damaged"
+            raise ValueError(f"{self._path}: the arrays of a row are {what}; run the task again") from None
 
 
 def results_of(rows: Sequence[Row], folder: Path | None = None) -> list[Result]:
