@@ -1,6 +1,6 @@
 """100,000 problems over scales, dtypes, ties and ranks: every answer a permutation, no exact solver below the optimum beyond
-what float64 loses, or float32 for those that round to levels, no dense auction below what its eps promises, no upper bound below the optimum, duals feasible, and a clear
-error, never an answer, where inner products leave float64.
+what float64 loses, or float32 for those that round to levels, no dense auction below what its eps promises, no upper bound
+below the optimum, duals feasible, and a clear error, never an answer, where inner products leave float64.
 
 The truth is SciPy's on affinities in float64 of vectors scaled to one. SEED and COUNT in the environment choose others.
 """
