@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -121,6 +122,15 @@ def test_json_is_printed_in_one_place():
     """So that what holds for the verbs above holds for all, the gate too."""
     printing = [p.name for p in (ROOT / "semrsm_bench" / "cli").glob("*.py") if "json.dumps" in p.read_text()]
     assert printing == ["text.py"]
+
+
+@pytest.mark.parametrize("verb", ["run", "list"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_a_verb_with_one_line_and_its_exit_code(verb, number):
+    code = f"from semrsm_bench import cli; cli.cli.invoke = lambda ctx: cli.signal.raise_signal({number}); cli.main(['{verb}'])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    kept = "; what was measured so far is kept, the same command resumes there" if verb == "run" else ""
+    assert (done.returncode, done.stderr.strip()) == (128 + number, f"interrupted{kept}")
 
 
 @pytest.mark.parametrize(
