@@ -105,7 +105,7 @@ def measured(place):
         "doctor --data data",
         "list --plugin loud.py",
         "list tasks --plugin loud_task.py",
-        "solvers",
+        "list solvers",
         "check identity --case two",
         "check --list-cases",
         "data list --data data",

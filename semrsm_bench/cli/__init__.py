@@ -23,13 +23,12 @@ VERBS = {
     "compare": "Lay two runs, asv results or pytest-benchmark files side by side.",
     "gate": "Compare two commits: fail when quality or time of a solver got worse.",
     "list": "List the registered solvers, RSM methods, metrics and tasks, with those of plugins.",
-    "solvers": "The same as `list solvers`.",
     "check": "Try a solver, RSM method or metric on everything that activations can be.",
     "data": "Train a network, extract activations, list and verify the caches.",
     "rsm": "Compute a semantic RSM: kernels, matchings, all cores, a cluster; or what it would cost.",
 }
 # Verbs that share the module of another one.
-_MODULES = {"solvers": "list", "doctor": "check", "table": "show", "plot": "show", "report": "show"}
+_MODULES = {"doctor": "check", "table": "show", "plot": "show", "report": "show"}
 _MODULES |= {"merge": "compare", "gate": "compare"}
 
 

@@ -37,19 +37,9 @@ class ListOptions(PluginOptions):
 @options_from(leave_out=("results", "quiet"))
 def list_command(what: str | None, options: ListOptions, output: OutputOptions) -> None:
     """List what is registered with its options, availability and source: all, or WHAT."""
-    _list([what] if what else list(ROOMS), options, output)
-
-
-@click.command()
-@options_from(leave_out=("results", "quiet"))
-def solvers(options: ListOptions, output: OutputOptions) -> None:
-    """List every registered solver: the same as `semrsm-bench list solvers`."""
-    _list(["solvers"], options, output)
-
-
-def _list(rooms: list[str], options: ListOptions, output: OutputOptions) -> None:
     from semrsm_bench.bench.methods import brought, sort_plugins
 
+    rooms = [what] if what else list(ROOMS)
     kinds = [ROOMS[room][0] for room in rooms if room != "tasks"]
     files, _ = sort_plugins(options.plugins)
     declared = brought(files, kinds) if kinds else []
