@@ -186,7 +186,7 @@ class _Kind(NamedTuple):
     parse: Callable[[str], Any]  # of a word; ValueError where it is not what is expected
     metavar: str
     expected: str
-    text: Callable[[Any], str] = lambda value: f"{value:g}" if isinstance(value, float) else str(value)
+    text: Callable[[Any], str] = lambda value: str(value).removesuffix(".0") if isinstance(value, float) else str(value)
 
 
 _KINDS = {
