@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import re
 import warnings
 
 import numpy as np
@@ -565,6 +566,10 @@ def test_command_line(tmp_path):
     assert invoke(before, before).return_value == 0
     as_json = json.loads(invoke(before, worse, "--fail", "time:2x", "--json").output)
     assert (as_json["exit_code"], sum(c["broken"] for c in as_json["changes"])) == (1, 2)
+    for change in as_json["changes"]:
+        scale, unit, spec = (1e3, "ms", ".3g") if change["metric"] == "time" else (100, "%", ".3f")
+        both = (f"{scale * change[side]:{spec}} {unit}" for side in ("before", "after"))
+        assert re.search(r"\s+".join(both), shown.output)
     other = write_run(tmp_path / "c" / "run", method="scipy")
     assert invoke(before, other).return_value == 4
     wrong = CliRunner().invoke(command, [str(before), str(tmp_path / "nowhere")], standalone_mode=False)
