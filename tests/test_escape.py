@@ -9,8 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semrsm_bench.report import escape
-from semrsm_bench.report.escape import complexity_text, escape_latex, escape_markdown
+from semrsm_bench.bench.gate.options import GateLimits
+from semrsm_bench.bench.gate.run import GateReport, as_markdown
+from semrsm_bench.bench.gate.verdict import Finding
+from semrsm_bench.core import escape
+from semrsm_bench.core.escape import escape_latex, escape_markdown
+from semrsm_bench.report.formatting import complexity_text
 from semrsm_bench.report.style import RC, Drawing, new_figure
 
 # Letters of all kinds, more often those that mean something to a terminal, a format or a spreadsheet.
@@ -97,3 +101,14 @@ def test_latex_keeps_letters_it_can_set():
 def test_complexities(source, text, latex):
     assert complexity_text(source) == text
     assert escape_latex(text) == latex
+
+
+@given(TEXT)
+def test_what_a_solver_says_is_one_line_of_the_gates_markdown_without_markup(said):
+    side = {"revision": "main", "commit": "c0de" * 10}
+    finding = Finding("failure", "greedy", 64, "none", f"it failed: {said}")
+    lines = as_markdown(GateReport(side, side, [finding], [], GateLimits(), 3, [said])).split("\n")
+    plain = as_markdown(GateReport(side, side, [finding], [], GateLimits(), 3, ["x"])).split("\n")
+    assert len(lines) == len(plain)
+    for line in lines[3:5]:
+        assert not re.search(r"(?<!\\)[<>|`\[\]$]", line.removeprefix("> ").replace(r"\\", ""))

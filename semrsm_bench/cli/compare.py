@@ -148,7 +148,7 @@ def merge(runs: tuple[str, ...], options: MergeOptions, output: OutputOptions) -
 
     from semrsm_bench.bench.results import find_run
     from semrsm_bench.bench.summary import merge_runs
-    from semrsm_bench.report.escape import clean, escape_csv
+    from semrsm_bench.core.escape import clean, escape_csv
 
     lines, legend = merge_runs([find_run(output.results, run) for run in runs], relative_to=options.relative_to)
     if output.json:

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from semrsm_bench.report.escape import clean
+from semrsm_bench.core.escape import clean
 
 
 def say(text: object, *, err: bool = False, nl: bool = True, **style: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 
+from semrsm_bench.core.escape import SUPERSCRIPTS
 from semrsm_bench.core.task import Score
 
 NOTHING = "–"
@@ -111,3 +112,8 @@ def plural(count: int, noun: str) -> str:
 def plurals(noun: str) -> str:
     """``pairs``, ``queries``, ``batches``."""
     return re.sub(r"(?<=[^aeiou])y$", "ie", noun) + ("es" if re.search(r"(?:[sxz]|ch|sh)$", noun) else "s")
+
+
+def complexity_text(complexity: str) -> str:
+    """A complexity for people: ``O(S^3)`` becomes ``O(S³)``; a dash where nothing is known."""
+    return re.sub(r"\^(\d+)", lambda m: "".join(SUPERSCRIPTS[int(d)] for d in m[1]), complexity) or NOTHING

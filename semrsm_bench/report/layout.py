@@ -13,8 +13,15 @@ from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import NOUNS, MethodKey
-from semrsm_bench.report.escape import complexity_text
-from semrsm_bench.report.formatting import NOTHING, format_p, format_score, format_seconds, plural, plurals
+from semrsm_bench.report.formatting import (
+    NOTHING,
+    complexity_text,
+    format_p,
+    format_score,
+    format_seconds,
+    plural,
+    plurals,
+)
 from semrsm_bench.report.notes import PARTIAL, failure_text, is_partial, panel_notes, score_text
 from semrsm_bench.report.paper import Printed, PrintedFigures, printed_tables, published
 from semrsm_bench.report.places import Place, axes, label

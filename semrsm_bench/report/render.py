@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from semrsm_bench.report.escape import escape_latex, escape_markdown
+from semrsm_bench.core.escape import escape_latex, escape_markdown
 from semrsm_bench.report.formatting import NOTHING
 from semrsm_bench.report.layout import BLOCK_SIZE, COMPLEXITY, ColumnGroup, Line, Panel
 

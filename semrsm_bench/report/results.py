@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from semrsm_bench.bench.results import load_environment, load_rows
 from semrsm_bench.bench.summary import Summary, results_of, summarise
+from semrsm_bench.core.escape import cleaned
 from semrsm_bench.core.registry import UnknownNameError
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import Interval, median_interval
 from semrsm_bench.core.task import Result, Task
 from semrsm_bench.report.catalogue import Catalogue, MethodKey
-from semrsm_bench.report.escape import cleaned
 from semrsm_bench.report.places import Place, rank
 
 Row = Mapping[str, Any]

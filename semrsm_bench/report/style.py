@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from semrsm_bench.core.escape import file_name
 from semrsm_bench.report.catalogue import MethodKey
-from semrsm_bench.report.escape import file_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from semrsm_bench.bench.summary import Summary
+from semrsm_bench.core.escape import escape_csv
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.report.catalogue import MethodKey
-from semrsm_bench.report.escape import escape_csv
 from semrsm_bench.report.layout import Layout
 from semrsm_bench.report.paper import WALD, note_on, printed_tables, published, published_note
 from semrsm_bench.report.provenance import origin

@@ -26,6 +26,7 @@ from semrsm_bench.bench.gate.verdict import Finding, GateCell, exit_code, judge
 from semrsm_bench.bench.optimum import OptimumCache
 from semrsm_bench.bench.pool import Observer, Scratch, Workers, claimed_core
 from semrsm_bench.bench.process import WorkerProcess
+from semrsm_bench.core.escape import escape_markdown
 from semrsm_bench.solvers.registry import SOLVERS
 
 _HEADINGS = {
@@ -162,8 +163,8 @@ def as_markdown(report: GateReport) -> str:
     """For a summary or a comment under a pull request: verdict, findings, table of all cells."""
     lines = [f"### Gate: {_VERDICTS[report.exit_code]}", ""]
     lines += [f"Base `{report.base['commit'][:10]}`, head `{report.head['commit'][:10]}`.", ""]
-    lines += [f"> {notice}" for notice in report.notices]
-    lines += [f"- **{heading.lower()}** {text}" for heading, text in _said(report)]
+    lines += [f"> {escape_markdown(notice)}" for notice in report.notices]
+    lines += [f"- **{heading.lower()}** {escape_markdown(text)}" for heading, text in _said(report)]
     lines += ["", "<details><summary>All cells</summary>", ""]
     lines += ["| solver | S | centring | c base | c head | ms base | ms head | times as long (interval) |"]
     lines += ["|---|---:|---|---:|---:|---:|---:|---:|"]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from semrsm_bench.core import __version__
-from semrsm_bench.report.escape import cleaned
+from semrsm_bench.core.escape import cleaned
 from semrsm_bench.report.figures import drawings_of
 from semrsm_bench.report.page import assets
 from semrsm_bench.report.page.plots import front_plot

@@ -13,8 +13,7 @@ from semrsm_bench.core.row import FAULTS, cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import NOUNS, MethodKey
-from semrsm_bench.report.escape import complexity_text
-from semrsm_bench.report.formatting import NOTHING, format_p, format_score, plurals
+from semrsm_bench.report.formatting import NOTHING, complexity_text, format_p, format_score, plurals
 from semrsm_bench.report.layout import Layout, time_text
 from semrsm_bench.report.notes import failure_text, score_text
 from semrsm_bench.report.places import Place, axes, label

@@ -11,8 +11,6 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from semrsm_bench.report.formatting import NOTHING
-
 _LONGEST_NAME = 100
 
 
@@ -47,10 +45,10 @@ def escape_markdown(text: str) -> str:
     return re.sub(r"([\\|*_`<>\[\]&~$])", r"\\\1", " ".join(text.split()))
 
 
-_SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
+SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 _MATHEMATICS = (
     {"<": "<", ">": ">", "|": "|", "−": "-"}
-    | {letter: f"^{digit}" for digit, letter in enumerate(_SUPERSCRIPTS)}
+    | {letter: f"^{digit}" for digit, letter in enumerate(SUPERSCRIPTS)}
     | {"±": r"\pm", "≥": r"\geq", "≤": r"\leq", "×": r"\times", "·": r"\cdot", "µ": r"\mu", "μ": r"\mu"}
     | {"√": r"\surd", "↑": r"\uparrow", "↓": r"\downarrow", "Δ": r"\Delta"}
 )
@@ -80,8 +78,3 @@ def escape_latex(text: str) -> str:
             plain = unicodedata.normalize("NFKD", letter).encode("ascii", "ignore").decode()
             out.append("".join(_LATEX.get(c, c) for c in plain) or "?")
     return "".join(out)
-
-
-def complexity_text(complexity: str) -> str:
-    """A complexity for people: ``O(S^3)`` becomes ``O(S³)``; a dash where nothing is known."""
-    return re.sub(r"\^(\d+)", lambda m: "".join(_SUPERSCRIPTS[int(d)] for d in m[1]), complexity) or NOTHING
