@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import time
 from collections import Counter
@@ -174,8 +175,7 @@ class KeptWorkers:
 
     def __init__(self, patch: Any) -> None:
         self._workers: dict[tuple[str, ...], WorkerProcess] = {}
-        self._declared: dict[tuple[str, ...], Any] = {}
-        own = pool.Workers.of
+        start, declared = pool.Workers.of, functools.lru_cache(describe)
 
         def of(workers: Any, method: Any) -> WorkerProcess:
             key = method.kind, method.name
@@ -184,18 +184,13 @@ class KeptWorkers:
                 worker = self._workers.setdefault((*key, method.code), WorkerProcess(setup))
                 worker.timed_out = False
                 workers._workers[key] = worker
-            return own(workers, method)
+            return start(workers, method)
 
         patch.setattr(pool.Workers, "of", of)
         patch.setattr(pool.Workers, "__exit__", lambda workers, *error: None)
-        patch.setattr(methods, "describe", self._describe)
-
-    def _describe(self, plugin: Any, kinds: Any) -> Any:
-        if plugin:
-            return describe(plugin, kinds)
-        if tuple(kinds) not in self._declared:
-            self._declared[tuple(kinds)] = describe(None, kinds)
-        return self._declared[tuple(kinds)]
+        patch.setattr(
+            methods, "describe", lambda plugin, kinds: (describe if plugin else declared)(plugin, tuple(kinds))
+        )
 
     def close(self) -> None:
         for worker in self._workers.values():

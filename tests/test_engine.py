@@ -54,6 +54,25 @@ def bench(new_processes, kept):
     return new_processes
 
 
+SESSION = """
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
+from pathlib import Path, PosixPath
+from tests.bench_data import Bench
+bench = Bench.__new__(Bench)
+bench.cache, bench.results = map(Path, sys.argv[1:3])
+methods, how = eval(sys.argv[3])
+done = bench(*methods, **how)
+print(done.folder.name, done.measured, done.resumed, flush=True)
+"""
+
+
+def start(bench, *methods, **how):
+    """A session in another process."""
+    command = [sys.executable, "-c", SESSION, str(bench.cache), str(bench.results), repr((methods, how))]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 def keys_of(folder):
     return [resume_key(row) for row in runs.read_rows(folder)]
 
@@ -522,18 +541,12 @@ def test_an_observer_or_a_score_that_goes_wrong_costs_its_rows_alone(bench, medi
 
 def test_an_edited_task_is_measured_anew(bench, median):
     """In new processes: this one has imported the task already."""
-    code = (
-        "import sys; from pathlib import Path; from tests.bench_data import Bench\n"
-        "bench = Bench.__new__(Bench); bench.results = Path(sys.argv[1]); bench.cache = None\n"
-        "done = bench('cka', plugins=(Path(sys.argv[2]),), run_id='mine')\n"
-        "print(done.measured, done.resumed, done.counts['ok'])"
-    )
-    for added, counts in (("", ["6", "0", "6"]), (" + 1", ["6", "6", "6"])):
+    for added, counts in (("", ["mine", "6", "0"]), (" + 1", ["mine", "6", "6"])):
         file = median(old="abs(value - truth)", new=f"abs(value - truth){added}")
-        command = [sys.executable, "-c", code, str(bench.results), str(file)]
-        process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
-        assert process.stdout.split() == counts, process.stderr
-    assert [row["scores"]["value"] for row in runs.load_rows(bench.results / "mine")] == pytest.approx([1.0] * 6)
+        out, err = start(bench, "cka", plugins=(file,), run_id="mine").communicate(timeout=120)
+        assert out.split() == counts, err
+    rows = runs.load_rows(bench.results / "mine")
+    assert [(row["status"], row["scores"]["value"]) for row in rows] == [("ok", pytest.approx(1.0))] * 6
 
 
 @pytest.mark.parametrize("kept", [1, 12])
@@ -559,31 +572,14 @@ def test_arrays_of_cases_with_like_names_are_kept_apart(bench, median, monkeypat
 
 # Kills, and several at once.
 
-SESSION = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
-from pathlib import Path
-from semrsm_bench.bench.engine import run
-from semrsm_bench.bench.plan import RunOptions
-from semrsm_bench.bench.results import SessionOptions
-from semrsm_bench.tasks.matching import MatchingOptions
-cache, results, pairs, run_id = sys.argv[1:5]
-matching = MatchingOptions(data=Path(cache), pairs=int(pairs), centring=("none", "channel"))
-options = RunOptions(methods=("scipy", "identity", "greedy"), repeats=3)
-finished, _ = run(options, SessionOptions(Path(results), run_id or None), {"matching": matching}, quiet=True)
-print(finished.folder.name, finished.measured, finished.resumed, flush=True)
-"""
-
-
-def start(bench, pairs=10, run_id=""):
-    command = [sys.executable, "-c", SESSION, str(bench.cache), str(bench.results), str(pairs), run_id]
-    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+METHODS = ("scipy", "identity", "greedy")
+HOW = {"repeats": 3, "centring": ("none", "channel")}
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_signal_in_the_middle_and_the_same_command_again(new_processes, number):
     bench, total = new_processes, 3 * 4 * 10 * 3
-    process = start(bench)
+    process = start(bench, *METHODS, **HOW, pairs={"": 10})
     wait_until(lambda: sum(p.read_bytes().count(b"\n") for p in bench.results.glob(f"*/{runs.ROWS_FILE}")) >= 25)
     workers = process_room.descendants(process.pid)
     process.send_signal(number)
@@ -595,7 +591,7 @@ def test_a_signal_in_the_middle_and_the_same_command_again(new_processes, number
     assert wait_until(lambda: all(map(is_gone, workers)))
     if number == signal.SIGINT:
         return
-    out, err = start(bench).communicate(timeout=300)
+    out, err = start(bench, *METHODS, **HOW, pairs={"": 10}).communicate(timeout=300)
     assert out.split() == [folder.name, str(total - len(before)), str(len(before))], err
     after = keys_of(folder)
     assert after[: len(before)] == before
@@ -604,10 +600,11 @@ def test_a_signal_in_the_middle_and_the_same_command_again(new_processes, number
 
 def test_two_runs_side_by_side_keep_apart_and_two_of_one_name_do_not_meet(new_processes):
     bench = new_processes
-    unnamed, named = start(bench, 2), start(bench, 10, "mine")
+    ten = {**HOW, "pairs": {"": 10}, "run_id": "mine"}
+    unnamed, named = start(bench, *METHODS, **HOW, pairs={"": 2}), start(bench, *METHODS, **ten)
     wait_until((bench.results / "mine" / runs.RUN_FILE).exists)
     with pytest.raises(runs.RunBusyError, match="run 'mine' is being written by another process; wait for it"):
-        bench("scipy", "identity", "greedy", repeats=3, pairs={"": 10}, centring=("none", "channel"), run_id="mine")
+        bench(*METHODS, **ten)
     facts = [process.communicate(timeout=300)[0].split() for process in (unnamed, named)]
     assert facts[0][0] != facts[1][0] == "mine"
     for (name, measured, resumed), pairs in zip(facts, (2, 10)):

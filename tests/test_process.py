@@ -391,29 +391,20 @@ def test_the_room_of_a_method_is_imported_before_its_first_case():
 
 
 PARENT = """
-import sys, time, threading
-import numpy as np
-from semrsm_bench.bench.pool import Observer, Scratch
-from semrsm_bench.bench.process import CallLimits, WorkerProcess, WorkerSetup
-from semrsm_bench.core.method import Declaration
-x = np.ones((8, 2), dtype=np.float32)
-worker = WorkerProcess(WorkerSetup(plugins=(sys.argv[2],)))
-observe = Observer(lambda method: worker, Scratch())
+import sys, threading, time
+from tests.test_process import CallLimits, Observed
+one = Observed()
 if sys.argv[1] == "hostile-hang":
-    threading.Timer(2.5, lambda: print(worker.pid, flush=True)).start()
-observe(Declaration("solver", sys.argv[1]), {"x": x, "y": x}, CallLimits(600, 1 << 30, 30))
-print(worker.pid, flush=True)
+    threading.Timer(2.5, lambda: print(one.worker.pid, flush=True)).start()
+one(sys.argv[1], CallLimits(600, 1 << 30, 30))
+print(one.worker.pid, flush=True)
 time.sleep(600)
 """
 
 
 @pytest.mark.parametrize("name", ["identity", "hostile-hang"])
 def test_workers_die_with_a_parent_that_is_killed(name):
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, name, str(HOSTILE)],
-        stdout=subprocess.PIPE,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, name], stdout=subprocess.PIPE, cwd=ROOT)
     pid = int(parent.stdout.readline())
     assert psutil.pid_exists(pid)
     parent.send_signal(signal.SIGKILL)
