@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import psutil
+import pytest
 
 from semrsm_bench.activations.store import write_cache
 from semrsm_bench.bench import methods, pool
@@ -170,28 +172,27 @@ def old_line(**changes: Any) -> str:
     return json.dumps({**json.loads(OLD_LINE), **changes})
 
 
-class KeptWorkers:
-    """Workers and declarations that several runs of a test module share, because starting a process takes a second."""
+@contextlib.contextmanager
+def kept_workers() -> Iterator[None]:
+    """Until the block ends, runs share their workers and declarations, because starting a process takes a second."""
+    kept: dict[tuple[str, ...], WorkerProcess] = {}
+    start, declared = pool.Workers.of, functools.lru_cache(describe)
 
-    def __init__(self, patch: Any) -> None:
-        self._workers: dict[tuple[str, ...], WorkerProcess] = {}
-        start, declared = pool.Workers.of, functools.lru_cache(describe)
+    def of(workers: Any, method: Any) -> WorkerProcess:
+        key = method.kind, method.name
+        if key not in workers._workers:
+            setup = WorkerSetup(plugins=method.plugins, core=workers._core)
+            worker = kept.setdefault((*key, method.code), WorkerProcess(setup))
+            worker.timed_out = False
+            workers._workers[key] = worker
+        return start(workers, method)
 
-        def of(workers: Any, method: Any) -> WorkerProcess:
-            key = method.kind, method.name
-            if key not in workers._workers:
-                setup = WorkerSetup(plugins=method.plugins, core=workers._core)
-                worker = self._workers.setdefault((*key, method.code), WorkerProcess(setup))
-                worker.timed_out = False
-                workers._workers[key] = worker
-            return start(workers, method)
-
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pool.Workers, "of", of)
         patch.setattr(pool.Workers, "__exit__", lambda workers, *error: None)
         patch.setattr(
             methods, "describe", lambda plugin, kinds: (describe if plugin else declared)(plugin, tuple(kinds))
         )
-
-    def close(self) -> None:
-        for worker in self._workers.values():
-            worker.close()
+        yield
+    for worker in kept.values():
+        worker.close()

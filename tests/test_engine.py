@@ -27,7 +27,7 @@ from semrsm_bench.bench.process import CallLimits
 from semrsm_bench.core.row import FAULT, FAULTS, SCHEMA, STATUSES, resume_key
 from semrsm_bench.report.results import read_results
 from semrsm_bench.solvers import MatchingProblem, matching_value, random_value, solve
-from tests.bench_data import HOSTILE, Bench, KeptWorkers, is_gone, solver_file, wait_until
+from tests.bench_data import HOSTILE, Bench, is_gone, kept_workers, solver_file, wait_until
 from tests.toy_tasks import ToyOptions, toy
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,10 +35,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="module")
 def kept():
-    with pytest.MonkeyPatch.context() as patch:
-        workers = KeptWorkers(patch)
-        yield workers
-        workers.close()
+    with kept_workers():
+        yield
 
 
 @pytest.fixture

@@ -56,13 +56,11 @@ def test_what_was_observed_is_done_whatever_came_of_it(status):
     assert [place for place, key in keys.items() if key in ledger.done] == [(16, 1, 1)]
 
 
-@pytest.mark.parametrize("name", ["code", "options", "data_sha256", "case", "method", "task"])
-def test_what_was_observed_of_something_else_is_not_done(name):
+def test_what_was_observed_of_something_else_is_not_done():
     ledger, (cell, _) = ledger_of()
-    row = observed(cell)
-    for done in (False, True):
-        ledger.observe(row if done else row | {name: {"a": 1} if name == "options" else "other"})
-        assert (resume_key(cell.identity(cell.cases[0], 0)) in ledger.done) == done
+    for name in ("code", "options", "data_sha256", "case", "method", "task"):
+        ledger.observe(observed(cell) | {name: {"a": 1} if name == "options" else "other"})
+    assert resume_key(cell.identity(cell.cases[0], 0)) not in ledger.done
 
 
 @pytest.mark.parametrize("status", ["timeout", "skipped", "ok"])

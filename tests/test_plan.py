@@ -193,8 +193,9 @@ def test_the_profile_stands_in_for_what_is_not_given():
 
 
 @pytest.mark.parametrize("name", task_names())
-def test_every_task_has_the_profiles_and_they_name_its_options_alone(name):
+def test_every_task_has_the_profiles_which_name_its_options_alone_and_methods_that_there_are(name):
     task = get_task(name)
+    assert [getattr(sb, f"get_{task.kind}")(method).name for method in task.methods or ()] == list(task.methods or ())
     assert {"quick", "paper"} <= set(task.profiles) <= set(PROFILES)
     options = {info.field: info for info in describe(task.options)}
     for profile in task.profiles.values():
@@ -204,13 +205,6 @@ def test_every_task_has_the_profiles_and_they_name_its_options_alone(name):
         assert profile.budget >= profile.deadline
         full = settled(task.options(), profile)
         assert [k for k in profile.settings if getattr(full, k) != profile.settings[k]] == []
-
-
-@pytest.mark.parametrize("name", [name for name in task_names() if get_task(name).methods])
-def test_the_methods_that_a_task_names_are_there(name):
-    task = get_task(name)
-    get = getattr(sb, f"get_{task.kind}")
-    assert [get(method).name for method in task.methods] == list(task.methods)
 
 
 def test_limits_of_a_run_come_before_those_of_the_profile(plan_of):
