@@ -13,30 +13,23 @@ from semrsm_bench.rsm import bandwidth, compute_rsm, store
 from semrsm_bench.rsm.kernels import middle_values, squared_distances
 
 
-def explicit(z, perms, kernel, sigma=None):
-    """Every kernel by its definition on the vectors, one pair at a time."""
-    n = len(z)
-    v = [np.asarray(image, dtype=np.float64).reshape(image.shape[0], -1).T for image in z]
-    rsm = np.empty((n, n))
-    for i in range(n):
-        for j in range(n):
-            a, b = v[i].ravel(), v[j][perms[i, j]].ravel()
-            if kernel == "rbf":
-                rsm[i, j] = np.exp(-((a - b) ** 2).sum() / (2 * sigma**2))
-            else:
-                rsm[i, j] = a @ b / (np.linalg.norm(a) * np.linalg.norm(b) if kernel == "cosine" else 1.0)
-    return rsm
+def by_definition(z, perms, sigma):
+    """Every kernel from the vectors themselves, for all pairs."""
+    flat = z.reshape(len(z), z.shape[1], -1)
+    a, b = flat[:, None], np.take_along_axis(flat[None], perms[:, :, None], axis=3)
+    products, distances = (a * b).sum(axis=(2, 3)), ((a - b) ** 2).sum(axis=(2, 3))
+    norms = np.sqrt((a**2).sum(axis=(2, 3)) * (b**2).sum(axis=(2, 3)))
+    return {"linear": products, "cosine": products / norms, "rbf": np.exp(-distances / (2 * sigma**2))}
 
 
 @pytest.mark.parametrize("matching", ["identity", "translation", "scipy", "greedy"])
 def test_kernels_follow_their_definitions_for_the_permutations_that_are_returned(matching):
     z = np.random.default_rng(0).normal(size=(6, 5, 3, 4)) + 0.3
-    rsms, perms = compute_rsm(
-        z, kernel=["linear", "cosine", "rbf"], matching=matching, sigma=7.5, return_permutations=True
-    )
+    how = {"kernel": ["linear", "cosine", "rbf"], "sigma": 7.5, "return_permutations": True}
+    rsms, perms = compute_rsm(z, matching=matching, **how)
     # z alone: the lower triangle is the mirror image of the upper one, and its permutations are the inverses.
-    for kernel, rsm in rsms.items():
-        np.testing.assert_allclose(rsm, explicit(z, perms, kernel, 7.5), rtol=1e-12)
+    for kernel, expected in by_definition(z, perms, 7.5).items():
+        np.testing.assert_allclose(rsms[kernel], expected, rtol=1e-12)
 
 
 def test_one_shared_bandwidth_keeps_semantic_similarity_above_spatio_semantic():
