@@ -547,9 +547,9 @@ def test_an_edited_task_is_measured_anew(bench, median):
     assert [(row["status"], row["scores"]["value"]) for row in rows] == [("ok", pytest.approx(1.0))] * 6
 
 
-@pytest.mark.parametrize("kept", [1, 12])
-def test_cases_of_one_name_in_two_tasks_have_truths_of_their_own(bench, median, monkeypatch, kept):
-    monkeypatch.setattr(engine, "_KEPT_TRUTHS", kept)
+@pytest.mark.parametrize("most", [1, 12])
+def test_cases_of_one_name_in_two_tasks_do_not_share_their_truths(bench, median, monkeypatch, most):
+    monkeypatch.setattr(engine, "_KEPT_TRUTHS", most)
     files = median(), median(name="another_task.py", old="return float(np.median(", new="return 7 + float(np.median(")
     tasks = [median.task(file) for file in files]
     done = bench("cka", plugins=files, tasks={task.name: ToyOptions(cases=2) for task in tasks})

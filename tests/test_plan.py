@@ -39,8 +39,8 @@ def declared():
 
 @pytest.fixture
 def plan_of(cache, declared):
-    def make(*methods, more=(), profile="quick", options=None, **own):
-        matching = MatchingOptions(**{"data": cache, "centring": ("none",), **own})
+    def make(*methods, more=(), profile="quick", options=None, **more_of_matching):
+        matching = MatchingOptions(**{"data": cache, "centring": ("none",), **more_of_matching})
         run = RunOptions(methods=methods or None, profile=profile, **(options or {}))
         return make_plan(run, [get_task("matching")], {"matching": matching}, [*declared, *more])
 
@@ -232,9 +232,9 @@ def test_wrong_choices_are_refused_with_what_there_is(wrong, text):
 def test_a_profile_that_a_task_does_not_have_and_a_plan_of_nothing_are_refused():
     with pytest.raises(ValueError, match="task 'toy' has no profile 'large'; it has quick, paper"):
         make_plan(RunOptions(profile="large"), [toy()], {}, [Declaration("metric", "m")])
-    for declared, own in (([], {}), ([Declaration("metric", "m")], {"toy": ToyOptions(cases=0)})):
+    for declared, given in (([], {}), ([Declaration("metric", "m")], {"toy": ToyOptions(cases=0)})):
         with pytest.raises(ValueError, match="nothing to measure"):
-            make_plan(RunOptions(), [toy()], own, declared)
+            make_plan(RunOptions(), [toy()], given, declared)
 
 
 @pytest.mark.parametrize(
