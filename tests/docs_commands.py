@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 from dataclasses import dataclass
+from unittest.mock import patch
 
 import click
 import numpy as np
@@ -105,14 +106,10 @@ def parsed(command):
 @contextlib.contextmanager
 def files_taken_for_granted(command):
     """Meanwhile the command's paths need not exist."""
-    paths = [p.type for p in command.params if isinstance(p.type, click.Path) and p.type.exists]
-    for path in paths:
-        path.exists = False
-    try:
+    with contextlib.ExitStack() as stack:
+        for path in (p.type for p in command.params if isinstance(p.type, click.Path)):
+            stack.enter_context(patch.object(path, "exists", False))
         yield
-    finally:
-        for path in paths:
-            path.exists = True
 
 
 def unknown_options(command):
@@ -192,13 +189,9 @@ def tools(folder):
 
 
 def copy_of_checkout(folder):
-    """The project's files as they stand, committed or not, with the shipped data linked."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
-        cwd=CHECKOUT,
-        capture_output=True,
-        check=True,
-    )
+    """The project's files as they are now, committed or not, with the shipped data linked."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=CHECKOUT, capture_output=True, check=True)
     for name in listed.stdout.decode().split("\0"):
         if name and not name.startswith("data/") and (CHECKOUT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)

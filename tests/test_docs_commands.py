@@ -4,6 +4,7 @@ A command is found in the page, then looked up in `WAYS`; one that is not there 
 `Way` says; the slow suite runs commands as they are written.
 """
 
+import functools
 import os
 import re
 import runpy
@@ -26,6 +27,8 @@ from tests.gate_repository import CHECKOUT, git
 
 PAGES = docs.pages()
 TEXTS = {page: (CHECKOUT / page).read_text() for page in PAGES}
+EXAMPLES = list((CHECKOUT / "examples").glob("*.py"))
+EXTRAS = set(tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]["optional-dependencies"])
 MAKEFILE = (CHECKOUT / "Makefile").read_text()
 
 
@@ -33,14 +36,8 @@ MAKEFILE = (CHECKOUT / "Makefile").read_text()
 class Way:
     """How a command of a page is tested.
 
-    Attributes
-    ----------
-    quick : str or None
-        What the normal suite runs instead: the same verb with at least the same options. None: as written. "": it is only read.
-    slow : bool
-        The slow suite runs it as written.
-    why : str
-        Why it is never run as written; needed where ``quick`` is no run of the whole command and ``slow`` is False.
+    The normal suite runs ``quick`` instead, the same verb with at least the same options; as written for None; "" is only read.
+    The slow suite runs it as written where ``slow``. ``why`` says why it never runs as written.
     """
 
     quick: str | None = None
@@ -54,7 +51,6 @@ def only_read(why):
 
 PICTURES = "takes minutes and needs Tiny-ImageNet; it runs on an archive of the same layout"
 LIBRARY = "needs the library and its pretrained weights; tests/test_extract.py has stand-ins for both libraries"
-EXAMPLE = Way("")  # tests/test_examples.py runs it
 
 NETWORK = "resnet18-tiny-imagenet.weights.safetensors"
 # What the normal suite gives a verb instead or besides, so that it takes seconds: options with their values.
@@ -124,8 +120,6 @@ WAYS = {
     "dask worker tcp://HOST:8786 --nthreads 1 --nworkers auto": only_read("as the scheduler"),
     "semrsm-bench rsm /shared/queries.npy /shared/database.npy --matching exact-auction --dask tcp://HOST:8786"
     " --out retrieval.npy": only_read("as the scheduler"),
-    "python examples/null_cka.py null_cka.png": Way(""),
-    "python examples/planted_noise.py": Way(""),
     "python -m benchmarks.bench_metrics": Way("python -m benchmarks.bench_metrics --case rsa_pearson --rounds 1"),
     # track-your-solver.md; its workflow runs in tests/test_track_docs.py
     "semrsm-bench check row-by-row --plugin bench_solver.py": Way(
@@ -135,13 +129,6 @@ WAYS = {
     "semrsm-bench compare before after --fail gap:0.5% --fail time:3x": Way(
         "semrsm-bench compare before after --fail gap:0.5% --fail time:1000x"
     ),
-    "semrsm-bench check examples/second_moment.py": EXAMPLE,
-    "semrsm-bench run outputs --plugin examples/second_moment.py --count 40": EXAMPLE,
-    "semrsm-bench check examples/mutual_knn.py": EXAMPLE,
-    "semrsm-bench run layers --plugin examples/mutual_knn.py": EXAMPLE,
-    "semrsm-bench check examples/weakest_pair.py": EXAMPLE,
-    "semrsm-bench run instances --plugin examples/weakest_pair.py --count 44 --layers layer4": EXAMPLE,
-    "semrsm-bench run --plugin examples/planted.py": EXAMPLE,
     "semrsm-bench run retrieval --profile paper": Way(
         smaller("semrsm-bench run retrieval --profile paper"), slow=False, why="takes minutes"
     ),
@@ -160,7 +147,11 @@ TAKEN_FOR_GRANTED = {
 
 
 def way_of(command):
-    """Its way in `WAYS`; else a task or a training is made smaller, other commands of ours run as written, and None for others."""
+    """Its way in `WAYS`; others run as written, but for examples, which tests/test_examples.py runs, and tasks and trainings, which
+    are made smaller. None for what is no command of ours.
+    """
+    if command not in WAYS and any(f"examples/{path.name}" in command for path in EXAMPLES):
+        return Way("")
     if command in WAYS or not command.startswith("semrsm-bench "):
         return WAYS.get(command)
     if " ".join(command.split()[1:3]) not in SMALL:
@@ -173,6 +164,14 @@ def commands_of(page):
     return docs.commands(TEXTS[page])
 
 
+def all_commands(*first):
+    return sorted({c for page in PAGES for c in commands_of(page) if c.startswith(first or "")})
+
+
+def extras(command):
+    return {e.strip() for names in re.findall(r"semrsm-bench\[([^]]*)\]", command) for e in names.split(",")}
+
+
 def python_blocks(page):
     return [block for block in docs.blocks(TEXTS[page]) if block.language == "python"]
 
@@ -182,37 +181,49 @@ def with_commands(keep):
     return [page for page in PAGES if any(keep(way_of(command)) for command in commands_of(page))]
 
 
+KNOWN_LANGUAGES = {*docs.SHELLS, "", "python", "toml", "yaml", "bibtex", "text", "toctree", "include", "eval-rst"}
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_no_command_escapes(page):
     strangers = [command for command in commands_of(page) if way_of(command) is None]
     assert not strangers, (
         f"{page} has commands that no test runs; say in WAYS of tests/test_docs_commands.py how: {strangers}"
     )
-    odd = {block.language for block in docs.blocks(TEXTS[page])} - {*docs.SHELLS, *KNOWN_LANGUAGES}
-    assert not odd, f"{page} has code blocks in {odd}, which nothing looks at"
-
-
-KNOWN_LANGUAGES = {"", "python", "toml", "yaml", "bibtex", "text", "toctree", "include", "eval-rst"}
+    odd = {block.language for block in docs.blocks(TEXTS[page])} - KNOWN_LANGUAGES
+    assert not odd, f"{page} has code blocks in {odd}, which no test reads"
 
 
 def test_every_way_belongs_to_a_page():
-    there = {command for page in PAGES for command in commands_of(page)}
-    assert set(WAYS) <= there, f"no page has these any more: {sorted(set(WAYS) - there)}"
+    gone = set(WAYS) - set(all_commands())
+    assert not gone, f"no page has these any more: {sorted(gone)}"
 
 
-@pytest.mark.parametrize("command", sorted({c for page in PAGES for c in commands_of(page) if way_of(c)}))
-def test_what_runs_instead_keeps_the_verb_and_every_option(command):
+@pytest.mark.parametrize("command", all_commands("semrsm-bench", "python"))
+def test_commands_are_read_and_what_runs_instead_keeps_the_verb_and_every_option(command):
     way = way_of(command)
-    if way.quick:
-        if command.startswith("python"):
-            assert way.quick.startswith(command)
-        else:
-            verbs, options = docs.parsed(command)
+    if command.startswith("semrsm-bench"):
+        verbs, options = docs.parsed(command)
+        assert command.split()[1 : 1 + len(verbs)] == verbs
+        if way.quick:
             other_verbs, other_options = docs.parsed(way.quick)
             assert verbs == other_verbs
             assert options <= other_options
-    if way.quick is not None and not way.slow:
-        assert way.why, "a command that never runs as written says why"
+    elif way.quick:
+        assert way.quick.startswith(command)
+    assert way.quick is None or way.slow or way.why, "a command that never runs as written says why"
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/register.md"])
+def test_the_ten_lines_are_the_example_that_runs(page):
+    example = (CHECKOUT / "examples" / "norm_sort.py").read_text()
+    assert example in [block.text for block in docs.blocks(TEXTS[page])]
+
+
+def test_the_readme_names_the_verbs_that_people_start_with_and_files_that_exist():
+    assert {"check", "doctor", "data", "rsm"} <= set(re.findall(r"semrsm-bench ([a-z]+)", TEXTS["README.md"]))
+    for target in re.findall(r"\]\(([^)#:]+)\)", TEXTS["README.md"]):
+        assert (CHECKOUT / target).exists(), target
 
 
 def test_an_option_that_is_gone_is_noticed():
@@ -256,14 +267,12 @@ semrsm-bench not_shell
     assert list(docs.inline_code(text)) == ["make inline"]
 
 
-@pytest.mark.parametrize(
-    "page", [page for page in PAGES if any(c.startswith("semrsm-bench") for c in commands_of(page))]
-)
-def test_commands_are_read(page):
-    for command in commands_of(page):
-        if command.startswith("semrsm-bench"):
-            verbs, _ = docs.parsed(command)
-            assert command.split()[1 : 1 + len(verbs)] == verbs
+@functools.cache
+def options_of_module(name):
+    """What ``python -m`` of a module takes, as its help says."""
+    words = [sys.executable, "-m", name, "--help"]
+    shown = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=True).stdout
+    return set(re.findall(r"--?[a-z][a-z-]*", shown))
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -273,34 +282,17 @@ def test_commands_in_the_text_have_their_verb_and_options(page):
         if code.startswith("semrsm-bench ") and words[1] != "VERB":
             assert not docs.unknown_options(code), code
         elif code.startswith("python -m "):
-            done = subprocess.run(
-                [sys.executable, "-m", words[2], "--help"], cwd=CHECKOUT, capture_output=True, text=True, check=True
-            )
-            assert {word for word in words[3:] if word.startswith("-")} <= set(
-                re.findall(r"--?[a-z][a-z-]*", done.stdout)
-            )
+            assert {word for word in words[3:] if word.startswith("-")} <= options_of_module(words[2])
         elif words and words[0] == "make" and len(words) > 1:
             assert re.search(rf"^{words[1]}:", MAKEFILE, flags=re.MULTILINE), code
         elif code.startswith("pip install"):
-            assert extras(code) <= set(project()["optional-dependencies"]), code
-
-
-def project():
-    return tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
-
-
-def extras(command):
-    return {e.strip() for names in re.findall(r"semrsm-bench\[([^]]*)\]", command) for e in names.split(",")}
-
-
-def all_commands(*first):
-    return sorted({c for page in PAGES for c in commands_of(page) if c.startswith(first)})
+            assert extras(code) <= EXTRAS, code
 
 
 @pytest.mark.parametrize("command", all_commands("pip install"))
 def test_extras_that_pages_install_exist(command):
     assert extras(command)
-    assert extras(command) <= set(project()["optional-dependencies"])
+    assert extras(command) <= EXTRAS
 
 
 @pytest.mark.parametrize("command", all_commands("make"))
@@ -328,9 +320,8 @@ def test_commands_run(page, tmp_path, monkeypatch):
             run_module(words[2], words[3:], monkeypatch)
             continue
         with monkeypatch.context() as patch:
-            if (
-                words[1] == "run"
-            ):  # tests/test_cli_run.py looks at a run's figures; drawing them is most of the time here
+            if words[1] == "run":
+                # tests/test_cli_run.py checks a run's figures; drawing them is most of the time here.
                 patch.setattr("semrsm_bench.report.figures.draw_all", lambda *_: [])
             done = CliRunner().invoke(cli, words[1:], standalone_mode=False)
         if done.exception is not None:

@@ -28,24 +28,6 @@ def test_printed_time_is_the_time_to_three_digits_and_its_margin_never_smaller(s
     assert unit == "ns" or float(value) >= 1
 
 
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (4.26e-3, "4.26 ms"),
-        (69.6e-3, "69.6 ms"),
-        (1.52, "1.52 s"),
-        (1.40e-6, "1.40 µs"),
-        (9.996, "10.0 s"),
-        (999.6e-6, "1.00 ms"),
-        (0.0, "0 s"),
-        (math.nan, "–"),
-        (math.inf, "–"),
-    ],
-)
-def test_times_as_the_paper_prints_them(seconds, text):
-    assert format_seconds(seconds) == text
-
-
 @given(st.floats(-10, 1 - 1e-8))
 def test_less_than_the_optimum_is_never_printed_as_the_optimum(c):
     for score, scale in ((QUALITY, 1), (PERCENT, 100)):
@@ -63,53 +45,54 @@ def test_a_bound_is_never_printed_better_than_it_is(style, scale, best, value):
     assert -1e-9 <= off <= 0.11
 
 
-def test_the_optimum_and_more():
-    values = (1.0, 1 - 1e-13, 1.02, math.nan, -0.0001)
-    # More than the optimum means that the optimum is wrong, and is not hidden.
-    assert [format_score(QUALITY, v) for v in values] == ["1", "1", "1.020", "–", "0.000"]
-    assert [format_score(PERCENT, v) for v in values] == ["100", "100", "102.0", "–", "0.0"]
-    assert format_score(PERCENT, 0.9171, 0.9048, 0.92) == "91.7 ±1.3"
-    assert format_score(QUALITY, 0.99951, 0.99941, 0.9996) == "0.9995 ±0.0001"
+NUMBER, PLAIN = Score("r", "r", low=-1.0), Score("f1", "F1")
 
 
 @pytest.mark.parametrize(
-    ("gap", "text"), [(1.0, "100 %"), (0.1, "10 %"), (0.001, "0.1 %"), (1e-12, "0 %"), (1.3, "130 %")]
-)
-def test_gaps(gap, text):
-    assert format_gap(gap) == text
-
-
-def test_plurals():
-    assert [plural(n, "pair") for n in (0, 1, 1000)] == ["0 pairs", "1 pair", "1,000 pairs"]
-    words = {"query": "queries", "batch": "batches", "image": "images", "box": "boxes"}
-    assert [plural(2, noun) for noun in words] == [f"2 {many}" for many in words.values()]
-
-
-@pytest.mark.parametrize(
-    ("score", "value", "text"),
+    ("shown", "expected"),
     [
-        (Score("r", "r", low=-1.0), 0.1234, "+0.123"),
-        (Score("r", "r", low=-1.0), -0.1236, "−0.124"),
-        (Score("r", "r", low=-1.0), 0.0, "0.000"),
-        (Score("r", "r", low=-1.0), -1e-9, "0.000"),
-        (Score("f1", "F1"), 0.1234, "0.123"),
-        (Score("d", "distance", high=math.inf), 12345.6, "12346"),
-        (Score("p", "p %", style="percent"), 0.1234, "12.3"),
-        (Score("p", "p %", style="percent"), 1.0, "100"),
-        (Score("c", "c", style="quality"), 0.99999, "0.9999"),
-        (Score("c", "c", style="quality"), math.nan, "–"),
+        # As the paper prints times.
+        (map(format_seconds, (4.26e-3, 69.6e-3, 1.52, 1.40e-6)), ["4.26 ms", "69.6 ms", "1.52 s", "1.40 µs"]),
+        (map(format_seconds, (9.996, 999.6e-6, 0.0, math.nan, math.inf)), ["10.0 s", "1.00 ms", "0 s", "–", "–"]),
+        (map(format_gap, (1.0, 0.1, 0.001, 1e-12, 1.3)), ["100 %", "10 %", "0.1 %", "0 %", "130 %"]),
+        (map(format_p, (0.0004, 0.0123, 1.0, math.nan)), ["< 0.001", "0.012", "1.000", "–"]),
+        ((plural(n, "pair") for n in (0, 1, 1000)), ["0 pairs", "1 pair", "1,000 pairs"]),
+        ((plural(2, noun) for noun in ("query", "batch", "box")), ["2 queries", "2 batches", "2 boxes"]),
+    ],
+    ids=["times", "odd times", "gaps", "p-values", "counts", "nouns"],
+)
+def test_numbers_as_they_are_printed(shown, expected):
+    assert list(shown) == expected
+
+
+@pytest.mark.parametrize(
+    ("score", "values", "texts"),
+    [
+        # More than the optimum means that the optimum is wrong, and is not hidden.
+        (QUALITY, (1.0, 1 - 1e-13, 1.02, math.nan, -0.0001, 0.99999), ["1", "1", "1.020", "–", "0.000", "0.9999"]),
+        (PERCENT, (1.0, 1 - 1e-13, 1.02, math.nan, -0.0001, 0.1234), ["100", "100", "102.0", "–", "0.0", "12.3"]),
+        (NUMBER, (0.1234, -0.1236, 0.0, -1e-9), ["+0.123", "−0.124", "0.000", "0.000"]),
+        (PLAIN, (0.1234,), ["0.123"]),
+        (Score("d", "distance", high=math.inf), (12345.6,), ["12346"]),
+    ],
+    ids=lambda value: getattr(value, "title", None),
+)
+def test_scores_in_their_style(score, values, texts):
+    assert [format_score(score, value) for value in values] == texts
+
+
+@pytest.mark.parametrize(
+    ("score", "interval", "signed", "text"),
+    [
+        # The farther end counts.
+        (PERCENT, (0.9171, 0.9048, 0.92), False, "91.7 ±1.3"),
+        (QUALITY, (0.99951, 0.99941, 0.9996), False, "0.9995 ±0.0001"),
+        (PLAIN, (0.5, 0.4, 0.52), False, "0.500 ±0.100"),
+        (PLAIN, (0.5, math.nan, math.nan), False, "0.500"),
+        (PLAIN, (0.5, 0.5 - 1e-15, 0.5), False, "0.500"),
+        (PLAIN, (0.02, 0.01, 0.03), True, "+0.020 ±0.010"),
+        (PERCENT, (-0.021, -0.03, -0.01), True, "−2.1 ±1.1"),
     ],
 )
-def test_scores_in_their_style(score, value, text):
-    assert format_score(score, value) == text
-
-
-def test_intervals_and_differences_of_scores():
-    plain, percent = Score("f1", "F1"), Score("p", "p %", style="percent")
-    # The farther end counts.
-    assert format_score(plain, 0.5, 0.4, 0.52) == "0.500 ±0.100"
-    assert format_score(plain, 0.5, math.nan, math.nan) == "0.500"
-    assert format_score(plain, 0.5, 0.5 - 1e-15, 0.5) == "0.500"
-    assert format_score(plain, 0.02, 0.01, 0.03, signed=True) == "+0.020 ±0.010"
-    assert format_score(percent, -0.021, -0.03, -0.01, signed=True) == "−2.1 ±1.1"
-    assert [format_p(p) for p in (0.0004, 0.0123, 1.0, math.nan)] == ["< 0.001", "0.012", "1.000", "–"]
+def test_intervals_and_differences_of_scores(score, interval, signed, text):
+    assert format_score(score, *interval, signed=signed) == text

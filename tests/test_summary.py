@@ -26,6 +26,26 @@ def summary(*rows):
     return summarise([r.as_dict() for r in rows], get_task("matching"))
 
 
+def pairs_of(values_by_method):
+    """Rows of methods with a value of c for each pair."""
+    return [
+        row(f"0-{i}", method=method, scores={"c": float(value), "quality": 0.5})
+        for method, values in values_by_method.items()
+        for i, value in enumerate(values)
+    ]
+
+
+def summary_of_toy(task, rows):
+    """Rows given as changes, of a task of toys."""
+    same = {"task": "toy", "category": "", "cell": {"cell": 0}, "units": {}}
+    return summarise([make_row(**{**same, **changes}).as_dict() for changes in rows], task)
+
+
+def directed(**score):
+    """A task of toys whose only score is this one."""
+    return type("Directed", (type(toy()),), {"scores": (Score("value", "value", **score),)})()
+
+
 def test_a_cell_is_summed_up_by_its_pairs():
     (line,) = summary(*(row(f"0-{i}", seconds=s, shared_seconds=0.1) for i, s in enumerate((1.0, 2.0, 9.0), start=1)))
     assert (line.ok, line.seconds.value, line.total_seconds.value, line.shared_seconds) == (3, 2.0, 2.1, 0.1)
@@ -86,20 +106,13 @@ def test_the_order_of_rows_changes_no_interval():
         row(f"0-{i}", seconds=float(s), scores={"c": float(s), "quality": 0.5}) for i, s in enumerate(rng.random(12))
     ]
     (first,), (second,) = summary(*rows), summary(*(rows[i] for i in rng.permutation(12)))
-    assert first.scores == second.scores
-    assert first.seconds == second.seconds
+    assert (first.scores, first.seconds) == (second.scores, second.seconds)
 
 
 def test_differences_are_paired():
     """Two methods whose pairs differ much and whose difference is the same in every pair: it has no width."""
-    rng = np.random.default_rng(1)
-    values = rng.random(15)
-    rows = [
-        row(f"0-{i}", method=m, scores={"c": float(v + gain), "quality": 0.5})
-        for m, gain in (("base", 0.0), ("better", 0.25))
-        for i, v in enumerate(values)
-    ]
-    found = summary(*rows)
+    values = np.random.default_rng(1).random(15)
+    found = summary(*pairs_of({"base": values, "better": values + 0.25}))
     (difference,) = differences(found, "c", "base")
     assert difference.method == "better"
     assert difference.interval == pytest.approx((0.25, 0.25, 0.25))
@@ -110,12 +123,10 @@ def test_differences_are_paired():
 def test_differences_that_are_made_together_are_corrected_together():
     rng = np.random.default_rng(2)
     base = rng.random(12)
-    rows = [
-        row(f"0-{i}", method=m, scores={"c": float(v), "quality": 0.5})
-        for m, gain in (("base", 0.0), ("a", 0.02), ("b", 0.05), ("c", 0.08))
-        for i, v in enumerate(base + gain + 0.1 * rng.standard_normal(12) * (gain > 0))
-    ]
-    found = summary(*rows)
+    noisy = {
+        name: base + gain + 0.1 * rng.standard_normal(12) for name, gain in (("a", 0.02), ("b", 0.05), ("c", 0.08))
+    }
+    found = summary(*pairs_of({"base": base, **noisy}))
     alone = [two_sided_p(s.replicates["c"] - found[0].replicates["c"]) for s in found[1:]]
     together = [d.p for d in differences(found, "c", "base")]
     assert together == pytest.approx(holm(alone))
@@ -149,31 +160,19 @@ def test_a_cell_that_tells_no_methods_apart_is_a_check(methods, baselines, exact
     assert said in "".join(found.values())
 
 
-def test_smaller_may_be_better_and_a_score_without_end_says_nothing():
-    class Downward(toy().__class__):
-        scores = (Score("value", "value", best="min", low=-1.0, high=1.0, chance=0.0),)
-
-    def marked(task, baseline):
-        places = [("a", "", -0.9), ("b", "", -0.7), ("c", "", -0.5), ("none", "baseline", baseline)]
-        rows = [
-            make_row(task="toy", method=m, category=k, scores={"value": v}, cell={"cell": 0}, units={}).as_dict()
-            for m, k, v in places
-        ]
-        return bool(not_a_contest(summarise(rows, task), task))
-
-    assert (marked(Downward(), -0.36), marked(Downward(), -0.34), marked(Downward(), 0.9)) == (True, False, False)
-    endless = type("Endless", (Downward,), {"scores": (Score("value", "value", high=math.inf),)})
-    assert not marked(endless(), 5.0)
+@pytest.mark.parametrize(("baseline", "check"), [(-0.36, True), (-0.34, False), (0.9, False)])
+def test_smaller_may_be_better_and_a_score_without_end_says_nothing(baseline, check):
+    real = [{"method": name, "scores": {"value": value}} for name, value in (("a", -0.9), ("b", -0.7), ("c", -0.5))]
+    rows = [*real, {"method": "none", "category": "baseline", "scores": {"value": baseline}}]
+    downward, endless = directed(best="min", low=-1.0, high=1.0, chance=0.0), directed(high=math.inf)
+    assert bool(not_a_contest(summary_of_toy(downward, rows), downward)) == check
+    assert not not_a_contest(summary_of_toy(endless, rows), endless)
 
 
 @pytest.mark.parametrize(("best", "worst"), [("max", -0.25), ("min", 0.75)])
 def test_the_worst_case_is_the_worst_in_the_direction_of_the_score(best, worst):
-    task = type("Directed", (toy().__class__,), {"scores": (Score("value", "value", best=best, low=-1.0),)})()
-    rows = [
-        make_row(task="toy", method="m", case=str(i), scores={"value": v}, cell={"cell": 0}, units={}).as_dict()
-        for i, v in enumerate((0.5, -0.25, 0.75, None))
-    ]
-    (line,) = summarise(rows, task)
+    rows = [{"method": "m", "case": str(i), "scores": {"value": v}} for i, v in enumerate((0.5, -0.25, 0.75, None))]
+    (line,) = summary_of_toy(directed(best=best, low=-1.0), rows)
     assert line.worst == {"value": worst}
 
 

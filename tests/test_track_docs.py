@@ -45,26 +45,22 @@ def run(folder, line, **variables):
     return subprocess.run(["bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def gate_line():
-    (line,) = re.findall(r"run: (semrsm-bench gate .*)", blocks("yaml")[0])
+WORSE = "WORSE  row-by-row at S=64 (none): chance-corrected quality fell from"
+
+
+@pytest.mark.parametrize(("branch", "code", "verdict"), [("main", 0, "PASS"), ("worse", 1, WORSE)])
+def test_the_workflow_passes_a_commit_that_changes_nothing_and_fails_a_worse_one(
+    repository, tmp_path, branch, code, verdict
+):
     # The smallest size says as much about the page and takes a tenth of the time.
-    return line.replace("--sizes 64,256,1024", "--sizes 64")
-
-
-def test_the_workflow_passes_a_commit_that_changes_nothing(repository, tmp_path):
-    done = run(repository, gate_line().replace("gate.md", str(tmp_path / "gate.md")), BASE="main")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "PASS" in done.stdout
-    summary = (tmp_path / "gate.md").read_text()
-    assert "| row-by-row | 64 | none |" in summary
-
-
-def test_the_workflow_fails_a_commit_that_is_worse(repository, tmp_path):
-    git(repository, "checkout", "--quiet", "worse")
-    done = run(repository, gate_line().replace("gate.md", str(tmp_path / "gate.md")), BASE="main")
+    (line,) = re.findall(r"run: (semrsm-bench gate .*)", blocks("yaml")[0])
+    line = line.replace("--sizes 64,256,1024", "--sizes 64").replace("gate.md", str(tmp_path / "gate.md"))
+    git(repository, "checkout", "--quiet", branch)
+    done = run(repository, line, BASE="main")
     git(repository, "checkout", "--quiet", "main")
-    assert done.returncode == 1, done.stdout + done.stderr
-    assert "WORSE  row-by-row at S=64 (none): chance-corrected quality fell from" in done.stdout
+    assert done.returncode == code, done.stdout + done.stderr
+    assert verdict in done.stdout
+    assert "| row-by-row | 64 | none |" in (tmp_path / "gate.md").read_text()
 
 
 def test_the_limits_are_read(repository):
