@@ -1,27 +1,25 @@
 """Barycentric alignment: planted maps, fixed points, theorems for two models, and what must raise."""
 
 import itertools
-import warnings
+from functools import partial
 
 import numpy as np
 import pytest
 
 from semrsm_bench.metrics import Barycenter, procrustes_distance
+from semrsm_bench.metrics.procrustes import GROUPS
 from tests.representations import centred, rotation
 
 
-def rotated_copies(rng, n=40, d=5, count=4, noise=0.0):
+def random_map(rng, group, d):
+    return rotation(rng, d) if group == "orthogonal" else np.eye(d)[rng.permutation(d)]
+
+
+def copies(group, rng, n=40, d=6, count=4, noise=0.0):
+    """A latent matrix, and noisy copies of it by random maps of the group."""
     latent = rng.standard_normal((n, d)) * np.arange(d, 0, -1)
-    shown = (latent + noise * rng.standard_normal((n, d)) for _ in range(count))
-    return latent, [X @ rotation(rng, d) + 5 * rng.standard_normal(d) for X in shown]
-
-
-def permuted_copies(rng, n=40, d=6, count=4, noise=0.0):
-    latent = rng.standard_normal((n, d)) * np.arange(d, 0, -1)
-    return latent, [(latent + noise * rng.standard_normal((n, d)))[:, rng.permutation(d)] + 3 for _ in range(count)]
-
-
-COPIES = {"orthogonal": rotated_copies, "permutation": permuted_copies}
+    shown = [latent + noise * rng.standard_normal((n, d)) for _ in range(count)]
+    return latent, [X @ random_map(rng, group, d) + 5 * rng.standard_normal(d) for X in shown]
 
 
 def objective_of(aligned):
@@ -41,11 +39,11 @@ def plain_descent(models, start, rounds=3000):
     return objective
 
 
-@pytest.mark.parametrize("group", COPIES)
+@pytest.mark.parametrize("group", GROUPS)
 class TestBothGroups:
     @pytest.mark.parametrize(("n", "d"), [(40, 6), (12, 20)])
     def test_planted_maps_are_undone_on_held_out_stimuli_too(self, group, n, d):
-        latent, models = COPIES[group](np.random.default_rng(7), n + 20, d)
+        latent, models = copies(group, np.random.default_rng(7), n + 20, d)
         b = Barycenter(group).fit([X[:n] for X in models])
         assert b.converged_
         assert b.objective_ < 1e-20 * np.square(latent).sum()
@@ -57,8 +55,8 @@ class TestBothGroups:
         np.testing.assert_allclose(alone[2], b.transform([X[n:] for X in models])[2][5:6], atol=1e-12)
 
     @pytest.mark.parametrize("noise", [0.1, 1.0, 10.0])
-    def test_objective_is_what_it_says_and_never_rises(self, group, noise):
-        _, models = COPIES[group](np.random.default_rng(1), noise=noise)
+    def test_objective_is_of_maps_of_the_group_and_never_rises(self, group, noise):
+        _, models = copies(group, np.random.default_rng(1), noise=noise)
         b = Barycenter(group).fit(models)
         aligned = b.transform(models)
         np.testing.assert_allclose(b.barycenter_, np.mean(aligned, axis=0), atol=1e-10)
@@ -66,6 +64,10 @@ class TestBothGroups:
         assert b.objective_ == b.objective_history_[-1]
         assert (np.diff(b.objective_history_) <= 0).all()
         assert b.n_iter_ == len(b.objective_history_) - 1
+        for X, R, a in zip(models, b.rotations_, aligned, strict=True):
+            np.testing.assert_allclose(R @ R.T, np.eye(6), atol=1e-12)
+            np.testing.assert_allclose(a, centred(X) @ R, atol=1e-12 * np.abs(X).max())
+            assert group == "orthogonal" or set(np.unique(R)) == {0.0, 1.0}
 
     def test_two_models_are_half_their_procrustes_distance_away(self, group):
         rng = np.random.default_rng(2)
@@ -78,12 +80,9 @@ class TestBothGroups:
 
     def test_gauge_does_not_depend_on_how_models_are_turned_or_ordered(self, group):
         rng = np.random.default_rng(3)
-        _, models = COPIES[group](rng, noise=0.3)
+        _, models = copies(group, rng, noise=0.3)
         width = models[0].shape[1]
-        turns = [
-            rotation(rng, width) if group == "orthogonal" else np.eye(width)[rng.permutation(width)] for _ in models
-        ]
-        turned = [X @ turn + 7 for X, turn in zip(models, turns, strict=True)]
+        turned = [X @ random_map(rng, group, width) + 7 for X in models]
         first, *others = (Barycenter(group, tol=1e-14).fit(given) for given in (models, turned, models[::-1]))
         for other in others:
             np.testing.assert_allclose(other.barycenter_, first.barycenter_, atol=1e-5)
@@ -97,7 +96,7 @@ class TestBothGroups:
             assert (first.barycenter_.max(axis=0) >= -first.barycenter_.min(axis=0)).all()
 
     def test_same_seed_same_result(self, group):
-        _, models = COPIES[group](np.random.default_rng(4), noise=2.0)
+        _, models = copies(group, np.random.default_rng(4), noise=2.0)
         first, second = (Barycenter(group, n_starts=6, seed=1).fit(models) for _ in range(2))
         np.testing.assert_array_equal(first.barycenter_, second.barycenter_)
         threads = Barycenter(group, n_starts=6, seed=1, n_jobs=3).fit(models)
@@ -112,11 +111,9 @@ class TestBothGroups:
         assert ragged.objective_ == pytest.approx(full.objective_)
         np.testing.assert_allclose(ragged.barycenter_, full.barycenter_, atol=1e-5)
         assert [r.shape for r in ragged.rotations_] == [(3, 7), (7, 7), (5, 7)]
-        for rotation_ in ragged.rotations_:
-            np.testing.assert_allclose(rotation_ @ rotation_.T, np.eye(len(rotation_)), atol=1e-12)
 
     def test_scale(self, group):
-        _, models = COPIES[group](np.random.default_rng(6), noise=0.2)
+        _, models = copies(group, np.random.default_rng(6), noise=0.2)
         sizes = [0.01, 1.0, 30.0, 1000.0]
         larger = [s * X for s, X in zip(sizes, models, strict=True)]
         plain, scaled = (Barycenter(group, scale=True).fit(given) for given in (models, larger))
@@ -126,7 +123,7 @@ class TestBothGroups:
         np.testing.assert_allclose([np.linalg.norm(a) for a in scaled.transform(larger)], 1.0)
 
     def test_added_models_join_without_moving_the_others_and_another_fit_forgets_them(self, group):
-        latent, models = COPIES[group](np.random.default_rng(8), n=60, count=5)
+        latent, models = copies(group, np.random.default_rng(8), n=60, count=5)
         train, test = ([X[rows] for X in models] for rows in (slice(40), slice(40, None)))
         b = Barycenter(group).fit(train[:4])
         before, held_out = b.barycenter_.copy(), b.transform(test[:4])
@@ -139,18 +136,9 @@ class TestBothGroups:
 
 
 class TestOrthogonal:
-    def test_result_is_a_fixed_point(self):
-        # Stationary: every Q_k' X_k' M is symmetric and positive semi-definite, that is Q_k = U V' of X_k' M.
-        _, models = rotated_copies(np.random.default_rng(0), noise=1.0)
-        b = Barycenter(tol=1e-15, max_iter=2000).fit(models)
-        for X, Q in zip(models, b.rotations_, strict=True):
-            S = Q.T @ centred(X).T @ b.barycenter_
-            assert np.abs(S - S.T).max() < 1e-4 * np.abs(S).max()
-            assert np.linalg.eigvalsh(S + S.T).min() > -1e-6 * np.abs(S).max()
-
     @pytest.mark.parametrize("seed", range(4))
     def test_the_plain_iteration_ends_no_lower(self, seed):
-        _, models = rotated_copies(np.random.default_rng(seed), noise=3.0)
+        _, models = copies("orthogonal", np.random.default_rng(seed), noise=3.0)
         b = Barycenter(tol=1e-10, max_iter=3000).fit(models)
         models = [centred(X) for X in models]
         assert b.objective_ < plain_descent(models, models[b.medoid_]) * (1 + 1e-6)
@@ -187,7 +175,7 @@ class TestOrthogonal:
 
     def test_components(self):
         rng = np.random.default_rng(5)
-        latent, models = rotated_copies(rng, n=80, d=6, noise=0.05)
+        latent, models = copies("orthogonal", rng, n=80, d=6, noise=0.05)
         b = Barycenter(n_components=2).fit(models)
         assert b.barycenter_.shape == (80, 2)
         assert [r.shape for r in b.rotations_] == [(6, 2)] * 4
@@ -195,38 +183,26 @@ class TestOrthogonal:
             _, vectors = np.linalg.eigh(np.cov(X.T))
             top = centred(X) @ vectors[:, -2:]
             np.testing.assert_allclose(a @ a.T, top @ top.T, atol=1e-9)
-        wider = b.add_model(np.hstack([latent, 0.01 * rng.standard_normal((80, 30))]))
-        np.testing.assert_allclose(wider.rotations_[-1].T @ wider.rotations_[-1], np.eye(2), atol=1e-12)
-        ragged = Barycenter(n_components=4).fit([latent[:, :3], latent])
-        assert ragged.barycenter_.shape == (80, 4)
+        b.add_model(np.hstack([latent, 0.01 * rng.standard_normal((80, 30))]))
+        np.testing.assert_allclose(b.rotations_[-1].T @ b.rotations_[-1], np.eye(2), atol=1e-12)
+        assert Barycenter(n_components=4).fit([latent[:, :3], latent]).barycenter_.shape == (80, 4)
 
     def test_stopping_early_warns(self):
-        _, models = rotated_copies(np.random.default_rng(6), noise=5.0)
+        _, models = copies("orthogonal", np.random.default_rng(6), noise=5.0)
         with pytest.warns(RuntimeWarning, match="max_iter=2"):
             b = Barycenter(max_iter=2, tol=0.0).fit(models)
         assert not b.converged_
         assert b.n_iter_ <= 2
-        with warnings.catch_warnings():
-            warnings.simplefilter("error")
-            Barycenter(max_iter=2000).fit(models)
+        assert Barycenter(max_iter=2000).fit(models).converged_
 
 
-class TestPermutation:
-    def test_maps_are_permutations_and_transform_moves_columns(self):
-        _, models = permuted_copies(np.random.default_rng(0), noise=0.5)
-        b = Barycenter("permutation").fit(models)
-        for X, R, a in zip(models, b.rotations_, b.transform(models), strict=True):
-            assert set(np.unique(R)) == {0.0, 1.0}
-            np.testing.assert_array_equal(R @ R.T, np.eye(6))
-            np.testing.assert_allclose(a, centred(X)[:, R.argmax(axis=0)], atol=1e-12)
-
-    @pytest.mark.parametrize("seed", range(10))
-    def test_three_models_against_all_permutations(self, seed):
-        first, second, third = (centred(X) for X in np.random.default_rng(seed).standard_normal((3, 8, 4)))
-        orders = [list(order) for order in itertools.permutations(range(4))]
-        best = min(objective_of([first, second[:, p], third[:, q]]) for p in orders for q in orders)
-        found = Barycenter("permutation", n_starts=20).fit([first, second, third]).objective_
-        assert found == pytest.approx(best, rel=1e-12)
+@pytest.mark.parametrize("seed", range(10))
+def test_three_models_against_all_permutations(seed):
+    first, second, third = (centred(X) for X in np.random.default_rng(seed).standard_normal((3, 8, 4)))
+    orders = [list(order) for order in itertools.permutations(range(4))]
+    best = min(objective_of([first, second[:, p], third[:, q]]) for p in orders for q in orders)
+    found = Barycenter("permutation", n_starts=20).fit([first, second, third]).objective_
+    assert found == pytest.approx(best, rel=1e-12)
 
 
 X, Y = np.random.default_rng(0).standard_normal((2, 8, 3))
@@ -239,19 +215,17 @@ ADDED = Barycenter().fit([X, Y]).add_model(Y)
     [
         (lambda: Barycenter("affine"), "orthogonal, permutation"),
         (lambda: Barycenter("permutation", n_components=2), "leaves a permutation nothing"),
-        (lambda: Barycenter(n_components=0), "n_components must be at least 1"),
-        (lambda: Barycenter(max_iter=0), "max_iter must be at least 1"),
-        (lambda: Barycenter(n_starts=0), "n_starts must be at least 1"),
-        (lambda: Barycenter(n_jobs=0), "n_jobs must be at least 1"),
-        (lambda: Barycenter(tol=-1.0), "tol must not be negative"),
-        (lambda: Barycenter(tol=float("nan")), "tol must not be negative"),
+        *(
+            (partial(Barycenter, **{name: 0}), f"{name} must be at least 1")
+            for name in ("n_components", "max_iter", "n_starts", "n_jobs")
+        ),
+        *((partial(Barycenter, tol=tol), "tol must not be negative") for tol in (-1.0, float("nan"))),
         (lambda: Barycenter().fit([X]), "at least two models"),
         (lambda: Barycenter().fit([X, X[:7]]), r"same stimuli, but they have \[7, 8\]"),
         (lambda: Barycenter().fit([X, np.full((8, 2), 0.1)]), r"models\[1\] cannot be aligned"),
         (lambda: Barycenter().fit([X, Y * np.nan]), r"models\[1\] has 24 non-finite"),
         (lambda: Barycenter().fit([X[:1], X[:1]]), "at least 2 stimuli"),
         (lambda: Barycenter(n_components=4).fit([X, X]), "n_components=4"),
-        (lambda: Barycenter().transform([X]), "call fit first"),
         (lambda: Barycenter().add_model(X), "call fit first"),
         (lambda: FITTED.transform([X]), "needs the 2 models of fit in their order; got 1"),
         (lambda: ADDED.transform([X] * 4), "or 3 with those added, in their order; got 4"),
@@ -269,7 +243,9 @@ def test_what_is_refused(call, message):
 
 def test_a_failed_fit_leaves_nothing_to_transform_with():
     b = Barycenter().fit([X, Y])
-    with pytest.raises(ValueError, match="non-finite"):
-        b.fit([X, Y * np.nan])
-    with pytest.raises(ValueError, match="call fit first"):
-        b.transform([X, Y])
+    for call, message in (
+        (partial(b.fit, [X, Y * np.nan]), "non-finite"),
+        (partial(b.transform, [X, Y]), "call fit first"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()

@@ -2,6 +2,7 @@
 
 import math
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -134,18 +135,6 @@ def test_orthonormal_stimuli_have_no_debiased_value():
     assert cka(np.eye(6), np.eye(6)) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("function", [hsic, cka])
-def test_too_few_stimuli(function):
-    K = np.eye(3)
-    assert function(K, K) > 0
-    with pytest.raises(ValueError, match="at least 4 stimuli"):
-        function(K, K, "debiased")
-    with pytest.raises(ValueError, match="at least 2 stimuli"):
-        function([[1.0]], [[1.0]])
-    with pytest.raises(ValueError, match="estimator must be one of biased, debiased"):
-        function(K, K, "unbiased")
-
-
 def test_hsic_scales_as_its_rsms_and_says_when_it_cannot():
     K, L = (X @ X.T for X in features(4, widths=(3, 3)))
     assert hsic(K * 1e100, L * 1e-100) == pytest.approx(hsic(K, L), rel=1e-12)
@@ -154,102 +143,85 @@ def test_hsic_scales_as_its_rsms_and_says_when_it_cannot():
         hsic(K * 1e200, L * 1e200)
 
 
-class TestMinibatch:
-    def batches(self, size, count=6):
-        X, Y = features(5, n=size * count)
-        pieces = [slice(i * size, (i + 1) * size) for i in range(count)]
-        return [(X[s] @ X[s].T, Y[s] @ Y[s].T) for s in pieces]
+def batches_of(size, count=6):
+    """Linear RSMs (K, L) of consecutive stimuli."""
+    X, Y = (side.reshape(count, size, -1) for side in features(5, n=size * count))
+    return [(x @ x.T, y @ y.T) for x, y in zip(X, Y, strict=True)]
 
-    @with_both_estimators
-    def test_ratio_of_means_of_the_definition(self, estimator):
-        batches = [*self.batches(6), *self.batches(9)]
-        found = minibatch_cka(iter(batches), estimator)
-        assert found == pytest.approx(cka_by_definition(batches, estimator), rel=1e-10)
-        assert abs(found - np.mean([cka(K, L, estimator) for K, L in batches])) > 1e-3
 
-    @with_both_estimators
-    @pytest.mark.parametrize("count", [1, 2, 5])
-    @pytest.mark.parametrize("scale", [1e-170, 1, 1e120, 1e160])
-    def test_stacks_are_the_same_batches(self, estimator, count, scale):
-        batches = [(K * scale, L * scale) for K, L in self.batches(7, count)]
-        K, L = (np.stack(side) for side in zip(*batches, strict=True))
-        stacked = True if count == 2 else None
-        if scale == 1e160:
-            for way in (batches, (K, L)):
+@with_both_estimators
+def test_minibatches_are_the_ratio_of_means_of_the_definition(estimator):
+    batches = [*batches_of(6), *batches_of(9)]
+    found = minibatch_cka(iter(batches), estimator)
+    assert found == pytest.approx(cka_by_definition(batches, estimator), rel=1e-10)
+    assert abs(found - np.mean([cka(K, L, estimator) for K, L in batches])) > 1e-3
+
+
+@with_both_estimators
+@pytest.mark.parametrize("count", [1, 2, 5])
+@pytest.mark.parametrize("scale", [1e-170, 1, 1e120, 1e160])
+def test_stacks_are_the_same_batches(estimator, count, scale):
+    K, L = scale * np.stack(batches_of(7, count), axis=1)
+    pairs = np.stack([K, L], axis=1)
+    value = cka_by_definition(batches_of(7, count), estimator) if scale >= 1 else math.nan
+    for batches, stacked in (((K, L), True), ([*pairs], False), (tuple(map(tuple, pairs)), False)):
+        # Two arrays of shape (2, n, n) could be either; all else is read without being asked.
+        for asked in (stacked, *([None] if count != 2 else ())):
+            if scale == 1e160:
                 with pytest.raises(ValueError, match="leaves the range of float64"):
-                    minibatch_cka(way, estimator, stacked=stacked)
-            return
-        expected = pytest.approx(
-            math.nan if scale < 1 else cka_by_definition(self.batches(7, count), estimator), nan_ok=True
-        )
-        assert minibatch_cka(batches, estimator) == expected
-        assert minibatch_cka(zip(K, L, strict=True), estimator) == expected
-        assert minibatch_cka((K, L), estimator, stacked=stacked) == expected
-
-    def test_two_batches_as_arrays_are_read_the_way_that_is_asked_for(self):
-        batches = self.batches(7, 2)
-        K, L = (np.stack(side) for side in zip(*batches, strict=True))
-        expected = pytest.approx(minibatch_cka(batches), rel=1e-12)
-        pairs = tuple(map(np.stack, batches))
-        # Two arrays (2, n, n): the stacks of K and L, or the pairs of two batches. Only one reading is right.
-        for either in ((K, L), pairs):
-            with pytest.raises(ValueError, match="stacked=True"):
-                minibatch_cka(either)
-        for way in ((K, L), [K.tolist(), L.tolist()]):
-            assert minibatch_cka(way, stacked=True) == expected
-        for way in (pairs, list(pairs), tuple(batches)):
-            assert minibatch_cka(way, stacked=False) == expected
-        assert minibatch_cka(list(pairs)) == minibatch_cka(tuple(batches)) == expected
-
-    K, L = np.stack([np.eye(5)] * 3), np.stack([np.ones((5, 5))] * 3)
-    skewed = L + 0.0
-    skewed[1, 0, 3] = 2
-
-    @pytest.mark.parametrize(
-        ("given", "message"),
-        [
-            ((K, L[:1]), r"\(3, 5, 5\) and \(1, 5, 5\)"),
-            ((K[:, :4], L[:, :4]), "square RSMs"),
-            ((K[:, :3, :3], L[:, :3, :3]), "at least 4"),
-            ((K, skewed), r"L\[1\] is not symmetric"),
-            ([(K[0], L[0]), (K[0], L[0], K[0])], "batch 1 holds 3 RSMs"),
-            ([], "at least one batch"),
-        ],
-    )
-    def test_what_is_refused(self, given, message):
-        with pytest.raises(ValueError, match=message):
-            minibatch_cka(given)
+                    minibatch_cka(batches, estimator, stacked=asked)
+            else:
+                assert minibatch_cka(batches, estimator, stacked=asked) == pytest.approx(value, nan_ok=True)
 
 
-class TestManyLayers:
-    @with_both_estimators
-    @pytest.mark.parametrize("kernel", [None, "linear", "cosine", "rbf", lambda X: rbf_rsm(X, sigma="kornblith")])
-    @pytest.mark.parametrize("block", [30 * 4 * 7, 2**17])
-    def test_every_entry_is_the_cka_of_its_pair(self, estimator, kernel, block, monkeypatch):
-        monkeypatch.setattr(sys.modules["semrsm_bench.metrics.cka"], "_BLOCK_ENTRIES", block)
-        layers = features(6, widths=(3, 8, 60, 5))
-        make = {"linear": linear_rsm, "cosine": cosine_rsm, "rbf": rbf_rsm, None: linear_rsm}.get(kernel, kernel)
-        inputs = layers if kernel else [make(X) for X in layers]
-        expected = np.array([[cka_by_definition([(make(X), make(Y))], estimator) for Y in layers] for X in layers])
-        result = cka_matrix(inputs, kernel=kernel, estimator=estimator)
-        np.testing.assert_allclose(result, expected, rtol=1e-9)
-        np.testing.assert_array_equal(result, result.T)
-        part = cka_matrix(inputs[:3], inputs[1:], kernel=kernel, estimator=estimator)
-        np.testing.assert_allclose(part, expected[:3, 1:], rtol=1e-9)
+@with_both_estimators
+@pytest.mark.parametrize("kernel", [None, "linear", "cosine", "rbf", lambda X: rbf_rsm(X, sigma="kornblith")])
+@pytest.mark.parametrize("block", [30 * 4 * 7, 2**17])
+def test_every_entry_of_many_layers_is_the_cka_of_its_pair(estimator, kernel, block, monkeypatch):
+    monkeypatch.setattr(sys.modules["semrsm_bench.metrics.cka"], "_BLOCK_ENTRIES", block)
+    layers = features(6, widths=(3, 8, 60, 5))
+    make = {"linear": linear_rsm, "cosine": cosine_rsm, "rbf": rbf_rsm, None: linear_rsm}.get(kernel, kernel)
+    inputs = layers if kernel else [make(X) for X in layers]
+    expected = np.array([[cka_by_definition([(make(X), make(Y))], estimator) for Y in layers] for X in layers])
+    result = cka_matrix(inputs, kernel=kernel, estimator=estimator)
+    np.testing.assert_allclose(result, expected, rtol=1e-9)
+    np.testing.assert_array_equal(result, result.T)
+    part = cka_matrix(inputs[:3], inputs[1:], kernel=kernel, estimator=estimator)
+    np.testing.assert_allclose(part, expected[:3, 1:], rtol=1e-9)
 
-    X, Y = features(9)
 
-    @pytest.mark.parametrize(
-        ("given", "options", "message"),
-        [
-            ([[X @ X.T, Y]], {}, r"layers\[1\] must be a square RSM"),
-            ([[X, Y[1:]]], {"kernel": "linear"}, r"layers\[1\] has 29 stimuli"),
-            ([[X], [Y[1:]]], {"kernel": "linear"}, r"others\[0\] has 29 stimuli"),
-            ([[]], {}, "empty"),
-            ([[X]], {"kernel": "poly"}, "linear, cosine, rbf"),
-            ([[np.eye(3)]], {"estimator": "debiased"}, "at least 4 stimuli"),
-        ],
-    )
-    def test_mistakes_name_the_layer(self, given, options, message):
-        with pytest.raises(ValueError, match=message):
-            cka_matrix(*given, **options)
+X, Y = features(9)
+I3 = np.eye(3)
+K, L = np.stack([np.eye(5)] * 3), np.stack([np.ones((5, 5))] * 3)
+SKEWED = L + np.array([0, 1, 0])[:, None, None] * np.triu(np.ones((5, 5)), 1)
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "message"),
+    [
+        *((f, (I3, I3, "debiased"), "at least 4 stimuli") for f in (hsic, cka)),
+        *((f, ([[1.0]], [[1.0]]), "at least 2 stimuli") for f in (hsic, cka)),
+        *((f, (I3, I3, "unbiased"), "estimator must be one of biased, debiased") for f in (hsic, cka)),
+        *(
+            (minibatch_cka, (batches,), message)
+            for batches, message in (
+                ((K[:2], L[:2]), "stacked=True"),
+                ((K, L[:1]), r"\(3, 5, 5\) and \(1, 5, 5\)"),
+                ((K[:, :4], L[:, :4]), "square RSMs"),
+                ((K[:, :3, :3], L[:, :3, :3]), "at least 4"),
+                ((K, SKEWED), r"L\[1\] is not symmetric"),
+                ([(K[0], L[0]), (K[0], L[0], K[0])], "batch 1 holds 3 RSMs"),
+                ([], "at least one batch"),
+            )
+        ),
+        (cka_matrix, ([X @ X.T, Y],), r"layers\[1\] must be a square RSM"),
+        (partial(cka_matrix, kernel="linear"), ([X, Y[1:]],), r"layers\[1\] has 29 stimuli"),
+        (partial(cka_matrix, kernel="linear"), ([X], [Y[1:]]), r"others\[0\] has 29 stimuli"),
+        (cka_matrix, ([],), "empty"),
+        (partial(cka_matrix, kernel="poly"), ([X],), "linear, cosine, rbf"),
+        (partial(cka_matrix, estimator="debiased"), ([I3],), "at least 4 stimuli"),
+    ],
+)
+def test_what_is_refused(function, given, message):
+    with pytest.raises(ValueError, match=message):
+        function(*given)

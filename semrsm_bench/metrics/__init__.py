@@ -1,7 +1,7 @@
 """Metrics of representations: from features or RSMs to numbers. Pure functions on arrays, float64 inside.
 
-All raise ValueError for an unknown choice, and for input that is not finite, misshapen, asymmetric where an RSM is wanted, or of
-different numbers of stimuli; the docstrings name other errors alone.
+All raise ValueError for an unknown choice, and for input that is not finite, misshapen, not symmetric where an RSM is needed, or of
+different numbers of stimuli; the docstrings name only other errors.
 """
 
 from __future__ import annotations

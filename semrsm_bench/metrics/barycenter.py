@@ -186,7 +186,7 @@ class Barycenter:
     def _prepare(self, model: Any, name: str) -> tuple[FloatArray, FloatArray, float, FloatArray]:
         """One model as it is aligned, with the mean, the scale and the axes (p, d) that its stimuli are brought there by.
 
-        A rotation is looked for among the n - 1 dimensions that n stimuli span at most, in which M lies in any case.
+        A rotation is found inside the at most n - 1 dimensions that n stimuli span; M lies there too.
         """
         given = as_float64(model, name)
         require_stimuli(len(given), 2)
@@ -275,10 +275,10 @@ def _starts(xs: list[FloatArray], first: int, count: int, group: str, rng: np.ra
     others = [int(k) for k in rng.permutation(len(xs)) if k != first]
     starts = [np.pad(xs[k], ((0, 0), (0, width - xs[k].shape[1]))) for k in [first, *others][:count]]
 
-    def random(own: int) -> FloatArray:
+    def random(units: int) -> FloatArray:
         if group == "orthogonal":
-            return best_map(rng.standard_normal((own, width)), group)
-        return np.asarray(np.eye(width)[rng.permutation(width)[:own]])
+            return best_map(rng.standard_normal((units, width)), group)
+        return np.asarray(np.eye(width)[rng.permutation(width)[:units]])
 
     while len(starts) < count:
         starts.append(_mean_and_objective([x @ random(x.shape[1]) for x in xs])[0])
@@ -325,7 +325,8 @@ def _descend(
 def _polish(xs: list[FloatArray], run: Descent, group: str, max_iter: int) -> Descent:
     """Align one model after the other to the mean of all others, until a round changes nothing.
 
-    A model's own share in the mean holds it where it is, which traps permutations; onto the sum of the others it cannot rise.
+    A model's part of the mean holds the model where it is, which traps permutations. Aligned to the sum of the others, the
+    objective cannot rise.
     """
     maps, history = list(run.maps), list(run.history)
     aligned = [x @ found for x, found in zip(xs, maps, strict=True)]

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from semrsm_bench.core.checking import CheckFailedError, describe, require, without_global_randomness
 from semrsm_bench.metrics.registry import INVARIANCES, Measure
 
-__all__ = ["INSTANCE_CASES", "METRIC_CASES", "TRANSFORMS", "CheckFailedError", "warm_up"]
-
 Array = NDArray[Any]
 Transform = Callable[[Any, np.random.Generator], Any]
 Case = Callable[[Measure], str | None]

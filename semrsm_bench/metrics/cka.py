@@ -264,9 +264,9 @@ def _offsets(k: FloatArray, debiased: bool) -> FloatArray:
 
 def _alignments(products: FloatArray, raw: FloatArray) -> FloatArray:
     """Products over the norms, NaN where a squared norm is not above the rounding of what it was computed from."""
-    own = products.diagonal()
+    squares = products.diagonal()
     with np.errstate(invalid="ignore"):
-        norm = np.where(own > ROUNDING**2 * raw, np.sqrt(own), np.nan)
+        norm = np.where(squares > ROUNDING**2 * raw, np.sqrt(squares), np.nan)
     return np.asarray(products / (norm[:, None] * norm))
 
 

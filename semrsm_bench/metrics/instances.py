@@ -112,7 +112,7 @@ def instance_similarity(aligned: Sequence[Any], kind: str = "pairwise_cosine") -
     Parameters
     ----------
     aligned : sequence of array_like, shape (m, d)
-        K >= 2 models as `Barycenter.transform` returns them, best of stimuli that the fit did not see: on its own training
+        K >= 2 models as `Barycenter.transform` returns them, best of stimuli that the fit did not see: on the training
         stimuli an alignment finds agreement in noise.
     kind : str
         One of the four; ValueError for a cosine of a row, or a mean of rows, that is zero.
@@ -135,7 +135,7 @@ def instance_similarity(aligned: Sequence[Any], kind: str = "pairwise_cosine") -
         return np.asarray(np.einsum("kij,ij->i", units, mean) / count)
     result = np.zeros(models.shape[1])
     for k in range(count):
-        # Not the total minus one's own, which would leave rounding where the others cancel.
+        # Not the total minus this model, which would leave rounding where the others cancel.
         others = models[np.arange(count) != k].sum(axis=0)
         direction = unit_rows(others, f"the mean of all models but aligned[{k}]")
         result += np.einsum("ij,ij->i", units[k], direction)

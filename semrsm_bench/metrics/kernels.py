@@ -149,7 +149,7 @@ def _expand(products: FloatArray, square: FloatArray, square2: FloatArray) -> ND
     Some rows at a time, which stay in the cache meanwhile.
     """
     n, m = products.shape
-    # First by the largest scale, which takes one pass, then each of the few by its own.
+    # First by the largest scale, in one pass; then the few that are found, each by the scale of its pair.
     limit = _CANCELLATION * (square.max() + square2.max())
     step = max(1, _BLOCK_ENTRIES // m)
     found = []

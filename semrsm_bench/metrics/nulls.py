@@ -33,9 +33,9 @@ def null_distribution(
     ----------
     metric : str or callable
         A name in `METRICS`, or any function of (X, Y) that returns a number: one of this package's, a `partial` of it,
-        or your own.
+        or another.
     X, Y : array_like
-        Features with stimuli in rows, or RSMs. X is handed to the metric as it is.
+        Features with stimuli in rows, or RSMs. The metric gets X as it is.
     n, seed : int
         Number of permutations; the same seed gives the same ones, whatever the metric.
     permute : {"rows", "both"}, optional
@@ -111,7 +111,7 @@ def significance(
 
 
 def instance_null(aligned: Sequence[Any], kind: str = "pairwise_cosine", n: int = 1000, seed: int = 0) -> FloatArray:
-    """Scores of `instance_similarity` with each model's held-out stimuli reordered on their own; shape (n, m).
+    """Scores of `instance_similarity` with the held-out stimuli of each model in another random order; shape (n, m).
 
     ``n`` and ``seed`` as for `null_distribution`.
     """

@@ -27,9 +27,9 @@ INVARIANCES: dict[str, dict[str, str]] = {
         "isotropic_scaling": "all entries times one positive number",
         "unit_permutation": "units in another order",
         "orthogonal": "units rotated or reflected",
-        "unit_scaling": "every unit times a positive number of its own",
+        "unit_scaling": "every unit times another positive number",
         "invertible_linear": "units mapped by any invertible matrix",
-        "row_scaling": "every stimulus times a positive number of its own",
+        "row_scaling": "every stimulus times another positive number",
         "zero_units": "units that are always 0 appended",
         "repeated_unit": "a copy of one unit appended",
     },
@@ -54,7 +54,7 @@ INVARIANCES: dict[str, dict[str, str]] = {
         "orthogonal": "all models rotated or reflected alike",
         "isotropic_scaling": "all models times one positive number",
         "translation": "one vector added to all stimuli of all models",
-        "row_scaling": "every stimulus of every model times a positive number of its own",
+        "row_scaling": "every stimulus of every model times another positive number",
         "model_order": "models in another order",
     },
 }
@@ -117,7 +117,7 @@ class Measure(Method):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What it takes, its direction, its range (None where it has no end), and the inputs of a case that it wants."""
+        """What it takes, its direction, its range (None where it has no end), and the inputs of a case that it needs."""
         ends = [end if math.isfinite(end) else None for end in self.range]
         return {"takes": self.takes, "best": self.best, "range": ends, "inputs": [self.takes]}
 
