@@ -45,18 +45,14 @@ def egoobjects(folder: Path) -> Path:
     return folder
 
 
-def cityscapes_image(folder: Path, split: str, city: str, number: int, labels=None, polygons=None) -> str:
-    """One image with a label image made of equal columns of the ids, or polygons of (label, deleted), or both; its stem."""
+def cityscapes_image(folder: Path, split: str, city: str, number: int, labels) -> str:
+    """One image with a label image made of equal columns of the ids; its stem."""
     stem = f"{city}_{number:06}_000019"
     noise(folder / "leftImg8bit" / split / city / f"{stem}_leftImg8bit.png", 64, 32, number)
     truth = folder / "gtFine" / split / city
     truth.mkdir(parents=True, exist_ok=True)
-    if labels is not None:
-        columns = np.repeat(np.array(labels, dtype=np.uint8), 8)
-        Image.fromarray(np.tile(columns, (16, 1))).save(truth / f"{stem}_gtFine_labelIds.png")
-    if polygons is not None:
-        content = {"objects": [{"label": label, "deleted": deleted} for label, deleted in polygons]}
-        (truth / f"{stem}_gtFine_polygons.json").write_text(json.dumps(content))
+    columns = np.repeat(np.array(labels, dtype=np.uint8), 8)
+    Image.fromarray(np.tile(columns, (16, 1))).save(truth / f"{stem}_gtFine_labelIds.png")
     return stem
 
 

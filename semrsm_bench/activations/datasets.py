@@ -20,13 +20,8 @@ CLASSES = {
     20: "traffic sign", 21: "vegetation", 22: "terrain", 23: "sky", 24: "person", 25: "rider", 26: "car", 27: "truck",
     28: "bus", 31: "train", 32: "motorcycle", 33: "bicycle",
 }  # fmt: skip
-# Annotated, but not evaluated by the benchmark.
-_OTHERS = {
-    "unlabeled", "ego vehicle", "rectification border", "out of roi", "static", "dynamic", "ground", "parking",
-    "rail track", "guard rail", "bridge", "tunnel", "polegroup", "caravan", "trailer", "license plate",
-}  # fmt: skip
 _HIGHEST_ID = 33
-_IMAGE, _LABELS, _POLYGONS = "_leftImg8bit.png", "_gtFine_labelIds.png", "_gtFine_polygons.json"
+_IMAGE, _LABELS = "_leftImg8bit.png", "_gtFine_labelIds.png"
 
 _EGOOBJECTS = "the annotations of EgoObjects: EgoObjectsV1_unified_{train,eval,metadata}.json beside a folder images"
 # Video frames are a pixel off 16:9 at times; the next usual format, 3:2, is 16 % away.
@@ -60,8 +55,7 @@ def find_cityscapes(root: Path, split: str) -> list[ImageRef]:
 def read_cityscapes(images: Iterable[ImageRef]) -> AnnotatedImages:
     """Which of the nineteen classes each image of `find_cityscapes` shows; a group is one sequence of one city.
 
-    Read from ``gtFine/<split>/<city>/..._labelIds.png`` where it is there, which holds what is visible, else from
-    ``..._polygons.json`` beside it.
+    Read from ``gtFine/<split>/<city>/..._labelIds.png``, which hold what is visible.
     """
     chosen, names = list(images), list(CLASSES.values())
     counts = np.zeros((len(chosen), len(names)), dtype=np.int64)
@@ -69,15 +63,14 @@ def read_cityscapes(images: Iterable[ImageRef]) -> AnnotatedImages:
     for row, image in zip(counts, chosen):
         stem = image.name.removeprefix("leftImg8bit/").removesuffix(_IMAGE)
         groups.append("_".join(Path(stem).name.split("_")[:2]))
-        labels, polygons = (image.container / "gtFine" / f"{stem}{ending}" for ending in (_LABELS, _POLYGONS))
-        if not labels.is_file() and not polygons.is_file():
-            raise FileNotFoundError(f"{image.name} has no annotation: neither {labels} nor {polygons.name}")
-        shown = _of_label_image(labels) if labels.is_file() else _of_polygons(polygons)
-        row[[names.index(name) for name in shown]] = 1
+        labels = image.container / "gtFine" / f"{stem}{_LABELS}"
+        if not labels.is_file():
+            raise FileNotFoundError(f"{image.name} has no annotation: there is no {labels}")
+        row[[names.index(name) for name in _shown(labels)]] = 1
     return AnnotatedImages(chosen, counts, groups, names)
 
 
-def _of_label_image(path: Path) -> set[str]:
+def _shown(path: Path) -> set[str]:
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -90,21 +83,6 @@ def _of_label_image(path: Path) -> set[str]:
         what = f"one channel of 8 bits with ids 0 to {_HIGHEST_ID}, not {mode} up to {max(found)}"
         raise ValueError(f"{path}: needed are labelIds images, {what}")
     return {CLASSES[number] for number in found if number in CLASSES}
-
-
-def _of_polygons(path: Path) -> set[str]:
-    names = set(CLASSES.values())
-    shown = set()
-    for where, record in _records(_read_json(path, "the polygons of Cityscapes"), "objects", path):
-        label = _field(record, "label", str, where)
-        if record.get("deleted"):
-            continue
-        # Several that cannot be told apart are one object "cargroup"; a "polegroup" is another class than a "pole".
-        single = label if label in names | _OTHERS else label.removesuffix("group")
-        if single not in names | _OTHERS:
-            raise ValueError(f"{where}: unknown label {label!r}")
-        shown.add(single)
-    return shown & names
 
 
 def read_egoobjects(root: Path, split: str = "test", *, wide_only: bool = True) -> AnnotatedImages:
