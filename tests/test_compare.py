@@ -574,3 +574,17 @@ def test_command_line(tmp_path):
     assert invoke(before, other).return_value == 4
     wrong = CliRunner().invoke(command, [str(before), str(tmp_path / "nowhere")], standalone_mode=False)
     assert f"{tmp_path / 'nowhere'}: there is no" in str(wrong.exception)
+
+
+@pytest.mark.parametrize("kind", ["asv", "pytest"])
+@pytest.mark.parametrize("odd", [3, [["x"], [["'greedy'"], ["64"], ["'none'"]]]])
+def test_a_file_that_is_laid_out_otherwise_is_named(tmp_path, kind, odd):
+    path = WRITERS[kind](tmp_path)
+    content = json.loads(path.read_text())
+    if kind == "asv":
+        content["results"]["bench_solvers.Quality.track_gap_percent"] = odd if isinstance(odd, list) else [[0], [odd]]
+    else:
+        content["benchmarks"][0] = odd
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=re.escape(f"{path} is not laid out as expected: ")):
+        read_measurements(path)

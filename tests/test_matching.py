@@ -220,3 +220,18 @@ def test_scores_are_means_over_the_drawn_pairs(values, seed):
 def test_one_pair_without_a_score_leaves_the_mean_open(unknown):
     rows = results([0.5, unknown, 0.7])
     assert np.isnan(TASK.aggregate(rows, np.ones((2, 3)), [r.units["pair"][0] for r in rows])["c"]).all()
+
+
+@pytest.mark.parametrize(("centre", "status"), [(0.0, "ok"), (100.0, "wrong")])
+def test_nothing_is_exact_where_affinities_are_too_coarse_to_say(centre, status):
+    """With an offset, float32 loses more than any solver may promise; what is right in spite of it is."""
+    rng = np.random.default_rng(0)
+    x, y = (centre + rng.standard_normal((36, 6)) * 0.02 for _ in range(2))
+    problem = MatchingProblem(*(side.astype(np.float32) for side in (x, y)))
+    exact, rough = solve(problem, "exact-auction"), solve(problem, "scipy")
+    known = None, {}, (problem, random_value(problem), find_optimum(problem, here))
+    assert score(known, [exact], EXACT).status == "ok"
+    assert score(known, [np.arange(36)], EXACT).status == "wrong"
+    assert score(known, [rough], EXACT).status == status
+    said = "affinities in float32 are too coarse for these vectors: subtract means (--centring)"
+    assert (said in score(known, [np.arange(36)], EXACT).message) == (status == "wrong")

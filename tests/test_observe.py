@@ -69,6 +69,15 @@ def test_repeats_see_the_images_in_another_order_and_say_the_same(z, counted, na
     assert not np.array_equal(clock.given[0], z)
 
 
+def test_a_kernel_without_a_bandwidth_costs_no_other_kernel(z):
+    """Most images are equal: the RBF kernel has no bandwidth, as the task's settings say."""
+    alike = {"z": np.concatenate([z[:2], np.repeat(z[:1], 9, axis=0)])}
+    settings = {"kernels": ["linear"], "sigma": None, "rule": "offdiag_median"}
+    assert ask("rsm", "identity", alike, kernel="linear", **settings)["arrays"]["rsm"].shape == (11, 11)
+    with pytest.raises(ValueError, match="median"):
+        ask("rsm", "identity", alike, kernel="rbf", **settings)
+
+
 def test_one_matching_serves_all_kernels_and_no_other_repeat(z, counted):
     memory = Memory()
     found = {}

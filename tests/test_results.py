@@ -244,3 +244,17 @@ def test_sigkill_while_writing_loses_no_row_that_was_reported(tmp_path):
     assert pairs[: len(reported)] == [f"0-{i}" for i in reported]
     write(tmp_path / "run", make_row(pair="0-x"))
     assert pair_of(runs.read_rows(tmp_path / "run")[-1]) == "0-x"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("cpu", 3), ("packages", ["numpy"]), ("data", {"name": "x"}), ("blas", ["openblas"])]
+)
+def test_an_environment_of_another_layout_is_named(tmp_path, name, value):
+    runs.write_json(tmp_path / runs.ENVIRONMENT_FILE, {name: value})
+    with pytest.raises(ValueError, match=f"environment.json: {name} is "):
+        runs.load_environment(tmp_path)
+
+
+def test_an_early_run_has_the_name_of_its_cpu_alone(tmp_path):
+    runs.write_json(tmp_path / runs.ENVIRONMENT_FILE, {"cpu": "A CPU", "data": None})
+    assert runs.load_environment(tmp_path)["cpu"] == {"model": "A CPU"}

@@ -173,6 +173,16 @@ def test_kernels_and_centrings_of_a_layer_share_arrays_and_bandwidth(name, small
 
 
 @pytest.mark.parametrize("name", RSMS)
+def test_a_layer_without_a_bandwidth_costs_the_rbf_kernel_alone(name, small, monkeypatch):
+    def none(*sides, **named):
+        raise ValueError("the median is 0")
+
+    monkeypatch.setattr("semrsm_bench.tasks.rsms.identity_bandwidth", none)
+    for case in small(name, kernels=("linear", "rbf")):
+        assert (case.settled()["kernels"], case.settled()["sigma"]) == (["linear"], None)
+
+
+@pytest.mark.parametrize("name", RSMS)
 def test_layers_with_too_many_positions_are_left_out(name, small):
     cases = small(name, layers=("layer1", "layer4"), largest=1000)
     said = {"layer1": "1,024 positions; the limit is 1,000 (--largest)", "layer4": ""}

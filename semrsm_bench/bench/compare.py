@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import itertools
 import json
 import math
@@ -199,6 +200,20 @@ def _gap(score: Score, value: float | None) -> float | None:
     return abs(best - value) if math.isfinite(best) else -value if score.best == "max" else value
 
 
+def _laid_out(read: Callable[..., Measurements]) -> Callable[..., Measurements]:
+    """A reader of another program's files, with one kind of error for all that may be laid out otherwise in them."""
+
+    @functools.wraps(read)
+    def checked(path: Path, *given: Any) -> Measurements:
+        try:
+            return read(path, *given)
+        except (TypeError, KeyError, AttributeError, IndexError, SyntaxError) as error:
+            raise ValueError(f"{path} is not laid out as expected: {type(error).__name__}: {error}") from None
+
+    return checked
+
+
+@_laid_out
 def _read_pytest(path: Path, content: Mapping[str, Any]) -> Measurements:
     cells: dict[CellKey, Figures] = {}
     data: set[str] = set()
@@ -232,6 +247,7 @@ def _asv_file(folder: Path, commit: str) -> Path:
     return max(found, key=lambda p: int(read[p].get("date", 0)))
 
 
+@_laid_out
 def _read_asv(path: Path) -> Measurements:
     content = read_json(path)
     columns = content.get("result_columns")

@@ -116,9 +116,10 @@ def rsm(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any
 
     name, settings, seed = command["name"], command["settings"], command.get("seed", (0, 0, 1))[:2]
     z, z2 = inputs["z"], inputs.get("z2")
-    kernels = list(settings.get("kernels") or [settings["kernel"]])
+    kernels = settings.get("kernels") or []
+    kernels = list(kernels) if settings["kernel"] in kernels else [settings["kernel"]]
     given = {key: settings[key] for key in ("sigma", "centring") if key in settings}
-    if "rule" in settings and sb.get_rsm(name).category != "matching":
+    if "rule" in settings and (settings.get("sigma") is None or sb.get_rsm(name).category != "matching"):
         given["sigma"] = settings["rule"]
     if settings.get("grid"):
         given["grid"] = tuple(settings["grid"])

@@ -81,7 +81,15 @@ def load_rows(run: Path | str, task: str | None = None) -> list[dict[str, Any]]:
 
 def load_environment(run: Path) -> dict[str, Any]:
     """``environment.json`` of a run; FileNotFoundError or ValueError where it is missing or broken."""
-    return read_json((run.parent if run.is_file() else run) / ENVIRONMENT_FILE)
+    path = (run.parent if run.is_file() else run) / ENVIRONMENT_FILE
+    found = read_json(path)
+    if isinstance(cpu := found.get("cpu"), str):  # as early runs have it
+        found["cpu"] = {"model": cpu}
+    for name, kind in {"cpu": dict, "packages": dict, "data": list, "blas": list}.items():
+        value: Any = found.get(name) or kind()
+        if not isinstance(value, kind) or any(kind is list and not isinstance(each, dict) for each in value):
+            raise ValueError(f"{path}: {name} is {json.dumps(value)[:100]}; bring the file back from a copy of the run")
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -13,12 +13,6 @@ Environment = Mapping[str, Any]
 Facts = list[tuple[str, str]]
 
 
-def _cpu(environment: Environment) -> Mapping[str, Any]:
-    """What is recorded of the CPU; early runs have its name alone."""
-    cpu = environment.get("cpu") or {}
-    return {"model": cpu} if isinstance(cpu, str) else cpu
-
-
 def _hashed(environment: Environment, name: str, digits: int | None = None) -> list[str]:
     """Recorded files, such as the data, each once with its sha256."""
     files = environment.get(name) or []
@@ -31,7 +25,7 @@ def _blas(environment: Environment, *keys: str) -> list[str]:
 
 def machine(environment: Environment) -> str:
     """CPU, cores, threads and operating system; "unknown machine" for an empty record."""
-    cpu, threads = _cpu(environment), environment.get("threads")
+    cpu, threads = environment.get("cpu") or {}, environment.get("threads")
     parts = [
         (cpu.get("model") or "unknown CPU") if cpu else "",
         f"{cpu['cores']} cores" if cpu.get("cores") else "",
@@ -72,7 +66,7 @@ def figure_caption(results: TaskResults, cells: str) -> str:
 
 def environment_facts(environment: Environment) -> Facts:
     """Machine, libraries, code and data of a run, in words; what is not recorded is left out."""
-    cpu, memory = _cpu(environment), environment.get("memory_bytes")
+    cpu, memory = environment.get("cpu") or {}, environment.get("memory_bytes")
     changes = ", with local changes" if environment.get("dirty") else ", no local changes"
     cores = {"physical": cpu.get("cores"), "logical": cpu.get("logical")}
     facts = {

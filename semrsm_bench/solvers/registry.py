@@ -19,7 +19,7 @@ Kind = Literal["exact", "approximate", "baseline"]
 # What an exact solver promises where it says nothing else: (k_opt - k) / (k_opt - k_rand) is no larger.
 PRECISION = 1e-6
 # A promise beyond this is no rounding.
-_LARGEST_PRECISION = 1e-3
+LARGEST_PRECISION = 1e-3
 
 SolverUnavailableError = UnavailableError
 UnknownSolverError = UnknownNameError
@@ -175,9 +175,9 @@ def register_solver(
         The function does not take the problem first, or lacks an option that is bound.
     """
     _check_kind(kind, f"solver {name!r}: kind")
-    if precision is not None and (kind != "exact" or not 0 <= precision <= _LARGEST_PRECISION):
+    if precision is not None and (kind != "exact" or not 0 <= precision <= LARGEST_PRECISION):
         raise ValueError(
-            f"solver {name!r}: precision is what an exact solver promises, from 0 to {_LARGEST_PRECISION:g}, got {precision!r} "
+            f"solver {name!r}: precision is what an exact solver promises, from 0 to {LARGEST_PRECISION:g}, got {precision!r} "
             f"for kind {kind!r}; one that misses the optimum by more than rounding is approximate"
         )
     return registering(

@@ -25,6 +25,7 @@ from semrsm_bench.solvers import (
     quality,
     random_value,
 )
+from semrsm_bench.solvers.registry import LARGEST_PRECISION
 from semrsm_bench.tasks.registry import register_task
 
 
@@ -134,7 +135,7 @@ class MatchingTask(Task):
         length = float(np.linalg.norm(problem.x.astype(np.float64)) * np.linalg.norm(problem.y.astype(np.float64)))
         if optimum.k_opt is None:
             return Scored({"c": None, "quality": None}, raw)
-        # As far as an affinity of this dtype can lead a solver astray, where it has an offset.
+        # As far as an affinity of this dtype can lead a solver astray; beyond what may be promised at all nothing is exact.
         noise = 8 * float(np.finfo(problem.x.dtype).eps) * length
         if max(values) > optimum.k_upper + 1e-9 * length:
             message = (
@@ -144,11 +145,17 @@ class MatchingTask(Task):
             return Scored(raw=raw, status="invalid", message=message)
         missing, span = optimum.k_opt - min(values), optimum.k_opt - k_rand
         precision = declared.facts.get("precision") or 0.0
+        too_coarse = noise > max(LARGEST_PRECISION * span, 1e-12 * length)
+        noise = max(LARGEST_PRECISION * span, 1e-12 * length) if too_coarse else noise
         if declared.category == "exact" and missing > noise + precision * span:
             message = (
                 f"it is registered as exact to {precision:g}, but its k = {min(values):.9g} is below the optimum "
                 f"{optimum.k_opt:.9g} by {missing / span:.2g} of the range from chance to the optimum"
             )
+            if too_coarse:
+                message += (
+                    f"; affinities in {problem.x.dtype} are too coarse for these vectors: subtract means (--centring)"
+                )
             return Scored(raw=raw, status="wrong", message=message)
         scores = {"c": chance_corrected(k, optimum.k_opt, k_rand), "quality": quality(k, optimum.k_opt)}
         return Scored(scores, raw)

@@ -140,7 +140,7 @@ class _NetworkTruth:
         s = case.settled()
         key = str(case.cell["layer"]), s["centring"]
         if key not in self._exact:
-            z, sigma = self._seen.activations(key[0]), s.get("sigma", 1.0)
+            z, sigma = self._seen.activations(key[0]), s.get("sigma") or 1.0
             self._exact[key] = compute_rsm(
                 z, kernel=s["kernels"], matching=OPTIMUM, sigma=sigma, centring=s["centring"]
             )

@@ -65,13 +65,16 @@ def layer_cases(
         return {name: side.activations(layer) for name, side in sides.items()}
 
     @functools.cache
-    def sigma() -> float:
+    def sigma() -> float | None:
         try:
             return identity_bandwidth(**inputs())
-        except ValueError as error:
-            raise ValueError(f"{first.name}, {layer}: {error}") from None
+        except ValueError:
+            return None  # costs the rows of the RBF kernel, which say why
 
-    settings: dict[str, Any] = {"kernels": list(kernels), "grid": first.grid(layer)}
+    def together() -> list[str]:
+        return [kernel for kernel in kernels if kernel != "rbf" or sigma() is not None]
+
+    settings: dict[str, Any] = {"kernels": together, "grid": first.grid(layer)}
     if "rbf" in kernels:
         # One bandwidth for all that match positions, so that their RSMs compare; others have distances of another scale.
         settings |= {"sigma": sigma, "rule": "offdiag_median"}
