@@ -1,7 +1,5 @@
 """Every declaration of every metric, checked both ways: what must not change it, and what must."""
 
-import math
-
 import numpy as np
 import pytest
 
@@ -109,12 +107,13 @@ def test_agreement_is_better_than_chance_and_a_side_with_itself_is_best(name):
             assert info.function(first, first) == pytest.approx(info.best, abs=1e-12)
 
 
-@pytest.mark.parametrize("name", instance_names())
+@pytest.mark.parametrize("name", [name for name, info in METRICS.items() if info.inputs == ("aligned",)])
 def test_models_that_are_the_same_have_the_best_instance_similarity(name):
-    latent = np.random.default_rng(0).standard_normal((20, P))
-    if get_instance(name).category != "baseline":
-        info = METRICS[f"instance_{name}"]
-        assert info.function([latent] * 3) == pytest.approx(info.best, abs=1e-12)
+    info = METRICS[name]
+    if info.best is not None:
+        assert info.function([np.random.default_rng(0).standard_normal((N, P))] * 3) == pytest.approx(
+            info.best, abs=1e-12
+        )
 
 
 def test_declarations_are_those_of_the_registries():
@@ -122,8 +121,5 @@ def test_declarations_are_those_of_the_registries():
         metric, info = get_metric(name), METRICS[name]
         assert (info.low, info.high, info.symmetric, info.inputs) == (*metric.range, metric.symmetric, metric.inputs)
         assert info.direction == {"max": "similarity", "min": "distance"}[metric.best]
-    assert METRICS["hsic"].best is None
-    assert METRICS["procrustes_centred"].best == 0
-    assert METRICS["jensen_shannon_pearson"].best == -1
-    assert METRICS["procrustes_angular"].high == math.pi / 2
-    assert METRICS["jensen_shannon"].second is None
+    assert (METRICS["hsic"].best, METRICS["procrustes_centred"].best) == (None, 0)
+    assert (METRICS["jensen_shannon_pearson"].best, METRICS["jensen_shannon"].second) == (-1, None)

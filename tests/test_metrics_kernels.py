@@ -43,26 +43,20 @@ def test_many_equal_stimuli_are_done_in_pieces():
     np.testing.assert_allclose(squared_distances(X), cdist(X, X, "sqeuclidean"), rtol=1e-12)
 
 
-def test_linear_and_cosine_entry_by_entry():
+def test_rsms_are_the_kernels_of_dots_and_distances():
     rng = np.random.default_rng(1)
-    X, Y = rng.standard_normal((6, 4)), rng.standard_normal((3, 4))
-    dots = np.array([[sum(a * b for a, b in zip(x, y, strict=True)) for y in Y] for x in X])
-    np.testing.assert_allclose(linear_rsm(X, Y), dots)
-    np.testing.assert_allclose(cosine_rsm(X, Y), 1 - cdist(X, Y, "cosine"))
-    np.testing.assert_allclose(cosine_rsm(X), 1 - cdist(X, X, "cosine"), atol=1e-15)
-    np.testing.assert_array_equal(linear_rsm(X), X @ X.T)
-    tiny_and_huge = np.array([[3e-200, 4e-200], [4e200, 3e200]])
-    np.testing.assert_allclose(cosine_rsm(tiny_and_huge), [[1, 0.96], [0.96, 1]])
-
-
-def test_rbf_is_the_kernel_of_the_distances_with_that_sigma():
-    rng = np.random.default_rng(2)
     X, Y = rng.standard_normal((9, 4)), rng.standard_normal((5, 4))
-    np.testing.assert_allclose(rbf_rsm(X, sigma=2.0), np.exp(-cdist(X, X, "sqeuclidean") / 8))
-    np.testing.assert_allclose(rbf_rsm(X, sigma=2.0, t=0.5), np.exp(-cdist(X, X, "sqeuclidean") / 2))
-    D = cdist(X, Y, "sqeuclidean")
+    for other in (X, Y):
+        D = cdist(X, other, "sqeuclidean")
+        sides = (X,) if other is X else (X, Y)
+        np.testing.assert_allclose(linear_rsm(*sides), np.einsum("ip,jp->ij", X, other), atol=1e-15)
+        np.testing.assert_allclose(cosine_rsm(*sides), 1 - cdist(X, other, "cosine"), atol=1e-15)
+        np.testing.assert_allclose(rbf_rsm(*sides, sigma=2.0), np.exp(-D / 8))
+        np.testing.assert_allclose(rbf_rsm(*sides, sigma=2.0, t=0.5), np.exp(-D / 2))
     np.testing.assert_allclose(rbf_rsm(X, Y), np.exp(-D / (2 * np.median(D))))
     assert (np.diag(rbf_rsm(X)) == 1).all()
+    tiny_and_huge = np.array([[3e-200, 4e-200], [4e200, 3e200]])
+    np.testing.assert_allclose(cosine_rsm(tiny_and_huge), [[1, 0.96], [0.96, 1]])
 
 
 def test_bandwidth_rules_on_distances_small_enough_to_do_by_hand():
@@ -75,7 +69,9 @@ def test_bandwidth_rules_on_distances_small_enough_to_do_by_hand():
     # All sixteen: 0 x 6, 1 1 4 4 9 9 16 16 25 25: the middle two are 1 and 4.
     assert bandwidth(D, "kornblith") == pytest.approx(np.sqrt((1 + 4) / 2))
     assert bandwidth(D, "kornblith", t=0.5) == pytest.approx(0.5 * np.sqrt((1 + 4) / 2))
-    assert bandwidth(D, "wald_code") == pytest.approx(3 + 1e-3)
+    # The lower median of what is not zero, nor rounding of zero.
+    for rounding in (0, 1e-15):
+        assert bandwidth(D + rounding * np.eye(4), "wald_code") == pytest.approx(3 + 1e-3)
     # Roots off the diagonal, twice each: 0 1 2 3 4 5.
     assert bandwidth(D, "wald_paper") == pytest.approx(np.sqrt(2.5))
     assert bandwidth(D, 1.25) == 1.25
@@ -92,29 +88,13 @@ def test_rbf_by_rule_is_that_of_the_whole_matrix_of_distances(rule, n):
     np.testing.assert_allclose(rbf_rsm(X, sigma=rule, t=0.7), np.exp(-D / (2 * bandwidth(D, rule, t=0.7) ** 2)))
 
 
-@pytest.mark.parametrize("rounding", [0, 1e-15])
-def test_wald_code_is_the_lower_median_of_what_is_not_zero_up_to_rounding(rounding):
-    D = np.array([[rounding, rounding, 2.0], [rounding, 0.0, 3.0], [2.0, 3.0, rounding]])
-    assert bandwidth(D, "wald_code") == pytest.approx(np.sqrt(2.0) + 1e-3)
-
-
 def test_query_by_database_counts_all_distances_even_if_square():
     D = np.array([[1.0, 2.0, 9.0], [3.0, 4.0, 9.0], [9.0, 9.0, 5.0]])
     assert bandwidth(D, query_database=True) ** 2 == pytest.approx(np.median(D))
     assert bandwidth(D) ** 2 == pytest.approx(np.median([2, 9, 3, 9, 9, 9]))
     assert bandwidth(D[:2]) ** 2 == pytest.approx(np.median(D[:2]))
-
-
-def test_one_sigma_for_two_rsms_keeps_their_order():
-    rng = np.random.default_rng(3)
-    K_far = squared_distances(rng.standard_normal((12, 6)))
-    K_near = K_far * rng.uniform(0.2, 1, K_far.shape) * (1 - np.eye(12))
-    K_near = np.minimum(K_near, K_near.T)
-    shared = bandwidth([K_far, K_near])
-    assert (np.exp(-K_near / (2 * shared**2)) >= np.exp(-K_far / (2 * shared**2))).all()
-    own = [bandwidth(D) for D in (K_near, K_far)]
-    assert own[0] < shared < own[1]
-    assert (np.exp(-K_near / (2 * own[0] ** 2)) < np.exp(-K_far / (2 * own[1] ** 2))).any()
+    # One sigma for several matrices is that of all their distances.
+    assert bandwidth([D[:2], D[2:]]) == bandwidth(D, query_database=True)
 
 
 D = np.array([[0.0, 1.0], [1.0, 0.0]])
