@@ -39,3 +39,13 @@ def as_input(kind, latent):
         e = np.exp(1.5 * latent)
         return e / e.sum(axis=1, keepdims=True)
     return latent
+
+
+def inputs_of(info, seed=0, n=24, width=5, shared=1.0, noise=0.7, mixed=True):
+    """An input for each side of a declared metric, made of one latent and noise; features by random maps if mixed."""
+    rng = np.random.default_rng(seed)
+    sides = shared * rng.standard_normal((n, width)) + noise * rng.standard_normal((len(info.inputs), n, width))
+    maps = [
+        rng.standard_normal((width, width)) if kind == "features" and mixed else np.eye(width) for kind in info.inputs
+    ]
+    return [as_input(kind, side @ A) for kind, side, A in zip(info.inputs, sides, maps, strict=True)]

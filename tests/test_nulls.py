@@ -19,24 +19,17 @@ from semrsm_bench.metrics import (
     svcca,
 )
 from semrsm_bench.metrics.declarations import find_declared
-from tests.representations import BASELINES, as_input
+from tests.representations import BASELINES, inputs_of
 
 PAIRED = [name for name, info in METRICS.items() if len(info.inputs) == 2 and name not in BASELINES]
 X, Y = np.random.default_rng(4).standard_normal((2, 6, 6))
 K, L = X @ X.T, Y @ Y.T
 
 
-def inputs(info, rng, n, related):
-    latent = rng.standard_normal((n, 3))
-    noise = rng.standard_normal((2, n, 3))
-    sides = latent + 0.1 * noise if related else noise
-    return [as_input(kind, side) for kind, side in zip(info.inputs, sides, strict=True)]
-
-
 @pytest.mark.parametrize("name", PAIRED)
 def test_every_metric_has_a_seeded_null_that_finds_agreement(name):
     info = METRICS[name]
-    pair = inputs(info, np.random.default_rng(0), 60, related=True)
+    pair = inputs_of(info, n=60, width=3, noise=0.1, mixed=False)
     result = significance(name, *pair, n=60, seed=3)
     assert result.p_value == 1 / 61
     assert result.value == info.function(*pair)
@@ -79,7 +72,7 @@ def test_a_small_null_against_all_permutations():
 
 @pytest.mark.parametrize("name", ["linear_cka", "cka_debiased", "rsa_spearman", "procrustes_angular"])
 def test_p_values_of_unrelated_data_are_uniform(name):
-    sides = [inputs(METRICS[name], np.random.default_rng(seed), 10, related=False) for seed in range(150)]
+    sides = [inputs_of(METRICS[name], seed, n=10, width=3, shared=0) for seed in range(150)]
     values = np.array([significance(name, *pair, n=39, seed=seed).p_value for seed, pair in enumerate(sides)])
     assert stats.kstest(values, "uniform").pvalue > 0.001
     assert np.mean(values <= 0.05) < 0.05 + 4 * math.sqrt(0.05 * 0.95 / 150)
