@@ -198,43 +198,8 @@ def test_three_models_against_all_permutations(seed, widths):
     assert Barycenter("permutation", n_starts=20).fit(models).objective_ == pytest.approx(best, rel=1e-12)
 
 
-X, Y = np.random.default_rng(0).standard_normal((2, 8, 3))
-FITTED = Barycenter().fit([X, Y])
-ADDED = Barycenter().fit([X, Y]).add_model(Y)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: Barycenter("affine"), "orthogonal, permutation"),
-        (lambda: Barycenter("permutation", n_components=2), "leaves a permutation nothing"),
-        *(
-            (partial(Barycenter, **{name: 0}), f"{name} must be at least 1")
-            for name in ("n_components", "max_iter", "n_starts", "n_jobs")
-        ),
-        *((partial(Barycenter, tol=tol), "tol must not be negative") for tol in (-1.0, float("nan"))),
-        (lambda: Barycenter().fit([X]), "at least two models"),
-        (lambda: Barycenter().fit([X, X[:7]]), r"same stimuli, but they have \[7, 8\]"),
-        (lambda: Barycenter().fit([X, np.full((8, 2), 0.1)]), r"models\[1\] cannot be aligned"),
-        (lambda: Barycenter().fit([X, Y * np.nan]), r"models\[1\] has 24 non-finite"),
-        (lambda: Barycenter().fit([X[:1], X[:1]]), "at least 2 stimuli"),
-        (lambda: Barycenter(n_components=4).fit([X, X]), "n_components=4"),
-        (lambda: Barycenter().add_model(X), "call fit first"),
-        (lambda: FITTED.transform([X]), "needs the 2 models of fit in their order; got 1"),
-        (lambda: ADDED.transform([X] * 4), "or 3 with those added, in their order; got 4"),
-        (lambda: FITTED.transform([X, Y[:, :2]]), r"models\[1\] was fitted with 3 units, but now has 2"),
-        (lambda: FITTED.transform([X, Y[:4]]), "same stimuli"),
-        (lambda: FITTED.add_model(X[:7]), "8 training stimuli of fit, but has 7"),
-        (lambda: FITTED.add_model(np.hstack([X, Y])[:, :4]), "model has 4 dimensions but the barycenter only 3"),
-    ],
-)
-def test_what_is_refused(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
-    assert len(FITTED.means_) == len(FITTED.scales_) == len(FITTED.rotations_) == 2
-
-
 def test_a_failed_fit_leaves_nothing_to_transform_with():
+    X, Y = np.random.default_rng(0).standard_normal((2, 8, 3))
     b = Barycenter().fit([X, Y])
     for call, message in (
         (partial(b.fit, [X, Y * np.nan]), "non-finite"),

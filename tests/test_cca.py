@@ -127,21 +127,3 @@ def test_pwcca_is_refused_where_its_weights_are_not_determined():
     # One shared dimension has one direction; and where all is shared the weights do not matter.
     assert pwcca(X[:, :29], Y) == pytest.approx(pwcca(X[order, :29], Y[order]), rel=1e-9)
     assert pwcca(X, X[:, ::-1] @ rng.standard_normal((32, 32))) == pytest.approx(1)
-
-
-X, Y = related(9)
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        *((partial(f, X, np.full_like(Y, 0.1)), "Y is the same for all stimuli") for f in (cca, svcca, pwcca)),
-        *((partial(f, X[:2, :1], Y[:2, :1]), "at least 3 stimuli") for f in (cca, svcca, pwcca)),
-        *((partial(svcca, X, Y, threshold=share), "threshold") for share in (0.0, 1.01, float("nan"))),
-        (partial(cca, X, Y, summary="max"), "mean, r2"),
-        (partial(pwcca, X, Y, weights_from="both"), "x, y, mean"),
-    ],
-)
-def test_what_is_refused(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

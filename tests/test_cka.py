@@ -2,7 +2,6 @@
 
 import math
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
@@ -179,40 +178,3 @@ def test_every_entry_of_many_layers_is_the_cka_of_its_pair(estimator, kernel, bl
     np.testing.assert_array_equal(result, result.T)
     part = cka_matrix(inputs[:3], inputs[1:], kernel=kernel, estimator=estimator)
     np.testing.assert_allclose(part, expected[:3, 1:], rtol=1e-9)
-
-
-X, Y = features(9)
-I3 = np.eye(3)
-K, L = np.stack([np.eye(5)] * 3), np.stack([np.ones((5, 5))] * 3)
-SKEWED = L + np.array([0, 1, 0])[:, None, None] * np.triu(np.ones((5, 5)), 1)
-
-
-@pytest.mark.parametrize(
-    ("function", "given", "message"),
-    [
-        *((f, (I3, I3, "debiased"), "at least 4 stimuli") for f in (hsic, cka)),
-        *((f, ([[1.0]], [[1.0]]), "at least 2 stimuli") for f in (hsic, cka)),
-        *((f, (I3, I3, "unbiased"), "estimator must be one of biased, debiased") for f in (hsic, cka)),
-        *(
-            (minibatch_cka, (batches,), message)
-            for batches, message in (
-                ((K[:2], L[:2]), "stacked=True"),
-                ((K, L[:1]), r"\(3, 5, 5\) and \(1, 5, 5\)"),
-                ((K[:, :4], L[:, :4]), "square RSMs"),
-                ((K[:, :3, :3], L[:, :3, :3]), "at least 4"),
-                ((K, SKEWED), r"L\[1\] is not symmetric"),
-                ([(K[0], L[0]), (K[0], L[0], K[0])], "batch 1 holds 3 RSMs"),
-                ([], "at least one batch"),
-            )
-        ),
-        (cka_matrix, ([X @ X.T, Y],), r"layers\[1\] must be a square RSM"),
-        (partial(cka_matrix, kernel="linear"), ([X, Y[1:]],), r"layers\[1\] has 29 stimuli"),
-        (partial(cka_matrix, kernel="linear"), ([X], [Y[1:]]), r"others\[0\] has 29 stimuli"),
-        (cka_matrix, ([],), "empty"),
-        (partial(cka_matrix, kernel="poly"), ([X],), "linear, cosine, rbf"),
-        (partial(cka_matrix, estimator="debiased"), ([I3],), "at least 4 stimuli"),
-    ],
-)
-def test_what_is_refused(function, given, message):
-    with pytest.raises(ValueError, match=message):
-        function(*given)

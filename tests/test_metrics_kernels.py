@@ -1,7 +1,6 @@
 """RSMs of features and the bandwidth rules."""
 
 import sys
-from functools import partial
 
 import numpy as np
 import pytest
@@ -95,27 +94,3 @@ def test_query_by_database_counts_all_distances_even_if_square():
     assert bandwidth(D[:2]) ** 2 == pytest.approx(np.median(D[:2]))
     # One sigma for several matrices is that of all their distances.
     assert bandwidth([D[:2], D[2:]]) == bandwidth(D, query_database=True)
-
-
-D = np.array([[0.0, 1.0], [1.0, 0.0]])
-X = np.array([[1.0, 1], [1, 1], [0, 0]])
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        *((partial(rbf_rsm, np.ones((5, 3)), sigma=rule), "rule") for rule in BANDWIDTH_RULES),
-        (lambda: bandwidth(D, "median"), "offdiag_median, kornblith"),
-        *((partial(bandwidth, D, sigma), "positive") for sigma in (0.0, -1.0, float("nan"))),
-        (lambda: bandwidth(D, t=0.0), "t must be"),
-        (lambda: bandwidth(-D), "squared distances"),
-        (lambda: bandwidth(np.zeros((1, 1))), "single stimulus"),
-        (lambda: bandwidth(D[:1], query_database=False), "no diagonal"),
-        (lambda: cosine_rsm(X), "first at 2"),
-        (lambda: linear_rsm(X, X[:, :1]), "X has 2 and X2 has 1"),
-        (lambda: linear_rsm(X * 1e200), "range of float64"),
-    ],
-)
-def test_what_is_refused(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

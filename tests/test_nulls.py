@@ -132,27 +132,3 @@ def test_values_that_are_equal_up_to_rounding_count_as_ties(metric):
     assert np.ptp(null) < 1e-12
     values = null + 1e-15 * np.arange(-4, 4)
     assert [p_value(value, values, info.direction) for value in values] == [1.0] * 8
-
-
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: p_value(math.nan, [1.0]), "cannot be ranked"),
-        (lambda: p_value(0.0, [math.nan]), "non-finite"),
-        (lambda: p_value(0.0, []), "empty"),
-        (lambda: p_value(0.0, [1.0], "larger"), "similarity, distance"),
-        (lambda: metrics.calibrated_score(1.0, [1.0, 1.0]), "already the best value"),
-        (lambda: metrics.calibrated_score(0.5, 1 - 1e-15 * np.arange(8)), "already the best value"),
-        (lambda: metrics.calibrated_score(math.inf, [1.0]), "finite"),
-        (lambda: null_distribution(metrics.cka, X, X, n=0), "n must be at least 1"),
-        (lambda: null_distribution("CKA", X, X), "metric must be one of"),
-        (lambda: null_distribution("instance_dispersion", X, X), "instance_null"),
-        (lambda: null_distribution("cca", X, X, permute="columns"), "rows, both"),
-        (lambda: null_distribution(len, X[:, :3], Y[:, :3], permute="both"), "needs an RSM"),
-        (lambda: significance(len, X, Y), "declared metric"),
-        (lambda: metrics.instance_null([X, Y], n=0), "at least 1"),
-    ],
-)
-def test_what_is_refused(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()

@@ -16,38 +16,12 @@ from semrsm_bench.metrics import (
 from semrsm_bench.metrics.retrieval import ranking
 
 
-@pytest.mark.parametrize(
-    ("call", "message"),
-    [
-        (lambda: retrieval_f1([[1.0, 2.0]], [[1]], [[1]]), r"1 queries x 1 database images, but it is \(1, 2\)"),
-        (lambda: retrieval_f1([[1.0]], [[1, 2]], [[1]]), "queries have 2 classes but the database has 1"),
-        (lambda: retrieval_f1([[1.0]], [[-1]], [[1]]), "query_counts must not be negative"),
-        (lambda: retrieval_f1([[np.nan]], [[1]], [[1]]), "non-finite"),
-        (lambda: retrieval_scores([[1.0]], [[1]], [[1]], score="map"), "f1, iou"),
-        (lambda: most_similar([[1.0]], ["a"]), "both query_groups and database_groups"),
-        (lambda: most_similar([[1.0]], ["a"], ["a", "b"]), "1 query_groups and 2 database_groups"),
-        (lambda: most_similar([[1.0, 1.0]], ["a"], ["a", "a"]), "the first is query 0"),
-        (lambda: most_similar(np.eye(2), [[1], [2]], [1, 2]), r"query_groups\[0\] is \[1\].*hashable"),
-        (lambda: ranking([[1.0, 2.0]], top=3), "top must lie between 1 and the 2 database images, got 3"),
-        (
-            lambda: ranking([[1.0, 2.0]], ["v"], ["v", "w"], top=2),
-            "1 queries have fewer than 2 database images outside",
-        ),
-    ],
-)
-def test_mistakes(call, message):
-    with pytest.raises(ValueError, match=message):
-        call()
-
-
 def test_both_sides_are_centred_by_the_database():
     rng = np.random.default_rng(0)
     queries, database = rng.standard_normal((3, 4)) + 5, rng.standard_normal((6, 4)) + 1
     q, d = centre_on_database(queries, database)
     np.testing.assert_allclose(d.mean(axis=0), 0, atol=1e-14)
     np.testing.assert_allclose(q - queries, d[:3] - database[:3])
-    with pytest.raises(ValueError, match="queries have 4 units but the database has 3"):
-        centre_on_database(queries, database[:, :3])
 
 
 def scored(one, other, score):
@@ -109,14 +83,3 @@ def test_similarities_that_are_equal_up_to_rounding_are_ties():
     np.testing.assert_array_equal(most_similar(cosine, range(6), range(6)), [1, 0, 1, 2, 3, 0])
     # A huge value that stands for "not allowed" does not make the others equal.
     assert most_similar([[1.0, 1.0 + 1e-6, -1e12]])[0] == 1
-
-
-@pytest.mark.parametrize("missing", [float("nan"), np.float32("nan"), None, np.datetime64("NaT")])
-def test_missing_groups_are_refused(missing):
-    K, counts = np.eye(3), np.eye(3)
-    with pytest.raises(ValueError, match=r"query_groups\[1\] is .*; give every image a hashable label"):
-        retrieval_f1(K, counts, counts, ["a", missing, "b"], ["c", "d", "e"])
-    with pytest.raises(ValueError, match=r"database_groups\[2\] is "):
-        retrieval_f1(K, counts, counts, [1, 2, 3], [4, 5, missing])
-    with pytest.raises(ValueError, match=r"groups\[0\] is "):
-        self_retrieval(K, counts, groups=[missing, 1, 2])
