@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_feature_pair, balanced, centred_pair, one_of
+from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_feature_pair, balanced, centred, centred_pair, one_of
 from semrsm_bench.metrics.registry import FORMS, SUBSPACES, register_metric
 
 # A canonical correlation this near to 1 is that of a shared dimension.
@@ -120,13 +120,9 @@ def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
 
 def _bases(X: Any, Y: Any, centre: bool) -> list[tuple[FloatArray, FloatArray]]:
     """For each side its features, balanced and centred, and an orthonormal basis of their columns, (n, rank)."""
-    if centre:
-        sides = centred_pair(X, Y, min_n=3)
-    else:
-        x, y = as_feature_pair(X, Y)
-        sides = balanced(x)[0], balanced(y)[0]
     found = []
-    for side, name in zip(sides, "XY"):
+    for x, name in zip(as_feature_pair(X, Y, min_n=3 if centre else 2), "XY"):
+        side = centred(balanced(x)[0]) if centre else balanced(x)[0]
         norms = np.linalg.norm(side, axis=0)
         alive = norms > 0.0
         if not alive.any():

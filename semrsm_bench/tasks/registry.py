@@ -18,13 +18,8 @@ T = TypeVar("T", bound=type[Task])
 def register_task(task: T) -> T:
     """Register a task; use it as a decorator on a subclass of `Task`.
 
-    Raises
-    ------
-    ValueError
-        The name is taken or malformed.
-    TypeError
-        The class leaves a method of `Task` undefined, or lacks ``name``, ``question``, ``kind``, ``scores`` or ``options``; or
-        its options are no dataclass, or have a field that is no option.
+    ValueError where the name is taken or malformed; TypeError where the class lacks a method of `Task`, or one of ``name``,
+    ``question``, ``kind``, ``scores`` and ``options``, or where a field of its options is no option.
     """
     missing = [name for name in ("name", "question", "kind", "scores", "options") if not hasattr(task, name)]
     if missing:

@@ -66,13 +66,9 @@ class RetrievalOptions(LayerRsmOptions):
             return from_cityscapes(self.cityscapes, *counts, size, **cut)
         parts = parts_of_packages()
         if self.images:
-            made: dict[str, Any] = {
-                "objects": self.object_classes,
-                "size": _PICTURE,
-                "seed": self.seed,
-                "classes": self.classes,
-            }
-            parts = parts_of_pictures(self.images, **made)
+            parts = parts_of_pictures(
+                self.images, objects=self.object_classes, size=_PICTURE, seed=self.seed, classes=self.classes
+            )
         return from_scenes(parts, *counts, size, place=self.place, seed=self.seed)
 
 
