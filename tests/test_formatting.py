@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semrsm_bench.core.task import Score
-from semrsm_bench.report.formatting import format_gap, format_p, format_score, format_seconds, plural
+from semrsm_bench.report.formatting import format_p, format_score, format_seconds, plural
 
 PERCENT, QUALITY = Score("q", "q %", style="percent"), Score("c", "c", style="quality")
 UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
@@ -54,12 +54,11 @@ NUMBER, PLAIN = Score("r", "r", low=-1.0), Score("f1", "F1")
         # As the paper prints times.
         (map(format_seconds, (4.26e-3, 69.6e-3, 1.52, 1.40e-6)), ["4.26 ms", "69.6 ms", "1.52 s", "1.40 µs"]),
         (map(format_seconds, (9.996, 999.6e-6, 0.0, math.nan, math.inf)), ["10.0 s", "1.00 ms", "0 s", "–", "–"]),
-        (map(format_gap, (1.0, 0.1, 0.001, 1e-12, 1.3)), ["100 %", "10 %", "0.1 %", "0 %", "130 %"]),
         (map(format_p, (0.0004, 0.0123, 1.0, math.nan)), ["< 0.001", "0.012", "1.000", "–"]),
         ((plural(n, "pair") for n in (0, 1, 1000)), ["0 pairs", "1 pair", "1,000 pairs"]),
         ((plural(2, noun) for noun in ("query", "batch", "box")), ["2 queries", "2 batches", "2 boxes"]),
     ],
-    ids=["times", "odd times", "gaps", "p-values", "counts", "nouns"],
+    ids=["times", "odd times", "p-values", "counts", "nouns"],
 )
 def test_numbers_as_they_are_printed(shown, expected):
     assert list(shown) == expected

@@ -391,7 +391,7 @@ def test_a_run_of_the_first_schema_is_read_with_its_environment():
     old = {"schema": 1, "solver": "greedy", "kind": "approximate", "size": 256, "layer": "layer3", "status": "ok"}
     old |= {"pair": "0-1", "seconds": 1e-3, "affinity_seconds": 2e-3, "chance_corrected": 0.8, "quality": 0.9}
     old |= {"k": 90.0, "k_opt": 100.0, "k_rand": 50.0, "k_upper": 100.0, "centring": "none", "channels": 4}
-    environment = {"solvers": {"greedy": {"complexity": "O(S^2)", "options": {}}}}
+    environment = {"cpu": {"model": "Example"}}
     text, cells = cells_at_256([current(old | {"options": {}})], environment)
     assert cells["greedy"] == ["0.800", "90.0", "1.00 ms"]
     assert "O(S²)" in text

@@ -62,11 +62,10 @@ def _option_text(value: Any) -> str:
 
 
 class Catalogue:
-    """Names, complexities and order of the methods of a run, from its environment of any schema, or else from the registries."""
+    """Names, complexities and order of the methods of a run, from its environment, or else from the registries."""
 
     def __init__(self, environment: Mapping[str, Any]) -> None:
-        old = {f"solver:{name}": facts for name, facts in (environment.get("solvers") or {}).items()}
-        self._described: Mapping[str, Any] = environment.get("methods") or old
+        self._described: Mapping[str, Any] = environment.get("methods") or {}
 
     def about(self, method: MethodKey) -> Mapping[str, Any]:
         """``complexity``, ``options`` and what else is known of a method."""

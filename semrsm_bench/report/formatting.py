@@ -24,9 +24,11 @@ def format_seconds(seconds: float, margin: float = math.nan) -> str:
         return NOTHING
     if seconds == 0:
         return "0 s"
-    scale, unit = next(((s, u) for s, u in _UNITS if _significant(abs(seconds) / s)[0] >= 1), _UNITS[-1])
-    value, decimals = _significant(seconds / scale)
-    text = f"{value:.{decimals}f}"
+    # Rounded before they choose the unit and the decimals: 999.6 µs are 1.00 ms, 9.996 s are 10.0 s.
+    rounded = {unit: float(f"{seconds / scale:.2e}") for scale, unit in _UNITS}
+    scale, unit = next(((s, u) for s, u in _UNITS if abs(rounded[u]) >= 1), _UNITS[-1])
+    decimals = max(0, 2 - math.floor(math.log10(abs(rounded[unit]))))
+    text = f"{seconds / scale:.{decimals}f}"
     if math.isfinite(margin) and margin > 0:
         text += f" ±{_ceil(margin / scale, decimals):.{decimals}f}"
     return f"{text} {unit}"
@@ -77,25 +79,6 @@ def format_score(
 def format_p(p: float) -> str:
     """A p-value, ``0.012``; small ones as an upper bound."""
     return NOTHING if math.isnan(p) else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def format_gap(gap: float) -> str:
-    """A gap ``1 - c`` in percent with two significant digits, for axes and sentences."""
-    if not math.isfinite(gap):
-        return NOTHING
-    if abs(gap) <= OPTIMAL_TOLERANCE:
-        return "0 %"
-    return f"{100 * gap:.2g} %" if abs(gap) < 0.995 else f"{100 * gap:.0f} %"
-
-
-def _significant(value: float) -> tuple[float, int]:
-    """The value rounded to three significant digits, and the decimals that show them."""
-    decimals = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    rounded = round(value, decimals)
-    # 9.996 becomes 10.0, one decimal less.
-    if rounded and decimals and math.floor(math.log10(abs(rounded))) > math.floor(math.log10(abs(value))):
-        decimals -= 1
-    return rounded, decimals
 
 
 def _ceil(value: float, decimals: int) -> float:

@@ -79,9 +79,7 @@ def environment_facts(environment: Environment) -> Facts:
         "Python": environment.get("python"),
         "BLAS": "; ".join(_blas(environment, "api", "version", "architecture")),
         "Packages": ", ".join(f"{name} {version}" for name, version in (environment.get("packages") or {}).items()),
-        "Commit": f"{environment['commit']}{changes if 'dirty' in environment else ''}"
-        if environment.get("commit")
-        else "",
+        "Commit": f"{environment['commit']}{changes}" if environment.get("commit") else "",
         "Code sha256": environment.get("code_sha256"),
         "Data": "; ".join(_hashed(environment, "data")),
         "Plugins": "; ".join(_hashed(environment, "plugins")),

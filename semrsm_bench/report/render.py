@@ -84,13 +84,13 @@ def _fitting(panel: Panel, width: int) -> list[Panel]:
     """As few parts of about equal size as fit, cut between groups, or else between any columns; notes stand under the last one."""
     starts = [0, *itertools.accumulate(len(group.columns) for group in panel.groups)]
     whole = [start for start, group in zip(starts, panel.groups) if not group.beside]
-    for places in (whole, starts[:-1], range(starts[-1])):
-        for count in range(1, len(places) + 1):
-            cuts = [*(places[round(i * len(places) / count)] for i in range(count)), starts[-1]]
-            parts = [_columns(panel, *ends) for ends in itertools.pairwise(cuts)]
-            if all(_total(part) <= width for part in parts) or count == starts[-1]:
-                return [*(replace(part, notes=()) for part in parts[:-1]), parts[-1]]
-    return [panel]
+    tries = ((places, n) for places in (whole, starts[:-1], range(starts[-1])) for n in range(1, len(places) + 1))
+    for places, count in tries:
+        cuts = [*(places[round(i * len(places) / count)] for i in range(count)), starts[-1]]
+        parts = [_columns(panel, *ends) for ends in itertools.pairwise(cuts)]
+        if all(_total(part) <= width for part in parts):
+            break
+    return [*(replace(part, notes=()) for part in parts[:-1]), parts[-1]]
 
 
 def _columns(panel: Panel, start: int, stop: int) -> Panel:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from semrsm_bench.core.task import Score
-from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, format_gap
+from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
@@ -61,7 +61,7 @@ class ScoreAxis:
         """Places and labels of a logarithmic axis: every decade, and the optimum."""
         assert self.optimum is not None
         decades = range(math.floor(self.optimum - 0.5) + 1)
-        return [*map(float, decades), self.optimum], [*(format_gap(10.0**-d) for d in decades), "optimal"]
+        return [*map(float, decades), self.optimum], [*(f"{10.0 ** (2 - d):g} %" for d in decades), "optimal"]
 
     def apply(self, axis: Axis, *, sparse: bool = False) -> None:
         """Ticks and limits; ``sparse`` names every other tick."""

@@ -20,11 +20,10 @@ from semrsm_bench.report.style import RC, Drawing
 
 # What would make two files of the same figure differ.
 _UNDATED = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
-FIGURE_FORMATS = tuple(_UNDATED)
 
 
 def draw_all(
-    results: Sequence[TaskResults], out_dir: Path, *, formats: Sequence[str] = FIGURE_FORMATS, private: bool = False
+    results: Sequence[TaskResults], out_dir: Path, *, formats: Sequence[str] = tuple(_UNDATED), private: bool = False
 ) -> list[Path]:
     """Draw every figure that the results allow, and return the files; none where no row is ok.
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import spearmanr
 
 from semrsm_bench.core.stats import bootstrap_draws, interval_of
-from semrsm_bench.core.task import Result
+from semrsm_bench.core.task import Floats, Result
 from semrsm_bench.metrics.ranks import correlation, partial_correlation, weighted_ranks
 from semrsm_bench.report.figures.parts import contact_sheet, heat
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import BLUE, GREEN, VERMILION, Drawing, new_figure, new_panels, short
 
-Floats = NDArray[np.float64]
 # The parts of each layer: all networks, reordered pictures, halves of the networks.
 Layers = Mapping[str, Mapping[str, Result]]
 
@@ -154,7 +152,6 @@ def _draw_reliability(name: str, layers: Layers) -> Iterator[Drawing]:
 
 
 def _draw_pictures(name: str, layers: Layers) -> Iterator[Drawing]:
-    """The pictures at both ends, with their scores."""
     main, last = list(layers.items())[-1]
     result = last[_ALL]
     if "pictures" not in result.arrays:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from semrsm_bench.core.task import Floats
 from semrsm_bench.report.figures.parts import heat, largest_size
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import Drawing, new_panels, short
@@ -17,7 +17,6 @@ from semrsm_bench.report.style import Drawing, new_panels, short
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Floats = NDArray[np.float64]
 # Network, layer.
 Layer = tuple[str, str]
 
@@ -87,7 +86,6 @@ def _map(axes: Axes, title: str, matrix: Floats, names: Sequence[str], limit: fl
 
 
 def _draw_within(maps: Mapping[str, Floats], layers: Sequence[Layer]) -> Drawing:
-    """A row for each network: one RSM, the other, the difference."""
     plain, other, _ = maps
     parts = _parts(layers)
     limit = largest_size([maps["difference"][np.ix_(part, part)] for part in parts.values()])
@@ -106,7 +104,6 @@ def _draw_within(maps: Mapping[str, Floats], layers: Sequence[Layer]) -> Drawing
 
 
 def _draw_across(maps: Mapping[str, Floats], layers: Sequence[Layer], other: str) -> Drawing:
-    """A panel for each map of all layers of all networks."""
     parts = _parts(layers)
     figure, grid = new_panels(len(maps), min(_COLUMNS, len(maps)), (4.2, 4.0))
     for axes, (title, matrix) in zip(grid.flat, maps.items()):

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import spearmanr, variation
 
+from semrsm_bench.core.task import Floats
 from semrsm_bench.report.figures.parts import value_of
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import BLUE, GREEN, GREY, VERMILION, Drawing, new_panels
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
 # S, layer, centring.
 Place = tuple[int, str, str]
-Floats = NDArray[np.float64]
 
 _SAME, _FEWEST = "identity", 3
 # Pairs drawn in one panel; more would only blacken the paper.

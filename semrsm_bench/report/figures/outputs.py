@@ -37,7 +37,6 @@ def draw(results: TaskResults) -> Iterator[Drawing]:
 
 
 def _draw_pairs(found: Mapping[str, Result]) -> Drawing:
-    """Divergence over similarity of all pairs, a panel for each method, with the mean of equally filled bins."""
     from matplotlib.colors import LogNorm
 
     looks = dict(list(method_looks(found).items())[:_MOST_METHODS])

@@ -105,8 +105,8 @@ def draw_front(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
 def _front_panel(axes: Axes, layout: Layout, cell: str, points: Sequence[Point], axis: ScoreAxis, width: float) -> None:
     from matplotlib.patheffects import withStroke
 
-    near = sorted(points, key=lambda p: p.seconds)
-    # The few baselines that are out of the others' range on the fast side have a place at the edge.
+    near = points
+    # Baselines far faster than all others stand at the edge.
     while len(near) > 1 and near[0].method.category == "baseline" and near[1].seconds > _FAR * near[0].seconds:
         near = near[1:]
     left, right = near[0].seconds / (2.2 if len(near) == len(points) else 4.5), near[-1].seconds * 3
@@ -221,15 +221,14 @@ def draw_cases(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
             axes.set_yticks(range(len(methods)), names)
             axis.apply(axes.xaxis, sparse=True)
             for place, method in enumerate(methods):
-                _box(axes, place, [axis.place(v) for v in found.get((cell, method), ())], layout.looks[method].color)
+                if (cell, method) in found:
+                    _box(axes, place, [axis.place(v) for v in found[cell, method]], layout.looks[method].color)
     for axes, cell in zip(grid[0], drawn):
         set_title(axes, layout.cell_title(sheet, cell), each[0])
     return figure
 
 
 def _box(axes: Axes, place: int, values: Sequence[float], color: str) -> None:
-    if not values:
-        return
     low, first, middle, third, high = np.quantile(values, [0, 0.25, 0.5, 0.75, 1])
     axes.hlines(place, low, high, color=color, lw=1.0)
     axes.barh(place, third - first, left=first, height=0.52, color=(color, 0.35), edgecolor=color, lw=0.9)

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semrsm_bench.bench.summary import Summary
-from semrsm_bench.core.task import Result
+from semrsm_bench.core.task import Floats, Result
 from semrsm_bench.report.figures.parts import by_depth, method_looks, value_of, words_of
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import (
@@ -29,7 +28,6 @@ from semrsm_bench.report.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-Floats = NDArray[np.float64]
 # Of one layer, by method.
 LayerResults = Mapping[str, Sequence[Result]]
 # Deeper networks are drawn at so many of their layers, evenly spread.
@@ -128,7 +126,6 @@ def _draw_distributions(axes: Axes, found: LayerResults, methods: Sequence[str])
 
 
 def _draw_auroc(summaries: Sequence[Summary]) -> Drawing:
-    """AUROC over the layers for every method, a panel for each network, shift, centring and kernel."""
     groups = list(dict.fromkeys(value_of(s.place, *_GROUP) for s in summaries))
     titles = words_of([{**dict(zip(_GROUP, group)), "shift": f"shift {group[1]}"} for group in groups])
     looks = method_looks(s.method for s in summaries)
@@ -163,7 +160,6 @@ def _draw_auroc(summaries: Sequence[Summary]) -> Drawing:
 
 
 def _draw_crops(results: Sequence[Result]) -> Iterator[Drawing]:
-    """Some pictures with the frames of their crops."""
     from matplotlib.patches import Rectangle
 
     of_shift = {str(r.cell["shift"]): r for r in reversed(results) if "scenes" in r.raw}

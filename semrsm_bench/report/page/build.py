@@ -41,10 +41,9 @@ def build_page(
     `semrsm_bench.report.page.assets.MissingExtraError` where plotly, itables or jinja2 is not installed.
     """
     assets.require_extra()
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from jinja2 import Environment, StrictUndefined
 
-    loader, texts = FileSystemLoader(TEMPLATES), {"trim_blocks": True, "lstrip_blocks": True}
-    templates = Environment(loader=loader, undefined=StrictUndefined, autoescape=True, **texts)  # type: ignore[arg-type]
+    templates = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     source = {path.name: path.read_text(encoding="utf-8") for path in TEMPLATES.iterdir()}
     description = cleaned(description or {})
     tasks = [_task(one, private) for one in results]
@@ -54,7 +53,7 @@ def build_page(
     # What the browser may do for this page: run these scripts, show what is inside; it refuses any request.
     hashes = " ".join(assets.content_hash(script) for script in scripts)
     shown = "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
-    return templates.get_template("page.html").render(
+    return templates.from_string(source["page.html"]).render(
         run=results[0].run,
         day=day(environment),
         machine=machine(environment),

@@ -14,7 +14,7 @@ from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import NOUNS, MethodKey
 from semrsm_bench.report.formatting import NOTHING, complexity_text, format_p, format_score, plurals
-from semrsm_bench.report.layout import Layout, time_text
+from semrsm_bench.report.layout import COMPLEXITY, Layout, time_text
 from semrsm_bench.report.notes import failure_text, score_text
 from semrsm_bench.report.places import Place, axes, label
 from semrsm_bench.report.results import TaskResults
@@ -88,7 +88,6 @@ class PageTables:
         results, catalogue = self.results, self.results.catalogue
         scores, timed = self.layout.scores(), bool(self.layout.time_title)
         several = len({m.category for m in results.methods}) > 1
-        complex_ones = any(catalogue.complexity(m) for m in results.methods)
         shared = MethodKey.shared_by(results.task.kind)
         rows = []
         for cell, place in results.places.items():
@@ -112,8 +111,8 @@ class PageTables:
                     of = "" if summary.cases <= summary.ok else f" of {summary.cases:,}"
                     count = (f"{summary.ok:,}{of}", summary.ok)
                 row |= {**self._cases(*count), "Status": Entry(status)}
-                if complex_ones:
-                    row["Complexity"] = Entry(complexity_text(catalogue.complexity(method)))
+                if COMPLEXITY in self.layout.stub:
+                    row[COMPLEXITY] = Entry(complexity_text(catalogue.complexity(method)))
                 rows.append(row)
         first = next(iter(results.places.values()))
         where = label([key for key in first if key not in self.keys and key != "channels"], first)
