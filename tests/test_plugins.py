@@ -51,7 +51,7 @@ def installed(tmp_path_factory):
 
 
 def test_solvers_of_an_installed_distribution_are_listed_and_checked_like_any_other(installed):
-    done = run("-m", "semrsm_bench", "solvers", "--json", path=installed)
+    done = run("-m", "semrsm_bench", "list", "solvers", "--json", path=installed)
     assert (done.returncode, done.stderr) == (0, "")
     listed = json.loads(done.stdout)
     assert "ortools" in {row["name"] for row in listed}
@@ -156,7 +156,7 @@ def test_files_that_are_no_plugins(tmp_path):
 
 def test_the_list_shows_what_a_plugin_says_and_why_a_solver_is_not_available(shift):
     sb.register_solver("absent", kind="exact", requires=["no_such_module"])(lambda problem: None)
-    output = CliRunner().invoke(cli, ["solvers", "--plugin", str(shift)], catch_exceptions=False).output
+    output = CliRunner().invoke(cli, ["list", "solvers", "--plugin", str(shift)], catch_exceptions=False).output
     assert "file-shift-2          Move everything along.\n" in output
     assert "O(S); by=2; nowhere" in output
     assert "not available: needs the module 'no_such_module', which is not installed" in output
