@@ -153,15 +153,20 @@ def current(row: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-_TYPES: dict[str, Any] = {"str": str, "Status": str, "int": int, "float": (int, float), "Mapping": dict}
+_TYPES = {"str": str, "Status": str, "int": int, "float": (int, float), "Mapping": dict}
+# Name, type in words, and whether None will do, of each field.
+_FIELDS = [
+    (f.name, str(f.type).partition("[")[0].removesuffix(" | None"), "None" in str(f.type))
+    for f in dataclasses.fields(Row)
+]
 
 
 def _typed(row: dict[str, Any]) -> dict[str, Any]:
     """The row, if its values are of the types of `Row`'s fields; else ValueError."""
-    for each in dataclasses.fields(Row):
-        value, kind = row[each.name], str(each.type).partition("[")[0].removesuffix(" | None")
-        if not isinstance(value, _TYPES[kind]) and not (value is None and "None" in str(each.type)):
-            raise ValueError(f"{each.name} is {json.dumps(value)[:100]}; needed is {kind}")
+    for name, kind, optional in _FIELDS:
+        value = row[name]
+        if not isinstance(value, _TYPES[kind]) and not (optional and value is None):  # type: ignore[arg-type]
+            raise ValueError(f"{name} is {json.dumps(value)[:100]}; needed is {kind}")
     for name, allowed in (("units", list), ("scores", (int, float, type(None)))):
         for key, value in row[name].items():
             if not isinstance(value, allowed):
