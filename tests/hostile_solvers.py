@@ -2,6 +2,7 @@
 
 import ctypes
 import json
+import mmap
 import os
 import signal
 import socket
@@ -97,6 +98,7 @@ ACTS = {
     # As the system does for want of memory, and by a signal that has no name
     "kill": lambda problem: os.kill(os.getpid(), signal.SIGKILL),
     "signal": lambda problem: os.kill(os.getpid(), 40),
+    "reserve": lambda problem: len(mmap.mmap(-1, 50 << 30)),
     "map": lambda problem: np.ones(50 * 2**30, dtype=np.uint8)[: problem.size],
     "grow": grow,
     "child-grow": child_grow,

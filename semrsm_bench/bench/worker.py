@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import faulthandler
 import importlib
 import importlib.util
@@ -184,7 +185,8 @@ def _failure(error: BaseException) -> dict[str, Any]:
             text = files.explain(error)
     except BaseException:  # an error whose text cannot be made is still the method's error
         text = "(its message cannot be shown)"
-    if isinstance(error, MemoryError):
+    # The worker's own limit is met first.
+    if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return {"status": "memory", "message": f"out of memory: {text}"[:500]}
     return {"status": "error", "message": f"{type(error).__name__}: {text}"[:500], "machine": machine}
 
