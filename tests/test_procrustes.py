@@ -27,12 +27,14 @@ def prepared(X, variant):
 
 
 @given(st.integers(0, 10**6), st.integers(2, 8), st.integers(1, 10), st.integers(1, 10), st.sampled_from(VARIANTS))
-def test_formula_and_residual(seed, n, p, q, variant):
+def test_formula_residual_and_triangle_inequality(seed, n, p, q, variant):
     rng = np.random.default_rng(seed)
     X, Y = rng.standard_normal((n, p)) + 1, rng.standard_normal((n, q))
     a, b = (pad(prepared(side, variant), max(p, q)) for side in (X, Y))
     nuclear = np.linalg.svd(a.T @ b, compute_uv=False).sum()
     value = procrustes_distance(X, Y, variant)
+    Z = rng.standard_normal((n, 4))
+    assert value <= procrustes_distance(X, Z, variant) + procrustes_distance(Z, Y, variant) + 1e-12
     if variant.startswith("angular"):
         # The formula itself is good to half the digits only, near angle 0.
         assert value == pytest.approx(math.acos(min(1.0, nuclear)), abs=1e-7)
@@ -63,15 +65,6 @@ def test_equal_shapes_are_at_distance_zero_to_rounding(variant, n, d):
     # And a known small distance is resolved far below the root of machine precision.
     shifted = Y + 1e-10 * rng.standard_normal(Y.shape)
     assert 0 < procrustes_distance(X, shifted, variant) < 1e-10 * scale * n * d
-
-
-@pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("seed", range(30))
-def test_triangle_inequality(variant, seed):
-    rng = np.random.default_rng(seed)
-    X, Y, Z = (rng.standard_normal((6, d)) for d in (2, 7, 4))
-    xy, yz, xz = (procrustes_distance(*pair, variant) for pair in ((X, Y), (Y, Z), (X, Z)))
-    assert xz <= xy + yz + 1e-12
 
 
 def test_orthogonal_stimulus_spaces_are_at_a_right_angle():

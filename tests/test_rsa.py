@@ -4,12 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
 from semrsm_bench.metrics import compare_rsms
-from semrsm_bench.metrics.rsa import METHODS, correlate
+from semrsm_bench.metrics.rsa import METHODS
 from tests.representations import rotation
 
 
@@ -35,21 +35,13 @@ def expected(a, b, method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@given(st.integers(0, 10**6), st.integers(3, 9), st.sampled_from([2, 5, 1000]))
+@settings(max_examples=50)
+@given(st.integers(0, 10**6), st.sampled_from([3, 4, 9, 40]), st.sampled_from([2, 5, 1000, 10**6]))
 def test_against_second_formulations_with_and_without_ties(method, seed, n, levels):
     rng = np.random.default_rng(seed)
     a, b = rng.integers(0, levels, (2, n * (n - 1) // 2)).astype(float)
     a[:2] = b[:2] = 0, 1
     assert compare_rsms(rsm(a), rsm(b), method) == pytest.approx(expected(a, b, method), abs=1e-12)
-
-
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("m", [2, 17, 100, 1000])
-@pytest.mark.parametrize("levels", [3, 10**6])
-def test_many_entries(method, m, levels):
-    a, b = np.random.default_rng(m).integers(0, levels, (2, m)).astype(float)
-    a[:2], b[:2] = (0, 1), (1, 0)
-    assert correlate(a, b, method) == pytest.approx(expected(a, b, method), abs=1e-12)
 
 
 def test_rho_a_is_spearman_averaged_over_all_ways_to_break_ties():
