@@ -125,12 +125,10 @@ def test_orthonormal_stimuli_have_no_debiased_value():
     assert cka(np.eye(6), np.eye(6)) == pytest.approx(1.0)
 
 
-def test_hsic_scales_as_its_rsms_and_says_when_it_cannot():
+def test_hsic_scales_as_its_rsms():
     K, L = (X @ X.T for X in features(4, widths=(3, 3)))
     assert hsic(K * 1e100, L * 1e-100) == pytest.approx(hsic(K, L), rel=1e-12)
     assert hsic(K * 1e-200, L) == pytest.approx(hsic(K, L) * 1e-200, rel=1e-12)
-    with pytest.raises(ValueError, match="range of float64"):
-        hsic(K * 1e200, L * 1e200)
 
 
 def batches_of(size, count=6):
