@@ -68,6 +68,7 @@ def test_bandwidth_rules_on_distances_small_enough_to_do_by_hand():
     # All sixteen: 0 x 6, 1 1 4 4 9 9 16 16 25 25: the middle two are 1 and 4.
     assert bandwidth(D, "kornblith") == pytest.approx(np.sqrt((1 + 4) / 2))
     assert bandwidth(D, "kornblith", t=0.5) == pytest.approx(0.5 * np.sqrt((1 + 4) / 2))
+    assert bandwidth([[1.0, 4.0]], "wald_code") == pytest.approx(1 + 1e-3)
     # The lower median of what is not zero, nor rounding of zero.
     for rounding in (0, 1e-15):
         assert bandwidth(D + rounding * np.eye(4), "wald_code") == pytest.approx(3 + 1e-3)
