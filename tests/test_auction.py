@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value, matrix_free, random_value, solve
+from semrsm_bench.solvers import (
+    InvalidMatchingError,
+    MatchingProblem,
+    get_solver,
+    matching_value,
+    matrix_free,
+    random_value,
+    solve,
+)
 from semrsm_bench.solvers import auction as auction_module
+from semrsm_bench.solvers.kernels.batches import AuctionResults
 from tests.hard_problems import KINDS, activations, best_value, corrected, hard_problem, rounding
 
 DENSE = ["auction-coarse", "auction-fine"]
@@ -194,9 +203,7 @@ def test_options_reach_the_batch():
 
 
 def test_what_a_kernel_left_unsolved_is_never_an_answer(monkeypatch):
-    monkeypatch.setattr(auction_module, "auction_batch", lambda *arguments: None)
-    with pytest.raises(RuntimeError, match="could not scale"):
+    unsolved = AuctionResults(np.full((1, 20), -1), *np.zeros((3, 1), int))
+    monkeypatch.setattr(auction_module, "auction_batch", lambda *arguments: unsolved)
+    with pytest.raises(InvalidMatchingError, match="got -1"):
         get_solver("auction-fine").run(activations(20, 3))
-    perms, solved = auction_module.auction_many(*(np.ones(s, np.float32) for s in ((5, 2), (3, 5, 2), (3, 5, 5))))
-    assert (perms == -1).all()
-    assert not solved.any()

@@ -46,10 +46,11 @@ def test_row_and_column_maxima(size):
     assert np.array_equal(column_maxima(affinity, duals), (affinity - duals[:, None]).max(axis=0))
 
 
-@pytest.mark.parametrize("tile", [(512, 4096), (7, 11), (1, 300)])
+@pytest.mark.parametrize("tile", [(1024, 4096), (7, 11), (1, 300)])
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (5, 300), (300, 5), (1200, 900)])
 def test_row_duals_are_row_maxima(monkeypatch, tile, rows, columns):
-    monkeypatch.setattr(matrix_free, "_TILE", tile)
+    monkeypatch.setattr(matrix_free, "_BLOCK_BYTES", 8 * tile[0] * tile[1])
+    monkeypatch.setattr(matrix_free, "_COLUMNS", tile[1])
     draw = np.random.default_rng(rows)
     x, y, prices = draw.normal(size=(rows, 7)), draw.normal(size=(columns, 7)), draw.normal(size=columns)
     assert row_duals(x, y, prices) == pytest.approx((x @ y.T - prices).max(axis=1), rel=1e-12)

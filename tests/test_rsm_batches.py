@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import threadpoolctl
 
-from semrsm_bench.rsm import compute_rsm, register_rsm
+from semrsm_bench.rsm import compute_rsm
+from semrsm_bench.rsm.registry import register_rsm
 from semrsm_bench.rsm.sources import as_source
 from semrsm_bench.rsm.tiles import one_thread
 from semrsm_bench.solvers import InvalidMatchingError, register_solver

@@ -5,7 +5,7 @@ from semrsm_bench.rsm.comparison import InvalidRsmError
 from semrsm_bench.rsm.compute import compute_rsm
 from semrsm_bench.rsm.estimate import Estimate, estimate_rsm
 from semrsm_bench.rsm.options import RsmOptions
-from semrsm_bench.rsm.registry import RsmMethod, get_rsm, register_rsm, rsm_names
+from semrsm_bench.rsm.registry import RsmMethod
 from semrsm_bench.rsm.sources import ArraySource, CacheLayer, ImageSource
 from semrsm_bench.rsm.store import IncompleteError, ResumeError
 
@@ -22,7 +22,4 @@ __all__ = [
     "bandwidth",
     "compute_rsm",
     "estimate_rsm",
-    "get_rsm",
-    "register_rsm",
-    "rsm_names",
 ]

@@ -89,7 +89,6 @@ class _Registered(Comparison):
 
     registry: ClassVar[str]
     companion: ClassVar[str]
-    version_key: ClassVar[str]
 
     name: str
     options: dict[str, Any]
@@ -118,7 +117,7 @@ class _Registered(Comparison):
 
     def identity(self) -> dict[str, Any]:
         """See `Comparison.identity`."""
-        return {"matching": self.name, "options": dict(sorted(self.options.items())), self.version_key: self.version}
+        return {"matching": self.name, "options": dict(sorted(self.options.items())), "version": self.version}
 
 
 @dataclass(frozen=True)
@@ -127,7 +126,6 @@ class ByFunction(_Registered):
 
     registry = "rsm"
     companion = "prepare"
-    version_key = "method_version"
     matches = False
 
     def fill(self, block: PairBlock) -> None:
@@ -166,7 +164,6 @@ class BySolver(_Registered):
 
     registry = "solver"
     companion = "batch"
-    version_key = "solver_version"
 
     matrix_free: bool = False
 

@@ -1,4 +1,4 @@
-"""The RSM methods of the package that are no solvers: identity, translation, pooled, and the one that must lose."""
+"""The RSM methods of the package that are no solvers: identity, translation, pooled, and the baseline random."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import fft
 
 from semrsm_bench.core.method import OWN_DISTRIBUTION
 from semrsm_bench.rsm.comparison import Comparison, PairBlock
-from semrsm_bench.rsm.registry import RSMS, MatchingRsm, RsmMethod, register_rsm
+from semrsm_bench.rsm.registry import RSMS, MatchingRsm, RsmMethod
 from semrsm_bench.rsm.sources import Floats, Grid
 
 # Values closer than this, relative to the norms of the two images, differ by rounding only: the lowest shift wins.
@@ -96,14 +96,6 @@ def random_similarity(a: bytes, b: bytes, *, seed: int = 0) -> float:
     return int.from_bytes(mixed.digest(), "little") / 2.0**63 - 1.0
 
 
-_WALD, _WILLIAMS = "Wald et al., NeurIPS 2024", "Williams et al., NeurIPS 2021"
-_OWN: dict[str, Any] = {"distribution": OWN_DISTRIBUTION}
-RSMS.add([MatchingRsm("identity", SamePosition, reference=_WALD, complexity="O(SC)", **_OWN)])
-_SHIFTS: dict[str, Any] = {"invariant_to": ("translation",), "complexity": "O(SC log S)", **_OWN}
-RSMS.add([MatchingRsm("translation", BestShift, reference=_WILLIAMS, **_SHIFTS)])
-
-
-@register_rsm("pooled", invariant_to=["permutation", "translation"], complexity="O(SC)")
 def pooled(z: NDArray[Any], z2: NDArray[Any]) -> NDArray[np.float64]:
     """Inner product of the images' mean position vectors, times S: what a random matching gives on average.
 
@@ -113,5 +105,14 @@ def pooled(z: NDArray[Any], z2: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(sums[0] @ sums[1].T / z.shape[2])
 
 
-_RANDOM = {"complexity": "O(SC)", "category": "baseline", **_OWN}
-RSMS.add([RsmMethod("random", random_similarity, prepare=image_digest, **_RANDOM)])
+_OWN: dict[str, Any] = {"distribution": OWN_DISTRIBUTION}
+_LINEAR: dict[str, Any] = {"complexity": "O(SC)", **_OWN}
+_SHIFTS: dict[str, Any] = {"invariant_to": ("translation",), "complexity": "O(SC log S)", **_OWN}
+RSMS.add(
+    [
+        MatchingRsm("identity", SamePosition, reference="Wald et al., NeurIPS 2024", **_LINEAR),
+        MatchingRsm("translation", BestShift, reference="Williams et al., NeurIPS 2021", **_SHIFTS),
+        RsmMethod("pooled", pooled, invariant_to=("permutation", "translation"), **_LINEAR),
+        RsmMethod("random", random_similarity, prepare=image_digest, category="baseline", **_LINEAR),
+    ]
+)

@@ -8,7 +8,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from functools import cache, partial
@@ -25,6 +24,7 @@ from semrsm_bench.rsm.comparison import Comparison, PairBlock
 from semrsm_bench.rsm.images import BLOCK_BYTES, Images, Norms, all_centred
 from semrsm_bench.rsm.sources import Floats, ImageSource
 from semrsm_bench.rsm.store import Products, Tile
+from semrsm_bench.solvers.registry import in_threads
 
 _LARGEST_BLOCK = 64
 # A tile is what is lost when a worker dies: at most this many affinity entries, about half a minute of matching.
@@ -174,7 +174,7 @@ class Schedule:
         elif self.n_jobs == 1:
             yield from (task() for task in tasks)
         elif self.shares_memory:
-            yield from _on_threads(tasks, self.workers)
+            yield from in_threads(tasks, self.workers)
         else:
             parallel = processes(self.n_jobs, return_as="generator_unordered", batch_size=1, pre_dispatch="2*n_jobs")
             try:
@@ -201,19 +201,6 @@ def _end_with(parent: int) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _on_threads(tasks: Iterator[TileTask], workers: int) -> Iterator[TileResult]:
-    # The threads of joblib take some ten milliseconds to begin and to end, as long as dozens of pairs.
-    pool = ThreadPoolExecutor(workers)
-    try:
-        under_way = {pool.submit(task) for task in itertools.islice(tasks, 2 * workers)}
-        while under_way:
-            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
-            under_way |= {pool.submit(task) for task in itertools.islice(tasks, len(done))}
-            yield from (future.result() for future in done)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _on_dask(tasks: Iterator[TileTask], client: Any, workers: int) -> Iterator[TileResult]:

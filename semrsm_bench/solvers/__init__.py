@@ -1,6 +1,5 @@
 """Pair of images in, permutation out: the problem, the registry, and every built-in solver."""
 
-from semrsm_bench.core.registry import load_plugin
 from semrsm_bench.solvers.problem import (
     MatchingProblem,
     chance_corrected,
@@ -33,7 +32,6 @@ __all__ = [
     "chance_corrected",
     "check_permutation",
     "get_solver",
-    "load_plugin",
     "matching_value",
     "quality",
     "random_value",

@@ -11,7 +11,6 @@ before, avoids the long price wars of a small ``eps`` from the start.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.solvers.kernels import read_only
-from semrsm_bench.solvers.kernels.batches import MAX_BIDS, AuctionResults, auction_batch
+from semrsm_bench.solvers.kernels.batches import MAX_BIDS, auction_batch
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase
 from semrsm_bench.solvers.kernels.rows import row_maxima
 from semrsm_bench.solvers.kernels.scale import OUT_OF_RANGE, TOO_COARSE, Scale, mean_and_longest, measure, rounding_of
@@ -30,21 +29,12 @@ _REFERENCE = "Bertsekas 1988, Annals of Operations Research 14 (auction algorith
 _FIRST_SHARE, _SHRINK = 0.2, 4.0
 
 
-def _auctions(x: Floats, ys: Floats, affinities: Floats, eps: Sequence[float]) -> AuctionResults:
-    """`auction_batch` where there is something to bid on; else all unsolved."""
-    results = AuctionResults.empty(*ys.shape[:2])
-    if x.shape[0] > 1 and x.shape[1] > 1:
-        x, ys, affinities = read_only(x, ys, affinities)
-        auction_batch(x, ys, affinities, np.array(eps, np.float64), *results)
-    return results
-
-
 def auction_many(
     x: Floats, ys: Floats, affinities: Floats, *, eps: tuple[float, ...] = (0.1, 0.01)
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """`auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.registry.BatchFunction`."""
     check_eps(eps)
-    results = _auctions(x, ys, affinities, eps)
+    results = auction_batch(np.array(eps, np.float64), *read_only(x, ys, affinities))
     return results.perms, results.solved
 
 
@@ -72,14 +62,13 @@ def auction(problem: MatchingProblem, *, eps: tuple[float, ...] = (0.1, 0.01)) -
     order of index, and ``info["left"]`` says how many.
     """
     check_eps(eps)
-    results = _auctions(problem.x, problem.y[None], problem.affinity[None], eps)
+    shares = np.array(eps, np.float64)
+    results = auction_batch(shares, *read_only(problem.x, problem.y[None], problem.affinity[None]))
     if not results.solved[0]:
         if (trivial := trivial_matching(problem)) is not None:
             return trivial
         prepared = prepare(problem)
-        results = _auctions(prepared.x, prepared.y[None], prepared.affinity[None], eps)
-        if not results.solved[0]:
-            raise RuntimeError(f"the auction could not scale its problem: largest affinity {prepared.scale.largest:g}")
+        results = auction_batch(shares, *read_only(prepared.x, prepared.y[None], prepared.affinity[None]))
     bids, left = int(results.bids[0]), int(results.left[0])
     return Solution(results.perms[0], info={"bids": bids, **({"left": left} if left else {})})
 
@@ -175,8 +164,7 @@ def prepare(problem: MatchingProblem) -> Prepared:
 
 def _measured(x: Floats, y: Floats, affinity: Floats, exponent: int) -> tuple[Prepared, int]:
     affinity.flags.writeable = False
-    start = np.empty(len(y), y.dtype)
-    scale, status = measure(y, affinity, *mean_and_longest(x), start)
+    scale, status, start = measure(y, affinity, *mean_and_longest(x))
     return Prepared(x, y, affinity, exponent, start, scale), status
 
 

@@ -15,7 +15,7 @@ from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.solvers.auction import Prepared, prepare, trivial_matching
 from semrsm_bench.solvers.kernels import read_only
-from semrsm_bench.solvers.kernels.batches import ExactResults, exact_batch
+from semrsm_bench.solvers.kernels.batches import LIST_AUCTION_FROM, ExactResults, exact_batch
 from semrsm_bench.solvers.kernels.exact import Finish, finish_exactly
 from semrsm_bench.solvers.kernels.scale import rounding_of
 from semrsm_bench.solvers.list_auction import bid_in_rounds, sampled_prices
@@ -23,26 +23,15 @@ from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
 # Phases of the dense auction, and rounds of the list auction that takes its place for large problems.
-_SHARES = (0.2, 0.01, 0.001)
+_SHARES = np.array((0.2, 0.01, 0.001))
 _ROUNDS = ((0.1, 1.0), (0.02, 0.1), (0.001, 0.0))
-# From this size on a pass over the affinity is bound by memory, and lists pay.
-_LISTS_FROM = 2048
-
-
-def _exact_auctions(x: Floats, ys: Floats, affinities: Floats, tolerance: float) -> ExactResults:
-    """`exact_batch` where there is something to bid on and no list auction instead; else all unsolved."""
-    results = ExactResults.empty(*ys.shape[:2])
-    if 1 < x.shape[0] < _LISTS_FROM and x.shape[1] > 1:
-        x, ys, affinities = read_only(x, ys, affinities)
-        exact_batch(x, ys, affinities, np.array(_SHARES), tolerance, *results)
-    return results
 
 
 def exact_many(
     x: Floats, ys: Floats, affinities: Floats, *, tolerance: float = 1e-12
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """`exact_auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.registry.BatchFunction`."""
-    results = _exact_auctions(x, ys, affinities, tolerance)
+    results = exact_batch(_SHARES, tolerance, *read_only(x, ys, affinities))
     return results.perms, results.solved
 
 
@@ -73,15 +62,16 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
         With duals ``(u, v)`` in float64, ``u_i + v_j >= A_ij`` (none after a fallback, or where they leave float64), and
         ``info``: ``slack`` (the largest, in units of A), ``paths`` (rows matched along shortest paths), ``bids``.
     """
-    results = _exact_auctions(problem.x, problem.y[None], problem.affinity[None], tolerance)
+    results = exact_batch(_SHARES, tolerance, *read_only(problem.x, problem.y[None], problem.affinity[None]))
     exponent = 0
     if not results.solved[0]:
         if (trivial := trivial_matching(problem)) is not None:
             return trivial
         prepared = prepare(problem)
         exponent = prepared.exponent
-        if problem.size < _LISTS_FROM:
-            results = _exact_auctions(prepared.x, prepared.y[None], prepared.affinity[None], tolerance)
+        if problem.size < LIST_AUCTION_FROM:
+            arrays = read_only(prepared.x, prepared.y[None], prepared.affinity[None])
+            results = exact_batch(_SHARES, tolerance, *arrays)
         else:
             results = _large_exactly(prepared, tolerance)
         if not results.solved[0]:
@@ -104,8 +94,7 @@ def _large_exactly(prepared: Prepared, tolerance: float) -> ExactResults:
     # Prices rise in the finish; the factor leaves them room.
     rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
     lists = lists._replace(bounds=lists.bounds + np.float64(rounding))
-    results = ExactResults.empty(1, len(start))
-    state = Finish(prepared.affinity, results.duals[0, 1], prices, lists, rounding, assignment)
-    results.bids[0], results.paths[0], results.slacks[0] = finish_exactly(state, scale, tolerance, results.duals[0, 0])
-    results.perms[0] = assignment.column_of
-    return results
+    duals = np.empty((1, 2, len(start)))
+    state = Finish(prepared.affinity, duals[0, 1], prices, lists, rounding, assignment)
+    bids, paths, slacks = (np.array([found]) for found in finish_exactly(state, scale, tolerance, duals[0, 0]))
+    return ExactResults(assignment.column_of[None], bids, paths, slacks, duals)

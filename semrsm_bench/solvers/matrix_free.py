@@ -39,8 +39,8 @@ _ROWS_AT_A_TIME = 1 << 14
 
 # Bytes of a block of inner products that stays in the cache between the product and what is done with it.
 _BLOCK_BYTES = 8 << 20
-# Rows and columns of such a block, in a shape that matrix products are fast at.
-_TILE = (512, 4096)
+# Columns of such a block where there are many.
+_COLUMNS = 4096
 
 Rows = NDArray[np.int64]
 
@@ -213,9 +213,9 @@ def _nearest(vectors: Floats, centres: Floats) -> Rows:
 
 def _products(vectors: Floats, right: Floats) -> Iterator[tuple[slice, Floats]]:
     """Inner products with every column of ``right``, plus its last row: blocks of rows that stay in the cache, and which rows."""
-    left = _with_ones(vectors)
-    height = min(len(left), max(1, _BLOCK_BYTES // (4 * right.shape[1])))
-    block = np.empty((height, right.shape[1]), np.float32)
+    left = np.concatenate([vectors, np.ones((len(vectors), 1), vectors.dtype)], axis=1)
+    height = min(len(left), max(1, _BLOCK_BYTES // (left.itemsize * right.shape[1])))
+    block = np.empty((height, right.shape[1]), left.dtype)
     for i in range(0, len(left), height):
         here = slice(i, min(i + height, len(left)))
         product = np.dot(left[here], right, out=block[: here.stop - i])
@@ -254,22 +254,14 @@ def centre(problem: MatchingProblem, dtype: DTypeLike = np.float32) -> Centred:
     return Centred(x, y, *means, *exponents)
 
 
-def _with_ones(vectors: Floats) -> Floats:
-    """One more column, of ones: for products that subtract a number for each column."""
-    return np.concatenate([vectors, np.ones((len(vectors), 1), vectors.dtype)], axis=1)
-
-
 def row_duals(x: Floats, y: Floats, prices: Floats) -> Floats:
     """``u_i = max_j (x_i . y_j - prices_j)``, (S,), of x (S, C), y (T, C) and prices (T,) in their precision, block by block.
 
     With x and y exchanged, and row duals in place of prices, it gives the smallest feasible prices of those row duals.
     """
-    left, right = _with_ones(x), []
-    for j in range(0, len(y), _TILE[1]):
-        right.append(np.concatenate([y[j : j + _TILE[1]].T, -prices[None, j : j + _TILE[1]].astype(x.dtype)]))
     result = np.full(len(x), -np.inf, x.dtype)
-    for i in range(0, len(x), _TILE[0]):
-        here = result[i : i + _TILE[0]]
-        for columns in right:
-            np.maximum(here, (left[i : i + _TILE[0]] @ columns).max(axis=1), out=here)
+    for j in range(0, len(y), _COLUMNS):
+        right = np.concatenate([y[j : j + _COLUMNS].T, -prices[None, j : j + _COLUMNS].astype(x.dtype)])
+        for here, product in _products(x, right):
+            np.maximum(result[here], product.max(axis=1), out=result[here])
     return result

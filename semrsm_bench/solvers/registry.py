@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, ClassVar, Literal, TypeVar, get_args
 
 import numpy as np
@@ -107,6 +108,7 @@ class Solver(Method):
 
 
 F = TypeVar("F", bound=Callable[..., ArrayLike | Solution])
+R = TypeVar("R")
 
 SOLVERS: Registry[Solver] = Registry(
     "solver", "semrsm_bench.solvers", ("exact", "norm_order", "auction", "list_auction", "exact_auction", "matrix_free")
@@ -251,30 +253,31 @@ def solve_many(problems: Iterable[MatchingProblem], solver: str, n_jobs: int = 1
     """
     from joblib import effective_n_jobs
 
-    chosen = get_solver(solver)
-    threads = effective_n_jobs(n_jobs)
+    chosen, threads = get_solver(solver), effective_n_jobs(n_jobs)
     if threads == 1:
         return [chosen.run(problem, **options).perm for problem in problems]
-    # Threads draw from one iterator, so that of a generator's problems only those in progress are held.
-    waiting, lock, failed = enumerate(problems), threading.Lock(), threading.Event()
-    perms: dict[int, Permutation] = {}
 
-    def work() -> None:
-        try:
-            while not failed.is_set():
-                with lock:
-                    position, problem = next(waiting, (-1, None))
-                if problem is None:
-                    return
-                perms[position] = chosen.run(problem, **options).perm
-        except BaseException:
-            failed.set()
-            raise
+    def numbered(i: int, problem: MatchingProblem) -> tuple[int, Permutation]:
+        return i, chosen.run(problem, **options).perm
 
-    with ThreadPoolExecutor(threads) as pool:
-        for worker in [pool.submit(work) for _ in range(threads)]:
-            worker.result()
+    perms = dict(in_threads((partial(numbered, i, problem) for i, problem in enumerate(problems)), threads))
     return [perms[i] for i in range(len(perms))]
+
+
+def in_threads(tasks: Iterator[Callable[[], R]], threads: int) -> Iterator[R]:
+    """Results of tasks as they come, in any order; of those not begun at most one a thread is held.
+
+    joblib's threads take some ten milliseconds to begin and to end, as long as dozens of pairs.
+    """
+    pool = ThreadPoolExecutor(threads)
+    try:
+        under_way = {pool.submit(task) for task in itertools.islice(tasks, 2 * threads)}
+        while under_way:
+            done, under_way = wait(under_way, return_when=FIRST_COMPLETED)
+            under_way |= {pool.submit(task) for task in itertools.islice(tasks, len(done))}
+            yield from (future.result() for future in done)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def warm_up(solver: str, dtype: DTypeLike = np.float32, sizes: Sequence[int] = (8, 70), **options: Any) -> None:

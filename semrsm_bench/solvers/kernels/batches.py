@@ -23,6 +23,8 @@ from semrsm_bench.solvers.kernels.scale import READY, Scale, mean_and_longest, m
 MAX_BIDS = 200
 # From this size on the exact finish, which reads the same rows again and again, begins with lists.
 _LISTS_FROM = 512
+# From this size on a pass over the affinity is bound by memory, and a list auction is faster than a dense one.
+LIST_AUCTION_FROM = 2048
 
 Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
@@ -35,11 +37,6 @@ class AuctionResults(NamedTuple):
     solved: Flags
     bids: Counts
     left: Counts
-
-    @classmethod
-    def empty(cls, number: int, size: int) -> AuctionResults:
-        """All unsolved."""
-        return cls(np.full((number, size), -1), np.zeros(number, np.bool_), *np.zeros((2, number), np.int64))
 
 
 class ExactResults(NamedTuple):
@@ -54,12 +51,6 @@ class ExactResults(NamedTuple):
     paths: Counts
     slacks: NDArray[np.float64]
     duals: NDArray[np.float64]
-
-    @classmethod
-    def empty(cls, number: int, size: int) -> ExactResults:
-        """All unsolved."""
-        perms, _, bids, paths = AuctionResults.empty(number, size)
-        return cls(perms, bids, paths, np.full(number, np.inf), np.empty((number, 2, size)))
 
     @property
     def solved(self) -> Flags:
@@ -76,8 +67,8 @@ def _run_auction(
     Returns the bids made, -1 where the problem is not ready; the scale, the starting prices, the final ones, and the matching.
     """
     size, made = len(y), -1
-    start, assignment = np.empty(size, y.dtype), Assignment(np.full(size, -1), np.full(size, -1))
-    scale, status = measure(y, affinity, mean, longest, start)
+    assignment = Assignment(np.full(size, -1), np.full(size, -1))
+    scale, status, start = measure(y, affinity, mean, longest)
     prices = start.copy()
     if status == READY:
         made = dense_phases(affinity, prices, assignment, shares, scale, MAX_BIDS * size)
@@ -85,44 +76,44 @@ def _run_auction(
 
 
 @njit(**COMPILED)
-def auction_batch(
-    x: Floats, ys: Floats, affinities: Floats, shares: Floats, perms: Counts, solved: Flags, bids: Counts, left: Counts
-) -> None:
-    """Match x with every y by an auction, into the arrays of `AuctionResults`."""
-    mean, longest = mean_and_longest(x)
-    for t in range(len(ys)):
-        made, _, _, _, assignment = _run_auction(ys[t], affinities[t], mean, longest, shares)
-        if made >= 0:
-            bids[t] = made
-            left[t] = (assignment.row_of < 0).sum()
-            match_leftovers(assignment)
-            perms[t] = assignment.column_of
-            solved[t] = True
+def auction_batch(shares: Floats, x: Floats, ys: Floats, affinities: Floats) -> AuctionResults:
+    """Match x with every y by an auction; all stay unsolved where there is nothing to bid on."""
+    number, size = ys.shape[:2]
+    perms, solved = np.full((number, size), -1), np.zeros(number, np.bool_)
+    bids, left = np.zeros(number, np.int64), np.zeros(number, np.int64)
+    if size > 1 and x.shape[1] > 1:
+        mean, longest = mean_and_longest(x)
+        for t in range(number):
+            made, _, _, _, assignment = _run_auction(ys[t], affinities[t], mean, longest, shares)
+            if made >= 0:
+                bids[t] = made
+                left[t] = (assignment.row_of < 0).sum()
+                match_leftovers(assignment)
+                perms[t] = assignment.column_of
+                solved[t] = True
+    return AuctionResults(perms, solved, bids, left)
 
 
 @njit(**COMPILED)
-def exact_batch(
-    x: Floats,
-    ys: Floats,
-    affinities: Floats,
-    shares: Floats,
-    tolerance: float,
-    perms: Counts,
-    bids: Counts,
-    paths: Counts,
-    slacks: Floats,
-    duals: Floats,
-) -> None:
-    """Match x with every y by an auction that is finished exactly and checked, into the arrays of `ExactResults`."""
-    mean, longest = mean_and_longest(x)
-    for t in range(len(ys)):
-        affinity = affinities[t]
-        made, scale, start, prices, assignment = _run_auction(ys[t], affinity, mean, longest, shares)
-        if made >= 0:
-            # Prices rise in the finish; the factor leaves them room before the rounding of a scan exceeds its allowance.
-            rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
-            lists = make_lists(affinity, prices, rounding, WIDTH if len(start) >= _LISTS_FROM else 0)
-            state = Finish(affinity, duals[t, 1], prices, lists, rounding, assignment)
-            bids[t], paths[t], slacks[t] = finish_exactly(state, scale, tolerance, duals[t, 0])
-            if slacks[t] < np.inf:
-                perms[t] = assignment.column_of
+def exact_batch(shares: Floats, tolerance: float, x: Floats, ys: Floats, affinities: Floats) -> ExactResults:
+    """Match x with every y by an auction that is finished exactly and checked.
+
+    All stay unsolved where there is nothing to bid on, or a list auction is faster.
+    """
+    number, size = ys.shape[:2]
+    perms, bids, paths = np.full((number, size), -1), np.zeros(number, np.int64), np.zeros(number, np.int64)
+    slacks, duals = np.full(number, np.inf), np.empty((number, 2, size))
+    if 1 < size < LIST_AUCTION_FROM and x.shape[1] > 1:
+        mean, longest = mean_and_longest(x)
+        for t in range(number):
+            affinity = affinities[t]
+            made, scale, start, prices, assignment = _run_auction(ys[t], affinity, mean, longest, shares)
+            if made >= 0:
+                # Prices rise in the finish; the factor leaves them room before the rounding of a scan exceeds its allowance.
+                rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
+                lists = make_lists(affinity, prices, rounding, WIDTH if size >= _LISTS_FROM else 0)
+                state = Finish(affinity, duals[t, 1], prices, lists, rounding, assignment)
+                bids[t], paths[t], slacks[t] = finish_exactly(state, scale, tolerance, duals[t, 0])
+                if slacks[t] < np.inf:
+                    perms[t] = assignment.column_of
+    return ExactResults(perms, bids, paths, slacks, duals)

@@ -57,10 +57,10 @@ def mean_and_longest(x: Floats) -> tuple[Floats, np.float64]:
 
 
 @njit(**_SUMS)
-def _starting_prices(y: Floats, mean: Floats, start: Floats) -> np.float64:
-    """``start = y @ mean``, the column means of the affinity; returns the length of the longest y."""
+def _starting_prices(y: Floats, mean: Floats) -> tuple[Floats, np.float64]:
+    """``y @ mean``, the column means of the affinity, and the length of the longest y."""
     size, channels = y.shape
-    longest = y.dtype.type(0)
+    start, longest = np.empty(size, y.dtype), y.dtype.type(0)
     for j in range(size):
         price = y.dtype.type(0)
         length = y.dtype.type(0)
@@ -69,7 +69,7 @@ def _starting_prices(y: Floats, mean: Floats, start: Floats) -> np.float64:
             length += y[j, c] * y[j, c]
         start[j] = price
         longest = max(longest, length)
-    return np.sqrt(np.float64(longest))
+    return start, np.sqrt(np.float64(longest))
 
 
 @njit(**_SUMS)
@@ -102,17 +102,17 @@ def rounding_of(scale: Scale, prices: Floats) -> float:
 
 
 @njit(**COMPILED)
-def measure(y: Floats, affinity: Floats, mean: Floats, longest: float, start: Floats) -> tuple[Scale, int]:
-    """Starting prices into ``start``: the column means of the affinity; returns the scale and whether it suits the precision.
+def measure(y: Floats, affinity: Floats, mean: Floats, longest: float) -> tuple[Scale, int, Floats]:
+    """The scale, whether it suits the precision, and starting prices: the column means of the affinity.
 
     ``mean`` and ``longest`` are of x. Bidding from these prices is bidding on the channel-centred problem, whatever the
     centring of the given one: centring only adds constants to rows and columns of the affinity.
     """
     low, high, unit, coarsest = _LIMITS64 if y.itemsize == 8 else _LIMITS32
-    longest_y = _starting_prices(y, mean, start)
+    start, longest_y = _starting_prices(y, mean)
     largest = 1.001 * longest * longest_y
     if not (low < min(longest, longest_y, largest) and max(longest, longest_y, largest) < high):
-        return Scale(0.0, largest, unit), OUT_OF_RANGE
+        return Scale(0.0, largest, unit), OUT_OF_RANGE, start
     size = affinity.shape[0]
     count = min(_SAMPLED_ROWS, size)
     deviations = np.empty(count)
@@ -123,4 +123,4 @@ def measure(y: Floats, affinity: Floats, mean: Floats, longest: float, start: Fl
     deviation = 0.5 * (deviations[(count - 1) // 2] + deviations[count // 2])
     scale = Scale(deviation if deviation > 0.0 else mean_deviation, largest, unit)
     coarse = scale.deviation > 0.0 and rounding_of(scale, start) > coarsest * scale.deviation
-    return scale, TOO_COARSE if coarse else READY
+    return scale, TOO_COARSE if coarse else READY, start
