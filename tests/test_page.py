@@ -128,7 +128,7 @@ def test_scripts_cannot_end_early():
     safe = assets.safe_script(source)
     assert not re.search(r"</script|<!--|\r", safe, re.IGNORECASE)
     assert safe.replace(r"\x3c", "<") == source.replace("\r\n", "\n")
-    assert json.loads(assets.safe_json(json.dumps("</script>"))) == "</script>"
+    assert "</script>" in page_of(make_row("greedy", model="</script>")).plots["matching"][0]["title"]
     for script in (assets.plotly_script(), assets.tables_script()):
         assert not re.search(r"</script|<!--", script, re.IGNORECASE)
 

@@ -57,7 +57,7 @@ class MethodKey:
 
 
 def _option_text(value: Any) -> str:
-    """An option's value as text, the same before and after a journey through JSON."""
+    """An option's value as text; the same for one that was read from JSON."""
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 

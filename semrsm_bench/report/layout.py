@@ -1,4 +1,4 @@
-"""Results -> panels of text: methods down, cells across, notes under them. Knows no output format."""
+"""Results -> panels of text: methods down, cells across, notes under them. No output format is known here."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class Layout:
         task = self.results.task
         meanings = []
         for score in self.scores():
-            # What it is, which way is better where that is down, and what chance reaches.
+            # What it means, its direction where lower is better, and its value by chance.
             facts = [f"= {score.meaning}"] if score.meaning else []
             facts += ["lower is better"] if score.best == "min" else []
             facts += [f"chance {format_score(score, score.chance)}"] if score.chance else []

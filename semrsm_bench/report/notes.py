@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 
 from semrsm_bench.bench.summary import Summary, not_a_contest
+from semrsm_bench.core.stats import UNKNOWN
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.formatting import NOTHING, format_score, plural, plurals
 from semrsm_bench.report.places import label
@@ -18,8 +19,8 @@ PARTIAL = "†"
 
 def score_text(score: Score, summary: Summary) -> str:
     """A score as printed: its value with the farther end of its interval, a bound, or a mark."""
-    interval = summary.scores.get(score.name)
-    if interval is not None and not math.isnan(interval.value):
+    interval = summary.scores.get(score.name, UNKNOWN)
+    if not math.isnan(interval.value):
         return format_score(score, *interval)
     if score.name in summary.bounds:
         sign = "≥" if score.best == "max" else "≤"
@@ -42,9 +43,8 @@ def is_partial(summary: Summary, usual: int) -> bool:
 
 
 def _undefined(summary: Summary, score: str) -> int:
-    """Cases for whose lack of a score a cell has none, 0 where it has one; cases without any score are unknown and do not count."""
-    interval = summary.scores.get(score)
-    if interval is not None and not math.isnan(interval.value):
+    """Cases without a score where their cell has no value of it, else 0; cases without any score are unknown and do not count."""
+    if not math.isnan(summary.scores.get(score, UNKNOWN).value):
         return 0
     return summary.undefined.get(score, 0) - min(summary.undefined.values(), default=0)
 
@@ -57,7 +57,7 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
     cases = plurals(results.noun)
     notes = []
     for score in results.task.scores:
-        # Usually a matter of the case and not of the method: the worst of a cell speaks for it.
+        # It usually depends on the case and not on the method: of each cell the largest count.
         worst: dict[str, tuple[int, int]] = {}
         for _, cell, summary in present:
             if count := _undefined(summary, score.name):
@@ -97,7 +97,7 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
 
 
 def _observed(summary: Summary, noun: str) -> str:
-    """``3 of 4 pairs (1 timeout: no answer after 1 s)``; of skipped ones the reason says it all."""
+    """``3 of 4 pairs (1 timeout: no answer after 1 s)``; of skipped ones the reason alone."""
     bad = {status: n for status, n in summary.counts.items() if status != "ok"}
     if set(bad) == {"skipped"} and summary.message:
         return summary.message

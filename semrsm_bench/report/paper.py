@@ -1,4 +1,4 @@
-"""Figures that papers print, to stand beside ours and never among them. They are data: ``papers.csv``.
+"""Figures that papers print, shown beside ours and never mixed with them. They are data: ``papers.csv``.
 
 Columns: paper, table, row, column, value, note. A row is a network, or our name of a solver. A column joins with slashes what the
 figure is of: score, kernel, matching ("identity" is the paper's spatio-semantic), size of the database or S. A line without a

@@ -64,10 +64,10 @@ def _widths(panel: Panel) -> tuple[list[int], list[list[int]]]:
     stub = [max(map(len, column)) for column in zip(panel.stub, *(line.stub for line in panel.lines))]
     widths = []
     for group, *cells in zip(panel.groups, *(line.entries for line in panel.lines)):
-        own = [max(map(len, c)) for c in zip(group.columns, *(e for e in cells if not isinstance(e, str)))]
+        columns = [max(map(len, c)) for c in zip(group.columns, *(e for e in cells if not isinstance(e, str)))]
         spanning = max(len(group.title), *(len(e) for e in cells if isinstance(e, str)), 0)
-        own[-1] += max(0, spanning - _span(own))
-        widths.append(own)
+        columns[-1] += max(0, spanning - _span(columns))
+        widths.append(columns)
     return stub, widths
 
 
@@ -77,7 +77,7 @@ def _span(widths: Sequence[int]) -> int:
 
 def _total(panel: Panel) -> int:
     stub, groups = _widths(panel)
-    return _span(stub) + sum(_span(own) + len(GROUP_GAP) for own in groups)
+    return _span(stub) + sum(_span(columns) + len(GROUP_GAP) for columns in groups)
 
 
 def _fitting(panel: Panel, width: int) -> list[Panel]:
@@ -103,10 +103,10 @@ def _columns(panel: Panel, start: int, stop: int) -> Panel:
         first += len(group.columns)
         if columns := group.columns[part]:
             groups.append(replace(group, columns=columns))
-            for own, line in zip(entries, panel.lines):
+            for kept, line in zip(entries, panel.lines):
                 entry = line.entries[i]
-                own.append(entry if isinstance(entry, str) else entry[part])
-    lines = (replace(line, entries=tuple(own)) for line, own in zip(panel.lines, entries))
+                kept.append(entry if isinstance(entry, str) else entry[part])
+    lines = (replace(line, entries=tuple(kept)) for line, kept in zip(panel.lines, entries))
     return replace(panel, groups=tuple(groups), lines=tuple(lines))
 
 
@@ -120,14 +120,14 @@ def _by_category(panel: Panel) -> Iterator[tuple[str, Line]]:
 
 def _text_panel(panel: Panel, width: int) -> str:
     stub_widths, widths = _widths(panel)
-    spans, total = [_span(own) for own in widths], _total(panel)
+    spans, total = [_span(columns) for columns in widths], _total(panel)
 
     def row(stub: Sequence[str], groups: Sequence[Sequence[str] | str]) -> str:
         # The block size is a number and stands to the right; names to the left.
         names = [v.rjust(w) if head == BLOCK_SIZE else v.ljust(w) for head, v, w in zip(panel.stub, stub, stub_widths)]
         cells = [
-            e.center(span) if isinstance(e, str) else GAP.join(v.rjust(w) for v, w in zip(e, own))
-            for e, own, span in zip(groups, widths, spans)
+            e.center(span) if isinstance(e, str) else GAP.join(v.rjust(w) for v, w in zip(e, columns))
+            for e, columns, span in zip(groups, widths, spans)
         ]
         return GROUP_GAP.join([GAP.join(names), *cells])
 

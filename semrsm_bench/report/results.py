@@ -162,9 +162,9 @@ def collect(
 
     if not rows:
         raise NothingMeasuredError("nothing was measured: the run has no rows")
-    # Texts from outside stop here; the path of a row's arrays stays as it is.
+    # Texts from outside are cleaned here; the path of a row's arrays stays as it is.
     rows, environment = [{**cleaned(row), "arrays": row["arrays"]} for row in rows], cleaned(environment)
-    # An exact solver that is not stands apart, with all its rows.
+    # An exact solver with a wrong answer has a category of its own, for all its rows.
     wrong = {(row["task"], row["method"]) for row in rows if row["status"] == "wrong"}
     rows = [{**row, "category": "wrong"} if (row["task"], row["method"]) in wrong else row for row in rows]
     runs = list(dict.fromkeys(str(row["run_id"]) for row in rows if row["run_id"]))
@@ -184,9 +184,9 @@ def collect(
         except UnknownNameError:
             message = f"this run measured the task {name!r}, which is not known here; bring it with --plugin FILE"
             raise ValueError(message) from None
-        own = [r for r in rows if r["task"] == name and all(str(r["cell"].get(k, "")) in where[k] for k in where)]
-        if own:
-            found.append(TaskResults(task, own, summarise(own, task, folder), environment, folder))
+        here = [r for r in rows if r["task"] == name and all(str(r["cell"].get(k, "")) in where[k] for k in where)]
+        if here:
+            found.append(TaskResults(task, here, summarise(here, task, folder), environment, folder))
     if not found:
         cells = [row["cell"] for row in rows if row["task"] in chosen]
         values = {key: sorted({str(cell[key]) for cell in cells if key in cell}, key=rank) for key in where}

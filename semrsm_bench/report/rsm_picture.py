@@ -48,7 +48,7 @@ def rsm_figure(rsms: Mapping[str, ArrayLike], *, labels: ArrayLike | None = None
                     axes.axhline(bound, color="white", linewidth=0.4)
                     if square:
                         axes.axvline(bound, color="white", linewidth=0.4)
-            # The norms on the diagonal of a square matrix would drown the rest.
+            # On the diagonal of a square matrix are norms, far larger than the rest: they do not choose the colours.
             shown = matrix[~np.eye(len(matrix), dtype=bool)] if square and len(matrix) > 1 else matrix
             finite = shown[np.isfinite(shown)]
             ends = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)

@@ -1,4 +1,4 @@
-"""How figures look: colours that survive colour blindness and grey print, markers, and panels with small print below."""
+"""How figures look: colours that differ for the colour-blind and in grey print, markers, and panels with small print below."""
 
 from __future__ import annotations
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from semrsm_bench.core.files import writing
 from semrsm_bench.report.results import NothingMeasuredError, TaskResults, read_results
 from semrsm_bench.report.tables import TableFormat, render_table
 
-SUFFIXES: Mapping[TableFormat, str] = {"md": "md", "latex": "tex", "csv": "csv"}
 FIGURES_FOLDER = "figures"
 
 
@@ -30,10 +28,11 @@ def write_report(folder: Path) -> tuple[list[TaskResults], list[Path]]:
         results = read_results(folder)
     except NothingMeasuredError:
         return [], []
-    files = []
+    files: list[Path] = []
+    suffixes: dict[TableFormat, str] = {"md": "md", "latex": "tex", "csv": "csv"}
     for one in results:
         name = f"table-{one.task.name}" if len(results) > 1 else "table"
-        for fmt, suffix in SUFFIXES.items():
+        for fmt, suffix in suffixes.items():
             files.append(folder / f"{name}.{suffix}")
             write_text(files[-1], render_table(one, fmt))
     return results, [*files, *draw_all(results, folder / FIGURES_FOLDER)]

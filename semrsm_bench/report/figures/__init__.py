@@ -42,7 +42,7 @@ def draw_all(
                 name = drawing.name
                 if len(results) > 1 and not name.startswith(one.task.name):
                     name = f"{one.task.name}-{name}"
-                # Names that differ only in letters that no file takes.
+                # Two names can become one where letters differ that no file takes.
                 names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
                 name = next(n for n in names if n not in written)
                 written.add(name)
@@ -57,7 +57,7 @@ def drawings_of(results: TaskResults, *, fronts: bool = True) -> Iterator[Drawin
     """Figures of one task, one at a time: those that all tasks have, with or without the time-score front, then its own."""
     yield from _run_drawings(results, fronts)
     module = f"{__name__}.{results.task.name.replace('-', '_')}"
-    # Those show scores of their own choice.
+    # They show fixed scores, so not where the user has chosen some.
     chosen = results.task.scores != type(results.task).scores
     if not chosen and results.folder is not None and importlib.util.find_spec(module) is not None:
         yield from importlib.import_module(module).draw(results)

@@ -89,12 +89,12 @@ def _draw_predictors(name: str, layers: Layers) -> Drawing:
     unit = last.arrays["unit"]
     weights = bootstrap_draws(int(unit.max()) + 1)[:, unit]
     # Larger for pictures that the networks represent more alike.
-    own = weighted_ranks(_scores(last) if last.raw["best"] == "max" else -_scores(last), weights)
+    agreement = weighted_ranks(_scores(last) if last.raw["best"] == "max" else -_scores(last), weights)
     ranks = {n: weighted_ranks(last.arrays[n], weights) for n in names}
-    simple = [interval_of(correlation(own, ranks[n], weights)) for n in names]
+    simple = [interval_of(correlation(agreement, ranks[n], weights)) for n in names]
     # The last name is the distance itself.
     others = names[:-1] if _LENGTH in names else []
-    partial = [interval_of(partial_correlation(own, ranks[n], ranks[_LENGTH], weights)) for n in others]
+    partial = [interval_of(partial_correlation(agreement, ranks[n], ranks[_LENGTH], weights)) for n in others]
     figure = new_figure(7.6, 1.1 + 0.34 * len(names))
     left, right = figure.subplots(1, 2, width_ratios=(1.6, 1))
     for shift, colour, mark, intervals, label in (
@@ -123,7 +123,6 @@ def _draw_predictors(name: str, layers: Layers) -> Drawing:
 
 
 def _draw_reliability(name: str, layers: Layers) -> Iterator[Drawing]:
-    """Left: the scores by two disjoint sets of networks; right: rank correlation between layers."""
     main, last = list(layers.items())[-1]
     halves = next(((a, f"{a[:-1]}b") for a in last if a.startswith("half-") and f"{a[:-1]}b" in last), None)
     count = bool(halves) + (len(layers) > 1)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Place = tuple[int, str, str]
 
 _SAME, _FEWEST = "identity", 3
-# Pairs drawn in one panel; more would only blacken the paper.
+# Pairs drawn in one panel; more would hide each other.
 _DRAWN_PAIRS = 2000
 
 

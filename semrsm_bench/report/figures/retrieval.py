@@ -13,7 +13,7 @@ from semrsm_bench.report.figures.parts import contact_sheet, draw_forest, method
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import Drawing
 
-# The kernel whose finds are shown, where it was measured; methods beyond these would make a sheet without end.
+# The kernel that is shown where it was measured, and how many methods; more would make the sheet too long.
 _SHOWN_KERNEL, _MOST_METHODS = "cosine", 4
 
 
@@ -35,7 +35,6 @@ def draw(results: TaskResults) -> Iterator[Drawing]:
 
 
 def _draw_pictures(results: TaskResults) -> Iterator[Drawing]:
-    """Contact sheets of the first queries with what each method found, at the last layer of every network."""
     kernels = {result.cell["kernel"] for _, result in results.found}
     groups: dict[tuple[Any, ...], dict[str, Result]] = {}
     for row, result in results.found:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from semrsm_bench.core.stats import Interval
+from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, format_seconds, plural
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # A point this many times faster than the next one (the baseline that computes nothing) would squeeze all others together.
 _FAR = 20.0
-# Up to so many cases are drawn one by one over the box; more would only blacken the paper.
+# Up to so many cases are drawn one by one over the box; more would hide each other.
 _DRAWN_CASES = 60
 # Where k_opt is barely positive the ratio can be any negative number.
 _LOWEST_RATIO = -1.0
@@ -52,9 +52,9 @@ def front_points(results: TaskResults, cell: str, score: Score | None = None) ->
     score = score or results.task.scores[0]
     points = []
     for (key, method), summary in results.cells.items():
-        seconds, interval = summary.total_seconds.value, summary.scores.get(score.name)
-        is_bound = interval is None or math.isnan(interval.value)
-        value = summary.bounds.get(score.name, math.nan) if interval is None or is_bound else interval.value
+        seconds, value = summary.total_seconds.value, summary.scores.get(score.name, UNKNOWN).value
+        if is_bound := math.isnan(value):
+            value = summary.bounds.get(score.name, math.nan)
         if key == cell and seconds > 0 and math.isfinite(value):
             cost = -value if score.best == "max" else value
             if score.style == "quality":

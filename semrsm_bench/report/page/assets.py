@@ -1,4 +1,4 @@
-"""What the page is made with: plotly.js and DataTables out of installed packages, to be put into the page whole."""
+"""plotly.js and DataTables, read from installed packages, to be put into the page; with their licences."""
 
 from __future__ import annotations
 
@@ -17,17 +17,11 @@ _EXPORTS = re.compile(r"\bexport\s*\{[^{}]*?([\w$]+)\s+as\s+jQuery\b[^{}]*\};?")
 _LICENCE_FILE = re.compile(r"(^|/)(licen[cs]e|copying|notice)[^/]*$", re.IGNORECASE)
 
 
-class MissingExtraError(ImportError):
-    """The packages that make the page are not installed."""
-
-
 def require_extra() -> None:
-    """Raise `MissingExtraError` where a package of the extra ``report`` is missing."""
+    """ImportError where a package of the extra ``report`` is missing."""
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if missing:
-        raise MissingExtraError(
-            f"the page needs {', '.join(missing)}, not installed here: pip install semrsm-bench[report]"
-        )
+        raise ImportError(f"the page needs {', '.join(missing)}, not installed here: pip install semrsm-bench[report]")
 
 
 @functools.cache
@@ -58,11 +52,6 @@ def safe_script(source: str) -> str:
     """Source that means the same and cannot end, or confuse, the script element it stands in."""
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     return re.sub(r"<(?=!--|/script)", r"\\x3c", source, flags=re.IGNORECASE)
-
-
-def safe_json(text: str) -> str:
-    """JSON that means the same and cannot end the script element it stands in."""
-    return text.replace("<", "\\u003c")
 
 
 def content_hash(script: str) -> str:

@@ -22,7 +22,6 @@ from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import RC
 from semrsm_bench.report.tables import TableFormat, render_table
 
-TEMPLATES = Path(__file__).parent / "templates"
 # Label of the copy button -> format of `render_table`.
 COPIES: dict[str, TableFormat] = {"LaTeX": "latex", "Markdown": "md", "CSV": "csv"}
 
@@ -37,14 +36,14 @@ def build_page(
     """The page as text: one HTML document that loads nothing.
 
     ``description`` is ``run.json``: what was planned, and whether it was finished. ``private`` adds figures that show a user's
-    own pictures, whose licence may forbid to pass them on. ``made`` says at the foot when and how the page was made. Raises
-    `semrsm_bench.report.page.assets.MissingExtraError` where plotly, itables or jinja2 is not installed.
+    own pictures, whose licence may forbid to pass them on. ``made`` says at the foot when and how the page was made. ImportError:
+    plotly, itables or jinja2 is not installed.
     """
     assets.require_extra()
     from jinja2 import Environment, StrictUndefined
 
     templates = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    source = {path.name: path.read_text(encoding="utf-8") for path in TEMPLATES.iterdir()}
+    source = {p.name: p.read_text(encoding="utf-8") for p in (Path(__file__).parent / "templates").iterdir()}
     description = cleaned(description or {})
     tasks = [_task(one, private) for one in results]
     plots = {task["plot"]["name"]: task["plot"]["variants"] for task in tasks if task["plot"]}
@@ -66,7 +65,8 @@ def build_page(
         policy=f"default-src 'none'; script-src {hashes}; {shown}",
         scripts=scripts,
         style=source["page.css"],
-        data=assets.safe_json(json.dumps(plots, allow_nan=False)),
+        # No text in it can end the script element that it stands in.
+        data=json.dumps(plots, allow_nan=False).replace("<", "\\u003c"),
     )
 
 
@@ -78,7 +78,7 @@ def _task(results: TaskResults, private: bool) -> dict[str, Any]:
     layout = tables.layout
     # Differences and the paper have tables of their own here.
     panels, shared = shared_notes([layout.panel(sheet) for sheet in layout.sheets(wide=True)])
-    # The front is there to hover over.
+    # The page has the front as an interactive plot.
     with mpl.rc_context(dict(RC)):
         drawings = list(drawings_of(results, fronts=False))
         pictures = []
