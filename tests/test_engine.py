@@ -82,7 +82,7 @@ def test_every_case_of_every_cell_is_measured_and_scored_in_float64(bench):
     pairs = {"16": 1, "": 3}
     done = bench("scipy", "identity", "greedy", repeats=2, centring=("none", "channel"), pairs=pairs)
     assert done.counts == {"ok": 3 * 2 * 2 * (1 + 3)}
-    assert (done.exit_code, done.complete, done.measured, done.resumed) == (0, True, len(done.rows), 0)
+    assert (done.exit_code, done.measured, done.resumed) == (0, len(done.rows), 0)
     assert len(set(keys_of(done.folder))) == len(done.rows)
     cache, baseline = open_cache(bench.cache), {}
     for row in done.rows:
@@ -119,7 +119,7 @@ def test_the_files_of_a_run_describe_the_machine_but_not_whose_it_is(bench):
 @pytest.mark.parametrize("counts", [{s: 1} for s in STATUSES] + [{"ok": 1, s: 1} for s in STATUSES] + [{}], ids=str)
 def test_exit_codes_follow_the_worst_row(counts):
     expected = 3 if set(counts) & set(FAULTS) else 0 if counts.get("ok") else 4
-    assert Finished(Path("x"), 1, 0, counts, True).exit_code == expected
+    assert Finished(Path("x"), 1, 0, counts).exit_code == expected
 
 
 # Methods that misbehave.
@@ -172,7 +172,7 @@ def test_a_hanging_method_costs_a_bounded_time_and_is_no_fault(bench, monkeypatc
     assert found == {(16, "timeout"): 2, (16, "skipped"): 1, (36, "skipped"): 1}
     assert "not tried: it timed out at S=16 already" in {row["message"] for row in done.of("hostile-hang")}
     assert done.by_method["identity"] == {"ok": 6}
-    assert (done.complete, done.exit_code) == (True, 0)
+    assert done.exit_code == 0
 
 
 def test_an_exact_solver_that_is_not_is_wrong(bench, tmp_path):
@@ -218,7 +218,6 @@ def test_what_cannot_be_measured_is_a_row(bench):
 
 def test_an_estimate_measures_one_case_of_every_cell_and_foresees_the_rest(bench):
     begun = bench("identity", "scipy", estimate=True)
-    assert not begun.complete
     assert begun.by_method == {"identity": {"ok": 2}, "scipy": {"ok": 2}}
     forecast = begun.ledger.forecast()
     assert [(line["cases"], line["wanted"]) for line in forecast] == [(3, 3)] * 4

@@ -35,7 +35,7 @@ def test_the_cache_holds_what_the_network_computes(tmp_path, images, weights, mo
     keep = [1, 4, 9, 0, 11, 7]
     model = load_model(str(weights))
     out, provenance = tmp_path / "c.safetensors", {"dataset": "d", "command": "cmd"}
-    metadata = extract(model, images, out, keep=keep, mean_images=12, provenance=provenance, quiet=True)
+    metadata = extract(model, images, out, keep=keep, mean_images=12, provenance=provenance)
     cache = open_cache(tmp_path / "c.safetensors")
     pixels = to_input(torch.from_numpy(load_images(images, 64)))
     with torch.no_grad():
@@ -68,7 +68,7 @@ def test_a_layer_before_an_activation_in_place_is_read_before_it(images):
 @pytest.mark.parametrize(("drop", "positions"), [(None, 16), (0, 17), (1, 16)])
 def test_tokens_of_a_named_layer_become_positions(tmp_path, images, drop, positions):
     model = with_layers(Model("vit", TinyViT(), (), drop_tokens=drop), ["block"])
-    extract(model, images[:2], tmp_path / "c.safetensors", quiet=True)
+    extract(model, images[:2], tmp_path / "c.safetensors")
     cache = open_cache(tmp_path / "c.safetensors")
     assert cache.shape("block") == (2, 8, positions)
     assert cache.grid("block") == ((4, 4) if positions == 16 else None)
@@ -86,7 +86,7 @@ def test_layers_must_exist_and_have_positions(tmp_path, images, weights):
     with pytest.raises(ValueError, match="name layers with --layers; at the top are patch, block, head"):
         with_layers(Model("vit", TinyViT(), ("layer1",)))
     with pytest.raises(ValueError, match=r"layer 'head' returns \(2, 4\); needed are maps"):
-        extract(Model("vit", TinyViT(), ("head",)), images[:2], tmp_path / "c.safetensors", quiet=True)
+        extract(Model("vit", TinyViT(), ("head",)), images[:2], tmp_path / "c.safetensors")
 
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))

@@ -80,7 +80,6 @@ def test_rows_of_both_schemas_are_read_side_by_side(tmp_path):
         (2, "identity", "tiny/layer1/none/0-2"),
     ]
     assert {r["task"] for r in rows} == {"matching"}
-    assert runs.load_rows(tmp_path, "layers") == []
     # The same cell measured anew: what the old clock said does not mix with it.
     write(tmp_path, make_row())
     assert [(r["schema"], r["method"]) for r in runs.load_rows(tmp_path)] == [(2, "identity"), (2, "scipy")]
@@ -109,7 +108,6 @@ def test_rows_of_code_that_is_no_longer_measured_do_not_count(tmp_path):
         rows = runs.load_rows(tmp_path)
         assert [r["code"] for r in rows if r["method"] == "scipy"] == list(expected)
         assert [r["code"] for r in rows if r["method"] == "greedy"] == ["a"]
-        assert runs.load_rows(tmp_path / runs.ROWS_FILE) == rows
 
 
 # Which run is written to.
@@ -190,7 +188,6 @@ def test_runs_are_found_by_id_by_path_and_as_the_latest(tmp_path):
     assert runs.find_run(results, "b-first") == results / "b-first"
     assert runs.find_run(tmp_path / "elsewhere", results / "b-first") == results / "b-first"
     assert runs.find_run(results, results / "b-first" / runs.ROWS_FILE) == results / "b-first"
-    assert runs.load_environment(results / "b-first" / runs.ROWS_FILE)["started"].startswith("2026-01-01")
     with pytest.raises(FileNotFoundError, match="b-first, a-second"):
         runs.find_run(results, "third")
     with pytest.raises(FileNotFoundError, match="semrsm-bench run"):
@@ -253,8 +250,3 @@ def test_an_environment_of_another_layout_is_named(tmp_path, name, value):
     runs.write_json(tmp_path / runs.ENVIRONMENT_FILE, {name: value})
     with pytest.raises(ValueError, match=f"environment.json: {name} is "):
         runs.load_environment(tmp_path)
-
-
-def test_an_early_run_has_the_name_of_its_cpu_alone(tmp_path):
-    runs.write_json(tmp_path / runs.ENVIRONMENT_FILE, {"cpu": "A CPU", "data": None})
-    assert runs.load_environment(tmp_path)["cpu"] == {"model": "A CPU"}

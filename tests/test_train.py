@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from safetensors import safe_open
 
 from semrsm_bench.activations.images import find_images, load_images
 from semrsm_bench.activations.options import TrainOptions
+from semrsm_bench.activations.resnet import ResNet
 from semrsm_bench.activations.train import Recipe, augment, parse_phases, resize, top1, train, train_network
 from tests.image_files import image_zip, picture
 
@@ -24,45 +26,64 @@ def whole(tmp_path_factory):
     folder = tmp_path_factory.mktemp("train")
     images = find_images([image_zip(folder / "a.zip", per_class=8, size=32)])
     data = load_images(images, 32), np.array([i.label for i in images])
-    network, log = train(SMALL, *data, folder / "c.safetensors", quiet=True)
+    network, log = train(SMALL, *data, folder / "c.safetensors")
     return SimpleNamespace(data=data, network=network, log=log, checkpoint=folder / "c.safetensors")
 
 
 def test_it_learns(whole):
-    assert whole.log["steps"] == whole.log["steps_done"] == STEPS
-    assert top1(whole.network, *whole.data, 32, quiet=True) == 1.0
+    assert whole.log["steps"] == STEPS
+    assert top1(whole.network, *whole.data, 32) == 1.0
     # All labels wrong, then a quarter of them right.
     wrong = 1 - whole.data[1]
-    assert top1(whole.network, whole.data[0], wrong, 32, quiet=True) == 0.0
-    assert top1(whole.network, whole.data[0], np.where(np.arange(16) % 4, wrong, 1 - wrong), 32, quiet=True) == 0.25
+    assert top1(whole.network, whole.data[0], wrong, 32) == 0.0
+    assert top1(whole.network, whole.data[0], np.where(np.arange(16) % 4, wrong, 1 - wrong), 32) == 0.25
 
 
-def test_a_run_that_was_interrupted_ends_like_one_that_was_not(tmp_path, whole):
-    # In the middle of an epoch, between two phases, right at the end, and after it.
-    spent = 0.0
-    for stop, done in ((5, 5), (11, 16), (4, 20), (1, 20)):
-        parts, log = train(SMALL, *whole.data, tmp_path / "c.safetensors", max_steps=stop, quiet=True)
-        assert log["steps_done"] == done
-        assert log["seconds"] >= round(spent, 1), "what earlier calls took counts"
-        spent = log["seconds"]
+def test_a_run_that_was_interrupted_ends_like_one_that_was_not(tmp_path, whole, monkeypatch):
+    monkeypatch.setattr("semrsm_bench.activations.train._SAVE_EVERY", -1.0)
+    checkpoint = tmp_path / "c.safetensors"
+
+    def progress():
+        with safe_open(checkpoint, framework="pt") as file:
+            return int(file.metadata()["step"]), float(file.metadata()["seconds"])
+
+    # In the middle of an epoch, between two phases, and in the last step.
+    steps, spent = 0, 0.0
+    for more in (5, 11, 3):
+        killed = mock.Mock(wraps=augment, side_effect=[mock.DEFAULT] * more + [KeyboardInterrupt])
+        with monkeypatch.context() as patch:
+            patch.setattr("semrsm_bench.activations.train.augment", killed)
+            with pytest.raises(KeyboardInterrupt):
+                train(SMALL, *whole.data, checkpoint)
+        before, (steps, spent) = (steps, spent), progress()
+        assert steps == before[0] + more
+        assert spent >= before[1], "what earlier calls took counts"
+    # To its end, and after it.
+    for _ in range(2):
+        parts, log = train(SMALL, *whole.data, checkpoint)
+        assert progress()[0] == log["steps"] == STEPS
+        assert log["seconds"] >= spent
     for name, value in whole.network.state_dict().items():
         torch.testing.assert_close(parts.state_dict()[name], value, rtol=0, atol=0)
 
 
 def test_one_step_decays_weights_but_no_biases_and_smooths_labels(tmp_path, whole):
-    def after(steps, **changes):
-        recipe = replace(SMALL, warmup=0.0, **changes)
+    def after_one_step(**changes):
+        recipe = replace(SMALL, warmup=0.0, phases=((16, 1),), batch=16, **changes)
         path = tmp_path / f"{len(list(tmp_path.iterdir()))}.safetensors"
-        network, _ = train(recipe, whole.data[0], 0 * whole.data[1], path, max_steps=steps, quiet=True)
+        network, log = train(recipe, whole.data[0], 0 * whole.data[1], path)
+        assert log["steps"] == 1
         return dict(network.named_parameters())
 
-    start, plain = after(0, weight_decay=0.0), after(1, weight_decay=0.0)
+    torch.manual_seed(SMALL.seed)
+    start = dict(ResNet(SMALL.architecture, SMALL.num_classes, SMALL.width).named_parameters())
+    plain = after_one_step(weight_decay=0.0)
     step = SMALL.lr * (1 + SMALL.momentum)  # the first step of Nesterov momentum
-    for name, value in after(1, weight_decay=0.5).items():
+    for name, value in after_one_step(weight_decay=0.5).items():
         decayed = -step * 0.5 * start[name] if value.ndim > 1 else 0 * value
         torch.testing.assert_close(value - plain[name], decayed, rtol=1e-3, atol=1e-6)
     # All labels are 0: smoothing by s takes s / 2 of their probability to the other class. The gradient is bfloat16.
-    smoother = after(1, weight_decay=0.0, label_smoothing=SMALL.label_smoothing + 0.5)
+    smoother = after_one_step(weight_decay=0.0, label_smoothing=SMALL.label_smoothing + 0.5)
     moved = (smoother["fc.bias"] - plain["fc.bias"]).detach()
     torch.testing.assert_close(moved, step * torch.tensor([-0.25, 0.25]), rtol=2e-2, atol=0)
 
@@ -80,7 +101,7 @@ def test_what_cannot_be_trained_is_named(tmp_path, whole, changes, invert, words
     pixels, labels = whole.data
     checkpoint = tmp_path / "new.safetensors" if invert is None else whole.checkpoint
     with pytest.raises(ValueError, match=words):
-        train(replace(SMALL, **changes), 255 - pixels if invert else pixels, labels, checkpoint, quiet=True)
+        train(replace(SMALL, **changes), 255 - pixels if invert else pixels, labels, checkpoint)
 
 
 def test_every_epoch_shows_every_image_once_in_another_order():
@@ -146,7 +167,7 @@ def test_the_whole_run_writes_float16_weights_with_their_recipe(tmp_path):
     options = TrainOptions(
         out=out, val=(archive,), architecture="resnet10", width=4, phases="16:1,32:1", batch=4, lr=0.05
     )
-    summary = train_network((archive,), options, quiet=True)
+    summary = train_network((archive,), options)
     with safe_open(out, framework="pt") as file:
         metadata = {k: json.loads(v) for k, v in file.metadata().items()}
         assert file.get_tensor("conv1.weight").dtype == torch.float16
@@ -155,7 +176,7 @@ def test_the_whole_run_writes_float16_weights_with_their_recipe(tmp_path):
     assert f"top-1 {metadata['top1']:.2%} on 16 images" in summary
     # Weights to start from change the run, and are part of its identity.
     more = replace(options, out=tmp_path / "more.safetensors", init=out, phases="32:1", val=())
-    train_network((archive,), more, quiet=True)
+    train_network((archive,), more)
     with safe_open(more.out, framework="pt") as file:
         assert json.loads(file.metadata()["recipe"])["init_sha256"] == summary.split()[-1]
         assert json.loads(file.metadata()["top1"]) is None

@@ -46,20 +46,14 @@ def _groups(order: Sequence[int], size: int) -> list[Sequence[int]]:
     return [order[i : i + step] for i in range(0, len(order), step)]
 
 
-def activations_of(
-    model: Model, pixels: NDArray[np.uint8], layers: Sequence[str] | None = None, *, quiet: bool = False
-) -> Activations:
+def activations_of(model: Model, pixels: NDArray[np.uint8], layers: Sequence[str] | None = None) -> Activations:
     """Run a network over RGB images (N, H, W, 3) uint8 and keep the activations of some of its layers, by default of all.
 
     An empty sequence of layers keeps the logits alone.
     """
     wanted = model.layers if layers is None else layers
     groups = _groups(range(len(pixels)), max(pixels.shape[1:3]))
-    parts = []
-    with progress_bar(len(pixels), model.name, unit="image", quiet=quiet or len(pixels) < 200) as bar:
-        for part in _by_batch(model, (pixels[group[0] : group[-1] + 1] for group in groups), wanted):
-            parts.append(part)
-            bar.update(len(groups[0]))
+    parts = list(_by_batch(model, (pixels[group[0] : group[-1] + 1] for group in groups), wanted))
     logits = [part.logits for part in parts if part.logits is not None]
     return Activations(
         {layer: np.concatenate([part.layers[layer] for part in parts]) for layer in wanted},
@@ -77,7 +71,6 @@ def extract(
     mean_images: int = MEAN_IMAGES,
     seed: int = 0,
     provenance: Mapping[str, str] | None = None,
-    quiet: bool = False,
 ) -> dict[str, Any]:
     """Run a network over images and write the cache; returns the metadata written.
 
@@ -89,12 +82,12 @@ def extract(
     others = [i for i in np.random.default_rng(seed).permutation(len(images)).tolist() if i not in kept]
     order = [*keep, *others[: max(0, mean_images - len(keep))]]
     groups = _groups(order, model.size)
-    pixels = (load_images([images[i] for i in group], model.size, quiet=True) for group in groups)
+    pixels = (load_images([images[i] for i in group], model.size) for group in groups)
     stored: dict[str, list[NDArray[Any]]] = {layer: [] for layer in model.layers}
     totals: dict[str, Any] = dict.fromkeys(model.layers, 0.0)
     logits: list[NDArray[np.float32]] = []
     done = 0
-    with progress_bar(len(order), "extracting", unit="image", quiet=quiet) as bar:
+    with progress_bar(len(order), "extracting", unit="image") as bar:
         for group, part in zip(groups, _by_batch(model, pixels, model.layers)):
             rest = max(0, len(keep) - done)
             if rest and part.logits is not None:
@@ -112,8 +105,6 @@ def extract(
         "torch": torch.__version__,
         "mean_images": len(order),
         "mean_images_sha256": hashlib.sha256("\n".join(images[i].name for i in order).encode()).hexdigest(),
-        "dataset": "",
-        "command": "",
         **(provenance or {}),
     }
     write_cache(

@@ -42,19 +42,17 @@ def read_classes(path: Path) -> list[str]:
     return names
 
 
-def find_images(sources: Iterable[str | Path], classes: Sequence[str] | Path | None = None) -> list[ImageRef]:
+def find_images(sources: Iterable[str | Path], classes: Path | None = None) -> list[ImageRef]:
     """All images of folders (searched recursively), zip archives and single files, sorted by name inside each source.
 
-    ``classes`` are the class directories in the order of their labels, or a file of them (see `read_classes`); default: the
-    sorted names of the parent directories of all images.
+    ``classes`` is a file of the class directories (see `read_classes`); default: the sorted names of the parent directories of
+    all images.
     """
     found = [place for source in sources for place in _images_in(Path(source))]
     if not found:
         raise ValueError("no image given")
     parents = [PurePosixPath(name).parent.name for _, name in found]
-    if isinstance(classes, Path):
-        classes = read_classes(classes)
-    label = {name: i for i, name in enumerate(sorted({*parents} - {""}) if classes is None else classes)}
+    label = {name: i for i, name in enumerate(read_classes(classes) if classes else sorted({*parents} - {""}))}
     if unknown := sorted({*parents} - {"", *label}):
         raise ValueError(f"directory {unknown[0]!r} is not among the {len(label)} classes given")
     return [ImageRef(container, name, label.get(parent, -1)) for (container, name), parent in zip(found, parents)]
@@ -117,15 +115,15 @@ def decode(data: bytes, size: int | tuple[int, int], name: str) -> NDArray[np.ui
 
 
 def load_images(
-    images: Sequence[ImageRef], size: int | tuple[int, int] = 64, *, quiet: bool = False
+    images: Sequence[ImageRef], size: int | tuple[int, int] = 64, *, progress: bool = False
 ) -> NDArray[np.uint8]:
-    """Pixels of all images, (N, H, W, 3) uint8, ``size`` as in `decode`; each archive is opened once."""
+    """Pixels of all images, (N, H, W, 3) uint8, ``size`` as in `decode`; each archive is opened once; ``progress`` shows a bar."""
     shape = (size, size) if isinstance(size, int) else size
     pixels = np.empty((len(images), *shape, 3), dtype=np.uint8)
     archives: dict[Path, zipfile.ZipFile] = {}
     with (
         ExitStack() as stack,
-        progress_bar(len(images), "reading images", unit="image", quiet=quiet or len(images) < 500) as bar,
+        progress_bar(len(images), "reading images", unit="image", quiet=not progress) as bar,
     ):
         for i, image in enumerate(images):
             if image.container.is_dir():

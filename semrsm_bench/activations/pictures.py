@@ -78,7 +78,7 @@ def read_pictures(
         chosen = [found[i] for i in choose_images(found, count, seed)]
         labels = np.array([image.label for image in chosen], dtype=np.int64)
         names = [image.name for image in chosen]
-        return Pictures(load_images(chosen, size, quiet=True), names, labels, shareable=False)
+        return Pictures(load_images(chosen, size), names, labels, shareable=False)
     known = photographs()
     corners = []
     for label, (_, pixels) in enumerate(known):

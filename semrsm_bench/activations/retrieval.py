@@ -101,4 +101,4 @@ def _draw(available: int, counts: Sequence[int], seed: int, what: str) -> list[N
 def _side(found: AnnotatedImages, chosen: NDArray[np.intp], frame: tuple[int, int]) -> RetrievalSide:
     images = [found.images[i] for i in chosen]
     groups = [found.groups[i] for i in chosen]
-    return RetrievalSide(load_images(images, frame, quiet=True), found.counts[chosen], groups, [i.name for i in images])
+    return RetrievalSide(load_images(images, frame), found.counts[chosen], groups, [i.name for i in images])

@@ -133,11 +133,11 @@ def parts_of_pictures(
         of_class = [image for image in found if image.label == label]
         chosen = [of_class[i] for i in np.sort(rng.permutation(len(of_class))[:_PICTURES_PER_CLASS])]
         opaque = np.ones((size, size), dtype=np.float32)
-        cutouts += [Cutout(pixels, opaque, code) for pixels in load_images(chosen, size, quiet=True)]
+        cutouts += [Cutout(pixels, opaque, code) for pixels in load_images(chosen, size)]
         names.append(Path(chosen[0].name).parent.name)
     # Blurred so much that only the colours are left.
     blur = ImageFilter.GaussianBlur(size / 8)
-    others = load_images([found[i] for i in rng.permutation(len(found))[:_BLURRED]], size, quiet=True)
+    others = load_images([found[i] for i in rng.permutation(len(found))[:_BLURRED]], size)
     backgrounds = [np.asarray(Image.fromarray(pixels).filter(blur), dtype=np.uint8) for pixels in others]
     return SceneParts(names, cutouts, backgrounds, shareable=False)
 

@@ -89,13 +89,11 @@ class Cache:
 
     def activations(self, layer: str, index: int | slice) -> NDArray[np.float16]:
         """Raw activations of one image, (C, S), or of a slice of images, (n, C, S), as stored."""
-        n, channels, size = self.shape(layer)
+        n, _, _ = self.shape(layer)
         if isinstance(index, slice):
             wanted = range(n)[index]
-            if not wanted:
-                return np.empty((0, channels, size), np.float16)
-            first = min(wanted)
-            part: NDArray[np.float16] = self._file.get_slice(layer)[first : max(wanted) + 1]
+            first = min(wanted, default=0)
+            part: NDArray[np.float16] = self._file.get_slice(layer)[first : max(wanted, default=-1) + 1]
             return part[[i - first for i in wanted]]
         if not -n <= index < n:
             raise IndexError(f"{self.name} has images 0..{n - 1}, asked for {index}")
@@ -187,7 +185,7 @@ def write_cache(
     update_manifest(path, "activations", {k: v.shape for k, v in tensors.items()})
 
 
-def copy_part(cache: Cache, count: int, out: Path, command: str = "") -> None:
+def copy_part(cache: Cache, count: int, out: Path, command: str) -> None:
     """Write a cache of the first images of another; means and provenance stay those of the whole."""
     provenance = {k: v for k, v in cache.metadata.items() if k not in ("images", "layers")}
     write_cache(

@@ -121,16 +121,13 @@ def train(
     checkpoint: Path,
     *,
     init: dict[str, torch.Tensor] | None = None,
-    max_steps: int | None = None,
     compile_network: bool = False,
-    quiet: bool = False,
 ) -> tuple[ResNet, dict[str, Any]]:
     """Train a network on pixels (N, H, W, 3) uint8 and labels (N,), resuming from ``checkpoint`` where there is one.
 
     The checkpoint is a safetensors file with weights, momentum and progress, written every two minutes and at the end. ``init``
-    are weights to start from; ``max_steps`` stops (resumably) after so many steps of this call; ``compile_network`` is about 1.3
-    times faster on CPU and needs a C++ compiler. Returns the network, and a log of the steps done and planned and the seconds
-    spent, restarts included.
+    are weights to start from; ``compile_network`` is about 1.3 times faster on CPU and needs a C++ compiler. Returns the network,
+    and a log of the steps and the seconds spent, restarts included.
     """
     device, steps = best_device(), recipe.steps(len(pixels))
     torch.manual_seed(recipe.seed)
@@ -148,13 +145,10 @@ def train(
     data = hashlib.sha256(pixels[some].tobytes() + labels.tobytes()).hexdigest()[:16]
     identity = json.dumps([asdict(recipe), data], sort_keys=True)
     start, spent = _restore(checkpoint, identity, network, optimizer)
-    done = start
     forward = torch.compile(network) if compile_network else network
     began = saved = time.monotonic()
-    with progress_bar(steps, f"training {recipe.architecture}", unit="step", initial=start, quiet=quiet) as bar:
+    with progress_bar(steps, f"training {recipe.architecture}", unit="step", initial=start) as bar:
         for step, size, chosen in recipe.schedule(len(pixels), start):
-            if max_steps is not None and step - start >= max_steps:
-                break
             generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
             batch = augment(torch.from_numpy(pixels[chosen]), recipe.shift, generator).to(device)
             x = resize(to_input(batch), size).contiguous(memory_format=torch.channels_last)
@@ -169,15 +163,14 @@ def train(
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            done = step + 1
             bar.update()
             bar.set_postfix(loss=f"{loss.item():.3f}", px=size, refresh=False)
             if time.monotonic() - saved > _SAVE_EVERY:
                 saved = time.monotonic()
-                _save(checkpoint, identity, network, optimizer, done, spent + saved - began)
+                _save(checkpoint, identity, network, optimizer, step + 1, spent + saved - began)
     spent += time.monotonic() - began
-    _save(checkpoint, identity, network, optimizer, done, spent)
-    return network.eval(), {"steps_done": done, "steps": steps, "seconds": spent, "device": str(device)}
+    _save(checkpoint, identity, network, optimizer, steps, spent)
+    return network.eval(), {"steps": steps, "seconds": spent, "device": str(device)}
 
 
 def _save(path: Path, identity: str, network: ResNet, optimizer: torch.optim.SGD, step: int, spent: float) -> None:
@@ -208,12 +201,12 @@ def _restore(path: Path, identity: str, network: ResNet, optimizer: torch.optim.
 
 
 @torch.no_grad()
-def top1(network: ResNet, pixels: Pixels, labels: Labels, size: int, *, quiet: bool = False) -> float:
+def top1(network: ResNet, pixels: Pixels, labels: Labels, size: int) -> float:
     """Share of images whose largest logit is their label's; float32, images scaled to ``size``."""
     device = next(network.parameters()).device
     network.eval()
     right = 0
-    with progress_bar(len(pixels), "validating", unit="image", quiet=quiet) as bar:
+    with progress_bar(len(pixels), "validating", unit="image") as bar:
         for i in range(0, len(pixels), 100):
             x = resize(to_input(torch.from_numpy(pixels[i : i + 100]).to(device)), size)
             right += int((network(x).argmax(1).cpu().numpy() == labels[i : i + 100]).sum())
@@ -221,13 +214,13 @@ def top1(network: ResNet, pixels: Pixels, labels: Labels, size: int, *, quiet: b
     return right / len(pixels)
 
 
-def train_network(images: Sequence[Path], options: TrainOptions, *, quiet: bool = False) -> str:
+def train_network(images: Sequence[Path], options: TrainOptions) -> str:
     """Train (or resume) on folders or zips in the ImageFolder layout, validate, write the weights; returns a summary."""
     if options.threads:
         torch.set_num_threads(options.threads)
     phases = parse_phases(options.phases)
     size = max(size for size, _ in phases)
-    pixels, labels, classes = _load(images, options.classes, size, quiet)
+    pixels, labels, classes = _load(images, options.classes, size)
     shared = {name: getattr(options, name) for name in ("architecture", "width", "batch", "lr", "seed")}
     started = file_sha256(options.init) if options.init else None
     recipe = Recipe(num_classes=classes, phases=phases, init_sha256=started, **shared)
@@ -238,7 +231,6 @@ def train_network(images: Sequence[Path], options: TrainOptions, *, quiet: bool 
         options.out.with_suffix(".ckpt.safetensors"),
         init=load_weights(options.init) if options.init else None,
         compile_network=options.compile,
-        quiet=quiet,
     )
     # Validate what is written: float16 weights, BatchNorm statistics included.
     network.half().float()
@@ -246,22 +238,22 @@ def train_network(images: Sequence[Path], options: TrainOptions, *, quiet: bool 
     metadata |= {"top1": None, "val_images": 0}
     summary = f"{options.out}: "
     if options.val:
-        val_pixels, val_labels, _ = _load(options.val, options.classes, size, quiet)
-        accuracy = top1(network, val_pixels, val_labels, phases[-1][0], quiet=quiet)
+        val_pixels, val_labels, _ = _load(options.val, options.classes, size)
+        accuracy = top1(network, val_pixels, val_labels, phases[-1][0])
         metadata |= {"top1": accuracy, "val_images": len(val_pixels)}
         summary += f"top-1 {accuracy:.2%} on {len(val_pixels)} images, "
     save_weights(options.out, network, metadata)
     shapes = {name: tuple(value.shape) for name, value in network.state_dict().items()}
     update_manifest(options.out, "weights", shapes)
-    spent = f"{log['steps_done']} steps in {log['seconds'] / 60:.1f} minutes"
+    spent = f"{log['steps']} steps in {log['seconds'] / 60:.1f} minutes"
     return f"{summary}{spent}, sha256 {file_sha256(options.out)}"
 
 
-def _load(sources: Sequence[Path], class_file: Path | None, size: int, quiet: bool) -> tuple[Pixels, Labels, int]:
+def _load(sources: Sequence[Path], class_file: Path | None, size: int) -> tuple[Pixels, Labels, int]:
     """Pixels, labels and the number of classes."""
     images = find_images(sources, class_file)
     labels = np.array([image.label for image in images], dtype=np.int64)
     if stray := next((image for image in images if image.label < 0), None):
         raise ValueError(f"{stray.container}: {stray.name} lies in no class directory, which training needs")
     classes = len(read_classes(class_file)) if class_file else int(labels.max()) + 1
-    return load_images(images, size, quiet=quiet), labels, classes
+    return load_images(images, size, progress=True), labels, classes

@@ -127,8 +127,8 @@ def read_measurements(source: str | Path, results: Path = Path("results")) -> Me
 
 
 def _read_run(path: Path) -> Measurements:
-    rows = load_rows(path)
     folder = path.parent if path.is_file() else path
+    rows = load_rows(folder)
     environment = load_environment(folder) if (folder / ENVIRONMENT_FILE).is_file() else {}
     parts: dict[CellKey, list[Row]] = {}
     for row, key in zip(rows, _keys(rows)):
@@ -140,7 +140,7 @@ def _read_run(path: Path) -> Measurements:
             tasks[name] = get_task(name)
         except UnknownNameError:
             notices.append(f"task {name!r} is not known here: only its times are compared")
-    every = run_files.read_rows(path)
+    every = run_files.read_rows(folder)
     gone = Counter(map(resume_key, every)) - Counter(map(resume_key, rows))
     names = sorted({f"{row['method']} on {row['case'] or row['task']}" for row in every if resume_key(row) in gone})
     if names:

@@ -42,13 +42,12 @@ _ESTIMATE_SECONDS = 15.0
 
 @dataclass(frozen=True)
 class Finished:
-    """What a session left: rows written now and before, by status, whether nothing is left to do, rows that the machine spoiled."""
+    """What a session left: rows written now and before, by status, rows that the machine spoiled."""
 
     folder: Path
     measured: int
     resumed: int
     counts: dict[str, int]
-    complete: bool
     spoiled: int = 0
 
     @property
@@ -108,7 +107,7 @@ def run(
     counts = Counter(row["status"] for row in load_rows(writer.folder))
     measured = len(read_rows(writer.folder)) - len(old)
     spoiled = len(ledger.spoiled)
-    return Finished(writer.folder, measured, len(old), dict(counts), not session.estimate, spoiled), ledger
+    return Finished(writer.folder, measured, len(old), dict(counts), spoiled), ledger
 
 
 class _Engine:

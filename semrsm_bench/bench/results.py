@@ -36,7 +36,7 @@ def read_rows(run: Path) -> list[dict[str, Any]]:
 
     ValueError: a line inside the file is broken, or a newer version of the package wrote it.
     """
-    path = run if run.is_file() else run / ROWS_FILE
+    path = run / ROWS_FILE
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file; is {run} the folder of a run?")
     lines = path.read_bytes().split(b"\n")
@@ -60,20 +60,19 @@ def read_rows(run: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def load_rows(run: Path | str, task: str | None = None) -> list[dict[str, Any]]:
-    """The rows of a run, given by its folder or its ``rows.jsonl``, that count, oldest first: all, or those of a task.
+def load_rows(run: Path) -> list[dict[str, Any]]:
+    """The rows of a run that count, oldest first.
 
     Of repeated observations the last one counts. Where a method's code changed between them, a cell never mixes two versions:
     only rows of the code that the last session had count, even where it has measured none yet.
     """
-    run = Path(run)
 
     def cell_of(row: Mapping[str, Any]) -> tuple[str, ...]:
         return row["task"], row["method"], json.dumps(row["options"], sort_keys=True), cell_key(row["cell"])
 
-    rows = [row for row in read_rows(run) if task is None or row["task"] == task]
+    rows = read_rows(run)
     newest = {cell_of(row): row["code"] for row in rows}
-    path = (run.parent if run.is_file() else run) / RUN_FILE
+    path = run / RUN_FILE
     noted: Mapping[str, Any] = (read_json(path).get("codes") if path.is_file() else None) or {}
     rows = [row for row in rows if row["code"] == noted.get(row["task"], {}).get(row["method"], newest[cell_of(row)])]
     return list({resume_key(row): row for row in rows}.values())
@@ -81,10 +80,8 @@ def load_rows(run: Path | str, task: str | None = None) -> list[dict[str, Any]]:
 
 def load_environment(run: Path) -> dict[str, Any]:
     """``environment.json`` of a run; FileNotFoundError or ValueError where it is missing or broken."""
-    path = (run.parent if run.is_file() else run) / ENVIRONMENT_FILE
+    path = run / ENVIRONMENT_FILE
     found = read_json(path)
-    if isinstance(cpu := found.get("cpu"), str):  # as early runs have it
-        found["cpu"] = {"model": cpu}
     for name, kind in {"cpu": dict, "packages": dict, "data": list, "blas": list}.items():
         value: Any = found.get(name) or kind()
         if not isinstance(value, kind) or any(kind is list and not isinstance(each, dict) for each in value):
@@ -216,18 +213,13 @@ class RunWriter(contextlib.AbstractContextManager["RunWriter"]):
 
     def _mend_tail(self) -> None:
         """Complete or cut a last line that a kill or a full disk left without its line break."""
-        start = size = os.fstat(self._descriptor).st_size
-        tail = b""
-        while start > 0 and b"\n" not in tail:
-            step = min(start, 1 << 16)
-            start -= step
-            tail = os.pread(self._descriptor, step, start) + tail
-        if not (torn := tail.rpartition(b"\n")[2]):
+        content = self._path.read_bytes()
+        if not (torn := content.rpartition(b"\n")[2]):
             return
         try:
             json.loads(torn)
         except ValueError:
-            os.ftruncate(self._descriptor, size - len(torn))
+            os.ftruncate(self._descriptor, len(content) - len(torn))
         else:
             os.write(self._descriptor, b"\n")
 

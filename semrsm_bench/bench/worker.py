@@ -219,8 +219,6 @@ def main(text: str) -> None:
     _settle(settings["parent"], settings.get("core"))
     if settings.get("path"):
         sys.path[:] = settings["path"]
-    if sys.stdout is None or sys.stderr is None:
-        sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115  # lives as long as the process
     pipe = os.fdopen(settings["pipe"], "r+b", buffering=0)
     os.set_inheritable(settings["pipe"], False)
     reader = os.fdopen(os.dup(settings["pipe"]), "rb")

@@ -193,7 +193,7 @@ class NetworkActivations:
         from semrsm_bench.activations.extract import activations_of
 
         try:
-            return activations_of(self.model, pixels, layers, quiet=True)
+            return activations_of(self.model, pixels, layers)
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from None
 
