@@ -101,9 +101,9 @@ def read_egoobjects(root: Path, split: str = "test", *, wide_only: bool = True) 
         raise FileNotFoundError(f"{root}: found neither here nor in {root / 'data'} {_EGOOBJECTS}")
     path = folder / f"EgoObjectsV1_unified_{'train' if split == 'train' else 'eval'}.json"
     metadata = folder / "EgoObjectsV1_unified_metadata.json"
-    content = _read_json(path, _EGOOBJECTS)
+    content = _read_json(path)
     known = {_field(record, "id", int, where): (where, record) for where, record in _records(content, "images", path)}
-    listed = _records(_read_json(metadata, _EGOOBJECTS), "cat_det_cats", metadata)
+    listed = _records(_read_json(metadata), "cat_det_cats", metadata)
     names = {_field(one, "id", int, where): _field(one, "name", str, where) for where, one in listed}
     columns = {number: column for column, number in enumerate(sorted(names))}
     counts: dict[int, NDArray[np.int64]] = {}
@@ -132,14 +132,14 @@ def read_egoobjects(root: Path, split: str = "test", *, wide_only: bool = True) 
     return AnnotatedImages(images, np.stack(rows), groups, [names[number] for number in columns])
 
 
-def _read_json(path: Path, what: str) -> Any:
-    """Content of a JSON file; errors name it, and ``what`` it is."""
+def _read_json(path: Path) -> Any:
+    """Content of one of the JSON files; errors name it, and what is needed."""
     try:
         return json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise FileNotFoundError(f"{path}: no such file; needed are {what}") from None
+        raise FileNotFoundError(f"{path}: no such file; needed are {_EGOOBJECTS}") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: damaged ({error}); needed are {what}") from None
+        raise ValueError(f"{path}: damaged ({error}); needed are {_EGOOBJECTS}") from None
 
 
 def _field(record: Any, key: str, kind: type | tuple[type, ...], where: str) -> Any:

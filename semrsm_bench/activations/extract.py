@@ -131,7 +131,7 @@ def _by_batch(model: Model, batches: Iterable[NDArray[np.uint8]], layers: Sequen
             if not isinstance(value, torch.Tensor) or value.ndim not in (3, 4):
                 shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
                 raise ValueError(f"layer {layer!r} returns {shape}; needed are maps (N, C, H, W) or tokens (N, T, D)")
-            # A copy: the network may go on in place.
+            # A copy: later layers may work in place.
             array = np.array(value.detach().float().cpu().numpy())
             if array.ndim == 4:
                 seen[layer], grids[layer] = array.reshape(*array.shape[:2], -1), (array.shape[2], array.shape[3])

@@ -82,7 +82,7 @@ class Ledger:
     @property
     def spoiled(self) -> dict[str, str]:
         """Of the observations that the machine spoiled those that nothing has replaced, with what became of them."""
-        return {key: told for key, told in self.faults.items() if key not in self.done}
+        return {key: fault for key, fault in self.faults.items() if key not in self.done}
 
     @property
     def is_finished(self) -> bool:

@@ -128,8 +128,8 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         reply = self.ask(command, deadlines, _START_BYTES + 8 * input_bytes + limits.memory)
         if reply.status == "ok":
             times = [reply.value.get("seconds"), reply.value.get("shared_seconds")]
-            told = [t for each in times if isinstance(each, list) for t in each]
-            sound = all(isinstance(t, (int, float)) and 0 <= t < math.inf for t in told)
+            claimed = [t for each in times if isinstance(each, list) for t in each]
+            sound = all(isinstance(t, (int, float)) and 0 <= t < math.inf for t in claimed)
             if not sound or not all(isinstance(each, list) for each in times):
                 self.close()
                 reply = Reply("crashed", "its answer lacks times or arrays")

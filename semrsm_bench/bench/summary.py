@@ -343,7 +343,6 @@ def merge_runs(runs: Sequence[Path], *, relative_to: str | None = None) -> tuple
                     figures["time_ratio"] = figures["seconds"] / (first or math.nan)
                 if relative_to is not None:
                     other = there.get(relative_to, {}).get(label)
-                    # A time of 0, which an earlier version let pass, is none.
                     figures["speedup"] = (other.seconds.value if other else math.nan) / (figures["seconds"] or math.nan)
             merged.append(((tasks[name], task.cell_order(place)), line))
     return [line for _, line in sorted(merged, key=lambda entry: entry[0])], legend
