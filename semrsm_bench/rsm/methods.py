@@ -105,9 +105,8 @@ def pooled(z: NDArray[Any], z2: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(sums[0] @ sums[1].T / z.shape[2])
 
 
-_OWN: dict[str, Any] = {"distribution": OWN_DISTRIBUTION}
-_LINEAR: dict[str, Any] = {"complexity": "O(SC)", **_OWN}
-_SHIFTS: dict[str, Any] = {"invariant_to": ("translation",), "complexity": "O(SC log S)", **_OWN}
+_LINEAR: dict[str, Any] = {"complexity": "O(SC)", "distribution": OWN_DISTRIBUTION}
+_SHIFTS: dict[str, Any] = {**_LINEAR, "complexity": "O(SC log S)", "invariant_to": ("translation",)}
 RSMS.add(
     [
         MatchingRsm("identity", SamePosition, reference="Wald et al., NeurIPS 2024", **_LINEAR),

@@ -25,7 +25,6 @@ from semrsm_bench.solvers.kernels.scale import OUT_OF_RANGE, TOO_COARSE, Scale, 
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, matching_value, random_value
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
 
-_REFERENCE = "Bertsekas 1988, Annals of Operations Research 14 (auction algorithm with eps-scaling)"
 _FIRST_SHARE, _SHRINK = 0.2, 4.0
 
 
@@ -41,7 +40,7 @@ def auction_many(
 _AUCTION: dict[str, Any] = {
     "kind": "approximate",
     "complexity": "O(S^2 range/eps)",
-    "reference": _REFERENCE,
+    "reference": "Bertsekas 1988, Annals of Operations Research 14 (auction algorithm with eps-scaling)",
     "releases_gil": True,
 }
 

@@ -28,7 +28,7 @@ def features(size: int, channels: int, seed: int = 0, dtype: DTypeLike = np.floa
 
 
 def solve_and_judge(solver: Solver, problem: MatchingProblem) -> Permutation:
-    """Permutation, after checking that it is one, that the inputs are as they were, that exact means exact, and that duals prove.
+    """Permutation, after checking that it is one, that the inputs are unchanged, that exact is exact, and that duals are feasible.
 
     Problems beyond the solver's ``max_size`` are not tried.
     """

@@ -25,7 +25,6 @@ from semrsm_bench.solvers.kernels.rows import column_maxima, row_maxima
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
-_REFERENCE = "this project; lists as in Bertsekas 1991, ch. 7, and Jonker & Volgenant's column reduction"
 _SAMPLE_EPS = 0.2
 _SMALLEST_SAMPLE = 64
 # Bids per row; real activations need 10 to 20.
@@ -36,7 +35,7 @@ _LEFTOVERS = 4096
 _LISTED: dict[str, Any] = {
     "kind": "approximate",
     "complexity": "O(S^2 + S bids)",
-    "reference": _REFERENCE,
+    "reference": "this project; lists as in Bertsekas 1991, ch. 7, and Jonker & Volgenant's column reduction",
     "releases_gil": True,
 }
 

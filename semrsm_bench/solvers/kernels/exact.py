@@ -189,7 +189,7 @@ def _bid_exactly(state: Finish) -> int:
         elif row_of[j] >= 0:
             j = _free_equal(best, affinity[i], prices, columns[i], row_of)
             if j < 0:
-                # Evicting an owner at the same price would only move the question on; a path settles it.
+                # Evicting an owner at the same price leaves that row in the same place; a path settles it.
                 free -= 1
                 chain = 0
                 continue
