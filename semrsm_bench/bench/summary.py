@@ -148,6 +148,8 @@ def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str
         np.array([_median(row[name] for row in part) for part in cases.values()], dtype=np.float64)
         for name in ("seconds", "shared_seconds", "peak_bytes")
     )
+    if task.kind != "solver":  # what one of them prepares serves no other: it is part of its time
+        seconds, shared = seconds + np.nan_to_num(shared), np.full(len(shared), math.nan)
     bad = [row for row in rows if row["status"] != "ok"]
     faults = Counter(row["status"] for row in bad if row["status"] != "skipped")
     commonest = faults.most_common(1)[0][0] if faults else "skipped"

@@ -39,11 +39,6 @@ class MethodKey:
         """The line that a row of a run belongs to."""
         return cls.of(str(row["method"]), str(row["kind"]), str(row["category"]), row["options"])
 
-    @classmethod
-    def shared_by(cls, kind: str) -> MethodKey:
-        """The line of what the methods of a kind share and what is therefore timed apart."""
-        return cls("affinity x @ y.T" if kind == "solver" else "shared by methods", kind, _SHARED)
-
     @property
     def block_size(self) -> str:
         """The paper's column b: the option ``b`` of Batch-Optimal, ``k`` of TopK-Greedy; empty for others."""
@@ -54,6 +49,10 @@ class MethodKey:
     def category_title(self) -> str:
         """Heading of its part of the table."""
         return CATEGORIES.get(self.category) or self.category.capitalize()
+
+
+AFFINITY = MethodKey("affinity x @ y.T", "solver", _SHARED)
+"""The line of what solvers share, and what is therefore timed apart."""
 
 
 def _option_text(value: Any) -> str:
@@ -70,7 +69,7 @@ class Catalogue:
     def about(self, method: MethodKey) -> Mapping[str, Any]:
         """``complexity``, ``options`` and what else is known of a method."""
         if method.category == _SHARED:
-            return {"complexity": "O(S^2 C)" if method.kind == "solver" else ""}
+            return {"complexity": "O(S^2 C)"}
         if facts := self._described.get(f"{method.kind}:{method.name}"):
             return dict(facts)
         import semrsm_bench

@@ -12,7 +12,7 @@ from semrsm_bench.bench.summary import Difference, differences
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
-from semrsm_bench.report.catalogue import NOUNS, MethodKey
+from semrsm_bench.report.catalogue import AFFINITY, NOUNS, MethodKey
 from semrsm_bench.report.formatting import (
     NOTHING,
     complexity_text,
@@ -115,10 +115,7 @@ class Layout:
     @cached_property
     def names(self) -> dict[MethodKey, str]:
         """How figures name them, and what they share."""
-        return {
-            m: short(self.results.catalogue.display_name(m))
-            for m in (*self.results.methods, MethodKey.shared_by(self.results.task.kind))
-        }
+        return {m: short(self.results.catalogue.display_name(m)) for m in (*self.results.methods, AFFINITY)}
 
     def published_at(self, place: Place) -> PrintedFigures:
         """What a paper prints for a cell."""
@@ -210,7 +207,7 @@ class Layout:
 
     def panel(self, sheet: Sheet) -> Panel:
         """Scores and times of every method in the cells of a sheet."""
-        results, shared = self.results, MethodKey.shared_by(self.results.task.kind)
+        results, shared = self.results, AFFINITY
         # What a paper prints stands beside the first cell that it fits.
         theirs: dict[str, PrintedFigures] = {}
         for cell in sheet.cells:

@@ -100,8 +100,9 @@ class TaskResults:
 
     @cached_property
     def shared(self) -> dict[str, Interval]:
-        """Median time of what methods share, s, over the cases of each cell where any was timed."""
-        found = {cell: _by_case(rows, lambda row: row["shared_seconds"]) for cell, rows in self.observed.items()}
+        """Median time of the affinity, which solvers share, s, over the cases of each cell where any was timed."""
+        observed = self.observed if self.task.kind == "solver" else {}
+        found = {cell: _by_case(rows, lambda row: row["shared_seconds"]) for cell, rows in observed.items()}
         return {cell: median_interval(times) for cell, times in found.items() if len(times)}
 
     @cached_property

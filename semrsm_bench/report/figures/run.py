@@ -11,7 +11,7 @@ import numpy as np
 
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
-from semrsm_bench.report.catalogue import MethodKey
+from semrsm_bench.report.catalogue import AFFINITY, MethodKey
 from semrsm_bench.report.formatting import OPTIMAL_TOLERANCE, format_seconds, plural
 from semrsm_bench.report.layout import Layout, Sheet
 from semrsm_bench.report.results import TaskResults
@@ -156,7 +156,7 @@ def draw_runtime(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
     results = layout.results
     cells = {int(results.places[cell].get("size") or 0): cell for cell in reversed(sheet.cells)}
     lines: dict[MethodKey, dict[int, Interval]] = {}
-    for method in (*results.methods, MethodKey.shared_by(results.task.kind)):
+    for method in (*results.methods, AFFINITY):
         times = {c: s.seconds for (c, m), s in results.cells.items() if m == method} or results.shared
         known = {s: times[c] for s, c in sorted(cells.items()) if s and c in times and times[c].value > 0}
         if known:

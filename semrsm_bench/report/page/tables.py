@@ -12,7 +12,7 @@ from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.row import FAULTS, cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
-from semrsm_bench.report.catalogue import NOUNS, MethodKey
+from semrsm_bench.report.catalogue import AFFINITY, NOUNS, MethodKey
 from semrsm_bench.report.formatting import NOTHING, complexity_text, format_p, format_score, plurals
 from semrsm_bench.report.layout import COMPLEXITY, Layout, time_text
 from semrsm_bench.report.notes import failure_text, score_text
@@ -88,7 +88,7 @@ class PageTables:
         results, catalogue = self.results, self.results.catalogue
         scores, timed = self.layout.scores(), bool(self.layout.time_title)
         several = len({m.category for m in results.methods}) > 1
-        shared = MethodKey.shared_by(results.task.kind)
+        shared = AFFINITY
         rows = []
         for cell, place in results.places.items():
             for method in (*results.methods, shared):
