@@ -133,18 +133,17 @@ def write_run(folder, factor=1.0, rise=0.0, **changes):
     return folder
 
 
-def write_asv(folder, factor=1.0, rise=0.0, commit="a" * 40, date=1, times_as="time_solve"):
+def write_asv(folder, factor=1.0, rise=0.0, commit="a" * 40, date=1):
     params = [["'scipy'", "'greedy'"], ["64", "256"], ["'none'"]]
     times = [None, None, *(1e-5 * size * factor for size in (64, 256))]
     gaps = [0.0, 0.0, *[100 * (1 / 6 + rise)] * 2]
-    columns = ["result", "params", "version", "stats_q_25", "stats_q_75"]
     content = {
         "commit_hash": commit,
         "date": date,
         "params": {"cpu": "A"},
-        "result_columns": columns,
+        "result_columns": ["result", "params", "version"],
         "results": {
-            f"bench_solvers.Runtime.{times_as}": [times, params, "1", times, times],
+            "bench_solvers.Runtime.track_solve_seconds": [times, params, "1"],
             "bench_solvers.Quality.track_gap_percent": [gaps, params, "1"],
             "bench_solvers.Runtime.track_rel_time": [times, params, "1"],
             "bench_solvers.timeraw_import": [[0.1], [], "1"],
@@ -165,7 +164,7 @@ def write_pytest(path, factor=1.0, rise=0.0):
         {
             "name": f"test_solve[greedy-{size}-none]",
             "extra_info": {"solver": "greedy", "size": size, "centring": "none", "pair": "0-1"}
-            | {"gap": 1 / 6 + rise, "gap_of_pair": dict.fromkeys(PAIRS, 1 / 6 + rise)},
+            | {"gap_of_pair": dict.fromkeys(PAIRS, 1 / 6 + rise)},
             "stats": {"data": [1e-5 * size * factor] * 5, "median": 1e-5 * size * factor},
         }
         for size in (64, 256)
@@ -232,19 +231,19 @@ def test_another_layer_of_the_same_size_is_no_stand_in(tmp_path, other):
 
 
 def test_several_entries_of_a_cell_or_a_pair_are_kept_beside_each_other(tmp_path):
-    def entry(pair, seconds, **gaps):
-        extra = {"solver": "greedy", "size": 64, "centring": "none", "pair": pair, **gaps}
+    def entry(pair, seconds, gap):
+        extra = {"solver": "greedy", "size": 64, "centring": "none", "pair": pair, "gap_of_pair": {pair: gap}}
         return {"name": f"test[{pair}]", "extra_info": extra, "stats": {"data": [seconds] * 3}}
 
     def write(name, *entries):
         (tmp_path / name).write_text(json.dumps({"machine_info": {}, "benchmarks": entries}))
         return read_measurements(tmp_path / name)
 
-    first = write("a.json", entry("0-1", 0.1, gap=0.2), entry("2-3", 0.2, gap=0.3), entry("0-1", 0.3, gap=0.4))
+    first = write("a.json", entry("0-1", 0.1, 0.2), entry("2-3", 0.2, 0.3), entry("0-1", 0.3, 0.4))
     (figures,) = first.cells.values()
     assert figures.seconds == {"0-1": [0.1] * 3 + [0.3] * 3, "2-3": [0.2] * 3}
     assert figures.gaps == {"0-1": [0.2, 0.4], "2-3": [0.3]}
-    second = write("b.json", entry("0-1", 0.2, gap_of_pair={"0-1": 0.1}), entry("2-3", 0.4, gap_of_pair={"2-3": 0.1}))
+    second = write("b.json", entry("0-1", 0.2, 0.1), entry("2-3", 0.4, 0.1))
     gap = next(change for change in compare(first, second).changes if change.metric == "gap")
     assert (gap.paired, gap.before, gap.after) == (True, pytest.approx(0.3), pytest.approx(0.1))
     with RunWriter(tmp_path) as writer:
@@ -253,23 +252,6 @@ def test_several_entries_of_a_cell_or_a_pair_are_kept_beside_each_other(tmp_path
     (figures,) = read_measurements(tmp_path).cells.values()
     assert figures.gaps == {"0-1": pytest.approx([0.1, 0.3])}
     assert figures.seconds == {"0-1": pytest.approx([0.1, 0.2])}
-
-
-def test_samples_that_asv_kept_count_all(tmp_path):
-    def change(content):
-        content["result_columns"].append("samples")
-        content["results"]["bench_solvers.Runtime.time_solve"].append([None, None, [1.0, 2.0, 4.0], None])
-
-    found = read_measurements(edited(write_asv(tmp_path), change))
-    assert found.cells[CellKey("greedy", 64, "none")].seconds == {"": [1.0, 2.0, 4.0]}
-    assert found.cells[CellKey("greedy", 256, "none")].seconds == {"": [256e-5] * 3}, "quartiles and median"
-
-
-def test_times_of_old_and_new_asv_results_are_read_alike(tmp_path):
-    old = read_measurements(write_asv(tmp_path / "old"))
-    new = read_measurements(write_asv(tmp_path / "new", times_as="track_solve_seconds"))
-    assert old.cells == new.cells
-    assert new.cells[CellKey("greedy", 64, "none")].seconds
 
 
 def write_tasks(folder, factor=1.0, score=0.75, task="translation"):
@@ -367,7 +349,7 @@ def without_run(tmp_path, how):
 
 def without_asv(tmp_path, how):
     def change(content):
-        for name in ("bench_solvers.Runtime.time_solve", "bench_solvers.Quality.track_gap_percent"):
+        for name in ("bench_solvers.Runtime.track_solve_seconds", "bench_solvers.Quality.track_gap_percent"):
             result = content["results"][name]
             if how == "failed":
                 result[0] = None
@@ -424,7 +406,7 @@ def failed_everywhere(folder, kind):
     def change(content):
         for entry in content["benchmarks"]:
             entry["stats"] = {}
-            entry["extra_info"] |= {"gap": None, "gap_of_pair": None}
+            entry["extra_info"] |= {"gap_of_pair": None}
 
     return edited(WRITERS[kind](folder), change)
 
@@ -448,7 +430,7 @@ def test_nothing_measured_on_a_side_is_not_passing(tmp_path, kind, rules):
 
 def test_a_rule_about_what_neither_side_has_is_not_passing(tmp_path):
     def untimed(content):
-        content["results"]["bench_solvers.Runtime.time_solve"][0] = None
+        content["results"]["bench_solvers.Runtime.track_solve_seconds"][0] = None
 
     side = edited(write_asv(tmp_path), untimed)
     found = invoke(side, side, "--fail", "gap:1%", "--fail", "time:2x")
@@ -469,8 +451,8 @@ def without_time(path, kind, value):
 
     def change(content):
         if kind == "asv":
-            times = content["results"]["bench_solvers.Runtime.time_solve"]
-            times[0][3] = times[3][3] = times[4][3] = value
+            times = content["results"]["bench_solvers.Runtime.track_solve_seconds"]
+            times[0][3] = value
         else:
             content["benchmarks"][1]["stats"] = {"data": [value] * 5}
 

@@ -173,7 +173,7 @@ def test_a_file_that_is_no_python_imports_nothing(tmp_path):
 @pytest.mark.parametrize("name", sb.solver_names())
 def test_a_declaration_travels_as_json(name):
     declared = sb.get_solver(name).declare()
-    again = Declaration.from_dict(json.loads(json.dumps(declared.as_dict())))
+    again = Declaration.from_dict(json.loads(json.dumps(dataclasses.asdict(declared))))
     assert dataclasses.replace(again, options={}, defaults={}) == dataclasses.replace(declared, options={}, defaults={})
     assert again.options == plain(declared.options, bounded=False)
     assert len(declared.code) == 16

@@ -349,7 +349,7 @@ def test_the_verb_writes_one_file_and_says_its_size(tmp_path):
     assert 4e6 < size < 8e6
     assert [p.name for p in folder.iterdir() if "report" in p.name] == ["report.html"]
     # What is shown can be chosen, and where it is written.
-    target, chosen = tmp_path / "deep" / "page.html", ("--where", "size=64", "--centring", "channel")
+    target, chosen = tmp_path / "deep" / "page.html", ("--where", "size=64,centring=channel")
     call("report", "one", "matching", "--results", tmp_path, *chosen, "--out", target)
     page = Parsed(target.read_text())
     for part in ("centring channel", "S = 64"):
@@ -363,7 +363,7 @@ def test_the_verb_writes_one_file_and_says_its_size(tmp_path):
     [
         (None, (), 2, "make one with: semrsm-bench run"),
         ([], (), 4, "nothing was measured"),
-        ([make_row()], ("--centring", "position"), 4, "this run has centring none"),
+        ([make_row()], ("--where", "centring=position"), 4, "this run has centring none"),
         ([make_row()], ("one", "outputs"), 2, "it has matching"),
     ],
 )

@@ -83,7 +83,7 @@ def test_solvers_of_an_installed_distribution_are_listed_and_checked_like_any_ot
 )
 def test_a_broken_installed_plugin_is_named_and_left_out(tmp_path, body, reason, command):
     (tmp_path / "broken_plugin_module.py").write_text(body)
-    announce(tmp_path, "broken_plugin_module", group="semrsm_bench.solvers")
+    announce(tmp_path, "broken_plugin_module")
     done = run(*command, path=tmp_path)
     assert done.returncode == 0, done.stderr
     assert f"RuntimeWarning: the plugin 'broken_plugin_module' of brittle is left out: {reason}" in done.stderr
@@ -182,8 +182,8 @@ return sb.Solution(np.arange(problem.size), info={"clean": clean, "pid": os.getp
 PLANTED = (HERE.parent / "examples" / "planted.py").read_text()
 
 
-def announce(folder, module, group="semrsm_bench.plugins", name="brittle"):
-    distribution(folder, name, **{"entry_points.txt": f"[{group}]\nsnap = {module}\n"})
+def announce(folder, module, name="brittle"):
+    distribution(folder, name, **{"entry_points.txt": f"[semrsm_bench.plugins]\nsnap = {module}\n"})
 
 
 @pytest.fixture(params=["file", "entry point"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import functools
 import itertools
 import json
 import math
@@ -25,8 +24,7 @@ from semrsm_bench.core.stats import ROUNDING, Interval, mean_interval, median_in
 from semrsm_bench.core.task import Score, Task
 from semrsm_bench.tasks.registry import get_task
 
-_ASV_TIMES = ("time_solve", "track_solve_seconds")
-_ASV_GAP = "track_gap_percent"
+_ASV_TIME, _ASV_GAP = "track_solve_seconds", "track_gap_percent"
 
 Row = Mapping[str, Any]
 
@@ -108,22 +106,30 @@ def read_measurements(source: str | Path, results: Path = Path("results")) -> Me
     """
     path = Path(source)
     if path.is_file() and path.name != ROWS_FILE:
-        content = read_json(path)
-        if "benchmarks" in content and "machine_info" in content:
-            return _read_pytest(path, content)
-        if "result_columns" in content:
-            return _read_asv(path)
-        raise ValueError(f"{path} is neither a run's {ROWS_FILE}, nor an asv result, nor a file of pytest-benchmark")
+        return _read_other(path)
     for place in (results / source, path):
         if (place if place.name == ROWS_FILE else place / ROWS_FILE).is_file():
             return _read_run(place)
     above, _, commit = str(source).rpartition("@")
     if path.is_dir() or (above and Path(above).is_dir()):
-        return _read_asv(_asv_file(path, "") if path.is_dir() else _asv_file(Path(above), commit))
+        return _read_other(_asv_file(path, "") if path.is_dir() else _asv_file(Path(above), commit))
     try:
         return _read_run(run_files.find_run(results, source))
     except FileNotFoundError as error:
         raise FileNotFoundError(f"{source}: there is no such file or folder, and {error}") from None
+
+
+def _read_other(path: Path) -> Measurements:
+    """What another program wrote, with one kind of error for all that may be laid out otherwise in it."""
+    content = read_json(path)
+    try:
+        if "benchmarks" in content and "machine_info" in content:
+            return _read_pytest(path, content)
+        if "result_columns" in content:
+            return _read_asv(path, content)
+    except (TypeError, KeyError, AttributeError, IndexError, SyntaxError) as error:
+        raise ValueError(f"{path} is not laid out as expected: {type(error).__name__}: {error}") from None
+    raise ValueError(f"{path} is neither a run's {ROWS_FILE}, nor an asv result, nor a file of pytest-benchmark")
 
 
 def _read_run(path: Path) -> Measurements:
@@ -200,20 +206,6 @@ def _gap(score: Score, value: float | None) -> float | None:
     return abs(best - value) if math.isfinite(best) else -value if score.best == "max" else value
 
 
-def _laid_out(read: Callable[..., Measurements]) -> Callable[..., Measurements]:
-    """A reader of another program's files, with one kind of error for all that may be laid out otherwise in them."""
-
-    @functools.wraps(read)
-    def checked(path: Path, *given: Any) -> Measurements:
-        try:
-            return read(path, *given)
-        except (TypeError, KeyError, AttributeError, IndexError, SyntaxError) as error:
-            raise ValueError(f"{path} is not laid out as expected: {type(error).__name__}: {error}") from None
-
-    return checked
-
-
-@_laid_out
 def _read_pytest(path: Path, content: Mapping[str, Any]) -> Measurements:
     cells: dict[CellKey, Figures] = {}
     data: set[str] = set()
@@ -225,7 +217,7 @@ def _read_pytest(path: Path, content: Mapping[str, Any]) -> Measurements:
         figures, pair = cells.setdefault(key, Figures()), str(extra.get("pair", ""))
         stats = entry.get("stats") or {}
         figures.add("seconds", pair, stats.get("data") or [stats.get("median")])
-        for unit, gap in (extra.get("gap_of_pair") or {pair: extra.get("gap")}).items():
+        for unit, gap in (extra.get("gap_of_pair") or {}).items():
             figures.add("gaps", str(unit), [gap])
         data |= {str(extra["data_sha256"])} if extra.get("data_sha256") else set()
     if not cells:
@@ -247,32 +239,23 @@ def _asv_file(folder: Path, commit: str) -> Path:
     return max(found, key=lambda p: int(read[p].get("date", 0)))
 
 
-@_laid_out
-def _read_asv(path: Path) -> Measurements:
-    content = read_json(path)
-    columns = content.get("result_columns")
-    if not columns:
-        raise ValueError(f"{path} is not an asv result of version 2")
+def _read_asv(path: Path, content: Mapping[str, Any]) -> Measurements:
     cells: dict[CellKey, Figures] = {}
     for name, values in content["results"].items():
         benchmark = name.rsplit(".", 1)[-1]
-        if benchmark not in (*_ASV_TIMES, _ASV_GAP) or not isinstance(values, list):
+        if benchmark not in (_ASV_TIME, _ASV_GAP) or not isinstance(values, list):
             continue
-        record = dict(zip(columns, values))
+        record = dict(zip(content["result_columns"], values))
         axes = [[ast.literal_eval(v) for v in axis] for axis in record.get("params") or []]
         for index, cell in enumerate(itertools.product(*axes)) if len(axes) == 3 else ():
             figures = cells.setdefault(CellKey(str(cell[0]), int(cell[1]), str(cell[2])), Figures())
-            value, samples, *around = (
-                next(iter((record.get(name) or [])[index : index + 1]), None)
-                for name in ("result", "samples", "stats_q_25", "stats_q_75")
-            )
+            value = record["result"][index] if record["result"] else None
             if benchmark == _ASV_GAP:
                 figures.add("gaps", "", [None if value is None else value / 100])
-            else:  # without samples, quartiles around the median span about the same
-                known = [v for v in around if v is not None and value is not None]
-                figures.add("seconds", "", samples or [*known, value])
+            else:
+                figures.add("seconds", "", [value])
     if not cells:
-        raise ValueError(f"{path} holds no {', '.join((*_ASV_TIMES, _ASV_GAP))} over solver, size and centring")
+        raise ValueError(f"{path} holds no {_ASV_TIME}, {_ASV_GAP} over solver, size and centring")
     machine = str((content.get("params") or {}).get("cpu", ""))
     return Measurements(f"asv {str(content.get('commit_hash', path.stem))[:8]}", machine, "", cells, (), "asv")
 

@@ -8,6 +8,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def describe_environment(
     """
     commit, dirty = commit_of(package_folder())
     described = {
-        f"{m.kind}:{m.name}": {k: plain(v) for k, v in m.as_dict().items() if k not in ("plugins", "files", "defaults")}
+        f"{m.kind}:{m.name}": {k: plain(v) for k, v in asdict(m).items() if k not in ("plugins", "files", "defaults")}
         for m in methods
     }
     found: dict[str, Any] = {

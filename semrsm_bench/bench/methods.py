@@ -14,8 +14,8 @@ from semrsm_bench.core.registry import (
     brings_tasks,
     entry_points,
     leave_out_if_broken,
+    load_plugin,
     nearest,
-    plugin_entries,
     unknown_name,
 )
 from semrsm_bench.core.task import Task
@@ -33,7 +33,7 @@ def sort_plugins(plugins: Sequence[Path]) -> tuple[list[Path], list[str]]:
         if not path.is_file():
             raise FileNotFoundError(f"plugin {path}: no such file")
         if brings_tasks(path):
-            tasks += [name for _, name in plugin_entries(path)]
+            tasks += load_plugin(path)
         else:
             methods.append(path)
     return methods, tasks

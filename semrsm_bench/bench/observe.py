@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from importlib import import_module
 from typing import Any
 from zlib import crc32
@@ -275,7 +276,7 @@ def describe(kinds: list[str] | None = None) -> dict[str, Any]:
             method = getattr(sb, f"get_{kind}")(name)
             own = (getattr(method.function, "__module__", None) or "").startswith("semrsm_bench.")
             if hasattr(method, "declare"):
-                made = method.declare().as_dict()
+                made = asdict(method.declare())
             else:  # a solver of a package from before declarations
                 made = {"kind": kind, "category": method.kind, **{n: getattr(method, n) for n in _DECLARED_BEFORE}}
             found.append({**made, "own": own})

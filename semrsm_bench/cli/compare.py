@@ -26,7 +26,6 @@ _ORDER = ("worse", "better", "same")
 class CompareOptions(OutputOptions):
     """What counts, and what is shown."""
 
-    results: Path = option(Path("results"), help="Folder of all runs.", aliases=("out",))
     rules: tuple[str, ...] = option(
         (),
         help="Exit 1 where a cell got worse by more: gap:0.5% (points of 1 - c) or time:2x; repeatable.",

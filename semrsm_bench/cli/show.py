@@ -27,9 +27,6 @@ class SelectionOptions(PluginOptions):
     """Which cells and scores are shown, and what methods are compared with."""
 
     where: tuple[str, ...] = option((), help="Only these cells; one key twice: either value.", metavar="KEY=VALUE,...")
-    centring: Literal["none", "channel", "position", "both"] | None = option(
-        None, help="Short for --where centring=...; both: none and channel."
-    )
     scores: tuple[str, ...] = option((), help="Only these scores, named as in --json; the first one leads.")
     against: str | None = option(
         None, help="Compare with this method by paired differences; default: the task's.", metavar="METHOD"
@@ -44,8 +41,6 @@ class SelectionOptions(PluginOptions):
     def cells(self) -> dict[str, tuple[str, ...]]:
         """Values by key; empty for all cells."""
         words = [word.partition("=")[::2] for word in self.where]
-        if self.centring is not None:
-            words += [("centring", c) for c in (("none", "channel") if self.centring == "both" else (self.centring,))]
         return {key: tuple(value for k, value in words if k == key) for key, _ in words}
 
 

@@ -12,7 +12,7 @@ import inspect
 import itertools
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar, TypeVar
@@ -54,10 +54,6 @@ class Declaration:
     facts: Mapping[str, Any] = field(default_factory=dict)  # what only its kind knows: matrix_free, takes, ...
     plugins: tuple[str, ...] = ()  # files, or entry points, that its worker imports
     files: Mapping[str, str] = field(default_factory=dict)  # a plugin's sources and declared files, with their SHA-256
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-ready, but for options of strange types."""
-        return asdict(self)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Declaration:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
-ENTRY_POINT_GROUPS = ("semrsm_bench.plugins", "semrsm_bench.solvers")
+ENTRY_POINT_GROUP = "semrsm_bench.plugins"
 # Begins the name of a plugin that is no file but announced by a distribution: entry-point:DISTRIBUTION:MODULE.
 ENTRY_POINT = "entry-point:"
 PLUGIN_MODULE = "semrsm_bench_plugin_"
@@ -49,7 +49,7 @@ REGISTRIES: dict[str, Registry[Any]] = {}
 _LOCK = threading.RLock()
 # What the plugin that is loading right now has added: (registry, name).
 _added: list[tuple[Registry[Any], str]] | None = None
-_plugins: dict[str, list[tuple[str, str]]] = {}
+_plugins: dict[str, list[str]] = {}
 # Which entry points this process imports by itself, and for which answers that has been done.
 _imported_here: Literal["all", "tasks", "none"] = "all"
 _done: set[str] = {"none"}
@@ -180,11 +180,6 @@ def load_plugin(path: str | Path) -> list[str]:
     ValueError
         It fails to import, registers nothing, or both methods and tasks; nothing that it registered stays then.
     """
-    return [name for _, name in plugin_entries(path)]
-
-
-def plugin_entries(path: str | Path) -> list[tuple[str, str]]:
-    """What `load_plugin` adds, as pairs of (kind, name)."""
     global _added
     announced = str(path).startswith(ENTRY_POINT)
     key = str(path) if announced else str(Path(path).resolve())
@@ -206,13 +201,12 @@ def plugin_entries(path: str | Path) -> list[tuple[str, str]]:
         outer, _added = _added, found
         try:
             execute()
-            named = [(registry.kind, name) for registry, name in found]
-            if not named and not announced:  # whose module may have been imported before
+            if not found and not announced:  # whose module may have been imported before
                 raise ValueError(
                     "it registers nothing; decorate a function with @semrsm_bench.register_solver, register_rsm, register_metric "
                     "or register_instance, or a class with register_task"
                 )
-            if len({kind == "task" for kind, _ in named}) > 1:
+            if len({registry.kind == "task" for registry, _ in found}) > 1:
                 raise ValueError("one file brings methods or tasks, not both: tasks run where answers are scored")
         except BaseException as error:
             for registry, name in found:
@@ -225,8 +219,8 @@ def plugin_entries(path: str | Path) -> list[tuple[str, str]]:
             _added = outer
         for registry, name in found:
             registry.update(name, plugin=key, **origin)
-        _plugins[key] = named
-        return list(named)
+        _plugins[key] = [name for _, name in found]
+        return list(_plugins[key])
 
 
 def _import_file(file: Path, name: str) -> None:
@@ -241,7 +235,7 @@ def _import_file(file: Path, name: str) -> None:
 
 def entry_points() -> dict[str, importlib.metadata.EntryPoint]:
     """Plugins that installed distributions announce, by what `load_plugin` takes; none is imported."""
-    points = [point for group in ENTRY_POINT_GROUPS for point in importlib.metadata.entry_points(group=group)]
+    points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
     return {f"{ENTRY_POINT}{point.dist.name if point.dist else ''}:{point.value}": point for point in points}
 
 
@@ -288,7 +282,7 @@ def load_entry_points() -> None:
         for key in entry_points():
             with leave_out_if_broken(key):
                 if brings_tasks(key) or _imported_here == "all":
-                    plugin_entries(key)
+                    load_plugin(key)
 
 
 @contextlib.contextmanager

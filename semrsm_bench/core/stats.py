@@ -37,8 +37,6 @@ UNKNOWN = Interval(math.nan, math.nan, math.nan)
 
 def bootstrap_draws(units: int, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
     """How often each unit counts: all once in the first row, then drawn with replacement; (1 + resamples, units)."""
-    if resamples < 1:
-        raise ValueError(f"resamples must be positive, got {resamples}")
     if not units:
         return np.ones((1 + resamples, 0))
     drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=resamples)
@@ -58,8 +56,6 @@ def interval_of(
     The first value is the estimate; where it is NaN everything is, other NaN are left out. The ends are percentiles, or of a
     jackknife 1.96 standard errors of Arvesen (1969) to either side.
     """
-    if not 0 < level < 1:
-        raise ValueError(f"level must lie between 0 and 1, got {level}")
     value, others = float(replicates[0]), replicates[1:]
     others = others[~np.isnan(others)]
     if math.isnan(value) or not others.size:
