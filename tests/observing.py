@@ -8,7 +8,7 @@ from typing import Any
 from semrsm_bench.bench import observe
 from semrsm_bench.bench.engine import wanted_inputs
 from semrsm_bench.bench.plan import settled
-from semrsm_bench.bench.worker import Memory
+from semrsm_bench.bench.worker import ResultCache
 from semrsm_bench.core.task import Answer, Case, Result, Scored, Task
 from semrsm_bench.metrics.instances import get_instance
 from semrsm_bench.metrics.registry import get_metric
@@ -39,14 +39,16 @@ def options(task: Task, profile: str = "quick", **given: Any) -> Any:
     return settled(task.options(**given), task.profiles[profile])
 
 
-def answer(kind: str, name: str, inputs: Any, settings: Any = None, memory: Memory | None = None) -> dict[str, Any]:
+def answer(
+    kind: str, name: str, inputs: Any, settings: Any = None, memory: ResultCache | None = None
+) -> dict[str, Any]:
     """What the worker sends back."""
     command = {"kind": kind, "name": name, "settings": settings or {}, "inputs": {}}
     command["inputs"] = {key: str(id(value)) for key, value in inputs.items()}
-    return observe.observe(command, inputs, Untimed(), memory or Memory())
+    return observe.observe(command, inputs, Untimed(), memory or ResultCache())
 
 
-def scored(task: Task, case: Case, name: str, memory: Memory | None = None) -> Scored:
+def scored(task: Task, case: Case, name: str, memory: ResultCache | None = None) -> Scored:
     """A method's answer to a case, scored."""
     method = METHODS[task.kind](name).declare()
     arrays = case.inputs()
@@ -57,7 +59,7 @@ def scored(task: Task, case: Case, name: str, memory: Memory | None = None) -> S
 
 def met(task: Task, methods: Sequence[str], chosen: Any) -> Iterator[tuple[str, Case, Scored]]:
     """Every method on every case that is not skipped; translation only where there is a grid. Kernels share a matching."""
-    memory, alive = Memory(), []
+    memory, alive = ResultCache(), []
     for case in task.cases(chosen):
         if not case.skip:
             # The memory knows arrays by their id.

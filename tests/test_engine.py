@@ -24,7 +24,7 @@ from semrsm_bench.bench.engine import Finished
 from semrsm_bench.bench.methods import sort_plugins
 from semrsm_bench.bench.optimum import OptimumCache
 from semrsm_bench.bench.process import CallLimits
-from semrsm_bench.core.row import FAULT, FAULTS, SCHEMA, STATUSES, resume_key
+from semrsm_bench.core.row import FAULT_BY, METHOD_FAULTS, SCHEMA, STATUSES, resume_key
 from semrsm_bench.report.results import read_results
 from semrsm_bench.solvers import MatchingProblem, matching_value, random_value, solve
 from tests.bench_data import HOSTILE, Bench, is_gone, kept_workers, solver_file, wait_until
@@ -118,7 +118,7 @@ def test_the_files_of_a_run_describe_the_machine_but_not_whose_it_is(bench):
 
 @pytest.mark.parametrize("counts", [{s: 1} for s in STATUSES] + [{"ok": 1, s: 1} for s in STATUSES] + [{}], ids=str)
 def test_exit_codes_follow_the_worst_row(counts):
-    expected = 3 if set(counts) & set(FAULTS) else 0 if counts.get("ok") else 4
+    expected = 3 if set(counts) & set(METHOD_FAULTS) else 0 if counts.get("ok") else 4
     assert Finished(Path("x"), 1, 0, counts).exit_code == expected
 
 
@@ -261,7 +261,7 @@ def test_what_the_machine_spoils_again_and_again_is_measured_once_a_session(new_
     how = {"plugins": (plugin,), "layers": ("layer1",), "pairs": {"": 2}}
     first = new_processes("full", "identity", **how)
     assert (first.spoiled, first.exit_code, first.measured) == (2, 1, 4)
-    assert {row["raw"][FAULT] for row in first.of("full")} == {"machine"}
+    assert {row["raw"][FAULT_BY] for row in first.of("full")} == {"machine"}
     assert all("the disk is full" in told for told in first.ledger.spoiled.values())
     second = new_processes("full", "identity", **how)
     assert (second.folder, second.measured, second.exit_code) == (first.folder, 2, 1)

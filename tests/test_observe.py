@@ -10,7 +10,7 @@ import pytest
 
 import semrsm_bench as sb
 from semrsm_bench.bench import observe
-from semrsm_bench.bench.worker import Memory, ReferenceKernel
+from semrsm_bench.bench.worker import ReferenceKernel, ResultCache
 from semrsm_bench.core.clock import Clock
 
 
@@ -36,7 +36,7 @@ class Noted:
 def ask(kind, name, inputs, clock=None, memory=None, seed=0, run=7, repeats=6, **settings):
     given = {"settings": settings, "seed": (run, seed, repeats), "inputs": {n: n for n in inputs}}
     command = {"kind": kind, "name": name, **given}
-    return observe.observe(command, inputs, clock or Noted(), memory or Memory())
+    return observe.observe(command, inputs, clock or Noted(), memory or ResultCache())
 
 
 @pytest.fixture
@@ -79,7 +79,7 @@ def test_a_kernel_without_a_bandwidth_costs_no_other_kernel(z):
 
 
 def test_one_matching_serves_all_kernels_and_no_other_repeat(z, counted):
-    memory = Memory()
+    memory = ResultCache()
     found = {}
     for kernel in ("linear", "cosine"):
         clock = Noted()
@@ -157,7 +157,7 @@ def test_what_a_metric_is_given(z, takes, permuted):
     def take(a, order):
         return a[order] if takes == "features" else a[np.ix_(order, order)]
 
-    memory = Memory()
+    memory = ResultCache()
     ask("metric", name, inputs, memory=memory, **settings)  # what is kept of a case must not serve the permuted one
     found = ask("metric", name, inputs, memory=memory, permuted=permuted, leave_one_out=True, **settings)["arrays"]
     order = np.arange(6) if permuted is None else np.random.default_rng(permuted).permutation(6)
@@ -190,7 +190,7 @@ def test_a_metric_in_two_parts_is_warmed_up_on_other_inputs_and_prepares_each_si
     sb.register_metric("in-two-parts", takes="features", best="max", range=(-100, 100))(InTwoParts)
     x, y = np.random.default_rng(3).standard_normal((2, 9, 4))
     InTwoParts.seen.clear()
-    clock, memory = Noted(), Memory()
+    clock, memory = Noted(), ResultCache()
     found = ask("metric", "in-two-parts", {"x": x, "y": y}, clock, memory, seed=seed)
     assert found["arrays"]["value"] == pytest.approx([(x * y).sum()])
     seen = list(InTwoParts.seen)
@@ -242,7 +242,7 @@ def test_the_warm_up_of_an_instance_score_sees_other_inputs():
 
 
 def test_what_is_kept_is_made_once_and_the_oldest_goes():
-    memory, made = Memory(limit=1000), []
+    memory, made = ResultCache(limit=1000), []
 
     def make(key, size):
         return memory.get(key, lambda: made.append(key) or np.zeros(size, dtype=np.uint8))

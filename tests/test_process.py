@@ -300,7 +300,7 @@ def test_whatever_a_solver_says_of_its_work_is_short_and_plain(observe, what):
 def test_numbers_that_a_solver_tells_stay_numbers(observe):
     info = observe("hostile-info-arrays").value["info"]
     assert (info["b"], info["c"]) == (3, True)
-    assert "0x" not in json.dumps(info) or len(info["d"]) < 100
+    assert "0x" not in json.dumps(info)
     assert observe("hostile-info-huge").value["info"] == {"d": f"an integer of {(10**5000).bit_length()} bits"}
 
 

@@ -79,12 +79,12 @@ def test_rsms_are_those_of_the_first_batch_and_figures_are_the_aurocs_of_the_sum
     assert [a.get_ylabel() for a in figure.axes if a.get_ylabel()][:3] == [*methods]
     images = [a.images[0].get_array() for a in figure.axes if a.images and len(a.images[0].get_array()) == 8]
     for image, (method, layer) in zip(images, itertools.product(methods, depths), strict=True):
-        np.testing.assert_array_equal(image, crops.arrays(method, layer=layer, shift="13,7")[0]["rsm"])
+        np.testing.assert_array_equal(image, crops.arrays(method, layer=layer, shift="13x7")[0]["rsm"])
     (below,) = [a for a in figure.axes if a.get_ylabel().startswith("similarity")]
-    (axes,) = crops.panels("auroc", "shift 13,7")
+    (axes,) = crops.panels("auroc", "shift 13x7")
     lines = {line.get_label(): list(line.get_ydata()) for line in axes.lines}
     for method, text in zip(methods, below.texts, strict=True):
-        aurocs = [crops.summary(method, layer=la, shift="13,7").scores["auroc"].value for la in depths]
+        aurocs = [crops.summary(method, layer=la, shift="13x7").scores["auroc"].value for la in depths]
         assert lines[method] == pytest.approx(aurocs)
         assert text.get_text() == f"{aurocs[0]:.2f}"
     assert "8 overlapping and 48 unrelated pairs" in crops.drawings["rsms-13-7"].caption
@@ -93,7 +93,7 @@ def test_rsms_are_those_of_the_first_batch_and_figures_are_the_aurocs_of_the_sum
 def test_crops_are_framed_where_they_were_cut(crops):
     axes = crops.drawings["crops"].figure.axes[0]
     frames = {p.get_label(): (p.get_x() + 0.5, p.get_y() + 0.5, p.get_width()) for p in axes.patches}
-    assert frames == {"first crop": (0, 0, 64), "shifted by 20,0": (0, 20, 64), "shifted by 13,7": (7, 13, 64)}
+    assert frames == {"first crop": (0, 0, 64), "shifted by 20x0": (0, 20, 64), "shifted by 13x7": (7, 13, 64)}
     assert axes.images[0].get_array().shape == (84, 84, 3)
     assert crops.drawings["crops"].shareable
 

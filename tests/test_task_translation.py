@@ -98,7 +98,7 @@ def test_tokens_are_positions_without_the_class_token_and_shifted_only_on_a_grid
     monkeypatch.setattr(translation, "load_networks", lambda *_: [Model("vit", TinyViT(patch=4), ("block",), 32)])
     cases = list(Translation().cases(options(Translation(), images=(archive,))))
     # 5/16 of 32 pixels, no multiple of the patch of 4.
-    assert {(c.cell["shift"], c.size, tuple(c.settings["grid"])) for c in cases} == {("10,0", 64, (8, 8))}
+    assert {(c.cell["shift"], c.size, tuple(c.settings["grid"])) for c in cases} == {("10x0", 64, (8, 8))}
     # 64 patches and a class token that is not left out.
     odd = Model("odd", TinyViT(patch=2), ("block",), 16, drop_tokens=0)
     found = measured(monkeypatch, odd, archive)

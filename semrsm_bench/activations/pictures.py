@@ -107,7 +107,7 @@ def usual_shift(size: int) -> tuple[int, int]:
 def scene_side(size: int, shifts: Sequence[tuple[int, int]]) -> int:
     """Side of the pictures that crops of that side are cut from, enough for every shift (down, right); the crops must overlap."""
     if wrong := next((shift for shift in shifts if min(shift) < 0 or max(shift) == 0), None):
-        raise ValueError(f"a shift goes down, to the right or both, got {wrong[0]},{wrong[1]}")
+        raise ValueError(f"a shift goes down, to the right or both, got {wrong[0]}x{wrong[1]}")
     furthest = max(map(max, shifts))
     if furthest >= size:
         raise ValueError(f"crops of {size} pixels with a shift of {furthest} pixels do not overlap")

@@ -27,7 +27,7 @@ from semrsm_bench.bench.results import ARRAYS_FOLDER, RunWriter, SessionOptions,
 from semrsm_bench.core.files import writing
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.registry import PLUGIN_MODULE, entry_points_limited_to
-from semrsm_bench.core.row import FAULT, FAULTS, Row, resume_key
+from semrsm_bench.core.row import FAULT_BY, METHOD_FAULTS, Row, resume_key
 from semrsm_bench.core.task import Answer, Arrays, Case, Scored, Task
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.tasks.registry import get_task
@@ -55,7 +55,7 @@ class Finished:
         """0 fine, 1 the machine failed, 3 a method failed, 4 nothing was measured."""
         if self.spoiled:
             return 1
-        if any(self.counts.get(status) for status in FAULTS):
+        if any(self.counts.get(status) for status in METHOD_FAULTS):
             return 3
         return 0 if self.counts.get("ok") else 4
 
@@ -194,9 +194,9 @@ class _Engine:
             reply = Reply.of_the_machine(error)
         key = resume_key(cell.identity(case, repeat))
         facts = self._facts(cell, case, repeat) | {"wall_seconds": reply.wall_seconds}
-        facts |= {"replaces": self.ledger.faults.get(key, "")}
+        facts |= {"replaces": self.ledger.machine_faults.get(key, "")}
         if reply.status != "ok":
-            raw = {FAULT: "machine"} if reply.machine else {}
+            raw = {FAULT_BY: "machine"} if reply.machine else {}
             return Row(**facts, status=reply.status, message=reply.message, raw=raw)  # type: ignore[arg-type]
         value, answer = reply.value, Answer(reply.value["arrays"], info=reply.value.get("info") or {})
         try:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from semrsm_bench.bench.plan import TOO_SLOW, Cell, Plan
-from semrsm_bench.core.row import FAULT, cell_key, resume_key
+from semrsm_bench.core.row import FAULT_BY, cell_key, resume_key
 
 # After this many of them in a row the rest of a cell would only cost time.
 PATIENCE_FOR_FAILURES = 2
@@ -46,7 +46,7 @@ class Ledger:
             self._method[progress.cell.key[:2]].append(progress)
         # Keys of the rows that are there; and of observations that the machine spoiled, with what became of them
         self.done: set[str] = set()
-        self.faults: dict[str, str] = {}
+        self.machine_faults: dict[str, str] = {}
         # Of these, those that were tried once, each with its cell
         self._tried_once: dict[str, _Progress] = {}
 
@@ -57,8 +57,8 @@ class Ledger:
             return
         key = resume_key(row)
         self._tried_once.pop(key, None)
-        if (row["raw"] or {}).get(FAULT) == "machine":
-            self.faults[key] = f"{row['status']}: {row['message']}"
+        if (row["raw"] or {}).get(FAULT_BY) == "machine":
+            self.machine_faults[key] = f"{row['status']}: {row['message']}"
             if not row["replaces"]:
                 self._tried_once[key] = progress
             return
@@ -82,7 +82,7 @@ class Ledger:
     @property
     def spoiled(self) -> dict[str, str]:
         """Of the observations that the machine spoiled those that nothing has replaced, with what became of them."""
-        return {key: fault for key, fault in self.faults.items() if key not in self.done}
+        return {key: fault for key, fault in self.machine_faults.items() if key not in self.done}
 
     @property
     def is_finished(self) -> bool:

@@ -14,7 +14,6 @@ import faulthandler
 import importlib
 import importlib.util
 import os
-import re
 import resource
 import signal
 import sys
@@ -49,7 +48,7 @@ def own(name: str) -> Any:
 clock, files = own("core/clock"), own("core/files")
 
 
-class Memory:
+class ResultCache:
     """Results that later cases need again, by key, the oldest dropped beyond a gigabyte."""
 
     def __init__(self, limit: int = 1 << 30) -> None:
@@ -107,7 +106,7 @@ class Commands:
     def __init__(self, report: Callable[[str, int], None]) -> None:
         self._report = report
         self._seen: set[Any] = set()
-        self._memory, self._arrays = Memory(), Memory()
+        self._memory, self._arrays = ResultCache(), ResultCache()
         self._reference = ReferenceKernel()
         self._alone = contextlib.ExitStack()
 
@@ -191,13 +190,6 @@ def _failure(error: BaseException) -> dict[str, Any]:
     return {"status": "error", "message": f"{type(error).__name__}: {text}"[:500], "machine": machine}
 
 
-def _text(value: Any) -> Any:
-    """What JSON does not know: scalars of NumPy as numbers, the rest as text that is the same in every process."""
-    if getattr(value, "ndim", None) == 0 and hasattr(value, "item"):
-        return value.item()
-    return re.sub(r" at 0x[0-9a-f]+", "", str(value))
-
-
 def _settle(parent: int, core: int | None) -> None:
     """Die with the parent, leave no core dumps, show where a crash happened, stay on one core."""
     if sys.platform == "linux":
@@ -226,7 +218,7 @@ def main(text: str) -> None:
 
     def send(**message: Any) -> None:
         clock.leave_if_copied(this)
-        data = dumps({"id": number, **message}, default=_text).encode() + b"\n"
+        data = dumps({"id": number, **message}, default=own("core/row").plain).encode() + b"\n"
         while data:
             data = data[pipe.write(data) or 0 :]
 

@@ -16,9 +16,9 @@ from semrsm_bench.bench.results import ROWS_FILE, SessionOptions
 from semrsm_bench.cli.options import OutputOptions, click_option, joined, made, options_from
 from semrsm_bench.cli.text import aligned, duration, print_json, say, terminal_width
 from semrsm_bench.core.options import OptionError, describe
-from semrsm_bench.core.row import FAULTS
+from semrsm_bench.core.row import METHOD_FAULTS
 
-_SHOWN = (*FAULTS, "timeout", "memory")
+_SHOWN = (*METHOD_FAULTS, "timeout", "memory")
 _NUMBER = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?")
 
 

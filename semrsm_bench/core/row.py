@@ -7,6 +7,7 @@ import functools
 import itertools
 import json
 import math
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,10 +18,10 @@ SCHEMA = 2
 Status = Literal["ok", "timeout", "memory", "crashed", "invalid", "wrong", "error", "skipped"]
 STATUSES: tuple[Status, ...] = ("ok", "timeout", "memory", "crashed", "invalid", "wrong", "error", "skipped")
 # A timeout, a memory limit or a skip is an answer about the method; these are faults.
-FAULTS: tuple[Status, ...] = ("crashed", "invalid", "wrong", "error")
+METHOD_FAULTS: tuple[Status, ...] = ("crashed", "invalid", "wrong", "error")
 
 # In a row's raw values: "machine" where it failed by the machine's fault, and is measured again when the run is resumed.
-FAULT = "fault"
+FAULT_BY = "fault"
 
 _LONGEST_TEXT = 2000
 # Of what a method said about its work, as JSON: limits that keep a row a short line.
@@ -141,7 +142,8 @@ def current(row: Mapping[str, Any]) -> dict[str, Any]:
 def plain(value: Any, *, bounded: bool = True, depth: int = 0) -> Any:
     """The value as JSON knows it; ``bounded`` keeps it short.
 
-    NumPy scalars are unpacked, non-finite floats become null, integers beyond 64 bits and anything strange become text;
+    NumPy scalars are unpacked, non-finite floats become null, integers beyond 64 bits and anything strange become text, without
+    the addresses that differ from process to process;
     bounded, long texts and long or deep collections are cut with a mark.
     """
     try:
@@ -166,6 +168,6 @@ def plain(value: Any, *, bounded: bool = True, depth: int = 0) -> Any:
                 found = {str(inner(k)): inner(v) for k, v in itertools.islice(value.items(), most)}
                 return found | ({"...": over} if over else {})
             return [*map(inner, value[:most]), *([f"... ({over})"] if over else [])]
-        return inner(str(value))
+        return inner(re.sub(r" at 0x[0-9a-f]+", "", str(value)))
     except Exception as error:  # a value whose methods raise must not end the run
         return f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"

@@ -18,7 +18,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from semrsm_bench.solvers.auction import trivial_matching
 from semrsm_bench.solvers.kernels.bidding import Assignment, bid_on_lists
-from semrsm_bench.solvers.kernels.lists import PLACES, WIDTH, Lists, Packed, list_rows, score_buckets
+from semrsm_bench.solvers.kernels.lists import BLOCK_COLUMNS, WIDTH, Lists, Packed, list_rows, score_buckets
 from semrsm_bench.solvers.list_auction import draw_sample, settle_leftovers
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
@@ -169,13 +169,13 @@ class ColumnSearch:
         home = _nearest(y_axes, self._centres)
         members = np.argsort(home, kind="stable")
         counts = np.bincount(home, minlength=len(columns))
-        blocks = np.concatenate([[0], np.cumsum(-(-counts // PLACES))])
+        blocks = np.concatenate([[0], np.cumsum(-(-counts // BLOCK_COLUMNS))])
         # The places of a bucket's members follow one another from the start of its first block.
-        gaps = PLACES * blocks[:-1] - (np.cumsum(counts) - counts)
-        packed_columns = np.full(blocks[-1] * PLACES, -1)
+        gaps = BLOCK_COLUMNS * blocks[:-1] - (np.cumsum(counts) - counts)
+        packed_columns = np.full(blocks[-1] * BLOCK_COLUMNS, -1)
         packed_columns[np.arange(len(y)) + gaps[home[members]]] = members
         # Channel by channel; in places left over stands any vector, at an infinite price.
-        vectors = y[packed_columns].reshape(-1, PLACES, y.shape[1]).transpose(0, 2, 1)
+        vectors = y[packed_columns].reshape(-1, BLOCK_COLUMNS, y.shape[1]).transpose(0, 2, 1)
         self._packed = Packed(blocks, packed_columns, vectors.reshape(len(vectors), -1))
 
     def fill(self, rows: Rows, prices: Floats, lists: Lists) -> None:
@@ -193,7 +193,7 @@ class ColumnSearch:
     def _ranked(self, rows: Rows, right: Floats) -> NDArray[np.int32]:
         """The best buckets of each row, -1 in places left over."""
         # Room for twice as many, so that few rankings overflow.
-        width = -(-2 * self.probes // PLACES) * PLACES
+        width = -(-2 * self.probes // BLOCK_COLUMNS) * BLOCK_COLUMNS
         buckets, values, bounds, _ = Lists.empty(len(rows), np.dtype(np.float32), self.probes, width)
         nothing = np.zeros(right.shape[1], np.float32)
         for here, product in _products(self._x_axes[rows], right):

@@ -70,7 +70,7 @@ class Translation(Task):
                 units, known, part = {"batch": (str(number),)}, None if number else scenes, str(number)
                 for shift in shifts:
                     sides = {"z": NetworkActivations(model, overlapping_crops(pictures.pixels[group], side, shift))}
-                    place = {"shift": f"{shift[0]},{shift[1]}"}
+                    place = {"shift": f"{shift[0]}x{shift[1]}"}
                     for layer in model.layers:
                         yield from layer_cases(options, ("rbf",), sides, layer, units, known, place=place, part=part)
 

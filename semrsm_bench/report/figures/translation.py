@@ -174,7 +174,7 @@ def _draw_crops(results: Sequence[Result]) -> Iterator[Drawing]:
         axes.imshow(scene, interpolation="nearest")
         axes.add_patch(Rectangle((-0.5, -0.5), side, side, fill=False, ec=BLUE, lw=2.2, label="first crop"))
         for shift, colour in zip(shifts, (VERMILION, ORANGE, GREEN, SKY)):
-            down, right = map(int, shift.split(","))
+            down, right = map(int, shift.split("x"))
             look: dict[str, Any] = {"fill": False, "ec": colour, "lw": 2.2, "ls": "--", "label": f"shifted by {shift}"}
             axes.add_patch(Rectangle((right - 0.5, down - 0.5), side, side, **look))
         axes.set_axis_off()

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from semrsm_bench.bench.summary import Summary
-from semrsm_bench.core.row import FAULTS, cell_key
+from semrsm_bench.core.row import METHOD_FAULTS, cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import AFFINITY, NOUNS, MethodKey
@@ -19,7 +19,7 @@ from semrsm_bench.report.notes import failure_text, score_text
 from semrsm_bench.report.places import Place, axes, label
 from semrsm_bench.report.results import TaskResults
 
-_SEVERITY = (*FAULTS, "timeout", "memory", "skipped")
+_SEVERITY = (*METHOD_FAULTS, "timeout", "memory", "skipped")
 
 
 class Entry(NamedTuple):

@@ -23,7 +23,7 @@ from semrsm_bench.solvers.kernels.rows import mask_of, reaching, top_two, update
 WIDTH = 16
 WANTED = 12
 # Columns of a packed block: the lanes of a float32 vector.
-PLACES = 16
+BLOCK_COLUMNS = 16
 # A threshold is looked for among the maxima of 4 vectors' worth of lanes; bisection stops after this many halvings.
 _HALVINGS = 8
 
@@ -208,16 +208,16 @@ def score_buckets(
                 even = v.fill(scores, 0.0)
                 odd = even
                 for c in range(0, channels - 1, 2):
-                    even = v.plus_product(even, v.load(line, c * PLACES), v.fill(scores, x[i, c]))
-                    odd = v.plus_product(odd, v.load(line, (c + 1) * PLACES), v.fill(scores, x[i, c + 1]))
+                    even = v.plus_product(even, v.load(line, c * BLOCK_COLUMNS), v.fill(scores, x[i, c]))
+                    odd = v.plus_product(odd, v.load(line, (c + 1) * BLOCK_COLUMNS), v.fill(scores, x[i, c + 1]))
                 if channels % 2 == 1:
                     even = v.plus_product(
-                        even, v.load(line, (channels - 1) * PLACES), v.fill(scores, x[i, channels - 1])
+                        even, v.load(line, (channels - 1) * BLOCK_COLUMNS), v.fill(scores, x[i, channels - 1])
                     )
-                v.store(scores, count, v.minus(even, v.minus(v.load(packed_prices, block * PLACES), odd)))
-                for lane in range(PLACES):
-                    places[count + lane] = block * PLACES + lane
-                count += PLACES
+                v.store(scores, count, v.minus(even, v.minus(v.load(packed_prices, block * BLOCK_COLUMNS), odd)))
+                for lane in range(BLOCK_COLUMNS):
+                    places[count + lane] = block * BLOCK_COLUMNS + lane
+                count += BLOCK_COLUMNS
         bounds[i] = list_row(scores[:count], nothing, wanted, columns[i], values[i])
         for k in range(columns.shape[1]):
             if values[i, k] > -np.inf:
