@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -151,6 +152,24 @@ def make_row(**changes: Any) -> Row:
         fields["units"] = {"pair": [pair], "image": pair.split("-")} if pair else {}
         fields["case"] = f"{cell['model']}/{cell['layer']}/{cell['centring']}/{pair}" if pair else ""
     return Row(**{**fields, **changes})
+
+
+# A line of a run's file as schema 1 wrote it.
+OLD_LINE = """
+{"schema": 1, "run_id": "20260101-000000-quick-abcd", "solver": "scipy", "options": {}, "kind": "exact",
+"solver_version": "1.15.0", "problem": "tiny/layer1/none/0-1", "model": "tiny", "layer": "layer1", "size": 16,
+"channels": 6, "centring": "none", "pair": "0-1", "repeat": 0, "status": "ok", "seconds": 0.002,
+"affinity_seconds": 0.0001, "k": 9.0, "k_opt": 10.0, "k_rand": 4.0, "k_upper": 10.0, "quality": 0.9,
+"chance_corrected": 0.8333333333333334, "peak_bytes": 4096, "message": "", "matrix_free": false, "samples": 5,
+"data_sha256": "abababababababababababababababababababababababababababababababab", "seconds_min": 0.001,
+"seconds_max": 0.003, "wall_seconds": 0.1, "optimum_solver": "scipy", "optimum_certificate": 0.0,
+"info": {"fallback": "none"}}
+"""
+
+
+def old_line(**changes: Any) -> str:
+    """A line of schema 1; ``changes`` override its fields."""
+    return json.dumps({**json.loads(OLD_LINE), **changes})
 
 
 @contextlib.contextmanager

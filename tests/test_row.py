@@ -1,4 +1,4 @@
-"""Rows: their key, their length whatever a method says, and what is refused."""
+"""Rows: their key, their length whatever a method says, and those of schema 1."""
 
 import json
 import math
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semrsm_bench.core.row import COLUMNS, SCHEMA, current, plain, resume_key
-from tests.bench_data import make_row
+from tests.bench_data import make_row, old_line
 from tests.hostile_info import INFO
 
 
@@ -97,6 +97,23 @@ def test_values_as_json_knows_them(value, expected):
     assert plain(value) == expected
 
 
+def test_a_line_of_schema_1_says_the_same_in_this_one():
+    optimum = {"optimum_solver": "scipy", "optimum_certificate": 0.0, "matrix_free": False}
+    times = {"seconds": 0.002, "seconds_min": 0.001, "seconds_max": 0.003, "wall_seconds": 0.1}
+    facts = {"run_id": "20260101-000000-quick-abcd", "version": "1.15.0", "code": "", "peak_bytes": 4096}
+    expected = make_row(**facts, **times, info={"fallback": "none"}, raw={**make_row().raw, **optimum}).as_dict()
+    row = current(json.loads(old_line()))
+    assert row == expected | {"schema": 1}
+    assert current(row | {"schema": SCHEMA}) == expected
+
+
+def test_a_skipped_cell_of_schema_1_speaks_for_its_cell():
+    empty = dict.fromkeys(("k", "k_opt", "k_rand", "k_upper", "quality", "chance_corrected", "seconds"))
+    row = current(json.loads(old_line(pair="", status="skipped", message="too slow", **empty)))
+    assert (row["case"], row["units"], row["status"], row["message"]) == ("", {}, "skipped", "too slow")
+    assert row["scores"] == {"c": None, "quality": None}
+
+
 def test_rows_do_not_share_what_they_lack():
     one, two = (current({"schema": SCHEMA, "task": "t", "method": "m", "case": "c", "status": "ok"}) for _ in range(2))
     one["info"]["x"] = 1
@@ -106,8 +123,11 @@ def test_rows_do_not_share_what_they_lack():
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        *(({"schema": s}, f"schema {s!r}, this version .* reads {SCHEMA}: update") for s in (1, SCHEMA + 1, "x", None)),
-        ({}, f"schema None, this version .* reads {SCHEMA}: update"),
+        ({"schema": SCHEMA + 1}, f"schema {SCHEMA + 1}, this version reads up to {SCHEMA}; update"),
+        ({"schema": "x"}, "schema 'x': this is no row"),
+        ({"schema": None}, "this is no row"),
+        ({}, "no solver, size, status"),
+        ({"schema": 1, "solver": "scipy"}, "no size, status"),
         ({"schema": SCHEMA, "status": "ok"}, "no task, method, case"),
     ],
 )

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from semrsm_bench.bench.results import load_rows
+from semrsm_bench.core.row import current
 from semrsm_bench.core.task import Score, Scored, Task
 from semrsm_bench.report.paper import printed
 from semrsm_bench.report.results import NothingMeasuredError, collect
@@ -362,13 +363,7 @@ def test_what_gives_no_table_is_refused_with_the_reason(small):
 
 
 UNMEASURED = make_row("auction") | {"seconds": None, "scores": {"c": None, "quality": None}, "raw": {}}
-BARE = make_row("ortools") | {
-    "cell": {"size": 256},
-    "seconds": 1.234e-3,
-    "shared_seconds": None,
-    "scores": {},
-    "raw": {},
-}
+OLD = current({"solver": "ortools", "size": 256, "status": "ok", "seconds": 1.234e-3})
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
@@ -376,10 +371,10 @@ BARE = make_row("ortools") | {
     ("rows", "shown"),
     [
         ([make_row("ortools", status="memory", message="more than 4 GB", **NO_FIGURES)], {"": "memory"}),
-        ([BARE], {"": "1.23 ms", "csv": "0.001234"}),
+        ([OLD], {"": "1.23 ms", "csv": "0.001234"}),
         ([UNMEASURED, make_row("ortools")], {"": "auction"}),
     ],
-    ids=["failures only", "a time alone", "no figures"],
+    ids=["failures only", "the first schema with little", "no figures"],
 )
 def test_odd_runs_have_a_table_in_every_format(rows, shown, fmt):
     text = render_table(matching(rows, {}), fmt)
@@ -390,6 +385,17 @@ def test_odd_runs_have_a_table_in_every_format(rows, shown, fmt):
 def test_numbers_that_are_none_of_them_are_unknown():
     _, cells = cells_at_256([UNMEASURED, make_row("ortools")])
     assert cells["auction"] == ["–", "–", "–"]
+
+
+def test_a_run_of_the_first_schema_is_read_with_its_environment():
+    old = {"schema": 1, "solver": "greedy", "kind": "approximate", "size": 256, "layer": "layer3", "status": "ok"}
+    old |= {"pair": "0-1", "seconds": 1e-3, "affinity_seconds": 2e-3, "chance_corrected": 0.8, "quality": 0.9}
+    old |= {"k": 90.0, "k_opt": 100.0, "k_rand": 50.0, "k_upper": 100.0, "centring": "none", "channels": 4}
+    environment = {"cpu": {"model": "Example"}}
+    text, cells = cells_at_256([current(old | {"options": {}})], environment)
+    assert cells["greedy"] == ["0.800", "90.0", "1.00 ms"]
+    assert "O(S²)" in text
+    assert re.search(r"affinity x @ y\.T .* 2\.00 ms", text)
 
 
 def test_cells_that_were_skipped_as_a_whole_all_keep_their_row(tmp_path):

@@ -32,9 +32,9 @@ _RUN_ID = re.compile(r"\w[\w .:+-]{0,98}[\w.+-]|\w")
 
 
 def read_rows(run: Path) -> list[dict[str, Any]]:
-    """All rows of a run, oldest first; a torn last line is left out, as if it had not been measured.
+    """All rows of a run, oldest first, in today's schema; a torn last line is left out, as if it had not been measured.
 
-    ValueError: a line inside the file is broken, or another version of the package wrote it.
+    ValueError: a line inside the file is broken, or a newer version of the package wrote it.
     """
     path = run / ROWS_FILE
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""One line of a run's results: its fields, its key, and how it is checked when it is read."""
+"""One line of a run's results: its schema, its key, and how rows of earlier schemas are read."""
 
 from __future__ import annotations
 
@@ -49,19 +49,24 @@ class Row:
     units: Mapping[str, Sequence[str]] = field(default_factory=dict)  # ids of what intervals resample: images ...
     data_sha256: str = ""  # of the file that the case comes from
     repeat: int = 0
+    seed: int = 0
     message: str = ""  # why the status is not ok
     seconds: float | None = None  # median of the timed calls
     seconds_min: float | None = None
     seconds_max: float | None = None
     samples: int = 0  # timed calls
     shared_seconds: float | None = None  # median of what several methods need alike and is timed apart: the affinity
+    program_seconds: float | None = None  # what an external program says that it took
     # The whole observation as the parent saw it, without starting a worker and without a warm-up that came to its end; budgets
     # and estimates are made of it.
     wall_seconds: float | None = None
     peak_bytes: int | None = None  # memory that one call took beyond its inputs
+    drift: float | None = None  # how far the machine's speed moved during the observation, as a ratio
     scores: Mapping[str, float | None] = field(default_factory=dict)  # a score that needs many rows is not here
     raw: Mapping[str, Any] = field(default_factory=dict)  # what the scores were made of: k, k_opt, k_rand, k_upper ...
     arrays: str = ""  # file with the arrays of the answer, relative to the run's folder
+    family: str = ""  # of generated instances
+    environment: str = ""  # in which the method ran, "" for this one
     replaces: str = ""  # why an earlier row of the same key no longer counts
     info: Mapping[str, Any] = field(default_factory=dict)  # what the method said about its work
     schema: int = SCHEMA
@@ -108,6 +113,47 @@ def short_info(said: Any) -> dict[str, Any]:
     return kept
 
 
+def current(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row of any schema up to this one as a row of this one.
+
+    ValueError: a newer version of the package wrote it, or a field is missing or of another type.
+    """
+    schema = row.get("schema", 0)
+    if not isinstance(schema, int):
+        raise ValueError(f"schema {schema!r}: this is no row of a run")
+    if schema > SCHEMA:
+        raise ValueError(f"schema {schema}, this version reads up to {SCHEMA}; update semrsm-bench")
+    needed = ("task", "method", "case", "status") if schema == SCHEMA else ("solver", "size", "status")
+    missing = [name for name in needed if name not in row]
+    if missing:
+        raise ValueError(f"no {', '.join(missing)}: this is no row of a run")
+    empty = vars(Row("", "", "", "", "", "ok"))
+    if schema == SCHEMA:
+        return _typed({**empty, **row})
+    known = {name: value for name, value in row.items() if value is not None}
+    pair = str(known.get("pair", ""))
+    cell = {"model": "", "layer": "", "size": 0, "channels": 0, "centring": "none"}
+    cell |= {name: known[name] for name in cell if name in known}
+    figures = ("k", "k_opt", "k_rand", "k_upper", "optimum_solver", "optimum_certificate", "matrix_free")
+    return _typed(
+        {
+            **empty,
+            **{name: known[name] for name in COLUMNS if name in known},
+            "task": "matching",
+            "kind": "solver",
+            "category": known.get("kind", ""),
+            "method": row["solver"],
+            "version": known.get("solver_version", ""),
+            "case": f"{cell['model']}/{cell['layer']}/{cell['centring']}/{pair}" if pair else "",
+            "cell": cell,
+            "units": {"pair": [pair], "image": pair.split("-")} if pair else {},
+            "scores": {"c": known.get("chance_corrected"), "quality": known.get("quality")},
+            "raw": {name: known[name] for name in figures if name in known},
+            "shared_seconds": known.get("affinity_seconds"),
+        }
+    )
+
+
 _TYPES = {"str": str, "Status": str, "int": int, "float": (int, float), "Mapping": dict}
 # Name, type in words, and whether None will do, of each field.
 _FIELDS = [
@@ -116,27 +162,19 @@ _FIELDS = [
 ]
 
 
-def current(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as it was read, with every field.
-
-    ValueError: another version of the package wrote it, or a field is missing or of another type.
-    """
-    if (schema := row.get("schema")) != SCHEMA:
-        raise ValueError(f"schema {schema!r}, this version of semrsm-bench reads {SCHEMA}: update it, or measure again")
-    if missing := [name for name in ("task", "method", "case", "status") if name not in row]:
-        raise ValueError(f"no {', '.join(missing)}: this is no row of a run")
-    found = {**vars(Row("", "", "", "", "", "ok")), **row}
+def _typed(row: dict[str, Any]) -> dict[str, Any]:
+    """The row, if its values are of the types of `Row`'s fields; else ValueError."""
     for name, kind, optional in _FIELDS:
-        value = found[name]
+        value = row[name]
         if not isinstance(value, _TYPES[kind]) and not (optional and value is None):  # type: ignore[arg-type]
             raise ValueError(f"{name} is {json.dumps(value)[:100]}; needed is {kind}")
     for name, allowed in (("units", list), ("scores", (int, float, type(None)))):
-        for key, value in found[name].items():
+        for key, value in row[name].items():
             if not isinstance(value, allowed):
                 raise ValueError(f"{name} of {key} is {json.dumps(value)[:100]}")
-    if found["status"] not in STATUSES:
-        raise ValueError(f"status is {found['status']!r}; there are {', '.join(STATUSES)}")
-    return found
+    if row["status"] not in STATUSES:
+        raise ValueError(f"status is {row['status']!r}; there are {', '.join(STATUSES)}")
+    return row
 
 
 def plain(value: Any, *, bounded: bool = True, depth: int = 0) -> Any:
