@@ -570,3 +570,10 @@ def test_a_file_that_is_laid_out_otherwise_is_named(tmp_path, kind, odd):
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=re.escape(f"{path} is not laid out as expected: ")):
         read_measurements(path)
+
+
+def test_a_benchmark_of_one_pair_may_say_its_gap_alone(tmp_path):
+    extra = {"solver": "greedy", "size": 64, "centring": "none", "pair": "0-1", "gap": 0.2}
+    (tmp_path / "one.json").write_text(json.dumps({"machine_info": {}, "benchmarks": [{"extra_info": extra}]}))
+    (figures,) = read_measurements(tmp_path / "one.json").cells.values()
+    assert figures.gaps == {"0-1": [0.2]}

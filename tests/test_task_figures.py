@@ -71,8 +71,8 @@ def crops(tmp_path_factory):
 
 
 def test_rsms_are_those_of_the_first_batch_and_figures_are_the_aurocs_of_the_summaries(crops):
-    assert set(crops.drawings) == {"rsms-20-0", "rsms-13-7", "auroc", "crops"}
-    figure = crops.drawings["rsms-13-7"].figure
+    assert set(crops.drawings) == {"rsms-20x0", "rsms-13x7", "auroc", "crops"}
+    figure = crops.drawings["rsms-13x7"].figure
     # From the input on, methods in their order with baselines last.
     assert [a.get_title() for a in figure.axes if a.get_title()] == ["layer3, S = 256", "layer4, S = 64"]
     methods, depths = ("identity", "greedy", "pooled"), ("layer3", "layer4")
@@ -87,7 +87,7 @@ def test_rsms_are_those_of_the_first_batch_and_figures_are_the_aurocs_of_the_sum
         aurocs = [crops.summary(method, layer=la, shift="13x7").scores["auroc"].value for la in depths]
         assert lines[method] == pytest.approx(aurocs)
         assert text.get_text() == f"{aurocs[0]:.2f}"
-    assert "8 overlapping and 48 unrelated pairs" in crops.drawings["rsms-13-7"].caption
+    assert "8 overlapping and 48 unrelated pairs" in crops.drawings["rsms-13x7"].caption
 
 
 def test_crops_are_framed_where_they_were_cut(crops):

@@ -84,13 +84,13 @@ def test_matching_sees_what_moved_and_same_positions_do_not(monkeypatch, archive
     """The mean of each tile moves with the picture, tile by tile, and knows no border."""
     model = of_one_layer("tiles", torch.nn.AvgPool2d(2), 16)
     found = measured(monkeypatch, model, archive, shift=((4, 0), (4, 4), (3, 1)), seed=1)
-    for shift in ("4,0", "4,4"):
+    for shift in ("4x0", "4x4"):
         # Moved by whole tiles: the shared tiles are equal numbers at other places.
         assert found[shift, "translation"]["auroc"] == 1
         assert found[shift, "exact-auction"]["auroc"] > 0.98
         assert found[shift, "identity"]["auroc"] < 0.8
     # By part of a tile every mean is of other pixels, and less is left to see.
-    whole, part = (found[shift, "translation"] for shift in ("4,0", "3,1"))
+    whole, part = (found[shift, "translation"] for shift in ("4x0", "3x1"))
     assert part["overlapping"] - part["unrelated"] < whole["overlapping"] - whole["unrelated"]
 
 

@@ -217,7 +217,7 @@ def _read_pytest(path: Path, content: Mapping[str, Any]) -> Measurements:
         figures, pair = cells.setdefault(key, Figures()), str(extra.get("pair", ""))
         stats = entry.get("stats") or {}
         figures.add("seconds", pair, stats.get("data") or [stats.get("median")])
-        for unit, gap in (extra.get("gap_of_pair") or {}).items():
+        for unit, gap in (extra.get("gap_of_pair") or {pair: extra.get("gap")}).items():
             figures.add("gaps", str(unit), [gap])
         data |= {str(extra["data_sha256"])} if extra.get("data_sha256") else set()
     if not cells:
