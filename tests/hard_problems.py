@@ -77,6 +77,12 @@ def best_by_trying_all(affinity):
     return max(affinity[rows, list(p)].sum() for p in itertools.permutations(range(len(affinity))))
 
 
+def shortfalls(affinity, prices, column_of):
+    """By how much each matched row's pair is below the row's maximum."""
+    reduced, rows = affinity.astype(np.float64) - prices, np.flatnonzero(column_of >= 0)
+    return reduced[rows].max(axis=1) - reduced[rows, column_of[rows]]
+
+
 def rounding(problem):
     """What the affinity's precision may cost a matching: its own rounding, on both sides, for every row."""
     sizes = [np.abs(z.astype(np.float64)).max(initial=0.0) for z in (problem.x, problem.y)]

@@ -11,7 +11,7 @@ from semrsm_bench.solvers.kernels.lists import Lists, list_rows, listed_best_two
 from semrsm_bench.solvers.kernels.rows import best_two, best_two_of_four, best_value, column_maxima, row_maxima
 from semrsm_bench.solvers.kernels.scale import Scale
 from semrsm_bench.solvers.matrix_free import ColumnSearch, centre, row_duals
-from tests.hard_problems import activations, hard_problem, true_affinity
+from tests.hard_problems import activations, hard_problem, shortfalls, true_affinity
 
 # Passes over rows.
 
@@ -91,12 +91,6 @@ def test_centring_keeps_differences_of_the_affinity():
 
 
 # Bidding.
-
-
-def shortfalls(affinity, prices, column_of):
-    """By how much each matched row's pair is below the row's maximum."""
-    reduced, rows = affinity.astype(np.float64) - prices, np.flatnonzero(column_of >= 0)
-    return reduced[rows].max(axis=1) - reduced[rows, column_of[rows]]
 
 
 @pytest.mark.parametrize("size", [65, 256])

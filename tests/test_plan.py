@@ -260,14 +260,23 @@ def test_a_plan_describes_all_that_decides_what_is_measured(plan_of, change):
 
 
 def test_a_cells_code_is_that_of_the_method_and_of_the_task(plan_of, monkeypatch):
-    base = plan_of("scipy", "identity").codes
-    assert set(base) == {"matching"}
-    assert len(set(base["matching"].values())) <= 2
-    more = [method("mine", code="a")]
-    assert plan_of("mine", more=more).codes != plan_of("mine", more=[method("mine", code="b")]).codes
+    def codes():
+        plan = plan_of(
+            "one", "twin", "other", more=[method(n, code=c) for n, c in zip(("one", "twin", "other"), "aab")]
+        )
+        assert list(plan.codes) == ["matching"]
+        assert {cell.code for cell in plan.cells} == set(plan.codes["matching"].values())
+        return plan.codes["matching"]
+
+    assert list(plan_of("scipy", "identity").codes["matching"]) == ["scipy", "identity"]
+    before = codes()
+    assert list(before) == ["one", "twin", "other"]
+    assert before["one"] == before["twin"] != before["other"]
+    assert codes() == before
     monkeypatch.setattr(planning, "task_digest", lambda task: "another scorer")
-    changed = plan_of("scipy", "identity").codes["matching"]
-    assert all(changed[name] != code for name, code in base["matching"].items())
+    after = codes()
+    assert after["one"] == after["twin"] != after["other"]
+    assert not set(after.values()) & set(before.values())
 
 
 @pytest.mark.parametrize("room", ["core", "tasks", "metrics", "solvers", "activations", "rsm", "bench"])
