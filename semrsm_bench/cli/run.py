@@ -101,10 +101,10 @@ def run(
     finished, ledger = measure(
         options, session, tasks, quiet=silent, report=lambda text: None if silent else say(text, err=True)
     )
-    facts: dict[str, Any] = {"run_id": finished.folder.name, "folder": str(finished.folder)}
-    facts |= {name: getattr(finished, name) for name in ("measured", "resumed", "counts", "complete", "spoiled")}
+    folder = finished.folder
+    facts = {**vars(finished), "run_id": folder.name, "folder": str(folder), "complete": not session.estimate}
     if spoiled := list(ledger.spoiled.values()):
-        again = f"run the same command with --run-id {finished.folder.name} to measure them again"
+        again = f"run the same command with --run-id {folder.name} to measure them again"
         say(f"the machine spoiled {len(spoiled)} rows: {spoiled[0]}; {again}", err=True)
     if session.estimate:
         _show_estimate(ledger.forecast(), facts, output.json)
@@ -112,17 +112,17 @@ def run(
     from semrsm_bench.report.write import write_report
 
     try:
-        results, files = write_report(finished.folder)
+        results, files = write_report(folder)
     except OSError:
-        again = f"semrsm-bench table {finished.folder} and semrsm-bench plot {finished.folder}"
+        again = f"semrsm-bench table {folder} and semrsm-bench plot {folder}"
         say(f"the rows are complete; {again} make the rest", err=True)
         raise
     if output.json:
         print_json({**facts, "files": [str(path) for path in files]})
     elif output.quiet:
-        say(finished.folder)
+        say(folder)
     else:
-        _show(finished.folder, results, finished.counts, files)
+        _show(folder, results, finished.counts, files)
     return finished.exit_code
 
 
