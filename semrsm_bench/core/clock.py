@@ -41,9 +41,7 @@ class Clock:
         self._seen = set() if seen is None else seen
         self.seconds: list[float] = []  # of each timed call
         self.shared_seconds: list[float] = []  # of what it shares with other methods (the affinity)
-        self.waited_seconds: list[
-            float
-        ] = []  # how long it waited for its core, and not for threads or processes of its own
+        self.waited_seconds: list[float] = []  # how long it waited for a core that other programs had
         self.peak_bytes: int | None = None  # that the first timed call took
         self._process = os.getpid()
 
