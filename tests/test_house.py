@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parent.parent / "semrsm_bench"
-FLOORS = {
+LEVELS = {
     "core": 0, "solvers": 1, "metrics": 1, "activations": 1, "rsm": 2, "tasks": 3, "bench": 4, "report": 5, "cli": 6,
 }  # fmt: skip
 
@@ -19,7 +19,7 @@ def name_of(path):
 
 
 NAMES = {name_of(path): path for path in sorted(PACKAGE.rglob("*.py"))}
-# All but the package's first floor: __init__, __main__, progress.
+# All but the package's own modules: __init__, __main__, progress.
 TREES = {n: ast.parse(path.read_text()) for n, path in NAMES.items() if len(path.relative_to(PACKAGE).parts) > 1}
 
 
@@ -45,14 +45,14 @@ EDGES = {n: imported(ast.walk(WithoutTypeChecking().visit(tree))) & {*NAMES} - {
 AT_THE_TOP = {n: {name.split(".")[0] for name in imported(tree.body)} for n, tree in TREES.items()}
 
 
-@pytest.mark.parametrize("room", FLOORS)
+@pytest.mark.parametrize("room", LEVELS)
 def test_imports_run_downwards(room):
     for name, others in EDGES.items():
         if name.split(".")[1] == room:
             # The package as its users see it leads to every room: for what runs beside any commit, and for lists of it.
-            assert "semrsm_bench" not in others or FLOORS[room] >= FLOORS["bench"], f"{name} imports the whole package"
+            assert "semrsm_bench" not in others or LEVELS[room] >= LEVELS["bench"], f"{name} imports the whole package"
             rooms = {other.split(".")[1] for other in others - {"semrsm_bench"}} - {room}
-            assert all(FLOORS.get(other, -1) < FLOORS[room] for other in rooms), f"{name} imports from {rooms}"
+            assert all(LEVELS.get(other, -1) < LEVELS[room] for other in rooms), f"{name} imports from {rooms}"
 
 
 @pytest.mark.parametrize("circle", [False, True])
@@ -73,8 +73,8 @@ def test_torch_is_imported_at_the_top_only_in_activations():
     assert {name.split(".")[1] for name in using} == {"activations"}
 
 
-def test_the_floors_are_those_of_the_package():
-    assert {p.name for p in PACKAGE.iterdir() if p.is_dir() and list(p.glob("*.py"))} == set(FLOORS)
+def test_every_room_of_the_package_has_a_level():
+    assert {p.name for p in PACKAGE.iterdir() if p.is_dir() and list(p.glob("*.py"))} == set(LEVELS)
 
 
 @pytest.mark.parametrize("name", ["bench.worker", "bench.observe", "core.clock"])

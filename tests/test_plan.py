@@ -139,7 +139,7 @@ def test_a_composite_is_made_of_the_code_and_the_files_of_its_parts():
 
 
 AFFINITY, MISSING = 4 * 36 * 36, {"reason": "needs the module 'x', which is not installed"}
-GRID = "it shifts a grid, and these positions lie on none"
+GRID = "it shifts a grid, and these positions are on none"
 SHIFTS, POSITIONS = {"facts": {"needs_grid": True}}, {"facts": {"inputs": ["zx", "zy"]}}
 
 

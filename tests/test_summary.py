@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from semrsm_bench.bench.summary import KeptArrays, differences, not_a_contest, summarise
+from semrsm_bench.bench.summary import KeptArrays, differences, summarise, without_ranking
 from semrsm_bench.core.stats import holm, two_sided_p
 from semrsm_bench.core.task import Score
 from semrsm_bench.tasks.registry import get_task
@@ -139,7 +139,7 @@ def test_differences_that_are_made_together_are_corrected_together():
         ([0.9, 0.8, 0.7], [0.39], [], ""),
         ([0.9, 0.8, 0.7], [0.1, 0.41], [], "the baseline b1 reaches half of the median method's c"),
         ([0.9, 0.8, 0.7], [], [], ""),
-        ([0.9] * 9 + [0.1], [0.2], [], "9 of 10 methods lie within 0.02 of the best c"),
+        ([0.9] * 9 + [0.1], [0.2], [], "9 of 10 methods are within 0.02 of the best c"),
         ([0.9] * 8 + [0.1] * 2, [0.2], [], ""),
         ([0.98, 0.97, 0.965], [0.2], [], "3 of 3 methods"),
         ([0.98, 0.97, 0.95], [0.2], [], ""),
@@ -155,7 +155,7 @@ def test_a_cell_that_tells_no_methods_apart_is_a_check(methods, baselines, exact
         for category, values in named.items()
         for i, c in enumerate(values)
     ]
-    found = not_a_contest(summary(*rows), get_task("matching"))
+    found = without_ranking(summary(*rows), get_task("matching"))
     assert list(found) == ["tiny/layer1/16/6/none"][: bool(said)]
     assert said in "".join(found.values())
 
@@ -165,8 +165,8 @@ def test_smaller_may_be_better_and_a_score_without_end_says_nothing(baseline, ch
     real = [{"method": name, "scores": {"value": value}} for name, value in (("a", -0.9), ("b", -0.7), ("c", -0.5))]
     rows = [*real, {"method": "none", "category": "baseline", "scores": {"value": baseline}}]
     downward, endless = directed(best="min", low=-1.0, high=1.0, chance=0.0), directed(high=math.inf)
-    assert bool(not_a_contest(summary_of_toy(downward, rows), downward)) == check
-    assert not not_a_contest(summary_of_toy(endless, rows), endless)
+    assert bool(without_ranking(summary_of_toy(downward, rows), downward)) == check
+    assert not without_ranking(summary_of_toy(endless, rows), endless)
 
 
 @pytest.mark.parametrize(("best", "worst"), [("max", -0.25), ("min", 0.75)])

@@ -184,7 +184,7 @@ def test_the_whole_run_writes_float16_weights_with_their_recipe(tmp_path):
 
 def test_training_needs_class_folders(tmp_path):
     (tmp_path / "one.png").write_bytes(picture(0))
-    with pytest.raises(ValueError, match=r"one\.png lies in no class directory"):
+    with pytest.raises(ValueError, match=r"one\.png is in no class directory"):
         train_network((tmp_path / "one.png",), TrainOptions(out=tmp_path / "net.safetensors"))
     with pytest.raises(ValueError, match=r"must end in \.safetensors"):
         TrainOptions(out=tmp_path / "net.pt")

@@ -108,7 +108,7 @@ def _sha256_of_version(path: Path, mtime_ns: int, size: int) -> str:
 
 @contextmanager
 def atomic_write(path: Path) -> Iterator[Path]:
-    """`writing`, readable as new files here are (safetensors': by the owner)."""
+    """As `writing`, with the permissions of a new file (safetensors lets only the owner read)."""
     with writing(path) as partial:
         yield partial
         sample = path.with_name(path.name + ".mode")

@@ -26,7 +26,7 @@ CHANNEL_STD = (0.277, 0.269, 0.282)
 
 @dataclass(frozen=True)
 class ImageRef:
-    """One image: the container it lies in, its name there (which does not depend on the machine), and its label or -1."""
+    """One image: the container it is in, its name there (which does not depend on the machine), and its label or -1."""
 
     container: Path
     name: str

@@ -23,7 +23,7 @@ class TrainOptions:
     phases: str = option("32:5,64:2", help="Image size : epochs, in order.", metavar="SIZE:EPOCHS,...")
     batch: int = option(128, help="Images in one step.", minimum=2)
     lr: float = option(0.2, help="Peak learning rate.", positive=True)
-    seed: int = option(0, help="Of the initial weights, the order and the augmentation.", minimum=0)
+    seed: int = option(0, help="Seed of the initial weights, the order and the augmentation.", minimum=0)
     init: Path | None = option(None, help="Weights to start from (safetensors or .pt).")
     compile: bool = option(False, help="Fuse with torch.compile (needs a C++ compiler).", negatable=True)
     threads: int | None = option(None, help="CPU threads; default: all.", minimum=1)
@@ -35,7 +35,7 @@ class TrainOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtractOptions:
-    """Which activations of a network are stored."""
+    """Options of `data extract`: which activations of a network are stored."""
 
     model: str = option(help="FILE.safetensors, FILE.pt, torchvision:NAME or timm:NAME.")
     layers: tuple[str, ...] = option((), help="Submodules to read; default: layer1,layer2,layer3,layer4.")
@@ -46,7 +46,7 @@ class ExtractOptions:
     drop_tokens: int | None = option(
         None, help="Leading tokens to leave out; default: 1 where that leaves a square, else 0.", minimum=0
     )
-    seed: int = option(0, help="Of the choice of images.", minimum=0)
+    seed: int = option(0, help="Seed of the choice of images.", minimum=0)
     out: Path = option(help="The cache file, .safetensors.")
 
     def __post_init__(self) -> None:

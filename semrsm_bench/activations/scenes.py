@@ -49,7 +49,7 @@ _BACKGROUNDS = (
     ("motorcycle_left", (282, 0, 379, 72)),
     ("rocket", (220, 20, 330, 180)),
 )
-# Of a user's pictures: objects of each class, enough for each to appear in several scenes; and backgrounds.
+# Number of a user's pictures that become objects, for each class: enough for several scenes; and of backgrounds.
 _PICTURES_PER_CLASS, _BLURRED = 2, 12
 _SMALLEST = 32
 # Longer side of an object over the side of the scene, before objects are made smaller because they do not fit.
@@ -82,7 +82,7 @@ class SceneParts:
 class Scenes:
     """Frames (N, size, size, 3), objects of each class in them (N, classes), the video that each belongs to (N,).
 
-    ``boxes`` are (left, top, right, bottom) of every object; all lie inside the frame and none covers another.
+    ``boxes`` are (left, top, right, bottom) of every object; all are inside the frame and none covers another.
     """
 
     pixels: Pixels

@@ -226,7 +226,7 @@ def verify_folder(data: str | Path | None = None) -> Iterator[tuple[str, str]]:
 
 
 def _odd_value(cache: Cache) -> str:
-    """Where the first value lies that is not finite."""
+    """Where the first value is that is not finite."""
     for layer in cache.layers:
         if not np.isfinite(cache.mean(layer)).all():
             return f"{cache.path}: the mean of {layer} is not finite"

@@ -254,6 +254,6 @@ def _load(sources: Sequence[Path], class_file: Path | None, size: int) -> tuple[
     images = find_images(sources, class_file)
     labels = np.array([image.label for image in images], dtype=np.int64)
     if stray := next((image for image in images if image.label < 0), None):
-        raise ValueError(f"{stray.container}: {stray.name} lies in no class directory, which training needs")
+        raise ValueError(f"{stray.container}: {stray.name} is in no class directory, which training needs")
     classes = len(read_classes(class_file)) if class_file else int(labels.max()) + 1
     return load_images(images, size, progress=True), labels, classes

@@ -54,7 +54,7 @@ class Figures:
     """What a file knows about one cell, by pair or case; "" stands for a figure over pairs that the file does not tell apart.
 
     Samples of the call alone; gaps between the task's first score and its best, such as 1 - c; why a figure is missing. Several
-    entries of one case stand beside each other.
+    entries of one case are beside each other.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -190,7 +190,7 @@ def _figures(rows: Sequence[Row], task: Task | None, folder: Path) -> Figures:
         if task is not None and (score := task.scores[0]).name in row["scores"]:
             figures.add("gaps", unit, [_gap(score, row["scores"][score.name])])
     if task is not None and figures.seconds and not any(task.scores[0].name in row["scores"] for row in rows):
-        # A score over many rows, as it stands, and no draws of units.
+        # A score over many rows, as it is, and no draws of units.
         results = results_of(rows, folder)
         units = list(dict.fromkeys(unit for r in results for unit in r.units.get(task.unit, ())))
         values = task.aggregate(results, np.ones((1, len(units))), units).get(task.scores[0].name)
@@ -282,7 +282,7 @@ class Change:
 
     @property
     def verdict(self) -> Literal["worse", "better", "same"]:
-        """Beyond noise: the interval excludes no change, and the change is not a trifle."""
+        """Whether it is beyond noise: the interval excludes no change, and the change is not a trifle."""
         none, up, down = (1.0, TIME_NOISE, 1 / TIME_NOISE) if self.metric == "time" else (0.0, GAP_NOISE, -GAP_NOISE)
         if self.change.low > none and self.change.value > up:
             return "worse"

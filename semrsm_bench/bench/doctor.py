@@ -64,7 +64,7 @@ _PLACES: dict[str, tuple[Callable[[], Path], int, bool, str]] = {
     ),
     "shared memory": (lambda: Path("/dev/shm"), 16, False, "rsm -j N needs it: make room, or use -j 1"),
 }
-# Of ulimit, and what a run needs
+# Limits of ulimit, and what a run needs
 _LIMITS = {"f": (resource.RLIMIT_FSIZE, 64 << 20), "v": (resource.RLIMIT_AS, 4 << 30)}
 _LIMITS |= {"n": (resource.RLIMIT_NOFILE, 256), "u": (resource.RLIMIT_NPROC, 128)}
 
@@ -268,6 +268,6 @@ def check_code() -> Look:
     """Whether figures can be traced to a commit."""
     commit, dirty = commit_of(package_folder())
     if commit is None:
-        return "installed package; a digest of its source stands in each run", ""
+        return "installed package; a digest of its source is in each run", ""
     advice = "commit before you measure to publish" if dirty else ""
     return f"commit {commit[:10]}{' with local changes' if dirty else ', unchanged'}", advice

@@ -94,7 +94,7 @@ def governor() -> str:
 
 
 def describe_blas() -> list[dict[str, Any]]:
-    """BLAS libraries that numpy and scipy load, without the paths where they lie."""
+    """BLAS libraries that numpy and scipy load, without their paths."""
     import numpy  # noqa: F401
     import scipy.linalg  # noqa: F401
 
@@ -120,7 +120,7 @@ def commit_of(folder: Path) -> tuple[str | None, bool | None]:
     """Commit of the checkout that tracks ``folder``, and whether it was changed since; (None, None) outside of one."""
     status = ("status", "--porcelain")
     try:
-        # An installed copy may lie inside a checkout of something else, which does not track it.
+        # An installed copy may be inside a checkout of something else, which does not track it.
         git(folder, "ls-files", "--error-unmatch", "__init__.py")
         commit = git(folder, "rev-parse", "HEAD").decode().strip()
         changed = git(folder, *status, "--untracked-files=no") or git(folder, *status, "--", ".")

@@ -55,7 +55,7 @@ def solver(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
     run, repeat, repeats = command.get("seed", (0, 0, 1))
     most = 1 if size >= LARGE else max(1, min(_MOST_CALLS, (size - 1) // repeats))
     sequence = np.random.default_rng(crc32(repr(x.shape).encode())).permutation(max(size - 1, 0)) + 1
-    # Of the calls: each shift; of the first one also the problem, checksums of its arrays, and what the solver returned.
+    # The shift of each call; and the first call's problem, checksums of its arrays, and what the solver returned.
     shifts: list[int] = []
     first: dict[str, Any] = {}
 
@@ -103,7 +103,7 @@ def solver(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
 
 
 def _checksums(problem: Any) -> tuple[int, ...]:
-    """Of everything that a solver can reach."""
+    """Checksums of everything that a solver can reach."""
     arrays = [problem.x, problem.y, *([problem.affinity] if problem.has_affinity else [])]
     return tuple(crc32(np.ascontiguousarray(array).data) for array in arrays)
 

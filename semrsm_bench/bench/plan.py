@@ -33,8 +33,8 @@ class RunOptions:
         None, help="Only these; default: all that the task names.", aliases=("solvers",)
     )
     repeats: int = option(1, help="Observations of each case.", minimum=1)
-    deadline: float | None = option(None, help="Seconds for one call; default: the profile's.", positive=True)
-    memory: int = option(4 << 30, help="For one call, beyond its inputs.", positive=True, unit="bytes")
+    deadline: float | None = option(None, help="Seconds for each stage; default: the profile's.", positive=True)
+    memory: int = option(4 << 30, help="Memory for one call, beyond its inputs.", positive=True, unit="bytes")
     budget: float | None = option(
         None, help="Seconds for one cell (a method at one place of the table); default: the profile's.", positive=True
     )
@@ -191,7 +191,7 @@ def _reason_to_skip(method: Declaration, case: Case, memory: int, profile: Profi
     if missing := [name for name in facts.get("inputs") or () if name in settings.get("lacks", ())]:
         return f"it takes {' and '.join(missing)}, of which there are none here"
     if facts.get("needs_grid") and None in (settings.get(name, ()) for name in ("grid", "grid_x", "grid_y")):
-        return "it shifts a grid, and these positions lie on none"
+        return "it shifts a grid, and these positions are on none"
     if method.max_size is not None and size > method.max_size:
         return f"meant for S up to {method.max_size}"
     if method.kind == "solver" and not facts.get("matrix_free") and 4 * size * size > memory:

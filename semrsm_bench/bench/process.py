@@ -81,7 +81,7 @@ class Reply:
 
     @classmethod
     def of_the_machine(cls, error: OSError) -> Reply:
-        """For an error here that is the machine's fault; any other is raised again."""
+        """The reply for an error that is the machine's fault; any other is raised again."""
         if not of_the_machine(error):
             raise error
         return cls("error", explain(error), machine=True)
@@ -113,7 +113,7 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
 
     @property
     def pid(self) -> int | None:
-        """Of the process, while there is one."""
+        """The process's number, while there is one."""
         return self._process.pid if self._process else None
 
     def observe(self, command: Mapping[str, Any], limits: CallLimits, input_bytes: int) -> Reply:
@@ -162,7 +162,7 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         self.close()
 
     def _left_running(self) -> str:
-        """That a method left processes behind, which are killed with the worker; or "". Those that are ending get a moment."""
+        """Which processes a method left behind, or ""; they are killed with the worker. Those that are ending get a moment."""
         end, gone = time.monotonic() + _ENDING_SECONDS, (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
         while True:
             found = _asked(lambda p: (p.status(), f"{p.name()} (process {p.pid})"), *descendants(self._process.pid))

@@ -23,7 +23,7 @@ ENVIRONMENT_FILE = "environment.json"
 RUN_FILE = "run.json"
 ARRAYS_FOLDER = "arrays"
 LATEST = "latest"
-# What must agree before rows of two sessions may stand in one run. Code, libraries and data are in the keys of rows.
+# What must agree before rows of two sessions may be in one run. Code, libraries and data are in the keys of rows.
 IDENTITY = ("cpu", "os", "python", "blas")
 _SYNC_SECONDS = 1.0
 # The name of a folder, typed on command lines and shown in tables.

@@ -1,6 +1,6 @@
 """Rows to figures: one summary for each method and cell, with intervals from draws that all methods of a cell share.
 
-Runs of several machines stand side by side: a column for each, ratios between them, never an average over them.
+Runs of several machines are side by side: a column for each, ratios between them, never an average over them.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from semrsm_bench.core.task import Result, Task
 from semrsm_bench.metrics.ranks import TIE
 from semrsm_bench.tasks.registry import get_task
 
-# A cell is no contest where so many of its methods lie so close to the best; fewer methods say nothing either way.
-_MOST, _CLOSE, _FEWEST_IN_A_CONTEST = 0.9, 0.02, 3
+# A cell does not rank methods where so many of them are so close to the best; fewer methods say nothing either way.
+_MOST, _CLOSE, _FEWEST = 0.9, 0.02, 3
 
 Row = Mapping[str, Any]
 Legend = dict[str, dict[str, Any]]
@@ -90,7 +90,7 @@ class KeptArrays(UserDict[str, NDArray[Any]]):
 
 
 def results_of(rows: Sequence[Row], folder: Path | None = None) -> list[Result]:
-    """Rows that are ok, as `Task.aggregate` takes them; ``folder`` is the run's, where arrays lie."""
+    """Rows that are ok, as `Task.aggregate` takes them; ``folder`` is the run's, where arrays are."""
     return [
         Result(
             str(row["case"]),
@@ -234,10 +234,10 @@ def _difference(a: Floats, b: Floats) -> Floats:
     return np.where(np.isclose(a, b, rtol=TIE, atol=0), 0.0 * (a + b), a - b)
 
 
-def not_a_contest(summaries: Sequence[Summary], task: Task) -> dict[str, str]:
+def without_ranking(summaries: Sequence[Summary], task: Task) -> dict[str, str]:
     """Cells in which the first score hardly tells methods apart, by `cell_key`, each with the reason.
 
-    There the best baseline reaches half of the median method's score, corrected for chance, or 90 % of the methods lie within .02
+    There the best baseline reaches half of the median method's score, corrected for chance, or 90 % of the methods are within .02
     of the best. Baselines, and exact solvers, which reach the end of the scale by definition, are no methods in this sense.
     """
     score = task.scores[0]
@@ -256,14 +256,14 @@ def not_a_contest(summaries: Sequence[Summary], task: Task) -> dict[str, str]:
                 methods.append(value)
     found = {}
     for cell, (methods, baselines) in cells.items():
-        if len(methods) < _FEWEST_IN_A_CONTEST:
+        if len(methods) < _FEWEST:
             continue
         share, name = max(baselines, default=(-math.inf, ""))
         close = sum(value >= max(methods) - _CLOSE for value in methods)
         if share >= np.median(methods) / 2:
             found[cell] = f"the baseline {name} reaches half of the median method's {score.title}"
         elif close >= _MOST * len(methods):
-            found[cell] = f"{close} of {len(methods)} methods lie within {_CLOSE:g} of the best {score.title}"
+            found[cell] = f"{close} of {len(methods)} methods are within {_CLOSE:g} of the best {score.title}"
     return found
 
 
@@ -284,7 +284,7 @@ class MergedLine:
 
 
 def _label_runs(runs: Sequence[Path]) -> Legend:
-    """Labels A, B, ... and what they stand for; ValueError where runs cannot stand side by side."""
+    """Labels A, B, ... and what they stand for; ValueError where runs cannot be side by side."""
     if not 2 <= len(runs) <= len(string.ascii_uppercase):
         raise ValueError(f"merge lays 2 to {len(string.ascii_uppercase)} runs side by side, got {len(runs)}")
     if len({run.resolve() for run in runs}) != len(runs):
@@ -311,7 +311,7 @@ def merge_runs(runs: Sequence[Path], *, relative_to: str | None = None) -> tuple
     With ``relative_to`` every method is set in proportion to that one, which compares between machines where seconds do not.
     """
     legend = _label_runs(runs)
-    # Task and cell, then method, then label: tasks and cells stand in the order in which the runs have them.
+    # Task and cell, then method, then label: tasks and cells are in the order in which the runs have them.
     cells: dict[tuple[str, str], dict[str, dict[str, Summary]]] = {}
     for label, run in zip(legend, runs):
         rows = load_rows(run)

@@ -134,7 +134,7 @@ class MergeOptions:
     """How the runs are shown."""
 
     relative_to: str | None = option(None, help="Show how many times faster than this method each is, on each machine.")
-    format: Literal["text", "csv"] = option("text", help="Of the table.")
+    format: Literal["text", "csv"] = option("text", help="The format of the table.")
 
 
 @click.command()

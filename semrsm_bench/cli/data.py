@@ -89,7 +89,7 @@ def subset(cache: Path, options: SubsetOptions) -> None:
 
     whole = open_cache(cache)
     if options.count > len(whole):
-        raise ValueError(f"--count must lie in 1..{len(whole)}, got {options.count}")
+        raise ValueError(f"--count must be in 1..{len(whole)}, got {options.count}")
     command = _provenance("subset", [whole.path], options)["command"]
     copy_part(whole, options.count, options.out, command)
     describe(options.out)

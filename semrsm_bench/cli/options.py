@@ -20,12 +20,12 @@ class OutputOptions:
 
     results: Path = option(Path("results"), help="Folder of all runs.")
     json: bool = option(False, help="JSON on standard output.")
-    quiet: bool = option(False, help="No progress bars; of a run only where it is.")
+    quiet: bool = option(False, help="No progress bars; `run` prints only its folder.")
 
 
 @dataclass(frozen=True)
 class PluginOptions:
-    """For verbs that know what files bring."""
+    """Options of verbs that load plugins."""
 
     plugins: tuple[Path, ...] = option((), help="File that registers methods or tasks; repeatable.", name="plugin")
 
@@ -34,7 +34,10 @@ class PluginOptions:
 class DataOptions:
     """Where data is looked for."""
 
-    data: Path | None = option(None, help="Cache of activations, or a folder of them; default: where data is found.")
+    data: Path | None = option(
+        None,
+        help="Cache file or folder; default: $SEMRSM_BENCH_DATA, the checkout's, the user's, or the package's.",
+    )
 
 
 class Word(click.ParamType):  # type: ignore[type-arg]

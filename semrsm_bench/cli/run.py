@@ -127,7 +127,7 @@ def run(
 
 
 def _show(folder: Path, results: Sequence[Any], counts: Mapping[str, int], files: Sequence[Path]) -> None:
-    """Print the tables of a run, its failures, and where everything lies."""
+    """Print the tables of a run, its failures, and where everything is."""
     from semrsm_bench.report.tables import render_table
     from semrsm_bench.report.write import FIGURES_FOLDER
 

@@ -48,10 +48,10 @@ class SelectionOptions(PluginOptions):
 class TableOptions(SelectionOptions):
     """How a table is printed."""
 
-    format: Literal["text", "md", "latex", "csv"] = option("text", help="Of the table.")
+    format: Literal["text", "md", "latex", "csv"] = option("text", help="The format of the table.")
     paper: bool = option(False, help="The figures that papers print, beside ours.")
     end_to_end: bool = option(False, help="T with the affinity, for solvers that need one.")
-    untimed: bool = option(False, help="Without T.")
+    untimed: bool = option(False, help="Leave out the times.")
     width: int | None = option(None, help="Columns of a text table; default: the terminal's.", minimum=40)
 
 
@@ -69,7 +69,7 @@ class PlotOptions(ReportOptions):
 
     out: Path | None = option(None, help="Folder; default: figures/ in the run's folder.")
     formats: tuple[Literal["png", "svg", "pdf"], ...] = option(
-        ("png", "svg", "pdf"), help="Of the figures; repeatable.", name="format"
+        ("png", "svg", "pdf"), help="The format of the figures; repeatable.", name="format"
     )
 
 
@@ -84,7 +84,7 @@ def select(words: Sequence[str], results: Path, options: SelectionOptions) -> tu
     from semrsm_bench.report.results import NothingMeasuredError, read_results
     from semrsm_bench.tasks.registry import task_names
 
-    sort_plugins(options.plugins)  # tasks are imported; what is shown of methods stands in the run
+    sort_plugins(options.plugins)  # tasks are imported; what is shown of methods is in the run
     tasks = list(words)
     run = LATEST
     # A first word that names a task and no run is a task of the latest run.
@@ -124,8 +124,8 @@ def _seen_as(results: Sequence[TaskResults], options: SelectionOptions) -> Itera
 def table(words: tuple[str, ...], options: TableOptions, output: OutputOptions) -> None:
     """Print the tables of RUN, a run's id or folder; the latest one when left out. TASK: only these; default: all it has.
 
-    Methods stand down, cells across, grouped by the outer keys of the cells; md and latex of solvers have the layout of the paper's
-    Table 5; csv and --json hold every figure unrounded, in seconds. Exit code 4: nothing was measured.
+    Methods are rows, cells are columns, grouped by their outer keys; for solvers md and latex are laid out as the paper's Table 5;
+    csv and --json hold every figure unrounded, in seconds. Exit code 4: nothing was measured.
     """
     from semrsm_bench.core.stats import UNKNOWN
     from semrsm_bench.report.tables import render_table, table_records

@@ -25,7 +25,7 @@ class Clock:
     """Times the calls of one observation, and reports each stage.
 
     ``report(stage, bytes)`` returns when the parent has received it; the stages are "prepared", "warm" and "probed". Each starts a
-    new deadline, and between the last two lies the first timed call and nothing else. ``memory`` is how many bytes a call
+    new deadline, and between the last two is the first timed call and nothing else. ``memory`` is how many bytes a call
     may take beyond what is there when it starts (None: no limit, in a process that others use too), ``seen`` what this process
     has warmed up already. Not ``timed``: one call, no warm-up.
     """
@@ -39,10 +39,10 @@ class Clock:
     ) -> None:
         self._report, self._memory, self.timed = report, memory, timed
         self._seen = set() if seen is None else seen
-        self.seconds: list[float] = []  # of each timed call
-        self.shared_seconds: list[float] = []  # of what it shares with other methods (the affinity)
+        self.seconds: list[float] = []  # one for each timed call
+        self.shared_seconds: list[float] = []  # time of what it shares with other methods (the affinity)
         self.waited_seconds: list[float] = []  # how long it waited for a core that other programs had
-        self.peak_bytes: int | None = None  # that the first timed call took
+        self.peak_bytes: int | None = None  # memory that the first timed call took
         self._process = os.getpid()
 
     def run(

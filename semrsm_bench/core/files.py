@@ -1,4 +1,4 @@
-"""Errors with files: locks that another process holds or that a file system lacks, full disks, folders that cannot be written."""
+"""Files: locks, atomic writes, and errors that say what to do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ADVICE = {
     errno.ENOSPC: "the disk is full: make room and run the same command again, what was written so far is kept",
     errno.EDQUOT: "the quota is used up: make room and run the same command again, what was written so far is kept",
     errno.EFBIG: "the file grew beyond a limit (ulimit -f): raise it and run the same command again",
-    errno.EROFS: "it lies on a read-only file system: choose another folder",
+    errno.EROFS: "it is on a read-only file system: choose another folder",
     errno.ENAMETOOLONG: "the name is too long: choose a shorter one",
     errno.EMFILE: "too many open files (ulimit -n): raise the limit and run the same command again",
     errno.ENFILE: "too many open files in the whole system: close something and run the same command again",
@@ -62,7 +62,7 @@ def _number(error: OSError) -> int:
 
 
 def of_the_machine(error: BaseException | str) -> bool:
-    """Whether an error, or what a process said in the end, comes from the machine; also where it caused another error."""
+    """Whether the machine caused the error, directly or by its cause. A text is what a process said in the end."""
     if isinstance(error, str):
         return any(words in error for words in _WORDS)
     cause = error.__cause__ or error.__context__
@@ -72,7 +72,7 @@ def of_the_machine(error: BaseException | str) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[Path]:
-    """A file to write beside this one, whose name it then takes: whole, or not at all; an error names this one."""
+    """Yields a temporary path; renames it to ``path`` on success, else removes it. An error names ``path``."""
     # Each writer has another name: on a file system without locks there could be two.
     partial = path.with_name(f"{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
     try:
@@ -90,7 +90,7 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def temporary_folder(name: str) -> Path:
-    """A folder of this user's in the system's temporary one, the same each time, unless another user has taken its name."""
+    """A folder of this user's in the system's temporary one: the same each time, unless another user has taken its name."""
     folder = Path(tempfile.gettempdir()) / f"semrsm-bench-{name}-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.stat().st_uid != os.getuid():  # another user's code is not run

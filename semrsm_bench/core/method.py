@@ -24,7 +24,7 @@ OWN_DISTRIBUTION = "semrsm-bench"
 _OWN_PACKAGE = "semrsm_bench"
 # What every method of this package may call, whatever it declares.
 _LIBRARIES = ("numpy", "scipy", "numba")
-# How names of files end that hold code which Python, or a library that it opens, runs.
+# Suffixes of files that hold code.
 _CODE = (".py", ".so", ".pyd", ".dylib")
 # Fields of `Method` that all ``register_...`` functions take as keywords, beside ``grid``.
 _DECLARED = ("complexity", "reference", "requires", "unavailable", "files", "distribution", "max_size", "slow_from")
@@ -286,7 +286,7 @@ def sources(module: ModuleType | None) -> set[Path]:
     package = hasattr(module, "__path__")
     waiting = {path}
     if package or len(parts) > 1:
-        # The outermost package that it lies in; where none has an ``__init__.py``, the module's folder.
+        # The outermost package that it is in; where none has an ``__init__.py``, the module's folder.
         outer = (sys.modules.get(".".join(parts[:count])) for count in range(1, len(parts) + 1))
         waiting = _code_in(Path(next(filter(None, (getattr(m, "__file__", None) for m in outer)))).parent)
     folder = path.parents[len(parts) - 1 + package]

@@ -183,7 +183,7 @@ def _value(text: str) -> Any:
 
 
 class _Kind(NamedTuple):
-    parse: Callable[[str], Any]  # of a word; ValueError where it is not what is expected
+    parse: Callable[[str], Any]  # reads a word; ValueError where it is not what is expected
     metavar: str
     expected: str
     text: Callable[[Any], str] = lambda value: str(value).removesuffix(".0") if isinstance(value, float) else str(value)

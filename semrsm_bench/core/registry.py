@@ -106,7 +106,7 @@ class Registry(Generic[E]):
         """The entry of that name; UnknownNameError, a KeyError and ValueError, names the nearest ones."""
         found = self.find(name)
         if found is None:
-            names = self.names()  # of plugins, too
+            names = self.names()  # also those of plugins
             found = self.find(name)
             if found is None:
                 raise unknown_name(name, [self.kind], names)
@@ -250,7 +250,7 @@ def brings_tasks(plugin: str | Path) -> bool:
         tree = ast.parse(file.read_bytes() if file else b"")
     except (SyntaxError, ValueError, OSError):
         return False
-    fields = ("id", "attr", "name")  # of a name, an attribute, and what is imported by its name
+    fields = ("id", "attr", "name")  # fields of a name, an attribute, and what is imported by its name
     names = {str(getattr(node, field, "")) for node in ast.walk(tree) for field in fields}
     kinds = {kind for kind in PLACES if f"register_{kind}" in names}
     if "task" in kinds and len(kinds) > 1:
@@ -261,7 +261,7 @@ def brings_tasks(plugin: str | Path) -> bool:
 
 
 def _source(value: str) -> Path | None:
-    """The file of the module that an entry point names, found without importing the packages that it lies in."""
+    """The file of the module that an entry point names, found without importing the packages that it is in."""
     name, *inner = re.split(r"[:\[]", value)[0].strip().split(".")
     try:
         spec = importlib.util.find_spec(name)

@@ -24,7 +24,7 @@ METHOD_FAULTS: tuple[Status, ...] = ("crashed", "invalid", "wrong", "error")
 FAULT_BY = "fault"
 
 _LONGEST_TEXT = 2000
-# Of what a method said about its work, as JSON: limits that keep a row a short line.
+# Limits of what a method said about its work, as JSON: a row stays a short line.
 _LONGEST_INFO = 8000
 _MOST_ENTRIES = 100
 _LARGEST_INTEGER = 1 << 63
@@ -37,7 +37,7 @@ class Row:
 
     run_id: str
     task: str
-    kind: str  # of the method: solver, rsm, metric, instance
+    kind: str  # kind of the method: solver, rsm, metric, instance
     method: str
     case: str  # "" in a row that speaks for a whole cell (skipped)
     status: Status

@@ -12,9 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 1000
 LEVEL = 0.95
-# What lies as little beyond a limit lies on it.
+# What is as little beyond a limit counts as on it.
 ROUNDING = 1e-12
-_Z = 1.959963984540054  # of the normal distribution, for 95 %
+_Z = 1.959963984540054  # quantile of the normal distribution, for 95 %
 
 Floats = NDArray[np.float64]
 

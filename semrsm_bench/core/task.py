@@ -26,13 +26,13 @@ class Score:
     name: str  #: key in rows, such as ``c``
     title: str  #: heading in tables
     best: Literal["max", "min"] = "max"  #: whether larger or smaller values are better
-    low: float = 0.0  #: of the range; infinite where there is no bound
-    high: float = 1.0  #: of the range, as ``low``
+    low: float = 0.0  #: least value; infinite where there is no bound
+    high: float = 1.0  #: largest value, as ``low``
     chance: float | None = None  #: the score of a method that knows nothing
     #: How tables print it: three decimals, a ratio in percent, or a quality that never rounds up to 1.
     style: Literal["number", "percent", "quality"] = "number"
-    meaning: str = ""  #: for captions: what it is, a formula or a few words
-    undefined: str = ""  #: for the note under a table, when it has no value
+    meaning: str = ""  #: what it is, for captions: a formula or a few words
+    undefined: str = ""  #: when it has no value, for the note under a table
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Case:
     #: JSON-ready: what the worker must know beside the arrays, such as the kernel. A value that is costly to know may be a
     #: callable without arguments, called when the case is measured.
     settings: Mapping[str, Any] = field(default_factory=dict)
-    data_sha256: str = ""  #: of the file that the arrays come from
+    data_sha256: str = ""  #: digest of the file that the arrays come from
     size: int = 0  #: S; with ``channels`` it decides the order, the memory limit and what is too large for a method
     channels: int = 0  #: C
     skip: str = ""  #: why no method gets it here; "" where all do
@@ -106,7 +106,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class Result:
-    """A row as `Task.aggregate` gets it: of its `Case` the name, cell and units, and what was `Scored`."""
+    """A row as `Task.aggregate` gets it: name, cell and units of its `Case`, and what was `Scored`."""
 
     case: str
     cell: Mapping[str, Any]
@@ -126,9 +126,9 @@ class Profile:
     """How much of a task a run measures."""
 
     summary: str
-    settings: Mapping[str, Any] = field(default_factory=dict)  #: of the task's options, where the user gave none
-    deadline: float = 60.0  #: seconds for one observation
-    budget: float = 600.0  #: seconds for one cell of one method: what is left then is not measured, and a row says so
+    settings: Mapping[str, Any] = field(default_factory=dict)  #: the task's options, where the user gave none
+    deadline: float = 60.0  #: seconds for each stage of an observation
+    budget: float = 600.0  #: seconds for one cell: what is left then is not measured, and a row says so
     #: An observation expected to last longer, judged by smaller sizes, is skipped as too slow.
     patience: float | None = None
 
@@ -142,13 +142,13 @@ class Task(ABC):
 
     name: ClassVar[str]
     question: ClassVar[str]
-    kind: ClassVar[str]  #: of the methods that it judges: solver, rsm, metric or instance
+    kind: ClassVar[str]  #: kind of the methods that it judges: solver, rsm, metric or instance
     scores: ClassVar[tuple[Score, ...]]  #: the first ranks
     unit: ClassVar[str] = ""  #: what intervals resample: a key of `Case.units`
-    #: How: drawn with replacement, or left out in turn where drawing a unit twice would bias the score.
+    #: How units are resampled: drawn with replacement, or left out in turn where drawing a unit twice would bias the score.
     resampling: ClassVar[Literal["bootstrap", "jackknife"]] = "bootstrap"
     across: ClassVar[tuple[str, ...]] = ()  #: keys of `Case.cell` that tables lay across, outermost first
-    #: The key whose values stand side by side in a terminal, one panel for each of the rest; wide tables do it the other way
+    #: The key whose values are side by side in a terminal, one panel for each of the rest; wide tables do it the other way
     #: round. "": the innermost that varies, everywhere.
     beside: ClassVar[str] = ""
     reference: ClassVar[str] = ""  #: method that all others are compared with, by paired differences; "" for none

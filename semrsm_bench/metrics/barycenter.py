@@ -186,7 +186,7 @@ class Barycenter:
     def _prepare(self, model: Any, name: str) -> tuple[FloatArray, FloatArray, float, FloatArray]:
         """One model as it is aligned, with the mean, the scale and the axes (p, d) that its stimuli are brought there by.
 
-        A rotation is found inside the at most n - 1 dimensions that n stimuli span; M lies there too.
+        A rotation is found inside the at most n - 1 dimensions that n stimuli span; M is there too.
         """
         given = as_float64(model, name)
         require_stimuli(len(given), 2)

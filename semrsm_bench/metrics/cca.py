@@ -13,7 +13,7 @@ from semrsm_bench.metrics.registry import FORMS, SUBSPACES, register_metric
 # A canonical correlation this near to 1 is that of a shared dimension.
 _SHARED = 1e-12
 MORCOS = "Morcos et al., NeurIPS 2018"
-# Of the side whose units give the weights.
+# Invariances of the side whose units give the weights.
 _WEIGHTING = ("unit_permutation", "zero_units", "translation", "isotropic_scaling")
 
 _similarity = partial(register_metric, takes="features", best="max", range=(0, 1))
@@ -119,7 +119,7 @@ def pwcca(X: Any, Y: Any, weights_from: str = "x") -> float:
 
 
 def _bases(X: Any, Y: Any, centre: bool) -> list[tuple[FloatArray, FloatArray]]:
-    """For each side its features, balanced and centred, and an orthonormal basis of their columns, (n, rank)."""
+    """The features of each side, balanced and centred, and an orthonormal basis of their columns, (n, rank)."""
     found = []
     for x, name in zip(as_feature_pair(X, Y, min_n=3 if centre else 2), "XY"):
         side = centred(balanced(x)[0]) if centre else balanced(x)[0]

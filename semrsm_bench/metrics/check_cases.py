@@ -182,7 +182,7 @@ def order_of_stimuli(measure: Measure) -> None:
 
 
 def value_range(measure: Measure) -> None:
-    """Values lie in the declared range."""
+    """Values are in the declared range."""
     for seed in range(20):
         _require_in_range(measure, _value(measure, *inputs(measure, seed)), "a value")
 

@@ -228,7 +228,7 @@ def _normaliser(n: int, estimator: str) -> float:
 
 
 def _inner_products(rsms: Sequence[FloatArray], estimator: str) -> tuple[FloatArray, FloatArray]:
-    """Of all centred (debiased: U-centred) RSMs with each other, (..., L, L); and the squared norms as given, (..., L).
+    """Inner products of all centred (debiased: U-centred) RSMs, (..., L, L); and the squared norms as given, (..., L).
 
     The RSMs are L of shape (..., n, n). A few rows at a time, so that what is centred stays in the cache.
     """
@@ -247,7 +247,7 @@ def _inner_products(rsms: Sequence[FloatArray], estimator: str) -> tuple[FloatAr
             if debiased:
                 np.einsum("...ii->...i", out[..., rows])[...] = 0.0
         flat = block.reshape(*batch, len(rsms), -1)
-        # Of a pair the matrix product takes three times as long.
+        # For a pair the matrix product takes three times as long as einsum.
         products += np.einsum("...ik,...jk->...ij", flat, flat) if len(rsms) == 2 else flat @ flat.T
     return products, np.stack([np.einsum("...ij,...ij->...", k, k) for k in rsms], axis=-1)
 

@@ -168,7 +168,7 @@ def _expand(products: FloatArray, square: FloatArray, square2: FloatArray) -> ND
 def _by_rule(values: FloatArray, rule: str, t: float) -> float:
     """Bandwidth from the distances that count, (m,)."""
     if rule == "wald_code":
-        # Without distances of equal stimuli, also those that an expansion left at rounding.
+        # Distances of equal stimuli are left out, also those that an expansion left at rounding.
         values = values[values > ROUNDING * values.max(initial=0.0)]
     if values.size == 0:
         raise ValueError(f"no distances are left for rule {rule!r}: there is a single stimulus, or all are equal")

@@ -112,7 +112,7 @@ class Measure(Method):
 
     @property
     def invariances(self) -> tuple[tuple[str, ...], ...]:
-        """For each input what may be done to it without changing the value."""
+        """What may be done to each input without changing the value."""
         return (self.invariant_to, self.invariant_to_y)[: self.arguments]
 
     @property

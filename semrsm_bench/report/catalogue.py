@@ -81,7 +81,7 @@ class Catalogue:
         return {"complexity": found.complexity, "options": found.options, "facts": found.facts}
 
     def order(self, methods: Iterable[MethodKey]) -> list[MethodKey]:
-        """By category, exact ones first, others as they come; inside of one as registered, unknown ones last."""
+        """The methods by category, exact ones first, others as they come; inside of one as registered, unknown ones last."""
         unique = list(dict.fromkeys(methods))
         categories = list(dict.fromkeys([*CATEGORIES, *(m.category for m in unique)]))
         known = [*self._described]
@@ -95,7 +95,7 @@ class Catalogue:
         return sorted(unique, key=lambda m: (categories.index(m.category), rank.get(f"{m.kind}:{m.name}", len(rank))))
 
     def complexity(self, method: MethodKey) -> str:
-        """In O-notation; "" where nothing is known."""
+        """The cost in O-notation; "" where nothing is known."""
         return str(self.about(method).get("complexity") or "")
 
     def display_name(self, method: MethodKey) -> str:

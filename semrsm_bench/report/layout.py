@@ -34,7 +34,7 @@ BLOCK_SIZE = "b"
 
 @dataclass(frozen=True)
 class ColumnGroup:
-    """Columns under one heading; one that stands ``beside`` the group before it is not parted from it."""
+    """Columns under one heading; one that is ``beside`` the group before it is not parted from it."""
 
     title: str
     columns: tuple[str, ...]
@@ -84,7 +84,7 @@ class Layout:
 
     @property
     def total_time_label(self) -> str:
-        """What stands beside an axis of times end to end."""
+        """The text beside an axis of times end to end."""
         return f"time per {self.results.noun}{', affinity included' if self.results.shared else ''}"
 
     def scores(self, cells: Container[str] | None = None) -> list[Score]:
@@ -132,7 +132,7 @@ class Layout:
 
     @property
     def differences_note(self) -> str:
-        """What stands under the differences."""
+        """The note under the differences."""
         return (
             "Differences: paired, in the same draws, with 95 % intervals; p: two-sided, corrected by Holm's method for all "
             f"{len(self.differences)} of them."
@@ -152,7 +152,7 @@ class Layout:
                 meanings.append(f"{score.title}{' ' if score.meaning else ': '}{', '.join(facts)}")
         sentences = ["; ".join(meanings)]
         if self.time_title:
-            call = " of the call alone; the affinity stands in a line of its own"
+            call = " of the call alone; the affinity has a line of its own"
             if self.end_to_end:
                 call = " of the call and of the affinity, where a method needs one"
             sentences.append(
@@ -163,9 +163,9 @@ class Layout:
         return f"{'. '.join(filter(None, sentences))}."
 
     def sheets(self, wide: bool = False) -> list[Sheet]:
-        """Cells by panels: the innermost key that varies lies across.
+        """Cells by panels: the innermost key that varies is across.
 
-        Where the task names a key that stands side by side in a terminal, ``wide``, for paper, has panels for its values instead.
+        Where the task names a key whose values are side by side in a terminal, ``wide`` has panels for its values instead.
         """
         task, places, keys = self.results.task, self.results.places, self.results.keys
         varying = axes(list(places.values()), keys)
@@ -193,7 +193,7 @@ class Layout:
         return ", ".join(filter(None, (self.cell_title(sheet, cell), count)))
 
     def cases(self, sheet: Sheet) -> str:
-        """How many units, or cases, stand behind the cells of a sheet: ``3 to 12 pairs``."""
+        """How many units, or cases, are behind the cells of a sheet: ``3 to 12 pairs``."""
         counts = {n for cell in sheet.cells if (n := self.results.usual_units[cell])} or {0}
         least = f"{min(counts)} to " if len(counts) > 1 else ""
         return least + plural(max(counts), self.results.task.unit or "case")
@@ -208,7 +208,7 @@ class Layout:
     def panel(self, sheet: Sheet) -> Panel:
         """Scores and times of every method in the cells of a sheet."""
         results, shared = self.results, AFFINITY
-        # What a paper prints stands beside the first cell that it fits.
+        # What a paper prints is beside the first cell that it fits.
         theirs: dict[str, PrintedFigures] = {}
         for cell in sheet.cells:
             printed = self.published_at(results.places[cell])

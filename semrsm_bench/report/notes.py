@@ -1,11 +1,11 @@
-"""What stands under a table: marks explained, failures and their reasons, cells with other cases than their neighbours."""
+"""The notes under a table: marks explained, failures and their reasons, cells with other cases than their neighbours."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 
-from semrsm_bench.bench.summary import Summary, not_a_contest
+from semrsm_bench.bench.summary import Summary, without_ranking
 from semrsm_bench.core.stats import UNKNOWN
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.formatting import NOTHING, format_score, plural, plurals
@@ -29,7 +29,7 @@ def score_text(score: Score, summary: Summary) -> str:
 
 
 def failure_text(summary: Summary | None) -> str:
-    """What stands in a cell without a figure: the status, and for a skip its reason where that is short."""
+    """The text of a cell without a figure: the status, and for a skip its reason where that is short."""
     if summary is None or not summary.failure:
         return "not run"
     reason = summary.message.split(":")[0].split(";")[0].split("(")[0].strip().rstrip(".")
@@ -81,9 +81,10 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
     ]
     if partial:
         notes.append(f"{PARTIAL} not the same {cases} as the others: {'; '.join(partial)}.")
-    checks = [(places[c], why) for c, why in not_a_contest(results.summaries, results.task).items() if c in places]
+    checks = [(places[c], why) for c, why in without_ranking(results.summaries, results.task).items() if c in places]
     if checks:
-        notes.append(f"A check, not a contest: {'; '.join(': '.join(filter(None, check)) for check in checks)}.")
+        cells_do = "This cell does" if len(checks) == 1 else "These cells do"
+        notes.append(f"{cells_do} not rank methods: {'; '.join(': '.join(filter(None, check)) for check in checks)}.")
     # Why cells are empty, each reason once with the cells it is true of; one that the cell itself gives is left out.
     reasons: dict[str, dict[str, list[str]]] = {}
     for method, cell, summary in present:

@@ -26,7 +26,7 @@ def axes(places: Sequence[Place], keys: Sequence[str]) -> list[tuple[str, ...]]:
     ``size`` and ``channels`` follow from ``layer`` where every layer has one size, and then they are one axis.
     """
     found: list[list[str]] = [[]]
-    counts = [1]  # of different cells that the axes so far tell apart
+    counts = [1]  # how many cells the axes so far tell apart
     firsts: list[str] = []
     for key in keys:
         here = len({tuple(str(p.get(k, "")) for k in (*firsts, key)) for p in places})

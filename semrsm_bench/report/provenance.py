@@ -41,7 +41,7 @@ def day(environment: Environment) -> str:
 
 
 def origin(results: TaskResults) -> list[str]:
-    """For the foot of a table: machine, versions, data, run."""
+    """The foot of a table: machine, versions, data, run."""
     environment = results.environment
     packages, commit = environment.get("packages") or {}, environment.get("commit")
     versions = [f"Python {environment['python']}"] if environment.get("python") else []

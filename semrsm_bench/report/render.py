@@ -43,7 +43,7 @@ def shared_notes(panels: Sequence[Panel]) -> tuple[list[Panel], list[str]]:
 
 
 def _brief(panel: Panel) -> Panel:
-    """Of a complexity the first clause, and ``4.26±0.05 ms`` for ``4.26 ±0.05 ms``: two centrings fit into 120 columns."""
+    """Only the first clause of a complexity, and ``4.26±0.05 ms`` for ``4.26 ±0.05 ms``: two centrings fit into 120 columns."""
 
     def tight(entry: tuple[str, ...] | str) -> tuple[str, ...] | str:
         return entry if isinstance(entry, str) else tuple(text.replace(" ±", "±") for text in entry)
@@ -81,7 +81,7 @@ def _total(panel: Panel) -> int:
 
 
 def _fitting(panel: Panel, width: int) -> list[Panel]:
-    """As few parts of about equal size as fit, cut between groups, or else between any columns; notes stand under the last one."""
+    """As few parts of about equal size as fit, cut between groups, or else between any columns; notes are under the last one."""
     starts = [0, *itertools.accumulate(len(group.columns) for group in panel.groups)]
     whole = [start for start, group in zip(starts, panel.groups) if not group.beside]
     tries = ((places, n) for places in (whole, starts[:-1], range(starts[-1])) for n in range(1, len(places) + 1))
@@ -123,7 +123,7 @@ def _text_panel(panel: Panel, width: int) -> str:
     spans, total = [_span(columns) for columns in widths], _total(panel)
 
     def row(stub: Sequence[str], groups: Sequence[Sequence[str] | str]) -> str:
-        # The block size is a number and stands to the right; names to the left.
+        # The block size is a number and is to the right; names to the left.
         names = [v.rjust(w) if head == BLOCK_SIZE else v.ljust(w) for head, v, w in zip(panel.stub, stub, stub_widths)]
         cells = [
             e.center(span) if isinstance(e, str) else GAP.join(v.rjust(w) for v, w in zip(e, columns))
@@ -146,7 +146,7 @@ def _text_panel(panel: Panel, width: int) -> str:
 
 
 def render_markdown(panels: Sequence[Panel], caption: Sequence[str], remarks: Sequence[str], heading: str = "") -> str:
-    """Pipe tables with their notes and the caption below; a text that spans a group stands in its last column."""
+    """Pipe tables with their notes and the caption below; a text that spans a group is in its last column."""
     panels, shared = shared_notes(panels)
 
     def row(cells: Sequence[str]) -> str:
@@ -185,7 +185,7 @@ def render_latex(panels: Sequence[Panel], caption: Sequence[str], remarks: Seque
         notes = escape_latex(" ".join([*panel.notes, *remarks]))
         tabulars = "\n\\par\\medskip\n".join(map(_latex_tabular, _fitting(_brief(panel), LATEX_WIDTH)))
         below = f"\\par\\medskip\\begin{{minipage}}{{\\textwidth}}{notes}\\end{{minipage}}\n" if notes else ""
-        # Without graphicx the table is set as wide as it is.
+        # If graphicx is missing, the table is set as wide as it is.
         out.append(rf"""\begin{{table*}}[tp]
 \caption{{{escape_latex(text)}}}
 \label{{tab:{label}}}

@@ -23,7 +23,7 @@ def rsm_figure(rsms: Mapping[str, ArrayLike], *, labels: ArrayLike | None = None
     """Draw RSMs, (N, M), by title side by side, rows and columns ordered by label.
 
     Entries that are NaN (not computed yet) stay grey. Labels, (N,) integers, are those of the images in the rows, and in the
-    columns of a square matrix; images of one label stand together, in their own order, and thin lines part the labels. Each panel
+    columns of a square matrix; images of one label are together, in their own order, and thin lines part the labels. Each panel
     has a colour bar over the range of its finite entries, off the diagonal of a square matrix; diverging around 0 where both
     signs occur. ValueError: not two-dimensional, or labels that do not fit.
     """

@@ -1,4 +1,4 @@
-"""Where a score stands on an axis on which better is farther along: by its gap to the optimum, or as it is."""
+"""Where a score is on an axis on which better is farther along: by its gap to the optimum, or as it is."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ScoreAxis:
 
     @property
     def title(self) -> str:
-        """What stands beside the axis."""
+        """The text beside the axis."""
         return "gap to the optimum, 1 − c" if self.optimum is not None and self.score.name == "c" else self.score.title
 
     @property
@@ -52,7 +52,7 @@ class ScoreAxis:
         return (self.high, self.low) if self.optimum is None and self.score.best == "min" else (self.low, self.high)
 
     def place(self, value: float) -> float:
-        """Where a value stands; gaps of less than 0.001 % share a place below the optimum."""
+        """Where a value is; gaps of less than 0.001 % share a place below the optimum."""
         if self.optimum is None:
             return value
         return self.optimum if 1 - value <= OPTIMAL_TOLERANCE else _decades(1 - value)

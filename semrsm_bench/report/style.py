@@ -64,7 +64,7 @@ RC: Mapping[Any, Any] = {
     "savefig.facecolor": "white",
     "pdf.fonttype": 42,
     "svg.fonttype": "path",
-    # Without a fixed salt the ids inside an SVG differ from one writing to the next.
+    # If the salt is not fixed, the ids inside an SVG differ from one writing to the next.
     "svg.hashsalt": "semrsm-bench",
 }
 
@@ -93,7 +93,7 @@ def looks(methods: Iterable[MethodKey]) -> dict[MethodKey, Look]:
             continue
         color, first = _BY_CATEGORY.get(method.category, ("", "")) if method.kind != "rsm" else ("", "")
         if not color:
-            # Those of RSMs begin behind the colours of `RSM_LOOKS`; families begin at different markers, for grey print.
+            # Colours of RSMs begin behind those of `RSM_LOOKS`; families begin at different markers, for grey print.
             place = families.setdefault(re.split("[-_]", method.name)[0], len(families)) + 3 * (method.kind == "rsm")
             color, first = _COLOURS[place % len(_COLOURS)], _MARKERS[(place + place // len(_COLOURS)) % 8]
         start, used = _MARKERS.index(first), {look.marker for look in result.values() if look.color == color}

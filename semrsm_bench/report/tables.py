@@ -32,7 +32,7 @@ def render_table(
 ) -> str:
     """The table of a task, or those of several one after another; ends with a line break.
 
-    Of solvers, text has one panel per layer with its centrings side by side, md and latex one per centring with the sizes side by
+    For solvers, text has one panel per layer with its centrings side by side, md and latex one per centring with the sizes side by
     side, as the paper's Table 5; other tasks have one panel for each of the outer keys of their cells. csv has one line per method
     and cell with every figure unrounded, in seconds. ``paper`` adds what papers print, in columns or panels of their own, with the
     source; ``end_to_end`` counts into T what is timed apart, such as the affinity; ``width`` is that of the terminal, for text.
@@ -45,7 +45,7 @@ def render_table(
         layout, task = Layout(one, paper, end_to_end), one.task
         panels = layout.panels(wide=fmt != "text")
         heading = f"{task.name}: {task.question}" if len(several) > 1 else ""
-        # What is the same for all tables of a run stands under the last one; in LaTeX each is a table of its own.
+        # What is the same for all tables of a run is under the last one; in LaTeX each is a table of its own.
         caption = [layout.caption, *(origin(one) if one is several[-1] or fmt == "latex" else [])]
         remarks = [published_note(task.name)] if paper and published(task.name) else []
         if paper and printed_tables(task.name):
@@ -63,7 +63,7 @@ def render_table(
 def table_records(results: TaskResults, paper: bool = False) -> list[dict[str, Any]]:
     """Every cell of a task with its figures unrounded, for machines; unknown numbers are None.
 
-    Times are in seconds, ratios are not in percent, and published figures (when asked for) stand in ``paper_...``.
+    Times are in seconds, ratios are not in percent, and published figures (when asked for) are in ``paper_...``.
     """
     layout, task = Layout(results, paper), results.task
     differences = {(cell_key(d.place), d.method): d for d in layout.differences}

@@ -40,7 +40,7 @@ class Estimate:
     seconds_per_pair: float  #: mean on one worker, affinity and scoring included
     seconds_per_pair_low: float
     seconds_per_pair_high: float
-    seconds: float  #: of the whole matrix, by the clock on the wall
+    seconds: float  #: time of the whole matrix, by the clock on the wall
     seconds_low: float
     seconds_high: float
     seconds_per_tile: float  #: what a lost worker costs

@@ -25,7 +25,7 @@ Norms = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Survey:
-    """Of a set of images: squared norms (N,) once centred, least and largest of their largest entries, digest if asked for.
+    """Facts of a set of images: squared norms (N,) once centred, least and largest of their largest entries, digest if wanted.
 
     Images of zeros do not count for ``lowest``.
     """

@@ -38,7 +38,7 @@ def rbf(distances: Matrix, sigma: float) -> Matrix:
 
 
 def distances_that_count(distances: Matrix, rule: str, first: int | None) -> NDArray[np.float64]:
-    """Those of some rows (n, M) of squared distances from which a rule of `bandwidth` takes its median, as a 1-d array.
+    """Those squared distances of some rows (n, M) whose median a rule of `bandwidth` takes, as a 1-d array.
 
     Row 0 is row ``first`` of a matrix with a diagonal; None for query x database.
     """

@@ -67,7 +67,7 @@ class RsmOptions:
 
     @property
     def layouts(self) -> dict[str, Any]:
-        """How the images lie: keywords of `as_source`."""
+        """How the images are laid out: keywords of `as_source`."""
         return {"layout": self.layout, "class_token": self.class_token, "grid": self.grid}
 
 

@@ -69,12 +69,12 @@ class MatchingRsm(RsmMethod):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Of a class also whether it needs a grid."""
+        """The facts of a method; for a class also whether it needs a grid."""
         return {**super().facts, **({} if self.solver else {"needs_grid": getattr(self.function, "needs_grid", False)})}
 
     @property
     def code(self) -> str:
-        """Of a solver the digest of its code and of this room's."""
+        """The digest of the method's code; for a solver, with that of this room."""
         if self.solver is None:
             return super().code
         return hashlib.sha256(f"{super().code} {get_rsm('identity').code}".encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ from semrsm_bench.solvers.registry import register_solver
 _JONKER_VOLGENANT = "Jonker & Volgenant 1987, Computing 38"
 # The libraries count the S*S entries in 32-bit integers.
 _MAX_SIZE = 32768
-# Of those that round: the largest loss measured is 4e-6, where one position is a thousand times as long as the rest.
+# Precision of those that round: the largest loss measured is 4e-6, where one position is a thousand times as long as the rest.
 _ROUNDED = 1e-5
 _ROWS_PER_PASS = 64
 _LARGEST_KEPT = 4096

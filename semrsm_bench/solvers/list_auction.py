@@ -95,7 +95,7 @@ def draw_sample(size: int, number: int, seed: int) -> tuple[NDArray[np.int64], N
 def bid_in_rounds(
     prepared: Prepared, prices: Floats, rounds: Sequence[tuple[float, float]]
 ) -> tuple[Assignment, Lists, int, int]:
-    """In each round make new lists and bid on them; returns the matching, the last lists, bids and scans."""
+    """Makes new lists in each round and bids on them; returns the matching, the last lists, bids and scans."""
     assignment, lists = Assignment.empty(len(prices)), Lists.empty(len(prices), prices.dtype)
     bids = scans = 0
     for share, slack in rounds:

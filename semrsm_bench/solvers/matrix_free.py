@@ -90,7 +90,7 @@ def matrix_free_auction(
         Rows and columns of the sample; a twelfth of S by default, and at most 2,048. A problem no larger than the sample
         (by default, than 2,048) is solved exactly.
     seed : int
-        Of the sample.
+        Seed of the sample.
     """
     if sample is None:
         sample = SAMPLE if problem.size <= SAMPLE else min(SAMPLE, problem.size // _SHARE)
@@ -133,7 +133,7 @@ def search_and_bid(
         if last or left:
             break
         free = np.flatnonzero(assignment.column_of < 0)
-        # The last round is about a few rows that push one another around: they take what their lists have.
+        # In the last round few rows compete; each takes the best of its list.
         last = renewed >= renewals * size or len(free) < size // _LAST_ROUND
         renewed += len(free)
     settled = settle_leftovers(centred.x, centred.y, prices, assignment, step)
@@ -174,7 +174,7 @@ class ColumnSearch:
         gaps = BLOCK_COLUMNS * blocks[:-1] - (np.cumsum(counts) - counts)
         packed_columns = np.full(blocks[-1] * BLOCK_COLUMNS, -1)
         packed_columns[np.arange(len(y)) + gaps[home[members]]] = members
-        # Channel by channel; in places left over stands any vector, at an infinite price.
+        # Channel by channel; unused slots hold any vector, at an infinite price.
         vectors = y[packed_columns].reshape(-1, BLOCK_COLUMNS, y.shape[1]).transpose(0, 2, 1)
         self._packed = Packed(blocks, packed_columns, vectors.reshape(len(vectors), -1))
 
@@ -229,7 +229,7 @@ class Centred:
 
     For any vectors a and b, ``x_i . y_j = (x_i - a).(y_j - b) + a.y_j + x_i.b - a.b``; summed over the pairs of a permutation
     the last three terms are a constant. The centred problem therefore has the same optimum, its inner products are smaller, and
-    their rounding with them; what float64 vectors have beyond float32 often lies in the common part alone.
+    their rounding with them; what float64 vectors have beyond float32 is often in the common part alone.
     """
 
     x: Floats

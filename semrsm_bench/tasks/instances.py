@@ -62,7 +62,7 @@ class Instances(Task):
     }
 
     def cases(self, options: InstancesOptions) -> Iterator[Case]:
-        """Of each layer: all networks; the same with every network's pictures reordered; and halves of the networks."""
+        """Three cells a layer: all networks; the same with every network's pictures reordered; halves of the networks."""
         stimuli = Stimuli.of_files(options) if options.features else Stimuli.of_networks(options)
         fold = assign_folds(stimuli.groups, options.folds, options.seed)
         names, unit = resampling_units(stimuli.groups, options.seed)

@@ -198,7 +198,7 @@ def _partners(first: Sequence[Layer], second: Sequence[Layer]) -> list[tuple[Lay
 
 def _accuracies(results: Sequence[Result]) -> dict[tuple[str, str], float]:
     """Share of the first network's layers that are found in the second, for each ordered pair of networks."""
-    # Of each layer: similarity and whether it is the right one, for all candidates.
+    # For each layer: all candidates, with their similarity and whether they are the right one.
     candidates: dict[tuple[str, str], dict[tuple[str, str], list[tuple[float, bool]]]] = {}
     for result in results:
         raw, repeat = result.raw, result.case.rpartition("/")[2]

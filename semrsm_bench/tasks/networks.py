@@ -46,7 +46,7 @@ class NetworkOptions:
     size: int | None = option(
         None, help="Side of the pictures in pixels, the shorter one. Default: what the networks take.", minimum=1
     )
-    seed: int = option(0, help="Of the choice of pictures.", minimum=0)
+    seed: int = option(0, help="Seed of the choice of pictures.", minimum=0)
     model: tuple[str, ...] = option(
         (),
         help="FILE.safetensors, torchvision:NAME or timm:NAME; repeatable. Default: networks that the project ships.",
@@ -151,7 +151,7 @@ class NetworkActivations:
         return (len(self.pixels), *self._one_picture.layers[layer].shape[1:])
 
     def grid(self, layer: str) -> tuple[int, int] | None:
-        """How the positions of a layer lie, (H, W); None where they are no grid."""
+        """The grid of a layer's positions, (H, W); None where they are no grid."""
         return self._one_picture.grids[layer]
 
     def activations(self, layer: str) -> NDArray[np.float32]:

@@ -39,7 +39,7 @@ class RetrievalOptions(LayerRsmOptions):
     database: int | None = option(None, help="Images that are found; default: the profile's.", minimum=TOP)
     egoobjects: Path | None = option(None, help="EgoObjects: folder of annotation files beside a folder images.")
     cityscapes: Path | None = option(None, help="Cityscapes: folder of leftImg8bit and gtFine; IoU only.")
-    split: Literal["test", "val", "train"] = option("test", help="Of EgoObjects.")
+    split: Literal["test", "val", "train"] = option("test", help="The split of EgoObjects.")
     any_format: bool = option(False, help="EgoObjects: images that are not 16:9 too, all cut to squares.")
     frame: Literal["whole", "square"] = option(
         "whole", help="EgoObjects, Cityscapes: the whole image, or the square in its middle."
@@ -147,7 +147,7 @@ class _QueryTruth:
         self.scores = {f"{kind}_top{top}" if top > 1 else kind: (kind, top) for kind in kinds for top in (1, TOP)}
 
     def shown(self, found: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
-        """Of the first queries: their pictures, those of the images found first, what is on them, and the scores of these."""
+        """The first queries: their pictures, those of the images found first, what is on them, and the scores of these."""
         queries, database = self.data.queries, self.data.database
         chosen = found[:_SHOWN, :_NEIGHBOURS]
         pixels = np.stack([np.stack([queries.pixels[i], *database.pixels[row]]) for i, row in enumerate(chosen)])

@@ -29,7 +29,7 @@ class TranslationOptions(LayerRsmOptions, CountOptions):
 
     shift: tuple[tuple[int, int], ...] = option(
         (),
-        help="Of the second crop, pixels down and to the right; repeatable. Default: down by 5/16 of the crop's side.",
+        help="Shift of the second crop, pixels down and to the right; repeatable. Default: down by 5/16 of the crop's side.",
         metavar="DOWNxRIGHT",
     )
     batch: int = option(10, help="Pictures in one RSM, which has two crops of each.", minimum=2)

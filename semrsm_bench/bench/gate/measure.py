@@ -19,7 +19,7 @@ from semrsm_bench.core.task import Answer, Arrays, Case, Scored, Solve
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.tasks.matching import MatchingOptions, MatchingTask
 
-# Pairs by S. Large problems vary less from pair to pair and cost more.
+# Number of pairs by S. Large problems vary less from pair to pair and cost more.
 PAIRS: Mapping[str, int] = {"256": 6, "1024": 4, "4096": 2, "": 1}
 # Rounds of the first attempt and of each further one: (solves under half a second, longer ones). The first attempt meets every
 # pair at least once.
@@ -44,7 +44,7 @@ class GateProblem(NamedTuple):
 
     @property
     def pair(self) -> str:
-        """Of images: ``3-7``."""
+        """The two images: ``3-7``."""
         return self.case.units["pair"][0]
 
     def score(self, perms: Any) -> Scored:

@@ -66,7 +66,7 @@ class GateLimits:
     def __post_init__(self) -> None:
         for name, value in [("quality", self.quality), ("exact", self.exact), *self.quality_of.items()]:
             if not 0 <= value < 1:
-                raise ValueError(f"a fall of quality lies between 0 and 1, got {value} for {name}")
+                raise ValueError(f"a fall of quality is between 0 and 1, got {value} for {name}")
         for name, value in [("time", self.time), *self.time_of.items()]:
             if not value > 1:
                 raise ValueError(f"a factor on time is larger than 1, got {value} for {name}")

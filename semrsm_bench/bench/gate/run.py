@@ -160,7 +160,7 @@ def _said(report: GateReport) -> list[tuple[str, str]]:
 
 
 def as_markdown(report: GateReport) -> str:
-    """For a summary or a comment under a pull request: verdict, findings, table of all cells."""
+    """The report for a summary or a comment under a pull request: verdict, findings, table of all cells."""
     lines = [f"### Gate: {_VERDICTS[report.exit_code]}", ""]
     lines += [f"Base `{report.base['commit'][:10]}`, head `{report.head['commit'][:10]}`.", ""]
     lines += [f"> {escape_markdown(notice)}" for notice in report.notices]

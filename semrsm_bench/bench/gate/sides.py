@@ -99,15 +99,14 @@ class Repository:
         if folder.is_dir():
             os.utime(folder)
             return folder
-        packed = self._git(
-            "archive", "--format=tar", tree
-        )  # of a commit it has a header that tarfile does not read alone
+        # A commit's archive has a header that tarfile does not read alone.
+        packed = self._git("archive", "--format=tar", tree)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".partial-") as partial:
             target = Path(partial) / "tree"
             with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
                 wanted = [m for m in archive.getmembers() if not m.name.startswith("data/")]
                 archive.extractall(target, members=wanted, filter="data")
-            target.mkdir(exist_ok=True)  # of a commit without files
+            target.mkdir(exist_ok=True)  # a commit may have no files
             try:
                 target.rename(folder)
             except OSError:
@@ -129,7 +128,7 @@ class Repository:
 
 
 def _kept(what: str) -> Path:
-    """Where a later gate finds it again: the user's cache or, with a warning where that cannot be written, a temporary folder."""
+    """Folder that a later gate finds again: in the user's cache or, with a warning where that is not writable, a temporary one."""
     folder = user_cache_folder() / "gate" / what
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -242,7 +241,7 @@ class GateSide:
 
     def measure(self, solver: str, arrays: Arrays, limits: CallLimits, seed: tuple[int, int, int]) -> Sample:
         """A solver on a pair, between two runs of the reference kernel; a process that died is started again first."""
-        self._worker.timed_out = False  # that was another solver
+        self._worker.timed_out = False  # it was another solver
         try:
             before = self._worker.ask({"do": "reference"}, _REFERENCE_SECONDS)
             if before.status != "ok":  # no solver has run

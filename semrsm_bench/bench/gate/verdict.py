@@ -1,7 +1,7 @@
-"""What got worse: rules over everything measured of a cell, first attempts and later ones together.
+"""The gate's rules: which changes are regressions.
 
-Measuring again adds evidence and never replaces any, so that a lucky second attempt cannot hide a regression and an unlucky
-first one cannot fail a commit. Cells on either side of a limit are measured again alike.
+They use everything measured: measuring again adds evidence and never replaces any, so that a lucky second attempt cannot hide
+a regression and an unlucky first one cannot fail a commit. A cell near a limit is measured again, whether it would pass or fail.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Said = Iterator[tuple[Severity, str]]
 MACHINE = "machine"
 # A smaller change of time counts for nothing: at a few microseconds the interpreter and the memory allocator decide.
 LEAST_SECONDS = 1e-5
-# One pair may fall by more than the mean of all may, but not by this many times as much.
+# Under an approximate solver one pair may fall by up to this many times the limit on the mean.
 PAIR_FACTOR = 4.0
 
 
@@ -77,7 +77,7 @@ class GateCell:
 
     @property
     def kind(self) -> str:
-        """Exact if either side says so: calling a solver approximate does not loosen what it has to keep."""
+        """'exact' if either commit says so; a commit cannot loosen its own limit."""
         return "exact" if "exact" in (self.base.kind, self.head.kind) else self.head.kind or self.base.kind
 
     @property
@@ -108,9 +108,7 @@ class Finding:
 
 
 def undecided(cell: GateCell, limits: GateLimits) -> bool:
-    """Whether a cell should be measured again: it would fail, its time's interval touches the limit from either side, or the
-    machine failed.
-    """
+    """Whether a cell is to be measured again: it would fail, the limit is in its time's interval, or the machine failed."""
     if not cell.comparable:
         return cell.spoiled is not None
     ratio, limit = cell.time_ratio(), limits.factor(cell.solver)

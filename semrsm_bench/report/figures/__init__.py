@@ -72,7 +72,7 @@ def _run_drawings(results: TaskResults, fronts: bool) -> Iterator[Drawing]:
     for sheet, place in zip(sheets, firsts):
         title = layout.title(sheet)
         foot = figure_caption(results, ": ".join(filter(None, (title, layout.cases(sheet)))))
-        # What tells a figure from the others of its kind; for a task with a key that lies beside that key at least.
+        # What tells a figure from the others of its kind; where a task has a key `beside`, that key at least.
         varying = {axis[0] for axis in axes(firsts, sheet.keys)} | {task.beside}
         suffix = "-".join(str(place.get(key, "")) for key in sheet.keys if key in varying)
         # Time over S says something where S varies; a task of solvers always shows all three, so that runs look alike.

@@ -24,7 +24,7 @@ def draw(results: TaskResults) -> Iterator[Drawing]:
     layer = by_depth(place for place in places if place["model"] == first["model"])[-1]
     shown = {"model": first["model"], "layer": layer, "kernel": kernel}
     here = [(r["method"], found) for r, found in results.found if shown.items() <= found.cell.items()]
-    # Of several centrings the first.
+    # The first of several centrings.
     centring = here[0][1].cell.get("centring")
     yield _draw_pairs({method: found for method, found in here if found.cell.get("centring") == centring})
     yield Drawing(
@@ -32,7 +32,7 @@ def draw(results: TaskResults) -> Iterator[Drawing]:
         draw_forest(results.summaries, [s for s in results.task.scores if s.name in ("pearson", "spearman")], "kernel"),
         "Correlation of similarity with the divergence of class probabilities, with 95 % bootstrap intervals over images; further "
         "left is better.",
-        "Dots with intervals for each network, layer, kernel and method; the figures stand in the table",
+        "Dots with intervals for each network, layer, kernel and method; the figures are in the table",
     )
 
 

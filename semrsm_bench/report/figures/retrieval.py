@@ -29,7 +29,7 @@ def draw(results: TaskResults) -> Iterator[Drawing]:
             draw_forest(summaries, first, "layer", hollow=best, lines=random),
             "Scores of the most similar image (filled, with 95 % bootstrap intervals over queries) and of the best among the five "
             "most similar (open). Dotted: expected of a random ranking.",
-            "Dots with intervals for each method, kernel and layer; the figures stand in the table",
+            "Dots with intervals for each method, kernel and layer; the figures are in the table",
         )
     yield from _draw_pictures(results)
 

@@ -106,7 +106,7 @@ def _front_panel(axes: Axes, layout: Layout, cell: str, points: Sequence[Point],
     from matplotlib.patheffects import withStroke
 
     near = points
-    # Baselines far faster than all others stand at the edge.
+    # Baselines far faster than all others are at the edge.
     while len(near) > 1 and near[0].method.category == "baseline" and near[1].seconds > _FAR * near[0].seconds:
         near = near[1:]
     left, right = near[0].seconds / (2.2 if len(near) == len(points) else 4.5), near[-1].seconds * 3
@@ -137,7 +137,7 @@ def _front_panel(axes: Axes, layout: Layout, cell: str, points: Sequence[Point],
     for point in named_points(front, axis):
         x, y = place[point]
         name = layout.names[point.method] + ("" if point in near else f", {format_seconds(point.seconds)}")
-        # To the upper left of the front no point can stand; the first ones would be cut off there.
+        # No point can be to the upper left of the front; labels of the first ones would be cut off there.
         fits = math.log(x / left) / math.log(right / left) * width > 0.068 * len(name)
         style: dict[str, Any] = {
             "fontsize": 7.6,
@@ -189,7 +189,7 @@ def draw_runtime(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
 def draw_cases(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
     """Boxes over the cases: a row of panels per score that single cases have, a column per cell; None without any."""
     results = layout.results
-    # The score that ranks stands below, beside the axis that it shares with other figures.
+    # The score that ranks is below, beside the axis that it shares with other figures.
     values = {score: results.case_values(score.name) for score in reversed(results.task.scores)}
     samples = {
         score: {key: v for key, v in found.items() if key[0] in sheet.cells and key[1].category != "exact"}

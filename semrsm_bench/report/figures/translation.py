@@ -28,7 +28,7 @@ from semrsm_bench.report.style import (
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Of one layer, by method.
+# Results of one layer, by method.
 LayerResults = Mapping[str, Sequence[Result]]
 # Deeper networks are drawn at so many of their layers, evenly spread.
 MOST_LAYERS = 6
@@ -94,7 +94,7 @@ def _draw_rsms(name: str, found: Mapping[str, LayerResults]) -> Drawing:
 
 
 def _similarities(results: Sequence[Result]) -> tuple[Floats, Floats]:
-    """Of overlapping and of unrelated pairs, all batches together; an RSM is of n crops, then the same n shifted."""
+    """Similarities of overlapping and of unrelated pairs, all batches together; an RSM is of n crops, then the same n shifted."""
     found: tuple[list[Floats], list[Floats]] = ([], [])
     for rsm in (result.arrays["rsm"] for result in results):
         rows, columns = np.triu_indices(len(rsm), 1)

@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 
 EXTRA = ("itables", "jinja2", "plotly")
-# Those that are inside the page, with what they bring; what they bundle in turn is named in comments of their sources, which stay.
+# The libraries inside the page, with what they bring; what they bundle in turn is named in comments of their sources, which stay.
 _CONTENTS = {"plotly": "plotly.js", "itables": "DataTables, its extensions, and jQuery, as bundled by itables"}
 _EXPORTS = re.compile(r"\bexport\s*\{[^{}]*?([\w$]+)\s+as\s+jQuery\b[^{}]*\};?")
 _LICENCE_FILE = re.compile(r"(^|/)(licen[cs]e|copying|notice)[^/]*$", re.IGNORECASE)
@@ -49,7 +49,7 @@ def tables_script() -> str:
 
 
 def safe_script(source: str) -> str:
-    """Source that means the same and cannot end, or confuse, the script element it stands in."""
+    """Source that means the same and cannot end, or confuse, the script element it is in."""
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     return re.sub(r"<(?=!--|/script)", r"\\x3c", source, flags=re.IGNORECASE)
 

@@ -65,7 +65,7 @@ def build_page(
         policy=f"default-src 'none'; script-src {hashes}; {shown}",
         scripts=scripts,
         style=source["page.css"],
-        # No text in it can end the script element that it stands in.
+        # No text in it can end the script element that it is in.
         data=json.dumps(plots, allow_nan=False).replace("<", "\\u003c"),
     )
 
@@ -104,7 +104,7 @@ def _task(results: TaskResults, private: bool) -> dict[str, Any]:
 
 def _alerts(results: Sequence[TaskResults], description: Mapping[str, Any]) -> list[str]:
     alerts = [
-        f"No method gave a result in the task {one.task.name}; the reasons stand under Failures and skips."
+        f"No method gave a result in the task {one.task.name}; the reasons are under Failures and skips."
         for one in results
         if not any(summary.ok for summary in one.summaries)
     ]

@@ -95,7 +95,7 @@ def _figure(layout: Layout, cell: str, where: str, axis: ScoreAxis, points: Sequ
         marker = _marker(layout, cell, point, point in front) | {"y": [axis.place(point.value)]}
         marker["hovertext"] = "<br>".join(_hover(layout, cell, where, point, point in front))
         if point in named:
-            # To the upper left of the front no point can stand; the first one would be cut off there.
+            # No point can be to the upper left of the front; the label of the first one would be cut off there.
             side = "top right" if point == front[0] else "top left"
             marker |= {"mode": "markers+text", "text": [_html(layout.names[point.method])], "textposition": side}
         markers.append(marker)

@@ -23,7 +23,7 @@ _SEVERITY = (*METHOD_FAULTS, "timeout", "memory", "skipped")
 
 
 class Entry(NamedTuple):
-    """What a cell shows. One with a number stands to the right, and sorts by it; ``best`` is where a first click puts the best."""
+    """What a cell shows. One with a number is to the right, and sorts by it; ``best`` is where a first click puts the best."""
 
     text: str
     number: float | None = None

@@ -1,6 +1,6 @@
 """The bidding of an auction: free rows wait in a queue, first in first out, and bid on whole rows or on candidate lists.
 
-The queue is a ring with one place for each row: ``head`` is where the next row stands, ``waiting`` how many there are.
+The queue is a ring with one place for each row: ``head`` is where the next row is, ``waiting`` how many there are.
 """
 
 from __future__ import annotations

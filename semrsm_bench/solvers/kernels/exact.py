@@ -65,7 +65,7 @@ def make_lists(affinity: Floats, prices: Floats, rounding: float, width: int) ->
 
 @njit(**COMPILED)
 def finish_exactly(state: Finish, scale: Scale, tolerance: float, duals: Floats) -> tuple[int, int, float]:
-    """From an almost optimal matching to the optimum, its prices and row duals.
+    """Turns an almost optimal matching into the optimum, with its prices and row duals.
 
     ``state.rounded`` are the prices of the auction. The lists are valid under them; if there are none, bids read whole rows,
     and lists are made only if there is a path to look for. ``state.rounding`` bounds the error of ``affinity - prices`` for all
@@ -96,7 +96,7 @@ def _best_column(
 ) -> tuple[Index, Scalar, Scalar]:
     """Best column of row ``i``, its value and the second largest; column -1 where the row's list has fallen behind its bound.
 
-    The second value may be the bound: no column left out is better than that. The arrays of the state stand here one by one,
+    The second value may be the bound: no column left out is better than that. The arrays of the state are here one by one,
     because to count references to all of them for every row would cost as much as a short list.
     """
     if columns.shape[1] == 0:
@@ -260,7 +260,7 @@ def _search_path(
     """Nearest free column of a free row, its distance, and how many whole rows were read on the way.
 
     Dijkstra's algorithm on the reduced costs ``u_i - (A_ij - p_j)``. A row's list gives only its best columns; all others
-    lie at least ``u_i - bound`` away, and that distance enters the heap as a node of its own. Only when this node is the
+    are at least ``u_i - bound`` away, and that distance enters the heap as a node of its own. Only when this node is the
     nearest must more be known: the row gets a new list, and if it comes up again, the whole row is read, which is rare.
     """
     affinity, prices, rounded, lists, rounding, assignment = state
@@ -300,7 +300,7 @@ def _search_path(
             if others < shortest:
                 distance[n + i] = others
                 heapq.heappush(heap, (others, n + i))
-        # A node that came nearer while it waited stands in the heap at its old distance, too.
+        # A node that came nearer while it waited is in the heap at its old distance, too.
         while True:
             if heap[0][0] >= shortest:
                 return end, shortest, whole_rows
@@ -318,7 +318,7 @@ def _search_path(
             if not whole:
                 renewed_for[i] = start
                 _renew_list(i, state)
-        # That of the start is not the best of its list, which rounding may have put below that of the row.
+        # The start's dual is not the best of its list, which rounding may have put below that of the row.
         dual = start_dual if i == start else np.float64(affinity[i, column_of[i]]) - prices[column_of[i]]
 
 

@@ -16,7 +16,7 @@ from semrsm_bench.solvers.kernels import COMPILED, Floats
 
 # Rows whose deviation is computed; their median is the unit of eps.
 _SAMPLED_ROWS = 64
-# Between which the longest x and y and the largest affinity must lie, so that neither sums of prices nor squares leave their
+# Limits between which the longest x and y and the largest affinity must be, so that neither sums of prices nor squares leave their
 # precision; relative error of one operation; its largest share of the deviation (float32 that is coarser gives way to float64).
 _LIMITS32 = (1e-16, 1e18, float(np.finfo(np.float32).eps), 1e-3)
 _LIMITS64 = (1e-140, 1e140, float(np.finfo(np.float64).eps), math.inf)
