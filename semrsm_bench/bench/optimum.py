@@ -132,7 +132,7 @@ def find_optimum(problem: MatchingProblem, exact: Exact) -> Optimum:
             continue
         k, given = matching_value(problem, perm), arrays.get("v")
         for prices in (None,) if given is None else (given, None):
-            if prices is None:  # those of the solver proved nothing
+            if prices is None:  # the solver's prove nothing
                 prices = prices_of(MatchingProblem(x, y), perm)
             if prices.shape != perm.shape or not np.isfinite(prices).all():
                 continue
@@ -171,7 +171,7 @@ class OptimumCache:
 
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or user_cache_folder() / "optima"
-        # By file; what could not be written
+        # What could not be written, by file
         self._unwritten: dict[Path, Optimum] = {}
 
     def get(self, problem: MatchingProblem, exact: Exact) -> Optimum:

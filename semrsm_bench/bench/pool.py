@@ -66,7 +66,7 @@ class Scratch(tempfile.TemporaryDirectory[str]):
         super().__init__(prefix="semrsm-bench-")
         self._kept_bytes = kept_bytes
         self._numbers = itertools.count()
-        # By id: the array is kept alive, so that no other array gets its id.
+        # Arrays and files by id: the array is kept alive, so that no other array gets its id.
         self._written: dict[int, tuple[NDArray[Any], str]] = {}
 
     def __enter__(self) -> Scratch:  # type: ignore[override]

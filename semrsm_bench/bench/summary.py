@@ -48,10 +48,10 @@ class Summary:
     cases: int = 0
     ok: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)  # rows by status
-    message: str = ""  # of the commonest failure
+    message: str = ""  # message of the commonest failure
     scores: Mapping[str, Interval] = field(default_factory=dict)
     bounds: Mapping[str, float] = field(default_factory=dict)  # certified, of scores that are not known themselves
-    worst: Mapping[str, float] = field(default_factory=dict)  # of the cases, in the direction of the score
+    worst: Mapping[str, float] = field(default_factory=dict)  # worst of the cases, in the direction of the score
     undefined: Mapping[str, int] = field(default_factory=dict)  # observed cases in which a score has no value
     # Medians over cases: the call, with what it shares with other methods, and that alone.
     seconds: Interval = UNKNOWN

@@ -43,7 +43,7 @@ class Declaration:
     category: str = ""  # how tables group methods: exact, approximate, baseline; "" for others
     options: Mapping[str, Any] = field(default_factory=dict)  # bound to the name
     defaults: Mapping[str, Any] = field(default_factory=dict)  # all options with their values
-    version: str = "unknown"  # of the distribution that does the work
+    version: str = "unknown"  # version of the distribution that does the work
     code: str = ""  # digest of everything that decides what the method does
     reason: str = ""  # why it cannot run here; "" where it can
     summary: str = ""
@@ -77,7 +77,7 @@ class Method:
     reference: str = ""  # where it is described
     requires: tuple[str, ...] = ()  # modules that the function imports
     unavailable: Callable[[], str] | None = None  # returns a reason, or "", for what a module's name does not decide
-    files: tuple[str, ...] = ()  # that decide what the method does, relative to the file that registers it
+    files: tuple[str, ...] = ()  # files that decide what the method does, relative to the file that registers it
     distribution: str = ""  # whose version is recorded with every result
     max_size: int | None = None  # largest S that it is meant for
     slow_from: int | None = None  # S from which quick runs leave it out

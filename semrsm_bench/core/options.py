@@ -55,7 +55,7 @@ class OptionInfo:
     """One option as it was declared."""
 
     field: str  # the dataclass's
-    kind: str  # of one value: flag, or one of those that `_KINDS` reads
+    kind: str  # kind of one value: flag, or one of those that `_KINDS` reads
     shape: str  # one, list or mapping
     optional: bool  # None is allowed; ``help`` says what it means
     default: Any  # MISSING where the option must be given

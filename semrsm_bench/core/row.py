@@ -43,11 +43,11 @@ class Row:
     status: Status
     category: str = ""  # how tables group the method
     options: Mapping[str, Any] = field(default_factory=dict)  # everything that was passed to the method's function
-    version: str = ""  # of the distribution that does the work
+    version: str = ""  # version of the distribution that does the work
     code: str = ""  # digest of the method's code, libraries and files, and of the task's
     cell: Mapping[str, Any] = field(default_factory=dict)  # what its cases share: model, layer, size, kernel ...
     units: Mapping[str, Sequence[str]] = field(default_factory=dict)  # ids of what intervals resample: images ...
-    data_sha256: str = ""  # of the file that the case comes from
+    data_sha256: str = ""  # digest of the file that the case comes from
     repeat: int = 0
     seed: int = 0
     message: str = ""  # why the status is not ok

@@ -92,7 +92,7 @@ class Answer:
 class Scored:
     """An answer held against the truth."""
 
-    #: By name of `Score`; None where it is undefined, as NaN becomes. A score that exists only over many rows is left out.
+    #: Values by name of `Score`; None where it is undefined, as NaN becomes. A score that exists only over many rows is left out.
     scores: Mapping[str, Scalar] = field(default_factory=dict)
     raw: Mapping[str, Any] = field(default_factory=dict)  #: what the scores were made of: ``k``, ``k_opt``; JSON-ready
     arrays: Arrays = field(default_factory=dict)  #: kept beside the row, for `Task.aggregate` and for pictures

@@ -146,7 +146,7 @@ def instance_similarity(aligned: Sequence[Any], kind: str = "pairwise_cosine") -
 def distance_from_mean(aligned: Any) -> FloatArray:
     """Mean over models of the distance of each stimulus from the origin, the mean of what the alignment was fitted on; (n,).
 
-    A difference of the same size turns the direction of a stimulus less the further it lies out, so that cosines rise with this
+    A difference of the same size turns the direction of a stimulus less the further out it is, so that cosines rise with this
     whatever the models agree on. ``aligned`` and errors as for `instance_similarity`.
     """
     return np.asarray(np.linalg.norm(_stacked(aligned), axis=2).mean(axis=0))

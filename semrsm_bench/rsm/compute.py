@@ -58,7 +58,7 @@ def compute_rsm(
         its mean.
     layout : {"channels_first", "channels_last"}
     grid : (H, W), optional
-        How flat positions lie; translation needs it.
+        The grid of flat positions; translation needs it.
     n_jobs : int
         Workers of joblib, -1 for all cores: threads for solvers that are registered with ``releases_gil``, processes for all
         others. Inside ``joblib.parallel_config(backend="dask")`` the cluster's workers.
@@ -88,7 +88,7 @@ def compute_rsm(
     ndarray, (N, N) or (N, M), float64; or a dict by kernel, by matching, or ``{matching: {kernel: RSM}}``
         z alone: exactly symmetric. Every pair is matched once, with image i < j in the rows of the affinity (the upper
         triangle), and mirrored; row-driven approximations such as greedy would give other values for the lower triangle.
-        The diagonal's matching is the identity. linear is unbounded with identity <= translation <= optimal; cosine lies in
+        The diagonal's matching is the identity. linear is unbounded with identity <= translation <= optimal; cosine is in
         [-1, 1], rbf in [0, 1].
 
     Raises

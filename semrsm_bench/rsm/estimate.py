@@ -45,8 +45,8 @@ class Estimate:
     seconds_high: float
     seconds_per_tile: float  #: what a lost worker costs
     worker_bytes: int  #: beyond the interpreter: both sides of a tile, what affinities and solver added on the sample
-    result_bytes: int  #: of the .npy file (memory, if it is not streamed to a file)
-    input_bytes: int  #: of the activations of all images in float16
+    result_bytes: int  #: size of the .npy file (memory, if it is not streamed to a file)
+    input_bytes: int  #: size of the activations of all images in float16
 
     def as_dict(self) -> dict[str, Any]:
         """All figures by name."""

@@ -36,7 +36,7 @@ class ImageSource(ABC):
     count: int  #: N
     size: int  #: S
     channels: int  #: C
-    grid: Grid | None  #: how the positions lie, (H, W), where that is known
+    grid: Grid | None  #: grid of the positions, (H, W), where it is known
     dtype: np.dtype[Any]  #: float32, or float64 for sources of that precision
 
     @abstractmethod

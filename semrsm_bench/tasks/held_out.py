@@ -18,7 +18,7 @@ Integers = NDArray[np.intp]
 
 # With fewer stimuli neither an alignment nor a correlation means anything.
 LEAST_STIMULI = 10
-# Units of a row, whose ids stand in it: pictures beyond this number are resampled in groups.
+# Units of a row, whose ids are in it: pictures beyond this number are resampled in groups.
 _MOST_UNITS = 100
 _MOST_DIVISIONS = 10
 

@@ -55,7 +55,7 @@ def _draw_network(model: str, pairs: Mapping[Place, Floats], name: str) -> Drawi
         name,
         figure,
         f"{model}: each dot is a pair of images, both axes in units of the panel's mean k_opt. Dashed: nothing gained by matching. "
-        "If matching multiplied all similarities by one number, all dots would lie on the red line; if it added the same to all, "
+        "If matching multiplied all similarities by one number, all dots would be on the red line; if it added the same to all, "
         "on the green dotted one. CV: coefficient of variation over the pairs, of the ratio k/k_opt (– where some k_opt is not "
         "positive) and of the gain k_opt - k; rho: Spearman of k and k_opt.",
         "Similarity without matching against the optimum, pair by pair, a panel for each layer and centring",

@@ -36,7 +36,7 @@ class Entry(NamedTuple):
         return str(self.number) if known else "-Infinity" if self.best == "desc" else "Infinity"
 
 
-# By heading.
+# Explanations by heading.
 PageRow = Mapping[str, Entry]
 
 

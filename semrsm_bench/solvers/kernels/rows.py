@@ -26,7 +26,7 @@ def top_two(like: Floats, first: v.Vector, second: v.Vector, place: v.Vector) ->
     """The two largest of many numbers, from the two largest of every lane.
 
     ``place`` says for every lane at which step of the loop (times the lanes) its largest came. Returns where the largest
-    number stands, and the two.
+    number is, and the two.
     """
     best = v.highest(first)
     wanted = v.fill(like, best)
