@@ -1,6 +1,4 @@
-"""The problems that commits are compared on, and how both sides of every cell are measured on them: alternately, and again where
-the result is not clear.
-"""
+"""The problems that commits are compared on, and how both sides of a cell are measured: alternately, and again if not clear."""
 
 from __future__ import annotations
 
