@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import math
 from unittest import mock
 
 import pytest
@@ -133,10 +132,18 @@ def test_the_forecast_adds_up(repeats, measured, seconds):
         ledger.observe(observed(cell, i, r, seconds=seconds, wall_seconds=seconds + 0.2))
     lines = ledger.forecast()
     assert [line["size"] for line in lines] == [16, 36]
-    for line in lines:
+    wall, growth = seconds + 0.2, (36 / 16) ** 2.3
+    # Of an observation in each cell: as measured, else from the smaller S, else a guess.
+    each = (wall, min(2 * seconds * growth, 20.0)) if rows else (0.2 + 1e-7 * 16**2, 0.2 + 1e-7 * 36**2)
+    for line, one, seen in zip(lines, each, (len(rows), 0)):
+        assert line["seconds_a_case"] == pytest.approx(one * repeats)
+        # As many as are left or the budget allows.
+        number, left, money = round(line["seconds"] / one), 5 * repeats - seen, max(0.0, 60.0 - seen * wall)
+        assert line["seconds"] == pytest.approx(number * one)
+        assert number <= left
+        assert number * one <= money + 1e-6
+        assert number == left or (number + 1) * one > money - 1e-6
         assert 0 <= line["cases"] <= line["wanted"] == 5
-        assert line["seconds"] >= 0
-        assert math.isfinite(line["seconds"])
         assert (line["cases"] < line["wanted"]) <= bool(line["reason"])
     assert ledger.remaining_seconds() == pytest.approx(sum(line["seconds"] for line in lines))
     for one in cells:
