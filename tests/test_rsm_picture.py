@@ -50,6 +50,7 @@ def test_a_file_is_drawn_and_one_that_holds_no_rsm_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("rsms", "labels", "message"),
     [
+        ({}, None, "no RSM"),
         ({"k": np.ones(3)}, None, "matrix"),
         ({"k": np.ones((2, 2))}, [1, 2, 3], "labels do not fit"),
     ],

@@ -55,6 +55,10 @@ def test_one_value_none_and_bad_ones(interval):
     assert all(map(math.isnan, interval([])))
     with pytest.raises(ValueError, match="1 of 2 values are not finite"):
         interval([1.0, math.nan])
+    with pytest.raises(ValueError, match="level must be between 0 and 1, got 1"):
+        interval([1.0], level=1.0)
+    with pytest.raises(ValueError, match="resamples must be positive, got 0"):
+        interval([1.0], resamples=0)
 
 
 @given(hnp.arrays(np.float64, st.integers(1, 12), elements=st.floats(-100, 100)), st.integers(0, 99))

@@ -20,7 +20,7 @@ from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, load_environ
 from semrsm_bench.bench.summary import results_of
 from semrsm_bench.core.registry import UnknownNameError
 from semrsm_bench.core.row import resume_key
-from semrsm_bench.core.stats import ROUNDING, Interval, mean_interval, median_interval
+from semrsm_bench.core.stats import Interval, exceeds, mean_interval, median_interval
 from semrsm_bench.core.task import Score, Task
 from semrsm_bench.tasks.registry import get_task
 
@@ -165,16 +165,17 @@ def _read_run(path: Path) -> Measurements:
 def _keys(rows: Sequence[Row]) -> list[CellKey]:
     """The cell of each row. Options are named only where cells would be the same without."""
     options: dict[Any, set[str]] = {}
-    for row in rows:
-        options.setdefault((row["task"], row["method"]), set()).add(json.dumps(row["options"], sort_keys=True))
+    texts = [json.dumps(row["options"], sort_keys=True) for row in rows]
+    for row, text in zip(rows, texts):
+        options.setdefault((row["task"], row["method"]), set()).add(text)
     keys = []
-    for row in rows:
+    for row, text in zip(rows, texts):
         cell, layer = row["cell"], ""
         if row["task"] == "matching":
             words, layer = [str(cell.get("centring", ""))], f"{cell.get('model', '')}/{cell.get('layer', '')}"
         else:
             words = [str(value) for key, value in cell.items() if key not in ("size", "channels")]
-        words += [json.dumps(row["options"], sort_keys=True)] if len(options[row["task"], row["method"]]) > 1 else []
+        words += [text] if len(options[row["task"], row["method"]]) > 1 else []
         keys.append(CellKey(str(row["method"]), int(cell.get("size") or 0), " ".join(words), str(row["task"]), layer))
     return keys
 
@@ -309,11 +310,7 @@ class RunComparison:
         """Changes that are worse beyond noise and beyond the limit of a rule."""
         limits = list(rules)
         worse = [change for change in self.changes if change.verdict == "worse"]
-        return [
-            c
-            for c in worse
-            if any(c.metric == metric and c.change.value > limit + ROUNDING for metric, limit in limits)
-        ]
+        return [c for c in worse if any(c.metric == m and exceeds(c.change.value, limit) for m, limit in limits)]
 
     def nothing_for(self, rules: Iterable[Rule]) -> list[str]:
         """What no cell has on both sides: "figure", or the metrics of rules that thus judge nothing."""

@@ -26,8 +26,8 @@ LATEST = "latest"
 # What must agree before rows of two sessions may be in one run. Code, libraries and data are in the keys of rows.
 IDENTITY = ("cpu", "os", "python", "blas")
 _SYNC_SECONDS = 1.0
-# The name of a folder, typed on command lines and shown in tables.
 _LONGEST_RUN_ID = 200  # bytes: file systems end at 255, and partial files have longer names
+# The name of a folder, typed on command lines and shown in tables.
 _RUN_ID = re.compile(r"\w[\w .:+-]{0,98}[\w.+-]|\w")
 
 

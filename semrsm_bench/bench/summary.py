@@ -140,10 +140,11 @@ def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str
     for row in (row for row in rows if row["status"] == "ok"):
         cases.setdefault(str(row["case"]), []).append(row)
     # Each repeat is a measurement of all cases: scores are means over repeats, the rest are medians.
-    repeats: dict[int, list[Row]] = {}
+    by_repeat: dict[int, list[Row]] = {}
     for row in (row for part in cases.values() for row in part):
-        repeats.setdefault(row["repeat"], []).append(row)
-    results = results_of([row for part in repeats.values() for row in part], folder)
+        by_repeat.setdefault(row["repeat"], []).append(row)
+    repeats = [results_of(part, folder) for part in by_repeat.values()]
+    results = [result for repeat in repeats for result in repeat]
     seconds, shared, peaks = (
         np.array([_median(row[name] for row in part) for part in cases.values()], dtype=np.float64)
         for name in ("seconds", "shared_seconds", "peak_bytes")
@@ -154,13 +155,13 @@ def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str
     faults = Counter(row["status"] for row in bad if row["status"] != "skipped")
     commonest = faults.most_common(1)[0][0] if faults else "skipped"
     values = {s.name: [v for r in results if (v := r.scores.get(s.name)) is not None] for s in task.scores}
-    made = [task.aggregate(results_of(part, folder), draws, units) for part in repeats.values()]
-    names = dict.fromkeys(name for one in made for name in one)
-    sizes = [len(part) for part in repeats.values()]
-    replicates = {}
-    for name in names:
-        there = [(one[name], size) for one, size in zip(made, sizes) if name in one]
-        replicates[name] = np.average([values for values, _ in there], axis=0, weights=[size for _, size in there])
+    made: dict[str, list[tuple[Floats, int]]] = {}
+    for repeat in repeats:
+        for name, drawn in task.aggregate(repeat, draws, units).items():
+            made.setdefault(name, []).append((drawn, len(repeat)))
+    replicates = {
+        name: np.average([d for d, _ in part], axis=0, weights=[n for _, n in part]) for name, part in made.items()
+    }
     weights = stats.row_weights([part[0]["units"].get(task.unit, ()) for part in cases.values()], draws, units)
     first = rows[0]
     return Summary(
@@ -230,8 +231,8 @@ def differences(summaries: Sequence[Summary], score: str, reference: str, how: A
 
 
 def _difference(a: Floats, b: Floats) -> Floats:
-    """A - b, 0 where they differ by rounding alone."""
-    return np.where(np.isclose(a, b, rtol=TIE, atol=0), 0.0 * (a + b), a - b)
+    """The difference, 0 where it is rounding alone."""
+    return np.where(np.isclose(a, b, rtol=TIE, atol=0), 0.0, a - b)
 
 
 def without_ranking(summaries: Sequence[Summary], task: Task) -> dict[str, str]:

@@ -45,7 +45,7 @@ def own(name: str) -> Any:
     return sys.modules[full]
 
 
-clock, files = own("core/clock"), own("core/files")
+clock, files, row = own("core/clock"), own("core/files"), own("core/row")
 
 
 class ResultCache:
@@ -121,8 +121,7 @@ class Commands:
             from semrsm_bench.core.registry import entry_points_limited_to
 
             self._alone.enter_context(entry_points_limited_to("none"))
-        for name in ("bench/observe", "core/row"):  # before any plugin, as the clock is
-            own(name)
+        own("bench/observe")  # before any plugin, as the clock is
         for plugin in plugins:
             semrsm_bench.load_plugin(plugin)
         with contextlib.suppress(Exception):  # what is wrong with the method is said where it is observed
@@ -139,7 +138,7 @@ class Commands:
         with _not_the_methods_fault("its inputs cannot be read"):
             inputs = {name: self._arrays.get(path, partial(_mapped, path)) for name, path in command["inputs"].items()}
         found = _observer(command.get("observer"))(command, inputs, watch, self._memory)
-        info, arrays = own("core/row").short_info(found.pop("info", {})), {}
+        info, arrays = row.short_info(found.pop("info", {})), {}
         for name, array in found.pop("arrays", {}).items():
             arrays[name] = f"{command['out']}-{name}.npy"
             with _not_the_methods_fault(f"its answer cannot be written to {arrays[name]}"):
@@ -218,7 +217,7 @@ def main(text: str) -> None:
 
     def send(**message: Any) -> None:
         clock.leave_if_copied(this)
-        data = dumps({"id": number, **message}, default=own("core/row").plain).encode() + b"\n"
+        data = dumps({"id": number, **message}, default=row.plain).encode() + b"\n"
         while data:
             data = data[pipe.write(data) or 0 :]
 

@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 RESAMPLES = 1000
 LEVEL = 0.95
-# What is as little beyond a limit counts as on it.
-ROUNDING = 1e-12
+_ROUNDING = 1e-12
 _Z = 1.959963984540054  # quantile of the normal distribution, for 95 %
 
 Floats = NDArray[np.float64]
@@ -35,8 +34,15 @@ class Interval(NamedTuple):
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
 
 
+def exceeds(value: float, limit: float) -> bool:
+    """Whether a value is beyond a limit by more than rounding; NaN is."""
+    return not value <= limit + _ROUNDING
+
+
 def bootstrap_draws(units: int, resamples: int = RESAMPLES, seed: int = 0) -> Floats:
     """How often each unit counts: all once in the first row, then drawn with replacement; (1 + resamples, units)."""
+    if resamples < 1:
+        raise ValueError(f"resamples must be positive, got {resamples}")
     if not units:
         return np.ones((1 + resamples, 0))
     drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=resamples)
@@ -56,6 +62,8 @@ def interval_of(
     The first value is the estimate; where it is NaN everything is, other NaN are left out. The ends are percentiles, or of a
     jackknife 1.96 standard errors of Arvesen (1969) to either side.
     """
+    if not 0 < level < 1:
+        raise ValueError(f"level must be between 0 and 1, got {level}")
     value, others = float(replicates[0]), replicates[1:]
     others = others[~np.isnan(others)]
     if math.isnan(value) or not others.size:

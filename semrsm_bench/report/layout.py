@@ -207,7 +207,7 @@ class Layout:
 
     def panel(self, sheet: Sheet) -> Panel:
         """Scores and times of every method in the cells of a sheet."""
-        results, shared = self.results, AFFINITY
+        results = self.results
         # What a paper prints is beside the first cell that it fits.
         theirs: dict[str, PrintedFigures] = {}
         for cell in sheet.cells:
@@ -222,7 +222,7 @@ class Layout:
         columns: list[Column] = []
         for cell in sheet.cells:
             here = {m: self._entries(cell, m, scores) for m in methods}
-            here[shared] = (*[NOTHING] * len(scores), time_text(results.shared.get(cell, UNKNOWN)))
+            here[AFFINITY] = (*[NOTHING] * len(scores), time_text(results.shared.get(cell, UNKNOWN)))
             columns.append((ColumnGroup(self.group_title(sheet, cell), heads), here))
             if cell in theirs:
                 figures = {m.name: found for m, found in theirs[cell].items()}
@@ -230,7 +230,7 @@ class Layout:
                 group = ColumnGroup("the paper", (*(s.title for s in known), "T"), beside=True)
                 columns.append((group, {m: printed_entries(known, figures.get(m.name, {})) for m in methods}))
         if self.time_title and any(c in results.shared for c in sheet.cells):
-            methods = [*methods, shared]
+            methods = [*methods, AFFINITY]
         telling = [axis[0] for axis in axes([results.places[c] for c in sheet.cells], sheet.across)]
         lines = {}
         for m in methods:

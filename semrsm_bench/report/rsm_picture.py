@@ -25,10 +25,12 @@ def rsm_figure(rsms: Mapping[str, ArrayLike], *, labels: ArrayLike | None = None
     Entries that are NaN (not computed yet) stay grey. Labels, (N,) integers, are those of the images in the rows, and in the
     columns of a square matrix; images of one label are together, in their own order, and thin lines part the labels. Each panel
     has a colour bar over the range of its finite entries, off the diagonal of a square matrix; diverging around 0 where both
-    signs occur. ValueError: not two-dimensional, or labels that do not fit.
+    signs occur. ValueError: no RSM, not two-dimensional, or labels that do not fit.
     """
     import matplotlib as mpl
 
+    if not rsms:
+        raise ValueError("there is no RSM to draw")
     with mpl.rc_context({"text.parse_math": RC["text.parse_math"]}):
         figure, grid = new_panels(len(rsms), math.ceil(math.sqrt(len(rsms))), (4.2, 3.8))
         for axes, (title, values) in zip(grid.flat, rsms.items()):

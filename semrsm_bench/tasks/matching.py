@@ -145,14 +145,13 @@ class MatchingTask(Task):
             return Scored(raw=raw, status="invalid", message=message)
         missing, span = optimum.k_opt - min(values), optimum.k_opt - k_rand
         precision = declared.facts.get("precision") or 0.0
-        too_coarse = noise > max(LARGEST_PRECISION * span, 1e-12 * length)
-        noise = max(LARGEST_PRECISION * span, 1e-12 * length) if too_coarse else noise
-        if declared.category == "exact" and missing > noise + precision * span:
+        most = max(LARGEST_PRECISION * span, 1e-12 * length)
+        if declared.category == "exact" and missing > min(noise, most) + precision * span:
             message = (
                 f"it is registered as exact to {precision:g}, but its k = {min(values):.9g} is below the optimum "
                 f"{optimum.k_opt:.9g} by {missing / span:.2g} of the range from chance to the optimum"
             )
-            if too_coarse:
+            if noise > most:
                 message += (
                     f"; affinities in {problem.x.dtype} are too coarse for these vectors: subtract means (--centring)"
                 )

@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 
 from semrsm_bench.bench.gate.options import EVERYTHING, GateLimits
-from semrsm_bench.core.stats import ROUNDING, Interval, median_interval
+from semrsm_bench.core.stats import Interval, exceeds, median_interval
 
 Severity = Literal["regression", "failure", "unmeasured", "improvement", "note"]
 Said = Iterator[tuple[Severity, str]]
@@ -135,7 +135,7 @@ def _new(cell: GateCell, limits: GateLimits) -> tuple[Severity, str]:
     if not head.ok:
         return "failure", f"new, and it failed ({head.status}): {head.message}"
     worst = min((v for values in head.quality.values() for v in values), default=1.0)
-    if cell.kind == "exact" and not worst >= 1 - limits.fall(cell.solver, "exact") - ROUNDING:
+    if cell.kind == "exact" and exceeds(1 - worst, limits.fall(cell.solver, "exact")):
         return "regression", f"new, called exact, but its worst pair has quality {worst:.6f}"
     took = f", {1e3 * statistics.median(head.seconds):.3g} ms" if head.seconds else ""
     return "note", f"new, quality {head.mean_quality():.4f}{took}"
@@ -176,9 +176,9 @@ def _quality(cell: GateCell, limits: GateLimits) -> Said:
     pair_limit = limit if exact else PAIR_FACTOR * limit
     digits = 8 if exact else 4
     change = f"from {cell.base.mean_quality():.{digits}f} to {cell.head.mean_quality():.{digits}f}"
-    if not fall <= limit + ROUNDING:
+    if exceeds(fall, limit):
         yield "regression", f"chance-corrected quality fell {change} (allowed: {limit:g} less)"
-    elif not falls[pair] <= pair_limit + ROUNDING:
+    elif exceeds(falls[pair], pair_limit):
         change = f"from {old[pair]:.{digits}f} to {new[pair]:.{digits}f}"
         yield "regression", f"quality of pair {pair} fell {change} (allowed: {pair_limit:g} less)"
     elif fall < -limit:
@@ -196,7 +196,7 @@ def _time(cell: GateCell, limits: GateLimits) -> Said:
         return
     change = f"from {old:.3g} to {new:.3g} ({' to '.join(f'{1e3 * value:.3g} ms' for value in seconds)})"
     interval = f"{ratio.value:.2f} times, interval {ratio.low:.2f} to {ratio.high:.2f}"
-    if not ratio.value <= limit + ROUNDING:
+    if exceeds(ratio.value, limit):
         yield "regression", f"time relative to the reference kernel rose {change}: {interval} (allowed: {limit:g})"
     elif ratio.high < 1 / limit:
         yield "improvement", f"time relative to the reference kernel fell {change}: {interval}"

@@ -88,12 +88,11 @@ class PageTables:
         results, catalogue = self.results, self.results.catalogue
         scores, timed = self.layout.scores(), bool(self.layout.time_title)
         several = len({m.category for m in results.methods}) > 1
-        shared = AFFINITY
         rows = []
         for cell, place in results.places.items():
-            for method in (*results.methods, shared):
+            for method in (*results.methods, AFFINITY):
                 summary, time = results.cells.get((cell, method)), results.shared.get(cell)
-                if summary is None and not (method == shared and timed and time):
+                if summary is None and not (method == AFFINITY and timed and time):
                     continue
                 row = self._head(catalogue.display_name(method), place)
                 if several:
