@@ -25,7 +25,7 @@ def notebook():
     return X, random.randn(100, 10) + X
 
 
-BASELINES = ("spectrum", "width")
+BASELINES = ("spectrum", "width", "magnitude_difference", "concentricity_difference", "uniformity_difference")
 """Metrics that see no order of the stimuli: reordering one side does not change them."""
 
 

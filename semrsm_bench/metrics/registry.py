@@ -202,7 +202,10 @@ def _composite(name: str) -> Metric | None:
 
 
 METRICS: Registry[Metric] = Registry(
-    "metric", "semrsm_bench.metrics", ("cka", "rsa", "cca", "procrustes", "baselines"), derive=_composite
+    "metric",
+    "semrsm_bench.metrics",
+    ("cka", "rsa", "cca", "procrustes", "alignment", "subspaces", "distances", "neighbours", "baselines"),
+    derive=_composite,
 )
 
 

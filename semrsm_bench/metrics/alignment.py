@@ -1,0 +1,156 @@
+"""Similarities of feature matrices after aligning their units: rotated, permuted, matched softly."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment, linprog
+from scipy.sparse import kron, vstack
+
+from semrsm_bench.metrics.arrays import FloatArray, as_float64, balanced, centred, centred_pair, unit_rows
+from semrsm_bench.metrics.registry import FORMS, register_metric
+
+KLABUNDE = "Klabunde et al., ICLR 2025 (ReSi)"
+# Units a side of the square assignment problem that soft matching of widths without a common divisor would need.
+_LARGEST_COPIES = 2048
+
+_features = partial(register_metric, takes="features")
+_REORDERED = ("unit_permutation", "translation", "isotropic_scaling")
+
+
+def _unit_sides(X: Any, Y: Any) -> tuple[FloatArray, FloatArray]:
+    """Both sides centred, with Frobenius norm 1."""
+    sides = []
+    for x, name in zip(centred_pair(X, Y), "XY", strict=True):
+        norm = float(np.linalg.norm(x))
+        if norm == 0.0:
+            raise ValueError(f"{name} is the same for all stimuli, so it cannot be scaled to norm 1")
+        sides.append(x / norm)
+    return sides[0], sides[1]
+
+
+@_features(
+    "normalised_bures", best="max", range=(0, 1), invariant_to=FORMS, reference="Tang et al., 2020, arXiv 2003.11498"
+)
+def normalised_bures(X: Any, Y: Any) -> float:
+    """Normalised Bures similarity of two feature matrices (n, p) and (n, q): the cosine of `procrustes_angular`; in [0, 1].
+
+    |c(X)' c(Y)|_* / (|c(X)| |c(Y)|): the fidelity of the linear RSMs over the root of the product of their traces. ValueError for
+    constant sides, mismatched n, and misshapen or non-finite input.
+    """
+    x, y = _unit_sides(X, Y)
+    if min(x.shape[1], y.shape[1]) > len(x):
+        x, y = (np.linalg.qr(side.T)[1].T for side in (x, y))
+    return float(np.linalg.svd(x.T @ y, compute_uv=False).sum())
+
+
+@_features("aligned_cosine", best="max", range=(-1, 1), invariant_to=FORMS, reference=KLABUNDE)
+def aligned_cosine(X: Any, Y: Any) -> float:
+    """Mean cosine between the stimuli of two centred feature matrices after the best rotation or reflection; in [-1, 1].
+
+    X (n, p) and Y (n, q), the narrower zero-padded. ValueError where a side is constant or a stimulus is the mean of all.
+    """
+    x, y = centred_pair(X, Y)
+    if x.shape[1] > y.shape[1]:
+        x, y = y, x
+    if not x.any():
+        raise ValueError("one side is the same for all stimuli: there is nothing to align")
+    u, _, vt = np.linalg.svd(x.T @ y, full_matrices=False)
+    rotated, y = (unit_rows(side, f"the centred {name}") for side, name in ((x @ u @ vt, "X"), (y, "Y")))
+    return float((rotated * y).sum(axis=1).mean())
+
+
+@_features(
+    "permutation_procrustes",
+    best="min",
+    range=(0, math.sqrt(2)),
+    invariant_to=_REORDERED,
+    reference="Williams et al., NeurIPS 2021",
+)
+def permutation_procrustes(X: Any, Y: Any) -> float:
+    """Distance of two feature matrices, centred and of norm 1, after the best one-to-one matching of their units.
+
+    min |X P - Y| over permutations P, with the narrower of (n, p) and (n, q) zero-padded; in [0, sqrt 2]. ValueError for constant
+    sides, mismatched n, and misshapen or non-finite input.
+    """
+    x, y = _unit_sides(X, Y)
+    if x.shape[1] > y.shape[1]:
+        x, y = y, x
+    padded = np.zeros_like(y)
+    padded[:, : x.shape[1]] = x
+    rows, columns = linear_sum_assignment(padded.T @ y, maximize=True)
+    return float(np.linalg.norm(padded[:, rows] - y[:, columns]))
+
+
+def _unit_columns(x: Any) -> FloatArray:
+    """Units of one side centred and of norm 1, constant ones left out; ValueError where none is left."""
+    x = centred(balanced(as_float64(x, "the features"))[0])
+    x = x[:, x.any(axis=0)]
+    if x.shape[1] == 0:
+        raise ValueError("all units of one side are constant: they have no correlation")
+    return unit_rows(x.T, "the features").T
+
+
+@_features(
+    "soft_correlation_match",
+    best="max",
+    range=(-1, 1),
+    invariant_to=(*_REORDERED, "unit_scaling", "zero_units"),
+    reference="Li et al., ICLR 2016",
+)
+class SoftCorrelationMatch:
+    """Mean over units of the best correlation with a unit of the other side, mean of both directions; in [-1, 1].
+
+    Features (n, p) and (n, q); several units may have the same partner. Constant units are left out.
+    """
+
+    def prepare(self, x: Any) -> FloatArray:
+        """Units of norm 1 (n, p)."""
+        return _unit_columns(x)
+
+    def correlations(self, a: FloatArray, b: FloatArray) -> FloatArray:
+        """Of all pairs of units, (p, q)."""
+        if len(a) != len(b):
+            raise ValueError(f"both sides must hold the same stimuli, but one has {len(a)}, the other {len(b)}")
+        return np.asarray(a.T @ b)
+
+    def compare(self, a: FloatArray, b: FloatArray) -> float:
+        """Mean best correlation."""
+        found = self.correlations(a, b)
+        return float((found.max(axis=0).mean() + found.max(axis=1).mean()) / 2)
+
+
+@_features(
+    "soft_matching",
+    best="max",
+    range=(-1, 1),
+    invariant_to=(*_REORDERED, "unit_scaling", "zero_units"),
+    reference="Khosla & Williams, UniReps 2024",
+)
+class SoftMatching(SoftCorrelationMatch):
+    """Largest mean correlation under a soft matching of units: a transport plan between two uniform sets; in [-1, 1].
+
+    Features (n, p) and (n, q): sum_ij T_ij corr(x_i, y_j) over T with row sums 1/p and column sums 1/q. Of equal widths it is the
+    best one-to-one matching. Constant units are left out.
+    """
+
+    def compare(self, a: FloatArray, b: FloatArray) -> float:
+        """Correlation under the best plan, exact: an assignment of copies of the units, or a linear program."""
+        found = self.correlations(a, b)
+        p, q = found.shape
+        copies = math.lcm(p, q)
+        if copies <= max(_LARGEST_COPIES, p, q):
+            repeated = np.repeat(np.repeat(found, copies // p, axis=0), copies // q, axis=1)
+            return float(repeated[linear_sum_assignment(repeated, maximize=True)].mean())
+        sums = [kron(np.eye(p), np.ones((1, q))), kron(np.ones((1, p)), np.eye(q))]
+        # The last equation follows from the others.
+        equations: Any = vstack(sums, format="csr")[:-1]
+        plan: Any = linprog(
+            -found.ravel(), A_eq=equations, b_eq=np.concatenate([np.full(p, 1 / p), np.full(q - 1, 1 / q)])
+        )
+        if not plan.success:
+            raise RuntimeError(f"the linear program of soft matching was not solved: {plan.message}")
+        return float(-plan.fun)

@@ -1,0 +1,171 @@
+"""Metrics of neighbourhoods: which stimuli are near which, and in what order."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from semrsm_bench.metrics.arrays import FloatArray, as_float64, balanced, one_of
+from semrsm_bench.metrics.kernels import cosine_rsm, squared_distances
+from semrsm_bench.metrics.registry import FORMS, ROTATIONS, register_metric
+
+NEARNESS = ("cosine", "euclidean")
+KLABUNDE = "Klabunde et al., ICLR 2025 (ReSi)"
+HUH = "Huh et al., ICML 2024"
+
+# Similarities that differ by less, as a share of the largest, are equal: the lower index comes first.
+_DIGITS = 12
+
+_similarity = partial(register_metric, takes="features", best="max", range=(0, 1))
+_DIRECTIONS = (*ROTATIONS, "isotropic_scaling", "row_scaling")
+
+
+class Neighbourhoods(NamedTuple):
+    """Of each stimulus: its similarities (n, n), and the ranks 1 .. k of its neighbours (n, n), 0 for all others."""
+
+    similarities: FloatArray
+    ranks: NDArray[np.int64]
+
+
+class NeighbourMetric:
+    """Common part: the k nearest of each stimulus, itself left out.
+
+    Parameters
+    ----------
+    k : int
+        Neighbours, from 1 to n - 1.
+    by : {"cosine", "euclidean"}
+        What is near: a large cosine, or a small distance.
+    """
+
+    def __init__(self, k: int = 10, by: str = "cosine") -> None:
+        if k < 1:
+            raise ValueError(f"k must be at least 1, got {k}")
+        self.k, self.by = k, one_of(by, NEARNESS, "by")
+
+    def prepare(self, x: Any) -> Neighbourhoods:
+        """Neighbourhoods of one side (n, p); ValueError for n <= k, and by cosine for a stimulus that is all zeros."""
+        x = as_float64(x, "the features")
+        if len(x) <= self.k:
+            raise ValueError(f"{len(x)} stimuli have no {self.k} neighbours each; use more stimuli or a smaller k")
+        similarities = cosine_rsm(x) if self.by == "cosine" else -squared_distances(balanced(x)[0])
+        rounded = np.round(similarities / (np.abs(similarities).max() or 1.0), _DIGITS)
+        np.fill_diagonal(rounded, -np.inf)
+        nearest = np.argsort(-rounded, axis=1, kind="stable")[:, : self.k]
+        ranks = np.zeros(similarities.shape, dtype=np.int64)
+        np.put_along_axis(ranks, nearest, np.arange(1, self.k + 1)[None], axis=1)
+        return Neighbourhoods(similarities, ranks)
+
+    def common(self, a: Neighbourhoods, b: Neighbourhoods) -> NDArray[np.int64]:
+        """How many neighbours each stimulus has on both sides, (n,)."""
+        if len(a.ranks) != len(b.ranks):
+            raise ValueError(
+                f"both sides must hold the same stimuli, but one has {len(a.ranks)}, the other {len(b.ranks)}"
+            )
+        return np.asarray(((a.ranks > 0) & (b.ranks > 0)).sum(axis=1))
+
+
+@_similarity("mutual_knn_euclidean", invariant_to=FORMS, reference=HUH, by="euclidean")
+@_similarity("mutual_knn", invariant_to=_DIRECTIONS, reference=HUH)
+class MutualNearest(NeighbourMetric):
+    """Share of the k nearest neighbours that both sides have in common, mean over stimuli; in [0, 1].
+
+    Features (n, p) and (n, q). Without any relation it is k / (n - 1) on average.
+    """
+
+    def compare(self, a: Neighbourhoods, b: Neighbourhoods) -> float:
+        """Mean share of common neighbours."""
+        return float(self.common(a, b).mean() / self.k)
+
+
+@register_metric(
+    "mutual_knn_calibrated", takes="features", best="max", range=(-1, 1), invariant_to=_DIRECTIONS, reference=HUH
+)
+class CalibratedMutualNearest(MutualNearest):
+    """`mutual_knn` minus what chance gives, over 1 minus that: 0 on average for permuted stimuli, 1 for equal neighbourhoods.
+
+    The mean over all permutations is k / (n - 1) exactly, so nothing is sampled. NaN where k = n - 1.
+    """
+
+    def compare(self, a: Neighbourhoods, b: Neighbourhoods) -> float:
+        """Calibrated share."""
+        chance = self.k / (len(a.ranks) - 1)
+        if chance == 1.0:
+            raise ValueError(
+                f"with k = {self.k} all {len(a.ranks)} stimuli are neighbours of each other; use a smaller k"
+            )
+        return (super().compare(a, b) - chance) / (1.0 - chance)
+
+
+@_similarity("jaccard", invariant_to=_DIRECTIONS, reference=KLABUNDE)
+class Jaccard(NeighbourMetric):
+    """Common neighbours over all neighbours, mean over stimuli; in [0, 1]. Features (n, p) and (n, q)."""
+
+    def each(self, a: Neighbourhoods, b: Neighbourhoods) -> FloatArray:
+        """Value of each stimulus, (n,)."""
+        common = self.common(a, b)
+        return np.asarray(common / (2 * self.k - common))
+
+    def compare(self, a: Neighbourhoods, b: Neighbourhoods) -> float:
+        """Mean over stimuli."""
+        return float(self.each(a, b).mean())
+
+
+@_similarity("rank_similarity", invariant_to=_DIRECTIONS, reference=KLABUNDE)
+class RankSimilarity(NeighbourMetric):
+    """How alike the ranks of the common neighbours are, mean over stimuli; in [0, 1]. Features (n, p) and (n, q).
+
+    Of a stimulus with m > 0 common neighbours j at ranks r and s: the sum of 2 / ((1 + abs(r - s)) (r + s)) over them, divided by
+    1 + 1/2 + ... + 1/m, which is its largest value; 0 for m = 0.
+    """
+
+    def each(self, a: Neighbourhoods, b: Neighbourhoods) -> FloatArray:
+        """Value of each stimulus, (n,)."""
+        common = self.common(a, b)
+        both = (a.ranks > 0) & (b.ranks > 0)
+        terms = np.where(both, 2.0 / ((1 + np.abs(a.ranks - b.ranks)) * np.maximum(a.ranks + b.ranks, 1)), 0.0)
+        largest = np.concatenate([[1.0], np.cumsum(1.0 / np.arange(1, self.k + 1))])
+        return np.asarray(terms.sum(axis=1) / largest[common])
+
+    def compare(self, a: Neighbourhoods, b: Neighbourhoods) -> float:
+        """Mean over stimuli."""
+        return float(self.each(a, b).mean())
+
+
+@_similarity("jaccard_rank", invariant_to=_DIRECTIONS, reference=KLABUNDE)
+class JaccardRank(NeighbourMetric):
+    """Product of `jaccard` and `rank_similarity` of each stimulus, mean over stimuli; in [0, 1]. Features (n, p) and (n, q)."""
+
+    def compare(self, a: Neighbourhoods, b: Neighbourhoods) -> float:
+        """Mean of the products."""
+        return float((Jaccard(self.k).each(a, b) * RankSimilarity(self.k).each(a, b)).mean())
+
+
+@register_metric(
+    "second_order_cosine",
+    takes="features",
+    best="max",
+    range=(-1, 1),
+    invariant_to=_DIRECTIONS,
+    reference="Hamilton et al., EMNLP 2016; Klabunde et al., ICLR 2025 (ReSi)",
+)
+class SecondOrderCosine(NeighbourMetric):
+    """Cosine between the similarities of a stimulus to its neighbours of either side, mean over stimuli; in [-1, 1].
+
+    Features (n, p) and (n, q). The similarities are cosines, of all stimuli that are a neighbour on at least one side.
+    """
+
+    def compare(self, a: Neighbourhoods, b: Neighbourhoods) -> float:
+        """Mean cosine; ValueError where a stimulus is orthogonal to all those neighbours."""
+        self.common(a, b)
+        either = (a.ranks > 0) | (b.ranks > 0)
+        x, y = (np.where(either, side.similarities, 0.0) for side in (a, b))
+        norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+        if not norms.all():
+            raise ValueError(
+                f"stimulus {int(np.argmin(norms))} has cosine 0 with all its neighbours: no second-order cosine"
+            )
+        return float(((x * y).sum(axis=1) / norms).mean())
