@@ -131,9 +131,10 @@ class ByFunction(_Registered):
     def fill(self, block: PairBlock) -> None:
         """See `Comparison.fill`."""
         function, prepare = self._resolve()
-        z, z2 = read_only(block.x.swapaxes(1, 2), block.y.swapaxes(1, 2))
+        (z,) = read_only(block.x.swapaxes(1, 2))
+        z2 = z if block.y is block.x else read_only(block.y.swapaxes(1, 2))[0]
         if prepare is None:
-            found = self._checked(function(z, z2, **self.options), block.wanted.shape)
+            found = self._checked(self._matrix(function, z, z2), block.wanted.shape)
             block.values[block.wanted] = found[block.wanted]
         else:
             a, b = ([prepare(image, **_taken(prepare, 1, self.options)) for image in images] for images in (z, z2))
@@ -144,6 +145,9 @@ class ByFunction(_Registered):
         if bad.size:
             raise InvalidRsmError(f"RSM method {self.name!r} finds a similarity of {bad[0]} for two finite images")
 
+    def _matrix(self, function: Callable[..., Any], z: Floats, z2: Floats) -> Any:
+        return function(z, z2, **self.options)
+
     def _checked(self, found: Any, shape: tuple[int, ...]) -> Values:
         array = np.asarray(found)
         if array.shape != shape or array.dtype.kind not in "fiub":
@@ -151,6 +155,24 @@ class ByFunction(_Registered):
             got = f"{type(found).__name__} of shape {array.shape} and dtype {array.dtype}"
             raise InvalidRsmError(f"RSM method {self.name!r} must return {wanted}, got {got}")
         return np.asarray(array, dtype=np.float64)
+
+
+class ByVectors(ByFunction):
+    """A registered function that makes a vector of each image; their inner products are the similarities."""
+
+    def _matrix(self, function: Callable[..., Any], z: Floats, z2: Floats) -> Any:
+        def vectors(images: Floats) -> Values:
+            made = [np.asarray(function(image, **self.options)) for image in images]
+            shapes = {(array.shape, array.dtype.kind) for array in made}
+            if len(shapes) > 1 or made[0].ndim != 1 or made[0].dtype.kind not in "fiub":
+                got = ", ".join(sorted(f"{shape} of kind {kind!r}" for shape, kind in shapes))
+                raise InvalidRsmError(
+                    f"RSM method {self.name!r} must return one vector an image, all of one length, got {got}"
+                )
+            return np.array(made, dtype=np.float64)
+
+        first = vectors(z)
+        return first @ (first if z2 is z else vectors(z2)).T
 
 
 def _taken(function: Callable[..., Any], arguments: int, options: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,8 +1,7 @@
-"""The RSM methods of the package that are no solvers: identity, translation, pooled, and the baseline random."""
+"""The RSM methods of the package that match positions without a solver: identity and translation."""
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +11,7 @@ from scipy import fft
 
 from semrsm_bench.core.method import OWN_DISTRIBUTION
 from semrsm_bench.rsm.comparison import Comparison, PairBlock
-from semrsm_bench.rsm.registry import RSMS, MatchingRsm, RsmMethod
+from semrsm_bench.rsm.registry import RSMS, MatchingRsm
 from semrsm_bench.rsm.sources import Floats, Grid
 
 # Values closer than this, relative to the norms of the two images, differ by rounding only: the lowest shift wins.
@@ -80,38 +79,8 @@ def shift_permutation(shift: int, grid: Grid) -> NDArray[np.intp]:
     return np.roll(positions, (-(shift // width), -(shift % width)), axis=(0, 1)).ravel()
 
 
-def image_digest(image: NDArray[Any]) -> bytes:
-    """Digest of an image's activations (C, S)."""
-    return hashlib.blake2b(np.ascontiguousarray(image, dtype=np.float64).data, digest_size=8).digest()
-
-
-def random_similarity(a: bytes, b: bytes, *, seed: int = 0) -> float:
-    """A random number for each pair of images, in [-1, 1), and 1 for an image with itself.
-
-    It depends on the two images and the seed alone, and not on their order.
-    """
-    if a == b:
-        return 1.0
-    mixed = hashlib.blake2b(b"".join(sorted((a, b))), digest_size=8, salt=seed.to_bytes(8, "little"))
-    return int.from_bytes(mixed.digest(), "little") / 2.0**63 - 1.0
-
-
-def pooled(z: NDArray[Any], z2: NDArray[Any]) -> NDArray[np.float64]:
-    """Inner product of the images' mean position vectors, times S: what a random matching gives on average.
-
-    ``<sum_s x_s, sum_s y_s> / S``, for z (N, C, S) and z2 (M, C, S); (N, M) float64.
-    """
-    sums = [images.sum(axis=2, dtype=np.float64) for images in (z, z2)]
-    return np.asarray(sums[0] @ sums[1].T / z.shape[2])
-
-
-_LINEAR: dict[str, Any] = {"complexity": "O(SC)", "distribution": OWN_DISTRIBUTION}
-_SHIFTS: dict[str, Any] = {**_LINEAR, "complexity": "O(SC log S)", "invariant_to": ("translation",)}
-RSMS.add(
-    [
-        MatchingRsm("identity", SamePosition, reference="Wald et al., NeurIPS 2024", **_LINEAR),
-        MatchingRsm("translation", BestShift, reference="Williams et al., NeurIPS 2021", **_SHIFTS),
-        RsmMethod("pooled", pooled, invariant_to=("permutation", "translation"), **_LINEAR),
-        RsmMethod("random", random_similarity, prepare=image_digest, category="baseline", **_LINEAR),
-    ]
-)
+_WALD, _WILLIAMS = "Wald et al., NeurIPS 2024", "Williams et al., NeurIPS 2021"
+_OWN: dict[str, Any] = {"distribution": OWN_DISTRIBUTION}
+RSMS.add([MatchingRsm("identity", SamePosition, reference=_WALD, complexity="O(SC)", **_OWN)])
+_SHIFTS: dict[str, Any] = {"invariant_to": ("translation",), "complexity": "O(SC log S)", **_OWN}
+RSMS.add([MatchingRsm("translation", BestShift, reference=_WILLIAMS, **_SHIFTS)])

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 
 from semrsm_bench.core.method import Method, option_names, registering, words
 from semrsm_bench.core.registry import Registry
-from semrsm_bench.rsm.comparison import ByFunction, BySolver, Comparison
+from semrsm_bench.rsm.comparison import ByFunction, BySolver, ByVectors, Comparison
 from semrsm_bench.rsm.options import RsmOptions
 from semrsm_bench.rsm.sources import Grid
 from semrsm_bench.solvers.registry import SOLVERS, Solver
@@ -56,6 +56,17 @@ class RsmMethod(Method):
     def comparison(self, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
         """What computes the method with these options, for images on this grid; see `choose_comparisons`."""
         return ByFunction.of(self, options)
+
+
+@dataclass(frozen=True)
+class VectorRsm(RsmMethod):
+    """A method that makes a vector of each image: similarities are inner products."""
+
+    arguments: ClassVar[int] = 1
+
+    def comparison(self, grid: Grid | None, options: Mapping[str, Any]) -> Comparison:
+        """See `RsmMethod.comparison`."""
+        return ByVectors.of(self, options)
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,7 @@ def _by_solver(name: str) -> RsmMethod | None:
     return MatchingRsm(**shared, **declared, solver=solver)
 
 
-RSMS = RsmRegistry("rsm", "semrsm_bench.rsm", ("methods",), derive=_by_solver)
+RSMS = RsmRegistry("rsm", "semrsm_bench.rsm", ("methods", "matching_free"), derive=_by_solver)
 
 
 def register_rsm(
@@ -123,6 +134,7 @@ def register_rsm(
     invariant_to: Iterable[str] | str = (),
     symmetric: bool = True,
     prepare: Callable[..., Any] | None = None,
+    vectors: bool = False,
     releases_gil: bool = False,
     **declared: Any,
 ) -> Callable[[F], F]:
@@ -144,6 +156,9 @@ def register_rsm(
     prepare : callable, optional
         Makes of one image (C, S) what the function compares: the function then takes two prepared images and returns one
         number. Options go to whichever of the two takes them.
+    vectors : bool
+        The function takes one image (C, S) and returns a vector, of one length for all images; similarities are the vectors' inner
+        products, one matrix product for a block.
     releases_gil : bool
         The function may run in several threads at once and spends its time without Python's lock.
     **declared
@@ -161,8 +176,10 @@ def register_rsm(
     for invariance in invariant:
         if invariance not in INVARIANCES:
             raise ValueError(f"RSM method {name!r}: invariant_to takes {', '.join(INVARIANCES)}; got {invariance!r}")
+    if vectors and (prepare is not None or not symmetric):
+        raise ValueError(f"RSM method {name!r}: inner products of vectors are symmetric and take no prepare")
     more = {"invariant_to": invariant, "symmetric": symmetric, "prepare": prepare, "releases_gil": releases_gil}
-    return registering(RSMS, RsmMethod, name, declared, **more)
+    return registering(RSMS, VectorRsm if vectors else RsmMethod, name, declared, **more)
 
 
 def get_rsm(name: str) -> RsmMethod:
