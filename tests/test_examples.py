@@ -39,11 +39,11 @@ def test_a_metric_of_ones_own_has_its_row_in_the_table_of_layers():
 
 
 def test_an_rsm_method_of_ones_own_has_its_row_in_the_table_of_outputs():
-    chosen = "--methods second-moment,identity --count 12 --kernels cosine"
-    cells = cells_of("outputs", f"outputs --plugin second_moment.py {chosen}")
-    assert {c["method"] for c in cells} == {"second-moment", "identity"}
+    chosen = "--methods covariance,identity --count 12 --kernels cosine"
+    cells = cells_of("outputs", f"outputs --plugin covariance.py {chosen}")
+    assert {c["method"] for c in cells} == {"covariance", "identity"}
     found = {c["method"]: c["pearson"] for c in cells if c["model"] == "resnet18-tiny-imagenet"}
-    assert found == pytest.approx({"second-moment": -0.599, "identity": -0.660}, abs=0.005)
+    assert found == pytest.approx({"covariance": -0.692, "identity": -0.660}, abs=0.005)
 
 
 def test_a_score_of_single_stimuli_of_ones_own_has_its_row_in_the_table_of_instances():
@@ -60,6 +60,6 @@ def test_a_task_of_ones_own_takes_one_file():
     assert found["identity", "0.1"] < 0.5 < found["greedy", "0.1"]
 
 
-@pytest.mark.parametrize("file", ["norm_sort.py", "mutual_knn.py", "second_moment.py", "weakest_pair.py"])
+@pytest.mark.parametrize("file", ["norm_sort.py", "mutual_knn.py", "covariance.py", "weakest_pair.py"])
 def test_every_example_of_a_method_passes_its_check(file):
     assert "cases passed" in call("check", file)[0]
