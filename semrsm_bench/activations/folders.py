@@ -57,6 +57,13 @@ def small_weights() -> list[Path]:
     return [shipped_weights(f"{depth}-quarter-seed{seed}") for depth in ("resnet10", "resnet18") for seed in (0, 1)]
 
 
+def shipped_features(group: str) -> Path:
+    """Features of a group of networks in the checkout's ``data/``; CacheError where the file is missing or damaged."""
+    path = _checkout_data() / f"features-{group}.safetensors"
+    check_file(path)
+    return path
+
+
 def find_data(data: str | Path | None = None) -> Path:
     """Folder (or single cache file) that activations are read from; CacheError where there is none.
 

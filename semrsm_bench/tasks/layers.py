@@ -1,223 +1,119 @@
-"""Does a metric find the same layer of another network? And how alike does it find layers and networks?"""
+"""Does a metric find the same layer of another network?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import combinations
-from typing import Any, ClassVar, Literal
+from itertools import combinations, pairwise, product
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
-from semrsm_bench.activations.store import CENTRINGS
 from semrsm_bench.core.method import Declaration
-from semrsm_bench.core.options import option
-from semrsm_bench.core.stats import row_weights, weighted_mean
-from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Task
+from semrsm_bench.core.task import Case, Floats, Profile, Score
 from semrsm_bench.metrics.ranks import TIE
-from semrsm_bench.tasks.networks import CountOptions, NetworkActivations, identity_bandwidth
+from semrsm_bench.tasks.features import FeatureNetwork, FeatureOptions
+from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Pairs, Side, make_case
 from semrsm_bench.tasks.registry import register_task
 
-# Which networks the two layers of a case belong to; the last three by what the networks have in common.
-ITSELF, WITHIN = "same layer", "same network"
-ALIKE, SAME_WIDTH, ACROSS = "same architecture", "same width", "across widths"
-MATCHED, PERMUTED = "matched", "permuted"
-LEAST_IMAGES = 10
-# What reordering the stimuli may change a value by, as a share of it, or of 1 where it is smaller.
-_TOLERANCE = 1e-4
-
-
-@dataclass(frozen=True)
-class LayersOptions(CountOptions):
-    """Networks, layers and pictures."""
-
-    centring: str = option(
-        "channel", help="Which means are subtracted before the RSMs of composites.", choices=CENTRINGS
-    )
-    permuted: int | None = option(
-        None, help="How often the second network's pictures are reordered to see what chance gives.", minimum=0
-    )
-    leave_one_out: bool | None = option(
-        None, help="Also without each picture in turn, for intervals over pictures; default: the profile's."
-    )
-
-
-@dataclass(frozen=True)
-class Layer:
-    """One layer of a network on the pictures; its place is counted from the input on."""
-
-    seen: NetworkActivations
-    name: str
-    place: int
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """N, C and S."""
-        return self.seen.shape(self.name)
-
-    @cached_property
-    def pooled(self) -> NDArray[np.float32]:
-        """Means over positions, (N, C)."""
-        return np.asarray(self.positions().mean(axis=2, dtype=np.float64), dtype=np.float32)
-
-    @cached_property
-    def sigma(self) -> float | None:
-        """Bandwidth of RBF kernels, one for all that match positions; None where there is none."""
-        try:
-            return identity_bandwidth(self.positions())
-        except ValueError:
-            return None
-
-    def positions(self) -> NDArray[np.float32]:
-        """Activations, (N, C, S)."""
-        return self.seen.activations(self.name)
+EQUALISED = "equalised"
+# Principal components that are left of each layer where widths and spectra are made equal.
+_COMPONENTS = 16
 
 
 @register_task
-class Layers(Task):
-    """Metrics on layers of networks."""
+class Layers(FeatureTask):
+    """Layer identification: for each layer of a network, the layer of another one that a metric finds most alike.
+
+    A cell is a group of networks, or two groups ("A x B"): across widths nothing but what a layer does gives it away. Inside of a
+    group its width and spectrum do, so "A equalised" has the first principal components alone, with one spectrum for all, rotated
+    at random. "permuted" has the stimuli of one network in another order: what is right there is right by chance.
+    """
 
     name = "layers"
     question = "Does a metric find the same layer of another network?"
-    kind = "metric"
     scores = (
         Score("identification", "layers identified %", style="percent"),
         Score("same", "value, same layer", low=-float("inf"), high=float("inf")),
-        Score("value", "value, all pairs", low=-float("inf"), high=float("inf")),
+        Score("other", "value, other layers", low=-float("inf"), high=float("inf")),
+        UNDEFINED,
     )
-    unit = "network"
-    resampling: ClassVar[Literal["bootstrap", "jackknife"]] = "jackknife"
-    across = ("networks", "pictures")
-    options = LayersOptions
-    source = "Kornblith et al., ICML 2019, section 6.1; Wald et al., NeurIPS 2024, appendix G, Figs. 15-17"
+    source = "Kornblith et al., ICML 2019, section 6.1"
     profiles: ClassVar[Mapping[str, Profile]] = {
-        "quick": Profile("60 pictures", {"count": 60, "permuted": 1, "leave_one_out": False}, 600.0, 1200.0),
-        "paper": Profile(
-            "60 pictures, and without each of them", {"count": 60, "permuted": 1, "leave_one_out": True}, 1800.0, 7200.0
-        ),
+        "quick": Profile("4 networks of each width, 250 pictures", {"networks": 4, "count": 250}, 60.0, 20.0),
+        "paper": Profile("10 networks of each width, 500 pictures", {"networks": 10, "count": 500}, 120.0, 600.0),
     }
 
-    def cases(self, options: LayersOptions) -> Iterator[Case]:
-        """All pairs of layers, of one network and of two; pairs of two networks also with the pictures of one reordered."""
-        seen, _ = options.seen(least=LEAST_IMAGES)
-        networks = [[Layer(one, name, place) for place, name in enumerate(one.layers)] for one in seen]
-        for layers in networks:
-            for layer in layers:
-                yield _case(options, (layer, layer), ITSELF, same=True)
-            for pair in combinations(layers, 2):
-                yield _case(options, pair, WITHIN)
-        for first, second in combinations(networks, 2):
-            group, partners = _relation(first, second), dict(_partners(first, second))
-            for a in first:
-                for b in second:
-                    for seed in (None, *range(options.permuted or 0)):
-                        yield _case(options, (a, b), group, same=partners.get(a) is b, permuted=seed)
+    def cases(self, options: FeatureOptions) -> Iterator[Case]:
+        """Pairs of networks, all layers of one with all of the other."""
+        found = options.read(("w16", "w8"))
+        order = np.random.default_rng([options.seed, 1]).permutation(len(found.ids))
+        sides = {network.path: Side.of(network) for network in found.networks}
+        moved = {path: side.permuted(order) for path, side in sides.items()}
+        for a, b in [*((g, g) for g in found.groups), *combinations(found.groups, 2)]:
+            first, second = found.groups[a], found.groups[b]
+            if list(first[0].layers) != list(second[0].layers) or len(first[0].layers) < 2:
+                continue
+            pairs = list(combinations(first, 2)) if a == b else list(product(first, second))
+            forms: dict[str, tuple[Mapping[str, Side], Mapping[str, Side]]] = {
+                "": (sides, sides),
+                PERMUTED: (sides, moved),
+            }
+            if a == b and len(first) > 1:
+                equal = equalised([sides[network.path] for network in first], options.seed)
+                by_path = dict(zip((network.path for network in first), equal))
+                forms[EQUALISED] = (by_path, by_path)
+            for form, (xs, ys) in forms.items():
+                cell = " ".join(filter(None, (a if a == b else f"{a} x {b}", form)))
+                # Chance needs no precision: a few pairs will do.
+                for one, other in pairs[: max(len(first), len(second)) if form == PERMUTED else None]:
+                    yield _case(cell, one, other, xs[one.path], ys[other.path], found.sha256)
 
-    def score(self, case: Case, arrays: Arrays, answer: Answer, truth: Any, declared: Declaration) -> Scored:
-        """The value; NaN is undefined, and a value outside of the declared range or that moves with the order is invalid."""
-        sides, same = case.known
-        values = np.asarray(answer.arrays["value"], dtype=np.float64)
-        value, back = float(values[0]), float(answer.arrays["value_yx"][0])
-        low, high = (end if end is not None else sign * np.inf for end, sign in zip(declared.facts["range"], (-1, 1)))
-        slack = _TOLERANCE * max(1.0, abs(value))
-        for found in (value, back):
-            if found < low - slack or found > high + slack:
-                return Scored(status="invalid", message=f"{found:.6g} is outside of its range, {low:g} to {high:g}")
-        if not np.allclose(values, value, rtol=0, atol=slack, equal_nan=True):
-            other = values[np.nanargmax(np.abs(values - value))]
-            message = f"with the pictures in another order on both sides it gave {other:.6g}, not {value:.6g}"
-            return Scored(status="invalid", message=message)
-        raw: dict[str, Any] = {"value_yx": back, "best": declared.facts["best"], "same": same}
-        for prefix, layer in zip(("", "other_"), sides):
-            _, channels, positions = layer.shape
-            entries = {"network": layer.seen.name, "layer": layer.name, "place": layer.place}
-            raw |= {prefix + k: v for k, v in {**entries, "channels": channels, "positions": positions}.items()}
-        kept = {"without": answer.arrays["without"]} if "without" in answer.arrays else {}
-        return Scored({"value": value}, raw, kept)
-
-    def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
-        """Share of layers whose best match in another network is the same layer, and mean values.
-
-        Of both directions of every pair of networks. Tied matches share the credit, and what is undefined earns none.
-        """
-        values = np.array([result.score("value") for result in results])
-        weights = row_weights([r.units[self.unit] for r in results], draws, units)
-        same = np.array([bool(r.raw["same"]) for r in results])
-        found = {"value": weighted_mean(values, weights)}
-        if same.any():
-            found["same"] = weighted_mean(values[same], weights[:, same])
-        if pairs := _accuracies(results):
-            shares = np.array(list(pairs.values()))
-            found["identification"] = weighted_mean(shares, row_weights(list(pairs), draws, units))
-        return found
+    def judge(self, case: Case, pairs: Pairs, declared: Declaration) -> Mapping[str, float]:
+        """Share of layers found, of both directions; and mean values in the metric's own direction."""
+        forth, back = (values.reshape(case.known, -1) for values in pairs)
+        same = np.eye(len(forth), dtype=bool)
+        sign = 1.0 if declared.facts["best"] == "max" else -1.0
+        values = sign * (forth + back) / 2
+        return {
+            # Each layer of y is looked for in x by the metric of (y, x).
+            "identification": float(np.mean([*credits(forth), *credits(back.T)])),
+            "same": float(values[same].mean()),
+            "other": float(values[~same].mean()),
+        }
 
 
-def _case(
-    options: LayersOptions, sides: tuple[Layer, Layer], group: str, *, same: bool = False, permuted: int | None = None
-) -> Case:
-    a, b = sides
-    inputs: dict[str, Any] = {"zx": a.positions, "zy": b.positions}
-    order = "" if permuted is None else f"/permuted-{permuted}"
-    settings: dict[str, Any] = {"centring": options.centring, "leave_one_out": bool(options.leave_one_out)}
-    for side, layer in zip("xy", sides):
-        settings |= {f"grid_{side}": layer.seen.grid(layer.name), f"sigma_{side}": partial(getattr, layer, "sigma")}
-    if permuted is not None:
-        # All pairs see the same order, so that means over pairs are those of one reordering.
-        settings |= {"permuted": 1000 * options.seed + permuted, "leave_one_out": False}
-    images, channels, positions = max((layer.shape for layer in sides), key=lambda shape: shape[2])
-    return Case(
-        f"{a.seen.name}/{a.name}/{b.seen.name}/{b.name}/{options.centring}{order}",
-        {"networks": group, "pictures": MATCHED if permuted is None else PERMUTED, "images": images},
-        lambda: {"x": a.pooled, "y": b.pooled, **inputs},
-        {"network": tuple(dict.fromkeys(layer.seen.name for layer in sides))},
-        settings,
-        "-".join(layer.seen.sha256[:32] for layer in sides),
-        positions,
-        channels,
-        known=(sides, same),
-    )
+def credits(similarity: Floats) -> list[float]:
+    """For each row 1 where its diagonal entry is the largest, shared where several are; what is undefined earns none."""
+    known = np.where(np.isnan(similarity), -np.inf, similarity)
+    best = known.max(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        tied = known >= best - TIE * np.abs(best)
+    right = np.diag(tied) & np.isfinite(np.diag(known))
+    return [float(r) / n for r, n in zip(right, tied.sum(axis=1))]
 
 
-def _relation(first: Sequence[Layer], second: Sequence[Layer]) -> str:
-    weights = [layers[0].seen.model.network.state_dict() for layers in (first, second)]
-    shapes = [{name: tuple(p.shape) for name, p in one.items()} for one in weights]
-    if shapes[0] == shapes[1]:
-        return ALIKE
-    return SAME_WIDTH if all(a.shape[1] == b.shape[1] for a, b in _partners(first, second)) else ACROSS
+def equalised(sides: Sequence[Side], seed: int) -> list[Side]:
+    """First principal components of every layer, as many as the narrowest has, up to 16, with one spectrum, rotated at random.
+
+    The spectrum is the geometric mean of all layers', each of norm 1. Axes are at random, so that no metric finds a layer by them.
+    """
+    parts = [part for side in sides for part in side.features]
+    width = min(_COMPONENTS, *(min(len(part) - 1, part.shape[1]) for part in parts))
+    bases, spectra = [], []
+    for part in parts:
+        centred = part.astype(np.float64) - part.mean(axis=0, dtype=np.float64)
+        u, s, _ = np.linalg.svd(centred, full_matrices=False)
+        bases.append(u[:, :width])
+        # A layer of lower rank has a spectrum that ends in rounding.
+        spectra.append(np.maximum(s[:width], 1e-6 * s[0]) / np.linalg.norm(s[:width]))
+    spectrum = np.exp(np.mean(np.log(spectra), axis=0))
+    rng = np.random.default_rng([seed, 2])
+    rotated = [base * spectrum @ np.linalg.qr(rng.standard_normal((width, width)))[0] for base in bases]
+    ends = np.cumsum([0, *(len(side.features) for side in sides)])
+    return [Side(tuple(rotated[a:b])) for a, b in pairwise(ends)]
 
 
-def _partners(first: Sequence[Layer], second: Sequence[Layer]) -> list[tuple[Layer, Layer]]:
-    """The same layers of two networks: those of one name, or where no name is the same, of one place among as many."""
-    named = {layer.name: layer for layer in second}
-    if any(layer.name in named for layer in first):
-        return [(layer, named[layer.name]) for layer in first if layer.name in named]
-    return list(zip(first, second)) if len(first) == len(second) else []
-
-
-def _accuracies(results: Sequence[Result]) -> dict[tuple[str, str], float]:
-    """Share of the first network's layers that are found in the second, for each ordered pair of networks."""
-    # For each layer: all candidates, with their similarity and whether they are the right one.
-    candidates: dict[tuple[str, str], dict[tuple[str, str], list[tuple[float, bool]]]] = {}
-    for result in results:
-        raw, repeat = result.raw, result.case.rpartition("/")[2]
-        sign = 1.0 if raw["best"] == "max" else -1.0
-        for side, other, value in (("", "other_", result.scores.get("value")), ("other_", "", raw["value_yx"])):
-            networks = raw[f"{side}network"], raw[f"{other}network"]
-            similarity = -np.inf if value is None else sign * float(value)
-            if networks[0] != networks[1]:
-                seen = candidates.setdefault(networks, {}).setdefault((raw[f"{side}layer"], repeat), [])
-                seen.append((similarity, bool(raw["same"])))
-    accuracies = {}
-    for networks, layers in candidates.items():
-        credits = []
-        for found in layers.values():
-            # Where there is one candidate, or none that is right, there is nothing to find.
-            if len(found) > 1 and any(right for _, right in found):
-                best = max(similarity for similarity, _ in found)
-                tied = [right for similarity, right in found if similarity >= best - TIE * abs(best)]
-                credits.append(np.mean(tied) * np.isfinite(best))
-        if credits:
-            accuracies[networks] = float(np.mean(credits))
-    return accuracies
+def _case(cell: str, one: FeatureNetwork, other: FeatureNetwork, x: Side, y: Side, sha256: str) -> Case:
+    every = list(product(range(len(x.features)), range(len(y.features))))
+    name = f"{one.path}/{other.path}/{cell}"
+    return make_case(name, {"networks": cell}, x, y, every, (one, other), sha256, len(x.features))

@@ -1,0 +1,233 @@
+"""Representations of networks on the same stimuli, from files: groups of networks, their layers, logits and labels."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from semrsm_bench.activations.folders import shipped_features
+from semrsm_bench.core.options import check, option
+from semrsm_bench.metrics.arrays import as_float64
+
+LOGITS, LABELS, IDS = "logits", "labels", "ids"
+LEAST_STIMULI = 10
+_LAYOUT = "arrays named GROUP:NETWORK/LAYER (n, p), GROUP:NETWORK/logits (n, K), labels (n,) and ids (n,)"
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class FeatureOptions:
+    """Networks and stimuli. None stands for the profile's value."""
+
+    features: tuple[Path, ...] = option(
+        (), help=f".npz or .safetensors with {_LAYOUT}; repeatable. Default: networks that the project ships."
+    )
+    groups: tuple[str, ...] = option((), help="Only these groups of networks, in this order; default: all.")
+    layers: tuple[str, ...] = option((), help="Only these layers; default: the task's.", aliases=("layer",))
+    networks: int | None = option(None, help="At most so many networks of a group; default: the profile's.", minimum=1)
+    count: int | None = option(
+        None, help="At most so many stimuli; default: the profile's.", minimum=LEAST_STIMULI, aliases=("stimuli",)
+    )
+    seed: int = option(0, help="Seed of whatever is drawn: noise, exchanged stimuli, reorderings.", minimum=0)
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def read(self, default: Sequence[str]) -> FeatureSet:
+        """The networks; those of the groups ``default`` that ship where no file is named. Errors as `read_features`."""
+        files = self.features or tuple(shipped_features(name) for name in self.groups or default)
+        return read_features(files).part(self.groups, self.layers, self.networks, self.count)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureNetwork:
+    """One network: its layers in order, each (n, p) or (n, C, S), and its logits (n, K), None where the file has none.
+
+    ``grids`` are (H, W) of layers (n, C, S) whose positions are a grid.
+    """
+
+    group: str
+    name: str
+    layers: Mapping[str, Array]
+    logits: Array | None = None
+    grids: Mapping[str, tuple[int, int]] | None = None
+
+    @property
+    def path(self) -> str:
+        """Group and name, which no other network has."""
+        return f"{self.group}:{self.name}"
+
+    @cached_property
+    def pooled(self) -> dict[str, NDArray[np.float32]]:
+        """Each layer as (n, p); of layers (n, C, S) the means over positions."""
+        return {
+            name: np.asarray(z.mean(axis=2, dtype=np.float64) if z.ndim == 3 else z, dtype=np.float32)
+            for name, z in self.layers.items()
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSet:
+    """Networks on the same n stimuli; ``labels`` (n,) are classes, -1 where none is known; ``sha256`` of the files."""
+
+    networks: tuple[FeatureNetwork, ...]
+    ids: tuple[str, ...]
+    labels: NDArray[np.int64]
+    sha256: str
+
+    @cached_property
+    def groups(self) -> dict[str, tuple[FeatureNetwork, ...]]:
+        """Networks by group."""
+        names = dict.fromkeys(network.group for network in self.networks)
+        return {name: tuple(network for network in self.networks if network.group == name) for name in names}
+
+    def part(
+        self,
+        groups: Sequence[str] = (),
+        layers: Sequence[str] = (),
+        networks: int | None = None,
+        count: int | None = None,
+    ) -> FeatureSet:
+        """These groups and layers, at most so many networks of each, the first ``count`` stimuli; ValueError: no such name."""
+        known = dict.fromkeys(layer for network in self.networks for layer in network.layers)
+        for what, names, there in (("group", groups, self.groups), ("layer", layers, known)):
+            if missing := [name for name in names if name not in there]:
+                raise ValueError(f"there is no {what} {missing[0]!r} here; there are {', '.join(there)}")
+        kept = [network for group in groups or self.groups for network in self.groups[group][:networks]]
+        rows = slice(count)
+
+        def cut(network: FeatureNetwork) -> FeatureNetwork:
+            chosen = {name: z[rows] for name, z in network.layers.items() if name in layers or not layers}
+            return replace(network, layers=chosen, logits=None if network.logits is None else network.logits[rows])
+
+        return FeatureSet(tuple(map(cut, kept)), self.ids[rows], self.labels[rows], self.sha256)
+
+
+def read_features(paths: Sequence[Path]) -> FeatureSet:
+    """Networks from ``.npz`` or ``.safetensors`` files with arrays named ``GROUP:NETWORK/LAYER``, (n, p) or (n, C, S).
+
+    ``GROUP:NETWORK/logits`` (n, K), ``labels`` (n,) and ``ids`` (n,) are not layers. The networks of a group have the same layers,
+    all files the same stimuli in the same order. A ``.safetensors`` file may say in its metadata, as JSON, the order of the
+    ``layers``, the ``ids`` and the ``grids`` (layer: [H, W]); without, layers are in the order of their names. Arrays stay of
+    the file's dtype.
+
+    Raises
+    ------
+    FileNotFoundError
+        No such file.
+    ValueError
+        A name of another form, no network, layers or stimuli that differ, too few stimuli, or values that are no finite real
+        numbers; the message names the file and the array.
+    """
+    if not paths:
+        raise ValueError(f"no file of features given; it holds {_LAYOUT}")
+    found: dict[str, dict[str, Array]] = {}
+    shared: dict[str, tuple[str, list[Any]]] = {}
+    grids: dict[str, dict[str, tuple[int, int]]] = {}
+    digest = hashlib.sha256()
+    for path in paths:
+        for name, array, grid in _arrays(path):
+            where = f"{path}: {name}"
+            digest.update(f"{name} {array.shape} {array.dtype.str} ".encode())
+            digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+            if name in (LABELS, IDS):
+                first, known = shared.setdefault(name, (str(path), array.tolist()))
+                if known != array.tolist():
+                    raise ValueError(f"{where} differ from those of {first}: all files hold the same stimuli")
+                continue
+            network, _, layer = name.partition("/")
+            if not (layer and all(network.partition(":")[::2])):
+                raise ValueError(f"{where}: a name is GROUP:NETWORK/LAYER; the file holds {_LAYOUT}")
+            if layer in found.setdefault(network, {}):
+                raise ValueError(f"{where} is there twice")
+            if array.ndim not in (2, 3) or (layer == LOGITS and array.ndim == 3) or not array.size:
+                raise ValueError(
+                    f"{where} is {array.shape}; needed are features (n, p), or a layer's positions (n, C, S)"
+                )
+            as_float64(array.reshape(len(array), -1), where)
+            found[network][layer] = array
+            if grid is not None:
+                grids.setdefault(network, {})[layer] = grid
+    return FeatureSet(*_checked(found, shared, grids), digest.hexdigest())
+
+
+def _arrays(path: Path) -> Iterator[tuple[str, Array, tuple[int, int] | None]]:
+    """Name, array, and grid of its positions, layers of a network in order."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: no such file of features")
+    try:
+        if path.suffix == ".npz":
+            with np.load(path, allow_pickle=False) as content:
+                for name in content.files:
+                    yield name, content[name], None
+        elif path.suffix == ".safetensors":
+            with safe_open(path, framework="np") as file:
+                said = {key: json.loads(text) for key, text in (file.metadata() or {}).items() if key in _SAID}
+                order = {layer: i for i, layer in enumerate(said.get("layers", ()))}
+                names = sorted(file.keys(), key=lambda name: (order.get(_layer(name), len(order)), _natural(name)))
+                for name in names:
+                    grid = said.get("grids", {}).get(_layer(name))
+                    yield name, file.get_tensor(name), None if grid is None else (int(grid[0]), int(grid[1]))
+                if IDS in said:
+                    yield IDS, np.array(said[IDS]), None
+        else:
+            raise ValueError("features are read from .npz and .safetensors files")
+    except (ValueError, EOFError, zipfile.BadZipFile, SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a readable file of features ({error})") from None
+
+
+_SAID = ("layers", IDS, "grids")
+
+
+def _layer(name: str) -> str:
+    return name.partition("/")[2]
+
+
+def _natural(name: str) -> list[Any]:
+    """Sort key in which 10 comes after 9."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
+
+
+def _checked(
+    found: Mapping[str, Mapping[str, Array]],
+    shared: Mapping[str, tuple[str, list[Any]]],
+    grids: Mapping[str, Mapping[str, tuple[int, int]]],
+) -> tuple[tuple[FeatureNetwork, ...], tuple[str, ...], NDArray[np.int64]]:
+    """Networks that compare, with ids and labels of their stimuli."""
+    counts = {f"{network}/{layer}": len(array) for network, layers in found.items() for layer, array in layers.items()}
+    if not counts:
+        raise ValueError(f"there is no network; a file holds {_LAYOUT}")
+    n = next(iter(counts.values()))
+    for name, count in [*counts.items(), *((name, len(values)) for name, (_, values) in shared.items())]:
+        if count != n:
+            raise ValueError(f"{name} has {count} stimuli, others {n}: all hold the same stimuli, in the same order")
+    if n < LEAST_STIMULI:
+        raise ValueError(f"at least {LEAST_STIMULI} stimuli are needed, there are {n}")
+    ids = tuple(map(str, shared[IDS][1])) if IDS in shared else tuple(map(str, range(n)))
+    if twice := next((one for one in ids if ids.count(one) > 1), None) if len(set(ids)) < n else None:
+        raise ValueError(f"ids: {twice!r} is there twice; every stimulus has an id of its own")
+    networks, layers_of = [], dict[str, tuple[str, list[str]]]()
+    for path, arrays in found.items():
+        group, _, name = path.partition(":")
+        layers = {layer: array for layer, array in arrays.items() if layer != LOGITS}
+        first, same = layers_of.setdefault(group, (path, list(layers)))
+        if not layers or set(layers) != set(same):
+            odd = ", ".join(sorted(set(layers) ^ set(same))) or "no layer"
+            raise ValueError(f"{path} and {first} have other layers ({odd}); the networks of a group have the same")
+        networks.append(
+            FeatureNetwork(group, name, {layer: layers[layer] for layer in same}, arrays.get(LOGITS), grids.get(path))
+        )
+    labels = np.asarray(shared[LABELS][1], dtype=np.int64) if LABELS in shared else np.full(n, -1)
+    return tuple(networks), ids, labels
