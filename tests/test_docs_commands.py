@@ -60,7 +60,7 @@ SMALL = {
     "run outputs": {**FEW, "count": ["12"], "kernels": ["cosine"], "methods": ["identity,greedy"]},
     "run retrieval": {**FEW, "queries": ["4"], "database": ["12"]},
     "run translation": {**FEW, "count": ["12"], "batch": ["6"]},
-    "run layers": {**FEW, "model": [NETWORK, "mine.safetensors"], "count": ["12"], "methods": ["cka_debiased"]},
+    "run layers": {"networks": ["2"], "count": ["20"], "methods": ["linear_cka,spectrum"]},
     "run instances": {**FEW, "model": [NETWORK, "mine.safetensors"], "count": ["12"], "methods": ["dispersion"]},
     "data train": {"phases": ["16:1,32:1"], "width": ["8"], "batch": ["28"]},
 }

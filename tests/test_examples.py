@@ -4,6 +4,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.command_line import call
@@ -29,13 +30,16 @@ def cells_of(task, words, *plugins):
     return cells
 
 
-def test_a_metric_of_ones_own_has_its_row_in_the_table_of_layers():
-    chosen = "--methods mutual-knn-5,mutual-knn-10,spectrum --count 24 --layers layer3,layer4"
+def test_a_metric_of_ones_own_has_its_row_in_the_table_of_layers(tmp_path):
+    rng = np.random.default_rng(0)
+    z = {layer: rng.standard_normal((40, 4)) for layer in ("one", "two")}
+    np.savez(tmp_path / "nets.npz", **{f"a:{i}/{layer}": z[layer] + i for i in range(3) for layer in z})
+    chosen = f"--methods mutual-knn-5,mutual-knn-10,spectrum --features {tmp_path / 'nets.npz'}"
     cells = cells_of("layers", f"layers --plugin mutual_knn.py {chosen}")
     assert {c["method"] for c in cells} == {"mutual-knn-5", "mutual-knn-10", "spectrum"}
-    same = [c for c in cells if c["method"] == "mutual-knn-10" and c["networks"] == "same layer"]
-    # A layer compared with itself names the same neighbours.
-    assert [c["value"] for c in same] == [1.0] * len(same) != []
+    # Networks that differ by an offset name the same neighbours.
+    found = [c for c in cells if c["method"] == "mutual-knn-10" and c["networks"] == "a"]
+    assert [(c["identification"], c["same"]) for c in found] == [(1.0, 1.0)]
 
 
 def test_an_rsm_method_of_ones_own_has_its_row_in_the_table_of_outputs():

@@ -101,7 +101,7 @@ def test_no_two_calls_of_a_metric_get_the_same_order_of_stimuli(seed):
         seen.append((a.tobytes(), b.tobytes()))
         return sb.metrics.cka(a @ a.T, b @ b.T)
 
-    values = ask("metric", "noted", {"x": x, "y": y}, seed=seed)["arrays"]["value"]
+    values = ask("metric", "noted", {"x": x, "y": y}, seed=seed)["arrays"]["values"]
     np.testing.assert_allclose(values, sb.metrics.cka(x @ x.T, y @ y.T))
     timed = seen[:-1]  # the last call is (y, x)
     assert len(timed) == len(set(timed)) == 4
@@ -132,41 +132,41 @@ def test_no_two_timed_calls_get_the_same_pair_or_position_vectors(size, repeats)
     assert all(a.isdisjoint(b) for a, b in itertools.combinations(vectors, 2))
 
 
-@pytest.mark.parametrize("permuted", [None, 4])
 @pytest.mark.parametrize("takes", ["features", "rsms", "composite"])
-def test_what_a_metric_is_given(z, takes, permuted):
-    """Both sides, exchanged, and without each stimulus; y permuted where the case says so; by a metric that tells them apart."""
+def test_what_a_metric_is_given(z, takes):
+    """Parts of both sides, and exchanged, by a metric that tells them apart; what is kept of one part serves no other."""
 
-    @sb.register_metric(f"lopsided-{takes}", takes="features" if takes == "features" else "rsms", best="max",
-                        range=(-1e9, 1e9), symmetric=False)  # fmt: skip
-    def lopsided(a, b):
-        return float((a * b**2).sum())
-
-    x, y = np.random.default_rng(5).standard_normal((2, 6, 4))
-    sides, name, inputs, settings = [x, y], f"lopsided-{takes}", {"x": x, "y": y}, {}
-    if takes == "rsms":
-        sides = [sb.metrics.linear_rsm(x), sb.metrics.linear_rsm(y)]
+    x, y = np.random.default_rng(5).standard_normal((2, 6, 6))
+    name, parts = f"total-{takes}", [[side[:, :2], side[:, 2:]] for side in (x, y)]
+    inputs, settings = {"x": x, "y": y}, {"widths_x": [2, 4], "widths_y": [2, 4]}
+    forth = back = parts if takes == "features" else [[sb.metrics.linear_rsm(part) for part in side] for side in parts]
     if takes == "composite":
-        name, inputs = f"{name}[identity|pooled,rbf]", {"zx": z, "zy": z[::-1] + 1}
-        settings = {"centring": "none", "sigma_x": 2.0, "sigma_y": 3.0}
-        sides = [
-            sb.compute_rsm(inputs["zx"], matching="identity", kernel="rbf", sigma=2.0),
-            sb.compute_rsm(inputs["zy"], matching="pooled", kernel="rbf"),
-        ]
+        name = f"{name}[identity|pooled,rbf]"
+        sides = [[z, z[:, :2]], [z[::-1] + 1, z[::-1, 1:]]]
+        inputs = {
+            name: np.concatenate([part.reshape(6, -1) for part in side], axis=1)
+            for name, side in zip(("zx", "zy"), sides, strict=True)
+        }
+        settings = {f"shapes_{s}": [list(p.shape[1:]) for p in side] for s, side in zip("xy", sides, strict=True)}
+        settings["centring"] = "none"
+        forth, back = (
+            [[sb.compute_rsm(part, matching=how, kernel="rbf") for part in side] for how, side in zip(methods, sides)]
+            for methods in (("identity", "pooled"), ("pooled", "identity"))
+        )
+    pairs = [[0, 0], [0, 1], [1, 1]]
+    settings["pairs"] = pairs
 
-    def take(a, order):
-        return a[order] if takes == "features" else a[np.ix_(order, order)]
+    def total(a, b):
+        return a.sum() * (b**2).sum()
 
-    memory = ResultCache()
-    ask("metric", name, inputs, memory=memory, **settings)  # what is kept of a case must not serve the permuted one
-    found = ask("metric", name, inputs, memory=memory, permuted=permuted, leave_one_out=True, **settings)["arrays"]
-    order = np.arange(6) if permuted is None else np.random.default_rng(permuted).permutation(6)
-    a, b = sides[0], take(sides[1], order)
-    np.testing.assert_allclose(found["value"], lopsided(a, b), rtol=1e-6)
-    left = [np.delete(np.arange(6), i) for i in range(6)]
-    np.testing.assert_allclose(found["without"], [lopsided(take(a, i), take(b, i)) for i in left], rtol=1e-6)
-    if takes != "composite":  # exchanged, its RSM methods change places too
-        np.testing.assert_allclose(found["value_yx"], lopsided(b, a), rtol=1e-6)
+    @sb.register_metric(f"total-{takes}", takes="features" if takes == "features" else "rsms", best="max",
+                        range=(-1e9, 1e9), symmetric=False)  # fmt: skip
+    def of_all(a, b):
+        return float(total(a, b))
+
+    found = ask("metric", name, inputs, memory=ResultCache(), **settings)["arrays"]
+    np.testing.assert_allclose(found["values"], [[total(forth[0][i], forth[1][j]) for i, j in pairs]], rtol=1e-6)
+    np.testing.assert_allclose(found["values_yx"], [total(back[1][j], back[0][i]) for i, j in pairs], rtol=1e-6)
 
 
 class InTwoParts:
@@ -192,7 +192,7 @@ def test_a_metric_in_two_parts_is_warmed_up_on_other_inputs_and_prepares_each_si
     InTwoParts.seen.clear()
     clock, memory = Noted(), ResultCache()
     found = ask("metric", "in-two-parts", {"x": x, "y": y}, clock, memory, seed=seed)
-    assert found["arrays"]["value"] == pytest.approx([(x * y).sum()])
+    assert found["arrays"]["values"].tolist() == [pytest.approx([(x * y).sum()])]
     seen = list(InTwoParts.seen)
     assert [what for what, _ in seen] == ["prepare", "prepare", "compare"] * 2
     assert len(set(seen)) == 6, "the warm-up saw what is timed"
@@ -204,9 +204,6 @@ def test_a_metric_in_two_parts_is_warmed_up_on_other_inputs_and_prepares_each_si
     ask("metric", "in-two-parts", {"x": x, "y": y}, clock, memory, seed=seed)
     assert [what for what, _ in InTwoParts.seen[6:]] == ["compare"]
     assert len(clock.shared_seconds) == 1, "each row says how long both sides took to prepare"
-    permuted = ask("metric", "in-two-parts", {"x": x, "y": y}, Noted(cold=False), memory, seed=seed, permuted=4)
-    expected = (x * y[np.random.default_rng(4).permutation(9)]).sum()
-    assert permuted["arrays"]["value"] == pytest.approx([expected]), "what was prepared of another case does not serve"
 
 
 @pytest.mark.parametrize("part", ["prepare", "compare"])
@@ -218,7 +215,7 @@ def test_what_a_metric_refuses_is_undefined_with_its_words(part):
             return x
 
     sb.register_metric(f"picky-{part}", takes="features", best="max", range=(-100, 100), symmetric=False)(Picky)
-    found = ask("metric", f"picky-{part}", dict.fromkeys("xy", np.ones((2, 3))), leave_one_out=True)
+    found = ask("metric", f"picky-{part}", dict.fromkeys("xy", np.ones((2, 3))))
     assert found["info"] == {"undefined": f"too few stimuli to {part}"}
     assert all(np.isnan(values).all() for values in found["arrays"].values())
 

@@ -199,7 +199,7 @@ def test_arrays_of_a_row_that_are_gone_or_damaged_are_named(tmp_path, content):
 
 
 def test_what_a_metric_prepares_is_part_of_its_time_and_an_affinity_is_not():
-    cell = {"networks": "same width", "pictures": "matched", "images": 9}
+    cell = {"networks": "a"}
     rows = [row(seconds=1.0, shared_seconds=0.25), row("0-2", seconds=2.0, shared_seconds=0.25)]
     (solver,) = summary(*rows)
     assert (solver.seconds.value, solver.shared_seconds, solver.total_seconds.value) == (1.5, 0.25, 1.75)
@@ -208,17 +208,8 @@ def test_what_a_metric_prepares_is_part_of_its_time_and_an_affinity_is_not():
         "kind": "metric",
         "cell": cell,
         "units": {"network": ["a", "b"]},
-        "scores": {"value": 0.5},
+        "scores": {"same": 0.5},
     }
-    raw = {
-        "network": "a",
-        "other_network": "b",
-        "layer": "x",
-        "other_layer": "x",
-        "same": True,
-        "best": "max",
-        "value_yx": 0.5,
-    }
-    (metric,) = summarise([{**r.as_dict(), **of_metric, "raw": raw} for r in rows], get_task("layers"))
+    (metric,) = summarise([{**r.as_dict(), **of_metric} for r in rows], get_task("layers"))
     assert (metric.seconds.value, metric.total_seconds.value) == (1.75, 1.75)
     assert math.isnan(metric.shared_seconds)

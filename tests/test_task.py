@@ -132,7 +132,7 @@ def test_tasks_reproduce_the_figures_of_the_studies_that_they_were(name):
 # Tasks on networks
 
 RSMS = ("outputs", "translation", "retrieval")
-ON_NETWORKS = (*RSMS, "layers", "instances")
+ON_NETWORKS = (*RSMS, "instances")
 
 
 @pytest.fixture
@@ -225,7 +225,6 @@ WRONG = {
         ({"egoobjects": Path()}, "neither here nor in"),
         ({"cityscapes": Path()}, "holds no leftImg8bit/val/"),
     ],
-    "layers": [*COUNTED, ({"count": 9}, "at least 10 pictures")],
     "instances": [
         *COUNTED,
         ({"count": 9}, "9 stimuli are too few"),

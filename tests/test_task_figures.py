@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from semrsm_bench.activations.retrieval import from_scenes
 from semrsm_bench.activations.scenes import parts_of_packages
 from semrsm_bench.bench.summary import results_of, summarise
-from semrsm_bench.report.figures import draw_all, instances, layers, matching, outputs, retrieval, translation
+from semrsm_bench.report.figures import draw_all, instances, matching, outputs, retrieval, translation
 from semrsm_bench.report.figures.parts import by_depth, contact_sheet, heat, method_looks, words_of
 from semrsm_bench.report.results import TaskResults, read_results
 from semrsm_bench.report.style import RC, new_figure
@@ -155,42 +155,6 @@ def test_all_pairs_are_drawn_with_their_correlation(tmp_path):
     assert axes.collections[0].get_array().sum() == 66
     arrays = said.arrays("identity", model="resnet10-quarter-seed0", layer="layer4", centring="none")[0]
     assert axes.get_title().endswith(f"{np.corrcoef(arrays['rsm'], arrays['divergence'])[0, 1]:.3f}")
-
-
-def test_heat_maps_hold_the_values_of_both_directions(tmp_path):
-    compared = Drawn(layers, tmp_path, ("cka[identity]", "cka[greedy]"), model=SMALL, count=12, permuted=0)
-    assert set(compared.drawings) == {"within-cka-greedy", "across-cka-greedy"}
-    networks = ["resnet10-quarter-seed0", "resnet18-quarter-seed0"]
-    names = [(network, layer) for network in networks for layer in ("layer3", "layer4")]
-    maps = {}
-    for method in ("cka[identity]", "cka[greedy]"):
-        expected = np.full((4, 4), np.nan)
-        for row in compared.rows:
-            if row["method"] == method:
-                i, j = (names.index((row["raw"][f"{p}network"], row["raw"][f"{p}layer"])) for p in ("", "other_"))
-                expected[j, i], expected[i, j] = row["raw"]["value_yx"], row["scores"]["value"]
-        assert np.isfinite(expected).all()
-        (axes,) = compared.panels("across-cka-greedy", method)
-        maps[method] = np.asarray(axes.images[0].get_array())
-        np.testing.assert_array_equal(maps[method], expected)
-    (axes,) = compared.panels("across-cka-greedy", "difference")
-    np.testing.assert_array_equal(axes.images[0].get_array(), maps["cka[greedy]"] - maps["cka[identity]"])
-    (first, second) = compared.panels("within-cka-greedy", "cka[greedy]")
-    np.testing.assert_array_equal(second.images[0].get_array(), maps["cka[greedy]"][2:, 2:])
-    assert [t.get_text() for t in first.texts] == [f"{v:.2f}" for v in maps["cka[greedy]"][:2, :2].ravel()]
-
-
-def test_metrics_without_a_counterpart_stand_side_by_side(tmp_path):
-    drawn = Drawn(layers, tmp_path, ("linear_cka", "procrustes_raw"), model=SMALL, count=12, permuted=1)
-    assert set(drawn.drawings) == {"across"}
-    (axes,) = drawn.panels("across", "procrustes_raw")
-    assert axes.images[0].norm.vmax == pytest.approx(axes.images[0].get_array().max())
-    # Directions that differ: a row of the map is the first representation.
-    for row in drawn.rows:
-        row["raw"]["value_yx"] = 2 * row["scores"]["value"]
-    (drawing,) = layers.draw(drawn.results())
-    matrix = np.asarray(drawing.figure.axes[0].images[0].get_array())
-    np.testing.assert_allclose(matrix.T[np.triu_indices(4, 1)], 2 * matrix[np.triu_indices(4, 1)])
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ the calls, and what the worker keeps between observations.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib import import_module
@@ -148,20 +149,18 @@ def rsm(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any
 
 
 def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any]:
-    """A metric on two representations; every run and repeat sees the stimuli in another order, the same on both sides.
+    """A metric on pairs of representations; every run, repeat and call sees the stimuli in another order, the same on both sides.
 
-    What can be prepared of one side alone is made once for all its comparisons; its time counts as shared, in every row.
+    ``settings["pairs"]`` are parts of x and of y that are compared, ``widths_x`` how many columns of x each part has; by default
+    x is one part. ``values``, (calls, pairs): more than one call where there is one pair. ``values_yx``, (pairs,): with x and y
+    exchanged. What is prepared of one part serves all cases that have it; its time counts as shared.
     """
     import semrsm_bench as sb
 
     found, settings, seed = sb.get_metric(command["name"]), command["settings"], command.get("seed", (0, 0, 1))[:2]
-    rng = np.random.default_rng(seed)
-    x, y = _sides(found, command, inputs, memory, "xy")
+    pairs = [tuple(pair) for pair in settings.get("pairs") or [(0, 0)]]
+    specs = found.rsms or (None, None)
     undefined: list[str] = []
-    spent: list[float] = []
-
-    def reordered(order: Any) -> tuple[Any, Any]:
-        return _taken(found, x, order), _taken(found, y, order)
 
     def attempt(make: Callable[[], Any], otherwise: Any) -> Any:
         # The inputs are finite and of one length: a metric that refuses them is not defined for their shape, which is an answer.
@@ -171,84 +170,66 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
             undefined.append(str(error))
             return otherwise
 
-    def whole(sides: tuple[Any, Any]) -> Any:
-        return attempt(lambda: found.compare(*map(found.prepare, sides)), math.nan)
+    def prepared(side: str, part: int, spec: Any, i: int) -> Any:
+        def prepare() -> list[Any]:
+            order = np.random.default_rng([*seed, i + 1]).permutation(len(next(iter(inputs.values()))))
+            given = _part(found, command, inputs, memory, (side, part, spec))
+            given = given[np.ix_(order, order)] if found.takes == "rsms" else given[order]
+            # With no value where it cannot be prepared: the reason is found again with every pair that has it.
+            made = attempt(lambda: clock.shared(lambda: found.prepare(given)), None)
+            return [made, clock.shared_seconds.pop() if made is not None else 0.0, *undefined[-1:] * (made is None)]
 
-    def prepared(name: str, side: Any) -> Any:
-        """One side of the case, prepared now or before: its key is all that a side depends on."""
-        names = ("centring", f"sigma_{name}", *(("permuted",) if name == "y" else ()))
-        made_of = (repr([settings.get(n) for n in names]), *(command["inputs"].get(n) for n in (name, f"z{name}")))
+        file = command["inputs"].get(side if spec is None else f"z{side}")
+        return memory.get(("part", command["name"], file, part, spec, *seed, i), prepare)
 
-        def prepare() -> tuple[Any, float]:
-            given = _taken(found, side, np.random.default_rng([*seed, 1]).permutation(len(side)))
-            return clock.shared(lambda: found.prepare(given)), clock.shared_seconds.pop()
+    def fresh(i: int, chosen: Any = pairs, sides: tuple[str, str] = ("x", "y")) -> Any:
+        first, second = sides
+        return [(prepared(first, a, specs[0], i), prepared(second, b, specs[1], i)) for a, b in chosen]
 
-        made, seconds = memory.get(("prepared", command["name"], *made_of, *seed), prepare)
-        spent.append(seconds)
-        return made
-
-    def fresh(i: int) -> Any:
-        if i == 0:
-            undefined.clear()  # by the warm-up
-        if found.pair is None:
-            return reordered(rng.permutation(len(x)))
-        return attempt(lambda: (prepared("x", x), prepared("y", y)), None)
+    def value(a: Any, b: Any) -> float:
+        if reasons := [*a[2:], *b[2:]]:
+            undefined.append(reasons[0])
+            return math.nan
+        return float(attempt(lambda: found.compare(a[0], b[0]), math.nan))
 
     def call(sides: Any) -> Any:
-        return math.nan if sides is None else attempt(lambda: found.compare(*sides), math.nan)
+        return np.array([value(a, b) for a, b in sides])
 
     values = clock.run(
         fresh,
         call,
-        warm=lambda: whole(reordered(rng.permutation(len(x)))),
-        shape=("metric", command["name"], *((a.shape[1:], str(a.dtype)) for a in (x, y))),
-        most=_MOST_METRIC_CALLS if found.pair is None else 1,
+        warm=lambda: call(fresh(-1, pairs[:1])),
+        shape=("metric", command["name"], len(pairs) == 1, *((a.shape[1:], str(a.dtype)) for a in inputs.values())),
+        most=_MOST_METRIC_CALLS if found.pair is None and len(pairs) == 1 else 1,
     )
-    if spent:
-        clock.shared_seconds[:] = [sum(spent)]
-    back = values[0] if found.symmetric else whole(_sides(found, command, inputs, memory, "yx"))
-    arrays = {"value": np.array(values), "value_yx": np.array([back])}
-    if settings.get("leave_one_out"):
-        arrays["without"] = np.array([whole(reordered(np.delete(np.arange(len(x)), i))) for i in range(len(x))])
-    return {"arrays": arrays, "info": {"undefined": undefined[0]} if undefined else {}}
+    parts = {id(part): part[1] for pair in fresh(0) for part in pair}
+    clock.shared_seconds[:] = [sum(parts.values())] if found.pair is not None else []
+    back = values[0] if found.symmetric else call(fresh(0, [(b, a) for a, b in pairs], ("y", "x")))
+    unknown = np.isnan(values[0]).any() or np.isnan(back).any()
+    info = {"undefined": Counter(undefined).most_common(1)[0][0]} if undefined and unknown else {}
+    return {"arrays": {"values": np.array(values), "values_yx": back}, "info": info}
 
 
-def _sides(found: Any, command: Given, inputs: Given, memory: Any, names: str) -> tuple[Any, Any]:
-    """The representations of a case as a metric takes them: features, linear RSMs, or the RSMs that a composite names.
-
-    Each is made once; y is permuted where the case says so. With the sides exchanged (``yx``), the RSM method that a composite
-    names first is that of y.
-    """
+def _part(found: Any, command: Given, inputs: Given, memory: Any, which: tuple[str, int, Any]) -> Any:
+    """One part of a side as a metric takes it: features, their linear RSM, or the RSM of positions that a composite names."""
     import semrsm_bench as sb
 
+    side, part, spec = which
     settings = command["settings"]
-
-    def side(name: str, rsm_of: tuple[str, str] | None) -> Any:
-        if found.takes == "features":
-            return np.asarray(inputs[name])
-        if rsm_of is None:
-            linear = ("linear", command["inputs"].get(name))
-            return memory.get(linear, lambda: sb.metrics.linear_rsm(np.asarray(inputs[name])))
-        matching, kernel = rsm_of
-        given = {"kernel": kernel, "matching": matching, "centring": settings.get("centring", "channel")}
-        if kernel == "rbf" and sb.get_rsm(matching).category == "matching" and settings.get(f"sigma_{name}"):
-            # One bandwidth for all that match positions, so that their RSMs compare; others go by the rule.
-            given["sigma"] = settings[f"sigma_{name}"]
-        grid = settings.get(f"grid_{name}")
-        key = ("rsm", repr(given), command["inputs"].get(f"z{name}"))
-        z = inputs[f"z{name}"]
-        return memory.get(key, lambda: sb.compute_rsm(z, grid=tuple(grid) if grid else None, **given))
-
-    made = dict(zip(names, map(side, names, found.rsms or (None, None))))
-    if settings.get("permuted") is not None:
-        made["y"] = _taken(
-            found, made["y"], np.random.default_rng(int(settings["permuted"])).permutation(len(made["y"]))
-        )
-    return made[names[0]], made[names[1]]
-
-
-def _taken(found: Any, side: Any, order: Any) -> Any:
-    return side[np.ix_(order, order)] if found.takes == "rsms" else side[order]
+    if spec is None:
+        ends = np.cumsum([0, *(settings.get(f"widths_{side}") or [inputs[side].shape[1]])])
+        x = np.asarray(inputs[side][:, ends[part] : ends[part + 1]])
+        linear = ("linear", command["inputs"].get(side), part)
+        return memory.get(linear, lambda: sb.metrics.linear_rsm(x)) if found.takes == "rsms" else x
+    z = inputs[f"z{side}"]
+    if shapes := settings.get(f"shapes_{side}"):
+        ends = np.cumsum([0, *(math.prod(shape) for shape in shapes)])
+        z = np.ascontiguousarray(z[:, ends[part] : ends[part + 1]]).reshape(len(z), *shapes[part])
+    matching, kernel = spec
+    given = {"matching": matching, "kernel": kernel, "centring": settings.get("centring", "channel")}
+    grid = (settings.get(f"grids_{side}") or [None] * (part + 1))[part]
+    made = ("rsm", repr(given), command["inputs"].get(f"z{side}"), part)
+    return memory.get(made, lambda: sb.compute_rsm(z, grid=tuple(grid) if grid else None, **given))
 
 
 def instance(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any]:

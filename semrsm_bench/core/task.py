@@ -76,8 +76,8 @@ class Answer:
         rsm
             ``rsm``, (N, N), or (N, M) where the case has ``z2``; float64.
         metric
-            ``value``, (calls,), float64, all of the same pair: NaN where the metric is undefined. ``value_yx``, (1,): with x and y
-            exchanged. ``without``, (N,): without each stimulus in turn; only where `Case.settings` has ``leave_one_out`` True.
+            ``values``, (calls, pairs), float64: of the pairs that `Case.settings` names (``pairs``), else of x and y; NaN where the
+            metric is undefined; more than one call only for one pair. ``values_yx``, (pairs,): with x and y exchanged.
         instance
             ``scores``, (n,), float64: one for each stimulus.
     info : mapping

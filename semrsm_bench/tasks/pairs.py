@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
@@ -92,7 +91,6 @@ class FeatureTask(Task):
     resampling: ClassVar[Literal["bootstrap", "jackknife"]] = "jackknife"
     across = ("networks",)
     options = FeatureOptions
-    observe = f"{__name__}:compare"
 
     def judge(self, case: Case, pairs: Pairs, declared: Declaration) -> Mapping[str, float]:
         """The scores of one case."""
@@ -100,13 +98,19 @@ class FeatureTask(Task):
 
     def score(self, case: Case, arrays: Arrays, answer: Answer, truth: Any, declared: Declaration) -> Scored:
         """The scores of the values, which are kept as ``values`` (and ``values_yx``); one outside of its range is invalid."""
-        found = [np.asarray(answer.arrays[name], dtype=np.float64) for name in ("values", "values_yx")]
+        every = np.asarray(answer.arrays["values"], dtype=np.float64)
+        found = [every[0], np.asarray(answer.arrays["values_yx"], dtype=np.float64)]
         low, high = (end if end is not None else sign * np.inf for end, sign in zip(declared.facts["range"], (-1, 1)))
         for values in found:
             slack = _ROUNDING * np.maximum(1.0, np.abs(values))
             if (outside := (values < low - slack) | (values > high + slack)).any():
                 message = f"{values[outside][0]:.6g} is outside of its range, {low:g} to {high:g}"
                 return Scored(status="invalid", message=message)
+        if not np.allclose(every, every[0], rtol=_ROUNDING, atol=_ROUNDING, equal_nan=True):
+            return Scored(
+                status="invalid",
+                message="with the stimuli in another order, the same on both sides, it gave another value",
+            )
         sign = 1.0 if declared.facts["best"] == "max" else -1.0
         pairs = Pairs(*(sign * values for values in found))
         undefined = float(np.isnan(pairs.mean).mean())
@@ -163,70 +167,3 @@ def _made(of: Callable[[], Side]) -> Side:
 
 def _layout(of: Callable[[], Side] | Side, what: str) -> list[Any]:
     return list(getattr(_side(of), what))
-
-
-def compare(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
-    """Runs in a worker: a metric on every pair that the settings name, in both directions where it is not symmetric.
-
-    ``values`` and ``values_yx`` (pairs,) are NaN where the metric is undefined. What it prepares of a representation serves all
-    cases that have it; stimuli are in another order in every run.
-    """
-    import semrsm_bench as sb
-
-    found, settings, seed = sb.get_metric(command["name"]), command["settings"], command.get("seed", (0, 0, 1))[:2]
-    pairs = settings["pairs"]
-    undefined: Counter[str] = Counter()
-    order = np.random.default_rng(seed).permutation(len(next(iter(inputs.values()))))
-
-    def representation(side: str, i: int, rsm_of: Any) -> Any:
-        if rsm_of is None:
-            ends = np.cumsum([0, *settings[f"widths_{side}"]])
-            x = np.asarray(inputs[side][:, ends[i] : ends[i + 1]], dtype=np.float64)[order]
-            return sb.metrics.linear_rsm(x) if found.takes == "rsms" else x
-        method, kernel = rsm_of
-
-        def rsm() -> Any:
-            shapes = settings[f"shapes_{side}"]
-            ends = np.cumsum([0, *(math.prod(shape) for shape in shapes)])
-            z = np.ascontiguousarray(inputs[f"z{side}"][:, ends[i] : ends[i + 1]]).reshape(-1, *shapes[i])
-            grid = settings[f"grids_{side}"][i]
-            return sb.compute_rsm(z, matching=method, kernel=kernel, centring="channel", grid=grid and tuple(grid))
-
-        made = memory.get(("rsm", method, kernel, command["inputs"][f"z{side}"], i), rsm)
-        return made[np.ix_(order, order)]
-
-    def prepared(side: str, i: int, which: int) -> Any:
-        rsm_of = found.rsms[which] if found.rsms else None
-        file = command["inputs"].get(side if rsm_of is None else f"z{side}")
-
-        def make() -> list[Any]:
-            try:
-                return [found.prepare(representation(side, i, rsm_of)), ""]
-            except ValueError as error:
-                return [None, str(error)]
-
-        return memory.get(("part", command["name"], file, i, rsm_of, *seed), make)
-
-    def value(a: list[Any], b: list[Any]) -> float:
-        reason = a[1] or b[1]
-        if not reason:
-            try:
-                return float(found.compare(a[0], b[0]))
-            except ValueError as error:
-                reason = str(error)
-        undefined[reason] += 1
-        return math.nan
-
-    def all_pairs(_: Any) -> Any:
-        undefined.clear()
-        forth = [value(prepared("x", i, 0), prepared("y", j, 1)) for i, j in pairs]
-        back = forth if found.symmetric else [value(prepared("y", j, 0), prepared("x", i, 1)) for i, j in pairs]
-        return np.array([forth, back], dtype=np.float64)
-
-    def one_pair() -> float:
-        i, j = pairs[0]
-        return value(prepared("x", i, 0), prepared("y", j, 1))
-
-    (values,) = clock.run(lambda i: None, all_pairs, warm=one_pair, shape=("pairs", command["name"]), most=1)
-    info = {"undefined": undefined.most_common(1)[0][0]} if undefined else {}
-    return {"arrays": {"values": values[0], "values_yx": values[1]}, "info": info}

@@ -1,0 +1,141 @@
+"""Files of features: what is read, and what is refused with which words."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from semrsm_bench.tasks.features import read_features
+
+N = 12
+RNG = np.random.default_rng(0)
+
+
+def content(**changes):
+    """Two groups, of two and one networks, with two layers; the second has positions."""
+    arrays = {
+        f"{network}/{layer}": RNG.standard_normal(shape).astype(np.float16)
+        for network in ("a:1", "a:2", "b:1")
+        for layer, shape in (("early", (N, 3)), ("late", (N, 4, 6)), ("logits", (N, 5)))
+    }
+    arrays |= {"labels": np.arange(N) % 5, "ids": np.array([f"picture {i}" for i in range(N)])}
+    return {name: array for name, array in {**arrays, **changes}.items() if array is not None}
+
+
+def written(path, arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def test_groups_networks_and_layers_come_as_the_file_has_them(tmp_path):
+    arrays = content()
+    found = read_features([written(tmp_path / "some.npz", arrays)])
+    assert {group: [n.name for n in networks] for group, networks in found.groups.items()} == {
+        "a": ["1", "2"],
+        "b": ["1"],
+    }
+    for network in found.networks:
+        assert list(network.layers) == ["early", "late"]
+        for layer, z in network.layers.items():
+            np.testing.assert_array_equal(z, arrays[f"{network.path}/{layer}"])
+        np.testing.assert_array_equal(network.logits, arrays[f"{network.path}/logits"])
+        pooled = arrays[f"{network.path}/late"].astype(float).mean(axis=2)
+        np.testing.assert_allclose(network.pooled["late"], pooled, rtol=1e-6)
+    assert found.ids == tuple(arrays["ids"])
+    assert found.labels.tolist() == arrays["labels"].tolist()
+
+
+def test_a_safetensors_file_says_order_ids_and_grids_in_its_metadata(tmp_path):
+    arrays = content(ids=None)
+    path = tmp_path / "some.safetensors"
+    said = {"layers": ["late", "early"], "ids": [f"x{i}" for i in range(N)], "grids": {"late": [2, 3]}}
+    save_file(arrays, path, {name: json.dumps(value) for name, value in said.items()})
+    found = read_features([path])
+    assert [list(network.layers) for network in found.networks] == [["late", "early"]] * 3
+    assert (found.ids, found.networks[0].grids) == (tuple(said["ids"]), {"late": (2, 3)})
+    save_file({f"a:1/block{i}": np.ones((N, 2)) for i in (10, 9, 1)}, path)
+    assert list(read_features([path]).networks[0].layers) == ["block1", "block9", "block10"]
+
+
+def test_several_files_are_one_set_and_the_digest_is_of_their_content(tmp_path):
+    arrays = content()
+    one = {name: array for name, array in arrays.items() if not name.startswith("b")}
+    other = {name: array for name, array in arrays.items() if not name.startswith("a")}
+    whole = read_features([written(tmp_path / "whole.npz", arrays)])
+    parts = read_features([written(tmp_path / "one.npz", one), written(tmp_path / "other.npz", other)])
+    assert [n.path for n in parts.networks] == [n.path for n in whole.networks]
+    changed = read_features([written(tmp_path / "c.npz", {**arrays, "a:1/early": arrays["a:1/early"] * 2})])
+    assert changed.sha256 != whole.sha256 == read_features([tmp_path / "whole.npz"]).sha256
+
+
+def test_a_part_has_the_first_networks_and_stimuli(tmp_path):
+    found = read_features([written(tmp_path / "some.npz", content())])
+    part = found.part(groups=("b", "a"), layers=("late",), networks=1, count=10)
+    assert [network.path for network in part.networks] == ["b:1", "a:1"]
+    assert [network.layers["late"].shape for network in part.networks] == [(10, 4, 6)] * 2
+    assert [network.logits.shape for network in part.networks] == [(10, 5)] * 2
+    assert (part.ids, part.labels.tolist()) == (found.ids[:10], found.labels[:10].tolist())
+    for given, said in (
+        ({"groups": ("c",)}, "no group 'c' here; there are a, b"),
+        ({"layers": ("x",)}, "no layer 'x'"),
+    ):
+        with pytest.raises(ValueError, match=said):
+            found.part(**given)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"a/early": np.ones((N, 2))}, "a/early: a name is GROUP:NETWORK/LAYER"),
+        ({"a:1early": np.ones((N, 2))}, "a name is GROUP:NETWORK/LAYER"),
+        ({":1/early": np.ones((N, 2))}, "a name is GROUP:NETWORK/LAYER"),
+        ({"a:1/early": np.ones(N)}, r"a:1/early is \(12,\); needed are features"),
+        ({"a:1/early": np.ones((N, 0))}, "needed are features"),
+        ({"a:1/logits": np.ones((N, 5, 2))}, "a:1/logits is"),
+        ({"a:1/early": np.full((N, 2), np.nan)}, "a:1/early has 24 non-finite entries"),
+        ({"a:1/early": np.full((N, 2), 1j)}, "must hold real numbers"),
+        ({"a:1/early": np.ones((N + 1, 2))}, "others 13: all hold the same stimuli"),
+        ({"labels": np.ones(N - 1)}, "labels has 11 stimuli"),
+        ({"a:2/early": None}, r"other layers \(early\); the networks of a group have the same"),
+        ({"ids": np.array(["one"] * N)}, "'one' is there twice"),
+    ],
+)
+def test_what_is_no_set_of_features_is_refused(tmp_path, changes, said):
+    with pytest.raises(ValueError, match=said):
+        read_features([written(tmp_path / "some.npz", content(**changes))])
+
+
+def test_files_that_do_not_belong_together_are_refused(tmp_path):
+    arrays = content()
+    one = written(tmp_path / "one.npz", arrays)
+    with pytest.raises(ValueError, match=r"a:1/early is there twice"):
+        read_features([one, one])
+    other = {"c:1/early": np.ones((N, 2)), "ids": arrays["ids"][::-1]}
+    with pytest.raises(ValueError, match=r"two.npz: ids differ from those of .*one.npz"):
+        read_features([one, written(tmp_path / "two.npz", other)])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "error", "said"),
+    [
+        ("none.npz", None, FileNotFoundError, "no such file of features"),
+        ("bad.npz", b"nothing", ValueError, "not a readable file of features"),
+        ("bad.safetensors", b"\xff" * 64, ValueError, "not a readable file of features"),
+        ("features.pt", b"x", ValueError, "features are read from .npz and .safetensors files"),
+    ],
+)
+def test_what_cannot_be_read_is_named(tmp_path, name, text, error, said):
+    if text is not None:
+        Path(tmp_path / name).write_bytes(text)
+    with pytest.raises(error, match=f"{name}.*{said}"):
+        read_features([tmp_path / name])
+
+
+def test_too_few_stimuli_or_none_are_refused(tmp_path):
+    few = {"a:1/x": np.ones((9, 2)), "a:2/x": np.ones((9, 2))}
+    with pytest.raises(ValueError, match="at least 10 stimuli are needed, there are 9"):
+        read_features([written(tmp_path / "few.npz", few)])
+    with pytest.raises(ValueError, match="there is no network"):
+        read_features([written(tmp_path / "none.npz", {"labels": np.arange(N)})])
