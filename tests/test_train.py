@@ -10,10 +10,15 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from semrsm_bench.activations.augment import augment
+from semrsm_bench.activations.designs import misleading_dots
+from semrsm_bench.activations.groups import weights_metadata
 from semrsm_bench.activations.images import find_images, load_images
+from semrsm_bench.activations.models import load_model, to_input
 from semrsm_bench.activations.options import TrainOptions
 from semrsm_bench.activations.resnet import ResNet
-from semrsm_bench.activations.train import Recipe, augment, parse_phases, resize, top1, train, train_network
+from semrsm_bench.activations.train import Recipe, designed, parse_phases, resize, top1, train, train_network
+from semrsm_bench.core.options import OptionError
 from tests.image_files import image_zip, picture
 
 SMALL = Recipe("resnet10", width=4, num_classes=2, phases=((16, 4), (32, 1)), batch=4, lr=0.05)
@@ -65,6 +70,58 @@ def test_a_run_that_was_interrupted_ends_like_one_that_was_not(tmp_path, whole, 
         assert log["seconds"] >= spent
     for name, value in whole.network.state_dict().items():
         torch.testing.assert_close(parts.state_dict()[name], value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    "design", [{"augmentation": "none"}, {"augmentation": "strong"}, {"shortcut": 0.5}, {"random_labels": 0.5}]
+)
+def test_a_design_changes_the_run_and_resumes(tmp_path, whole, monkeypatch, design):
+    recipe = replace(SMALL, **design)
+    checkpoint = tmp_path / "c.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr("semrsm_bench.activations.train._SAVE_EVERY", -1.0)
+        killed = mock.Mock(wraps=resize, side_effect=[mock.DEFAULT] * 7 + [KeyboardInterrupt])
+        patch.setattr("semrsm_bench.activations.train.resize", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, *whole.data, checkpoint)
+    parts, _ = train(recipe, *whole.data, checkpoint)
+    once, _ = train(recipe, *whole.data, tmp_path / "once.safetensors")
+    for name, value in once.state_dict().items():
+        torch.testing.assert_close(parts.state_dict()[name], value, rtol=0, atol=0)
+    assert not torch.equal(once.state_dict()["fc.weight"], whole.network.state_dict()["fc.weight"])
+
+
+def test_the_design_is_what_the_network_learns(tmp_path, whole):
+    pixels, labels = whole.data
+    # Noise without a brightness: the dot alone tells the classes apart.
+    grey = np.random.default_rng(0).integers(100, 150, pixels.shape).astype(np.uint8)
+    recipe = replace(SMALL, shortcut=1.0, phases=((32, 20),))
+    network, _ = train(recipe, grey, labels, tmp_path / "dots.safetensors")
+    dotted, shown = misleading_dots(grey, labels, 2)
+    assert 0 < (shown == labels).sum() < len(labels)
+    assert top1(network, dotted, shown, 32) == 1.0
+    _, drawn = designed(replace(SMALL, random_labels=1.0), pixels, labels)
+    assert 0 < (drawn == labels).sum() < len(labels)
+
+
+def test_checkpoints_of_before_there_were_designs_stay_valid():
+    before = "architecture width num_classes phases batch lr momentum weight_decay label_smoothing warmup shift seed"
+    assert [*Recipe().identity] == [*before.split(), "init_sha256"]
+    for change in ({"augmentation": "none"}, {"random_labels": 0.5}, {"shortcut": 0.0}):
+        assert change.items() <= Recipe(**change).identity.items()
+
+
+def test_an_untrained_network_has_the_statistics_of_the_data(tmp_path, whole):
+    network, log = train(replace(SMALL, phases=((32, 0),)), *whole.data, tmp_path / "c.safetensors")
+    assert log["steps"] == 0
+    torch.manual_seed(SMALL.seed)
+    start = ResNet(SMALL.architecture, SMALL.num_classes, SMALL.width)
+    for name, value in start.named_parameters():
+        torch.testing.assert_close(dict(network.named_parameters())[name], value, rtol=0, atol=0)
+    with torch.inference_mode():
+        stem = start.conv1(to_input(torch.from_numpy(whole.data[0])))
+    torch.testing.assert_close(network.bn1.running_mean, stem.mean(dim=(0, 2, 3)))
+    assert network.bn1.momentum == start.bn1.momentum
 
 
 def test_one_step_decays_weights_but_no_biases_and_smooths_labels(tmp_path, whole):
@@ -127,32 +184,11 @@ def test_learning_rate_rises_then_falls_linearly():
     np.testing.assert_allclose(rates[10:], np.arange(90, 0, -1) / 90)
 
 
-@pytest.mark.parametrize("text", ["32", "32:a", "32:5;64:1", "", "64:0", "4:1"])
+@pytest.mark.parametrize("text", ["32", "32:a", "32:5;64:1", "", "64:-1", "4:1"])
 def test_phases_are_read_or_refused(text):
     assert parse_phases("32:5,64:2") == ((32, 5), (64, 2))
     with pytest.raises(ValueError, match="must look like 32:5,64:2"):
         parse_phases(text)
-
-
-@pytest.mark.parametrize("size", [8, 16])
-def test_augmentation_moves_and_mirrors_but_invents_nothing(size):
-    # 24 of 64 pixels are three eighths of any image.
-    shift = 3 * size // 8
-    ramp = np.arange(size * size).reshape(size, size)
-    pixels = torch.from_numpy(np.repeat(ramp[None, :, :, None], 400, axis=0).astype(np.uint8))
-    moved = augment(pixels, 24, torch.Generator().manual_seed(0)).numpy()[..., 0].astype(ramp.dtype)
-    padded = np.pad(ramp, shift, mode="reflect")
-    moves = range(-shift, shift + 1)
-    windows = {(i, j): padded[shift + i : shift + i + size, shift + j : shift + j + size] for i in moves for j in moves}
-    known = {window[:, ::flip].tobytes(): (*move, flip) for move, window in windows.items() for flip in (1, -1)}
-    down, right, flip = np.array([known[image.tobytes()] for image in moved]).T
-    for direction in (down, right):
-        assert (direction.min(), direction.max()) == (-shift, shift)
-    assert 150 < (flip == 1).sum() < 250
-    # Both directions and the flip are drawn by themselves.
-    assert np.abs(np.triu(np.corrcoef([down, right, flip]), 1)).max() < 0.2
-    still = augment(pixels, 0, torch.Generator().manual_seed(0)).numpy()[..., 0]
-    assert {s.astype(ramp.dtype).tobytes() for s in still} == {ramp.tobytes(), ramp[:, ::-1].tobytes()}
 
 
 def test_resizing_keeps_a_constant_and_the_mean():
@@ -180,6 +216,27 @@ def test_the_whole_run_writes_float16_weights_with_their_recipe(tmp_path):
     with safe_open(more.out, framework="pt") as file:
         assert json.loads(file.metadata()["recipe"])["init_sha256"] == summary.split()[-1]
         assert json.loads(file.metadata()["top1"]) is None
+
+
+def test_a_network_with_a_shortcut_is_judged_by_dots_that_mislead(tmp_path):
+    archive, out = image_zip(tmp_path / "a.zip", per_class=8, size=16), tmp_path / "net.safetensors"
+    small = {"val": (archive,), "architecture": "resnet10", "width": 4, "batch": 4}
+    train_network((archive,), TrainOptions(out=out, phases="16:1", shortcut=1.0, random_labels=0.5, **small))
+    metadata = weights_metadata(out)
+    assert (metadata["recipe"]["shortcut"], metadata["recipe"]["random_labels"]) == (1.0, 0.5)
+    network = load_model(str(out)).network
+    images = find_images([archive])
+    labels = np.array([image.label for image in images])
+    dotted, shown = misleading_dots(load_images(images, 16), labels, 2)
+    assert metadata["top1"] == top1(network, dotted, labels, 16)
+    assert metadata["follows_dot"] == top1(network, dotted, shown, 16)
+
+
+@pytest.mark.parametrize("option", ["random_labels", "shortcut"])
+@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
+def test_shares_are_between_0_and_1(tmp_path, option, value):
+    with pytest.raises(OptionError, match=option):
+        TrainOptions(out=tmp_path / "net.safetensors", **{option: value})
 
 
 def test_training_needs_class_folders(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from semrsm_bench.core.options import OptionError, check, option
 
@@ -20,10 +21,19 @@ class TrainOptions:
     classes: Path | None = option(None, help=_CLASSES_HELP)
     architecture: str = option("resnet18", help="resnet10, resnet18, resnet34, resnet50 or resnet101.")
     width: int = option(64, help="Channels of the first stage; 16 is a quarter of the full width.", minimum=1)
-    phases: str = option("32:5,64:2", help="Image size : epochs, in order.", metavar="SIZE:EPOCHS,...")
+    phases: str = option(
+        "32:5,64:2", help="Image size : epochs, in order; no epochs: untrained.", metavar="SIZE:EPOCHS,..."
+    )
     batch: int = option(128, help="Images in one step.", minimum=2)
     lr: float = option(0.2, help="Peak learning rate.", positive=True)
-    seed: int = option(0, help="Seed of the initial weights, the order and the augmentation.", minimum=0)
+    seed: int = option(0, help="Seed of the initial weights, the order, the augmentation and the design.", minimum=0)
+    augmentation: Literal["none", "weak", "strong"] = option(
+        "weak", help="weak: flipped and moved; strong: also cropped, recoloured, greyed and noisy."
+    )
+    random_labels: float = option(0.0, help="Share of the training labels that are drawn anew, 0..1.", minimum=0)
+    shortcut: float | None = option(
+        None, help="Put a dot on each picture whose colour shows its class with this probability; default: no dots."
+    )
     init: Path | None = option(None, help="Weights to start from (safetensors or .pt).")
     compile: bool = option(False, help="Fuse with torch.compile (needs a C++ compiler).", negatable=True)
     threads: int | None = option(None, help="CPU threads; default: all.", minimum=1)
@@ -31,6 +41,45 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         _check(self, self.out)
+        for name, value in (("random_labels", self.random_labels), ("shortcut", self.shortcut or 0.0)):
+            if not 0 <= value <= 1:
+                raise OptionError(name, f"{value!r} is not in 0..1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworksOptions:
+    """Which groups of networks are trained."""
+
+    group: tuple[str, ...] = option(help="w16, w8, resnet10, labels, shortcuts, augmentation, untrained or half.")
+    val: tuple[Path, ...] = option((), help="Images to report the top-1 on; repeatable.")
+    classes: Path | None = option(None, help=_CLASSES_HELP)
+    first: int | None = option(None, help="Train the first networks of each group; default: all.", minimum=1)
+    threads: int | None = option(None, help="CPU threads; default: all.", minimum=1)
+    out: Path = option(help="Folder of the weights.")
+
+    def __post_init__(self) -> None:
+        check(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeaturesOptions:
+    """Which features of which networks are stored."""
+
+    networks: Path = option(help="Folder of weights, as `data networks` writes it.")
+    group: tuple[str, ...] = option(help="Groups or families of groups, see `data networks`.")
+    classes: Path | None = option(None, help=_CLASSES_HELP)
+    first: int | None = option(
+        None, help="Take the first networks of each group; default: all that are there.", minimum=1
+    )
+    layers: tuple[str, ...] = option((), help="stem, layer1, layer1.0, ...; default: the stem and all blocks.")
+    count: int | None = option(None, help="Take this many images, spread over the classes; default: all.", minimum=1)
+    size: int = option(32, help="Side of the images in pixels.", minimum=1)
+    seed: int = option(0, help="Seed of the choice of images.", minimum=0)
+    positions: bool = option(False, help="Keep all positions, (n, C, S), instead of their mean, (n, C).")
+    out: Path = option(help="Folder of the files, features-GROUP.safetensors or positions-GROUP.safetensors.")
+
+    def __post_init__(self) -> None:
+        check(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,15 +12,18 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
+from torch import nn
 from torch.nn import functional
 
+from semrsm_bench.activations.augment import augment, distort
+from semrsm_bench.activations.designs import add_dots, dot_classes, misleading_dots, redraw_labels
 from semrsm_bench.activations.folders import atomic_write, file_sha256, update_manifest
 from semrsm_bench.activations.images import find_images, load_images, read_classes
 from semrsm_bench.activations.models import best_device, to_input
@@ -31,7 +34,10 @@ from semrsm_bench.progress import progress_bar
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
 
+_SHARED = ("architecture", "width", "batch", "lr", "seed", "augmentation", "random_labels", "shortcut")
+
 _SAVE_EVERY = 120.0  # seconds between checkpoints
+_STATISTICS_BATCHES = 16  # that the BatchNorm statistics of an untrained network are taken over
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,10 @@ class Recipe:
     """Everything that decides what a training run does; two runs with equal recipes and data do the same.
 
     ``phases`` lists (image size, epochs); the learning rate rises linearly to ``lr`` during the first ``warmup`` of all
-    steps and falls linearly to 0. ``shift`` is the largest translation of an image, see `augment`.
+    steps and falls linearly to 0. ``shift`` is the largest translation of an image, see `augment`; images are also distorted
+    where ``augmentation`` is strong. ``random_labels`` is the share of labels drawn anew, ``shortcut`` the probability with which
+    the dot on a picture shows its class (None: no dots). Epochs of 0 leave the network untrained, its BatchNorm statistics are
+    then those of the data.
     """
 
     architecture: str = "resnet18"
@@ -55,6 +64,15 @@ class Recipe:
     shift: int = 6
     seed: int = 0
     init_sha256: str | None = None
+    augmentation: Literal["none", "weak", "strong"] = "weak"
+    random_labels: float = 0.0
+    shortcut: float | None = None
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The fields; those that came later only where they are not at their default, so that older checkpoints stay valid."""
+        later = {"augmentation": "weak", "random_labels": 0.0, "shortcut": None}
+        return {name: value for name, value in asdict(self).items() if name not in later or value != later[name]}
 
     def learning_rate(self, step: int, steps: int) -> float:
         """Learning rate of a step: linear warm-up, then linear decay that would reach 0 at ``steps``."""
@@ -84,27 +102,9 @@ def parse_phases(text: str) -> tuple[tuple[int, int], ...]:
         phases = tuple((int(size), int(epochs)) for size, epochs in (part.split(":") for part in text.split(",")))
     except ValueError:
         phases = ()
-    if not phases or any(size < 8 or epochs < 1 for size, epochs in phases):
+    if not phases or any(size < 8 or epochs < 0 for size, epochs in phases):
         raise ValueError(f"phases must look like 32:5,64:2 (image size, at least 8 : epochs), got {text!r}")
     return phases
-
-
-def augment(pixels: torch.Tensor, shift: int, generator: torch.Generator) -> torch.Tensor:
-    """Flip half of the images and move each at random along both axes, mirrored at the border. (N, H, W, 3) uint8.
-
-    ``shift`` is the largest move in pixels of an image whose side is 64; images of other sizes move in proportion.
-    """
-    n, height, width, _ = pixels.shape
-
-    def moved(side: int) -> torch.Tensor:
-        reach = round(shift * side / 64)
-        index = (torch.arange(side) + torch.randint(-reach, reach + 1, (n, 1), generator=generator)).abs()
-        return torch.where(index >= side, 2 * (side - 1) - index, index)
-
-    rows, columns = moved(height), moved(width)
-    flip = torch.rand((n, 1), generator=generator) < 0.5
-    columns = torch.where(flip, width - 1 - columns, columns)
-    return pixels[torch.arange(n)[:, None, None], rows[:, :, None], columns[:, None, :]]
 
 
 def resize(x: torch.Tensor, size: int) -> torch.Tensor:
@@ -143,15 +143,22 @@ def train(
     # A hash of everything would cost seconds per gigabyte at each start; some images tell data sets apart.
     some = np.linspace(0, len(pixels) - 1, num=min(len(pixels), 64)).astype(int)
     data = hashlib.sha256(pixels[some].tobytes() + labels.tobytes()).hexdigest()[:16]
-    identity = json.dumps([asdict(recipe), data], sort_keys=True)
+    identity = json.dumps([recipe.identity, data], sort_keys=True)
+    pixels, labels = designed(recipe, pixels, labels)
+    if not steps:
+        _take_statistics(network, recipe, pixels)
     start, spent = _restore(checkpoint, identity, network, optimizer)
     forward = torch.compile(network) if compile_network else network
     began = saved = time.monotonic()
     with progress_bar(steps, f"training {recipe.architecture}", unit="step", initial=start) as bar:
         for step, size, chosen in recipe.schedule(len(pixels), start):
             generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-            batch = augment(torch.from_numpy(pixels[chosen]), recipe.shift, generator).to(device)
-            x = resize(to_input(batch), size).contiguous(memory_format=torch.channels_last)
+            batch = torch.from_numpy(pixels[chosen])
+            if recipe.augmentation != "none":
+                batch = augment(batch, recipe.shift, generator)
+            if recipe.augmentation == "strong":
+                batch = distort(batch, generator)
+            x = resize(to_input(batch.to(device)), size).contiguous(memory_format=torch.channels_last)
             y = torch.from_numpy(labels[chosen]).to(device)
             for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate(step, steps)
@@ -171,6 +178,31 @@ def train(
     spent += time.monotonic() - began
     _save(checkpoint, identity, network, optimizer, steps, spent)
     return network.eval(), {"steps": steps, "seconds": spent, "device": str(device)}
+
+
+def designed(recipe: Recipe, pixels: Pixels, labels: Labels) -> tuple[Pixels, Labels]:
+    """The pictures and labels that a network is trained on: with the recipe's dots, and its share of labels drawn anew."""
+    if recipe.shortcut is not None:
+        shown = dot_classes(labels, recipe.shortcut, recipe.num_classes, recipe.seed)
+        pixels = add_dots(pixels, shown, recipe.num_classes, recipe.seed)
+    return pixels, redraw_labels(labels, recipe.random_labels, recipe.num_classes, recipe.seed)
+
+
+@torch.no_grad()
+def _take_statistics(network: ResNet, recipe: Recipe, pixels: Pixels) -> None:
+    """Set the BatchNorm statistics of an untrained network to the means over some batches, layer by layer as in training."""
+    device, size = next(network.parameters()).device, recipe.phases[-1][0]
+    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the mean over all batches
+    network.train()
+    order = np.random.default_rng([recipe.seed, 0]).permutation(len(pixels))[: _STATISTICS_BATCHES * recipe.batch]
+    for i in range(0, len(order), recipe.batch):
+        network(resize(to_input(torch.from_numpy(pixels[order[i : i + recipe.batch]]).to(device)), size))
+    for norm, momentum in zip(norms, momenta):
+        norm.momentum = momentum
 
 
 def _save(path: Path, identity: str, network: ResNet, optimizer: torch.optim.SGD, step: int, spent: float) -> None:
@@ -214,21 +246,35 @@ def top1(network: ResNet, pixels: Pixels, labels: Labels, size: int) -> float:
     return right / len(pixels)
 
 
+def recipe_of(options: TrainOptions, classes: int) -> Recipe:
+    """The recipe that options and the number of classes make."""
+    shared = {name: getattr(options, name) for name in _SHARED}
+    started = file_sha256(options.init) if options.init else None
+    return Recipe(num_classes=classes, phases=parse_phases(options.phases), init_sha256=started, **shared)
+
+
+def checkpoint_of(out: Path) -> Path:
+    """The checkpoint of a run that writes its weights to ``out``."""
+    return out.with_suffix(".ckpt.safetensors")
+
+
 def train_network(images: Sequence[Path], options: TrainOptions) -> str:
-    """Train (or resume) on folders or zips in the ImageFolder layout, validate, write the weights; returns a summary."""
+    """Train (or resume) on folders or zips in the ImageFolder layout, validate, write the weights; returns a summary.
+
+    A network with a shortcut is validated on pictures whose dots agree with the class by chance; ``follows_dot`` in the metadata
+    is the share of them that it takes for what the dot shows.
+    """
     if options.threads:
         torch.set_num_threads(options.threads)
     phases = parse_phases(options.phases)
     size = max(size for size, _ in phases)
     pixels, labels, classes = _load(images, options.classes, size)
-    shared = {name: getattr(options, name) for name in ("architecture", "width", "batch", "lr", "seed")}
-    started = file_sha256(options.init) if options.init else None
-    recipe = Recipe(num_classes=classes, phases=phases, init_sha256=started, **shared)
+    recipe = recipe_of(options, classes)
     network, log = train(
         recipe,
         pixels,
         labels,
-        options.out.with_suffix(".ckpt.safetensors"),
+        checkpoint_of(options.out),
         init=load_weights(options.init) if options.init else None,
         compile_network=options.compile,
     )
@@ -239,6 +285,9 @@ def train_network(images: Sequence[Path], options: TrainOptions) -> str:
     summary = f"{options.out}: "
     if options.val:
         val_pixels, val_labels, _ = _load(options.val, options.classes, size)
+        if options.shortcut is not None:
+            val_pixels, shown = misleading_dots(val_pixels, val_labels, classes)
+            metadata["follows_dot"] = top1(network, val_pixels, shown, phases[-1][0])
         accuracy = top1(network, val_pixels, val_labels, phases[-1][0])
         metadata |= {"top1": accuracy, "val_images": len(val_pixels)}
         summary += f"top-1 {accuracy:.2%} on {len(val_pixels)} images, "

@@ -1,4 +1,4 @@
-"""``semrsm-bench data``: train, extract, list, verify."""
+"""``semrsm-bench data``: train, networks, features, extract, list, verify."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from semrsm_bench.activations.options import MEAN_IMAGES, ExtractOptions, TrainOptions
+from semrsm_bench.activations.options import MEAN_IMAGES, ExtractOptions, FeaturesOptions, NetworksOptions, TrainOptions
 from semrsm_bench.cli.options import DataOptions, OutputOptions, options_from
 from semrsm_bench.cli.text import print_json, say
 from semrsm_bench.core.options import command_words, option
@@ -36,6 +36,43 @@ def train(images: tuple[Path, ...], options: TrainOptions) -> None:
     from semrsm_bench.activations.train import train_network
 
     say(train_network(images, options))
+
+
+@data.command()
+@click.argument("images", nargs=-1, required=True, type=_PATH)
+@options_from()
+def networks(images: tuple[Path, ...], options: NetworksOptions) -> None:
+    """Train all networks of some groups on IMAGES, one after another.
+
+    Started again it resumes: a network whose weights are there is skipped.
+    """
+    from semrsm_bench.activations.groups import networks_to_train
+    from semrsm_bench.activations.train import checkpoint_of, train_network
+
+    options.out.mkdir(parents=True, exist_ok=True)
+    wanted = list(networks_to_train(options))
+    for number, (network, finished) in enumerate(wanted, 1):
+        say(f"{number} of {len(wanted)}: {network.out.name}{' is there' if finished else ''}", err=True)
+        if not finished:
+            say(train_network(images, network))
+            checkpoint_of(network.out).unlink()
+
+
+@data.command()
+@click.argument("images", nargs=-1, required=True, type=_PATH)
+@options_from()
+def features(images: tuple[Path, ...], options: FeaturesOptions) -> None:
+    """Run groups of networks over IMAGES and store features and logits, one file a group.
+
+    Groups with shortcuts see the images with dots that agree with the class by chance.
+    """
+    from semrsm_bench.activations.features import write_features
+
+    options = replace(options, networks=options.networks.resolve(), out=options.out.resolve())
+    for summary in write_features(
+        images, options, lambda group: _provenance("features", images, replace(options, group=(group.name,)))
+    ):
+        say(summary)
 
 
 @data.command()
