@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from semrsm_bench.bench import observe
+from semrsm_bench.bench.engine import _observer_of as observer_of_task
 from semrsm_bench.bench.engine import wanted_inputs
 from semrsm_bench.bench.plan import settled
 from semrsm_bench.bench.worker import ResultCache
+from semrsm_bench.bench.worker import _observer as observer_of
 from semrsm_bench.core.task import Answer, Case, Result, Scored, Task
 from semrsm_bench.metrics.instances import get_instance
 from semrsm_bench.metrics.registry import get_metric
@@ -40,19 +41,20 @@ def options(task: Task, profile: str = "quick", **given: Any) -> Any:
 
 
 def answer(
-    kind: str, name: str, inputs: Any, settings: Any = None, memory: ResultCache | None = None
+    kind: str, name: str, inputs: Any, settings: Any = None, memory: ResultCache | None = None, observer: Any = None
 ) -> dict[str, Any]:
-    """What the worker sends back."""
+    """What the worker sends back; ``observer`` is the one that a task brings."""
     command = {"kind": kind, "name": name, "settings": settings or {}, "inputs": {}}
     command["inputs"] = {key: str(id(value)) for key, value in inputs.items()}
-    return observe.observe(command, inputs, Untimed(), memory or ResultCache())
+    found: dict[str, Any] = observer_of(observer)(command, inputs, Untimed(), memory or ResultCache())
+    return found
 
 
 def scored(task: Task, case: Case, name: str, memory: ResultCache | None = None) -> Scored:
     """A method's answer to a case, scored."""
     method = METHODS[task.kind](name).declare()
     arrays = case.inputs()
-    found = answer(task.kind, name, wanted_inputs(arrays, method), case.settled(), memory)
+    found = answer(task.kind, name, wanted_inputs(arrays, method), case.settled(), memory, observer_of_task(task))
     truth = task.truth(case, arrays, None)
     return task.score(case, arrays, Answer(found["arrays"], found.get("info", {})), truth, method)
 

@@ -1,11 +1,15 @@
-"""Networks on pictures: layers, sizes, activations one layer at a time, bandwidth."""
+"""Networks on pictures: layers, sizes, activations one layer at a time, bandwidth; as representations that tasks compare."""
 
 import numpy as np
 import pytest
 
+from semrsm_bench.metrics import cka, linear_cka
 from semrsm_bench.rsm import compute_rsm
 from semrsm_bench.tasks import networks
+from semrsm_bench.tasks.features import FeatureOptions
+from semrsm_bench.tasks.layers import Layers
 from semrsm_bench.tasks.networks import (
+    LazyLayer,
     NetworkActivations,
     choose_layers,
     common_size,
@@ -17,6 +21,7 @@ torch = pytest.importorskip("torch")
 
 from semrsm_bench.activations.models import Model  # noqa: E402
 from semrsm_bench.activations.resnet import STAGES, ResNet  # noqa: E402
+from tests.observing import scored  # noqa: E402
 from tests.small_networks import of_one_layer  # noqa: E402
 
 
@@ -89,6 +94,78 @@ def test_the_digest_tells_weights_and_pictures_apart():
     }
     assert len(digests) == 3
     assert NetworkActivations(model, images.copy()).sha256 in digests
+
+
+def test_a_layer_is_an_array_that_is_made_when_it_is_used():
+    seen = NetworkActivations(resnet(), pixels())
+    whole, order = seen.activations("layer4"), np.array([4, 0, 2])
+    lazy = LazyLayer(seen, "layer4", np.arange(6))[order][1:]
+    assert (lazy.shape, len(lazy)) == ((2, 32, 16), 2)
+    np.testing.assert_array_equal(np.asarray(lazy), whole[[0, 2]])
+    np.testing.assert_array_equal(np.mean(lazy, axis=2), whole[[0, 2]].mean(axis=2))
+
+
+def test_logits_are_those_of_the_network_or_none():
+    model, images = resnet(), pixels()
+    with torch.inference_mode():
+        x = torch.from_numpy(images).permute(0, 3, 1, 2).float()
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1) * 255 for v in (model.mean, model.std))
+        expected = model.network((x - mean) / std)
+    np.testing.assert_allclose(NetworkActivations(model, images).logits, expected, rtol=1e-4, atol=1e-5)
+    assert NetworkActivations(of_one_layer("flat", torch.nn.Identity(), 8), images).logits is None
+
+
+@pytest.fixture(scope="module")
+def pictured(nets):
+    """Untrained networks on crops that packages ship."""
+    return FeatureOptions(model=tuple(nets.values()), layers=("layer3", "layer4"), size=16, count=12).read(())
+
+
+def test_networks_on_pictures_are_grouped_by_architecture_and_width(pictured):
+    found = {group: [network.name for network in networks] for group, networks in pictured.groups.items()}
+    assert found == {"resnet10-w4": ["a", "b"], "resnet18-w4": ["deep"], "resnet10-w6": ["wide"]}
+    assert len(pictured.ids) == len(set(pictured.ids)) == len(pictured.labels) == 12
+    for network in pictured.networks:
+        assert network.logits.shape == (12, 10)
+        assert network.grids == {"layer3": (4, 4), "layer4": (2, 2)}
+        np.testing.assert_allclose(
+            network.pooled["layer4"], np.asarray(network.layers["layer4"]).mean(axis=2), rtol=1e-5
+        )
+
+
+def test_metrics_get_the_means_of_a_layer_and_composites_its_positions(pictured, nets):
+    chosen = FeatureOptions(model=(nets["a"], nets["b"]), layers=("layer3", "layer4"), size=16, count=12)
+    a, b = (network for network in pictured.networks if network.name in "ab")
+    for case in Layers().cases(chosen):
+        if case.cell["networks"] == "resnet10-w4":
+            values = {name: scored(Layers(), case, name).raw["values"] for name in ("linear_cka", "cka[exact-auction]")}
+    assert values["linear_cka"][1] == pytest.approx(linear_cka(a.pooled["layer3"], b.pooled["layer4"]), rel=1e-5)
+    rsms = [
+        compute_rsm(np.asarray(z), matching="exact-auction", kernel="linear", centring="channel")
+        for z in (a.layers["layer3"], b.layers["layer4"])
+    ]
+    assert values["cka[exact-auction]"][1] == pytest.approx(cka(*rsms), rel=1e-5)
+
+
+def test_there_are_at_most_as_many_pictures_as_are_there(nets):
+    few = {"model": (nets["a"],), "layers": ("layer4",), "size": 64}
+    assert len(FeatureOptions(**few, count=10_000).read(()).ids) < 1_000
+    with pytest.raises(ValueError, match="layer9"):
+        FeatureOptions(**{**few, "layers": ("layer9",)}, count=12).read(())
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"features": ("f.npz",), "model": ("a",)}, "--model is for networks on pictures"),
+        ({"features": ("f.npz",), "images": ("folder",)}, "--images is for networks on pictures"),
+        ({"size": 32}, "give --model or --images"),
+        ({"classes": "classes.tsv", "model": ("a",)}, "give --images too"),
+    ],
+)
+def test_options_of_pictures_without_pictures(given, said):
+    with pytest.raises(ValueError, match=said):
+        FeatureOptions(**given)
 
 
 @pytest.mark.parametrize("centring", ["none", "channel", "position"])

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.special import softmax
 
 from semrsm_bench.activations.images import ImageRef, load_images
 from semrsm_bench.activations.models import Model, best_device, to_input
@@ -32,12 +31,6 @@ class Activations:
     layers: dict[str, NDArray[np.float32]]
     grids: dict[str, tuple[int, int] | None]
     logits: NDArray[np.float32] | None
-
-    @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """Softmax of the logits, which must be there: (N, K), float64."""
-        assert self.logits is not None
-        return np.asarray(softmax(self.logits.astype(np.float64), axis=1))
 
 
 def _groups(order: Sequence[int], size: int) -> list[Sequence[int]]:

@@ -67,15 +67,22 @@ class Pictures:
 
 
 def read_pictures(
-    images: Sequence[Path] = (), *, count: int, size: int = 64, seed: int = 0, classes: Path | None = None
+    images: Sequence[Path] = (),
+    *,
+    count: int,
+    size: int = 64,
+    seed: int = 0,
+    classes: Path | None = None,
+    fewer: bool = False,
 ) -> Pictures:
     """Pictures of a user (see `find_images`), or crops of `photographs` on a grid that does not overlap.
 
-    ``count`` of them, spread over the classes or photographs, with a side of ``size`` pixels.
+    ``count`` of them, spread over the classes or photographs, with a side of ``size`` pixels; ``fewer``: all, where there are not
+    so many.
     """
     if images:
         found = find_images(images, classes)
-        chosen = [found[i] for i in choose_images(found, count, seed)]
+        chosen = [found[i] for i in choose_images(found, min(count, len(found)) if fewer else count, seed)]
         labels = np.array([image.label for image in chosen], dtype=np.int64)
         names = [image.name for image in chosen]
         return Pictures(load_images(chosen, size), names, labels, shareable=False)
@@ -86,6 +93,7 @@ def read_pictures(
         places = [(label, top, left) for top in tops for left in lefts]
         corners.append([places[k] for k in np.random.default_rng([seed, label]).permutation(len(places))])
     available = sum(map(len, corners))
+    count = min(count, available) if fewer else count
     if not 1 <= count <= available:
         raise ValueError(f"asked for {count} crops of {size} pixels; the installed photographs give {available}")
     # First one crop of every photograph, then a second, and so on.

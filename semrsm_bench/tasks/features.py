@@ -1,24 +1,30 @@
-"""Representations of networks on the same stimuli, from files: groups of networks, their layers, logits and labels."""
+"""Representations of networks on the same stimuli, from files or from pictures: groups of networks, layers, logits, labels."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import re
+import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from semrsm_bench.activations.folders import shipped_features
-from semrsm_bench.core.options import check, option
+from semrsm_bench.activations.pictures import Pictures, read_pictures
+from semrsm_bench.core.options import option
 from semrsm_bench.metrics.arrays import as_float64
+from semrsm_bench.tasks.networks import LazyLayer, NetworkActivations, NetworkOptions, common_size, load_networks
+
+if TYPE_CHECKING:
+    from semrsm_bench.activations.models import Model
 
 LOGITS, LABELS, IDS = "logits", "labels", "ids"
 LEAST_STIMULI = 10
@@ -28,25 +34,48 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class FeatureOptions:
-    """Networks and stimuli. None stands for the profile's value."""
+class FeatureOptions(NetworkOptions):
+    """Networks and stimuli, from files or, with ``model`` or ``images``, from pictures. None stands for the profile's value."""
 
     features: tuple[Path, ...] = option(
         (), help=f".npz or .safetensors with {_LAYOUT}; repeatable. Default: networks that the project ships."
     )
     groups: tuple[str, ...] = option((), help="Only these groups of networks, in this order; default: all.")
-    layers: tuple[str, ...] = option((), help="Only these layers; default: the task's.", aliases=("layer",))
-    networks: int | None = option(None, help="At most so many networks of a group; default: the profile's.", minimum=1)
+    layers: tuple[str, ...] = option(
+        (),
+        help="Only these layers; with --model names of submodules, or last, stages, or all (every block). Default: the task's.",
+        aliases=("layer",),
+    )
+    networks: int | None = option(
+        None, help="At most so many networks of a group of files; default: the profile's.", minimum=1
+    )
     count: int | None = option(
         None, help="At most so many stimuli; default: the profile's.", minimum=LEAST_STIMULI, aliases=("stimuli",)
     )
-    seed: int = option(0, help="Seed of whatever is drawn: noise, exchanged stimuli, reorderings.", minimum=0)
+    seed: int = option(0, help="Seed of whatever is drawn: pictures, noise, exchanged stimuli, orders.", minimum=0)
 
     def __post_init__(self) -> None:
-        check(self)
+        super().__post_init__()
+        pictured = self.model or self.images
+        if self.features and pictured:
+            raise ValueError(
+                f"--{'model' if self.model else 'images'} is for networks on pictures; --features has none"
+            )
+        if self.size and not pictured:
+            raise ValueError("--size is for networks on pictures: give --model or --images too, or leave it out")
 
     def read(self, default: Sequence[str]) -> FeatureSet:
-        """The networks; those of the groups ``default`` that ship where no file is named. Errors as `read_features`."""
+        """The networks; those of the groups ``default`` that ship where neither files nor networks are named.
+
+        Errors as `read_features`, or as `load_networks` and `read_pictures`.
+        """
+        if self.model or self.images:
+            models = load_networks(self.model, self.layers)
+            side, count = common_size(models, self.size), self.count or sys.maxsize
+            pictures = read_pictures(
+                self.images, count=count, size=side, seed=self.seed, classes=self.classes, fewer=True
+            )
+            return _on_pictures(models, pictures).part(self.groups)
         files = self.features or tuple(shipped_features(name) for name in self.groups or default)
         return read_features(files).part(self.groups, self.layers, self.networks, self.count)
 
@@ -60,7 +89,7 @@ class FeatureNetwork:
 
     group: str
     name: str
-    layers: Mapping[str, Array]
+    layers: Mapping[str, Array | LazyLayer]
     logits: Array | None = None
     grids: Mapping[str, tuple[int, int]] | None = None
 
@@ -73,7 +102,7 @@ class FeatureNetwork:
     def pooled(self) -> dict[str, NDArray[np.float32]]:
         """Each layer as (n, p); of layers (n, C, S) the means over positions."""
         return {
-            name: np.asarray(z.mean(axis=2, dtype=np.float64) if z.ndim == 3 else z, dtype=np.float32)
+            name: np.asarray(np.mean(z, axis=2, dtype=np.float64) if z.ndim == 3 else z, dtype=np.float32)
             for name, z in self.layers.items()
         }
 
@@ -161,6 +190,19 @@ def read_features(paths: Sequence[Path]) -> FeatureSet:
             if grid is not None:
                 grids.setdefault(network, {})[layer] = grid
     return FeatureSet(*_checked(found, shared, grids), digest.hexdigest())
+
+
+def _on_pictures(models: Sequence[Model], pictures: Pictures) -> FeatureSet:
+    """Networks on pictures, those of one architecture and width in a group."""
+    if (count := len(pictures.ids)) < LEAST_STIMULI:
+        raise ValueError(f"at least {LEAST_STIMULI} pictures are needed, there are {count}")
+    rows, networks, digest = np.arange(count), [], hashlib.sha256()
+    for seen in (NetworkActivations(model, pictures.pixels) for model in models):
+        layers = {layer: LazyLayer(seen, layer, rows) for layer in seen.layers}
+        grids = {layer: grid for layer in layers if (grid := seen.grid(layer)) is not None}
+        networks.append(FeatureNetwork(seen.family, seen.name, layers, seen.logits, grids))
+        digest.update(f"{seen.sha256} {list(layers)} ".encode())
+    return FeatureSet(tuple(networks), tuple(pictures.ids), pictures.labels, digest.hexdigest())
 
 
 def _arrays(path: Path) -> Iterator[tuple[str, Array, tuple[int, int] | None]]:

@@ -7,13 +7,14 @@ import importlib.util
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import softmax
 
 from semrsm_bench.activations.folders import small_weights
 from semrsm_bench.activations.pictures import Pictures, read_pictures
@@ -144,7 +145,7 @@ class NetworkActivations:
     def __init__(self, model: Model, pixels: NDArray[np.uint8]) -> None:
         self.model, self.pixels = model, pixels
         self.name, self.layers = model.name, model.layers
-        self._probabilities: NDArray[np.float64] | None = None
+        self._logits: NDArray[np.float32] | None = None
 
     def shape(self, layer: str) -> tuple[int, int, int]:
         """N, C and S of a layer, from a forward pass of one picture."""
@@ -159,8 +160,7 @@ class NetworkActivations:
         if (self, layer) not in _held:
             entries = sum(math.prod(self.shape(one)) for one in self.layers)
             seen = self._run(self.pixels, self.layers if 4 * entries <= _TOGETHER else [layer])
-            if seen.logits is not None:
-                self._probabilities = seen.probabilities
+            self._logits = seen.logits
             for name, values in seen.layers.items():
                 values.setflags(write=False)
                 _held[self, name] = values
@@ -170,13 +170,25 @@ class NetworkActivations:
         return _held[self, layer]
 
     @property
+    def logits(self) -> NDArray[np.float32] | None:
+        """Logits, (N, K); None where the network gives none."""
+        if self._logits is None and self._one_picture.logits is not None:
+            self._logits = self._run(self.pixels, []).logits
+        return self._logits
+
+    @property
     def probabilities(self) -> NDArray[np.float64]:
         """Class probabilities, (N, K); ValueError where the network gives no logits."""
-        if self._probabilities is None:
-            if self._one_picture.logits is None:
-                raise ValueError(f"{self.name} returns no logits (N, K), so it has no class probabilities to compare")
-            self._probabilities = self._run(self.pixels, []).probabilities
-        return self._probabilities
+        if self.logits is None:
+            raise ValueError(f"{self.name} returns no logits (N, K), so it has no class probabilities to compare")
+        return np.asarray(softmax(self.logits.astype(np.float64), axis=1))
+
+    @property
+    def family(self) -> str:
+        """Architecture and width of a network of the project; the name of any other."""
+        network = self.model.network
+        known = all(hasattr(network, name) for name in ("architecture", "width"))
+        return f"{network.architecture}-w{network.width}" if known else self.name
 
     @cached_property
     def sha256(self) -> str:
@@ -196,6 +208,31 @@ class NetworkActivations:
             return activations_of(self.model, pixels, layers)
         except ValueError as error:
             raise ValueError(f"{self.name}: {error}") from None
+
+
+@dataclass(frozen=True, eq=False)
+class LazyLayer:
+    """Some pictures' activations of a layer, (n, C, S): numpy takes it for an array, which is made when it is used."""
+
+    seen: NetworkActivations
+    name: str
+    rows: NDArray[np.intp]
+
+    ndim = 3
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """n, C and S."""
+        return (len(self.rows), *self.seen.shape(self.name)[1:])
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: Any) -> LazyLayer:
+        return replace(self, rows=self.rows[rows])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return np.asarray(self.seen.activations(self.name)[self.rows], dtype=dtype)
 
 
 # Activations used last, up to a number of bytes together.

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Score, Scored, Task
 from semrsm_bench.tasks.features import FeatureNetwork, FeatureOptions
+from semrsm_bench.tasks.networks import LazyLayer
 
 Array = NDArray[Any]
 PERMUTED = "permuted"
@@ -31,7 +32,7 @@ class Side:
     """Representations of the same n stimuli that a metric gets as x or as y: features (n, p), or layers (n, C, S) beside them."""
 
     features: tuple[Array, ...]
-    positions: tuple[Array, ...] = ()
+    positions: tuple[Array | LazyLayer, ...] = ()
     grids: tuple[tuple[int, int] | None, ...] = ()
 
     @classmethod
@@ -46,7 +47,7 @@ class Side:
 
     def permuted(self, order: NDArray[np.intp]) -> Side:
         """The same with the stimuli in another order."""
-        features, positions = (tuple(part[order] for part in parts) for parts in (self.features, self.positions))
+        features, positions = tuple(f[order] for f in self.features), tuple(z[order] for z in self.positions)
         return Side(features, positions, self.grids)
 
     @property
