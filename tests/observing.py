@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from semrsm_bench.bench.engine import _observer_of as observer_of_task
+from semrsm_bench.bench import observe
 from semrsm_bench.bench.engine import wanted_inputs
 from semrsm_bench.bench.plan import settled
 from semrsm_bench.bench.worker import ResultCache
-from semrsm_bench.bench.worker import _observer as observer_of
 from semrsm_bench.core.task import Answer, Case, Result, Scored, Task
 from semrsm_bench.metrics.instances import get_instance
 from semrsm_bench.metrics.registry import get_metric
@@ -41,20 +40,19 @@ def options(task: Task, profile: str = "quick", **given: Any) -> Any:
 
 
 def answer(
-    kind: str, name: str, inputs: Any, settings: Any = None, memory: ResultCache | None = None, observer: Any = None
+    kind: str, name: str, inputs: Any, settings: Any = None, memory: ResultCache | None = None
 ) -> dict[str, Any]:
-    """What the worker sends back; ``observer`` is the one that a task brings."""
+    """What the worker sends back."""
     command = {"kind": kind, "name": name, "settings": settings or {}, "inputs": {}}
     command["inputs"] = {key: str(id(value)) for key, value in inputs.items()}
-    found: dict[str, Any] = observer_of(observer)(command, inputs, Untimed(), memory or ResultCache())
-    return found
+    return observe.observe(command, inputs, Untimed(), memory or ResultCache())
 
 
 def scored(task: Task, case: Case, name: str, memory: ResultCache | None = None) -> Scored:
     """A method's answer to a case, scored."""
     method = METHODS[task.kind](name).declare()
     arrays = case.inputs()
-    found = answer(task.kind, name, wanted_inputs(arrays, method), case.settled(), memory, observer_of_task(task))
+    found = answer(task.kind, name, wanted_inputs(arrays, method), case.settled(), memory)
     truth = task.truth(case, arrays, None)
     return task.score(case, arrays, Answer(found["arrays"], found.get("info", {})), truth, method)
 
