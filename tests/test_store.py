@@ -185,6 +185,18 @@ def test_search_order(tmp_path, monkeypatch):
         find_data()
 
 
+def test_folders_inside_are_verified_and_kept_apart(tmp_path):
+    (tmp_path / ".git").mkdir()
+    make_cache(tmp_path / "data" / "a.safetensors")
+    inner = make_cache(tmp_path / "data" / "outputs" / "b.safetensors")
+    assert [path.name for path in list_caches(tmp_path / "data")] == ["a.safetensors"]
+    assert dict(verify_folder(tmp_path / "data")) == {"a.safetensors": "", "outputs/b.safetensors": ""}
+    inner.unlink()
+    problem = dict(verify_folder(tmp_path / "data"))["outputs/b.safetensors"]
+    assert "is missing" in problem
+    assert "git checkout -- data/outputs/b.safetensors" in problem
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -155,8 +155,9 @@ def repair(path: Path) -> str:
     folder = path.resolve().parent
     if folder == mini_folder():
         return "reinstall the package: `pip install --force-reinstall semrsm-bench`"
-    if (folder.parent / ".git").exists():
-        return f"restore it with `git checkout -- {folder.name}/{path.name}`"
+    for checkout in folder.parents[:2]:
+        if (checkout / ".git").exists():
+            return f"restore it with `git checkout -- {(folder / path.name).relative_to(checkout)}`"
     return "make it again with `semrsm-bench data extract`"
 
 

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from semrsm_bench.activations.folders import (
     FORMAT,
+    MANIFEST,
     CacheError,
     atomic_write,
     check_file,
@@ -209,20 +210,29 @@ def square_grid(size: int) -> tuple[int, int] | None:
 def verify_folder(data: str | Path | None = None) -> Iterator[tuple[str, str]]:
     """Yield (file name, what is wrong with it, or "") for every cache, every value of it, and all else in the manifest.
 
-    ``data`` is a folder or a single cache; default: where a run would look.
+    ``data`` is a folder or a single cache; default: where a run would look. Folders inside of it that have a manifest count too.
     """
     place = find_data(data)
-    caches = [place] if place.is_file() else list_caches(place)
-    known = {} if place.is_file() else read_manifest(place)
-    for path in dict.fromkeys([*caches, *(place / name for name in known)]):
-        try:
-            check_file(path)
-            yield path.name, _odd_value(open_cache(path)) if path in caches else ""
-        except CacheError as error:
-            yield path.name, str(error)
-    for path in [] if place.is_file() else sorted(place.glob("*.safetensors")):
-        if path.name not in known:
-            yield path.name, "not in the manifest; delete it, or make it again with `semrsm-bench data extract`"
+    if place.is_file():
+        yield place.name, _problem(place, is_cache=True)
+        return
+    for folder in (place, *(manifest.parent for manifest in sorted(place.glob(f"*/{MANIFEST}")))):
+        known, caches = read_manifest(folder), list_caches(folder)
+        for path in dict.fromkeys([*caches, *(folder / name for name in known)]):
+            yield path.relative_to(place).as_posix(), _problem(path, path in caches)
+        for path in sorted(folder.glob("*.safetensors")):
+            if path.name not in known:
+                problem = "not in the manifest; delete it, or make it again with `semrsm-bench data extract`"
+                yield path.relative_to(place).as_posix(), problem
+
+
+def _problem(path: Path, is_cache: bool) -> str:
+    """What is wrong with a file, or ""."""
+    try:
+        check_file(path)
+        return _odd_value(open_cache(path)) if is_cache else ""
+    except CacheError as error:
+        return str(error)
 
 
 def _odd_value(cache: Cache) -> str:
