@@ -81,6 +81,13 @@ def test_tokens_of_a_named_layer_become_positions(tmp_path, images, drop, positi
         tokens_to_positions(np.ones((2, 5, 3)), 5)
 
 
+def test_pictures_have_the_size_that_training_ended_with(tmp_path, weights):
+    assert load_model(str(weights)).size == 64
+    network = load_model(str(weights)).network
+    save_weights(tmp_path / "small.safetensors", network, {"recipe": {"phases": [[16, 5], [32, 2]]}})
+    assert load_model(str(tmp_path / "small.safetensors")).size == 32
+
+
 def test_layers_must_exist_and_have_positions(tmp_path, images, weights):
     assert load_model(str(weights), ["layer2.0.conv1"]).layers == ("layer2.0.conv1",)
     with pytest.raises(ValueError, match="name layers with --layers; at the top are patch, block, head"):

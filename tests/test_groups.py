@@ -6,7 +6,8 @@ from collections import Counter
 import pytest
 from safetensors import safe_open
 
-from semrsm_bench.activations.groups import GROUPS, NetworkGroup, find_groups, networks_to_train, weights_metadata
+from semrsm_bench.activations.folders import weights_metadata
+from semrsm_bench.activations.groups import GROUPS, NetworkGroup, find_groups, networks_to_train
 from semrsm_bench.activations.options import NetworksOptions
 from semrsm_bench.core.options import OptionError
 from tests.command_line import call

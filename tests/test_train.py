@@ -12,7 +12,7 @@ from safetensors import safe_open
 
 from semrsm_bench.activations.augment import augment
 from semrsm_bench.activations.designs import misleading_dots
-from semrsm_bench.activations.groups import weights_metadata
+from semrsm_bench.activations.folders import weights_metadata
 from semrsm_bench.activations.images import find_images, load_images
 from semrsm_bench.activations.models import load_model, to_input
 from semrsm_bench.activations.options import TrainOptions

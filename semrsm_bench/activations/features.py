@@ -20,8 +20,8 @@ from safetensors.numpy import save_file
 
 from semrsm_bench.activations.designs import misleading_dots
 from semrsm_bench.activations.extract import activations_of
-from semrsm_bench.activations.folders import atomic_write, file_sha256, update_manifest
-from semrsm_bench.activations.groups import NetworkGroup, find_groups, weights_metadata
+from semrsm_bench.activations.folders import atomic_write, file_sha256, update_manifest, weights_metadata
+from semrsm_bench.activations.groups import NetworkGroup, find_groups
 from semrsm_bench.activations.images import choose_images, find_images, load_images, read_classes
 from semrsm_bench.activations.models import load_model
 from semrsm_bench.activations.options import FeaturesOptions

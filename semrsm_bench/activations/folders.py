@@ -52,6 +52,13 @@ def shipped_weights(name: str = "resnet18-tiny-imagenet") -> Path:
     return path
 
 
+def weights_metadata(path: Path) -> dict[str, Any]:
+    """What a safetensors file of weights says about itself, such as recipe, log, top1; empty for one of another project."""
+    with safe_open(path, framework="np") as file:
+        said = file.metadata() or {}
+    return {name: json.loads(text) for name, text in said.items()} if "recipe" in said else {}
+
+
 def small_weights() -> list[Path]:
     """Four ResNets of a quarter of the width, two depths, two seeds, in the checkout's ``data/`` (or CacheError)."""
     return [shipped_weights(f"{depth}-quarter-seed{seed}") for depth in ("resnet10", "resnet18") for seed in (0, 1)]

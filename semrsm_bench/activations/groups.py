@@ -6,14 +6,11 @@ Ten plain networks of two widths each, a second architecture, and at the smaller
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
-from safetensors import safe_open
-
+from semrsm_bench.activations.folders import weights_metadata
 from semrsm_bench.activations.options import NetworksOptions, TrainOptions
 from semrsm_bench.core.options import OptionError
 
@@ -99,9 +96,3 @@ def _is_finished(options: TrainOptions) -> bool:
         if recipe.get(name, TrainOptions.__dataclass_fields__[name].default) != wanted:
             raise ValueError(f"{options.out}: trained with another {name} than {wanted}; choose another --out")
     return True
-
-
-def weights_metadata(path: Path) -> dict[str, Any]:
-    """What a weights file of this project says about itself: recipe, log, top1."""
-    with safe_open(path, framework="np") as file:
-        return {name: json.loads(text) for name, text in (file.metadata() or {}).items()}

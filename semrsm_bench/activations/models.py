@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from semrsm_bench.activations.folders import file_sha256
+from semrsm_bench.activations.folders import file_sha256, weights_metadata
 from semrsm_bench.activations.images import CHANNEL_MEAN, CHANNEL_STD
 from semrsm_bench.activations.resnet import STAGES, load_weights, resnet_from_state
 
+SIZE = 64  # side of the pictures of a network that does not say its own
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
@@ -31,7 +32,7 @@ class Model:
     name: str
     network: nn.Module
     layers: tuple[str, ...]
-    size: int = 64
+    size: int = SIZE
     mean: tuple[float, ...] = CHANNEL_MEAN
     std: tuple[float, ...] = CHANNEL_STD
     weights_sha256: str = ""
@@ -55,6 +56,7 @@ def to_input(
 def load_model(spec: str, layers: Sequence[str] = ()) -> Model:
     """Load ``FILE.safetensors``, ``FILE.pt``, ``torchvision:NAME`` or ``timm:NAME``.
 
+    Weights of this project take pictures of the size that their training ended with.
     ``layers`` are names of submodules, required for networks without stages ``layer1 .. layer4``.
     """
     library, _, name = spec.partition(":")
@@ -63,7 +65,10 @@ def load_model(spec: str, layers: Sequence[str] = ()) -> Model:
     elif Path(spec).is_file():
         path = Path(spec)
         network = resnet_from_state(load_weights(path))
-        model = Model(path.stem.removesuffix(".weights"), network.eval(), STAGES, weights_sha256=file_sha256(path))
+        recipe = weights_metadata(path).get("recipe", {}) if path.suffix == ".safetensors" else {}
+        size = recipe["phases"][-1][0] if "phases" in recipe else SIZE
+        name = path.stem.removesuffix(".weights")
+        model = Model(name, network.eval(), STAGES, size, weights_sha256=file_sha256(path))
     else:
         raise FileNotFoundError(f"{spec}: no such checkpoint (.safetensors, .pt), nor torchvision:NAME or timm:NAME")
     return with_layers(model, layers)
