@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from semrsm_bench.metrics import get_metric, metric_names
+
 
 def related(seed, n=60, widths=(4, 6), shared=3, noise=1.0):
     """A matrix (n, width) for each width: a linear map of one latent, an offset, and noise."""
@@ -25,7 +27,7 @@ def notebook():
     return X, random.randn(100, 10) + X
 
 
-BASELINES = ("spectrum", "width", "magnitude_difference", "concentricity_difference", "uniformity_difference")
+BASELINES = tuple(name for name in metric_names() if get_metric(name).category == "baseline")
 """Metrics that see no order of the stimuli: reordering one side does not change them."""
 
 

@@ -99,5 +99,5 @@ def test_equal_widths_are_matched_one_to_one():
 def test_constant_sides_are_refused(name):
     x, _ = sides(0)
     for given in ((np.ones_like(x), x), (x, np.ones_like(x))):
-        with pytest.raises(ValueError, match=r"the same for all stimuli|are constant|zero rows"):
+        with pytest.raises(ValueError, match=r"the same|are constant|zero rows"):
             get_metric(name).run(*given)

@@ -88,7 +88,7 @@ def test_agreement_is_of_stimuli_in_one_order_and_best_of_a_side_with_itself(nam
     else:
         assert not any(same(value, other) for other in others)
         assert (value > np.mean(others)) == (info.direction == "similarity")
-    if info.inputs[0] == info.inputs[1] and info.best is not None:
+    if info.inputs[0] == info.inputs[1] and info.best is not None and name != "random":
         # Ridge keeps what it predicts just below all of it.
         tolerance = 1e-6 if name == "linear_predictivity" else 1e-12
         assert info.function(first, first) == pytest.approx(info.best, abs=tolerance)

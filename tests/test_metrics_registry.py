@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from scipy.spatial.distance import cosine
+from scipy.stats import kstest
 
 from semrsm_bench import metrics
 from semrsm_bench.core.checking import CheckFailedError
@@ -101,6 +102,7 @@ GOOD = {"takes": "features", "best": "max", "range": (0, 1)}
                 ({"takes": "rsms", "invariant_to": ["orthogonal"]}, "no invariance 'orthogonal' of rsm"),
                 ({"best": "high"}, "max or min"),
                 ({"range": (1, 0)}, "lowest, highest"),
+                ({"measured_in": "entry"}, "did you mean 'entries'"),
                 ({"takes": "images"}, "features or rsms"),
                 ({"grid": {"k": []}}, "empty grid"),
             )
@@ -156,6 +158,7 @@ FALSE = [
     (of_both(lambda x: abs(x).sum()), {"invariant_to": "orthogonal"}, "invariances"),
     (lambda x, y: cka(x, y), {"range": (0, 0.001)}, "value range"),
     (lambda x, y: cka(x, y), {"best": "min"}, "direction"),
+    (lambda x, y: cka(x, y), {"measured_in": "features"}, "unit"),
     (lambda x, y: 1 / (1 + sum(np.nanmean(np.asarray(side) ** 2) for side in (x, y))), {}, "not finite"),
     (only_one_side_checked, {}, "not finite"),
     (lambda x, y: min(1.0, next(_calls) / 1000), {}, "deterministic"),
@@ -209,6 +212,25 @@ def test_the_spectrum_sees_singular_values_alone_and_the_width_not_even_those():
     assert spectrum.run(x, x[:, :4]) == pytest.approx(expected)
     assert math.isnan(spectrum.run(x, np.ones((30, 2))))
     assert get_metric("width").run(x, x[:, :4]) == pytest.approx(4 / 6)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_norms_are_those_of_the_stimuli_in_any_order(scale):
+    x, y = np.array([[3.0, 4], [0, 1], [6, 8]]), np.array([[2.0], [0], [5]])
+    for order in itertools.permutations(range(3)):
+        # 1, 5, 10 against 0, 2, 5.
+        assert get_metric("norms").run(x * scale, y[list(order)] * scale) == pytest.approx(7 / 16)
+    assert math.isnan(get_metric("norms").run(0 * x, 0 * y))
+
+
+def test_random_numbers_are_spread_evenly_and_each_pair_has_its_own():
+    rng = np.random.default_rng(0)
+    random = get_metric("random")
+    sides = rng.standard_normal((60, 5, 2))
+    values = np.array([random.run(x, y) for x, y in itertools.combinations(sides, 2)])
+    assert len(set(values)) == len(values)
+    assert kstest(values, "uniform").pvalue > 0.01
+    assert random.run(sides[0], sides[1]) == random.run(sides[1][::-1], sides[0])
 
 
 def test_the_distance_from_the_mean_is_a_mean_of_lengths():

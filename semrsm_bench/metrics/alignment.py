@@ -10,7 +10,8 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import kron, vstack
 
-from semrsm_bench.metrics.arrays import FloatArray, as_float64, balanced, centred, centred_pair, unit_rows
+from semrsm_bench.metrics.arrays import FloatArray, as_float64, balanced, centred, require_same_stimuli, unit_rows
+from semrsm_bench.metrics.procrustes import best_map, unit_norm, within_stimuli
 from semrsm_bench.metrics.registry import FORMS, register_metric
 
 KLABUNDE = "Klabunde et al., ICLR 2025 (ReSi)"
@@ -21,46 +22,47 @@ _features = partial(register_metric, takes="features")
 _REORDERED = ("unit_permutation", "translation", "isotropic_scaling")
 
 
-def _unit_sides(X: Any, Y: Any) -> tuple[FloatArray, FloatArray]:
-    """Both sides centred, with Frobenius norm 1."""
-    sides = []
-    for x, name in zip(centred_pair(X, Y), "XY", strict=True):
-        norm = float(np.linalg.norm(x))
-        if norm == 0.0:
-            raise ValueError(f"{name} is the same for all stimuli, so it cannot be scaled to norm 1")
-        sides.append(x / norm)
-    return sides[0], sides[1]
-
-
 @_features(
     "normalised_bures", best="max", range=(0, 1), invariant_to=FORMS, reference="Tang et al., 2020, arXiv 2003.11498"
 )
-def normalised_bures(X: Any, Y: Any) -> float:
+class NormalisedBures:
     """Normalised Bures similarity of two feature matrices (n, p) and (n, q): the cosine of `procrustes_angular`; in [0, 1].
 
     |c(X)' c(Y)|_* / (|c(X)| |c(Y)|): the fidelity of the linear RSMs over the root of the product of their traces. ValueError for
-    constant sides, mismatched n, and misshapen or non-finite input.
+    constant sides.
     """
-    x, y = _unit_sides(X, Y)
-    if min(x.shape[1], y.shape[1]) > len(x):
-        x, y = (np.linalg.qr(side.T)[1].T for side in (x, y))
-    return float(np.linalg.svd(x.T @ y, compute_uv=False).sum())
+
+    def prepare(self, x: Any, name: str = "the features") -> FloatArray:
+        """Centred features of norm 1, (n, min(n, p))."""
+        return within_stimuli(_unit_form(x, name))
+
+    def compare(self, a: FloatArray, b: FloatArray) -> float:
+        """Sum of the singular values of the cross-covariance."""
+        require_same_stimuli(len(a), len(b))
+        return float(np.linalg.svd(a.T @ b, compute_uv=False).sum())
 
 
 @_features("aligned_cosine", best="max", range=(-1, 1), invariant_to=FORMS, reference=KLABUNDE)
-def aligned_cosine(X: Any, Y: Any) -> float:
+class AlignedCosine:
     """Mean cosine between the stimuli of two centred feature matrices after the best rotation or reflection; in [-1, 1].
 
     X (n, p) and Y (n, q), the narrower zero-padded. ValueError where a side is constant or a stimulus is the mean of all.
     """
-    x, y = centred_pair(X, Y)
-    if x.shape[1] > y.shape[1]:
-        x, y = y, x
-    if not x.any():
-        raise ValueError("one side is the same for all stimuli: there is nothing to align")
-    u, _, vt = np.linalg.svd(x.T @ y, full_matrices=False)
-    rotated, y = (unit_rows(side, f"the centred {name}") for side, name in ((x @ u @ vt, "X"), (y, "Y")))
-    return float((rotated * y).sum(axis=1).mean())
+
+    def prepare(self, x: Any, name: str = "the features") -> tuple[FloatArray, FloatArray]:
+        """Centred features (n, min(n, p)), and the norms of the stimuli (n,)."""
+        x = within_stimuli(centred(balanced(as_float64(x, name))[0]))
+        unit_rows(x, f"the centred {name}")  # refuses stimuli without a direction
+        return x, np.linalg.norm(x, axis=1)
+
+    def compare(self, a: tuple[FloatArray, FloatArray], b: tuple[FloatArray, FloatArray]) -> float:
+        """Mean cosine of two sides."""
+        if a[0].shape[1] > b[0].shape[1]:
+            a, b = b, a
+        (x, norms), (y, others) = a, b
+        require_same_stimuli(len(x), len(y))
+        rotated = x @ best_map(x.T @ y, "orthogonal")
+        return float((np.einsum("ij,ij->i", rotated, y) / norms / others).mean())
 
 
 @_features(
@@ -70,28 +72,31 @@ def aligned_cosine(X: Any, Y: Any) -> float:
     invariant_to=_REORDERED,
     reference="Williams et al., NeurIPS 2021",
 )
-def permutation_procrustes(X: Any, Y: Any) -> float:
+class PermutationProcrustes:
     """Distance of two feature matrices, centred and of norm 1, after the best one-to-one matching of their units.
 
     min |X P - Y| over permutations P, with the narrower of (n, p) and (n, q) zero-padded; in [0, sqrt 2]. ValueError for constant
-    sides, mismatched n, and misshapen or non-finite input.
+    sides.
     """
-    x, y = _unit_sides(X, Y)
-    if x.shape[1] > y.shape[1]:
-        x, y = y, x
-    padded = np.zeros_like(y)
-    padded[:, : x.shape[1]] = x
-    rows, columns = linear_sum_assignment(padded.T @ y, maximize=True)
-    return float(np.linalg.norm(padded[:, rows] - y[:, columns]))
+
+    def prepare(self, x: Any, name: str = "the features") -> FloatArray:
+        """Centred features of norm 1, (n, p)."""
+        return _unit_form(x, name)
+
+    def compare(self, a: FloatArray, b: FloatArray) -> float:
+        """Distance of two sides."""
+        require_same_stimuli(len(a), len(b))
+        if a.shape[1] > b.shape[1]:
+            a, b = b, a
+        padded = np.zeros_like(b)
+        padded[:, : a.shape[1]] = a
+        rows, columns = linear_sum_assignment(padded.T @ b, maximize=True)
+        return float(np.linalg.norm(padded[:, rows] - b[:, columns]))
 
 
-def _unit_columns(x: Any) -> FloatArray:
-    """Units of one side centred and of norm 1, constant ones left out; ValueError where none is left."""
-    x = centred(balanced(as_float64(x, "the features"))[0])
-    x = x[:, x.any(axis=0)]
-    if x.shape[1] == 0:
-        raise ValueError("all units of one side are constant: they have no correlation")
-    return unit_rows(x.T, "the features").T
+def _unit_form(x: Any, name: str) -> FloatArray:
+    """Features centred and of norm 1."""
+    return unit_norm(centred(balanced(as_float64(x, name))[0]), name)
 
 
 @_features(
@@ -107,14 +112,17 @@ class SoftCorrelationMatch:
     Features (n, p) and (n, q); several units may have the same partner. Constant units are left out.
     """
 
-    def prepare(self, x: Any) -> FloatArray:
-        """Units of norm 1 (n, p)."""
-        return _unit_columns(x)
+    def prepare(self, x: Any, name: str = "the features") -> FloatArray:
+        """Centred units of norm 1, (n, p)."""
+        x = centred(balanced(as_float64(x, name))[0])
+        x = x[:, x.any(axis=0)]
+        if x.shape[1] == 0:
+            raise ValueError(f"all units of {name} are constant: they have no correlation")
+        return unit_rows(x.T, name).T
 
     def correlations(self, a: FloatArray, b: FloatArray) -> FloatArray:
         """Of all pairs of units, (p, q)."""
-        if len(a) != len(b):
-            raise ValueError(f"both sides must hold the same stimuli, but one has {len(a)}, the other {len(b)}")
+        require_same_stimuli(len(a), len(b))
         return np.asarray(a.T @ b)
 
     def compare(self, a: FloatArray, b: FloatArray) -> float:

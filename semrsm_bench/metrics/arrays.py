@@ -45,16 +45,9 @@ def as_float64(value: Any, name: str, *, ndim: int = 2) -> FloatArray:
 def as_feature_pair(X: Any, Y: Any, *, min_n: int = 2) -> tuple[FloatArray, FloatArray]:
     """Two feature matrices, (n, p) and (n, q), with the same stimuli in their rows, at least ``min_n`` of them."""
     x, y = as_float64(X, "X"), as_float64(Y, "Y")
-    if len(x) != len(y):
-        raise ValueError(f"X and Y must hold the same stimuli in their rows, but X has {len(x)} and Y has {len(y)}")
+    require_same_stimuli(len(x), len(y))
     require_stimuli(len(x), min_n)
     return x, y
-
-
-def centred_pair(X: Any, Y: Any, *, min_n: int = 2) -> tuple[FloatArray, FloatArray]:
-    """As `as_feature_pair`, each side balanced and centred: for what does not depend on scale and offset."""
-    x, y = as_feature_pair(X, Y, min_n=min_n)
-    return centred(balanced(x)[0]), centred(balanced(y)[0])
 
 
 def as_rsm(value: Any, name: str, *, stacked: bool = False) -> FloatArray:
@@ -79,6 +72,17 @@ def as_rsm_pair(K: Any, L: Any, *, min_n: int = 2, stacked: bool = False) -> tup
         raise ValueError(f"K and L must be RSMs of the same stimuli, but their shapes are {k.shape} and {l.shape}")
     require_stimuli(k.shape[-1], min_n)
     return k, l
+
+
+def between(parts: Any, X: Any, Y: Any, names: str = "XY") -> Any:
+    """Value of a metric of two parts; errors call the sides by their ``names``."""
+    return parts.compare(*(parts.prepare(side, name) for side, name in zip((X, Y), names, strict=True)))
+
+
+def require_same_stimuli(n: int, m: int) -> None:
+    """Raise unless two sides have as many stimuli."""
+    if n != m:
+        raise ValueError(f"both sides must hold the same stimuli, but the first has {n} and the second {m}")
 
 
 def require_stimuli(n: int, least: int) -> None:

@@ -5,14 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.arrays import to_numpy
-from semrsm_bench.metrics.arrays import FloatArray, as_feature_pair, centred_pair
+from semrsm_bench.metrics.arrays import (
+    FloatArray,
+    as_float64,
+    balanced,
+    centred,
+    require_same_stimuli,
+    require_stimuli,
+)
 from semrsm_bench.metrics.instances import register_instance
-from semrsm_bench.metrics.registry import FORMS, register_metric
+from semrsm_bench.metrics.registry import FORMS, ROTATIONS, register_metric
 
 # Change of luma from one pixel to the next, on the scale 0..1, from which a pixel counts as lying on an edge.
 EDGE_THRESHOLD = 0.1
@@ -24,23 +32,78 @@ _OF_WIDTH = (*(name for name in FORMS if name != "zero_units"), "unit_scaling", 
 
 
 @_metric("spectrum", invariant_to=FORMS)
-def spectrum_similarity(X: Any, Y: Any) -> float:
+class Spectrum:
     """Cosine between the singular values of two centred feature matrices, (n, p) and (n, q): nothing of which stimulus is which.
 
-    In [0, 1]; NaN where a side is constant. Errors as for `semrsm_bench.metrics.linear_cka`.
+    In [0, 1]; NaN where a side is constant.
     """
-    a, b = (np.linalg.svd(side, compute_uv=False) for side in centred_pair(X, Y))
-    length = min(len(a), len(b))
-    with np.errstate(invalid="ignore"):
+
+    def prepare(self, x: Any, name: str = "the features") -> tuple[FloatArray, int]:
+        """Singular values, of norm 1, and the number of stimuli."""
+        x = centred(balanced(as_float64(x, name))[0])
+        require_stimuli(len(x), 2)
+        values = np.linalg.svd(x, compute_uv=False)
+        with np.errstate(invalid="ignore"):
+            return values / np.linalg.norm(values), len(x)
+
+    def compare(self, a: tuple[FloatArray, int], b: tuple[FloatArray, int]) -> float:
+        """Cosine of two sides."""
+        require_same_stimuli(a[1], b[1])
+        length = min(len(a[0]), len(b[0]))
         # Rounding may leave the cosine of equal spectra just above 1.
-        return float(np.minimum(a[:length] @ b[:length] / (np.linalg.norm(a) * np.linalg.norm(b)), 1.0))
+        return float(np.minimum(a[0][:length] @ b[0][:length], 1.0))
 
 
 @_metric("width", invariant_to=_OF_WIDTH)
-def width_similarity(X: Any, Y: Any) -> float:
-    """Ratio of the smaller number of units to the larger, in (0, 1]: nothing of the data at all."""
-    p, q = (side.shape[1] for side in as_feature_pair(X, Y))
-    return float(min(p, q) / max(p, q))
+class Width:
+    """Ratio of the smaller number of units to the larger, in (0, 1]: nothing of the data at all. Features (n, p) and (n, q)."""
+
+    def prepare(self, x: Any, name: str = "the features") -> tuple[int, int]:
+        """Numbers of stimuli and of units."""
+        n, p = as_float64(x, name).shape
+        return n, p
+
+    def compare(self, a: tuple[int, int], b: tuple[int, int]) -> float:
+        """Ratio of the numbers of units."""
+        require_same_stimuli(a[0], b[0])
+        return min(a[1], b[1]) / max(a[1], b[1])
+
+
+@_metric("norms", invariant_to=ROTATIONS)
+class Norms:
+    """How alike the lengths of the stimuli of (n, p) and (n, q) are, without which is whose; in [0, 1].
+
+    sum_i min(a_i, b_i) / sum_i max(a_i, b_i) of the norms of both sides, each sorted: their ratio, where all of a side are equal.
+    NaN where all stimuli of both sides are zero.
+    """
+
+    def prepare(self, x: Any, name: str = "the features") -> tuple[FloatArray, int]:
+        """Sorted norms (n,), divided by a power of two; and its exponent."""
+        x, exponent = balanced(as_float64(x, name))
+        return np.sort(np.linalg.norm(x, axis=1)), exponent
+
+    def compare(self, a: tuple[FloatArray, int], b: tuple[FloatArray, int]) -> float:
+        """Ratio of two sides."""
+        require_same_stimuli(len(a[0]), len(b[0]))
+        larger = max(a[1], b[1])
+        u, v = (np.ldexp(norms, exponent - larger) for norms, exponent in (a, b))
+        with np.errstate(invalid="ignore"):
+            return float(np.minimum(u, v).sum() / np.maximum(u, v).sum())
+
+
+@_metric("random")
+class Random:
+    """A number drawn from [0, 1), seeded by both sides, (n, p) and (n, q): the same for the same two, however they are ordered."""
+
+    def prepare(self, x: Any, name: str = "the features") -> tuple[int, int]:
+        """Sum of the checksums of the stimuli, which does not depend on their order; and their number."""
+        x = as_float64(x, name) + 0.0  # of two zeros one
+        return sum(crc32(np.ascontiguousarray(row).data) for row in x), len(x)
+
+    def compare(self, a: tuple[int, int], b: tuple[int, int]) -> float:
+        """The number drawn."""
+        require_same_stimuli(a[1], b[1])
+        return float(np.random.default_rng(sorted((a[0], b[0]))).random())
 
 
 def _of_each(statistic: Callable[[NDArray[np.uint8]], float]) -> Callable[[Any], FloatArray]:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.checking import CheckFailedError, describe, require, without_global_randomness
-from semrsm_bench.metrics.registry import INVARIANCES, Measure
+from semrsm_bench.metrics.registry import INVARIANCES, UNITS, Measure
 
 Array = NDArray[Any]
 Transform = Callable[[Any, np.random.Generator], Any]
@@ -181,6 +181,17 @@ def order_of_stimuli(measure: Measure) -> None:
         )
 
 
+def unit(measure: Measure) -> None:
+    """What is measured in a unit of the input grows as the input does."""
+    power = {"features": 1, "entries": 1, "entries^2": 2}.get(measure.measured_in, 0)
+    for seed in range(3 if power else 0):
+        given = inputs(measure, seed)
+        value, large = _value(measure, *given), _value(measure, *(4 * a for a in given))
+        expected = 4**power * value
+        what = f"declared to be in {UNITS[measure.measured_in]}, but with four times the input"
+        require(_same(expected, large), f"{what} it is {large}, not {expected}")
+
+
 def value_range(measure: Measure) -> None:
     """Values are in the declared range."""
     for seed in range(20):
@@ -188,7 +199,12 @@ def value_range(measure: Measure) -> None:
 
 
 def direction(measure: Measure) -> None:
-    """A representation is no further from itself, with a little noise, than from another one; models that agree score better."""
+    """A representation is no further from itself, with a little noise, than from another one; models that agree score better.
+
+    Baselines need not know.
+    """
+    if measure.category == "baseline":
+        return
     for seed in range(3):
         if len(measure.inputs) == 2:
             x, other = inputs(measure, seed, q=P)
@@ -196,7 +212,7 @@ def direction(measure: Measure) -> None:
             if "rsm" in measure.inputs:
                 noise += noise.T
             pairs: list[tuple[Array, ...]] = [(x, x + noise), (x, other)]
-        elif measure.inputs == ("aligned",) and measure.category != "baseline":
+        elif measure.inputs == ("aligned",):
             pairs = [inputs(measure, seed, 200, noise=spread) for spread in (0.1, 1.5)]
         else:
             return
@@ -270,6 +286,7 @@ INSTANCE_CASES: dict[str, Case] = {
 METRIC_CASES: dict[str, Case] = {
     **INSTANCE_CASES,
     "symmetry": symmetry,
+    "unit": unit,
     "fewer stimuli than units": fewer_stimuli_than_units,
     "constant columns": constant_columns,
 }

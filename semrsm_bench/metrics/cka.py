@@ -5,24 +5,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from semrsm_bench.metrics.arrays import (
     ROUNDING,
     FloatArray,
-    as_feature_pair,
     as_float64,
     as_rsm,
     as_rsm_pair,
     balanced,
+    between,
     centred,
-    centred_pair,
     in_range,
     one_of,
+    require_same_stimuli,
     require_stimuli,
     square_norm,
+    unit_rows,
 )
 from semrsm_bench.metrics.kernels import cosine_rsm, linear_rsm, rbf_rsm
 from semrsm_bench.metrics.registry import CENTRED, FORMS, ROTATIONS, register_metric
@@ -34,11 +35,40 @@ _BLOCK_ENTRIES = 2**17
 _of_rsms = partial(register_metric, takes="rsms", best="max", range=(-1, 1))
 _of_features = partial(register_metric, takes="features", best="max", range=(0, 1))
 _debiased = partial(_of_features, range=(-1, 1), estimator="debiased")
-_unbounded = partial(_of_rsms, range=(-math.inf, math.inf))
+_unbounded = partial(_of_rsms, range=(-math.inf, math.inf), measured_in="entries^2")
 
 
-@_unbounded("hsic_debiased", invariant_to=(*CENTRED, "diagonal"), estimator="debiased")
-@_unbounded("hsic", invariant_to=CENTRED)
+class Hsic:
+    """`hsic` in two parts."""
+
+    def __init__(self, estimator: str = "biased") -> None:
+        self.least, self.debiased, self.estimator = _least(estimator), estimator == "debiased", estimator
+
+    def prepare(self, K: Any, name: str = "the RSM") -> Any:
+        """The centred (U-centred) RSM (n, n), divided by a power of two; and its exponent."""
+        k, exponent = balanced(as_rsm(K, name))
+        return self.centred(k), exponent
+
+    def centred(self, k: FloatArray) -> FloatArray:
+        """The RSM with the means of its rows and columns at 0."""
+        require_stimuli(len(k), self.least)
+        offsets = _offsets(k, self.debiased)
+        result = k - offsets[:, None]
+        result -= offsets
+        if self.debiased:
+            np.fill_diagonal(result, 0.0)
+        return result
+
+    def compare(self, a: Any, b: Any) -> float:
+        """HSIC of two sides."""
+        (k, exponent), (l, other) = a, b  # noqa: E741
+        require_same_stimuli(len(k), len(l))
+        value = float(np.vdot(k, l)) * _normaliser(len(k), self.estimator)
+        return float(in_range(value, "HSIC of these RSMs", exponent + other))
+
+
+@_unbounded("hsic_debiased", invariant_to=(*CENTRED, "diagonal"), estimator="debiased", pair=Hsic)
+@_unbounded("hsic", invariant_to=CENTRED, pair=Hsic)
 def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
     """Hilbert-Schmidt independence criterion of two RSMs.
 
@@ -52,16 +82,36 @@ def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
         Symmetric RSMs of the same stimuli. n >= 2 for the biased, n >= 4 for the debiased estimator.
     estimator : {"biased", "debiased"}
     """
-    sides = [balanced(side) for side in as_rsm_pair(K, L, min_n=_least(estimator))]
-    rsms, exponents = zip(*sides)
-    value = _inner_products(rsms, estimator)[0][0, 1] * _normaliser(len(rsms[0]), estimator)
-    return float(in_range(value, "HSIC of these RSMs", sum(exponents)))
+    return float(between(Hsic(estimator), K, L, "KL"))
+
+
+class Cka(Hsic):
+    """`cka` in two parts."""
+
+    def prepare(self, K: Any, name: str = "the RSM") -> Any:
+        """The centred (U-centred) RSM of norm 1, (n, n); NaN where it is constant."""
+        return self.direction(balanced(as_rsm(K, name))[0])
+
+    def direction(self, k: FloatArray) -> FloatArray:
+        """The same of a balanced RSM."""
+        result = self.centred(k)
+        result /= _norm(square_norm(result), square_norm(k))
+        return result
+
+    def compare(self, a: Any, b: Any) -> float:
+        """CKA of two sides."""
+        require_same_stimuli(len(a), len(b))
+        return float(np.vdot(a, b))
 
 
 @_of_rsms(
-    "cka_debiased", invariant_to=(*CENTRED, "positive_scaling", "diagonal"), reference=KORNBLITH, estimator="debiased"
+    "cka_debiased",
+    invariant_to=(*CENTRED, "positive_scaling", "diagonal"),
+    reference=KORNBLITH,
+    estimator="debiased",
+    pair=Cka,
 )
-@_of_rsms("cka", invariant_to=(*CENTRED, "positive_scaling"), reference=KORNBLITH)
+@_of_rsms("cka", invariant_to=(*CENTRED, "positive_scaling"), reference=KORNBLITH, pair=Cka)
 def cka(K: Any, L: Any, estimator: str = "biased") -> float:
     """Centred kernel alignment of two RSMs: HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) (Kornblith et al. 2019).
 
@@ -72,14 +122,65 @@ def cka(K: Any, L: Any, estimator: str = "biased") -> float:
     which are not positive semi-definite in general. Nothing is clamped. NaN where an RSM is constant up to rounding once
     centred, which makes the ratio 0 / 0.
     """
-    k, l = as_rsm_pair(K, L, min_n=_least(estimator))  # noqa: E741
-    return _alignment(*_inner_products([balanced(k)[0], balanced(l)[0]], estimator))
+    return float(between(Cka(estimator), K, L, "KL"))
 
 
-@_debiased("linear_cka_debiased", invariant_to=FORMS, reference=KORNBLITH)
-@_of_features("linear_cka", invariant_to=FORMS, reference=KORNBLITH)
+class LinearSide(NamedTuple):
+    """One side of `linear_cka`, scaled so that its inner product with itself is 1.
+
+    Its centred RSM (n, n), or where they are much narrower the centred features (n, p); of those, for the debiased estimator,
+    also the diagonal of their RSM (n,).
+    """
+
+    values: FloatArray
+    diagonal: FloatArray | None = None
+
+    @property
+    def is_rsm(self) -> bool:
+        """Whether it holds an RSM; features that are kept have fewer units than stimuli."""
+        return len(self.values) == len(self.values.T)
+
+
+class LinearCka(Cka):
+    """`linear_cka` in two parts."""
+
+    def prepare(self, X: Any, name: str = "the features") -> LinearSide:
+        """RSM or features, whichever is cheaper to compare; NaN where the side is constant."""
+        x = centred(balanced(as_float64(X, name))[0])
+        n, p = x.shape
+        require_stimuli(n, self.least)
+        if 2 * p >= n:
+            return LinearSide(self.direction(x @ x.T))
+        square = square_norm(x.T @ x)
+        if not self.debiased:
+            return LinearSide(x / np.sqrt(_norm(square, square)))
+        diagonal = np.einsum("ij,ij->i", x, x)
+        # A difference, not a sum of squares, so its rounding is that of what it is made of.
+        norm = _norm(square - self.of_diagonals(diagonal, diagonal), square / ROUNDING)
+        return LinearSide(x / np.sqrt(norm), diagonal / norm)
+
+    def of_diagonals(self, a: FloatArray, b: FloatArray) -> float:
+        """What U-centring takes from the inner product of two centred RSMs with these diagonals."""
+        n = len(a)
+        return float(n / (n - 2) * (a @ b) - a.sum() * b.sum() / ((n - 1) * (n - 2)))
+
+    def compare(self, a: LinearSide, b: LinearSide) -> float:
+        """CKA of two sides."""
+        require_same_stimuli(len(a.values), len(b.values))
+        if a.is_rsm and b.is_rsm:
+            return super().compare(a.values, b.values)
+        if a.is_rsm or b.is_rsm:
+            (x, _), (k, _) = (b, a) if a.is_rsm else (a, b)
+            # An RSM that is centred (U-centred) leaves out what is not of the other.
+            return float(np.vdot(k @ x, x))
+        value = square_norm(a.values.T @ b.values)
+        return value if a.diagonal is None or b.diagonal is None else value - self.of_diagonals(a.diagonal, b.diagonal)
+
+
+@_debiased("linear_cka_debiased", invariant_to=FORMS, reference=KORNBLITH, pair=LinearCka)
+@_of_features("linear_cka", invariant_to=FORMS, reference=KORNBLITH, pair=LinearCka)
 def linear_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
-    """CKA of the linear RSMs of two feature matrices, on whichever side is cheaper.
+    """CKA of the linear RSMs of two feature matrices, from whichever is cheaper for a side.
 
     |c(X)' c(Y)|_F^2 / (|c(X)' c(X)|_F |c(Y)' c(Y)|_F) for narrow features, the same from n x n RSMs for wide ones; for the
     debiased estimator the feature form subtracts what the zeroed diagonals contribute. In [0, 1] (biased) or [-1, 1] (debiased);
@@ -91,24 +192,23 @@ def linear_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
         Features of the same stimuli.
     estimator : {"biased", "debiased"}
     """
-    x, y = centred_pair(X, Y, min_n=_least(estimator))
-    n, p, q = len(x), x.shape[1], y.shape[1]
-    # Multiplications: three products of features (the two symmetric ones cost half) against two Gram matrices.
-    if p * q + (p * p + q * q) / 2 > n * (p + q) / 2:
-        return _alignment(*_inner_products([x @ x.T, y @ y.T], estimator))
-    cross = square_norm(x.T @ y)
-    products = np.array([[square_norm(x.T @ x), cross], [cross, square_norm(y.T @ y)]])
-    if estimator == "biased":
-        return _alignment(products, products.diagonal())
-    diagonals = np.stack([np.einsum("ij,ij->i", x, x), np.einsum("ij,ij->i", y, y)])
-    sums = diagonals.sum(axis=1)
-    without = products - n / (n - 2) * (diagonals @ diagonals.T) + np.outer(sums, sums) / ((n - 1) * (n - 2))
-    # These are differences, not sums of squares, so their rounding is that of the products themselves.
-    return _alignment(without, products.diagonal() / ROUNDING)
+    return float(between(LinearCka(estimator), X, Y))
 
 
-@_debiased("rbf_cka_debiased", invariant_to=FORMS)
-@_of_features("rbf_cka", invariant_to=FORMS, reference=KORNBLITH)
+class RbfCka(Cka):
+    """`rbf_cka` in two parts."""
+
+    def __init__(self, estimator: str = "biased", *, sigma: str | float = "offdiag_median", t: float = 1.0) -> None:
+        super().__init__(estimator)
+        self.sigma, self.t = sigma, t
+
+    def prepare(self, X: Any, name: str = "the features") -> FloatArray:
+        """The centred RBF RSM of norm 1, (n, n)."""
+        return self.direction(rbf_rsm(as_float64(X, name), sigma=self.sigma, t=self.t))
+
+
+@_debiased("rbf_cka_debiased", invariant_to=FORMS, pair=RbfCka)
+@_of_features("rbf_cka", invariant_to=FORMS, reference=KORNBLITH, pair=RbfCka)
 def rbf_cka(
     X: Any, Y: Any, estimator: str = "biased", *, sigma: str | float = "offdiag_median", t: float = 1.0
 ) -> float:
@@ -117,18 +217,25 @@ def rbf_cka(
     In [0, 1] (biased) or [-1, 1] (debiased). Invariant to isotropic scaling where sigma is a rule that scales. Raises as
     `rbf_rsm` and `cka` do.
     """
-    x, y = as_feature_pair(X, Y)
-    return cka(rbf_rsm(x, sigma=sigma, t=t), rbf_rsm(y, sigma=sigma, t=t), estimator)
+    return float(between(RbfCka(estimator, sigma=sigma, t=t), X, Y))
 
 
-@_of_features("cosine_cka", invariant_to=(*ROTATIONS, "isotropic_scaling", "row_scaling"))
+class CosineCka(Cka):
+    """`cosine_cka` in two parts."""
+
+    def prepare(self, X: Any, name: str = "the features") -> FloatArray:
+        """The centred cosine RSM of norm 1, (n, n)."""
+        u = unit_rows(as_float64(X, name), name)
+        return self.direction(u @ u.T)
+
+
+@_of_features("cosine_cka", invariant_to=(*ROTATIONS, "isotropic_scaling", "row_scaling"), pair=CosineCka)
 def cosine_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     """CKA of the cosine RSMs of two feature matrices, in [0, 1] (biased) or [-1, 1] (debiased).
 
     Raises as `cosine_rsm` (zero rows) and `cka` do.
     """
-    x, y = as_feature_pair(X, Y)
-    return cka(cosine_rsm(x), cosine_rsm(y), estimator)
+    return float(between(CosineCka(estimator), X, Y))
 
 
 def minibatch_cka(
@@ -171,7 +278,7 @@ def minibatch_cka(
         count += 1
     if count == 0:
         raise ValueError("minibatch_cka needs at least one batch")
-    return _alignment(in_range(products, "HSIC of these batches"), in_range(raw, "HSIC of these batches"))
+    return float(_alignments(in_range(products, "HSIC of these batches"), in_range(raw, "HSIC of these batches"))[0, 1])
 
 
 def cka_matrix(
@@ -262,13 +369,12 @@ def _offsets(k: FloatArray, debiased: bool) -> FloatArray:
     return np.asarray(means - means.mean(axis=-1, keepdims=True) / 2)
 
 
-def _alignments(products: FloatArray, raw: FloatArray) -> FloatArray:
-    """Products over the norms, NaN where a squared norm is not above the rounding of what it was computed from."""
-    squares = products.diagonal()
+def _norm(square: Any, raw: Any) -> Any:
+    """Root of a squared norm; NaN where that is not above the rounding of what it was computed from."""
     with np.errstate(invalid="ignore"):
-        norm = np.where(squares > ROUNDING**2 * raw, np.sqrt(squares), np.nan)
+        return np.where(square > ROUNDING**2 * raw, np.sqrt(square), np.nan)
+
+
+def _alignments(products: FloatArray, raw: FloatArray) -> FloatArray:
+    norm = _norm(products.diagonal(), raw)
     return np.asarray(products / (norm[:, None] * norm))
-
-
-def _alignment(products: FloatArray, raw: FloatArray) -> float:
-    return float(_alignments(products, raw)[0, 1])

@@ -12,13 +12,14 @@ from scipy.special import logsumexp
 from semrsm_bench.metrics.arrays import (
     ROUNDING,
     FloatArray,
-    as_feature_pair,
     as_float64,
-    as_rsm_pair,
+    as_rsm,
     balanced,
+    between,
     centred,
     in_range,
     one_of,
+    require_same_stimuli,
     require_stimuli,
     unit_rows,
 )
@@ -29,6 +30,7 @@ ESTIMATORS = ("biased", "unbiased")
 KLABUNDE = "Klabunde et al., ICLR 2025 (ReSi)"
 
 _features = partial(register_metric, takes="features")
+_rsms = partial(register_metric, takes="rsms")
 # They do not look at which stimulus is which, and so must lose where that is asked for.
 _difference = partial(_features, best="min", range=(0, math.inf), reference=KLABUNDE, category="baseline")
 
@@ -61,9 +63,9 @@ class DistanceCorrelation:
     def __init__(self, estimator: str = "biased") -> None:
         self.estimator = one_of(estimator, ESTIMATORS, "estimator")
 
-    def prepare(self, x: Any) -> FloatArray:
+    def prepare(self, x: Any, name: str = "the features") -> FloatArray:
         """Centred distances of one side, (n, n), with norm 1; ValueError where all stimuli are the same."""
-        x = as_float64(x, "the features")
+        x = as_float64(x, name)
         n = len(x)
         require_stimuli(n, 2 if self.estimator == "biased" else 4)
         distances = np.sqrt(squared_distances(balanced(x)[0]))
@@ -75,35 +77,75 @@ class DistanceCorrelation:
             np.fill_diagonal(distances, 0.0)
         norm = float(np.linalg.norm(distances))
         if norm == 0.0:
-            raise ValueError("all stimuli of one side are the same, or equally far apart: no distance correlation")
+            raise ValueError(f"all stimuli of {name} are the same, or equally far apart: no distance correlation")
         return np.asarray(distances / norm)
 
     def compare(self, a: FloatArray, b: FloatArray) -> float:
         """Distance correlation."""
-        if a.shape != b.shape:
-            raise ValueError(f"both sides must hold the same stimuli, but one has {len(a)}, the other {len(b)}")
+        require_same_stimuli(len(a), len(b))
         value = float(np.vdot(a, b))
         return math.sqrt(min(max(value, 0.0), 1.0)) if self.estimator == "biased" else value
 
 
-@register_metric("rsm_norm_difference", takes="rsms", best="min", range=(0, math.inf), reference=KLABUNDE)
+class NormDifference:
+    """`rsm_norm_difference` in two parts."""
+
+    def prepare(self, K: Any, name: str = "the RSM") -> FloatArray:
+        """The RSM."""
+        return as_rsm(K, name)
+
+    def compare(self, a: FloatArray, b: FloatArray) -> float:
+        """Norm of the difference."""
+        require_same_stimuli(len(a), len(b))
+        scaled, exponent = balanced(a - b)
+        return float(in_range(np.linalg.norm(scaled), "the norm of the difference", exponent))
+
+
+@_rsms(
+    "rsm_norm_difference",
+    best="min",
+    range=(0, math.inf),
+    reference=KLABUNDE,
+    measured_in="entries",
+    pair=NormDifference,
+)
 def rsm_norm_difference(K: Any, L: Any) -> float:
     """Frobenius norm of the difference of two RSMs (n, n), diagonal included; in the unit of their entries, [0, inf).
 
     No normalisation: RSMs of networks of another scale or width are far apart. ValueError for misshapen or non-finite input.
     """
-    k, l = as_rsm_pair(K, L)  # noqa: E741
-    scaled, exponent = balanced(k - l)
-    return float(in_range(np.linalg.norm(scaled), "the norm of the difference", exponent))
+    return float(between(NormDifference(), K, L, "KL"))
 
 
-@register_metric(
+class WhitenedRsa:
+    """`whitened_rsa` in two parts."""
+
+    def prepare(self, K: Any, name: str = "the RSM") -> FloatArray:
+        """The centred RSM without its multiple of the centring matrix, of norm 1, (n, n)."""
+        k = as_rsm(K, name)
+        n = len(k)
+        require_stimuli(n, 3)
+        gram = centred(centred(balanced(k)[0]).T)
+        size = float(np.linalg.norm(gram))
+        gram -= np.trace(gram) / (n - 1) * (np.eye(n) - 1.0 / n)
+        norm = float(np.linalg.norm(gram))
+        if norm <= ROUNDING * n * size:
+            raise ValueError(f"all distances that {name} stands for are equal: nothing to correlate")
+        return np.asarray(gram / norm)
+
+    def compare(self, a: FloatArray, b: FloatArray) -> float:
+        """Cosine of two sides."""
+        require_same_stimuli(len(a), len(b))
+        return float(np.vdot(a, b))
+
+
+@_rsms(
     "rsa_whitened",
-    takes="rsms",
     best="max",
     range=(-1, 1),
     invariant_to=("positive_scaling", *CENTRED),
     reference="Diedrichsen et al., 2021, arXiv 2007.02789",
+    pair=WhitenedRsa,
 )
 def whitened_rsa(K: Any, L: Any) -> float:
     """Correlation of the squared distances that two RSMs (n, n) stand for, whitened by their covariance; in [-1, 1].
@@ -117,61 +159,68 @@ def whitened_rsa(K: Any, L: Any) -> float:
     ValueError
         Where all distances of a side are equal, for fewer than 3 stimuli, and for misshapen or non-finite input.
     """
-    sides = []
-    for side, name in zip(as_rsm_pair(K, L, min_n=3), ("K", "L"), strict=True):
-        n = len(side)
-        gram = centred(centred(balanced(side)[0]).T)
-        size = float(np.linalg.norm(gram))
-        gram -= np.trace(gram) / (n - 1) * (np.eye(n) - 1.0 / n)
-        norm = float(np.linalg.norm(gram))
-        if norm <= ROUNDING * n * size:
-            raise ValueError(f"all distances that {name} stands for are equal: nothing to correlate")
-        sides.append(gram / norm)
-    return float(np.vdot(*sides))
+    return float(between(WhitenedRsa(), K, L, "KL"))
 
 
-@_difference("magnitude_difference", invariant_to=ROTATIONS)
-def magnitude_difference(X: Any, Y: Any) -> float:
+class OneNumber:
+    """Common part: metrics that compare one number of each side, and so do not see which stimulus is which."""
+
+    def prepare(self, x: Any, name: str = "the features") -> tuple[float, int]:
+        """The number, and that of the stimuli."""
+        x = as_float64(x, name)
+        return self.describe(x, name), len(x)
+
+    def describe(self, x: FloatArray, name: str) -> float:
+        """The number of one side (n, p)."""
+        raise NotImplementedError
+
+    def compare(self, a: tuple[float, int], b: tuple[float, int]) -> float:
+        """How far apart the two numbers are."""
+        require_same_stimuli(a[1], b[1])
+        return abs(a[0] - b[0])
+
+
+@_difference("magnitude_difference", invariant_to=ROTATIONS, measured_in="features")
+class MagnitudeDifference(OneNumber):
     """Difference of the norms of the mean stimuli of (n, p) and (n, q), in units of the features, [0, inf)."""
-    x, y = as_feature_pair(X, Y, min_n=1)
-    return abs(float(np.linalg.norm(x.mean(axis=0))) - float(np.linalg.norm(y.mean(axis=0))))
+
+    def describe(self, x: FloatArray, name: str) -> float:
+        """Norm of the mean stimulus."""
+        x, exponent = balanced(x)
+        return float(in_range(np.linalg.norm(x.mean(axis=0)), f"the mean of {name}", exponent))
 
 
-@_features(
-    "concentricity_difference",
-    best="min",
-    range=(0, 2),
-    reference=KLABUNDE,
-    category="baseline",
-    invariant_to=(*ROTATIONS, "isotropic_scaling"),
-)
-def concentricity_difference(X: Any, Y: Any) -> float:
+@_difference("concentricity_difference", range=(0, 2), invariant_to=(*ROTATIONS, "isotropic_scaling"))
+class ConcentricityDifference(OneNumber):
     """Difference of the mean cosines between a stimulus and the mean stimulus, of (n, p) and (n, q); in [0, 2].
 
     ValueError where a stimulus or the mean of all is zero.
     """
-    values = []
-    for side, name in zip(as_feature_pair(X, Y, min_n=1), "XY", strict=True):
-        x = balanced(side)[0]
+
+    def describe(self, x: FloatArray, name: str) -> float:
+        """Mean cosine between a stimulus and the mean stimulus."""
+        x = balanced(x)[0]
         mean = unit_rows(x.mean(axis=0, keepdims=True), f"the mean of {name}")[0]
-        values.append(float((unit_rows(x, name) @ mean).mean()))
-    return abs(values[0] - values[1])
+        return float((unit_rows(x, name) @ mean).mean())
 
 
 @_difference("uniformity_difference", invariant_to=SHAPES)
-def uniformity_difference(X: Any, Y: Any, *, t: float = 2.0) -> float:
+class UniformityDifference(OneNumber):
     """Difference of log mean_ij exp(-t |x_i - x_j|^2) of (n, p) and (n, q), in [0, log n] (Wang & Isola 2020).
 
     The features are taken as they are: at scales far from 1 both sides have the same value, and the difference says nothing.
 
     Parameters
     ----------
-    X, Y : array_like
     t : float
         Positive.
     """
-    if not t > 0:
-        raise ValueError(f"t must be positive, got {t}")
-    x, y = as_feature_pair(X, Y, min_n=1)
-    a, b = (float(logsumexp(-t * squared_distances(side))) for side in (x, y))
-    return abs(a - b)
+
+    def __init__(self, t: float = 2.0) -> None:
+        if not t > 0:
+            raise ValueError(f"t must be positive, got {t}")
+        self.t = t
+
+    def describe(self, x: FloatArray, name: str) -> float:
+        """Logarithm of the mean over all pairs of stimuli."""
+        return float(logsumexp(-self.t * squared_distances(x))) - 2 * math.log(len(x))

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.metrics.arrays import FloatArray, as_float64, balanced, one_of
-from semrsm_bench.metrics.kernels import cosine_rsm, squared_distances
+from semrsm_bench.metrics.arrays import FloatArray, as_float64, balanced, one_of, require_same_stimuli, unit_rows
+from semrsm_bench.metrics.kernels import squared_distances
 from semrsm_bench.metrics.registry import FORMS, ROTATIONS, register_metric
 
 NEARNESS = ("cosine", "euclidean")
@@ -24,10 +24,10 @@ _DIRECTIONS = (*ROTATIONS, "isotropic_scaling", "row_scaling")
 
 
 class Neighbourhoods(NamedTuple):
-    """Of each stimulus: its similarities (n, n), and the ranks 1 .. k of its neighbours (n, n), 0 for all others."""
+    """The k nearest of each stimulus, nearest first, (n, k); and of all pairs the rank 1 .. k, or 0, (n, n)."""
 
-    similarities: FloatArray
-    ranks: NDArray[np.int64]
+    nearest: NDArray[np.intp]
+    ranks: NDArray[np.uint16]
 
 
 class NeighbourMetric:
@@ -46,26 +46,29 @@ class NeighbourMetric:
             raise ValueError(f"k must be at least 1, got {k}")
         self.k, self.by = k, one_of(by, NEARNESS, "by")
 
-    def prepare(self, x: Any) -> Neighbourhoods:
+    def prepare(self, x: Any, name: str = "the features") -> Any:
         """Neighbourhoods of one side (n, p); ValueError for n <= k, and by cosine for a stimulus that is all zeros."""
-        x = as_float64(x, "the features")
+        x = as_float64(x, name)
         if len(x) <= self.k:
             raise ValueError(f"{len(x)} stimuli have no {self.k} neighbours each; use more stimuli or a smaller k")
-        similarities = cosine_rsm(x) if self.by == "cosine" else -squared_distances(balanced(x)[0])
+        if self.by == "euclidean":
+            return self.among(-squared_distances(balanced(x)[0]))
+        u = unit_rows(x, name)
+        return self.among(u @ u.T)
+
+    def among(self, similarities: FloatArray) -> Any:
+        """Neighbourhoods by the similarities of all pairs (n, n)."""
         rounded = np.round(similarities / (np.abs(similarities).max() or 1.0), _DIGITS)
         np.fill_diagonal(rounded, -np.inf)
         nearest = np.argsort(-rounded, axis=1, kind="stable")[:, : self.k]
-        ranks = np.zeros(similarities.shape, dtype=np.int64)
-        np.put_along_axis(ranks, nearest, np.arange(1, self.k + 1)[None], axis=1)
-        return Neighbourhoods(similarities, ranks)
+        ranks = np.zeros(similarities.shape, dtype=np.uint16)
+        np.put_along_axis(ranks, nearest, np.arange(1, self.k + 1, dtype=np.uint16)[None], axis=1)
+        return Neighbourhoods(nearest, ranks)
 
-    def common(self, a: Neighbourhoods, b: Neighbourhoods) -> NDArray[np.int64]:
-        """How many neighbours each stimulus has on both sides, (n,)."""
-        if len(a.ranks) != len(b.ranks):
-            raise ValueError(
-                f"both sides must hold the same stimuli, but one has {len(a.ranks)}, the other {len(b.ranks)}"
-            )
-        return np.asarray(((a.ranks > 0) & (b.ranks > 0)).sum(axis=1))
+    def ranks(self, a: Neighbourhoods, b: Neighbourhoods) -> NDArray[np.uint16]:
+        """Rank on the second side of each neighbour on the first, (n, k); 0 where it is no neighbour there."""
+        require_same_stimuli(len(a.ranks), len(b.ranks))
+        return np.take_along_axis(b.ranks, a.nearest, axis=1)
 
 
 @_similarity("mutual_knn_euclidean", invariant_to=FORMS, reference=HUH, by="euclidean")
@@ -78,7 +81,8 @@ class MutualNearest(NeighbourMetric):
 
     def compare(self, a: Neighbourhoods, b: Neighbourhoods) -> float:
         """Mean share of common neighbours."""
-        return float(self.common(a, b).mean() / self.k)
+        ranks = self.ranks(a, b)
+        return np.count_nonzero(ranks) / ranks.size
 
 
 @register_metric(
@@ -106,7 +110,7 @@ class Jaccard(NeighbourMetric):
 
     def each(self, a: Neighbourhoods, b: Neighbourhoods) -> FloatArray:
         """Value of each stimulus, (n,)."""
-        common = self.common(a, b)
+        common = np.count_nonzero(self.ranks(a, b), axis=1)
         return np.asarray(common / (2 * self.k - common))
 
     def compare(self, a: Neighbourhoods, b: Neighbourhoods) -> float:
@@ -124,9 +128,9 @@ class RankSimilarity(NeighbourMetric):
 
     def each(self, a: Neighbourhoods, b: Neighbourhoods) -> FloatArray:
         """Value of each stimulus, (n,)."""
-        common = self.common(a, b)
-        both = (a.ranks > 0) & (b.ranks > 0)
-        terms = np.where(both, 2.0 / ((1 + np.abs(a.ranks - b.ranks)) * np.maximum(a.ranks + b.ranks, 1)), 0.0)
+        first, second = np.arange(1.0, self.k + 1), self.ranks(a, b)
+        common = np.count_nonzero(second, axis=1)
+        terms = np.where(second, 2.0 / ((1 + np.abs(first - second)) * (first + second)), 0.0)
         largest = np.concatenate([[1.0], np.cumsum(1.0 / np.arange(1, self.k + 1))])
         return np.asarray(terms.sum(axis=1) / largest[common])
 
@@ -158,14 +162,25 @@ class SecondOrderCosine(NeighbourMetric):
     Features (n, p) and (n, q). The similarities are cosines, of all stimuli that are a neighbour on at least one side.
     """
 
-    def compare(self, a: Neighbourhoods, b: Neighbourhoods) -> float:
+    def __init__(self, k: int = 10) -> None:
+        super().__init__(k)
+
+    def among(self, similarities: FloatArray) -> tuple[Neighbourhoods, FloatArray]:
+        """Neighbourhoods, and the similarities themselves."""
+        return super().among(similarities), similarities
+
+    def compare(self, a: tuple[Neighbourhoods, FloatArray], b: tuple[Neighbourhoods, FloatArray]) -> float:
         """Mean cosine; ValueError where a stimulus is orthogonal to all those neighbours."""
-        self.common(a, b)
-        either = (a.ranks > 0) | (b.ranks > 0)
-        x, y = (np.where(either, side.similarities, 0.0) for side in (a, b))
+        taken = partial(np.take_along_axis, axis=1)
+        (near, u), (others, v) = a, b
+        require_same_stimuli(len(u), len(v))
+        twice = self.ranks(others, near) > 0
+        x, y = (
+            np.hstack([taken(side, near.nearest), np.where(twice, 0.0, taken(side, others.nearest))]) for side in (u, v)
+        )
         norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
         if not norms.all():
             raise ValueError(
                 f"stimulus {int(np.argmin(norms))} has cosine 0 with all its neighbours: no second-order cosine"
             )
-        return float(((x * y).sum(axis=1) / norms).mean())
+        return float((np.einsum("ij,ij->i", x, y) / norms).mean())

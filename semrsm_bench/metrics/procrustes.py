@@ -14,11 +14,14 @@ from scipy.optimize import linear_sum_assignment
 from semrsm_bench.metrics.arrays import (
     FloatArray,
     as_feature_pair,
+    as_float64,
     balanced,
+    between,
     centred,
-    centred_pair,
     in_range,
     one_of,
+    require_same_stimuli,
+    require_stimuli,
     unit_rows,
 )
 from semrsm_bench.metrics.registry import FORMS, ROTATIONS, SHAPES, register_metric
@@ -30,9 +33,39 @@ VARIANTS = ("raw", "centred", "centred_unit", "angular", "angular_raw")
 
 _CANCELLATION = 1e-4
 
-_distance = partial(register_metric, takes="features", best="min")
-_lengths = partial(_distance, range=(0, math.inf))
-_angles = partial(_distance, range=(0, math.pi / 2))
+
+class Procrustes:
+    """`procrustes_distance` in two parts."""
+
+    def __init__(self, variant: str = "centred") -> None:
+        self.variant = one_of(variant, VARIANTS, "variant")
+
+    def prepare(self, X: Any, name: str = "the features") -> tuple[FloatArray, int]:
+        """What the variant compares, (n, min(n, p)), divided by a power of two; and its exponent."""
+        x, exponent = balanced(as_float64(X, name))
+        if self.variant not in ("raw", "angular_raw"):
+            x = centred(x)
+        if self.variant not in ("raw", "centred"):
+            x, exponent = unit_norm(x, name), 0
+        return within_stimuli(x), exponent
+
+    def compare(self, a: tuple[FloatArray, int], b: tuple[FloatArray, int]) -> float:
+        """Distance of two sides."""
+        (x, exponent), (y, other) = a, b
+        require_same_stimuli(len(x), len(y))
+        if exponent != other:
+            larger = max(exponent, other)
+            x, y, exponent = np.ldexp(x, exponent - larger), np.ldexp(y, other - larger), larger
+        distance = _orthogonal_distance(x, y)
+        if self.variant.startswith("angular"):
+            # The arccos of a cosine near 1 loses half the digits; the chord does not.
+            return float(2 * np.arcsin(min(distance / 2, np.sqrt(0.5))))
+        return float(in_range(distance, "the distance", exponent))
+
+
+_distance = partial(register_metric, takes="features", best="min", pair=Procrustes)
+_lengths = partial(_distance, range=(0, math.inf), measured_in="features")
+_angles = partial(_distance, range=(0, math.pi / 2), measured_in="rad")
 
 
 @_angles("procrustes_angular_raw", invariant_to=(*ROTATIONS, "isotropic_scaling"), variant="angular_raw")
@@ -56,15 +89,7 @@ def procrustes_distance(X: Any, Y: Any, variant: str = "centred") -> float:
         What is compared: the features as they are; minus their column means; those divided by their Frobenius norm; or
         the angle arccos(|X'Y|_* / (|X| |Y|)) in radians, of the centred features or of the features as they are.
     """
-    one_of(variant, VARIANTS, "variant")
-    x, y, exponent = balanced(*as_feature_pair(X, Y, min_n=1))
-    if variant not in ("raw", "angular_raw"):
-        x, y = centred(x), centred(y)
-    if variant in ("raw", "centred"):
-        return float(in_range(_orthogonal_distance(x, y), "the distance", exponent))
-    chord = _orthogonal_distance(_unit_norm(x, "X"), _unit_norm(y, "Y"))
-    # The arccos of a cosine near 1 loses half the digits; the chord does not.
-    return chord if variant == "centred_unit" else float(2 * np.arcsin(min(chord / 2, np.sqrt(0.5))))
+    return float(between(Procrustes(variant), X, Y))
 
 
 def align(X: Any, Y: Any, group: str = "orthogonal") -> FloatArray:
@@ -124,7 +149,29 @@ def match_units(X: Any, Y: Any, on: str = "correlation") -> UnitMatch:
     return UnitMatch(rows.astype(np.intp), columns.astype(np.intp), np.asarray(scores[rows, columns]))
 
 
-_matched = partial(register_metric, takes="features", best="max", range=(-1, 1))
+class UnitMatching:
+    """`unit_matching` in two parts."""
+
+    def __init__(self, on: str = "correlation") -> None:
+        self.on = one_of(on, MATCHED_ON, "on")
+
+    def prepare(self, X: Any, name: str = "the features") -> FloatArray:
+        """Centred units (n, p), each of norm 1; for the covariance of norm 1 together."""
+        x = as_float64(X, name)
+        require_stimuli(len(x), 2)
+        if self.on == "correlation":
+            return unit_rows(centred(x).T, name, "constant units").T
+        return unit_norm(centred(balanced(x)[0]), name)
+
+    def compare(self, a: FloatArray, b: FloatArray) -> float:
+        """Mean correlation of matched units, or the sum of the scores of covariance."""
+        require_same_stimuli(len(a), len(b))
+        affinity = a.T @ b
+        matched = affinity[linear_sum_assignment(affinity, maximize=True)]
+        return float(matched.mean() if self.on == "correlation" else matched.sum())
+
+
+_matched = partial(register_metric, takes="features", best="max", range=(-1, 1), pair=UnitMatching)
 _REORDERED = ("unit_permutation", "translation", "isotropic_scaling")
 
 
@@ -138,20 +185,17 @@ def unit_matching(X: Any, Y: Any, on: str = "correlation") -> float:
 
     Parameters and errors as for `match_units`; with ``covariance`` also ValueError where a side is constant.
     """
-    if one_of(on, MATCHED_ON, "on") == "correlation":
-        return float(match_units(X, Y, on).scores.mean())
-    x, y = centred_pair(X, Y)
-    affinity = _unit_norm(x, "X").T @ _unit_norm(y, "Y")
-    return float(affinity[linear_sum_assignment(affinity, maximize=True)].sum())
+    return float(between(UnitMatching(on), X, Y))
+
+
+def within_stimuli(x: FloatArray) -> FloatArray:
+    """A side that is wider than n rotated into the n dimensions that its stimuli span, (n, min(n, p))."""
+    return np.asarray(np.linalg.qr(x.T)[1].T) if x.shape[1] > len(x) else x
 
 
 def _orthogonal_distance(x: FloatArray, y: FloatArray) -> float:
     if x.shape[1] > y.shape[1]:
         x, y = y, x
-    n = len(x)
-    if x.shape[1] > n:
-        # Both sides are wider than n: rotate each into the n dimensions that its stimuli span.
-        x, y = np.linalg.qr(x.T)[1].T, np.linalg.qr(y.T)[1].T
     cross = x.T @ y
     total = float(np.vdot(x, x) + np.vdot(y, y))
     squared = total - 2 * float(np.linalg.svd(cross, compute_uv=False).sum())
@@ -160,7 +204,8 @@ def _orthogonal_distance(x: FloatArray, y: FloatArray) -> float:
     return float(np.linalg.norm(x @ best_map(cross, "orthogonal") - y))
 
 
-def _unit_norm(x: FloatArray, name: str) -> FloatArray:
+def unit_norm(x: FloatArray, name: str) -> FloatArray:
+    """Features of norm 1; ValueError where they are all 0."""
     norm = np.linalg.norm(x)
     if norm == 0.0:
         raise ValueError(f"{name} has norm 0 (all stimuli are the same), so it cannot be scaled to norm 1")

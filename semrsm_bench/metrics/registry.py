@@ -63,6 +63,15 @@ INVARIANCES: dict[str, dict[str, str]] = {
 Beside these, one reordering of the stimuli in all inputs changes no metric, and a reordering in one input alone all but baselines.
 """
 
+UNITS = {
+    "": "a pure number",
+    "rad": "radians",
+    "features": "the unit of the features",
+    "entries": "the unit of the RSMs' entries",
+    "entries^2": "its square",
+}
+"""What values are measured in."""
+
 ROTATIONS = ("unit_permutation", "orthogonal", "zero_units")
 SHAPES = (*ROTATIONS, "translation")
 FORMS = (*SHAPES, "isotropic_scaling")
@@ -91,6 +100,7 @@ class Measure(Method):
     invariant_to_y: tuple[str, ...] = ()
     category: str = ""
     symmetric: bool = False
+    measured_in: str = ""
 
     def __post_init__(self) -> None:
         what = f"{self.noun} {self.name!r}"
@@ -100,6 +110,10 @@ class Measure(Method):
             raise ValueError(f"{what}: best is max or min, got {self.best!r}")
         if len(self.range) != 2 or not self.range[0] < self.range[1]:
             raise ValueError(f"{what}: the range is (lowest, highest), got {self.range!r}")
+        if self.measured_in not in UNITS:
+            raise ValueError(
+                f"{what}: nothing is measured in {self.measured_in!r}; {nearest(self.measured_in, list(UNITS))}"
+            )
         for kind, named in zip(self.inputs, self.invariances):
             for name in named:
                 if name not in (known := INVARIANCES.get(kind, {})):
@@ -148,9 +162,9 @@ class Metric(Measure):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Also whether it is symmetric, and of composites what their RSMs are."""
+        """Also whether it is symmetric, its unit, and of composites what their RSMs are."""
         inputs, rsms = ["zx", "zy"] if self.rsms else ["x", "y"], [list(side) for side in self.rsms]
-        return {**super().facts, "symmetric": self.symmetric, "inputs": inputs, "rsms": rsms}
+        return {**super().facts, "symmetric": self.symmetric, "unit": self.measured_in, "inputs": inputs, "rsms": rsms}
 
     @classmethod
     def parts(cls, target: Any) -> dict[str, Any]:
@@ -165,7 +179,9 @@ class Metric(Measure):
     def compare(self, a: Any, b: Any, **options: Any) -> float:
         """Value of two sides that `prepare` returned; InvalidValueError where that is no real number."""
         merged = {**self.options, **options}
-        value = self.function(a, b, **merged) if self.pair is None else self.pair(**merged).compare(a, b)
+        return self._number(self.function(a, b, **merged) if self.pair is None else self.pair(**merged).compare(a, b))
+
+    def _number(self, value: Any) -> float:
         array = np.asarray(value)
         if array.size != 1 or array.dtype.kind not in "fiub":
             raise InvalidValueError(f"metric {self.name!r} returned {repr(value)[:80]}, not one real number")
@@ -177,8 +193,9 @@ class Metric(Measure):
         Or ValueError; UnavailableError where a library is missing, InvalidValueError where it returned no real number.
         """
         self.require_available()
-        self.check_options({**self.options, **options})
-        return self.compare(self.prepare(x, **options), self.prepare(y, **options), **options)
+        merged = {**self.options, **options}
+        self.check_options(merged)
+        return self._number(self.function(x, y, **merged))
 
 
 def _composite(name: str) -> Metric | None:
@@ -219,12 +236,15 @@ def register_metric(
     invariant_to: str | Iterable[str] = (),
     invariant_to_y: str | Iterable[str] | None = None,
     category: str = "",
+    measured_in: str = "",
+    pair: Callable[..., Any] | None = None,
     **declared: Any,
 ) -> Callable[[T], T]:
     """Register a metric; use it as a decorator.
 
     It goes on a function ``(x, y, **options) -> float``; or, where one side alone can be prepared for many comparisons, on a class
     whose instances have ``prepare(x)`` and ``compare(a, b)`` (the options are those of its constructor), or on such an object.
+    Where ``prepare`` also takes ``name``, that is what errors call the side.
     Nothing is registered where the name is taken or malformed, a word is unknown, or the grid is empty (ValueError), and where
     the function does not take two inputs first, or lacks an option that is bound (TypeError).
 
@@ -246,13 +266,19 @@ def register_metric(
         metric to them.
     category : str
         "baseline" for what ignores what a representation says, and so must lose.
+    measured_in : {"", "rad", "features", "entries", "entries^2"}
+        The unit of the value: a pure number, radians, or the unit of the input. ``semrsm-bench check`` scales the input.
+    pair : callable, optional
+        For a function: such a class, which gives the same value in two parts.
     **declared
         grid, complexity, reference, requires, unavailable, files, max_size, slow_from, distribution, and options that are bound
         to the name: as for `semrsm_bench.register_solver`.
     """
     on_x = words(invariant_to)
     on_y = on_x if invariant_to_y is None else words(invariant_to_y)
-    own = {"takes": takes, "best": best, "range": range, "symmetric": symmetric, "category": category}
+    own: dict[str, Any] = {"takes": takes, "best": best, "range": range, "symmetric": symmetric, "category": category}
+    own["measured_in"] = measured_in
+    own |= {} if pair is None else {"pair": pair}
     return registering(METRICS, Metric, name, declared, **own, invariant_to=on_x, invariant_to_y=on_y)
 
 
@@ -264,9 +290,13 @@ def _as_function(target: Any) -> tuple[Callable[..., Any], Callable[..., Any] | 
         return target, None
     make: Callable[..., Any] = target if isinstance(target, type) else lambda: target
 
+    named = "name" in inspect.signature(target.prepare).parameters
+
     def function(x: Any, y: Any, **options: Any) -> Any:
         parts = make(**options)
-        return parts.compare(parts.prepare(x), parts.prepare(y))
+        return parts.compare(
+            *(parts.prepare(side, **({"name": name} if named else {})) for side, name in ((x, "X"), (y, "Y")))
+        )
 
     kind = target if isinstance(target, type) else type(target)
     functools.update_wrapper(function, kind, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +15,11 @@ from semrsm_bench.metrics.arrays import (
     FloatArray,
     as_float64,
     as_rsm,
-    as_rsm_pair,
     balanced,
+    between,
     one_of,
+    require_same_stimuli,
+    require_stimuli,
     upper_triangle,
 )
 from semrsm_bench.metrics.ranks import dense_ranks, mid_ranks
@@ -27,7 +29,59 @@ METHODS = ("pearson", "spearman", "kendall_a", "kendall_b", "rho_a", "cosine")
 
 _ALL_EQUAL = "all off-diagonal entries of the {} side are equal, so it has no correlation with anything"
 
-_correlation = partial(register_metric, takes="rsms", best="max", range=(-1, 1))
+
+class Ranked(NamedTuple):
+    """A vector's dense ranks (m,), and how many entries have each."""
+
+    ranks: NDArray[np.intp]
+    counts: NDArray[np.intp]
+
+
+class Rsa:
+    """`compare_rsms` in two parts."""
+
+    def __init__(self, method: str = "pearson") -> None:
+        self.method = one_of(method, METHODS, "method")
+
+    def prepare(self, K: Any, name: str = "K") -> Any:
+        """What `of_vector` makes of the entries above the diagonal."""
+        k = as_rsm(K, name)
+        require_stimuli(len(k), 3)
+        return self.of_vector(upper_triangle(k), {"K": "first", "L": "second"}.get(name, name))
+
+    def of_vector(self, v: FloatArray, place: str) -> Any:
+        """What two of are compared: ranks, or a vector (m,) whose inner product with another is their correlation."""
+        if self.method.startswith("kendall"):
+            ranks, counts = dense_ranks(v)
+            if len(counts) == 1 and self.method == "kendall_b":
+                raise ValueError(_ALL_EQUAL.format(place))
+            return Ranked(ranks, counts)
+        if self.method in ("spearman", "rho_a"):
+            v = mid_ranks(v)
+        m = len(v)
+        if self.method == "rho_a":
+            # Centred ranks: the textbook form subtracts two numbers that grow as m.
+            return (v - (m + 1) / 2) * np.sqrt(12.0 / (m * (m * m - 1.0)))
+        v = balanced(v)[0]
+        if self.method != "cosine":
+            mean = float(v.mean())
+            v = v - mean
+            if float(np.abs(v).max()) <= ROUNDING * abs(mean):
+                raise ValueError(_ALL_EQUAL.format(place))
+        if (norm := float(np.linalg.norm(v))) == 0.0:
+            raise ValueError(f"all off-diagonal entries of the {place} side are 0, so it has no direction")
+        return v / norm
+
+    def compare(self, a: Any, b: Any) -> float:
+        """Correlation of two sides."""
+        kendall = isinstance(a, Ranked)
+        # Of the numbers of pairs those of the stimuli.
+        n, m = ((1 + math.isqrt(1 + 8 * len(v.ranks if kendall else v))) // 2 for v in (a, b))
+        require_same_stimuli(n, m)
+        return _kendall(a, b, tau_b=self.method == "kendall_b") if kendall else float(a @ b)
+
+
+_correlation = partial(register_metric, takes="rsms", best="max", range=(-1, 1), pair=Rsa)
 
 
 @_correlation("rsa_rho_a", invariant_to=RANKS, method="rho_a")
@@ -52,52 +106,35 @@ def compare_rsms(K: Any, L: Any, method: str = "pearson") -> float:
         mid-ranks r and s of m entries (Schuett et al. 2023, eq. 19). ``cosine``: no means are subtracted. With ties
         kendall_a and rho_a cannot reach 1.
     """
-    one_of(method, METHODS, "method")
-    k, l = as_rsm_pair(K, L, min_n=3)  # noqa: E741
-    return correlate(upper_triangle(k), upper_triangle(l), method)
+    return float(between(Rsa(method), K, L, "KL"))
 
 
 def correlate(a: FloatArray, b: FloatArray, method: str) -> float:
     """Correlation of two vectors of equal length by one of the methods of `compare_rsms`."""
-    if method in ("kendall_a", "kendall_b"):
-        return _kendall(a, b, tau_b=method == "kendall_b")
-    if method in ("spearman", "rho_a"):
-        a, b = mid_ranks(a), mid_ranks(b)
-    if method == "rho_a":
-        m = len(a)
-        # Centred ranks: the textbook form subtracts two numbers that grow as m.
-        return float(12.0 * ((a - (m + 1) / 2) @ (b - (m + 1) / 2)) / (m * (m * m - 1.0)))
-    vectors = []
-    for vector, place in ((a, "first"), (b, "second")):
-        v = balanced(vector)[0]
-        if method != "cosine":
-            mean = float(v.mean())
-            v = v - mean
-            if float(np.abs(v).max()) <= ROUNDING * abs(mean):
-                raise ValueError(_ALL_EQUAL.format(place))
-        if (norm := float(np.linalg.norm(v))) == 0.0:
-            raise ValueError(f"all off-diagonal entries of the {place} side are 0, so it has no direction")
-        vectors.append((v, norm))
-    (a, norm_a), (b, norm_b) = vectors
-    return float(a @ b) / norm_a / norm_b
+    parts = Rsa(method)
+    return parts.compare(parts.of_vector(a, "first"), parts.of_vector(b, "second"))
 
 
-def _kendall(a: FloatArray, b: FloatArray, *, tau_b: bool) -> float:
+def _kendall(a: Ranked, b: Ranked, *, tau_b: bool) -> float:
     """Kendall's tau in O(m log m): sort by the one side, count exchanges of the other (Knight 1966)."""
-    m = len(a)
-    ranks_a, counts_a = dense_ranks(a)
-    ranks_b, counts_b = dense_ranks(b)
-    # One integer for each pair of ranks sorts by a, and by b among equal a, at the price of a single sort.
-    keys = np.sort(ranks_a * len(counts_b) + ranks_b)
-    tied_both = _pairs(np.diff(np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1], [True])))))
-    tied_a, tied_b = _pairs(counts_a), _pairs(counts_b)
+    m = len(a.ranks)
+    if len(a.counts) == m:
+        # Without ties the ranks of a are the places that sort it.
+        ordered, tied_both = np.empty_like(b.ranks), 0
+        ordered[a.ranks] = b.ranks
+    else:
+        # One integer for each pair of ranks sorts by a, and by b among equal a, at the price of a single sort.
+        keys = np.sort(a.ranks * len(b.counts) + b.ranks)
+        tied_both = _pairs(np.diff(np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1], [True])))))
+        ordered = keys % len(b.counts)
+    tied_a, tied_b = _pairs(a.counts), _pairs(b.counts)
     pairs = m * (m - 1) // 2
-    difference = pairs - tied_a - tied_b + tied_both - 2 * int(_inversions(keys % len(counts_b), len(counts_b)))
-    if not tau_b:
-        return difference / pairs
-    if tied_a == pairs or tied_b == pairs:
-        raise ValueError(_ALL_EQUAL.format("first" if tied_a == pairs else "second"))
-    return float(difference / np.sqrt(float(pairs - tied_a)) / np.sqrt(float(pairs - tied_b)))
+    difference = pairs - tied_a - tied_b + tied_both - 2 * int(_inversions(ordered, len(b.counts)))
+    return (
+        float(difference / np.sqrt(float(pairs - tied_a)) / np.sqrt(float(pairs - tied_b)))
+        if tau_b
+        else difference / pairs
+    )
 
 
 def _pairs(counts: NDArray[np.intp]) -> int:

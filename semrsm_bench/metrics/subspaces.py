@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from semrsm_bench.metrics.arrays import FloatArray, as_float64, balanced, centred, require_stimuli
+from semrsm_bench.metrics.arrays import FloatArray, as_float64, balanced, centred, require_same_stimuli, require_stimuli
 from semrsm_bench.metrics.registry import FORMS, SUBSPACES, register_metric
 
 KLABUNDE = "Klabunde et al., ICLR 2025 (ReSi)"
@@ -25,26 +25,21 @@ class Decomposed(NamedTuple):
     vt: FloatArray
 
     @classmethod
-    def of(cls, x: Any, *, centre: bool = True, saturated: bool = True) -> Decomposed:
+    def of(cls, x: Any, name: str, *, centre: bool = True, saturated: bool = True) -> Decomposed:
         """Of one side; ValueError for a constant one, and unless ``saturated`` may be, for rank n - 1 (n where not centred)."""
-        x = balanced(as_float64(x, "the features"))[0]
+        x = balanced(as_float64(x, name))[0]
         require_stimuli(len(x), 3)
         x = centred(x) if centre else x
         u, s, vt = np.linalg.svd(x, full_matrices=False)
         if s[0] == 0.0:
-            raise ValueError(f"one side is {'the same for all stimuli' if centre else 'all zeros'}: it spans nothing")
+            raise ValueError(f"{name} is {'the same for all stimuli' if centre else 'all zeros'}: it spans nothing")
         rank = int(np.count_nonzero(s > s[0] * max(x.shape) * np.finfo(np.float64).eps))
         if not saturated and rank >= len(x) - centre:
             raise ValueError(
-                f"a side has rank {rank}, all that {len(x)} stimuli can have: it fits whatever the other side is; use more "
+                f"{name} has rank {rank}, all that {len(x)} stimuli can have: it fits whatever the other side is; use more "
                 "stimuli than units"
             )
         return cls(u[:, :rank], s[:rank], vt[:rank])
-
-
-def _same_stimuli(n: int, m: int) -> None:
-    if n != m:
-        raise ValueError(f"both sides must hold the same stimuli, but one has {n}, the other {m}")
 
 
 @_features(
@@ -63,13 +58,13 @@ class LinearRegression:
     `linear_predictivity`. ValueError for rank c(X) >= n - 1, where it is 1 for whatever Y, and for constant sides.
     """
 
-    def prepare(self, x: Any) -> Decomposed:
+    def prepare(self, x: Any, name: str = "one side") -> Decomposed:
         """One side, decomposed."""
-        return Decomposed.of(x)
+        return Decomposed.of(x, name)
 
     def compare(self, a: Decomposed, b: Decomposed) -> float:
         """R^2 of b from a."""
-        _same_stimuli(len(a.u), len(b.u))
+        require_same_stimuli(len(a.u), len(b.u))
         if a.u.shape[1] >= len(a.u) - 1:
             raise ValueError(
                 f"X has rank {a.u.shape[1]}, all that {len(a.u)} stimuli can have: it explains any Y; use more stimuli than units"
@@ -94,14 +89,14 @@ class LinearPredictivity:
     of the others); below 0 where that mean predicts better. X predicts Y, not the reverse. ValueError for constant sides.
     """
 
-    def prepare(self, x: Any) -> Decomposed:
+    def prepare(self, x: Any, name: str = "one side") -> Decomposed:
         """One side, decomposed."""
-        return Decomposed.of(x)
+        return Decomposed.of(x, name)
 
     def compare(self, a: Decomposed, b: Decomposed) -> float:
         """Predicted share of b's variance from a."""
         n = len(a.u)
-        _same_stimuli(n, len(b.u))
+        require_same_stimuli(n, len(b.u))
         y = b.u * b.s  # rotated units: the same squared errors
         target = a.u.T @ y
         errors = np.empty((len(_PENALTIES), n))
@@ -127,36 +122,13 @@ class EigenspaceOverlap:
     Not centred. ValueError for a side of rank n, which overlaps with everything, and one that is all zeros.
     """
 
-    def prepare(self, x: Any) -> FloatArray:
+    def prepare(self, x: Any, name: str = "one side") -> FloatArray:
         """Orthonormal basis (n, rank)."""
-        return Decomposed.of(x, centre=False, saturated=False).u
+        return Decomposed.of(x, name, centre=False, saturated=False).u
 
     def compare(self, a: FloatArray, b: FloatArray) -> float:
         """The overlap."""
-        _same_stimuli(len(a), len(b))
-        return float(np.sum((a.T @ b) ** 2) / max(a.shape[1], b.shape[1]))
-
-
-@_features(
-    "cca_r2_larger",
-    best="max",
-    range=(0, 1),
-    invariant_to=SUBSPACES,
-    reference="Ding et al., NeurIPS 2021 (CCA over the larger width)",
-)
-class LargerCca:
-    """Sum of the squared canonical correlations over the larger rank, of (n, p) and (n, q); in [0, 1].
-
-    `cca_r2` divides by the smaller rank, which favours whatever is wide. ValueError for rank n - 1 and constant sides.
-    """
-
-    def prepare(self, x: Any) -> FloatArray:
-        """Orthonormal basis of the centred columns (n, rank)."""
-        return Decomposed.of(x, saturated=False).u
-
-    def compare(self, a: FloatArray, b: FloatArray) -> float:
-        """R^2 over the larger rank."""
-        _same_stimuli(len(a), len(b))
+        require_same_stimuli(len(a), len(b))
         return float(np.sum((a.T @ b) ** 2) / max(a.shape[1], b.shape[1]))
 
 
@@ -188,13 +160,13 @@ class Gulp:
             raise ValueError(f"ridge must be a finite number of at least 0, got {ridge}")
         self.ridge = ridge
 
-    def prepare(self, x: Any) -> FloatArray:
-        """Factor F (n, rank) of the hat matrix F F' of one side."""
-        u, s, _ = Decomposed.of(x, saturated=self.ridge > 0)
+    def prepare(self, x: Any, name: str = "one side") -> FloatArray:
+        """The hat matrix of one side, (n, n)."""
+        u, s, _ = Decomposed.of(x, name, saturated=self.ridge > 0)
         variances = s**2 / np.sum(s**2)
-        return np.asarray(u * np.sqrt(variances / (variances + self.ridge)))
+        return np.asarray((u * (variances / (variances + self.ridge))) @ u.T)
 
     def compare(self, a: FloatArray, b: FloatArray) -> float:
         """d: the Frobenius norm of the difference of the hat matrices."""
-        _same_stimuli(len(a), len(b))
-        return float(np.linalg.norm(a @ a.T - b @ b.T))
+        require_same_stimuli(len(a), len(b))
+        return float(np.linalg.norm(a - b))
