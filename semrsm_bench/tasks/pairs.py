@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
+from itertools import chain
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -44,6 +45,16 @@ class Side:
         if any(z.ndim == 2 for z in given):
             return cls(features)
         return cls(features, tuple(given), tuple((network.grids or {}).get(name) for name in names))
+
+    @classmethod
+    def join(cls, sides: Sequence[Side]) -> Side:
+        """The representations of all sides, with positions where each has them."""
+        have = all(side.positions for side in sides)
+        features, positions, grids = (
+            tuple(chain.from_iterable(getattr(side, name) for side in sides))
+            for name in ("features", "positions", "grids")
+        )
+        return cls(features, positions, grids) if have else cls(features)
 
     def permuted(self, order: NDArray[np.intp]) -> Side:
         """The same with the stimuli in another order."""

@@ -9,7 +9,19 @@ from semrsm_bench.core.registry import Registry
 from semrsm_bench.core.task import Task
 
 TASKS: Registry[Task] = Registry(
-    "task", "semrsm_bench.tasks", ("matching", "translation", "retrieval", "outputs", "layers", "instances")
+    "task",
+    "semrsm_bench.tasks",
+    (
+        "matching",
+        "translation",
+        "retrieval",
+        "outputs",
+        "layers",
+        "predictions",
+        "designed",
+        "monotonicity",
+        "instances",
+    ),
 )
 
 T = TypeVar("T", bound=type[Task])
