@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.task import Floats
 from semrsm_bench.metrics.ranks import TIE, correlation, dense_ranks, weighted_ranks
-
-Array = NDArray[Any]
 
 
 def credit(more: Floats, less: Floats) -> Floats:
@@ -43,7 +39,7 @@ def average_precision(values: Floats, positive: NDArray[np.bool_], weights: Floa
 
 
 def _placed(values: Floats, target: Floats) -> NDArray[np.intp]:
-    """Ranks; undefined values are where they are worst: below all others where the target is high, above where it is low."""
+    """Ranks; an undefined value is at the wrong end, below all others where the target is high, above them where it is low."""
     wanted, _ = dense_ranks(target)
     ranks = np.where(2 * wanted >= wanted.max(), -1 - wanted, 2 * len(values) - wanted)
     known = ~np.isnan(values)
