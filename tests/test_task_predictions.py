@@ -122,9 +122,13 @@ def test_a_draw_without_a_network_is_a_run_without_it(name, tmp_path):
 
 
 def test_undefined_values_earn_nothing_and_are_counted(tmp_path):
-    found = scores("accuracy", written(tmp_path, content()), "pwcca", count=12)
-    one = found["pwcca", "a"]
-    assert (one.scores["undefined"], one.scores["closeness"]) == (1.0, pytest.approx(-1.0))
+    constant = {f"a:{i}/late": np.ones((N, 6)) for i in range(5)}
+    for several, share in ((1, 0.4), (5, 1.0)):
+        arrays = content() | dict(list(constant.items())[:several])
+        one = scores("accuracy", written(tmp_path, arrays), "linear_cka")["linear_cka", "a"]
+        assert one.scores["undefined"] == share
+        assert one.scores["closeness"] < 0.7
+    assert one.scores["closeness"] == pytest.approx(-1.0)
 
 
 def test_networks_with_other_layers_are_compared_at_their_last(tmp_path):

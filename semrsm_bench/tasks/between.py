@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from semrsm_bench.core.method import Declaration
-from semrsm_bench.core.stats import row_weights, weighted_mean
+from semrsm_bench.core.stats import row_weights
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Scored
 from semrsm_bench.tasks.features import FeatureNetwork, FeatureOptions, FeatureSet
 from semrsm_bench.tasks.orders import spearman
@@ -78,31 +78,35 @@ class BetweenNetworks(FeatureTask):
                 yield make_case(name, {"networks": cell}, side, other, pairs, networks, found.sha256, known)
 
     def judge(self, case: Case, pairs: Pairs, declared: Declaration) -> Mapping[str, float]:
-        """Scores of all networks, each counted once."""
-        found = self.measure(pairs.mean, np.ones((1, len(pairs.mean))), case.units[self.unit], case.known)
-        return {name: float(value[0]) for name, value in found.items()}
+        """Nothing: `score` has the values as rows keep them, so that draws give the same."""
+        return {}
 
     def score(self, case: Case, arrays: Arrays, answer: Answer, truth: Any, declared: Declaration) -> Scored:
-        """The scores; the truth stays beside the values, for draws of the networks."""
+        """The scores with each network counted once; the truth stays beside the values, for draws of the networks."""
         scored = super().score(case, arrays, answer, truth, declared)
-        sign = 1.0 if declared.facts["best"] == "max" else -1.0
-        return scored if scored.status != "ok" else replace(scored, raw={**scored.raw, "sign": sign, **truth})
+        if scored.status != "ok":
+            return scored
+        units = case.units[self.unit]
+        raw = {**scored.raw, "sign": 1.0 if declared.facts["best"] == "max" else -1.0, **truth}
+        found = self._drawn(raw, units, np.ones((1, len(units))), units)
+        return replace(
+            scored, scores={**{name: float(one[0]) for name, one in found.items()}, **scored.scores}, raw=raw
+        )
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
         """Scores in every draw of the networks, the mean over layers."""
-        made: dict[str, list[Floats]] = {}
-        undefined = np.array([result.score(UNDEFINED.name) for result in results])
-        for result in results:
-            here, raw = result.units[self.unit], result.raw
-            weights = row_weights([(here[i], here[j]) for i, j in raw["pairs"]], draws, units)
-            forth, back = (
-                np.array(raw[name], dtype=np.float64)
-                for name in ("values", "values_yx" if "values_yx" in raw else "values")
-            )
-            for name, drawn in self.measure(raw["sign"] * (forth + back) / 2, weights, here, raw).items():
-                made.setdefault(name, []).append(drawn)
-        means = {name: np.mean(drawn, axis=0) for name, drawn in made.items()}
-        return {**means, UNDEFINED.name: weighted_mean(undefined, np.ones((len(draws), len(results))))}
+        made = [self._drawn(result.raw, result.units[self.unit], draws, units) for result in results]
+        undefined = np.mean([result.score(UNDEFINED.name) for result in results])
+        means = {name: np.mean([found[name] for found in made], axis=0) for name in made[0]}
+        return {**means, UNDEFINED.name: np.full(len(draws), undefined)}
+
+    def _drawn(
+        self, raw: Mapping[str, Any], here: Sequence[str], draws: Floats, units: Sequence[str]
+    ) -> dict[str, Floats]:
+        forth = np.array(raw["values"], dtype=np.float64)
+        back = np.array(raw.get("values_yx", raw["values"]), dtype=np.float64)
+        weights = row_weights([(here[i], here[j]) for i, j in raw["pairs"]], draws, units)
+        return self.measure(raw["sign"] * (forth + back) / 2, weights, here, raw)
 
 
 def _joined(networks: Sequence[FeatureNetwork], layer: str) -> Side:
