@@ -137,8 +137,9 @@ def test_networks_with_other_layers_are_compared_at_their_last(tmp_path):
     arrays |= {f"b:{i}/later": arrays.pop(f"b:{i}/late") for i in (1, 2, 3)}
     path = written(tmp_path, arrays)
     assert scores("accuracy", path, "linear_cka")["linear_cka", "a x b"].scores["closeness"] > 0.95
-    with pytest.raises(ValueError, match="b:0 has no layer 'late'; there are "):
-        scores("accuracy", path, "linear_cka", layers=("late",))
+    for layer, lacks in (("late", "b:0"), ("later", "a:0")):
+        with pytest.raises(ValueError, match=f"{lacks} has no layer '{layer}'"):
+            scores("accuracy", path, "linear_cka", layers=(layer,))
 
 
 def without(part):

@@ -61,7 +61,8 @@ class BetweenNetworks(FeatureTask):
         cells = [(cell, pairs) for cell, pairs in self.cells(found) if len(pairs) >= _LEAST_PAIRS]
         if not cells:
             raise ValueError(f"{self.name} needs three networks of a group; there are {len(found.networks)} in all")
-        for layer in options.layers or ("",):
+        layers = dict.fromkeys(layer for network in found.networks for layer in network.layers)
+        for layer in layers if options.layers else ("",):
             side = _joined(found.networks, layer)
             moved = side.permuted(order)
             # Chance needs no precision: the last cell will do.
@@ -112,5 +113,5 @@ class BetweenNetworks(FeatureTask):
 def _joined(networks: Sequence[FeatureNetwork], layer: str) -> Side:
     """One layer of each network, by default its last."""
     if lacks := next((network for network in networks if layer and layer not in network.layers), None):
-        raise ValueError(f"{lacks.path} has no layer {layer!r}; there are {', '.join(lacks.layers)}")
+        raise ValueError(f"{lacks.path} has no layer {layer!r}, which another network has")
     return Side.join([Side.of(network, [layer or list(network.layers)[-1]]) for network in networks])
