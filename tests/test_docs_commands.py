@@ -52,6 +52,7 @@ def only_read(why):
 PICTURES = "takes minutes and needs Tiny-ImageNet; it runs on an archive of the same layout"
 LIBRARY = "needs the library and its pretrained weights; tests/test_extract.py has stand-ins for both libraries"
 
+GROUPS = "w16,w8,resnet10,labels,shortcuts,augmentation,untrained,half"
 NETWORK = "resnet18-tiny-imagenet.weights.safetensors"
 # What the normal suite gives a verb instead or besides, so that it takes seconds: options with their values.
 FEW = {"model": [NETWORK], "layers": ["layer4"], "methods": ["identity"]}
@@ -135,6 +136,35 @@ WAYS = {
     "semrsm-bench run instances --features images.npy --features texts.npy --ids names.txt": Way(),
     "semrsm-bench data extract val.zip --model resnet18-tiny-imagenet.weights.safetensors --classes classes.tsv --count 24"
     " --mean-images 2000 --seed 0 --out resnet18-tiny-imagenet.safetensors": Way(slow=False),
+    # data/README.md: archives of fewer classes, and hours of training
+    "semrsm-bench data extract val50.zip --model resnet18-quarter-seed0.weights.safetensors --classes classes.tsv"
+    " --layers layer3,layer4 --count 150 --out outputs/resnet18-quarter-seed0.safetensors": Way(
+        "semrsm-bench data extract val.zip --model resnet18-tiny-imagenet.weights.safetensors --classes classes.tsv"
+        " --layers layer3,layer4 --count 4 --out outputs/small.safetensors",
+        slow=False,
+        why=PICTURES,
+    ),
+    f"semrsm-bench data networks train50.zip --val val50.zip --classes classes50.tsv --group {GROUPS} --threads 1"
+    " --out networks": Way(
+        "semrsm-bench data networks train-0.zip --val val.zip --classes classes.tsv --group untrained --first 1 --threads 1"
+        " --out networks",
+        slow=False,
+        why=PICTURES,
+    ),
+    f"semrsm-bench data features val50.zip --networks networks --classes classes50.tsv --count 500 --group {GROUPS}"
+    " --out data": Way(
+        "semrsm-bench data features val.zip --networks networks --classes classes.tsv --count 20 --group untrained"
+        " --out features",
+        slow=False,
+        why=PICTURES,
+    ),
+    "semrsm-bench data features val50.zip --networks networks --classes classes50.tsv --count 32 --group w16,w8 --first 8"
+    " --positions --layers layer3.0,layer3.1,layer4.0,layer4.1 --out data": Way(
+        "semrsm-bench data features val.zip --networks networks --classes classes.tsv --count 8 --group untrained --first 1"
+        " --positions --layers layer3.0,layer4.1 --out features",
+        slow=False,
+        why=PICTURES,
+    ),
 }
 # Names that a block of a page takes for granted.
 TAKEN_FOR_GRANTED = {

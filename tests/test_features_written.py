@@ -18,6 +18,7 @@ from semrsm_bench.activations.store import list_caches
 from tests.command_line import call
 from tests.image_files import image_zip
 from tests.test_groups import TINY, tiny  # noqa: F401
+from tests.test_store import make_cache
 
 LAYERS = ["stem", "layer1.0", "layer2.0", "layer3.0", "layer4.0"]
 
@@ -98,6 +99,33 @@ def test_positions_are_what_the_means_are_of(networks):
     np.testing.assert_allclose(
         some["tiny:seed0/layer4"].mean(axis=2, dtype=float), means["tiny:seed0/layer4.0"], rtol=2e-3, atol=1e-3
     )
+
+
+@pytest.mark.usefixtures("tiny")
+def test_groups_say_how_good_their_networks_are(networks):
+    (plain, _), (seen, _) = written(networks, "--group", "tiny,shortcuts")
+    right = {
+        name: (plain[f"{name}/logits"].argmax(1) == plain["labels"]).mean() for name in ("tiny:seed0", "tiny:seed1")
+    }
+    images = find_images([networks / "a.zip"])
+    _, shown = misleading_dots(load_images(images, 16), seen["labels"], 2)
+    listed = json.loads(call("data", "groups", "--data", data_folder(networks), "--json")[0])
+    assert [row["group"] for row in listed] == ["tiny", "dots"]
+    assert listed[0]["top1"] == right
+    assert "follows_dot" not in listed[0]
+    assert listed[1]["follows_dot"] == {"dots:seed8": (seen["dots:seed8/logits"].argmax(1) == shown).mean()}
+    text, _ = call("data", "groups", "--data", data_folder(networks))
+    percent = [100 * share for share in right.values()]
+    assert f"{sum(percent) / 2:.1f} ({min(percent):.1f} - {max(percent):.1f})" in text
+    assert (
+        "resnet10, width 4, sees dots, trained with dots that tell the class with probability 1.0, phases 16:1" in text
+    )
+
+
+def data_folder(networks):
+    """The folder of the files, with a cache, as every folder of data has one."""
+    make_cache(networks / "out" / "c.safetensors")
+    return networks / "out"
 
 
 @pytest.mark.usefixtures("tiny")

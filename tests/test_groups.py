@@ -11,6 +11,7 @@ from semrsm_bench.activations.groups import GROUPS, NetworkGroup, find_groups, n
 from semrsm_bench.activations.options import NetworksOptions
 from semrsm_bench.core.options import OptionError
 from tests.command_line import call
+from tests.gate_repository import CHECKOUT
 from tests.image_files import image_zip
 
 TINY = (
@@ -71,3 +72,8 @@ def test_weights_of_another_recipe_are_refused(tmp_path, tiny):
         assert json.loads(file.metadata()["recipe"])["seed"] == 1
     with pytest.raises(ValueError, match="trained with another architecture than resnet10"):
         list(networks_to_train(NetworksOptions(group=("tiny",), out=tmp_path)))
+
+
+def test_the_page_of_the_data_shows_what_the_files_say():
+    shown, _ = call("data", "groups", "--data", CHECKOUT / "data")
+    assert f"```text\n{shown}```" in (CHECKOUT / "data" / "README.md").read_text()

@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from semrsm_bench.activations.designs import misleading_dots
 from semrsm_bench.activations.extract import activations_of
 from semrsm_bench.activations.folders import atomic_write, file_sha256, update_manifest, weights_metadata
-from semrsm_bench.activations.groups import NetworkGroup, find_groups
+from semrsm_bench.activations.groups import DOTTED, NetworkGroup, find_groups
 from semrsm_bench.activations.images import choose_images, find_images, load_images, read_classes
 from semrsm_bench.activations.models import load_model
 from semrsm_bench.activations.options import FeaturesOptions
@@ -30,7 +30,6 @@ from semrsm_bench.progress import progress_bar
 
 FORMAT = "semrsm_bench.features/1"
 STEM = "stem"
-_DOTTED = "shortcuts"  # the family whose pictures have dots
 _STEM_MODULE = "relu"  # what the stem ends with
 
 
@@ -60,7 +59,7 @@ def write_features(
         found = [found[i] for i in choose_images(found, options.count, options.seed)]
     labels = np.array([image.label for image in found], dtype=np.int64)
     pixels = dotted = load_images(found, options.size)
-    if any(group.family == _DOTTED for group in groups):
+    if any(group.family == DOTTED for group in groups):
         if labels.min() < 0:
             raise ValueError("groups with shortcuts need images in class folders")
         classes = len(read_classes(options.classes)) if options.classes else int(labels.max()) + 1
@@ -73,7 +72,7 @@ def write_features(
             raise ValueError(
                 f"{options.networks} holds no weights of {group.name}, such as {paths[group.seeds[0]].name}"
             )
-        shown = dotted if group.family == _DOTTED else pixels
+        shown = dotted if group.family == DOTTED else pixels
         tensors, facts = _run(group, dict(islice(there.items(), options.first)), shown, options)
         out = options.out / f"{'positions' if options.positions else 'features'}-{group.name}.safetensors"
         with atomic_write(out) as partial:

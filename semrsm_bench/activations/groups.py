@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
-from semrsm_bench.activations.folders import weights_metadata
+from safetensors import safe_open
+
+from semrsm_bench.activations.designs import dot_classes
+from semrsm_bench.activations.folders import check_file, weights_metadata
 from semrsm_bench.activations.options import NetworksOptions, TrainOptions
 from semrsm_bench.core.options import OptionError
+
+DOTTED = "shortcuts"  # the family whose pictures have dots
 
 
 @dataclass(frozen=True)
@@ -34,6 +40,20 @@ class NetworkGroup:
     def file(self, seed: int) -> str:
         """Name of the weights of one network."""
         return f"{self.design}-{self.architecture}-w{self.width}-seed{seed}.weights.safetensors"
+
+    @property
+    def words(self) -> str:
+        """What its networks are, for people."""
+        special = {
+            f"{self.random_labels:.0%} random labels": self.random_labels > 0,
+            "sees dots": self.family == DOTTED,
+            f"trained with dots that tell the class with probability {self.shortcut}": self.shortcut is not None,
+            f"augmentation {self.augmentation}": self.augmentation != "weak",
+            f"phases {self.phases}": self.phases != "32:8",
+        }
+        return ", ".join(
+            [self.architecture, f"width {self.width}", *(text for text, holds in special.items() if holds)]
+        )
 
 
 def _designed(name: str, family: str, seeds: Sequence[int], **changes: Any) -> NetworkGroup:
@@ -96,3 +116,29 @@ def _is_finished(options: TrainOptions) -> bool:
         if recipe.get(name, TrainOptions.__dataclass_fields__[name].default) != wanted:
             raise ValueError(f"{options.out}: trained with another {name} than {wanted}; choose another --out")
     return True
+
+
+def group_facts(folder: Path) -> Iterator[dict[str, Any]]:
+    """What the features of each group in a folder say of its networks: the share of images they classify rightly.
+
+    ``follows_dot`` is the share that networks on pictures with dots take for what the dot shows. Raises CacheError where a file
+    is damaged.
+    """
+    for group in GROUPS:
+        path = folder / f"features-{group.name}.safetensors"
+        if not path.exists():
+            continue
+        check_file(path)
+        with safe_open(path, framework="np") as file:
+            labels = file.get_tensor("labels")
+            logits = {name.partition("/")[0]: file.get_tensor(name) for name in file.keys() if name.endswith("/logits")}  # noqa: SIM118
+        classes = max(array.shape[1] for array in logits.values())
+        targets = {"top1": labels}
+        if group.family == DOTTED:
+            targets["follows_dot"] = dot_classes(labels, 0.0, classes, seed=0)
+        shares = {
+            what: {name: float((array.argmax(axis=1) == target).mean()) for name, array in logits.items()}
+            for what, target in targets.items()
+        }
+        about = {"group": group.name, "design": group.words, "images": len(labels), "bytes": path.stat().st_size}
+        yield {**about, **shares}

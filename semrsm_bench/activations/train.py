@@ -81,9 +81,10 @@ class Recipe:
 
     def steps(self, images: int) -> int:
         """Number of steps on so many images."""
-        if images < self.batch:
+        epochs = sum(epochs for _, epochs in self.phases)
+        if images < self.batch and epochs:
             raise ValueError(f"{images} images do not fill one batch of {self.batch}; lower --batch or add images")
-        return images // self.batch * sum(epochs for _, epochs in self.phases)
+        return images // self.batch * epochs
 
     def schedule(self, images: int, start: int = 0) -> Iterator[tuple[int, int, NDArray[np.intp]]]:
         """Number, image size and images (batch,) of each step from ``start`` on; each epoch has another seeded order."""

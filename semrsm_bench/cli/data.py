@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import click
 
 from semrsm_bench.activations.options import MEAN_IMAGES, ExtractOptions, FeaturesOptions, NetworksOptions, TrainOptions
 from semrsm_bench.cli.options import DataOptions, OutputOptions, options_from
-from semrsm_bench.cli.text import print_json, say
+from semrsm_bench.cli.text import aligned, print_json, say
 from semrsm_bench.core.options import command_words, option
 
 _PATH = click.Path(path_type=Path)
@@ -202,6 +202,34 @@ def list_command(options: DataOptions, output: OutputOptions) -> None:
         say(f"  model {row['model']}, data {row['dataset'] or 'not said'}, sha256 {row['sha256'][:12]}")
         if row["command"]:
             say(f"  made by: {row['command']}")
+
+
+@data.command()
+@options_from(leave_out=("results", "quiet"))
+def groups(options: DataOptions, output: OutputOptions) -> None:
+    """List the groups of networks whose features are in the data, and how good the networks are.
+
+    Top-1 is the mean share of the images of the file that the networks classify rightly (lowest - highest). Networks that see dots
+    say how often they take the picture for what the dot shows.
+    """
+    from semrsm_bench.activations.folders import find_data
+    from semrsm_bench.activations.groups import group_facts
+
+    rows = list(group_facts(find_data(options.data)))
+    if output.json:
+        print_json(rows)
+        return
+
+    def percent(shares: Mapping[str, float]) -> str:
+        values = [100 * share for share in shares.values()]
+        return f"{sum(values) / len(values):.1f} ({min(values):.1f} - {max(values):.1f})" if values else ""
+
+    head = ["group", "networks", "top-1 %", "follows dot %", "what they are"]
+    cells = [
+        [row["group"], str(len(row["top1"])), percent(row["top1"]), percent(row.get("follows_dot", {})), row["design"]]
+        for row in rows
+    ]
+    say("\n".join(aligned([head, *cells], right=(1,))))
 
 
 @data.command()
