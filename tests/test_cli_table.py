@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import json
 import subprocess
 import sys
@@ -71,13 +72,42 @@ def test_what_a_run_does_not_have_is_one_line(words, code, message):
 
 
 def test_json_and_csv_hold_the_same_figures(results):
-    records = json.loads(table("--json"))
+    records = json.loads(table("--json"))["rows"]
     lines = list(csv.DictReader(io.StringIO(table("--format csv"))))
     assert len(records) == len(lines) == 6
     for record, line in zip(records, lines):
         assert record["method"] == line["method"]
         for figure in ("seconds", "c"):
             assert record[figure] == float(line[figure])
+
+
+def test_json_is_one_object_a_task_and_its_rows_name_score_cell_and_baselines_alike(results):
+    found = json.loads(table("--json --told-apart"))
+    assert (found["task"], found["unit"], found["score"]["name"]) == ("matching", "pair", "c")
+    assert {row["cell"] for row in found["rows"]} == {
+        f"resnet18-tiny-imagenet, 256, layer3, 256, {centring}" for centring in ("none", "channel")
+    }
+    for row in found["rows"]:
+        assert (row["score"], row["low"], row["high"]) == (row["c"], row["c_low"], row["c_high"])
+        assert row["baseline"] == (row["method"] == "identity")
+        assert row["units"] == 3
+    greedy = next(row for row in found["rows"] if row["method"] == "greedy")
+    base = next(row for row in found["rows"] if row["baseline"] and row["cell"] == greedy["cell"])
+    assert greedy["beyond_baseline"] == pytest.approx((greedy["c"] - base["c"]) / (1 - base["c"]))
+    assert base["beyond_baseline"] is None
+    assert greedy["low_jackknife"] < greedy["score"] < greedy["high_jackknife"]
+    assert found["told_apart"] == [], "one method that is no baseline and not exact"
+    write_run(results, "more", [*make_run((256,), pairs=4), make_row("scipy", pair="0-9")])
+    (cell, _) = json.loads(table("more --json --told-apart"))["told_apart"]
+    assert cell["pairs"] == len(cell["differences"]) == len(list(itertools.combinations(cell["methods"], 2)))
+    assert cell["share"] == sum(d["p"] < 0.05 for d in cell["differences"]) / cell["pairs"]
+    assert "differences" not in json.loads(table("more --json"))["told_apart"][0]
+
+
+def test_two_tasks_are_a_list_of_objects(results):
+    rows = [{**row, "task": task} for task in ("matching", "retrieval") for row in [make_row("greedy")]]
+    write_run(results, "both", rows)
+    assert [one["task"] for one in json.loads(table("both --json"))] == ["matching", "retrieval"]
 
 
 def test_width_and_centring_and_end_to_end(results):
@@ -89,7 +119,7 @@ def test_width_and_centring_and_end_to_end(results):
 
 
 def test_scores_and_the_method_to_compare_with_are_chosen(results):
-    records = json.loads(table("--json --where centring=none --scores quality --against greedy"))
+    records = json.loads(table("--json --where centring=none --scores quality --against greedy"))["rows"]
     greedy, *others = sorted(records, key=lambda record: record["method"] != "greedy")
     assert "c" not in greedy
     assert greedy["difference"] is None

@@ -25,7 +25,7 @@ def _folder(tmp_path, monkeypatch):
 def cells_of(task, words, *plugins):
     """The cells of a table after a run, all of them measured."""
     call("run", *words.split(), "--quiet")
-    cells = json.loads(call("table", "latest", task, "--json", *plugins)[0])
+    cells = json.loads(call("table", "latest", task, "--json", *plugins)[0])["rows"]
     assert {cell["status"] for cell in cells} == {"ok"}
     return cells
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from semrsm_bench.bench.contest import differences
 from semrsm_bench.bench.results import RUN_FILE, write_json
-from semrsm_bench.bench.summary import differences
 from semrsm_bench.cli import main
 from semrsm_bench.report.figures.run import front_points, pareto_front
 from semrsm_bench.report.page import assets

@@ -1,5 +1,6 @@
 """Intervals, medians and p-values against theorems and by hand."""
 
+import itertools
 import math
 
 import numpy as np
@@ -7,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.stats import t as student_t
+from scipy.stats import ttest_1samp
 
 from semrsm_bench.core.stats import (
     bootstrap_draws,
@@ -16,6 +19,7 @@ from semrsm_bench.core.stats import (
     mean_interval,
     median_interval,
     two_sided_p,
+    weighted_mean,
     weighted_median,
 )
 
@@ -81,8 +85,8 @@ def test_the_jackknife_of_a_mean_is_its_standard_error():
     sample = np.random.default_rng(0).normal(size=30)
     draws = jackknife_draws(30)
     found = interval_of((draws @ sample) / draws.sum(axis=1), "jackknife")
-    half = 1.959963984540054 * sample.std(ddof=1) / math.sqrt(30)
-    assert found == pytest.approx((sample.mean(), sample.mean() - half, sample.mean() + half))
+    expected = ttest_1samp(sample, 0.0).confidence_interval(0.95)
+    assert found == pytest.approx((sample.mean(), *expected))
 
 
 def test_undefined_draws_are_left_out_and_an_undefined_estimate_has_no_interval():
@@ -100,9 +104,35 @@ def test_holm_is_the_step_down_of_bonferroni():
     assert math.isnan(corrected[1])
 
 
+@pytest.mark.parametrize("how", ["bootstrap", "jackknife"])
 @pytest.mark.parametrize("sign", [1, -1])
-def test_a_two_sided_p_counts_the_draws_beyond_zero(sign):
-    replicates = np.array([1.0, *([0.5] * 98), -0.5, -0.1])
-    assert two_sided_p(sign * replicates) == pytest.approx(2 * 2 / 100)
-    assert two_sided_p(sign * np.ones(101)) == pytest.approx(1 / 100)
-    assert two_sided_p(np.zeros(101)) == 1.0
+def test_a_two_sided_p_is_that_of_students_test(how, sign):
+    sample = sign * np.random.default_rng(3).normal(0.3, 1.0, size=25)
+    draws = jackknife_draws(25) if how == "jackknife" else bootstrap_draws(25, 20_000)
+    found = two_sided_p(draws @ sample / draws.sum(axis=1), how, 25)
+    # The deviation of a bootstrap of n units is sqrt((n - 1) / n) of the standard error.
+    t = ttest_1samp(sample, 0.0).statistic * (1 if how == "jackknife" else math.sqrt(25 / 24))
+    assert found == pytest.approx(2 * student_t.sf(abs(t), 24), rel=1e-9 if how == "jackknife" else 0.02)
+
+
+def test_a_two_sided_p_of_what_never_varies_and_of_a_single_unit():
+    assert two_sided_p(np.ones(101), "bootstrap", 5) == 0.0
+    assert two_sided_p(np.zeros(101), "bootstrap", 5) == 1.0
+    assert math.isnan(two_sided_p(np.ones(2), "jackknife", 1))
+    assert math.isnan(two_sided_p(np.array([math.nan, 1.0, 2.0]), "bootstrap", 2))
+
+
+def test_over_ten_networks_the_jackknife_covers_as_it_says_and_the_bootstrap_less():
+    """The mean over all pairs of ten networks: what two networks share is in nine pairs of each."""
+    rng = np.random.default_rng(0)
+    pairs = np.array(list(itertools.combinations(range(10), 2)))
+    draws = {"bootstrap": bootstrap_draws(10, 400), "jackknife": jackknife_draws(10)}
+    hits = dict.fromkeys(draws, 0)
+    for _ in range(400):
+        networks = rng.normal(size=10)
+        values = networks[pairs].sum(axis=1) + rng.normal(size=len(pairs))
+        for how, drawn in draws.items():
+            _, low, high = interval_of(weighted_mean(values, drawn[:, pairs].prod(axis=2)), how)
+            hits[how] += low <= 0 <= high
+    assert 0.93 <= hits["jackknife"] / 400 <= 0.97
+    assert 0.84 <= hits["bootstrap"] / 400 <= 0.92

@@ -1,14 +1,12 @@
 """Rows to figures: what counts, what is bounded, what is paired."""
 
-import itertools
 import math
 import re
 
 import numpy as np
 import pytest
 
-from semrsm_bench.bench.summary import KeptArrays, differences, summarise, without_ranking
-from semrsm_bench.core.stats import holm, two_sided_p
+from semrsm_bench.bench.summary import KeptArrays, summarise
 from semrsm_bench.core.task import Score
 from semrsm_bench.tasks.registry import get_task
 from tests.bench_data import make_row
@@ -109,82 +107,11 @@ def test_the_order_of_rows_changes_no_interval():
     assert (first.scores, first.seconds) == (second.scores, second.seconds)
 
 
-def test_differences_are_paired():
-    """Two methods whose pairs differ much and whose difference is the same in every pair: it has no width."""
-    values = np.random.default_rng(1).random(15)
-    found = summary(*pairs_of({"base": values, "better": values + 0.25}))
-    (difference,) = differences(found, "c", "base")
-    assert difference.method == "better"
-    assert difference.interval == pytest.approx((0.25, 0.25, 0.25))
-    assert found[0].scores["c"].high - found[0].scores["c"].low > 0.1
-    assert differences(found, "c", "absent") == []
-
-
-def test_differences_that_are_made_together_are_corrected_together():
-    rng = np.random.default_rng(2)
-    base = rng.random(12)
-    noisy = {
-        name: base + gain + 0.1 * rng.standard_normal(12) for name, gain in (("a", 0.02), ("b", 0.05), ("c", 0.08))
-    }
-    found = summary(*pairs_of({"base": base, **noisy}))
-    alone = [two_sided_p(s.replicates["c"] - found[0].replicates["c"]) for s in found[1:]]
-    together = [d.p for d in differences(found, "c", "base")]
-    assert together == pytest.approx(holm(alone))
-    assert together[int(np.argmin(alone))] == pytest.approx(min(1.0, 3 * min(alone)))
-
-
-@pytest.mark.parametrize(
-    ("methods", "baselines", "exact", "said"),
-    [
-        ([0.9, 0.8, 0.7], [0.39], [], ""),
-        ([0.9, 0.8, 0.7], [0.1, 0.41], [], "the baseline b1 reaches half of the median method's c"),
-        ([0.9, 0.8, 0.7], [], [], ""),
-        ([0.9] * 9 + [0.1], [0.2], [], "9 of 10 methods are within 0.02 of the best c"),
-        ([0.9] * 8 + [0.1] * 2, [0.2], [], ""),
-        ([0.98, 0.97, 0.965], [0.2], [], "3 of 3 methods"),
-        ([0.98, 0.97, 0.95], [0.2], [], ""),
-        ([0.98, 0.7, 0.3], [0.2], [1.0] * 50, ""),
-        ([0.9, 0.9], [0.9], [1.0], ""),
-        ([-0.2, math.nan, 0.1, 0.3], [], [], ""),
-    ],
-)
-def test_a_cell_that_tells_no_methods_apart_is_a_check(methods, baselines, exact, said):
-    named = {"approximate": methods, "baseline": baselines, "exact": exact}
-    rows = [
-        row(method=f"{category[0]}{i}", category=category, scores={"c": None if math.isnan(c) else c, "quality": 0.5})
-        for category, values in named.items()
-        for i, c in enumerate(values)
-    ]
-    found = without_ranking(summary(*rows), get_task("matching"))
-    assert list(found) == ["tiny/layer1/16/6/none"][: bool(said)]
-    assert said in "".join(found.values())
-
-
-@pytest.mark.parametrize(("baseline", "check"), [(-0.36, True), (-0.34, False), (0.9, False)])
-def test_smaller_may_be_better_and_a_score_without_end_says_nothing(baseline, check):
-    real = [{"method": name, "scores": {"value": value}} for name, value in (("a", -0.9), ("b", -0.7), ("c", -0.5))]
-    rows = [*real, {"method": "none", "category": "baseline", "scores": {"value": baseline}}]
-    downward, endless = directed(best="min", low=-1.0, high=1.0, chance=0.0), directed(high=math.inf)
-    assert bool(without_ranking(summary_of_toy(downward, rows), downward)) == check
-    assert not without_ranking(summary_of_toy(endless, rows), endless)
-
-
 @pytest.mark.parametrize(("best", "worst"), [("max", -0.25), ("min", 0.75)])
 def test_the_worst_case_is_the_worst_in_the_direction_of_the_score(best, worst):
     rows = [{"method": "m", "case": str(i), "scores": {"value": v}} for i, v in enumerate((0.5, -0.25, 0.75, None))]
     (line,) = summary_of_toy(directed(best=best, low=-1.0), rows)
     assert line.worst == {"value": worst}
-
-
-def test_differences_of_rounding_alone_are_none():
-    """The same scores, summed in another order, are no better and no worse."""
-    cells = [
-        [row(f"0-{i}", method=m, scores={"c": 0.3 * up, "quality": 0.5}) for i in range(1, 9)]
-        for m, up in (("a", 1.0), ("b", 1 + 3e-16), ("c", 1 + 1e-9))
-    ]
-    found = differences(summary(*itertools.chain(*cells)), "c", "a")
-    assert [d.p for d in found] == [1.0, pytest.approx(2e-3)]
-    assert found[0].interval == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 cut short", b"no archive"])

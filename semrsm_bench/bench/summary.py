@@ -24,11 +24,10 @@ from semrsm_bench.core import stats
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN, Floats, Interval, interval_of
 from semrsm_bench.core.task import Result, Task
-from semrsm_bench.metrics.ranks import TIE
 from semrsm_bench.tasks.registry import get_task
 
-# A cell does not rank methods where so many of them are so close to the best; fewer methods say nothing either way.
-_MOST, _CLOSE, _FEWEST = 0.9, 0.02, 3
+# A bootstrap over so few units is too narrow; the jackknife is shown beside it.
+FEW_UNITS = 30
 
 Row = Mapping[str, Any]
 Legend = dict[str, dict[str, Any]]
@@ -49,7 +48,9 @@ class Summary:
     ok: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)  # rows by status
     message: str = ""  # message of the commonest failure
+    units: int = 0  # how many the cell's intervals resample
     scores: Mapping[str, Interval] = field(default_factory=dict)
+    jackknife: Mapping[str, Interval] = field(default_factory=dict)  # beside a bootstrap of few units
     bounds: Mapping[str, float] = field(default_factory=dict)  # certified, of scores that are not known themselves
     worst: Mapping[str, float] = field(default_factory=dict)  # worst of the cases, in the direction of the score
     undefined: Mapping[str, int] = field(default_factory=dict)  # observed cases in which a score has no value
@@ -121,12 +122,12 @@ def summarise(rows: Sequence[Row], task: Task, folder: Path | None = None) -> li
         # The draws go by position: rows in another order, as resumed runs have them, must give the same interval.
         cell = sorted(cell, key=lambda row: (_natural(row["case"]), row["repeat"]))
         units = list(dict.fromkeys(unit for row in cell for unit in row["units"].get(task.unit, ())))
-        draws = (stats.jackknife_draws if task.resampling == "jackknife" else stats.bootstrap_draws)(len(units))
+        draws = stats.bootstrap_draws(len(units)), stats.jackknife_draws(len(units))
         methods: dict[tuple[str, str], list[Row]] = {}
         for row in cell:
             methods.setdefault((row["method"], str(sorted(row["options"].items()))), []).append(row)
         parts = sorted(methods.values(), key=lambda part: order[part[0]["method"]])
-        found += [_summary(task, part, draws, units, folder) for part in parts]
+        found += [_summary(task, part, *draws, units, folder) for part in parts]
     return found
 
 
@@ -135,7 +136,10 @@ def _natural(text: str) -> list[Any]:
     return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]
 
 
-def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str], folder: Path | None) -> Summary:
+def _summary(
+    task: Task, rows: Sequence[Row], drawn: Floats, left_out: Floats, units: Sequence[str], folder: Path | None
+) -> Summary:
+    """Of a method in a cell, with the draws of a bootstrap and of a jackknife."""
     cases: dict[str, list[Row]] = {}
     for row in (row for row in rows if row["status"] == "ok"):
         cases.setdefault(str(row["case"]), []).append(row)
@@ -155,14 +159,11 @@ def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str
     faults = Counter(row["status"] for row in bad if row["status"] != "skipped")
     commonest = faults.most_common(1)[0][0] if faults else "skipped"
     values = {s.name: [v for r in results if (v := r.scores.get(s.name)) is not None] for s in task.scores}
-    made: dict[str, list[tuple[Floats, int]]] = {}
-    for repeat in repeats:
-        for name, drawn in task.aggregate(repeat, draws, units).items():
-            made.setdefault(name, []).append((drawn, len(repeat)))
-    replicates = {
-        name: np.average([d for d, _ in part], axis=0, weights=[n for _, n in part]) for name, part in made.items()
-    }
-    weights = stats.row_weights([part[0]["units"].get(task.unit, ()) for part in cases.values()], draws, units)
+    is_bootstrap = task.resampling == "bootstrap"
+    replicates = _replicates(task, repeats, drawn if is_bootstrap else left_out, units)
+    beside = _replicates(task, repeats, left_out, units) if is_bootstrap and 1 < len(units) <= FEW_UNITS else {}
+    # Times are medians, for which a jackknife is no interval.
+    weights = stats.row_weights([part[0]["units"].get(task.unit, ()) for part in cases.values()], drawn, units)
     first = rows[0]
     return Summary(
         task=task.name,
@@ -175,7 +176,9 @@ def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str
         ok=len(cases),
         counts=dict(Counter(str(row["status"]) for row in rows)),
         message=next((str(row["message"]) for row in bad if row["status"] == commonest), ""),
+        units=len(units),
         scores={name: interval_of(values, task.resampling) for name, values in replicates.items()},
+        jackknife={name: interval_of(values, "jackknife") for name, values in beside.items()},
         bounds=task.bounds(results) if results else {},
         worst={s.name: (min if s.best == "max" else max)(known) for s in task.scores if (known := values[s.name])},
         undefined={
@@ -190,6 +193,17 @@ def _summary(task: Task, rows: Sequence[Row], draws: Floats, units: Sequence[str
     )
 
 
+def _replicates(
+    task: Task, repeats: Sequence[Sequence[Result]], draws: Floats, units: Sequence[str]
+) -> dict[str, Floats]:
+    """The scores in every draw, means over the repeats of a measurement."""
+    made: dict[str, list[tuple[Floats, int]]] = {}
+    for repeat in repeats:
+        for name, drawn in task.aggregate(repeat, draws, units).items():
+            made.setdefault(name, []).append((drawn, len(repeat)))
+    return {name: np.average([d for d, _ in part], axis=0, weights=[n for _, n in part]) for name, part in made.items()}
+
+
 def _median(values: Iterable[float | None]) -> float:
     known = [value for value in values if value is not None and not math.isnan(value)]
     return float(np.median(known)) if known else math.nan
@@ -198,74 +212,6 @@ def _median(values: Iterable[float | None]) -> float:
 def _median_interval(values: Floats, weights: Floats) -> Interval:
     known = ~np.isnan(values)
     return interval_of(stats.weighted_median(values[known], weights[:, known])) if known.any() else UNKNOWN
-
-
-@dataclass(frozen=True)
-class Difference:
-    """A method's score minus that of a reference method in the same cell, in the same draws.
-
-    p is two-sided, and corrected by Holm's method over all that were made together.
-    """
-
-    place: Mapping[str, Any]
-    score: str
-    method: str
-    reference: str
-    interval: Interval
-    p: float
-
-
-def differences(summaries: Sequence[Summary], score: str, reference: str, how: Any = "bootstrap") -> list[Difference]:
-    """Every method of every cell against a reference method, with paired intervals; ``how`` is the task's resampling."""
-    known = {cell_key(s.place): s.replicates for s in summaries if s.method == reference and score in s.replicates}
-    made = [
-        (summary, _difference(summary.replicates[score], known[cell][score]))
-        for summary in summaries
-        if (cell := cell_key(summary.place)) in known and summary.method != reference and score in summary.replicates
-    ]
-    corrected = stats.holm([stats.two_sided_p(replicates) for _, replicates in made])
-    return [
-        Difference(s.place, score, s.method, reference, interval_of(replicates, how), p)
-        for (s, replicates), p in zip(made, corrected)
-    ]
-
-
-def _difference(a: Floats, b: Floats) -> Floats:
-    """The difference, 0 where it is rounding alone."""
-    return np.where(np.isclose(a, b, rtol=TIE, atol=0), 0.0, a - b)
-
-
-def without_ranking(summaries: Sequence[Summary], task: Task) -> dict[str, str]:
-    """Cells in which the first score hardly tells methods apart, by `cell_key`, each with the reason.
-
-    There the best baseline reaches half of the median method's score, corrected for chance, or 90 % of the methods are within .02
-    of the best. Baselines, and exact solvers, which reach the end of the scale by definition, are no methods in this sense.
-    """
-    score = task.scores[0]
-    end, other = (score.high, score.low) if score.best == "max" else (score.low, score.high)
-    chance = score.chance if score.chance is not None else other
-    if not math.isfinite(end - chance):
-        return {}
-    cells: dict[str, tuple[list[float], list[tuple[float, str]]]] = {}
-    for summary in summaries:
-        value = (summary.scores.get(score.name, UNKNOWN).value - chance) / (end - chance)
-        if not math.isnan(value) and summary.category != "exact":
-            methods, baselines = cells.setdefault(cell_key(summary.place), ([], []))
-            if summary.category == "baseline":
-                baselines.append((value, summary.method))
-            else:
-                methods.append(value)
-    found = {}
-    for cell, (methods, baselines) in cells.items():
-        if len(methods) < _FEWEST:
-            continue
-        share, name = max(baselines, default=(-math.inf, ""))
-        close = sum(value >= max(methods) - _CLOSE for value in methods)
-        if share >= np.median(methods) / 2:
-            found[cell] = f"the baseline {name} reaches half of the median method's {score.title}"
-        elif close >= _MOST * len(methods):
-            found[cell] = f"{close} of {len(methods)} methods are within {_CLOSE:g} of the best {score.title}"
-    return found
 
 
 @dataclass(frozen=True)

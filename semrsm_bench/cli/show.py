@@ -51,6 +51,7 @@ class TableOptions(SelectionOptions):
     format: Literal["text", "md", "latex", "csv"] = option("text", help="The format of the table.")
     paper: bool = option(False, help="The figures that papers print, beside ours.")
     end_to_end: bool = option(False, help="T with the affinity, for solvers that need one.")
+    told_apart: bool = option(False, help="Which pairs of methods differ, by paired differences of all of them.")
     untimed: bool = option(False, help="Leave out the times.")
     width: int | None = option(None, help="Columns of a text table; default: the terminal's.", minimum=40)
 
@@ -125,10 +126,11 @@ def table(words: tuple[str, ...], options: TableOptions, output: OutputOptions) 
     """Print the tables of RUN, a run's id or folder; the latest one when left out. TASK: only these; default: all it has.
 
     Methods are rows, cells are columns, grouped by their outer keys; for solvers md and latex are laid out as the paper's Table 5;
-    csv and --json hold every figure unrounded, in seconds. Exit code 4: nothing was measured.
+    csv and --json hold every figure unrounded, in seconds; --json is one object, or a list of them where tasks are several. Exit
+    code 4: nothing was measured.
     """
     from semrsm_bench.core.stats import UNKNOWN
-    from semrsm_bench.report.tables import render_table, table_records
+    from semrsm_bench.report.tables import render_table, task_object
 
     _, results = select(words, output.results, options)
     if options.untimed:
@@ -137,10 +139,12 @@ def table(words: tuple[str, ...], options: TableOptions, output: OutputOptions) 
             for one in results
         ]
     if output.json:
-        print_json([record for one in results for record in table_records(one, options.paper)])
+        found = [task_object(one, options.paper, options.told_apart) for one in results]
+        print_json(found[0] if len(found) == 1 else found)
         return
     width = options.width or terminal_width()
-    text = render_table(results, options.format, options.paper, end_to_end=options.end_to_end, width=width)
+    shown = {"end_to_end": options.end_to_end, "told_apart": options.told_apart}
+    text = render_table(results, options.format, options.paper, **shown, width=width)
     say(text, nl=False)
 
 

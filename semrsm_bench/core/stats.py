@@ -1,4 +1,4 @@
-"""The one bootstrap: units are drawn, every figure is computed again in each draw, and its percentiles are the interval."""
+"""Intervals: units are drawn, or left out in turn; every figure is computed again in each draw, and its spread is the interval."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 RESAMPLES = 1000
 LEVEL = 0.95
 _ROUNDING = 1e-12
-_Z = 1.959963984540054  # quantile of the normal distribution, for 95 %
 
 Floats = NDArray[np.float64]
+Resampling = Literal["bootstrap", "jackknife"]
 
 
 class Interval(NamedTuple):
@@ -54,13 +54,11 @@ def jackknife_draws(units: int) -> Floats:
     return np.vstack([np.ones((1, units)), 1 - np.eye(units)])
 
 
-def interval_of(
-    replicates: Floats, how: Literal["bootstrap", "jackknife"] = "bootstrap", level: float = LEVEL
-) -> Interval:
+def interval_of(replicates: Floats, how: Resampling = "bootstrap", level: float = LEVEL) -> Interval:
     """The interval of a figure from its values (1 + B,) in every draw of `bootstrap_draws` or `jackknife_draws`.
 
     The first value is the estimate; where it is NaN everything is, other NaN are left out. The ends are percentiles, or of a
-    jackknife 1.96 standard errors of Arvesen (1969) to either side.
+    jackknife of n units Student's t of n - 1 degrees of freedom times its standard error to either side.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, got {level}")
@@ -69,11 +67,21 @@ def interval_of(
     if math.isnan(value) or not others.size:
         return Interval(value, math.nan, math.nan)
     if how == "jackknife":
-        n = len(others)
-        half = _Z * float(np.sqrt((n - 1) / n * ((others - others.mean()) ** 2).sum()))
+        from scipy.special import stdtrit
+
+        half = float(stdtrit(len(others) - 1, (1 + level) / 2)) * standard_error(replicates, how)
         return Interval(value, value - half, value + half)
     low, high = np.quantile(others, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high))
+
+
+def standard_error(replicates: Floats, how: Resampling) -> float:
+    """Of a figure, from its values in every draw: their deviation, or of a jackknife that of Arvesen (1969); NaN without draws."""
+    others = replicates[1:][~np.isnan(replicates[1:])]
+    if not others.size:
+        return math.nan
+    spread = float(others.std())
+    return spread * math.sqrt(len(others) - 1) if how == "jackknife" else spread
 
 
 def sample_interval(
@@ -104,14 +112,19 @@ def weighted_median(values: Floats, weights: Floats) -> Floats:
     return np.where(half[:, 0] > 0, (ordered[lower] + ordered[upper]) / 2, np.nan)
 
 
-def two_sided_p(replicates: Floats) -> float:
-    """Share of draws on the other side of 0 than the estimate, twice, at least 1 / B; NaN where it is undefined."""
-    value, others = replicates[0], replicates[1:]
-    others = others[~np.isnan(others)]
-    if math.isnan(value) or not others.size:
+def two_sided_p(replicates: Floats, how: Resampling, units: int) -> float:
+    """Student's t of a difference over its standard error, units - 1 degrees of freedom; NaN where it is undefined.
+
+    The share of draws beyond 0 would be no smaller than one draw, which no correction for many comparisons survives.
+    """
+    from scipy.special import stdtr
+
+    value, error = float(replicates[0]), standard_error(replicates, how)
+    if math.isnan(value) or math.isnan(error) or units < 2:
         return math.nan
-    beyond = min((others <= 0).mean(), (others >= 0).mean())
-    return float(min(1.0, max(2 * beyond, 1 / others.size)))
+    if error == 0:
+        return float(value == 0)
+    return float(2 * stdtr(units - 1, -abs(value) / error))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

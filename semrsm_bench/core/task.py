@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.method import Declaration
-from semrsm_bench.core.stats import row_weights, weighted_mean
+from semrsm_bench.core.stats import Resampling, row_weights, weighted_mean
 
 Arrays = Mapping[str, NDArray[Any]]
 Floats = NDArray[np.float64]
@@ -146,7 +146,7 @@ class Task(ABC):
     scores: ClassVar[tuple[Score, ...]]  #: the first ranks
     unit: ClassVar[str] = ""  #: what intervals resample: a key of `Case.units`
     #: How units are resampled: drawn with replacement, or left out in turn where drawing a unit twice would bias the score.
-    resampling: ClassVar[Literal["bootstrap", "jackknife"]] = "bootstrap"
+    resampling: ClassVar[Resampling] = "bootstrap"
     across: ClassVar[tuple[str, ...]] = ()  #: keys of `Case.cell` that tables lay across, outermost first
     #: The key whose values are side by side in a terminal, one panel for each of the rest; wide tables do it the other way
     #: round. "": the innermost that varies, everywhere.

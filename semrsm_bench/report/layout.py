@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from semrsm_bench.bench.summary import Difference, differences
+from semrsm_bench.bench.contest import ALPHA, Difference, ToldApart, beyond_baselines, differences, told_apart
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
@@ -30,6 +30,8 @@ from semrsm_bench.report.style import Look, looks, short
 
 COMPLEXITY = "Complexity"
 BLOCK_SIZE = "b"
+RANK = "#"
+BEYOND = Score("beyond_baseline", "beyond baseline", low=-math.inf)
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,16 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Layout:
-    """Arranges the results of a task; ``with_paper``: a paper's figures beside ours; ``end_to_end``: T includes the affinity."""
+    """Arranges the results of a task.
+
+    ``with_paper``: a paper's figures beside ours; ``end_to_end``: T includes the affinity; ``with_told_apart``: a panel for each
+    cell that says which methods differ.
+    """
 
     results: TaskResults
     with_paper: bool = False
     end_to_end: bool = False
+    with_told_apart: bool = False
 
     @property
     def total_time_label(self) -> str:
@@ -130,6 +137,35 @@ class Layout:
             return []
         return differences(self.results.summaries, task.scores[0].name, task.reference, task.resampling)
 
+    @cached_property
+    def told_apart(self) -> list[ToldApart]:
+        """Of each cell which of its methods differ, in the order of the table."""
+        found = {cell_key(cell.place): cell for cell in told_apart(self.results.summaries, self.results.task)}
+        return [found[cell] for cell in self.results.places if cell in found]
+
+    @cached_property
+    def beyond(self) -> dict[tuple[str, MethodKey], Interval]:
+        """The first score beyond the strongest baseline of the cell; see `beyond_baselines`."""
+        return dict(zip(self.results.cells, beyond_baselines([*self.results.cells.values()], self.results.task)))
+
+    @cached_property
+    def shows_beyond(self) -> bool:
+        """Whether tables have a column for it; a quality is corrected for chance as it is."""
+        known = any(math.isfinite(beyond.value) for beyond in self.beyond.values())
+        return known and self.results.task.scores[0].style != "quality"
+
+    @cached_property
+    def cell_names(self) -> dict[str, str]:
+        """Cells as machines name them: the values of the task's own keys, or of all where cells share those."""
+        for keys in (self.results.task.across, self.results.keys):
+            names = {
+                cell: ", ".join(str(place[key]) for key in keys if place.get(key) not in ("", None))
+                for cell, place in self.results.places.items()
+            }
+            if len(set(names.values())) == len(names):
+                break
+        return names
+
     @property
     def differences_note(self) -> str:
         """The note under the differences."""
@@ -150,6 +186,9 @@ class Layout:
             facts += [f"chance {format_score(score, score.chance)}"] if score.chance else []
             if facts:
                 meanings.append(f"{score.title}{' ' if score.meaning else ': '}{', '.join(facts)}")
+        if self.shows_beyond:
+            end = "1" if task.scores[0].best == "max" and task.scores[0].high == 1 else "the end of the scale"
+            meanings.append(f"{BEYOND.title} = (value - b)/({end} - b), b the strongest baseline's")
         sentences = ["; ".join(meanings)]
         if self.time_title:
             call = " of the call alone; the affinity has a line of its own"
@@ -160,6 +199,10 @@ class Layout:
             )
         if task.unit:
             sentences.append(f"±: the farther end of a 95 % {task.resampling} interval over {plurals(task.unit)}")
+        if any(s.jackknife for s in self.results.summaries):
+            sentences.append(
+                f"A bootstrap of so few {plurals(task.unit)} is too narrow; --json and the page have the jackknife beside it"
+            )
         return f"{'. '.join(filter(None, sentences))}."
 
     def sheets(self, wide: bool = False) -> list[Sheet]:
@@ -203,7 +246,8 @@ class Layout:
         sheets = self.sheets(wide)
         printed = printed_tables(self.results.task.name) if self.with_paper else []
         others = [printed_panel(title, figures) for title, figures in printed]
-        return [*map(self.panel, sheets), *self._difference_panels(sheets), *others]
+        apart = self._told_apart_panels() if self.with_told_apart else []
+        return [*map(self.panel, sheets), *self._difference_panels(sheets), *apart, *others]
 
     def panel(self, sheet: Sheet) -> Panel:
         """Scores and times of every method in the cells of a sheet."""
@@ -218,12 +262,14 @@ class Layout:
         names = {m.name for m in methods}
         methods = results.catalogue.order([*methods, *(m for at in theirs.values() for m in at if m.name not in names)])
         scores = self.scores(sheet.cells)
-        heads = (*(score.title for score in scores), *filter(None, [self.time_title]))
+        heads = [*(score.title for score in scores), *filter(None, [self.time_title])]
+        if self.shows_beyond:
+            heads.insert(1, BEYOND.title)
         columns: list[Column] = []
         for cell in sheet.cells:
             here = {m: self._entries(cell, m, scores) for m in methods}
-            here[AFFINITY] = (*[NOTHING] * len(scores), time_text(results.shared.get(cell, UNKNOWN)))
-            columns.append((ColumnGroup(self.group_title(sheet, cell), heads), here))
+            here[AFFINITY] = (*[NOTHING] * (len(heads) - 1), time_text(results.shared.get(cell, UNKNOWN)))
+            columns.append((ColumnGroup(self.group_title(sheet, cell), tuple(heads)), here))
             if cell in theirs:
                 figures = {m.name: found for m, found in theirs[cell].items()}
                 known = [s for s in results.task.scores if any(s.name in found for found in figures.values())]
@@ -245,6 +291,8 @@ class Layout:
         if summary is None or not summary.ok:
             return failure_text(summary)
         found = [score_text(score, summary) for score in scores]
+        if self.shows_beyond:
+            found.insert(1, format_score(BEYOND, *self.beyond[cell, method]))
         if self.time_title:
             found.append(time_text(summary.total_seconds if self.end_to_end else summary.seconds))
         if is_partial(summary, self.results.usual_cases[cell]):
@@ -269,6 +317,50 @@ class Layout:
             if lines:
                 panels.append(make_panel(title, stub, lines, columns))
         return [*panels[:-1], *(replace(panel, notes=(self.differences_note,)) for panel in panels[-1:])]
+
+    def told_apart_lines(self, cell: ToldApart) -> dict[MethodKey, tuple[int, str, str]]:
+        """Of each method its place, how many it is told apart from, and the places of those from which it is not."""
+        names = {m.name: m for (key, m) in self.results.cells if key == cell_key(cell.place)}
+        lines = {}
+        for i, name in enumerate(cell.methods, start=1):
+            alike = [cell.methods.index(other) + 1 for other in cell.alike(name)]
+            others = len(cell.methods) - 1
+            lines[names[name]] = (i, f"{others - len(alike)} of {others}", _ranges(alike) or NOTHING)
+        return lines
+
+    def told_apart_title(self, cell: ToldApart) -> str:
+        """How many pairs of its methods a cell tells apart, in words."""
+        which = label([k for k in self.results.keys if k != "channels"], cell.place)
+        return f"{which + ': ' if which else ''}{100 * cell.share:.0f} % of {plural(len(cell.pairs), 'pair')} of methods told apart"
+
+    @property
+    def told_apart_note(self) -> str:
+        """What told apart means."""
+        score, unit = self.results.task.scores[0], self.results.task.unit or "case"
+        return (
+            f"Told apart: the paired difference in {score.title} excludes 0, p < {ALPHA:g} by Student's t over {plurals(unit)}, "
+            "corrected by Holm's method for all pairs of the cell. Baselines and exact solvers take no part."
+        )
+
+    def _told_apart_panels(self) -> list[Panel]:
+        results, score = self.results, self.results.task.scores[0]
+        panels = []
+        for cell in self.told_apart:
+            lines = self.told_apart_lines(cell)
+            stubs = {m: ("", (str(place), results.catalogue.display_name(m))) for m, (place, *_) in lines.items()}
+            found = {m: results.cells[cell_key(cell.place), m] for m in lines}
+            columns = {m: (score_text(score, found[m]), *texts) for m, (_, *texts) in lines.items()}
+            group = ColumnGroup("", (score.title, "told apart from", f"not from {RANK}"))
+            stub = (RANK, NOUNS.get(results.task.kind, "Method"))
+            panels.append(make_panel(self.told_apart_title(cell), stub, stubs, [(group, columns)]))
+        return [*panels[:-1], *(replace(panel, notes=(self.told_apart_note,)) for panel in panels[-1:])]
+
+
+def _ranges(places: Sequence[int]) -> str:
+    """Whole numbers in order as text: ``2–5, 7``."""
+    starts = [p for p in places if p - 1 not in places]
+    ends = [p for p in places if p + 1 not in places]
+    return ", ".join(str(a) if a == b else f"{a}–{b}" for a, b in zip(starts, ends))
 
 
 def make_panel(

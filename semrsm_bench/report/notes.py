@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from semrsm_bench.bench.summary import Summary, without_ranking
+from semrsm_bench.bench.contest import without_ranking
+from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.stats import UNKNOWN
 from semrsm_bench.core.task import Score
+from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.formatting import NOTHING, format_score, plural, plurals
 from semrsm_bench.report.places import label
 from semrsm_bench.report.results import TaskResults
@@ -43,10 +45,9 @@ def is_partial(summary: Summary, usual: int) -> bool:
 
 
 def _undefined(summary: Summary, score: str) -> int:
-    """Cases without a score where their cell has no value of it, else 0; cases without any score are unknown and do not count."""
-    if not math.isnan(summary.scores.get(score, UNKNOWN).value):
-        return 0
-    return summary.undefined.get(score, 0) - min(summary.undefined.values(), default=0)
+    """Cases without a score; where only bounds are known, those without any score are unknown and do not count."""
+    unknown = min(summary.undefined.values(), default=0) if summary.bounds else 0
+    return summary.undefined.get(score, 0) - unknown
 
 
 def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str]) -> list[str]:
@@ -59,9 +60,17 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
     for score in results.task.scores:
         # It usually depends on the case and not on the method: of each cell the largest count.
         worst: dict[str, tuple[int, int]] = {}
-        for _, cell, summary in present:
+        some: dict[MethodKey, tuple[int, int]] = {}
+        for method, cell, summary in present:
             if count := _undefined(summary, score.name):
-                worst[cell] = max(worst.get(cell, (0, 0)), (count, summary.ok))
+                if math.isnan(summary.scores.get(score.name, UNKNOWN).value):
+                    worst[cell] = max(worst.get(cell, (0, 0)), (count, summary.ok))
+                else:
+                    n, ok = some.get(method, (0, 0))
+                    some[method] = n + count, ok + summary.ok
+        if some:
+            where = ", ".join(f"{names[m]} {n} of {ok}" for m, (n, ok) in some.items())
+            notes.append(f"{score.title} has no value in some {cases}: {where}.")
         if worst:
             where = "; ".join(": ".join(filter(None, (places[c], f"{n} of {ok}"))) for c, (n, ok) in worst.items())
             notes.append(f"{UNDEFINED} {score.undefined or f'{score.title} has no value in some {cases}'} ({where}).")

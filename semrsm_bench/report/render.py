@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from semrsm_bench.core.escape import escape_latex, escape_markdown
 from semrsm_bench.report.formatting import NOTHING
-from semrsm_bench.report.layout import BLOCK_SIZE, COMPLEXITY, ColumnGroup, Line, Panel
+from semrsm_bench.report.layout import BLOCK_SIZE, COMPLEXITY, RANK, ColumnGroup, Line, Panel
 
 GAP = "  "
 GROUP_GAP = "   "
@@ -123,8 +123,11 @@ def _text_panel(panel: Panel, width: int) -> str:
     spans, total = [_span(columns) for columns in widths], _total(panel)
 
     def row(stub: Sequence[str], groups: Sequence[Sequence[str] | str]) -> str:
-        # The block size is a number and is to the right; names to the left.
-        names = [v.rjust(w) if head == BLOCK_SIZE else v.ljust(w) for head, v, w in zip(panel.stub, stub, stub_widths)]
+        # Numbers are to the right; names to the left.
+        names = [
+            v.rjust(w) if head in (BLOCK_SIZE, RANK) else v.ljust(w)
+            for head, v, w in zip(panel.stub, stub, stub_widths)
+        ]
         cells = [
             e.center(span) if isinstance(e, str) else GAP.join(v.rjust(w) for v, w in zip(e, columns))
             for e, columns, span in zip(groups, widths, spans)
@@ -158,7 +161,7 @@ def render_markdown(panels: Sequence[Panel], caption: Sequence[str], remarks: Se
             out += [f"**{escape_markdown(panel.title)}**", ""]
         names = [escape_markdown(t) for t in ("Category", *panel.stub)]
         head = [f"{escape_markdown(g.title)}<br>{escape_markdown(c)}" for g in panel.groups for c in g.columns]
-        rules = [" --: " if name == BLOCK_SIZE else " :-- " for name in names] + [" --: "] * len(head)
+        rules = [" --: " if name in (BLOCK_SIZE, RANK) else " :-- " for name in names] + [" --: "] * len(head)
         out += [row([*names, *head]), f"|{'|'.join(rules)}|"]
         for category, line in _by_category(panel):
             cells = [category, *line.stub]
@@ -198,7 +201,7 @@ def render_latex(panels: Sequence[Panel], caption: Sequence[str], remarks: Seque
 
 def _latex_tabular(panel: Panel) -> str:
     widths = [len(group.columns) for group in panel.groups]
-    spec = "l" + "".join("r" if head == BLOCK_SIZE else "l" for head in panel.stub) + "r" * sum(widths)
+    spec = "l" + "".join("r" if head in (BLOCK_SIZE, RANK) else "l" for head in panel.stub) + "r" * sum(widths)
     starts = itertools.accumulate(widths, initial=len(panel.stub) + 2)
     rules = " ".join(rf"\cmidrule(lr){{{start}-{start + width - 1}}}" for start, width in zip(starts, widths))
     heads = [rf"\multicolumn{{{w}}}{{c}}{{{escape_latex(g.title)}}}" for w, g in zip(widths, panel.groups)]

@@ -8,6 +8,7 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from semrsm_bench.bench.contest import without_ranking
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.escape import escape_csv
 from semrsm_bench.core.row import cell_key
@@ -28,6 +29,7 @@ def render_table(
     paper: bool = False,
     *,
     end_to_end: bool = False,
+    told_apart: bool = False,
     width: int = 120,
 ) -> str:
     """The table of a task, or those of several one after another; ends with a line break.
@@ -35,14 +37,15 @@ def render_table(
     For solvers, text has one panel per layer with its centrings side by side, md and latex one per centring with the sizes side by
     side, as the paper's Table 5; other tasks have one panel for each of the outer keys of their cells. csv has one line per method
     and cell with every figure unrounded, in seconds. ``paper`` adds what papers print, in columns or panels of their own, with the
-    source; ``end_to_end`` counts into T what is timed apart, such as the affinity; ``width`` is that of the terminal, for text.
+    source; ``end_to_end`` counts into T what is timed apart, such as the affinity; ``told_apart`` adds which methods differ;
+    ``width`` is that of the terminal, for text.
     """
     several = [results] if isinstance(results, TaskResults) else list(results)
     if fmt == "csv":
         return _csv([record for one in several for record in table_records(one, paper)])
     out = []
     for one in several:
-        layout, task = Layout(one, paper, end_to_end), one.task
+        layout, task = Layout(one, paper, end_to_end, told_apart), one.task
         panels = layout.panels(wide=fmt != "text")
         heading = f"{task.name}: {task.question}" if len(several) > 1 else ""
         # What is the same for all tables of a run is under the last one; in LaTeX each is a table of its own.
@@ -61,9 +64,10 @@ def render_table(
 
 
 def table_records(results: TaskResults, paper: bool = False) -> list[dict[str, Any]]:
-    """Every cell of a task with its figures unrounded, for machines; unknown numbers are None.
+    """Every method in every cell of a task with its figures unrounded, for machines; unknown numbers are None.
 
-    Times are in seconds, ratios are not in percent, and published figures (when asked for) are in ``paper_...``.
+    ``score`` is the task's first score with its interval ``low`` to ``high``, ``baseline`` whether the method is one. Times are in
+    seconds, ratios are not in percent, and published figures (when asked for) are in ``paper_...``.
     """
     layout, task = Layout(results, paper), results.task
     differences = {(cell_key(d.place), d.method): d for d in layout.differences}
@@ -71,17 +75,79 @@ def table_records(results: TaskResults, paper: bool = False) -> list[dict[str, A
     for cell in results.places:
         for method in (m for m in results.methods if (cell, m) in results.cells):
             summary, difference = results.cells[cell, method], differences.get((cell, method.name))
-            record = _record(layout, method, summary)
+            record = _record(layout, method, summary) | _headline(layout, cell, method)
             if task.reference:
                 compared = _ends("difference", difference.interval if difference else UNKNOWN)
                 record |= {"reference": task.reference, **compared}
                 record["difference_p"] = difference.p if difference else math.nan
-            records.append({k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in record.items()})
+            records.append(_known(record))
     return records
+
+
+def task_object(results: TaskResults, paper: bool = False, pairs: bool = False) -> dict[str, Any]:
+    """A task for machines: which score ranks, which cells are a check and no contest, how many pairs of methods are told apart, and
+    its `table_records` as ``rows``; ``pairs`` adds the differences of all pairs.
+    """
+    layout, task = Layout(results, paper), results.task
+    score, names = task.scores[0], layout.cell_names
+    apart = []
+    for cell in layout.told_apart:
+        found = {
+            "cell": names[cell_key(cell.place)],
+            "methods": list(cell.methods),
+            "pairs": len(cell.pairs),
+            "share": cell.share,
+        }
+        if pairs:
+            found["differences"] = [
+                {"method": d.method, "other": d.reference, **_ends("difference", d.interval), "p": d.p}
+                for d in cell.pairs
+            ]
+        apart.append(found)
+    known: dict[str, Any] = _known(
+        {
+            "task": task.name,
+            "question": task.question,
+            "score": {"name": score.name, "title": score.title, "best": score.best, "chance": score.chance},
+            "unit": task.unit,
+            "resampling": task.resampling,
+            "checks": {names[cell]: why for cell, why in without_ranking(results.summaries, task).items()},
+            "told_apart": apart,
+            "rows": table_records(results, paper),
+        }
+    )
+    return known
+
+
+def _known(value: Any) -> Any:
+    """The same with None for numbers that are unknown, at any depth."""
+    if isinstance(value, dict):
+        return {key: _known(v) for key, v in value.items()}
+    if isinstance(value, list):
+        return [_known(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _ends(name: str, interval: Interval) -> dict[str, float]:
     return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def _headline(layout: Layout, cell: str, method: MethodKey) -> dict[str, Any]:
+    """What every task has under the same names: its first score, and what that is beside the strongest baseline."""
+    summary, task = layout.results.cells[cell, method], layout.results.task
+    score = task.scores[0].name
+    value, *ends = summary.scores.get(score, UNKNOWN)
+    beside = summary.scores if task.resampling == "jackknife" else summary.jackknife
+    return {
+        "cell": layout.cell_names[cell],
+        "score": value,
+        **dict(zip(("low", "high"), ends)),
+        **dict(zip(("low_jackknife", "high_jackknife"), beside.get(score, UNKNOWN)[1:])),
+        "units": summary.units,
+        "undefined": summary.undefined.get(score, 0),
+        "baseline": method.category == "baseline",
+        **_ends("beyond_baseline", layout.beyond[cell, method]),
+    }
 
 
 def _record(layout: Layout, method: MethodKey, summary: Summary) -> dict[str, Any]:

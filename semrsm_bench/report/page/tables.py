@@ -14,7 +14,7 @@ from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import AFFINITY, NOUNS, MethodKey
 from semrsm_bench.report.formatting import NOTHING, complexity_text, format_p, format_score, plurals
-from semrsm_bench.report.layout import COMPLEXITY, Layout, time_text
+from semrsm_bench.report.layout import BEYOND, COMPLEXITY, Layout, time_text
 from semrsm_bench.report.notes import failure_text, score_text
 from semrsm_bench.report.places import Place, axes, label
 from semrsm_bench.report.results import TaskResults
@@ -88,6 +88,7 @@ class PageTables:
         results, catalogue = self.results, self.results.catalogue
         scores, timed = self.layout.scores(), bool(self.layout.time_title)
         several = len({m.category for m in results.methods}) > 1
+        jackknifed = any(s.jackknife for s in results.summaries)
         rows = []
         for cell, place in results.places.items():
             for method in (*results.methods, AFFINITY):
@@ -97,7 +98,13 @@ class PageTables:
                 row = self._head(catalogue.display_name(method), place)
                 if several:
                     row["Kind"] = Entry(method.category_title)
-                row |= {score.title: _score(score, summary) for score in scores}
+                row |= {score.title: _score(score, summary) for score in scores[:1]}
+                if self.layout.shows_beyond:
+                    row[BEYOND.title] = _shown(BEYOND, self.layout.beyond.get((cell, method), UNKNOWN))
+                if jackknifed:
+                    found = summary.jackknife.get(scores[0].name, UNKNOWN) if summary else UNKNOWN
+                    row["Jackknife"] = _shown(scores[0], found)
+                row |= {score.title: _score(score, summary) for score in scores[1:]}
                 if timed:
                     row["T"] = _time(summary.seconds if summary else time)
                     if results.shared:
@@ -129,6 +136,20 @@ class PageTables:
             rows.append({**row, "95 % interval": Entry(" to ".join(ends)), "p": Entry(format_p(d.p), d.p)})
         caption = f"{score.title} minus that of {self.results.task.reference}"
         return self._table(caption, rows, self.layout.differences_note) if rows else None
+
+    def told_apart(self) -> PageTable | None:
+        """Which methods of a cell differ; None where no cell has two to compare."""
+        results, score = self.results, self.results.task.scores[0]
+        rows = []
+        for cell in self.layout.told_apart:
+            key = cell_key(cell.place)
+            for method, (place, apart, alike) in self.layout.told_apart_lines(cell).items():
+                row = self._head(results.catalogue.display_name(method), cell.place)
+                row["Place"] = Entry(str(place), place)
+                row[score.title] = _score(score, results.cells[key, method])
+                rows.append({**row, "Told apart from": Entry(apart), "Not from places": Entry(alike)})
+        titles = "; ".join(map(self.layout.told_apart_title, self.layout.told_apart))
+        return self._table("Who is told apart", rows, f"{titles}. {self.layout.told_apart_note}") if rows else None
 
     def failures(self) -> PageTable | None:
         """Every reason for which something was not observed, with where it was; faults first. None where all is well."""
@@ -163,6 +184,10 @@ def _score(score: Score, summary: Summary | None) -> Entry:
     value = summary.scores.get(score.name, UNKNOWN).value
     value = value if math.isfinite(value) else summary.bounds.get(score.name, math.nan)
     return Entry(score_text(score, summary), value, _direction(score))
+
+
+def _shown(score: Score, interval: Interval) -> Entry:
+    return Entry(format_score(score, *interval), interval.value, _direction(score))
 
 
 def _time(interval: Interval | None) -> Entry:

@@ -1,0 +1,173 @@
+"""Methods of a cell against each other: paired differences, who is told apart, what baselines leave, which cell is no contest."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from semrsm_bench.bench.summary import Summary
+from semrsm_bench.core import stats
+from semrsm_bench.core.row import cell_key
+from semrsm_bench.core.stats import UNKNOWN, Floats, Interval, Resampling, interval_of
+from semrsm_bench.core.task import Score, Task
+from semrsm_bench.metrics.ranks import TIE
+
+# A cell does not rank methods where so many of them are so close to the best; fewer methods say nothing either way.
+_MOST, _CLOSE, _FEWEST = 0.9, 0.02, 3
+# Methods are told apart where the corrected p of their difference is below.
+ALPHA = 0.05
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A method's score minus that of a reference method in the same cell, in the same draws.
+
+    p is two-sided, and corrected by Holm's method over all that were made together.
+    """
+
+    place: Mapping[str, Any]
+    score: str
+    method: str
+    reference: str
+    interval: Interval
+    p: float
+
+
+@dataclass(frozen=True)
+class ToldApart:
+    """The methods that a cell ranks, best first, and the differences of all their pairs, the better one minus the other."""
+
+    place: Mapping[str, Any]
+    methods: tuple[str, ...]
+    pairs: tuple[Difference, ...]
+
+    @property
+    def share(self) -> float:
+        """Of the pairs, those that are told apart; NaN without any."""
+        return float(np.mean([d.p < ALPHA for d in self.pairs])) if self.pairs else math.nan
+
+    def alike(self, method: str) -> list[str]:
+        """The methods that one is not told apart from, best first."""
+        pairs = [{d.method, d.reference} for d in self.pairs if not d.p < ALPHA]
+        close = set().union(*(pair for pair in pairs if method in pair))
+        return [name for name in self.methods if name in close - {method}]
+
+
+def is_ranked(summary: Summary) -> bool:
+    """Whether a cell ranks a method: not baselines, nor exact solvers, which reach the end of the scale by definition."""
+    return summary.category not in ("baseline", "exact")
+
+
+def differences(
+    summaries: Sequence[Summary], score: str, reference: str, how: Resampling = "bootstrap"
+) -> list[Difference]:
+    """Every method of every cell against a reference method, with paired intervals; ``how`` is the task's resampling."""
+    known = {cell_key(s.place): s for s in summaries if s.method == reference and score in s.replicates}
+    pairs = [
+        (s, known[cell])
+        for s in summaries
+        if (cell := cell_key(s.place)) in known and s.method != reference and score in s.replicates
+    ]
+    return _differences(pairs, score, how)
+
+
+def told_apart(summaries: Sequence[Summary], task: Task) -> list[ToldApart]:
+    """All pairs of methods of each cell in the task's first score, corrected for those of the cell; only cells with any."""
+    score = task.scores[0]
+    cells: dict[str, list[Summary]] = {}
+    for summary in summaries:
+        if is_ranked(summary) and not math.isnan(_value(summary, score)):
+            cells.setdefault(cell_key(summary.place), []).append(summary)
+    found = []
+    for methods in cells.values():
+        methods.sort(key=lambda s: _value(s, score), reverse=score.best == "max")
+        pairs = _differences(list(itertools.combinations(methods, 2)), score.name, task.resampling)
+        if pairs:
+            found.append(ToldApart(methods[0].place, tuple(s.method for s in methods), tuple(pairs)))
+    return found
+
+
+def _differences(pairs: Iterable[tuple[Summary, Summary]], score: str, how: Resampling) -> list[Difference]:
+    made = [(a, b, _difference(a.replicates[score], b.replicates[score])) for a, b in pairs]
+    corrected = stats.holm([stats.two_sided_p(drawn, how, a.units) for a, _, drawn in made])
+    return [
+        Difference(a.place, score, a.method, b.method, interval_of(drawn, how), p)
+        for (a, b, drawn), p in zip(made, corrected)
+    ]
+
+
+def _difference(a: Floats, b: Floats) -> Floats:
+    """The difference, 0 where it is rounding alone."""
+    return np.where(np.isclose(a, b, rtol=TIE, atol=0), 0.0, a - b)
+
+
+def _value(summary: Summary, score: Score) -> float:
+    return summary.scores.get(score.name, UNKNOWN).value
+
+
+def _ends(score: Score) -> tuple[float, float]:
+    """Chance and the best value; infinite or NaN where there is none."""
+    end, other = (score.high, score.low) if score.best == "max" else (score.low, score.high)
+    return (score.chance if score.chance is not None else other), end
+
+
+def beyond_baselines(summaries: Sequence[Summary], task: Task) -> list[Interval]:
+    """Of each summary (value - b)/(end - b) in the task's first score, b the strongest baseline of its cell, paired.
+
+    1 is the end of the scale, 0 no better than the baseline. `UNKNOWN` for baselines, and where there is none, it reaches the end,
+    or the scale has none.
+    """
+    score = task.scores[0]
+    _, end = _ends(score)
+    strongest: dict[str, Summary] = {}
+    for s in summaries:
+        if s.category == "baseline" and not math.isnan(value := _value(s, score)):
+            best = strongest.setdefault(cell_key(s.place), s)
+            if abs(end - value) < abs(end - _value(best, score)):
+                strongest[cell_key(s.place)] = s
+    found = []
+    for s in summaries:
+        baseline = strongest.get(cell_key(s.place))
+        if baseline is None or s.category == "baseline" or score.name not in s.replicates or not math.isfinite(end):
+            found.append(UNKNOWN)
+            continue
+        floor = baseline.replicates[score.name]
+        room = np.where(np.isclose(floor, end, rtol=0, atol=TIE), np.nan, end - floor)
+        found.append(interval_of((s.replicates[score.name] - floor) / room, task.resampling))
+    return found
+
+
+def without_ranking(summaries: Sequence[Summary], task: Task) -> dict[str, str]:
+    """Cells that are a check and not a contest, by `cell_key`, each with the reason.
+
+    There the best baseline reaches half of the median method's first score, corrected for chance, or 90 % of the methods are
+    within .02 of the best. A method whose score is undefined has that of chance: what is undefined earns nothing.
+    """
+    score = task.scores[0]
+    chance, end = _ends(score)
+    if not math.isfinite(end - chance):
+        return {}
+    cells: dict[str, tuple[list[float], list[tuple[float, str]]]] = {}
+    for summary in summaries:
+        methods, baselines = cells.setdefault(cell_key(summary.place), ([], []))
+        value = (_value(summary, score) - chance) / (end - chance)
+        if summary.category == "baseline" and not math.isnan(value):
+            baselines.append((value, summary.method))
+        elif is_ranked(summary) and (not math.isnan(value) or (summary.ok and score.name not in summary.bounds)):
+            methods.append(0.0 if math.isnan(value) else value)
+    found = {}
+    for cell, (methods, baselines) in cells.items():
+        if len(methods) < _FEWEST:
+            continue
+        share, name = max(baselines, default=(-math.inf, ""))
+        close = sum(value >= max(methods) - _CLOSE for value in methods)
+        if share >= np.median(methods) / 2:
+            found[cell] = f"the baseline {name} reaches half of the median method's {score.title}"
+        elif close >= _MOST * len(methods):
+            found[cell] = f"{close} of {len(methods)} methods are within {_CLOSE:g} of the best {score.title}"
+    return found
