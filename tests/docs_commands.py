@@ -15,11 +15,10 @@ import click
 import numpy as np
 from markdown_it import MarkdownIt
 
-from semrsm_bench.bench.plan import DEFAULT_TASKS
 from semrsm_bench.cli import cli
 from semrsm_bench.cli.options import click_option
 from semrsm_bench.core.options import describe
-from semrsm_bench.tasks.registry import get_task, task_names
+from semrsm_bench.tasks.registry import default_tasks, get_task, task_names
 from tests.bench_data import small_cache
 from tests.gate_repository import CHECKOUT
 from tests.image_files import image_zip, picture
@@ -121,7 +120,9 @@ def unknown_options(command):
     known = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
     known |= {"-h", "--help", "--version"}
     if found.name == "run":
-        named = [get_task(word) for word in words if word in task_names()] or [get_task(name) for name in DEFAULT_TASKS]
+        named = [get_task(word) for word in words if word in task_names()] or [
+            get_task(name) for name in default_tasks()
+        ]
         options = [click_option(info) for task in named for info in describe(task.options)]
         known |= {option for one in options for option in (*one.opts, *one.secondary_opts)}
     return [word for word in words if word.startswith("-") and word.split("=")[0] not in known]

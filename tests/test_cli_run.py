@@ -111,3 +111,41 @@ def test_an_estimate_is_shown_and_resumed_from(run):
 def test_of_an_option_of_a_task_that_is_given_twice_the_last_one_counts():
     (count,) = (info for info in describe(get_task("outputs").options) if info.field == "count")
     assert _read(count, ("5", "7")) == 7
+
+
+def measured_tasks(monkeypatch, words, code=0):
+    """Names and options of the tasks that ``run WORDS`` asks the engine for, and whether they may be left out."""
+    found = {}
+
+    def measure(options, session, tasks, *, leave_out, **_):
+        found.update(tasks=tasks, leave_out=leave_out)
+        raise FileNotFoundError("nothing is measured here")
+
+    monkeypatch.setattr("semrsm_bench.tasks.registry.default_tasks", lambda: ["matching", "outputs"])
+    monkeypatch.setattr("semrsm_bench.bench.engine.run", measure)
+    err = call("run", *words.split(), code=2)[1]
+    return found or err
+
+
+@pytest.mark.parametrize(
+    ("words", "tasks"),
+    [
+        ("", ["matching", "outputs"]),
+        ("--centring none", ["matching", "outputs"]),
+        ("--pairs 3", ["matching"]),
+        ("--kernels rbf", ["outputs"]),
+        ("--solvers greedy", ["matching", "outputs"]),
+        ("outputs", ["outputs"]),
+    ],
+)
+def test_without_a_name_all_default_tasks_that_have_the_given_options_are_measured(monkeypatch, words, tasks):
+    found = measured_tasks(monkeypatch, words)
+    assert [*found["tasks"]] == tasks
+    assert found["leave_out"] == (words != "outputs")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"), [("--pairs 3 --kernels rbf", "no task has all of kernels, pairs"), ("--pairs x", "'x'")]
+)
+def test_options_that_no_default_task_takes_are_refused(monkeypatch, words, said):
+    assert said in measured_tasks(monkeypatch, words)

@@ -17,7 +17,7 @@ from semrsm_bench.solvers import get_solver, solver_names
 from semrsm_bench.tasks.matching import MatchingOptions
 from semrsm_bench.tasks.registry import get_task, task_names
 from tests.bench_data import small_cache
-from tests.toy_tasks import ToyOptions, toy
+from tests.toy_tasks import Toy, ToyOptions, toy
 
 
 @pytest.fixture(autouse=True)
@@ -292,3 +292,29 @@ def test_task_digest_is_of_all_that_a_task_may_use(tmp_path, monkeypatch, room):
     changed = package / "bench" / "observe.py" if room == "bench" else sorted((package / room).glob("*.py"))[-1]
     changed.write_text(changed.read_text() + "\n# another line\n")
     assert task_digest(get_task("matching")) != before
+
+
+class Lacking(Toy):
+    """A task whose library is missing."""
+
+    def cases(self, options):
+        raise ImportError("toy needs torch; install the extra study")
+        yield
+
+
+def test_what_nobody_named_is_left_out_where_it_lacks_something_and_says_so(plan_of, cache, declared):
+    tasks = [get_task("matching"), Lacking(), toy("slim", profiles={"paper": Profile("all")}), toy("none-of-these")]
+    options = {"matching": MatchingOptions(data=cache, centring=("none",))}
+    said = []
+    plan = make_plan(RunOptions(methods=("identity",)), tasks[::3], options, declared, said.append)
+    assert ([*plan.tasks], said) == (["matching"], []), "no method of the other is named"
+    metric = Declaration("metric", "size", code="code")
+    plan = make_plan(RunOptions(methods=("identity", "size")), tasks, options, [*declared, metric], said.append)
+    assert [*plan.tasks] == ["matching", "none-of-these"]
+    assert said == [
+        "task 'toy' is left out: toy needs torch; install the extra study",
+        "task 'slim' has no profile 'quick'; it has paper",
+    ]
+    for task, error in ((tasks[1], ImportError), (tasks[2], ValueError)):
+        with pytest.raises(error):
+            make_plan(RunOptions(methods=("size",)), [task], {}, [metric])

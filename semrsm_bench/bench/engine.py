@@ -20,7 +20,7 @@ from semrsm_bench.bench.environment import describe_environment
 from semrsm_bench.bench.ledger import Ledger
 from semrsm_bench.bench.methods import declarations, sort_plugins
 from semrsm_bench.bench.optimum import OptimumCache
-from semrsm_bench.bench.plan import DEFAULT_TASKS, Cell, Plan, RunOptions, make_plan
+from semrsm_bench.bench.plan import Cell, Plan, RunOptions, make_plan
 from semrsm_bench.bench.pool import Observer, Scratch, Workers, claimed_core
 from semrsm_bench.bench.process import CallLimits, Reply
 from semrsm_bench.bench.results import ARRAYS_FOLDER, RunWriter, SessionOptions, load_rows, open_run, read_rows
@@ -30,7 +30,7 @@ from semrsm_bench.core.registry import PLUGIN_MODULE, entry_points_limited_to
 from semrsm_bench.core.row import FAULT_BY, METHOD_FAULTS, Row, resume_key
 from semrsm_bench.core.task import Answer, Arrays, Case, Scored, Task
 from semrsm_bench.progress import progress_bar
-from semrsm_bench.tasks.registry import get_task
+from semrsm_bench.tasks.registry import default_tasks, get_task
 
 # Cases of a cell measured in a row, before the next method's turn: short enough that a drift of the machine hits all alike.
 _CHUNK = 5
@@ -66,16 +66,19 @@ def run(
     session: SessionOptions,
     tasks: Mapping[str, Any] | None = None,
     *,
+    leave_out: bool = False,
     quiet: bool = False,
     report: Callable[[str], None] = lambda text: None,
 ) -> tuple[Finished, Ledger]:
     """Measure what the options ask for, or what is left of it.
 
-    ``tasks`` are names of tasks and their options, None for the defaults; without any, those that plugins bring, or else
-    "matching". ``report`` is called with one line when the folder is known.
+    ``tasks`` are names of tasks and their options, None for the defaults; without any, those that plugins bring, or else all that
+    are measured by default. ``leave_out`` those that lack something here, as where none is named. ``report`` is called with
+    a line for each of them, and with one when the folder is known.
     """
     method_files, brought = sort_plugins(options.plugins)
-    wanted = tasks or dict.fromkeys(brought or DEFAULT_TASKS)
+    wanted = tasks or dict.fromkeys(brought or default_tasks())
+    leave_out = leave_out or not (tasks or brought)
     chosen = [get_task(name) for name in wanted]
     kinds = sorted({kind for task in chosen for kind in (("metric", "rsm") if task.kind == "metric" else (task.kind,))})
     declared = declarations(method_files, kinds)
@@ -85,7 +88,7 @@ def run(
                 f"plugin {path} brings no {' or '.join(kinds)} for {', '.join(wanted)}; "
                 "name a task that judges what it brings"
             )
-    plan = make_plan(options, chosen, wanted, declared)
+    plan = make_plan(options, chosen, wanted, declared, report if leave_out else None)
     methods = {(c.method.kind, c.method.name): c.method for c in plan.cells}
     data = {c.cases[0].data_sha256: str(c.place.get("model", "")) for c in plan.cells}
     environment = describe_environment(

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from semrsm_bench.core.task import Case, Profile, Task
 
 TOO_SLOW = "too slow for quick"
 PROFILES = ("quick", "paper", "large")
-DEFAULT_TASKS = ("matching",)
 
 
 @dataclass(frozen=True)
@@ -127,26 +126,44 @@ class Plan:
 
 
 def make_plan(
-    options: RunOptions, tasks: Sequence[Task], task_options: Mapping[str, Any], declared: Sequence[Declaration]
+    options: RunOptions,
+    tasks: Sequence[Task],
+    task_options: Mapping[str, Any],
+    declared: Sequence[Declaration],
+    leave_out: Callable[[str], None] | None = None,
 ) -> Plan:
-    """Work out all cells of a run from all methods that are known; where options of a task are missing its defaults hold."""
+    """Work out all cells of a run from all methods that are known; where options of a task are missing its defaults hold.
+
+    With ``leave_out`` tasks that cannot be measured, for want of a library, the profile or methods, are none of the plan, and it is
+    called with a line that says why.
+    """
     chosen: dict[str, tuple[Any, Profile]] = {}
     cells: list[Cell] = []
     for task in tasks:
         base = task.profiles.get(options.profile)
         if base is None:
-            raise ValueError(
-                f"task {task.name!r} has no profile {options.profile!r}; it has {', '.join(task.profiles)}"
-            )
+            problem = f"task {task.name!r} has no profile {options.profile!r}; it has {', '.join(task.profiles)}"
+            if leave_out is None:
+                raise ValueError(problem)
+            leave_out(problem)
+            continue
         profile = dataclasses.replace(
             base, deadline=options.deadline or base.deadline, budget=options.budget or base.budget
         )
         filled = settled(task_options.get(task.name) or task.options(), profile)
-        chosen[task.name] = (filled, profile)
         methods, measured_by = choose_methods(task, options.methods, declared), task_digest(task)
+        if leave_out is not None and not methods:
+            continue
         places: dict[str, list[Case]] = {}
-        for case in task.cases(filled):
-            places.setdefault(cell_key(case.cell), []).append(case)
+        try:
+            for case in task.cases(filled):
+                places.setdefault(cell_key(case.cell), []).append(case)
+        except ImportError as error:
+            if leave_out is None:
+                raise
+            leave_out(f"task {task.name!r} is left out: {error}")
+            continue
+        chosen[task.name] = (filled, profile)
         for cases in places.values():
             kept = tuple(case for case in cases if not case.skip) or tuple(cases)
             for method in methods:

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from semrsm_bench.bench.plan import DEFAULT_TASKS, RunOptions
+from semrsm_bench.bench.plan import RunOptions
 from semrsm_bench.bench.results import ROWS_FILE, SessionOptions
 from semrsm_bench.cli.options import OutputOptions, click_option, joined, made, options_from
 from semrsm_bench.cli.text import aligned, duration, print_json, say, terminal_width
@@ -31,14 +31,16 @@ class TaskCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find out which tasks are named, take their options in, then parse."""
         from semrsm_bench.bench.methods import sort_plugins
-        from semrsm_bench.tasks.registry import TASKS, get_task
+        from semrsm_bench.tasks.registry import TASKS, default_tasks, get_task
 
         names = set(TASKS.names())
         named = [word for word in args if word in names]
         if not named:  # those that a file brings, or else the default
             files = [Path(after) for word, after in itertools.pairwise(args) if word == "--plugin"]
             files += [Path(word.partition("=")[2]) for word in args if word.startswith("--plugin=")]
-            named = sort_plugins([path for path in files if path.is_file()])[1] or list(DEFAULT_TASKS)
+            named = sort_plugins([path for path in files if path.is_file()])[1]
+        ctx.meta["by_default"] = not named
+        named = named or default_tasks()
         tasks = {name: get_task(name).options for name in dict.fromkeys(named)}
         ctx.meta["tasks"] = tasks
         params = self.params
@@ -60,12 +62,24 @@ class TaskCommand(click.Command):
         """Call the function with the tasks' options as instances of their classes."""
         tasks: dict[str, type] = ctx.meta["tasks"]
         words = {name: ctx.params.pop(name) for name in {i.field for o in tasks.values() for i in describe(o)}}
-        found = {}
+        given = {field for field, word in words.items() if word not in (None, ())}
+        found, problems = {}, []
         for name, options in tasks.items():
             infos = {info.field: info for info in describe(options)}
-            values = {field: joined(info, _read(info, words[field])) for field, info in infos.items()}
-            found[name] = made(options, values, infos)
-        ctx.params["tasks"] = found
+            if ctx.meta["by_default"] and not given <= set(infos):
+                continue  # of the tasks that nobody named, those that have all options that are given
+            try:
+                values = {field: joined(info, _read(info, words[field])) for field, info in infos.items()}
+                found[name] = made(options, values, infos)
+            except click.UsageError as error:
+                if not ctx.meta["by_default"]:
+                    raise
+                problems.append(error)
+        if problems and not found:
+            raise problems[0]
+        if not found:
+            raise click.UsageError(f"no task has all of {', '.join(sorted(given))}; name the tasks")
+        ctx.params |= {"tasks": found, "by_default": ctx.meta["by_default"]}
         return super().invoke(ctx)
 
 
@@ -84,11 +98,17 @@ def _read(info: Any, words: Any) -> Any:
 @click.argument("named", metavar="[TASK]...", nargs=-1)
 @options_from(leave_out=("results",))
 def run(
-    named: tuple[str, ...], options: RunOptions, session: SessionOptions, output: OutputOptions, tasks: dict[str, Any]
+    named: tuple[str, ...],
+    options: RunOptions,
+    session: SessionOptions,
+    output: OutputOptions,
+    tasks: dict[str, Any],
+    by_default: bool,
 ) -> int:
-    """Measure methods on TASKs, row by row; ends with their tables. Without a task: matching.
+    """Measure methods on TASKs, row by row; ends with their tables. Without a task: those that are measured by default.
 
-    `semrsm-bench list tasks` names them, `semrsm-bench run TASK --help` shows the options of one. Started again with the same
+    Of these the ones that have all options that are given, and all libraries that they need. `semrsm-bench list tasks`
+    names all tasks, `semrsm-bench run TASK --help` shows the options of one. Started again with the same
     options, a run that was interrupted is resumed. Exit codes: 0 fine, 1 the machine failed (the same command resumes), 2 wrong
     use, 3 a method failed (crashed, raised, or gave no valid answer), 4 nothing was measured.
     """
@@ -99,7 +119,12 @@ def run(
         get_task(name)
     silent = output.quiet or output.json
     finished, ledger = measure(
-        options, session, tasks, quiet=silent, report=lambda text: None if silent else say(text, err=True)
+        options,
+        session,
+        tasks,
+        leave_out=by_default,
+        quiet=silent,
+        report=lambda text: None if silent else say(text, err=True),
     )
     folder = finished.folder
     facts = {**vars(finished), "run_id": folder.name, "folder": str(folder), "complete": not session.estimate}

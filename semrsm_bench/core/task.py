@@ -158,6 +158,7 @@ class Task(ABC):
     profiles: ClassVar[Mapping[str, Profile]] = {"quick": Profile("quick"), "paper": Profile("all")}
     #: Measured where the user names none; None: all of the kind. Methods of plugins always take part.
     methods: ClassVar[tuple[str, ...] | None] = None
+    by_default: ClassVar[bool] = False  #: whether a run without the name of any task measures it
     source: ClassVar[str] = ""  #: the paper and section that it comes from
     #: ``module:function``, or the name of a function in the task's file, that runs in the worker as
     #: ``function(command, inputs, clock, memory)``; "" for the one of the kind (see `semrsm_bench.bench.observe`).

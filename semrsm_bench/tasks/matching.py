@@ -74,6 +74,7 @@ class MatchingTask(Task):
         ),
     )
     unit = "pair"
+    by_default = True
     across = ("model", "size", "layer", "channels", "centring")
     beside = "centring"
     options = MatchingOptions

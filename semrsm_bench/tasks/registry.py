@@ -56,6 +56,11 @@ def get_task(name: str) -> Task:
     return TASKS.get(name)
 
 
+def default_tasks() -> list[str]:
+    """Names of the tasks that a run measures where the user names none."""
+    return [name for name in TASKS.names() if TASKS.get(name).by_default]
+
+
 def task_names(kind: str | None = None) -> list[str]:
     """Names of all registered tasks, or of those that judge methods of one kind."""
     return [name for name in TASKS.names() if kind is None or TASKS.get(name).kind == kind]
