@@ -247,7 +247,8 @@ def test_models_and_centrings_get_files_of_their_own(tmp_path, rows, chosen, nam
 def test_tasks_of_one_run_get_names_of_their_own(tmp_path):
     both = [matching([make_row("greedy")])] * 2
     names = {p.name for p in draw_all(both, tmp_path, formats=("png",))}
-    assert names == {f"matching-{f}-none{n}.png" for f in ("front", "runtime", "quality") for n in ("", "-2")}
+    own = {f"matching-{f}-none{n}.png" for f in ("front", "runtime", "quality") for n in ("", "-2")}
+    assert names == {*own, "ranks-solver.png"}
 
 
 def test_looks_are_never_alike_and_tell_families_apart_without_colour():

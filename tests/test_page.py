@@ -161,7 +161,7 @@ def test_what_sorts_last_has_no_figure(text):
     table = text.split('id="table-matching"')[1].split("</table>")[0]
     directions = re.findall(r'<th [^>]*class="number" data-best="(\w+)"', table)
     cells = re.findall(r'<td class="number" data-order="([^"]*)">([^<]*)</td>', table)
-    assert len(cells) > len(directions) == 6
+    assert len(cells) > len(directions) == 7
     for (order, shown), best in zip(cells, itertools.cycle(directions)):
         last = "-Infinity" if best == "desc" else "Infinity"
         assert (re.match(r"[≥≤−+]?\s*\d", shown) is None) == (order == last), (order, shown)

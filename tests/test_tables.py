@@ -21,6 +21,7 @@ from semrsm_bench.report.tables import render_table, table_records
 from semrsm_bench.tasks.registry import TASKS
 
 from .synthetic_rows import ENVIRONMENT, NO_FIGURES, SOLVERS, make_pairs, make_row, make_run, matching
+from .toy_tasks import toy as toy_task
 
 FORMATS = ("text", "md", "latex", "csv")
 UNITS = {"s": 1.0, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9}
@@ -385,6 +386,23 @@ def test_odd_runs_have_a_table_in_every_format(rows, shown, fmt):
 def test_numbers_that_are_none_of_them_are_unknown():
     _, cells = cells_at_256([UNMEASURED, make_row("ortools")])
     assert cells["auction"] == ["–", "–", "–"]
+
+
+def test_cases_without_a_value_are_counted_by_method():
+    task = toy_task("patchy")
+    rows = [
+        {**make_row(name, pair=f"0-{i}"), "task": "patchy", "kind": "metric", "scores": {"value": value}}
+        for name, values in {"whole": [0.5] * 4, "patchy": [0.5, None, None, 0.5], "empty": [None] * 4}.items()
+        for i, value in enumerate(values)
+    ]
+    TASKS.add([task])
+    try:
+        text = render_table(collect(rows, {}))
+    finally:
+        TASKS.forget("patchy")
+    assert "value has no value in some cases: patchy 2 of 4." in text
+    assert words_of_line(text, "empty")[1] == "*"
+    assert "(4 of 4)" in text
 
 
 def test_a_run_of_the_first_schema_is_read_with_its_environment():

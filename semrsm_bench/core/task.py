@@ -151,6 +151,8 @@ class Task(ABC):
     #: The key whose values are side by side in a terminal, one panel for each of the rest; wide tables do it the other way
     #: round. "": the innermost that varies, everywhere.
     beside: ClassVar[str] = ""
+    #: The cell that a figure of several tasks shows, by some of its keys; default: the largest S, else the first one.
+    leading: ClassVar[Mapping[str, str | int]] = {}
     reference: ClassVar[str] = ""  #: method that all others are compared with, by paired differences; "" for none
     #: Frozen dataclass of what a user may choose; each field is made by `semrsm_bench.core.options.option`.
     options: ClassVar[type[Any]]

@@ -45,8 +45,8 @@ def is_partial(summary: Summary, usual: int) -> bool:
 
 
 def _undefined(summary: Summary, score: str) -> int:
-    """Cases without a score; where only bounds are known, those without any score are unknown and do not count."""
-    unknown = min(summary.undefined.values(), default=0) if summary.bounds else 0
+    """Cases without a score; of a task with several, those without any score are unknown and do not count."""
+    unknown = min(summary.undefined.values()) if len(summary.undefined) > 1 else 0
     return summary.undefined.get(score, 0) - unknown
 
 

@@ -112,7 +112,7 @@ def new_figure(width: float, height: float, caption: Iterable[str] = ()) -> Figu
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    lines = [part for line in caption for part in textwrap.wrap(line, int(width * 20))]
+    lines = [part for line in caption for part in textwrap.wrap(line, int(width * 18))]
     figure = Figure(figsize=(width, height + 0.135 * len(lines)), layout="constrained")
     FigureCanvasAgg(figure)
     if lines:

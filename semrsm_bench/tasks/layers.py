@@ -37,6 +37,7 @@ class Layers(FeatureTask):
         Score("other", "value, other layers", low=-float("inf"), high=float("inf")),
         UNDEFINED,
     )
+    leading: ClassVar[Mapping[str, str | int]] = {"networks": "w16 x w8"}
     source = "Kornblith et al., ICML 2019, section 6.1"
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile("4 networks of each width, 250 pictures", {"networks": 4, "count": 250}, 20.0, 20.0),

@@ -28,28 +28,35 @@ def draw_all(
     """Draw every figure that the results allow, and return the files; none where no row is ok.
 
     Files are ``front-none.png`` and so on: what the cells of a figure share is in the name where it varies, and the task where
-    there are several. ``private`` adds those that show a user's own pictures, whose licence may forbid to pass them on.
+    there are several; of several tasks also ``fronts.png`` and ``ranks-KIND.png``. ``private`` adds those
+    that show a user's own pictures, whose licence may forbid to pass them on.
     """
     import matplotlib
 
+    from semrsm_bench.report.figures.overview import overview
+
     paths: list[Path] = []
     written: set[str] = set()
+
+    def save(drawing: Drawing, name: str) -> None:
+        if not (drawing.shareable or private):
+            return
+        # Two names can become one where letters differ that no file takes.
+        names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
+        name = next(n for n in names if n not in written)
+        written.add(name)
+        for fmt in formats:
+            paths.append(out_dir / f"{name}.{fmt}")
+            with writing(paths[-1]) as partial:
+                drawing.figure.savefig(partial, format=fmt, dpi=200, metadata=_UNDATED[fmt])
+
     with matplotlib.rc_context(dict(RC)):
         for one in results:
             for drawing in drawings_of(one):
-                if not (drawing.shareable or private):
-                    continue
-                name = drawing.name
-                if len(results) > 1 and not name.startswith(one.task.name):
-                    name = f"{one.task.name}-{name}"
-                # Two names can become one where letters differ that no file takes.
-                names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
-                name = next(n for n in names if n not in written)
-                written.add(name)
-                for fmt in formats:
-                    paths.append(out_dir / f"{name}.{fmt}")
-                    with writing(paths[-1]) as partial:
-                        drawing.figure.savefig(partial, format=fmt, dpi=200, metadata=_UNDATED[fmt])
+                named = len(results) == 1 or drawing.name.startswith(one.task.name)
+                save(drawing, drawing.name if named else f"{one.task.name}-{drawing.name}")
+        for drawing in overview(results):
+            save(drawing, drawing.name)
     return paths
 
 

@@ -93,7 +93,7 @@ def draw_front(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
     each = (4.4, 3.3) if len(drawn) > 1 else (6.4, 3.5)
     figure, grid = new_panels(len(drawn), min(2, len(drawn)), each, (1.6, 0.0), [FRONT_NOTE, caption])
     for axes, (cell, points) in zip(grid.flat, drawn.items()):
-        _front_panel(axes, layout, cell, points, axis, each[0] - 1)
+        front_panel(axes, layout, cell, points, axis, each[0] - 1)
         set_title(axes, layout.group_title(sheet, cell), each[0])
     for row in grid:
         row[0].set_ylabel(axis.title)
@@ -102,7 +102,8 @@ def draw_front(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
     return figure
 
 
-def _front_panel(axes: Axes, layout: Layout, cell: str, points: Sequence[Point], axis: ScoreAxis, width: float) -> None:
+def front_panel(axes: Axes, layout: Layout, cell: str, points: Sequence[Point], axis: ScoreAxis, width: float) -> None:
+    """Draw the points of a cell and their front; ``width`` in inches is that of the axes."""
     from matplotlib.patheffects import withStroke
 
     near = points

@@ -12,6 +12,7 @@ from typing import Any
 from semrsm_bench.core import __version__
 from semrsm_bench.core.escape import cleaned
 from semrsm_bench.report.figures import drawings_of
+from semrsm_bench.report.figures.overview import overview
 from semrsm_bench.report.page import assets
 from semrsm_bench.report.page.plots import front_plot
 from semrsm_bench.report.page.tables import PageTables
@@ -19,7 +20,7 @@ from semrsm_bench.report.paper import printed_tables, published
 from semrsm_bench.report.provenance import day, environment_facts, machine, plan_facts
 from semrsm_bench.report.render import shared_notes
 from semrsm_bench.report.results import TaskResults
-from semrsm_bench.report.style import RC
+from semrsm_bench.report.style import RC, Drawing
 from semrsm_bench.report.tables import TableFormat, render_table
 
 # Label of the copy button -> format of `render_table`.
@@ -58,6 +59,7 @@ def build_page(
         machine=machine(environment),
         alerts=_alerts(results, description),
         tasks=tasks,
+        overview=_overview(results),
         facts=[*plan_facts(description), *environment_facts(environment)],
         made=made,
         version=__version__,
@@ -81,14 +83,7 @@ def _task(results: TaskResults, private: bool) -> dict[str, Any]:
     # The page has the front as an interactive plot.
     with mpl.rc_context(dict(RC)):
         drawings = list(drawings_of(results, fronts=False))
-        pictures = []
-        for drawing in (drawing for drawing in drawings if drawing.shareable or private):
-            out = io.BytesIO()
-            drawing.figure.savefig(out, format="png", dpi=150, metadata={"Software": None})
-            data = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
-            # The width is the natural one in CSS pixels.
-            width = round(96 * drawing.figure.get_figwidth())
-            pictures.append({"source": data, "width": width, "caption": drawing.caption, "alt": drawing.alt})
+        pictures = [_picture(drawing) for drawing in drawings if drawing.shareable or private]
     return {
         "task": results.task,
         "plot": front_plot(layout),
@@ -100,6 +95,22 @@ def _task(results: TaskResults, private: bool) -> dict[str, Any]:
         "pictures": pictures,
         "withheld": len(drawings) - len(pictures),
     }
+
+
+def _overview(results: Sequence[TaskResults]) -> list[dict[str, Any]]:
+    import matplotlib as mpl
+
+    with mpl.rc_context(dict(RC)):
+        return [_picture(drawing) for drawing in overview(results)]
+
+
+def _picture(drawing: Drawing) -> dict[str, Any]:
+    """A figure inside of the page, with its natural width in CSS pixels."""
+    out = io.BytesIO()
+    drawing.figure.savefig(out, format="png", dpi=150, metadata={"Software": None})
+    data = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+    width = round(96 * drawing.figure.get_figwidth())
+    return {"source": data, "width": width, "caption": drawing.caption, "alt": drawing.alt}
 
 
 def _alerts(results: Sequence[TaskResults], description: Mapping[str, Any]) -> list[str]:

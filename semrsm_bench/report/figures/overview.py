@@ -1,0 +1,126 @@
+"""Figures over all tasks of a run: score against time for each kind of method, and where each method ranks in each task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from semrsm_bench.bench.contest import without_ranking
+from semrsm_bench.core.stats import UNKNOWN, Floats
+from semrsm_bench.metrics.ranks import TIE
+from semrsm_bench.report.catalogue import MethodKey
+from semrsm_bench.report.figures.run import FRONT_NOTE, front_panel, front_points
+from semrsm_bench.report.layout import Layout
+from semrsm_bench.report.places import axes as axes_of
+from semrsm_bench.report.places import label
+from semrsm_bench.report.provenance import figure_caption
+from semrsm_bench.report.results import TaskResults
+from semrsm_bench.report.score_axis import ScoreAxis
+from semrsm_bench.report.style import GREY, Drawing, new_figure, new_panels, set_title, short
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_KINDS = {"solver": "Solvers", "rsm": "RSM methods", "metric": "Metrics", "instance": "Scores of single stimuli"}
+_RANKS_NOTE = (
+    "Rank of each method by the first score of each task, 1 the best; equal ones share the better rank. Grey: undefined. White: "
+    "not measured. Hatched: a check and no contest, as a baseline comes near the methods or all are alike. The order differs from "
+    "task to task, so no column sums the others up."
+)
+
+
+def overview(results: Sequence[TaskResults]) -> Iterator[Drawing]:
+    """Of several tasks ``fronts`` where they are of several kinds, and ``ranks-KIND`` where those of a kind have several cells."""
+    kinds = dict.fromkeys(one.task.kind for one in results if len(results) > 1)
+    if len(kinds) > 1 and (figure := draw_fronts(results)) is not None:
+        yield Drawing("fronts", figure, FRONT_NOTE, "Score against time, a panel for each kind of method")
+    for kind in kinds:
+        figure = draw_ranks([one for one in results if one.task.kind == kind])
+        if figure is not None:
+            yield Drawing(f"ranks-{kind}", figure, _RANKS_NOTE, f"Heat map of ranks: {_KINDS[kind]} by tasks")
+
+
+def draw_fronts(results: Sequence[TaskResults]) -> Figure | None:
+    """A panel for each kind: the first of its tasks that has points, there the leading cell."""
+    shown: dict[str, tuple[Layout, str]] = {}
+    for one in results:
+        cells = [cell for cell in one.places if front_points(one, cell)]
+        if cells and one.task.kind not in shown:
+            shown[one.task.kind] = (
+                Layout(one),
+                max(cells, key=lambda cell: _leads(one, cell)),
+            )  # the first of equal ones
+    if not shown:
+        return None
+    each = (4.6, 3.6)
+    figure, grid = new_panels(len(shown), len(shown), each, caption=[FRONT_NOTE, figure_caption(results[0], "")])
+    for axes, kind in zip(grid.flat, sorted(shown, key=[*_KINDS].index)):
+        layout, cell = shown[kind]
+        points = front_points(layout.results, cell)
+        axis = ScoreAxis.covering(layout.results.task.scores[0], (p.value for p in points))
+        front_panel(axes, layout, cell, points, axis, each[0] - 1)
+        axes.set_ylabel(axis.title)
+        set_title(axes, f"{_KINDS[kind]}: {layout.results.task.name}, {_words(layout.results, cell)}", each[0])
+    return figure
+
+
+def draw_ranks(results: Sequence[TaskResults]) -> Figure | None:
+    """Methods of one kind by the cells of their tasks; None where there are fewer than two."""
+    columns = [(one, cell) for one in results for cell in one.places]
+    methods = results[0].catalogue.order(m for one in results for m in one.methods)
+    if len(columns) < 2 or not methods:
+        return None
+    ranks, undefined = np.array([_ranks(one, cell, methods) for one, cell in columns]).transpose(1, 2, 0)
+    checks = [cell in without_ranking(one.summaries, one.task) for one, cell in columns]
+    names = [short(results[0].catalogue.display_name(m)) for m in methods]
+    words = [": ".join(filter(None, (one.task.name, _words(one, cell)))) for one, cell in columns]
+    size = max(4.5, 2.4 + 0.36 * len(columns)), 0.8 + 0.19 * len(methods) + 0.055 * max(map(len, words))
+    figure = new_figure(*size, [_RANKS_NOTE, figure_caption(results[0], "")])
+    axes = figure.subplots()
+    share = (ranks - 1) / np.maximum(np.nanmax(ranks, axis=0, initial=1) - 1, 1)
+    axes.imshow(np.where(undefined > 0, 1.0, np.nan), cmap="Greys", vmin=0, vmax=2.6, aspect="auto")
+    axes.imshow(share, cmap="YlGnBu_r", vmin=-0.15, vmax=1.25, aspect="auto")
+    for (row, column), rank in np.ndenumerate(ranks):
+        if not np.isnan(rank):
+            color = "white" if share[row, column] < 0.45 and not checks[column] else "black"
+            axes.text(column, row, f"{rank:.0f}", ha="center", va="center", fontsize=7, color=color)
+    for column in np.flatnonzero(checks):
+        axes.axvspan(column - 0.5, column + 0.5, facecolor=(1, 1, 1, 0.45), edgecolor=GREY, hatch="////", lw=0)
+    for row in range(1, len(methods)):
+        if methods[row].category_title != methods[row - 1].category_title:
+            axes.axhline(row - 0.5, color="white", lw=3)
+            axes.axhline(row - 0.5, color="black", lw=0.7)
+    for column in range(1, len(columns)):
+        if columns[column][0] is not columns[column - 1][0]:
+            axes.axvline(column - 0.5, color="white", lw=3)
+    axes.set_xticks(range(len(columns)), words, rotation=90)
+    axes.set_yticks(range(len(methods)), names, fontsize=7.5)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
+def _leads(results: TaskResults, cell: str) -> tuple[bool, int]:
+    """Sort key of cells, the one to show last."""
+    place = results.places[cell]
+    return results.task.leading.items() <= place.items(), int(place.get("size") or 0)
+
+
+def _ranks(results: TaskResults, cell: str, methods: Sequence[MethodKey]) -> tuple[Floats, Floats]:
+    """Rank of each method in a cell by the first score, NaN without one, and 1 where it was measured and is undefined."""
+    score = results.task.scores[0]
+    found = [results.cells.get((cell, method)) for method in methods]
+    values = np.array([s.scores.get(score.name, UNKNOWN).value if s else np.nan for s in found])
+    undefined = np.array([bool(s and s.ok and score.name not in s.bounds) for s in found]) & np.isnan(values)
+    values = values if score.best == "max" else -values
+    better = (values > values[:, None]) & ~np.isclose(values, values[:, None], rtol=TIE, atol=TIE)
+    return np.where(np.isnan(values), np.nan, 1.0 + better.sum(axis=1)), undefined.astype(np.float64)
+
+
+def _words(results: TaskResults, cell: str) -> str:
+    """What tells a cell from the others of its task, in words."""
+    keys = [key for axis in axes_of([*results.places.values()], results.keys) for key in axis if key != "channels"]
+    return label(keys, results.places[cell])
