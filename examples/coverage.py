@@ -1,0 +1,37 @@
+"""How often 95 % intervals hold the truth where every value is of a pair of networks: the table of docs/how-we-measure.md.
+
+A value is the sum of what its networks have, normal or, where skewed, exponential, and of normal noise; the figure is the mean.
+"""
+
+import itertools
+import sys
+
+import numpy as np
+
+from semrsm_bench.core.stats import bootstrap_draws, interval_of, jackknife_draws, weighted_mean
+
+
+def coverage(networks, runs, skewed=False, seed=0):
+    """Share of the runs in which each interval holds the truth, 0."""
+    rng = np.random.default_rng(seed)
+    pairs = np.array(list(itertools.combinations(range(networks), 2)))
+    weights = {
+        "jackknife over networks": jackknife_draws(networks)[:, pairs].prod(axis=2),
+        "bootstrap over networks": bootstrap_draws(networks)[:, pairs].prod(axis=2),
+        "bootstrap over pairs": bootstrap_draws(len(pairs)),
+    }
+    hits = dict.fromkeys(weights, 0)
+    for _ in range(runs):
+        own = rng.exponential(size=networks) - 1 if skewed else rng.normal(size=networks)
+        values = own[pairs].sum(axis=1) + rng.normal(size=len(pairs))
+        for how, drawn in weights.items():
+            _, low, high = interval_of(weighted_mean(values, drawn), how.split()[0])
+            hits[how] += low <= 0 <= high
+    return {how: count / runs for how, count in hits.items()}
+
+
+if __name__ == "__main__":
+    runs = int(sys.argv[1]) if len(sys.argv) > 1 else 2000
+    for networks, skewed in itertools.product((4, 10, 20), (False, True)):
+        found = ", ".join(f"{how} {100 * share:.0f} %" for how, share in coverage(networks, runs, skewed).items())
+        print(f"{networks} networks, {'skewed' if skewed else 'normal'}: {found}")
