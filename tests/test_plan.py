@@ -315,6 +315,8 @@ def test_what_nobody_named_is_left_out_where_it_lacks_something_and_says_so(plan
         "task 'toy' is left out: toy needs torch; install the extra study",
         "task 'slim' has no profile 'quick'; it has paper",
     ]
+    with pytest.raises(ImportError):  # nothing else is left to measure
+        make_plan(RunOptions(methods=("size",)), [tasks[1]], {}, [metric], said.append)
     for task, error in ((tasks[1], ImportError), (tasks[2], ValueError)):
         with pytest.raises(error):
             make_plan(RunOptions(methods=("size",)), [task], {}, [metric])

@@ -134,18 +134,19 @@ def make_plan(
 ) -> Plan:
     """Work out all cells of a run from all methods that are known; where options of a task are missing its defaults hold.
 
-    With ``leave_out`` tasks that cannot be measured, for want of a library, the profile or methods, are none of the plan, and it is
-    called with a line that says why.
+    With ``leave_out`` tasks that cannot be measured, for want of a library, data, the profile or methods, are none of the plan, and
+    it is called with a line that says why.
     """
     chosen: dict[str, tuple[Any, Profile]] = {}
     cells: list[Cell] = []
+    problems: list[Exception] = []
     for task in tasks:
         base = task.profiles.get(options.profile)
         if base is None:
-            problem = f"task {task.name!r} has no profile {options.profile!r}; it has {', '.join(task.profiles)}"
+            lacking = f"task {task.name!r} has no profile {options.profile!r}; it has {', '.join(task.profiles)}"
             if leave_out is None:
-                raise ValueError(problem)
-            leave_out(problem)
+                raise ValueError(lacking)
+            leave_out(lacking)
             continue
         profile = dataclasses.replace(
             base, deadline=options.deadline or base.deadline, budget=options.budget or base.budget
@@ -158,10 +159,11 @@ def make_plan(
         try:
             for case in task.cases(filled):
                 places.setdefault(cell_key(case.cell), []).append(case)
-        except ImportError as error:
+        except (ImportError, FileNotFoundError) as error:
             if leave_out is None:
                 raise
             leave_out(f"task {task.name!r} is left out: {error}")
+            problems.append(error)
             continue
         chosen[task.name] = (filled, profile)
         for cases in places.values():
@@ -176,6 +178,8 @@ def make_plan(
         if name not in known:
             raise unknown_name(name, kinds, list(known))
     if not cells:
+        for problem in problems:
+            raise problem
         raise ValueError("there is nothing to measure: no task has a case for these options")
     return Plan(options, chosen, tuple(cells))
 

@@ -205,8 +205,9 @@ class Task(ABC):
         Returns
         -------
         dict of str to ndarray, (B,)
-            NaN where a score is undefined. The default is the mean of the rows' scores, each weighted by the product of its
-            units' counts. Pairs of a unit with itself, which drawing a unit twice makes, are no rows and so do not count.
+            NaN where a score is undefined. The default is the mean of the rows' scores that have a value, each weighted by the
+            product of its units' counts; where an undefined one should earn nothing, `score` says so. Pairs of a unit with
+            itself, which drawing a unit twice makes, are no rows and so do not count.
         """
         weights = row_weights([result.units.get(self.unit, ()) for result in results], draws, units)
         values = {s.name: np.array([result.score(s.name) for result in results]) for s in self.scores}

@@ -62,7 +62,8 @@ def draw_fronts(results: Sequence[TaskResults]) -> Figure | None:
         axis = ScoreAxis.covering(layout.results.task.scores[0], (p.value for p in points))
         front_panel(axes, layout, cell, points, axis, each[0] - 1)
         axes.set_ylabel(axis.title)
-        set_title(axes, f"{_KINDS[kind]}: {layout.results.task.name}, {_words(layout.results, cell)}", each[0])
+        title = ", ".join(filter(None, (layout.results.task.name, _words(layout.results, cell))))
+        set_title(axes, f"{_KINDS[kind]}: {title}", each[0])
     return figure
 
 
