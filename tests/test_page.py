@@ -321,7 +321,7 @@ def two_tasks(tmp_path_factory):
 def test_every_task_has_its_section_and_private_pictures_are_there_only_where_that_is_asked_for(two_tasks):
     results = read_results(two_tasks)
     page, private = (Parsed(build_page(results, private=private)) for private in (False, True))
-    assert [t for t in page.texts["h2"] if t.strip()] == ["Translation", "Matching", "Environment"]
+    assert [t for t in page.texts["h2"] if t.strip()] == ["All tasks", "Translation", "Matching", "Environment"]
     assert set(page.plots) == {"translation", "matching"}
     for task in ("translation", "matching"):
         assert get_task(task).question in page.texts["p"]
