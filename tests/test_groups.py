@@ -1,10 +1,9 @@
 """Groups of networks: which there are, and that one command trains them all and resumes."""
 
-import json
+import itertools
 from collections import Counter
 
 import pytest
-from safetensors import safe_open
 
 from semrsm_bench.activations.folders import weights_metadata
 from semrsm_bench.activations.groups import GROUPS, NetworkGroup, find_groups, networks_to_train
@@ -64,14 +63,28 @@ def test_networks_are_trained_once(tmp_path, tiny):
     assert [weights_metadata(out / name)["recipe"]["seed"] for name in names] == [0, 1, 7]
 
 
-def test_weights_of_another_recipe_are_refused(tmp_path, tiny):
-    archive = image_zip(tmp_path / "a.zip", per_class=64, size=16)
-    other = tmp_path / TINY[0].file(0)
-    call("data", "train", archive, "--phases", "16:0", "--width", "4", "--seed", "1", "--out", other)
-    with safe_open(other, framework="np") as file:
-        assert json.loads(file.metadata()["recipe"])["seed"] == 1
-    with pytest.raises(ValueError, match="trained with another architecture than resnet10"):
-        list(networks_to_train(NetworksOptions(group=("tiny",), out=tmp_path)))
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"--seed": "3"}, "another seed than 1"),
+        ({"--phases": "32:0"}, "another phases than 16:0"),
+        ({"--shortcut": "0.5"}, "another shortcut than None"),
+        ({"--width": "5"}, "another width than 4"),
+    ],
+)
+def test_weights_of_another_recipe_are_refused(tmp_path, monkeypatch, changes, what):
+    group = NetworkGroup("fresh", "fresh", (1,), "resnet10", 4, "16:0")
+    monkeypatch.setattr("semrsm_bench.activations.groups.GROUPS", (group,))
+    archive = image_zip(tmp_path / "a.zip", per_class=6, size=16)
+    options, there = NetworksOptions(group=("fresh",), out=tmp_path), tmp_path / group.file(1)
+    recipe = {"--architecture": "resnet10", "--width": "4", "--phases": "16:0", "--seed": "1"}
+    train = ("data", "train", archive, "--out", there)
+    call(*train, *itertools.chain(*recipe.items()))
+    assert [finished for _, finished in networks_to_train(options)] == [True]
+    there.with_suffix(".ckpt.safetensors").unlink()
+    call(*train, *itertools.chain(*{**recipe, **changes}.items()))
+    with pytest.raises(ValueError, match=f"trained with {what}"):
+        list(networks_to_train(options))
 
 
 def test_the_page_of_the_data_shows_what_the_files_say():

@@ -110,7 +110,8 @@ def _is_finished(options: TrainOptions) -> bool:
     if not options.out.exists():
         return False
     recipe = weights_metadata(options.out).get("recipe", {})
-    for name in ("architecture", "width", "seed", "batch", "lr", "augmentation", "random_labels", "shortcut"):
+    recipe["phases"] = ",".join(f"{size}:{epochs}" for size, epochs in recipe.get("phases", ()))
+    for name in ("architecture", "width", "phases", "seed", "batch", "lr", "augmentation", "random_labels", "shortcut"):
         wanted = getattr(options, name)
         # What a file does not say is from before there was a choice.
         if recipe.get(name, TrainOptions.__dataclass_fields__[name].default) != wanted:
