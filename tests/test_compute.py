@@ -273,8 +273,10 @@ def test_solvers_of_users_work_in_other_processes(n_jobs, tmp_path):
 def test_only_a_tile_of_images_is_in_memory_at_a_time(monkeypatch, tmp_path):
     np.save(tmp_path / "z.npy", np.random.default_rng(17).normal(size=(40, 2, 8)).astype(np.float32))
     expected = compute_rsm(tmp_path / "z.npy", matching="greedy")
-    read, asked = ArraySource.read, []
-    monkeypatch.setattr(ArraySource, "read", lambda self, i, j: (asked.append(j - i), read(self, i, j))[1])
+    asked = []
+    for name in ("read", "planes"):
+        read = getattr(ArraySource, name)
+        monkeypatch.setattr(ArraySource, name, lambda self, i, j, read=read: (asked.append(j - i), read(self, i, j))[1])
     monkeypatch.setattr("semrsm_bench.rsm.sources._CHUNK_BYTES", 5 * 2 * 8 * 4)
     # One byte less than all images take: they may not be held.
     monkeypatch.setattr("semrsm_bench.rsm.images.BLOCK_BYTES", 40 * 2 * 8 * 4 - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -24,6 +24,8 @@ Mask = NDArray[np.bool_]
 
 # Affinities made by one batched product: enough to make the calls worthwhile at small S, few enough to stay in cache.
 AFFINITY_BYTES = 2**20
+# Blocks of so few images are not divided to spare pairs that nobody wants.
+_SMALL_PART = 4
 
 
 class InvalidRsmError(RuntimeError):
@@ -134,8 +136,12 @@ class ByFunction(_Registered):
         (z,) = read_only(block.x.swapaxes(1, 2))
         z2 = z if block.y is block.x else read_only(block.y.swapaxes(1, 2))[0]
         if prepare is None:
-            found = self._checked(self._matrix(function, z, z2), block.wanted.shape)
-            block.values[block.wanted] = found[block.wanted]
+            for rows, columns in self._parts(block.wanted):
+                same = z2 is z and rows == columns
+                mine = z[rows]
+                found = self._matrix(function, mine, mine if same else z2[columns])
+                part, wanted = block.values[rows, columns], block.wanted[rows, columns]
+                part[wanted] = self._checked(found, wanted.shape)[wanted]
         else:
             a, b = ([prepare(image, **_taken(prepare, 1, self.options)) for image in images] for images in (z, z2))
             options = _taken(function, 2, self.options)
@@ -144,6 +150,22 @@ class ByFunction(_Registered):
         bad = block.values[block.wanted & ~np.isfinite(block.values)]
         if bad.size:
             raise InvalidRsmError(f"RSM method {self.name!r} finds a similarity of {bad[0]} for two finite images")
+
+    def _parts(self, wanted: Mask) -> Iterator[tuple[slice, slice]]:
+        """Rows and columns that the function is called with, so that few pairs are compared that nobody wants."""
+        todo = [(0, wanted.shape[0], 0, wanted.shape[1])]
+        while todo:
+            top, bottom, left, right = todo.pop()
+            part = wanted[top:bottom, left:right]
+            if not part.any():
+                continue
+            if part.all() or max(part.shape) <= _SMALL_PART:
+                yield slice(top, bottom), slice(left, right)
+            else:
+                row, column = (top + bottom + 1) // 2, (left + right + 1) // 2
+                todo += [
+                    (t, b, c, d) for t, b in ((top, row), (row, bottom)) for c, d in ((left, column), (column, right))
+                ]
 
     def _matrix(self, function: Callable[..., Any], z: Floats, z2: Floats) -> Any:
         return function(z, z2, **self.options)
@@ -160,19 +182,38 @@ class ByFunction(_Registered):
 class ByVectors(ByFunction):
     """A registered function that makes a vector of each image; their inner products are the similarities."""
 
-    def _matrix(self, function: Callable[..., Any], z: Floats, z2: Floats) -> Any:
-        def vectors(images: Floats) -> Values:
-            made = [np.asarray(function(image, **self.options)) for image in images]
-            shapes = {(array.shape, array.dtype.kind) for array in made}
-            if len(shapes) > 1 or made[0].ndim != 1 or made[0].dtype.kind not in "fiub":
-                got = ", ".join(sorted(f"{shape} of kind {kind!r}" for shape, kind in shapes))
-                raise InvalidRsmError(
-                    f"RSM method {self.name!r} must return one vector an image, all of one length, got {got}"
-                )
-            return np.array(made, dtype=np.float64)
+    def vectors(self, images: Floats) -> list[NDArray[Any]]:
+        """Vectors (D,) of images (n, C, S)."""
+        function, _ = self._resolve()
+        return self._vectors(function, *read_only(images))
 
-        first = vectors(z)
-        return first @ (first if z2 is z else vectors(z2)).T
+    def require_alike(self, shapes: set[tuple[int, ...]]) -> None:
+        """Raise `InvalidRsmError` unless the images' vectors are vectors, all of one shape."""
+        if len(shapes) > 1 or any(len(shape) != 1 for shape in shapes):
+            got = ", ".join(map(str, sorted(shapes)))
+            raise InvalidRsmError(
+                f"RSM method {self.name!r} must return one vector an image, all of one length, got {got}"
+            )
+
+    def _parts(self, wanted: Mask) -> Iterator[tuple[slice, slice]]:
+        yield slice(0, wanted.shape[0]), slice(0, wanted.shape[1])  # no vector is made twice
+
+    def _matrix(self, function: Callable[..., Any], z: Floats, z2: Floats) -> Any:
+        first = np.array(self._vectors(function, z), dtype=np.float64)
+        second = first if z2 is z else np.array(self._vectors(function, z2), dtype=np.float64)
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            return first @ second.T
+
+    def _vectors(self, function: Callable[..., Any], z: Floats) -> list[NDArray[Any]]:
+        made = []
+        for image in z:
+            made.append(np.asarray(function(image, **self.options)))
+            if made[-1].dtype.kind not in "fiub":
+                raise InvalidRsmError(
+                    f"RSM method {self.name!r} must return a vector of numbers, got dtype {made[-1].dtype}"
+                )
+        self.require_alike({vector.shape for vector in made})
+        return made
 
 
 def _taken(function: Callable[..., Any], arguments: int, options: Mapping[str, Any]) -> Mapping[str, Any]:

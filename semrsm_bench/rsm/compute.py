@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from semrsm_bench.metrics.kernels import bandwidth
 from semrsm_bench.rsm import kernels as k
+from semrsm_bench.rsm.comparison import ByVectors
 from semrsm_bench.rsm.images import Images, Norms
 from semrsm_bench.rsm.options import RsmOptions, takes_rsm_options
 from semrsm_bench.rsm.registry import choose_comparisons
 from semrsm_bench.rsm.sources import as_source
 from semrsm_bench.rsm.store import Matrix, Products, ResumeError, open_products, read_description, save_derived, strips
 from semrsm_bench.rsm.tiles import Schedule, fill_products
+from semrsm_bench.rsm.vectors import Vectors
 
 Files = dict[str, dict[str, Path]]
 
@@ -112,10 +114,20 @@ def compute_rsm(
     chosen = choose_comparisons(o, rows.grid)
     if return_permutations and not all(found.matches for found in chosen.values()):
         raise ValueError(f"RSM method {o.matching[0]!r} matches no positions, so there are no permutations to return")
+    schedules = {name: Schedule(o.n_jobs, o.block, client, found.in_threads) for name, found in chosen.items()}
     images = Images.of(rows, columns, o.centring, digest=o.out is not None)
+    # On a cluster tiles travel, which are smaller than vectors.
+    vectors = {
+        name: Vectors(images, found, schedules[name])
+        for name, found in chosen.items()
+        if isinstance(found, ByVectors) and schedules[name].client is None
+    }
     norms: dict[str, Norms] = {}
     if images.mirrored or set(o.kernel) != {"linear"}:
-        norms = {name: images.squared_norms(found) for name, found in chosen.items()}
+        norms = {
+            name: vectors[name].norms() if name in vectors else images.squared_norms(found)
+            for name, found in chosen.items()
+        }
     for name, sides in norms.items() if "cosine" in o.kernel else ():
         for side, values in zip((images.rows, images.columns), sides, strict=True):
             if (bad := np.flatnonzero(values <= 0.0)).size:
@@ -134,8 +146,11 @@ def compute_rsm(
             else:
                 opened[name] = Products(np.full(images.shape, np.nan))
         for name, found in chosen.items():
-            schedule = Schedule(o.n_jobs, o.block, client, found.in_threads)
-            fill_products(images, found, opened[name], schedule, norms.get(name), permutations, quiet=not progress)
+            if name in vectors:
+                vectors[name].fill(opened[name], norms.get(name), quiet=not progress)
+            else:
+                schedule = schedules[name]
+                fill_products(images, found, opened[name], schedule, norms.get(name), permutations, quiet=not progress)
         result = _derived(images, {name: held.values for name, held in opened.items()}, norms, o, files)
     answer: Any = result
     if isinstance(keywords.get("kernel", ""), str):

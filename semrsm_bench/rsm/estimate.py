@@ -11,7 +11,7 @@ from joblib import delayed
 
 from semrsm_bench.core.clock import Clock
 from semrsm_bench.core.stats import mean_interval
-from semrsm_bench.rsm.comparison import BySolver, Comparison, PairBlock
+from semrsm_bench.rsm.comparison import BySolver, ByVectors, Comparison, PairBlock
 from semrsm_bench.rsm.images import Images, all_centred
 from semrsm_bench.rsm.options import RsmOptions, takes_rsm_options
 from semrsm_bench.rsm.registry import choose_comparisons
@@ -23,6 +23,8 @@ _WARM_POSITIONS = 8
 # How finely the sampling time is cut, and the least that is timed however long a pair takes.
 _GROUPS = 12
 _FEWEST_GROUPS = 3
+# Vectors on each side of the product that is timed.
+_PANEL = 64
 
 
 @dataclass(frozen=True)
@@ -100,10 +102,16 @@ def estimate_rsm(
     workers = Schedule(o.n_jobs).workers
     length = o.block or block_length(sample, n, m, mirrored, workers)
     images = [all_centred(side, sample.mean, sample.dtype) for side in sample.sides]
-    runs = processes(workers)(delayed(_time_pairs)(chosen, images, worker, seconds) for worker in range(workers))
+    pairs = n * (n - 1) // 2 if mirrored else n * m
+    if isinstance(chosen, ByVectors):
+        timing = delayed(_time_vectors)
+        runs = processes(workers)(
+            timing(chosen, images, (n if mirrored else n + m) / pairs, seconds) for _ in range(workers)
+        )
+    else:
+        runs = processes(workers)(delayed(_time_pairs)(chosen, images, worker, seconds) for worker in range(workers))
     timed = np.concatenate([per_pair for per_pair, _ in runs])
     mean, low, high = mean_interval(timed, resamples=2000, level=0.9)
-    pairs = n * (n - 1) // 2 if mirrored else n * m
     # A solver holds one pair at a time; the other matchings transform the whole tile at once.
     growth = 1.0 if isinstance(chosen, BySolver) else max(1.0, length / min(map(len, images)))
     image_bytes = first.size * first.channels * sample.dtype.itemsize
@@ -128,6 +136,22 @@ def estimate_rsm(
         result_bytes=8 * n * m,
         input_bytes=2 * (n if mirrored else n + m) * first.size * first.channels,
     )
+
+
+def _time_vectors(
+    matching: ByVectors, images: Sequence[Floats], makes: float, seconds: float
+) -> tuple[list[float], int]:
+    """As `_time_pairs`: ``makes`` vectors a pair, each made once, and a share of the product of two panels."""
+    x = images[-1]
+    width = len(matching.vectors(x[:1].swapaxes(1, 2))[0])
+    panel = np.ones((_PANEL, width))
+    with one_thread():
+        making, product = Clock(seen={None}), Clock(seen={None})
+        some: dict[str, Any] = {"fewest": _FEWEST_GROUPS, "most": 2**31, "lasting": seconds / 2}
+        making.run(lambda i: x[i % len(x)][None].swapaxes(1, 2), matching.vectors, **some)
+        product.run(lambda i: panel, lambda rows: np.matmul(rows, panel[::-1].T), **some)
+    pair = float(np.mean(product.seconds)) / _PANEL**2
+    return [spent * makes + pair for spent in making.seconds], (making.peak_bytes or 0) + 2 * panel.nbytes
 
 
 def _time_pairs(matching: Comparison, images: Sequence[Floats], worker: int, seconds: float) -> tuple[list[float], int]:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.store import Centring
+from semrsm_bench.core.compiled import njit
 from semrsm_bench.rsm.comparison import Comparison
 from semrsm_bench.rsm.sources import ArraySource, Floats, ImageSource
 from semrsm_bench.solvers.problem import fits_float32
@@ -129,9 +130,18 @@ def all_centred(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any]) 
     return _centred(source.read(0, source.count), mean, dtype)
 
 
-def _centred(images: Floats, mean: Floats | None, dtype: np.dtype[Any]) -> Floats:
+def centred_planes(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any]) -> Floats:
+    """As `all_centred`, but (n, C, S) and in any order of memory."""
+    return _centred(source.planes(0, source.count), mean, dtype, planes=True)
+
+
+def _centred(images: Floats, mean: Floats | None, dtype: np.dtype[Any], planes: bool = False) -> Floats:
     images = images.astype(dtype, copy=False)
-    return images if mean is None else images - mean
+    if mean is None:
+        return images
+    if planes:
+        mean = mean[:, None] if mean.ndim == 1 else mean.T
+    return images - mean
 
 
 def _common_mean(source: ImageSource, centring: Centring) -> Floats | None:
@@ -157,21 +167,28 @@ def _survey(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any], dige
     """Check all images and measure them; a ValueError names the image that is not finite, or too large for float64."""
     squared_norms, largest = np.empty(source.count), np.empty(source.count)
     hasher = hashlib.blake2b(digest_size=16) if digest and source.stored_digest() is None else None
-    for start, images in source.chunks():
+    for start, planes in source.chunks(planes=True):
         if hasher is not None:
-            hasher.update(images.data)
-        for i, image in enumerate(_centred(images, mean, dtype), start):
-            flat = image.ravel().astype(np.float64, copy=False)
-            with np.errstate(over="ignore", invalid="ignore"):
-                squared_norms[i] = flat @ flat
+            hasher.update(np.ascontiguousarray(planes.swapaxes(1, 2)).data)
+        for i, image in enumerate(_centred(planes, mean, dtype, planes=True), start):
+            squared_norms[i] = squared_norm(image.ravel(order="K"))
             if not np.isfinite(squared_norms[i]):
-                _require_finite(image[None], i, source)
+                _require_finite(source.read(i, i + 1), i, source)
             largest[i] = max(abs(float(image.max())), abs(float(image.min())))
             if largest[i] > _LARGEST or 0.0 < largest[i] < _SMALLEST:
                 limits = f"{_SMALLEST:g} to {_LARGEST:g}"
                 raise ValueError(f"image {i} of {source.name} reaches {largest[i]:.3g}: scale it to {limits}")
     text = source.stored_digest() or (hasher.hexdigest() if hasher else "")
     return Survey(squared_norms, float(min(largest[largest > 0], default=0.0)), float(largest.max()), text)
+
+
+@njit(fastmath={"reassoc", "contract"})
+def squared_norm(flat: Floats) -> float:
+    """Sum of squares of a vector, in float64."""
+    total = 0.0
+    for i in range(len(flat)):
+        total += np.float64(flat[i]) * np.float64(flat[i])
+    return total
 
 
 def _require_finite(images: Floats, start: int, source: ImageSource) -> None:

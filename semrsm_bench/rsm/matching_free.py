@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg.lapack import dsfrk, dtfttr
 
 from semrsm_bench.core.method import OWN_DISTRIBUTION
 from semrsm_bench.rsm.registry import RSMS, RsmMethod, register_rsm
@@ -22,7 +23,9 @@ Image = NDArray[Any]
 Matrix = NDArray[np.float64]
 
 # Entries of affinity that are made at a time: they stay in the cache.
-_ENTRIES = 2**20
+_ENTRIES = 2**18
+# Sinkhorn's steps are this much longer than what would make the sums 1, and end where these are within so much of it.
+_RELAXED, _ROW_SUMS = 1.5, 1e-4
 _ANY_ORDER = ("permutation", "translation")
 
 
@@ -53,23 +56,29 @@ def second_moment(image: Image, *, unit: bool = False, sketch: int = 0, seed: in
     seed : int
         Of the Gaussian vectors, the same for all images.
     """
-    x = np.ascontiguousarray(image, dtype=np.float64)
+    x = image.astype(np.float64)
     if unit:
         norms = np.linalg.norm(x, axis=0)
         x = x / np.where(norms > 0, norms, 1.0)
     if sketch:
         g, h = _gaussians(seed, len(x), sketch)
         return np.asarray(np.einsum("ms,ms->m", g @ x, h @ x) / np.sqrt(sketch))
-    moment = x @ x.T
-    rows, columns = _upper(len(x))
-    moment *= np.sqrt(2.0)
-    moment[np.diag_indices(len(x))] /= np.sqrt(2.0)
-    return np.asarray(moment[rows, columns])
+    # The triangle of x x' in the order of LAPACK's rectangular full packed format: one syrk, and nothing to gather.
+    channels, size = x.shape
+    rows = x.flags.c_contiguous
+    packed = np.empty(channels * (channels + 1) // 2)
+    packed = dsfrk(
+        channels, size, 2**0.5, x.T if rows else x, 0.0, packed, trans="T" if rows else "N", overwrite_c=True
+    )
+    packed[_diagonal(channels)] /= 2**0.5
+    return np.asarray(packed)
 
 
-@lru_cache(maxsize=2)
-def _upper(channels: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    return np.triu_indices(channels)
+@lru_cache(maxsize=4)
+def _diagonal(channels: int) -> NDArray[np.intp]:
+    """Where the packed format keeps the diagonal."""
+    places = np.arange(1.0, channels * (channels + 1) // 2 + 1)
+    return np.diagonal(dtfttr(channels, places)[0]).astype(np.intp) - 1
 
 
 @lru_cache(maxsize=2)
@@ -97,33 +106,42 @@ def sliced(image: Image, *, directions: int = 64, seed: int = 0) -> NDArray[np.f
     return np.asarray(ordered.ravel() * np.sqrt(channels / directions))
 
 
-def _affinities(z: Image, z2: Image) -> Iterator[tuple[int, slice, Image]]:
-    """Affinities (m, S, S) of an image with some of the others at a time: its index, theirs, and the matrices."""
-    together = max(1, _ENTRIES // z.shape[2] ** 2)
+def _affinities(z: Image, z2: Image) -> Iterator[tuple[int, slice, slice, Image]]:
+    """Affinities in the cache: index of an image, which others, which of its rows, and (m, rows, S) that is good for one step."""
+    size = z.shape[2]
+    rows = max(1, min(size, _ENTRIES // size))
+    together = max(1, _ENTRIES // size**2)
+    room = np.empty((min(together, len(z2)), rows, size), dtype=z.dtype)
     for i, image in enumerate(z):
         for start in range(0, len(z2), together):
-            others = slice(start, start + together)
-            yield i, others, np.matmul(image.T, z2[others])
+            others = slice(start, min(start + together, len(z2)))
+            for top in range(0, size, rows):
+                part = slice(top, min(top + rows, size))
+                out = room[: others.stop - start, : part.stop - top]
+                yield i, others, part, np.matmul(image.T[part], z2[others], out=out)
 
 
-@register_rsm("chamfer", invariant_to=_ANY_ORDER, complexity="O(S^2 C)")
+@register_rsm("chamfer", invariant_to=_ANY_ORDER, complexity="O(S^2 C)", releases_gil=True)
 def chamfer(z: Image, z2: Image) -> Matrix:
     """Every position with the best of the other image, not one to one: mean of both directions.
 
     ``(sum_i max_j A_ij + sum_j max_i A_ij) / 2``, for z (N, C, S) and z2 (M, C, S); (N, M). At least the semantic RSM's entry.
     """
-    found = np.empty((len(z), len(z2)))
-    for i, others, a in _affinities(z, z2):
-        sums = [a.max(axis=axis).sum(axis=1, dtype=np.float64) for axis in (1, 2)]
-        found[i, others] = (sums[0] + sums[1]) / 2
-    return found
+    found = np.zeros((len(z), len(z2)))
+    best = np.empty(0)
+    for i, others, part, a in _affinities(z, z2):
+        best = np.maximum(best, a.max(axis=1)) if part.start else a.max(axis=1)
+        found[i, others] += a.max(axis=2).sum(axis=1, dtype=np.float64)
+        if part.stop == z.shape[2]:
+            found[i, others] += best.sum(axis=1, dtype=np.float64)
+    return found / 2
 
 
-@register_rsm("set-rbf", invariant_to=_ANY_ORDER, complexity="O(S^2 C)")
+@register_rsm("set-rbf", invariant_to=_ANY_ORDER, complexity="O(S^2 C)", releases_gil=True)
 def set_rbf(z: Image, z2: Image, *, t: float = 1.0) -> Matrix:
     """Mean of an RBF kernel over all pairs of positions, times S: ``sum_ij exp(-|x_i - y_j|^2 / (2 sigma^2)) / S``.
 
-    sigma^2 is t^2 times the mean squared norm of the positions of the two images; where both are zero the kernel is 1.
+    sigma^2 is t^2 times half the sum of the two images' mean squared norms of positions; where both are zero the kernel is 1.
 
     Parameters
     ----------
@@ -133,24 +151,63 @@ def set_rbf(z: Image, z2: Image, *, t: float = 1.0) -> Matrix:
     """
     if not t > 0:
         raise ValueError(f"t must be positive, got {t}")
-    found = np.empty((len(z), len(z2)))
+    found = np.zeros((len(z), len(z2)))
     squares, squares2 = (np.einsum("ncs,ncs->ns", side, side, dtype=np.float64) for side in (z, z2))
-    for i, others, a in _affinities(z, z2):
-        mine, theirs = squares[i][:, None], squares2[others][:, None, :]
-        scale = t**2 * (mine.mean() + theirs.mean(axis=2, keepdims=True))  # twice sigma^2
-        distances = np.maximum(mine + theirs - 2.0 * a, 0.0) / np.where(scale > 0, scale, 1.0)
-        found[i, others] = np.exp(-distances).sum(axis=(1, 2)) / z.shape[2]
+    for i, others, part, a in _affinities(z, z2):
+        mine, theirs = squares[i], squares2[others][:, None, :]
+        width = t**2 * (mine.mean() + theirs.mean(axis=2, keepdims=True))  # twice sigma^2
+        width[width == 0.0] = 1.0
+        a *= (2.0 / width).astype(a.dtype)
+        a -= (mine[part, None] / width).astype(a.dtype)
+        a -= (theirs / width).astype(a.dtype)
+        np.minimum(a, 0.0, out=a)
+        found[i, others] += np.exp(a, out=a).sum(axis=(1, 2), dtype=np.float64)
+    found /= z.shape[2]
+    return found
+
+
+@register_rsm("set-polynomial", invariant_to=_ANY_ORDER, complexity="O(S^2 C)", releases_gil=True)
+def set_polynomial(z: Image, z2: Image, *, degree: int = 3) -> Matrix:
+    """Mean of a polynomial kernel over all pairs of positions, times S: ``sum_ij (1 + x_i . y_j)^degree / S``.
+
+    Each image is first divided by the root of its positions' mean squared norm; one of zeros stays so, and its kernel is 1. It
+    compares all moments up to the degree.
+
+    Parameters
+    ----------
+    z, z2 : ndarray, (N, C, S) and (M, C, S)
+    degree : int
+        Positive.
+    """
+    if degree < 1 or degree != int(degree):
+        raise ValueError(f"degree must be a positive integer, got {degree}")
+    found = np.zeros((len(z), len(z2)))
+    roots, roots2 = (np.sqrt(np.einsum("ncs,ncs->n", side, side, dtype=np.float64) / z.shape[2]) for side in (z, z2))
+    inverse, inverse2 = (np.divide(1.0, r, out=np.zeros_like(r), where=r > 0).astype(z.dtype) for r in (roots, roots2))
+    for i, others, _, a in _affinities(z, z2):
+        a *= inverse[i]
+        a *= inverse2[others, None, None]
+        a += 1
+        power = a.copy()
+        for _ in range(int(degree) - 1):
+            power *= a
+        found[i, others] += power.sum(axis=(1, 2), dtype=np.float64)
+    found /= z.shape[2]
     return found
 
 
 @register_rsm(
-    "sinkhorn", invariant_to=_ANY_ORDER, complexity="O(S^2 (C + iterations))", reference="Cuturi, NeurIPS 2013"
+    "sinkhorn",
+    invariant_to=_ANY_ORDER,
+    complexity="O(S^2 (C + iterations))",
+    reference="Cuturi, NeurIPS 2013; over-relaxed as by Thibault et al., Algorithms 2021",
+    releases_gil=True,
 )
 def sinkhorn(z: Image, z2: Image, *, eps: float = 0.1, iterations: int = 200) -> Matrix:
     """Inner product of the affinity with a soft matching: ``sum P * A`` with P doubly stochastic.
 
     P maximises ``sum P * A + w H(P)`` with the entropy H and w = eps rms(A), or a 600th of A's range where that is more (so that no
-    number leaves float64). Mean of what rows and columns normalised last give: the order of the images does not matter.
+    number leaves float64): between `pooled`, for large eps, and the semantic RSM.
 
     Parameters
     ----------
@@ -158,30 +215,48 @@ def sinkhorn(z: Image, z2: Image, *, eps: float = 0.1, iterations: int = 200) ->
     eps : float
         Regularisation in units of the affinity's root mean square; the smaller, the nearer to a matching and the slower.
     iterations : int
-        At most; it stops where row sums are within 1e-4 of 1.
+        At most; it stops where row sums are within 1e-4 of 1 on average, the column sums being 1.
     """
     if not eps > 0 or iterations < 1:
         raise ValueError(f"eps must be positive and iterations at least 1, got {eps} and {iterations}")
-    found = np.empty((len(z), len(z2)))
-    for i, others, batch in _affinities(z, z2):
-        for j, a in zip(range(*others.indices(len(z2))), batch, strict=True):
-            found[i, j] = (_soft_value(a, eps, iterations) + _soft_value(a.T, eps, iterations)) / 2
-    return found
+    return np.array([[_soft_value(x.T @ y, eps, iterations) for y in z2] for x in z])
 
 
 def _soft_value(affinity: Image, eps: float, iterations: int) -> float:
-    """The inner product with the columns of P normalised last."""
-    a = affinity.astype(np.float64)
-    width = max(eps * np.sqrt(np.mean(a**2)), np.ptp(a) / 600)
-    if width == 0.0:
+    largest = float(np.abs(affinity).max())
+    if largest == 0.0:
         return 0.0
-    kernel = np.exp((a - a.max(axis=1, keepdims=True)) / width)
-    v = np.ones(len(a))
-    for _ in range(iterations):
-        u = 1.0 / (kernel @ v)
-        v = 1.0 / (u @ kernel)
-        if np.abs(u * (kernel @ v) - 1.0).max() < 1e-4:
+    a = affinity / np.float64(largest)
+    squares = a * a
+    width = max(eps * float(np.sqrt(squares.mean())), float(np.ptp(a)) / 600)
+    # The columns are normalised last. Which image they belong to depends on the numbers alone, so that the order of the two does
+    # not matter; where the numbers say nothing it is both.
+    rows, columns = (float(np.square(squares.sum(axis=axis)).sum()) for axis in (1, 0))
+    ways = [a, a.T] if abs(rows - columns) <= 1e-9 * rows else [a if rows > columns else a.T]
+    return largest * sum(_columns_last(way, width, iterations) for way in ways) / len(ways)
+
+
+def _columns_last(a: Image, width: float, iterations: int) -> float:
+    """The value once the columns of P sum to 1, and its rows nearly."""
+    highest = a.max(axis=1)
+    # Of every row and column the largest entry becomes 1.
+    kernel = np.exp((a - highest[:, None]) / width)
+    v = 1.0 / kernel.max(axis=0)
+    u = 1.0 / (kernel @ v)
+    v = 1.0 / (u @ kernel)
+    relaxed, least = _RELAXED, np.inf
+    for done in range(iterations):
+        rows = kernel @ v * u
+        wrong = float(np.abs(rows - 1.0).mean())
+        if wrong < _ROW_SUMS:
             break
+        if wrong > 4.0 * least:
+            relaxed = 1.0
+        least = min(least, wrong)
+        step = relaxed if done >= 2 else 1.0
+        u = u / rows**step
+        v = v / (u @ kernel * v) ** step
+    v = 1.0 / (u @ kernel)
     return float(u @ (kernel * a) @ v)
 
 

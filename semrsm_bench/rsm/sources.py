@@ -25,8 +25,8 @@ ClassToken = Literal["keep", "drop"]
 Floats = NDArray[np.floating[Any]]
 Grid = tuple[int, int]
 
-# Bytes read at once when a source is walked from end to end.
-_CHUNK_BYTES = 32 * 2**20
+# Bytes read at once when a source is walked from end to end: few enough that the next chunk gets the memory of the last.
+_CHUNK_BYTES = 2**21
 
 
 class ImageSource(ABC):
@@ -43,6 +43,10 @@ class ImageSource(ABC):
     def read(self, start: int, stop: int) -> Floats:
         """Images ``start:stop`` as a C-contiguous array (n, S, C), not to be written to."""
 
+    def planes(self, start: int, stop: int) -> Floats:
+        """Images ``start:stop`` as an array (n, C, S), in whichever order of memory takes no copy; not to be written to."""
+        return self.read(start, stop).swapaxes(1, 2)
+
     @abstractmethod
     def portion(self, start: int, stop: int) -> ImageSource:
         """Images ``start:stop`` as another source."""
@@ -55,11 +59,12 @@ class ImageSource(ABC):
         """Digest of the content that came with the data, or None where it has to be computed."""
         return None
 
-    def chunks(self) -> Iterator[tuple[int, Floats]]:
-        """All images in order: pairs of the first index and an array (n, S, C) of bounded size."""
+    def chunks(self, planes: bool = False) -> Iterator[tuple[int, Floats]]:
+        """All images in order: pairs of the first index and an array of bounded size, (n, S, C) or as `planes` gives it."""
         step = max(1, _CHUNK_BYTES // (self.size * self.channels * self.dtype.itemsize))
+        read = self.planes if planes else self.read
         for start in range(0, self.count, step):
-            yield start, self.read(start, min(start + step, self.count))
+            yield start, read(start, min(start + step, self.count))
 
 
 class ArraySource(ImageSource):
@@ -103,6 +108,13 @@ class ArraySource(ImageSource):
             flat = part.reshape(len(part), -1, self.channels)[:, -self.size :]
         return np.asarray(flat, dtype=self.dtype, order="C")
 
+    def planes(self, start: int, stop: int) -> Floats:
+        """See `ImageSource.planes`."""
+        if self.layout != "channels_first":
+            return super().planes(start, stop)
+        part = self._array[start:stop]
+        return np.asarray(part.reshape(len(part), self.channels, self.size), dtype=self.dtype)
+
     def portion(self, start: int, stop: int) -> ArraySource:
         """See `ImageSource.portion`."""
         grid = self.grid if self._array.ndim == 3 else None
@@ -141,6 +153,10 @@ class CacheLayer(ImageSource):
         """See `ImageSource.read`."""
         raw = self.cache.activations(self.layer, slice(self._start + start, self._start + stop))
         return np.ascontiguousarray(raw.swapaxes(1, 2), dtype=np.float32)
+
+    def planes(self, start: int, stop: int) -> Floats:
+        """See `ImageSource.planes`."""
+        return self.cache.activations(self.layer, slice(self._start + start, self._start + stop)).astype(np.float32)
 
     def portion(self, start: int, stop: int) -> CacheLayer:
         """See `ImageSource.portion`."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, contextmanager
 from functools import cache, partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from joblib import Parallel, delayed, effective_n_jobs
@@ -35,6 +35,8 @@ _QUEUED_PER_CORE = 2
 # The run fails when the pool has broken this often without a single tile in between.
 _FRUITLESS_ATTEMPTS = 3
 
+
+R = TypeVar("R")
 
 TileResult = tuple[Tile, NDArray[np.float64], NDArray[np.intp] | None]
 """A tile, its values with NaN for the pairs that are not wanted, and its permutations."""
@@ -164,7 +166,7 @@ class Schedule:
         backend, _ = get_active_backend(prefer="threads" if self.in_threads else None)
         return self.n_jobs == 1 or bool(getattr(backend, "supports_sharedmem", False))
 
-    def run(self, tasks: Iterator[TileTask]) -> Generator[TileResult]:
+    def run(self, tasks: Iterator[Callable[[], R]]) -> Generator[R]:
         """Results as they come, in any order, with a bounded number of tasks under way.
 
         Raises `WorkersLostError` where joblib's process pool broke; Dask reschedules the tiles of a lost worker by itself.
@@ -203,14 +205,33 @@ def _end_with(parent: int) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _on_dask(tasks: Iterator[TileTask], client: Any, workers: int) -> Iterator[TileResult]:
+def run_to_end(schedule: Schedule, tasks: Callable[[], Iterator[Callable[[], R]]]) -> Iterator[R]:
+    """Results of all tasks, in any order, also where worker processes die: ``tasks()`` gives those whose results are not there yet.
+
+    Raises `WorkersLostError` where they died several times in a row without a single result.
+    """
+    fruitless = 0
+    while True:
+        try:
+            with closing(schedule.run(tasks())) as results:  # so that workers end with it
+                for result in results:
+                    fruitless = -1
+                    yield result
+            return
+        except WorkersLostError:
+            fruitless += 1
+            if fruitless == _FRUITLESS_ATTEMPTS:
+                raise
+
+
+def _on_dask(tasks: Iterator[Callable[[], R]], client: Any, workers: int) -> Iterator[R]:
     import distributed
 
     as_completed: Any = distributed.as_completed
     first = itertools.islice(tasks, (_QUEUED_PER_CORE + 1) * workers)
     under_way = as_completed([client.submit(task, pure=False) for task in first], loop=client.loop)
     for future in under_way:
-        result: TileResult = future.result()
+        result: R = future.result()
         future.release()
         for task in itertools.islice(tasks, 1):
             under_way.add(client.submit(task, pure=False))
@@ -241,27 +262,21 @@ def fill_products(
     if missing and schedule.shares_memory:
         images = images.held()
     done = images.pairs - sum(int(tile.wanted.sum()) for tile in missing)
-    fruitless = 0
+
+    def tasks() -> Iterator[TileTask]:
+        return make_tasks(
+            images, matching, [tile for tile in missing if products.lacks(tile)], permutations is not None
+        )
+
     # Workers that are threads ask for this too, but some BLAS libraries obey only the main thread.
     with (
         one_thread(),
         progress_bar(images.pairs, f"RSM, {matching.name}", unit="pair", initial=done, quiet=quiet) as bar,
     ):
-        while missing:
-            before = len(missing)
-            try:
-                tasks = make_tasks(images, matching, missing, permutations is not None)
-                with closing(schedule.run(tasks)) as results:  # so that workers end with it
-                    for tile, values, found in results:
-                        bar.update(products.put(tile, values))
-                        if permutations is not None and found is not None:
-                            _enter_permutations(permutations, tile, found)
-                break
-            except WorkersLostError:
-                missing = [tile for tile in missing if products.lacks(tile)]
-                fruitless = fruitless + 1 if len(missing) == before else 0
-                if fruitless == _FRUITLESS_ATTEMPTS:
-                    raise
+        for tile, values, found in run_to_end(schedule, tasks):
+            bar.update(products.put(tile, values))
+            if permutations is not None and found is not None:
+                _enter_permutations(permutations, tile, found)
     products.require_complete(f"{matching.name}, linear")
 
 
