@@ -114,6 +114,14 @@ def test_a_two_sided_p_is_that_of_students_test(how, sign):
     assert found == pytest.approx(2 * student_t.sf(abs(t), 24), rel=1e-9 if how == "jackknife" else 0.02)
 
 
+def test_a_jackknife_that_is_undefined_without_a_unit_has_no_interval():
+    """One pair of networks: without either there is none, and without others it is the same, which is no precision."""
+    replicates = np.array([0.5, math.nan, math.nan, 0.5, 0.5])
+    assert interval_of(replicates, "jackknife").value == 0.5
+    assert all(map(math.isnan, interval_of(replicates, "jackknife")[1:]))
+    assert math.isnan(two_sided_p(replicates, "jackknife", 4))
+
+
 def test_a_two_sided_p_of_what_never_varies_and_of_a_single_unit():
     assert two_sided_p(np.ones(101), "bootstrap", 5) == 0.0
     assert two_sided_p(np.zeros(101), "bootstrap", 5) == 1.0

@@ -58,7 +58,7 @@ def interval_of(replicates: Floats, how: Resampling = "bootstrap", level: float 
     """The interval of a figure from its values (1 + B,) in every draw of `bootstrap_draws` or `jackknife_draws`.
 
     The first value is the estimate; where it is NaN everything is, other NaN are left out. The ends are percentiles, or of a
-    jackknife of n units Student's t of n - 1 degrees of freedom times its standard error to either side.
+    jackknife of n units Student's t of n - 1 degrees of freedom times its `standard_error` to either side.
     """
     if not 0 < level < 1:
         raise ValueError(f"level must be between 0 and 1, got {level}")
@@ -76,12 +76,15 @@ def interval_of(replicates: Floats, how: Resampling = "bootstrap", level: float 
 
 
 def standard_error(replicates: Floats, how: Resampling) -> float:
-    """Of a figure, from its values in every draw: their deviation, or of a jackknife that of Arvesen (1969); NaN without draws."""
-    others = replicates[1:][~np.isnan(replicates[1:])]
-    if not others.size:
-        return math.nan
-    spread = float(others.std())
-    return spread * math.sqrt(len(others) - 1) if how == "jackknife" else spread
+    """Of a figure, from its values in every draw: their deviation, or of a jackknife that of Arvesen (1969); NaN without draws.
+
+    A jackknife that is undefined without one of the units says nothing of what that unit adds, so it is NaN then.
+    """
+    others = replicates[1:]
+    if how == "jackknife":
+        return float(others.std()) * math.sqrt(len(others) - 1) if len(others) > 1 else math.nan
+    known = others[~np.isnan(others)]
+    return float(known.std()) if known.size else math.nan
 
 
 def sample_interval(

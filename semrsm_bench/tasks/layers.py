@@ -65,8 +65,7 @@ class Layers(FeatureTask):
                 forms[EQUALISED] = (by_path, by_path)
             for form, (xs, ys) in forms.items():
                 cell = " ".join(filter(None, (a if a == b else f"{a} x {b}", form)))
-                # Chance needs no precision: a few pairs will do.
-                for one, other in pairs[: max(len(first), len(second)) if form == PERMUTED else None]:
+                for one, other in _few(first, second) if form == PERMUTED else pairs:
                     yield _case(cell, one, other, xs[one.path], ys[other.path], found.sha256)
 
     def judge(self, case: Case, pairs: Pairs, declared: Declaration) -> Mapping[str, float]:
@@ -81,6 +80,15 @@ class Layers(FeatureTask):
             "same": float(values[same].mean()),
             "other": float(values[~same].mean()),
         }
+
+
+def _few(
+    first: Sequence[FeatureNetwork], second: Sequence[FeatureNetwork]
+) -> list[tuple[FeatureNetwork, FeatureNetwork]]:
+    """Some pairs, as chance needs no precision: every network in as many as the others of its group, give or take one."""
+    alone = first == second
+    count = len(first) - (len(first) < 3) if alone else max(len(first), len(second))
+    return [(first[i % len(first)], second[(i + alone) % len(second)]) for i in range(count)]
 
 
 def credits(similarity: Floats) -> list[float]:
