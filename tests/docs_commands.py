@@ -151,6 +151,13 @@ def lay_out(folder, full):
     np.save(folder / "tokens.npy", rng.normal(size=(5, 17, 8)))
     for name, width in (("images", 8), ("texts", 6)):
         np.save(folder / f"{name}.npy", rng.normal(size=(40, width)))
+    features = {
+        f"{group}:{seed}/{name}": rng.normal(size=(40, 5))
+        for group in ("one", "two")
+        for seed in range(3)
+        for name in ("layer3.0", "layer3.1", "layer4.0", "layer4.1", "logits")
+    }
+    np.savez(folder / "mine.npz", **features, labels=np.arange(40) % 5)
     (folder / "names.txt").write_text("".join(f"item {i}\n" for i in range(40)))
     # Tiny-ImageNet's archives in small, 28 classes of noise.
     classes = tuple(f"class{i:02}" for i in range(28))

@@ -56,12 +56,24 @@ GROUPS = "w16,w8,resnet10,labels,shortcuts,augmentation,untrained,half"
 NETWORK = "resnet18-tiny-imagenet.weights.safetensors"
 # What the normal suite gives a verb instead or besides, so that it takes seconds: options with their values.
 FEW = {"model": [NETWORK], "layers": ["layer4"], "methods": ["identity"]}
+OWN = {"features": ["mine.npz"], "methods": ["linear_cka,spectrum"]}
 SMALL = {
     "run matching": {"layers": ["layer4"], "pairs": ["3"]},
     "run outputs": {**FEW, "count": ["12"], "kernels": ["cosine"], "methods": ["identity,greedy"]},
     "run retrieval": {**FEW, "queries": ["4"], "database": ["12"]},
     "run translation": {**FEW, "count": ["12"], "batch": ["6"]},
     "run layers": {"networks": ["2"], "count": ["20"], "methods": ["linear_cka,spectrum"]},
+    **{
+        f"run {name}": OWN
+        for name in (
+            "accuracy",
+            "output-difference",
+            "random-labels",
+            "shortcuts",
+            "augmentation",
+            "monotonicity",
+        )
+    },
     "run instances": {**FEW, "model": [NETWORK, "mine.safetensors"], "count": ["12"], "methods": ["dispersion"]},
     "data train": {"phases": ["16:1,32:1"], "width": ["8"], "batch": ["28"]},
 }
