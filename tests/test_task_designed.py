@@ -119,3 +119,10 @@ def test_wrong_use_ends_in_one_message(sizes, said, tmp_path):
     for name in TASKS:
         with pytest.raises(ValueError, match=said):
             cases(name, written(tmp_path, content(sizes)))
+
+
+def test_groups_that_do_not_ship_are_left_out_by_default_unless_too_few_are_left(monkeypatch):
+    task = get_task("random-labels")
+    for there, expected in (({"w8", "labels-100", "w16"}, ["w8", "labels-100"]), ({"w8"}, task.groups)):
+        monkeypatch.setattr("semrsm_bench.tasks.designed.shipped_groups", lambda there=there: there)
+        assert task.default_groups() == expected

@@ -71,6 +71,11 @@ def shipped_features(group: str) -> Path:
     return path
 
 
+def shipped_groups() -> set[str]:
+    """Groups of networks whose features lie in the checkout's ``data/``."""
+    return {path.stem.removeprefix("features-") for path in _checkout_data().glob("features-*.safetensors")}
+
+
 def find_data(data: str | Path | None = None) -> Path:
     """Folder (or single cache file) that activations are read from; CacheError where there is none.
 

@@ -30,11 +30,15 @@ class BetweenNetworks(FeatureTask):
     networks do with a stimulus.
     """
 
-    groups: ClassVar[tuple[str, ...]]  #: those that ship, where no file is named
+    groups: ClassVar[tuple[str, ...]]  #: where the user names none
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile("8 networks of a group, 250 pictures", {"networks": 8, "count": 250}, 60.0, 20.0),
         "paper": Profile("10 networks of a group, 500 pictures", {"networks": 10, "count": 500}, 120.0, 600.0),
     }
+
+    def default_groups(self) -> Sequence[str]:
+        """Groups that are compared where the user names none."""
+        return self.groups
 
     def cells(self, found: FeatureSet) -> Iterator[tuple[str, list[Pair]]]:
         """Name and pairs of each cell: every group by itself, and from two groups one network each."""
@@ -55,7 +59,7 @@ class BetweenNetworks(FeatureTask):
 
     def cases(self, options: FeatureOptions) -> Iterator[Case]:
         """A case for each cell and layer; the last cell also with the stimuli permuted."""
-        found = options.read(self.groups)
+        found = options.read(self.default_groups())
         order = np.random.default_rng([options.seed, 1]).permutation(len(found.ids))
         targets = self.targets(found)
         cells = [(cell, pairs) for cell, pairs in self.cells(found) if len(pairs) >= _LEAST_PAIRS]
