@@ -62,7 +62,10 @@ SMALL = {
     "run outputs": {**FEW, "count": ["12"], "kernels": ["cosine"], "methods": ["identity,greedy"]},
     "run retrieval": {**FEW, "queries": ["4"], "database": ["12"]},
     "run translation": {**FEW, "count": ["12"], "batch": ["6"]},
-    "run layers": {"networks": ["2"], "count": ["20"], "methods": ["linear_cka,spectrum"]},
+    **{
+        f"run {name}": {"networks": ["2"], "count": ["100"], "methods": ["linear_cka,spectrum"]}
+        for name in ("layers", "exchange", "noise", "function")
+    },
     **{
         f"run {name}": OWN
         for name in (
