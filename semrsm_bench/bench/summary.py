@@ -122,7 +122,8 @@ def summarise(rows: Sequence[Row], task: Task, folder: Path | None = None) -> li
         # The draws go by position: rows in another order, as resumed runs have them, must give the same interval.
         cell = sorted(cell, key=lambda row: (_natural(row["case"]), row["repeat"]))
         units = list(dict.fromkeys(unit for row in cell for unit in row["units"].get(task.unit, ())))
-        draws = stats.bootstrap_draws(len(units)), stats.jackknife_draws(len(units))
+        few = task.resampling == "jackknife" or 1 < len(units) <= FEW_UNITS
+        draws = stats.bootstrap_draws(len(units)), stats.jackknife_draws(len(units)) if few else None
         methods: dict[tuple[str, str], list[Row]] = {}
         for row in cell:
             methods.setdefault((row["method"], str(sorted(row["options"].items()))), []).append(row)
@@ -137,9 +138,9 @@ def _natural(text: str) -> list[Any]:
 
 
 def _summary(
-    task: Task, rows: Sequence[Row], drawn: Floats, left_out: Floats, units: Sequence[str], folder: Path | None
+    task: Task, rows: Sequence[Row], drawn: Floats, left_out: Floats | None, units: Sequence[str], folder: Path | None
 ) -> Summary:
-    """Of a method in a cell, with the draws of a bootstrap and of a jackknife."""
+    """Of a method in a cell, with the draws of a bootstrap and, where units are few, of a jackknife."""
     cases: dict[str, list[Row]] = {}
     for row in (row for row in rows if row["status"] == "ok"):
         cases.setdefault(str(row["case"]), []).append(row)
@@ -159,9 +160,9 @@ def _summary(
     faults = Counter(row["status"] for row in bad if row["status"] != "skipped")
     commonest = faults.most_common(1)[0][0] if faults else "skipped"
     values = {s.name: [v for r in results if (v := r.scores.get(s.name)) is not None] for s in task.scores}
+    jackknife = _replicates(task, repeats, left_out, units) if left_out is not None else {}
     is_bootstrap = task.resampling == "bootstrap"
-    replicates = _replicates(task, repeats, drawn if is_bootstrap else left_out, units)
-    beside = _replicates(task, repeats, left_out, units) if is_bootstrap and 1 < len(units) <= FEW_UNITS else {}
+    replicates = _replicates(task, repeats, drawn, units) if is_bootstrap else jackknife
     # Times are medians, for which a jackknife is no interval.
     weights = stats.row_weights([part[0]["units"].get(task.unit, ()) for part in cases.values()], drawn, units)
     first = rows[0]
@@ -178,7 +179,7 @@ def _summary(
         message=next((str(row["message"]) for row in bad if row["status"] == commonest), ""),
         units=len(units),
         scores={name: interval_of(values, task.resampling) for name, values in replicates.items()},
-        jackknife={name: interval_of(values, "jackknife") for name, values in beside.items()},
+        jackknife={name: interval_of(values, "jackknife") for name, values in jackknife.items() if is_bootstrap},
         bounds=task.bounds(results) if results else {},
         worst={s.name: (min if s.best == "max" else max)(known) for s in task.scores if (known := values[s.name])},
         undefined={
