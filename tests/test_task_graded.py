@@ -282,7 +282,12 @@ def test_a_seed_repeats_the_draws_and_another_changes_them(name, planted):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize(
     ("given", "said"),
-    [({"steps": 2}, "steps: 2"), ({"partners": 0}, "partners: 0"), ({"layers": ("deep",)}, "no layer 'deep'")],
+    [
+        ({"steps": 2}, "steps: 2"),
+        ({"partners": 0}, "partners: 0"),
+        ({"layers": ("deep",)}, "no layer 'deep'"),
+        ({"networks": 1}, "two networks of a group; there are 1 in all"),
+    ],
 )
 def test_wrong_use_is_refused(name, given, said, planted):
     with pytest.raises(ValueError, match=said):
@@ -295,3 +300,13 @@ def test_values_are_those_of_the_metric(planted):
     xs, ys = parts(case, "x"), parts(case, "y")
     expected = [linear_cka(xs[i], ys[j]) for i, j in case.settled()["pairs"]]
     assert scored(get_task("noise"), case, "linear_cka").raw["values"] == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_networks_on_pictures_are_compared_within_an_architecture(name, nets):
+    task, given = get_task(name), {"layers": ("layer3", "layer4"), "size": 16, "count": 24}
+    found = list(task.cases(options(task, model=tuple(nets.values()), **given)))
+    pairs = {case.units["network"] for case in found}
+    assert len(pairs) == 2
+    assert {network.rpartition(":")[2] for pair in pairs for network in pair} == {"a", "b"}
+    assert found[0].inputs()["y"].shape[0] == 24
