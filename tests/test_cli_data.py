@@ -22,7 +22,8 @@ def test_train_extract_list_verify(tmp_path):
     assert "4 images" in said
     assert "the mean is over 12 images only" in said
     (listed,) = json.loads(call("data", "list", "--data", out.parent, "--json")[0])
-    assert (listed["pairs"], listed["layers"]["layer1"]) == (6, [4, 4096])
+    # Pictures of 32 pixels, as in training.
+    assert (listed["pairs"], listed["layers"]["layer1"]) == (6, [4, 1024])
     # Provenance names files, never the folders of the machine they came from.
     assert str(tmp_path) not in listed["command"]
     assert listed["command"].startswith("semrsm-bench data extract pictures.zip --model net.safetensors")
