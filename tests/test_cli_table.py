@@ -4,6 +4,7 @@ import csv
 import io
 import itertools
 import json
+import re
 import subprocess
 import sys
 from functools import partial
@@ -12,6 +13,7 @@ import pytest
 
 from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, write_json
 from semrsm_bench.report.write import write_report
+from semrsm_bench.tasks.registry import get_task, task_names
 from tests.command_line import call
 from tests.synthetic_rows import ENVIRONMENT, make_row, make_run
 
@@ -102,6 +104,14 @@ def test_json_is_one_object_a_task_and_its_rows_name_score_cell_and_baselines_al
     assert cell["pairs"] == len(cell["differences"]) == len(list(itertools.combinations(cell["methods"], 2)))
     assert cell["share"] == sum(d["p"] < 0.05 for d in cell["differences"]) / cell["pairs"]
     assert "differences" not in json.loads(table("more --json"))["told_apart"][0]
+
+
+def test_no_score_of_a_task_has_a_name_that_every_row_has(results):
+    rows = json.loads(table("--json --where centring=none"))["rows"]
+    of_matching = {name for name in rows[0] if re.match(r"(c|quality)(_|$)", name)}
+    for name in task_names():
+        scores = {f"{s.name}{end}" for s in get_task(name).scores for end in ("", "_low", "_high", "_bound", "_worst")}
+        assert not scores & (set(rows[0]) - of_matching), name
 
 
 def test_two_tasks_are_a_list_of_objects(results):

@@ -144,7 +144,7 @@ def _headline(layout: Layout, cell: str, method: MethodKey) -> dict[str, Any]:
         **dict(zip(("low", "high"), ends)),
         **dict(zip(("low_jackknife", "high_jackknife"), beside.get(score, UNKNOWN)[1:])),
         "units": summary.units,
-        "undefined": summary.undefined.get(score, 0),
+        "cases_undefined": summary.undefined.get(score, 0),
         "baseline": method.category == "baseline",
         **_ends("beyond_baseline", layout.beyond[cell, method]),
     }
