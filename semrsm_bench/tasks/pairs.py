@@ -101,7 +101,7 @@ class FeatureTask(Task):
     kind = "metric"
     unit = "network"
     resampling: ClassVar[Literal["bootstrap", "jackknife"]] = "jackknife"
-    across = ("networks",)
+    across: ClassVar[tuple[str, ...]] = ("networks",)
     options = FeatureOptions
 
     def judge(self, case: Case, pairs: Pairs, declared: Declaration) -> Mapping[str, float]:

@@ -23,6 +23,9 @@ TASKS: Registry[Task] = Registry(
         "predictions",
         "designed",
         "monotonicity",
+        "null",
+        "samples",
+        "cost",
         "instances",
     ),
 )
