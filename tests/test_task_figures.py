@@ -12,7 +12,8 @@ from scipy.stats import spearmanr
 from semrsm_bench.activations.retrieval import from_scenes
 from semrsm_bench.activations.scenes import parts_of_packages
 from semrsm_bench.bench.summary import results_of, summarise
-from semrsm_bench.report.figures import draw_all, instances, matching, outputs, retrieval, translation
+from semrsm_bench.metrics.registry import get_metric
+from semrsm_bench.report.figures import draw_all, instances, layers, matching, outputs, retrieval, translation
 from semrsm_bench.report.figures.parts import by_depth, contact_sheet, heat, method_looks, words_of
 from semrsm_bench.report.results import TaskResults, read_results
 from semrsm_bench.report.style import RC, new_figure
@@ -223,6 +224,34 @@ def test_cells_are_told_apart_by_what_differs():
     assert words_of(places, ["layer"]) == ["", ""]
     assert by_depth(places) == ["y", "x"]
     assert words_of([{"size": 4}, {"size": 8}]) == ["4", "8"]
+
+
+def test_maps_of_layers_are_means_over_pairs_of_networks_and_both_directions(tmp_path):
+    rng = np.random.default_rng(0)
+    arrays = {f"a:{i}/{layer}": rng.standard_normal((20, 4)) for i in range(3) for layer in ("early", "late")}
+    np.savez(tmp_path / "some.npz", **arrays)
+    chosen = {"features": (tmp_path / "some.npz",), "layers": ()}
+    drawn = Drawn(layers, tmp_path, ("linear_cka", "linear_regression", "width"), **chosen)
+    assert set(drawn.drawings) == {"maps-a", "maps-a-equalised"}
+    expected = np.zeros((2, 2))
+    for one, other in itertools.combinations(range(3), 2):
+        for (i, x), (j, y) in itertools.product(enumerate(("early", "late")), repeat=2):
+            sides = arrays[f"a:{one}/{x}"], arrays[f"a:{other}/{y}"]
+            both = (get_metric("linear_regression").run(*given) for given in (sides, sides[::-1]))
+            expected[i, j] += sum(both) / 2 / 3
+    (axes,) = drawn.panels("maps-a", "linear_regression")
+    np.testing.assert_allclose(axes.images[0].get_array(), expected, rtol=1e-4)
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["early", "late"]
+    found = 100 * drawn.summary("linear_regression", networks="a").scores["identification"].value
+    assert axes.get_title() == f"linear_regression: {found:.1f} %"
+
+
+def test_a_map_is_empty_where_no_pair_of_networks_has_a_value():
+    rows = [
+        {"raw": {"values": [0.5, None, None, 1.0], "layers": ["a", "b"]}},
+        {"raw": {"values": [1.0, 0.25, None, None], "layers": ["a", "b"]}},
+    ]
+    np.testing.assert_array_equal(layers.mean_map(rows), [[0.75, 0.25], [np.nan, 1.0]])
 
 
 def test_a_heat_map_leaves_unknown_cells_empty_and_signs_differences():

@@ -117,7 +117,11 @@ def judged(values, back=None, *, low=0, high=1, best="max", layers=2):
     arrays = {"values": np.atleast_2d(np.array(values, float)), "values_yx": np.ravel(values if back is None else back)}
     arrays["values_yx"] = np.asarray(arrays["values_yx"], float)
     return TASK.score(
-        Case("a/b", {}, dict, known=layers), {}, Answer(arrays), None, Declaration("metric", "m", facts=facts)
+        Case("a/b", {}, dict, known=[f"layer{i}" for i in range(layers)]),
+        {},
+        Answer(arrays),
+        None,
+        Declaration("metric", "m", facts=facts),
     )
 
 
@@ -127,7 +131,7 @@ def test_both_directions_are_judged_each_with_its_values_in_the_metrics_own_dire
     # Rows: 0 finds 0, 1 finds 0. Columns by the metric of (y, x): 0 finds 0, 1 finds row 0.
     assert found.scores["identification"] == pytest.approx((1 + 0 + 1 + 0) / 4)
     assert found.scores["same"] == pytest.approx((0.9 + 0.45) / 2)
-    assert found.raw == {"values": forth, "values_yx": back}
+    assert found.raw == {"values": forth, "values_yx": back, "layers": ["layer0", "layer1"]}
     distances = judged([0.1, 0.9, 0.9, 0.1], best="min")
     assert (distances.scores["identification"], distances.scores["same"]) == (1.0, pytest.approx(0.1))
     assert "values_yx" not in distances.raw
@@ -158,7 +162,9 @@ def test_a_value_that_moves_with_the_order_of_the_stimuli_is_invalid():
     facts = {"range": [0, 1], "best": "max", "symmetric": True}
     for other in (0.6, np.nan):
         answer = Answer({"values": np.array([[0.5], [other]]), "values_yx": np.array([0.5])})
-        found = TASK.score(Case("a", {}, dict, known=1), {}, answer, None, Declaration("metric", "m", facts=facts))
+        found = TASK.score(
+            Case("a", {}, dict, known=("one",)), {}, answer, None, Declaration("metric", "m", facts=facts)
+        )
         assert (found.status, "in another order" in found.message) == ("invalid", True)
 
 

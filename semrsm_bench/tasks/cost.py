@@ -62,14 +62,14 @@ class Cost(Task):
             {"stimuli": (250, 1000), "units": (64, 512), "repeated": 1},
             10.0,
             20.0,
-            5.0,
+            60.0,
         ),
         "paper": Profile(
             "250 to 2,000 stimuli, 64 to 4,096 units, 3 pairs of each size",
             {"stimuli": (250, 500, 1000, 2000), "units": (64, 512, 4096), "repeated": 3},
             60.0,
             120.0,
-            60.0,
+            600.0,
         ),
     }
     observe = f"{__name__}:compare"

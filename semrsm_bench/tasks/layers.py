@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations, pairwise, product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from semrsm_bench.core.method import Declaration
-from semrsm_bench.core.task import Case, Floats, Profile, Score
+from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Score, Scored
 from semrsm_bench.metrics.ranks import TIE
 from semrsm_bench.tasks.features import FeatureNetwork, FeatureOptions
 from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Pairs, Side, make_case
@@ -68,9 +69,14 @@ class Layers(FeatureTask):
                 for one, other in _few(first, second) if form == PERMUTED else pairs:
                     yield _case(cell, one, other, xs[one.path], ys[other.path], found.sha256)
 
+    def score(self, case: Case, arrays: Arrays, answer: Answer, truth: Any, declared: Declaration) -> Scored:
+        """As for all tasks on features; the row names the layers, for maps of its values."""
+        found = super().score(case, arrays, answer, truth, declared)
+        return replace(found, raw={**found.raw, "layers": list(case.known)})
+
     def judge(self, case: Case, pairs: Pairs, declared: Declaration) -> Mapping[str, float]:
         """Share of layers found, of both directions; and mean values in the metric's own direction."""
-        forth, back = (values.reshape(case.known, -1) for values in pairs)
+        forth, back = (values.reshape(len(case.known), -1) for values in pairs)
         same = np.eye(len(forth), dtype=bool)
         sign = 1.0 if declared.facts["best"] == "max" else -1.0
         values = sign * (forth + back) / 2
@@ -125,4 +131,4 @@ def equalised(sides: Sequence[Side], seed: int) -> list[Side]:
 def _case(cell: str, one: FeatureNetwork, other: FeatureNetwork, x: Side, y: Side, sha256: str) -> Case:
     every = list(product(range(len(x.features)), range(len(y.features))))
     name = f"{one.path}/{other.path}/{cell}"
-    return make_case(name, {"networks": cell}, x, y, every, (one, other), sha256, len(x.features))
+    return make_case(name, {"networks": cell}, x, y, every, (one, other), sha256, tuple(one.layers))

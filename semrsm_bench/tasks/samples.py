@@ -20,8 +20,6 @@ from semrsm_bench.tasks.pairs import UNDEFINED, FeatureTask, Pairs, Side, make_c
 from semrsm_bench.tasks.registry import register_task
 
 _ALL = "all"
-# Reorderings of all stimuli, whose mean value is the lower end of a metric's range.
-_UNRELATED = 3
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,7 @@ class Samples(FeatureTask):
             "error",
             "error %",
             best="min",
+            high=float("inf"),
             style="percent",
             meaning="root of bias squared plus spread squared",
             undefined="the best value is infinite or that of an unrelated pair, or the metric has none on few stimuli",
@@ -59,9 +58,14 @@ class Samples(FeatureTask):
             style="percent",
             meaning="(few stimuli - all) / (best value - unrelated)",
         ),
-        Score("spread", "spread %", best="min", style="percent", meaning="SD over samples / (best value - unrelated)"),
-        Score("value", "value, few stimuli", low=-float("inf"), high=float("inf")),
-        Score("whole", "value, all stimuli", low=-float("inf"), high=float("inf")),
+        Score(
+            "spread",
+            "spread %",
+            best="min",
+            high=float("inf"),
+            style="percent",
+            meaning="SD over samples / (best value - unrelated)",
+        ),
         UNDEFINED,
     )
     across = ("layer", "stimuli")
@@ -74,8 +78,8 @@ class Samples(FeatureTask):
             20.0,
         ),
         "paper": Profile(
-            "10 networks, 30 to 250 of 500 pictures, 20 samples",
-            {"networks": 10, "count": 500, "sizes": (30, 60, 125, 250), "orders": 20},
+            "the last layer of 10 networks, 30 to 250 of 500 pictures, 10 samples",
+            {"networks": 10, "count": 500, "sizes": (30, 60, 125, 250), "orders": 10},
             120.0,
             300.0,
         ),
@@ -93,7 +97,7 @@ class Samples(FeatureTask):
             rng = np.random.default_rng([options.seed, size])
             whole = np.arange(n)
             samples = [(rows, rows) for rows in (rng.permutation(n)[:size] for _ in range(options.orders or 2))]
-            against = [(whole, whole), *((whole, rng.permutation(n)) for _ in range(_UNRELATED))]
+            against = [(whole, whole), (whole, rng.permutation(n))]
             for form, rows in ((str(size), samples), (_ALL, against)):
                 x, y = (
                     partial(_parts, network.pooled[layer], tuple(each[side] for each in rows))
@@ -108,16 +112,20 @@ class Samples(FeatureTask):
         sign = 1 if declared.facts["best"] == "max" else -1
         values = sign * pairs.mean
         if case.known:
-            return {"whole": float(values[0]), "range": best_value(declared) - float(values[1:].mean())}
-        return {"value": float(values.mean()), "variance": float(values.var(ddof=1))}
+            return {"whole": float(values[0]), "range": best_value(declared) - float(values[1])}
+        return {
+            "value": float(values.mean()),
+            "variance": float(values.var(ddof=1)),
+            "none": float(np.isnan(values).mean()),
+        }
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
         """Means over pairs of networks, and from these the shares of the range; undefined where it is no wider than rounding."""
         weights = row_weights([result.units[self.unit] for result in results], draws, units)
-        names = ("value", "variance", "whole", "range", UNDEFINED.name)
+        names = ("value", "variance", "whole", "range", "none")
         mean = {name: weighted_mean(np.array([r.score(name) for r in results]), weights) for name in names}
         scale = np.where(np.abs(mean["range"]) > TIE, mean["range"], np.nan)
-        found = {name: mean[name] for name in ("value", "whole", UNDEFINED.name)}
+        found = {UNDEFINED.name: mean["none"]}
         found["bias"] = (mean["value"] - mean["whole"]) / scale
         found["spread"] = np.sqrt(mean["variance"]) / np.abs(scale)
         found["error"] = np.hypot(found["bias"], found["spread"])
