@@ -55,6 +55,7 @@ class Cost(Task):
     )
     unit = "pair"
     across = ("stimuli", "units")
+    leading: ClassVar[Mapping[str, str | int]] = {"stimuli": 1000, "units": 512}
     options = CostOptions
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile(

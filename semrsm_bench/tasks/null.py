@@ -59,6 +59,7 @@ class Null(FeatureTask):
         UNDEFINED,
     )
     across = ("layer", "stimuli")
+    leading: ClassVar[Mapping[str, str | int]] = {"stimuli": 250}
     options = NullOptions
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile(
