@@ -77,6 +77,9 @@ SMALL = {
             "monotonicity",
         )
     },
+    "run null": {"networks": ["2"], "count": ["20"], "sizes": ["12"], "methods": ["linear_cka,spectrum"]},
+    "run samples": {"networks": ["2"], "count": ["20"], "sizes": ["12"], "methods": ["linear_cka,spectrum"]},
+    "run cost": {"stimuli": ["20"], "units": ["4"], "methods": ["linear_cka,spectrum"]},
     "run instances": {**FEW, "model": [NETWORK, "mine.safetensors"], "count": ["12"], "methods": ["dispersion"]},
     "data train": {"phases": ["16:1,32:1"], "width": ["8"], "batch": ["28"]},
 }
