@@ -1,5 +1,6 @@
 """Metrics of distances, and of single numbers, against second formulations."""
 
+import itertools
 import math
 
 import numpy as np
@@ -77,6 +78,41 @@ def test_whitened_rsa_of_rsatoolbox():
 def test_whitened_rsa_without_relation():
     with pytest.raises(ValueError, match="are equal"):
         get_metric("rsa_whitened").run(3 * np.eye(6), linear_rsm(sides(0, n=6)[0]))
+
+
+@pytest.mark.parametrize("n", [5, 12])
+def test_the_noise_ceiling_is_the_mean_reliability_of_all_halves(n):
+    x, y = (side @ np.ones((side.shape[1],) * 2) + side for side in sides(5, n=n, p=4, q=6))
+
+    def variance(units):
+        return np.var([math.dist(a, b) ** 2 for a, b in itertools.combinations(units, 2)])
+
+    def reliability(side):
+        p = side.shape[1]
+        halves = [(list(h), [u for u in range(p) if u not in h]) for h in itertools.combinations(range(p), p // 2)]
+        # Flanagan and Rulon: one minus the part of the variance that halves do not share.
+        return np.mean([2 * (1 - sum(variance(side[:, h]) for h in both) / variance(side)) for both in halves])
+
+    raw = np.corrcoef([[math.dist(a, b) ** 2 for a, b in itertools.combinations(side, 2)] for side in (x, y)])[0, 1]
+    expected = raw / math.sqrt(reliability(x) * reliability(y))
+    assert get_metric("rsa_noise_ceiling").run(x, y) == pytest.approx(expected, rel=1e-10)
+
+
+def test_samples_of_units_are_alike_as_their_populations_are():
+    rng = np.random.default_rng(0)
+    signal = rng.standard_normal((30, 5))
+    draws = [[signal @ rng.standard_normal((5, 20)) + rng.standard_normal((30, 20)) for _ in "xy"] for _ in range(60)]
+    plain = np.mean([get_metric("rsa_pearson").run(*(linear_rsm(s - s.mean(0)) for s in pair)) for pair in draws])
+    found = [get_metric("rsa_noise_ceiling").run(*pair) for pair in draws]
+    assert plain < 0.8
+    assert np.mean(found) == pytest.approx(1.0, abs=4 * np.std(found) / math.sqrt(60))
+
+
+def test_without_two_units_that_agree_there_is_no_noise_ceiling():
+    x = sides(5)[1] @ (np.eye(3) + np.ones((3, 3)))
+    assert get_metric("rsa_noise_ceiling").run(x, x) > 0
+    for given in (x[:, :1], np.eye(14)):
+        assert math.isnan(get_metric("rsa_noise_ceiling").run(x, given))
 
 
 def test_norm_difference():

@@ -8,7 +8,7 @@ from semrsm_bench.metrics.arrays import as_float64, as_rsm, balanced, centred, u
 
 torch = pytest.importorskip("torch", reason="torch is an optional dependency of the package")
 
-X, Y = np.random.default_rng(0).standard_normal((2, 20, 4))
+X, Y = np.random.default_rng(0).standard_normal((2, 20, 4)) @ (np.eye(4) + np.ones((4, 4)))
 K, L = X @ X.T, Y @ Y.T
 
 

@@ -1,10 +1,13 @@
 """Every declaration of every metric, checked both ways: what must not change it, and what must."""
 
+import runpy
+
 import numpy as np
 import pytest
 
 from semrsm_bench.metrics import INVARIANCES, METRICS, get_instance, get_metric, instance_names, metric_names
 from semrsm_bench.metrics.check_cases import INSTANCE_CASES, METRIC_CASES, TRANSFORMS
+from tests.gate_repository import CHECKOUT
 from tests.representations import BASELINES, inputs_of
 
 N, P = 24, 5
@@ -100,6 +103,17 @@ def test_models_that_are_the_same_have_the_best_instance_similarity():
     assert infos
     found = {name: info.function(models) for name, info in infos.items()}
     assert found == pytest.approx({name: info.best for name, info in infos.items()}, abs=1e-12)
+
+
+def test_the_table_in_the_docs_is_what_metrics_declare():
+    page = (CHECKOUT / "docs/metrics.md").read_text()
+    assert runpy.run_path(str(CHECKOUT / "docs/metric_table.py"))["written"](page) == page
+
+
+def test_every_metric_says_what_it_costs_and_where_it_is_from():
+    metrics = [get_metric(name) for name in metric_names()]
+    assert not [m.name for m in metrics if m.complexity.count("O(") != 2 or m.pair is None]
+    assert {m.name for m in metrics if not m.reference} == {"spectrum", "width", "norms", "random"}
 
 
 def test_declarations_are_those_of_the_registries():

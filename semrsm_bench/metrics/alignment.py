@@ -19,11 +19,18 @@ KLABUNDE = "Klabunde et al., ICLR 2025 (ReSi)"
 _LARGEST_COPIES = 2048
 
 _features = partial(register_metric, takes="features")
+# Of one side; of a pair.
+_ROTATED = "O(n p min(n, p)); O(n min(n, p)^2)"
 _REORDERED = ("unit_permutation", "translation", "isotropic_scaling")
 
 
 @_features(
-    "normalised_bures", best="max", range=(0, 1), invariant_to=FORMS, reference="Tang et al., 2020, arXiv 2003.11498"
+    "normalised_bures",
+    best="max",
+    range=(0, 1),
+    invariant_to=FORMS,
+    complexity="O(n p min(n, p)); O(n min(n, p)^2)",
+    reference="Tang et al., 2020, arXiv 2003.11498",
 )
 class NormalisedBures:
     """Normalised Bures similarity of two feature matrices (n, p) and (n, q): the cosine of `procrustes_angular`; in [0, 1].
@@ -42,7 +49,14 @@ class NormalisedBures:
         return float(np.linalg.svd(a.T @ b, compute_uv=False).sum())
 
 
-@_features("aligned_cosine", best="max", range=(-1, 1), invariant_to=FORMS, reference=KLABUNDE)
+@_features(
+    "aligned_cosine",
+    best="max",
+    range=(-1, 1),
+    invariant_to=FORMS,
+    complexity="O(n p min(n, p)); O(n min(n, p)^2)",
+    reference=KLABUNDE,
+)
 class AlignedCosine:
     """Mean cosine between the stimuli of two centred feature matrices after the best rotation or reflection; in [-1, 1].
 
@@ -70,6 +84,7 @@ class AlignedCosine:
     best="min",
     range=(0, math.sqrt(2)),
     invariant_to=_REORDERED,
+    complexity="O(n p); O(n p^2 + p^3)",
     reference="Williams et al., NeurIPS 2021",
 )
 class PermutationProcrustes:
@@ -104,6 +119,7 @@ def _unit_form(x: Any, name: str) -> FloatArray:
     best="max",
     range=(-1, 1),
     invariant_to=(*_REORDERED, "unit_scaling", "zero_units"),
+    complexity="O(n p); O(n p^2)",
     reference="Li et al., ICLR 2016",
 )
 class SoftCorrelationMatch:
@@ -136,13 +152,15 @@ class SoftCorrelationMatch:
     best="max",
     range=(-1, 1),
     invariant_to=(*_REORDERED, "unit_scaling", "zero_units"),
+    complexity="O(n p); O(n p^2 + l^3)",
     reference="Khosla & Williams, UniReps 2024",
 )
 class SoftMatching(SoftCorrelationMatch):
     """Largest mean correlation under a soft matching of units: a transport plan between two uniform sets; in [-1, 1].
 
     Features (n, p) and (n, q): sum_ij T_ij corr(x_i, y_j) over T with row sums 1/p and column sums 1/q. Of equal widths it is the
-    best one-to-one matching. Constant units are left out.
+    best one-to-one matching. Constant units are left out. Its cost grows with the least common multiple l of p and q up to 2048,
+    beyond which a linear program of p q variables is solved, in seconds to minutes.
     """
 
     def compare(self, a: FloatArray, b: FloatArray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -137,6 +138,11 @@ def upper_triangle(matrix: FloatArray) -> FloatArray:
     """Entries above the diagonal (i < j), row by row; shape (n (n - 1) / 2,)."""
     places = np.arange(len(matrix))
     return np.asarray(matrix[np.less.outer(places, places)])
+
+
+def triangle_side(length: int) -> int:
+    """The n of n (n - 1) / 2, the length of an upper triangle."""
+    return (1 + math.isqrt(1 + 8 * length)) // 2
 
 
 @np.errstate(over="ignore", invalid="ignore")

@@ -31,7 +31,7 @@ _of_pictures = partial(register_instance, takes="pixels", category="baseline")
 _OF_WIDTH = (*(name for name in FORMS if name != "zero_units"), "unit_scaling", "invertible_linear", "row_scaling")
 
 
-@_metric("spectrum", invariant_to=FORMS)
+@_metric("spectrum", invariant_to=FORMS, complexity="O(n p min(n, p)); O(p)")
 class Spectrum:
     """Cosine between the singular values of two centred feature matrices, (n, p) and (n, q): nothing of which stimulus is which.
 
@@ -54,7 +54,7 @@ class Spectrum:
         return float(np.minimum(a[0][:length] @ b[0][:length], 1.0))
 
 
-@_metric("width", invariant_to=_OF_WIDTH)
+@_metric("width", invariant_to=_OF_WIDTH, complexity="O(n p); O(1)")
 class Width:
     """Ratio of the smaller number of units to the larger, in (0, 1]: nothing of the data at all. Features (n, p) and (n, q)."""
 
@@ -69,7 +69,7 @@ class Width:
         return min(a[1], b[1]) / max(a[1], b[1])
 
 
-@_metric("norms", invariant_to=ROTATIONS)
+@_metric("norms", invariant_to=ROTATIONS, complexity="O(n p + n log n); O(n)")
 class Norms:
     """How alike the lengths of the stimuli of (n, p) and (n, q) are, without which is whose; in [0, 1].
 
@@ -91,7 +91,7 @@ class Norms:
             return float(np.minimum(u, v).sum() / np.maximum(u, v).sum())
 
 
-@_metric("random")
+@_metric("random", complexity="O(n p); O(1)")
 class Random:
     """A number drawn from [0, 1), seeded by both sides, (n, p) and (n, q): the same for the same two, however they are ordered."""
 

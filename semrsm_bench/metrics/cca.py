@@ -69,12 +69,12 @@ class Cca:
         return square_norm(a.T @ b) / (max(ranks) if self.summary == "r2_larger" else min(ranks))
 
 
-_subspaces = partial(_similarity, invariant_to=SUBSPACES, pair=Cca)
+_subspaces = partial(_similarity, invariant_to=SUBSPACES, complexity="O(n p^2); O(n p^2)", pair=Cca)
 
 
 @_subspaces("cca_r2_larger", summary="r2_larger", reference="Ding et al., NeurIPS 2021 (over the larger width)")
-@_subspaces("cca_r2", summary="r2")
-@_subspaces("cca")
+@_subspaces("cca_r2", summary="r2", reference="Kornblith et al., ICML 2019")
+@_subspaces("cca", reference="Hotelling, Biometrika 28, 1936")
 def cca(X: Any, Y: Any, *, summary: str = "mean", centre: bool = True) -> float:
     """Mean canonical correlation, or the mean of the squares (R2 CCA, Kornblith et al. 2019, table 1); in [0, 1].
 
@@ -115,7 +115,13 @@ class Svcca:
         return float(_cosines(a, b).mean())
 
 
-@_similarity("svcca", invariant_to=FORMS, reference="Raghu et al., NeurIPS 2017", pair=Svcca)
+@_similarity(
+    "svcca",
+    invariant_to=FORMS,
+    complexity="O(n p min(n, p)); O(n p^2)",
+    reference="Raghu et al., NeurIPS 2017",
+    pair=Svcca,
+)
 def svcca(X: Any, Y: Any, threshold: float = 0.99) -> float:
     """Mean canonical correlation of the leading principal components (SVCCA, Raghu et al. 2017); in [0, 1].
 
@@ -163,7 +169,7 @@ class Pwcca:
         return float(np.mean(values))
 
 
-_weighted = partial(_similarity, reference=MORCOS, pair=Pwcca)
+_weighted = partial(_similarity, complexity="O(n p^2); O(n p^2)", reference=MORCOS, pair=Pwcca)
 
 
 @_weighted("pwcca_mean", invariant_to=_WEIGHTING, weights_from="mean")

@@ -32,10 +32,10 @@ ESTIMATORS = ("biased", "debiased")
 KORNBLITH = "Kornblith et al., ICML 2019"
 _BLOCK_ENTRIES = 2**17
 
-_of_rsms = partial(register_metric, takes="rsms", best="max", range=(-1, 1))
+_of_rsms = partial(register_metric, takes="rsms", best="max", complexity="O(n^2); O(n^2)")
 _of_features = partial(register_metric, takes="features", best="max", range=(0, 1))
-_debiased = partial(_of_features, range=(-1, 1), estimator="debiased")
-_unbounded = partial(_of_rsms, range=(-math.inf, math.inf), measured_in="entries^2")
+_of_kernels = partial(_of_features, complexity="O(n^2 p); O(n^2)")
+_debiased = {"range": (-1, 1), "estimator": "debiased"}
 
 
 class Hsic:
@@ -67,8 +67,16 @@ class Hsic:
         return float(in_range(value, "HSIC of these RSMs", exponent + other))
 
 
-@_unbounded("hsic_debiased", invariant_to=(*CENTRED, "diagonal"), estimator="debiased", pair=Hsic)
-@_unbounded("hsic", invariant_to=CENTRED, pair=Hsic)
+_hsic = partial(_of_rsms, range=(-math.inf, math.inf), measured_in="entries^2", pair=Hsic)
+
+
+@_hsic(
+    "hsic_debiased",
+    invariant_to=(*CENTRED, "diagonal"),
+    reference="Song et al., Journal of Machine Learning Research 13, 2012",
+    estimator="debiased",
+)
+@_hsic("hsic", invariant_to=CENTRED, reference="Gretton et al., ALT 2005")
 def hsic(K: Any, L: Any, estimator: str = "biased") -> float:
     """Hilbert-Schmidt independence criterion of two RSMs.
 
@@ -106,12 +114,13 @@ class Cka(Hsic):
 
 @_of_rsms(
     "cka_debiased",
+    range=(-1, 1),
     invariant_to=(*CENTRED, "positive_scaling", "diagonal"),
     reference=KORNBLITH,
     estimator="debiased",
     pair=Cka,
 )
-@_of_rsms("cka", invariant_to=(*CENTRED, "positive_scaling"), reference=KORNBLITH, pair=Cka)
+@_of_rsms("cka", invariant_to=(*CENTRED, "positive_scaling"), range=(-1, 1), reference=KORNBLITH, pair=Cka)
 def cka(K: Any, L: Any, estimator: str = "biased") -> float:
     """Centred kernel alignment of two RSMs: HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)) (Kornblith et al. 2019).
 
@@ -177,8 +186,17 @@ class LinearCka(Cka):
         return value if a.diagonal is None or b.diagonal is None else value - self.of_diagonals(a.diagonal, b.diagonal)
 
 
-@_debiased("linear_cka_debiased", invariant_to=FORMS, reference=KORNBLITH, pair=LinearCka)
-@_of_features("linear_cka", invariant_to=FORMS, reference=KORNBLITH, pair=LinearCka)
+_linear = partial(
+    _of_features,
+    invariant_to=FORMS,
+    complexity="O(n p min(n, p)); O(n min(n, p)^2)",
+    reference=KORNBLITH,
+    pair=LinearCka,
+)
+
+
+@_linear("linear_cka_debiased", **_debiased)
+@_linear("linear_cka")
 def linear_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     """CKA of the linear RSMs of two feature matrices, from whichever is cheaper for a side.
 
@@ -207,8 +225,11 @@ class RbfCka(Cka):
         return self.direction(rbf_rsm(as_float64(X, name), sigma=self.sigma, t=self.t))
 
 
-@_debiased("rbf_cka_debiased", invariant_to=FORMS, pair=RbfCka)
-@_of_features("rbf_cka", invariant_to=FORMS, reference=KORNBLITH, pair=RbfCka)
+_rbf = partial(_of_kernels, invariant_to=FORMS, reference=KORNBLITH, pair=RbfCka)
+
+
+@_rbf("rbf_cka_debiased", **_debiased)
+@_rbf("rbf_cka")
 def rbf_cka(
     X: Any, Y: Any, estimator: str = "biased", *, sigma: str | float = "offdiag_median", t: float = 1.0
 ) -> float:
@@ -229,7 +250,12 @@ class CosineCka(Cka):
         return self.direction(u @ u.T)
 
 
-@_of_features("cosine_cka", invariant_to=(*ROTATIONS, "isotropic_scaling", "row_scaling"), pair=CosineCka)
+@_of_kernels(
+    "cosine_cka",
+    invariant_to=(*ROTATIONS, "isotropic_scaling", "row_scaling"),
+    reference=KORNBLITH,
+    pair=CosineCka,
+)
 def cosine_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
     """CKA of the cosine RSMs of two feature matrices, in [0, 1] (biased) or [-1, 1] (debiased).
 

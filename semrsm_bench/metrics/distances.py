@@ -21,7 +21,9 @@ from semrsm_bench.metrics.arrays import (
     one_of,
     require_same_stimuli,
     require_stimuli,
+    triangle_side,
     unit_rows,
+    upper_triangle,
 )
 from semrsm_bench.metrics.kernels import squared_distances
 from semrsm_bench.metrics.registry import CENTRED, FORMS, ROTATIONS, SHAPES, register_metric
@@ -30,9 +32,11 @@ ESTIMATORS = ("biased", "unbiased")
 KLABUNDE = "Klabunde et al., ICLR 2025 (ReSi)"
 
 _features = partial(register_metric, takes="features")
-_rsms = partial(register_metric, takes="rsms")
+_rsms = partial(register_metric, takes="rsms", complexity="O(n^2); O(n^2)")
 # They do not look at which stimulus is which, and so must lose where that is asked for.
-_difference = partial(_features, best="min", range=(0, math.inf), reference=KLABUNDE, category="baseline")
+_difference = partial(
+    _features, best="min", range=(0, math.inf), complexity="O(n p); O(1)", reference=KLABUNDE, category="baseline"
+)
 
 
 @_features(
@@ -41,6 +45,7 @@ _difference = partial(_features, best="min", range=(0, math.inf), reference=KLAB
     range=(-1, 1),
     invariant_to=FORMS,
     estimator="unbiased",
+    complexity="O(n^2 p); O(n^2)",
     reference="Szekely & Rizzo, Annals of Statistics 42, 2014",
 )
 @_features(
@@ -48,6 +53,7 @@ _difference = partial(_features, best="min", range=(0, math.inf), reference=KLAB
     best="max",
     range=(0, 1),
     invariant_to=FORMS,
+    complexity="O(n^2 p); O(n^2)",
     reference="Szekely, Rizzo & Bakirov, Annals of Statistics 35, 2007",
 )
 class DistanceCorrelation:
@@ -162,6 +168,44 @@ def whitened_rsa(K: Any, L: Any) -> float:
     return float(between(WhitenedRsa(), K, L, "KL"))
 
 
+@_features(
+    "rsa_noise_ceiling",
+    best="max",
+    range=(-math.inf, math.inf),
+    invariant_to=("unit_permutation", "translation", "isotropic_scaling"),
+    complexity="O(n^2 p); O(n^2)",
+    reference="Spearman 1904; Cronbach, Psychometrika 16, 1951; Nili et al., PLoS Computational Biology 10, 2014",
+)
+class CeiledRsa:
+    """Correlation of the squared distances of stimuli, over the most that few units allow; 1 on average for equal populations.
+
+    Features (n, p) and (n, q), whose units are taken for samples of many. r / sqrt(a_x a_y), with Cronbach's alpha
+    a = p / (p - 1) (1 - sum_u var(d_u) / var(sum_u d_u)) of the squared distances d_u that each unit adds: the mean reliability
+    over all ways to halve the units. May exceed 1, as for a side with itself. NaN for a single unit, and where units agree no more
+    than unrelated ones, so that alpha is not positive.
+    """
+
+    def prepare(self, x: Any, name: str = "the features") -> FloatArray:
+        """Squared distances (n (n - 1) / 2,), centred, over the root of variance times alpha."""
+        x = centred(balanced(as_float64(x, name))[0])
+        n, p = x.shape
+        require_stimuli(n, 3)
+        distances = upper_triangle(squared_distances(x))
+        distances -= distances.mean()
+        # Of one unit: sums over all pairs of its squared distances and of their squares, from its moments.
+        second, fourth = np.sum(x**2, axis=0), np.sum(x**4, axis=0)
+        of_units = np.sum(n * fourth + 3 * second**2 - (n * second) ** 2 / len(distances))
+        total = float(distances @ distances)
+        reliable = p / (p - 1) * (total - of_units) if p > 1 and total > of_units else math.nan
+        return np.asarray(distances / math.sqrt(reliable))
+
+    def compare(self, a: FloatArray, b: FloatArray) -> float:
+        """Correlation over its ceiling."""
+        n, m = (triangle_side(len(v)) for v in (a, b))
+        require_same_stimuli(n, m)
+        return float(a @ b)
+
+
 class OneNumber:
     """Common part: metrics that compare one number of each side, and so do not see which stimulus is which."""
 
@@ -204,7 +248,7 @@ class ConcentricityDifference(OneNumber):
         return float((unit_rows(x, name) @ mean).mean())
 
 
-@_difference("uniformity_difference", invariant_to=SHAPES)
+@_difference("uniformity_difference", invariant_to=SHAPES, complexity="O(n^2 p); O(1)")
 class UniformityDifference(OneNumber):
     """Difference of log mean_ij exp(-t |x_i - x_j|^2) of (n, p) and (n, q), in [0, log n] (Wang & Isola 2020).
 

@@ -19,7 +19,9 @@ HUH = "Huh et al., ICML 2024"
 # Similarities that differ by less, as a share of the largest, are equal: the lower index comes first.
 _DIGITS = 12
 
-_similarity = partial(register_metric, takes="features", best="max", range=(0, 1))
+_similarity = partial(
+    register_metric, takes="features", best="max", range=(0, 1), complexity="O(n^2 (p + log n)); O(n k)"
+)
 _DIRECTIONS = (*ROTATIONS, "isotropic_scaling", "row_scaling")
 
 
@@ -85,9 +87,7 @@ class MutualNearest(NeighbourMetric):
         return np.count_nonzero(ranks) / ranks.size
 
 
-@register_metric(
-    "mutual_knn_calibrated", takes="features", best="max", range=(-1, 1), invariant_to=_DIRECTIONS, reference=HUH
-)
+@_similarity("mutual_knn_calibrated", range=(-1, 1), invariant_to=_DIRECTIONS, reference=HUH)
 class CalibratedMutualNearest(MutualNearest):
     """`mutual_knn` minus what chance gives, over 1 minus that: 0 on average for permuted stimuli, 1 for equal neighbourhoods.
 
@@ -148,10 +148,8 @@ class JaccardRank(NeighbourMetric):
         return float((Jaccard(self.k).each(a, b) * RankSimilarity(self.k).each(a, b)).mean())
 
 
-@register_metric(
+@_similarity(
     "second_order_cosine",
-    takes="features",
-    best="max",
     range=(-1, 1),
     invariant_to=_DIRECTIONS,
     reference="Hamilton et al., EMNLP 2016; Klabunde et al., ICLR 2025 (ReSi)",

@@ -63,16 +63,23 @@ class Procrustes:
         return float(in_range(distance, "the distance", exponent))
 
 
-_distance = partial(register_metric, takes="features", best="min", pair=Procrustes)
+_distance = partial(
+    register_metric,
+    takes="features",
+    best="min",
+    complexity="O(n p min(n, p)); O(n min(n, p)^2)",
+    reference=WILLIAMS,
+    pair=Procrustes,
+)
 _lengths = partial(_distance, range=(0, math.inf), measured_in="features")
 _angles = partial(_distance, range=(0, math.pi / 2), measured_in="rad")
 
 
 @_angles("procrustes_angular_raw", invariant_to=(*ROTATIONS, "isotropic_scaling"), variant="angular_raw")
-@_angles("procrustes_angular", invariant_to=FORMS, reference=WILLIAMS, variant="angular")
+@_angles("procrustes_angular", invariant_to=FORMS, variant="angular")
 @_distance("procrustes_centred_unit", range=(0, math.sqrt(2)), invariant_to=FORMS, variant="centred_unit")
-@_lengths("procrustes_centred", invariant_to=SHAPES, reference=WILLIAMS, variant="centred")
-@_lengths("procrustes_raw", invariant_to=ROTATIONS, variant="raw")
+@_lengths("procrustes_centred", invariant_to=SHAPES, variant="centred")
+@_lengths("procrustes_raw", invariant_to=ROTATIONS, variant="raw", reference="Schoenemann, Psychometrika 31, 1966")
 def procrustes_distance(X: Any, Y: Any, variant: str = "centred") -> float:
     """Distance of two feature matrices after the best rotation or reflection of the units.
 
@@ -171,12 +178,20 @@ class UnitMatching:
         return float(matched.mean() if self.on == "correlation" else matched.sum())
 
 
-_matched = partial(register_metric, takes="features", best="max", range=(-1, 1), pair=UnitMatching)
+_matched = partial(
+    register_metric,
+    takes="features",
+    best="max",
+    range=(-1, 1),
+    complexity="O(n p); O(n p^2 + p^3)",
+    reference="Li et al., ICLR 2016",
+    pair=UnitMatching,
+)
 _REORDERED = ("unit_permutation", "translation", "isotropic_scaling")
 
 
 @_matched("unit_matching_covariance", invariant_to=_REORDERED, on="covariance")
-@_matched("unit_matching", invariant_to=(*_REORDERED, "unit_scaling"), reference="Li et al., ICLR 2016")
+@_matched("unit_matching", invariant_to=(*_REORDERED, "unit_scaling"))
 def unit_matching(X: Any, Y: Any, on: str = "correlation") -> float:
     """Similarity of two feature matrices under the best one-to-one matching of units, in [-1, 1].
 

@@ -68,7 +68,7 @@ UNITS = {
     "rad": "radians",
     "features": "the unit of the features",
     "entries": "the unit of the RSMs' entries",
-    "entries^2": "its square",
+    "entries^2": "the square of the unit of the RSMs' entries",
 }
 """What values are measured in."""
 

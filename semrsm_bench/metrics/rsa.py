@@ -20,11 +20,15 @@ from semrsm_bench.metrics.arrays import (
     one_of,
     require_same_stimuli,
     require_stimuli,
+    triangle_side,
     upper_triangle,
 )
 from semrsm_bench.metrics.ranks import dense_ranks, mid_ranks
 from semrsm_bench.metrics.registry import RANKS, register_metric
 
+KRIEGESKORTE = "Kriegeskorte et al., Frontiers in Systems Neuroscience 2, 2008"
+NILI = "Nili et al., PLoS Computational Biology 10, 2014"
+SCHUETT = "Schuett et al., eLife 12, 2023"
 METHODS = ("pearson", "spearman", "kendall_a", "kendall_b", "rho_a", "cosine")
 
 _ALL_EQUAL = "all off-diagonal entries of the {} side are equal, so it has no correlation with anything"
@@ -76,20 +80,23 @@ class Rsa:
         """Correlation of two sides."""
         kendall = isinstance(a, Ranked)
         # Of the numbers of pairs those of the stimuli.
-        n, m = ((1 + math.isqrt(1 + 8 * len(v.ranks if kendall else v))) // 2 for v in (a, b))
+        n, m = (triangle_side(len(v.ranks if kendall else v)) for v in (a, b))
         require_same_stimuli(n, m)
         return _kendall(a, b, tau_b=self.method == "kendall_b") if kendall else float(a @ b)
 
 
 _correlation = partial(register_metric, takes="rsms", best="max", range=(-1, 1), pair=Rsa)
+_of_entries = partial(_correlation, complexity="O(n^2); O(n^2)", reference=KRIEGESKORTE)
+_of_ranks = partial(_correlation, complexity="O(n^2 log n); O(n^2)", invariant_to=RANKS)
+_kendall_s = partial(_of_ranks, complexity="O(n^2 log n); O(n^2 log n)", reference=NILI)
 
 
-@_correlation("rsa_rho_a", invariant_to=RANKS, method="rho_a")
-@_correlation("rsa_kendall_b", invariant_to=RANKS, method="kendall_b")
-@_correlation("rsa_kendall_a", invariant_to=RANKS, method="kendall_a")
-@_correlation("rsa_spearman", invariant_to=RANKS, method="spearman")
-@_correlation("rsa_cosine", invariant_to=("positive_scaling", "diagonal"), method="cosine")
-@_correlation("rsa_pearson", invariant_to=("positive_scaling", "constant", "diagonal"), method="pearson")
+@_of_ranks("rsa_rho_a", reference=SCHUETT, method="rho_a")
+@_kendall_s("rsa_kendall_b", method="kendall_b")
+@_kendall_s("rsa_kendall_a", method="kendall_a")
+@_of_ranks("rsa_spearman", reference=KRIEGESKORTE, method="spearman")
+@_of_entries("rsa_cosine", invariant_to=("positive_scaling", "diagonal"), method="cosine")
+@_of_entries("rsa_pearson", invariant_to=("positive_scaling", "constant", "diagonal"), method="pearson")
 def compare_rsms(K: Any, L: Any, method: str = "pearson") -> float:
     """Correlation of two RSMs over their entries above the diagonal (i < j), in [-1, 1] up to rounding.
 

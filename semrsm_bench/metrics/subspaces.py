@@ -15,6 +15,13 @@ KLABUNDE = "Klabunde et al., ICLR 2025 (ReSi)"
 _PENALTIES = 10.0 ** np.arange(-6, 2)
 
 _features = partial(register_metric, takes="features")
+_gulp = partial(
+    _features,
+    best="min",
+    range=(0, math.inf),
+    complexity="O(n^2 p); O(n^2)",
+    reference="Boix-Adsera et al., NeurIPS 2022",
+)
 
 
 class Decomposed(NamedTuple):
@@ -49,6 +56,7 @@ class Decomposed(NamedTuple):
     symmetric=False,
     invariant_to=SUBSPACES,
     invariant_to_y=FORMS,
+    complexity="O(n p min(n, p)); O(n p^2)",
     reference="Kornblith et al., ICML 2019",
 )
 class LinearRegression:
@@ -79,6 +87,7 @@ class LinearRegression:
     symmetric=False,
     invariant_to=FORMS,
     invariant_to_y=FORMS,
+    complexity="O(n p min(n, p)); O(n p^2)",
     reference="Schrimpf et al., 2018 (Brain-Score)",
 )
 class LinearPredictivity:
@@ -113,6 +122,7 @@ class LinearPredictivity:
     "eigenspace_overlap",
     best="max",
     range=(0, 1),
+    complexity="O(n p min(n, p)); O(n p^2)",
     reference="May et al., NeurIPS 2019",
     invariant_to=tuple(name for name in SUBSPACES if name != "translation"),
 )
@@ -132,19 +142,10 @@ class EigenspaceOverlap:
         return float(np.sum((a.T @ b) ** 2) / max(a.shape[1], b.shape[1]))
 
 
-@_features(
-    "gulp_ridge",
-    best="min",
-    range=(0, math.inf),
-    invariant_to=FORMS,
-    ridge=0.01,
-    reference="Boix-Adsera et al., NeurIPS 2022",
-)
-@_features(
-    "gulp", best="min", range=(0, math.inf), invariant_to=SUBSPACES, reference="Boix-Adsera et al., NeurIPS 2022"
-)
+@_gulp("gulp_ridge", invariant_to=FORMS, ridge=0.01)
+@_gulp("gulp", invariant_to=SUBSPACES)
 class Gulp:
-    """How far the ridge predictors from two sides (n, p), (n, q) can be apart, averaged over all tasks of unit size; [0, inf).
+    """How far the ridge predictors from two sides (n, p) and (n, q) can be apart, averaged over tasks of unit size; in [0, inf).
 
     Each side is centred and scaled to a total variance of 1; with covariances A, B and cross-covariance C,
     d^2 = tr (A+r)^-1 A (A+r)^-1 A + tr (B+r)^-1 B (B+r)^-1 B - 2 tr (A+r)^-1 C (B+r)^-1 C'. Returns d.
