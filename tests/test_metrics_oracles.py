@@ -10,6 +10,7 @@ from semrsm_bench.metrics import (
     canonical_correlations,
     cca,
     compare_rsms,
+    get_metric,
     hsic,
     linear_cka,
     match_units,
@@ -66,6 +67,16 @@ def test_ckatorch(name, pair):
     torch, ckatorch = pytest.importorskip("torch"), pytest.importorskip("ckatorch")
     ours, theirs = CKATORCH[name]
     assert ours(*pair) == pytest.approx(float(theirs(ckatorch, *map(torch.tensor, pair))))
+
+
+DCOR = {"distance_correlation": "distance_correlation", "distance_correlation_unbiased": "u_distance_correlation_sqr"}
+
+
+@of_pairs
+@pytest.mark.parametrize("name", DCOR)
+def test_dcor(name, pair):
+    expected = getattr(pytest.importorskip("dcor"), DCOR[name])(*pair)
+    assert get_metric(name).run(*pair) == pytest.approx(expected, rel=1e-9)
 
 
 RSATOOLBOX = {"pearson": "corr", "kendall_a": "tau-a", "kendall_b": "tau-b", "rho_a": "rho-a"}

@@ -9,7 +9,7 @@ import pytest
 from scipy.spatial.distance import cosine
 from scipy.stats import kstest
 
-from semrsm_bench import metrics
+from semrsm_bench import compute_rsm, metrics, rsm_names
 from semrsm_bench.core.checking import CheckFailedError
 from semrsm_bench.metrics.check_cases import INSTANCE_CASES, METRIC_CASES
 from semrsm_bench.metrics.instances import get_instance, register_instance
@@ -42,6 +42,17 @@ def test_composites_keep_the_names_of_their_rsms(sides, kernel):
     assert found.declare().facts["inputs"] == ["zx", "zy"]
     assert found.options == get_metric("cka_debiased").options
     assert name not in metric_names()
+
+
+@pytest.mark.parametrize("name", rsm_names(available_only=True))
+@pytest.mark.parametrize("metric", ["cka", "rsa_spearman", "rsa_whitened"])
+def test_metrics_of_rsms_take_every_rsm_method(metric, name):
+    z = np.maximum(np.random.default_rng(0).standard_normal((2, 8, 3, 16)), 0)
+    composite = get_metric(f"{metric}[{name}]")
+    ((matching, kernel), _) = composite.rsms
+    first, second = (compute_rsm(side, matching=matching, kernel=kernel, grid=(4, 4)) for side in z)
+    assert composite.run(first, first) == pytest.approx(1.0)
+    assert -1 <= composite.run(first, second) < 0.99
 
 
 @pytest.mark.parametrize(
