@@ -137,7 +137,7 @@ class WhitenedRsa:
         norm = float(np.linalg.norm(gram))
         if norm <= ROUNDING * n * size:
             raise ValueError(f"all distances that {name} stands for are equal: nothing to correlate")
-        return np.asarray(gram / norm)
+        return np.ascontiguousarray(gram / norm)
 
     def compare(self, a: FloatArray, b: FloatArray) -> float:
         """Cosine of two sides."""

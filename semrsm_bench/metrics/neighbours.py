@@ -60,9 +60,9 @@ class NeighbourMetric:
 
     def among(self, similarities: FloatArray) -> Any:
         """Neighbourhoods by the similarities of all pairs (n, n)."""
-        rounded = np.round(similarities / (np.abs(similarities).max() or 1.0), _DIGITS)
+        rounded: FloatArray = np.round(similarities / (float(np.abs(similarities).max()) or 1.0), _DIGITS)
         np.fill_diagonal(rounded, -np.inf)
-        nearest = np.argsort(-rounded, axis=1, kind="stable")[:, : self.k]
+        nearest = _first(-rounded, self.k)
         ranks = np.zeros(similarities.shape, dtype=np.uint16)
         np.put_along_axis(ranks, nearest, np.arange(1, self.k + 1, dtype=np.uint16)[None], axis=1)
         return Neighbourhoods(nearest, ranks)
@@ -71,6 +71,17 @@ class NeighbourMetric:
         """Rank on the second side of each neighbour on the first, (n, k); 0 where it is no neighbour there."""
         require_same_stimuli(len(a.ranks), len(b.ranks))
         return np.take_along_axis(b.ranks, a.nearest, axis=1)
+
+
+def _first(keys: FloatArray, k: int) -> NDArray[np.intp]:
+    """The k smallest of each row in their order, equal ones by index, (n, k)."""
+    chosen = keys <= np.partition(keys, k - 1, axis=1)[:, k - 1 : k]
+    if np.count_nonzero(chosen) > chosen.shape[0] * k:
+        # Ties at the end: which of them are the first needs a whole sort.
+        return np.argsort(keys, axis=1, kind="stable")[:, :k]
+    found = np.nonzero(chosen)[1].reshape(-1, k)
+    order = np.argsort(np.take_along_axis(keys, found, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1)
 
 
 @_similarity("mutual_knn_euclidean", invariant_to=FORMS, reference=HUH, by="euclidean")
