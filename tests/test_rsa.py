@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from scipy.spatial import distance
 
-from semrsm_bench.metrics import compare_rsms
+from semrsm_bench.metrics import compare_rsms, get_metric
 from semrsm_bench.metrics.rsa import METHODS
 from tests.representations import rotation
 
@@ -57,6 +58,18 @@ def test_rho_a_is_spearman_averaged_over_all_ways_to_break_ties():
     average = np.mean([stats.spearmanr(r, s).statistic for r in broken(a) for s in broken(b)])
     assert compare_rsms(rsm(a), rsm(b), "rho_a") == pytest.approx(average)
     assert abs(compare_rsms(rsm(a), rsm(b), "spearman") - average) > 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("rsa_correlation", "Y has 12 stimuli whose units"), ("rsa_euclidean", "Y side are equal")]
+)
+def test_rsa_of_features_is_of_what_scipy_makes_of_their_rows(name, said):
+    rng = np.random.default_rng(3)
+    X, Y = rng.standard_normal((12, 5)), rng.standard_normal((12, 7)) + 2
+    pairs = [distance.pdist(side, name.removeprefix("rsa_")) for side in (X, Y)]
+    assert get_metric(name).run(X, Y) == pytest.approx(stats.spearmanr(*pairs).statistic, abs=1e-12)
+    with pytest.raises(ValueError, match=said):
+        get_metric(name).run(X, np.ones((12, 2)))
 
 
 @pytest.mark.parametrize("method", METHODS)

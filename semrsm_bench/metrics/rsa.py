@@ -17,14 +17,17 @@ from semrsm_bench.metrics.arrays import (
     as_rsm,
     balanced,
     between,
+    centred,
     one_of,
     require_same_stimuli,
     require_stimuli,
     triangle_side,
+    unit_rows,
     upper_triangle,
 )
+from semrsm_bench.metrics.kernels import squared_distances
 from semrsm_bench.metrics.ranks import dense_ranks, mid_ranks
-from semrsm_bench.metrics.registry import RANKS, register_metric
+from semrsm_bench.metrics.registry import FORMS, RANKS, register_metric
 
 KRIEGESKORTE = "Kriegeskorte et al., Frontiers in Systems Neuroscience 2, 2008"
 NILI = "Nili et al., PLoS Computational Biology 10, 2014"
@@ -114,6 +117,45 @@ def compare_rsms(K: Any, L: Any, method: str = "pearson") -> float:
         kendall_a and rho_a cannot reach 1.
     """
     return float(between(Rsa(method), K, L, "KL"))
+
+
+_of_features = partial(
+    register_metric,
+    takes="features",
+    best="max",
+    range=(-1, 1),
+    complexity="O(n^2 (p + log n)); O(n^2)",
+    reference=KRIEGESKORTE,
+)
+
+
+@_of_features("rsa_correlation", invariant_to=("unit_permutation", "isotropic_scaling", "row_scaling"))
+@_of_features("rsa_euclidean", invariant_to=FORMS, by="euclidean")
+class FeatureRsa(Rsa):
+    """RSA of two feature matrices (n, p) and (n, q): correlation of the similarities of all pairs of stimuli; in [-1, 1].
+
+    ValueError where all pairs of a side are equally similar, and by correlation for a stimulus whose units are all equal.
+
+    Parameters
+    ----------
+    method : str
+        As for `compare_rsms`.
+    by : {"correlation", "euclidean"}
+        Similarity of two stimuli: their Pearson correlation over units, or minus their squared distance.
+    """
+
+    def __init__(self, method: str = "spearman", by: str = "correlation") -> None:
+        super().__init__(method)
+        self.by = one_of(by, ("correlation", "euclidean"), "by")
+
+    def prepare(self, X: Any, name: str = "the features") -> Any:
+        """What `Rsa.of_vector` makes of the similarities of one side."""
+        x = balanced(as_float64(X, name))[0]
+        require_stimuli(len(x), 3)
+        if self.by == "euclidean":
+            return self.of_vector(upper_triangle(-squared_distances(x)), name)
+        u = unit_rows(centred(x.T).T, name, "stimuli whose units are all equal")
+        return self.of_vector(upper_triangle(u @ u.T), name)
 
 
 def correlate(a: FloatArray, b: FloatArray, method: str) -> float:
