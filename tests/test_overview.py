@@ -15,7 +15,7 @@ from semrsm_bench.report.results import collect
 from semrsm_bench.report.style import RC
 from semrsm_bench.tasks.registry import TASKS
 
-from .synthetic_rows import ENVIRONMENT, make_row, make_run
+from .synthetic_rows import ENVIRONMENT, NO_FIGURES, make_row, make_run
 from .toy_tasks import toy
 
 METHODS = ("none", "a", "b", "c", "d")
@@ -60,6 +60,16 @@ def results():
                             "scores": scores,
                         }
                     )
+    # A cell without any result has no column.
+    rows.append(
+        {
+            **make_row("a", status="timeout", **NO_FIGURES),
+            "task": "down",
+            "kind": "metric",
+            "category": "",
+            "cell": {"cell": "q"},
+        }
+    )
     yield collect(rows, ENVIRONMENT)
     for task in tasks:
         TASKS.forget(task.name)
@@ -69,7 +79,12 @@ def test_ranks_are_those_of_the_scores(results):
     figure = draw_ranks([one for one in results if one.task.kind == "metric"])
     (axes,) = figure.axes
     columns = [(task, cell) for task, cells in VALUES.items() for cell in cells]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["up: cell p", "up: cell q", "down", "alike"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "up: cell p",
+        "up: cell q",
+        "down: cell p",
+        "alike",
+    ]
     assert [label.get_text() for label in axes.get_yticklabels()] == [*METHODS]
     shown = {tuple(map(int, text.get_position())): int(text.get_text()) for text in axes.texts}
     expected = {}
