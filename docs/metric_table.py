@@ -14,7 +14,7 @@ from semrsm_bench.metrics import get_metric, metric_names
 from semrsm_bench.metrics.registry import UNITS, Metric
 
 PAGE = Path(__file__).with_name("metrics.md")
-BEGIN, END = "<!-- metrics: begin -->\n", "<!-- metrics: end -->\n"
+BEGIN, END = "<!-- metrics: begin (python docs/metric_table.py --write) -->\n", "<!-- metrics: end -->\n"
 _NUMBERS = {float("inf"): r"\infty", 0.5 * 3.141592653589793: r"\pi/2", 2**0.5: r"\sqrt 2"}
 
 
