@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from semrsm_bench.activations.images import ImageRef, load_images
 from semrsm_bench.activations.models import Model, best_device, to_input
 from semrsm_bench.activations.options import MEAN_IMAGES
+from semrsm_bench.activations.pictures import changed_pictures
 from semrsm_bench.activations.store import square_grid, write_cache
 from semrsm_bench.progress import progress_bar
 
@@ -63,12 +64,14 @@ def extract(
     keep: Sequence[int] | None = None,
     mean_images: int = MEAN_IMAGES,
     seed: int = 0,
+    changes: Sequence[str] = (),
     provenance: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Run a network over images and write the cache; returns the metadata written.
 
     ``keep`` says which images' activations are stored, by default all. The mean is taken over these and as many others (seeded
-    choice) as make ``mean_images``, or over all there are. ``provenance`` is more metadata: ``dataset``, ``command``.
+    choice) as make ``mean_images``, or over all there are. Behind the images the cache holds them again after each of the
+    ``changes`` (see `changed_pictures`), the ids ``NAME#CHANGE``. ``provenance`` is more metadata: ``dataset``, ``command``.
     """
     keep = range(len(images)) if keep is None else keep
     kept = set(keep)
@@ -91,6 +94,14 @@ def extract(
                     stored[layer].append(values[:rest])
             done += len(group)
             bar.update(len(group))
+    names = [images[i].name for i in keep]
+    for change in changes:
+        plain = load_images([images[i] for i in keep], model.size)
+        changed = activations_of(model, changed_pictures(plain, change, seed))
+        if changed.logits is not None:
+            logits.append(changed.logits)
+        for layer, values in changed.layers.items():
+            stored[layer].append(values)
     metadata = {
         "model": model.name,
         "weights_sha256": model.weights_sha256,
@@ -104,8 +115,8 @@ def extract(
         out,
         {layer: np.concatenate(parts) for layer, parts in stored.items()},
         {layer: total / len(order) for layer, total in totals.items()},
-        images=[images[i].name for i in keep],
-        labels=np.array([images[i].label for i in keep], dtype=np.int64),
+        images=[name + suffix for suffix in ("", *(f"#{change}" for change in changes)) for name in names],
+        labels=np.tile([images[i].label for i in keep], 1 + len(changes)).astype(np.int64),
         logits=np.concatenate(logits) if logits else None,
         grids=part.grids,
         metadata=metadata,

@@ -59,6 +59,16 @@ def weights_metadata(path: Path) -> dict[str, Any]:
     return {name: json.loads(text) for name, text in said.items()} if "recipe" in said else {}
 
 
+def shipped_folder(task: str) -> Path:
+    """Folder of the checkout's ``data/`` with the caches of a task, which are not for matchings; CacheError where it is missing."""
+    folder = _checkout_data() / task
+    if not list_caches(folder):
+        raise CacheError(
+            f"{folder} holds no cache: it comes with a checkout of the project; give --data, or networks by --model"
+        )
+    return folder
+
+
 def small_weights() -> list[Path]:
     """Four ResNets of a quarter of the width, two depths, two seeds, in the checkout's ``data/`` (or CacheError)."""
     return [shipped_weights(f"{depth}-quarter-seed{seed}") for depth in ("resnet10", "resnet18") for seed in (0, 1)]

@@ -95,7 +95,8 @@ class ExtractOptions:
     drop_tokens: int | None = option(
         None, help="Leading tokens to leave out; default: 1 where that leaves a square, else 0.", minimum=0
     )
-    seed: int = option(0, help="Seed of the choice of images.", minimum=0)
+    seed: int = option(0, help="Seed of the choice of images, and of changes.", minimum=0)
+    changes: tuple[str, ...] = option((), help="Store the images again after these: shift-PIXELS, flip, noise.")
     out: Path = option(help="The cache file, .safetensors.")
 
     def __post_init__(self) -> None:

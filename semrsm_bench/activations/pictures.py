@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.activations.images import choose_images, find_images, load_images
 
+PLAIN = "plain"
 # Shorter side that a photograph is scaled to before it is cut: objects then fill about as much of a crop as in Tiny-ImageNet.
 _SHORT_SIDE = 256
 # Folder in the package, file. Only colour photographs; the packages state the licence of each.
@@ -126,6 +127,31 @@ def overlapping_crops(scenes: NDArray[np.uint8], size: int, shift: tuple[int, in
     """The upper left crops of all pictures (N, H, W, 3), then those shifted (down, right): (2 N, size, size, 3)."""
     down, right = shift
     return np.concatenate([scenes[:, :size, :size], scenes[:, down : down + size, right : right + size]])
+
+
+def changed_pictures(pixels: NDArray[np.uint8], change: str, seed: int = 0) -> NDArray[np.uint8]:
+    """Pictures (N, H, W, 3) after a change: "plain", "shift-M", "flip" (left to right) or "noise".
+
+    A shift moves every picture by M pixels along both axes, the four directions drawn for each picture; what comes in at the
+    border is the picture's mirror image. Noise is Gaussian, of a tenth of the range. What a picture gets depends on the seed and
+    its place among the N alone. ValueError: there is no such change, or a shift is not smaller than the pictures.
+    """
+    word, _, pixel = change.partition("-")
+    rng = np.random.default_rng([seed, *change.encode()])
+    if change == PLAIN:
+        return pixels
+    if change == "flip":
+        return np.ascontiguousarray(pixels[:, :, ::-1])
+    if change == "noise":
+        noisy = pixels + rng.normal(0.0, 0.1 * 255, pixels.shape)
+        return np.asarray(noisy.round().clip(0, 255), dtype=np.uint8)
+    if word != "shift" or not pixel.isdecimal() or not 0 < int(pixel) < min(pixels.shape[1:3]):
+        raise ValueError(f"{change!r} is no change of these pictures; there are plain, shift-PIXELS, flip and noise")
+    moves = int(pixel) * rng.choice([-1, 1], (len(pixels), 2))
+    padded = np.pad(pixels, ((0, 0), *2 * [(int(pixel),) * 2], (0, 0)), mode="reflect")
+    corners = int(pixel) + moves
+    height, width = pixels.shape[1:3]
+    return np.stack([one[top : top + height, left : left + width] for one, (top, left) in zip(padded, corners)])
 
 
 def batches(labels: NDArray[np.int64], size: int, seed: int = 0) -> list[NDArray[np.intp]]:

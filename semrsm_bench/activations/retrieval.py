@@ -35,7 +35,7 @@ class RetrievalSide:
 
 @dataclass(frozen=True)
 class RetrievalData:
-    """What is retrieved from what: two sides without an image in common.
+    """What is retrieved from what: two sides without an image in common, or one that is both.
 
     ``counted`` says whether counts are of objects, or only of which classes are there; ``shareable`` whether the images may be
     shown in the project's docs.
@@ -46,6 +46,19 @@ class RetrievalData:
     classes: list[str]
     counted: bool
     shareable: bool
+
+
+def from_labels(labels: NDArray[np.int64], ids: Sequence[str]) -> RetrievalData:
+    """Images, without their pixels, that show one object each, of their class (n,); all of them look for the others.
+
+    ValueError where one has no class.
+    """
+    if (labels < 0).any():
+        raise ValueError(f"{ids[int(np.argmax(labels < 0))]} has no label, so nothing says which images show the same")
+    classes, places = np.unique(labels, return_inverse=True)
+    counts = np.eye(len(classes), dtype=np.int64)[places]
+    side = RetrievalSide(np.empty((len(labels), 0, 0, 3), dtype=np.uint8), counts, list(ids), list(ids))
+    return RetrievalData(side, side, [f"class {label}" for label in classes], counted=True, shareable=False)
 
 
 def from_scenes(

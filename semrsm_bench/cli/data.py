@@ -94,6 +94,7 @@ def extract(images: tuple[Path, ...], options: ExtractOptions) -> None:
         keep=choose_images(found, options.count, options.seed) if options.count else None,
         mean_images=options.mean_images,
         seed=options.seed,
+        changes=options.changes,
         provenance=_provenance("extract", images, replace(options, model=source)),
     )
     if (over := metadata["mean_images"]) < MEAN_IMAGES:

@@ -74,7 +74,8 @@ class Answer:
             ``perms``, (calls, S), intp: one answer a timed call, whole numbers that need not be permutations. From a solver that
             gives duals also ``u`` and ``v``, float64, (S,) in a valid answer: of the first call.
         rsm
-            ``rsm``, (N, N), or (N, M) where the case has ``z2``; float64.
+            ``rsm``, (N, N), or (N, M) where the case has ``z2``; float64. ``beside``, (K, K), where the case has K images of that
+            name.
         metric
             ``values``, (calls, pairs), float64: of the pairs that `Case.settings` names (``pairs``), else of x and y; NaN where the
             metric is undefined; more than one call only for one pair. ``values_yx``, (pairs,): with x and y exchanged.

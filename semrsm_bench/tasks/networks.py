@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import math
+from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -18,6 +19,7 @@ from scipy.special import softmax
 
 from semrsm_bench.activations.folders import small_weights
 from semrsm_bench.activations.pictures import Pictures, read_pictures
+from semrsm_bench.activations.store import Cache
 from semrsm_bench.core.options import check, option
 from semrsm_bench.metrics.kernels import bandwidth, squared_distances
 
@@ -135,11 +137,65 @@ def common_size(models: Sequence[Model], size: int | None = None) -> int:
     return wanted[0] if size is None else size
 
 
-class NetworkActivations:
-    """Activations of a network on pictures (N, H, W, 3), uint8, one layer at a time.
+class LayerActivations(ABC):
+    """Activations of a network on N images, one layer at a time; those used last stay in memory, so that asking again gives
+    the same array.
 
-    All layers together may be too large for memory, so large ones have a forward pass each; the activations used last stay in
-    memory, so that asking again gives the same array.
+    Attributes
+    ----------
+    name : str
+    layers : sequence of str
+    """
+
+    name: str
+    layers: Sequence[str]
+
+    @property
+    @abstractmethod
+    def sha256(self) -> str:
+        """Digest of all that the activations depend on."""
+
+    @abstractmethod
+    def shape(self, layer: str) -> tuple[int, int, int]:
+        """N, C and S of a layer."""
+
+    @abstractmethod
+    def grid(self, layer: str) -> tuple[int, int] | None:
+        """The grid of a layer's positions, (H, W); None where they are no grid."""
+
+    @property
+    @abstractmethod
+    def logits(self) -> NDArray[np.float32] | None:
+        """Logits, (N, K); None where the network gives none."""
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Class probabilities, (N, K); ValueError where the network gives no logits."""
+        logits = self.logits
+        if logits is None:
+            raise ValueError(f"{self.name} returns no logits (N, K), so it has no class probabilities to compare")
+        return np.asarray(softmax(logits.astype(np.float64), axis=1))
+
+    @abstractmethod
+    def _read(self, layer: str) -> Mapping[str, NDArray[np.float32]]:
+        """Activations of a layer, and of those that come with it."""
+
+    def activations(self, layer: str) -> NDArray[np.float32]:
+        """Activations of a layer, (N, C, S), float32, read-only."""
+        if (self, layer) not in _held:
+            for name, values in self._read(layer).items():
+                values.setflags(write=False)
+                _held[self, name] = values
+        _held.move_to_end((self, layer))
+        while len(_held) > 1 and sum(held.nbytes for held in _held.values()) > _REMEMBERED:
+            _held.popitem(last=False)
+        return _held[self, layer]
+
+
+class NetworkActivations(LayerActivations):
+    """Of a network that runs on pictures (N, H, W, 3), uint8.
+
+    All layers together may be too large for memory, so large ones have a forward pass each.
     """
 
     def __init__(self, model: Model, pixels: NDArray[np.uint8]) -> None:
@@ -148,40 +204,25 @@ class NetworkActivations:
         self._logits: NDArray[np.float32] | None = None
 
     def shape(self, layer: str) -> tuple[int, int, int]:
-        """N, C and S of a layer, from a forward pass of one picture."""
+        """See `LayerActivations`; from a forward pass of one picture."""
         return (len(self.pixels), *self._one_picture.layers[layer].shape[1:])
 
     def grid(self, layer: str) -> tuple[int, int] | None:
-        """The grid of a layer's positions, (H, W); None where they are no grid."""
+        """See `LayerActivations`."""
         return self._one_picture.grids[layer]
 
-    def activations(self, layer: str) -> NDArray[np.float32]:
-        """Activations of a layer, (N, C, S), float32, read-only."""
-        if (self, layer) not in _held:
-            entries = sum(math.prod(self.shape(one)) for one in self.layers)
-            seen = self._run(self.pixels, self.layers if 4 * entries <= _TOGETHER else [layer])
-            self._logits = seen.logits
-            for name, values in seen.layers.items():
-                values.setflags(write=False)
-                _held[self, name] = values
-        _held.move_to_end((self, layer))
-        while len(_held) > 1 and sum(held.nbytes for held in _held.values()) > _REMEMBERED:
-            _held.popitem(last=False)
-        return _held[self, layer]
+    def _read(self, layer: str) -> Mapping[str, NDArray[np.float32]]:
+        entries = sum(math.prod(self.shape(one)) for one in self.layers)
+        seen = self._run(self.pixels, self.layers if 4 * entries <= _TOGETHER else [layer])
+        self._logits = seen.logits
+        return seen.layers
 
     @property
     def logits(self) -> NDArray[np.float32] | None:
-        """Logits, (N, K); None where the network gives none."""
+        """See `LayerActivations`."""
         if self._logits is None and self._one_picture.logits is not None:
             self._logits = self._run(self.pixels, []).logits
         return self._logits
-
-    @property
-    def probabilities(self) -> NDArray[np.float64]:
-        """Class probabilities, (N, K); ValueError where the network gives no logits."""
-        if self.logits is None:
-            raise ValueError(f"{self.name} returns no logits (N, K), so it has no class probabilities to compare")
-        return np.asarray(softmax(self.logits.astype(np.float64), axis=1))
 
     @property
     def family(self) -> str:
@@ -235,8 +276,41 @@ class LazyLayer:
         return np.asarray(self.seen.activations(self.name)[self.rows], dtype=dtype)
 
 
+class CachedActivations(LayerActivations):
+    """Of some images of a cache, by their indices; ``layers`` by name, "last", or all of them."""
+
+    def __init__(self, cache: Cache, images: Sequence[int], layers: Sequence[str] = ()) -> None:
+        self._cache, self._images = cache, np.asarray(images, dtype=np.intp)
+        self.name = str(cache.metadata["model"])
+        self.layers = cache.layers[-1:] if tuple(layers) == (LAST,) else list(layers) or cache.layers
+        for layer in self.layers:
+            cache.shape(layer)  # an error belongs here
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the cache and the choice of images."""
+        return hashlib.sha256(f"{self._cache.sha256} {self._images.tolist()}".encode()).hexdigest()
+
+    def shape(self, layer: str) -> tuple[int, int, int]:
+        """See `LayerActivations`."""
+        return (len(self._images), *self._cache.shape(layer)[1:])
+
+    def grid(self, layer: str) -> tuple[int, int] | None:
+        """See `LayerActivations`."""
+        return self._cache.grid(layer)
+
+    def _read(self, layer: str) -> Mapping[str, NDArray[np.float32]]:
+        return {layer: self._cache.activations(layer, slice(None))[self._images].astype(np.float32)}
+
+    @property
+    def logits(self) -> NDArray[np.float32] | None:
+        """See `LayerActivations`."""
+        found = self._cache.logits[self._images]
+        return found if found.shape[1] else None
+
+
 # Activations used last, up to a number of bytes together.
-_held: OrderedDict[tuple[NetworkActivations, str], NDArray[np.float32]] = OrderedDict()
+_held: OrderedDict[tuple[LayerActivations, str], NDArray[np.float32]] = OrderedDict()
 
 
 def identity_bandwidth(z: NDArray[Any], z2: NDArray[Any] | None = None) -> float:

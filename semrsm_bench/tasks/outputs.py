@@ -19,14 +19,14 @@ from semrsm_bench.metrics.arrays import upper_triangle
 from semrsm_bench.metrics.resampled import resampled_pearson, resampled_spearman
 from semrsm_bench.metrics.rsa import correlate
 from semrsm_bench.rsm import compute_rsm
-from semrsm_bench.tasks.networks import LAST, CountOptions, NetworkActivations
+from semrsm_bench.tasks.networks import LAST, CachedActivations, CountOptions, LayerActivations
 from semrsm_bench.tasks.registry import register_task
 from semrsm_bench.tasks.rsms import (
     KERNELS,
     METHODS,
     OPTIMUM,
     QUICK_POSITIONS,
-    LayerRsmOptions,
+    CachedOptions,
     answered_rsm,
     layer_cases,
 )
@@ -39,8 +39,20 @@ _correlation_score = partial(Score, low=-1.0, chance=0.0)
 
 
 @dataclass(frozen=True)
-class OutputsOptions(LayerRsmOptions, CountOptions):
+class OutputsOptions(CachedOptions, CountOptions):
     """Networks, layers and pictures."""
+
+    def networks(self) -> Iterator[tuple[LayerActivations, Sequence[str]]]:
+        """Each network with the ids of its pictures: the first of a cache, or the same for all networks."""
+        for cache in (caches := self.caches("outputs")):
+            ids = cache.images[: self.count]
+            if len(ids) < LEAST_IMAGES:
+                raise ValueError(f"{cache.path}: at least {LEAST_IMAGES} pictures are needed, got {len(ids)}")
+            yield CachedActivations(cache, range(len(ids)), self.layers), ids
+        if not caches:
+            networks, pictures = self.seen((LAST,), lambda: [shipped_weights(), *small_weights()], LEAST_IMAGES)
+            for seen in networks:
+                yield seen, pictures.ids
 
 
 @register_task
@@ -66,17 +78,21 @@ class Outputs(Task):
     methods = METHODS
     source = "Wald et al., NeurIPS 2024, section 4.3 and appendix E, Tables 1 and 4"
     profiles: ClassVar[Mapping[str, Profile]] = {
-        "quick": Profile("40 pictures", {"count": 40, "largest": QUICK_POSITIONS}, 60.0, 120.0),
+        "quick": Profile(
+            "shipped activations of 60 pictures",
+            {"shipped": True, "count": 60, "largest": QUICK_POSITIONS},
+            60.0,
+            120.0,
+        ),
         "paper": Profile("220 pictures", {"count": 220}, 1800.0, 3600.0),
     }
 
     def cases(self, options: OutputsOptions) -> Iterator[Case]:
-        """One case a network, layer, centring and kernel; the same pictures for all networks."""
-        networks, pictures = options.seen((LAST,), lambda: [shipped_weights(), *small_weights()], LEAST_IMAGES)
-        for seen in networks:
+        """One case a network, layer, centring and kernel."""
+        for seen, ids in options.networks():
             known = _NetworkTruth(seen)
             for layer in seen.layers:
-                yield from layer_cases(options, KERNELS, {"z": seen}, layer, {"image": tuple(pictures.ids)}, known)
+                yield from layer_cases(options, KERNELS, {"z": seen}, layer, {"image": tuple(ids)}, known)
 
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Any:
         """Jensen-Shannon divergences of the class probabilities, and on demand the exact RSM."""
@@ -123,7 +139,7 @@ class Outputs(Task):
 class _NetworkTruth:
     """Divergences of a network's class probabilities, and the optimal RSMs of its layers."""
 
-    def __init__(self, seen: NetworkActivations) -> None:
+    def __init__(self, seen: LayerActivations) -> None:
         self._seen = seen
         self._exact: dict[tuple[str, str], dict[str, Floats]] = {}
 

@@ -16,6 +16,7 @@ TASKS: Registry[Task] = Registry(
         "translation",
         "retrieval",
         "outputs",
+        "shifts",
         "layers",
         "exchange",
         "noise",

@@ -13,16 +13,29 @@ from numpy.typing import NDArray
 from scipy.special import comb
 
 from semrsm_bench.activations.folders import shipped_weights
-from semrsm_bench.activations.retrieval import RetrievalData, from_cityscapes, from_egoobjects, from_scenes
+from semrsm_bench.activations.retrieval import (
+    RetrievalData,
+    from_cityscapes,
+    from_egoobjects,
+    from_labels,
+    from_scenes,
+)
 from semrsm_bench.activations.scenes import parts_of_packages, parts_of_pictures
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.stats import counts_of, weighted_mean
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Task
 from semrsm_bench.metrics.retrieval import forbidden_images, ranking, retrieval_scores, score_matrix
-from semrsm_bench.tasks.networks import LAST, NetworkActivations, load_networks, thumbnails
+from semrsm_bench.tasks.networks import (
+    LAST,
+    CachedActivations,
+    LayerActivations,
+    NetworkActivations,
+    load_networks,
+    thumbnails,
+)
 from semrsm_bench.tasks.registry import register_task
-from semrsm_bench.tasks.rsms import KERNELS, METHODS, QUICK_POSITIONS, LayerRsmOptions, answered_rsm, layer_cases
+from semrsm_bench.tasks.rsms import KERNELS, METHODS, QUICK_POSITIONS, CachedOptions, answered_rsm, layer_cases
 
 TOP = 5
 # Queries, and images found by each, that rows keep to be shown.
@@ -32,8 +45,11 @@ _PICTURE = 64
 
 
 @dataclass(frozen=True)
-class RetrievalOptions(LayerRsmOptions):
-    """What is retrieved from what. --images gives the pictures that scenes are composed of."""
+class RetrievalOptions(CachedOptions):
+    """What is retrieved from what. --images gives the pictures that scenes are composed of.
+
+    Of a cache the first pictures, as many as queries and database together, each look for the others of their class.
+    """
 
     queries: int | None = option(None, help="Images that look for others; default: the profile's.", minimum=1)
     database: int | None = option(None, help="Images that are found; default: the profile's.", minimum=TOP)
@@ -53,6 +69,30 @@ class RetrievalOptions(LayerRsmOptions):
         super().__post_init__()
         if sum((bool(self.images), self.egoobjects is not None, self.cityscapes is not None)) > 1:
             raise ValueError("give one of --images, --egoobjects and --cityscapes")
+
+    def sides(self) -> Iterator[tuple[dict[str, LayerActivations], RetrievalData]]:
+        """Each network on the queries and the database, or on the pictures that are both."""
+        for cache in (caches := self.caches("outputs")):
+            ids = cache.images[
+                : None if self.queries is None or self.database is None else self.queries + self.database
+            ]
+            data = from_labels(cache.labels[: len(ids)], ids)
+            yield {"z": CachedActivations(cache, range(len(ids)), self.layers)}, data
+        read: dict[int, RetrievalData] = {}
+        for model in [] if caches else load_networks(self.model, self.layers or (LAST,), lambda: [shipped_weights()]):
+            size = self.size or model.size
+            data = read[size] = read.get(size) or self.read(size)
+            yield (
+                {
+                    "z": NetworkActivations(model, data.queries.pixels),
+                    "z2": NetworkActivations(model, data.database.pixels),
+                },
+                data,
+            )
+
+    @property
+    def _named(self) -> bool:
+        return super()._named or self.egoobjects is not None or self.cityscapes is not None
 
     def read(self, size: int) -> RetrievalData:
         """The images, their shorter side ``size``."""
@@ -89,33 +129,29 @@ class Retrieval(Task):
     across = ("model", "layer", "size", "centring", "kernel")
     reference = "identity"
     options = RetrievalOptions
-    methods = (*METHODS, "random")
+    methods = METHODS
     source = "Wald et al., NeurIPS 2024, section 4.2 and appendix D, Tables 2 and 3"
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile(
-            "20 queries in 60 images", {"queries": 20, "database": 60, "largest": QUICK_POSITIONS}, 60.0, 120.0
+            "shipped activations of 80 pictures",
+            {"shipped": True, "queries": 20, "database": 60, "largest": QUICK_POSITIONS},
+            60.0,
+            120.0,
         ),
         "paper": Profile("100 queries in 400 images", {"queries": 100, "database": 400}, 1800.0, 3600.0),
     }
 
     def cases(self, options: RetrievalOptions) -> Iterator[Case]:
         """One case a network, layer, centring and kernel; both sides are centred by the database's mean."""
-        read: dict[int, RetrievalData] = {}
-        for model in load_networks(options.model, options.layers or (LAST,), lambda: [shipped_weights()]):
-            size = options.size or model.size
-            data = read[size] = read.get(size) or options.read(size)
+        for sides, data in options.sides():
             known = _QueryTruth(data)
-            sides = {
-                "z": NetworkActivations(model, data.queries.pixels),
-                "z2": NetworkActivations(model, data.database.pixels),
-            }
-            for layer in model.layers:
+            for layer in sides["z"].layers:
                 yield from layer_cases(options, KERNELS, sides, layer, {"query": tuple(data.queries.ids)}, known)
 
     def score(self, case: Case, arrays: Arrays, answer: Answer, truth: _QueryTruth, declared: Declaration) -> Scored:
         """Scores of the most similar image and of the best among the five most similar; those of the query's group never count."""
         data = truth.data
-        rsm = answered_rsm(answer, len(data.queries), len(data.database))
+        rsm = answered_rsm(answer, len(data.queries), None if data.queries is data.database else len(data.database))
         kept: dict[str, Any] = {
             name: retrieval_scores(rsm, *truth.counts, *truth.groups, score=score, top=top)
             for name, (score, top) in truth.scores.items()
@@ -143,12 +179,16 @@ class _QueryTruth:
         self.data = data
         self.counts = data.queries.counts, data.database.counts
         self.groups = data.queries.groups, data.database.groups
-        kinds = ("f1", "iou") if data.counted else ("iou",)
+        kinds = ["f1", "iou"] if data.counted else ["iou"]
+        if all((counts.sum(axis=1) == 1).all() for counts in self.counts):
+            kinds = kinds[:1]  # of one object each, both say whether it is the same
         self.scores = {f"{kind}_top{top}" if top > 1 else kind: (kind, top) for kind in kinds for top in (1, TOP)}
 
     def shown(self, found: NDArray[np.intp]) -> dict[str, NDArray[Any]]:
         """The first queries: their pictures, those of the images found first, what is on them, and the scores of these."""
         queries, database = self.data.queries, self.data.database
+        if not queries.pixels.size:
+            return {}
         chosen = found[:_SHOWN, :_NEIGHBOURS]
         pixels = np.stack([np.stack([queries.pixels[i], *database.pixels[row]]) for i, row in enumerate(chosen)])
         counts = ([queries.counts[i], *database.counts[row]] for i, row in enumerate(chosen))

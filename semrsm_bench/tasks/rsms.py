@@ -5,21 +5,27 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.store import CENTRINGS
+from semrsm_bench.activations.folders import shipped_folder
+from semrsm_bench.activations.store import CENTRINGS, Cache, open_caches
 from semrsm_bench.core.options import option
 from semrsm_bench.core.task import Answer, Arrays, Case
 from semrsm_bench.metrics.arrays import as_float64, as_rsm
-from semrsm_bench.tasks.networks import NetworkActivations, NetworkOptions, identity_bandwidth
+from semrsm_bench.tasks.networks import LayerActivations, NetworkOptions, identity_bandwidth
 
 KERNELS = ("linear", "cosine", "rbf")
 # The solver that stands for the optimal matching.
 OPTIMUM = "exact-auction"
-METHODS = ("identity", "translation", "pooled", OPTIMUM)
+METHODS = (
+    *("identity", "translation", OPTIMUM),
+    *("pooled", "second-moment", "second-moment-unit", "sliced", "chamfer", "set-rbf", "sinkhorn", "bures"),
+    "random",
+)
 # Layers of more positions are left out of quick runs.
 QUICK_POSITIONS = 1024
 
@@ -37,10 +43,35 @@ class LayerRsmOptions(NetworkOptions):
     largest: int | None = option(None, help="Leave out layers with more positions; default: the profile's.", minimum=1)
 
 
+@dataclass(frozen=True)
+class CachedOptions(LayerRsmOptions):
+    """Activations of a cache in place of networks on pictures."""
+
+    data: Path | None = option(
+        None, help="Cache of activations, or a folder of them, in place of networks on pictures."
+    )
+    shipped: bool | None = option(
+        None,
+        help="Caches that the project ships, unless networks or pictures are named; default: the profile's.",
+        negatable=True,
+    )
+
+    def caches(self, task: str) -> list[Cache]:
+        """Those of ``data``, or those that ship for the task; none where networks run on pictures."""
+        if self.data is not None:
+            return open_caches(self.data)
+        return open_caches(shipped_folder(task)) if self.shipped and not self._named else []
+
+    @property
+    def _named(self) -> bool:
+        """Whether networks or pictures are."""
+        return bool(self.images or self.model or self.size)
+
+
 def layer_cases(
     options: LayerRsmOptions,
     kernels: Sequence[str],
-    sides: Mapping[str, NetworkActivations],
+    sides: Mapping[str, LayerActivations],
     layer: str,
     units: Mapping[str, tuple[str, ...]],
     known: Any,
@@ -50,8 +81,9 @@ def layer_cases(
 ) -> Iterator[Case]:
     """The cases of one layer of a network: one for each centring and kernel, all with the same arrays and bandwidth.
 
-    ``kernels`` are for options that name none; ``sides`` are ``z``, and ``z2`` where there is a database; ``place`` has further
-    entries of the cell; ``part`` tells cases of one cell apart in their names.
+    ``kernels`` are for options that name none; ``sides`` are ``z``, and ``z2`` where there is a database, or ``beside`` where
+    other images have an RSM of their own, whose bandwidth then serves both; ``place`` has further entries of the cell; ``part``
+    tells cases of one cell apart in their names.
     """
     kernels, place = options.kernels or tuple(kernels), place or {}
     first = sides["z"]
@@ -67,7 +99,8 @@ def layer_cases(
     @functools.cache
     def sigma() -> float | None:
         try:
-            return identity_bandwidth(**inputs())
+            measured = [sides["beside"]] if "beside" in sides else sides.values()
+            return identity_bandwidth(*(side.activations(layer) for side in measured))
         except ValueError:
             return None  # costs the rows of the RBF kernel, which say why
 

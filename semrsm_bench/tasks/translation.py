@@ -55,7 +55,7 @@ class Translation(Task):
     methods = METHODS
     source = "Wald et al., NeurIPS 2024, section 4.1 and appendix B, Fig. 2 and 7"
     profiles: ClassVar[Mapping[str, Profile]] = {
-        "quick": Profile("20 pictures", {"count": 20, "largest": QUICK_POSITIONS}, 60.0, 120.0),
+        "quick": Profile("20 pictures", {"count": 20, "largest": QUICK_POSITIONS}, 60.0, 120.0, patience=20.0),
         "paper": Profile("100 pictures", {"count": 100}, 1800.0, 3600.0),
     }
 

@@ -38,7 +38,7 @@ def _draw_pictures(results: TaskResults) -> Iterator[Drawing]:
     kernels = {result.cell["kernel"] for _, result in results.found}
     groups: dict[tuple[Any, ...], dict[str, Result]] = {}
     for row, result in results.found:
-        if result.cell["kernel"] == _SHOWN_KERNEL or _SHOWN_KERNEL not in kernels:
+        if "pictures" in result.arrays and (result.cell["kernel"] == _SHOWN_KERNEL or _SHOWN_KERNEL not in kernels):
             here = groups.setdefault(value_of(result.cell, "model", "centring", "kernel"), {})
             known = here.setdefault(row["method"], result)
             if int(result.cell["size"]) <= int(known.cell["size"]):
