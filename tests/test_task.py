@@ -84,7 +84,7 @@ FOUR = {
 # Task, options, methods as the study named them, its key up to the score, its names of the scores, number of figures.
 STUDIES = {
     "outputs": (
-        "outputs", {"model": (TRAINED, "data/resnet10-quarter-seed0.weights.safetensors")},
+        "outputs", {"model": (TRAINED, "data/resnet10-quarter-seed0.weights.safetensors"), "count": 40},
         {"identity": "spatio-semantic", "translation": "translation", "exact-auction": "semantic"},
         "outputs/{model}/{layer}/{kernel}/{old}", {"pearson": "pearson", "spearman": "spearman"}, 36,
     ),
@@ -100,7 +100,7 @@ STUDIES = {
         {"auroc": "AUROC", "partner_first": "partner first %"}, 24,
     ),
     "retrieval": (
-        "retrieval", {}, FOUR, "retrieval-quick/{layer}/{kernel}/{old}",
+        "retrieval", {"shipped": False}, FOUR, "retrieval-quick/{layer}/{kernel}/{old}",
         {"f1": "F1@1", "iou": "IoU@1", "f1_top5": "F1 best of 5", "iou_top5": "IoU best of 5"}, 48 + 8,
     ),
 }  # fmt: skip
