@@ -152,8 +152,6 @@ def identified(results: Sequence[Result], estimator: str = "debiased") -> dict[s
     networks: dict[str, list[int]] = {}
     for row, result in enumerate(results):
         networks.setdefault(str(result.raw["network"]), []).append(row)
-    if len(networks) < 2:
-        return {}
     plain, changed = ([r.arrays[side] for r in results] for side in ("plain", "changed"))
     alike = cka_matrix(plain, changed, estimator=estimator)
     names = np.array([str(result.raw["layer"]) for result in results])
