@@ -56,7 +56,7 @@ paper: $(VENV)/.bench ## The long version: all pairs, every solver (ARGS=--estim
 	$(BIN)/semrsm-bench run --profile paper $(ARGS)
 
 tasks: $(VENV)/.study ## Every task that judges RSM methods and metrics, on networks and pictures (ARGS="--profile paper" for all of it)
-	$(BIN)/semrsm-bench run translation retrieval outputs layers instances $(ARGS)
+	$(BIN)/semrsm-bench run translation retrieval outputs shifts layers instances $(ARGS)
 
 test: $(VENV)/.test lint ## Lint, type check and run the tests
 	$(BIN)/python -m pytest -n 2 -m "not slow and not gate and not hostile" $(ARGS)

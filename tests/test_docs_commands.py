@@ -62,6 +62,7 @@ SMALL = {
     "run outputs": {**FEW, "count": ["12"], "kernels": ["cosine"], "methods": ["identity,greedy"]},
     "run retrieval": {**FEW, "queries": ["4"], "database": ["12"]},
     "run translation": {**FEW, "count": ["12"], "batch": ["6"]},
+    "run shifts": {"count": ["10"], "methods": ["identity,random"]},
     **{
         f"run {name}": {"networks": ["2"], "count": ["100"], "methods": ["linear_cka,spectrum"]}
         for name in ("layers", "exchange", "noise", "function")
@@ -152,6 +153,14 @@ WAYS = {
         smaller("semrsm-bench run retrieval --profile paper"), slow=False, why="takes minutes"
     ),
     "semrsm-bench run instances --features images.npy --features texts.npy --ids names.txt": Way(),
+    "semrsm-bench data extract val50.zip --model plain-resnet18-w8-seed0.weights.safetensors"
+    " --layers layer3.0,layer3.1,layer4.0,layer4.1 --count 24 --changes shift-4,shift-8,noise"
+    " --out shifts/plain-resnet18-w8-seed0.safetensors": Way(
+        f"semrsm-bench data extract val.zip --model {NETWORK} --layers layer4.1 --count 4 --changes shift-4"
+        " --out shifts/small.safetensors",
+        slow=False,
+        why="it needs Tiny-ImageNet",
+    ),
     "semrsm-bench data extract val.zip --model resnet18-tiny-imagenet.weights.safetensors --classes classes.tsv --count 24"
     " --mean-images 2000 --seed 0 --out resnet18-tiny-imagenet.safetensors": Way(slow=False),
     # data/README.md: archives of fewer classes, and hours of training

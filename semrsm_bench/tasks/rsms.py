@@ -23,7 +23,17 @@ KERNELS = ("linear", "cosine", "rbf")
 OPTIMUM = "exact-auction"
 METHODS = (
     *("identity", "translation", OPTIMUM),
-    *("pooled", "second-moment", "second-moment-unit", "sliced", "chamfer", "set-rbf", "sinkhorn", "bures"),
+    *(
+        "pooled",
+        "second-moment",
+        "second-moment-unit",
+        "sliced",
+        "chamfer",
+        "set-rbf",
+        "set-polynomial",
+        "sinkhorn",
+        "bures",
+    ),
     "random",
 )
 # Layers of more positions are left out of quick runs.
