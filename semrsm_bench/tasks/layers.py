@@ -19,6 +19,8 @@ from semrsm_bench.tasks.registry import register_task
 EQUALISED = "equalised"
 # Principal components that are left of each layer where widths and spectra are made equal.
 _COMPONENTS = 16
+# Rounds in which norms of stimuli and spectra are made equal in turn; norms then differ by a few percent.
+_ROUNDS = 60
 
 
 @register_task
@@ -108,9 +110,10 @@ def credits(similarity: Floats) -> list[float]:
 
 
 def equalised(sides: Sequence[Side], seed: int) -> list[Side]:
-    """First principal components of every layer, as many as the narrowest has, up to 16, with one spectrum, rotated at random.
+    """First principal components of every layer, with one spectrum and stimuli of one norm, rotated at random.
 
-    The spectrum is the geometric mean of all layers', each of norm 1. Axes are at random, so that no metric finds a layer by them.
+    As many components as the narrowest layer has, up to 16. The spectrum is the geometric mean of all layers', each of norm 1. Axes
+    are at random, so that no metric finds a layer by them.
     """
     parts = [part for side in sides for part in side.features]
     width = min(_COMPONENTS, *(min(len(part) - 1, part.shape[1]) for part in parts))
@@ -123,9 +126,20 @@ def equalised(sides: Sequence[Side], seed: int) -> list[Side]:
         spectra.append(np.maximum(s[:width], 1e-6 * s[0]) / np.linalg.norm(s[:width]))
     spectrum = np.exp(np.mean(np.log(spectra), axis=0))
     rng = np.random.default_rng([seed, 2])
-    rotated = [base * spectrum @ np.linalg.qr(rng.standard_normal((width, width)))[0] for base in bases]
+    even = [_even(base * spectrum, spectrum) for base in bases]
+    rotated = [part @ np.linalg.qr(rng.standard_normal((width, width)))[0] for part in even]
     ends = np.cumsum([0, *(len(side.features) for side in sides)])
     return [Side(tuple(rotated[a:b])) for a, b in pairwise(ends)]
+
+
+def _even(x: Floats, spectrum: Floats) -> Floats:
+    """Features (n, k) with rows of one norm and, exactly, these singular values: one condition after the other, again and again."""
+    for _ in range(_ROUNDS):
+        norms = np.linalg.norm(x, axis=1, keepdims=True)
+        x = x / np.where(norms > 0, norms, 1.0)
+        u, _, axes = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+        x = u * spectrum @ axes
+    return x
 
 
 def _case(cell: str, one: FeatureNetwork, other: FeatureNetwork, x: Side, y: Side, sha256: str) -> Case:
