@@ -320,3 +320,17 @@ def test_what_nobody_named_is_left_out_where_it_lacks_something_and_says_so(plan
     for task, error in ((tasks[1], ImportError), (tasks[2], ValueError)):
         with pytest.raises(error):
             make_plan(RunOptions(methods=("size",)), [task], {}, [metric])
+
+
+def test_a_solver_that_is_named_alone_is_measured_as_a_solver(cache, declared):
+    """Though every solver is an RSM method, too."""
+    tasks, twin = [get_task("matching"), toy("rsms", kind="rsm")], Declaration("rsm", "scipy", code="code")
+    options = {"matching": MatchingOptions(data=cache, centring=("none",))}
+
+    def planned(methods, leave_out=lambda text: None):
+        run = RunOptions(methods=methods)
+        return [*make_plan(run, tasks, options, [*declared, twin, Declaration("rsm", "own")], leave_out).tasks]
+
+    assert planned(("scipy",)) == ["matching"]
+    assert planned(("scipy", "own")) == planned(None) == ["matching", "rsms"]
+    assert planned(("scipy",), None) == ["matching", "rsms"], "tasks that are named are measured"

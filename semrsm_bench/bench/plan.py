@@ -140,6 +140,9 @@ def make_plan(
     chosen: dict[str, tuple[Any, Profile]] = {}
     cells: list[Cell] = []
     problems: list[Exception] = []
+    # A solver that is named alone is measured as a solver, though it is an RSM method too.
+    solvers = {method.name for method in declared if method.kind == "solver"}
+    as_solvers = options.methods and solvers.issuperset(options.methods) and any(t.kind == "solver" for t in tasks)
     for task in tasks:
         base = task.profiles.get(options.profile)
         if base is None:
@@ -153,7 +156,7 @@ def make_plan(
         )
         filled = settled(task_options.get(task.name) or task.options(), profile)
         methods, measured_by = choose_methods(task, options.methods, declared), task_digest(task)
-        if leave_out is not None and not methods:
+        if leave_out is not None and (not methods or (task.kind != "solver" and as_solvers)):
             continue
         places: dict[str, list[Case]] = {}
         try:

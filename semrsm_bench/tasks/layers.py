@@ -41,6 +41,7 @@ class Layers(FeatureTask):
         UNDEFINED,
     )
     leading: ClassVar[Mapping[str, str | int]] = {"networks": "w16 x w8"}
+    by_default = True
     source = "Kornblith et al., ICML 2019, section 6.1"
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile("4 networks of each width, 250 pictures", {"networks": 4, "count": 250}, 20.0, 20.0),

@@ -65,7 +65,7 @@ class Null(FeatureTask):
         "quick": Profile(
             "3 networks, 50 and 250 pictures, 5 reorderings",
             {"networks": 3, "count": 250, "sizes": (50, 250), "orders": 5},
-            30.0,
+            20.0,
             20.0,
         ),
         "paper": Profile(

@@ -71,6 +71,7 @@ class Outputs(Task):
             "same_neighbour", "nearest, exact %", style="percent", meaning="images with the exact RSM's nearest image"
         ),
     )
+    by_default = True
     unit = "image"
     across = ("model", "layer", "size", "centring", "kernel")
     reference = "identity"

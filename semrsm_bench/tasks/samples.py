@@ -74,7 +74,7 @@ class Samples(FeatureTask):
         "quick": Profile(
             "the last layer of 3 networks, 30 and 125 of 250 pictures, 5 samples",
             {"networks": 3, "count": 250, "sizes": (30, 125), "orders": 5},
-            30.0,
+            20.0,
             20.0,
         ),
         "paper": Profile(
