@@ -81,6 +81,7 @@ SMALL = {
     "run null": {"networks": ["2"], "count": ["20"], "sizes": ["12"], "methods": ["linear_cka,spectrum"]},
     "run samples": {"networks": ["2"], "count": ["20"], "sizes": ["12"], "methods": ["linear_cka,spectrum"]},
     "run cost": {"stimuli": ["20"], "units": ["4"], "methods": ["linear_cka,spectrum"]},
+    "run rsm-cost": {"cells": ["4x3x3"], "sets": ["1"], "methods": ["identity,pooled"]},
     "run instances": {**FEW, "model": [NETWORK, "mine.safetensors"], "count": ["12"], "methods": ["dispersion"]},
     "data train": {"phases": ["16:1,32:1"], "width": ["8"], "batch": ["28"]},
 }

@@ -182,7 +182,7 @@ def _survey(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any], dige
     return Survey(squared_norms, float(min(largest[largest > 0], default=0.0)), float(largest.max()), text)
 
 
-@njit(fastmath={"reassoc", "contract"})
+@njit(fastmath={"reassoc", "nsz", "contract"})
 def squared_norm(flat: Floats) -> float:
     """Sum of squares of a vector, in float64."""
     total = 0.0

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dsfrk, dtfttr
 
+from semrsm_bench.core.compiled import njit
 from semrsm_bench.core.method import OWN_DISTRIBUTION
 from semrsm_bench.rsm.registry import RSMS, RsmMethod, register_rsm
 
@@ -233,6 +234,7 @@ def _soft_value(affinity: Image, eps: float, iterations: int) -> float:
     # not matter; where the numbers say nothing it is both.
     rows, columns = (float(np.square(squares.sum(axis=axis)).sum()) for axis in (1, 0))
     ways = [a, a.T] if abs(rows - columns) <= 1e-9 * rows else [a if rows > columns else a.T]
+    ways = [np.ascontiguousarray(way) for way in ways]
     return largest * sum(_columns_last(way, width, iterations) for way in ways) / len(ways)
 
 
@@ -242,22 +244,42 @@ def _columns_last(a: Image, width: float, iterations: int) -> float:
     # Of every row and column the largest entry becomes 1.
     kernel = np.exp((a - highest[:, None]) / width)
     v = 1.0 / kernel.max(axis=0)
-    u = 1.0 / (kernel @ v)
-    v = 1.0 / (u @ kernel)
-    relaxed, least = _RELAXED, np.inf
-    for done in range(iterations):
-        rows = kernel @ v * u
-        wrong = float(np.abs(rows - 1.0).mean())
-        if wrong < _ROW_SUMS:
-            break
-        if wrong > 4.0 * least:
-            relaxed = 1.0
-        least = min(least, wrong)
-        step = relaxed if done >= 2 else 1.0
-        u = u / rows**step
-        v = v / (u @ kernel * v) ** step
-    v = 1.0 / (u @ kernel)
+    u = np.ones(len(a))
+    _scale(kernel, u, v, iterations)
     return float(u @ (kernel * a) @ v)
+
+
+@njit(fastmath={"reassoc", "nsz", "contract"})
+def _scale(kernel: Matrix, u: NDArray[np.float64], v: NDArray[np.float64], iterations: int) -> None:
+    """Change u and v until ``u kernel v`` is doubly stochastic, its columns exactly; one pass over the kernel a step."""
+    size = len(kernel)
+    relaxed, least = _RELAXED, np.inf
+    sums = np.empty(size)
+    for done in range(iterations + 2):
+        step = relaxed if done > 2 else 1.0
+        wrong = 0.0
+        sums[:] = 0.0
+        for i in range(size):
+            row = 0.0
+            for j in range(size):
+                row += kernel[i, j] * v[j]
+            wrong += abs(u[i] * row - 1.0)
+            u[i] = 1.0 / row if step == 1.0 else u[i] / (u[i] * row) ** step
+            for j in range(size):
+                sums[j] += u[i] * kernel[i, j]
+        last = done == iterations + 1 or (done > 0 and wrong < _ROW_SUMS * size)
+        if last or step == 1.0:
+            for j in range(size):
+                v[j] = 1.0 / sums[j]
+        else:
+            for j in range(size):
+                v[j] /= (v[j] * sums[j]) ** step
+        if last:
+            return
+        if done > 0 and wrong > 4.0 * least:
+            relaxed = 1.0
+        if done > 0:
+            least = min(least, wrong)
 
 
 def triangle(image: Image) -> Matrix:

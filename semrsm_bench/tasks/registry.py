@@ -17,6 +17,7 @@ TASKS: Registry[Task] = Registry(
         "retrieval",
         "outputs",
         "shifts",
+        "rsm_cost",
         "layers",
         "exchange",
         "noise",
