@@ -26,7 +26,7 @@ Matrix = NDArray[np.float64]
 # Entries of affinity that are made at a time: they stay in the cache.
 _ENTRIES = 2**18
 # Sinkhorn's steps are this much longer than what would make the sums 1, and end where these are within so much of it.
-_RELAXED, _ROW_SUMS = 1.5, 1e-4
+_RELAXED, _ROW_SUMS = 1.5, 1e-5
 _ANY_ORDER = ("permutation", "translation")
 
 
@@ -216,7 +216,7 @@ def sinkhorn(z: Image, z2: Image, *, eps: float = 0.1, iterations: int = 200) ->
     eps : float
         Regularisation in units of the affinity's root mean square; the smaller, the nearer to a matching and the slower.
     iterations : int
-        At most; it stops where row sums are within 1e-4 of 1 on average, the column sums being 1.
+        At most; it stops where row sums are within 1e-5 of 1 on average, the column sums being 1.
     """
     if not eps > 0 or iterations < 1:
         raise ValueError(f"eps must be positive and iterations at least 1, got {eps} and {iterations}")

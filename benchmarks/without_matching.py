@@ -1,0 +1,86 @@
+"""RSM methods without a matching beside the linear algebra that they cannot do without, alternately.
+
+Run ``python -m benchmarks.without_matching [--rounds 7]``. The vectors of the second moments against one dsyrk an image and one
+product of the triangles; methods of affinities against the affinities alone, in float32. CPU time of one thread, so that other
+programs matter little; the ratio is taken within a round, and the table shows its median and how far the rounds lie apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from time import process_time
+
+import numpy as np
+from scipy.linalg.blas import dsyrk
+
+import semrsm_bench as sb
+from semrsm_bench.rsm.tiles import one_thread
+from semrsm_bench.tasks.rsm_cost import activations
+
+from .clock import alternating
+
+# N, C and S of the second moments, and of affinities.
+VECTORS = ((240, 512, 16), (240, 256, 64), (240, 128, 256), (240, 64, 1024))
+AFFINITIES = ((48, 512, 64), (24, 256, 256), (6, 128, 1024))
+PAIRED = ("chamfer", "set-rbf", "set-polynomial", "sinkhorn", "bures", "exact-auction")
+
+
+def second_moments(z: np.ndarray) -> np.ndarray:
+    """The RSM by one dsyrk an image and one product, nothing else."""
+    images, channels, _ = z.shape
+    moments = np.empty((images, channels, channels))
+    for image, moment in zip(z, moments):
+        dsyrk(1.0, image.astype(np.float64), c=moment.T, overwrite_c=True)
+    flat = moments.reshape(images, -1)[:, : channels * (channels + 1) // 2]
+    return flat @ flat.T
+
+
+def affinities(z: np.ndarray) -> None:
+    """All affinities x'y of different images, into one place."""
+    x = np.ascontiguousarray(z.swapaxes(1, 2))
+    room = np.empty((x.shape[1], x.shape[1]), x.dtype)
+    for i in range(len(x)):
+        for j in range(i):
+            np.matmul(x[i], x[j].T, out=room)
+
+
+def cpu_seconds(call: Callable[[], object]) -> float:
+    """CPU time of a call on one thread."""
+    with one_thread():
+        start = process_time()
+        call()
+        return process_time() - start
+
+
+def compare(z: np.ndarray, methods: tuple[str, ...], floor: Callable[[np.ndarray], object], rounds: int) -> None:
+    """Print a line for each method: microseconds of a pair, and how many times the floor it takes."""
+    images, channels, size = z.shape
+    calls = {"": lambda: floor(z)} | {m: lambda m=m: sb.compute_rsm(z, matching=m) for m in methods}
+    samplers = {name: lambda call=call: cpu_seconds(call) for name, call in calls.items()}
+    found = {name: np.array(seconds[1:]) for name, seconds in alternating(samplers, rounds + 1).items()}
+    for method in methods:
+        pair = 1e6 * float(np.median(found[method])) / (images * (images - 1) / 2)
+        times = np.sort(found[method] / found[""])
+        spread = f"({times[0]:.2f} to {times[-1]:.2f}, {rounds} rounds)"
+        print(
+            f"{size:5} {channels:5} {images:5}  {method:20}{pair:10.1f}{np.median(times):10.2f}  {spread}", flush=True
+        )
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=7)
+    rounds = parser.parse_args().rounds
+    print("    S     C     N  method                us/pair  times the linear algebra alone")
+    for images, channels, size in VECTORS:
+        z = activations(0, images, channels, size).reshape(images, channels, size)
+        compare(z, ("second-moment",), second_moments, rounds)
+    for images, channels, size in AFFINITIES:
+        z = activations(0, images, channels, size).reshape(images, channels, size)
+        compare(z, PAIRED, affinities, rounds)
+
+
+if __name__ == "__main__":
+    main()
