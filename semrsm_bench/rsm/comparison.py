@@ -24,8 +24,6 @@ Mask = NDArray[np.bool_]
 
 # Affinities made by one batched product: enough to make the calls worthwhile at small S, few enough to stay in cache.
 AFFINITY_BYTES = 2**20
-# Blocks of so few images are not divided to spare pairs that nobody wants.
-_SMALL_PART = 4
 
 
 class InvalidRsmError(RuntimeError):
@@ -152,14 +150,14 @@ class ByFunction(_Registered):
             raise InvalidRsmError(f"RSM method {self.name!r} finds a similarity of {bad[0]} for two finite images")
 
     def _parts(self, wanted: Mask) -> Iterator[tuple[slice, slice]]:
-        """Rows and columns that the function is called with, so that few pairs are compared that nobody wants."""
+        """Rows and columns that the function is called with, so that no pair is compared that nobody wants."""
         todo = [(0, wanted.shape[0], 0, wanted.shape[1])]
         while todo:
             top, bottom, left, right = todo.pop()
             part = wanted[top:bottom, left:right]
             if not part.any():
                 continue
-            if part.all() or max(part.shape) <= _SMALL_PART:
+            if part.all():
                 yield slice(top, bottom), slice(left, right)
             else:
                 row, column = (top + bottom + 1) // 2, (left + right + 1) // 2
