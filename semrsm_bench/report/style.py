@@ -96,7 +96,8 @@ def looks(methods: Iterable[MethodKey]) -> dict[MethodKey, Look]:
             # Colours of RSMs begin behind those of `RSM_LOOKS`; families begin at different markers, for grey print.
             place = families.setdefault(re.split("[-_]", method.name)[0], len(families)) + 3 * (method.kind == "rsm")
             color, first = _COLOURS[place % len(_COLOURS)], _MARKERS[(place + place // len(_COLOURS)) % 8]
-        start, used = _MARKERS.index(first), {look.marker for look in result.values() if look.color == color}
+        taken = [*result.values(), *(RSM_LOOKS.values() if method.kind == "rsm" else ())]
+        start, used = _MARKERS.index(first), {look.marker for look in taken if look.color == color}
         order = _MARKERS[start:] + _MARKERS[:start]
         result[method] = Look(color, next((marker for marker in order if marker not in used), first))
     return result
