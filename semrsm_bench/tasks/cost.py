@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -102,8 +103,8 @@ def _case(n: int, p: int, seed: list[int]) -> Case:
         return dict(zip("xy", (side.astype(np.float32) for side in sides)))
 
     name = f"{n}x{p}/{seed[1]}"
-    settings = {"lacks": ("zx", "zy")}
-    return Case(name, {"stimuli": n, "units": p}, inputs, {"pair": (name,)}, settings, str(seed), size=n, channels=p)
+    settings, digest = {"lacks": ("zx", "zy")}, hashlib.sha256(str(seed).encode()).hexdigest()
+    return Case(name, {"stimuli": n, "units": p}, inputs, {"pair": (name,)}, settings, digest, size=n, channels=p)
 
 
 def compare(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, memory: Any) -> dict[str, Any]:
