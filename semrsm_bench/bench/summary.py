@@ -6,7 +6,6 @@ Runs of several machines are side by side: a column for each, ratios between the
 from __future__ import annotations
 
 import math
-import re
 import string
 from collections import Counter, UserDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,7 +20,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.bench.results import load_environment, load_rows
 from semrsm_bench.core import stats
-from semrsm_bench.core.row import cell_key
+from semrsm_bench.core.row import cell_key, natural
 from semrsm_bench.core.stats import UNKNOWN, Floats, Interval, interval_of
 from semrsm_bench.core.task import Result, Task
 from semrsm_bench.tasks.registry import get_task
@@ -120,7 +119,7 @@ def summarise(rows: Sequence[Row], task: Task, folder: Path | None = None) -> li
     found: list[Summary] = []
     for cell in sorted(cells.values(), key=lambda part: task.cell_order(part[0]["cell"])):
         # The draws go by position: rows in another order, as resumed runs have them, must give the same interval.
-        cell = sorted(cell, key=lambda row: (_natural(row["case"]), row["repeat"]))
+        cell = sorted(cell, key=lambda row: (natural(row["case"]), row["repeat"]))
         units = list(dict.fromkeys(unit for row in cell for unit in row["units"].get(task.unit, ())))
         few = task.resampling == "jackknife" or 1 < len(units) <= FEW_UNITS
         draws = stats.bootstrap_draws(len(units)), stats.jackknife_draws(len(units)) if few else None
@@ -130,11 +129,6 @@ def summarise(rows: Sequence[Row], task: Task, folder: Path | None = None) -> li
         parts = sorted(methods.values(), key=lambda part: order[part[0]["method"]])
         found += [_summary(task, part, *draws, units, folder) for part in parts]
     return found
-
-
-def _natural(text: str) -> list[Any]:
-    """Sort key in which 10 comes after 9."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]
 
 
 def _summary(

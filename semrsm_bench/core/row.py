@@ -100,6 +100,11 @@ def cell_key(cell: Mapping[str, Any]) -> str:
     return "/".join(str(value) for value in cell.values())
 
 
+def natural(text: str) -> list[Any]:
+    """Sort key of names in which 10 comes after 9."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text)]
+
+
 def short_info(said: Any) -> dict[str, Any]:
     """What a method said about its work, as many entries as a row has room for, and how many there were."""
     info = plain(said)

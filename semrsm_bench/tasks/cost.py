@@ -6,7 +6,6 @@ import hashlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any, ClassVar
 
 import numpy as np
@@ -111,7 +110,6 @@ def compare(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, m
     """Runs in a worker: a comparison from the start, every time with the stimuli in another order; its two parts apart, in ms."""
     found, undefined = get_metric(command["name"]), []
     seed = command.get("seed", (0, 0, 1))[:2]
-    spent: list[tuple[float, float]] = []
 
     def fresh(i: int) -> Any:
         order = np.random.default_rng([*seed, i + 1]).permutation(len(inputs["x"]))
@@ -119,20 +117,17 @@ def compare(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, m
         return [linear_rsm(side) for side in sides] if found.takes == "rsms" else sides
 
     def call(sides: Any) -> float:
-        start = middle = perf_counter()
         try:
-            a, b = map(found.prepare, sides)
-            middle = perf_counter()
-            return found.compare(a, b)
+            return found.compare(*clock.shared(lambda: list(map(found.prepare, sides))))
         except ValueError as error:
             undefined.append(str(error))
             return math.nan
-        finally:
-            spent.append((middle - start, perf_counter() - middle))
 
     values = clock.run(fresh, call, shape=("cost", command["name"], inputs["x"].shape), most=_MOST_CALLS)
-    # The first call of all may have warmed up.
-    side, pair = 1e3 * np.array(spent[-len(values) :]).T
     peak = math.nan if clock.peak_bytes is None else clock.peak_bytes / 2**20
-    arrays = {"values": np.array(values), "side": side, "pair": pair, "memory": np.array([peak])}
+    arrays = {"values": np.array(values), "memory": np.array([peak])}
+    if not undefined:
+        side = np.array(clock.shared_seconds)
+        arrays |= {"side": 1e3 * side, "pair": 1e3 * (np.array(clock.seconds) - side)}
+    clock.shared_seconds.clear()  # it is part of each call's time
     return {"arrays": arrays, "info": {"undefined": undefined[0]} if undefined else {}}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 from semrsm_bench.activations.folders import shipped_features
 from semrsm_bench.activations.pictures import Pictures, read_pictures
 from semrsm_bench.core.options import option
+from semrsm_bench.core.row import natural
 from semrsm_bench.metrics.arrays import as_float64
 from semrsm_bench.tasks.networks import LazyLayer, NetworkActivations, NetworkOptions, common_size, load_networks
 
@@ -218,7 +218,7 @@ def _arrays(path: Path) -> Iterator[tuple[str, Array, tuple[int, int] | None]]:
             with safe_open(path, framework="np") as file:
                 said = {key: json.loads(text) for key, text in (file.metadata() or {}).items() if key in _SAID}
                 order = {layer: i for i, layer in enumerate(said.get("layers", ()))}
-                names = sorted(file.keys(), key=lambda name: (order.get(_layer(name), len(order)), _natural(name)))
+                names = sorted(file.keys(), key=lambda name: (order.get(_layer(name), len(order)), natural(name)))
                 for name in names:
                     grid = said.get("grids", {}).get(_layer(name))
                     yield name, file.get_tensor(name), None if grid is None else (int(grid[0]), int(grid[1]))
@@ -235,11 +235,6 @@ _SAID = ("layers", IDS, "grids")
 
 def _layer(name: str) -> str:
     return name.partition("/")[2]
-
-
-def _natural(name: str) -> list[Any]:
-    """Sort key in which 10 comes after 9."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name)]
 
 
 def _checked(
