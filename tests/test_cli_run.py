@@ -63,7 +63,8 @@ def test_a_users_file_appears_in_the_table(run):
 def test_help_shows_the_options_of_the_tasks_that_are_named(tasks):
     shown, _ = call("run", *tasks, "--help")
     assert ("--pairs" in shown) == (tasks != ("outputs",))
-    assert ("--kernels" in shown) == ("outputs" in tasks)
+    assert ("--kernels" in shown) == (tasks != ("matching",))
+    assert ("--features" in shown) == (not tasks)
 
 
 def test_a_solver_that_fails_makes_exit_code_three_and_is_named(run):

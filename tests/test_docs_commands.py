@@ -289,7 +289,7 @@ def test_an_option_that_is_gone_is_noticed():
         docs.parsed("semrsm-bench run --profil quick")
     with pytest.raises(click.UsageError):
         docs.parsed("semrsm-bench data extrakt x")
-    assert docs.unknown_options("semrsm-bench run --profile quick --layer 3") == ["--layer"]
+    assert docs.unknown_options("semrsm-bench run --profile quick --pages 3") == ["--pages"]
     assert docs.parsed("semrsm-bench data train a.zip --out b --no-compile")[1] == {"images", "out", "compile"}
 
 

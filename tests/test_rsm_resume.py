@@ -294,7 +294,8 @@ def test_a_lost_process_costs_only_its_tiles(tmp_path, deaths):
     how = {"matching": "mortal", "n_jobs": 2, "block": 2, "out": tmp_path / "rsm.npy"}
     if deaths == 1:
         np.testing.assert_array_equal(compute_rsm(Z, **how), compute_rsm(Z, matching="scipy"))
-        assert grave.read_text() == "x"
+        # Both processes may have read it before either of them died.
+        assert grave.read_text() in ("x", "xx")
     else:
         with pytest.raises(WorkersLostError):
             compute_rsm(Z, **how)

@@ -58,7 +58,8 @@ class Toy(Task):
         return {"x": z[0, ..., 0], "y": z[1, ..., 0], "zx": lambda: z[0], "zy": lambda: z[1]}
 
     def score(self, case, arrays, answer, truth, declared):
-        return Scored({"value": float(answer.arrays["value"][0])})
+        (value, *_) = (a for name, a in answer.arrays.items() if name in ("value", "values"))
+        return Scored({"value": float(value.flat[0])})
 
 
 def toy(name: str = "toy", **changes: Any) -> Task:

@@ -162,7 +162,7 @@ def make_plan(
         try:
             for case in task.cases(filled):
                 places.setdefault(cell_key(case.cell), []).append(case)
-        except (ImportError, FileNotFoundError) as error:
+        except (ImportError, FileNotFoundError, ValueError) as error:
             if leave_out is None:
                 raise
             leave_out(f"task {task.name!r} is left out: {error}")

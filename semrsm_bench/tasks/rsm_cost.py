@@ -34,18 +34,20 @@ _PRODUCTS, _PRODUCT_SECONDS = 5, 0.02
 class RsmCostOptions:
     """Which sizes."""
 
-    cells: tuple[str, ...] = option(
-        (),
+    cells: tuple[str, ...] | None = option(
+        None,
         help="Positions, channels and images of each cell. Default: the profile's.",
         metavar="SxCxN",
         aliases=("cell",),
     )
-    sets: int = option(2, help="Sets of images in each cell, the units of the intervals.", minimum=1)
+    sets: int | None = option(
+        None, help="Sets of images in each cell, the units of the intervals; default: the profile's.", minimum=1
+    )
     seed: int = option(0, help="Seed of the activations.", minimum=0)
 
     def __post_init__(self) -> None:
         check(self)
-        for cell in self.cells:
+        for cell in self.cells or ():
             _sizes(cell)
 
 
@@ -80,7 +82,7 @@ class RsmCost(Task):
     )
     observe = "timed_rsm"
     profiles: ClassVar[Mapping[str, Profile]] = {
-        "quick": Profile("S to 1024, C to 512, N to 192", {"cells": QUICK}, 30.0, 30.0, patience=10.0),
+        "quick": Profile("S to 1024, C to 512, N to 192", {"cells": QUICK, "sets": 2}, 30.0, 30.0, patience=10.0),
         "paper": Profile("S to 4096, C to 2048, N to 768", {"cells": PAPER, "sets": 5}, 120.0, 600.0),
     }
 
@@ -88,7 +90,7 @@ class RsmCost(Task):
         """Sets of images of each size."""
         for cell in options.cells or QUICK:
             size, channels, images = _sizes(cell)
-            for draw in range(options.sets):
+            for draw in range(options.sets or 2):
                 yield Case(
                     f"{cell}/{options.seed}-{draw}",
                     {"size": size, "channels": channels, "images": images},

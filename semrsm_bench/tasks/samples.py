@@ -1,4 +1,4 @@
-"""How far does a metric's value move when there are few stimuli?"""
+"""How far does the value of a metric move when there are few stimuli?"""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Samples(FeatureTask):
     """
 
     name = "samples"
-    question = "How far does a metric's value move when there are few stimuli?"
+    question = "How far does the value of a metric move when there are few stimuli?"
     scores = (
         Score(
             "error",
