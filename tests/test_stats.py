@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import t as student_t
 from scipy.stats import ttest_1samp
 
-from examples.coverage import coverage
+from examples.interval_coverage import coverage
 from semrsm_bench.core.stats import (
     bootstrap_draws,
     holm,
