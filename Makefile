@@ -46,7 +46,7 @@ $(VENV)/.asv: $(BIN)/python pyproject.toml constraints.txt
 	$(PIP) -e '.[lap,asv]'
 	@touch $@
 
-bench: $(VENV)/.bench ## Run every solver on the shipped activations (under 5 minutes); ARGS="--plugin my_solver.py" adds yours
+bench: $(VENV)/.bench ## Measure solvers, RSM methods and metrics on shipped data; ARGS="--plugin my_solver.py" adds yours
 	$(BIN)/semrsm-bench run --profile quick $(ARGS)
 
 report: $(VENV)/.report ## One HTML page of the latest run; ARGS="RUN --out page.html" chooses
