@@ -1,18 +1,23 @@
 """The task layers: planted layers, credit against a loop, equal spectra, cells, composites."""
 
 import itertools
+import json
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.numpy import save_file
 
+from semrsm_bench.bench.plan import RunOptions, make_plan
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Answer, Case
 from semrsm_bench.metrics import linear_cka
 from semrsm_bench.metrics.registry import get_metric
 from semrsm_bench.rsm import compute_rsm
-from semrsm_bench.tasks.layers import Layers, credits, equalised
+from semrsm_bench.tasks.features import FeatureOptions
+from semrsm_bench.tasks.layers import Layers, equalised
+from semrsm_bench.tasks.orders import credits
 from semrsm_bench.tasks.pairs import Side
 from tests.observing import met, options, scored
 
@@ -104,11 +109,11 @@ def test_credit_against_a_loop(rows):
         known = [v for v in row if v is not None]
         ties = [j for j, v in enumerate(row) if known and v == max(known)]
         expected.append((i in ties) / len(ties) if ties else 0.0)
-    assert credits(np.array(rows, dtype=float)) == pytest.approx(expected)
+    assert credits(np.array(rows, dtype=float), np.eye(len(rows), dtype=bool)) == pytest.approx(expected)
 
 
 def test_matches_that_differ_by_rounding_share_the_credit():
-    assert credits(np.array([[1.0, 1 + 3e-16], [1.0, 1 - 3e-16]])) == [0.5, 0.5]
+    assert credits(np.array([[1.0, 1 + 3e-16], [1.0, 1 - 3e-16]]), np.eye(2, dtype=bool)) == [0.5, 0.5]
 
 
 def judged(values, back=None, *, low=0, high=1, best="max", layers=2):
@@ -200,6 +205,24 @@ def test_composites_get_the_rsms_of_positions(tmp_path, name):
     ]
     expected = [metric.compare(metric.prepare(sides[0][a]), metric.prepare(sides[1][b])) for a in "xy" for b in "xy"]
     assert found.raw["values"] == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("grid", [None, (2, 3)])
+def test_composites_that_shift_a_grid_need_one(tmp_path, grid):
+    rng = np.random.default_rng(2)
+    layers = {f"a:{i}/{layer}": rng.standard_normal((N, 3, 6)).astype(np.float32) for i in range(2) for layer in "xy"}
+    path = tmp_path / "some.safetensors"
+    save_file(layers, path, {"grids": json.dumps(dict.fromkeys("xy", grid))} if grid else None)
+    options = {"layers": FeatureOptions(features=(path,))}
+    shifting, metric = Declaration("rsm", "translation", facts={"needs_grid": True}), get_metric("cka").declare()
+    plan = make_plan(RunOptions(methods=("cka[translation]",)), [TASK], options, [metric, shifting])
+    reasons = {cell.skip for cell in plan.cells if cell.place["networks"] == "a"}
+    assert reasons == {"" if grid else "it shifts a grid, and these positions are on none"}
+
+
+def test_a_plan_makes_no_equal_spectra(planted, monkeypatch):
+    monkeypatch.setattr("semrsm_bench.tasks.layers.equalised", lambda *_: pytest.fail("made before it is asked for"))
+    assert any(case.cell["networks"] == "a equalised" for case in TASK.cases(options(TASK, features=(planted,))))
 
 
 def test_composites_need_positions(planted):

@@ -11,17 +11,15 @@ from scipy.optimize import linear_sum_assignment, linprog
 from scipy.sparse import kron, vstack
 
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, balanced, centred, require_same_stimuli, unit_rows
-from semrsm_bench.metrics.procrustes import best_map, unit_norm, within_stimuli
-from semrsm_bench.metrics.registry import FORMS, register_metric
+from semrsm_bench.metrics.procrustes import best_map, unit_form, within_stimuli
+from semrsm_bench.metrics.registry import FORMS, KLABUNDE, REORDERED, WILLIAMS, register_metric
 
-KLABUNDE = "Klabunde et al., ICLR 2025 (ReSi)"
 # Units a side of the square assignment problem that soft matching of widths without a common divisor would need.
 _LARGEST_COPIES = 2048
 
 _features = partial(register_metric, takes="features")
 # Of one side; of a pair.
 _ROTATED = "O(n p min(n, p)); O(n min(n, p)^2)"
-_REORDERED = ("unit_permutation", "translation", "isotropic_scaling")
 
 
 @_features(
@@ -29,7 +27,7 @@ _REORDERED = ("unit_permutation", "translation", "isotropic_scaling")
     best="max",
     range=(0, 1),
     invariant_to=FORMS,
-    complexity="O(n p min(n, p)); O(n min(n, p)^2)",
+    complexity=_ROTATED,
     reference="Tang et al., 2020, arXiv 2003.11498",
 )
 class NormalisedBures:
@@ -41,7 +39,7 @@ class NormalisedBures:
 
     def prepare(self, x: Any, name: str = "the features") -> FloatArray:
         """Centred features of norm 1, (n, min(n, p))."""
-        return within_stimuli(_unit_form(x, name))
+        return within_stimuli(unit_form(as_float64(x, name), name))
 
     def compare(self, a: FloatArray, b: FloatArray) -> float:
         """Sum of the singular values of the cross-covariance."""
@@ -54,7 +52,7 @@ class NormalisedBures:
     best="max",
     range=(-1, 1),
     invariant_to=FORMS,
-    complexity="O(n p min(n, p)); O(n min(n, p)^2)",
+    complexity=_ROTATED,
     reference=KLABUNDE,
 )
 class AlignedCosine:
@@ -83,9 +81,9 @@ class AlignedCosine:
     "permutation_procrustes",
     best="min",
     range=(0, math.sqrt(2)),
-    invariant_to=_REORDERED,
+    invariant_to=REORDERED,
     complexity="O(n p); O(n p^2 + p^3)",
-    reference="Williams et al., NeurIPS 2021",
+    reference=WILLIAMS,
 )
 class PermutationProcrustes:
     """Distance of two feature matrices, centred and of norm 1, after the best one-to-one matching of their units.
@@ -96,7 +94,7 @@ class PermutationProcrustes:
 
     def prepare(self, x: Any, name: str = "the features") -> FloatArray:
         """Centred features of norm 1, (n, p)."""
-        return _unit_form(x, name)
+        return unit_form(as_float64(x, name), name)
 
     def compare(self, a: FloatArray, b: FloatArray) -> float:
         """Distance of two sides."""
@@ -109,19 +107,10 @@ class PermutationProcrustes:
         return float(np.linalg.norm(padded[:, rows] - b[:, columns]))
 
 
-def _unit_form(x: Any, name: str) -> FloatArray:
-    """Features centred and of norm 1."""
-    return unit_norm(centred(balanced(as_float64(x, name))[0]), name)
+_soft = partial(_features, best="max", range=(-1, 1), invariant_to=(*REORDERED, "unit_scaling", "zero_units"))
 
 
-@_features(
-    "soft_correlation_match",
-    best="max",
-    range=(-1, 1),
-    invariant_to=(*_REORDERED, "unit_scaling", "zero_units"),
-    complexity="O(n p); O(n p^2)",
-    reference="Li et al., ICLR 2016",
-)
+@_soft("soft_correlation_match", complexity="O(n p); O(n p^2)", reference="Li et al., ICLR 2016")
 class SoftCorrelationMatch:
     """Mean over units of the best correlation with a unit of the other side, mean of both directions; in [-1, 1].
 
@@ -147,14 +136,7 @@ class SoftCorrelationMatch:
         return float((found.max(axis=0).mean() + found.max(axis=1).mean()) / 2)
 
 
-@_features(
-    "soft_matching",
-    best="max",
-    range=(-1, 1),
-    invariant_to=(*_REORDERED, "unit_scaling", "zero_units"),
-    complexity="O(n p); O(n p^2 + l^3)",
-    reference="Khosla & Williams, UniReps 2024",
-)
+@_soft("soft_matching", complexity="O(n p); O(n p^2 + l^3)", reference="Khosla & Williams, UniReps 2024")
 class SoftMatching(SoftCorrelationMatch):
     """Largest mean correlation under a soft matching of units: a transport plan between two uniform sets; in [-1, 1].
 

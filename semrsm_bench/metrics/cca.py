@@ -19,7 +19,7 @@ from semrsm_bench.metrics.arrays import (
     require_stimuli,
     square_norm,
 )
-from semrsm_bench.metrics.registry import FORMS, SUBSPACES, register_metric
+from semrsm_bench.metrics.registry import FORMS, KORNBLITH, SUBSPACES, register_metric
 
 # A canonical correlation this near to 1 is that of a shared dimension.
 _SHARED = 1e-12
@@ -73,7 +73,7 @@ _subspaces = partial(_similarity, invariant_to=SUBSPACES, complexity="O(n p^2); 
 
 
 @_subspaces("cca_r2_larger", summary="r2_larger", reference="Ding et al., NeurIPS 2021 (over the larger width)")
-@_subspaces("cca_r2", summary="r2", reference="Kornblith et al., ICML 2019")
+@_subspaces("cca_r2", summary="r2", reference=KORNBLITH)
 @_subspaces("cca", reference="Hotelling, Biometrika 28, 1936")
 def cca(X: Any, Y: Any, *, summary: str = "mean", centre: bool = True) -> float:
     """Mean canonical correlation, or the mean of the squares (R2 CCA, Kornblith et al. 2019, table 1); in [0, 1].

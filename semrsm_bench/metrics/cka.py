@@ -26,10 +26,9 @@ from semrsm_bench.metrics.arrays import (
     unit_rows,
 )
 from semrsm_bench.metrics.kernels import cosine_rsm, linear_rsm, rbf_rsm
-from semrsm_bench.metrics.registry import CENTRED, FORMS, ROTATIONS, register_metric
+from semrsm_bench.metrics.registry import CENTRED, FORMS, KORNBLITH, ROTATIONS, register_metric
 
 ESTIMATORS = ("biased", "debiased")
-KORNBLITH = "Kornblith et al., ICML 2019"
 _BLOCK_ENTRIES = 2**17
 
 _of_rsms = partial(register_metric, takes="rsms", best="max", complexity="O(n^2); O(n^2)")

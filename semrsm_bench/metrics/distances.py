@@ -25,11 +25,11 @@ from semrsm_bench.metrics.arrays import (
     unit_rows,
     upper_triangle,
 )
+from semrsm_bench.metrics.cka import Cka
 from semrsm_bench.metrics.kernels import squared_distances
-from semrsm_bench.metrics.registry import CENTRED, FORMS, ROTATIONS, SHAPES, register_metric
+from semrsm_bench.metrics.registry import CENTRED, FORMS, KLABUNDE, ROTATIONS, SHAPES, register_metric
 
 ESTIMATORS = ("biased", "unbiased")
-KLABUNDE = "Klabunde et al., ICLR 2025 (ReSi)"
 
 _features = partial(register_metric, takes="features")
 _rsms = partial(register_metric, takes="rsms", complexity="O(n^2); O(n^2)")
@@ -68,28 +68,19 @@ class DistanceCorrelation:
 
     def __init__(self, estimator: str = "biased") -> None:
         self.estimator = one_of(estimator, ESTIMATORS, "estimator")
+        # Distances are centred as RSMs are; U-centring is what makes the debiased CKA.
+        self._cka = Cka("biased" if estimator == "biased" else "debiased")
 
     def prepare(self, x: Any, name: str = "the features") -> FloatArray:
         """Centred distances of one side, (n, n), with norm 1; ValueError where all stimuli are the same."""
-        x = as_float64(x, name)
-        n = len(x)
-        require_stimuli(n, 2 if self.estimator == "biased" else 4)
-        distances = np.sqrt(squared_distances(balanced(x)[0]))
-        sums = distances.sum(axis=0)
-        if self.estimator == "biased":
-            distances += sums.sum() / n**2 - sums / n - sums[:, None] / n
-        else:
-            distances += sums.sum() / ((n - 1) * (n - 2)) - sums / (n - 2) - sums[:, None] / (n - 2)
-            np.fill_diagonal(distances, 0.0)
-        norm = float(np.linalg.norm(distances))
-        if norm == 0.0:
+        direction = self._cka.direction(np.sqrt(squared_distances(balanced(as_float64(x, name))[0])))
+        if math.isnan(direction[0, 0]):
             raise ValueError(f"all stimuli of {name} are the same, or equally far apart: no distance correlation")
-        return np.asarray(distances / norm)
+        return direction
 
     def compare(self, a: FloatArray, b: FloatArray) -> float:
         """Distance correlation."""
-        require_same_stimuli(len(a), len(b))
-        value = float(np.vdot(a, b))
+        value = self._cka.compare(a, b)
         return math.sqrt(min(max(value, 0.0), 1.0)) if self.estimator == "biased" else value
 
 

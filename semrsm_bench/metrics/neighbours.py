@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, balanced, one_of, require_same_stimuli, unit_rows
 from semrsm_bench.metrics.kernels import squared_distances
-from semrsm_bench.metrics.registry import FORMS, ROTATIONS, register_metric
+from semrsm_bench.metrics.registry import FORMS, KLABUNDE, ROTATIONS, register_metric
 
 NEARNESS = ("cosine", "euclidean")
-KLABUNDE = "Klabunde et al., ICLR 2025 (ReSi)"
 HUH = "Huh et al., ICML 2024"
 
 # Similarities that differ by less, as a share of the largest, are equal: the lower index comes first.
@@ -163,7 +162,7 @@ class JaccardRank(NeighbourMetric):
     "second_order_cosine",
     range=(-1, 1),
     invariant_to=_DIRECTIONS,
-    reference="Hamilton et al., EMNLP 2016; Klabunde et al., ICLR 2025 (ReSi)",
+    reference=f"Hamilton et al., EMNLP 2016; {KLABUNDE}",
 )
 class SecondOrderCosine(NeighbourMetric):
     """Cosine between the similarities of a stimulus to its neighbours of either side, mean over stimuli; in [-1, 1].

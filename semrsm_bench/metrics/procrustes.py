@@ -24,10 +24,9 @@ from semrsm_bench.metrics.arrays import (
     require_stimuli,
     unit_rows,
 )
-from semrsm_bench.metrics.registry import FORMS, ROTATIONS, SHAPES, register_metric
+from semrsm_bench.metrics.registry import FORMS, REORDERED, ROTATIONS, SHAPES, WILLIAMS, register_metric
 
 GROUPS = ("orthogonal", "permutation")
-WILLIAMS = "Williams et al., NeurIPS 2021"
 MATCHED_ON = ("correlation", "covariance")
 VARIANTS = ("raw", "centred", "centred_unit", "angular", "angular_raw")
 
@@ -168,7 +167,7 @@ class UnitMatching:
         require_stimuli(len(x), 2)
         if self.on == "correlation":
             return unit_rows(centred(x).T, name, "constant units").T
-        return unit_norm(centred(balanced(x)[0]), name)
+        return unit_form(x, name)
 
     def compare(self, a: FloatArray, b: FloatArray) -> float:
         """Mean correlation of matched units, or the sum of the scores of covariance."""
@@ -187,11 +186,10 @@ _matched = partial(
     reference="Li et al., ICLR 2016",
     pair=UnitMatching,
 )
-_REORDERED = ("unit_permutation", "translation", "isotropic_scaling")
 
 
-@_matched("unit_matching_covariance", invariant_to=_REORDERED, on="covariance")
-@_matched("unit_matching", invariant_to=(*_REORDERED, "unit_scaling"))
+@_matched("unit_matching_covariance", invariant_to=REORDERED, on="covariance")
+@_matched("unit_matching", invariant_to=(*REORDERED, "unit_scaling"))
 def unit_matching(X: Any, Y: Any, on: str = "correlation") -> float:
     """Similarity of two feature matrices under the best one-to-one matching of units, in [-1, 1].
 
@@ -217,6 +215,11 @@ def _orthogonal_distance(x: FloatArray, y: FloatArray) -> float:
     if squared > _CANCELLATION * total:
         return float(np.sqrt(squared))
     return float(np.linalg.norm(x @ best_map(cross, "orthogonal") - y))
+
+
+def unit_form(x: FloatArray, name: str) -> FloatArray:
+    """Features centred and of norm 1, as `unit_norm`."""
+    return unit_norm(centred(balanced(x)[0]), name)
 
 
 def unit_norm(x: FloatArray, name: str) -> FloatArray:

@@ -76,8 +76,13 @@ ROTATIONS = ("unit_permutation", "orthogonal", "zero_units")
 SHAPES = (*ROTATIONS, "translation")
 FORMS = (*SHAPES, "isotropic_scaling")
 SUBSPACES = (*FORMS, "unit_scaling", "invertible_linear", "repeated_unit")
+REORDERED = ("unit_permutation", "translation", "isotropic_scaling")
 CENTRED = ("constant", "row_and_column")
 RANKS = ("positive_scaling", "constant", "monotone", "diagonal")
+
+KORNBLITH = "Kornblith et al., ICML 2019"
+WILLIAMS = "Williams et al., NeurIPS 2021"
+KLABUNDE = "Klabunde et al., ICLR 2025 (ReSi)"
 
 # metric[rsm], metric[rsm,kernel], metric[rsm of x|rsm of y,kernel]
 _COMPOSITE = re.compile(r"([^\[\]]+)\[([^\[\]|,]+)(?:\|([^\[\]|,]+))?(?:,([^\[\]|,]+))?\]")

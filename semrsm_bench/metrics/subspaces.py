@@ -9,9 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, balanced, centred, require_same_stimuli, require_stimuli
-from semrsm_bench.metrics.registry import FORMS, SUBSPACES, register_metric
+from semrsm_bench.metrics.registry import FORMS, KORNBLITH, SUBSPACES, register_metric
 
-KLABUNDE = "Klabunde et al., ICLR 2025 (ReSi)"
 _PENALTIES = 10.0 ** np.arange(-6, 2)
 
 _features = partial(register_metric, takes="features")
@@ -57,7 +56,7 @@ class Decomposed(NamedTuple):
     invariant_to=SUBSPACES,
     invariant_to_y=FORMS,
     complexity="O(n p min(n, p)); O(n p^2)",
-    reference="Kornblith et al., ICML 2019",
+    reference=KORNBLITH,
 )
 class LinearRegression:
     """Share of the variance of Y (n, q) that a linear map of X (n, p) explains: R^2 of least squares; in [0, 1].

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from semrsm_bench.bench.contest import without_ranking
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.escape import escape_csv
-from semrsm_bench.core.row import cell_key
+from semrsm_bench.core.row import cell_key, plain
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.layout import Layout
@@ -80,7 +80,7 @@ def table_records(results: TaskResults, paper: bool = False) -> list[dict[str, A
                 compared = _ends("difference", difference.interval if difference else UNKNOWN)
                 record |= {"reference": task.reference, **compared}
                 record["difference_p"] = difference.p if difference else math.nan
-            records.append(_known(record))
+            records.append(plain(record, bounded=False))
     return records
 
 
@@ -104,7 +104,7 @@ def task_object(results: TaskResults, paper: bool = False, pairs: bool = False) 
                 for d in cell.pairs
             ]
         apart.append(found)
-    known: dict[str, Any] = _known(
+    known: dict[str, Any] = plain(
         {
             "task": task.name,
             "question": task.question,
@@ -114,18 +114,10 @@ def task_object(results: TaskResults, paper: bool = False, pairs: bool = False) 
             "checks": {names[cell]: why for cell, why in without_ranking(results.summaries, task).items()},
             "told_apart": apart,
             "rows": table_records(results, paper),
-        }
+        },
+        bounded=False,
     )
     return known
-
-
-def _known(value: Any) -> Any:
-    """The same with None for numbers that are unknown, at any depth."""
-    if isinstance(value, dict):
-        return {key: _known(v) for key, v in value.items()}
-    if isinstance(value, list):
-        return [_known(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _ends(name: str, interval: Interval) -> dict[str, float]:

@@ -60,7 +60,7 @@ class BetweenNetworks(FeatureTask):
     def cases(self, options: FeatureOptions) -> Iterator[Case]:
         """A case for each cell and layer; the last cell also with the stimuli permuted."""
         found = options.read(self.default_groups())
-        order = np.random.default_rng([options.seed, 1]).permutation(len(found.ids))
+        order = found.reordering(options.seed)
         targets = self.targets(found)
         cells = [(cell, pairs) for cell, pairs in self.cells(found) if len(pairs) >= _LEAST_PAIRS]
         if not cells:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 import numpy as np
 
-from semrsm_bench.core.task import Floats, Profile
+from semrsm_bench.core.task import Floats
 from semrsm_bench.tasks.graded import GradedTask, Labels, Steps
 from semrsm_bench.tasks.registry import register_task
 
@@ -25,20 +22,6 @@ class Exchange(GradedTask):
     name = "exchange"
     question = "Does a metric say less agreement, the more stimuli are exchanged?"
     source = "semrsm-bench"
-    profiles: ClassVar[Mapping[str, Profile]] = {
-        "quick": Profile(
-            "4 networks, 3 layers, 6 steps, 250 pictures",
-            {"networks": 4, "count": 250, "partners": 1, "depths": 3, "steps": 6},
-            20.0,
-            20.0,
-        ),
-        "paper": Profile(
-            "10 networks with 2 others each, 5 layers, 11 steps, 500 pictures",
-            {"networks": 10, "count": 500, "partners": 2, "depths": 5, "steps": 11},
-            120.0,
-            600.0,
-        ),
-    }
 
     def change(self, x: Floats, y: Floats, labels: Labels, form: str, steps: int, rng: np.random.Generator) -> Steps:
         """Other stimuli are drawn in each step; each takes the place of the next one drawn."""

@@ -122,6 +122,10 @@ class FeatureSet:
         names = dict.fromkeys(network.group for network in self.networks)
         return {name: tuple(network for network in self.networks if network.group == name) for name in names}
 
+    def reordering(self, seed: int) -> NDArray[np.intp]:
+        """An order of the stimuli at random, the same in all tasks: that of cells which see one side reordered."""
+        return np.random.default_rng([seed, 1]).permutation(len(self.ids))
+
     def part(
         self,
         groups: Sequence[str] = (),

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
-from semrsm_bench.core.task import Case, Floats, Score
+from semrsm_bench.core.task import Case, Floats, Profile, Score
 from semrsm_bench.tasks.features import FeatureNetwork, FeatureOptions, FeatureSet
 from semrsm_bench.tasks.orders import spearman
 from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Pairs, Side, make_case
@@ -52,6 +52,20 @@ class GradedTask(FeatureTask):
         Score("last", "value, last step", low=-float("inf"), high=float("inf")),
         UNDEFINED,
     )
+    profiles: ClassVar[Mapping[str, Profile]] = {
+        "quick": Profile(
+            "4 networks, 3 layers, 6 steps, 250 pictures",
+            {"networks": 4, "count": 250, "partners": 1, "depths": 3, "steps": 6},
+            20.0,
+            20.0,
+        ),
+        "paper": Profile(
+            "10 networks with 2 others each, 5 layers, 11 steps, 500 pictures",
+            {"networks": 10, "count": 500, "partners": 2, "depths": 5, "steps": 11},
+            120.0,
+            600.0,
+        ),
+    }
     forms: ClassVar[tuple[str, ...]] = ("",)  #: kinds of the change, as cells name them
 
     @abstractmethod

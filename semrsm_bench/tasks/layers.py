@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import cache, partial
 from itertools import combinations, pairwise, product
 from typing import Any, ClassVar
 
@@ -11,15 +12,15 @@ import numpy as np
 
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Score, Scored
-from semrsm_bench.metrics.ranks import TIE
 from semrsm_bench.tasks.features import FeatureNetwork, FeatureOptions
-from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Pairs, Side, make_case
+from semrsm_bench.tasks.orders import credits
+from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Given, Pairs, Side, make_case
 from semrsm_bench.tasks.registry import register_task
 
 EQUALISED = "equalised"
 # Principal components that are left of each layer where widths and spectra are made equal.
 _COMPONENTS = 16
-# Rounds in which norms of stimuli and spectra are made equal in turn; norms then differ by a few percent.
+# Rounds in which norms of stimuli and spectra are made equal in turn; norms then differ by little more than rounding.
 _ROUNDS = 60
 
 
@@ -51,7 +52,7 @@ class Layers(FeatureTask):
     def cases(self, options: FeatureOptions) -> Iterator[Case]:
         """Pairs of networks, all layers of one with all of the other."""
         found = options.read(("w16", "w8"))
-        order = np.random.default_rng([options.seed, 1]).permutation(len(found.ids))
+        order = found.reordering(options.seed)
         sides = {network.path: Side.of(network) for network in found.networks}
         moved = {path: side.permuted(order) for path, side in sides.items()}
         for a, b in [*((g, g) for g in found.groups), *combinations(found.groups, 2)]:
@@ -59,14 +60,14 @@ class Layers(FeatureTask):
             if list(first[0].layers) != list(second[0].layers) or len(first[0].layers) < 2:
                 continue
             pairs = list(combinations(first, 2)) if a == b else list(product(first, second))
-            forms: dict[str, tuple[Mapping[str, Side], Mapping[str, Side]]] = {
+            forms: dict[str, tuple[Mapping[str, Given], Mapping[str, Given]]] = {
                 "": (sides, sides),
                 PERMUTED: (sides, moved),
             }
             if a == b and len(first) > 1:
-                equal = equalised([sides[network.path] for network in first], options.seed)
-                by_path = dict(zip((network.path for network in first), equal))
-                forms[EQUALISED] = (by_path, by_path)
+                paths = [network.path for network in first]
+                equal = dict(zip(paths, equalised_later([sides[path] for path in paths], options.seed)))
+                forms[EQUALISED] = (equal, equal)
             for form, (xs, ys) in forms.items():
                 cell = " ".join(filter(None, (a if a == b else f"{a} x {b}", form)))
                 for one, other in _few(first, second) if form == PERMUTED else pairs:
@@ -85,7 +86,7 @@ class Layers(FeatureTask):
         values = sign * (forth + back) / 2
         return {
             # Each layer of y is looked for in x by the metric of (y, x).
-            "identification": float(np.mean([*credits(forth), *credits(back.T)])),
+            "identification": float(np.mean([*credits(forth, same), *credits(back.T, same)])),
             "same": float(values[same].mean()),
             "other": float(values[~same].mean()),
         }
@@ -98,16 +99,6 @@ def _few(
     alone = first == second
     count = len(first) - (len(first) < 3) if alone else max(len(first), len(second))
     return [(first[i % len(first)], second[(i + alone) % len(second)]) for i in range(count)]
-
-
-def credits(similarity: Floats) -> list[float]:
-    """For each row 1 where its diagonal entry is the largest, shared where several are; what is undefined earns none."""
-    known = np.where(np.isnan(similarity), -np.inf, similarity)
-    best = known.max(axis=1, keepdims=True)
-    with np.errstate(invalid="ignore"):
-        tied = known >= best - TIE * np.abs(best)
-    right = np.diag(tied) & np.isfinite(np.diag(known))
-    return [float(r) / n for r, n in zip(right, tied.sum(axis=1))]
 
 
 def equalised(sides: Sequence[Side], seed: int) -> list[Side]:
@@ -133,17 +124,28 @@ def equalised(sides: Sequence[Side], seed: int) -> list[Side]:
     return [Side(tuple(rotated[a:b])) for a, b in pairwise(ends)]
 
 
+def equalised_later(sides: Sequence[Side], seed: int) -> list[Given]:
+    """As `equalised`, but made when the first of them is asked for: a plan needs none."""
+    made = cache(partial(equalised, sides, seed))
+    return [lambda i=i: made()[i] for i in range(len(sides))]  # type: ignore[misc]
+
+
 def _even(x: Floats, spectrum: Floats) -> Floats:
     """Features (n, k) with rows of one norm and, exactly, these singular values: one condition after the other, again and again."""
     for _ in range(_ROUNDS):
         norms = np.linalg.norm(x, axis=1, keepdims=True)
         x = x / np.where(norms > 0, norms, 1.0)
-        u, _, axes = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
-        x = u * spectrum @ axes
+        x = with_spectrum(x - x.mean(axis=0), spectrum)
     return x
 
 
-def _case(cell: str, one: FeatureNetwork, other: FeatureNetwork, x: Side, y: Side, sha256: str) -> Case:
-    every = list(product(range(len(x.features)), range(len(y.features))))
+def with_spectrum(centred: Floats, spectrum: Floats) -> Floats:
+    """Features (n, p) with these singular values in place of their own."""
+    u, _, axes = np.linalg.svd(centred, full_matrices=False)
+    return np.asarray(u * spectrum @ axes)
+
+
+def _case(cell: str, one: FeatureNetwork, other: FeatureNetwork, x: Given, y: Given, sha256: str) -> Case:
+    every = list(product(range(len(one.layers)), range(len(other.layers))))
     name = f"{one.path}/{other.path}/{cell}"
     return make_case(name, {"networks": cell}, x, y, every, (one, other), sha256, tuple(one.layers))

@@ -11,9 +11,9 @@ import numpy as np
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Case, Floats, Profile, Score
 from semrsm_bench.tasks.features import FeatureOptions
-from semrsm_bench.tasks.layers import EQUALISED, equalised
+from semrsm_bench.tasks.layers import EQUALISED, equalised_later
 from semrsm_bench.tasks.orders import credit, spearman
-from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Pairs, Side, make_case
+from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Given, Pairs, Side, make_case
 from semrsm_bench.tasks.registry import register_task
 
 _LEAST_LAYERS = 3
@@ -52,23 +52,23 @@ class Monotonicity(FeatureTask):
     def cases(self, options: FeatureOptions) -> Iterator[Case]:
         """Networks, all layers of one with one another."""
         found = options.read(("w16", "w8"))
-        order = np.random.default_rng([options.seed, 1]).permutation(len(found.ids))
+        order = found.reordering(options.seed)
         for group, networks in found.groups.items():
             if len(networks[0].layers) < _LEAST_LAYERS:
                 raise ValueError(
                     f"monotonicity needs three layers; networks of {group} have {', '.join(networks[0].layers)}"
                 )
             sides = [Side.of(network) for network in networks]
-            forms = {
+            forms: dict[str, tuple[Sequence[Given], Sequence[Given]]] = {
                 "": (sides, sides),
-                EQUALISED: (equal := equalised(sides, options.seed), equal),
+                EQUALISED: (equal := equalised_later(sides, options.seed), equal),
                 PERMUTED: (sides, [side.permuted(order) for side in sides]),
             }
             for form, (xs, ys) in forms.items():
                 cell = f"{group} {form}".strip()
                 # Chance needs no precision: one network will do.
                 for network, x, y in list(zip(networks, xs, ys))[: 1 if form == PERMUTED else None]:
-                    count = len(x.features)
+                    count = len(network.layers)
                     pairs = list(combinations(range(count), 2))
                     name = f"{network.path}/{cell}"
                     yield make_case(name, {"networks": cell}, x, y, pairs, (network,), found.sha256, count)

@@ -88,7 +88,7 @@ class Null(FeatureTask):
                 f"{one.path}/{other.path}/{layer}/{size}",
                 cell,
                 Side((x,)),
-                partial(_reordered, y, tuple(orders)),
+                partial(taken, y, tuple(orders)),
                 [(0, k) for k in range(len(orders))],
                 (one, other),
                 found.sha256,
@@ -133,5 +133,6 @@ def sampled(
                         yield cell, one, other, layer, size
 
 
-def _reordered(y: Array, orders: Sequence[NDArray[np.intp]]) -> Side:
-    return Side(tuple(y[order] for order in orders))
+def taken(features: Array, rows: Sequence[NDArray[np.intp]]) -> Side:
+    """The features (n, p) once for each choice or order of stimuli."""
+    return Side(tuple(features[each] for each in rows))

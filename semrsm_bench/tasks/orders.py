@@ -9,6 +9,21 @@ from semrsm_bench.core.task import Floats
 from semrsm_bench.metrics.ranks import TIE, correlation, dense_ranks, weighted_ranks
 
 
+def credits(alike: Floats, right: NDArray[np.bool_]) -> list[float]:
+    """For each row (values of candidates) with a right answer: 1 where it has the largest value, shared where several have it.
+
+    What is undefined earns none.
+    """
+    found = []
+    for values, correct in zip(alike, right, strict=True):
+        if correct.any():
+            known = np.where(np.isnan(values), -np.inf, values)
+            best = known.max()
+            tied = known >= best - TIE * abs(best) if np.isfinite(best) else np.zeros(len(known), bool)
+            found.append(float(correct[tied].sum() / max(1, tied.sum())))
+    return found
+
+
 def credit(more: Floats, less: Floats) -> Floats:
     """1 where the first is larger, as it should be, .5 where both are equal up to rounding, 0 also where one is undefined."""
     tied = np.abs(more - less) <= TIE * np.maximum(np.abs(more), np.abs(less))

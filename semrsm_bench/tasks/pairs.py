@@ -83,6 +83,10 @@ class Side:
         return np.concatenate(flat, axis=1)
 
 
+Given = Side | Callable[[], Side]
+"""A side of a case; what is costly to make is a function, called when the case is measured."""
+
+
 class Pairs(NamedTuple):
     """Values of a metric on the pairs of a case, larger where it finds more agreement: as asked, and with x and y exchanged."""
 
@@ -139,17 +143,14 @@ def _short(values: Floats) -> list[float | None]:
 def make_case(
     name: str,
     cell: Mapping[str, str | int],
-    x: Callable[[], Side] | Side,
-    y: Callable[[], Side] | Side,
+    x: Given,
+    y: Given,
     pairs: Sequence[tuple[int, int]],
     networks: Sequence[FeatureNetwork],
     sha256: str,
     known: Any = None,
 ) -> Case:
-    """A case: a metric on pairs (part of x, part of y), of the representations of these networks.
-
-    Sides that are costly to make are functions, called when the case is measured.
-    """
+    """A case: a metric on pairs (part of x, part of y), of the representations of these networks."""
     sides = {"x": x, "y": y}
 
     def inputs() -> Arrays:
@@ -164,11 +165,13 @@ def make_case(
         settings |= {f"{what}_{name_of}": partial(_layout, of, what) for what in ("widths", "shapes", "grids")}
     if any(not isinstance(of, Side) or not of.positions for of in sides.values()):
         settings["lacks"] = ("zx", "zy")
+    elif any(None in side.grids for side in (x, y) if isinstance(side, Side)):
+        settings["grid"] = None  # so that what shifts a grid is not asked
     units = {"network": tuple(dict.fromkeys(network.path for network in networks))}
     return Case(name, cell, inputs, units, settings, sha256, known=known)
 
 
-def _side(of: Callable[[], Side] | Side) -> Side:
+def _side(of: Given) -> Side:
     return of if isinstance(of, Side) else _made(of)
 
 
@@ -177,5 +180,5 @@ def _made(of: Callable[[], Side]) -> Side:
     return of()
 
 
-def _layout(of: Callable[[], Side] | Side, what: str) -> list[Any]:
+def _layout(of: Given, what: str) -> list[Any]:
     return list(getattr(_side(of), what))

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
-from time import perf_counter
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
+from semrsm_bench.core.clock import Clock
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import check, option
 from semrsm_bench.core.task import Answer, Arrays, Case, Profile, Score, Scored, Task
@@ -135,14 +135,16 @@ def timed_rsm(command: Mapping[str, Any], inputs: Arrays, clock: Any, memory: An
 def _product_seconds(z: NDArray[Any]) -> NDArray[np.float64]:
     """Median time of one affinity (S, S), (1,)."""
     x = np.ascontiguousarray(z.reshape(*z.shape[:2], -1).swapaxes(1, 2))
-    out, spent = np.empty((x.shape[1], x.shape[1]), x.dtype), list[float]()
+    out, timer = np.empty((x.shape[1], x.shape[1]), x.dtype), Clock()
     with one_thread():
-        while len(spent) < _PRODUCTS or sum(spent) < _PRODUCT_SECONDS:
-            a, b = (x[(len(spent) + shift) % len(x)] for shift in (0, 1))
-            start = perf_counter()
-            np.matmul(a, b.T, out=out)
-            spent.append(perf_counter() - start)
-    return np.array([np.median(spent[1:])])
+        timer.run(
+            lambda i: (x[i % len(x)], x[(i + 1) % len(x)].T),
+            lambda pair: np.matmul(pair[0], pair[1], out=out),
+            fewest=_PRODUCTS,
+            most=2**31,
+            lasting=_PRODUCT_SECONDS,
+        )
+    return np.array([np.median(timer.seconds)])
 
 
 def _inputs(seed: int, draw: int, images: int, channels: int, size: int) -> Arrays:

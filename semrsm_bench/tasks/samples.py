@@ -8,15 +8,14 @@ from functools import partial
 from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.stats import row_weights, weighted_mean
 from semrsm_bench.core.task import Case, Floats, Profile, Result, Score
 from semrsm_bench.metrics.ranks import TIE
-from semrsm_bench.tasks.null import NullOptions, best_value, sampled
-from semrsm_bench.tasks.pairs import UNDEFINED, FeatureTask, Pairs, Side, make_case
+from semrsm_bench.tasks.null import NullOptions, best_value, sampled, taken
+from semrsm_bench.tasks.pairs import UNDEFINED, FeatureTask, Pairs, make_case
 from semrsm_bench.tasks.registry import register_task
 
 _ALL = "all"
@@ -100,7 +99,7 @@ class Samples(FeatureTask):
             against = [(whole, whole), (whole, rng.permutation(n))]
             for form, rows in ((str(size), samples), (_ALL, against)):
                 x, y = (
-                    partial(_parts, network.pooled[layer], tuple(each[side] for each in rows))
+                    partial(taken, network.pooled[layer], tuple(each[side] for each in rows))
                     for side, network in enumerate((one, other))
                 )
                 name = f"{one.path}/{other.path}/{layer}/{size}/{form}"
@@ -130,7 +129,3 @@ class Samples(FeatureTask):
         found["spread"] = np.sqrt(mean["variance"]) / np.abs(scale)
         found["error"] = np.hypot(found["bias"], found["spread"])
         return {name: values for name, values in found.items() if not np.isnan(values).all()}
-
-
-def _parts(features: NDArray[np.float32], rows: Sequence[NDArray[np.intp]]) -> Side:
-    return Side(tuple(features[each] for each in rows))

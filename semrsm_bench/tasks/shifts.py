@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semrsm_bench.activations.pictures import PLAIN, changed_pictures
 from semrsm_bench.activations.store import Cache
@@ -17,9 +16,9 @@ from semrsm_bench.core.stats import row_weights, weighted_mean
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Task
 from semrsm_bench.metrics import cka, cka_matrix
 from semrsm_bench.metrics.arrays import as_rsm
-from semrsm_bench.metrics.ranks import TIE
 from semrsm_bench.metrics.rsa import compare_rsms
 from semrsm_bench.tasks.networks import BLOCKS, CachedActivations, CountOptions, LayerActivations, NetworkActivations
+from semrsm_bench.tasks.orders import credits
 from semrsm_bench.tasks.registry import register_task
 from semrsm_bench.tasks.rsms import METHODS, CachedOptions, answered_rsm, layer_cases
 
@@ -164,23 +163,11 @@ def identified(results: Sequence[Result], estimator: str = "debiased") -> dict[s
             right = names[rows][:, None] == names[columns]
             if first != second and right.any() and right.size > 1:
                 table = alike[np.ix_(rows, columns)]
-                credits = [*_credits(table, right), *_credits(table.T, right.T)]
+                shares = [*credits(table, right), *credits(table.T, right.T)]
                 shared = widths[first].keys() & widths[second].keys()
                 same = all(widths[first][layer] == widths[second][layer] for layer in shared)
-                found[SAME if same else ACROSS][first, second] = float(np.mean(credits))
+                found[SAME if same else ACROSS][first, second] = float(np.mean(shares))
     return found
-
-
-def _credits(alike: Floats, right: NDArray[np.bool_]) -> list[float]:
-    """For each row with a right answer: 1 where it has the largest value alone, less where others tie, 0 where it is undefined."""
-    credits = []
-    for values, correct in zip(alike, right):
-        if correct.any():
-            known = np.where(np.isnan(values), -np.inf, values)
-            best = known.max()
-            tied = known >= best - TIE * abs(best) if np.isfinite(best) else np.zeros(len(known), bool)
-            credits.append(float(correct[tied].sum() / max(1, tied.sum())))
-    return credits
 
 
 def _spearman(a: Floats, b: Floats) -> float:
