@@ -23,6 +23,21 @@ def chromium():
         yield running
 
 
+@pytest.fixture(scope="module")
+def client():
+    """A client of a Dask cluster on loopback: two worker processes of one thread each."""
+    distributed = pytest.importorskip("distributed")
+    from semrsm_bench.rsm.tiles import connect
+
+    with (
+        distributed.LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, silence_logs=50
+        ) as running,
+        connect(running.scheduler_address) as connected,
+    ):
+        yield connected
+
+
 @pytest.fixture(autouse=True)
 def _registries_as_they_were():
     """Methods that a test registers or loads from a file end with it; the package's own stay."""

@@ -17,18 +17,7 @@ from semrsm_bench.rsm.registry import get_rsm
 from semrsm_bench.rsm.sources import as_source
 from semrsm_bench.rsm.tiles import connect, make_tasks, tiles
 
-distributed = pytest.importorskip("distributed")
-
-
-@pytest.fixture(scope="module")
-def client():
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None, silence_logs=50
-        ) as running,
-        connect(running.scheduler_address) as connected,
-    ):
-        yield connected
+pytest.importorskip("distributed")
 
 
 @pytest.fixture

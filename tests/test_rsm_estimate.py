@@ -5,11 +5,13 @@ import pytest
 
 import semrsm_bench as sb
 from semrsm_bench.rsm import compute_rsm, estimate_rsm
+from semrsm_bench.rsm.registry import rsm_names
+from semrsm_bench.solvers import solver_names
 
 Z = np.random.default_rng(0).normal(size=(5, 4, 25)).astype(np.float32)
 
 
-@pytest.mark.parametrize("matching", ["identity", "translation", "pooled", "scipy", "batch-optimal-128"])
+@pytest.mark.parametrize("matching", [name for name in rsm_names() if name not in set(solver_names()[2:])])
 def test_pairs_disk_and_time_follow_from_the_counts(matching):
     plan = estimate_rsm(Z.reshape(5, 4, 5, 5), matching=matching, seconds=0.05)
     assert (plan.rows, plan.columns, plan.positions, plan.channels, plan.pairs) == (5, 5, 25, 4, 10)

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import functools
 import json
 import math
 import re
@@ -202,6 +203,7 @@ _KINDS = {
 }
 
 
+@functools.cache
 def describe(cls: type) -> tuple[OptionInfo, ...]:
     """The options of a dataclass, in order; a field without ``help`` is none."""
     hints = typing.get_type_hints(cls)
