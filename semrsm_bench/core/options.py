@@ -203,9 +203,14 @@ _KINDS = {
 }
 
 
-@functools.cache
 def describe(cls: type) -> tuple[OptionInfo, ...]:
     """The options of a dataclass, in order; a field without ``help`` is none."""
+    key: Any = cls
+    return _described(key)
+
+
+@functools.cache
+def _described(cls: Any) -> tuple[OptionInfo, ...]:
     hints = typing.get_type_hints(cls)
     found = []
     for field in dataclasses.fields(cls):
