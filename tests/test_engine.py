@@ -272,7 +272,12 @@ def test_what_the_machine_spoils_again_and_again_is_measured_once_a_session(new_
 
 @pytest.mark.parametrize(
     "fails",
-    ["semrsm_bench.bench.pool.Scratch.write", "socket.socketpair", "subprocess.Popen", "tempfile.TemporaryFile"],
+    [
+        "semrsm_bench.bench.pool.Scratch.write",
+        "socket.socketpair",
+        "semrsm_bench.bench.process.start_worker",
+        "tempfile.TemporaryFile",
+    ],
 )
 def test_a_machine_that_fails_the_engine_itself_costs_rows_that_are_measured_again(bench, tmp_path, monkeypatch, fails):
     plugin = solver_file(tmp_path, "fine", before=f"# no worker has started for it when this fails: {fails}")

@@ -395,8 +395,13 @@ PARENT = """
 import sys, threading, time
 from tests.test_process import CallLimits, Observed
 one = Observed()
+def tell():
+    while one.worker.pid is None:
+        time.sleep(0.05)
+    time.sleep(1)
+    print(one.worker.pid, flush=True)
 if sys.argv[1] == "hostile-hang":
-    threading.Timer(2.5, lambda: print(one.worker.pid, flush=True)).start()
+    threading.Thread(target=tell).start()
 one(sys.argv[1], CallLimits(600, 1 << 30, 30))
 print(one.worker.pid, flush=True)
 time.sleep(600)

@@ -35,7 +35,7 @@ from semrsm_bench.tasks.registry import default_tasks, get_task
 # Cases of a cell measured in a row, before the next method's turn: short enough that a drift of the machine hits all alike.
 _CHUNK = 5
 _KEPT_TRUTHS = 12
-_WORKER_BYTES = 400 << 20
+_WORKER_BYTES = 200 << 20
 # All that an estimate waits for one case, seconds; the warm-up may take as long again.
 _ESTIMATE_SECONDS = 15.0
 

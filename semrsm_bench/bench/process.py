@@ -10,7 +10,6 @@ import re
 import select
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
@@ -22,7 +21,7 @@ from typing import Any, TypeVar
 import numpy as np
 import psutil
 
-from semrsm_bench.bench.environment import THREAD_VARIABLES
+from semrsm_bench.bench.start import start_worker
 from semrsm_bench.core.files import explain, of_the_machine
 
 T = TypeVar("T")
@@ -209,24 +208,12 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         """Start the process, and have it load the package and its plugins."""
         setup = self.setup
         self._socket, theirs = socket.socketpair()
-        own_path = [p or os.getcwd() for p in sys.path] if setup.search is None else None
-        settings = {"parent": os.getpid(), "core": setup.core, "pipe": theirs.fileno(), "path": own_path}
-        environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONHASHSEED": "0"}
-        if setup.search is not None:
-            environment["PYTHONPATH"] = os.pathsep.join(map(str, setup.search))
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
         output = sys.stderr.fileno() if setup.show_output else self._log
         self._memory_kills, self._unread, self._number = memory_kills(), b"", 0
         with theirs:
-            self._process = subprocess.Popen(
-                [setup.python, "-P", str(Path(__file__).with_name("worker.py")), json.dumps(settings)],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=environment,
-                cwd=setup.folder,
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
+            self._process = start_worker(
+                theirs, output, core=setup.core, folder=setup.folder, python=setup.python, search=setup.search
             )
         command = {
             "do": "load",

@@ -1,8 +1,9 @@
 """The worker process: carries out the commands of its parent, one JSON line each, and keeps the clock inside.
 
-Standard library and numpy only, and nothing of this package is imported by name until a command needs it: the file is started by
-its path, beside the package of any commit and under any interpreter. Commands come over a socket, arrays as ``.npy`` files that
-are mapped read-only; answers go back the same way. What runs for each kind of method stands in ``observe.py`` beside it.
+Standard library and numpy only, and nothing of this package is imported by name until a command needs it (but in the template of
+`start.py`): the file is started by its path, beside the package of any commit and under any interpreter. Commands come over a
+socket, arrays as ``.npy`` files that are mapped read-only; answers go back the same way. What runs for each kind of method stands
+in ``observe.py`` beside it.
 """
 
 from __future__ import annotations
@@ -11,15 +12,18 @@ import contextlib
 import ctypes
 import errno
 import faulthandler
+import gc
 import importlib
 import importlib.util
 import os
 import resource
 import signal
+import socket
 import sys
+import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 # Taken before any method's file is imported, which might put something else in their place.
@@ -33,6 +37,8 @@ _PR_SET_PDEATHSIG, _PR_SET_CHILD_SUBREAPER = 1, 36
 # Its output goes to a file: a method that never stops printing must not fill the disk.
 _LARGEST_FILE = 1 << 30
 _PAGE = 4096
+# Settings of a worker with its module path, bytes.
+_LONGEST_REQUEST = 1 << 18
 
 
 def own(name: str) -> Any:
@@ -189,27 +195,75 @@ def _failure(error: BaseException) -> dict[str, Any]:
     return {"status": "error", "message": f"{type(error).__name__}: {text}"[:500], "machine": machine}
 
 
-def _settle(parent: int, core: int | None) -> None:
-    """Die with the parent, leave no core dumps, show where a crash happened, stay on one core."""
+def _die_with(parent: int) -> None:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that the parent finds whatever a method starts
     if os.getppid() != parent:
         os._exit(1)
+
+
+def _settle(parent: int, cores: Sequence[int]) -> None:
+    """Die with the parent, leave no core dumps, show where a crash happened, stay on these cores."""
+    _die_with(parent)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1)  # so that the parent finds whatever a method starts
     for kind, most in ((resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, _LARGEST_FILE)):
         hard = resource.getrlimit(kind)[1]
         resource.setrlimit(kind, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
     faulthandler.enable()
-    if core is not None and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+    if cores:
+        os.sched_setaffinity(0, cores)
+
+
+def serve_copies(requests: socket.socket) -> Mapping[str, Any]:
+    """Import what workers need, and make a copy of this process for every request; returns in the copy, with its settings."""
+    own("bench/observe")
+    from semrsm_bench.core.registry import registry_of
+
+    for kind in ("solver", "rsm", "metric", "instance"):
+        registry_of(kind).find("")  # imports the built-in ones
+    gc.collect()
+    gc.freeze()
+    while True:
+        text, given, _, _ = socket.recv_fds(requests, _LONGEST_REQUEST, 2)
+        if not text:
+            os._exit(0)
+        told, tell = os.pipe()
+        # The parent of the copy ends at once, so that the copy becomes the child of the process that it works for.
+        if not (parent := os.fork()):
+            parent = os.getpid()
+            if not (copy := os.fork()):
+                break
+            os.write(tell, str(copy).encode())
+            os._exit(0)
+        os.waitpid(parent, 0)
+        requests.send(os.read(told, _LONGEST_REQUEST))
+        for descriptor in (told, tell, *given):
+            os.close(descriptor)
+    os.setsid()
+    pipe, output = given
+    for standard in (1, 2):
+        os.dup2(output, standard)
+    for descriptor in (told, tell, output):
+        os.close(descriptor)
+    requests.close()
+    while os.getppid() == parent:
+        time.sleep(0.0005)
+    settings = loads(text)
+    np.random.seed()  # noqa: NPY002  # copies would all draw the same from the legacy generator
+    os.chdir(settings["folder"])
+    return {**settings, "pipe": pipe}
 
 
 def main(text: str) -> None:
     """Answer commands over the socket until it closes; settings are JSON. Every message names the command that it belongs to."""
     settings = loads(text)
-    _settle(settings["parent"], settings.get("core"))
-    if settings.get("path"):
+    if settings["path"]:
         sys.path[:] = settings["path"]
+    if settings.get("template"):
+        _die_with(settings["parent"])
+        settings = serve_copies(socket.socket(fileno=settings["pipe"]))
+    _settle(settings["parent"], settings["cores"])
     pipe = os.fdopen(settings["pipe"], "r+b", buffering=0)
     os.set_inheritable(settings["pipe"], False)
     reader = os.fdopen(os.dup(settings["pipe"]), "rb")
