@@ -55,7 +55,7 @@ def resumed(images, name, tmp_path, client):
     assert np.isnan(left).any()
     assert not np.isnan(left).all()
     found = compute_rsm(*images, **how, block=3)
-    known = ~np.isnan(left)
+    known = ~np.isnan(left) & ~np.eye(*left.shape, dtype=bool)
     np.testing.assert_array_equal(found["linear"][known], left[known], err_msg="what was there is not made again")
     return found
 

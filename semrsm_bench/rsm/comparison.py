@@ -180,8 +180,8 @@ class ByFunction(_Registered):
 class ByVectors(ByFunction):
     """A registered function that makes a vector of each image; their inner products are the similarities."""
 
-    def vectors(self, images: Floats) -> list[NDArray[Any]]:
-        """Vectors (D,) of images (n, C, S)."""
+    def vectors(self, images: Floats) -> Iterator[NDArray[Any]]:
+        """Vectors (D,) of images (n, C, S), one at a time."""
         function, _ = self._resolve()
         return self._vectors(function, *read_only(images))
 
@@ -197,21 +197,23 @@ class ByVectors(ByFunction):
         yield slice(0, wanted.shape[0]), slice(0, wanted.shape[1])  # no vector is made twice
 
     def _matrix(self, function: Callable[..., Any], z: Floats, z2: Floats) -> Any:
-        first = np.array(self._vectors(function, z), dtype=np.float64)
-        second = first if z2 is z else np.array(self._vectors(function, z2), dtype=np.float64)
+        first = np.array(list(self._vectors(function, z)), dtype=np.float64)
+        second = first if z2 is z else np.array(list(self._vectors(function, z2)), dtype=np.float64)
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             return first @ second.T
 
-    def _vectors(self, function: Callable[..., Any], z: Floats) -> list[NDArray[Any]]:
-        made = []
+    def _vectors(self, function: Callable[..., Any], z: Floats) -> Iterator[NDArray[Any]]:
+        shape = None
         for image in z:
-            made.append(np.asarray(function(image, **self.options)))
-            if made[-1].dtype.kind not in "fiub":
+            vector = np.asarray(function(image, **self.options))
+            if vector.dtype.kind not in "fiub":
                 raise InvalidRsmError(
-                    f"RSM method {self.name!r} must return a vector of numbers, got dtype {made[-1].dtype}"
+                    f"RSM method {self.name!r} must return a vector of numbers, got dtype {vector.dtype}"
                 )
-        self.require_alike({vector.shape for vector in made})
-        return made
+            if vector.shape != shape or len(shape) != 1:
+                self.require_alike({vector.shape, shape or vector.shape})
+                shape = vector.shape
+            yield vector
 
 
 def _taken(function: Callable[..., Any], arguments: int, options: Mapping[str, Any]) -> Mapping[str, Any]:

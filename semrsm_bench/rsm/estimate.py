@@ -143,12 +143,12 @@ def _time_vectors(
 ) -> tuple[list[float], int]:
     """As `_time_pairs`: ``makes`` vectors a pair, each made once, and a share of the product of two panels."""
     x = images[-1]
-    width = len(matching.vectors(x[:1].swapaxes(1, 2))[0])
+    width = len(next(matching.vectors(x[:1].swapaxes(1, 2))))
     panel = np.ones((_PANEL, width))
     with one_thread():
         making, product = Clock(seen={None}), Clock(seen={None})
         some: dict[str, Any] = {"fewest": _FEWEST_GROUPS, "most": 2**31, "lasting": seconds / 2}
-        making.run(lambda i: x[i % len(x)][None].swapaxes(1, 2), matching.vectors, **some)
+        making.run(lambda i: x[i % len(x)][None].swapaxes(1, 2), lambda image: list(matching.vectors(image)), **some)
         product.run(lambda i: panel, lambda rows: np.matmul(rows, panel[::-1].T), **some)
     pair = float(np.mean(product.seconds)) / _PANEL**2
     return [spent * makes + pair for spent in making.seconds], (making.peak_bytes or 0) + 2 * panel.nbytes

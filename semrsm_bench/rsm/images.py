@@ -170,25 +170,36 @@ def _survey(source: ImageSource, mean: Floats | None, dtype: np.dtype[Any], dige
     for start, planes in source.chunks(planes=True):
         if hasher is not None:
             hasher.update(np.ascontiguousarray(planes.swapaxes(1, 2)).data)
-        for i, image in enumerate(_centred(planes, mean, dtype, planes=True), start):
-            squared_norms[i] = squared_norm(image.ravel(order="K"))
-            if not np.isfinite(squared_norms[i]):
-                _require_finite(source.read(i, i + 1), i, source)
-            largest[i] = max(abs(float(image.max())), abs(float(image.min())))
-            if largest[i] > _LARGEST or 0.0 < largest[i] < _SMALLEST:
-                limits = f"{_SMALLEST:g} to {_LARGEST:g}"
-                raise ValueError(f"image {i} of {source.name} reaches {largest[i]:.3g}: scale it to {limits}")
+        centred = _centred(planes, mean, dtype, planes=True)
+        centred = centred if centred.flags.c_contiguous else centred.swapaxes(1, 2)
+        flat, part = centred.reshape(len(planes), -1), slice(start, start + len(planes))
+        squared_norms[part], largest[part] = _measured(flat)
+        sound = (largest[part] == 0.0) | (largest[part] >= _SMALLEST) & (largest[part] <= _LARGEST)
+        for i in (start + np.flatnonzero(~sound)).tolist():
+            _require_finite(source.read(i, i + 1), i, source)
+            limits = f"{_SMALLEST:g} to {_LARGEST:g}"
+            raise ValueError(f"image {i} of {source.name} reaches {largest[i]:.3g}: scale it to {limits}")
     text = source.stored_digest() or (hasher.hexdigest() if hasher else "")
     return Survey(squared_norms, float(min(largest[largest > 0], default=0.0)), float(largest.max()), text)
 
 
+def _measured(flat: Floats) -> tuple[NDArray[np.float64], Floats]:
+    """Squared norms of the rows (n,), and their largest magnitudes: inf or NaN where a row is not finite."""
+    squares, bits = np.empty(len(flat)), flat.view(f"u{flat.itemsize}")
+    largest = np.empty(len(flat), dtype=bits.dtype)
+    _measure(flat, bits, bits.dtype.type(np.iinfo(bits.dtype).max >> 1), squares, largest)
+    return squares, largest.view(flat.dtype)
+
+
 @njit(fastmath={"reassoc", "nsz", "contract"})
-def squared_norm(flat: Floats) -> float:
-    """Sum of squares of a vector, in float64."""
-    total = 0.0
+def _measure(flat: Floats, bits: Any, magnitude: Any, squares: NDArray[np.float64], largest: Any) -> None:
+    """One pass. Floats without their signs are in the order of their bits read as integers, NaN last."""
     for i in range(len(flat)):
-        total += np.float64(flat[i]) * np.float64(flat[i])
-    return total
+        total, most = 0.0, bits[i, 0] & magnitude
+        for j in range(flat.shape[1]):
+            total += np.float64(flat[i, j]) * np.float64(flat[i, j])
+            most = max(most, bits[i, j] & magnitude)
+        squares[i], largest[i] = total, most
 
 
 def _require_finite(images: Floats, start: int, source: ImageSource) -> None:

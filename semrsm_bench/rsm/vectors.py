@@ -18,20 +18,20 @@ from semrsm_bench.rsm.tiles import Schedule, one_thread, run_to_end, tiles
 from semrsm_bench.solvers.registry import in_threads
 
 Values = NDArray[np.float64]
-Made = tuple[int, list[NDArray[Any]]]
 
 # Vectors held at a time, in two panels.
 VECTOR_BYTES = 4 * BLOCK_BYTES
 # A panel's products are one matrix in memory.
 _LONGEST_PANEL = 2048
 # Images of one task, or their vectors.
-_TASK_BYTES = 2**21
+_TASK_BYTES = 2**23
 _TASKS_PER_WORKER = 4
 
 
 class _Panel(NamedTuple):
     vectors: Values  # (n, D)
     squares: Values  # (n,), their squared norms
+    products: Values | None  # (n, n), their inner products, where the RSM is mirrored
 
 
 class Vectors:
@@ -44,7 +44,7 @@ class Vectors:
     def __init__(self, images: Images, matching: ByVectors, schedule: Schedule) -> None:
         self._images, self._matching, self._schedule = images, matching, schedule
         first = centred_planes(images.rows.portion(0, 1), images.mean, images.dtype)
-        (self._width,) = matching.vectors(first)[0].shape
+        (self._width,) = next(matching.vectors(first)).shape
         self._length = schedule.block or max(1, min(_LONGEST_PANEL, VECTOR_BYTES // (2 * 8 * self._width)))
         self._kept: list[dict[int, _Panel]] = [{} for _ in images.sides]
 
@@ -66,7 +66,7 @@ class Vectors:
         with one_thread(), progress_bar(images.pairs, f"RSM, {name}", unit="pair", initial=done, quiet=quiet) as bar:
             for tile in missing:
                 x, y = self._panel(0, tile.top), self._panel(len(self._kept) - 1, tile.left)
-                values = self._products(x.vectors, y.vectors)
+                values = x.products if x is y and x.products is not None else self._products(x.vectors, y.vectors)
                 if not np.isfinite(values).all():
                     bad = values[~np.isfinite(values)][0]
                     raise InvalidRsmError(f"RSM method {name!r} finds a similarity of {bad} for two finite images")
@@ -104,29 +104,45 @@ class Vectors:
 
     def _made(self, source: ImageSource, start: int) -> _Panel:
         images, stop = self._images, min(start + self._length, source.count)
-        made = _Panel(np.empty((stop - start, self._width)), np.empty(stop - start))
+        made = np.empty((stop - start, self._width))
         length = _TASK_BYTES // max(8 * self._width, source.size * source.channels * images.dtype.itemsize)
         if self._schedule.workers > 1:
-            length = min(length, (stop - start) // (_TASKS_PER_WORKER * self._schedule.workers))
+            length = min(length, len(made) // (_TASKS_PER_WORKER * self._schedule.workers))
         length = max(1, length)
-        missing = set(range(start, stop, length))
+        missing = set(range(0, len(made), length))
+        here = self._schedule.shares_memory
 
-        def tasks() -> Iterator[partial[Made]]:
+        def tasks() -> Iterator[partial[tuple[int, Values]]]:
             for first in sorted(missing):
-                part = source.portion(first, min(first + length, stop))
-                yield partial(_vectors, first, part, images.mean, images.dtype, self._matching)
+                room = made[first : first + length]
+                part = source.portion(start + first, start + first + len(room))
+                out = room if here else room.shape
+                yield partial(_make, first, part, images.mean, images.dtype, self._matching, out)
 
-        with one_thread(), np.errstate(over="ignore", under="ignore"):
-            for first, vectors in run_to_end(self._schedule, tasks):
-                self._matching.require_alike({vectors[0].shape, (self._width,)})
-                for i, vector in enumerate(vectors, first - start):
-                    made.vectors[i] = vector
-                    # While the vector is in the cache.
-                    made.squares[i] = made.vectors[i] @ made.vectors[i]
+        with one_thread():
+            for first, part in run_to_end(self._schedule, tasks):
+                if not here:
+                    made[first : first + length] = part
                 missing.discard(first)
-        return made
+            products = self._products(made, made) if images.mirrored else None
+            with np.errstate(over="ignore", under="ignore"):
+                squares = np.einsum("nd,nd->n", made, made) if products is None else np.diagonal(products)
+        return _Panel(made, squares, products)
 
 
-def _vectors(first: int, images: ImageSource, mean: Floats | None, dtype: np.dtype[Any], matching: ByVectors) -> Made:
-    with one_thread():
-        return first, matching.vectors(centred_planes(images, mean, dtype))
+def _make(
+    first: int,
+    images: ImageSource,
+    mean: Floats | None,
+    dtype: np.dtype[Any],
+    matching: ByVectors,
+    out: Values | tuple[int, ...],
+) -> tuple[int, Values]:
+    """Vectors of some images, into a panel's rows, or into a matrix of this shape where the worker is another process."""
+    made = np.empty(out) if isinstance(out, tuple) else out
+    with one_thread(), np.errstate(over="ignore", under="ignore"):
+        for row, vector in zip(made, matching.vectors(centred_planes(images, mean, dtype)), strict=True):
+            if vector.shape != row.shape:
+                matching.require_alike({vector.shape, row.shape})
+            row[:] = vector
+    return first, made
