@@ -258,7 +258,13 @@ def write_tasks(folder, factor=1.0, score=0.75, task="translation"):
     cell = {"model": "net", "layer": "layer1", "size": 16, "channels": 6, "centring": "none", "kernel": "rbf"}
     with RunWriter(folder) as writer:
         for kernel, batch in itertools.product(("linear", "rbf"), "01234"):
-            row = {"task": task, "kind": "rsm", "method": "identity", "cell": {**cell, "kernel": kernel}, "raw": {}}
+            row = {
+                "task": task,
+                "kind": "rsm",
+                "method": "identity",
+                "cell": {**cell, "kernel": kernel},
+                "raw": {"pairs": 4},
+            }
             row |= {"case": f"net/{kernel}/{batch}", "units": {"batch": [batch]}, "scores": {"auroc": score}}
             writer.append(dataclasses.replace(make_row(seconds=factor * (1 + int(batch))), **row))
     return read_measurements(folder)

@@ -65,7 +65,11 @@ def test_every_task_of_the_runs_is_merged_with_its_own_score(runs):
         with RunWriter(folder) as writer:
             for batch in "012":
                 row = {"task": "translation", "kind": "rsm", "method": "identity", "cell": cell, "case": f"net/{batch}"}
-                row |= {"units": {"batch": [batch]}, "scores": {"auroc": value, "partner_first": 1.0}, "raw": {}}
+                row |= {
+                    "units": {"batch": [batch]},
+                    "scores": {"auroc": value, "partner_first": 1.0},
+                    "raw": {"pairs": 4},
+                }
                 writer.append(dataclasses.replace(make_row(), **row))
     lines, _ = merge_runs([runs.first, runs.second])
     assert [line.task for line in lines] == ["matching"] * 6 + ["translation"]

@@ -8,7 +8,7 @@ import pytest
 
 from semrsm_bench.bench.summary import KeptArrays, summarise
 from semrsm_bench.core.task import Score
-from semrsm_bench.tasks.registry import get_task
+from semrsm_bench.tasks.registry import get_task, task_names
 from tests.bench_data import make_row
 from tests.toy_tasks import toy
 
@@ -140,3 +140,24 @@ def test_what_a_metric_prepares_is_part_of_its_time_and_an_affinity_is_not():
     (metric,) = summarise([{**r.as_dict(), **of_metric} for r in rows], get_task("layers"))
     assert (metric.seconds.value, metric.total_seconds.value) == (1.75, 1.75)
     assert math.isnan(metric.shared_seconds)
+
+
+def test_a_time_of_many_pairs_is_shown_as_that_of_one_and_not_at_all_where_rows_do_not_say_how_many():
+    """So that an RSM of 10 images and one of 30 compare."""
+    same = {"method": "m", "scores": {"value": 1.0}, "shared_seconds": None}
+    rows = [
+        {"case": "a", "seconds": 4.5, "raw": {"pairs": 45}, **same},
+        {"case": "b", "seconds": 43.5, "raw": {"pairs": 435}, **same},
+        {"case": "c", "seconds": 90.0, "raw": {"pairs": 45}, **same},
+    ]
+    (call,) = summary_of_toy(toy(), rows)
+    per_pair = type("PerPair", (type(toy()),), {"time_per": "pair of images"})()
+    (pair,) = summary_of_toy(per_pair, rows)
+    assert (call.seconds.value, pair.seconds.value, pair.total_seconds.value) == pytest.approx((43.5, 0.1, 0.1))
+    (unsaid,) = summary_of_toy(per_pair, [{**row, "raw": {}} for row in rows])
+    assert math.isnan(unsaid.seconds.value)
+
+
+def test_every_task_of_rsms_shows_the_time_of_a_pair_of_images():
+    for task in map(get_task, task_names()):
+        assert task.time_per == ("pair of images" if task.kind == "rsm" else "")

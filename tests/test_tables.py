@@ -558,7 +558,7 @@ def words_of_line(text, start):
     return re.split(r"\s{2,}", next(line for line in text.splitlines() if line.startswith(start)).strip())
 
 
-def test_any_task_has_a_table(toy):
+def test_any_task_has_a_table(toy, monkeypatch):
     (results,) = collect(toy(), {})
     text = render_table(results)
     assert words_of_line(text, "Metric") == ["Metric", *["right %", "error", "T"] * 2]
@@ -566,6 +566,10 @@ def test_any_task_has_a_table(toy):
     assert words_of_line(text, "plain")[1:3] == ["51.0±0.7", "−0.250"]
     assert "right %: chance 50.0; error: lower is better" in text
     assert "T: median time per case. ±: the farther end of a 95 % bootstrap interval over queries." in unwrapped(text)
+    monkeypatch.setattr(Toy, "time_per", "pair of images", raising=False)
+    (per_pair,) = collect(toy(raw={"pairs": 10}), {})
+    assert "T: median time per pair of images." in unwrapped(render_table(per_pair))
+    assert table_records(per_pair)[0]["seconds"] == pytest.approx(table_records(results)[0]["seconds"] / 10)
     # No complexity, no option b, nothing shared: no column and no line for them.
     assert not re.search("Complexity|Shared|affinity", text)
     assert words_of_line(text, "=cmd()")[2] == "*"

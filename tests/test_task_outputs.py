@@ -43,6 +43,7 @@ def test_an_rsm_that_is_the_divergence_correlates_to_minus_one():
     case, found = scored(rsm, category="matching-free")
     assert found.scores == {"pearson": pytest.approx(-1), "spearman": pytest.approx(-1)}
     assert (Outputs.scores[0].name, Outputs.scores[0].best) == ("pearson", "min")
+    assert found.raw == {"images": N, "pairs": len(upper_triangle(rsm))}
     # Without the exact RSM there is no agreement; the optimum agrees with itself, and is not computed again.
     kept = Outputs().aggregate([result(case, found)], np.ones((1, N)), case.units["image"])
     assert set(kept) == {"pearson", "spearman"}

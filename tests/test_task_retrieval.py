@@ -82,6 +82,7 @@ def test_images_of_the_same_video_are_left_out_and_the_best_of_five_is_at_least_
     rsm = compute_rsm(asking, np.concatenate([asking, asked]), kernel="rbf", matching="ortools")
     assert (rsm.argmax(axis=1) == np.arange(12)).all()
     _, one = scored(both, rsm)
+    assert one.raw["pairs"] == rsm.size
     for query, found in enumerate(one.arrays["found"]):
         assert data.queries.groups[query] not in {groups[i] for i in found}
         assert len(set(found)) == 5

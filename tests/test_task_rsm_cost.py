@@ -38,6 +38,7 @@ def test_a_pair_costs_its_share_of_the_whole_matrix():
     arrays = {"rsm": rsm, "seconds": np.array([2.0, 4.0]), "product": np.array([0.1]), "memory": np.array([5e6])}
     found = RsmCost().score(case, case.inputs(), Answer(arrays), None, Declaration("rsm", "identity"))
     assert found.scores == pytest.approx({"pair": 3e5, "product": 1e5, "times": 3.0, "memory": 5.0})
+    assert found.raw == {"pairs": 10}
     with pytest.raises(ValueError, match="RSM of shape"):
         RsmCost().score(
             case, case.inputs(), Answer({**arrays, "rsm": rsm[:4, :4]}), None, Declaration("rsm", "identity")

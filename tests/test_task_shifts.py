@@ -96,6 +96,7 @@ def test_stability_is_of_the_rsms_of_one_layer(change):
     case = Case("a/l0", {"change": change}, dict, {"network": ("a",)}, size=4, channels=8)
     task, inputs = Shifts(), {"z": np.zeros((N, 8, 4)), "beside": np.zeros((N, 8, 4))}
     found = task.score(case, inputs, Answer({"rsm": changed, "beside": plain}), known, Declaration("rsm", "m"))
+    assert found.raw["pairs"] == N * (N - 1) // 2
     if change == "plain":
         assert found.scores == {}, "of itself it would be 1"
     else:

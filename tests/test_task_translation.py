@@ -44,6 +44,7 @@ def test_a_planted_off_diagonal_is_separated_and_found(overlap, expected):
     found = task.score(case, inputs, Answer({"rsm": rsm}), truth, Declaration("rsm", "m"))
     assert found.scores == {"auroc": expected, "partner_first": expected}
     assert found.raw["overlapping"] == overlap
+    assert found.raw["pairs"] == 45
     assert 0 < found.raw["unrelated"] < 1
     assert not found_partners(np.ones((6, 6))).any(), "equal similarities find no partner"
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from semrsm_bench.bench import results as run_files
 from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, load_environment, load_rows, read_json
-from semrsm_bench.bench.summary import results_of
+from semrsm_bench.bench.summary import results_of, shown_seconds
 from semrsm_bench.core.registry import UnknownNameError
 from semrsm_bench.core.row import resume_key
 from semrsm_bench.core.stats import Interval, exceeds, mean_interval, median_interval
@@ -187,7 +187,7 @@ def _figures(rows: Sequence[Row], task: Task | None, folder: Path) -> Figures:
         if row["status"] != "ok":
             figures.failures.setdefault(unit, f"{row['status']}: {row['message']}")
             continue
-        figures.add("seconds", unit, [row["seconds"]])
+        figures.add("seconds", unit, [shown_seconds(row, task)])
         if task is not None and (score := task.scores[0]).name in row["scores"]:
             figures.add("gaps", unit, [_gap(score, row["scores"][score.name])])
     if task is not None and figures.seconds and not any(task.scores[0].name in row["scores"] for row in rows):

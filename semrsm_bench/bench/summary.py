@@ -53,7 +53,7 @@ class Summary:
     bounds: Mapping[str, float] = field(default_factory=dict)  # certified, of scores that are not known themselves
     worst: Mapping[str, float] = field(default_factory=dict)  # worst of the cases, in the direction of the score
     undefined: Mapping[str, int] = field(default_factory=dict)  # observed cases in which a score has no value
-    # Medians over cases: the call, with what it shares with other methods, and that alone.
+    # Medians over cases: the call (a pair of it, see `Task.time_per`), with what it shares with other methods, and that alone.
     seconds: Interval = UNKNOWN
     total_seconds: Interval = UNKNOWN
     shared_seconds: float = math.nan
@@ -105,6 +105,15 @@ def results_of(rows: Sequence[Row], folder: Path | None = None) -> list[Result]:
     ]
 
 
+def shown_seconds(row: Row, task: Task | None, name: str = "seconds") -> float | None:
+    """A time of a row as it is shown: of the call, or of one of the pairs that a call does; None where the row does not say."""
+    seconds: float | None = row[name]
+    if seconds is None or task is None or not task.time_per:
+        return seconds
+    pairs: int | None = row["raw"].get("pairs")
+    return seconds / pairs if pairs else None
+
+
 def summarise(rows: Sequence[Row], task: Task, folder: Path | None = None) -> list[Summary]:
     """One summary for each method and cell of a task, cell by cell in the task's order, methods as they came.
 
@@ -144,10 +153,11 @@ def _summary(
         by_repeat.setdefault(row["repeat"], []).append(row)
     repeats = [results_of(part, folder) for part in by_repeat.values()]
     results = [result for repeat in repeats for result in repeat]
-    seconds, shared, peaks = (
-        np.array([_median(row[name] for row in part) for part in cases.values()], dtype=np.float64)
-        for name in ("seconds", "shared_seconds", "peak_bytes")
+    seconds, shared = (
+        np.array([_median(shown_seconds(row, task, name) for row in part) for part in cases.values()], dtype=np.float64)
+        for name in ("seconds", "shared_seconds")
     )
+    peaks = np.array([_median(row["peak_bytes"] for row in part) for part in cases.values()], dtype=np.float64)
     if task.kind != "solver":  # what one of them prepares serves no other: it is part of its time
         seconds, shared = seconds + np.nan_to_num(shared), np.full(len(shared), math.nan)
     bad = [row for row in rows if row["status"] != "ok"]

@@ -92,7 +92,7 @@ class Layout:
     @property
     def total_time_label(self) -> str:
         """The text beside an axis of times end to end."""
-        return f"time per {self.results.noun}{', affinity included' if self.results.shared else ''}"
+        return f"time per {self.results.timed}{', affinity included' if self.results.shared else ''}"
 
     def scores(self, cells: Container[str] | None = None) -> list[Score]:
         """Scores that any method has in these cells; default: in any cell."""
@@ -195,7 +195,7 @@ class Layout:
             if self.end_to_end:
                 call = " of the call and of the affinity, where a method needs one"
             sentences.append(
-                f"{self.time_title}: median time per {self.results.noun}{call if self.results.shared else ''}"
+                f"{self.time_title}: median time per {self.results.timed}{call if self.results.shared else ''}"
             )
         if task.unit:
             sentences.append(f"±: the farther end of a 95 % {task.resampling} interval over {plurals(task.unit)}")

@@ -53,6 +53,11 @@ class TaskResults:
         """What one case is called: the unit where it is the case itself; others, such as images, only make it up."""
         return self.task.unit if self.task.unit in ("pair", "batch") else "case"
 
+    @property
+    def timed(self) -> str:
+        """What a time is of, in words."""
+        return self.task.time_per or self.noun
+
     @cached_property
     def catalogue(self) -> Catalogue:
         """What is known of its methods."""

@@ -26,8 +26,10 @@ from semrsm_bench.tasks.rsms import (
     METHODS,
     OPTIMUM,
     QUICK_POSITIONS,
+    TIME_PER,
     CachedOptions,
     answered_rsm,
+    image_pairs,
     layer_cases,
 )
 
@@ -72,6 +74,7 @@ class Outputs(Task):
         ),
     )
     by_default = True
+    time_per = TIME_PER
     unit = "image"
     across = ("model", "layer", "size", "centring", "kernel")
     reference = "identity"
@@ -116,7 +119,7 @@ class Outputs(Task):
                 "agreement_cka": cka(exact, rsm, "debiased"),
                 "same_neighbour": float(same.mean()),
             }
-        return Scored(scores, {"images": len(rsm)}, kept)
+        return Scored(scores, {"images": len(rsm), "pairs": image_pairs(len(rsm))}, kept)
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
         """Every correlation over the pairs of the drawn images; CKA, which has no such form, without an interval."""

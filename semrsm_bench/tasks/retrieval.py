@@ -35,7 +35,16 @@ from semrsm_bench.tasks.networks import (
     thumbnails,
 )
 from semrsm_bench.tasks.registry import register_task
-from semrsm_bench.tasks.rsms import KERNELS, METHODS, QUICK_POSITIONS, CachedOptions, answered_rsm, layer_cases
+from semrsm_bench.tasks.rsms import (
+    KERNELS,
+    METHODS,
+    QUICK_POSITIONS,
+    TIME_PER,
+    CachedOptions,
+    answered_rsm,
+    image_pairs,
+    layer_cases,
+)
 
 TOP = 5
 # Queries, and images found by each, that rows keep to be shown.
@@ -126,6 +135,7 @@ class Retrieval(Task):
         Score(f"iou_top{TOP}", f"IoU best of {TOP}", meaning=f"best IoU among the {TOP} most similar images"),
     )
     unit = "query"
+    time_per = TIME_PER
     across = ("model", "layer", "size", "centring", "kernel")
     reference = "identity"
     options = RetrievalOptions
@@ -151,14 +161,16 @@ class Retrieval(Task):
     def score(self, case: Case, arrays: Arrays, answer: Answer, truth: _QueryTruth, declared: Declaration) -> Scored:
         """Scores of the most similar image and of the best among the five most similar; those of the query's group never count."""
         data = truth.data
-        rsm = answered_rsm(answer, len(data.queries), None if data.queries is data.database else len(data.database))
+        shape = len(data.queries), None if data.queries is data.database else len(data.database)
+        rsm = answered_rsm(answer, *shape)
         kept: dict[str, Any] = {
             name: retrieval_scores(rsm, *truth.counts, *truth.groups, score=score, top=top)
             for name, (score, top) in truth.scores.items()
         }
         scores = {name: _mean(values) for name, values in kept.items()}
         kept["found"] = ranking(rsm, *truth.groups, top=TOP)
-        return Scored(scores, {**truth.reach, "shareable": data.shareable}, kept | truth.shown(kept["found"]))
+        raw = {**truth.reach, "shareable": data.shareable, "pairs": image_pairs(*shape)}
+        return Scored(scores, raw, kept | truth.shown(kept["found"]))
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:
         """Means over the drawn queries whose score is defined."""

@@ -20,7 +20,7 @@ from semrsm_bench.core.task import Answer, Arrays, Case, Profile, Score, Scored,
 from semrsm_bench.rsm import compute_rsm
 from semrsm_bench.rsm.tiles import one_thread
 from semrsm_bench.tasks.registry import register_task
-from semrsm_bench.tasks.rsms import OPTIMUM, answered_rsm
+from semrsm_bench.tasks.rsms import OPTIMUM, TIME_PER, answered_rsm, image_pairs
 
 # One of S, C and N varies at a time, around 64 x 128 x 12.
 QUICK = ("16x128x12", "64x128x12", "256x128x12", "1024x128x12", "64x32x12", "64x512x12", "64x128x48", "64x128x192")
@@ -65,6 +65,7 @@ class RsmCost(Task):
         Score("memory", "MB", "min", high=math.inf, meaning="memory that the call took at its peak"),
     )
     unit = "set"
+    time_per = TIME_PER
     across = ("size", "channels", "images")
     options = RsmCostOptions
     methods = (
@@ -105,9 +106,9 @@ class RsmCost(Task):
         images = len(arrays["z"])
         answered_rsm(answer, images)
         seconds, product, memory = (np.median(answer.arrays[name]) for name in ("seconds", "product", "memory"))
-        pair = float(seconds) / (images * (images - 1) / 2)
+        pair = float(seconds) / image_pairs(images)
         scores = {"pair": 1e6 * pair, "product": 1e6 * float(product), "times": pair / float(product)}
-        return Scored(scores | {"memory": float(memory) / 1e6})
+        return Scored(scores | {"memory": float(memory) / 1e6}, {"pairs": image_pairs(images)})
 
 
 def timed_rsm(command: Mapping[str, Any], inputs: Arrays, clock: Any, memory: Any) -> dict[str, Any]:

@@ -36,6 +36,8 @@ METHODS = (
     ),
     "random",
 )
+# A row's time is that of a whole RSM; what is shown is its share.
+TIME_PER = "pair of images"
 # Layers of more positions are left out of quick runs.
 QUICK_POSITIONS = 1024
 
@@ -136,6 +138,11 @@ def layer_cases(
                 skip,
                 known,
             )
+
+
+def image_pairs(rows: int, columns: int | None = None) -> int:
+    """How many pairs of images an RSM compares, for the time of one: those above the diagonal, or all of both sides."""
+    return rows * (rows - 1) // 2 if columns is None else rows * columns
 
 
 def answered_rsm(answer: Answer, rows: int, columns: int | None = None) -> NDArray[np.float64]:

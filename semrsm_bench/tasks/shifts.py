@@ -20,7 +20,7 @@ from semrsm_bench.metrics.rsa import compare_rsms
 from semrsm_bench.tasks.networks import BLOCKS, CachedActivations, CountOptions, LayerActivations, NetworkActivations
 from semrsm_bench.tasks.orders import credits
 from semrsm_bench.tasks.registry import register_task
-from semrsm_bench.tasks.rsms import METHODS, CachedOptions, answered_rsm, layer_cases
+from semrsm_bench.tasks.rsms import METHODS, TIME_PER, CachedOptions, answered_rsm, image_pairs, layer_cases
 
 # With fewer, CKA and rank correlations of RSMs say little.
 LEAST_IMAGES = 10
@@ -86,6 +86,7 @@ class Shifts(Task):
         Score("stability_rsa", "Spearman", low=-1.0, chance=0.0, meaning="of their entries above the diagonal"),
     )
     unit = "network"
+    time_per = TIME_PER
     resampling: ClassVar[Literal["bootstrap", "jackknife"]] = "jackknife"
     across = ("centring", "kernel", "images", "change")
     beside = "change"
@@ -121,7 +122,7 @@ class Shifts(Task):
         if case.cell["change"] != PLAIN:
             scores["stability"] = cka(plain, changed, "debiased")
             scores["stability_rsa"] = _spearman(plain, changed)
-        raw = {**truth, "channels": case.channels, "positions": case.size}
+        raw = {**truth, "channels": case.channels, "positions": case.size, "pairs": image_pairs(count)}
         return Scored(scores, raw, {"changed": changed, "plain": plain})
 
     def aggregate(self, results: Sequence[Result], draws: Floats, units: Sequence[str]) -> dict[str, Floats]:

@@ -17,7 +17,15 @@ from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Score,
 from semrsm_bench.metrics.ranks import TIE, mid_ranks
 from semrsm_bench.tasks.networks import STAGES, CountOptions, NetworkActivations, load_networks
 from semrsm_bench.tasks.registry import register_task
-from semrsm_bench.tasks.rsms import METHODS, QUICK_POSITIONS, LayerRsmOptions, answered_rsm, layer_cases
+from semrsm_bench.tasks.rsms import (
+    METHODS,
+    QUICK_POSITIONS,
+    TIME_PER,
+    LayerRsmOptions,
+    answered_rsm,
+    image_pairs,
+    layer_cases,
+)
 
 # Pictures of the first batch that its rows keep, to be shown with the frames of their crops.
 _SHOWN = 3
@@ -49,6 +57,7 @@ class Translation(Task):
         ),
     )
     unit = "batch"
+    time_per = TIME_PER
     across = ("model", "shift", "centring", "kernel", "layer", "size")
     reference = "identity"
     options = TranslationOptions
@@ -88,6 +97,7 @@ class Translation(Task):
         overlapping, unrelated = similarity[truth], similarity[~truth]
         scores = {"auroc": auroc(overlapping, unrelated), "partner_first": float(found_partners(rsm).mean())}
         raw: dict[str, Any] = {"overlapping": float(np.median(overlapping)), "unrelated": float(np.median(unrelated))}
+        raw["pairs"] = image_pairs(len(rsm))
         kept = {"rsm": rsm}
         if case.known is not None:
             kept["scenes"], raw["scenes"] = case.known

@@ -38,7 +38,7 @@ FRONT_NOTE = (
 
 @dataclass(frozen=True)
 class Point:
-    """A method in the plane of time, end to end per case, and score; of ``cost``, the gap of a quality, smaller is better."""
+    """A method in the plane of time, end to end, and score; of ``cost``, the gap of a quality, smaller is better."""
 
     method: MethodKey
     seconds: float
@@ -167,7 +167,7 @@ def draw_runtime(layout: Layout, sheet: Sheet, caption: str) -> Figure | None:
     figure = new_figure(7.6, max(4.0, 0.62 + 0.19 * len(lines)), [caption])
     axes = figure.subplots()
     sizes = sorted({size for known in lines.values() for size in known})
-    axes.set(xlabel="positions S", ylabel=f"time per {results.noun}{', solve alone' if results.shared else ''}")
+    axes.set(xlabel="positions S", ylabel=f"time per {results.timed}{', solve alone' if results.shared else ''}")
     axes.set(xlim=(sizes[0] / 1.25, sizes[-1] * 1.12), yscale="log")
     axes.set_xscale("log", base=2)
     axes.set_xticks(sizes, map(str, sizes))
