@@ -6,8 +6,8 @@ import contextlib
 import functools
 import json
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,12 @@ import psutil
 import pytest
 
 from semrsm_bench.activations.store import write_cache
-from semrsm_bench.bench import methods, pool
-from semrsm_bench.bench.engine import run
+from semrsm_bench.bench import engine, methods, pool
 from semrsm_bench.bench.methods import describe, sort_plugins
 from semrsm_bench.bench.plan import RunOptions
 from semrsm_bench.bench.process import WorkerProcess, WorkerSetup
 from semrsm_bench.bench.results import SessionOptions, load_rows
+from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.row import Row
 
 HOSTILE = Path(__file__).resolve().parent / "hostile_solvers.py"
@@ -81,7 +81,7 @@ class Bench:
         if "matching" in how.get("tasks", ()):
             chosen = {"data": self.cache, "pairs": {"": 3}, "centring": ("none",), **matching}
             how["tasks"] = {**how["tasks"], "matching": MatchingOptions(**chosen)}
-        return Session(*run(options, SessionOptions(self.results, **session), quiet=True, **how))
+        return Session(*engine.run(options, SessionOptions(self.results, **session), quiet=True, **how))
 
 
 def solver_file(
@@ -172,27 +172,44 @@ def old_line(**changes: Any) -> str:
     return json.dumps({**json.loads(OLD_LINE), **changes})
 
 
-@contextlib.contextmanager
-def kept_workers() -> Iterator[None]:
-    """Until the block ends, runs share their workers and declarations, because starting a process takes a second."""
-    kept: dict[tuple[str, ...], WorkerProcess] = {}
-    start, declared = pool.Workers.of, functools.lru_cache(describe)
+class KeptWorkers(contextlib.AbstractContextManager["KeptWorkers"]):
+    """Worker processes for the runs of many tests, because starting one takes a second; those used last stay alive."""
 
-    def of(workers: Any, method: Any) -> WorkerProcess:
-        key = method.kind, method.name
-        if key not in workers._workers:
-            setup = WorkerSetup(plugins=method.plugins, core=workers._core)
-            worker = kept.setdefault((*key, method.code), WorkerProcess(setup))
-            worker.timed_out = False
-            workers._workers[key] = worker
-        return start(workers, method)
+    def __init__(self, most: int = 12) -> None:
+        self._most, self._workers = most, OrderedDict[Any, WorkerProcess]()
+        self._describe = functools.lru_cache(describe)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pool.Workers, "of", of)
-        patch.setattr(pool.Workers, "__exit__", lambda workers, *error: None)
-        patch.setattr(
-            methods, "describe", lambda plugin, kinds: (describe if plugin else declared)(plugin, tuple(kinds))
-        )
-        yield
-    for worker in kept.values():
-        worker.close()
+    def __exit__(self, *error: object) -> None:
+        for worker in self._workers.values():
+            worker.close()
+
+    def _of(self, method: Declaration) -> WorkerProcess:
+        key = method.kind, method.name, method.code, method.plugins
+        worker = self._workers.setdefault(key, WorkerProcess(WorkerSetup(method.plugins)))
+        self._workers.move_to_end(key)
+        alive = [each for each in self._workers.values() if each.pid is not None and each is not worker]
+        for old in alive[: max(0, len(alive) + 1 - self._most)]:
+            old.close()
+        worker.timed_out = False
+        return worker
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """Until the block ends, runs in this process use these workers, pinned to no core; the checkout is described once."""
+        of = pool.Workers.of
+
+        def lend(workers: pool.Workers, method: Declaration) -> WorkerProcess:
+            if (key := (method.kind, method.name)) not in workers._workers:
+                workers._workers[key] = self._of(method)
+            return of(workers, method)
+
+        def declared(plugin: str | None, kinds: Sequence[str] | None = None) -> list[Declaration]:
+            stays = plugin is None or HOSTILE.parents[1] in Path(plugin).parents
+            return (self._describe if stays else describe)(plugin, kinds and tuple(kinds))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pool.Workers, "of", lend)
+            patch.setattr(pool.Workers, "__exit__", lambda workers, *error: None)
+            patch.setattr(engine, "claimed_core", lambda: contextlib.nullcontext())
+            patch.setattr(methods, "describe", declared)
+            yield

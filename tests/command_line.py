@@ -8,11 +8,17 @@ import pytest
 from semrsm_bench.cli import main
 
 
-def call(*words, code=0):
-    """Standard output and standard error of ``semrsm-bench WORDS``, after a check of the exit code."""
+def ended(*words):
+    """Exit code, standard output and standard error of ``semrsm-bench WORDS``."""
     out, err = io.StringIO(), io.StringIO()
-    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as end:
         main([str(word) for word in words])
-    assert (ended.value.code or 0) == code, out.getvalue() + err.getvalue()
     assert "Traceback" not in err.getvalue()
-    return out.getvalue(), err.getvalue()
+    return end.value.code or 0, out.getvalue(), err.getvalue()
+
+
+def call(*words, code=0):
+    """Standard output and standard error, after a check of the exit code."""
+    found, out, err = ended(*words)
+    assert found == code, out + err
+    return out, err

@@ -7,6 +7,7 @@ import pytest
 
 from semrsm_bench.core import registry
 
+from .bench_data import KeptWorkers
 from .browser import Browser, find_browser
 
 # The first call of a compiled kernel takes seconds, and machines that run tests are busy: no test asserts on time.
@@ -36,6 +37,19 @@ def client():
         connect(running.scheduler_address) as connected,
     ):
         yield connected
+
+
+@pytest.fixture(scope="session")
+def _workers():
+    with KeptWorkers() as workers:
+        yield workers
+
+
+@pytest.fixture
+def kept_workers(_workers):
+    """Runs in this process share their workers with those of other tests."""
+    with _workers.lent():
+        yield
 
 
 @pytest.fixture(autouse=True)

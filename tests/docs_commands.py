@@ -1,6 +1,7 @@
 """Commands in Markdown: collected from the pages, read by the command line's own parser, laid ready for a run."""
 
 import contextlib
+import functools
 import os
 import re
 import shlex
@@ -76,6 +77,7 @@ def shell_lines(block):
             yield re.sub(r"\s+", " ", command)
 
 
+@functools.cache
 def commands(text):
     """Commands of all shell blocks of a page, in order."""
     return [command for block in blocks(text) for command in shell_lines(block)]
@@ -131,7 +133,7 @@ def unknown_options(command):
 def lay_out(folder, full):
     """A folder in which the commands of the pages find what they name.
 
-    ``full`` takes the shipped activations; otherwise small ones lie in their place, under the same names.
+    ``full`` takes the shipped activations and network; otherwise small ones lie in their place, under the same names.
     """
     folder.mkdir(parents=True)
     shutil.copytree(CHECKOUT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
@@ -141,8 +143,9 @@ def lay_out(folder, full):
     else:
         (folder / "data").mkdir()
         small_cache(folder / "data", sizes=(16, 36, 64, 100), name="resnet18-tiny-imagenet")
-    weights = shipped / "resnet18-tiny-imagenet.weights.safetensors"
-    for name in (weights.name, "mine.safetensors"):
+    named = "resnet18-tiny-imagenet.weights.safetensors"
+    weights = shipped / (named if full else "plain-resnet18-w8-seed0.weights.safetensors")
+    for name in (named, "mine.safetensors"):
         shutil.copy(weights, folder / name)  # a copy: commands of the pages write to the first
     rng = np.random.default_rng(0)
     np.save(folder / "queries.npy", rng.normal(size=(4, 6, 16)))

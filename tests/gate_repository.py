@@ -1,12 +1,14 @@
 """A throw-away repository made of the project's own tree, and the changes that the gate is tried on."""
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
+
+from tests.command_line import ended
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SOLVER_FILE = "semrsm_bench/solvers/norm_order.py"
@@ -141,11 +143,10 @@ class Repository:
         git(self.folder, "tag", tag)
 
     def gate(self, base, head, *options):
-        """Exit code and report of the gate, run from the checkout's package, as JSON."""
-        command = [sys.executable, "-P", "-m", "semrsm_bench", "gate", base, head, "--json", "--quiet", *options]
-        environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
-        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, env=environment)
-        return done.returncode, json.loads(done.stdout) if done.stdout.startswith("{") else done.stderr
+        """Exit code and report of the gate, called in the folder; what it says on standard error where there is no report."""
+        with contextlib.chdir(self.folder):
+            code, out, err = ended("gate", base, head, "--json", "--quiet", *options)
+        return code, json.loads(out) if out.startswith("{") else err
 
 
 class ThrowAway(Repository):

@@ -363,6 +363,7 @@ def test_make_lines_have_a_recipe(command, tmp_path):
             docs.parsed(line)
 
 
+@pytest.mark.usefixtures("kept_workers")
 @pytest.mark.parametrize("page", with_commands(lambda way: way and way.quick != ""))
 def test_commands_run(page, tmp_path, monkeypatch):
     folder = ready(page, tmp_path / "place", full=False)

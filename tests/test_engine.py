@@ -27,16 +27,10 @@ from semrsm_bench.bench.process import CallLimits
 from semrsm_bench.core.row import FAULT_BY, METHOD_FAULTS, SCHEMA, STATUSES, resume_key
 from semrsm_bench.report.results import read_results
 from semrsm_bench.solvers import MatchingProblem, matching_value, random_value, solve
-from tests.bench_data import HOSTILE, Bench, is_gone, kept_workers, solver_file, wait_until
+from tests.bench_data import HOSTILE, Bench, is_gone, solver_file, wait_until
 from tests.toy_tasks import ToyOptions, toy
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-@pytest.fixture(scope="module")
-def kept():
-    with kept_workers():
-        yield
 
 
 @pytest.fixture
@@ -47,7 +41,7 @@ def new_processes(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def bench(new_processes, kept):
+def bench(new_processes, kept_workers):
     """The same, in workers that the tests share."""
     return new_processes
 
@@ -256,17 +250,17 @@ def test_what_the_machine_spoiled_is_measured_again_and_the_new_row_says_so(benc
         assert row["replaces"] == "memory: killed by the system for want of memory" * (row["status"] == "crashed")
 
 
-def test_what_the_machine_spoils_again_and_again_is_measured_once_a_session(new_processes, tmp_path):
+def test_what_the_machine_spoils_again_and_again_is_measured_once_a_session(bench, tmp_path):
     plugin = solver_file(tmp_path, "full", f"raise OSError({errno.ENOSPC}, os.strerror({errno.ENOSPC}))")
     how = {"plugins": (plugin,), "layers": ("layer1",), "pairs": {"": 2}}
-    first = new_processes("full", "identity", **how)
+    first = bench("full", "identity", **how)
     assert (first.spoiled, first.exit_code, first.measured) == (2, 1, 4)
     assert {row["raw"][FAULT_BY] for row in first.of("full")} == {"machine"}
     assert all("the disk is full" in told for told in first.ledger.spoiled.values())
-    second = new_processes("full", "identity", **how)
+    second = bench("full", "identity", **how)
     assert (second.folder, second.measured, second.exit_code) == (first.folder, 2, 1)
     assert runs.read_json(first.folder / runs.RUN_FILE)["finished"]
-    again = new_processes("full", "identity", run_id=first.folder.name, **how)
+    again = bench("full", "identity", run_id=first.folder.name, **how)
     assert (again.folder, again.measured) == (first.folder, 2)
 
 
@@ -360,7 +354,7 @@ def f(x, y):
         ("rsm", "tool.sh", "echo 2"),
     ],
 )
-def test_no_row_of_other_code_while_a_worker_lives(new_processes, tmp_path, monkeypatch, kind, changed, text):
+def test_no_row_of_other_code_while_a_worker_lives(bench, tmp_path, monkeypatch, kind, changed, text):
     """A file changes after the first row, or goes; written anew as it was, it is no change."""
     for file, content in (("tool.sh", "echo 1"), ("beside_late.py", "x = 1"), ("kernel.py", "a = 1")):
         (tmp_path / file).write_text(content)
@@ -381,14 +375,14 @@ def test_no_row_of_other_code_while_a_worker_lives(new_processes, tmp_path, monk
         monkeypatch.setattr(runs.RunWriter, "append", append)
 
     monkeypatch.setattr(runs.RunWriter, "append", append_and_edit)
-    done = new_processes(name, plugins=(plugin,), **how, run_id="mine")
+    done = bench(name, plugins=(plugin,), **how, run_id="mine")
     (code,) = {row["code"] for row in done.rows}
     if text == "echo 1":
         assert done.counts == {"ok": 3}
         return
     assert [(r["status"], r["message"]) for r in done.rows] == [("ok", ""), *[("error", CHANGED)] * 2]
     if text is not None and changed != "kernel.py":
-        again = new_processes(name, plugins=(plugin,), **how, run_id="mine")
+        again = bench(name, plugins=(plugin,), **how, run_id="mine")
         assert again.by_method == {name: {"ok": 3}}
         assert code not in {row["code"] for row in again.rows}
 
@@ -574,13 +568,13 @@ def test_arrays_of_cases_with_like_names_are_kept_apart(bench, median, monkeypat
 
 # Kills, and several at once.
 
-METHODS = ("scipy", "identity", "greedy")
+METHODS = ("identity", "greedy")
 HOW = {"repeats": 3, "centring": ("none", "channel")}
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_a_signal_in_the_middle_and_the_same_command_again(new_processes, number):
-    bench, total = new_processes, 3 * 4 * 10 * 3
+    bench, total = new_processes, 2 * 4 * 10 * 3
     process = start(bench, *METHODS, **HOW, pairs={"": 10})
     wait_until(lambda: sum(p.read_bytes().count(b"\n") for p in bench.results.glob(f"*/{runs.ROWS_FILE}")) >= 25)
     workers = process_room.descendants(process.pid)
@@ -602,15 +596,15 @@ def test_a_signal_in_the_middle_and_the_same_command_again(new_processes, number
 
 def test_two_runs_side_by_side_keep_apart_and_two_of_one_name_do_not_meet(new_processes):
     bench = new_processes
-    ten = {**HOW, "pairs": {"": 10}, "run_id": "mine"}
-    unnamed, named = start(bench, *METHODS, **HOW, pairs={"": 2}), start(bench, *METHODS, **ten)
+    five = {**HOW, "pairs": {"": 5}, "run_id": "mine"}
+    unnamed, named = start(bench, *METHODS, **HOW, pairs={"": 2}), start(bench, *METHODS, **five)
     wait_until((bench.results / "mine" / runs.RUN_FILE).exists)
     with pytest.raises(runs.RunBusyError, match="run 'mine' is being written by another process; wait for it"):
-        bench(*METHODS, **ten)
+        bench(*METHODS, **five)
     facts = [process.communicate(timeout=300)[0].split() for process in (unnamed, named)]
     assert facts[0][0] != facts[1][0] == "mine"
-    for (name, measured, resumed), pairs in zip(facts, (2, 10)):
+    for (name, measured, resumed), pairs in zip(facts, (2, 5)):
         keys = keys_of(bench.results / name)
-        assert len(keys) == len(set(keys)) == int(measured) == 3 * 4 * pairs * 3
+        assert len(keys) == len(set(keys)) == int(measured) == 2 * 4 * pairs * 3
         assert resumed == "0"
         assert {r["run_id"] for r in runs.read_rows(bench.results / name)} == {name}

@@ -9,6 +9,8 @@ import pytest
 
 from tests.command_line import call
 
+pytestmark = pytest.mark.usefixtures("kept_workers")
+
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
 

@@ -313,7 +313,7 @@ def two_tasks(tmp_path_factory):
         folder, get_task("translation"), ("identity", "greedy"), images=(images,), count=12, batch=4, **small
     )
     with (folder / "rows.jsonl").open("a") as file:
-        for row in make_run((64, 256), pairs=3):
+        for row in make_run((64, 256), ("none",), pairs=3):
             file.write(json.dumps(row) + "\n")
     return folder
 

@@ -241,7 +241,7 @@ def test_a_plugin_is_listed_and_checked_without_being_imported_by_the_command(pa
     assert [row["name"] for row in json.loads(done.stdout)][-2:] == ["honest", "patching"]
     assert len(importing) == 1
     for name, processes in (("honest", 1), ("patching", 2)):
-        done, importing = patching("check", name, "--case", "empty")
+        done, importing = patching("check", name, "--kind", "solver", "--case", "empty")
         assert "1 of 1 cases passed" in done.stdout
         assert len(importing) == processes
 
@@ -251,7 +251,7 @@ def test_tasks_of_a_distribution_are_imported_where_answers_are_scored(tmp_path)
     announce(tmp_path, "planting")
     listed = run("-m", "semrsm_bench", "list", "tasks", "--json", path=tmp_path)
     assert [row["name"] for row in json.loads(listed.stdout)][-1] == "planted"
-    words = ["run", "planted", "--problems", "1", "--positions", "9", "--methods", "scipy,identity", "--estimate"]
+    words = ["run", "planted", "--problems", "1", "--positions", "9", "--methods", "scipy", "--estimate"]
     assert run("-m", "semrsm_bench", *words, path=tmp_path).returncode == 0
     shown = run("-m", "semrsm_bench", "table", "planted", path=tmp_path)
     assert "scipy" in shown.stdout, shown.stderr
