@@ -46,12 +46,12 @@ def solver(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
     their answers. What comes back is shifted back: all permutations are of the pair as it was given. The shifts are the same in
     every run, so that methods that depend on the order of positions compare; its repeats share them out, so that none comes
     twice while there are more positions than repeats. Channels are in another order in every run, so that no file of an
-    earlier run fits either.
+    earlier run fits either. A problem that is a matrix (an input ``affinity``) has its rows and columns shifted.
     """
     import semrsm_bench as sb
 
-    found = sb.get_solver(command["name"])
-    x, y = np.asarray(inputs["x"]), np.asarray(inputs["y"])
+    found, is_matrix = sb.get_solver(command["name"]), "affinity" in inputs
+    x, y = (np.asarray(inputs[name]) for name in (("affinity",) * 2 if is_matrix else ("x", "y")))
     size = len(x)
     run, repeat, repeats = command.get("seed", (0, 0, 1))
     most = 1 if size >= LARGE else max(1, min(_MOST_CALLS, (size - 1) // repeats))
@@ -65,8 +65,11 @@ def solver(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
         if clock.timed and i >= 0:
             channels = np.random.default_rng([run, repeat, i]).permutation(channels)
             shift = int(sequence[(repeat * most + i) % len(sequence)]) if len(sequence) else 0
-        problem = sb.MatchingProblem(*(np.roll(z[:, channels], shift, axis=0) for z in (x, y)))
-        if not found.matrix_free:
+        if is_matrix:
+            problem = sb.MatchingProblem.from_affinity(np.roll(x, (shift, shift), axis=(0, 1)))
+        else:
+            problem = sb.MatchingProblem(*(np.roll(z[:, channels], shift, axis=0) for z in (x, y)))
+        if not (found.matrix_free or is_matrix):
             clock.shared(lambda: problem.affinity)
         if i == 0:
             first.clear()
@@ -85,7 +88,7 @@ def solver(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
 
     answers = clock.run(fresh, call, shape=("solver", command["name"], x.shape, str(x.dtype)), most=most)
     problem, result = first["problem"], first["result"]
-    if found.matrix_free and problem.has_affinity:
+    if found.matrix_free and problem.has_affinity and not is_matrix:
         return {"status": "invalid", "message": "it is registered as matrix_free but used problem.affinity"}
     if _checksums(problem) != first["checksums"]:
         return {"status": "invalid", "message": "it changed its inputs"}

@@ -65,10 +65,11 @@ def certified_upper(problem: MatchingProblem, prices: NDArray[Any]) -> float:
         raise ValueError(f"prices of {size} columns are {size} finite numbers, got shape {prices.shape}")
     if size == 0:
         return 0.0
-    columns, sums = problem.y.astype(np.float64).T, []
+    columns, sums = None if problem.is_matrix else problem.y.astype(np.float64).T, []
     step = max(1, _BLOCK_BYTES // (8 * size))
     for i in range(0, size, step):
-        sums.append(math.fsum((problem.x[i : i + step].astype(np.float64) @ columns - prices).max(axis=1)))
+        rows = problem.x[i : i + step].astype(np.float64)
+        sums.append(math.fsum(((rows if columns is None else rows @ columns) - prices).max(axis=1)))
     # A bound on the error of the float64 inner products and subtractions, summed over rows
     norms = [np.sqrt(np.einsum("sc,sc->s", a, a, dtype=np.float64)) for a in (problem.x, problem.y)]
     products = float(norms[0].sum()) * float(norms[1].max())

@@ -126,6 +126,8 @@ def _moved(size: int, channels: int, by: float, sign: float) -> Pairs:
     return [(x + by, sign * (y + by))]
 
 
+# Share of the range from chance to the optimum by which the matchings of two precisions may differ.
+_PRECISIONS_APART = 0.1
 _CORNERS = np.array([[1.0, 0.0], [0.0, 1.0]])
 # What cases solve: a line that says why, and pairs of images.
 _PAIRS: dict[str, tuple[str, Callable[[], Pairs]]] = {
@@ -179,6 +181,31 @@ def _affinity_made_before(solver: Solver) -> None:
     solve_and_judge(solver, problem)
 
 
+def _either_precision(solver: Solver) -> None:
+    """The same activations in float32 and in float64 are matched equally well: the affinity is read as what it is.
+
+    Approximations too: who reads float64 as float32 finds a random matching.
+    """
+    x, y = features(90, 8, 11)
+    problems = [MatchingProblem(x.astype(dtype), y.astype(dtype)) for dtype in (np.float32, np.float64)]
+    single, double = (matching_value(problems[1], solve_and_judge(solver, problem)) for problem in problems)
+    span = optimum(problems[1]) - random_value(problems[1])
+    require(
+        abs(single - double) <= _PRECISIONS_APART * span,
+        f"k is {single:.6g} for float32 and {double:.6g} for float64 of the same values: does it look at affinity.dtype?",
+    )
+
+
+def _matrices(solver: Solver) -> None:
+    """Plain matrices of either precision, and whole costs with ties, for solvers that take no position vectors."""
+    rng = np.random.default_rng(13)
+    for dtype in (np.float32, np.float64):
+        for size in () if solver.takes_vectors else (1, 5, 70):
+            solve_and_judge(solver, MatchingProblem.from_affinity(rng.standard_normal((size, size)).astype(dtype)))
+            costs = rng.integers(0, 9, (size, size)).astype(dtype)
+            solve_and_judge(solver, MatchingProblem.from_costs(costs))
+
+
 def _deterministic(solver: Solver) -> None:
     """The same problem has the same answer: at once, after another one, and made anew."""
     for seed in range(3):
@@ -217,6 +244,8 @@ def _never_makes_the_affinity(solver: Solver) -> None:
 CASES: dict[str, Case] = {
     **{name: _judge_all(*given) for name, given in _PAIRS.items()},
     "affinity made before": _affinity_made_before,
+    "either precision": _either_precision,
+    "matrices": _matrices,
     "deterministic": _deterministic,
     "global random state": _global_random_state,
     "threads": _threads,

@@ -154,6 +154,7 @@ def lap(problem: MatchingProblem) -> Permutation:
     "identity",
     kind="baseline",
     matrix_free=True,
+    takes_vectors=False,
     complexity="O(S)",
     reference="same-position matching, Wald et al. 2024",
 )

@@ -16,7 +16,7 @@ from semrsm_bench.solvers.registry import get_solver, register_solver
 _SOURCE = "Wald et al. 2024, appendix F"
 
 
-@register_solver("greedy", kind="approximate", complexity="O(S^2)", reference=_SOURCE)
+@register_solver("greedy", kind="approximate", takes_vectors=True, complexity="O(S^2)", reference=_SOURCE)
 def greedy(problem: MatchingProblem) -> Permutation:
     """Rows in order of descending norm, each with the best column that is still free.
 
@@ -28,7 +28,12 @@ def greedy(problem: MatchingProblem) -> Permutation:
 
 
 @register_solver(
-    "topk-greedy", kind="approximate", grid={"k": [128, 256, 512]}, complexity="O(k^3 + S^2)", reference=_SOURCE
+    "topk-greedy",
+    kind="approximate",
+    takes_vectors=True,
+    grid={"k": [128, 256, 512]},
+    complexity="O(k^3 + S^2)",
+    reference=_SOURCE,
 )
 def topk_greedy(problem: MatchingProblem, *, k: int = 128, block_solver: str = "ortools") -> Permutation:
     """Optimal among the k rows and k columns of largest norm, greedy for the rest.

@@ -13,6 +13,11 @@ from semrsm_bench.core.arrays import to_numpy
 Floats = NDArray[np.floating[Any]]
 Permutation = NDArray[np.intp]
 
+# Entries of a matrix: larger ones leave float64 where they are squared and summed, smaller ones where they are squared.
+_LARGEST_ENTRY, _SMALLEST_ENTRY = 1e140, 1e-140
+# Beyond it not every integer is a float64.
+_LARGEST_INTEGER = 2**53
+
 # Rows of a block when something is summed over positions: bounds the memory of scoring at S = 65,536.
 _BLOCK = 4096
 
@@ -49,8 +54,11 @@ class MatchingProblem:
     x, y : ndarray, (S, C), float32 or float64, read-only
     size, channels : int
         S and C.
-    affinity : ndarray, (S, S), read-only
-        ``x @ y.T``, made on first use; float64 where float32 would overflow or lose everything to underflow.
+    affinity : ndarray, (S, S), read-only, C-contiguous
+        ``x @ y.T``, made on first use, in the dtype of x and y: float32, or float64 where any input was, or where float32 would
+        overflow or lose everything to underflow.
+    is_matrix : bool
+        The problem is a matrix (`from_affinity`, `from_costs`): x is the affinity and y the identity.
 
     Raises
     ------
@@ -59,10 +67,11 @@ class MatchingProblem:
         float64.
     """
 
-    __slots__ = ("_affinity", "x", "y")
+    __slots__ = ("_affinity", "is_matrix", "x", "y")
 
     x: Floats
     y: Floats
+    is_matrix: bool
     _affinity: Floats | None
 
     def __init__(self, x: ArrayLike | Any, y: ArrayLike | Any) -> None:
@@ -77,6 +86,42 @@ class MatchingProblem:
         for name, array in zip("xy", arrays):
             object.__setattr__(self, name, _locked(np.array(array, dtype=dtype, order="C")))
         object.__setattr__(self, "_affinity", None)
+        object.__setattr__(self, "is_matrix", False)
+
+    @classmethod
+    def from_affinity(cls, affinity: ArrayLike | Any) -> MatchingProblem:
+        """A plain assignment problem: which permutation has the largest ``sum_i affinity[i, perm(i)]``?
+
+        k, k_rand and bounds hold for it as for any problem, because x is the matrix and y the identity. Solvers that look at the
+        position vectors themselves, such as their norms, do not apply to it (see ``takes_vectors`` of `register_solver`).
+
+        Parameters
+        ----------
+        affinity : array_like, (S, S)
+            Copied; float16 and small integers become float32, other integers float64.
+
+        Raises
+        ------
+        ValueError
+            It is not square, or empty; it holds something that is no real number or not finite, integers beyond 2^53, which
+            float64 rounds, or entries so large or small that float64 cannot square them.
+        """
+        return cls._of_matrix(_square(affinity, "affinity"))
+
+    @classmethod
+    def from_costs(cls, costs: ArrayLike | Any) -> MatchingProblem:
+        """A plain assignment problem: which permutation has the smallest ``sum_i costs[i, perm(i)]``?
+
+        The affinity is ``-costs``; all else as in `from_affinity`.
+        """
+        return cls._of_matrix(-_square(costs, "costs"))
+
+    @classmethod
+    def _of_matrix(cls, matrix: Floats) -> MatchingProblem:
+        affinity = _locked(np.array(matrix, order="C"))
+        problem = cls.trusted(affinity, np.eye(len(affinity), dtype=affinity.dtype), affinity)
+        object.__setattr__(problem, "is_matrix", True)
+        return problem
 
     @classmethod
     def trusted(cls, x: Floats, y: Floats, affinity: Floats | None = None) -> MatchingProblem:
@@ -91,15 +136,18 @@ class MatchingProblem:
             if view is not None:
                 view.flags.writeable = False
             object.__setattr__(problem, name, view)
+        object.__setattr__(problem, "is_matrix", False)
         return problem
 
     def __setattr__(self, name: str, value: object) -> None:
         raise AttributeError(f"a MatchingProblem is frozen; make a new one to change {name!r}")
 
-    def __reduce__(self) -> tuple[type, tuple[Floats, Floats]]:
-        return type(self), (self.x, self.y)
+    def __reduce__(self) -> tuple[Any, tuple[Floats, ...]]:
+        return (type(self).from_affinity, (self.affinity,)) if self.is_matrix else (type(self), (self.x, self.y))
 
     def __repr__(self) -> str:
+        if self.is_matrix:
+            return f"MatchingProblem(S={self.size}, a matrix, {self.x.dtype})"
         return f"MatchingProblem(S={self.size}, C={self.channels}, {self.x.dtype})"
 
     @property
@@ -135,6 +183,8 @@ class MatchingProblem:
         if np.shape(rows) != np.shape(columns) or np.ndim(rows) != 1:
             raise ValueError(f"a block has as many rows as columns, got {np.shape(rows)} and {np.shape(columns)}")
         affinity = None if self._affinity is None else self._affinity[rows[:, None], columns]
+        if self.is_matrix and affinity is not None:
+            return MatchingProblem._of_matrix(affinity)
         return MatchingProblem.trusted(self.x[rows], self.y[columns], affinity)
 
 
@@ -142,6 +192,24 @@ def _locked(array: Floats) -> Floats:
     """Read-only view of an array that becomes read-only itself, so that the view cannot be made writeable again."""
     array.flags.writeable = False
     return array.view()
+
+
+def _square(values: Any, name: str) -> Floats:
+    """A matrix as float32 or float64, checked; see `MatchingProblem.from_affinity`."""
+    array = to_numpy(values, name)
+    if array.ndim != 2 or array.shape[0] != array.shape[1]:
+        raise ValueError(f"{name} must be a square matrix (S, S), got shape {array.shape}")
+    if array.size == 0:
+        raise ValueError(f"{name} is empty: there is nothing to match")
+    if array.dtype.kind in "iu" and max(int(array.max()), -int(array.min())) > _LARGEST_INTEGER:
+        raise ValueError(f"{name} holds integers beyond 2^53, which float64 rounds: subtract or divide before matching")
+    floats = as_float_array(array, name)
+    largest = max(float(floats.max()), -float(floats.min()))
+    if largest > _LARGEST_ENTRY or 0.0 < largest < _SMALLEST_ENTRY:
+        raise ValueError(
+            f"{name} reaches {largest:.3g}: multiply it by a constant that brings it near 1, which changes no matching"
+        )
+    return floats if fits_float32(largest, 1.0, len(floats)) else floats.astype(np.float64)
 
 
 def _common_dtype(x: Floats, y: Floats) -> np.dtype[Any]:
@@ -214,6 +282,8 @@ def matching_value(problem: MatchingProblem, perm: ArrayLike) -> float:
         Unbounded; larger is better.
     """
     order = check_permutation(perm, problem.size)
+    if problem.is_matrix:
+        return math.fsum(problem.affinity[np.arange(problem.size), order].tolist())
     parts: list[float] = []
     for i in range(0, problem.size, _BLOCK):
         rows = problem.x[i : i + _BLOCK].astype(np.float64)

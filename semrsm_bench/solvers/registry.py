@@ -70,6 +70,7 @@ class Solver(Method):
     releases_gil: bool = False
     precision: float | None = None
     stateful: bool = False
+    takes_vectors: bool = False
 
     @property
     def category(self) -> str:
@@ -78,8 +79,9 @@ class Solver(Method):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Whether it needs the affinity, what it promises, and whether it keeps anything between calls."""
-        return {"matrix_free": self.matrix_free, "precision": self.precision, "stateful": self.stateful}
+        """Whether it needs the affinity, or position vectors; what it promises, and whether it keeps anything between calls."""
+        found = {"matrix_free": self.matrix_free, "precision": self.precision, "stateful": self.stateful}
+        return found | ({"inputs": ["x", "y"]} if self.takes_vectors else {})
 
     def run(self, problem: MatchingProblem, **options: Any) -> Solution:
         """Solve and validate: the result always holds a valid permutation.
@@ -92,9 +94,13 @@ class Solver(Method):
             The function returned something else than a permutation.
         TypeError
             An option the function does not have, or ``problem`` is not a `MatchingProblem`.
+        ValueError
+            The solver takes position vectors, and the problem is a matrix.
         """
         if not isinstance(problem, MatchingProblem):
             raise TypeError(f"solver {self.name!r} takes a MatchingProblem(x, y), got {type(problem).__name__}")
+        if problem.is_matrix and self.takes_vectors:
+            raise ValueError(f"solver {self.name!r} takes position vectors x and y, and this problem is a matrix")
         self.require_available()
         merged = {**self.options, **options}
         self.check_options(merged)
@@ -124,6 +130,7 @@ def register_solver(
     releases_gil: bool = False,
     precision: float | None = None,
     stateful: bool = False,
+    takes_vectors: bool | None = None,
     **declared: Any,
 ) -> Callable[[F], F]:
     """Register a function as a solver; use it as a decorator.
@@ -147,6 +154,9 @@ def register_solver(
     stateful : bool
         The function keeps something between calls that makes later ones faster, such as buffers or prices to start from; never
         what changes its answers. Tables and ``semrsm-bench list`` say so.
+    takes_vectors : bool, optional
+        The function uses ``problem.x`` or ``problem.y`` for more than their inner products, such as for norms, so that it does not
+        apply to a problem that is a matrix. Default: whether it is matrix-free.
     **declared
         What a method of any kind may declare, and options that are bound to the name:
 
@@ -193,6 +203,7 @@ def register_solver(
         releases_gil=releases_gil,
         precision=PRECISION if kind == "exact" and precision is None else precision,
         stateful=stateful,
+        takes_vectors=matrix_free if takes_vectors is None else takes_vectors,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -12,10 +13,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.folders import DATA_VARIABLE, large_folder, list_caches
+from semrsm_bench.activations.folders import DATA_VARIABLE, file_sha256, large_folder, list_caches
 from semrsm_bench.activations.store import CENTRINGS, Cache, Centring, open_caches
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import check, option
+from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Solve, Task
 from semrsm_bench.solvers import (
     MatchingProblem,
@@ -26,6 +28,7 @@ from semrsm_bench.solvers import (
     random_value,
 )
 from semrsm_bench.solvers.registry import LARGEST_PRECISION
+from semrsm_bench.tasks.problems import read_problems
 from semrsm_bench.tasks.registry import register_task
 
 
@@ -34,6 +37,9 @@ class MatchingOptions:
     """Which pairs are matched."""
 
     data: Path | None = option(None, help="Cache of activations, or a folder of them.")
+    problems: Path | None = option(
+        None, help="Problems of yours in place of a cache: a file .npz of x and y, or of matrices."
+    )
     layers: tuple[str, ...] = option((), help="Only these layers; default: all in the data.")
     centring: tuple[str, ...] = option(
         ("none", "channel"), help="Which means are subtracted first.", choices=CENTRINGS, aliases=("centrings",)
@@ -53,6 +59,8 @@ class MatchingOptions:
         if isinstance(self.pairs, int):
             object.__setattr__(self, "pairs", {"": self.pairs})
         check(self)
+        if self.problems is not None and (self.data is not None or self.layers):
+            raise ValueError("problems: a file of problems takes the place of --data and has no --layers")
         pairs_at(self.pairs or {"": 1}, 1)
 
 
@@ -86,7 +94,13 @@ class MatchingTask(Task):
     }
 
     def cases(self, options: MatchingOptions) -> Iterator[Case]:
-        """Pairs in an order whose every beginning uses all images alike, by ascending S, then layer and centring."""
+        """Pairs in an order whose every beginning uses all images alike, by ascending S, then layer and centring.
+
+        Of a file of problems these, as they are.
+        """
+        if options.problems is not None:
+            yield from _given(options.problems, options.pairs or {"": 20})
+            return
         smallest, data = options.smallest or 0, options.data
         # Where nothing is named, large layers are those of ``semrsm-bench data large``.
         if smallest > 4096 and not data and not os.environ.get(DATA_VARIABLE) and list_caches(large_folder()):
@@ -110,7 +124,9 @@ class MatchingTask(Task):
 
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Any:
         """The certified optimum, and the mean over all permutations."""
-        problem = MatchingProblem(arrays["x"], arrays["y"])
+        problem = (
+            MatchingProblem.from_affinity(arrays["affinity"]) if "affinity" in arrays else MatchingProblem(**arrays)
+        )
         return problem, random_value(problem), solve(problem)
 
     def score(self, case: Case, arrays: Arrays, answer: Answer, truth: Any, declared: Declaration) -> Scored:
@@ -178,6 +194,26 @@ class MatchingTask(Task):
         if (k >= rand).all():
             found["c"] = float(np.mean([chance_corrected(*values) for values in zip(k, upper, rand)]))
         return found
+
+
+def _given(path: Path, pairs: Mapping[str, int]) -> Iterator[Case]:
+    problems = list(read_problems(path))
+    sha256, counts = file_sha256(path), Counter[str]()
+    for found in problems:
+        place: dict[str, str | int] = {"model": path.stem, "layer": found.form, "size": found.size}
+        place |= {"channels": found.channels, "centring": "none"}
+        counts[cell_key(place)] += 1
+        if counts[cell_key(place)] <= pairs_at(pairs, found.size):
+            yield Case(
+                f"{path.stem}/{found.name}",
+                place,
+                partial(dict, found.arrays),
+                {"pair": (found.name,)},
+                {} if found.form == "vectors" else {"lacks": ("x", "y")},
+                data_sha256=sha256,
+                size=found.size,
+                channels=found.channels,
+            )
 
 
 def _pair(cache: Cache, layer: str, centring: Any, i: int, j: int) -> Arrays:
