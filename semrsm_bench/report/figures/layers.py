@@ -36,6 +36,7 @@ def draw(results: TaskResults) -> Iterator[Drawing]:
             ]
             names = rows[0]["raw"]["layers"]
             heat(axes, mean_map(rows), names, names)
+            axes.label_outer()
             found = format_score(score, ranked[k].scores[score.name].value)
             axes.set_title(f"{short(ranked[k].method)}: {found} %")
         sides = cell.partition(" x ")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # Larger heat maps have no room for numbers.
-_MOST_NUMBERS = 10
+_MOST_NUMBERS = 6
 
 
 def method_looks(methods: Iterable[str]) -> dict[str, Look]:
@@ -132,7 +132,8 @@ def heat(
             dark = 0.3 * red + 0.59 * green + 0.11 * blue < 0.5
             # Adding 0 takes the sign off a rounded -0.
             text = f"{round(value, 2) + 0.0:{'+' if ends and low < 0 else ''}.2f}"
-            axes.text(j, i, text, ha="center", va="center", fontsize=6, color="white" if dark else "black")
+            number = axes.text(j, i, text, ha="center", va="center", fontsize=6, color="white" if dark else "black")
+            number.set_in_layout(False)  # it lies inside of the map: no need to measure it
 
 
 def largest_size(matrices: Iterable[NDArray[np.float64]]) -> float:
