@@ -1,5 +1,6 @@
 """Settings and fixtures that every test shares."""
 
+import shutil
 import sys
 
 import hypothesis
@@ -37,6 +38,23 @@ def client():
         connect(running.scheduler_address) as connected,
     ):
         yield connected
+
+
+@pytest.fixture
+def same_place(tmp_path_factory):
+    """An empty folder, the same for every test: workers begin as copies only while no variable and no path changes."""
+    folder = tmp_path_factory.getbasetemp() / "place"
+    folder.mkdir(exist_ok=True)
+    for path in folder.iterdir():  # not the folder itself, where processes may be at work
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    return folder
+
+
+@pytest.fixture
+def user_cache(same_place, monkeypatch):
+    """The user's folder of caches, empty."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(same_place / "user-cache"))
+    return same_place / "user-cache"
 
 
 @pytest.fixture(scope="session")

@@ -135,7 +135,7 @@ def lay_out(folder, full):
 
     ``full`` takes the shipped activations and network; otherwise small ones lie in their place, under the same names.
     """
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     shutil.copytree(CHECKOUT / "examples", folder / "examples", ignore=shutil.ignore_patterns("__pycache__"))
     shipped = CHECKOUT / "data"
     if full:

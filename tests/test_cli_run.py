@@ -19,9 +19,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, kept_workers):
+def run(tmp_path, user_cache, monkeypatch, kept_workers):
     """``semrsm-bench run`` on a small cache; without figures, most of its time, where they are not asked for."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
     data = partial(call, "run", "--data", small_cache(tmp_path / "data"), "--pairs", "2")
 
     def measure(words, *more, code=0, figures=False):

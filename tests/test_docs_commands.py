@@ -365,8 +365,8 @@ def test_make_lines_have_a_recipe(command, tmp_path):
 
 @pytest.mark.usefixtures("kept_workers")
 @pytest.mark.parametrize("page", with_commands(lambda way: way and way.quick != ""))
-def test_commands_run(page, tmp_path, monkeypatch):
-    folder = ready(page, tmp_path / "place", full=False)
+def test_commands_run(page, same_place, monkeypatch):
+    folder = ready(page, same_place, full=False)
     monkeypatch.chdir(folder)
     for name, value in docs.environment(folder).items():
         monkeypatch.setenv(name, value)

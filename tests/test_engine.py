@@ -34,9 +34,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture
-def new_processes(tmp_path, monkeypatch):
+def new_processes(tmp_path, user_cache):
     """Runs in a folder of the test, with optima of the test."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
     return Bench(tmp_path)
 
 
@@ -138,8 +137,7 @@ def test_hostile_solvers_leave_rows_and_the_others_alone(bench):
     assert max(r["scores"]["c"] for name in ("sly-last", "sly-once") for r in done.of(name)) < 0.9, "old answers"
 
 
-def test_nothing_that_was_remembered_of_other_repeats_and_runs_serves(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "user-cache"))
+def test_nothing_that_was_remembered_of_other_repeats_and_runs_serves(user_cache, monkeypatch, tmp_path):
     monkeypatch.setenv("SLY_FILE", str(tmp_path / "known"))
     # Six channels have 720 orders, which two runs now and then share.
     bench = Bench(tmp_path, channels=64)
@@ -180,12 +178,12 @@ def test_an_exact_solver_that_is_not_is_wrong(bench, tmp_path):
     assert titles == {"greedy": "Approximation", "claims-exact": "Not exact"}
 
 
-def test_a_poisoned_cache_of_optima_makes_no_method_better_than_the_optimum(bench, tmp_path):
+def test_a_poisoned_cache_of_optima_makes_no_method_better_than_the_optimum(bench, user_cache):
     def facts(done):
         return [(r["method"], r["case"], r["scores"], r["raw"]["k_opt"]) for r in done.rows]
 
     before = facts(bench("greedy", "identity"))
-    kept = list((tmp_path / "user-cache" / "semrsm_bench" / "optima").rglob("*.npz"))
+    kept = list((user_cache / "semrsm_bench" / "optima").rglob("*.npz"))
     assert len(kept) == 2 * 3
     assert {path.parent.parent for path in kept} == {OptimumCache().folder}
     for path in kept:

@@ -15,12 +15,11 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 @pytest.fixture(autouse=True)
-def _folder(tmp_path, monkeypatch):
+def _folder(tmp_path, user_cache, monkeypatch):
     """The current folder holds copies of the examples. Without figures, which `tests/test_cli_run.py` draws."""
     for file in EXAMPLES.glob("*.py"):
         shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setattr("semrsm_bench.report.figures.draw_all", lambda *_: [])
 
 
