@@ -161,6 +161,7 @@ def lay_out(folder, full):
         for name in ("layer3.0", "layer3.1", "layer4.0", "layer4.1", "logits")
     }
     np.savez(folder / "mine.npz", **features, labels=np.arange(40) % 5)
+    np.savez(folder / "problems.npz", **{"random/costs": rng.integers(0, 9, (2, 20, 20))})
     (folder / "names.txt").write_text("".join(f"item {i}\n" for i in range(40)))
     # Tiny-ImageNet's archives in small, 28 classes of noise.
     classes = tuple(f"class{i:02}" for i in range(28))
