@@ -14,7 +14,7 @@ export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help bench tasks report paper test test-slow test-hostile test-gate lint format plots clean gate docs asv asv-here site pytest-benchmark
+.PHONY: help bench tasks report paper test test-slow test-hostile test-environments test-gate lint format plots clean gate docs asv asv-here site pytest-benchmark
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -59,13 +59,17 @@ tasks: $(VENV)/.study ## Every task that judges RSM methods and metrics, on netw
 	$(BIN)/semrsm-bench run translation retrieval outputs shifts layers instances $(ARGS)
 
 test: $(VENV)/.test lint ## Lint, type check and run the tests
-	$(BIN)/python -m pytest -n 2 -m "not slow and not gate and not hostile" $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m "not slow and not gate and not hostile and not environments" $(ARGS)
 
 test-slow: $(VENV)/.test ## The tests that take minutes
 	$(BIN)/python -m pytest -m slow $(ARGS)
 
 test-hostile: $(VENV)/.test ## Kills, fuzzed problems, faults of the machine (on two cores, under ten minutes)
 	$(BIN)/python -m pytest -n 2 -m hostile $(ARGS)
+
+test-environments: $(VENV)/.test ## Make the environments of all opponents (from the package index), and hold these to the optimum
+	$(BIN)/semrsm-bench env create --all
+	$(BIN)/python -m pytest -m environments $(ARGS)
 
 test-gate: $(VENV)/.test ## Prove the gate in a throw-away repository: catches what it must, passes what it must (20 minutes)
 	$(BIN)/python -m pytest -m gate $(ARGS)

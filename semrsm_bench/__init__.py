@@ -20,6 +20,7 @@ _EXPORTS = {
         "solver_names",
     ),
     "semrsm_bench.solvers.bounds": ("dual_value", "upper_bound"),
+    "semrsm_bench.solvers.command": ("register_command",),
     "semrsm_bench.tasks.registry": ("get_task", "register_task", "task_names"),
 }
 _PLACES = {name: module for module, names in _EXPORTS.items() for name in names}
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         solver_names,
     )
     from semrsm_bench.solvers.bounds import dual_value, upper_bound
+    from semrsm_bench.solvers.command import register_command
     from semrsm_bench.tasks.registry import get_task, register_task, task_names
 
 __all__ = [*_PLACES, *_MODULES, "__version__"]

@@ -19,7 +19,7 @@ from semrsm_bench.activations.store import write_cache
 from semrsm_bench.bench import engine, methods, pool
 from semrsm_bench.bench.methods import describe, sort_plugins
 from semrsm_bench.bench.plan import RunOptions
-from semrsm_bench.bench.process import WorkerProcess, WorkerSetup
+from semrsm_bench.bench.process import WorkerProcess, setup_for
 from semrsm_bench.bench.results import SessionOptions, load_rows
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.row import Row
@@ -185,7 +185,7 @@ class KeptWorkers(contextlib.AbstractContextManager["KeptWorkers"]):
 
     def _of(self, method: Declaration) -> WorkerProcess:
         key = method.kind, method.name, method.code, method.plugins
-        worker = self._workers.setdefault(key, WorkerProcess(WorkerSetup(method.plugins)))
+        worker = self._workers.setdefault(key, WorkerProcess(setup_for(method)))
         self._workers.move_to_end(key)
         alive = [each for each in self._workers.values() if each.pid is not None and each is not worker]
         for old in alive[: max(0, len(alive) + 1 - self._most)]:
@@ -203,9 +203,9 @@ class KeptWorkers(contextlib.AbstractContextManager["KeptWorkers"]):
                 workers._workers[key] = self._of(method)
             return of(workers, method)
 
-        def declared(plugin: str | None, kinds: Sequence[str] | None = None) -> list[Declaration]:
-            stays = plugin is None or HOSTILE.parents[1] in Path(plugin).parents
-            return (self._describe if stays else describe)(plugin, kinds and tuple(kinds))
+        def declared(plugins: tuple[str, ...] = (), kinds: Sequence[str] | None = None) -> list[Declaration]:
+            stays = all(HOSTILE.parents[1] in Path(plugin).parents for plugin in plugins)
+            return (self._describe if stays else describe)(plugins, kinds and tuple(kinds))
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pool.Workers, "of", lend)

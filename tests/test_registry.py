@@ -87,7 +87,7 @@ def test_mistakes_in_registering_register_nothing(error, message, given):
 @pytest.mark.parametrize(
     ("error", "message", "name", "options"),
     [
-        (UnknownSolverError, r"unknown solver 'OrTool'; did you mean 'ortools'\?", "OrTool", {}),
+        (UnknownSolverError, "unknown solver 'OrTool'; did you mean 'ortools'", "OrTool", {}),
         (KeyError, "known are ortools, scipy", "zzzzzzzz", {}),
         (TypeError, "no option 'levls'; did you mean 'levels'", "ortools", {"levls": 3}),
         (TypeError, "it takes none", "scipy", {"xyz": 3}),

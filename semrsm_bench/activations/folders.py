@@ -13,7 +13,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
-from semrsm_bench.core.files import writing
+from semrsm_bench.core.files import user_cache_folder, writing
 
 FORMAT = "semrsm_bench.activations/1"
 MANIFEST = "manifest.json"
@@ -22,12 +22,6 @@ DATA_VARIABLE = "SEMRSM_BENCH_DATA"
 
 class CacheError(ValueError):
     """A cache file is missing, damaged, swapped or not a cache; the message names the file and how to repair it."""
-
-
-def user_cache_folder() -> Path:
-    """Folder for caches that the user makes: ``$XDG_CACHE_HOME/semrsm_bench`` or ``~/.cache/semrsm_bench``."""
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "semrsm_bench"
 
 
 def large_folder() -> Path:

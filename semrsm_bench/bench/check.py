@@ -11,7 +11,7 @@ from typing import Any, Literal
 import psutil
 
 from semrsm_bench.bench.observe import CASES
-from semrsm_bench.bench.process import WorkerProcess, WorkerSetup
+from semrsm_bench.bench.process import WorkerProcess, setup_for
 from semrsm_bench.core.method import Declaration
 
 # The first calls, which may compile, get a multiple of a case's deadline.
@@ -59,7 +59,7 @@ def check_method(
     results: list[CaseResult] = []
     lost, hopeless = 0, ""
     command: dict[str, Any] = {"do": "check", "kind": method.kind, "name": method.name, "verbose": show_output}
-    with WorkerProcess(WorkerSetup(plugins=method.plugins, show_output=show_output)) as worker:
+    with WorkerProcess(setup_for(method, show_output=show_output)) as worker:
 
         def ask(case: str, seconds: float) -> CaseResult:
             begun = time.monotonic()

@@ -19,12 +19,13 @@ from typing import Literal
 import numpy as np
 import psutil
 
-from semrsm_bench.activations.folders import CacheError, mini_folder, user_cache_folder
+from semrsm_bench.activations.folders import CacheError, mini_folder
 from semrsm_bench.activations.store import open_caches
 from semrsm_bench.bench.environment import THREAD_VARIABLES, commit_of, describe_blas, governor, package_folder
 from semrsm_bench.bench.optimum import CANDIDATES, OptimumCache
 from semrsm_bench.bench.results import SessionOptions
 from semrsm_bench.bench.worker import ReferenceKernel
+from semrsm_bench.core.files import user_cache_folder
 from semrsm_bench.solvers import MatchingProblem, get_solver, solver_names
 from semrsm_bench.tasks.matching import MatchingOptions, MatchingTask
 
@@ -216,7 +217,8 @@ def check_encoding() -> Look:
 
 def check_solvers() -> Look:
     """Which registered solvers cannot run, whether they are compiled, and whether k_opt can be found and proved."""
-    reasons = {name: get_solver(name).reason for name in solver_names()}
+    solvers = map(get_solver, solver_names())
+    reasons = {solver.name: solver.reason for solver in solvers if not solver.environment}
     exact = [name for name in CANDIDATES if reasons.get(name) == ""]
     if not exact:
         raise CannotMeasureError("no exact solver can run", "install ortools or scipy: quality needs k_opt")

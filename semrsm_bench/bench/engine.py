@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import sys
 import time
 from collections import Counter, OrderedDict
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.bench.environment import describe_environment
 from semrsm_bench.bench.ledger import Ledger
-from semrsm_bench.bench.methods import declarations, sort_plugins
+from semrsm_bench.bench.methods import command_keys, declarations, lacks_environment, plugin_keys, sort_plugins
 from semrsm_bench.bench.optimum import OptimumCache
 from semrsm_bench.bench.plan import Cell, Plan, RunOptions, make_plan
 from semrsm_bench.bench.pool import Observer, Scratch, Workers, claimed_core
@@ -76,19 +77,22 @@ def run(
     are measured by default. ``leave_out`` those that lack something here, as where none is named. ``report`` is called with
     a line for each of them, and with one when the folder is known.
     """
-    method_files, brought = sort_plugins(options.plugins)
+    files, brought = sort_plugins(options.plugins)
+    method_files = [*plugin_keys(files), *command_keys(options.commands)]
     wanted = tasks or dict.fromkeys(brought or default_tasks())
     leave_out = leave_out or not (tasks or brought)
     chosen = [get_task(name) for name in wanted]
     kinds = sorted({kind for task in chosen for kind in (("metric", "rsm") if task.kind == "metric" else (task.kind,))})
     declared = declarations(method_files, kinds)
-    for path in method_files:
-        if all(str(path.resolve()) not in method.plugins for method in declared):
+    for key in method_files:
+        if all(key not in method.plugins for method in declared):
             raise ValueError(
-                f"plugin {path} brings no {' or '.join(kinds)} for {', '.join(wanted)}; "
+                f"plugin {key} brings no {' or '.join(kinds)} for {', '.join(wanted)}; "
                 "name a task that judges what it brings"
             )
     plan = make_plan(options, chosen, wanted, declared, report if leave_out else None)
+    if options.methods is None and (lacking := lacks_environment(m for m in declared if m.kind in kinds)):
+        report(f"left out, for want of an environment (semrsm-bench env create --all): {', '.join(lacking)}")
     methods = {(c.method.kind, c.method.name): c.method for c in plan.cells}
     data = {c.cases[0].data_sha256: str(c.place.get("model", "")) for c in plan.cells}
     environment = describe_environment(
@@ -178,6 +182,7 @@ class _Engine:
             "kind": cell.method.kind,
             "category": cell.method.category,
             "version": cell.method.version,
+            "environment": "; ".join(cell.method.environment),
             "cell": dict(cell.place),
             "units": case.units if case else {},
         }
@@ -226,6 +231,7 @@ class _Engine:
                     "samples": len(seconds),
                     "shared_seconds": float(np.median(value["shared_seconds"])) if value["shared_seconds"] else None,
                     "peak_bytes": value["peak_bytes"],
+                    "program_seconds": _median_said(value.get("program_seconds")),
                 }
         return Row(**facts)
 
@@ -239,6 +245,12 @@ class _Engine:
                 self._truths.popitem(last=False)
         self._truths.move_to_end(key)
         return self._truths[key]
+
+
+def _median_said(said: Any) -> float | None:
+    """Median of what a program says of its own time, where it says something sensible each time."""
+    sound = isinstance(said, list) and said and all(isinstance(s, (int, float)) and 0 <= s < math.inf for s in said)
+    return float(np.median(said)) if sound else None
 
 
 def wanted_inputs(arrays: Mapping[str, Any], method: Declaration) -> dict[str, NDArray[Any]]:

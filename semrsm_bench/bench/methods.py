@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from semrsm_bench.bench.observe import CASES
 from semrsm_bench.bench.process import WorkerProcess, WorkerSetup
 from semrsm_bench.core.method import Declaration, UnavailableError
 from semrsm_bench.core.registry import (
+    COMMAND,
     UnknownNameError,
     brings_tasks,
     entry_points,
@@ -39,21 +40,33 @@ def sort_plugins(plugins: Sequence[Path]) -> tuple[list[Path], list[str]]:
     return methods, tasks
 
 
-def declarations(plugins: Sequence[Path] = (), kinds: Sequence[str] | None = None) -> list[Declaration]:
+def plugin_keys(files: Sequence[Path]) -> list[str]:
+    """Files as what a worker imports."""
+    return list(dict.fromkeys(str(path.resolve()) for path in files))
+
+
+def command_keys(commands: Mapping[str, str]) -> list[str]:
+    """Programs as what a worker registers."""
+    return [f"{COMMAND}{name}={command}" for name, command in commands.items()]
+
+
+def declarations(plugins: Sequence[str] = (), kinds: Sequence[str] | None = None) -> list[Declaration]:
     """Declarations of all methods, or of some kinds, read in workers: one for the package, and one for each plugin."""
-    return [*describe(None, kinds), *brought(plugins, kinds)]
+    return [*describe((), kinds), *brought(plugins, kinds)]
 
 
-def brought(plugins: Sequence[Path] = (), kinds: Sequence[str] | None = None) -> list[Declaration]:
-    """Declarations of the methods that files and installed distributions bring; of these a broken one is left out."""
+def brought(plugins: Sequence[str] = (), kinds: Sequence[str] | None = None) -> list[Declaration]:
+    """Declarations of what plugins (see `load_plugin`) and installed distributions bring; of these a broken one is left out."""
     found: dict[tuple[str, str], Declaration] = {}
-    for path in dict.fromkeys(plugins):
-        for method in describe(str(path.resolve()), kinds):
+    # Programs are no code that one worker must keep from another.
+    together = tuple(plugin for plugin in plugins if plugin.startswith(COMMAND))
+    for parts in (*((plugin,) for plugin in plugins if plugin not in together), *([together] if together else [])):
+        for method in describe(parts, kinds):
             if found.setdefault((method.kind, method.name), method) is not method:
                 raise ValueError(f"two plugins bring a {method.kind} named {method.name!r}; rename one")
     for point in entry_points():
         with leave_out_if_broken(point):
-            new = {} if brings_tasks(point) else {(m.kind, m.name): m for m in describe(point, kinds)}
+            new = {} if brings_tasks(point) else {(m.kind, m.name): m for m in describe((point,), kinds)}
             for (kind, name), method in new.items():
                 if found.get((kind, name), method).code != method.code:  # the same where one module imports the other
                     raise ValueError(f"another plugin brings a {kind} named {name!r}")
@@ -61,14 +74,19 @@ def brought(plugins: Sequence[Path] = (), kinds: Sequence[str] | None = None) ->
     return list(found.values())
 
 
-def describe(plugin: str | None, kinds: Sequence[str] | None = None) -> list[Declaration]:
-    """What a worker says that a plugin brings, or else the package; ValueError in the plugin's words where it does not load."""
-    with WorkerProcess(WorkerSetup(plugins=(plugin,) if plugin else ())) as worker:
+def describe(plugins: tuple[str, ...] = (), kinds: Sequence[str] | None = None) -> list[Declaration]:
+    """What a worker says that plugins bring, or else the package; ValueError in a plugin's words where it does not load."""
+    with WorkerProcess(WorkerSetup(plugins=plugins)) as worker:
         reply = worker.ask({"do": "describe", "kinds": kinds}, 120.0)
     if reply.status != "ok":
         raise ValueError(reply.message.partition(": ")[2] or reply.message)
     declared = map(Declaration.from_dict, reply.value["declared"])
-    return [method for method in declared if plugin is None or method.plugins]
+    return [method for method in declared if method.plugins or not plugins]
+
+
+def lacks_environment(methods: Iterable[Declaration]) -> list[str]:
+    """Names of methods whose environments are not made: they take part where they are named."""
+    return [m.name for m in methods if m.environment and m.reason]
 
 
 def choose_methods(task: Task, names: Sequence[str] | None, declared: Sequence[Declaration]) -> list[Declaration]:
@@ -77,6 +95,8 @@ def choose_methods(task: Task, names: Sequence[str] | None, declared: Sequence[D
     wanted = list(names or ())
     if names is None:
         wanted = [n for n, m in known.items() if task.methods is None or n in task.methods or m.plugins]
+        lacking = lacks_environment(known.values())
+        wanted = [name for name in wanted if name not in lacking]
         wanted += [n for n in task.methods or () if n not in known]
     found = []
     for name in wanted:
@@ -125,15 +145,21 @@ def _composite(name: str, parts: Sequence[Declaration]) -> Declaration:
     )
 
 
-def find_methods(targets: Sequence[str], plugins: Sequence[Path] = (), kind: str | None = None) -> list[Declaration]:
-    """Methods that are meant by names and by files, which stand for all methods that they bring.
+def find_methods(
+    targets: Sequence[str],
+    plugins: Sequence[Path] = (),
+    kind: str | None = None,
+    commands: Mapping[str, str] | None = None,
+) -> list[Declaration]:
+    """Methods that are meant by names and by files, which stand for all methods that they bring, and programs by name.
 
     A composite stands for its parts. A solver is the matcher of an RSM method of its name, too; the solver alone is meant,
     unless ``kind`` is "rsm". UnavailableError: a library is missing.
     """
     files = [*plugins, *(Path(target) for target in targets if target.endswith(".py"))]
     composite = any(map(parts_of, targets))
-    declared = declarations(files, [kind] if kind and not composite else None)
+    keys = [*plugin_keys(files), *command_keys(commands or {})]
+    declared = declarations(keys, [kind] if kind and not composite else None)
     solvers = {method.name for method in declared if method.kind == "solver"}
     known = [m for m in declared if kind in (None, m.kind) and (kind or m.kind != "rsm" or m.name not in solvers)]
     found: list[Declaration] = []

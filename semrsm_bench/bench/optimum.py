@@ -14,9 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.process import Reply
-from semrsm_bench.core.files import MachineError, explain, writing
+from semrsm_bench.core.files import MachineError, explain, user_cache_folder, writing
 from semrsm_bench.solvers import MatchingProblem, check_permutation, get_solver, matching_value, random_value
 from semrsm_bench.solvers.bounds import dual_value, tight_prices, upper_bound
 

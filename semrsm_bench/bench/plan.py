@@ -38,6 +38,12 @@ class RunOptions:
         None, help="Seconds for one cell (a method at one place of the table); default: the profile's.", positive=True
     )
     plugins: tuple[Path, ...] = option((), help="File with methods, or with tasks; repeatable.", name="plugin")
+    commands: Mapping[str, str] = option(
+        {},
+        help='A program as a solver, such as "mine=./solver {problem} {answer}"; repeatable.',
+        name="command",
+        metavar="NAME=COMMAND",
+    )
 
     def __post_init__(self) -> None:
         check(self)

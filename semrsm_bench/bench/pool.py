@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.folders import user_cache_folder
-from semrsm_bench.bench.process import CallLimits, Reply, WorkerProcess, WorkerSetup
-from semrsm_bench.core.files import lock, of_the_machine, writing
+from semrsm_bench.bench.process import CallLimits, Reply, WorkerProcess, setup_for
+from semrsm_bench.core.files import lock, of_the_machine, user_cache_folder, writing
 from semrsm_bench.core.method import Declaration, own_sources
 from semrsm_bench.core.registry import PLACES
 from semrsm_bench.core.task import Arrays
@@ -105,7 +104,7 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
         """The worker of a method; only the files that bring it are imported there."""
         key = (method.kind, method.name)
         if key not in self._workers:
-            self._workers[key] = WorkerProcess(WorkerSetup(method.plugins, self._core, method=key))
+            self._workers[key] = WorkerProcess(setup_for(method, self._core))
         self._workers.move_to_end(key)
         *others, worker = self._workers.values()
         alive = [w for w in others if w.pid is not None]

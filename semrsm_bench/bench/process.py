@@ -22,7 +22,10 @@ import numpy as np
 import psutil
 
 from semrsm_bench.bench.start import start_worker
+from semrsm_bench.core.ending import LONGEST_SAID, how_it_ended
+from semrsm_bench.core.environments import Environment
 from semrsm_bench.core.files import explain, of_the_machine
+from semrsm_bench.core.method import Declaration
 
 T = TypeVar("T")
 
@@ -53,6 +56,8 @@ class WorkerSetup:
 
     It imports ``plugins`` (files or entry points) first. With ``search``, folders take the place of this process's module path,
     and what is installed there registers its entry points. ``method``, a kind and a name, is imported at the start, too.
+    ``alone``: ``python`` is that of another environment, whose libraries are beside this package, and none of this process's.
+    ``program``: the method runs one, "once" for each call, or "persistent": it stays between two commands, stopped.
     """
 
     plugins: tuple[str, ...] = ()
@@ -62,6 +67,21 @@ class WorkerSetup:
     folder: Path | None = None
     show_output: bool = False
     method: tuple[str, str] | None = None
+    alone: bool = False
+    program: str = ""
+
+
+def setup_for(method: Declaration, core: int | None = None, *, show_output: bool = False) -> WorkerSetup:
+    """How the worker of a method is started: with the files that bring it, under the interpreter that it needs."""
+    return WorkerSetup(
+        method.plugins,
+        core,
+        str(Environment(method.environment).python) if method.environment else sys.executable,
+        show_output=show_output,
+        method=(method.kind, method.name),
+        alone=bool(method.environment),
+        program=str(method.facts.get("program", "")),
+    )
 
 
 @dataclass(frozen=True)
@@ -154,6 +174,8 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         code = int(self._process.wait())
         self._socket.close()
         self._log.close()
+        if self._files:
+            self._files.cleanup()
         self._process = None
         return code
 
@@ -162,6 +184,8 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
 
     def _left_running(self) -> str:
         """Which processes a method left behind, or ""; they are killed with the worker. Those that are ending get a moment."""
+        if self.setup.program == "persistent":
+            return ""
         end, gone = time.monotonic() + _ENDING_SECONDS, (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
         while True:
             found = _asked(lambda p: (p.status(), f"{p.name()} (process {p.pid})"), *descendants(self._process.pid))
@@ -209,17 +233,26 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         setup = self.setup
         self._socket, theirs = socket.socketpair()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
+        # Files of a program go with the process, however that ends.
+        self._files = tempfile.TemporaryDirectory(prefix="semrsm-bench-") if setup.program else None
         output = sys.stderr.fileno() if setup.show_output else self._log
         self._memory_kills, self._unread, self._number = memory_kills(), b"", 0
         with theirs:
             self._process = start_worker(
-                theirs, output, core=setup.core, folder=setup.folder, python=setup.python, search=setup.search
+                theirs,
+                output,
+                core=setup.core,
+                folder=setup.folder,
+                python=setup.python,
+                search=setup.search,
+                alone=setup.alone,
             )
         command = {
             "do": "load",
             "plugins": setup.plugins,
             "entry_points": setup.search is not None,
             "method": setup.method,
+            "scratch": self._files.name if self._files else "",
         }
         reply = self._ask(command, {"": _START_SECONDS}, _START_BYTES)
         if reply.status != "ok":
@@ -253,6 +286,9 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         """Stop the process or let it go on, where it dies with this one even when it is stopped."""
         if sys.platform == "linux":
             os.kill(self._process.pid, number)  # it is not reaped: there is such a process
+            for child in descendants(self._process.pid) if self.setup.program == "persistent" else ():
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(child, number)
 
     def _message(self, stage: str, seconds: float, most: int, memory: int) -> dict[str, Any]:
         """The next message. A process that is past the stage's deadline or holds more than ``most`` bytes is killed."""
@@ -288,7 +324,7 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
 
     def _answer(self, done: Any, out: str) -> Reply:
         """What the worker said in the end, with its arrays; only files that it was asked for are taken."""
-        if not isinstance(done, dict) or done.get("status") not in ("ok", "memory", "invalid", "error"):
+        if not isinstance(done, dict) or done.get("status") not in ("ok", "memory", "crashed", "invalid", "error"):
             raise self._foreign()
         value = {k: v for k, v in done.items() if k not in ("status", "message", "machine")}
         paths, value["arrays"] = done.get("arrays") or {}, {}
@@ -322,17 +358,13 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
             if time.monotonic() > end:
                 return self._lost("crashed", "it closed the connection to its parent")
             time.sleep(0.01)
-        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - 8192))
+        self._log.seek(max(0, self._log.seek(0, os.SEEK_END) - LONGEST_SAID))
         text = self._log.read().decode(errors="replace").partition("Fatal Python error")[0]
-        said = text.strip().rpartition("\n")[2].strip()[:200]
         code = self.close()
         if code == -signal.SIGKILL and memory_kills() > self._memory_kills:
             return self._lost("memory", "killed by the system for want of memory", machine=True)
-        if "bad_alloc" in said or "MemoryError" in said:
-            return self._lost("memory", f"out of memory: {said}")
-        names = {int(s): s.name for s in signal.Signals}
-        how = f"killed by {names.get(-code, f'signal {-code}')}" if code < 0 else f"exited with code {code}"
-        return self._lost("crashed", f"{how}: {said}" if said else how, machine=of_the_machine(said))
+        status, how = how_it_ended(code, text)
+        return self._lost(status, how, machine=status == "crashed" and of_the_machine(how))
 
 
 def descendants(pid: int) -> list[int]:

@@ -56,15 +56,19 @@ def start_worker(
     folder: Path | None = None,
     python: str = sys.executable,
     search: tuple[Path, ...] | None = None,
+    alone: bool = False,
 ) -> Any:
     """A child of this process that runs ``worker.py`` with one end of a pair of sockets; `subprocess.Popen` or `Copied`.
 
-    It is a copy of the template where it shares this process's interpreter and module path (``search`` is None).
+    It is a copy of the template where it shares this process's interpreter and module path (``search`` is None, not ``alone``).
     """
     environment = {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1"), "PYTHONHASHSEED": "0"}
     cores = [core] if core is not None else sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
     settings = {"parent": os.getpid(), "cores": cores, "pipe": pipe.fileno(), "path": None, "folder": str(folder or "")}
-    if search is None:
+    if alone:
+        settings["alone"] = True
+        environment = {k: v for k, v in environment.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
+    elif search is None:
         settings |= {"path": [p or os.getcwd() for p in sys.path], "folder": str(folder or Path.cwd())}
         if sys.platform == "linux" and python == sys.executable:
             with contextlib.suppress(OSError, EOFError):

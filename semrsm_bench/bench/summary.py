@@ -58,6 +58,7 @@ class Summary:
     total_seconds: Interval = UNKNOWN
     shared_seconds: float = math.nan
     peak_bytes: float = math.nan
+    program_seconds: float = math.nan  # what a program says of its own time; not checked
     replicates: Mapping[str, Floats] = field(default_factory=dict, repr=False)  # (1 + B,): the scores in every draw
 
     @property
@@ -157,7 +158,10 @@ def _summary(
         np.array([_median(shown_seconds(row, task, name) for row in part) for part in cases.values()], dtype=np.float64)
         for name in ("seconds", "shared_seconds")
     )
-    peaks = np.array([_median(row["peak_bytes"] for row in part) for part in cases.values()], dtype=np.float64)
+    peaks, said = (
+        np.array([_median(row[name] for row in part) for part in cases.values()], dtype=np.float64)
+        for name in ("peak_bytes", "program_seconds")
+    )
     if task.kind != "solver":  # what one of them prepares serves no other: it is part of its time
         seconds, shared = seconds + np.nan_to_num(shared), np.full(len(shared), math.nan)
     bad = [row for row in rows if row["status"] != "ok"]
@@ -194,6 +198,7 @@ def _summary(
         total_seconds=_median_interval(seconds + np.nan_to_num(shared), weights),
         shared_seconds=_median(shared),
         peak_bytes=_median(peaks),
+        program_seconds=_median(said),
         replicates=replicates,
     )
 

@@ -20,6 +20,7 @@ import resource
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
 from collections import OrderedDict
@@ -116,13 +117,15 @@ class Commands:
         self._reference = ReferenceKernel()
         self._alone = contextlib.ExitStack()
 
-    def load(self, plugins: list[str], entry_points: bool, method: Any = None) -> dict[str, Any]:
+    def load(self, plugins: list[str], entry_points: bool, method: Any = None, scratch: str = "") -> dict[str, Any]:
         """Import the package, the plugins and the room of a method, whose time belongs to no case; where the package lies.
 
         No other plugin is imported, unless ``entry_points``: the worker of a commit holds all solvers that are there.
         """
         import semrsm_bench
 
+        if scratch:  # the place of temporary files, which the parent removes
+            os.environ["TMPDIR"] = tempfile.tempdir = scratch
         if not entry_points:
             from semrsm_bench.core.registry import entry_points_limited_to
 
@@ -189,6 +192,8 @@ def _failure(error: BaseException) -> dict[str, Any]:
             text = files.explain(error)
     except BaseException:  # an error whose text cannot be made is still the method's error
         text = "(its message cannot be shown)"
+    if (status := getattr(error, "status", "")) in ("crashed", "memory", "invalid"):  # of a program that the method ran
+        return {"status": status, "message": text[:500]}
     # The worker's own limit is met first.
     if isinstance(error, MemoryError) or getattr(error, "errno", None) == errno.ENOMEM:
         return {"status": "memory", "message": f"out of memory: {text}"[:500]}
@@ -255,6 +260,15 @@ def serve_copies(requests: socket.socket) -> Mapping[str, Any]:
     return {**settings, "pipe": pipe}
 
 
+def _import_package_alone() -> None:
+    """Import the package that this file lies in by its path, not what is installed beside it: other libraries are to run."""
+    folder = Path(__file__).resolve().parents[1]
+    spec: Any = importlib.util.spec_from_file_location("semrsm_bench", folder / "__init__.py")
+    sys.modules["semrsm_bench"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules["semrsm_bench"])
+    importlib.import_module("semrsm_bench.core.registry").leave_out_what_lacks_libraries()
+
+
 def main(text: str) -> None:
     """Answer commands over the socket until it closes; settings are JSON. Every message names the command that it belongs to."""
     settings = loads(text)
@@ -264,6 +278,8 @@ def main(text: str) -> None:
         _die_with(settings["parent"])
         settings = serve_copies(socket.socket(fileno=settings["pipe"]))
     _settle(settings["parent"], settings["cores"])
+    if settings.get("alone"):
+        _import_package_alone()
     pipe = os.fdopen(settings["pipe"], "r+b", buffering=0)
     os.set_inheritable(settings["pipe"], False)
     reader = os.fdopen(os.dup(settings["pipe"]), "rb")

@@ -24,6 +24,7 @@ VERBS = {
     "gate": "Compare two commits: fail when quality or time of a solver got worse.",
     "list": "List the registered solvers, RSM methods, metrics and tasks, with those of plugins.",
     "check": "Try a solver, RSM method or metric on everything that activations can be.",
+    "env": "Make environments for solvers whose libraries clash with others.",
     "data": "Train a network, extract activations, list and verify the caches.",
     "rsm": "Compute a semantic RSM: kernels, matchings, all cores, a cluster; or what it would cost.",
 }

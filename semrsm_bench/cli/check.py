@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -25,6 +26,9 @@ class CheckOptions(PluginOptions):
     cases: tuple[str, ...] = option((), help="Only this case; repeatable. --list-cases names them.", name="case")
     list_cases: bool = option(False, help="Print the cases with what they try, and run none.")
     timeout: float = option(60.0, help="Seconds that one case may take before the method is killed.", positive=True)
+    commands: Mapping[str, str] = option(
+        {}, help="A program as a solver, as for `run`; repeatable.", name="command", metavar="NAME=COMMAND"
+    )
     verbose: bool = option(False, help="Let through what the method prints, and full tracebacks.")
 
 
@@ -55,10 +59,11 @@ def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions
         if output.json:
             print_json(known)
         return 0
+    targets = (*targets, *(name for name in options.commands if name not in targets))
     if not targets:
         raise click.UsageError("name a method, or a Python file that registers some")
     try:
-        methods = find_methods(targets, options.plugins, options.kind)
+        methods = find_methods(targets, options.plugins, options.kind, options.commands)
     except UnavailableError as error:
         raise click.UsageError(str(error)) from None
 

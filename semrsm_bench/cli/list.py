@@ -37,12 +37,12 @@ class ListOptions(PluginOptions):
 @options_from(leave_out=("results", "quiet"))
 def list_command(what: str | None, options: ListOptions, output: OutputOptions) -> None:
     """List what is registered with its options, availability and source: all, or WHAT."""
-    from semrsm_bench.bench.methods import brought, sort_plugins
+    from semrsm_bench.bench.methods import brought, plugin_keys, sort_plugins
 
     rooms = [what] if what else list(ROOMS)
     kinds = [ROOMS[room][0] for room in rooms if room != "tasks"]
     files, _ = sort_plugins(options.plugins)
-    declared = brought(files, kinds) if kinds else []
+    declared = brought(plugin_keys(files), kinds) if kinds else []
     entries = {room: list(_entries(ROOMS[room][0], declared)) for room in rooms}
     categories = sorted({row["kind"] for rows in entries.values() for row in rows} - {""})
     if options.kind is not None and options.kind not in categories:
@@ -85,6 +85,7 @@ def _entries(kind: str, declared: Sequence[Declaration]) -> Iterator[dict[str, A
             "version": method.version,
             "available": not method.reason,
             "reason": method.reason,
+            "environment": "; ".join(method.environment),
         }
 
 

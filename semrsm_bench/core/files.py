@@ -89,6 +89,12 @@ def writing(path: Path) -> Iterator[Path]:
             partial.unlink()
 
 
+def user_cache_folder() -> Path:
+    """Folder for caches that the user makes: ``$XDG_CACHE_HOME/semrsm_bench`` or ``~/.cache/semrsm_bench``."""
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "semrsm_bench"
+
+
 def temporary_folder(name: str) -> Path:
     """A folder of this user's in the system's temporary one: the same each time, unless another user has taken its name."""
     folder = Path(tempfile.gettempdir()) / f"semrsm-bench-{name}-{os.getuid()}"

@@ -10,6 +10,7 @@ import importlib.metadata
 import importlib.util
 import inspect
 import itertools
+import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from types import MappingProxyType, ModuleType
 from typing import Any, ClassVar, TypeVar
 
 from semrsm_bench.core import __version__
+from semrsm_bench.core.environments import Environment
 from semrsm_bench.core.registry import NOUNS, Registry
 
 OWN_DISTRIBUTION = "semrsm-bench"
@@ -53,13 +55,14 @@ class Declaration:
     slow_from: int | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)  # what only its kind knows: matrix_free, takes, ...
     plugins: tuple[str, ...] = ()  # files, or entry points, that its worker imports
+    environment: tuple[str, ...] = ()  # requirements of the environment that its worker runs in; () for this one
     files: Mapping[str, str] = field(default_factory=dict)  # a plugin's sources and declared files, with their SHA-256
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> Declaration:
         """Back from JSON; what it does not know is left out."""
         known = {name: value for name, value in content.items() if name in cls.__dataclass_fields__}
-        return cls(**{**known, "plugins": tuple(content["plugins"])})
+        return cls(**{**known, **{name: tuple(known.get(name, ())) for name in ("plugins", "environment")}})
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Method:
     complexity: str = ""  # cost in O-notation
     reference: str = ""  # where it is described
     requires: tuple[str, ...] = ()  # modules that the function imports
+    environment: tuple[str, ...] = ()  # requirements of an environment of its own, the only place where it runs
     unavailable: Callable[[], str] | None = None  # returns a reason, or "", for what a module's name does not decide
     files: tuple[str, ...] = ()  # files that decide what the method does, relative to the file that registers it
     distribution: str = ""  # whose version is recorded with every result
@@ -106,20 +110,35 @@ class Method:
 
     @property
     def reason(self) -> str:
-        """Why the method cannot be used here; empty when it can."""
+        """Why the method cannot be measured here; empty when it can."""
+        if self.is_elsewhere:
+            file = f" --plugin {shlex.quote(self.plugin)}" if self.plugin.endswith(".py") else ""
+            made = bool(Environment(self.environment).versions)
+            return (
+                ""
+                if made
+                else f"needs an environment of its own; make it with: semrsm-bench env create {self.name}{file}"
+            )
         for module in self.requires:
             if not _importable(module):
                 return f"needs the module {module!r}, which is not installed"
         return self.unavailable() if self.unavailable else ""
 
     @property
+    def is_elsewhere(self) -> bool:
+        """Whether it runs in an environment of its own, which is not that of this process."""
+        return bool(self.environment) and not Environment(self.environment).is_here
+
+    @property
     def available(self) -> bool:
-        """Whether everything it needs is installed."""
-        return not self.reason
+        """Whether it can be called in this process: everything it needs is installed."""
+        return not (self.is_elsewhere or self.reason)
 
     @property
     def version(self) -> str:
         """Version of the distribution that does the work, or the digest of a bare file; "unknown" where there is neither."""
+        if self.is_elsewhere:
+            return Environment(self.environment).versions.get(self.distribution, "unknown")
         if self.distribution:
             try:
                 return _installed_version(self.distribution)
@@ -159,6 +178,8 @@ class Method:
         if module is not None and not _is_own(module.__name__):
             libraries |= {name for path in files for name in imported(path)}
         lines = [f"{self.distribution} {self.version}"]
+        if self.environment:
+            lines += map(str, sorted(Environment(self.environment).versions.items()))
         for library in sorted(libraries - {_OWN_PACKAGE, *sys.stdlib_module_names}):
             installed = sorted(set(_distributions().get(library, ())))
             lines += [library, *(f"{name} {_installed_version(name)}" for name in installed)]
@@ -176,6 +197,10 @@ class Method:
         """Raise `UnavailableError` with the reason where the method cannot run here."""
         if reason := self.reason:
             raise UnavailableError(f"{self.noun} {self.name!r} is not available: {reason}")
+        if self.is_elsewhere:
+            raise UnavailableError(
+                f"{self.noun} {self.name!r} runs in an environment of its own, not in this process: semrsm-bench run measures it"
+            )
 
     def check_options(self, options: Mapping[str, Any], keywords: Iterable[str] = ()) -> None:
         """Raise TypeError for an option that the function does not take; the message names the nearest option or keyword."""

@@ -23,6 +23,8 @@ from typing import Any, Generic, Literal, TypeVar
 ENTRY_POINT_GROUP = "semrsm_bench.plugins"
 # Begins the name of a plugin that is no file but announced by a distribution: entry-point:DISTRIBUTION:MODULE.
 ENTRY_POINT = "entry-point:"
+# Begins that of a program that the command line names: command:NAME=COMMAND.
+COMMAND = "command:"
 PLUGIN_MODULE = "semrsm_bench_plugin_"
 # Names become parts of file names, of comma-separated lists and of table cells.
 _NAME = re.compile(r"[a-z0-9][a-z0-9._+-]*")
@@ -53,6 +55,8 @@ _plugins: dict[str, list[str]] = {}
 # Which entry points this process imports by itself, and for which answers that has been done.
 _imported_here: Literal["all", "tasks", "none"] = "all"
 _done: set[str] = {"none"}
+# Whether built-in modules whose libraries are missing are left out: in an environment that holds one solver's library alone.
+_sparse = False
 
 
 class UnknownNameError(KeyError, ValueError):
@@ -132,7 +136,8 @@ class Registry(Generic[E]):
             return
         with _LOCK:
             for module in self._modules:
-                importlib.import_module(module)
+                with contextlib.suppress(ModuleNotFoundError) if _sparse else contextlib.nullcontext():
+                    importlib.import_module(module)
             self._loaded = True
 
     def forget(self, name: str) -> None:
@@ -171,7 +176,7 @@ def nearest(name: str, names: Sequence[str]) -> str:
 def load_plugin(path: str | Path) -> list[str]:
     """Import a Python file that registers methods, or tasks; returns the names it added. The same file loads once.
 
-    Modules beside the file can be imported by it. In place of a file, one of `entry_points`.
+    Modules beside the file can be imported by it. In place of a file, one of `entry_points`, or a program after `COMMAND`.
 
     Raises
     ------
@@ -181,8 +186,8 @@ def load_plugin(path: str | Path) -> list[str]:
         It fails to import, registers nothing, or both methods and tasks; nothing that it registered stays then.
     """
     global _added
-    announced = str(path).startswith(ENTRY_POINT)
-    key = str(path) if announced else str(Path(path).resolve())
+    announced, program = (str(path).startswith(start) for start in (ENTRY_POINT, COMMAND))
+    key = str(path) if announced or program else str(Path(path).resolve())
     module = f"{PLUGIN_MODULE}{Path(key).stem}_{hashlib.sha256(key.encode()).hexdigest()[:12]}"
     with _LOCK:
         if key in _plugins:
@@ -192,6 +197,9 @@ def load_plugin(path: str | Path) -> list[str]:
             if key not in entry_points():
                 raise ValueError(f"plugin {key}: no installed distribution announces it")
             execute, origin = entry_points()[key].load, {"distribution": key.split(":")[1]}
+        elif program:
+            room = importlib.import_module("semrsm_bench.solvers.command")
+            execute, origin = functools.partial(room.register_line, key.removeprefix(COMMAND)), {}
         else:
             if not Path(key).is_file():
                 raise FileNotFoundError(f"plugin {path}: no such file")
@@ -283,6 +291,12 @@ def load_entry_points() -> None:
             with leave_out_if_broken(key):
                 if brings_tasks(key) or _imported_here == "all":
                     load_plugin(key)
+
+
+def leave_out_what_lacks_libraries() -> None:
+    """From now on built-in modules whose libraries are missing here are left out, instead of an error."""
+    global _sparse
+    _sparse = True
 
 
 @contextlib.contextmanager

@@ -31,6 +31,7 @@ from semrsm_bench.report.style import Look, looks, short
 COMPLEXITY = "Complexity"
 BLOCK_SIZE = "b"
 RANK = "#"
+SAYS = "T says"
 BEYOND = Score("beyond_baseline", "beyond baseline", low=-math.inf)
 
 
@@ -105,6 +106,11 @@ class Layout:
         """Heading of the time column, "" where no call was timed."""
         timed = any(math.isfinite(s.seconds.value) for s in self.results.summaries)
         return "" if not timed else "T + affinity" if self.end_to_end and self.results.shared else "T"
+
+    @cached_property
+    def says(self) -> bool:
+        """Whether a program says what time it took, which is in a column of its own."""
+        return any(math.isfinite(s.program_seconds) for s in self.results.summaries)
 
     @cached_property
     def stub(self) -> tuple[str, ...]:
@@ -197,6 +203,10 @@ class Layout:
             sentences.append(
                 f"{self.time_title}: median time per {self.results.timed}{call if self.results.shared else ''}"
             )
+        if self.says:
+            sentences.append(
+                f"T of a program: from the request to the answer, as seen from outside; {SAYS}: its own word, not checked"
+            )
         if task.unit:
             sentences.append(f"±: the farther end of a 95 % {task.resampling} interval over {plurals(task.unit)}")
         if any(s.jackknife for s in self.results.summaries):
@@ -262,13 +272,14 @@ class Layout:
         names = {m.name for m in methods}
         methods = results.catalogue.order([*methods, *(m for at in theirs.values() for m in at if m.name not in names)])
         scores = self.scores(sheet.cells)
-        heads = [*(score.title for score in scores), *filter(None, [self.time_title])]
+        heads = [*(score.title for score in scores), *filter(None, [self.time_title]), *([SAYS] if self.says else [])]
         if self.shows_beyond:
             heads.insert(1, BEYOND.title)
         columns: list[Column] = []
         for cell in sheet.cells:
             here = {m: self._entries(cell, m, scores) for m in methods}
-            here[AFFINITY] = (*[NOTHING] * (len(heads) - 1), time_text(results.shared.get(cell, UNKNOWN)))
+            times = (time_text(results.shared.get(cell, UNKNOWN)), *([NOTHING] if self.says else []))
+            here[AFFINITY] = (*[NOTHING] * (len(heads) - len(times)), *times)
             columns.append((ColumnGroup(self.group_title(sheet, cell), tuple(heads)), here))
             if cell in theirs:
                 figures = {m.name: found for m, found in theirs[cell].items()}
@@ -295,6 +306,8 @@ class Layout:
             found.insert(1, format_score(BEYOND, *self.beyond[cell, method]))
         if self.time_title:
             found.append(time_text(summary.total_seconds if self.end_to_end else summary.seconds))
+        if self.says:
+            found.append(format_seconds(summary.program_seconds))
         if is_partial(summary, self.results.usual_cases[cell]):
             found[-1] += f" {PARTIAL}"
         return tuple(found)

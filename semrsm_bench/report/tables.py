@@ -166,6 +166,7 @@ def _record(layout: Layout, method: MethodKey, summary: Summary) -> dict[str, An
         record[f"{name}_undefined"] = summary.undefined.get(name, 0)
     record |= {**_ends("seconds", summary.seconds), **_ends("total_seconds", summary.total_seconds)}
     record |= {"shared_seconds": summary.shared_seconds, "peak_bytes": summary.peak_bytes}
+    record["program_seconds"] = summary.program_seconds
     if layout.with_paper and published(layout.results.task.name):
         theirs = {m.name: figures for m, figures in layout.published_at(summary.place).items()}.get(method.name, {})
         record |= {f"paper_{name}": theirs.get(name, math.nan) for name in (*names, "seconds")}

@@ -99,11 +99,12 @@ class MatchingRsm(RsmMethod):
 
 
 class RsmRegistry(Registry[RsmMethod]):
-    """RSM methods; every solver is one too, unless a method of its name is registered."""
+    """RSM methods; every solver that runs in this process is one too, unless a method of its name is registered."""
 
     def names(self) -> list[str]:
         """Registered methods, then solvers."""
-        return list(dict.fromkeys([*super().names(), *SOLVERS.names()]))
+        here = [name for name in SOLVERS.names() if SOLVERS.get(name).in_process]
+        return list(dict.fromkeys([*super().names(), *here]))
 
     def add(self, entries: Iterable[RsmMethod]) -> None:
         """See `Registry.add`; a solver's name is taken."""
@@ -116,7 +117,7 @@ class RsmRegistry(Registry[RsmMethod]):
 
 def _by_solver(name: str) -> RsmMethod | None:
     solver = SOLVERS.find(name)
-    if solver is None:
+    if solver is None or not solver.in_process:
         return None
     exact = solver.kind == "exact"
     shared = {field.name: getattr(solver, field.name) for field in fields(Method)}

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation
 from semrsm_bench.solvers.registry import register_solver
 
-_JONKER_VOLGENANT = "Jonker & Volgenant 1987, Computing 38"
+JONKER_VOLGENANT = "Jonker & Volgenant 1987, Computing 38"
 # The libraries count the S*S entries in 32-bit integers.
 _MAX_SIZE = 32768
 # Precision of those that round: the largest loss measured is 4e-6, where one position is a thousand times as long as the rest.
-_ROUNDED = 1e-5
+ROUNDED = 1e-5
 _ROWS_PER_PASS = 64
 _LARGEST_KEPT = 4096
-_CUBIC: dict[str, Any] = {"kind": "exact", "complexity": "O(S^3)", "max_size": _MAX_SIZE, "slow_from": 4096}
+CUBIC: dict[str, Any] = {"kind": "exact", "complexity": "O(S^3)", "max_size": _MAX_SIZE, "slow_from": 4096}
 
 
 @register_solver(
@@ -31,7 +31,7 @@ _CUBIC: dict[str, Any] = {"kind": "exact", "complexity": "O(S^3)", "max_size": _
     requires=("ortools",),
     distribution="ortools",
     max_size=_MAX_SIZE,
-    precision=_ROUNDED,
+    precision=ROUNDED,
 )
 def ortools(problem: MatchingProblem, *, levels: int = 2**24) -> Permutation:
     """Cost-scaling push-relabel of OR-Tools on integer costs.
@@ -58,7 +58,7 @@ def ortools(problem: MatchingProblem, *, levels: int = 2**24) -> Permutation:
 
 @register_solver(
     "scipy",
-    **_CUBIC,
+    **CUBIC,
     reference="Crouse 2016, IEEE TAES 52 (shortest augmenting paths); scipy.optimize.linear_sum_assignment",
     distribution="scipy",
 )
@@ -72,11 +72,11 @@ def scipy(problem: MatchingProblem) -> Permutation:
 
 @register_solver(
     "lapjv",
-    **_CUBIC,
-    reference=f"{_JONKER_VOLGENANT}; package lapjv (src-d)",
+    **CUBIC,
+    reference=f"{JONKER_VOLGENANT}; package lapjv (src-d)",
     requires=("lapjv",),
     distribution="lapjv",
-    precision=_ROUNDED,
+    precision=ROUNDED,
 )
 def lapjv(problem: MatchingProblem, *, levels: int = 2**24) -> Permutation:
     """Jonker-Volgenant of the package lapjv on whole numbers in float64.
@@ -128,9 +128,9 @@ def _reason_without(wanted: str) -> str:
 
 def _lap_of(package: str) -> dict[str, Any]:
     return {
-        **_CUBIC,
-        "precision": _ROUNDED,
-        "reference": f"{_JONKER_VOLGENANT}; package {package}",
+        **CUBIC,
+        "precision": ROUNDED,
+        "reference": f"{JONKER_VOLGENANT}; package {package}",
         "requires": ("lap",),
         "unavailable": functools.partial(_reason_without, package),
         "distribution": package,

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, TypeVar, get_args
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from semrsm_bench.core.method import Method, UnavailableError, registering
+from semrsm_bench.core.method import Method, UnavailableError, registering, words
 from semrsm_bench.core.registry import Registry, UnknownNameError
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation, check_permutation
 
@@ -71,6 +71,13 @@ class Solver(Method):
     precision: float | None = None
     stateful: bool = False
     takes_vectors: bool = False
+    prepare: Callable[..., Any] | None = None
+    program: Literal["", "once", "persistent"] = ""
+
+    @property
+    def in_process(self) -> bool:
+        """Whether it is a function of a problem that any process can call: needs no environment of its own, and is no program."""
+        return not (self.environment or self.program)
 
     @property
     def category(self) -> str:
@@ -79,8 +86,8 @@ class Solver(Method):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """Whether it needs the affinity, or position vectors; what it promises, and whether it keeps anything between calls."""
-        found = {"matrix_free": self.matrix_free, "precision": self.precision, "stateful": self.stateful}
+        """Whether it needs the affinity, or position vectors; what it promises, what it keeps, and whether it is a program."""
+        found = {name: getattr(self, name) for name in ("matrix_free", "precision", "stateful", "program")}
         return found | ({"inputs": ["x", "y"]} if self.takes_vectors else {})
 
     def run(self, problem: MatchingProblem, **options: Any) -> Solution:
@@ -104,7 +111,7 @@ class Solver(Method):
         self.require_available()
         merged = {**self.options, **options}
         self.check_options(merged)
-        result = self.function(problem, **merged)
+        result = self.function(problem if self.prepare is None else self.prepare(problem, **merged), **merged)
         solution = result if isinstance(result, Solution) else Solution(result)
         try:
             perm = check_permutation(solution.perm, problem.size)
@@ -117,7 +124,9 @@ F = TypeVar("F", bound=Callable[..., ArrayLike | Solution])
 R = TypeVar("R")
 
 SOLVERS: Registry[Solver] = Registry(
-    "solver", "semrsm_bench.solvers", ("exact", "norm_order", "auction", "list_auction", "exact_auction", "matrix_free")
+    "solver",
+    "semrsm_bench.solvers",
+    ("exact", "opponents", "norm_order", "auction", "list_auction", "exact_auction", "matrix_free"),
 )
 
 
@@ -131,6 +140,9 @@ def register_solver(
     precision: float | None = None,
     stateful: bool = False,
     takes_vectors: bool | None = None,
+    environment: Iterable[str] | str = (),
+    prepare: Callable[..., Any] | None = None,
+    program: Literal["", "once", "persistent"] = "",
     **declared: Any,
 ) -> Callable[[F], F]:
     """Register a function as a solver; use it as a decorator.
@@ -157,6 +169,14 @@ def register_solver(
     takes_vectors : bool, optional
         The function uses ``problem.x`` or ``problem.y`` for more than their inner products, such as for norms, so that it does not
         apply to a problem that is a matrix. Default: whether it is matrix-free.
+    environment : str or iterable of str
+        Requirements, as pip takes them, of an environment of its own, such as ``"lapx==0.11.1"``: ``semrsm-bench env create``
+        makes it, and the solver is measured there. Only numpy, the requirements and this package are there; what the
+        file that registers the solver imports at its top must be there and here. Such a solver is measured by ``run`` alone.
+    prepare : callable, optional
+        Gets the problem and the options; what it returns takes the place of the problem. It is not timed.
+    program : {"", "once", "persistent"}
+        The function runs a program, see `register_command`: one process a call, or one that stays between calls.
     **declared
         What a method of any kind may declare, and options that are bound to the name:
 
@@ -204,6 +224,9 @@ def register_solver(
         precision=PRECISION if kind == "exact" and precision is None else precision,
         stateful=stateful,
         takes_vectors=matrix_free if takes_vectors is None else takes_vectors,
+        environment=words(environment),
+        prepare=prepare,
+        program=program,
     )
 
 

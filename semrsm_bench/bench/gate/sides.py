@@ -20,11 +20,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from semrsm_bench.activations.folders import user_cache_folder
 from semrsm_bench.bench.environment import git, package_folder
 from semrsm_bench.bench.pool import Observer, Scratch
 from semrsm_bench.bench.process import CallLimits, Reply, WorkerProcess, WorkerSetup
-from semrsm_bench.core.files import MachineError, explain, temporary_folder
+from semrsm_bench.core.files import MachineError, explain, temporary_folder, user_cache_folder
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Arrays
 
@@ -237,7 +236,12 @@ class GateSide:
             raise MachineError(answer.message)
         if answer.status != "ok":
             raise SideError(answer.message)
-        self.known: dict[str, dict[str, Any]] = {entry["name"]: entry for entry in answer.value["declared"]}
+        # One worker holds all solvers of a commit: those that need another interpreter, or stay, have no place there.
+        self.known: dict[str, dict[str, Any]] = {
+            entry["name"]: entry
+            for entry in answer.value["declared"]
+            if not entry.get("environment") and entry.get("facts", {}).get("program") != "persistent"
+        }
 
     def measure(self, solver: str, arrays: Arrays, limits: CallLimits, seed: tuple[int, int, int]) -> Sample:
         """A solver on a pair, between two runs of the reference kernel; a process that died is started again first."""
