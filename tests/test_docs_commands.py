@@ -52,6 +52,8 @@ def only_read(why):
 PICTURES = "takes minutes and needs Tiny-ImageNet; it runs on an archive of the same layout"
 LIBRARY = "needs the library and its pretrained weights; tests/test_extract.py has stand-ins for both libraries"
 
+STEPS = "tests/test_command.py runs the three steps of docs/any-language.md on a small cache"
+
 GROUPS = "w16,w8,resnet10,labels,shortcuts,augmentation,untrained,half"
 NETWORK = "resnet18-tiny-imagenet.weights.safetensors"
 # What the normal suite gives a verb instead or besides, so that it takes seconds: options with their values.
@@ -137,6 +139,12 @@ WAYS = {
     "semrsm-bench data extract pictures/ --model timm:vit_small_patch16_224 --layers blocks.5,blocks.11 --count 100"
     " --out vit.safetensors": only_read(LIBRARY),
     'pip install "semrsm-bench[dask]"': only_read("the extra is looked up in pyproject.toml; make test installs it"),
+    "cc -O2 -std=c99 -o greedy examples/greedy.c": only_read(STEPS),
+    'semrsm-bench check --command "c-greedy=./greedy {problem} {answer}"': only_read(STEPS),
+    'semrsm-bench run matching --command "c-greedy=./greedy {problem} {answer}"'
+    " --solvers c-greedy,greedy,exact-auction": only_read(STEPS),
+    "semrsm-bench env create laprust": only_read("needs the package index; make test-environments makes all"),
+    "semrsm-bench env create toy --plugin FILE": only_read("as above"),
     "dask scheduler &": only_read("needs several machines; tests/test_rsm_dask.py runs clusters of this one"),
     "dask worker tcp://HOST:8786 --nthreads 1 --nworkers auto": only_read("as the scheduler"),
     "semrsm-bench rsm /shared/queries.npy /shared/database.npy --matching exact-auction --dask tcp://HOST:8786"

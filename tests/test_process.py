@@ -420,7 +420,7 @@ def test_workers_die_with_a_parent_that_is_killed(name):
 
 def test_a_busy_thread_takes_no_time_from_a_rival():
     """An idle worker is stopped, and goes on when it is asked again."""
-    busy = next(method for method in describe(str(HOSTILE), ["solver"]) if method.name == "hostile-thread")
+    busy = next(method for method in describe((str(HOSTILE),), ["solver"]) if method.name == "hostile-thread")
     with Workers() as workers, Scratch() as scratch:
         observe = Observer(workers.of, scratch)
         outcome = observe(busy, pair(2), LIMITS, timed=False)
@@ -481,7 +481,7 @@ def test_no_more_processes_are_kept_than_may():
 def test_a_plugin_that_does_not_load_is_named(tmp_path, body, words):
     (tmp_path / "broken.py").write_text(body)
     with pytest.raises(ValueError, match=f"^{words}"):
-        describe(str(tmp_path / "broken.py"))
+        describe((str(tmp_path / "broken.py"),))
 
 
 def test_options_that_json_does_not_know_are_declared_all_the_same(tmp_path):
@@ -490,7 +490,7 @@ def test_options_that_json_does_not_know_are_declared_all_the_same(tmp_path):
         "@sb.register_solver('odd', kind='approximate', by=np.int64(3), key=len, where={1, 2}, far=10**30)\n"
         "def odd(problem, *, by, key, where, far, other=lambda: 1): ...\n"
     )
-    (found,), (again,) = (describe(str(tmp_path / "odd.py"), ["solver"]) for _ in range(2))
+    (found,), (again,) = (describe((str(tmp_path / "odd.py"),), ["solver"]) for _ in range(2))
     assert found.options["by"] == 3
     assert found == again
 

@@ -11,6 +11,7 @@ from semrsm_bench.solvers import exact
 from semrsm_bench.solvers.exact import CUBIC, JONKER_VOLGENANT, ROUNDED, unit_costs
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, Permutation
 from semrsm_bench.solvers.registry import register_solver
+from semrsm_bench.solvers.sparse import candidate_edges
 
 # S up to which slow ones are tried.
 _SLOW = 256
@@ -77,6 +78,36 @@ def lapx_native(problem: MatchingProblem, *, function: str) -> Permutation:
     import lap as library
 
     return _perm_of(*getattr(library, function)(costs, return_cost=False))
+
+
+@register_solver(
+    "lapx-lapmod",
+    **_apart(
+        "lapx==0.11.1",
+        "Volgenant 1996, Computers & OR 23 (LAPMOD), on k candidates",
+        kind="approximate",
+        precision=None,
+        complexity="O(S^2 + k S^2 log S)",
+        slow_from=None,
+    ),
+)
+def lapmod(problem: MatchingProblem, *, k: int = 32) -> Permutation:
+    """The sparse function of lapx on the candidate graph, in float64; see `scipy-sparse`.
+
+    Parameters
+    ----------
+    k : int
+        Candidates of each row, and of each column.
+    """
+    costs = unit_costs(problem.affinity)
+    if costs is None:
+        return np.arange(problem.size)
+    import lap as library
+
+    rows, columns = candidate_edges(problem.affinity, k)
+    ends = np.searchsorted(rows, np.arange(problem.size + 1))
+    found: Permutation = library.lapmod(problem.size, costs[rows, columns], ends, columns, return_cost=False)[0]
+    return found
 
 
 @register_solver("lap-lapjv", **_apart("lap==0.5.13", JONKER_VOLGENANT))

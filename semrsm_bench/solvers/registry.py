@@ -126,7 +126,10 @@ R = TypeVar("R")
 SOLVERS: Registry[Solver] = Registry(
     "solver",
     "semrsm_bench.solvers",
-    ("exact", "opponents", "norm_order", "auction", "list_auction", "exact_auction", "matrix_free"),
+    (
+        *("exact", "opponents", "sparse", "transport", "norm_order", "auction", "list_auction", "exact_auction"),
+        "matrix_free",
+    ),
 )
 
 
