@@ -14,11 +14,11 @@ from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import Drawing, new_panels, short
 from semrsm_bench.tasks.pairs import PERMUTED
 
-_MOST_METRICS, _COLUMNS = 12, 4
+_MOST_METRICS, _COLUMNS = 8, 4
 
 
 def draw(results: TaskResults) -> Iterator[Drawing]:
-    """A figure for each cell without permuted stimuli: a map for each metric, or for twelve from the best to the worst."""
+    """A figure for each cell without permuted stimuli: a map for each metric, or for eight from the best to the worst."""
     score = results.task.scores[0]
     for place in results.places.values():
         cell = str(place["networks"])
