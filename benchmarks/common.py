@@ -19,7 +19,7 @@ from .clock import alternating, ratio_of_least, timed
 # fmt: off
 SOLVERS = (
     "ortools", "scipy", "lapjv", "lap", "lapx",
-    "identity", "greedy", "topk-greedy-128", "topk-greedy-256", "topk-greedy-512",
+    "identity", "scipy-sparse", "sinkhorn-rounded", "sliced-sort", "greedy", "topk-greedy-128", "topk-greedy-256", "topk-greedy-512",
     "batch-optimal-128", "batch-optimal-256", "batch-optimal-512", "batch-optimal-1024",
     "auction-fine", "auction-coarse", "auction-certified", "list-auction-fine", "list-auction-coarse",
     "exact-auction", "matrix-free-fine", "matrix-free-coarse",
@@ -28,7 +28,12 @@ SOLVERS = (
 SIZES = (64, 256, 1024, 4096)
 CENTRINGS = ("none", "channel")
 # Pairs (solver, size) that would take longer than all others together.
-TOO_SLOW = frozenset({("scipy", 4096), ("lapjv", 4096), ("lap", 4096), ("lapx", 4096)})
+TOO_SLOW = frozenset(
+    {
+        *((name, 4096) for name in ("scipy", "lapjv", "lap", "lapx")),
+        *itertools.product(("scipy-sparse", "sinkhorn-rounded"), (1024, 4096)),
+    }
+)
 # Below this, inverse quality would be a number that means nothing.
 LEAST_QUALITY = 1e-3
 # As in a run: calls of one problem at most, and seconds after which there are no more.
