@@ -19,7 +19,8 @@ from .clock import alternating, ratio_of_least, timed
 # fmt: off
 SOLVERS = (
     "ortools", "scipy", "lapjv", "lap", "lapx",
-    "identity", "scipy-sparse", "sinkhorn-rounded", "sliced-sort", "greedy", "topk-greedy-128", "topk-greedy-256", "topk-greedy-512",
+    "identity", "scipy-sparse", "sinkhorn-rounded", "sliced-sort", "greedy",
+    "topk-greedy-128", "topk-greedy-256", "topk-greedy-512",
     "batch-optimal-128", "batch-optimal-256", "batch-optimal-512", "batch-optimal-1024",
     "auction-fine", "auction-coarse", "auction-certified", "list-auction-fine", "list-auction-coarse",
     "exact-auction", "matrix-free-fine", "matrix-free-coarse",
