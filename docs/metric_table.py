@@ -32,7 +32,7 @@ def _cells(metric: Metric) -> Iterator[str]:
     yield f"`{metric.name}`" + (f" ({options})" if options else "")
     summary = re.sub(r"[;,] in [\[(].*$", "", metric.summary).replace("(n, p) and (n, q)", "X and Y")
     yield re.sub(r" \(n, [npq]\)", "", summary).rstrip(".").replace("|", r"\|")
-    yield metric.takes + (", baseline" if metric.category == "baseline" else "")
+    yield ", ".join(filter(None, (metric.takes, metric.category)))
     yield metric.best + ("" if metric.symmetric else ", not symmetric")
     low, high = (("-" if end < 0 else "") + _NUMBERS.get(abs(end), f"{abs(end):g}") for end in metric.range)
     open_low, open_high = ("(" if "infty" in low else "["), (")" if "infty" in high else "]")

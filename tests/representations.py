@@ -27,7 +27,7 @@ def notebook():
     return X, random.randn(100, 10) + X
 
 
-BASELINES = tuple(name for name in metric_names() if get_metric(name).category == "baseline")
+BASELINES = tuple(name for name in metric_names() if get_metric(name).category in ("baseline", "statistic"))
 """Metrics that see no order of the stimuli: reordering one side does not change them."""
 
 

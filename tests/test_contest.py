@@ -59,7 +59,8 @@ def test_differences_that_are_made_together_are_corrected_together():
     ],
 )
 def test_a_cell_that_tells_no_methods_apart_is_a_check(methods, baselines, exact, said):
-    named = {"approximate": methods, "baseline": baselines, "exact": exact}
+    # A statistic of each side alone is neither a rival nor a baseline.
+    named = {"approximate": methods, "baseline": baselines, "exact": exact, "statistic": [0.9]}
     rows = [
         row(method=f"{category[0]}{i}", category=category, scores={"c": None if math.isnan(c) else c, "quality": 0.5})
         for category, values in named.items()

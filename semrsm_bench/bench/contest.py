@@ -59,8 +59,8 @@ class ToldApart:
 
 
 def is_ranked(summary: Summary) -> bool:
-    """Whether a cell ranks a method: not baselines, nor exact solvers, which reach the end of the scale by definition."""
-    return summary.category not in ("baseline", "exact")
+    """Whether a cell ranks a method: not baselines, statistics of one side, and exact solvers, which end the scale."""
+    return summary.category not in ("baseline", "statistic", "exact")
 
 
 def differences(

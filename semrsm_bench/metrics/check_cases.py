@@ -201,9 +201,9 @@ def value_range(measure: Measure) -> None:
 def direction(measure: Measure) -> None:
     """A representation is no further from itself, with a little noise, than from another one; models that agree score better.
 
-    Baselines need not know.
+    Baselines, and statistics of each side alone, need not know.
     """
-    if measure.category == "baseline":
+    if measure.category in ("baseline", "statistic"):
         return
     for seed in range(3):
         if len(measure.inputs) == 2:

@@ -33,9 +33,9 @@ ESTIMATORS = ("biased", "unbiased")
 
 _features = partial(register_metric, takes="features")
 _rsms = partial(register_metric, takes="rsms", complexity="O(n^2); O(n^2)")
-# They do not look at which stimulus is which, and so must lose where that is asked for.
+# Each side becomes one number, whichever stimulus is which.
 _difference = partial(
-    _features, best="min", range=(0, math.inf), complexity="O(n p); O(1)", reference=KLABUNDE, category="baseline"
+    _features, best="min", range=(0, math.inf), complexity="O(n p); O(1)", reference=KLABUNDE, category="statistic"
 )
 
 

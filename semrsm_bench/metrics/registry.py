@@ -60,7 +60,8 @@ INVARIANCES: dict[str, dict[str, str]] = {
 }
 """What can be done to one input of each kind. A metric that does not name one of these is changed by it.
 
-Beside these, one reordering of the stimuli in all inputs changes no metric, and a reordering in one input alone all but baselines.
+Beside these, one reordering of the stimuli in all inputs changes no metric, and a reordering in one input alone all but baselines
+and statistics of each side alone.
 """
 
 UNITS = {
@@ -270,7 +271,8 @@ def register_metric(
         Words of `semrsm_bench.metrics.INVARIANCES`, for x and for y (by default the same). ``semrsm-bench check`` holds the
         metric to them.
     category : str
-        "baseline" for what ignores what a representation says, and so must lose.
+        "baseline" for what ignores what a representation says, and so must lose; "statistic" for the difference of two numbers,
+        one of each side, which no table ranks: it never looks at which stimulus is which.
     measured_in : {"", "rad", "features", "entries", "entries^2"}
         The unit of the value: a pure number, radians, or the unit of the input. ``semrsm-bench check`` scales the input.
     pair : callable, optional

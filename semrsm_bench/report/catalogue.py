@@ -11,6 +11,7 @@ from typing import Any
 CATEGORIES = {
     "exact": "Optimal",
     "baseline": "Baseline",
+    "statistic": "Statistic of each side alone",
     "approximate": "Approximation",
     "": "Methods",
     "wrong": "Not exact",

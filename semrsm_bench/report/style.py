@@ -33,7 +33,7 @@ class Look(NamedTuple):
     marker: str
 
 
-_BY_CATEGORY = {"exact": Look(BLUE, "s"), "baseline": Look(BLACK, "X")}
+_BY_CATEGORY = {"exact": Look(BLUE, "s"), "baseline": Look(BLACK, "X"), "statistic": Look(GREY, "P")}
 # Methods that most figures show, in their order there; others come before the last two, the baselines.
 RSM_LOOKS: Mapping[str, Look] = {
     "identity": Look(BLUE, "o"),
