@@ -32,7 +32,8 @@ CENTRINGS = ("none", "channel")
 TOO_SLOW = frozenset(
     {
         *((name, 4096) for name in ("scipy", "lapjv", "lap", "lapx")),
-        *itertools.product(("scipy-sparse", "sinkhorn-rounded"), (1024, 4096)),
+        *itertools.product(("scipy-sparse",), SIZES),
+        *itertools.product(("sinkhorn-rounded",), (1024, 4096)),
     }
 )
 # Below this, inverse quality would be a number that means nothing.
