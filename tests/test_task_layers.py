@@ -97,6 +97,30 @@ def test_layers_narrower_than_the_components_and_of_low_rank_are_equalised():
     np.testing.assert_allclose(spectra, [spectra[0]] * 4, rtol=1e-9)
 
 
+@pytest.mark.parametrize("constant", [0.0, 3.1, 6e4])
+def test_a_layer_that_is_the_same_for_all_stimuli_is_zero_and_changes_no_other(constant):
+    rng = np.random.default_rng(0)
+    one, two = rng.standard_normal((2, 30, 6))
+    still = np.full((30, 6), constant, dtype=np.float16)
+    (found,) = equalised([Side((one, still, two))], 0)
+    assert not found.features[1].any()
+    (without,) = equalised([Side((one, two))], 0)
+    for x, y in zip((found.features[0], found.features[2]), without.features):
+        assert np.linalg.svd(x, compute_uv=False) == pytest.approx(np.linalg.svd(y, compute_uv=False))
+    assert not equalised([Side((still, still))], 0)[0].features[0].any()
+
+
+def test_a_constant_layer_is_found_by_no_metric_and_costs_no_run(planted, tmp_path):
+    arrays = dict(np.load(planted))
+    arrays |= {name: np.ones_like(x) for name, x in arrays.items() if name.endswith("/two")}
+    path = tmp_path / "constant.npz"
+    np.savez(path, **arrays)
+    found = identified(path, "linear_cka", "cca")
+    for cell in ("a", "a equalised"):
+        assert found["linear_cka", cell]["identification"] == pytest.approx(0.75)
+        assert found["linear_cka", cell]["undefined"] > 0
+
+
 @given(
     rows=st.integers(1, 4).flatmap(
         lambda n: st.lists(st.lists(st.none() | st.integers(-2, 2), min_size=n, max_size=n), min_size=n, max_size=n)

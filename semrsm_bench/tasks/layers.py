@@ -22,6 +22,8 @@ EQUALISED = "equalised"
 _COMPONENTS = 16
 # Rounds in which norms of stimuli and spectra are made equal in turn; norms then differ by little more than rounding.
 _ROUNDS = 60
+# What is left of a constant layer when its mean is taken off, as a share of it: rounding.
+_CONSTANT = 1e-12
 
 
 @register_task
@@ -105,20 +107,27 @@ def equalised(sides: Sequence[Side], seed: int) -> list[Side]:
     """First principal components of every layer, with one spectrum and stimuli of one norm, rotated at random.
 
     As many components as the narrowest layer has, up to 16. The spectrum is the geometric mean of all layers', each of norm 1. Axes
-    are at random, so that no metric finds a layer by them.
+    are at random, so that no metric finds a layer by them. A layer that is the same for all stimuli becomes zero.
     """
     parts = [part for side in sides for part in side.features]
     width = min(_COMPONENTS, *(min(len(part) - 1, part.shape[1]) for part in parts))
-    bases, spectra = [], []
+    bases: list[Floats | None] = []
+    spectra = []
     for part in parts:
-        centred = part.astype(np.float64) - part.mean(axis=0, dtype=np.float64)
-        u, s, _ = np.linalg.svd(centred, full_matrices=False)
+        x = part.astype(np.float64)
+        u, s, _ = np.linalg.svd(x - x.mean(axis=0), full_matrices=False)
+        if s[0] <= _CONSTANT * np.linalg.norm(x):
+            bases.append(None)
+            continue
         bases.append(u[:, :width])
         # A layer of lower rank has a spectrum that ends in rounding.
         spectra.append(np.maximum(s[:width], 1e-6 * s[0]) / np.linalg.norm(s[:width]))
-    spectrum = np.exp(np.mean(np.log(spectra), axis=0))
+    spectrum = np.exp(np.mean(np.log(spectra), axis=0)) if spectra else np.zeros(width)
     rng = np.random.default_rng([seed, 2])
-    even = [_even(base * spectrum, spectrum) for base in bases]
+    even = [
+        np.zeros((len(part), width)) if base is None else _even(base * spectrum, spectrum)
+        for part, base in zip(parts, bases)
+    ]
     rotated = [part @ np.linalg.qr(rng.standard_normal((width, width)))[0] for part in even]
     ends = np.cumsum([0, *(len(side.features) for side in sides)])
     return [Side(tuple(rotated[a:b])) for a, b in pairwise(ends)]
