@@ -48,7 +48,7 @@ def bench(new_processes, kept_workers):
 SESSION = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
-from pathlib import Path, PosixPath
+from pathlib import Path, PosixPath  # as they are named in what is evaluated
 from tests.bench_data import Bench
 bench = Bench.__new__(Bench)
 bench.cache, bench.results = map(Path, sys.argv[1:3])
@@ -571,9 +571,11 @@ HOW = {"repeats": 3, "centring": ("none", "channel")}
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_signal_in_the_middle_and_the_same_command_again(new_processes, number):
+def test_a_signal_in_the_middle_and_the_same_command_again(new_processes, number, tmp_path):
     bench, total = new_processes, 2 * 4 * 10 * 3
-    process = start(bench, *METHODS, **HOW, pairs={"": 10})
+    slow = solver_file(tmp_path, "slow", "time.sleep(0.02)\nreturn np.arange(problem.size)")  # or it may end unseen
+    run = {**HOW, "plugins": (slow,), "pairs": {"": 10}}
+    process = start(bench, "identity", "slow", **run)
     wait_until(lambda: sum(p.read_bytes().count(b"\n") for p in bench.results.glob(f"*/{runs.ROWS_FILE}")) >= 25)
     workers = process_room.descendants(process.pid)
     process.send_signal(number)
@@ -585,7 +587,7 @@ def test_a_signal_in_the_middle_and_the_same_command_again(new_processes, number
     assert wait_until(lambda: all(map(is_gone, workers)))
     if number == signal.SIGINT:
         return
-    out, err = start(bench, *METHODS, **HOW, pairs={"": 10}).communicate(timeout=300)
+    out, err = start(bench, "identity", "slow", **run).communicate(timeout=300)
     assert out.split() == [folder.name, str(total - len(before)), str(len(before))], err
     after = keys_of(folder)
     assert after[: len(before)] == before
@@ -596,9 +598,13 @@ def test_two_runs_side_by_side_keep_apart_and_two_of_one_name_do_not_meet(new_pr
     bench = new_processes
     five = {**HOW, "pairs": {"": 5}, "run_id": "mine"}
     unnamed, named = start(bench, *METHODS, **HOW, pairs={"": 2}), start(bench, *METHODS, **five)
-    wait_until((bench.results / "mine" / runs.RUN_FILE).exists)
-    with pytest.raises(runs.RunBusyError, match="run 'mine' is being written by another process; wait for it"):
-        bench(*METHODS, **five)
+    assert wait_until((bench.results / "mine" / runs.RUN_FILE).exists)
+    named.send_signal(signal.SIGSTOP)  # so that it cannot end before it is met
+    try:
+        with pytest.raises(runs.RunBusyError, match="run 'mine' is being written by another process; wait for it"):
+            bench(*METHODS, **five)
+    finally:
+        named.send_signal(signal.SIGCONT)
     facts = [process.communicate(timeout=300)[0].split() for process in (unnamed, named)]
     assert facts[0][0] != facts[1][0] == "mine"
     for (name, measured, resumed), pairs in zip(facts, (2, 5)):

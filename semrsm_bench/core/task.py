@@ -146,9 +146,9 @@ class Task(ABC):
     kind: ClassVar[str]  #: kind of the methods that it judges: solver, rsm, metric or instance
     scores: ClassVar[tuple[Score, ...]]  #: the first ranks
     unit: ClassVar[str] = ""  #: what intervals resample: a key of `Case.units`
-    #: How units are resampled: drawn with replacement, or left out in turn where drawing a unit twice would bias the score.
     #: What a shown time is of, where a call does many, in words: rows say in ``raw["pairs"]`` how many. "": the call.
     time_per: ClassVar[str] = ""
+    #: How units are resampled: drawn with replacement, or left out in turn where drawing a unit twice would bias the score.
     resampling: ClassVar[Resampling] = "bootstrap"
     across: ClassVar[tuple[str, ...]] = ()  #: keys of `Case.cell` that tables lay across, outermost first
     #: The key whose values are side by side in a terminal, one panel for each of the rest; wide tables do it the other way
