@@ -85,19 +85,19 @@ def test_json_and_csv_hold_the_same_figures(results):
 
 def test_json_is_one_object_a_task_and_its_rows_name_score_cell_and_baselines_alike(results):
     found = json.loads(table("--json --told-apart"))
-    assert (found["task"], found["unit"], found["score"]["name"]) == ("matching", "pair", "c")
+    assert (found["task"], found["unit"], found["score"]["name"]) == ("matching", "image", "c")
     assert {row["cell"] for row in found["rows"]} == {
         f"resnet18-tiny-imagenet, 256, layer3, 256, {centring}" for centring in ("none", "channel")
     }
     for row in found["rows"]:
         assert (row["score"], row["low"], row["high"]) == (row["c"], row["c_low"], row["c_high"])
         assert row["baseline"] == (row["method"] == "identity")
-        assert row["units"] == 3
+        assert (row["units"], row["unit"]) == (4, "image")
     greedy = next(row for row in found["rows"] if row["method"] == "greedy")
     base = next(row for row in found["rows"] if row["baseline"] and row["cell"] == greedy["cell"])
     assert greedy["beyond_baseline"] == pytest.approx((greedy["c"] - base["c"]) / (1 - base["c"]))
     assert base["beyond_baseline"] is None
-    assert greedy["low_jackknife"] < greedy["score"] < greedy["high_jackknife"]
+    assert greedy["low_jackknife"] is None, "one image is in all pairs: nothing is left without it"
     assert found["told_apart"] == [], "one method that is no baseline and not exact"
     write_run(results, "more", [*make_run((256,), pairs=4), make_row("scipy", pair="0-9")])
     (cell, _) = json.loads(table("more --json --told-apart"))["told_apart"]

@@ -207,19 +207,20 @@ def results(values):
 
 
 @given(st.lists(st.floats(-2, 1), min_size=1, max_size=8), st.integers(0, 3))
-def test_scores_are_means_over_the_drawn_pairs(values, seed):
-    rows = results(values)
-    units = [row.units["pair"][0] for row in rows]
-    drawn = np.random.default_rng(seed).integers(len(rows), size=(20, len(rows)))
-    draws = np.array([np.bincount(d, minlength=len(rows)) for d in drawn], dtype=float)
-    found = TASK.aggregate(rows, draws, units)
-    np.testing.assert_allclose(found["c"], np.array(values)[drawn].mean(axis=1), atol=1e-12)
+def test_scores_are_means_over_the_pairs_of_drawn_images(values, seed):
+    rows, images = results(values), 2 * len(values)
+    drawn = np.random.default_rng(seed).integers(images, size=(20, images))
+    draws = np.array([np.bincount(d, minlength=images) for d in drawn], dtype=float)
+    found = TASK.aggregate(rows, draws, list(map(str, range(images))))
+    for mean, images in zip(found["c"], drawn.tolist(), strict=True):
+        met = [v for i, v in enumerate(values) for _ in range(images.count(2 * i) * images.count(2 * i + 1))]
+        assert mean == (pytest.approx(np.mean(met), abs=1e-12) if met else pytest.approx(np.nan, nan_ok=True))
 
 
 @pytest.mark.parametrize("unknown", [None, float("nan")])
 def test_one_pair_without_a_score_leaves_the_mean_open(unknown):
     rows = results([0.5, unknown, 0.7])
-    assert np.isnan(TASK.aggregate(rows, np.ones((2, 3)), [r.units["pair"][0] for r in rows])["c"]).all()
+    assert np.isnan(TASK.aggregate(rows, np.ones((2, 6)), list(map(str, range(6))))["c"]).all()
 
 
 @pytest.mark.parametrize(("centre", "status"), [(0.0, "ok"), (100.0, "wrong")])

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from scipy.stats import t as student_t
 from scipy.stats import ttest_1samp
 
-from examples.interval_coverage import coverage
+from examples.interval_coverage import coverage, coverage_of_medians
 from semrsm_bench.core.stats import (
     bootstrap_draws,
     holm,
@@ -135,3 +135,6 @@ def test_over_ten_networks_the_jackknife_covers_as_it_says_and_the_bootstraps_le
     assert 0.92 <= found["jackknife over networks"] <= 0.98
     assert 0.84 <= found["bootstrap over networks"] <= 0.92
     assert 0.45 <= found["bootstrap over pairs"] <= 0.6
+    found = coverage_of_medians(24, 276, 100)
+    assert 0.88 <= found["bootstrap over images"] <= 1
+    assert 0.35 <= found["bootstrap over pairs"] <= 0.65

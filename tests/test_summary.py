@@ -2,11 +2,13 @@
 
 import math
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from semrsm_bench.bench.summary import KeptArrays, summarise
+from semrsm_bench.core.stats import bootstrap_draws, median_interval
 from semrsm_bench.core.task import Score
 from semrsm_bench.tasks.registry import get_task, task_names
 from tests.bench_data import make_row
@@ -105,6 +107,34 @@ def test_the_order_of_rows_changes_no_interval():
     ]
     (first,), (second,) = summary(*rows), summary(*(rows[i] for i in rng.permutation(12)))
     assert (first.scores, first.seconds) == (second.scores, second.seconds)
+
+
+def test_intervals_are_those_of_images_drawn_with_their_pairs_written_out():
+    rng = np.random.default_rng(1)
+    pairs = [(i, j) for i in range(5) for j in range(i) if (i, j) != (3, 1)]
+    values = rng.random(len(pairs))
+    rows = [row(f"{i}-{j}", seconds=v, scores={"c": v, "quality": 0.5}) for (i, j), v in zip(pairs, values)]
+    (line,) = summary(*rows)
+    assert (line.unit, line.units) == ("image", 5)
+    # Images come in the order of the cases, 1-0 first.
+    met = [
+        np.concatenate([[v] * (draw[i] * draw[j]) for (i, j), v in zip(pairs, values)])
+        for draw in bootstrap_draws(5)[1:, [1, 0, 2, 3, 4]].astype(int)
+    ]
+    for found, middle in ((line.scores["c"], np.mean), (line.seconds, np.median)):
+        ends = np.quantile([middle(each) for each in met if len(each)], [0.025, 0.975])
+        assert found == pytest.approx((middle(values), *ends))
+
+
+def test_pairs_are_resampled_where_no_two_share_an_image_or_none_names_one():
+    times = (1.0, 2.0, 9.0)
+    apart = [row(f"{2 * i}-{2 * i + 1}", seconds=s) for i, s in enumerate(times)]
+    (line,), (other,) = (
+        summary(*rows) for rows in (apart, [replace(r, units={"pair": r.units["pair"]}) for r in apart])
+    )
+    assert (line.unit, line.units) == (other.unit, other.units) == ("pair", 3)
+    assert line.seconds == other.seconds == median_interval(times)
+    assert line.jackknife["c"] == other.jackknife["c"]
 
 
 @pytest.mark.parametrize(("best", "worst"), [("max", -0.25), ("min", 0.75)])

@@ -106,7 +106,7 @@ class Ledger:
             return f"not tried further after {len(progress.failures)} failures in a row ({progress.failures[-1]})"
         if progress.measured:
             if progress.spent + progress.observation > profile.budget:
-                unit = cell.task.unit or "case"
+                unit = cell.task.case_unit or cell.task.unit or "case"
                 return f"budget of {profile.budget:g} s: {len(progress.ok)} of {len(cell.cases)} {unit}s"
             return ""
         smaller = [p for p in self._method[cell.key[:2]] if p.cell.size < cell.size]

@@ -9,7 +9,7 @@ import math
 import string
 from collections import Counter, UserDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class Summary:
     counts: Mapping[str, int] = field(default_factory=dict)  # rows by status
     message: str = ""  # message of the commonest failure
     units: int = 0  # how many the cell's intervals resample
+    unit: str = ""  # and what they are
     scores: Mapping[str, Interval] = field(default_factory=dict)
     jackknife: Mapping[str, Interval] = field(default_factory=dict)  # beside a bootstrap of few units
     bounds: Mapping[str, float] = field(default_factory=dict)  # certified, of scores that are not known themselves
@@ -128,17 +129,43 @@ def summarise(rows: Sequence[Row], task: Task, folder: Path | None = None) -> li
             cells.setdefault(cell_key(row["cell"]), []).append(row)
     found: list[Summary] = []
     for cell in sorted(cells.values(), key=lambda part: task.cell_order(part[0]["cell"])):
-        # The draws go by position: rows in another order, as resumed runs have them, must give the same interval.
-        cell = sorted(cell, key=lambda row: (natural(row["case"]), row["repeat"]))
-        units = list(dict.fromkeys(unit for row in cell for unit in row["units"].get(task.unit, ())))
+        cell, units, unit = resampled(cell, task)
         few = task.resampling == "jackknife" or 1 < len(units) <= FEW_UNITS
         draws = stats.bootstrap_draws(len(units)), stats.jackknife_draws(len(units)) if few else None
         methods: dict[tuple[str, str], list[Row]] = {}
         for row in cell:
             methods.setdefault((row["method"], str(sorted(row["options"].items()))), []).append(row)
         parts = sorted(methods.values(), key=lambda part: order[part[0]["method"]])
-        found += [_summary(task, part, *draws, units, folder) for part in parts]
+        found += [replace(_summary(task, part, *draws, units, folder), unit=unit) for part in parts]
     return found
+
+
+def resampled(rows: Sequence[Row], task: Task) -> tuple[list[Row], list[str], str]:
+    """The rows in the order of their cases, each with only the units that its intervals resample; those units, and their kind.
+
+    They are the task's, or the cases themselves where no two share one (`Task.case_unit`).
+    """
+    # The draws go by position: rows in another order, as resumed runs have them, must give the same interval.
+    rows = sorted(rows, key=lambda row: (natural(row["case"]), row["repeat"]))
+    cases = {row["case"]: row["units"].get(task.unit, ()) for row in rows}
+    counts = Counter(unit for ids in cases.values() for unit in ids)
+    kind = task.case_unit if task.case_unit and max(counts.values(), default=0) < 2 else task.unit
+    found: list[Row] = [{**row, "units": {task.unit: row["units"].get(kind, ())}} for row in rows]
+    return found, list(dict.fromkeys(unit for row in found for unit in row["units"][task.unit])), kind
+
+
+def shared_time(rows: Sequence[Row], task: Task) -> Interval:
+    """Median over cases of the time of what methods share, s, from rows of one cell; `UNKNOWN` where none was timed."""
+    rows, units, _ = resampled([row for row in rows if row["shared_seconds"] is not None], task)
+    cases: dict[str, list[Row]] = {}
+    for row in rows:
+        cases.setdefault(row["case"], []).append(row)
+    weights = stats.row_weights(
+        [part[0]["units"][task.unit] for part in cases.values()], stats.bootstrap_draws(len(units)), units
+    )
+    return _median_interval(
+        np.array([_median(row["shared_seconds"] for row in part) for part in cases.values()]), weights
+    )
 
 
 def _summary(
@@ -172,7 +199,7 @@ def _summary(
     is_bootstrap = task.resampling == "bootstrap"
     replicates = _replicates(task, repeats, drawn, units) if is_bootstrap else jackknife
     # Times are medians, for which a jackknife is no interval.
-    weights = stats.row_weights([part[0]["units"].get(task.unit, ()) for part in cases.values()], drawn, units)
+    weights = stats.row_weights([part[0]["units"][task.unit] for part in cases.values()], drawn, units)
     first = rows[0]
     return Summary(
         task=task.name,

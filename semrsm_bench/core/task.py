@@ -146,6 +146,9 @@ class Task(ABC):
     kind: ClassVar[str]  #: kind of the methods that it judges: solver, rsm, metric or instance
     scores: ClassVar[tuple[Score, ...]]  #: the first ranks
     unit: ClassVar[str] = ""  #: what intervals resample: a key of `Case.units`
+    #: What a case is called, where `Case.units` has the id of each under that key. Intervals resample the cases themselves where
+    #: they name no unit, or no two of them share one.
+    case_unit: ClassVar[str] = ""
     #: What a shown time is of, where a call does many, in words: rows say in ``raw["pairs"]`` how many. "": the call.
     time_per: ClassVar[str] = ""
     #: How units are resampled: drawn with replacement, or left out in turn where drawing a unit twice would bias the score.

@@ -207,11 +207,12 @@ class Layout:
             sentences.append(
                 f"T of a program: from the request to the answer, as seen from outside; {SAYS}: its own word, not checked"
             )
-        if task.unit:
-            sentences.append(f"±: the farther end of a 95 % {task.resampling} interval over {plurals(task.unit)}")
+        if over := self.results.resampled:
+            sentences.append(f"±: the farther end of a 95 % {task.resampling} interval over {over}")
         if any(s.jackknife for s in self.results.summaries):
+            few = plurals(min((s for s in self.results.summaries if s.jackknife), key=lambda s: s.units).unit)
             sentences.append(
-                f"A bootstrap of so few {plurals(task.unit)} is too narrow; --json and the page have the jackknife beside it"
+                f"A bootstrap of so few {few} is too narrow; --json and the page have the jackknife beside it"
             )
         return f"{'. '.join(filter(None, sentences))}."
 
@@ -242,14 +243,14 @@ class Layout:
 
     def group_title(self, sheet: Sheet, cell: str) -> str:
         """Heading of a cell of a sheet: what tells it apart, and how many units it rests on."""
-        count = plural(self.results.usual_units[cell], self.results.task.unit or "case")
+        count = plural(self.results.usual_units[cell], self.results.counted)
         return ", ".join(filter(None, (self.cell_title(sheet, cell), count)))
 
     def cases(self, sheet: Sheet) -> str:
         """How many units, or cases, are behind the cells of a sheet: ``3 to 12 pairs``."""
         counts = {n for cell in sheet.cells if (n := self.results.usual_units[cell])} or {0}
         least = f"{min(counts)} to " if len(counts) > 1 else ""
-        return least + plural(max(counts), self.results.task.unit or "case")
+        return least + plural(max(counts), self.results.counted)
 
     def panels(self, wide: bool = False) -> list[Panel]:
         """All panels of the task's table, then those of `differences`, then what a paper prints of other networks."""
@@ -349,9 +350,9 @@ class Layout:
     @property
     def told_apart_note(self) -> str:
         """What told apart means."""
-        score, unit = self.results.task.scores[0], self.results.task.unit or "case"
+        score, units = self.results.task.scores[0], self.results.resampled or "cases"
         return (
-            f"Told apart: the paired difference in {score.title} excludes 0, p < {ALPHA:g} by Student's t over {plurals(unit)}, "
+            f"Told apart: the paired difference in {score.title} excludes 0, p < {ALPHA:g} by Student's t over {units}, "
             "corrected by Holm's method for all pairs of the cell. Baselines and exact solvers take no part."
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.bench.results import load_environment, load_rows
-from semrsm_bench.bench.summary import Summary, results_of, summarise
+from semrsm_bench.bench.summary import Summary, results_of, shared_time, summarise
 from semrsm_bench.core.escape import cleaned
 from semrsm_bench.core.registry import UnknownNameError
 from semrsm_bench.core.row import cell_key
-from semrsm_bench.core.stats import Interval, median_interval
+from semrsm_bench.core.stats import Interval
 from semrsm_bench.core.task import Result, Task
 from semrsm_bench.report.catalogue import Catalogue, MethodKey
+from semrsm_bench.report.formatting import plurals
 from semrsm_bench.report.places import Place, rank
 
 Row = Mapping[str, Any]
@@ -50,8 +52,22 @@ class TaskResults:
 
     @property
     def noun(self) -> str:
-        """What one case is called: the unit where it is the case itself; others, such as images, only make it up."""
-        return self.task.unit if self.task.unit in ("pair", "batch") else "case"
+        """What one case is called."""
+        return self.task.case_unit or "case"
+
+    @property
+    def counted(self) -> str:
+        """What is counted beside a cell: its cases where they have a name, else its units."""
+        return self.task.case_unit or self.task.unit or "case"
+
+    @cached_property
+    def resampled(self) -> str:
+        """What its intervals resample, in words: ``images``; "" for nothing."""
+        task, found = self.task, {s.unit for s in self.summaries if s.units}
+        cases = plurals(task.case_unit)
+        if len(found) > 1:
+            return f"{plurals(task.unit)}, and over {cases} where no {task.unit} is in two of them"
+        return cases if found == {task.case_unit} else plurals(task.unit) if task.unit else ""
 
     @property
     def timed(self) -> str:
@@ -107,8 +123,8 @@ class TaskResults:
     def shared(self) -> dict[str, Interval]:
         """Median time of the affinity, which solvers share, s, over the cases of each cell where any was timed."""
         observed = self.observed if self.task.kind == "solver" else {}
-        found = {cell: _by_case(rows, lambda row: row["shared_seconds"]) for cell, rows in observed.items()}
-        return {cell: median_interval(times) for cell, times in found.items() if len(times)}
+        found = {cell: shared_time(rows, self.task) for cell, rows in observed.items()}
+        return {cell: time for cell, time in found.items() if not math.isnan(time.value)}
 
     @cached_property
     def usual_cases(self) -> dict[str, int]:
@@ -117,12 +133,12 @@ class TaskResults:
 
     @cached_property
     def usual_units(self) -> dict[str, int]:
-        """How many units, such as images, those cases hold; the number of cases where they name none."""
+        """How many there are of what is `counted` in those cases; the number of cases where they name none."""
         found = {}
         for cell, rows in self.observed.items():
             units: dict[MethodKey, set[str]] = {}
             for row in rows:
-                units.setdefault(MethodKey.of_row(row), set()).update(row["units"].get(self.task.unit, ()))
+                units.setdefault(MethodKey.of_row(row), set()).update(row["units"].get(self.counted, ()))
             found[cell] = _usual(map(len, units.values())) or self.usual_cases[cell]
         return found
 

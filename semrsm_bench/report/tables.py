@@ -136,6 +136,7 @@ def _headline(layout: Layout, cell: str, method: MethodKey) -> dict[str, Any]:
         **dict(zip(("low", "high"), ends)),
         **dict(zip(("low_jackknife", "high_jackknife"), beside.get(score, UNKNOWN)[1:])),
         "units": summary.units,
+        "unit": summary.unit,
         "cases_undefined": summary.undefined.get(score, 0),
         "baseline": method.category == "baseline",
         **_ends("beyond_baseline", layout.beyond[cell, method]),

@@ -53,7 +53,7 @@ class Cost(Task):
         Score("memory", "MiB", best="min", high=math.inf, meaning="memory that it takes beside its inputs, at most"),
         UNDEFINED,
     )
-    unit = "pair"
+    unit = case_unit = "pair"
     across = ("stimuli", "units")
     leading: ClassVar[Mapping[str, str | int]] = {"stimuli": 1000, "units": 512}
     options = CostOptions

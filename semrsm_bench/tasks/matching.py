@@ -81,7 +81,8 @@ class MatchingTask(Task):
             undefined="k_opt is not positive in some pairs, where k/k_opt means nothing; use c",
         ),
     )
-    unit = "pair"
+    unit = "image"
+    case_unit = "pair"
     by_default = True
     across = ("model", "size", "layer", "channels", "centring")
     beside = "centring"

@@ -56,7 +56,7 @@ class Translation(Task):
             "partner_first", "partner first %", style="percent", meaning="crops whose most similar one overlaps them"
         ),
     )
-    unit = "batch"
+    unit = case_unit = "batch"
     time_per = TIME_PER
     across = ("model", "shift", "centring", "kernel", "layer", "size")
     reference = "identity"
