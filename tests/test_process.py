@@ -13,7 +13,7 @@ import numpy as np
 import psutil
 import pytest
 
-from semrsm_bench.bench import process
+from semrsm_bench.bench import pool, process
 from semrsm_bench.bench.methods import describe
 from semrsm_bench.bench.pool import Observer, Scratch, Workers
 from semrsm_bench.bench.process import CallLimits, WorkerProcess, WorkerSetup
@@ -460,8 +460,19 @@ def test_every_kind_and_name_has_a_worker_of_its_own_with_its_own_plugins():
         assert all(workers.of(method) is worker for method, worker in zip(methods, found))
 
 
-def test_no_more_processes_are_kept_than_may():
-    with Workers(kept=1) as workers, Scratch() as scratch:
+def test_workers_together_hold_no_more_memory_than_they_may(monkeypatch):
+    monkeypatch.setattr(pool, "resident_bytes", lambda pid: 100)
+    with Workers(most=200) as workers, Scratch() as scratch:
+        observe = Observer(workers.of, scratch)
+        for name, others in zip(("identity", "scipy", "greedy", "identity", "sliced-sort"), (0, 1, 2, 2, 2)):
+            assert observe(Declaration("solver", name), pair(), LIMITS).status == "ok"
+            alive = [key[1] for key, worker in workers._workers.items() if worker.pid is not None]
+            assert len(alive) == 1 + others
+    assert alive == ["greedy", "identity", "sliced-sort"]
+
+
+def test_processes_end_where_none_may_be_kept():
+    with Workers(most=0) as workers, Scratch() as scratch:
         observe = Observer(workers.of, scratch)
         for name in ("identity", "scipy", "identity"):
             assert observe(Declaration("solver", name), pair(), LIMITS).status == "ok"

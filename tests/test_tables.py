@@ -15,7 +15,7 @@ import pytest
 from semrsm_bench.bench.results import load_rows
 from semrsm_bench.core.row import current
 from semrsm_bench.core.task import Score, Scored, Task
-from semrsm_bench.report.paper import printed
+from semrsm_bench.report.paper import WALD, printed
 from semrsm_bench.report.results import NothingMeasuredError, collect
 from semrsm_bench.report.tables import render_table, table_records
 from semrsm_bench.tasks.registry import TASKS
@@ -289,7 +289,7 @@ def test_the_papers_figures_stand_beside_ours_and_never_among_them(run):
     results = matching(run)
     plain, beside = (read_csv(render_table(results, "csv", p)) for p in (False, True))
     assert [{k: v for k, v in line.items() if not k.startswith("paper_")} for line in beside] == plain
-    published = {(p.row, p.column): p.value for p in printed("5")}
+    published = {(p.row, p.column): p.value for p in printed(WALD, "5")}
     for line in beside:
         seconds = published.get((line["method"], f"seconds/{line['size']}"))
         assert line["paper_seconds"] == ("" if seconds is None else repr(seconds))

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import NDArray
 
 from semrsm_bench.bench.environment import describe_environment
@@ -36,7 +35,6 @@ from semrsm_bench.tasks.registry import default_tasks, get_task
 # Cases of a cell measured in a row, before the next method's turn: short enough that a drift of the machine hits all alike.
 _CHUNK = 5
 _KEPT_TRUTHS = 12
-_WORKER_BYTES = 200 << 20
 # All that an estimate waits for one case, seconds; the warm-up may take as long again.
 _ESTIMATE_SECONDS = 15.0
 
@@ -105,8 +103,7 @@ def run(
         for row in old:
             ledger.observe(row)
         report(f"{'resuming' if writer.resumed else 'new'} run {writer.folder} ({len(old)} rows are there)")
-        kept = int(psutil.virtual_memory().available // _WORKER_BYTES)
-        with claimed_core() as core, Scratch() as scratch, Workers(core, kept) as workers:
+        with claimed_core() as core, Scratch() as scratch, Workers(core) as workers:
             engine = _Engine(plan, ledger, writer, Observer(workers.of, scratch), session.estimate)
             engine.measure_all(quiet)
         if not session.estimate and ledger.is_finished:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 from numpy.typing import NDArray
 
-from semrsm_bench.bench.process import CallLimits, Reply, WorkerProcess, setup_for
+from semrsm_bench.bench.process import CallLimits, Reply, WorkerProcess, resident_bytes, setup_for
 from semrsm_bench.core.files import lock, of_the_machine, user_cache_folder, writing
 from semrsm_bench.core.method import Declaration, own_sources
 from semrsm_bench.core.registry import PLACES
@@ -94,10 +95,15 @@ class Scratch(tempfile.TemporaryDirectory[str]):
 
 
 class Workers(contextlib.AbstractContextManager["Workers"]):
-    """One worker for each method, at most ``kept`` processes alive; use it as a context manager."""
+    """One worker for each method, as long as all together hold no more than ``most`` bytes; use it as a context manager.
 
-    def __init__(self, core: int | None = None, kept: int = 32) -> None:
-        self._core, self._kept = core, max(1, kept)
+    By default half of the memory that is free at the start. Beyond that the processes that were not used for the longest end; they
+    start anew when they are asked for.
+    """
+
+    def __init__(self, core: int | None = None, most: int | None = None) -> None:
+        self._core = core
+        self._most = psutil.virtual_memory().available // 2 if most is None else most
         self._workers: OrderedDict[tuple[str, str], WorkerProcess] = OrderedDict()
 
     def of(self, method: Declaration) -> WorkerProcess:
@@ -105,11 +111,15 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
         key = (method.kind, method.name)
         if key not in self._workers:
             self._workers[key] = WorkerProcess(setup_for(method, self._core))
+        elif key == next(reversed(self._workers)):
+            return self._workers[key]
         self._workers.move_to_end(key)
-        *others, worker = self._workers.values()
-        alive = [w for w in others if w.pid is not None]
-        for old in alive[: max(0, len(alive) + 1 - self._kept)]:
-            old.close()
+        worker, *others = reversed(self._workers.values())
+        held = 0
+        for other in others:
+            held += 0 if other.pid is None else resident_bytes(other.pid)
+            if held > self._most:
+                other.close()
         return worker
 
     def __exit__(self, *error: object) -> None:

@@ -391,10 +391,15 @@ def tree_cpu_seconds(pid: int) -> float:
     return sum(_asked(lambda p: sum(p.cpu_times()[:4]), pid, *descendants(pid)))
 
 
+def resident_bytes(pid: int) -> int:
+    """Resident memory of a process, 0 when it has ended."""
+    return sum(_asked(lambda p: p.memory_info().rss, pid))
+
+
 def _tree_bytes(pid: int) -> int:
     """Resident memory of a process and of those that it started; pages that they share count once, or nearly."""
     shared = _asked(lambda p: p.memory_full_info().pss, *descendants(pid))
-    return sum(shared + _asked(lambda p: p.memory_info().rss, pid))
+    return sum(shared) + resident_bytes(pid)
 
 
 def memory_kills() -> int:

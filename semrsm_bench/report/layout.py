@@ -394,7 +394,7 @@ def make_panel(
 
 
 def printed_panel(title: str, figures: Sequence[Printed]) -> Panel:
-    """A table of a paper as it prints it: networks down, the last part of the columns under the others."""
+    """A table of a paper as it prints it: networks or methods down, the last part of the columns under the others."""
     values: dict[str, dict[str, dict[str, str]]] = {}
     for figure in figures:
         group = values.setdefault(", ".join(figure.parts[:-1]), {})
@@ -404,7 +404,7 @@ def printed_panel(title: str, figures: Sequence[Printed]) -> Panel:
         (ColumnGroup(head, tuple(group)), {row: tuple(group[c].get(row, NOTHING) for c in group) for row in rows})
         for head, group in values.items()
     ]
-    return make_panel(title, ("Network",), {row: ("The paper", (row,)) for row in rows}, columns)
+    return make_panel(title, ("",), {row: ("The paper", (row,)) for row in rows}, columns)
 
 
 def printed_entries(scores: Iterable[Score], figures: Mapping[str, float]) -> tuple[str, ...]:

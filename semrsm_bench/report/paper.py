@@ -1,6 +1,6 @@
 """Figures that papers print, shown beside ours and never mixed with them. They are data: ``papers.csv``.
 
-Columns: paper, table, row, column, value, note. A row is a network, or our name of a solver. A column joins with slashes what the
+Columns: paper, table, row, column, value, note. A row is a network, or our name of a method. A column joins with slashes what the
 figure is of: score, kernel, matching ("identity" is the paper's spatio-semantic), size of the database or S. A line without a
 value holds a note on the whole table: its caption, its conditions; or on the whole paper: its reference.
 """
@@ -16,10 +16,14 @@ from typing import Any, NamedTuple
 
 from semrsm_bench.report.catalogue import MethodKey
 
-WALD = "Wald et al. 2024"
+WALD, KORNBLITH, RESI = "Wald et al. 2024", "Kornblith et al. 2019", "Klabunde et al. 2025"
 # Tables of the same methods at the same sizes as ours, and those whose networks and pictures are others.
 _BESIDE: Mapping[str, str] = {"matching": "5"}
-_APART: Mapping[str, tuple[str, ...]] = {"outputs": ("1", "4"), "retrieval": ("2", "3")}
+_APART: Mapping[str, tuple[tuple[str, str], ...]] = {
+    "outputs": ((WALD, "1"), (WALD, "4")),
+    "retrieval": ((WALD, "2"), (WALD, "3")),
+    "layers": ((KORNBLITH, "2"),),
+}
 # Figures by method, each by the name of a score, or "seconds".
 PrintedFigures = Mapping[MethodKey, Mapping[str, float]]
 
@@ -47,9 +51,9 @@ def _lines() -> tuple[Printed, ...]:
     return tuple(Printed(**{**row, "value": float(row["value"] or "nan")}) for row in rows)
 
 
-def printed(table: str = "") -> tuple[Printed, ...]:
-    """All figures, or those of one table, in the order in which they are printed."""
-    return tuple(p for p in _lines() if not math.isnan(p.value) and table in ("", p.table))
+def printed(*place: str) -> tuple[Printed, ...]:
+    """All figures, or those of a paper and one of its tables, in the order in which they are printed."""
+    return tuple(p for p in _lines() if not math.isnan(p.value) and p[: len(place)] == place)
 
 
 def note_on(paper: str, table: str = "", column: str = "") -> str:
@@ -63,7 +67,7 @@ def published(task: str) -> Mapping[int, PrintedFigures]:
     from semrsm_bench.solvers import get_solver
 
     found: dict[int, dict[MethodKey, dict[str, float]]] = {}
-    for p in printed(_BESIDE[task]) if task in _BESIDE else ():
+    for p in printed(WALD, _BESIDE[task]) if task in _BESIDE else ():
         (score, size), solver = p.parts, get_solver(p.row)
         key = MethodKey.of(p.row, "solver", solver.category, solver.options)
         found.setdefault(int(size), {}).setdefault(key, {})[score] = p.value
@@ -77,8 +81,8 @@ def published_note(task: str) -> str:
 
 
 def printed_tables(task: str) -> list[tuple[str, tuple[Printed, ...]]]:
-    """Tables of a paper about the same question, on other networks and pictures: a title and the figures."""
+    """Tables of papers about the same question, on other networks and pictures: a title and the figures."""
     return [
-        (f"{WALD}, Table {t}: {note_on(WALD, t, 'caption')} ({note_on(WALD, t, 'conditions')})", printed(t))
-        for t in _APART.get(task, ())
+        (f"{paper}, Table {t}: {note_on(paper, t, 'caption')} ({note_on(paper, t, 'conditions')})", printed(paper, t))
+        for paper, t in _APART.get(task, ())
     ]

@@ -15,7 +15,7 @@ from semrsm_bench.core.row import cell_key, plain
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.layout import Layout
-from semrsm_bench.report.paper import WALD, note_on, printed_tables, published, published_note
+from semrsm_bench.report.paper import note_on, printed_tables, published, published_note
 from semrsm_bench.report.provenance import origin
 from semrsm_bench.report.render import render_latex, render_markdown, render_text
 from semrsm_bench.report.results import TaskResults
@@ -51,9 +51,10 @@ def render_table(
         # What is the same for all tables of a run is under the last one; in LaTeX each is a table of its own.
         caption = [layout.caption, *(origin(one) if one is several[-1] or fmt == "latex" else [])]
         remarks = [published_note(task.name)] if paper and published(task.name) else []
-        if paper and printed_tables(task.name):
-            words = "Tables of the paper are its own figures, of other networks and pictures"
-            remarks.append(f"{words}; source: {note_on(WALD)}.")
+        if paper and (apart := printed_tables(task.name)):
+            words = "Tables of a paper are its own figures, of other networks and pictures"
+            sources = dict.fromkeys(note_on(figures[0].paper) for _, figures in apart)
+            remarks.append(f"{words}; source: {'; '.join(sources)}.")
         if fmt == "text":
             out.append(render_text(panels, caption, remarks, width, heading))
         elif fmt == "md":
