@@ -14,7 +14,7 @@ from tests.command_line import call
 EXAMPLE = Path(__file__).parent.parent / "examples" / "mutual_knn.py"
 
 
-@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("room", [room for room in ROOMS if room != "families"])
 def test_all_entries_of_a_registry_are_listed_with_a_line_about_each(room):
     rows = json.loads(call("list", room, "--json")[0])
     registry = registry_of(ROOMS[room][0])

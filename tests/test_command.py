@@ -122,7 +122,7 @@ def test_what_a_program_does_is_in_its_row_in_the_words_of_all_solvers(bench, pr
 
 def the_pair_of(bench):
     from semrsm_bench.activations.store import open_cache
-    from semrsm_bench.tasks.matching import choose_pairs
+    from semrsm_bench.tasks.sources import choose_pairs
 
     ((i, j),) = choose_pairs(5, 1)
     cache = open_cache(bench.cache)

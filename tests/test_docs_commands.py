@@ -52,6 +52,8 @@ def only_read(why):
 PICTURES = "takes minutes and needs Tiny-ImageNet; it runs on an archive of the same layout"
 LIBRARY = "needs the library and its pretrained weights; tests/test_extract.py has stand-ins for both libraries"
 
+FAMILY = "needs wheels and minutes; tests/test_recipes.py makes the families"
+
 STEPS = "tests/test_command.py runs the three steps of docs/any-language.md on a small cache"
 
 GROUPS = "w16,w8,resnet10,labels,shortcuts,augmentation,untrained,half"
@@ -125,6 +127,16 @@ WAYS = {
         "semrsm-bench run --profile paper --estimate --solvers greedy,scipy --layers layer4"
     ),
     "semrsm-bench data large": Way("semrsm-bench data large --size 72 --count 2"),
+    "semrsm-bench data family efficientnet-lite0 vit self flat": Way(
+        "semrsm-bench data family flat", slow=False, why=FAMILY
+    ),
+    "semrsm-bench run matching --family flat,machol-wien --pairs 1024=3": Way(
+        "semrsm-bench run matching --family flat-maps,machol-wien --pairs 256=1 --methods identity",
+        slow=False,
+        why=FAMILY,
+    ),
+    "semrsm-bench run matching --family all": only_read("takes hours; a part of it runs above"),
+    "semrsm-bench table matching --where model=machol-wien": only_read("tests/test_cli_table.py has --where"),
     "semrsm-bench run --profile large --centring none": Way(
         "semrsm-bench run --profile large --centring none --solvers matrix-free-coarse --pairs 1"
         " --data user-cache/semrsm_bench/large",

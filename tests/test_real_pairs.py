@@ -7,7 +7,7 @@ from semrsm_bench.activations.folders import find_data, list_caches
 from semrsm_bench.activations.store import open_cache
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value, random_value, solver_names
 from semrsm_bench.solvers.bounds import dual_value
-from semrsm_bench.tasks.matching import choose_pairs
+from semrsm_bench.tasks.sources import choose_pairs
 from tests.hard_problems import corrected
 
 

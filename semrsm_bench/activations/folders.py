@@ -29,6 +29,11 @@ def large_folder() -> Path:
     return user_cache_folder() / "large"
 
 
+def families_folder(name: str) -> Path:
+    """Folder of the caches of a family of instances that ``semrsm-bench data family`` makes."""
+    return user_cache_folder() / "families" / name
+
+
 def mini_folder() -> Path:
     """Folder of the mini cache of four images that the package itself carries."""
     return Path(__file__).resolve().parent.parent / "mini"

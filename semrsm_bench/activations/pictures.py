@@ -15,7 +15,7 @@ from semrsm_bench.activations.images import choose_images, find_images, load_ima
 
 PLAIN = "plain"
 # Shorter side that a photograph is scaled to before it is cut: objects then fill about as much of a crop as in Tiny-ImageNet.
-_SHORT_SIDE = 256
+SHORT_SIDE = 256
 # Folder in the package, file. Only colour photographs; the packages state the licence of each.
 _KNOWN = {
     "skimage": (
@@ -37,8 +37,8 @@ def package_pictures() -> list[Path]:
     return [path for path in found if path.is_file()]
 
 
-def photographs() -> list[tuple[str, NDArray[np.uint8]]]:
-    """Name and pixels of the photographs that packages ship, with a shorter side of 256 pixels; ImportError without any."""
+def photographs(short_side: int = SHORT_SIDE) -> list[tuple[str, NDArray[np.uint8]]]:
+    """Name and pixels of the photographs that packages ship, with a shorter side of so many pixels; ImportError without any."""
     from PIL import Image
 
     paths = package_pictures()
@@ -48,7 +48,7 @@ def photographs() -> list[tuple[str, NDArray[np.uint8]]]:
     for path in paths:
         with Image.open(path) as opened:
             image = opened.convert("RGB")
-        scale = _SHORT_SIDE / min(image.size)
+        scale = short_side / min(image.size)
         width, height = (round(side * scale) for side in image.size)
         result.append((path.stem, np.asarray(image.resize((width, height), Image.Resampling.BICUBIC), dtype=np.uint8)))
     return result
@@ -75,11 +75,12 @@ def read_pictures(
     seed: int = 0,
     classes: Path | None = None,
     fewer: bool = False,
+    short_side: int = SHORT_SIDE,
 ) -> Pictures:
     """Pictures of a user (see `find_images`), or crops of `photographs` on a grid that does not overlap.
 
     ``count`` of them, spread over the classes or photographs, with a side of ``size`` pixels; ``fewer``: all, where there are not
-    so many.
+    so many. ``short_side`` is that of the photographs that crops are cut from.
     """
     if images:
         found = find_images(images, classes)
@@ -87,7 +88,7 @@ def read_pictures(
         labels = np.array([image.label for image in chosen], dtype=np.int64)
         names = [image.name for image in chosen]
         return Pictures(load_images(chosen, size), names, labels, shareable=False)
-    known = photographs()
+    known = photographs(short_side)
     corners = []
     for label, (_, pixels) in enumerate(known):
         tops, lefts = (range(0, side - size + 1, size) for side in pixels.shape[:2])
@@ -152,6 +153,35 @@ def changed_pictures(pixels: NDArray[np.uint8], change: str, seed: int = 0) -> N
     corners = int(pixel) + moves
     height, width = pixels.shape[1:3]
     return np.stack([one[top : top + height, left : left + width] for one, (top, left) in zip(padded, corners)])
+
+
+def drawn_pictures(count: int, size: int) -> dict[str, NDArray[np.uint8]]:
+    """Pictures (size, size, 3) with large equal parts, by name: letterboxes, text, silhouettes and half black ones in turn."""
+    found = {}
+    across = np.arange(size)
+    for number in range(count):
+        kind = ("letterbox", "text", "silhouette", "half-black")[number % 4]
+        rng = np.random.default_rng([number, size])
+        # Something to see: noise of large and small grain.
+        grain = rng.integers(0, 256, (size // 8 + 1, size // 8 + 1, 3)).repeat(8, axis=0).repeat(8, axis=1)
+        picture = (grain[:size, :size] + rng.integers(-30, 31, (size, size, 3))).clip(0, 255)
+        if kind == "letterbox":
+            bar = size // int(rng.integers(4, 7))
+            picture[:bar] = picture[size - bar :] = 0
+        elif kind == "half-black":
+            picture[:, : size // 2] = 0
+        elif kind == "silhouette":
+            height, width, radius = rng.uniform([0.35, 0.35, 0.2], [0.65, 0.65, 0.3]) * size
+            inside = (across[:, None] - height) ** 2 + (across - width) ** 2 < radius**2
+            inside |= (abs(across - width) < radius / 2) & (across[:, None] > height)
+            picture[:] = np.where(inside[..., None], 0, 255)
+        else:
+            ink = rng.random((size, size)) < 0.5
+            lines = (across % 6 < 3) & (across > size // 10) & (across < size - size // 10)
+            words = rng.random(size // 3 + 1).repeat(3)[:size] < 0.7
+            picture[:] = np.where((ink & lines[:, None] & words)[..., None], 0, 255)
+        found[f"{kind}-{number}"] = picture.astype(np.uint8)
+    return found
 
 
 def batches(labels: NDArray[np.int64], size: int, seed: int = 0) -> list[NDArray[np.intp]]:

@@ -1,4 +1,4 @@
-"""``semrsm-bench data``: train, networks, features, extract, list, verify."""
+"""``semrsm-bench data``: train, networks, features, extract, large, family, list, verify."""
 
 from __future__ import annotations
 
@@ -172,6 +172,20 @@ def large(images: tuple[Path, ...], options: LargeOptions) -> None:
             provenance=_provenance("large", images, replace(options, sizes=(size,), out=None)),
         )
         describe(path)
+
+
+@data.command()
+@click.argument("names", nargs=-1, required=True)
+def family(names: tuple[str, ...]) -> None:
+    """Make the activations of families of instances that do not ship, see `semrsm-bench list families`.
+
+    They go to the user's cache folder, where `semrsm-bench run matching --family NAME` finds them.
+    """
+    from semrsm_bench.activations.recipes import make_family
+
+    for name in names:
+        for path in make_family(name):
+            describe(path)
 
 
 def describe(path: str | Path) -> None:

@@ -21,6 +21,7 @@ ROOMS = {
     "metrics": ("metric", "Metrics"),
     "instances": ("instance", "Scores of single stimuli"),
     "tasks": ("task", "Tasks"),
+    "families": ("family", "Families of instances (matching)"),
 }
 _FIRST = ("exact", "approximate", "baseline")
 
@@ -40,7 +41,7 @@ def list_command(what: str | None, options: ListOptions, output: OutputOptions) 
     from semrsm_bench.bench.methods import brought, plugin_keys, sort_plugins
 
     rooms = [what] if what else list(ROOMS)
-    kinds = [ROOMS[room][0] for room in rooms if room != "tasks"]
+    kinds = [ROOMS[room][0] for room in rooms if room not in ("tasks", "families")]
     files, _ = sort_plugins(options.plugins)
     declared = brought(plugin_keys(files), kinds) if kinds else []
     entries = {room: list(_entries(ROOMS[room][0], declared)) for room in rooms}
@@ -63,6 +64,9 @@ def list_command(what: str | None, options: ListOptions, output: OutputOptions) 
 
 def _entries(kind: str, declared: Sequence[Declaration]) -> Iterator[dict[str, Any]]:
     """One row for each entry of a kind: those of this process, and what others have declared."""
+    if kind == "family":
+        yield from _families()
+        return
     registry = registry_of(kind)
     entries = [registry.get(name) for name in registry.names()]
     if kind == "task":
@@ -89,6 +93,26 @@ def _entries(kind: str, declared: Sequence[Declaration]) -> Iterator[dict[str, A
         }
 
 
+def _families() -> Iterator[dict[str, Any]]:
+    from semrsm_bench.tasks.families import FAMILIES
+
+    for family in FAMILIES.values():
+        here = {(place.size, place.channels) for place in family.places()}
+        lacking = [shape for shape in family.shapes if shape not in here]
+        missing = "" if not here else f"S = {', '.join(str(size) for size, _ in lacking)}; "
+        yield {
+            "registry": "family",
+            "name": family.name,
+            "kind": "",
+            "summary": family.reason,
+            "options": {},
+            "shapes": family.shapes,
+            "source": family.source,
+            "available": bool(here),
+            "reason": f"{missing}make it with: {family.command}" if lacking else "",
+        }
+
+
 def _print(row: dict[str, Any]) -> None:
     say(f"  {row['name'] + ' ':<22}{row['summary']}")
     facts = (
@@ -97,6 +121,7 @@ def _print(row: dict[str, Any]) -> None:
         "matrix-free" if row.get("matrix_free") else "",
         "keeps state between calls" if row.get("stateful") else "",
         row.get("takes"),
+        ", ".join(f"{size} x {channels}" if channels else str(size) for size, channels in row.get("shapes", ())),
         ", ".join(f"{name}={value}" for name, value in row["options"].items()),
         row.get("reference"),
         row.get("source"),
@@ -104,4 +129,4 @@ def _print(row: dict[str, Any]) -> None:
     if any(facts):
         say(f"{'':24}{'; '.join(str(fact) for fact in facts if fact)}", dim=True)
     if row.get("reason"):
-        say(f"{'':24}not available: {row['reason']}", fg="yellow")
+        say(f"{'':24}not {'here' if row['registry'] == 'family' else 'available'}: {row['reason']}", fg="yellow")

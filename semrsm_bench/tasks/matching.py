@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from semrsm_bench.activations.folders import DATA_VARIABLE, file_sha256, large_folder, list_caches
-from semrsm_bench.activations.store import CENTRINGS, Cache, Centring, open_caches
+from semrsm_bench.activations.store import CENTRINGS, open_caches
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import check, option
 from semrsm_bench.core.row import cell_key
@@ -28,8 +27,10 @@ from semrsm_bench.solvers import (
     random_value,
 )
 from semrsm_bench.solvers.registry import LARGEST_PRECISION
+from semrsm_bench.tasks.families import places_of, sample_places
 from semrsm_bench.tasks.problems import read_problems
 from semrsm_bench.tasks.registry import register_task
+from semrsm_bench.tasks.sources import Instance, Place, cache_places
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,10 @@ class MatchingOptions:
     data: Path | None = option(None, help="Cache of activations, or a folder of them.")
     problems: Path | None = option(
         None, help="Problems of yours in place of a cache: a file .npz of x and y, or of matrices."
+    )
+    family: tuple[str, ...] = option(
+        (),
+        help="Families of instances in place of a cache, see `semrsm-bench list families`; all: those that are here.",
     )
     layers: tuple[str, ...] = option((), help="Only these layers; default: all in the data.")
     centring: tuple[str, ...] = option(
@@ -55,12 +60,20 @@ class MatchingOptions:
         None, help="Leave out layers with fewer positions; default: the profile's.", minimum=0
     )
 
+    sample: int | None = option(
+        None,
+        help="Pairs in each cell of a small part of other families, where none and no data is named; default: the profile's.",
+        minimum=0,
+    )
+
     def __post_init__(self) -> None:
         if isinstance(self.pairs, int):
             object.__setattr__(self, "pairs", {"": self.pairs})
         check(self)
         if self.problems is not None and (self.data is not None or self.layers):
             raise ValueError("problems: a file of problems takes the place of --data and has no --layers")
+        if self.family and (self.problems is not None or self.data is not None):
+            raise ValueError("family: it takes the place of --data and of --problems; name one of the three")
         pairs_at(self.pairs or {"": 1}, 1)
 
 
@@ -89,7 +102,9 @@ class MatchingTask(Task):
     options = MatchingOptions
     source = "Wald et al., NeurIPS 2024, section 4.4 and appendix F, Table 5"
     profiles: ClassVar[Mapping[str, Profile]] = {
-        "quick": Profile("under five minutes", {"pairs": {"1024": 20, "4096": 3, "": 1}}, 30.0, 30.0, patience=20.0),
+        "quick": Profile(
+            "under five minutes", {"pairs": {"1024": 20, "4096": 3, "": 1}, "sample": 3}, 30.0, 30.0, patience=20.0
+        ),
         "paper": Profile("1000 pairs or all there are, every solver", {"pairs": {"": 1000}}, 180.0, 600.0),
         "large": Profile("S above 4096", {"pairs": {"16384": 5, "": 3}, "smallest": 4097}, 300.0, 1200.0),
     }
@@ -102,26 +117,38 @@ class MatchingTask(Task):
         if options.problems is not None:
             yield from _given(options.problems, options.pairs or {"": 20})
             return
-        smallest, data = options.smallest or 0, options.data
-        # Where nothing is named, large layers are those of ``semrsm-bench data large``.
-        if smallest > 4096 and not data and not os.environ.get(DATA_VARIABLE) and list_caches(large_folder()):
-            data = large_folder()
-        for cache, layer in _layers(open_caches(data), options.layers, smallest):
-            images, channels, size = cache.shape(layer)
-            pairs = choose_pairs(images, pairs_at(options.pairs or {"": 20}, size))
-            place: dict[str, str | int] = {"model": cache.name, "layer": layer, "size": size, "channels": channels}
-            for centring in options.centring:
-                cell = place | {"centring": centring}
-                for i, j in pairs:
+        pairs = options.pairs or {"": 20}
+        for place in self._places(options):
+            for centring in options.centring if place.centred else ("none",):
+                cell: dict[str, str | int] = {"model": place.model, "layer": place.layer, "size": place.size}
+                cell |= {"channels": place.channels, "centring": centring}
+                for instance in place.instances(pairs_at(pairs, place.size)):
                     yield Case(
-                        f"{cache.name}/{layer}/{centring}/{i}-{j}",
+                        f"{place.model}/{place.layer}/{centring}/{instance.name}",
                         cell,
-                        partial(_pair, cache, layer, centring, i, j),
-                        {"pair": (f"{i}-{j}",), "image": (str(i), str(j))},
-                        data_sha256=cache.sha256,
-                        size=size,
-                        channels=channels,
+                        partial(instance.arrays, centring),  # type: ignore[arg-type]
+                        instance.units,
+                        {} if place.channels else {"lacks": ("x", "y")},
+                        data_sha256=instance.data_sha256,
+                        size=place.size,
+                        channels=place.channels,
                     )
+
+    def _places(self, options: MatchingOptions) -> list[Place]:
+        smallest, data = options.smallest or 0, options.data
+        if options.family:
+            places = places_of(options.family)
+        else:
+            # Where nothing is named, large layers are those of ``semrsm-bench data large``.
+            named = data or os.environ.get(DATA_VARIABLE)
+            if smallest > 4096 and not named and list_caches(large_folder()):
+                data = large_folder()
+            places = cache_places(open_caches(data))
+            if options.sample and not (named or options.layers or smallest):
+                places += [
+                    replace(place, instances=partial(_at_most, options.sample, place)) for place in sample_places()
+                ]
+        return _chosen(places, options.layers, smallest)
 
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Any:
         """The certified optimum, and the mean over all permutations."""
@@ -217,15 +244,6 @@ def _given(path: Path, pairs: Mapping[str, int]) -> Iterator[Case]:
             )
 
 
-def _pair(cache: Cache, layer: str, centring: Any, i: int, j: int) -> Arrays:
-    return {"x": _positions(cache, layer, i, centring), "y": _positions(cache, layer, j, centring)}
-
-
-@lru_cache(maxsize=64)
-def _positions(cache: Cache, layer: str, image: int, centring: Centring) -> NDArray[np.float32]:
-    return cache.positions(layer, image, centring)
-
-
 def pairs_at(pairs: Mapping[str, int], size: int) -> int:
     """Number of pairs at S: the entry of the smallest S that reaches it, or else the one without an S; 0 where there is none."""
     try:
@@ -235,36 +253,21 @@ def pairs_at(pairs: Mapping[str, int], size: int) -> int:
     return next((count for largest, count in limits if size <= largest), pairs.get("", 0))
 
 
-def choose_pairs(images: int, count: int, seed: int = 0) -> list[tuple[int, int]]:
-    """At most ``count`` pairs (i, j), i < j, in a seeded order whose every beginning uses all images alike, give or take one.
-
-    The rounds of a round-robin tournament, one after the other: in each of them every image plays once.
-    """
-    if images < 2:
-        raise ValueError(f"pairs need at least two images, got {images}")
-    players = [int(i) for i in np.random.default_rng(seed).permutation(images)] + [-1] * (images % 2)
-    half = len(players) // 2
-    pairs: list[tuple[int, int]] = []
-    for _ in range(len(players) - 1):
-        if len(pairs) >= count:
-            break
-        pairs += [(min(p), max(p)) for p in zip(players[:half], reversed(players[half:])) if min(p) >= 0]
-        players[1:] = [players[-1], *players[1:-1]]
-    return pairs[: max(0, count)]
+def _at_most(most: int, place: Place, count: int) -> Iterator[Instance]:
+    return place.instances(min(most, count))
 
 
-def _layers(caches: Sequence[Cache], wanted: Sequence[str], smallest: int) -> list[tuple[Cache, str]]:
-    """Layers by ascending S; ValueError: a layer that no cache has, or none that is large enough."""
-    found = [(cache, layer) for cache in caches for layer in cache.layers]
-    names = ", ".join(cache.name for cache in caches)
-    known = dict.fromkeys(layer for _, layer in found)
-    for name in wanted:
+def _chosen(places: Sequence[Place], layers: Sequence[str], smallest: int) -> list[Place]:
+    """Places by ascending S; ValueError: a layer that none has, or none that is large enough."""
+    names = ", ".join(dict.fromkeys(place.model for place in places))
+    known = dict.fromkeys(place.layer for place in places)
+    for name in layers:
         if name not in known:
             raise ValueError(f"no layer {name!r} in {names}; there are {', '.join(known)}")
-    chosen = [(c, layer) for c, layer in found if c.shape(layer)[2] >= smallest and (not wanted or layer in wanted)]
+    chosen = [p for p in places if p.size >= smallest and (not layers or p.layer in layers)]
     if not chosen:
         raise ValueError(
             f"needed are layers of at least {smallest} positions, and {names} has none; make activations of larger images "
             "with: semrsm-bench data large"
         )
-    return sorted(chosen, key=lambda entry: entry[0].shape(entry[1])[2])
+    return sorted(chosen, key=lambda place: place.size)
