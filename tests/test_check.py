@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -185,3 +186,10 @@ def test_the_command_on_a_file_checks_all_its_methods_in_workers(check):
 def test_the_command_lists_its_cases(check):
     assert [line[2:28].strip() for line in check("--list-cases", "--kind", "solver")[1].splitlines()][1:] == [*CASES]
     assert {"solver", "rsm", "metric", "instance"} <= set(check("--list-cases")[1].split())
+
+
+def test_an_environment_without_scipy_is_told_what_the_check_needs(monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    problem = sb.MatchingProblem(*np.random.default_rng(0).random((2, 7, 3)))
+    with pytest.raises(CheckFailedError, match="add scipy to the solver's environment"):
+        optimum(problem)
