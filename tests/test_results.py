@@ -1,6 +1,7 @@
 """Folders of runs: found, locked, resumed and read back."""
 
 import json
+import lzma
 import math
 import os
 import re
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semrsm_bench.bench import results as runs
+from semrsm_bench.bench.compare import read_measurements
 from semrsm_bench.core.files import lock
 from tests.bench_data import make_row, old_line
 
@@ -176,6 +178,26 @@ def make_run(folder, started):
     folder.mkdir(parents=True)
     runs.write_json(folder / runs.ENVIRONMENT_FILE, {"started": started})
     write(folder, make_row())
+
+
+def test_a_kept_run_is_read_compared_and_not_resumed(tmp_path):
+    run = tmp_path / "results" / "kept"
+    make_run(run, "2026-01-01T00:00:00")
+    write(run, make_row(pair="0-2"))
+    rows = runs.read_rows(run)
+    figures = read_measurements(run).cells
+    assert len(rows) == 2
+    (run / runs.KEPT_FILE).write_bytes(lzma.compress((run / runs.ROWS_FILE).read_bytes()))  # as xz does
+    (run / runs.ROWS_FILE).unlink()
+    assert runs.read_rows(run) == rows
+    for source in (run, run / runs.KEPT_FILE, "kept"):
+        assert read_measurements(source, tmp_path / "results").cells == figures
+    assert runs.find_run(tmp_path, run / runs.KEPT_FILE) == run
+    with pytest.raises(ValueError, match="compressed; to go on with it: unxz"):
+        runs.RunWriter(run)
+    (run / runs.KEPT_FILE).write_bytes(b"no xz")
+    with pytest.raises(ValueError, match=r"rows.jsonl.xz is damaged"):
+        runs.read_rows(run)
 
 
 def test_runs_are_found_by_id_by_path_and_as_the_latest(tmp_path):

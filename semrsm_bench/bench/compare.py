@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 
 from semrsm_bench.bench import results as run_files
-from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, load_environment, load_rows, read_json
+from semrsm_bench.bench.results import ENVIRONMENT_FILE, KEPT_FILE, ROWS_FILE, load_environment, load_rows, read_json
 from semrsm_bench.bench.summary import results_of, shown_seconds
 from semrsm_bench.core.registry import UnknownNameError
 from semrsm_bench.core.row import resume_key
@@ -105,11 +105,12 @@ def read_measurements(source: str | Path, results: Path = Path("results")) -> Me
     folder, or ``FOLDER@COMMIT``), or a file that pytest-benchmark wrote.
     """
     path = Path(source)
-    if path.is_file() and path.name != ROWS_FILE:
+    if path.is_file() and path.name not in (ROWS_FILE, KEPT_FILE):
         return _read_other(path)
     for place in (results / source, path):
-        if (place if place.name == ROWS_FILE else place / ROWS_FILE).is_file():
-            return _read_run(place)
+        run = place.parent if place.is_file() else place
+        if any((run / name).is_file() for name in (ROWS_FILE, KEPT_FILE)):
+            return _read_run(run)
     above, _, commit = str(source).rpartition("@")
     if path.is_dir() or (above and Path(above).is_dir()):
         return _read_other(_asv_file(path, "") if path.is_dir() else _asv_file(Path(above), commit))
@@ -132,8 +133,7 @@ def _read_other(path: Path) -> Measurements:
     raise ValueError(f"{path} is neither a run's {ROWS_FILE}, nor an asv result, nor a file of pytest-benchmark")
 
 
-def _read_run(path: Path) -> Measurements:
-    folder = path.parent if path.is_file() else path
+def _read_run(folder: Path) -> Measurements:
     rows = load_rows(folder)
     environment = load_environment(folder) if (folder / ENVIRONMENT_FILE).is_file() else {}
     parts: dict[CellKey, list[Row]] = {}

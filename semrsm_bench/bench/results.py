@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import lzma
 import os
 import re
 import secrets
@@ -19,6 +20,7 @@ from semrsm_bench.core.options import option
 from semrsm_bench.core.row import Row, cell_key, current, plain, resume_key
 
 ROWS_FILE = "rows.jsonl"
+KEPT_FILE = "rows.jsonl.xz"  # in its place in a run that is kept: xz makes it, and unxz lets the run be resumed
 ENVIRONMENT_FILE = "environment.json"
 RUN_FILE = "run.json"
 ARRAYS_FOLDER = "arrays"
@@ -36,10 +38,14 @@ def read_rows(run: Path) -> list[dict[str, Any]]:
 
     ValueError: a line inside the file is broken, or a newer version of the package wrote it.
     """
-    path = run / ROWS_FILE
+    path = run / ROWS_FILE if (run / ROWS_FILE).is_file() else run / KEPT_FILE
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file; is {run} the folder of a run?")
-    lines = path.read_bytes().split(b"\n")
+        raise FileNotFoundError(f"{run / ROWS_FILE}: no such file; is {run} the folder of a run?")
+    try:
+        content = lzma.decompress(path.read_bytes()) if path.name == KEPT_FILE else path.read_bytes()
+    except lzma.LZMAError as error:
+        raise ValueError(f"{path} is damaged: {error}; bring it back from a copy of the run") from None
+    lines = content.split(b"\n")
     rows = []
     for number, line in enumerate(lines, start=1):
         if not line.strip():
@@ -128,7 +134,7 @@ def find_run(results: Path | str, run: str | Path = LATEST) -> Path:
         for path in (results / run, Path(run)):
             if (path / ENVIRONMENT_FILE).is_file():
                 return path
-            if path.is_file() and path.name == ROWS_FILE:
+            if path.is_file() and path.name in (ROWS_FILE, KEPT_FILE):
                 return path.parent
     runs = list_runs(results)
     if not runs:
@@ -157,6 +163,10 @@ class RunWriter(contextlib.AbstractContextManager["RunWriter"]):
 
     def __init__(self, folder: Path, resumed: bool = False) -> None:
         self.folder, self.resumed = folder, resumed
+        if (folder / KEPT_FILE).exists():
+            raise ValueError(
+                f"the rows of run {folder.name!r} are compressed; to go on with it: unxz {folder / KEPT_FILE}"
+            )
         folder.mkdir(parents=True, exist_ok=True)
         # Not O_APPEND alone: repairing a torn tail needs to read and cut the same file under the same lock.
         self._path, flags = folder / ROWS_FILE, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
