@@ -8,6 +8,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from semrsm_bench.tasks.features import read_features
+from semrsm_bench.tasks.registry import get_task
 
 N = 12
 RNG = np.random.default_rng(0)
@@ -96,8 +97,10 @@ def test_a_part_has_the_first_networks_and_stimuli(tmp_path):
         ({"a:1/logits": np.ones((N, 5, 2))}, "a:1/logits is"),
         ({"a:1/early": np.full((N, 2), np.nan)}, "a:1/early has 24 non-finite entries"),
         ({"a:1/early": np.full((N, 2), 1j)}, "must hold real numbers"),
-        ({"a:1/early": np.ones((N + 1, 2))}, "others 13: all hold the same stimuli"),
-        ({"labels": np.ones(N - 1)}, "labels has 11 stimuli"),
+        ({"a:1/early": np.ones((N + 1, 2))}, r"some.npz: a:1/late has 12 stimuli, a:1/early of .*some.npz has 13: all"),
+        ({"labels": np.ones(N - 1)}, "some.npz: labels has 11 stimuli"),
+        ({"labels": np.arange(N) / 2}, r"some.npz: labels are float64 \[0.0, 0.5, 1.0\]...; needed are whole numbers"),
+        ({"labels": np.array(["cat", "dog"] * (N // 2))}, r"some.npz: labels are <U3 \['cat', 'dog', 'cat'\]..."),
         ({"a:2/early": None}, r"other layers \(early\); the networks of a group have the same"),
         ({"ids": np.array(["one"] * N)}, "'one' is there twice"),
     ],
@@ -121,7 +124,7 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
     ("name", "text", "error", "said"),
     [
         ("none.npz", None, FileNotFoundError, "no such file of features"),
-        ("bad.npz", b"nothing", ValueError, "not a readable file of features"),
+        ("bad.npz", b"nothing", ValueError, r"not a readable file of features \(it is no .npz archive"),
         ("bad.safetensors", b"\xff" * 64, ValueError, "not a readable file of features"),
         ("features.pt", b"x", ValueError, "features are read from .npz and .safetensors files"),
     ],
@@ -135,7 +138,20 @@ def test_what_cannot_be_read_is_named(tmp_path, name, text, error, said):
 
 def test_too_few_stimuli_or_none_are_refused(tmp_path):
     few = {"a:1/x": np.ones((9, 2)), "a:2/x": np.ones((9, 2))}
-    with pytest.raises(ValueError, match="at least 10 stimuli are needed, there are 9"):
+    with pytest.raises(ValueError, match=r"few.npz: at least 10 stimuli are needed, there are 9"):
         read_features([written(tmp_path / "few.npz", few)])
-    with pytest.raises(ValueError, match="there is no network"):
+    with pytest.raises(ValueError, match=r"none.npz: there is no network"):
         read_features([written(tmp_path / "none.npz", {"labels": np.arange(N)})])
+
+
+@pytest.mark.parametrize("task", ["layers", "exchange", "null", "samples"])
+def test_one_network_alone_is_no_pair(tmp_path, task):
+    path = written(tmp_path / "one.npz", {f"a:1/x{i}": np.ones((N, 2)) for i in range(3)})
+    options = get_task(task).options(features=(path,))
+    with pytest.raises(ValueError, match=f"{task} compares two networks of a group.*there is a:1"):
+        list(get_task(task).cases(options))
+
+
+def test_labels_of_whole_numbers_are_read_in_any_dtype(tmp_path):
+    found = read_features([written(tmp_path / "some.npz", content(labels=np.arange(N, dtype=np.float32)))])
+    assert found.labels.tolist() == list(range(N))

@@ -286,7 +286,7 @@ def test_a_seed_repeats_the_draws_and_another_changes_them(name, planted):
         ({"steps": 2}, "steps: 2"),
         ({"partners": 0}, "partners: 0"),
         ({"layers": ("deep",)}, "no layer 'deep'"),
-        ({"networks": 1}, "two networks of a group; there are 1 in all"),
+        ({"networks": 1}, "two networks of a group, and no group has two: there is "),
     ],
 )
 def test_wrong_use_is_refused(name, given, said, planted):

@@ -122,6 +122,12 @@ class FeatureSet:
         names = dict.fromkeys(network.group for network in self.networks)
         return {name: tuple(network for network in self.networks if network.group == name) for name in names}
 
+    def require_pair(self, task: str) -> None:
+        """ValueError where no group has two networks."""
+        if all(len(networks) < 2 for networks in self.groups.values()):
+            there = ", ".join(network.path for network in self.networks)
+            raise ValueError(f"{task} compares two networks of a group, and no group has two: there is {there}")
+
     def reordering(self, seed: int) -> NDArray[np.intp]:
         """An order of the stimuli at random, the same in all tasks: that of cells which see one side reordered."""
         return np.random.default_rng([seed, 1]).permutation(len(self.ids))
@@ -168,6 +174,7 @@ def read_features(paths: Sequence[Path]) -> FeatureSet:
         raise ValueError(f"no file of features given; it holds {_LAYOUT}")
     found: dict[str, dict[str, Array]] = {}
     shared: dict[str, tuple[str, list[Any]]] = {}
+    file_of: dict[str, Path] = {}
     grids: dict[str, dict[str, tuple[int, int]]] = {}
     digest = hashlib.sha256()
     for path in paths:
@@ -175,7 +182,12 @@ def read_features(paths: Sequence[Path]) -> FeatureSet:
             where = f"{path}: {name}"
             digest.update(f"{name} {array.shape} {array.dtype.str} ".encode())
             digest.update(np.ascontiguousarray(array).view(np.uint8).data)
+            file_of.setdefault(name, path)
             if name in (LABELS, IDS):
+                if name == LABELS and not _whole(array):
+                    raise ValueError(
+                        f"{where} are {array.dtype} {array.flat[:3].tolist()}...; needed are whole numbers, one a class"
+                    )
                 first, known = shared.setdefault(name, (str(path), array.tolist()))
                 if known != array.tolist():
                     raise ValueError(f"{where} differ from those of {first}: all files hold the same stimuli")
@@ -193,7 +205,7 @@ def read_features(paths: Sequence[Path]) -> FeatureSet:
             found[network][layer] = array
             if grid is not None:
                 grids.setdefault(network, {})[layer] = grid
-    return FeatureSet(*_checked(found, shared, grids), digest.hexdigest())
+    return FeatureSet(*_checked(found, shared, grids, file_of), digest.hexdigest())
 
 
 def _on_pictures(models: Sequence[Model], pictures: Pictures) -> FeatureSet:
@@ -215,6 +227,8 @@ def _arrays(path: Path) -> Iterator[tuple[str, Array, tuple[int, int] | None]]:
         raise FileNotFoundError(f"{path}: no such file of features")
     try:
         if path.suffix == ".npz":
+            if not zipfile.is_zipfile(path):  # NumPy would take any other file for a pickle
+                raise ValueError("it is no .npz archive; numpy.savez makes one")
             with np.load(path, allow_pickle=False) as content:
                 for name in content.files:
                     yield name, content[name], None
@@ -237,6 +251,10 @@ def _arrays(path: Path) -> Iterator[tuple[str, Array, tuple[int, int] | None]]:
 _SAID = ("layers", IDS, "grids")
 
 
+def _whole(labels: Array) -> bool:
+    return labels.dtype.kind in "iub" or (labels.dtype.kind == "f" and bool(np.all(labels == np.floor(labels))))
+
+
 def _layer(name: str) -> str:
     return name.partition("/")[2]
 
@@ -245,20 +263,25 @@ def _checked(
     found: Mapping[str, Mapping[str, Array]],
     shared: Mapping[str, tuple[str, list[Any]]],
     grids: Mapping[str, Mapping[str, tuple[int, int]]],
+    file_of: Mapping[str, Path],
 ) -> tuple[tuple[FeatureNetwork, ...], tuple[str, ...], NDArray[np.int64]]:
-    """Networks that compare, with ids and labels of their stimuli."""
+    """Networks that compare, with ids and labels of their stimuli; messages name the first file that holds an array."""
     counts = {f"{network}/{layer}": len(array) for network, layers in found.items() for layer, array in layers.items()}
+    files = ", ".join(dict.fromkeys(map(str, file_of.values())))
     if not counts:
-        raise ValueError(f"there is no network; a file holds {_LAYOUT}")
-    n = next(iter(counts.values()))
+        raise ValueError(f"{files or 'the file'}: there is no network; a file holds {_LAYOUT}")
+    first_name, n = next(iter(counts.items()))
     for name, count in [*counts.items(), *((name, len(values)) for name, (_, values) in shared.items())]:
         if count != n:
-            raise ValueError(f"{name} has {count} stimuli, others {n}: all hold the same stimuli, in the same order")
+            raise ValueError(
+                f"{file_of[name]}: {name} has {count} stimuli, {first_name} of {file_of[first_name]} has {n}: "
+                "all hold the same stimuli, in the same order"
+            )
     if n < LEAST_STIMULI:
-        raise ValueError(f"at least {LEAST_STIMULI} stimuli are needed, there are {n}")
+        raise ValueError(f"{files}: at least {LEAST_STIMULI} stimuli are needed, there are {n}")
     ids = tuple(map(str, shared[IDS][1])) if IDS in shared else tuple(map(str, range(n)))
     if twice := next((one for one in ids if ids.count(one) > 1), None) if len(set(ids)) < n else None:
-        raise ValueError(f"ids: {twice!r} is there twice; every stimulus has an id of its own")
+        raise ValueError(f"{file_of[IDS]}: ids: {twice!r} is there twice; every stimulus has an id of its own")
     networks, layers_of = [], dict[str, tuple[str, list[str]]]()
     for path, arrays in found.items():
         group, _, name = path.partition(":")
@@ -266,7 +289,9 @@ def _checked(
         first, same = layers_of.setdefault(group, (path, list(layers)))
         if not layers or set(layers) != set(same):
             odd = ", ".join(sorted(set(layers) ^ set(same))) or "no layer"
-            raise ValueError(f"{path} and {first} have other layers ({odd}); the networks of a group have the same")
+            raise ValueError(
+                f"{files}: {path} and {first} have other layers ({odd}); the networks of a group have the same"
+            )
         networks.append(
             FeatureNetwork(group, name, {layer: layers[layer] for layer in same}, arrays.get(LOGITS), grids.get(path))
         )

@@ -84,8 +84,7 @@ class GradedTask(FeatureTask):
         """Each network with the next ones of its group; a case has all steps of all layers."""
         found = options.read(("w16",))
         partners, depths, steps = options.partners or 1, options.depths or 1, options.steps or 3
-        if all(len(networks) < 2 for networks in found.groups.values()):
-            raise ValueError(f"{self.name} needs two networks of a group; there are {len(found.networks)} in all")
+        found.require_pair(self.name)
         skip = self.lacking(found.labels)
         for group, networks in found.groups.items():
             names = self.layers(list(networks[0].layers))

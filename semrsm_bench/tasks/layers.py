@@ -54,6 +54,8 @@ class Layers(FeatureTask):
     def cases(self, options: FeatureOptions) -> Iterator[Case]:
         """Pairs of networks, all layers of one with all of the other."""
         found = options.read(("w16", "w8"))
+        if len(found.groups) < 2:
+            found.require_pair(self.name)
         order = found.reordering(options.seed)
         sides = {network.path: Side.of(network) for network in found.networks}
         moved = {path: side.permuted(order) for path, side in sides.items()}

@@ -79,6 +79,7 @@ class Null(FeatureTask):
     def cases(self, options: NullOptions) -> Iterator[Case]:
         """Pairs of networks of one group, at each number of stimuli that there are."""
         found = options.read(("w16",))
+        found.require_pair(self.name)
         for cell, one, other, layer, size in sampled(found, options.layers, options.sizes):
             rng = np.random.default_rng([options.seed, size])
             rows = rng.permutation(len(found.ids))[:size]

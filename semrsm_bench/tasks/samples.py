@@ -87,6 +87,7 @@ class Samples(FeatureTask):
     def cases(self, options: SamplesOptions) -> Iterator[Case]:
         """Pairs of networks of one group: samples of each size, and all stimuli."""
         found = options.read(("w16",))
+        found.require_pair(self.name)
         names = list(found.networks[0].layers)
         n = len(found.ids)
         few = tuple(size for size in options.sizes or () if size < n)
