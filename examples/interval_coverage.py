@@ -9,7 +9,7 @@ import sys
 import numpy as np
 
 from semrsm_bench.core.stats import bootstrap_draws, interval_of, jackknife_draws, weighted_mean, weighted_median
-from semrsm_bench.tasks.matching import choose_pairs
+from semrsm_bench.tasks.sources import choose_pairs
 
 
 def coverage(networks, runs, skewed=False, seed=0):

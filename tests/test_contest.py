@@ -183,6 +183,13 @@ def test_what_is_beyond_the_strongest_baseline(best, end):
     assert beyond["real"][1:] == pytest.approx(tuple(np.quantile(drawn[1:], [0.025, 0.975])))
 
 
+@pytest.mark.parametrize(("floor", "known"), [(0.49, True), (0.51, False)])
+def test_beside_a_baseline_that_leaves_less_than_half_of_the_scale_nothing_is_beyond(floor, known):
+    """(.3 - .9)/(1 - .9) = -6 says nothing but that the rest was small."""
+    task, found = of_networks({"a": ("", [0.3, 0.4, 0.9]), "b": ("baseline", [floor] * 3)}, "jackknife")
+    assert math.isfinite(beyond_baselines(found, task)[0].value) == known
+
+
 def test_without_a_baseline_or_with_one_at_the_end_of_the_scale_nothing_is_beyond():
     for kinds in ({"a": "", "b": ""}, {"a": "", "b": "baseline"}):
         task, found = of_networks({n: (k, [1.0] * 4) for n, k in kinds.items()}, "bootstrap")

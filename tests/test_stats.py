@@ -12,6 +12,7 @@ from scipy.stats import ttest_1samp
 
 from examples.interval_coverage import coverage, coverage_of_medians
 from semrsm_bench.core.stats import (
+    Interval,
     bootstrap_draws,
     holm,
     interval_of,
@@ -138,3 +139,14 @@ def test_over_ten_networks_the_jackknife_covers_as_it_says_and_the_bootstraps_le
     found = coverage_of_medians(24, 276, 100)
     assert 0.88 <= found["bootstrap over images"] <= 1
     assert 0.35 <= found["bootstrap over pairs"] <= 0.65
+
+
+def test_an_interval_within_a_scale_keeps_its_value():
+    assert Interval(0.9, 0.6, 1.2).within(0.0, 1.0) == (0.9, 0.6, 1.0)
+    assert Interval(-0.1, -0.4, 0.2).within(0.0, 1.0) == (-0.1, -0.1, 0.2), (
+        "a value that rounding carried out of it stays"
+    )
+    assert Interval(0.5, 0.1, 0.9).within(-math.inf, math.inf) == (0.5, 0.1, 0.9)
+    value, *ends = Interval(0.5, math.nan, math.nan).within(0.0, 1.0)
+    assert value == 0.5
+    assert all(map(math.isnan, ends))

@@ -18,7 +18,7 @@ from semrsm_bench.core.task import Score, Task
 from semrsm_bench.metrics.ranks import TIE
 
 # A cell does not rank methods where so many of them are so close to the best; fewer methods say nothing either way.
-_MOST, _CLOSE, _FEWEST = 0.9, 0.02, 3
+_MOST, _CLOSE, _FEWEST, _HALF = 0.9, 0.02, 3, 0.5
 # Methods are told apart where the corrected p of their difference is below.
 ALPHA = 0.05
 
@@ -119,11 +119,11 @@ def _ends(score: Score) -> tuple[float, float]:
 def beyond_baselines(summaries: Sequence[Summary], task: Task) -> list[Interval]:
     """Of each summary (value - b)/(end - b) in the task's first score, b the strongest baseline of its cell, paired.
 
-    1 is the end of the scale, 0 no better than the baseline. `UNKNOWN` for baselines, and where there is none, it reaches the end,
-    or the scale has none.
+    1 is the end of the scale, 0 no better than the baseline. `UNKNOWN` for baselines, where there is none, where the scale has no
+    end, and where the baseline leaves less than half of the way from chance: divided by a small rest any value is far from 0.
     """
     score = task.scores[0]
-    _, end = _ends(score)
+    chance, end = _ends(score)
     strongest: dict[str, Summary] = {}
     for s in summaries:
         if s.category == "baseline" and not math.isnan(value := _value(s, score)):
@@ -133,7 +133,9 @@ def beyond_baselines(summaries: Sequence[Summary], task: Task) -> list[Interval]
     found = []
     for s in summaries:
         baseline = strongest.get(cell_key(s.place))
-        if baseline is None or s.category == "baseline" or score.name not in s.replicates or not math.isfinite(end):
+        # What is no number, without a baseline or an end, is not below a half.
+        share = (_value(baseline, score) - chance) / (end - chance) if baseline and math.isfinite(end) else math.nan
+        if baseline is None or s.category == "baseline" or score.name not in s.replicates or not share < _HALF:
             found.append(UNKNOWN)
             continue
         floor = baseline.replicates[score.name]
@@ -166,7 +168,7 @@ def without_ranking(summaries: Sequence[Summary], task: Task) -> dict[str, str]:
             continue
         share, name = max(baselines, default=(-math.inf, ""))
         close = sum(value >= max(methods) - _CLOSE for value in methods)
-        if share >= np.median(methods) / 2:
+        if share >= np.median(methods) * _HALF:
             found[cell] = f"the baseline {name} reaches half of the median method's {score.title}"
         elif close >= _MOST * len(methods):
             found[cell] = f"{close} of {len(methods)} methods are within {_CLOSE:g} of the best {score.title}"

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from semrsm_bench.bench.results import load_environment, load_rows
 from semrsm_bench.core import stats
 from semrsm_bench.core.row import cell_key, natural
-from semrsm_bench.core.stats import UNKNOWN, Floats, Interval, interval_of
+from semrsm_bench.core.stats import UNKNOWN, Floats, Interval, Resampling, interval_of
 from semrsm_bench.core.task import Result, Task
 from semrsm_bench.tasks.registry import get_task
 
@@ -213,8 +213,10 @@ def _summary(
         counts=dict(Counter(str(row["status"]) for row in rows)),
         message=next((str(row["message"]) for row in bad if row["status"] == commonest), ""),
         units=len(units),
-        scores={name: interval_of(values, task.resampling) for name, values in replicates.items()},
-        jackknife={name: interval_of(values, "jackknife") for name, values in jackknife.items() if is_bootstrap},
+        scores={name: _interval(task, name, drawn, task.resampling) for name, drawn in replicates.items()},
+        jackknife={
+            name: _interval(task, name, drawn, "jackknife") for name, drawn in jackknife.items() if is_bootstrap
+        },
         bounds=task.bounds(results) if results else {},
         worst={s.name: (min if s.best == "max" else max)(known) for s in task.scores if (known := values[s.name])},
         undefined={
@@ -239,6 +241,11 @@ def _replicates(
         for name, drawn in task.aggregate(repeat, draws, units).items():
             made.setdefault(name, []).append((drawn, len(repeat)))
     return {name: np.average([d for d, _ in part], axis=0, weights=[n for _, n in part]) for name, part in made.items()}
+
+
+def _interval(task: Task, name: str, replicates: Floats, how: Resampling) -> Interval:
+    ends = next(((s.low, s.high) for s in task.scores if s.name == name), (-math.inf, math.inf))
+    return interval_of(replicates, how).within(*ends)
 
 
 def _median(values: Iterable[float | None]) -> float:

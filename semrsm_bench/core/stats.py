@@ -30,6 +30,10 @@ class Interval(NamedTuple):
         """The farther end: an asymmetric interval is never shown narrower than it is."""
         return max(self.high - self.value, self.value - self.low)
 
+    def within(self, low: float, high: float) -> Interval:
+        """The part that a scale has: a jackknife's interval is symmetric and may leave it."""
+        return self._replace(low=max(self.low, min(low, self.value)), high=min(self.high, max(high, self.value)))
+
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
 
