@@ -13,6 +13,8 @@ import semrsm_bench as sb
 from .clock import ReferenceKernel, peak_bytes
 from .common import (
     CENTRINGS,
+    FAMILIES,
+    FAMILY_SOLVERS,
     SIZES,
     SOLVERS,
     answer_of,
@@ -23,7 +25,7 @@ from .common import (
     shifted,
     solver_for,
 )
-from .problems import load_problems
+from .problems import family_problem, load_problems
 
 # Loads all solvers here and not in `setup`, so that asv's fork server pays for it once.
 sb.get_solver("identity")
@@ -149,6 +151,31 @@ class Memory(_OverSizes):
 
     track_peak_extra.unit = "bytes"
     track_peak_extra.pretty_name = "Peak memory of the solve, at least 1 MiB (bytes, lower is better)"
+
+
+class Families:
+    """Time and quality on problems that are no maps of a network, S = 256."""
+
+    params = (list(FAMILIES), list(FAMILY_SOLVERS))
+    param_names = ("family", "solver")
+    version = "1"
+    timeout = 300.0
+
+    def setup(self, family, solver):
+        solver_for(solver, 256)
+        self.problem = family_problem(family)
+
+    def track_solve_seconds(self, family, solver):
+        return float(statistics.median(observed(solver, self.problem).seconds))
+
+    track_solve_seconds.unit = "seconds"
+    track_solve_seconds.pretty_name = "Solve on other kinds of problems (seconds, lower is better)"
+
+    def track_gap_percent(self, family, solver):
+        return 100.0 * (1.0 - self.problem.score(matching_of(solver, self.problem))[1])
+
+    track_gap_percent.unit = "%"
+    track_gap_percent.pretty_name = "Gap 1 - c on other kinds of problems (%, lower is better)"
 
 
 def _mean_c(scores):

@@ -28,6 +28,9 @@ SOLVERS = (
 # fmt: on
 SIZES = (64, 256, 1024, 4096)
 CENTRINGS = ("none", "channel")
+# Other kinds of problems, S = 256, and who is measured on them.
+FAMILIES = ("flat-maps", "machol-wien", "uniform-small")
+FAMILY_SOLVERS = ("ortools", "scipy", "lapjv", "greedy", "auction-fine", "exact-auction")
 # Pairs (solver, size) that would take longer than all others together.
 TOO_SLOW = frozenset(
     {

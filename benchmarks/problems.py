@@ -93,6 +93,34 @@ def load_problems() -> dict[tuple[int, str], list[Problem]]:
     return found
 
 
+def family_problem(name: str, size: int = 256) -> Problem:
+    """One problem of another kind than the maps of a network; a matrix has its rows as x, and unit vectors as y.
+
+    The optimum is SciPy's, in float64.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    rng = np.random.default_rng(0)
+    if name == "flat-maps":  # half of the positions of two shipped pictures set to their mean
+        x, y = (z.copy() for z in positions_of(data_file(frozen()["data"]), _first_entry(size)))
+        for z in (x, y):
+            z[: size // 2] = z[: size // 2].mean(axis=0)
+    elif name == "machol-wien":  # costs i j
+        x, y = (sign * (rng.permutation(size) + 1.0).astype(np.float32)[:, None] for sign in (1, -1))
+    elif name == "uniform-small":  # costs from 1 to 100
+        x, y = -rng.integers(1, 101, (size, size)).astype(np.float32), np.eye(size, dtype=np.float32)
+    else:
+        raise KeyError(name)
+    found = Problem(name, x, y, math.nan)
+    affinity = x.astype(np.float64) @ y.astype(np.float64).T
+    found.k_opt = float(affinity[linear_sum_assignment(affinity, maximize=True)].sum())
+    return found
+
+
+def _first_entry(size: int) -> dict:
+    return next(e for e in frozen()["problems"] if (e["size"], e["centring"]) == (size, "none"))
+
+
 def certified(sizes=()) -> dict:
     """``optima.json`` anew, for its own pairs: k of an exact matching, proved by the duals of another solver.
 

@@ -52,6 +52,20 @@ def test_every_benchmark_says_unit_and_which_way_is_better():
                 assert benchmark.unit
                 assert "er is better" in benchmark.pretty_name.lower()
     assert found == 9
+    for name in ("track_solve_seconds", "track_gap_percent"):
+        assert getattr(bench_solvers.Families, name).unit
+        assert "lower is better" in getattr(bench_solvers.Families, name).pretty_name
+
+
+@pytest.mark.parametrize("family", common.FAMILIES)
+def test_problems_of_other_families_have_the_optimum_that_they_say(family):
+    problem = problems.family_problem(family)
+    k = {name: problem.score(common.matching_of(name, problem))[1] for name in ("ortools", "exact-auction", "greedy")}
+    assert k["ortools"] == pytest.approx(1.0)
+    assert k["exact-auction"] == pytest.approx(1.0)
+    assert k["greedy"] <= 1 + 1e-9
+    if family == "machol-wien":  # small numbers go with large ones
+        assert problem.k_opt == -sum(i * (257 - i) for i in range(1, 257))
 
 
 @pytest.mark.parametrize(

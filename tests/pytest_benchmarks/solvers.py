@@ -10,8 +10,18 @@ import statistics
 
 import pytest
 
-from benchmarks.common import CENTRINGS, SIZES, SOLVERS, matching_of, observed, shifted, solver_for
-from benchmarks.problems import load_problems
+from benchmarks.common import (
+    CENTRINGS,
+    FAMILIES,
+    FAMILY_SOLVERS,
+    SIZES,
+    SOLVERS,
+    matching_of,
+    observed,
+    shifted,
+    solver_for,
+)
+from benchmarks.problems import family_problem, load_problems
 
 
 def chosen(variable, values):
@@ -25,6 +35,9 @@ CELLS = list(
 )
 
 
+FAMILY_CELLS = list(itertools.product(chosen("PYTEST_BENCHMARK_SOLVERS", FAMILY_SOLVERS), FAMILIES))
+
+
 @pytest.fixture(scope="module")
 def problems():
     return load_problems()
@@ -32,11 +45,20 @@ def problems():
 
 @pytest.mark.parametrize(("solver", "size", "centring"), CELLS, ids=["-".join(map(str, cell)) for cell in CELLS])
 def test_solve(benchmark, problems, solver, size, centring):
+    measure(benchmark, solver, problems[size, centring], size=size, centring=centring)
+
+
+@pytest.mark.parametrize(("solver", "family"), FAMILY_CELLS, ids=["-".join(cell) for cell in FAMILY_CELLS])
+def test_solve_family(benchmark, solver, family):
+    # Under the key that tells cells apart in `semrsm-bench compare`.
+    measure(benchmark, solver, [family_problem(family)], size=256, centring=family)
+
+
+def measure(benchmark, solver, cell, *, size, centring):
     try:
         registered = solver_for(solver, size)
     except NotImplementedError as error:
         pytest.skip(str(error))
-    cell = problems[size, centring]
     scores = {problem.pair: problem.score(matching_of(solver, problem)) for problem in cell}
     ratios = [ratio for ratio, _ in scores.values()]
     shifts = itertools.count(1)  # every call gets other bytes
