@@ -633,3 +633,24 @@ def test_tasks_of_one_run_stand_below_each_other(toy):
         assert text.count("Versions: Python") == 1
     assert {line["task"] for line in read_csv(render_table(both, "csv"))} == {"matching", "toy"}
     assert [r.task.name for r in collect(rows, ENVIRONMENT, tasks=("toy",))] == ["toy"]
+
+
+def test_the_best_are_of_the_leading_cell_with_all_baselines_and_a_users_own():
+    """Identity is a baseline; of the others one may stay, and the worst, which a plugin brought."""
+    scores = {"identity": 0.0, "greedy": 0.3, "auction": 0.9, "auction-fine": 0.6, "mine": 0.1}
+    rows = [make_row(name, size=size, c=c) for name, c in scores.items() for size in (256, 1024)]
+    described = {"methods": {"solver:mine": {"version": "sha256:0123", "facts": {}}}}
+    text = render_table(matching(rows, described), best=1)
+    assert [name for name in scores if f" {name} " in text] == ["identity", "auction", "mine"]
+    assert "S = 1024" in text
+    assert "S = 256" not in text
+    assert "k/k_opt" not in text
+
+
+def test_who_is_above_chance_where_nothing_real_is_left_is_named(toy, monkeypatch):
+    rows = toy(("a", "a moved"), ("linear",), right={"plain": 0.45, "better": 0.8, "worse": 0.2})
+    assert "Above chance" not in render_table(collect(rows, {}))
+    monkeypatch.setattr(Toy, "leak", "moved")
+    text = unwrapped(render_table(collect(rows, {})))
+    assert "Above chance where nothing real is left" in text
+    assert "better 81.0 (chance 50.0)." in text, "the others' intervals hold chance, or are below it"

@@ -50,6 +50,11 @@ def identified(planted, *methods, **given):
     return {key: {name: np.mean([s[name] or 0.0 for s in rows]) for name in rows[0]} for key, rows in found.items()}
 
 
+def test_chance_is_one_in_the_number_of_layers(planted):
+    for _, _, one in met(TASK, ["width"], options(TASK, features=(planted,))):
+        assert TASK.by_chance(one.raw) == 0.25
+
+
 CELLS = ("a", "a permuted", "a equalised", "b", "b permuted", "b equalised", "a x b", "a x b permuted")
 
 
@@ -251,7 +256,7 @@ def test_a_plan_makes_no_equal_spectra(planted, monkeypatch):
 
 def test_composites_need_positions(planted):
     case = next(iter(TASK.cases(options(TASK, features=(planted,)))))
-    assert case.settings["lacks"] == ("zx", "zy")
+    assert {*case.settings["lacks"]} == {"zx", "zy"}
 
 
 def test_values_are_those_of_the_metric_on_the_layers(planted):

@@ -19,6 +19,8 @@ from semrsm_bench.core.options import OptionError, describe
 from semrsm_bench.core.row import METHOD_FAULTS
 
 _SHOWN = (*METHOD_FAULTS, "timeout", "memory")
+# Of the methods that a table ranks, where nobody asked for a task by its name.
+_BEST = 12
 _NUMBER = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?")
 
 
@@ -147,17 +149,23 @@ def run(
     elif output.quiet:
         say(folder)
     else:
-        _show(folder, results, finished.counts, files)
+        _show(folder, results, finished.counts, files, brief=by_default and len(results) > 1)
     return finished.exit_code
 
 
-def _show(folder: Path, results: Sequence[Any], counts: Mapping[str, int], files: Sequence[Path]) -> None:
-    """Print the tables of a run, its failures, and where everything is."""
+def _show(
+    folder: Path, results: Sequence[Any], counts: Mapping[str, int], files: Sequence[Path], brief: bool = False
+) -> None:
+    """Print the tables of a run, or of each task the best of one cell, its failures, and where everything is."""
     from semrsm_bench.report.tables import render_table
     from semrsm_bench.report.write import FIGURES_FOLDER
 
     if results:
-        say(render_table(results, width=terminal_width()))
+        say(render_table(results, width=terminal_width(), best=_BEST if brief else None))
+    if results and brief:
+        say(
+            f"Of each task one score in one cell, with the best {_BEST} methods. All of it: semrsm-bench table {folder} TASK\n"
+        )
     rows = [row for one in results for row in one.rows if row["status"] in _SHOWN]
     failures: dict[tuple[str, ...], list[str]] = defaultdict(list)
     for row in rows:  # one line for messages that differ in numbers alone

@@ -159,6 +159,8 @@ class Task(ABC):
     beside: ClassVar[str] = ""
     #: The cell that a figure of several tasks shows, by some of its keys; default: the largest S, else the first one.
     leading: ClassVar[Mapping[str, str | int]] = {}
+    #: Last word of a cell, by the first key of ``across``, where nothing real can be found; tables name who is above chance there.
+    leak: ClassVar[str] = ""
     reference: ClassVar[str] = ""  #: method that all others are compared with, by paired differences; "" for none
     #: Frozen dataclass of what a user may choose; each field is made by `semrsm_bench.core.options.option`.
     options: ClassVar[type[Any]]
@@ -218,6 +220,11 @@ class Task(ABC):
         weights = row_weights([result.units.get(self.unit, ()) for result in results], draws, units)
         values = {s.name: np.array([result.score(s.name) for result in results]) for s in self.scores}
         return {name: weighted_mean(v, weights) for name, v in values.items() if not np.isnan(v).all()}
+
+    def by_chance(self, raw: Mapping[str, Any]) -> float:
+        """The first score of a method that knows nothing, from what a row was `Scored` with; NaN where it is not known."""
+        chance = self.scores[0].chance
+        return math.nan if chance is None else chance
 
     def bounds(self, results: Sequence[Result]) -> dict[str, float]:
         """Certified bounds, over the rows of one method in one cell, of scores whose value is unknown; none by default."""

@@ -8,7 +8,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from semrsm_bench.bench.contest import ALPHA, Difference, ToldApart, beyond_baselines, differences, told_apart
+from semrsm_bench.bench.contest import (
+    ALPHA,
+    Difference,
+    ToldApart,
+    beyond_baselines,
+    differences,
+    is_ranked,
+    told_apart,
+)
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
@@ -82,13 +90,15 @@ class Layout:
     """Arranges the results of a task.
 
     ``with_paper``: a paper's figures beside ours; ``end_to_end``: T includes the affinity; ``with_told_apart``: a panel for each
-    cell that says which methods differ.
+    cell that says which methods differ; ``best``: of the cell that stands for the task alone the first score, with no more than
+    so many of the methods that it ranks.
     """
 
     results: TaskResults
     with_paper: bool = False
     end_to_end: bool = False
     with_told_apart: bool = False
+    best: int | None = None
 
     @property
     def total_time_label(self) -> str:
@@ -99,6 +109,8 @@ class Layout:
         """Scores that any method has in these cells; default: in any cell."""
         here = [s for (cell, _), s in self.results.cells.items() if cells is None or cell in cells]
         scores = self.results.task.scores
+        if self.best is not None:
+            return list(scores[:1])
         return [score for score in scores if any(score_text(score, s) != NOTHING for s in here)] or list(scores[:1])
 
     @cached_property
@@ -255,6 +267,11 @@ class Layout:
     def panels(self, wide: bool = False) -> list[Panel]:
         """All panels of the task's table, then those of `differences`, then what a paper prints of other networks."""
         sheets = self.sheets(wide)
+        if self.best is not None:
+            leading = self.results.leading
+            return [
+                self.panel(Sheet((*one.keys, *one.across), (), (leading,))) for one in sheets if leading in one.cells
+            ]
         printed = printed_tables(self.results.task.name) if self.with_paper else []
         others = [printed_panel(title, figures) for title, figures in printed]
         apart = self._told_apart_panels() if self.with_told_apart else []
@@ -270,6 +287,8 @@ class Layout:
             if printed and printed not in theirs.values():
                 theirs[cell] = printed
         methods = [m for m in results.methods if any((c, m) in results.cells for c in sheet.cells)]
+        if self.best is not None:
+            methods = self._best(sheet.cells[0], methods)
         names = {m.name for m in methods}
         methods = results.catalogue.order([*methods, *(m for at in theirs.values() for m in at if m.name not in names)])
         scores = self.scores(sheet.cells)
@@ -296,6 +315,19 @@ class Layout:
             stub = (values.get(head, results.catalogue.display_name(m)) for head in self.stub)
             lines[m] = (m.category_title, tuple(stub))
         return make_panel(self.title(sheet), self.stub, lines, columns, panel_notes(results, sheet.cells, telling))
+
+    def _best(self, cell: str, methods: Sequence[MethodKey]) -> list[MethodKey]:
+        """The best of the methods that a cell ranks, undefined ones last, and all that it does not rank or that plugins brought."""
+        score = self.results.task.scores[0]
+        cost = {}
+        for m in methods:
+            summary = self.results.cells[cell, m]
+            value = summary.scores.get(score.name, UNKNOWN).value
+            is_own = str(self.results.catalogue.about(m).get("version", "")).startswith("sha256:")
+            if is_ranked(summary) and not is_own:
+                cost[m] = math.inf if math.isnan(value) else -value if score.best == "max" else value
+        kept = sorted(cost, key=lambda m: cost[m])[: self.best]
+        return [m for m in methods if m not in cost or m in kept]
 
     def _entries(self, cell: str, method: MethodKey, scores: Iterable[Score]) -> tuple[str, ...] | str:
         """Scores and time of a cell as printed, with their marks; for a cell without figures why there are none."""

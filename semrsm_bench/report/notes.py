@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from semrsm_bench.bench.contest import without_ranking
+from semrsm_bench.bench.contest import is_ranked, without_ranking
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.stats import UNKNOWN
 from semrsm_bench.core.task import Score
@@ -101,6 +101,7 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
     if checks:
         cells_do = "This cell does" if len(checks) == 1 else "These cells do"
         notes.append(f"{cells_do} not rank methods: {'; '.join(': '.join(filter(None, check)) for check in checks)}.")
+    notes += _leaks(results, cells, places)
     # Why cells are empty, each reason once with the cells it is true of; one that the cell itself gives is left out.
     reasons: dict[str, dict[str, list[str]]] = {}
     for method, cell, summary in present:
@@ -111,6 +112,32 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
         where = "; ".join(f"{name} ({', '.join(p)})" if any(p) else name for name, p in methods.items())
         notes.append(f"{reason} — {where}.")
     return notes
+
+
+def _leaks(results: TaskResults, cells: Sequence[str], places: Mapping[str, str]) -> list[str]:
+    """Of each cell where nothing real can be found the methods that find something, best first: a sentence where any does."""
+    task, found = results.task, []
+    for cell in cells:
+        if not task.leak or not str(results.places[cell].get(task.across[0], "")).endswith(task.leak):
+            continue
+        chance = max((task.by_chance(row["raw"]) for row in results.observed[cell][:1]), default=math.nan)
+        above = [
+            (interval.value, results.catalogue.display_name(m))
+            for (c, m), s in results.cells.items()
+            if c == cell and is_ranked(s) and (interval := s.scores.get(task.scores[0].name, UNKNOWN)).low > chance
+        ]
+        if above:
+            said = ", ".join(
+                f"{name} {format_score(task.scores[0], value)}" for value, name in sorted(above, reverse=True)
+            )
+            found.append(
+                f"{places[cell]}{': ' if places[cell] else ''}{said} (chance {format_score(task.scores[0], chance)})"
+            )
+    return (
+        [f"Above chance where nothing real is left, so they see more than which stimulus is which: {'; '.join(found)}."]
+        if found
+        else []
+    )
 
 
 def _observed(summary: Summary, noun: str) -> str:

@@ -95,6 +95,16 @@ class TaskResults:
 
         return dict(sorted(found.items(), key=order))
 
+    @property
+    def leading(self) -> str:
+        """The cell that stands for the task, the first of equal ones."""
+        return max(self.places, key=self.leads)
+
+    def leads(self, cell: str) -> tuple[bool, int]:
+        """Sort key of cells: the one that stands for the task is last."""
+        place = self.places[cell]
+        return self.task.leading.items() <= place.items(), int(place.get("size") or 0)
+
     @cached_property
     def cells(self) -> dict[tuple[str, MethodKey], Summary]:
         """The summaries by cell and method."""

@@ -30,6 +30,7 @@ def render_table(
     *,
     end_to_end: bool = False,
     told_apart: bool = False,
+    best: int | None = None,
     width: int = 120,
 ) -> str:
     """The table of a task, or those of several one after another; ends with a line break.
@@ -38,14 +39,15 @@ def render_table(
     side, as the paper's Table 5; other tasks have one panel for each of the outer keys of their cells. csv has one line per method
     and cell with every figure unrounded, in seconds. ``paper`` adds what papers print, in columns or panels of their own, with the
     source; ``end_to_end`` counts into T what is timed apart, such as the affinity; ``told_apart`` adds which methods differ;
-    ``width`` is that of the terminal, for text.
+    ``best`` shows one cell of each task and its first score, with no more than so many of the methods that it ranks, those of
+    plugins beside them; ``width`` is that of the terminal, for text.
     """
     several = [results] if isinstance(results, TaskResults) else list(results)
     if fmt == "csv":
         return _csv([record for one in several for record in table_records(one, paper)])
     out = []
     for one in several:
-        layout, task = Layout(one, paper, end_to_end, told_apart), one.task
+        layout, task = Layout(one, paper, end_to_end, told_apart, best), one.task
         panels = layout.panels(wide=fmt != "text")
         heading = f"{task.name}: {task.question}" if len(several) > 1 else ""
         # What is the same for all tables of a run is under the last one; in LaTeX each is a table of its own.

@@ -15,7 +15,7 @@ from semrsm_bench.core.options import check, option
 from semrsm_bench.core.task import Answer, Arrays, Case, Profile, Score, Scored, Task
 from semrsm_bench.metrics import linear_rsm
 from semrsm_bench.metrics.registry import get_metric
-from semrsm_bench.tasks.pairs import UNDEFINED
+from semrsm_bench.tasks.pairs import NO_POSITIONS, UNDEFINED
 from semrsm_bench.tasks.registry import register_task
 
 # Dimensions that the two representations have in common.
@@ -102,7 +102,7 @@ def _case(n: int, p: int, seed: list[int]) -> Case:
         return dict(zip("xy", (side.astype(np.float32) for side in sides)))
 
     name = f"{n}x{p}/{seed[1]}"
-    settings, digest = {"lacks": ("zx", "zy")}, hashlib.sha256(str(seed).encode()).hexdigest()
+    settings, digest = {"lacks": NO_POSITIONS}, hashlib.sha256(str(seed).encode()).hexdigest()
     return Case(name, {"stimuli": n, "units": p}, inputs, {"pair": (name,)}, settings, digest, size=n, channels=p)
 
 

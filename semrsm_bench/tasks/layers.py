@@ -82,6 +82,10 @@ class Layers(FeatureTask):
         found = super().score(case, arrays, answer, truth, declared)
         return replace(found, raw={**found.raw, "layers": list(case.known)})
 
+    def by_chance(self, raw: Mapping[str, Any]) -> float:
+        """One in the number of layers."""
+        return 1 / len(raw["layers"])
+
     def judge(self, case: Case, pairs: Pairs, declared: Declaration) -> Mapping[str, float]:
         """Share of layers found, of both directions; and mean values in the metric's own direction."""
         forth, back = (values.reshape(len(case.known), -1) for values in pairs)

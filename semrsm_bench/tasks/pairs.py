@@ -19,6 +19,9 @@ from semrsm_bench.tasks.networks import LazyLayer
 
 Array = NDArray[Any]
 PERMUTED = "permuted"
+NO_POSITIONS = dict.fromkeys(
+    ("zx", "zy"), "positions (n, C, S) beside features (n, p)"
+)  #: what a case without them lacks
 # How far beyond its range rounding may carry a value, as a share of it, or of 1 where it is smaller.
 _ROUNDING = 1e-4
 _DIGITS = 9  # of values in rows
@@ -106,6 +109,7 @@ class FeatureTask(Task):
     unit = "network"
     resampling: ClassVar[Literal["bootstrap", "jackknife"]] = "jackknife"
     across: ClassVar[tuple[str, ...]] = ("networks",)
+    leak = PERMUTED
     options = FeatureOptions
 
     def judge(self, case: Case, pairs: Pairs, declared: Declaration) -> Mapping[str, float]:
@@ -164,7 +168,7 @@ def make_case(
     for name_of, of in sides.items():
         settings |= {f"{what}_{name_of}": partial(_layout, of, what) for what in ("widths", "shapes", "grids")}
     if any(not isinstance(of, Side) or not of.positions for of in sides.values()):
-        settings["lacks"] = ("zx", "zy")
+        settings["lacks"] = NO_POSITIONS
     elif any(None in side.grids for side in (x, y) if isinstance(side, Side)):
         settings["grid"] = None  # so that what shifts a grid is not asked
     units = {"network": tuple(dict.fromkeys(network.path for network in networks))}

@@ -50,7 +50,7 @@ def draw_fronts(results: Sequence[TaskResults]) -> Figure | None:
         if cells and one.task.kind not in shown:
             shown[one.task.kind] = (
                 Layout(one),
-                max(cells, key=lambda cell: _leads(one, cell)),
+                max(cells, key=one.leads),
             )  # the first of equal ones
     if not shown:
         return None
@@ -102,12 +102,6 @@ def draw_ranks(results: Sequence[TaskResults]) -> Figure | None:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
-
-
-def _leads(results: TaskResults, cell: str) -> tuple[bool, int]:
-    """Sort key of cells, the one to show last."""
-    place = results.places[cell]
-    return results.task.leading.items() <= place.items(), int(place.get("size") or 0)
 
 
 def _ranks(results: TaskResults, cell: str, methods: Sequence[MethodKey]) -> tuple[Floats, Floats]:
