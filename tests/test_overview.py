@@ -5,11 +5,11 @@ import math
 import matplotlib as mpl
 import numpy as np
 import pytest
-from scipy.stats import rankdata
+from scipy.stats import kendalltau, rankdata
 
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.figures import draw_all
-from semrsm_bench.report.figures.overview import draw_fronts, draw_ranks, overview
+from semrsm_bench.report.figures.overview import draw_fronts, draw_orders, draw_ranks, overview
 from semrsm_bench.report.page.build import build_page
 from semrsm_bench.report.results import collect
 from semrsm_bench.report.style import RC
@@ -101,6 +101,20 @@ def test_ranks_are_those_of_the_scores(results):
     assert hatched == [columns.index(("alike", "p"))]
 
 
+def test_orders_are_compared_by_kendalls_tau_over_the_methods_that_both_tasks_rank(results):
+    (axes, _) = draw_orders([one for one in results if one.task.kind == "metric"]).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["up: cell q", "down: cell p", "alike"]
+    up, down, alike = (dict(zip(METHODS, VALUES[t][c])) for t, c in (("up", "q"), ("down", "p"), ("alike", "p")))
+    shown = np.ma.filled(axes.images[0].get_array(), np.nan)
+    # Of a, c and d, as b is undefined in the first.
+    expected = kendalltau([up[m] for m in "acd"], [alike[m] for m in "acd"]).statistic
+    assert shown[0, 2] == shown[2, 0] == pytest.approx(expected)
+    expected = kendalltau([-down[m] for m in "abc"], [alike[m] for m in "abc"]).statistic
+    assert shown[1, 2] == pytest.approx(expected)
+    assert np.isnan(shown[0, 1]), "two methods, a and c, are no order"
+    assert np.diag(shown) == pytest.approx(1)
+
+
 def test_each_kind_has_a_front_of_the_leading_cell(results):
     figure = draw_fronts(results)
     titles = [axes.get_title(loc="left") for axes in figure.axes]
@@ -114,9 +128,14 @@ def test_each_kind_has_a_front_of_the_leading_cell(results):
 
 
 def test_files_and_page_show_them_for_several_tasks_alone(results, tmp_path):
-    assert [drawing.name for drawing in overview(results)] == ["fronts", "ranks-solver", "ranks-metric"]
+    assert [drawing.name for drawing in overview(results)] == [
+        "fronts",
+        "ranks-solver",
+        "ranks-metric",
+        "orders-metric",
+    ]
     names = {path.name for path in draw_all(results, tmp_path, formats=("png",))}
-    assert {"fronts.png", "ranks-solver.png", "ranks-metric.png"} <= names
+    assert {"fronts.png", "ranks-solver.png", "ranks-metric.png", "orders-metric.png"} <= names
     page = build_page(results, {})
     assert page.count("Heat map of ranks") == 2
     assert not [*overview(results[:1])]

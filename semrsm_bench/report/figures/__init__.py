@@ -28,7 +28,7 @@ def draw_all(
     """Draw every figure that the results allow, and return the files; none where no row is ok.
 
     Files are ``front-none.png`` and so on: what the cells of a figure share is in the name where it varies, and the task where
-    there are several; of several tasks also ``fronts.png`` and ``ranks-KIND.png``. ``private`` adds those
+    there are several; of several tasks also ``fronts.png``, ``ranks-KIND.png`` and ``orders-KIND.png``. ``private`` adds those
     that show a user's own pictures, whose licence may forbid to pass them on.
     """
     import matplotlib

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semrsm_bench.bench.contest import without_ranking
+from semrsm_bench.bench.contest import is_ranked, without_ranking
 from semrsm_bench.core.stats import UNKNOWN, Floats
 from semrsm_bench.metrics.ranks import TIE
 from semrsm_bench.report.catalogue import MethodKey
+from semrsm_bench.report.figures.parts import heat
 from semrsm_bench.report.figures.run import FRONT_NOTE, front_panel, front_points
 from semrsm_bench.report.layout import Layout
 from semrsm_bench.report.places import axes as axes_of
@@ -24,22 +25,34 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _KINDS = {"solver": "Solvers", "rsm": "RSM methods", "metric": "Metrics", "instance": "Scores of single stimuli"}
+# Of fewer methods an order says nothing.
+_FEWEST = 3
 _RANKS_NOTE = (
     "Rank of each method by the first score of each task, 1 the best; equal ones share the better rank. Grey: undefined. White: "
     "not measured. Hatched: a check and no contest, as a baseline comes near the methods or all are alike. The order differs from "
     "task to task, so no column sums the others up."
 )
 
+_ORDERS_NOTE = (
+    "Kendall's tau-b between the orders of the methods in two tasks, each in the cell that stands for it: 1 the same order, 0 none "
+    "in common. Baselines, statistics of one side and undefined scores take no part."
+)
+
 
 def overview(results: Sequence[TaskResults]) -> Iterator[Drawing]:
-    """Of several tasks ``fronts`` where they are of several kinds, and ``ranks-KIND`` where those of a kind have several cells."""
+    """Of several tasks ``fronts`` where they are of several kinds; of a kind with several cells ``ranks-KIND``, with several tasks
+    ``orders-KIND``.
+    """
     kinds = dict.fromkeys(one.task.kind for one in results if len(results) > 1)
     if len(kinds) > 1 and (figure := draw_fronts(results)) is not None:
         yield Drawing("fronts", figure, FRONT_NOTE, "Score against time, a panel for each kind of method")
     for kind in kinds:
-        figure = draw_ranks([one for one in results if one.task.kind == kind])
-        if figure is not None:
+        of_kind = [one for one in results if one.task.kind == kind]
+        if (figure := draw_ranks(of_kind)) is not None:
             yield Drawing(f"ranks-{kind}", figure, _RANKS_NOTE, f"Heat map of ranks: {_KINDS[kind]} by tasks")
+        if (figure := draw_orders(of_kind)) is not None:
+            alt = f"Heat map of Kendall's tau between tasks, over {_KINDS[kind]}"
+            yield Drawing(f"orders-{kind}", figure, _ORDERS_NOTE, alt)
 
 
 def draw_fronts(results: Sequence[TaskResults]) -> Figure | None:
@@ -102,6 +115,38 @@ def draw_ranks(results: Sequence[TaskResults]) -> Figure | None:
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     return figure
+
+
+def draw_orders(results: Sequence[TaskResults]) -> Figure | None:
+    """How alike the orders of methods are in any two tasks, each in its leading cell; None where fewer than two rank any."""
+    names, orders = [], []
+    for one in results:
+        score = one.task.scores[0]
+        sign = 1 if score.best == "max" else -1
+        known: dict[str, dict[MethodKey, float]] = {cell: {} for cell in one.places}
+        for (cell, method), summary in one.cells.items():
+            if is_ranked(summary) and not np.isnan(value := summary.scores.get(score.name, UNKNOWN).value):
+                known[cell][method] = sign * value
+        if ranked := [cell for cell, values in known.items() if len(values) >= _FEWEST]:
+            cell = max(ranked, key=one.leads)
+            names.append(": ".join(filter(None, (one.task.name, _words(one, cell)))))
+            orders.append(known[cell])
+    if len(orders) < 2:
+        return None
+    taus = np.array([[_tau(a, b) for b in orders] for a in orders])
+    size = 1.6 + 0.42 * len(names) + 0.055 * max(map(len, names))
+    figure = new_figure(size + 1, size, [_ORDERS_NOTE, figure_caption(results[0], "")])
+    heat(figure.subplots(), taus, names, names, ends=(-1.0, 1.0))
+    return figure
+
+
+def _tau(a: Mapping[MethodKey, float], b: Mapping[MethodKey, float]) -> float:
+    """Kendall's tau-b over the methods that both have; values that are equal up to rounding are ties."""
+    from scipy.stats import kendalltau
+
+    shared = [m for m in a if m in b]
+    ranks = [[sum(one[other] > one[m] + TIE for other in shared) for m in shared] for one in (a, b)]
+    return float(kendalltau(*ranks).statistic) if len(shared) >= _FEWEST else np.nan
 
 
 def _ranks(results: TaskResults, cell: str, methods: Sequence[MethodKey]) -> tuple[Floats, Floats]:
