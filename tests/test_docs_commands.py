@@ -185,7 +185,7 @@ WAYS = {
     " --mean-images 2000 --seed 0 --out resnet18-tiny-imagenet.safetensors": Way(slow=False),
     # data/README.md: archives of fewer classes, and hours of training
     "semrsm-bench data extract val50.zip --model resnet18-quarter-seed0.weights.safetensors --classes classes.tsv"
-    " --layers layer3,layer4 --count 150 --out outputs/resnet18-quarter-seed0.safetensors": Way(
+    " --layers layer3,layer4 --count 120 --out outputs/resnet18-quarter-seed0.safetensors": Way(
         "semrsm-bench data extract val.zip --model resnet18-tiny-imagenet.weights.safetensors --classes classes.tsv"
         " --layers layer3,layer4 --count 4 --out outputs/small.safetensors",
         slow=False,

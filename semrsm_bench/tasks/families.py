@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from semrsm_bench.activations.folders import families_folder, large_folder, list_caches, shipped_folder
@@ -232,5 +232,6 @@ def places_of(names: Sequence[str]) -> list[Place]:
 
 
 def sample_places() -> list[Place]:
-    """A small part of the families that need no torch."""
-    return [p for family in FAMILIES.values() if family.in_sample for p in family.places() if p.size in SAMPLE_SIZES]
+    """A small part of the families that need no torch, not centred."""
+    places = [place for family in FAMILIES.values() if family.in_sample for place in family.places()]
+    return [replace(place, centred=False) for place in places if place.size in SAMPLE_SIZES]

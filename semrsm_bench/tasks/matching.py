@@ -103,7 +103,7 @@ class MatchingTask(Task):
     source = "Wald et al., NeurIPS 2024, section 4.4 and appendix F, Table 5"
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile(
-            "under five minutes", {"pairs": {"1024": 20, "4096": 3, "": 1}, "sample": 3}, 30.0, 30.0, patience=20.0
+            "under five minutes", {"pairs": {"1024": 20, "4096": 3, "": 1}, "sample": 2}, 30.0, 30.0, patience=20.0
         ),
         "paper": Profile("1000 pairs or all there are, every solver", {"pairs": {"": 1000}}, 180.0, 600.0),
         "large": Profile("S above 4096", {"pairs": {"16384": 5, "": 3}, "smallest": 4097}, 300.0, 1200.0),
