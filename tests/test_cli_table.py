@@ -158,7 +158,7 @@ def test_what_nothing_was_measured_of_is_exit_code_4(results, verb):
 
 def test_plot_writes_beside_the_run_or_into_a_folder(results):
     out, _ = call("plot", "--format", "svg")
-    kinds = ("front", "runtime", "quality")
+    kinds = ("front", "runtime", "quality", "profile")
     names = {"gain.svg", *(f"{kind}-{centring}.svg" for kind in kinds for centring in ("none", "channel"))}
     assert {p.name for p in (results / "newer" / "figures").iterdir()} == names
     assert len(out.splitlines()) == len(names)

@@ -21,9 +21,10 @@ import psutil
 
 from semrsm_bench.activations.folders import CacheError, mini_folder
 from semrsm_bench.activations.store import open_caches
+from semrsm_bench.bench.drift import steadiness
 from semrsm_bench.bench.environment import THREAD_VARIABLES, commit_of, describe_blas, governor, package_folder
 from semrsm_bench.bench.optimum import CANDIDATES, OptimumCache
-from semrsm_bench.bench.results import SessionOptions
+from semrsm_bench.bench.results import SessionOptions, load_rows
 from semrsm_bench.bench.worker import ReferenceKernel
 from semrsm_bench.core.files import user_cache_folder
 from semrsm_bench.solvers import MatchingProblem, get_solver, solver_names
@@ -70,8 +71,8 @@ _LIMITS = {"f": (resource.RLIMIT_FSIZE, 64 << 20), "v": (resource.RLIMIT_AS, 4 <
 _LIMITS |= {"n": (resource.RLIMIT_NOFILE, 256), "u": (resource.RLIMIT_NPROC, 128)}
 
 
-def diagnose(data: Path | None = None) -> Iterator[Diagnosis]:
-    """All checks, one after the other; they take about two seconds. ``data`` is that of ``semrsm-bench run``."""
+def diagnose(data: Path | None = None, run: Path | None = None) -> Iterator[Diagnosis]:
+    """All checks, one after the other; they take about two seconds. ``data`` is that of ``run``, and ``run`` the folder of one."""
     checks: dict[str, Callable[[], Look]] = {
         "cores": check_cores,
         "threads": check_threads,
@@ -86,6 +87,7 @@ def diagnose(data: Path | None = None) -> Iterator[Diagnosis]:
         "data": lambda: check_data(data),
         "stored optima": lambda: check_optima(data),
         "code": check_code,
+        **({"drift": partial(check_drift, run)} if run else {}),
     }
     for name, check in checks.items():
         try:
@@ -273,3 +275,11 @@ def check_code() -> Look:
         return "installed package; a digest of its source is in each run", ""
     advice = "commit before you measure to publish" if dirty else ""
     return f"commit {commit[:10]}{' with local changes' if dirty else ', unchanged'}", advice
+
+
+def check_drift(run: Path) -> Look:
+    """Whether the machine kept its speed through a run."""
+    found = steadiness(load_rows(run))
+    if found is None:
+        return "too short, or too old, to say whether the machine kept its speed", ""
+    return str(found), "read ratios of these rows with care, or measure on a quieter machine" if found.off else ""

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.bench import drift
 from semrsm_bench.bench.environment import describe_environment
 from semrsm_bench.bench.ledger import Ledger
 from semrsm_bench.bench.methods import command_keys, declarations, lacks_environment, plugin_keys, sort_plugins
@@ -37,6 +38,8 @@ _CHUNK = 5
 _KEPT_TRUTHS = 12
 # All that an estimate waits for one case, seconds; the warm-up may take as long again.
 _ESTIMATE_SECONDS = 15.0
+# Whose worker times the reference kernel, on the core of all others, and how long that may take
+_REFERENCE, _REFERENCE_SECONDS = Declaration("reference", ""), 10.0
 
 
 @dataclass(frozen=True)
@@ -121,6 +124,9 @@ class _Engine:
         self.plan, self.ledger, self.writer, self.observe, self.estimate = plan, ledger, writer, observe, estimate
         self._optima = OptimumCache()
         self._seed = writer.seed
+        self._speed = drift.Speedometer(self._reference_seconds)
+        # Why the observation at hand, by its key, is made once more
+        self._again: dict[str, str] = {}
         # Arrays and truths of cases, kept for the methods that meet them next
         self._truths: OrderedDict[tuple[str, str, str], tuple[Arrays, Any]] = OrderedDict()
 
@@ -143,7 +149,11 @@ class _Engine:
                 limits = CallLimits(cell.profile.deadline, self.plan.options.memory)
                 if self.estimate and limits.deadline > _ESTIMATE_SECONDS:
                     limits = replace(limits, deadline=_ESTIMATE_SECONDS, warm_up=_ESTIMATE_SECONDS)
+                before = self._speed.read()
                 row = self._measure(cell, case, repeat, limits)
+                row = replace(row, reference_seconds=max(filter(None, (before, self._speed.read())), default=None))
+                if row.replaces.startswith(drift.REASON) and row.raw.get(FAULT_BY) == "machine":
+                    continue  # what was there is worth more
                 if row.status == "timeout" and limits.deadline < cell.profile.deadline:
                     self.ledger.give_up(cell, limits.deadline)
                 else:
@@ -171,6 +181,29 @@ class _Engine:
                         self._write(Row(**self._facts(cell, None, 0), status="skipped", message=reason))
                         break
                     yield cell, case, repeat
+            yield from () if self.estimate else self._drifted_steps(cells)
+
+    def _drifted_steps(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Case, int]]:
+        """What was measured while the machine was off its level, where it is back there."""
+        for _ in range(drift.TRIES):
+            wanted = self.ledger.drifted()
+            steps = (
+                (c, case, r) for c in cells for case in c.cases for r in range(self.plan.options.repeats) if wanted
+            )
+            for cell, case, repeat in steps:
+                key = resume_key(cell.identity(case, repeat))
+                if (
+                    key in wanted
+                    and key in self.ledger.drifted()
+                    and not drift.is_off(self._speed.read(), self.ledger.level)
+                ):
+                    self._again = {key: wanted[key]}
+                    yield cell, case, repeat
+        self._again = {}
+
+    def _reference_seconds(self) -> float | None:
+        reply = self.observe.worker_of(_REFERENCE).ask({"do": "reference"}, _REFERENCE_SECONDS)
+        return float(reply.value["seconds"]) if reply.status == "ok" else None
 
     def _facts(self, cell: Cell, case: Case | None, repeat: int) -> dict[str, Any]:
         return {
@@ -199,7 +232,7 @@ class _Engine:
             reply = Reply.of_the_machine(error)
         key = resume_key(cell.identity(case, repeat))
         facts = self._facts(cell, case, repeat) | {"wall_seconds": reply.wall_seconds}
-        facts |= {"replaces": self.ledger.machine_faults.get(key, "")}
+        facts |= {"replaces": self._again.get(key) or self.ledger.machine_faults.get(key, "")}
         if reply.status != "ok":
             raw = {FAULT_BY: "machine"} if reply.machine else {}
             return Row(**facts, status=reply.status, message=reply.message, raw=raw)  # type: ignore[arg-type]

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from semrsm_bench.bench import drift
 from semrsm_bench.bench.plan import TOO_SLOW, Cell, Plan
 from semrsm_bench.core.row import FAULT_BY, cell_key, resume_key
 
 # After this many of them in a row the rest of a cell would only cost time.
 PATIENCE_FOR_FAILURES = 2
 COSTLY = ("timeout", "memory", "crashed")
+# Begins the reason of what was left out because the method failed before
+NOT_TRIED = "not tried"
 
 
 @dataclass
@@ -49,6 +52,9 @@ class Ledger:
         self.machine_faults: dict[str, str] = {}
         # Of these, those that were tried once, each with its cell
         self._tried_once: dict[str, _Progress] = {}
+        # Readings of the machine's speed by key; tries for their sake, and the seconds of these
+        self.speeds: dict[str, float] = {}
+        self._again, self._again_seconds = Counter[str](), 0.0
 
     def observe(self, row: Mapping[str, Any]) -> None:
         """Take a row into account; one of other code than the plan's counts for nothing."""
@@ -67,6 +73,12 @@ class Ledger:
             progress.closed = str(row["message"])
             return
         wall = float(row["wall_seconds"] or 0.0)
+        if row["replaces"].startswith(drift.REASON):
+            self._again[key] += 1
+            self._again_seconds += wall
+        self.speeds.pop(key, None)
+        if row["seconds"] is not None and row["reference_seconds"]:
+            self.speeds[key] = row["reference_seconds"]
         progress.measured += 1
         progress.spent += wall
         progress.failures = [*progress.failures, row["status"]] if row["status"] in COSTLY else []
@@ -74,6 +86,22 @@ class Ledger:
             progress.ok.add(row["case"])
             progress.call = min(progress.call, (row["seconds"] or 0.0) + (row["shared_seconds"] or 0.0))
         progress.observation = min(progress.observation, wall)
+
+    @property
+    def level(self) -> float:
+        """Seconds that the reference kernel usually takes; NaN while that is unknown."""
+        return drift.level_of(self.speeds.values())
+
+    def drifted(self) -> dict[str, str]:
+        """Keys of observations to be made again because the machine was off its level, with the reason for their rows."""
+        level, spent = self.level, sum(progress.spent for progress in self._cells.values())
+        if self._again_seconds > drift.SHARE * spent:
+            return {}
+        return {
+            key: f"{drift.REASON}the reference kernel took {seconds / level:.2f} times its usual time"
+            for key, seconds in self.speeds.items()
+            if drift.is_off(seconds, level) and self._again[key] < drift.TRIES
+        }
 
     def give_up(self, cell: Cell, seconds: float) -> None:
         """Take into account that a case of the cell takes longer than so many seconds, which are all that an estimate waits."""
@@ -103,7 +131,7 @@ class Ledger:
         if cell.skip:
             return cell.skip
         if len(progress.failures) >= PATIENCE_FOR_FAILURES:
-            return f"not tried further after {len(progress.failures)} failures in a row ({progress.failures[-1]})"
+            return f"{NOT_TRIED} further after {len(progress.failures)} failures in a row ({progress.failures[-1]})"
         if progress.measured:
             if progress.spent + progress.observation > profile.budget:
                 unit = cell.task.case_unit or cell.task.unit or "case"
@@ -111,7 +139,7 @@ class Ledger:
             return ""
         smaller = [p for p in self._method[cell.key[:2]] if p.cell.size < cell.size]
         if hopeless := [p.cell.size for p in smaller if p.failures[-1:] == ["timeout"]]:
-            return f"not tried: it timed out at S={hopeless[0]} already"
+            return f"{NOT_TRIED}: it timed out at S={hopeless[0]} already"
         measured = [p for p in smaller if p.cell.size and math.isfinite(p.call)]
         cubic = measured[-1].call * (cell.size / measured[-1].cell.size) ** 3 if measured else 0.0
         if profile.patience is not None and cubic > profile.patience:

@@ -143,12 +143,11 @@ def summarise(rows: Sequence[Row], task: Task, folder: Path | None = None) -> li
 def resampled(rows: Sequence[Row], task: Task) -> tuple[list[Row], list[str], str]:
     """The rows in the order of their cases, each with only the units that its intervals resample; those units, and their kind.
 
-    They are the task's, or the cases themselves where no two share one (`Task.case_unit`).
+    They are the task's, or the cases themselves where no two of other units share one (`Task.case_unit`).
     """
     # The draws go by position: rows in another order, as resumed runs have them, must give the same interval.
     rows = sorted(rows, key=lambda row: (natural(row["case"]), row["repeat"]))
-    cases = {row["case"]: row["units"].get(task.unit, ()) for row in rows}
-    counts = Counter(unit for ids in cases.values() for unit in ids)
+    counts = Counter(unit for ids in {tuple(row["units"].get(task.unit, ())) for row in rows} for unit in ids)
     kind = task.case_unit if task.case_unit and max(counts.values(), default=0) < 2 else task.unit
     found: list[Row] = [{**row, "units": {task.unit: row["units"].get(kind, ())}} for row in rows]
     return found, list(dict.fromkeys(unit for row in found for unit in row["units"][task.unit])), kind

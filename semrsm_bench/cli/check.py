@@ -86,13 +86,18 @@ def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions
 
 
 @click.command()
-@options_from(leave_out=("results", "quiet"))
-def doctor(options: DataOptions, output: OutputOptions) -> int:
-    """Check cores, threads, noise, memory, limits, folders, solvers, data and code. Exit code 1: a run would stop here."""
+@click.argument("run", metavar="[RUN]", required=False)
+@options_from(leave_out=("quiet",))
+def doctor(run: str | None, options: DataOptions, output: OutputOptions) -> int:
+    """Check cores, threads, noise, memory, limits, folders, solvers, data and code. Exit code 1: a run would stop here.
+
+    With RUN, a run's id or folder, also whether the machine kept its speed while that was measured.
+    """
     from semrsm_bench.bench.doctor import diagnose
+    from semrsm_bench.bench.results import find_run
 
     findings = []
-    for finding in diagnose(options.data):
+    for finding in diagnose(options.data, find_run(output.results, run) if run else None):
         findings.append(finding)
         if not output.json:
             advice = f"\n{'':19}-> {finding.advice}" if finding.advice else ""

@@ -52,6 +52,7 @@ class TableOptions(SelectionOptions):
     paper: bool = option(False, help="The figures that papers print, beside ours.")
     end_to_end: bool = option(False, help="T with the affinity, for solvers that need one.")
     told_apart: bool = option(False, help="Which pairs of methods differ, by paired differences of all of them.")
+    statistics: bool = option(False, help="Of solvers performance profiles, mean times, ranks, and growth with S.")
     untimed: bool = option(False, help="Leave out the times.")
     width: int | None = option(None, help="Columns of a text table; default: the terminal's.", minimum=40)
 
@@ -139,11 +140,11 @@ def table(words: tuple[str, ...], options: TableOptions, output: OutputOptions) 
             for one in results
         ]
     if output.json:
-        found = [task_object(one, options.paper, options.told_apart) for one in results]
+        found = [task_object(one, options.paper, options.told_apart, options.statistics) for one in results]
         print_json(found[0] if len(found) == 1 else found)
         return
     width = options.width or terminal_width()
-    shown = {"end_to_end": options.end_to_end, "told_apart": options.told_apart}
+    shown = {"end_to_end": options.end_to_end, "told_apart": options.told_apart, "statistics": options.statistics}
     text = render_table(results, options.format, options.paper, **shown, width=width)
     say(text, nl=False)
 

@@ -61,7 +61,7 @@ class Row:
     # and estimates are made of it.
     wall_seconds: float | None = None
     peak_bytes: int | None = None  # memory that one call took beyond its inputs
-    drift: float | None = None  # how far the machine's speed moved during the observation, as a ratio
+    reference_seconds: float | None = None  # of a fixed kernel, right before or after the observation, the longer one
     scores: Mapping[str, float | None] = field(default_factory=dict)  # a score that needs many rows is not here
     raw: Mapping[str, Any] = field(default_factory=dict)  # what the scores were made of: k, k_opt, k_rand, k_upper ...
     arrays: str = ""  # file with the arrays of the answer, relative to the run's folder

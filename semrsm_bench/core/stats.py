@@ -34,6 +34,10 @@ class Interval(NamedTuple):
         """The part that a scale has: a jackknife's interval is symmetric and may leave it."""
         return self._replace(low=max(self.low, min(low, self.value)), high=min(self.high, max(high, self.value)))
 
+    def named(self, name: str) -> dict[str, float]:
+        """As entries of a record: ``NAME``, ``NAME_low`` and ``NAME_high``."""
+        return {name: self.value, f"{name}_low": self.low, f"{name}_high": self.high}
+
 
 UNKNOWN = Interval(math.nan, math.nan, math.nan)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from semrsm_bench.bench.drift import steadiness
 from semrsm_bench.report.results import TaskResults
 
 LIBRARIES = ("semrsm-bench", "numpy", "scipy", "numba", "ortools", "lapjv", "lap", "lapx")
@@ -53,6 +54,7 @@ def origin(results: TaskResults) -> list[str]:
     parts = [f"Data: {', '.join(data)}" if data else "", f"run {results.run}" if results.run else "", day(environment)]
     return [
         f"Machine: {machine(environment)}.",
+        *([f"Steadiness: {steady}."] if (steady := steadiness(results.rows)) else []),
         f"Versions: {', '.join(versions) or 'unknown versions'}.",
         *([f"{'; '.join(filter(None, parts))}."] if any(parts) else []),
     ]

@@ -12,13 +12,14 @@ from semrsm_bench.bench.contest import without_ranking
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.escape import escape_csv
 from semrsm_bench.core.row import cell_key, plain
-from semrsm_bench.core.stats import UNKNOWN, Interval
+from semrsm_bench.core.stats import UNKNOWN
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.layout import Layout
 from semrsm_bench.report.paper import note_on, printed_tables, published, published_note
 from semrsm_bench.report.provenance import origin
 from semrsm_bench.report.render import render_latex, render_markdown, render_text
 from semrsm_bench.report.results import TaskResults
+from semrsm_bench.report.statistics import has_statistics, statistics_note, statistics_panels, statistics_records
 
 TableFormat = Literal["text", "md", "latex", "csv"]
 
@@ -31,6 +32,7 @@ def render_table(
     end_to_end: bool = False,
     told_apart: bool = False,
     best: int | None = None,
+    statistics: bool = False,
     width: int = 120,
 ) -> str:
     """The table of a task, or those of several one after another; ends with a line break.
@@ -38,9 +40,9 @@ def render_table(
     For solvers, text has one panel per layer with its centrings side by side, md and latex one per centring with the sizes side by
     side, as the paper's Table 5; other tasks have one panel for each of the outer keys of their cells. csv has one line per method
     and cell with every figure unrounded, in seconds. ``paper`` adds what papers print, in columns or panels of their own, with the
-    source; ``end_to_end`` counts into T what is timed apart, such as the affinity; ``told_apart`` adds which methods differ;
-    ``best`` shows one cell of each task and its first score, with no more than so many of the methods that it ranks, those of
-    plugins beside them; ``width`` is that of the terminal, for text.
+    source; ``end_to_end`` counts into T what is timed apart, such as the affinity; ``told_apart`` adds which methods differ,
+    ``statistics`` profiles, means and growth of solvers; ``best`` shows one cell of each task and its first score, with no more
+    than so many of the methods that it ranks, those of plugins beside them; ``width`` is that of the terminal, for text.
     """
     several = [results] if isinstance(results, TaskResults) else list(results)
     if fmt == "csv":
@@ -48,11 +50,12 @@ def render_table(
     out = []
     for one in several:
         layout, task = Layout(one, paper, end_to_end, told_apart, best), one.task
-        panels = layout.panels(wide=fmt != "text")
+        panels = [*layout.panels(wide=fmt != "text"), *(statistics_panels(layout) if statistics else [])]
         heading = f"{task.name}: {task.question}" if len(several) > 1 else ""
         # What is the same for all tables of a run is under the last one; in LaTeX each is a table of its own.
         caption = [layout.caption, *(origin(one) if one is several[-1] or fmt == "latex" else [])]
         remarks = [published_note(task.name)] if paper and published(task.name) else []
+        remarks += [statistics_note(layout)] if statistics and has_statistics(one) else []
         if paper and (apart := printed_tables(task.name)):
             words = "Tables of a paper are its own figures, of other networks and pictures"
             sources = dict.fromkeys(note_on(figures[0].paper) for _, figures in apart)
@@ -80,16 +83,18 @@ def table_records(results: TaskResults, paper: bool = False) -> list[dict[str, A
             summary, difference = results.cells[cell, method], differences.get((cell, method.name))
             record = _record(layout, method, summary) | _headline(layout, cell, method)
             if task.reference:
-                compared = _ends("difference", difference.interval if difference else UNKNOWN)
+                compared = (difference.interval if difference else UNKNOWN).named("difference")
                 record |= {"reference": task.reference, **compared}
                 record["difference_p"] = difference.p if difference else math.nan
             records.append(plain(record, bounded=False))
     return records
 
 
-def task_object(results: TaskResults, paper: bool = False, pairs: bool = False) -> dict[str, Any]:
+def task_object(
+    results: TaskResults, paper: bool = False, pairs: bool = False, statistics: bool = False
+) -> dict[str, Any]:
     """A task for machines: which score ranks, which cells are a check and no contest, how many pairs of methods are told apart, and
-    its `table_records` as ``rows``; ``pairs`` adds the differences of all pairs.
+    its `table_records` as ``rows``; ``pairs`` adds the differences of all pairs, ``statistics`` those of solvers.
     """
     layout, task = Layout(results, paper), results.task
     score, names = task.scores[0], layout.cell_names
@@ -103,7 +108,7 @@ def task_object(results: TaskResults, paper: bool = False, pairs: bool = False) 
         }
         if pairs:
             found["differences"] = [
-                {"method": d.method, "other": d.reference, **_ends("difference", d.interval), "p": d.p}
+                {"method": d.method, "other": d.reference, **d.interval.named("difference"), "p": d.p}
                 for d in cell.pairs
             ]
         apart.append(found)
@@ -117,14 +122,11 @@ def task_object(results: TaskResults, paper: bool = False, pairs: bool = False) 
             "checks": {names[cell]: why for cell, why in without_ranking(results.summaries, task).items()},
             "told_apart": apart,
             "rows": table_records(results, paper),
+            **({"statistics": statistics_records(layout)} if statistics else {}),
         },
         bounded=False,
     )
     return known
-
-
-def _ends(name: str, interval: Interval) -> dict[str, float]:
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
 def _headline(layout: Layout, cell: str, method: MethodKey) -> dict[str, Any]:
@@ -142,7 +144,7 @@ def _headline(layout: Layout, cell: str, method: MethodKey) -> dict[str, Any]:
         "unit": summary.unit,
         "cases_undefined": summary.undefined.get(score, 0),
         "baseline": method.category == "baseline",
-        **_ends("beyond_baseline", layout.beyond[cell, method]),
+        **layout.beyond[cell, method].named("beyond_baseline"),
     }
 
 
@@ -164,11 +166,11 @@ def _record(layout: Layout, method: MethodKey, summary: Summary) -> dict[str, An
         "message": summary.message,
     }
     for name in names:
-        record |= _ends(name, summary.scores.get(name, UNKNOWN))
+        record |= summary.scores.get(name, UNKNOWN).named(name)
         record[f"{name}_bound"] = summary.bounds.get(name, math.nan)
         record[f"{name}_worst"] = summary.worst.get(name, math.nan)
         record[f"{name}_undefined"] = summary.undefined.get(name, 0)
-    record |= {**_ends("seconds", summary.seconds), **_ends("total_seconds", summary.total_seconds)}
+    record |= {**summary.seconds.named("seconds"), **summary.total_seconds.named("total_seconds")}
     record |= {"shared_seconds": summary.shared_seconds, "peak_bytes": summary.peak_bytes}
     record["program_seconds"] = summary.program_seconds
     if layout.with_paper and published(layout.results.task.name):

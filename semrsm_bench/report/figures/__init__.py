@@ -1,4 +1,4 @@
-"""The figures of a run: time-score front, time over S, scores per cell, and what a task draws itself; each as PNG, SVG and PDF.
+"""The figures of a run: time-score front, time over S, scores, profiles, and what a task draws itself; each as PNG, SVG and PDF.
 
 A task with pictures of its own has a module here of its name with ``draw(results)``, which yields `Drawing`s.
 """
@@ -16,6 +16,7 @@ from semrsm_bench.report.layout import Layout
 from semrsm_bench.report.places import axes
 from semrsm_bench.report.provenance import figure_caption
 from semrsm_bench.report.results import TaskResults
+from semrsm_bench.report.statistics import has_statistics
 from semrsm_bench.report.style import RC, Drawing
 
 # What would make two files of the same figure differ.
@@ -74,6 +75,7 @@ def drawings_of(results: TaskResults, *, fronts: bool = True) -> Iterator[Drawin
 
 
 def _run_drawings(results: TaskResults, fronts: bool) -> Iterator[Drawing]:
+    from semrsm_bench.report.figures.profiles import PROFILE_NOTE, draw_profiles
     from semrsm_bench.report.figures.run import FRONT_NOTE, draw_cases, draw_front, draw_runtime
 
     layout, task, score = Layout(results), results.task, results.task.scores[0].title
@@ -92,6 +94,13 @@ def _run_drawings(results: TaskResults, fronts: bool) -> Iterator[Drawing]:
             ("front", fronts, draw_front, FRONT_NOTE, f"{score} against time"),
             ("runtime", over_s, draw_runtime, "Median time over S.", "time over S"),
             ("quality", boxes, draw_cases, "Scores of single cases.", f"{score} of all cases"),
+            (
+                "profile",
+                has_statistics(results),
+                draw_profiles,
+                PROFILE_NOTE,
+                "share of cases by time over the fastest",
+            ),
         ):
             if wanted and (figure := draw(layout, sheet, foot)) is not None:
                 yield Drawing(f"{name}-{suffix}", figure, note, f"{alt}, {title}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from semrsm_bench.bench.profiles import LEVELS
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.row import METHOD_FAULTS, cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
@@ -18,6 +20,7 @@ from semrsm_bench.report.layout import BEYOND, COMPLEXITY, Layout, time_text
 from semrsm_bench.report.notes import failure_text, score_text
 from semrsm_bench.report.places import Place, axes, label
 from semrsm_bench.report.results import TaskResults
+from semrsm_bench.report.statistics import STANDING_HEADS, exponent_text, standing_texts, statistics_note, statistics_of
 
 _SEVERITY = (*METHOD_FAULTS, "timeout", "memory", "skipped")
 
@@ -150,6 +153,22 @@ class PageTables:
                 rows.append({**row, "Told apart from": Entry(apart), "Not from places": Entry(alike)})
         titles = "; ".join(map(self.layout.told_apart_title, self.layout.told_apart))
         return self._table("Who is told apart", rows, f"{titles}. {self.layout.told_apart_note}") if rows else None
+
+    def statistics(self) -> PageTable | None:
+        """What `semrsm-bench table --statistics` says of solvers at each level; None for other tasks."""
+        layout, rows = self.layout, []
+        for one in statistics_of(layout):
+            for level, method in itertools.product(LEVELS, one.observed):
+                found, growth = one.standings[level][method], one.growth[method]
+                texts = standing_texts(found)
+                numbers = (found.rank.value, found.behind.value, *found.within.values(), found.reached)
+                row = self._head(self.results.catalogue.display_name(method))
+                row |= {"Cells": Entry(layout.title(one.sheet)), "Level": Entry(level)}
+                for head, text, number in zip(STANDING_HEADS, texts, numbers):
+                    row[head] = Entry(text, number, "asc" if head in STANDING_HEADS[:2] else "desc")
+                rows.append({**row, "p of S^p": Entry(exponent_text(growth), growth.value)})
+        note = statistics_note(layout) if rows else ""
+        return PageTable("Until a level is reached", rows, note, ("Cells", "Level")) if rows else None
 
     def failures(self) -> PageTable | None:
         """Every reason for which something was not observed, with where it was; faults first. None where all is well."""
