@@ -137,6 +137,18 @@ def test_pairs_are_resampled_where_no_two_share_an_image_or_none_names_one():
     assert line.jackknife["c"] == other.jackknife["c"]
 
 
+def test_an_image_matched_with_itself_counts_once_in_each_of_its_pairs():
+    values = {(i, change): 1.0 + i + 0.1 * change for i in range(4) for change in range(2)}
+    rows = [
+        replace(row(f"{i}-{i}-{change}", seconds=s), units={"pair": [f"{i}-{i}-{change}"], "image": [str(i)] * 2})
+        for (i, change), s in values.items()
+    ]
+    (line,) = summary(*rows)
+    assert (line.unit, line.units) == ("image", 4)
+    drawn = [[s for (i, _), s in values.items() for _ in range(n[i])] for n in bootstrap_draws(4)[1:].astype(int)]
+    assert line.seconds[1:] == pytest.approx(np.quantile([np.median(d) for d in drawn], [0.025, 0.975]))
+
+
 @pytest.mark.parametrize(("best", "worst"), [("max", -0.25), ("min", 0.75)])
 def test_the_worst_case_is_the_worst_in_the_direction_of_the_score(best, worst):
     rows = [{"method": "m", "case": str(i), "scores": {"value": v}} for i, v in enumerate((0.5, -0.25, 0.75, None))]

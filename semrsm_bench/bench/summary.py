@@ -147,9 +147,12 @@ def resampled(rows: Sequence[Row], task: Task) -> tuple[list[Row], list[str], st
     """
     # The draws go by position: rows in another order, as resumed runs have them, must give the same interval.
     rows = sorted(rows, key=lambda row: (natural(row["case"]), row["repeat"]))
-    counts = Counter(unit for ids in {tuple(row["units"].get(task.unit, ())) for row in rows} for unit in ids)
+    # A pair of one image, with itself, counts as often as the image; the same pair in several cells is one.
+    ids = [{name: tuple(dict.fromkeys(found)) for name, found in row["units"].items()} for row in rows]
+    once = {(each.get(task.case_unit), each.get(task.unit, ())) for each in ids}
+    counts = Counter(unit for _, units in once for unit in units)
     kind = task.case_unit if task.case_unit and max(counts.values(), default=0) < 2 else task.unit
-    found: list[Row] = [{**row, "units": {task.unit: row["units"].get(kind, ())}} for row in rows]
+    found: list[Row] = [{**row, "units": {task.unit: each.get(kind, ())}} for row, each in zip(rows, ids)]
     return found, list(dict.fromkeys(unit for row in found for unit in row["units"][task.unit])), kind
 
 
