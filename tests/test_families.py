@@ -153,6 +153,16 @@ def test_pairs_of_self_are_a_picture_and_itself_after_a_change():
     assert len({after.partition("#")[2] for _, after in names[:3]}) == 3
 
 
+def test_a_picture_and_itself_are_one_unit_that_intervals_resample_and_two_pictures_are_two():
+    for name, units in (("self", 1), ("self-maps", 1), ("flat-maps", 2), ("plain-resnet18-w8", 2)):
+        for place in FAMILIES[name].places():
+            found = list(place.instances(30))
+            assert {len(instance.units["image"]) for instance in found} == {units}
+            plain = {i for instance in found for i in instance.units["image"]}
+            assert plain <= {str(i) for i in range(24)}
+    assert all(i.units.keys() == {"pair"} for i in instances("euclidean", 256))
+
+
 # The families as such.
 
 

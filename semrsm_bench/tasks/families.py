@@ -20,6 +20,7 @@ from semrsm_bench.tasks.sources import (
     choose_pairs,
     each_with_itself,
     map_places,
+    plain_pairs,
     synthetic_places,
     with_bars,
 )
@@ -92,7 +93,7 @@ def _network(
     shapes: Sequence[tuple[int, int]],
     *,
     shipped: Callable[[], list[Cache]] = list,
-    choose: Callable[[Cache, int], Pairs] | None = None,
+    choose: Callable[[Cache, int], Pairs] = plain_pairs,
 ) -> Family:
     return Family(name, source, reason, tuple(shapes), partial(_made, name, shipped, choose), _MAKE + name)
 

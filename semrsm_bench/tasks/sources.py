@@ -53,7 +53,7 @@ def cache_places(
 ) -> list[Place]:
     """Layers of caches as places; caches with the same layer at the same size share one, and take turns, where ``model`` names all.
 
-    ``choose`` gives the pairs of images, by default those of `choose_pairs`.
+    ``choose`` gives the pairs of images, by default all in the order of `choose_pairs`.
     """
 
     def key(entry: tuple[Cache, str]) -> tuple[str, str, int, int]:
@@ -64,7 +64,7 @@ def cache_places(
     entries = [(cache, layer) for cache in caches for layer in cache.layers]
     alike = groupby(sorted(entries, key=key) if model else entries, key)
     return [
-        Place(*where, partial(_pairs_of, [cache for cache, _ in found], where[1], choose or _any_pair))
+        Place(*where, partial(_pairs_of, [cache for cache, _ in found], where[1], choose or _all_pairs))
         for where, found in alike
     ]
 
@@ -74,7 +74,7 @@ def _pairs_of(
 ) -> Iterator[Instance]:
     for cache, (i, j) in zip(cycle(caches), choose(caches[0], count)):
         name = f"{i}-{j}" if len(caches) == 1 else f"{cache.name}:{i}-{j}"
-        units = {"pair": (name,), "image": (str(i), str(j))}
+        units = {"pair": (name,), "image": tuple(dict.fromkeys(str(_picture(cache, k)) for k in (i, j)))}
         yield Instance(name, units, partial(_pair, cache, layer, i, j), cache.sha256)
 
 
@@ -105,9 +105,20 @@ def choose_pairs(images: int, count: int, seed: int = 0) -> Pairs:
     return pairs[: max(0, count)]
 
 
-def _any_pair(cache: Cache, count: int) -> Pairs:
+def _all_pairs(cache: Cache, count: int) -> Pairs:
+    return choose_pairs(len(cache), count)
+
+
+def plain_pairs(cache: Cache, count: int) -> Pairs:
     """Pairs of different pictures, as they are."""
-    return choose_pairs(sum(_CHANGED not in image for image in cache.images), count)
+    plain = [i for i in range(len(cache)) if _picture(cache, i) == i]
+    return [(plain[i], plain[j]) for i, j in choose_pairs(len(plain), count)]
+
+
+def _picture(cache: Cache, image: int) -> int:
+    """The image that this one is a change of, or itself."""
+    name = cache.images[image].partition(_CHANGED)[0]
+    return cache.images.index(name) if name in cache.images else image
 
 
 def changed_pairs(cache: Cache, count: int) -> Pairs:
@@ -148,7 +159,7 @@ def map_places(
                 pair = _pair(cache, layer, i, j, centring)
                 return change(pair["x"], pair["y"], grid, number)
 
-            units = {"pair": (f"{i}-{j}-{number}",), "image": (str(i), str(j))}
+            units = {"pair": (f"{i}-{j}-{number}",), "image": tuple(dict.fromkeys((str(i), str(j))))}
             yield Instance(f"{number}:{i}-{j}", units, arrays, cache.sha256)
 
     return [
