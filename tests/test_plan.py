@@ -240,6 +240,16 @@ def test_a_profile_that_a_task_does_not_have_and_a_plan_of_nothing_are_refused()
             make_plan(RunOptions(), [toy()], given, declared)
 
 
+def test_of_several_tasks_those_that_judge_no_method_that_is_named_are_left_out():
+    declared = [Declaration("metric", "m"), Declaration("rsm", "r")]
+    tasks = [toy("one"), toy("two", kind="rsm")]
+    plan = make_plan(RunOptions(methods=("m",)), tasks, {}, declared)
+    assert list(plan.tasks) == ["one"]
+    assert all(command.startswith("semrsm-bench run one ") for command in plan.commands)
+    with pytest.raises(LookupError, match="unknown method .other.; known are m, r"):
+        make_plan(RunOptions(methods=("other",)), tasks, {}, declared)
+
+
 @pytest.mark.parametrize(
     "change",
     [

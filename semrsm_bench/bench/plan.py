@@ -162,7 +162,10 @@ def make_plan(
         )
         filled = settled(task_options.get(task.name) or task.options(), profile)
         methods, measured_by = choose_methods(task, options.methods, declared), task_digest(task)
-        if leave_out is not None and (not methods or (task.kind != "solver" and as_solvers)):
+        # Of several tasks those that judge none of the methods that are named have nothing to do.
+        if not methods and (leave_out is not None or len(tasks) > 1):
+            continue
+        if leave_out is not None and task.kind != "solver" and as_solvers:
             continue
         places: dict[str, list[Case]] = {}
         try:
