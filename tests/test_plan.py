@@ -246,7 +246,7 @@ def test_of_several_tasks_those_that_judge_no_method_that_is_named_are_left_out(
     plan = make_plan(RunOptions(methods=("m",)), tasks, {}, declared)
     assert list(plan.tasks) == ["one"]
     assert all(command.startswith("semrsm-bench run one ") for command in plan.commands)
-    with pytest.raises(LookupError, match="unknown method .other.; known are m, r"):
+    with pytest.raises(LookupError, match=r"unknown method .other.; known are m, r"):
         make_plan(RunOptions(methods=("other",)), tasks, {}, declared)
 
 
