@@ -162,7 +162,9 @@ def test_one_value_per_pair(run):
 
 def test_every_format_is_written_and_holds_the_labels(run, tmp_path):
     paths = draw(run, tmp_path / "new" / "figures")
-    names = {f"{figure}-none.{fmt}" for figure in ("front", "runtime", "quality") for fmt in ("png", "svg", "pdf")}
+    names = {
+        f"{figure}-none.{fmt}" for figure in ("front", "runtime", "quality", "profile") for fmt in ("png", "svg", "pdf")
+    }
     assert {p.name for p in paths} == names == {p.name for p in (tmp_path / "new" / "figures").iterdir()}
     for path in paths:
         content = path.read_bytes()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-# A reading takes about 5 ms: a quarter of a percent of the run.
+# A reading takes 1 to 5 ms: at most a quarter of a percent of the run.
 PAUSE = 2.0
 # Farther from the level than by this factor a row is measured again; fewer readings make no level.
 LIMIT, FEWEST = 1.2, 10
