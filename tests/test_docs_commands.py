@@ -135,6 +135,8 @@ WAYS = {
         slow=False,
         why=FAMILY,
     ),
+    "semrsm-bench run matching --family all --pairs 1024=2 --centring none"
+    " --methods exact-auction,scipy,ortools,lapjv,lap": only_read("takes minutes; a part of it runs above"),
     "semrsm-bench run matching --family all": only_read("takes hours; a part of it runs above"),
     "semrsm-bench table matching --where model=machol-wien": only_read("tests/test_cli_table.py has --where"),
     "semrsm-bench run --profile large --centring none": Way(
