@@ -126,6 +126,16 @@ def test_an_exact_solver_is_exact_within_its_own_precision_and_others_within_the
         assert [s.reached for s in table.standings("exact").values()] == reached
 
 
+def test_a_case_without_a_known_optimum_says_nothing_of_levels():
+    rows = rows_of({"a": [1.0, 2.0], "b": ["timeout", 3.0]}, category="exact")
+    for row in rows:
+        row["scores"] = row["scores"] and {"c": None if row["case"].endswith("0-1") else 1.0}
+    table = table_of(rows)
+    for level in LEVELS:
+        assert {m: (s.cases, s.reached) for m, s in table.standings(level).items()} == {"a": (1, 1.0), "b": (2, 0.5)}
+    assert table.to_reach(None)[0].tolist() == [1.0, 2.0]
+
+
 def test_ranks_have_the_interval_of_draws_that_all_methods_share():
     rng = np.random.default_rng(0)
     times = {"a": rng.lognormal(0, 0.4, 12).tolist(), "b": rng.lognormal(0.1, 0.4, 12).tolist(), "far": [20.0] * 12}

@@ -72,7 +72,9 @@ class TimeTable(Generic[K]):
         good = self.scores >= LEVELS[level]
         if level == EXACT:
             good |= np.array(self.exact, dtype=bool)[:, None]
-        return np.where(good | np.isnan(self.total), self.total, np.inf)
+        reached = np.where(good | np.isnan(self.total), self.total, np.inf)
+        # Where the optimum is not known, nor is this.
+        return np.where(np.isfinite(self.total) & np.isnan(self.scores), np.nan, reached)
 
     @staticmethod
     def best(times: Floats) -> Floats:
