@@ -43,6 +43,7 @@ class Monotonicity(FeatureTask):
         ),
         UNDEFINED,
     )
+    leading: ClassVar[Mapping[str, str | int]] = {"networks": f"w16 {EQUALISED}"}
     source = "Klabunde, Wald et al. (ReSi), ICLR 2025, grounding by design"
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile("2 networks of each width, 250 pictures", {"networks": 2, "count": 250}, 20.0, 20.0),

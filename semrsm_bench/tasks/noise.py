@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 import numpy as np
 
 from semrsm_bench.core.task import Floats
@@ -24,6 +27,7 @@ class Noise(GradedTask):
     question = "Does a metric say less agreement, the more noise is added?"
     source = "semrsm-bench"
     forms = ("", EQUALISED)
+    leading: ClassVar[Mapping[str, str | int]] = {"networks": f"w16 {EQUALISED}"}
 
     def change(self, x: Floats, y: Floats, labels: Labels, form: str, steps: int, rng: np.random.Generator) -> Steps:
         """No noise, then levels that grow by the same factor; the draws of all steps are independent."""

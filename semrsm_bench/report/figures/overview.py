@@ -136,7 +136,7 @@ def draw_orders(results: Sequence[TaskResults]) -> Figure | None:
     taus = np.array([[_tau(a, b) for b in orders] for a in orders])
     size = 1.6 + 0.42 * len(names) + 0.055 * max(map(len, names))
     figure = new_figure(size + 1, size, [_ORDERS_NOTE, figure_caption(results[0], "")])
-    heat(figure.subplots(), taus, names, names, ends=(-1.0, 1.0))
+    heat(figure.subplots(), taus, names, names, ends=(-1.0, 1.0), most_numbers=len(names))
     return figure
 
 

@@ -104,8 +104,9 @@ def heat(
     ends: tuple[float, float] | None = None,
     bar: bool = True,
     aspect: Literal["equal", "auto"] = "equal",
+    most_numbers: int = _MOST_NUMBERS,
 ) -> None:
-    """A heat map of an (R, C) matrix; NaN stays grey. With names, where there is room for them, with its numbers.
+    """A heat map of an (R, C) matrix; NaN stays grey. With names, up to ``most_numbers`` rows and columns, with its numbers.
 
     ``ends`` are those of the colours, red and blue around 0 where they have two signs; numbers then have theirs. Default: 0 to 1 or
     more, or -1 to 1 with a negative value. ``bar`` adds a scale of colours.
@@ -122,7 +123,7 @@ def heat(
         axes.figure.colorbar(image, ax=axes, fraction=0.046, pad=0.03, extend=extend).ax.tick_params(labelsize=6.5)
     if not columns:
         return
-    few = max(matrix.shape) <= _MOST_NUMBERS
+    few = max(matrix.shape) <= most_numbers
     size, turn = 7 if few else 5.5, 90 if len(columns) > 4 else 30
     axes.set_xticks(range(len(columns)), map(short, columns), rotation=turn, fontsize=size)
     axes.set_yticks(range(len(rows)), map(short, rows), fontsize=size)
