@@ -113,8 +113,17 @@ def smaller(command):
     return shlex.join(["semrsm-bench", verb, task, *kept, *added])
 
 
+SIX = "accuracy output-difference random-labels shortcuts augmentation monotonicity"
 # Commands that do not follow the rules of `way_of`.
 WAYS = {
+    f"semrsm-bench run {SIX} --profile paper": Way(
+        "semrsm-bench run accuracy --profile paper --networks 2 --count 60 --methods linear_cka,jaccard",
+        slow=False,
+        why="takes 20 minutes",
+    ),
+    f"semrsm-bench table latest {SIX} --json | python examples/beside_resi.py": only_read(
+        "tests/test_paper_figures.py runs the example"
+    ),
     # make: the normal suite reads the recipe (test_make_lines_have_a_recipe), the slow one runs it in a copy of the checkout
     "make bench": Way(""),
     'make bench ARGS="--plugin examples/norm_sort.py"': Way(""),

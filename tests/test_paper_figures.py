@@ -1,12 +1,17 @@
 """The papers' printed figures: complete, and beside our own."""
 
+import io
+import json
 import math
+import runpy
+from pathlib import Path
 
 import pytest
 
 import semrsm_bench as sb
 from semrsm_bench.report.paper import KORNBLITH, RESI, WALD, note_on, printed, printed_tables, published, published_note
 
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 TABLE_5 = published("matching")
 
 
@@ -106,3 +111,20 @@ def test_the_other_papers_rank_metrics_that_there_are():
     ((title, figures),) = printed_tables("layers")
     assert title.startswith("Kornblith et al. 2019, Table 2")
     assert figures == printed(KORNBLITH)
+
+
+def test_the_example_ranks_metrics_beside_resi(monkeypatch, capsys):
+    theirs = {p.row: p.value for p in printed(RESI)}
+    rows = [{"method": name, "cell": "w8", "score": -place} for name, place in theirs.items()]
+    rows += [{"method": name, "cell": "w8 permuted", "score": place} for name, place in theirs.items()]
+    rows += [{"method": "spectrum", "cell": "w8", "score": 99.0}]
+    worse = [{"method": name, "cell": "w8", "score": None if name == "jaccard" else 0.0} for name in theirs]
+    best, least = {"name": "s", "best": "max"}, {"name": "d", "best": "min"}
+    tables = [{"task": "a", "score": best, "rows": rows}, {"task": "b", "score": least, "rows": worse}]
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(tables)))
+    runpy.run_path(str(EXAMPLES / "beside_resi.py"))
+    out = capsys.readouterr().out
+    # The first of task a comes last in task b, where it has no value and all others are equal.
+    assert "| `jaccard` | 1 | 11.5 | 1.0 | 22.0 |" in out
+    assert "| `distance_correlation` | 2 | 6.5 | 2.0 | 11.0 |" in out
+    assert f"over {len(theirs)} metrics" in out
