@@ -27,11 +27,7 @@ EXACT = [
 ]
 MATRICES = ("uniform_small", "uniform_large", "euclidean", "two_cost", "machol_wien")
 # What is there in any checkout.
-SHIPPED = [
-    name
-    for name, family in FAMILIES.items()
-    if not family.command or name in ("plain-resnet18-w8", "self", "resnet18-quarter")
-]
+SHIPPED = [name for name, family in FAMILIES.items() if not family.command or name in ("self", "resnet18-quarter")]
 
 
 def problem_of(arrays):
@@ -244,3 +240,14 @@ def test_the_list_of_families_says_what_is_here(user_cache):
     text = call("list", "families")[0]
     assert all(family.source in text and family.reason in text for family in FAMILIES.values())
     assert "not here: make it with: semrsm-bench data family flat\n" in text
+
+
+def test_a_package_without_a_checkout_lists_its_families_and_has_the_sample(user_cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("semrsm_bench.activations.folders._checkout_data", lambda: tmp_path / "none")
+    rows = {row["name"]: row for row in json.loads(call("list", "families", "--json")[0])}
+    assert rows["plain-resnet18-w8"]["reason"].endswith("it comes with a checkout of the project")
+    assert rows["self"]["reason"].endswith("make it with: semrsm-bench data family self")
+    assert rows["flat-maps"]["available"]
+    with pytest.raises(ValueError, match="plain-resnet18-w8 is not here; it comes with a checkout"):
+        places_of(("plain-resnet18-w8",))
+    assert {case.cell["model"] for case in cases_of()} >= {"low-rank", "machol-wien", "uniform-small"}

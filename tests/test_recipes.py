@@ -14,9 +14,8 @@ from tests.command_line import call
 
 
 def test_families_that_are_made_have_recipes():
-    assert {name for name, f in FAMILIES.items() if f.command == f"semrsm-bench data family {name}"} - {
-        "plain-resnet18-w8"
-    } == recipes.RECIPES.keys()
+    made = {name for name, family in FAMILIES.items() if family.command == f"semrsm-bench data family {name}"}
+    assert made == recipes.RECIPES.keys()
 
 
 @pytest.mark.parametrize("name", ["self", "flat", "vit"])

@@ -109,7 +109,7 @@ def _families() -> Iterator[dict[str, Any]]:
             "shapes": family.shapes,
             "source": family.source,
             "available": bool(here),
-            "reason": f"{missing}make it with: {family.command}" if lacking else "",
+            "reason": f"{missing}{family.remedy}" if lacking else "",
         }
 
 

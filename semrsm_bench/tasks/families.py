@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from semrsm_bench.activations.folders import families_folder, large_folder, list_caches, shipped_folder
+from semrsm_bench.activations.folders import CacheError, families_folder, large_folder, list_caches, shipped_folder
 from semrsm_bench.activations.store import Cache, open_cache, open_caches
 from semrsm_bench.tasks import synthetic
 from semrsm_bench.tasks.sources import (
@@ -45,9 +45,14 @@ class Family:
     command: str = ""
     in_sample: bool = False
 
+    @property
+    def remedy(self) -> str:
+        """What to do where it is not here."""
+        return f"make it with: {self.command}" if self.command else "it comes with a checkout of the project"
+
 
 def _made(
-    name: str, shipped: Callable[[], list[Cache]] = list, choose: Callable[[Cache, int], Pairs] | None = None
+    name: str, shipped: Callable[[], list[Cache]] = list, choose: Callable[[Cache, int], Pairs] = plain_pairs
 ) -> list[Place]:
     """Places of the caches that ``semrsm-bench data family`` has made, and of what ships."""
     caches = [*(open_cache(path) for path in list_caches(families_folder(name))), *shipped()]
@@ -55,7 +60,11 @@ def _made(
 
 
 def _of_task(task: str) -> list[Cache]:
-    return [open_cache(path) for path in list_caches(shipped_folder(task))]
+    try:
+        folder = shipped_folder(task)
+    except CacheError:  # a package without a checkout
+        return []
+    return [open_cache(path) for path in list_caches(folder)]
 
 
 def _resnet18() -> list[Place]:
@@ -122,12 +131,12 @@ FAMILIES: Mapping[str, Family] = {
             "trained on 32 x 32 pixels and 50 classes",
             ((1024, 16), (256, 32), (64, 64), (16, 128)),
         ),
-        _network(
+        Family(
             "plain-resnet18-w8",
             "ships: five networks on Tiny-ImageNet (data/shifts), 24 pictures",
             "the narrowest networks; very small S",
             ((64, 32), (16, 64)),
-            shipped=partial(_of_task, "shifts"),
+            partial(_made, "plain-resnet18-w8", partial(_of_task, "shifts")),
         ),
         _network(
             "efficientnet-lite0",
@@ -227,7 +236,7 @@ def places_of(names: Sequence[str]) -> list[Place]:
     for family in map(find_family, dict.fromkeys(names)):
         here = family.places()
         if not here:
-            raise ValueError(f"family {family.name} is not here; make it with: {family.command}")
+            raise ValueError(f"family {family.name} is not here; {family.remedy}")
         found += here
     return found
 
