@@ -60,10 +60,12 @@ class MatchingOptions:
         None, help="Leave out layers with fewer positions; default: the profile's.", minimum=0
     )
 
-    sample: int | None = option(
+    sample: Mapping[str, int] | None = option(
         None,
-        help="Pairs in each cell of a small part of other families, where none and no data is named; default: the profile's.",
+        help="Pairs, as in --pairs, of a small part of other families, where none and no data is named; default: the profile's.",
         minimum=0,
+        nameless=True,
+        metavar="[S=]N",
     )
 
     def __post_init__(self) -> None:
@@ -101,9 +103,17 @@ class MatchingTask(Task):
     beside = "centring"
     options = MatchingOptions
     source = "Wald et al., NeurIPS 2024, section 4.4 and appendix F, Table 5"
+    _quick: ClassVar[Mapping[str, Any]] = {
+        "pairs": {"1024": 20, "4096": 3, "": 1},
+        "sample": {"256": 2, "1024": 1},
+    }
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile(
-            "under five minutes", {"pairs": {"1024": 20, "4096": 3, "": 1}, "sample": 2}, 30.0, 30.0, patience=20.0
+            "under five minutes",
+            _quick,
+            30.0,
+            30.0,
+            patience=20.0,
         ),
         "paper": Profile("1000 pairs or all there are, every solver", {"pairs": {"": 1000}}, 180.0, 600.0),
         "large": Profile("S above 4096", {"pairs": {"16384": 5, "": 3}, "smallest": 4097}, 300.0, 1200.0),
@@ -145,9 +155,9 @@ class MatchingTask(Task):
                 data = large_folder()
             places = cache_places(open_caches(data))
             if options.sample and not (named or options.layers or smallest):
-                places += [
-                    replace(place, instances=partial(_at_most, options.sample, place)) for place in sample_places()
-                ]
+                for place in sample_places():
+                    few = partial(_at_most, pairs_at(options.sample, place.size), place)
+                    places.append(replace(place, instances=few))
         return _chosen(places, options.layers, smallest)
 
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Any:
