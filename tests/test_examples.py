@@ -55,7 +55,8 @@ def test_an_rsm_method_of_ones_own_has_its_row_in_the_table_of_outputs():
     (cache,) = map(open_cache, list_caches(shipped_folder("outputs")))
     classes, pairs = softmax(cache.logits[:12].astype(np.float64), axis=1), np.triu_indices(12, 1)
     divergence = jensenshannon(*(classes[side] for side in pairs), axis=1) ** 2
-    maps = [cache.positions("layer4", i, "none").astype(np.float64) for i in range(12)]
+    maps = np.stack([cache.positions("layer4", i, "none") for i in range(12)]).astype(np.float64)
+    maps -= maps.mean(axis=(0, 1))  # centring by channel, over these pictures
     vectors = {"covariance": [np.cov(z.T).ravel() for z in maps], "identity": [z.ravel() for z in maps]}
     for name, v in vectors.items():
         cosines = 1 - squareform(pdist(v, "cosine"))
