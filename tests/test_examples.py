@@ -45,6 +45,9 @@ def test_a_metric_of_ones_own_has_its_row_in_the_table_of_layers(tmp_path):
     # Networks that differ by an offset name the same neighbours.
     found = [c for c in cells if c["method"] == "mutual-knn-10" and c["networks"] == "a"]
     assert [(c["identification"], c["same"]) for c in found] == [(1.0, 1.0)]
+    # What has no model is named by its task, so that `merge` can tell data of two tasks apart.
+    (environment,) = Path("results").glob("*/environment.json")
+    assert [data["name"] for data in json.loads(environment.read_text())["data"]] == ["layers"]
 
 
 def test_an_rsm_method_of_ones_own_has_its_row_in_the_table_of_outputs():

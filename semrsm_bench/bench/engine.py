@@ -95,7 +95,7 @@ def run(
     if options.methods is None and (lacking := lacks_environment(m for m in declared if m.kind in kinds)):
         report(f"left out, for want of an environment (semrsm-bench env create --all): {', '.join(lacking)}")
     methods = {(c.method.kind, c.method.name): c.method for c in plan.cells}
-    data = {c.cases[0].data_sha256: str(c.place.get("model", "")) for c in plan.cells}
+    data = {c.cases[0].data_sha256: str(c.place.get("model") or c.task.name) for c in plan.cells}
     environment = describe_environment(
         [(name, sha) for sha, name in data.items() if sha], options.plugins, methods.values()
     )
