@@ -17,12 +17,12 @@ from semrsm_bench.core.task import Profile
 from tests.toy_tasks import ToyOptions, toy
 
 
-def ledger_of(sizes=(16, 36), patience=20.0, **options):
+def ledger_of(sizes=(16, 36), patience=20.0, models=("", "", ""), **options):
     """A ledger of one method, at one place for each size, and its cells; five cases each."""
     task = toy(profiles={"quick": Profile("q", {}, 20.0, 30.0, patience)})
     task.cases = lambda own: [
-        dataclasses.replace(case, name=f"{size}-{case.name}", cell={"size": size}, size=size)
-        for size in sizes
+        dataclasses.replace(case, name=f"{size}-{case.name}", cell={"size": size, "model": model}, size=size)
+        for size, model in zip(sizes, models)
         for case in type(task).cases(task, own)
     ]
     method = Declaration("metric", "m", code="c")
@@ -97,6 +97,14 @@ def test_the_budget_counts_what_was_spent_and_what_comes():
         ledger.observe(observed(cell, i, seconds=0.97))
     assert ledger.reason_to_close(cell) == "budget of 3.5 s: 3 of 5 items"
     assert ledger.planned_observations(cell) == 0
+
+
+@pytest.mark.parametrize(("models", "closed"), [(("maps", "maps"), True), (("matrices", "maps"), False)])
+def test_instances_of_another_kind_say_nothing_of_how_long_a_method_takes(models, closed):
+    for seen in ({"status": "timeout", "seconds": None}, {"seconds": 30.0}):
+        ledger, (small, large) = ledger_of(models=models)
+        ledger.observe(observed(small, 0, **seen))
+        assert bool(ledger.reason_to_close(large)) == closed
 
 
 def test_a_method_is_not_begun_at_a_size_beyond_one_where_it_last_timed_out():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from semrsm_bench.bench.profiles import FACTORS, LEVELS, SHIFT, time_table
+from semrsm_bench.core.row import FAULT_BY
 from semrsm_bench.core.stats import bootstrap_draws
 from semrsm_bench.tasks.registry import get_task
 from tests.bench_data import make_row
@@ -97,6 +98,20 @@ def test_the_shift_grows_with_the_affinity_and_every_cell_counts_alike():
     assert table.standings("exact")["b"].behind.value == pytest.approx(math.sqrt(2e-3 / best * 2.0))
 
 
+def test_a_solver_that_was_cut_is_held_against_the_fastest_of_its_own_cases():
+    rows = rows_of({"a": [1e-3, 10.0, 10.0, 10.0], "cut": [2e-3, None, None, None]})
+    found = table_of(rows).standings("exact")
+    assert found["a"].behind.value == pytest.approx(1.0)
+    assert found["cut"].behind.value == pytest.approx(2.0)
+    assert found["cut"].rank.value == 2
+
+
+def test_what_the_machine_spoiled_says_nothing_of_a_solver():
+    rows = rows_of({"a": [1.0, 1.0], "b": [1.0, "error"]})
+    rows[-1]["raw"] = {FAULT_BY: "machine"}
+    assert table_of(rows).standings("exact")["b"].cases == 1
+
+
 def test_what_was_not_measured_is_no_failure_and_what_was_given_up_is_one():
     same = {"case": "", "units": {}, "status": "skipped", "seconds": None, "scores": {}, "raw": {}}
     reasons = {
@@ -133,7 +148,7 @@ def test_a_case_without_a_known_optimum_says_nothing_of_levels():
     table = table_of(rows)
     for level in LEVELS:
         assert {m: (s.cases, s.reached) for m, s in table.standings(level).items()} == {"a": (1, 1.0), "b": (2, 0.5)}
-    assert table.to_reach(None)[0].tolist() == [1.0, 2.0]
+    assert table.total[0].tolist() == [1.0, 2.0]
 
 
 def test_ranks_have_the_interval_of_draws_that_all_methods_share():

@@ -195,6 +195,10 @@ def test_a_kept_run_is_read_compared_and_not_resumed(tmp_path):
     assert runs.find_run(tmp_path, run / runs.KEPT_FILE) == run
     with pytest.raises(ValueError, match="compressed; to go on with it: unxz"):
         runs.RunWriter(run)
+    (run / runs.ROWS_FILE).write_bytes(lzma.decompress((run / runs.KEPT_FILE).read_bytes()))  # unxz -k leaves both
+    with runs.RunWriter(run):
+        assert runs.read_rows(run) == rows
+    (run / runs.ROWS_FILE).unlink()
     (run / runs.KEPT_FILE).write_bytes(b"no xz")
     with pytest.raises(ValueError, match=r"rows.jsonl.xz is damaged"):
         runs.read_rows(run)

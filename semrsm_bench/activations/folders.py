@@ -59,7 +59,7 @@ def weights_metadata(path: Path) -> dict[str, Any]:
 
 
 def shipped_folder(task: str) -> Path:
-    """Folder of the checkout's ``data/`` with the caches of a task, which are not for matchings; CacheError where it is missing."""
+    """Folder of the checkout's ``data/`` with the caches of a task; CacheError where it is missing."""
     folder = _checkout_data() / task
     if not list_caches(folder):
         raise CacheError(

@@ -72,7 +72,7 @@ _LIMITS |= {"n": (resource.RLIMIT_NOFILE, 256), "u": (resource.RLIMIT_NPROC, 128
 
 
 def diagnose(data: Path | None = None, run: Path | None = None) -> Iterator[Diagnosis]:
-    """All checks, one after the other; they take about two seconds. ``data`` is that of ``run``, and ``run`` the folder of one."""
+    """All checks, one after the other, in about two seconds. ``data`` as in `semrsm-bench run`; ``run``: the folder of a run."""
     checks: dict[str, Callable[[], Look]] = {
         "cores": check_cores,
         "threads": check_threads,

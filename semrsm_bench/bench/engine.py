@@ -95,7 +95,7 @@ def run(
     if options.methods is None and (lacking := lacks_environment(m for m in declared if m.kind in kinds)):
         report(f"left out, for want of an environment (semrsm-bench env create --all): {', '.join(lacking)}")
     methods = {(c.method.kind, c.method.name): c.method for c in plan.cells}
-    data = {c.cases[0].data_sha256: str(c.place.get("model") or c.task.name) for c in plan.cells}
+    data = {case.data_sha256: str(c.place.get("model") or c.task.name) for c in plan.cells for case in c.cases}
     environment = describe_environment(
         [(name, sha) for sha, name in data.items() if sha], options.plugins, methods.values()
     )
@@ -202,7 +202,10 @@ class _Engine:
         self._again = {}
 
     def _reference_seconds(self) -> float | None:
-        reply = self.observe.worker_of(_REFERENCE).ask({"do": "reference"}, _REFERENCE_SECONDS)
+        try:
+            reply = self.observe.worker_of(_REFERENCE).ask({"do": "reference"}, _REFERENCE_SECONDS)
+        except OSError as error:
+            reply = Reply.of_the_machine(error)
         return float(reply.value["seconds"]) if reply.status == "ok" else None
 
     def _facts(self, cell: Cell, case: Case | None, repeat: int) -> dict[str, Any]:

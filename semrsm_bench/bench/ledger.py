@@ -137,7 +137,11 @@ class Ledger:
                 unit = cell.task.case_unit or cell.task.unit or "case"
                 return f"budget of {profile.budget:g} s: {len(progress.ok)} of {len(cell.cases)} {unit}s"
             return ""
-        smaller = [p for p in self._method[cell.key[:2]] if p.cell.size < cell.size]
+        # Of the same network or family: instances of another kind say little of these.
+        model = cell.place.get("model")
+        smaller = [
+            p for p in self._method[cell.key[:2]] if p.cell.size < cell.size and p.cell.place.get("model") == model
+        ]
         if hopeless := [p.cell.size for p in smaller if p.failures[-1:] == ["timeout"]]:
             return f"{NOT_TRIED}: it timed out at S={hopeless[0]} already"
         measured = [p for p in smaller if p.cell.size and math.isfinite(p.call)]

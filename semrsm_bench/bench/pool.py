@@ -95,7 +95,7 @@ class Scratch(tempfile.TemporaryDirectory[str]):
 
 
 class Workers(contextlib.AbstractContextManager["Workers"]):
-    """One worker for each method, as long as all together hold no more than ``most`` bytes; use it as a context manager.
+    """One worker for each method, as long as the others hold no more than ``most`` bytes; use it as a context manager.
 
     By default half of the memory that is free at the start. Beyond that the processes that were not used for the longest end; they
     start anew when they are asked for.

@@ -13,7 +13,7 @@ import numpy as np
 from semrsm_bench.bench.ledger import NOT_TRIED
 from semrsm_bench.bench.summary import resampled
 from semrsm_bench.core import stats
-from semrsm_bench.core.row import cell_key
+from semrsm_bench.core.row import FAULT_BY, cell_key
 from semrsm_bench.core.stats import UNKNOWN, Floats, Interval, interval_of
 from semrsm_bench.core.task import Task
 from semrsm_bench.solvers.registry import PRECISION
@@ -65,10 +65,8 @@ class TimeTable(Generic[K]):
         """Which cases are in each cell."""
         return {cell: np.array([c == cell for c in self.cells]) for cell in dict.fromkeys(self.cells)}
 
-    def to_reach(self, level: str | None) -> Floats:
-        """Times end to end, infinite also where the score is below the level; None: any answer will do."""
-        if level is None:
-            return self.total
+    def to_reach(self, level: str) -> Floats:
+        """Times end to end, infinite also where the score is below the level."""
         good = self.scores >= LEVELS[level]
         if level == EXACT:
             good |= np.array(self.exact, dtype=bool)[:, None]
@@ -108,7 +106,8 @@ class TimeTable(Generic[K]):
     def standings(self, level: str) -> dict[K, Standing]:
         """Every method at a level. Over cells the ratio to the virtual best solver is a geometric mean: each cell counts alike."""
         times = self.to_reach(level)
-        own, virtual = self.means(times), self.means(self.best(times)[None])
+        # Of the cases that a method was given, so that both are means of the same.
+        own, virtual = self.means(times), self.means(np.where(np.isnan(times), np.nan, self.best(times)))
         possible = [cell for cell, here in self.places.items() if np.isfinite(self.best(times)[here]).any()]
         behind = np.exp(sum(np.log(own[cell] / virtual[cell]) for cell in possible) / max(len(possible), 1))
         behind = np.broadcast_to(behind, (len(times), len(self.weights))).copy()
@@ -162,6 +161,8 @@ def time_table(rows: Sequence[Row], task: Task, deadline: float, key: Callable[[
     total, alone, scores = (np.full(shape, np.nan) for _ in range(3))
     found: dict[tuple[int, int], list[Row]] = {}
     for row in rows:
+        if row["case"] and row["raw"].get(FAULT_BY) == "machine":
+            continue  # says nothing of the method
         if row["case"]:
             found.setdefault((of_method[key(row)], of_case[row["case"]]), []).append(row)
         elif row["message"].startswith(NOT_TRIED):
@@ -176,7 +177,7 @@ def time_table(rows: Sequence[Row], task: Task, deadline: float, key: Callable[[
         total[at] = np.median([row["seconds"] + (row["shared_seconds"] or 0.0) for row in good])
         values = [row["scores"].get(task.scores[0].name) for row in good]
         scores[at] = math.nan if None in values else np.mean(values)
-    exact = {key(row) for row in rows if row["category"] == EXACT}
+    exact = {key(row) for row in rows if row["category"] == "exact"}
     weights = stats.row_weights(
         [row["units"][task.unit] for row in cases.values()], stats.bootstrap_draws(len(units)), units
     )

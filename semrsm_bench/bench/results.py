@@ -163,7 +163,7 @@ class RunWriter(contextlib.AbstractContextManager["RunWriter"]):
 
     def __init__(self, folder: Path, resumed: bool = False) -> None:
         self.folder, self.resumed = folder, resumed
-        if (folder / KEPT_FILE).exists():
+        if (folder / KEPT_FILE).exists() and not (folder / ROWS_FILE).exists():
             raise ValueError(
                 f"the rows of run {folder.name!r} are compressed; to go on with it: unxz {folder / KEPT_FILE}"
             )

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from semrsm_bench.activations.folders import CacheError
 from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
 from semrsm_bench.cli.text import print_json, say
 from semrsm_bench.core.method import Declaration
@@ -97,7 +98,10 @@ def _families() -> Iterator[dict[str, Any]]:
     from semrsm_bench.tasks.families import FAMILIES
 
     for family in FAMILIES.values():
-        here = {(place.size, place.channels) for place in family.places()}
+        try:
+            here, damaged = {(place.size, place.channels) for place in family.places()}, ""
+        except CacheError as error:
+            here, damaged = set(), str(error)
         lacking = [shape for shape in family.shapes if shape not in here]
         missing = "" if not here else f"S = {', '.join(str(size) for size, _ in lacking)}; "
         yield {
@@ -109,7 +113,7 @@ def _families() -> Iterator[dict[str, Any]]:
             "shapes": family.shapes,
             "source": family.source,
             "available": bool(here),
-            "reason": f"{missing}{family.remedy}" if lacking else "",
+            "reason": damaged or (f"{missing}{family.remedy}" if lacking else ""),
         }
 
 

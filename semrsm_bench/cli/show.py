@@ -134,6 +134,8 @@ def table(words: tuple[str, ...], options: TableOptions, output: OutputOptions) 
     from semrsm_bench.report.tables import render_table, task_object
 
     _, results = select(words, output.results, options)
+    if options.statistics and options.format == "csv" and not output.json:
+        raise OptionError("statistics", "a table in csv has none; take --json or another --format")
     if options.untimed:
         results = [
             replace(one, summaries=[replace(s, seconds=UNKNOWN, total_seconds=UNKNOWN) for s in one.summaries])

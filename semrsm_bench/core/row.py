@@ -61,11 +61,12 @@ class Row:
     # and estimates are made of it.
     wall_seconds: float | None = None
     peak_bytes: int | None = None  # memory that one call took beyond its inputs
-    reference_seconds: float | None = None  # of a fixed kernel, right before or after the observation, the longer one
+    reference_seconds: float | None = (
+        None  # of a fixed kernel, at most two seconds before the observation, or after it: the longer one
+    )
     scores: Mapping[str, float | None] = field(default_factory=dict)  # a score that needs many rows is not here
     raw: Mapping[str, Any] = field(default_factory=dict)  # what the scores were made of: k, k_opt, k_rand, k_upper ...
     arrays: str = ""  # file with the arrays of the answer, relative to the run's folder
-    family: str = ""  # of generated instances
     environment: str = ""  # in which the method ran, "" for this one
     replaces: str = ""  # why an earlier row of the same key no longer counts
     info: Mapping[str, Any] = field(default_factory=dict)  # what the method said about its work

@@ -221,8 +221,10 @@ class Layout:
             )
         if over := self.results.resampled:
             sentences.append(f"±: the farther end of a 95 % {task.resampling} interval over {over}")
-        if any(s.jackknife for s in self.results.summaries):
-            few = plurals(min((s for s in self.results.summaries if s.jackknife), key=lambda s: s.units).unit)
+        # Where cases share units, a bootstrap of these is rather too wide.
+        few_units = [s for s in self.results.summaries if s.jackknife and s.unit == (task.case_unit or task.unit)]
+        if few_units:
+            few = plurals(min(few_units, key=lambda s: s.units).unit)
             sentences.append(
                 f"A bootstrap of so few {few} is too narrow; --json and the page have the jackknife beside it"
             )

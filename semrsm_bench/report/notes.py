@@ -120,7 +120,7 @@ def _leaks(results: TaskResults, cells: Sequence[str], places: Mapping[str, str]
     for cell in cells:
         if not task.leak or not str(results.places[cell].get(task.across[0], "")).endswith(task.leak):
             continue
-        chance = max((task.by_chance(row["raw"]) for row in results.observed[cell][:1]), default=math.nan)
+        chance = next((task.by_chance(row["raw"]) for row in results.observed[cell]), math.nan)
         above = [
             (interval.value, results.catalogue.display_name(m))
             for (c, m), s in results.cells.items()
@@ -134,7 +134,11 @@ def _leaks(results: TaskResults, cells: Sequence[str], places: Mapping[str, str]
                 f"{places[cell]}{': ' if places[cell] else ''}{said} (chance {format_score(task.scores[0], chance)})"
             )
     return (
-        [f"Above chance where nothing real is left, so they see more than which stimulus is which: {'; '.join(found)}."]
+        [
+            "Above chance where nothing real is left (by single 95 % intervals, so that one in forty is there by luck): "
+            + "; ".join(found)
+            + "."
+        ]
         if found
         else []
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from semrsm_bench.bench.drift import steadiness
-from semrsm_bench.report.results import TaskResults
+from semrsm_bench.report.results import Row, TaskResults
 
 LIBRARIES = ("semrsm-bench", "numpy", "scipy", "numba", "ortools", "lapjv", "lap", "lapx")
 Environment = Mapping[str, Any]
@@ -41,8 +41,8 @@ def day(environment: Environment) -> str:
     return str(environment.get("started") or "")[:10]
 
 
-def origin(results: TaskResults) -> list[str]:
-    """The foot of a table: machine, versions, data, run."""
+def origin(results: TaskResults, rows: Sequence[Row]) -> list[str]:
+    """The foot of a table: machine, how steady it was by these rows, versions, data, run."""
     environment = results.environment
     packages, commit = environment.get("packages") or {}, environment.get("commit")
     versions = [f"Python {environment['python']}"] if environment.get("python") else []
@@ -54,7 +54,7 @@ def origin(results: TaskResults) -> list[str]:
     parts = [f"Data: {', '.join(data)}" if data else "", f"run {results.run}" if results.run else "", day(environment)]
     return [
         f"Machine: {machine(environment)}.",
-        *([f"Steadiness: {steady}."] if (steady := steadiness(results.rows)) else []),
+        *([f"Steadiness: {steady}."] if (steady := steadiness(rows)) else []),
         f"Versions: {', '.join(versions) or 'unknown versions'}.",
         *([f"{'; '.join(filter(None, parts))}."] if any(parts) else []),
     ]

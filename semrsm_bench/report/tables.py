@@ -53,7 +53,8 @@ def render_table(
         panels = [*layout.panels(wide=fmt != "text"), *(statistics_panels(layout) if statistics else [])]
         heading = f"{task.name}: {task.question}" if len(several) > 1 else ""
         # What is the same for all tables of a run is under the last one; in LaTeX each is a table of its own.
-        caption = [layout.caption, *(origin(one) if one is several[-1] or fmt == "latex" else [])]
+        shown = [row for each in (several if fmt != "latex" else [one]) for row in each.rows]
+        caption = [layout.caption, *(origin(one, shown) if one is several[-1] or fmt == "latex" else [])]
         remarks = [published_note(task.name)] if paper and published(task.name) else []
         remarks += [statistics_note(layout)] if statistics and has_statistics(one) else []
         if paper and (apart := printed_tables(task.name)):

@@ -130,7 +130,11 @@ def native(problem: MatchingProblem, *, module: str) -> Permutation:
 
 @register_solver(
     "acm1015",
-    **_apart("py-lap-solver==0.1.4", "Guthe & Thuerck 2021, ACM TOMS 47 (Algorithm 1015: shortest augmenting paths)"),
+    **_apart(
+        "py-lap-solver==0.1.4",
+        "Guthe & Thuerck 2021, ACM TOMS 47 (Algorithm 1015: shortest augmenting paths)",
+        slow_from=None,  # 1 to 2 s a pair at S = 4096
+    ),
 )
 def acm1015(problem: MatchingProblem) -> Permutation:
     """ACM Algorithm 1015, one thread: with OpenMP it returned no permutation here.

@@ -69,14 +69,18 @@ class MatchingOptions:
     )
 
     def __post_init__(self) -> None:
-        if isinstance(self.pairs, int):
-            object.__setattr__(self, "pairs", {"": self.pairs})
+        for name in ("pairs", "sample"):
+            if isinstance(number := getattr(self, name), int):
+                object.__setattr__(self, name, {"": number})
         check(self)
         if self.problems is not None and (self.data is not None or self.layers):
             raise ValueError("problems: a file of problems takes the place of --data and has no --layers")
+        if self.family and os.environ.get(DATA_VARIABLE):
+            raise ValueError(f"family: unset {DATA_VARIABLE}, which takes the place of what ships")
         if self.family and (self.problems is not None or self.data is not None):
             raise ValueError("family: it takes the place of --data and of --problems; name one of the three")
-        pairs_at(self.pairs or {"": 1}, 1)
+        for pairs in (self.pairs, self.sample):
+            pairs_at(pairs or {"": 1}, 1)
 
 
 @register_task
@@ -103,14 +107,10 @@ class MatchingTask(Task):
     beside = "centring"
     options = MatchingOptions
     source = "Wald et al., NeurIPS 2024, section 4.4 and appendix F, Table 5"
-    _quick: ClassVar[Mapping[str, Any]] = {
-        "pairs": {"1024": 20, "4096": 3, "": 1},
-        "sample": {"256": 2, "1024": 1},
-    }
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile(
             "under five minutes",
-            _quick,
+            {"pairs": {"1024": 20, "4096": 3, "": 1}, "sample": {"256": 2, "1024": 1}},
             30.0,
             30.0,
             patience=20.0,
@@ -190,8 +190,9 @@ class MatchingTask(Task):
         length = float(np.linalg.norm(problem.x.astype(np.float64)) * np.linalg.norm(problem.y.astype(np.float64)))
         if optimum.k_opt is None:
             return Scored({"c": None, "quality": None}, raw)
-        # As far as an affinity of this dtype can lead a solver astray; beyond what may be promised at all nothing is exact.
-        noise = 8 * float(np.finfo(problem.x.dtype).eps) * length
+        # As far as an affinity of this dtype can lead a solver astray, which was given as it is where it is all that there is;
+        # beyond what may be promised at all nothing is exact.
+        noise = 0.0 if problem.is_matrix else 8 * float(np.finfo(problem.x.dtype).eps) * length
         if max(values) > optimum.k_upper + 1e-9 * length:
             message = (
                 f"k = {max(values):.9g} is above what is certified, {optimum.k_upper:.9g}: delete the optima in the user's "

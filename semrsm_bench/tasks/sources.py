@@ -72,9 +72,14 @@ def cache_places(
 def _pairs_of(
     caches: Sequence[Cache], layer: str, choose: Callable[[Cache, int], Pairs], count: int
 ) -> Iterator[Instance]:
-    for cache, (i, j) in zip(cycle(caches), choose(caches[0], count)):
-        name = f"{i}-{j}" if len(caches) == 1 else f"{cache.name}:{i}-{j}"
-        units = {"pair": (name,), "image": tuple(dict.fromkeys(str(_picture(cache, k)) for k in (i, j)))}
+    fewest = min(caches, key=len)
+    for cache, (i, j) in zip(cycle(caches), choose(fewest, count)):
+        pictures = [_picture(cache, k) for k in (i, j)]
+        # Caches may hold the same pictures or others: their names say it.
+        several = len(caches) > 1
+        name = f"{cache.name}:{i}-{j}" if several else f"{i}-{j}"
+        images = (cache.images[k] if several else str(k) for k in pictures)
+        units = {"pair": (name,), "image": tuple(dict.fromkeys(images))}
         yield Instance(name, units, partial(_pair, cache, layer, i, j), cache.sha256)
 
 
@@ -157,7 +162,7 @@ def map_places(
 
             def arrays(centring: Centring, i: int = i, j: int = j, number: int = number) -> Arrays:
                 pair = _pair(cache, layer, i, j, centring)
-                return change(pair["x"], pair["y"], grid, number)
+                return change(pair["x"], pair["y"], grid, number + number // len(cache))
 
             units = {"pair": (f"{i}-{j}-{number}",), "image": tuple(dict.fromkeys((str(i), str(j))))}
             yield Instance(f"{number}:{i}-{j}", units, arrays, cache.sha256)
@@ -177,7 +182,7 @@ def each_with_itself(images: int, count: int) -> Pairs:
 
 def changed_self(x: Maps, y: Maps, grid: Grid, number: int) -> Arrays:
     """A map and itself moved round its edges, mirrored, or with noise of a tenth of its spread."""
-    kind = (number + number // 24) % 3
+    kind = number % 3
     if kind == 2:
         noise = np.random.default_rng(number).standard_normal(x.shape, dtype=np.float32)
         return {"x": x, "y": x + noise * np.float32(0.1 * x.std(dtype=np.float64))}
@@ -188,7 +193,7 @@ def changed_self(x: Maps, y: Maps, grid: Grid, number: int) -> Arrays:
 
 
 def with_bars(x: Maps, y: Maps, grid: Grid, number: int) -> Arrays:
-    """The upper and the lower quarter of each map take the mean of its upper left corner's: half of the positions are equal."""
+    """The upper and the lower quarter of each map become the mean of the upper one: half of the positions are equal."""
     height, width = grid
     bar = max(1, height // 4) * width
     found = {}

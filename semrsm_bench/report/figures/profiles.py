@@ -25,7 +25,7 @@ _COLOURS = (VERMILION, BLUE, GREEN, ORANGE, PURPLE, SKY, BLACK)
 _LARGEST = 1000.0
 PROFILE_NOTE = (
     "Further up and to the left is better. At 1× the share of cases on which a solver is the fastest of those that reach the "
-    "level, at the right the share on which it reaches it at all. Times end to end. Coloured: the first six by mean time."
+    "level, at the right the share on which it reaches it at all. Times end to end. Coloured: the first six by T/best."
 )
 
 
