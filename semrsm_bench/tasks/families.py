@@ -11,8 +11,8 @@ from semrsm_bench.activations.folders import CacheError, families_folder, large_
 from semrsm_bench.activations.store import Cache, open_cache, open_caches
 from semrsm_bench.tasks import synthetic
 from semrsm_bench.tasks.sources import (
+    ImagePairs,
     Make,
-    Pairs,
     Place,
     cache_places,
     changed_pairs,
@@ -52,7 +52,7 @@ class Family:
 
 
 def _made(
-    name: str, shipped: Callable[[], list[Cache]] = list, choose: Callable[[Cache, int], Pairs] = plain_pairs
+    name: str, shipped: Callable[[], list[Cache]] = list, choose: Callable[[Cache, int], ImagePairs] = plain_pairs
 ) -> list[Place]:
     """Places of the caches that ``semrsm-bench data family`` has made, and of what ships."""
     caches = [*(open_cache(path) for path in list_caches(families_folder(name))), *shipped()]
@@ -102,7 +102,7 @@ def _network(
     shapes: Sequence[tuple[int, int]],
     *,
     shipped: Callable[[], list[Cache]] = list,
-    choose: Callable[[Cache, int], Pairs] = plain_pairs,
+    choose: Callable[[Cache, int], ImagePairs] = plain_pairs,
 ) -> Family:
     return Family(name, source, reason, tuple(shapes), partial(_made, name, shipped, choose), _MAKE + name)
 

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from semrsm_bench.activations.store import Cache, Centring, open_caches
 from semrsm_bench.core.task import Arrays
 
-Pairs = list[tuple[int, int]]
+ImagePairs = list[tuple[int, int]]
 Maps = NDArray[np.float32]
 Grid = tuple[int, int]
 Make = Callable[[int, int, np.random.Generator], Arrays]
 # Synthetic instances of one size; more tell no more.
-INSTANCES = 100
+_MOST = 100
 _CHANGED = "#"
 
 
@@ -49,7 +49,7 @@ class Place:
 
 
 def cache_places(
-    caches: Sequence[Cache], model: str = "", choose: Callable[[Cache, int], Pairs] | None = None
+    caches: Sequence[Cache], model: str = "", choose: Callable[[Cache, int], ImagePairs] | None = None
 ) -> list[Place]:
     """Layers of caches as places; caches with the same layer at the same size share one, and take turns, where ``model`` names all.
 
@@ -70,7 +70,7 @@ def cache_places(
 
 
 def _pairs_of(
-    caches: Sequence[Cache], layer: str, choose: Callable[[Cache, int], Pairs], count: int
+    caches: Sequence[Cache], layer: str, choose: Callable[[Cache, int], ImagePairs], count: int
 ) -> Iterator[Instance]:
     fewest = min(caches, key=len)
     for cache, (i, j) in zip(cycle(caches), choose(fewest, count)):
@@ -92,7 +92,7 @@ def _positions(cache: Cache, layer: str, image: int, centring: Centring) -> NDAr
     return cache.positions(layer, image, centring)
 
 
-def choose_pairs(images: int, count: int, seed: int = 0) -> Pairs:
+def choose_pairs(images: int, count: int, seed: int = 0) -> ImagePairs:
     """At most ``count`` pairs (i, j), i < j, in a seeded order whose every beginning uses all images alike, give or take one.
 
     The rounds of a round-robin tournament, one after the other: in each of them every image plays once.
@@ -101,7 +101,7 @@ def choose_pairs(images: int, count: int, seed: int = 0) -> Pairs:
         raise ValueError(f"pairs need at least two images, got {images}")
     players = [int(i) for i in np.random.default_rng(seed).permutation(images)] + [-1] * (images % 2)
     half = len(players) // 2
-    pairs: Pairs = []
+    pairs: ImagePairs = []
     for _ in range(len(players) - 1):
         if len(pairs) >= count:
             break
@@ -110,11 +110,11 @@ def choose_pairs(images: int, count: int, seed: int = 0) -> Pairs:
     return pairs[: max(0, count)]
 
 
-def _all_pairs(cache: Cache, count: int) -> Pairs:
+def _all_pairs(cache: Cache, count: int) -> ImagePairs:
     return choose_pairs(len(cache), count)
 
 
-def plain_pairs(cache: Cache, count: int) -> Pairs:
+def plain_pairs(cache: Cache, count: int) -> ImagePairs:
     """Pairs of different pictures, as they are."""
     plain = [i for i in range(len(cache)) if _picture(cache, i) == i]
     return [(plain[i], plain[j]) for i, j in choose_pairs(len(plain), count)]
@@ -126,7 +126,7 @@ def _picture(cache: Cache, image: int) -> int:
     return cache.images.index(name) if name in cache.images else image
 
 
-def changed_pairs(cache: Cache, count: int) -> Pairs:
+def changed_pairs(cache: Cache, count: int) -> ImagePairs:
     """Every picture with itself after a change, the changes in turn."""
     place = {image: i for i, image in enumerate(cache.images)}
     plain = [image for image in cache.images if _CHANGED not in image]
@@ -142,7 +142,7 @@ def synthetic_places(name: str, make: Make, shapes: Sequence[tuple[int, int]]) -
     """Problems that ``make(S, C, rng)`` makes; number i of a shape is the same in every run."""
 
     def instances(size: int, channels: int, count: int) -> Iterator[Instance]:
-        for i in range(min(count, INSTANCES)):
+        for i in range(min(count, _MOST)):
 
             def arrays(centring: Centring, i: int = i) -> Arrays:
                 return make(size, channels, np.random.default_rng([i, size, channels, crc32(name.encode())]))
@@ -153,7 +153,7 @@ def synthetic_places(name: str, make: Make, shapes: Sequence[tuple[int, int]]) -
 
 
 def map_places(
-    name: str, choose: Callable[[int, int], Pairs], change: Callable[[Maps, Maps, Grid, int], Arrays]
+    name: str, choose: Callable[[int, int], ImagePairs], change: Callable[[Maps, Maps, Grid, int], Arrays]
 ) -> list[Place]:
     """Maps that ship, changed by array operations: no network is needed."""
 
@@ -175,7 +175,7 @@ def map_places(
     ]
 
 
-def each_with_itself(images: int, count: int) -> Pairs:
+def each_with_itself(images: int, count: int) -> ImagePairs:
     """Every image three times, for three changes."""
     return [(k % images, k % images) for k in range(min(count, 3 * images))]
 
