@@ -113,6 +113,8 @@ def smaller(command):
     return shlex.join(["semrsm-bench", verb, task, *kept, *added])
 
 
+RAW = "--centring none"
+MADE = "efficientnet-lite0 vit self flat resnet18-quarter resnet10-quarter plain-resnet18-w16"
 SIX = "accuracy output-difference random-labels shortcuts augmentation monotonicity"
 # Commands that do not follow the rules of `way_of`.
 WAYS = {
@@ -146,6 +148,28 @@ WAYS = {
     ),
     "semrsm-bench run matching --family all --pairs 1024=2 --centring none"
     " --methods exact-auction,scipy,ortools,lapjv,lap": only_read("takes minutes; a part of it runs above"),
+    "pip install 'semrsm-bench[families]'": only_read("its wheels are what tests/test_recipes.py runs with"),
+    f"semrsm-bench data family {MADE}": only_read(FAMILY),
+    f"semrsm-bench run matching --profile paper --family all {RAW} --pairs 1024=100 --pairs 4096=30": only_read(
+        "takes hours; the shorter ones below have their test"
+    ),
+    f"semrsm-bench run matching --profile paper --family resnet18 {RAW} --smallest 256 --pairs 1024=100 --pairs 4096=30 "
+    "--budget 12 --run-id resnet18": Way(
+        f"semrsm-bench run matching --profile paper --family resnet18 {RAW} --smallest 256 --pairs 256=1 --budget 12 "
+        "--run-id resnet18 --methods identity",
+        slow=False,
+        why="takes half an hour",
+    ),
+    f"semrsm-bench run matching --profile quick --family all {RAW} --smallest 256 --pairs 1024=5 --pairs 4096=2 "
+    "--budget 4 --run-id families": only_read("takes half an hour; tests/test_families.py meets every family"),
+    "xz results/resnet18/rows.jsonl": only_read("tests/test_results.py reads a run whose rows are compressed"),
+    "python docs/headline.py --write": only_read("tests/test_headline.py holds the pages against it"),
+    "semrsm-bench plot docs/runs/resnet18 --format png --out docs/figures": only_read(
+        "tests/test_figures.py draws them"
+    ),
+    "semrsm-bench compare docs/runs/resnet18 latest --all --allow-missing all": only_read(
+        "tests/test_results.py compares a run whose rows are compressed"
+    ),
     "semrsm-bench run matching --family all": only_read("takes hours; a part of it runs above"),
     "semrsm-bench table matching --where model=machol-wien": only_read("tests/test_cli_table.py has --where"),
     "semrsm-bench run --profile large --centring none": Way(

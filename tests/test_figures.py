@@ -21,7 +21,7 @@ from semrsm_bench.report.figures import draw_all
 from semrsm_bench.report.figures.run import Point, draw_cases, draw_front, draw_runtime, front_points, pareto_front
 from semrsm_bench.report.layout import Layout
 from semrsm_bench.report.score_axis import ScoreAxis
-from semrsm_bench.report.style import RC, looks, new_figure
+from semrsm_bench.report.style import RC, Look, looks, method_legend, new_figure, new_panels
 
 from .synthetic_rows import ENVIRONMENT, SOLVERS, make_pairs, make_row, make_run, matching
 
@@ -313,3 +313,15 @@ def test_gap_axis_keeps_the_order_and_has_a_place_for_all(gaps):
     for position, text in zip(positions[:-1], texts[:-1]):
         assert axis.place(1 - float(text.split()[0]) / 100) == pytest.approx(position)
     assert axis.place(1.0) == axis.optimum > max([q for g, q in zip(gaps, places) if g > 1e-9] or [-math.inf])
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("count", [2, 60])
+def test_a_figure_has_room_for_the_names_of_all_methods(count, beside):
+    with mpl.rc_context(RC):
+        figure, _ = new_panels(1, 1, (4.4, 3.3), (1.6, 0.0), ["caption"])
+        method_legend(figure, {f"method-{i}": Look("black", "o") for i in range(count)}, beside=beside)
+        figure.draw_without_rendering()
+        (legend,) = figure.legends
+        assert figure.bbox.contains(*legend.get_window_extent().min)
+        assert figure.bbox.contains(*legend.get_window_extent().max)

@@ -140,15 +140,16 @@ def new_panels(
 
 
 def method_legend(figure: Figure, of_name: Mapping[str, Look], beside: bool = False) -> None:
-    """Colours and markers of methods: right of the panels, or below them in as many columns as fit; then the figure grows."""
+    """Colours and markers of methods: right of the panels, or below them in as many columns as fit; the figure grows with them."""
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], ls="", marker=m, ms=5, color=c, label=short(name)) for name, (c, m) in of_name.items()]
+    width, height = figure.get_size_inches()
     if beside:
+        figure.set_size_inches(width, max(height, 0.5 + 0.19 * len(of_name)))
         figure.legend(handles=handles, loc="outside right upper")
         return
-    width, height = figure.get_size_inches()
-    columns = max(1, int(width / (0.5 + 0.075 * max(len(short(name)) for name in of_name))))
+    columns = max(1, int(width / (0.55 + 0.075 * max(len(short(name)) for name in of_name))))
     figure.set_size_inches(width, height + 0.2 * -(-len(of_name) // columns))
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
 
