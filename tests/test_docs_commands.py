@@ -114,6 +114,10 @@ def smaller(command):
 
 
 RAW = "--centring none"
+RIVALS = (
+    "ortools,scipy,lapjv,lap,lapx-lapjvr,lapx-lapjvs,laprust,lapcpp,acm1015,fastlap-lapjv,pot-emd,"
+    "exact-auction,auction-fine,greedy"
+)
 MADE = "efficientnet-lite0 vit self flat resnet18-quarter resnet10-quarter plain-resnet18-w16"
 SIX = "accuracy output-difference random-labels shortcuts augmentation monotonicity"
 # Commands that do not follow the rules of `way_of`.
@@ -161,7 +165,9 @@ WAYS = {
         why="takes half an hour",
     ),
     f"semrsm-bench run matching --profile quick --family all {RAW} --smallest 256 --pairs 1024=5 --pairs 4096=2 "
-    "--budget 4 --run-id families": only_read("takes half an hour; tests/test_families.py meets every family"),
+    f"--budget 3 --run-id families --methods {RIVALS}": only_read(
+        "takes half an hour; tests/test_families.py meets every family"
+    ),
     "xz results/resnet18/rows.jsonl": only_read("tests/test_results.py reads a run whose rows are compressed"),
     "python docs/headline.py --write": only_read("tests/test_headline.py holds the pages against it"),
     "semrsm-bench plot docs/runs/resnet18 --format png --out docs/figures": only_read(

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE
+from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, load_rows
 from semrsm_bench.report.results import read_results
 from tests.bench_data import make_row
 
@@ -64,6 +64,13 @@ def test_every_place_has_draws_of_its_own_and_the_run_with_most_cases_counts(tmp
     assert (second.family, second.cases, second.ratio.value) == ("tiny", 3, pytest.approx(10.0))
     text = HEADLINE["short_table"]([first, second])
     assert "Others are ahead in 1 of them: matrices at S = 16 (`lap`, 2.0 times as fast)." in text
+
+
+def test_no_kept_row_is_of_a_wrong_answer_and_all_are_small():
+    assert sum(file.stat().st_size for file in HEADLINE["RUNS"].rglob("*")) < 5 << 20
+    for run in HEADLINE["RUNS"].iterdir():
+        found = {(row["method"], row["status"]) for row in load_rows(run)}
+        assert not [entry for entry in found if entry[1] in ("wrong", "invalid", "error", "crashed")]
 
 
 def test_the_pages_hold_what_the_kept_rows_give():
