@@ -75,8 +75,6 @@ class MatchingOptions:
         check(self)
         if self.problems is not None and (self.data is not None or self.layers):
             raise ValueError("problems: a file of problems takes the place of --data and has no --layers")
-        if self.family and os.environ.get(DATA_VARIABLE):
-            raise ValueError(f"family: unset {DATA_VARIABLE}, which takes the place of what ships")
         if self.family and (self.problems is not None or self.data is not None):
             raise ValueError("family: it takes the place of --data and of --problems; name one of the three")
         for pairs in (self.pairs, self.sample):
