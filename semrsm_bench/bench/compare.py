@@ -109,7 +109,7 @@ def read_measurements(source: str | Path, results: Path = Path("results")) -> Me
         return _read_other(path)
     for place in (results / source, path):
         run = place.parent if place.is_file() else place
-        if any((run / name).is_file() for name in (ROWS_FILE, KEPT_FILE)):
+        if run_files.rows_file(run):
             return _read_run(run)
     above, _, commit = str(source).rpartition("@")
     if path.is_dir() or (above and Path(above).is_dir()):

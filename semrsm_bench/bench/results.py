@@ -33,13 +33,18 @@ _LONGEST_RUN_ID = 200  # bytes: file systems end at 255, and partial files have 
 _RUN_ID = re.compile(r"\w[\w .:+-]{0,98}[\w.+-]|\w")
 
 
+def rows_file(run: Path) -> Path | None:
+    """The file of a run's rows, which may be compressed; None where there is none."""
+    return next((path for path in (run / ROWS_FILE, run / KEPT_FILE) if path.is_file()), None)
+
+
 def read_rows(run: Path) -> list[dict[str, Any]]:
     """All rows of a run, oldest first, in today's schema; a torn last line is left out, as if it had not been measured.
 
     ValueError: a line inside the file is broken, or a newer version of the package wrote it.
     """
-    path = run / ROWS_FILE if (run / ROWS_FILE).is_file() else run / KEPT_FILE
-    if not path.is_file():
+    path = rows_file(run)
+    if path is None:
         raise FileNotFoundError(f"{run / ROWS_FILE}: no such file; is {run} the folder of a run?")
     try:
         content = lzma.decompress(path.read_bytes()) if path.name == KEPT_FILE else path.read_bytes()
@@ -163,7 +168,7 @@ class RunWriter(contextlib.AbstractContextManager["RunWriter"]):
 
     def __init__(self, folder: Path, resumed: bool = False) -> None:
         self.folder, self.resumed = folder, resumed
-        if (folder / KEPT_FILE).exists() and not (folder / ROWS_FILE).exists():
+        if rows_file(folder) == folder / KEPT_FILE:
             raise ValueError(
                 f"the rows of run {folder.name!r} are compressed; to go on with it: unxz {folder / KEPT_FILE}"
             )

@@ -53,8 +53,9 @@ def render_table(
         panels = [*layout.panels(wide=fmt != "text"), *(statistics_panels(layout) if statistics else [])]
         heading = f"{task.name}: {task.question}" if len(several) > 1 else ""
         # What is the same for all tables of a run is under the last one; in LaTeX each is a table of its own.
-        shown = [row for each in (several if fmt != "latex" else [one]) for row in each.rows]
-        caption = [layout.caption, *(origin(one, shown) if one is several[-1] or fmt == "latex" else [])]
+        caption = [layout.caption]
+        if one is several[-1] or fmt == "latex":
+            caption += origin(one, [row for each in ([one] if fmt == "latex" else several) for row in each.rows])
         remarks = [published_note(task.name)] if paper and published(task.name) else []
         remarks += [statistics_note(layout)] if statistics and has_statistics(one) else []
         if paper and (apart := printed_tables(task.name)):

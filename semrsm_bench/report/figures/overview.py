@@ -9,7 +9,7 @@ import numpy as np
 
 from semrsm_bench.bench.contest import is_ranked, without_ranking
 from semrsm_bench.core.stats import UNKNOWN, Floats
-from semrsm_bench.metrics.ranks import TIE
+from semrsm_bench.metrics.ranks import TIE, dense_ranks
 from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.figures.parts import heat
 from semrsm_bench.report.figures.run import FRONT_NOTE, front_panel, front_points
@@ -145,8 +145,10 @@ def _tau(a: Mapping[MethodKey, float], b: Mapping[MethodKey, float]) -> float:
     from scipy.stats import kendalltau
 
     shared = [m for m in a if m in b]
-    ranks = [[sum(one[other] > one[m] + TIE for other in shared) for m in shared] for one in (a, b)]
-    return float(kendalltau(*ranks).statistic) if len(shared) >= _FEWEST else np.nan
+    if len(shared) < _FEWEST:
+        return np.nan
+    ranks = (dense_ranks(np.array([one[m] for m in shared]))[0] for one in (a, b))
+    return float(kendalltau(*ranks).statistic)
 
 
 def _ranks(results: TaskResults, cell: str, methods: Sequence[MethodKey]) -> tuple[Floats, Floats]:
