@@ -270,7 +270,7 @@ def test_a_c_program_goes_from_source_to_the_table_in_three_steps(bench, tmp_pat
     subprocess.run(steps[0], shell=True, check=True)
     command = steps[2].split('"')[1]
     assert command in steps[1]
-    monkeypatch.setattr("semrsm_bench.report.figures.draw_all", lambda *_: [])
+    monkeypatch.setattr("semrsm_bench.report.figures.draw_all", lambda *_, **__: [])
     call("check", "--command", command, "--case", "two", "--case", "float64")
     call(
         "run",

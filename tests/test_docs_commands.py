@@ -436,7 +436,7 @@ def test_commands_run(page, same_place, monkeypatch):
         with monkeypatch.context() as patch:
             if words[1] == "run":
                 # tests/test_cli_run.py checks a run's figures; drawing them is most of the time here.
-                patch.setattr("semrsm_bench.report.figures.draw_all", lambda *_: [])
+                patch.setattr("semrsm_bench.report.figures.draw_all", lambda *_, **__: [])
             done = CliRunner().invoke(cli, words[1:], standalone_mode=False)
         if done.exception is not None:
             raise AssertionError(f"{page}: {command}\n{done.output}") from done.exception

@@ -211,8 +211,8 @@ def test_missing_solvers_are_named_with_the_reason_and_without_an_exact_one_noth
 
 
 def test_data_that_is_missing_few_or_damaged_is_found(tmp_path):
-    few, many = small_cache(tmp_path / "few", images=6), small_cache(tmp_path / "many", images=7)
-    assert "fewer than 7" in doctor.check_data(few)[1]
+    few, many = small_cache(tmp_path / "few", images=5), small_cache(tmp_path / "many", images=6)
+    assert "fewer than 6" in doctor.check_data(few)[1]
     assert result_of(doctor.check_data, many)[0] == "ok"
     content = bytearray(many.read_bytes())
     content[-1] ^= 1

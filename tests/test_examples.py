@@ -24,7 +24,7 @@ def _folder(tmp_path, user_cache, monkeypatch):
     for file in EXAMPLES.glob("*.py"):
         shutil.copy(file, tmp_path)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("semrsm_bench.report.figures.draw_all", lambda *_: [])
+    monkeypatch.setattr("semrsm_bench.report.figures.draw_all", lambda *_, **__: [])
 
 
 def cells_of(task, words, *plugins):

@@ -240,8 +240,8 @@ def check_data(data: Path | None) -> Look:
     text = ", ".join(f"{c.name} ({len(c)} images, sha256 {c.sha256[:12]})" for c in caches)
     if any(c.path.parent == mini_folder() for c in caches):
         return f"{text}: the mini cache of the package", "few pairs make wide intervals: give --data"
-    if any(len(cache) < 7 for cache in caches):
-        return text, "fewer than 7 images give fewer than 20 pairs: extract more"
+    if any(len(cache) < 6 for cache in caches):
+        return text, "fewer than 6 images give fewer than the 12 pairs of quick: extract more"
     return text, ""
 
 

@@ -140,7 +140,7 @@ class _Engine:
             bar.bar_format = "{desc} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}{postfix}"
             for cell, case, repeat in self._steps():
                 now = time.monotonic()
-                if now - shown > 0.25:
+                if now - shown > 1.0:
                     shown = now
                     place = " ".join(map(str, cell.place.values()))
                     bar.set_postfix_str(f"{cell.task.name} {cell.method.name} {place}", refresh=False)
@@ -194,7 +194,7 @@ class _Engine:
                 key = resume_key(cell.identity(case, repeat))
                 if (
                     key in wanted
-                    and key in self.ledger.drifted()
+                    and self.ledger.drifted([key])
                     and not drift.is_off(self._speed.read(), self.ledger.level)
                 ):
                     self._again = {key: wanted[key]}

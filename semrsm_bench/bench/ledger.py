@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,14 +92,15 @@ class Ledger:
         """Seconds that the reference kernel usually takes; NaN while that is unknown."""
         return drift.level_of(self.speeds.values())
 
-    def drifted(self) -> dict[str, str]:
-        """Keys of observations to be made again because the machine was off its level, with the reason for their rows."""
+    def drifted(self, keys: Iterable[str] | None = None) -> dict[str, str]:
+        """Keys, of these or of all, of observations to be made again because the machine was off its level, with the reason."""
         level, spent = self.level, sum(progress.spent for progress in self._cells.values())
         if self._again_seconds > drift.SHARE * spent:
             return {}
+        speeds = self.speeds if keys is None else {key: self.speeds[key] for key in keys if key in self.speeds}
         return {
             key: f"{drift.REASON}the reference kernel took {seconds / level:.2f} times its usual time"
-            for key, seconds in self.speeds.items()
+            for key, seconds in speeds.items()
             if drift.is_off(seconds, level) and self._again[key] < drift.TRIES
         }
 

@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ class Cell:
     code: str
     skip: str = ""
 
-    @property
+    @cached_property
     def key(self) -> tuple[str, str, str]:
         """What tells it from the other cells of a plan."""
         return self.task.name, self.method.name, cell_key(self.place)

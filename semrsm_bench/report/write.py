@@ -20,7 +20,8 @@ def write_text(path: Path, text: str) -> None:
 def write_report(folder: Path) -> tuple[list[TaskResults], list[Path]]:
     """Tables and figures of a run, written into its folder; what was read, and the files made, none where there are no rows.
 
-    ``table.md``, ``table.tex`` and ``table.csv``; for several tasks ``table-TASK.md`` and so on.
+    ``table.md``, ``table.tex`` and ``table.csv``; for several tasks ``table-TASK.md`` and so on. Figures are PNG alone: SVG and PDF
+    would take twice as long as all the rest, and `plot` makes them.
     """
     from semrsm_bench.report.figures import draw_all
 
@@ -35,4 +36,4 @@ def write_report(folder: Path) -> tuple[list[TaskResults], list[Path]]:
         for fmt, suffix in suffixes.items():
             files.append(folder / f"{name}.{suffix}")
             write_text(files[-1], render_table(one, fmt))
-    return results, [*files, *draw_all(results, folder / FIGURES_FOLDER)]
+    return results, [*files, *draw_all(results, folder / FIGURES_FOLDER, formats=["png"])]

@@ -108,7 +108,7 @@ class MatchingTask(Task):
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile(
             "under five minutes",
-            {"pairs": {"1024": 20, "4096": 3, "": 1}, "sample": {"256": 2, "1024": 1}},
+            {"pairs": {"1024": 12, "4096": 3, "": 1}, "sample": {"256": 2, "1024": 1}},
             30.0,
             30.0,
             patience=20.0,
