@@ -8,7 +8,7 @@ from semrsm_bench.solvers.bounds import dual_value
 from semrsm_bench.solvers.kernels import exact as kernels
 from semrsm_bench.solvers.kernels import read_only
 from semrsm_bench.solvers.kernels.bidding import Assignment
-from semrsm_bench.solvers.kernels.exact import Finish, augment, check_tight, finish_exactly, make_lists
+from semrsm_bench.solvers.kernels.exact import Finish, check_tight, correct, finish_exactly, make_lists
 from semrsm_bench.solvers.kernels.scale import Scale
 from tests import hard_problems
 from tests.hard_problems import KINDS, activations, best_columns, best_value, hard_problem, true_affinity
@@ -91,7 +91,6 @@ def test_columns_that_differ_by_rounding_alone_are_told_apart(seed):
 
 
 def test_a_flat_half_of_an_image_needs_no_fallback():
-    # Equal rows leave hundreds of rows to the shortest paths; the fallback is an order of magnitude slower on these.
     x, y = np.maximum(np.random.default_rng(0).normal(size=(2, 1024, 8)), 0).astype(np.float32)
     x[:512] = x[0]
     problem = MatchingProblem(x, y)
@@ -124,31 +123,40 @@ def test_infinite_prices_certify_nothing(price, certified):
     x, y = np.random.default_rng(0).normal(size=(2, 20, 4))
     (affinity,) = read_only(x @ y.T)
     state = unfinished(affinity, np.full(20, price), width=0)
-    state = state._replace(assignment=Assignment(np.arange(20), np.arange(20)))
-    slack = finish_exactly(state, Scale(1.0, 1.0, 1e-16), 1e-12, np.empty(20))[2]
+    slack, _ = finish_exactly(state, Scale(1.0, 1.0, 1e-16), 0.1, 1e-12, np.empty(20))
     assert np.isfinite(slack) == certified
 
 
+@pytest.mark.parametrize("width", [0, 16])
 @pytest.mark.parametrize("kind", KINDS)
-def test_paths_alone_find_the_optimum(kind):
+def test_any_matching_is_corrected_to_the_optimum(kind, width):
     problem = hard_problem(kind, 60, 6, 1)
     unit = np.abs(problem.affinity).max() or problem.affinity.dtype.type(1)
     (affinity,) = read_only(problem.affinity / unit)
-    column_of, row_of = (state := unfinished(affinity, np.zeros(60, affinity.dtype))).assignment
-    assert augment(state) == 60
+    column_of, row_of = (state := unfinished(affinity, np.zeros(60, affinity.dtype), width)).assignment
+    column_of[:] = np.random.default_rng(2).permutation(60)
+    row_of[column_of] = np.arange(60)
+    waiting, looks, cycles = correct(state, 1e-15, 60 * 500)
+    assert waiting == 0 <= cycles <= looks
     assert np.array_equal(row_of[column_of], np.arange(60))
     mine, best = (affinity[np.arange(60), p].sum(dtype=np.float64) for p in (column_of, best_columns(affinity)))
     assert mine == pytest.approx(best, rel=1e-12, abs=1e-12)
+    reduced = affinity.astype(np.float64) - state.prices
+    assert (reduced.max(axis=1) - reduced[np.arange(60), column_of]).max() <= 2e-15 * (1 + state.prices.max())
 
 
-def test_paths_that_read_too_much_are_given_up(monkeypatch):
+def test_what_takes_too_many_looks_is_bid_for_again_and_given_up_in_the_end(monkeypatch):
     problem = hard_problem("integers", 60, 6, 1)
-    assert SOLVER.run(problem).info["paths"] > 0
-    monkeypatch.setattr(kernels, "_MAX_WHOLE_ROWS", -1)
-    assert augment.py_func(unfinished(problem.affinity, np.zeros(60, np.float32))) == -1
-    monkeypatch.setattr(kernels, "augment", lambda state: -1)
-    state = unfinished(problem.affinity, np.zeros(60, np.float32))
-    assert finish_exactly.py_func(state, Scale(1.0, 9.0, 1e-7), 1e-12, np.empty(60))[2] == np.inf
+    monkeypatch.setattr(kernels, "_LOOKS", 0)
+    (affinity,) = read_only(problem.affinity)
+    scale = Scale(float(affinity.std()), float(np.abs(affinity).max()), 1e-7)
+    for last, found in ((500, True), (0, False)):
+        monkeypatch.setattr(kernels, "_LAST_LOOKS", last)
+        state = unfinished(affinity, np.zeros(60, np.float32))
+        slack, work = finish_exactly.py_func(state, scale, 1.0, 1e-12, np.empty(60))
+        assert np.isfinite(slack) == found
+        assert 60 <= work.bids <= 5 * 40 * 60
+        assert work.looks <= last * 60
 
 
 @pytest.mark.parametrize("rounding", [1e-5, 10.0])

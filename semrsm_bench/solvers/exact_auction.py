@@ -1,8 +1,8 @@
 """The exact auction: an approximate one, finished in float64 and certified.
 
 An auction leaves almost all rows with their optimal column and prices that are almost optimal duals. From there the
-optimum is near: free the few pairs that are not tight, let them bid without ``eps``, and match the rest along shortest
-augmenting paths (see `kernels.exact`). Every result is then checked whatever it came from: with ``u_i`` the
+optimum is near: raise prices until every pair is tight, and turn the cycles along which rows had better change columns (see
+`kernels.exact`). Every result is then checked whatever it came from: with ``u_i`` the
 row maxima of ``A - p`` in float64, the duals are feasible by construction, and the matching is optimal if each matched
 pair attains its row's maximum (complementary slackness).
 """
@@ -16,7 +16,7 @@ from scipy.optimize import linear_sum_assignment
 from semrsm_bench.solvers.auction import Prepared, prepare, trivial_matching
 from semrsm_bench.solvers.kernels import read_only
 from semrsm_bench.solvers.kernels.batches import LIST_AUCTION_FROM, ExactResults, exact_batch
-from semrsm_bench.solvers.kernels.exact import Finish, finish_exactly
+from semrsm_bench.solvers.kernels.exact import Finish, Work, finish_exactly
 from semrsm_bench.solvers.kernels.scale import rounding_of
 from semrsm_bench.solvers.list_auction import bid_in_rounds, sampled_prices
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
@@ -39,12 +39,12 @@ def exact_many(
     "exact-auction",
     kind="exact",
     complexity="O(S^2) in practice, O(S^3) at worst",
-    reference="Bertsekas 1988 (auction); Jonker & Volgenant 1987 (augmentation); certificate: complementary slackness",
+    reference="Bertsekas 1988 (auction); Klein 1967 (cycles); certificate: complementary slackness",
     batch=exact_many,
     releases_gil=True,
 )
 def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solution:
-    """Optimal matching with a float64 certificate: auction, exact bids, shortest paths, check.
+    """Optimal matching with a float64 certificate: auction, corrected prices, check.
 
     Exact for ``problem.affinity`` as it is: no rounding to integers. A float64 problem is solved in float64 throughout, and so
     is a float32 problem whose affinity would be too coarse (its rounding error above a thousandth of its deviation).
@@ -60,7 +60,8 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
     -------
     Solution
         With duals ``(u, v)`` in float64, ``u_i + v_j >= A_ij`` (none after a fallback, or where they leave float64), and
-        ``info``: ``slack`` (the largest, in units of A), ``paths`` (rows matched along shortest paths), ``bids``.
+        ``info``: ``slack`` (the largest, in units of A), ``bids`` of the auction, ``looks`` (rows looked at by the
+        correction), ``cycles`` (turned by it).
     """
     results = exact_batch(_SHARES, tolerance, *read_only(problem.x, problem.y[None], problem.affinity[None]))
     exponent = 0
@@ -82,7 +83,7 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
         with np.errstate(over="ignore"):
             slack, duals = float(np.ldexp(slack, exponent)), np.ldexp(duals, exponent)
     lost = exponent > 0 and not np.isfinite(duals).all()
-    info = {"slack": slack, "paths": int(results.paths[0]), "bids": int(results.bids[0])}
+    info = {"slack": slack, **Work(*results.work[0].tolist())._asdict()}
     return Solution(results.perms[0], None if lost else (duals[0], duals[1]), info)
 
 
@@ -90,11 +91,12 @@ def _large_exactly(prepared: Prepared, tolerance: float) -> ExactResults:
     """List auction, finish on its lists, and check."""
     start, scale = prepared.start, prepared.scale
     prices = sampled_prices(prepared)
-    assignment, lists, _, _ = bid_in_rounds(prepared, prices, _ROUNDS)
+    assignment, lists, made, _ = bid_in_rounds(prepared, prices, _ROUNDS)
     # Prices rise in the finish; the factor leaves them room.
     rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
     lists = lists._replace(bounds=lists.bounds + np.float64(rounding))
     duals = np.empty((1, 2, len(start)))
     state = Finish(prepared.affinity, duals[0, 1], prices, lists, rounding, assignment)
-    bids, paths, slacks = (np.array([found]) for found in finish_exactly(state, scale, tolerance, duals[0, 0]))
-    return ExactResults(assignment.column_of[None], bids, paths, slacks, duals)
+    slack, work = finish_exactly(state, scale, _ROUNDS[-1][0] * scale.deviation, tolerance, duals[0, 0])
+    done = np.array([[made + work.bids, work.looks, work.cycles]])
+    return ExactResults(assignment.column_of[None], done, np.array([slack]), duals)

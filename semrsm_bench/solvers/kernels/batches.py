@@ -40,15 +40,14 @@ class AuctionResults(NamedTuple):
 
 
 class ExactResults(NamedTuple):
-    """Answers to b problems: ``perms`` (b, S), of ``solved`` ones only, with exact bids and rows matched along ``paths``.
+    """Answers to b problems: ``perms`` (b, S), of ``solved`` ones only, and the ``work``, (b, 3), see `kernels.exact.Work`.
 
     ``slacks`` (b,) float64 are the largest of a matched pair, infinite where a problem is unsolved; ``duals`` (b, 2, S) float64
     those of rows and of columns.
     """
 
     perms: Counts
-    bids: Counts
-    paths: Counts
+    work: Counts
     slacks: NDArray[np.float64]
     duals: NDArray[np.float64]
 
@@ -101,7 +100,7 @@ def exact_batch(shares: Floats, tolerance: float, x: Floats, ys: Floats, affinit
     All stay unsolved where there is nothing to bid on, or a list auction is faster.
     """
     number, size = ys.shape[:2]
-    perms, bids, paths = np.full((number, size), -1), np.zeros(number, np.int64), np.zeros(number, np.int64)
+    perms, work = np.full((number, size), -1), np.zeros((number, 3), np.int64)
     slacks, duals = np.full(number, np.inf), np.empty((number, 2, size))
     if 1 < size < LIST_AUCTION_FROM and x.shape[1] > 1:
         mean, longest = mean_and_longest(x)
@@ -113,7 +112,8 @@ def exact_batch(shares: Floats, tolerance: float, x: Floats, ys: Floats, affinit
                 rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
                 lists = make_lists(affinity, prices, rounding, WIDTH if size >= _LISTS_FROM else 0)
                 state = Finish(affinity, duals[t, 1], prices, lists, rounding, assignment)
-                bids[t], paths[t], slacks[t] = finish_exactly(state, scale, tolerance, duals[t, 0])
+                slacks[t], done = finish_exactly(state, scale, shares[-1] * scale.deviation, tolerance, duals[t, 0])
+                work[t, 0], work[t, 1], work[t, 2] = made + done.bids, done.looks, done.cycles
                 if slacks[t] < np.inf:
                     perms[t] = assignment.column_of
-    return ExactResults(perms, bids, paths, slacks, duals)
+    return ExactResults(perms, work, slacks, duals)
