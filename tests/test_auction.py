@@ -72,7 +72,9 @@ def test_near_constant_rows_of_any_scale_are_solved(name, exponent):
     rows, best = linear_sum_assignment(affinity, maximize=True)
     deviation = np.median((affinity - affinity.mean(axis=0)).std(axis=1))
     share = {"auction-coarse": 0.1, "auction-fine": 0.01, "exact-auction": 1e-4}[name]
-    assert affinity[rows, best].sum() - affinity[rows, perm].sum() <= 30 * share * deviation
+    # The division has rounded these vectors, and so have the powers of ten those of the problem.
+    rounding = 30 * np.finfo(np.float64).eps * np.abs(affinity).max()
+    assert affinity[rows, best].sum() - affinity[rows, perm].sum() <= 30 * share * deviation + rounding
 
 
 @pytest.mark.parametrize("rtol", [0.3, 0.1, 0.01, 0.001])

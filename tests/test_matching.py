@@ -17,7 +17,6 @@ from semrsm_bench.core.task import Answer, Result
 from semrsm_bench.solvers import MatchingProblem, matching_value, random_value, solve
 from semrsm_bench.tasks.matching import MatchingOptions, MatchingTask, pairs_at
 from semrsm_bench.tasks.sources import choose_pairs
-from semrsm_bench.tasks.sources import choose_pairs
 from tests.bench_data import small_cache
 from tests.test_optimum import here
 

@@ -15,16 +15,18 @@ from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.solvers.auction import Prepared, prepare, trivial_matching
 from semrsm_bench.solvers.kernels import read_only
-from semrsm_bench.solvers.kernels.batches import LIST_AUCTION_FROM, ExactResults, exact_batch
+from semrsm_bench.solvers.kernels.batches import LIST_AUCTION_FROM, MAX_BIDS, ExactResults, exact_batch
+from semrsm_bench.solvers.kernels.bidding import list_phase
 from semrsm_bench.solvers.kernels.exact import Finish, Work, finish_exactly
 from semrsm_bench.solvers.kernels.scale import rounding_of
 from semrsm_bench.solvers.list_auction import bid_in_rounds, sampled_prices
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
-# Phases of the dense auction, and rounds of the list auction that takes its place for large problems.
-_SHARES = np.array((0.2, 0.01, 0.001))
-_ROUNDS = ((0.1, 1.0), (0.02, 0.1), (0.001, 0.0))
+# Phases of the dense auction; rounds of the list auction that takes its place for large problems, and its last eps, for which the
+# lists of the last round are as good as new ones.
+_SHARES = np.array((0.1, 0.015, 0.003))
+_ROUNDS, _LAST_SHARE = ((0.1, 1.0), (0.02, 0.1)), 0.003
 
 
 def exact_many(
@@ -89,14 +91,16 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
 
 def _large_exactly(prepared: Prepared, tolerance: float) -> ExactResults:
     """List auction, finish on its lists, and check."""
-    start, scale = prepared.start, prepared.scale
+    affinity, start, scale = prepared.affinity, prepared.start, prepared.scale
     prices = sampled_prices(prepared)
-    assignment, lists, made, _ = bid_in_rounds(prepared, prices, _ROUNDS)
+    assignment, lists, bids, _ = bid_in_rounds(prepared, prices, _ROUNDS)
+    eps, most = prepared.eps(_LAST_SHARE), MAX_BIDS * len(prices)
+    bids += list_phase(affinity, prices, lists, assignment, eps, prices.dtype.type(0), most)[2]
     # Prices rise in the finish; the factor leaves them room.
     rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
     lists = lists._replace(bounds=lists.bounds + np.float64(rounding))
     duals = np.empty((1, 2, len(start)))
-    state = Finish(prepared.affinity, duals[0, 1], prices, lists, rounding, assignment)
-    slack, work = finish_exactly(state, scale, _ROUNDS[-1][0] * scale.deviation, tolerance, duals[0, 0])
-    done = np.array([[made + work.bids, work.looks, work.cycles]])
+    state = Finish(affinity, duals[0, 1], prices, lists, rounding, assignment)
+    slack, work = finish_exactly(state, scale, float(eps), tolerance, duals[0, 0])
+    done = np.array([[bids + work.bids, work.looks, work.cycles]])
     return ExactResults(assignment.column_of[None], done, np.array([slack]), duals)

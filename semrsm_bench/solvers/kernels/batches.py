@@ -16,13 +16,10 @@ from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phases, match_leftovers
 from semrsm_bench.solvers.kernels.exact import Finish, finish_exactly, make_lists
-from semrsm_bench.solvers.kernels.lists import WIDTH
 from semrsm_bench.solvers.kernels.scale import READY, Scale, mean_and_longest, measure, rounding_of
 
 # Bids for each row after which an auction is cut off; real activations need 5 to 25.
 MAX_BIDS = 200
-# From this size on the exact finish, which reads the same rows again and again, begins with lists.
-_LISTS_FROM = 512
 # From this size on a pass over the affinity is bound by memory, and a list auction is faster than a dense one.
 LIST_AUCTION_FROM = 2048
 
@@ -110,8 +107,8 @@ def exact_batch(shares: Floats, tolerance: float, x: Floats, ys: Floats, affinit
             if made >= 0:
                 # Prices rise in the finish; the factor leaves them room before the rounding of a scan exceeds its allowance.
                 rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
-                lists = make_lists(affinity, prices, rounding, WIDTH if size >= _LISTS_FROM else 0)
-                state = Finish(affinity, duals[t, 1], prices, lists, rounding, assignment)
+                none = make_lists(affinity, prices, rounding, 0)
+                state = Finish(affinity, duals[t, 1], prices, none, rounding, assignment)
                 slacks[t], done = finish_exactly(state, scale, shares[-1] * scale.deviation, tolerance, duals[t, 0])
                 work[t, 0], work[t, 1], work[t, 2] = made + done.bids, done.looks, done.cycles
                 if slacks[t] < np.inf:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Index, Integers
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase, list_phase, match_leftovers
-from semrsm_bench.solvers.kernels.lists import WANTED, Lists, list_row, list_rows
+from semrsm_bench.solvers.kernels.lists import WANTED, WIDTH, Lists, list_row, list_rows
 from semrsm_bench.solvers.kernels.rows import columns_reaching
 from semrsm_bench.solvers.kernels.scale import Scale, largest_magnitude, rounding_of
 
@@ -29,7 +29,10 @@ from semrsm_bench.solvers.kernels.scale import Scale, largest_magnitude, roundin
 _LOOKS, _LAST_LOOKS = 8, 500
 # Phases of bids between corrections, each with so much smaller an eps, and their bids for each row.
 _PHASES, _SHRINK, _MAX_BIDS = 5, 5.0, 40
-# Prices are raised for a difference above this share of the slack that passes the check, so that rounding raises none.
+# From this size on rows have lists once the first correction has not been enough.
+_LISTS_FROM = 512
+# Where the first correction did not end, rounding may have driven prices round a cycle of equal pairs: then they are raised only
+# for a difference above this share of the slack that passes the check.
 _STEP = 1e-3
 
 
@@ -83,13 +86,15 @@ def finish_exactly(state: Finish, scale: Scale, eps: float, tolerance: float, du
         if phase > 0:
             eps = max(eps / _SHRINK, 4.0 * rounding_of(scale, rounded))
             least, most = rounded.dtype.type(eps), _MAX_BIDS * n
+            if phase == 1 and lists.columns.shape[1] == 0 and n >= _LISTS_FROM:
+                lists = make_lists(affinity, rounded, rounding, WIDTH)
             if lists.columns.shape[1] > 0:
                 bids += list_phase(affinity, rounded, lists, assignment, least, rounded.dtype.type(0), most)[2]
             else:
                 bids += dense_phase(affinity, rounded, assignment, least, most)[1]
         match_leftovers(assignment)
         prices[:] = rounded
-        step = max(0.0, _STEP * tolerance * largest_magnitude(scale, prices))
+        step = max(0.0, _STEP * tolerance * largest_magnitude(scale, prices)) if phase > 0 else 0.0
         state = Finish(affinity, prices, rounded, lists, rounding, assignment)
         waiting, looked, turned = correct(state, step, (_LOOKS if phase < _PHASES else _LAST_LOOKS) * n)
         looks += looked
