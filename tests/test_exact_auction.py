@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 
 from semrsm_bench.solvers import MatchingProblem, get_solver, matching_value
+from semrsm_bench.solvers import exact_auction as module
 from semrsm_bench.solvers.bounds import dual_value
-from semrsm_bench.solvers.kernels import exact as kernels
 from semrsm_bench.solvers.kernels import read_only
 from semrsm_bench.solvers.kernels.bidding import Assignment
-from semrsm_bench.solvers.kernels.exact import Finish, check_tight, correct, finish_exactly, make_lists
+from semrsm_bench.solvers.kernels.exact import Finish, check_tight, correct, proven_slack
+from semrsm_bench.solvers.kernels.lists import Lists, list_rows
 from semrsm_bench.solvers.kernels.scale import Scale
 from tests import hard_problems
 from tests.hard_problems import KINDS, activations, best_columns, best_value, hard_problem, true_affinity
@@ -112,31 +113,37 @@ def test_a_failed_certificate_falls_back_and_says_so(size):
 # The finish.
 
 
-def unfinished(affinity, prices, width=16):
-    """Nothing matched yet under these prices."""
-    lists = make_lists(affinity, prices, 1e-4, width)
-    return Finish(affinity, prices.astype(np.float64), prices, lists, 1e-4, Assignment.empty(len(prices)))
+def unfinished(affinity, prices, perm):
+    """Some matching and prices."""
+    assignment = Assignment(perm, np.argsort(perm))
+    return Finish(affinity, prices.astype(np.float64), prices, 1e-4, assignment)
+
+
+def new_lists(state):
+    """Lists under its prices, with bounds that allow for the rounding."""
+    lists = Lists.empty(len(state.prices), state.affinity.dtype)
+    list_rows(state.affinity, state.rounded, lists)
+    return lists._replace(bounds=lists.bounds + state.rounding)
 
 
 @pytest.mark.parametrize(("price", "certified"), [(np.inf, False), (0.0, True)])
 def test_infinite_prices_certify_nothing(price, certified):
     x, y = np.random.default_rng(0).normal(size=(2, 20, 4))
     (affinity,) = read_only(x @ y.T)
-    state = unfinished(affinity, np.full(20, price), width=0)
-    slack, _ = finish_exactly(state, Scale(1.0, 1.0, 1e-16), 0.1, 1e-12, np.empty(20))
-    assert np.isfinite(slack) == certified
+    state = unfinished(affinity, np.full(20, price), best_columns(affinity))
+    correct(state, None, 0.0, 20 * 500)
+    assert np.isfinite(proven_slack(state, Scale(1.0, 1.0, 1e-16), 1e-12, np.empty(20))) == certified
 
 
-@pytest.mark.parametrize("width", [0, 16])
+@pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_any_matching_is_corrected_to_the_optimum(kind, width):
+def test_any_matching_is_corrected_to_the_optimum(kind, listed):
     problem = hard_problem(kind, 60, 6, 1)
     unit = np.abs(problem.affinity).max() or problem.affinity.dtype.type(1)
     (affinity,) = read_only(problem.affinity / unit)
-    column_of, row_of = (state := unfinished(affinity, np.zeros(60, affinity.dtype), width)).assignment
-    column_of[:] = np.random.default_rng(2).permutation(60)
-    row_of[column_of] = np.arange(60)
-    waiting, looks, cycles = correct(state, 1e-15, 60 * 500)
+    state = unfinished(affinity, np.zeros(60, affinity.dtype), np.random.default_rng(2).permutation(60))
+    column_of, row_of = state.assignment
+    waiting, looks, cycles = correct(state, new_lists(state) if listed else None, 1e-15, 60 * 500)
     assert waiting == 0 <= cycles <= looks
     assert np.array_equal(row_of[column_of], np.arange(60))
     mine, best = (affinity[np.arange(60), p].sum(dtype=np.float64) for p in (column_of, best_columns(affinity)))
@@ -145,18 +152,21 @@ def test_any_matching_is_corrected_to_the_optimum(kind, width):
     assert (reduced.max(axis=1) - reduced[np.arange(60), column_of]).max() <= 2e-15 * (1 + state.prices.max())
 
 
-def test_what_takes_too_many_looks_is_bid_for_again_and_given_up_in_the_end(monkeypatch):
-    problem = hard_problem("integers", 60, 6, 1)
-    monkeypatch.setattr(kernels, "_LOOKS", 0)
-    (affinity,) = read_only(problem.affinity)
-    scale = Scale(float(affinity.std()), float(np.abs(affinity).max()), 1e-7)
-    for last, found in ((500, True), (0, False)):
-        monkeypatch.setattr(kernels, "_LAST_LOOKS", last)
-        state = unfinished(affinity, np.zeros(60, np.float32))
-        slack, work = finish_exactly.py_func(state, scale, 1.0, 1e-12, np.empty(60))
-        assert np.isfinite(slack) == found
-        assert 60 <= work.bids <= 5 * 40 * 60
-        assert work.looks <= last * 60
+@pytest.mark.parametrize("size", [256, 2100])
+def test_what_takes_too_many_looks_is_bid_for_again_with_bounded_work_and_given_up_in_the_end(size, monkeypatch):
+    # Costs i j: the last row gets the first column (Machol and Wien).
+    draw, number = np.random.default_rng(0), np.arange(1, size + 1)
+    problem = MatchingProblem.from_costs(
+        np.outer(draw.permutation(number), draw.permutation(number)).astype(np.float32)
+    )
+    solution = SOLVER.run(problem)
+    assert solution.info["looks"] > 8 * size
+    assert solution.info["looks"] <= (5 * 8 + 500) * size
+    assert solution.info["bids"] <= (3 * 200 + 5 * 40) * size
+    assert -problem.affinity[np.arange(size), solution.perm].sum(dtype=np.float64) == (number * number[::-1]).sum()
+    if size == 256:
+        monkeypatch.setattr(module, "_PHASES", 0)
+        assert SOLVER.run(problem).info == {"fallback": "scipy"}
 
 
 @pytest.mark.parametrize("rounding", [1e-5, 10.0])

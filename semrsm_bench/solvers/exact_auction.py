@@ -15,10 +15,11 @@ from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.solvers.auction import Prepared, prepare, trivial_matching
 from semrsm_bench.solvers.kernels import read_only
-from semrsm_bench.solvers.kernels.batches import LIST_AUCTION_FROM, MAX_BIDS, ExactResults, exact_batch
-from semrsm_bench.solvers.kernels.bidding import list_phase
-from semrsm_bench.solvers.kernels.exact import Finish, Work, finish_exactly
-from semrsm_bench.solvers.kernels.scale import rounding_of
+from semrsm_bench.solvers.kernels.batches import LIST_AUCTION_FROM, LOOKS, MAX_BIDS, ExactResults, exact_batch
+from semrsm_bench.solvers.kernels.bidding import Assignment, list_phase, match_leftovers
+from semrsm_bench.solvers.kernels.exact import Finish, correct, proven_slack
+from semrsm_bench.solvers.kernels.lists import Lists, list_rows
+from semrsm_bench.solvers.kernels.scale import largest_magnitude, room_for_rises, rounding_of
 from semrsm_bench.solvers.list_auction import bid_in_rounds, sampled_prices
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
@@ -27,6 +28,11 @@ from semrsm_bench.solvers.registry import Solution, register_solver
 # lists of the last round are as good as new ones.
 _SHARES = np.array((0.1, 0.015, 0.003))
 _ROUNDS, _LAST_SHARE = ((0.1, 1.0), (0.02, 0.1)), 0.003
+# Further phases where a correction takes too long, each with so much smaller an eps, their bids for each row, and the looks that a
+# row may take when no phase is left.
+_PHASES, _SHRINK, _MAX_BIDS, _LAST_LOOKS = 5, 5.0, 40, 500
+# From the second correction on, prices are raised for a difference above this share of the slack that passes the check.
+_STEP = 1e-3
 
 
 def exact_many(
@@ -72,11 +78,11 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
             return trivial
         prepared = prepare(problem)
         exponent = prepared.exponent
-        if problem.size < LIST_AUCTION_FROM:
+        if results.perms[0, 0] < 0 and problem.size < LIST_AUCTION_FROM:
             arrays = read_only(prepared.x, prepared.y[None], prepared.affinity[None])
             results = exact_batch(_SHARES, tolerance, *arrays)
-        else:
-            results = _large_exactly(prepared, tolerance)
+        if not results.solved[0] and (results.perms[0, 0] >= 0 or problem.size >= LIST_AUCTION_FROM):
+            results = _bid_again(prepared, tolerance, results)
         if not results.solved[0]:
             perm = linear_sum_assignment(prepared.affinity.astype(np.float64), maximize=True)[1]
             return Solution(perm, info={"fallback": "scipy"})
@@ -85,22 +91,50 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
         with np.errstate(over="ignore"):
             slack, duals = float(np.ldexp(slack, exponent)), np.ldexp(duals, exponent)
     lost = exponent > 0 and not np.isfinite(duals).all()
-    info = {"slack": slack, **Work(*results.work[0].tolist())._asdict()}
+    bids, looks, cycles = results.work[0].tolist()
+    info = {"slack": slack, "bids": bids, "looks": looks, "cycles": cycles}
     return Solution(results.perms[0], None if lost else (duals[0], duals[1]), info)
 
 
-def _large_exactly(prepared: Prepared, tolerance: float) -> ExactResults:
-    """List auction, finish on its lists, and check."""
-    affinity, start, scale = prepared.affinity, prepared.start, prepared.scale
-    prices = sampled_prices(prepared)
-    assignment, lists, bids, _ = bid_in_rounds(prepared, prices, _ROUNDS)
-    eps, most = prepared.eps(_LAST_SHARE), MAX_BIDS * len(prices)
-    bids += list_phase(affinity, prices, lists, assignment, eps, prices.dtype.type(0), most)[2]
-    # Prices rise in the finish; the factor leaves them room.
-    rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
-    lists = lists._replace(bounds=lists.bounds + np.float64(rounding))
-    duals = np.empty((1, 2, len(start)))
-    state = Finish(affinity, duals[0, 1], prices, lists, rounding, assignment)
-    slack, work = finish_exactly(state, scale, float(eps), tolerance, duals[0, 0])
-    done = np.array([[bids + work.bids, work.looks, work.cycles]])
-    return ExactResults(assignment.column_of[None], done, np.array([slack]), duals)
+def _bid_again(prepared: Prepared, tolerance: float, results: ExactResults) -> ExactResults:
+    """Phases of bids with ever smaller eps, each with a correction: for what `exact_batch` leaves unsolved, where it stopped.
+
+    Large problems begin with a list auction.
+    """
+    affinity, start, scale, size = prepared.affinity, prepared.start, prepared.scale, len(prepared.start)
+    is_large = size >= LIST_AUCTION_FROM
+    lists = Lists.empty(size, affinity.dtype)
+    bids, looks, cycles = results.work[0].tolist()
+    if is_large:
+        rounded = sampled_prices(prepared)
+        assignment, lists, bids, _ = bid_in_rounds(prepared, rounded, _ROUNDS)
+        eps = prepared.eps(_LAST_SHARE)
+        bids += list_phase(affinity, rounded, lists, assignment, eps, 0 * eps, MAX_BIDS * size)[2]
+    else:
+        rounded, eps = results.duals[0, 1].astype(affinity.dtype), prepared.eps(_SHARES[-1])
+        assignment = Assignment(results.perms[0], np.argsort(results.perms[0]))
+        list_rows(affinity, rounded, lists)
+    duals = np.empty((1, 2, size))
+    rounding, slack = room_for_rises(scale, start, rounded), np.inf
+    lists = lists._replace(bounds=lists.bounds + rounding)
+    for phase in range(0 if is_large else 1, _PHASES + 1):
+        if phase:
+            eps = rounded.dtype.type(max(float(eps) / _SHRINK, 4.0 * rounding_of(scale, rounded)))
+            bids += list_phase(affinity, rounded, lists, assignment, eps, 0 * eps, _MAX_BIDS * size)[2]
+        match_leftovers(assignment)
+        prices = duals[0, 1]
+        prices[:] = rounded
+        state = Finish(affinity, prices, rounded, rounding, assignment)
+        # Where the first correction did not end, rounding may have driven prices round a cycle of equal pairs.
+        step = max(0.0, _STEP * tolerance * largest_magnitude(scale, prices)) if phase else 0.0
+        waiting, looked, turned = correct(state, lists, step, (LOOKS if phase < _PHASES else _LAST_LOOKS) * size)
+        looks, cycles = looks + looked, cycles + turned
+        slack = proven_slack(state, scale, tolerance, duals[0, 0]) if waiting == 0 else np.inf
+        if slack < np.inf:
+            break
+        # Prices may have risen so far that what is allowed for their rounding is too little.
+        more = max(0.0, 4.0 * rounding_of(scale, prices) - rounding)
+        rounding += more
+        lists.bounds[:] += more
+        rounded[:] = prices
+    return ExactResults(assignment.column_of[None], np.array([[bids, looks, cycles]]), np.array([slack]), duals)

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phases, match_leftovers
-from semrsm_bench.solvers.kernels.exact import Finish, finish_exactly, make_lists
-from semrsm_bench.solvers.kernels.scale import READY, Scale, mean_and_longest, measure, rounding_of
+from semrsm_bench.solvers.kernels.exact import Finish, correct, proven_slack
+from semrsm_bench.solvers.kernels.scale import READY, Scale, mean_and_longest, measure, room_for_rises
 
 # Bids for each row after which an auction is cut off; real activations need 5 to 25.
 MAX_BIDS = 200
+# How often a row may look on average before there is another phase of bids.
+LOOKS = 8
 # From this size on a pass over the affinity is bound by memory, and a list auction is faster than a dense one.
 LIST_AUCTION_FROM = 2048
 
@@ -37,10 +39,10 @@ class AuctionResults(NamedTuple):
 
 
 class ExactResults(NamedTuple):
-    """Answers to b problems: ``perms`` (b, S), of ``solved`` ones only, and the ``work``, (b, 3), see `kernels.exact.Work`.
+    """Answers to b problems: ``perms`` (b, S), -1 where there was no auction; ``work`` (b, 3): bids, looks and cycles.
 
     ``slacks`` (b,) float64 are the largest of a matched pair, infinite where a problem is unsolved; ``duals`` (b, 2, S) float64
-    those of rows and of columns.
+    those of rows and of columns. Matching and prices of an unsolved problem are as far as they have come.
     """
 
     perms: Counts
@@ -92,7 +94,7 @@ def auction_batch(shares: Floats, x: Floats, ys: Floats, affinities: Floats) -> 
 
 @njit(**COMPILED)
 def exact_batch(shares: Floats, tolerance: float, x: Floats, ys: Floats, affinities: Floats) -> ExactResults:
-    """Match x with every y by an auction that is finished exactly and checked.
+    """Match x with every y by an auction whose prices are corrected, and check.
 
     All stay unsolved where there is nothing to bid on, or a list auction is faster.
     """
@@ -102,15 +104,17 @@ def exact_batch(shares: Floats, tolerance: float, x: Floats, ys: Floats, affinit
     if 1 < size < LIST_AUCTION_FROM and x.shape[1] > 1:
         mean, longest = mean_and_longest(x)
         for t in range(number):
-            affinity = affinities[t]
-            made, scale, start, prices, assignment = _run_auction(ys[t], affinity, mean, longest, shares)
+            made, scale, start, rounded, assignment = _run_auction(ys[t], affinities[t], mean, longest, shares)
             if made >= 0:
-                # Prices rise in the finish; the factor leaves them room before the rounding of a scan exceeds its allowance.
-                rounding = 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
-                none = make_lists(affinity, prices, rounding, 0)
-                state = Finish(affinity, duals[t, 1], prices, none, rounding, assignment)
-                slacks[t], done = finish_exactly(state, scale, shares[-1] * scale.deviation, tolerance, duals[t, 0])
-                work[t, 0], work[t, 1], work[t, 2] = made + done.bids, done.looks, done.cycles
-                if slacks[t] < np.inf:
-                    perms[t] = assignment.column_of
+                match_leftovers(assignment)
+                prices = duals[t, 1]
+                for j in range(size):
+                    prices[j] = rounded[j]
+                state = Finish(affinities[t], prices, rounded, room_for_rises(scale, start, rounded), assignment)
+                waiting, looks, cycles = correct(state, None, 0.0, LOOKS * size)
+                if waiting == 0:
+                    slacks[t] = proven_slack(state, scale, tolerance, duals[t, 0])
+                for j in range(size):
+                    perms[t, j] = assignment.column_of[j]
+                work[t, 0], work[t, 1], work[t, 2] = made, looks, cycles
     return ExactResults(perms, work, slacks, duals)

@@ -32,9 +32,12 @@ class Assignment(NamedTuple):
 @njit(**COMPILED)
 def _queue_of_free_rows(column_of: Integers) -> tuple[Integers, int]:
     """The queue with the free rows in order of index, and how many there are."""
-    queue, free = np.empty_like(column_of), np.flatnonzero(column_of < 0)
-    queue[: len(free)] = free
-    return queue, len(free)
+    queue, waiting = np.empty(column_of.shape[0], np.int64), 0
+    for i in range(column_of.shape[0]):
+        if column_of[i] < 0:
+            queue[waiting] = i
+            waiting += 1
+    return queue, waiting
 
 
 @njit(forceinline=True, **COMPILED)
@@ -136,9 +139,13 @@ def dense_phases(
 def match_leftovers(assignment: Assignment) -> None:
     """Match what is free on both sides in order of index."""
     column_of, row_of = assignment
-    rows, columns = np.flatnonzero(column_of < 0), np.flatnonzero(row_of < 0)
-    column_of[rows] = columns
-    row_of[columns] = rows
+    j = 0
+    for i in range(column_of.shape[0]):
+        if column_of[i] < 0:
+            while row_of[j] >= 0:
+                j += 1
+            column_of[i] = j
+            row_of[j] = i
 
 
 @njit(**COMPILED)

@@ -7,8 +7,7 @@ shortest paths by corrected labels (Bellman and Ford), and from the prices of an
 the matching is not optimal, prices would rise round a cycle for ever; the cycle is found from who raised what, and its rows
 each take the column that they raised, which makes the matching better (Klein 1967).
 
-`finish_exactly` bids once more, with a smaller ``eps``, where that takes too long, and `check_tight` checks the result from the
-prices alone.
+`check_tight` checks the result from the prices alone.
 """
 
 from __future__ import annotations
@@ -20,98 +19,24 @@ from numpy.typing import NDArray
 
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Index, Integers
-from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase, list_phase, match_leftovers
-from semrsm_bench.solvers.kernels.lists import WANTED, WIDTH, Lists, list_row, list_rows
+from semrsm_bench.solvers.kernels.bidding import Assignment
+from semrsm_bench.solvers.kernels.lists import Lists, list_row
 from semrsm_bench.solvers.kernels.rows import columns_reaching
 from semrsm_bench.solvers.kernels.scale import Scale, largest_magnitude, rounding_of
 
-# How often a row may look on average before there is a further phase of bids, and when no phase is left.
-_LOOKS, _LAST_LOOKS = 8, 500
-# Phases of bids between corrections, each with so much smaller an eps, and their bids for each row.
-_PHASES, _SHRINK, _MAX_BIDS = 5, 5.0, 40
-# From this size on rows have lists once the first correction has not been enough.
-_LISTS_FROM = 512
-# Where the first correction did not end, rounding may have driven prices round a cycle of equal pairs: then they are raised only
-# for a difference above this share of the slack that passes the check.
-_STEP = 1e-3
-
 
 class Finish(NamedTuple):
-    """What the finish works on.
+    """What the finish works on: a complete matching and its prices.
 
-    ``prices`` are float64, ``rounded`` the same in the precision of the affinity, as are the values of the lists, whose bounds
-    are float64 and allow for ``rounding``, that of ``affinity - rounded``. Lists without a column mean that there are none.
+    ``prices`` are float64, ``rounded`` the same in the precision of the affinity; ``rounding`` bounds the error of
+    ``affinity - rounded`` for all prices up to the end.
     """
 
     affinity: Floats
     prices: Floats
     rounded: Floats
-    lists: Lists
     rounding: float
     assignment: Assignment
-
-
-class Work(NamedTuple):
-    """How much was done: bids of the auction, rows looked at by the correction, cycles turned."""
-
-    bids: int
-    looks: int
-    cycles: int
-
-
-@njit(**COMPILED)
-def make_lists(affinity: Floats, prices: Floats, rounding: float, width: int) -> Lists:
-    """New lists under these prices, with bounds in float64 that allow for ``rounding``; none where the width is 0."""
-    size = affinity.shape[0]
-    columns, values = np.empty((size, width), np.int32), np.empty((size, width), prices.dtype)
-    lists = Lists(columns, values, np.empty(size), WANTED)
-    if width > 0:
-        list_rows(affinity, prices, lists)
-        lists.bounds[:] += rounding
-    return lists
-
-
-@njit(**COMPILED)
-def finish_exactly(state: Finish, scale: Scale, eps: float, tolerance: float, duals: Floats) -> tuple[float, Work]:
-    """Turns an almost optimal matching into the optimum, with its prices and row duals.
-
-    ``state.rounded`` are the prices of an auction that ended with ``eps``; its lists are valid under them. ``state.rounding``
-    bounds the error of ``affinity - prices`` for all prices up to the end. Returns the largest slack of a matched pair, which
-    is infinite where the work exceeds its limits or the slack exceeds ``tolerance``, relative to the largest ``|A| + |p|``.
-    """
-    affinity, prices, rounded, lists, rounding, assignment = state
-    n = affinity.shape[0]
-    bids = looks = cycles = 0
-    for phase in range(_PHASES + 1):
-        if phase > 0:
-            eps = max(eps / _SHRINK, 4.0 * rounding_of(scale, rounded))
-            least, most = rounded.dtype.type(eps), _MAX_BIDS * n
-            if phase == 1 and lists.columns.shape[1] == 0 and n >= _LISTS_FROM:
-                lists = make_lists(affinity, rounded, rounding, WIDTH)
-            if lists.columns.shape[1] > 0:
-                bids += list_phase(affinity, rounded, lists, assignment, least, rounded.dtype.type(0), most)[2]
-            else:
-                bids += dense_phase(affinity, rounded, assignment, least, most)[1]
-        match_leftovers(assignment)
-        prices[:] = rounded
-        step = max(0.0, _STEP * tolerance * largest_magnitude(scale, prices)) if phase > 0 else 0.0
-        state = Finish(affinity, prices, rounded, lists, rounding, assignment)
-        waiting, looked, turned = correct(state, step, (_LOOKS if phase < _PHASES else _LAST_LOOKS) * n)
-        looks += looked
-        cycles += turned
-        rounded[:] = prices
-        if waiting > 0:
-            continue
-        slack = check_tight(affinity, prices, rounded, assignment.column_of, rounding_of(scale, prices), duals)
-        # Prices that have left float64 would allow any slack.
-        magnitude = largest_magnitude(scale, prices)
-        if magnitude < np.inf and slack <= tolerance * magnitude:
-            return slack, Work(bids, looks, cycles)
-        # They may have risen so far that what lists and scans allow for their rounding is too little.
-        more = max(0.0, 4.0 * rounding_of(scale, prices) - rounding)
-        rounding += more
-        lists.bounds[:] += more
-    return np.inf, Work(bids, looks, cycles)
 
 
 class _Raises(NamedTuple):
@@ -135,21 +60,25 @@ def _append(i: Index, raises: _Raises, head: int, waiting: int) -> int:
 
 
 @njit(**COMPILED)
-def correct(state: Finish, step: float, most: int) -> tuple[int, int, int]:
-    """Raise prices, and turn cycles of a complete matching, until no row finds a column better than its own by more than ``step``.
+def correct(state: Finish, lists: Lists | None, step: float, most: int) -> tuple[int, int, int]:
+    """Raise prices, and turn cycles, until no row finds a column better than its own by more than ``step``.
 
-    Returns how many rows were still to look after ``most`` looks, the looks, and the cycles.
+    With ``lists``, whose bounds are float64 and allow for the rounding, a row looks at its list alone while it can. Returns how
+    many rows were still to look after ``most`` looks, the looks, and the cycles.
     """
-    affinity, prices, rounded, lists, rounding, assignment = state
-    columns, values, bounds, wanted = lists
+    affinity, prices, rounded, rounding, assignment = state
     column_of = assignment.column_of
-    n, width = affinity.shape[0], columns.shape[1]
-    raises = _Raises(np.arange(n), np.ones(n, np.bool_), np.full(n, -1))
-    head, waiting, looks, cycles = 0, n, 0, 0
+    n = affinity.shape[0]
+    raises = _Raises(np.empty(n, np.int64), np.empty(n, np.bool_), np.empty(n, np.int64))
     # Walks from column to column by who raised them; one of this pass over the queue need not go where another has been.
-    walked = np.zeros(n, np.int64)
+    walked, found = np.empty(n, np.int64), np.empty(n, np.int32)
+    for i in range(n):
+        raises.queue[i] = i
+        raises.queued[i] = True
+        raises.raised_by[i] = -1
+        walked[i] = 0
+    head, waiting, looks, cycles = 0, n, 0, 0
     walk, first_of_pass, left_of_pass = 0, 1, n
-    found = np.empty(n, np.int32)
     while waiting > 0 and looks < most:
         if left_of_pass == 0:
             first_of_pass, left_of_pass = walk + 1, waiting
@@ -169,14 +98,15 @@ def correct(state: Finish, step: float, most: int) -> tuple[int, int, int]:
             waiting = _turn(k, raises, assignment, head, _append(i, raises, head, waiting))
             continue
         own = np.float64(affinity[i, column_of[i]]) - prices[column_of[i]]
-        for c in range(width):
-            k = np.int64(columns[i, c])
-            if np.float64(values[i, c]) - prices[k] > own + step:
-                waiting = _raise(i, k, np.float64(values[i, c]) - own, state, raises, head, waiting)
-        if width > 0 and bounds[i] <= own + step:
-            continue
-        if width > 0:
-            bounds[i] = np.float64(list_row(affinity[i], rounded, wanted, columns[i], values[i])) + rounding
+        if lists is not None:
+            for c in range(lists.columns.shape[1]):
+                k = np.int64(lists.columns[i, c])
+                if np.float64(lists.values[i, c]) - prices[k] > own + step:
+                    waiting = _raise(i, k, np.float64(lists.values[i, c]) - own, state, raises, head, waiting)
+            if lists.bounds[i] <= own + step:
+                continue
+            bound = list_row(affinity[i], rounded, lists.wanted, lists.columns[i], lists.values[i])
+            lists.bounds[i] = np.float64(bound) + rounding
         for c in range(columns_reaching(affinity[i], rounded, rounded.dtype.type(own - 2.0 * rounding), found)):
             k = np.int64(found[c])
             if np.float64(affinity[i, k]) - prices[k] > own + step:
@@ -208,6 +138,17 @@ def _turn(first: Index, raises: _Raises, assignment: Assignment, head: int, wait
         k = following
         if k == first:
             return waiting
+
+
+@njit(**COMPILED)
+def proven_slack(state: Finish, scale: Scale, tolerance: float, duals: Floats) -> float:
+    """`check_tight`; infinite where it exceeds ``tolerance`` times the largest ``|A| + |p|``, or prices have left float64."""
+    prices, rounded = state.prices, state.rounded
+    for j in range(prices.shape[0]):
+        rounded[j] = prices[j]
+    rounding, magnitude = rounding_of(scale, prices), largest_magnitude(scale, prices)
+    slack = check_tight(state.affinity, prices, rounded, state.assignment.column_of, rounding, duals)
+    return slack if magnitude < np.inf and slack <= tolerance * magnitude else np.inf
 
 
 @njit(**COMPILED)

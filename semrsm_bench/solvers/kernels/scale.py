@@ -102,6 +102,12 @@ def rounding_of(scale: Scale, prices: Floats) -> float:
 
 
 @njit(**COMPILED)
+def room_for_rises(scale: Scale, start: Floats, prices: Floats) -> float:
+    """`rounding_of` prices that may still rise: four times that of the starting prices or of these, whichever is more."""
+    return 4.0 * max(rounding_of(scale, start), rounding_of(scale, prices))
+
+
+@njit(**COMPILED)
 def measure(y: Floats, affinity: Floats, mean: Floats, longest: float) -> tuple[Scale, int, Floats]:
     """The scale, whether it suits the precision, and starting prices: the column means of the affinity.
 
@@ -115,11 +121,17 @@ def measure(y: Floats, affinity: Floats, mean: Floats, longest: float) -> tuple[
         return Scale(0.0, largest, unit), OUT_OF_RANGE, start
     size = affinity.shape[0]
     count = min(_SAMPLED_ROWS, size)
-    deviations = np.empty(count)
+    deviations, total = np.empty(count), 0.0
     for k in range(count):
-        deviations[k] = _deviation(affinity[k * (size - 1) // max(1, count - 1)], start)
-    mean_deviation = deviations.mean()
-    deviations.sort()
+        value = _deviation(affinity[k * (size - 1) // max(1, count - 1)], start)
+        total += value
+        # In order: to compile numpy's sort takes a second.
+        at = k
+        while at > 0 and deviations[at - 1] > value:
+            deviations[at] = deviations[at - 1]
+            at -= 1
+        deviations[at] = value
+    mean_deviation = total / count
     deviation = 0.5 * (deviations[(count - 1) // 2] + deviations[count // 2])
     scale = Scale(deviation if deviation > 0.0 else mean_deviation, largest, unit)
     coarse = scale.deviation > 0.0 and rounding_of(scale, start) > coarsest * scale.deviation
