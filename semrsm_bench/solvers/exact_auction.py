@@ -40,7 +40,7 @@ def exact_many(
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """`exact_auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.registry.BatchFunction`."""
     results = exact_batch(_SHARES, tolerance, *read_only(x, ys, affinities))
-    return results.perms, results.solved
+    return np.where(results.solved[:, None], results.perms, -1), results.solved
 
 
 @register_solver(
