@@ -106,6 +106,34 @@ def test_a_solver_that_was_cut_is_held_against_the_fastest_of_its_own_cases():
     assert found["cut"].rank.value == 2
 
 
+def test_a_case_that_no_rival_was_given_says_nothing_of_who_is_fastest():
+    # Of a the first case is slow and the others are quick; greedy answers all, and never reaches the level.
+    times = {"a": [8e-3, 1e-3, 1e-3, 1e-3], "cut": [2e-3, None, None, None], "greedy": [1e-6] * 4}
+    scores = {"greedy": [0.5] * 4}
+    table = table_of(rows_of(times, scores))
+    found = table.standings("exact")
+    assert {m: s.cases for m, s in found.items()} == {"a": 1, "cut": 1, "greedy": 1}
+    assert found["a"].behind.value == pytest.approx(8e-3 / 2e-3)
+    assert (found["a"].rank.value, found["a"].within[1.0], found["cut"].within[1.0]) == (2, 0.0, 1.0)
+    best = table.best(table.to_reach("exact"))
+    assert best[0] == 2e-3
+    assert np.isnan(best[1:]).all(), "no case of the virtual best either"
+    # Where only one ever reaches the level, the others were asked and lost.
+    alone = table_of(rows_of({m: times[m] for m in ("a", "greedy")}, scores)).standings("exact")
+    assert (alone["a"].cases, alone["a"].rank.value) == (4, 1)
+    # One that was cut after failures is a rival where it was asked.
+    late = table_of(rows_of({"a": [1e-3] * 3, "late": ["timeout", "timeout", None]})).standings("exact")
+    assert {m: s.cases for m, s in late.items()} == {"a": 2, "late": 2}
+
+
+def test_a_place_that_all_rivals_skipped_counts_for_nobody():
+    small, large = rows_of({"a": [3e-3], "b": [2e-3]}, size=256), rows_of({"a": [1.0, 1.0]}, size=4096)
+    for row in large:
+        row["case"] = f"z-large/{row['case']}"
+    found = table_of(small + large).standings("exact")
+    assert {m: (s.cases, s.rank.value) for m, s in found.items()} == {"a": (1, 2), "b": (1, 1)}
+
+
 def test_what_the_machine_spoiled_says_nothing_of_a_solver():
     rows = rows_of({"a": [1.0, 1.0], "b": [1.0, "error"]})
     rows[-1]["raw"] = {FAULT_BY: "machine"}

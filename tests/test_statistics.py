@@ -54,7 +54,12 @@ def test_the_virtual_best_solver_is_a_line_and_no_solver_is_before_it(results, r
     for record in records:
         best = {one["cell"]: one["mean"] for one in record["means"] if one["method"] == "virtual best, exact"}
         exact = {one["method"] for one in record["levels"]["exact"] if one["reached"] == 1}
-        own = [(one["mean"], best[one["cell"]]) for one in record["means"] if one["method"] in exact and one["mean"]]
+        # Where one exact solver alone was measured, nobody knows the best.
+        own = [
+            (one["mean"], best[one["cell"]])
+            for one in record["means"]
+            if one["method"] in exact and one["mean"] and best[one["cell"]]
+        ]
         assert own
         assert all(seconds >= 0.999999 * least for seconds, least in own)
 

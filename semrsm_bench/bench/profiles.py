@@ -66,19 +66,27 @@ class TimeTable(Generic[K]):
         return {cell: np.array([c == cell for c in self.cells]) for cell in dict.fromkeys(self.cells)}
 
     def to_reach(self, level: str) -> Floats:
-        """Times end to end, infinite also where the score is below the level."""
+        """Times end to end, infinite also where the score is below the level.
+
+        A case that only one rival was given, a method that reaches the level somewhere or fails, says nothing of who is fastest:
+        there all are NaN.
+        """
         good = self.scores >= LEVELS[level]
         if level == EXACT:
             good |= np.array(self.exact, dtype=bool)[:, None]
         reached = np.where(good | np.isnan(self.total), self.total, np.inf)
         # Where the optimum is not known, nor is this.
-        return np.where(np.isfinite(self.total) & np.isnan(self.scores), np.nan, reached)
+        times: Floats = np.where(np.isfinite(self.total) & np.isnan(self.scores), np.nan, reached)
+        rivals = (np.isfinite(times) | np.isinf(self.total)).any(axis=1)
+        if rivals.sum() > 1:
+            times[:, (~np.isnan(self.total[rivals])).sum(axis=0) == 1] = np.nan
+        return times
 
     @staticmethod
     def best(times: Floats) -> Floats:
-        """The virtual best solver: of each case the shortest time, (N,)."""
-        fastest: Floats = np.where(np.isnan(times), np.inf, times).min(axis=0, initial=np.inf)
-        return fastest
+        """The virtual best solver: of each case the shortest time, NaN where none is known, (N,)."""
+        fastest = np.where(np.isnan(times), np.inf, times).min(axis=0, initial=np.inf)
+        return np.where(np.isnan(times).all(axis=0), np.nan, fastest)
 
     def ratios(self, level: str) -> Floats:
         """Times over the shortest of each case, of which a profile is the distribution (Dolan and Moré 2002), (M, N)."""
