@@ -4,23 +4,29 @@
     python docs/headline.py --write      # renew both pages
 
 In each place (family, layer, S) our exact solver stands beside the other one that takes least time in proportion to it. A ratio is
-that of two medians over the cases that both were given; its interval resamples images, or cases where none share one.
+that of two medians over the cases that both were given; its interval resamples images, or cases where none share one. What a budget
+cut is not held in our favour: where the cases that only one was given could turn the ratio, a place is not decided.
 """
 
 from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from semrsm_bench.bench.profiles import time_table
+from semrsm_bench.bench.drift import steadiness
+from semrsm_bench.bench.ledger import NOT_TRIED
+from semrsm_bench.bench.profiles import TimeTable, time_table
+from semrsm_bench.bench.results import RUN_FILE, read_json
 from semrsm_bench.core.row import cell_key
-from semrsm_bench.core.stats import Interval, interval_of, weighted_median
-from semrsm_bench.report.formatting import format_seconds
+from semrsm_bench.core.stats import Interval, interval_of, weighted_mean, weighted_median
+from semrsm_bench.report.formatting import format_score, format_seconds, plural
+from semrsm_bench.report.provenance import day, machine
 from semrsm_bench.report.results import Row, TaskResults, read_results
 from semrsm_bench.report.statistics import deadline_of
 from semrsm_bench.report.tables import render_table
@@ -32,89 +38,214 @@ OURS, MAPS, SIZES = "exact-auction", "resnet18-tiny-imagenet", (256, 1024, 4096)
 
 
 class Lead(NamedTuple):
-    """Our median time in one place, that of the fastest other exact solver, s, and theirs over ours."""
+    """Our median time in one place, that of another exact solver, s, and theirs over ours, on the cases that ``both`` were given.
+
+    ``cases``: those that either was given. ``least``: the ratio over these, were the other solver's time on those that it lacks
+    nothing, and ours endless. ``rivals``: other exact solvers that were measured here.
+    """
 
     family: str
     size: int
     channels: int
+    both: int
     cases: int
     ours: Interval
     rival: str
     theirs: Interval
     ratio: Interval
-    rivals: int
+    least: float
+    rivals: int = 0
+
+    @property
+    def behind(self) -> bool:
+        """Whether the other solver is faster on the cases that both were given."""
+        return self.ratio.value < 1
+
+    @property
+    def undecided(self) -> bool:
+        """Whether we are ahead on these, and cases that one of both lacks could turn it."""
+        return not self.behind and not self.least > 1
+
+
+def places(results: TaskResults) -> Iterator[TimeTable[str]]:
+    """The times in each place, of raw features alone, where ours was measured."""
+    cells: dict[str, list[Row]] = defaultdict(list)
+    for row in results.rows:
+        if row["cell"]["centring"] == "none":
+            cells[cell_key(row["cell"])].append(row)
+    for rows in cells.values():
+        if any(row["case"] and row["method"] == OURS for row in rows):
+            yield time_table(rows, results.task, deadline_of(results), lambda row: str(row["method"]))
 
 
 def leads(results: TaskResults) -> Iterator[Lead]:
-    """All places, raw features alone, where our exact solver and another one solved a case."""
-    cells: dict[str, list[Row]] = {}
-    for row in results.rows:
-        if row["case"] and row["cell"]["centring"] == "none":
-            cells.setdefault(cell_key(row["cell"]), []).append(row)
-    for rows in cells.values():
-        table = time_table(rows, results.task, deadline_of(results), lambda row: str(row["method"]))
-        ours = table.methods.index(OURS)
-        found = []
+    """Our exact solver beside each other one, in all places where both were given a case."""
+    for table in places(results):
+        ours, (cell,) = table.methods.index(OURS), table.places
+        place = next(row["cell"] for row in results.rows if cell_key(row["cell"]) == cell)
+        mine, weights = table.alone[ours], table.weights
         for m in (m for m, exact in enumerate(table.exact) if exact and m != ours):
             # A case that a solver failed counts, with an infinite time; one that it was not given does not.
-            both = ~np.isnan(table.alone[[ours, m]]).any(axis=0)
-            mine, other = (weighted_median(table.alone[k, both], table.weights[:, both]) for k in (ours, m))
-            if both.any() and math.isfinite(other[0]):
-                found.append((interval_of(other / mine), m, int(both.sum()), interval_of(other)))
-        if found:
-            ratio, m, cases, theirs = min(found)
-            own = interval_of(weighted_median(table.alone[ours], table.weights))
-            cell = rows[0]["cell"]
+            theirs, lacking = table.alone[m], np.isnan(table.alone[[ours, m]])
+            both, either = ~lacking.any(axis=0), ~lacking.all(axis=0)
+            if not both.any():
+                continue
+            times = [weighted_median(of[both], weights[:, both]) for of in (mine, theirs)]
+            worst = [
+                weighted_median(np.where(np.isnan(of), missing, of)[either], weights[:1, either])[0]
+                for of, missing in ((mine, np.inf), (theirs, 0.0))
+            ]
+            with np.errstate(invalid="ignore"):
+                ratio, least = interval_of(times[1] / times[0]), float(worst[1] / worst[0])
+                own, other = map(interval_of, times)
             yield Lead(
-                cell["model"], cell["size"], cell["channels"], cases, own, table.methods[m], theirs, ratio, len(found)
+                *(place["model"], place["size"], place["channels"], int(both.sum()), int(either.sum())),
+                *(own, table.methods[m], other, ratio, least),
             )
 
 
 def strongest(runs: Sequence[TaskResults]) -> list[Lead]:
-    """The lead of each place, of the run that has most cases there."""
-    found: dict[tuple[str, int, int], Lead] = {}
-    for lead in sorted((lead for results in runs for lead in leads(results)), key=lambda lead: lead.cases):
-        found[lead.family, lead.size, lead.channels] = lead
-    return sorted(found.values())
+    """The least lead of each place. Where several runs measured a solver there, the one with most cases counts."""
+    found: dict[tuple[str, int, int], dict[str, Lead]] = defaultdict(dict)
+    for lead in sorted((lead for results in runs for lead in leads(results)), key=lambda lead: lead.both):
+        found[lead.family, lead.size, lead.channels][lead.rival] = lead
+    finite = [
+        [lead._replace(rivals=len(here)) for lead in here.values() if math.isfinite(lead.theirs.value)]
+        for here in found.values()
+    ]
+    return sorted(min(here, key=lambda lead: lead.ratio.value) for here in finite if here)
 
 
 def short_table(found: Sequence[Lead]) -> str:
-    """One line for each S, on the maps of the shipped network, with the family where we lead least; and where we do not lead."""
+    """One line for each S, on the maps of the shipped network, with the family where we lead least; and how often we do not."""
     lines = [
-        f"| S | `{OURS}` | fastest of the others | its time | times as long | least at this S |\n",
+        f"| S | `{OURS}` | fastest of the others | its time | times as long | least measured at this S |\n",
         "|---|---|---|---|---|---|\n",
     ]
     for lead in (lead for lead in found if lead.family == MAPS and lead.size in SIZES):
         least = min((other for other in found if other.size == lead.size), key=lambda other: other.ratio.value)
         lines.append(
-            f"| {lead.size} | {_seconds(lead.ours)} | `{lead.rival}`, {lead.cases} pairs | {_seconds(lead.theirs)} "
-            f"| **{_times(lead.ratio)}** | {_times(least.ratio)}: {least.family}, `{least.rival}` |\n"
+            f"| {lead.size} | {_seconds(lead.ours)} | `{lead.rival}`, {_cases(lead)} pairs | {_seconds(lead.theirs)} "
+            f"| **{_times(lead.ratio)}**{_doubt(lead)} | {_times(least.ratio)}{_doubt(least)}: {least.family}, `{least.rival}` |\n"
         )
-    behind = sorted((lead for lead in found if lead.ratio.value < 1), key=lambda lead: lead.ratio.value)
-    worst = [
-        f"{lead.family} at S = {lead.size} (`{lead.rival}`, {_factor(1 / lead.ratio.value)} times as fast)"
-        for lead in behind
-    ]
-    lines.append(
-        f"\nUp to {max(lead.rivals for lead in found)} other exact solvers were measured in each of {len(found)} places, of "
-        f"{len({lead.family for lead in found})} families. Others are ahead in {len(behind)} of them: "
-        f"{'; '.join(worst) or 'none'}.\n"
+    return "".join(lines) + f"\n{counts(found)}\n"
+
+
+def counts(found: Sequence[Lead]) -> str:
+    """How often others are ahead, with the worst, and how often nobody knows."""
+    rivals = sorted({lead.rivals for lead in found})
+    behind = [lead for lead in found if lead.behind]
+    worst = f", most in {_where(min(behind, key=lambda lead: lead.ratio.value))}" if behind else ""
+    undecided = sum(lead.undecided for lead in found)
+    return (
+        f"In each of {len(found)} places, of {len({lead.family for lead in found})} families, "
+        f"{' to '.join(map(str, dict.fromkeys((rivals[0], rivals[-1]))))} other exact solvers were measured. Others are ahead in "
+        f"{len(behind)}{worst}. {f'Not decided, for lack of cases: {undecided}' if undecided else 'All are decided'}."
     )
-    return "".join(lines)
 
 
 def long_table(found: Sequence[Lead]) -> str:
     """One line for each place."""
     lines = [
-        f"| family | S | C | cases | `{OURS}` | fastest other exact solver | its time | times as long |\n",
-        "|---|---|---|---|---|---|---|---|\n",
+        f"| family | S | C | cases | `{OURS}` | fastest other exact solver | others measured | its time | times as long |\n",
+        "|---|---|---|---|---|---|---|---|---|\n",
     ]
     for lead in found:
         lines.append(
-            f"| {lead.family} | {lead.size} | {lead.channels or '-'} | {lead.cases} | {_seconds(lead.ours)} "
-            f"| `{lead.rival}` | {_seconds(lead.theirs)} | {_times(lead.ratio)} |\n"
+            f"| {lead.family} | {lead.size} | {lead.channels or '-'} | {_cases(lead)} | {_seconds(lead.ours)} "
+            f"| `{lead.rival}` | {lead.rivals} | {_seconds(lead.theirs)} | {_times(lead.ratio)}{_doubt(lead)} |\n"
         )
+    behind = sorted((lead for lead in found if lead.behind), key=lambda lead: lead.ratio.value)
+    lists = [("Others are ahead in", behind), ("Not decided are", [lead for lead in found if lead.undecided])]
+    lines += [
+        f"\n{text} {len(some)} of {len(found)}: {'; '.join(map(_where, some)) or 'none'}.\n" for text, some in lists
+    ]
     return "".join(lines)
+
+
+def skipped_table(runs: Sequence[TaskResults]) -> str:
+    """Which exact solvers have no time at an S, in how many places, and why."""
+    rows = [row for one in runs for row in one.rows if row["category"] == "exact" and row["cell"]["centring"] == "none"]
+    measured = {(row["method"], cell_key(row["cell"])) for row in rows if row["case"]}
+    found: dict[tuple[int, str], Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        reason = str(row["message"]).partition(":")[0]
+        if (
+            not row["case"]
+            and not reason.startswith(NOT_TRIED)
+            and (row["method"], cell_key(row["cell"])) not in measured
+        ):
+            found[row["cell"]["size"], reason][row["method"]] += 1
+    lines = ["| S | skipped: why | exact solver (places) |\n", "|---|---|---|\n"]
+    for (size, reason), methods in sorted(found.items()):
+        lines.append(f"| {size} | {reason} | {', '.join(f'`{m}` ({n})' for m, n in sorted(methods.items()))} |\n")
+    return "".join(lines) if found else "No exact solver was skipped.\n"
+
+
+def run_list(runs: Sequence[TaskResults]) -> str:
+    """Of each run what it measured, where, whether it was finished, and how steady the machine was."""
+    lines = []
+    for one in runs:
+        description = read_json(one.folder / RUN_FILE) if one.folder else {}
+        said = description["plan"]["tasks"][one.task.name]
+        others = {row["method"] for row in one.rows if row["case"] and row["category"] == "exact"} - {OURS}
+        finished = str(description["finished"] or "")[:16].replace("T", " ")
+        facts = [
+            f"profile `{description['plan']['profile']}`",
+            f"{len(others)} other exact solvers",
+            f"budget of a solver in one place {said['budget']:g} s, of a call {deadline_of(one):g} s",
+            machine(one.environment),
+            day(one.environment),
+            f"finished {finished}" if finished else "**not finished**",
+            f"steadiness: {steadiness(one.rows) or 'too few readings'}",
+        ]
+        lines.append(f"- `{one.run}`: {'; '.join(facts)}.\n")
+    return "".join(lines)
+
+
+class Quick(NamedTuple):
+    """An approximate solver that takes less time than our exact one on the maps at one S: both medians, s, and its mean c."""
+
+    size: int
+    method: str
+    theirs: Interval
+    ours: Interval
+    c: float
+    quality: str
+
+
+def quicker(results: TaskResults) -> list[Quick]:
+    """All there are, on the cases that both were given, by S and time."""
+    approximate = {row["method"] for row in results.rows if row["category"] == "approximate"}
+    found = []
+    for table in places(results):
+        ours = table.methods.index(OURS)
+        for m in (m for m, method in enumerate(table.methods) if method in approximate):
+            both = ~np.isnan(table.alone[[ours, m]]).any(axis=0)
+            weights = table.weights[:, both]
+            theirs, own = (interval_of(weighted_median(table.alone[k, both], weights)) for k in (m, ours))
+            if theirs.value < own.value:
+                c = interval_of(weighted_mean(table.scores[m, both], weights))
+                quality = format_score(results.task.scores[0], *c)
+                found.append(Quick(int(table.sizes[0]), table.methods[m], theirs, own, c.value, quality))
+    return sorted(found, key=lambda quick: (quick.size, quick.theirs.value))
+
+
+def quick_text(found: Sequence[Quick]) -> str:
+    """How many there are at the largest S, the fastest and the best of them."""
+    here = [quick for quick in found if quick.size == max(SIZES)]
+    named = dict.fromkeys((min(here, key=lambda q: q.theirs.value), max(here, key=lambda q: q.c))) if here else ()
+    texts = [f"`{q.method}` with {_seconds(q.theirs)} and c = {q.quality}" for q in named]
+    few = f": the fastest is {texts[0]}, the best {texts[-1]}" if here else ""
+    return f"Without a proof it goes faster at S = {max(SIZES)} with {plural(len(here), 'approximate solver')}{few}."
+
+
+def quick_table(found: Sequence[Quick]) -> str:
+    """One line for each."""
+    lines = [f"| S | approximate solver | c | its time | `{OURS}` |\n", "|---|---|---|---|---|\n"]
+    for q in found:
+        lines.append(f"| {q.size} | `{q.method}` | {q.quality} | {_seconds(q.theirs)} | {_seconds(q.ours)} |\n")
+    return "".join(lines) if found else "None.\n"
 
 
 def written(page: str, name: str, table: str) -> str:
@@ -122,6 +253,24 @@ def written(page: str, name: str, table: str) -> str:
     begin, end = f"<!-- {name}: begin (python docs/headline.py --write) -->\n", f"<!-- {name}: end -->"
     before, _, rest = page.partition(begin)
     return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+
+
+def _cases(lead: Lead) -> str:
+    return f"{lead.both}" if lead.both == lead.cases else f"{lead.both} of {lead.cases}"
+
+
+def _doubt(lead: Lead) -> str:
+    return ", not decided" if lead.undecided else ""
+
+
+def _where(lead: Lead) -> str:
+    few = "" if lead.both == lead.cases else f" on {_cases(lead)} cases"
+    ours, theirs = (format_seconds(time.value) for time in (lead.ours, lead.theirs))
+    return f"{lead.family} at S = {lead.size} (`{lead.rival}` {theirs}, ours {ours}{few})"
+
+
+def _machines(runs: Iterable[TaskResults]) -> str:
+    return "; ".join(dict.fromkeys(f"{machine(one.environment)}, {day(one.environment)}" for one in runs))
 
 
 def _seconds(time: Interval) -> str:
@@ -147,9 +296,13 @@ def tables(runs: Sequence[Path]) -> dict[tuple[Path, str], str]:
     tasks = [results for run in runs for results in read_results(run, tasks=["matching"])]
     found = strongest(tasks)
     maps = [results for results in tasks if {place["model"] for place in results.places.values()} == {MAPS}]
+    quick = [one for results in maps for one in quicker(results)]
     return {
-        (README, "headline"): short_table(found),
+        (README, "headline"): f"{short_table(found)}\n{quick_text(quick)} Measured on {_machines(tasks)}.\n",
         (RESULTS, "families"): long_table(found),
+        (RESULTS, "skipped"): skipped_table(tasks),
+        (RESULTS, "runs"): run_list(tasks),
+        (RESULTS, "approximations"): quick_table(quick),
         (RESULTS, "solvers"): "".join(render_table(one, "md", paper=True, statistics=True) for one in maps),
     }
 

@@ -154,7 +154,7 @@ WAYS = {
     " --methods exact-auction,scipy,ortools,lapjv,lap": only_read("takes minutes; a part of it runs above"),
     "pip install 'semrsm-bench[families]'": only_read("its wheels are what tests/test_recipes.py runs with"),
     f"semrsm-bench data family {MADE}": only_read(FAMILY),
-    f"semrsm-bench run matching --profile paper --family all {RAW} --pairs 1024=100 --pairs 4096=30": only_read(
+    f"semrsm-bench run matching --profile paper --family all {RAW} --pairs 1024=100 --pairs 4096=30 --pairs 5": only_read(
         "takes hours; the shorter ones below have their test"
     ),
     f"semrsm-bench run matching --profile paper --family resnet18 {RAW} --smallest 256 --pairs 1024=100 --pairs 4096=30 "

@@ -1,30 +1,50 @@
 """What README and docs/results.md say of solvers follows from the rows that are kept."""
 
 import dataclasses
+import itertools
 import json
+import math
 import runpy
+import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from semrsm_bench.bench import drift
-from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, load_rows
+from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, RUN_FILE, load_rows, read_json
 from semrsm_bench.report.results import read_results
 from tests.bench_data import make_row
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 HEADLINE = runpy.run_path(str(CHECKOUT / "docs/headline.py"))
+KEPT = sorted(HEADLINE["RUNS"].iterdir())
 
 
 def rows_of(method, seconds, **changes):
-    for pair, time in zip(("0-1", "2-3", "4-5"), seconds):
-        yield make_row(method=method, pair=pair, seconds=time, **changes)
+    """Rows of some pairs; None is a pair that the method was not given."""
+    for i, time in enumerate(seconds):
+        if time is not None:
+            yield make_row(method=method, pair=f"{2 * i}-{2 * i + 1}", seconds=time, **changes)
 
 
-def write_run(folder, rows):
+def skipped(method, message, **changes):
+    return make_row(method=method, pair="", status="skipped", seconds=None, scores={}, message=message, **changes)
+
+
+def write_run(folder, rows, finished="2026-11-29T22:20:36.984+00:00"):
     folder.mkdir(exist_ok=True)
     (folder / ROWS_FILE).write_text("".join(row.to_json() + "\n" for row in rows))
-    (folder / ENVIRONMENT_FILE).write_text(json.dumps({"run_id": "run-1"}))
+    (folder / ENVIRONMENT_FILE).write_text(json.dumps({"run_id": "run-1", "started": "2026-11-29T21:47:33+00:00"}))
+    plan = {"profile": "quick", "tasks": {"matching": {"budget": 3.0, "deadline": 30.0}}}
+    (folder / RUN_FILE).write_text(json.dumps({"plan": plan, "finished": finished}))
+    return read_results(folder, tasks=["matching"])
+
+
+def only_lead(folder, times):
+    """Of the one place in which methods have these times."""
+    (lead,) = HEADLINE["strongest"](write_run(folder, [row for m, line in times.items() for row in rows_of(m, line)]))
+    return lead
 
 
 def test_a_lead_is_the_ratio_of_medians_to_the_fastest_other_exact_solver(tmp_path):
@@ -36,14 +56,98 @@ def test_a_lead_is_the_ratio_of_medians_to_the_fastest_other_exact_solver(tmp_pa
         *rows_of("lap", (1e-6,)),
         *(make_row(method="lap", pair=pair, status="timeout", seconds=None, scores={}) for pair in ("2-3", "4-5")),
     ]
-    write_run(tmp_path, rows)
-    (results,) = read_results(tmp_path, tasks=["matching"])
-    (lead,) = HEADLINE["leads"](results)
-    assert (lead.family, lead.size, lead.cases, lead.rival) == ("tiny", 16, 3, "scipy")
+    (lead,) = HEADLINE["strongest"](write_run(tmp_path, rows))
+    assert (lead.family, lead.size, lead.both, lead.cases, lead.rival) == ("tiny", 16, 3, 3, "scipy")
+    assert lead.rivals == 3, "the one that failed was measured, too"
     assert (lead.ours.value, lead.theirs.value, lead.ratio.value) == pytest.approx((2e-3, 20e-3, 10.0))
     # The draws of both are the same: all of one pair give 10, 15 or 3.3.
     assert lead.ratio.low == pytest.approx(20 / 6)
     assert lead.ratio.high == pytest.approx(15.0)
+
+
+def test_both_times_and_their_ratio_are_of_the_same_cases_and_a_cut_one_decides_nothing(tmp_path):
+    lead = only_lead(tmp_path, {"exact-auction": [1e-3, 5.0, 7.0], "scipy": [10e-3, None, None]})
+    assert (lead.both, lead.cases) == (1, 3)
+    assert (lead.ours.value, lead.theirs.value, lead.ratio.value) == pytest.approx((1e-3, 10e-3, 10.0))
+    assert (lead.behind, lead.undecided) == (False, True)
+    for text in (
+        HEADLINE["short_table"]([lead._replace(family=HEADLINE["MAPS"], size=256)]),
+        HEADLINE["long_table"]([lead]),
+    ):
+        assert "1 of 3" in text
+        assert "10**, not decided" in text or "10, not decided" in text
+    assert "Others are ahead in 0. Not decided, for lack of cases: 1." in HEADLINE["counts"]([lead])
+    # Ours was cut: its column is a number all the same.
+    lead = only_lead(tmp_path, {"exact-auction": [2e-3, None, None], "scipy": [10e-3, 1e-3, 1e-3]})
+    assert (lead.ours.value, lead.undecided) == (2e-3, True)
+    # Faster on the few that both have is ahead, whatever the others would give.
+    lead = only_lead(tmp_path, {"exact-auction": [2e-3, 1.0, 1.0], "scipy": [1e-3, None, None]})
+    assert (lead.behind, lead.undecided) == (True, False)
+    assert "tiny at S = 16 (`scipy` 1.00 ms, ours 2.00 ms on 1 of 3 cases)" in HEADLINE["counts"]([lead])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_cases_that_are_missing_cannot_turn_what_counts_as_decided(tmp_path, seed):
+    rng = np.random.default_rng(seed)
+    ours, theirs = rng.lognormal(-7, 0.5, 5).tolist(), rng.lognormal(-4 - seed, 0.5, 5).tolist()
+    ours[0], theirs[3], theirs[4] = None, None, None
+    lead = only_lead(tmp_path, {"exact-auction": ours, "scipy": theirs})
+    possible = [
+        np.median([b if t is None else t for t, b in zip(theirs, fill)]) / np.median([fill[5], *ours[1:]])
+        for fill in itertools.product(*[[0.0]] * 3, *[(0.0, 1e-3, 10.0)] * 2, (1e-6, 1e-3, 1e3, math.inf))
+    ]
+    assert min(possible) == pytest.approx(lead.least)
+    assert lead.undecided == (lead.ratio.value >= 1 and min(possible) <= 1)
+
+
+def test_a_solver_counts_with_the_run_that_gave_it_most_cases(tmp_path):
+    all_few = {"exact-auction": [1e-3, None], "scipy": [9e-3, None], "lapjv": [20e-3, None]}
+    one_more = {"exact-auction": [1e-3, 1e-3], "scipy": [11e-3, 13e-3]}
+    runs = [
+        results
+        for name, times in (("a", all_few), ("b", one_more))
+        for results in write_run(tmp_path / name, [row for m, line in times.items() for row in rows_of(m, line)])
+    ]
+    (lead,) = HEADLINE["strongest"](runs)
+    assert (lead.rival, lead.both, lead.rivals, lead.ratio.value) == ("scipy", 2, 2, pytest.approx(12.0))
+
+
+def test_who_was_skipped_and_why_and_what_runs_were_like(tmp_path):
+    rows = [
+        *rows_of("exact-auction", (1e-3, 1e-3)),
+        *rows_of("scipy", (10e-3,)),
+        skipped("scipy", "budget of 3 s: 1 of 2 pairs"),
+        skipped("lap", "too slow for quick: 26 s a case expected from smaller S"),
+        skipped("greedy", "it takes x and y", category="approximate"),
+        skipped("lapjv", "not tried: it timed out at S=4 already"),
+    ]
+    results = write_run(tmp_path, rows, finished=None)
+    assert HEADLINE["skipped_table"](results).splitlines()[2:] == ["| 16 | too slow for quick | `lap` (1) |"]
+    text = HEADLINE["run_list"](results)
+    assert (
+        "`run-1`: profile `quick`; 1 other exact solvers; budget of a solver in one place 3 s, of a call 30 s" in text
+    )
+    assert "2026-11-29; **not finished**; steadiness: too few readings." in text
+    assert "finished 2026-11-29 22:20;" in HEADLINE["run_list"](write_run(tmp_path, rows))
+
+
+def test_approximate_solvers_that_are_faster_are_named_with_their_quality(tmp_path):
+    rows = [
+        *rows_of("exact-auction", (3e-3, 5e-3, None), size=4096),
+        *rows_of("greedy", (1e-3, 2e-3, 9.0), size=4096, category="approximate", c=0.5),
+        *rows_of("near", (2e-3, 3e-3, 9.0), size=4096, category="approximate", c=0.75),
+        *rows_of("slow", (1.0, 1.0, 1.0), size=4096, category="approximate"),
+    ]
+    (results,) = write_run(tmp_path, rows)
+    found = HEADLINE["quicker"](results)
+    assert [(q.method, q.theirs.value, q.ours.value, q.c) for q in found] == [
+        ("greedy", pytest.approx(1.5e-3), pytest.approx(4e-3), 0.5),
+        ("near", pytest.approx(2.5e-3), pytest.approx(4e-3), 0.75),
+    ]
+    text = HEADLINE["quick_text"](found)
+    assert "at S = 4096 with 2 approximate solvers: the fastest is `greedy` with 1.50 ms" in text
+    assert "the best `near`" in text
+    assert HEADLINE["quick_text"]([]) == "Without a proof it goes faster at S = 4096 with 0 approximate solvers."
 
 
 def test_every_place_has_draws_of_its_own_and_the_run_with_most_cases_counts(tmp_path):
@@ -57,26 +161,36 @@ def test_every_place_has_draws_of_its_own_and_the_run_with_most_cases_counts(tmp
     ]
     tasks = []
     for name, rows in (("many", many), ("few", [*few, *matrices])):
-        write_run(tmp_path / name, rows)
-        tasks += read_results(tmp_path / name, tasks=["matching"])
+        tasks += write_run(tmp_path / name, rows)
     first, second = HEADLINE["strongest"](tasks)
     assert (first.family, first.rival, first.ratio.value) == ("matrices", "lap", pytest.approx(0.5))
     assert (first.ratio.low, first.ratio.high) == pytest.approx((0.25, 1.0))  # not one number: pairs are resampled
     assert (second.family, second.cases, second.ratio.value) == ("tiny", 3, pytest.approx(10.0))
     text = HEADLINE["short_table"]([first, second])
-    assert "Others are ahead in 1 of them: matrices at S = 16 (`lap`, 2.0 times as fast)." in text
+    assert "In each of 2 places, of 2 families, 1 other exact solvers were measured." in text
+    assert "Others are ahead in 1, most in matrices at S = 16 (`lap` 1.00 ms, ours 2.00 ms). All are decided." in text
 
 
 def test_no_kept_row_is_of_a_wrong_answer_and_all_are_small():
     assert sum(file.stat().st_size for file in HEADLINE["RUNS"].rglob("*")) < 5 << 20
-    for run in HEADLINE["RUNS"].iterdir():
+    for run in KEPT:
         found = {(row["method"], row["status"]) for row in load_rows(run)}
         assert not [entry for entry in found if entry[1] in ("wrong", "invalid", "error", "crashed")]
 
 
+@pytest.mark.parametrize("run", KEPT, ids=lambda run: run.name)
+def test_kept_runs_are_finished_and_of_the_commands_on_the_page(run):
+    description = read_json(run / RUN_FILE)
+    lines = HEADLINE["RESULTS"].read_text().replace("\\\n", " ").splitlines()
+    shown = [shlex.split(line) for line in lines if line.startswith("semrsm-bench run")]
+    (words,) = (words for words in shown if ("--run-id", run.name) in itertools.pairwise(words))
+    assert any(set(words) - {"--run-id", run.name} <= set(shlex.split(command)) for command in description["commands"])
+    assert description["finished"], f"{run.name} is not finished: the page shows a part of it"
+
+
 def test_the_pages_hold_what_the_kept_rows_give(monkeypatch):
     monkeypatch.setattr(drift, "FEWEST", 10)  # which tests/conftest.py raises for runs of tests
-    for (page, name), table in HEADLINE["tables"](sorted(HEADLINE["RUNS"].iterdir())).items():
-        assert table.count("\n") > 3
+    for (page, name), table in HEADLINE["tables"](KEPT).items():
+        assert table.count("\n") > 3 or name in ("runs", "skipped")
         text = page.read_text()
         assert HEADLINE["written"](text, name, table) == text, "renew it with: python docs/headline.py --write"
