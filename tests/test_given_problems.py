@@ -120,7 +120,10 @@ BIG = 2**53 + 2
         (np.zeros((2, 2, 2)), r"got shape \(2, 2, 2\)"),
         ([[1.0], [2.0, 3.0]], "not a rectangular array"),
         (np.zeros((0, 0)), "is empty"),
-        ([[0.0, np.nan], [1.0, 2.0]], r"not finite: nan at \(0, 1\)"),
+        (
+            [[0.0, np.nan], [1.0, 2.0]],
+            r"not finite: nan at \(0, 1\); forbid a pair by a finite number (above|below) all others",
+        ),
         ([[0.0, 1.0], [-np.inf, 2.0]], r"not finite: -inf at \(1, 0\)"),
         (np.array([[1, 2], [3, BIG]]), r"integers beyond 2\^53"),
         (np.array([[1, 2], [3, np.iinfo(np.int64).min]]), r"integers beyond 2\^53"),
@@ -244,13 +247,41 @@ def test_a_file_that_holds_no_problems_is_refused_with_the_array(arrays, said, t
         list(read_problems(tmp_path / "file.npz"))
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 cut short"])
+@pytest.mark.parametrize("content", [b"", b"no archive", b"x,y\n1,2\n", b"PK\x03\x04 cut short"])
 def test_what_is_no_archive_is_refused(content, tmp_path):
     (tmp_path / "file.npz").write_bytes(content)
-    with pytest.raises(ValueError, match=r"is no \.npz"):
+    with pytest.raises(
+        ValueError, match=r"is no \.npz.*it is no \.npz archive; numpy\.savez makes.*needed are"
+    ) as refused:
         list(read_problems(tmp_path / "file.npz"))
+    assert "pickle" not in str(refused.value)
     with pytest.raises(FileNotFoundError, match="there is no file"):
         list(read_problems(tmp_path / "none.npz"))
+
+
+def test_an_array_without_a_name_is_refused_and_so_are_objects(tmp_path):
+    np.save(tmp_path / "plain.npy", np.eye(3))
+    with pytest.raises(
+        ValueError, match=r"plain\.npy.*one array without a name \(\.npy\); numpy\.savez makes.*costs \(S, S\)"
+    ):
+        list(read_problems(tmp_path / "plain.npy"))
+    np.savez(tmp_path / "objects.npz", costs=np.array([[None]]))
+    with pytest.raises(ValueError, match=r"objects\.npz is no \.npz of arrays of numbers"):
+        list(read_problems(tmp_path / "objects.npz"))
+
+
+@given(st.integers(1, 5), st.integers(0, 99))
+@settings(max_examples=30)
+def test_a_finite_number_forbids_pairs_as_the_message_says(size, seed):
+    rng = np.random.default_rng(seed)
+    costs = rng.integers(-9, 10, (size, size)).astype(float)
+    costs[rng.random((size, size)) < 0.4] = np.inf
+    allowed = costs[np.isfinite(costs)] if np.isfinite(costs).any() else np.zeros(1)
+    finite = np.where(np.isfinite(costs), costs, allowed.max() + size * np.ptp(allowed) + 1)
+    rows, perms = np.arange(size), [list(p) for p in itertools.permutations(range(size))]
+    best = min(costs[rows, p].sum() for p in perms)
+    found = sb.solve(sb.MatchingProblem.from_costs(finite), "scipy")
+    assert costs[rows, found].sum() == best
 
 
 def test_a_run_on_problems_of_the_user_certifies_optima_and_says_who_does_not_apply(tmp_path, monkeypatch):

@@ -42,9 +42,14 @@ def test_a_file_is_drawn_and_one_that_holds_no_rsm_is_named(tmp_path):
     assert matplotlib.image.imread(tmp_path / "k.png").std() > 0
     save_rsm_picture({"k": np.load(tmp_path / "k.npy")}, tmp_path / "k.svg")
     assert "<svg" in (tmp_path / "k.svg").read_text()
-    (tmp_path / "k.npy").write_bytes(b"nonsense")
-    with pytest.raises(ValueError, match="holds no RSM"):
+    with (tmp_path / "k.npy").open("wb") as file:
+        np.savez(file, k=np.eye(2))
+    with pytest.raises(ValueError, match=r"holds no RSM: it is an \.npz archive of several arrays"):
         save_rsm_picture(tmp_path / "k.npy", tmp_path / "k.png")
+    for content in (b"nonsense", b""):
+        (tmp_path / "k.npy").write_bytes(content)
+        with pytest.raises(ValueError, match=r"holds no RSM: it is no \.npy file"):
+            save_rsm_picture(tmp_path / "k.npy", tmp_path / "k.png")
 
 
 @pytest.mark.parametrize(

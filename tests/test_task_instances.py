@@ -361,7 +361,7 @@ def spoiled(value, rows=5, columns=1):
         (GOOD.astype(complex), None, "complex128"),
         (np.zeros((12, 0)), None, r"\(12, 0\) float64"),
         (GOOD, "a\nb\n", "2 lines, but the arrays have 12 rows"),
-        ("text.npy", None, "text.npy: not a readable array"),
+        ("text.npy", None, r"text.npy: not a readable array \(it is no \.npy file; numpy\.save writes one array\)"),
         ("names.txt", None, r"read from \.npy files"),
         ("nowhere.npy", None, "No such file"),
     ],

@@ -2,10 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+_MAGIC = b"\x93NUMPY"
+
+
+def load_array(path: str | Path, mmap_mode: Literal["r"] | None = None) -> NDArray[Any]:
+    """Array of an .npy file of the user's, never of a pickle; ValueError, which does not name the file, for any other content."""
+    with open(path, "rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            several = "an .npz archive of several arrays" if zipfile.is_zipfile(path) else "no .npy file"
+            raise ValueError(f"it is {several}; numpy.save writes one array")
+    array: NDArray[Any] = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    return array
+
+
+def load_archive(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
+    """Names and arrays of an .npz file of the user's, in its order; ValueError, as of `load_array`, for any other content."""
+    if not zipfile.is_zipfile(path):
+        with path.open("rb") as file:
+            one = "one array without a name (.npy)" if file.read(len(_MAGIC)) == _MAGIC else "no .npz archive"
+        raise ValueError(f"it is {one}; numpy.savez makes an archive of arrays with names")
+    with np.load(path, allow_pickle=False) as content:
+        for name in content.files:
+            yield name, content[name]
 
 
 def to_numpy(value: Any, name: str) -> NDArray[Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from semrsm_bench.core.arrays import load_array
 from semrsm_bench.core.files import writing
 from semrsm_bench.report.figures.parts import heat
 from semrsm_bench.report.style import RC, new_panels
@@ -71,7 +72,7 @@ def save_rsm_picture(
     if isinstance(source, str | Path):
         file = Path(source)
         try:
-            matrix = np.load(file, mmap_mode="r", allow_pickle=False)
+            matrix = load_array(file, mmap_mode="r")
         except ValueError as error:
             raise ValueError(f"{file} holds no RSM: {error}") from None
         source = {file.stem: matrix}

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.activations.store import Cache, open_cache
-from semrsm_bench.core.arrays import to_numpy
+from semrsm_bench.core.arrays import load_array, to_numpy
 
 Layout = Literal["channels_first", "channels_last"]
 ClassToken = Literal["keep", "drop"]
@@ -211,11 +211,9 @@ def as_source(
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = load_array(path, mmap_mode="r")
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(f"{path} is not an .npy file of numbers: {error}") from None
-    if not isinstance(array, np.ndarray):
-        raise ValueError(f"{path} holds several arrays; an RSM is made of one .npy")
     return ArraySource(array, path.name, layout, class_token, grid)
 
 

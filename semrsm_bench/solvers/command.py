@@ -19,6 +19,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from semrsm_bench.core.arrays import load_array
 from semrsm_bench.core.ending import LONGEST_SAID, how_it_ended
 from semrsm_bench.solvers.problem import MatchingProblem
 from semrsm_bench.solvers.registry import Kind, Solution, register_solver
@@ -55,8 +56,7 @@ class Request:
     def answer(self) -> Any:
         """What the program has written; its files are removed."""
         try:
-            with open(self.files["answer"], "rb") as file:
-                return np.load(file, allow_pickle=False)
+            return load_array(self.files["answer"])
         except FileNotFoundError:
             raise ProgramError("invalid", "it wrote no answer") from None
         except (ValueError, EOFError) as error:

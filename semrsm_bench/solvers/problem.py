@@ -22,11 +22,11 @@ _LARGEST_INTEGER = 2**53
 _BLOCK = 4096
 
 
-def as_float_array(values: Any, name: str) -> Floats:
+def as_float_array(values: Any, name: str, advice: str = "replace such entries before matching") -> Floats:
     """Array of float32 or float64 from whatever holds numbers: numpy, nested lists, or a torch tensor on any device.
 
     float16, bfloat16 and integers become float32 (integers too large for it float64); float32 and float64 stay. ValueError where
-    ``values`` is not numeric or not finite; the message names the first bad position.
+    ``values`` is not numeric or not finite; the message names the first bad position, and of what is not finite ``advice``.
     """
     array = to_numpy(values, name)
     if array.dtype.kind in "iub":
@@ -37,7 +37,7 @@ def as_float_array(values: Any, name: str) -> Floats:
         array = array.astype(np.float32 if array.dtype.itemsize <= 4 else np.float64)
     if not np.isfinite(array).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise ValueError(f"{name} is not finite: {array[where]} at {where}; clean the activations before matching")
+        raise ValueError(f"{name} is not finite: {array[where]} at {where}; {advice}")
     return array
 
 
@@ -203,7 +203,11 @@ def _square(values: Any, name: str) -> Floats:
         raise ValueError(f"{name} is empty: there is nothing to match")
     if array.dtype.kind in "iu" and max(int(array.max()), -int(array.min())) > _LARGEST_INTEGER:
         raise ValueError(f"{name} holds integers beyond 2^53, which float64 rounds: subtract or divide before matching")
-    floats = as_float_array(array, name)
+    floats = as_float_array(
+        array,
+        name,
+        f"forbid a pair by a finite number {'above' if name == 'costs' else 'below'} all others by S times their range",
+    )
     largest = max(float(floats.max()), -float(floats.min()))
     if largest > _LARGEST_ENTRY or 0.0 < largest < _SMALLEST_ENTRY:
         raise ValueError(

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 
 from semrsm_bench.activations.folders import shipped_features
 from semrsm_bench.activations.pictures import Pictures, read_pictures
+from semrsm_bench.core.arrays import load_archive
 from semrsm_bench.core.options import option
 from semrsm_bench.core.row import natural
 from semrsm_bench.metrics.arrays import as_float64
@@ -227,11 +228,8 @@ def _arrays(path: Path) -> Iterator[tuple[str, Array, tuple[int, int] | None]]:
         raise FileNotFoundError(f"{path}: no such file of features")
     try:
         if path.suffix == ".npz":
-            if not zipfile.is_zipfile(path):  # NumPy would take any other file for a pickle
-                raise ValueError("it is no .npz archive; numpy.savez makes one")
-            with np.load(path, allow_pickle=False) as content:
-                for name in content.files:
-                    yield name, content[name], None
+            for name, array in load_archive(path):
+                yield name, array, None
         elif path.suffix == ".safetensors":
             with safe_open(path, framework="np") as file:
                 said = {key: json.loads(text) for key, text in (file.metadata() or {}).items() if key in _SAID}

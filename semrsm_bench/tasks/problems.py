@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
 
-import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.core.arrays import load_archive
 from semrsm_bench.solvers import MatchingProblem
 
 _FORMS = {"vectors": ("x", "y"), "affinity": ("affinity",), "costs": ("costs",)}
@@ -45,12 +45,11 @@ def read_problems(path: Path) -> Iterator[GivenProblem]:
     in front holds several of one shape.
     """
     try:
-        with np.load(path, allow_pickle=False) as content:
-            arrays = {name: content[name] for name in content.files}
+        arrays = dict(load_archive(path))
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {path}") from None
     except (ValueError, EOFError, BadZipFile, AttributeError, OSError) as error:
-        raise ValueError(f"{path} is no .npz of arrays of numbers: {error}") from None
+        raise ValueError(f"{path} is no .npz of arrays of numbers: {error}; needed are {_SHOWN}") from None
     groups: dict[str, dict[str, NDArray[Any]]] = {}
     for key, array in arrays.items():
         name, _, part = key.rpartition("/")

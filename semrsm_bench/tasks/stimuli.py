@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import entr
 
+from semrsm_bench.core.arrays import load_array
 from semrsm_bench.core.options import option
 from semrsm_bench.core.task import Floats
 from semrsm_bench.metrics import jensen_shannon
@@ -168,7 +169,7 @@ def _open(path: Path) -> NDArray[Any]:
     if path.suffix.lower() != ".npy":
         raise ValueError(f"{path}: features are read from .npy files; write them with numpy.save")
     try:
-        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = load_array(path, mmap_mode="r")
     except (ValueError, EOFError) as error:
         raise ValueError(f"{path}: not a readable array ({error})") from None
     if array.ndim != 2 or array.dtype.kind not in "fiub" or not array.size:
