@@ -4,9 +4,12 @@ import itertools
 
 import numpy as np
 import pytest
+from scipy.sparse import csgraph
 
 import semrsm_bench as sb
+from semrsm_bench.solvers import random_value
 from semrsm_bench.solvers.sparse import candidate_edges
+from semrsm_bench.tasks import synthetic
 
 
 def problem_of(size, seed=0, channels=4):
@@ -38,6 +41,26 @@ def test_with_all_candidates_it_is_the_optimum():
     problem = problem_of(30)
     best = sb.matching_value(problem, sb.solve(problem, "scipy"))
     assert sb.matching_value(problem, sb.solve(problem, "scipy-sparse", k=30)) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("make", [synthetic.machol_wien, synthetic.low_rank])
+def test_scipy_gets_whole_numbers_without_which_it_takes_minutes_on_some_problems(make, monkeypatch):
+    given, match = [], csgraph.min_weight_full_bipartite_matching
+    monkeypatch.setattr(
+        csgraph, "min_weight_full_bipartite_matching", lambda g, **k: (given.append(g.data), match(g, **k))[1]
+    )
+    arrays = make(256, 4, np.random.default_rng(0))
+    problem = sb.MatchingProblem.from_affinity(**arrays) if "affinity" in arrays else sb.MatchingProblem(**arrays)
+    k = sb.matching_value(problem, sb.solve(problem, "scipy-sparse"))
+    (weights,) = given
+    assert weights.min() >= 1
+    np.testing.assert_array_equal(weights, np.round(weights))
+    k_opt = sb.matching_value(problem, sb.solve(problem, "scipy"))
+    assert random_value(problem) < k <= k_opt + 1e-6 * abs(k_opt)
+
+
+def test_a_quick_run_has_it_at_every_size():
+    assert sb.get_solver("scipy-sparse").slow_from is None
 
 
 def test_no_candidates_are_refused():

@@ -197,7 +197,7 @@ def register_solver(
         max_size : int
             Larger problems are skipped, with a row that says so.
         slow_from : int
-            S from which a pair takes more than some ten seconds: quick runs leave the method out there.
+            S from which a pair takes seconds: quick runs leave the method out there.
         distribution : str
             Distribution whose version is recorded with every result; by default the one that the plugin came in.
 

@@ -16,7 +16,7 @@ _FIRST_RANGE = 40.0
     kind="approximate",
     complexity="O(levels iterations S^2)",
     reference="Cuturi 2013, NeurIPS (entropic transport); epsilon halved as in Schmitzer 2019, SIAM J. Sci. Comput. 41",
-    slow_from=1024,
+    slow_from=4096,
 )
 def sinkhorn_rounded(problem: MatchingProblem, *, levels: int = 6, iterations: int = 10) -> Permutation:
     """Entropic plan whose epsilon is halved level by level; then rows by their largest entry, each with its best free column.
