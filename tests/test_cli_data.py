@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from semrsm_bench.activations.resnet import ResNet, save_weights
 from semrsm_bench.activations.store import open_cache
@@ -63,3 +64,21 @@ def test_large_images_from_files(tmp_path, monkeypatch):
     images = image_zip(tmp_path / "a.zip", per_class=1)
     call("data", "large", "--model", network, "--size", "96", "--count", "1", images)
     assert open_cache(tmp_path / "semrsm_bench" / "large" / "net-96px.safetensors").shape("layer1") == (1, 2, 96 * 96)
+
+
+@pytest.mark.parametrize(
+    ("words", "extra"),
+    [
+        (["train", "x", "--out", "w.safetensors"], "torch"),
+        (["networks", "x", "--out", "w", "--group", "half"], "torch"),
+        (["features", "x", "--networks", "w", "--out", "f", "--group", "half"], "torch"),
+        (["extract", "x", "--model", "m", "--out", "c.safetensors"], "torch"),
+        (["large"], "study"),
+        (["family", "vit"], "families"),
+    ],
+)
+def test_without_torch_a_verb_names_the_extra_that_brings_it(words, extra, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    said = f"semrsm-bench: data {words[0]} needs torch, not installed here: `pip install 'semrsm-bench[{extra}]'`\n"
+    assert call("data", *words, code=2)[1] == said

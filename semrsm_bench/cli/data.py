@@ -13,6 +13,7 @@ import click
 from semrsm_bench.activations.options import MEAN_IMAGES, ExtractOptions, FeaturesOptions, NetworksOptions, TrainOptions
 from semrsm_bench.cli.options import DataOptions, OutputOptions, options_from
 from semrsm_bench.cli.text import aligned, print_json, say
+from semrsm_bench.core.method import require_extra
 from semrsm_bench.core.options import command_words, option
 
 _PATH = click.Path(path_type=Path)
@@ -33,6 +34,7 @@ def train(images: tuple[Path, ...], options: TrainOptions) -> None:
     The run is seeded and resumable: started again with the same options it resumes from its checkpoint. It uses CUDA where
     there is one and CPU bfloat16 otherwise.
     """
+    require_extra("data train", "torch", "torch", "PIL")
     from semrsm_bench.activations.train import train_network
 
     say(train_network(images, options))
@@ -46,6 +48,7 @@ def networks(images: tuple[Path, ...], options: NetworksOptions) -> None:
 
     Started again it resumes: a network whose weights are there is skipped.
     """
+    require_extra("data networks", "torch", "torch", "PIL")
     from semrsm_bench.activations.groups import networks_to_train
     from semrsm_bench.activations.train import checkpoint_of, train_network
 
@@ -66,6 +69,7 @@ def features(images: tuple[Path, ...], options: FeaturesOptions) -> None:
 
     Groups with shortcuts see the images with dots that agree with the class by chance.
     """
+    require_extra("data features", "torch", "torch", "PIL")
     from semrsm_bench.activations.features import write_features
 
     options = replace(options, networks=options.networks.resolve(), out=options.out.resolve())
@@ -80,6 +84,7 @@ def features(images: tuple[Path, ...], options: FeaturesOptions) -> None:
 @options_from()
 def extract(images: tuple[Path, ...], options: ExtractOptions) -> None:
     """Run a network over IMAGES (folders, zips or files) and store its activations."""
+    require_extra("data extract", "torch", "torch", "PIL")
     from semrsm_bench.activations.extract import extract as run_extract
     from semrsm_bench.activations.images import choose_images, find_images
     from semrsm_bench.activations.models import load_model
@@ -152,6 +157,7 @@ def large(images: tuple[Path, ...], options: LargeOptions) -> None:
     Without IMAGES the photographs that scikit-image, scikit-learn and matplotlib ship are used. The caches are written outside
     the repository; `semrsm-bench run --profile large` finds them there.
     """
+    require_extra("data large", "study", "torch", "PIL")
     from semrsm_bench.activations.extract import extract as run_extract
     from semrsm_bench.activations.folders import large_folder, shipped_weights
     from semrsm_bench.activations.images import find_images
@@ -181,6 +187,7 @@ def family(names: tuple[str, ...]) -> None:
 
     They go to the user's cache folder, where `semrsm-bench run matching --family NAME` finds them.
     """
+    require_extra("data family", "families", "torch", "PIL")
     from semrsm_bench.activations.recipes import make_family
 
     for name in names:

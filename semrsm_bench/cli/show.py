@@ -191,11 +191,11 @@ def report(words: tuple[str, ...], options: ReportOptions, output: OutputOptions
     The file holds all it needs: it opens without a network, can be mailed, and prints. Exit code 4: nothing was measured.
     """
     from semrsm_bench.bench.results import RUN_FILE, read_json
-    from semrsm_bench.report.page.assets import require_extra
+    from semrsm_bench.report.page.assets import require_packages
     from semrsm_bench.report.page.build import build_page
     from semrsm_bench.report.write import write_text
 
-    require_extra()
+    require_packages()
     folder, results = select(words, output.results, options)
     description = read_json(folder / RUN_FILE) if (folder / RUN_FILE).is_file() else {}
     made = f"Made by semrsm-bench on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."

@@ -284,6 +284,14 @@ def option_names(function: Callable[..., Any], arguments: int = 1) -> tuple[str,
     return tuple(p.name for p in parameters[arguments:] if p.kind is not p.VAR_POSITIONAL)
 
 
+def require_extra(what: str, extra: str, *modules: str) -> None:
+    """ImportError where one of the modules, which an extra of this package brings, is not installed."""
+    if missing := [module for module in modules if not _importable(module)]:
+        raise ImportError(
+            f"{what} needs {', '.join(missing)}, not installed here: `pip install 'semrsm-bench[{extra}]'`"
+        )
+
+
 def _importable(module: str) -> bool:
     if module in sys.modules:
         return sys.modules[module] is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import math
 from abc import ABC, abstractmethod
 from collections import OrderedDict
@@ -20,6 +19,7 @@ from scipy.special import softmax
 from semrsm_bench.activations.folders import small_weights
 from semrsm_bench.activations.pictures import Pictures, read_pictures
 from semrsm_bench.activations.store import Cache
+from semrsm_bench.core.method import require_extra
 from semrsm_bench.core.options import check, option
 from semrsm_bench.metrics.kernels import bandwidth, squared_distances
 
@@ -94,8 +94,7 @@ def load_networks(
     models: Sequence[str], layers: Sequence[str], default: Callable[[], Sequence[Path]] = small_weights
 ) -> list[Model]:
     """The networks named, or the default ones, with the layers of `choose_layers`; errors also as `load_model`."""
-    if missing := [name for name in ("torch", "PIL") if importlib.util.find_spec(name) is None]:
-        raise ImportError(f"networks on pictures need {' and '.join(missing)}: `pip install semrsm-bench[study]`")
+    require_extra("a network on pictures", "study", "torch", "PIL")
     from semrsm_bench.activations.models import load_model
 
     # Networks without stages can be loaded only with the names of their layers.

@@ -10,18 +10,17 @@ import importlib.util
 import re
 from pathlib import Path
 
-EXTRA = ("itables", "jinja2", "plotly")
+from semrsm_bench.core.method import require_extra
+
 # The libraries inside the page, with what they bring; what they bundle in turn is named in comments of their sources, which stay.
 _CONTENTS = {"plotly": "plotly.js", "itables": "DataTables, its extensions, and jQuery, as bundled by itables"}
 _EXPORTS = re.compile(r"\bexport\s*\{[^{}]*?([\w$]+)\s+as\s+jQuery\b[^{}]*\};?")
 _LICENCE_FILE = re.compile(r"(^|/)(licen[cs]e|copying|notice)[^/]*$", re.IGNORECASE)
 
 
-def require_extra() -> None:
+def require_packages() -> None:
     """ImportError where a package of the extra ``report`` is missing."""
-    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ImportError(f"the page needs {', '.join(missing)}, not installed here: pip install semrsm-bench[report]")
+    require_extra("the page", "report", "itables", "jinja2", "plotly")
 
 
 @functools.cache

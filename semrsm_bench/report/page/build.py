@@ -40,7 +40,7 @@ def build_page(
     own pictures, whose licence may forbid to pass them on. ``made`` says at the foot when and how the page was made. ImportError:
     plotly, itables or jinja2 is not installed.
     """
-    assets.require_extra()
+    assets.require_packages()
     from jinja2 import Environment, StrictUndefined
 
     templates = Environment(undefined=StrictUndefined, autoescape=True, trim_blocks=True, lstrip_blocks=True)
