@@ -236,6 +236,56 @@ def test_families_run_from_the_command_line_and_lacking_ones_say_how_they_are_ma
         assert said in call("run", "matching", "--family", *words, *chosen, code=2)[1]
 
 
+def notices_of(profile="quick", **options):
+    return [*TASK.notices(settled(MatchingOptions(**options), TASK.profiles[profile]))]
+
+
+def test_sizes_of_a_family_that_are_not_here_are_said_with_what_makes_them(user_cache):
+    assert notices_of(family=("resnet18-quarter", "flat-maps")) == [
+        "family resnet18-quarter, not here: S = 4096, 1024; make it with: semrsm-bench data family resnet18-quarter"
+    ]
+    assert notices_of(family=("plain-resnet18-w8", "low-rank")) == notices_of() == []
+    (line,) = notices_of(family=("all",))
+    assert "semrsm-bench list families" in line
+    assert {"vit", "self", "large"} <= set(line.rpartition(": ")[2].split(", "))
+    assert not {"resnet18", "low-rank"} & set(line.rpartition(": ")[2].split(", "))
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"family": ("self",), "smallest": 200}, "S = 4096, 1024, 256; make it with: semrsm-bench data family self$"),
+        ({"family": ("resnet18-quarter",), "layers": ("layer1",)}, "no layer 'layer1'.*data family resnet18-quarter$"),
+        ({"family": ("plain-resnet18-w8",), "smallest": 200}, "the largest S is 64"),
+        ({"smallest": 5000}, "the largest S is 4096; larger images, .* semrsm-bench data large$"),
+    ],
+)
+def test_what_is_too_small_or_lacks_a_layer_says_what_makes_it(options, said, user_cache):
+    with pytest.raises(ValueError, match=said):
+        cases_of(**options)
+
+
+def test_a_size_that_gets_no_pair_is_said(tmp_path, user_cache):
+    assert notices_of(family=("low-rank", "flat-maps"), pairs={"256": 2}) == [
+        f"{name} gets no pair at S = 1024, 4096: --pairs ends at S = 256; add --pairs 4096=N"
+        for name in ("low-rank", "flat-maps")
+    ]
+    assert notices_of(pairs={"256": 2, "": 1}) == []
+    np.savez(tmp_path / "mine.npz", **{"a/costs": np.eye(5), "b/costs": np.eye(9)})
+    expected = "mine gets no pair at S = 9: --pairs ends at S = 5; add --pairs 9=N"
+    assert notices_of(problems=tmp_path / "mine.npz", pairs={"5": 2}) == [expected]
+
+
+def test_a_run_shows_what_it_leaves_out_and_one_of_nothing_says_why(tmp_path, kept_workers, user_cache, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    chosen = ["--family", "plain-resnet18-w8", "--centring", "none", "--methods", "identity"]
+    err = call("run", "matching", *chosen, "--pairs", "16=2")[1]
+    assert "notice: plain-resnet18-w8 gets no pair at S = 64: --pairs ends at S = 16; add --pairs 64=N\n" in err
+    err = call("run", "matching", *chosen, "--pairs", "8=2", code=2)[1]
+    assert "there is nothing to measure" in err
+    assert "gets no pair at S = 16, 64" in err
+
+
 def test_the_list_of_families_says_what_is_here(user_cache):
     rows = {row["name"]: row for row in json.loads(call("list", "families", "--json")[0])}
     assert rows.keys() == FAMILIES.keys()

@@ -94,6 +94,9 @@ def run(
     plan = make_plan(options, chosen, wanted, declared, report if leave_out else None)
     if options.methods is None and (lacking := lacks_environment(m for m in declared if m.kind in kinds)):
         report(f"left out, for want of an environment (semrsm-bench env create --all): {', '.join(lacking)}")
+    for name, (filled, _) in plan.tasks.items():
+        for line in get_task(name).notices(filled):
+            report(f"notice: {line}")
     methods = {(c.method.kind, c.method.name): c.method for c in plan.cells}
     data = {case.data_sha256: str(c.place.get("model") or c.task.name) for c in plan.cells for case in c.cases}
     environment = describe_environment(

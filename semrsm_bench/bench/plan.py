@@ -193,7 +193,8 @@ def make_plan(
     if not cells:
         for problem in problems:
             raise problem
-        raise ValueError("there is nothing to measure: no task has a case for these options")
+        why = [line for task in tasks if task.name in chosen for line in task.notices(chosen[task.name][0])]
+        raise ValueError("; ".join(["there is nothing to measure: no task has a case for these options", *why]))
     return Plan(options, chosen, tuple(cells))
 
 

@@ -99,11 +99,9 @@ def _families() -> Iterator[dict[str, Any]]:
 
     for family in FAMILIES.values():
         try:
-            here, damaged = {(place.size, place.channels) for place in family.places()}, ""
+            here, damaged = family.places(), ""
         except CacheError as error:
-            here, damaged = set(), str(error)
-        lacking = [shape for shape in family.shapes if shape not in here]
-        missing = "" if not here else f"S = {', '.join(str(size) for size, _ in lacking)}; "
+            here, damaged = [], str(error)
         yield {
             "registry": "family",
             "name": family.name,
@@ -113,7 +111,7 @@ def _families() -> Iterator[dict[str, Any]]:
             "shapes": family.shapes,
             "source": family.source,
             "available": bool(here),
-            "reason": damaged or (f"{missing}{family.remedy}" if lacking else ""),
+            "reason": damaged or family.lacks(here),
         }
 
 

@@ -191,6 +191,10 @@ class Task(ABC):
             Something that the task needs is not installed; the message names the extra.
         """
 
+    def notices(self, options: Any) -> Iterable[str]:
+        """Lines about what these options leave out, where one might expect it; a run shows them. None by default."""
+        return ()
+
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Any:
         """What answers are held against, by default `Case.known`. Runs in the engine's process, which alone knows it."""
         return case.known

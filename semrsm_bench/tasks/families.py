@@ -50,6 +50,13 @@ class Family:
         """What to do where it is not here."""
         return f"make it with: {self.command}" if self.command else "it comes with a checkout of the project"
 
+    def lacks(self, places: Sequence[Place], smallest: int = 0) -> str:
+        """Which S of it, from ``smallest`` on, are not among these places of it, and what to do; "" where none."""
+        here = {(place.size, place.channels) for place in places}
+        sizes = [size for size, channels in self.shapes if size >= smallest and (size, channels) not in here]
+        which = f"S = {', '.join(map(str, sizes))}; " if places else ""
+        return f"{which}{self.remedy}" if sizes else ""
+
 
 def _made(
     name: str, shipped: Callable[[], list[Cache]] = list, choose: Callable[[Cache, int], ImagePairs] = plain_pairs
@@ -239,6 +246,16 @@ def places_of(names: Sequence[str]) -> list[Place]:
             raise ValueError(f"family {family.name} is not here; {family.remedy}")
         found += here
     return found
+
+
+def lacking(names: Sequence[str], smallest: int = 0) -> list[str]:
+    """Lines that say which S of families by name, from ``smallest`` on, are not here, and what to do."""
+    if "all" in names:
+        found = [family.name for family in FAMILIES.values() if family.lacks(family.places(), smallest)]
+        what = "not here, or not at every S (semrsm-bench list families says how to make them)"
+        return [f"{what}: {', '.join(found)}"] if found else []
+    lacks = {name: find_family(name).lacks(find_family(name).places(), smallest) for name in dict.fromkeys(names)}
+    return [f"family {name}, not here: {what}" for name, what in lacks.items() if what]
 
 
 def sample_places() -> list[Place]:

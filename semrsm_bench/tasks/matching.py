@@ -27,7 +27,7 @@ from semrsm_bench.solvers import (
     random_value,
 )
 from semrsm_bench.solvers.registry import LARGEST_PRECISION
-from semrsm_bench.tasks.families import places_of, sample_places
+from semrsm_bench.tasks.families import lacking, places_of, sample_places
 from semrsm_bench.tasks.problems import read_problems
 from semrsm_bench.tasks.registry import register_task
 from semrsm_bench.tasks.sources import Instance, Place, cache_places
@@ -156,7 +156,26 @@ class MatchingTask(Task):
                 for place in sample_places():
                     few = partial(_at_most, pairs_at(options.sample, place.size), place)
                     places.append(replace(place, instances=few))
-        return _chosen(places, options.layers, smallest)
+        return _chosen(places, options.layers, smallest, lacking(options.family, smallest))
+
+    def notices(self, options: MatchingOptions) -> Iterator[str]:
+        """Sizes of families that are not here, and places that get no pair."""
+        yield from lacking(options.family, options.smallest or 0)
+        pairs = options.pairs or {"": 20}
+        if "" in pairs:
+            return
+        places: list[tuple[str, int]]
+        if options.problems is not None:
+            places = [(options.problems.stem, problem.size) for problem in read_problems(options.problems)]
+        else:
+            places = [(place.model, place.size) for place in self._places(options)]
+        without: dict[str, list[str]] = {}
+        for model, size in dict.fromkeys(places):
+            if not pairs_at(pairs, size):
+                without.setdefault(model, []).append(str(size))
+        for model, sizes in without.items():
+            ends = f"--pairs ends at S = {max(map(int, pairs))}; add --pairs {sizes[-1]}=N"
+            yield f"{model} gets no pair at S = {', '.join(sizes)}: {ends}"
 
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Any:
         """The certified optimum, and the mean over all permutations."""
@@ -266,17 +285,17 @@ def _at_most(most: int, place: Place, count: int) -> Iterator[Instance]:
     return place.instances(min(most, count))
 
 
-def _chosen(places: Sequence[Place], layers: Sequence[str], smallest: int) -> list[Place]:
-    """Places by ascending S; ValueError: a layer that none has, or none that is large enough."""
+def _chosen(places: Sequence[Place], layers: Sequence[str], smallest: int, lacks: Sequence[str] = ()) -> list[Place]:
+    """Places by ascending S; ValueError: a layer that none has, or none that is large enough, with what is not here."""
     names = ", ".join(dict.fromkeys(place.model for place in places))
     known = dict.fromkeys(place.layer for place in places)
     for name in layers:
         if name not in known:
-            raise ValueError(f"no layer {name!r} in {names}; there are {', '.join(known)}")
+            raise ValueError("; ".join([f"no layer {name!r} in {names}; there are {', '.join(known)}", *lacks]))
     chosen = [p for p in places if p.size >= smallest and (not layers or p.layer in layers)]
     if not chosen:
-        raise ValueError(
-            f"needed are layers of at least {smallest} positions, and {names} has none; make activations of larger images "
-            "with: semrsm-bench data large"
-        )
+        largest = max((place.size for place in places), default=0)
+        larger = f"the largest S is {largest}; larger images, up to S = 65536, are made with: semrsm-bench data large"
+        remedy = "; ".join(lacks) or larger
+        raise ValueError(f"needed are layers of at least {smallest} positions, and {names} has none; {remedy}")
     return sorted(chosen, key=lambda place: place.size)
