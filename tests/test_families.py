@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -284,6 +285,21 @@ def test_a_run_shows_what_it_leaves_out_and_one_of_nothing_says_why(tmp_path, ke
     err = call("run", "matching", *chosen, "--pairs", "8=2", code=2)[1]
     assert "there is nothing to measure" in err
     assert "gets no pair at S = 16, 64" in err
+
+
+def test_a_run_records_and_shows_every_family_that_is_made_of_one_cache(
+    tmp_path, kept_workers, user_cache, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    chosen = ["--centring", "none", "--methods", "identity", "--pairs", "64=1", "--quiet", "--run-id", "r"]
+    call("run", "matching", "--family", "self-maps,flat-maps,resnet18", *chosen)
+    names = ["self-maps", "flat-maps", "resnet18-tiny-imagenet"]
+    recorded = json.loads((tmp_path / "results" / "r" / "environment.json").read_text())["data"]
+    assert Counter(one["name"] for one in recorded) == Counter(names)
+    (sha256,) = {one["sha256"] for one in recorded}
+    for words, shown in (([], names), (["--where", "model=self-maps"], ["self-maps"])):
+        (found,) = re.findall(r"Data:\s+(.*)\s+\(sha256\s+(\w+)\)", call("table", "r", "--width", "300", *words)[0])
+        assert (set(found[0].split(" and ")), found[1]) == (set(shown), sha256[:10])
 
 
 def test_the_list_of_families_says_what_is_here(user_cache):

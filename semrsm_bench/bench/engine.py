@@ -98,10 +98,10 @@ def run(
         for line in get_task(name).notices(filled):
             report(f"notice: {line}")
     methods = {(c.method.kind, c.method.name): c.method for c in plan.cells}
-    data = {case.data_sha256: str(c.place.get("model") or c.task.name) for c in plan.cells for case in c.cases}
-    environment = describe_environment(
-        [(name, sha) for sha, name in data.items() if sha], options.plugins, methods.values()
+    data = dict.fromkeys(
+        (str(c.place.get("model") or c.task.name), case.data_sha256) for c in plan.cells for case in c.cases
     )
+    environment = describe_environment([one for one in data if one[1]], options.plugins, methods.values())
     with open_run(session, plan.describe(), environment, plan.commands) as writer:
         writer.note_codes(plan.codes)
         ledger = Ledger(plan)

@@ -76,11 +76,13 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
             notes.append(f"{UNDEFINED} {score.undefined or f'{score.title} has no value in some {cases}'} ({where}).")
     if any(s.bounds for _, _, s in present):
         notes.append("≥ certified lower bound: the optimum is not known, only an upper bound of it.")
+    # What is said of how a method was measured is said of those that ran.
+    ran = {m: names[m] for m, _, s in present if set(s.counts) - {"skipped"}}
     facts = {m: results.catalogue.about(m).get("facts") or {} for m in names}
-    if keeping := [names[m] for m in names if facts[m].get("stateful")]:
+    if keeping := [name for m, name in ran.items() if facts[m].get("stateful")]:
         notes.append(f"Keeping state between calls, as declared; a first call may take longer: {', '.join(keeping)}.")
     apart: dict[str, list[str]] = {}
-    for m, name in names.items():
+    for m, name in ran.items():
         if environment := results.catalogue.about(m).get("environment"):
             apart.setdefault(" ".join(environment), []).append(name)
     if apart:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from semrsm_bench.bench.drift import steadiness
@@ -14,10 +14,22 @@ Environment = Mapping[str, Any]
 Facts = list[tuple[str, str]]
 
 
-def _hashed(environment: Environment, name: str, digits: int | None = None) -> list[str]:
-    """Recorded files, such as the data, each once with its sha256."""
-    files = environment.get(name) or []
-    return list(dict.fromkeys(f"{f.get('name')} (sha256 {str(f.get('sha256'))[:digits]})" for f in files))
+def _hashed(files: Iterable[tuple[Any, Any]], digits: int | None = None) -> list[str]:
+    """Names and sha256 of files in words; names that share a file, such as families made of one cache, stand beside each other."""
+    names: dict[str, dict[str, None]] = {}
+    for name, sha256 in files:
+        names.setdefault(str(sha256), {})[str(name)] = None
+    return [f"{' and '.join(found)} (sha256 {sha256[:digits]})" for sha256, found in names.items()]
+
+
+def _recorded(environment: Environment, name: str) -> list[tuple[Any, Any]]:
+    return [(file.get("name"), file.get("sha256")) for file in environment.get(name) or []]
+
+
+def _data(environment: Environment, rows: Sequence[Row]) -> list[tuple[Any, Any]]:
+    """The data of these rows by the names of their cells; where they say nothing, what is recorded of the run."""
+    found = [(row["cell"].get("model") or row["task"], row["data_sha256"]) for row in rows if row["data_sha256"]]
+    return found or _recorded(environment, "data")
 
 
 def _blas(environment: Environment, *keys: str) -> list[str]:
@@ -50,7 +62,7 @@ def origin(results: TaskResults, rows: Sequence[Row]) -> list[str]:
     versions += _blas(environment, "api", "version")
     if commit:
         versions.append(f"commit {str(commit)[:10]}{' with local changes' if environment.get('dirty') else ''}")
-    data = _hashed(environment, "data", 10)
+    data = _hashed(_data(environment, rows), 10)
     parts = [f"Data: {', '.join(data)}" if data else "", f"run {results.run}" if results.run else "", day(environment)]
     return [
         f"Machine: {machine(environment)}.",
@@ -66,8 +78,8 @@ def figure_caption(results: TaskResults, cells: str) -> str:
     return " · ".join(filter(None, (machine(results.environment), day(results.environment), cells, run)))
 
 
-def environment_facts(environment: Environment) -> Facts:
-    """Machine, libraries, code and data of a run, in words; what is not recorded is left out."""
+def environment_facts(environment: Environment, rows: Sequence[Row] = ()) -> Facts:
+    """Machine, libraries, code and data of a run of these rows, in words; what is not recorded is left out."""
     cpu, memory = environment.get("cpu") or {}, environment.get("memory_bytes")
     changes = ", with local changes" if environment.get("dirty") else ", no local changes"
     cores = {"physical": cpu.get("cores"), "logical": cpu.get("logical")}
@@ -83,8 +95,8 @@ def environment_facts(environment: Environment) -> Facts:
         "Packages": ", ".join(f"{name} {version}" for name, version in (environment.get("packages") or {}).items()),
         "Commit": f"{environment['commit']}{changes}" if environment.get("commit") else "",
         "Code sha256": environment.get("code_sha256"),
-        "Data": "; ".join(_hashed(environment, "data")),
-        "Plugins": "; ".join(_hashed(environment, "plugins")),
+        "Data": "; ".join(_hashed(_data(environment, rows))),
+        "Plugins": "; ".join(_hashed(_recorded(environment, "plugins"))),
         "Started": environment.get("started"),
     }
     return [(name, str(value)) for name, value in facts.items() if value]

@@ -60,7 +60,7 @@ def build_page(
         alerts=_alerts(results, description),
         tasks=tasks,
         overview=_overview(results),
-        facts=[*plan_facts(description), *environment_facts(environment)],
+        facts=[*plan_facts(description), *environment_facts(environment, [row for one in results for row in one.rows])],
         made=made,
         version=__version__,
         notices=assets.notices(),
