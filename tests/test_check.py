@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -181,6 +182,19 @@ def test_the_command_on_a_file_checks_all_its_methods_in_workers(check):
     refused = "solver 'mixed-1': a permutation of 1 positions holds 0..0, got 1..1"
     assert f"mixed-1\n  FAILED  one: MatchingProblem(S=1, C=2, float64): {refused}\n  ok      two" in output
     assert str(os.getpid()) not in Path("pids").read_text().split()
+
+
+def test_of_a_file_what_is_not_available_is_said_and_the_rest_is_checked(check):
+    Path("both.py").write_text(ABSENT + "sb.register_solver('there', kind='approximate')(lambda p: range(p.size))\n")
+    code, output = check("both.py", "--case", "one")
+    assert code == 0
+    assert "absent\n  not checked, for it is not available: " in output
+    assert "there\n  ok      one\n  1 of 1 cases passed" in output
+    code, output = check("both.py", "--case", "one", "--json")
+    assert [(one["solver"], one["passed"]) for one in json.loads(output)] == [("absent", None), ("there", True)]
+    for words in (["absent.py"], ["absent", "there", "--plugin", "both.py"]):
+        with pytest.raises(click.UsageError, match=r"'absent' is not available: .*no_such_module"):
+            CliRunner().invoke(cli, ["check", *words], standalone_mode=False, catch_exceptions=False)
 
 
 def test_the_command_lists_its_cases(check):

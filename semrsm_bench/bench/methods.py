@@ -154,7 +154,8 @@ def find_methods(
     """Methods that are meant by names and by files, which stand for all methods that they bring, and programs by name.
 
     A composite stands for its parts. A solver is the matcher of an RSM method of its name, too; the solver alone is meant,
-    unless ``kind`` is "rsm". UnavailableError: a library is missing.
+    unless ``kind`` is "rsm". UnavailableError: a library is missing of a method that is named, or of all that a file brings; of
+    others of a file the declaration says so.
     """
     files = [*plugins, *(Path(target) for target in targets if target.endswith(".py"))]
     composite = any(map(parts_of, targets))
@@ -168,14 +169,15 @@ def find_methods(
             meant = [m for m in known if str(Path(target).resolve()) in m.plugins]
             if not meant:
                 raise ValueError(f"{target} brings no {kind or 'method'} to check")
+            needed = [] if any(not m.reason for m in meant) else meant
         elif (parts := parts_of(target)) and kind in (None, "metric"):
-            meant = _resolved(parts, declared)
+            needed = meant = _resolved(parts, declared)
         else:
-            meant = [m for m in known if m.name == target]
+            needed = meant = [m for m in known if m.name == target]
             if not meant:
                 raise unknown_name(target, [kind] if kind else KINDS, [m.name for m in known])
         found += meant
-    for method in found:
-        if method.reason:
-            raise UnavailableError(f"{method.kind} {method.name!r} is not available: {method.reason}")
+        for method in needed:
+            if method.reason:
+                raise UnavailableError(f"{method.kind} {method.name!r} is not available: {method.reason}")
     return list({(m.kind, m.name): m for m in found}.values())

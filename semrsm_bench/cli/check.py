@@ -39,7 +39,8 @@ def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions
     """Try methods on everything that activations can be: empty, tied, constant, tiny, huge, and more.
 
     A target is the name of a solver, RSM method, metric or score of single stimuli, or a Python file whose methods are all checked.
-    Every case runs in a worker under a deadline. Exit code 0: all passed; 1: something failed; 2: there was nothing to check.
+    Of a file those that lack a library or an environment are named and left out. Every case runs in a worker under a deadline. Exit
+    code 0: all passed; 1: something failed; 2: there was nothing to check.
     """
     from semrsm_bench.bench.check import CaseResult, cases_of, check_method
     from semrsm_bench.bench.methods import KINDS, find_methods
@@ -70,19 +71,23 @@ def check(targets: tuple[str, ...], options: CheckOptions, output: OutputOptions
     def show(result: CaseResult) -> None:
         shown(f"  {_MARKS[result.status]:<8}{result.case}" + (f": {result.reason}" if result.reason else ""))
 
-    everything = []
+    everything: list[dict[str, Any]] = []
     for method in methods:
+        facts = {"kind": method.kind, method.kind: method.name}
         shown(method.name if method.kind == "solver" else f"{method.name} ({method.kind})")
+        if method.reason:
+            shown(f"  not checked, for it is not available: {method.reason}")
+            everything.append({**facts, "passed": None, "reason": method.reason, "cases": []})
+            continue
         results = check_method(
             method, timeout=options.timeout, cases=options.cases or None, report=show, show_output=options.verbose
         )
         passed = sum(r.status == "passed" for r in results)
-        facts = {"kind": method.kind, method.kind: method.name, "passed": passed == len(results)}
-        everything.append({**facts, "cases": [asdict(r) for r in results]})
+        everything.append({**facts, "passed": passed == len(results), "cases": [asdict(r) for r in results]})
         shown(f"  {passed} of {len(results)} cases passed")
     if output.json:
         print_json(everything)
-    return 0 if all(one["passed"] for one in everything) else 1
+    return 0 if all(one["passed"] is not False for one in everything) else 1
 
 
 @click.command()
