@@ -503,6 +503,32 @@ def test_methods_with_several_options_are_told_apart_and_replaced_rows_are_named
     assert found.notices == ("1 rows were replaced by later ones: scipy on tiny/layer1/none/0-1",)
 
 
+def test_rows_that_a_run_itself_measured_again_are_no_news(tmp_path):
+    with RunWriter(tmp_path) as writer:
+        writer.append(make_row(c=0.9))
+        writer.append(make_row(c=0.8, replaces="drift: the reference kernel took 1.5 times its usual time"))
+    assert read_measurements(tmp_path).notices == ()
+
+
+def test_what_is_missing_is_counted_and_of_nothing_in_common_it_is_said_what_there_is(tmp_path):
+    written = {"before": ("flat", "scipy", "lapjv"), "after": ("flat", "lapjv"), "other": ("euclidean", "greedy")}
+    for name, (model, *solvers) in written.items():
+        with RunWriter(tmp_path / name) as writer:
+            for solver, layer in itertools.product(solvers, range(15)):
+                writer.append(make_row(method=solver, model=model, layer=f"layer{layer}", pair="0-1"))
+    sides = [tmp_path / name for name in written]
+    lost = invoke(*sides[:2]).output
+    assert lost.count("MISSING  scipy at S=16 (none flat/layer") == 12
+    assert "MISSING  also 3 cells of scipy (--json names all)\n" in lost
+    allowed = invoke(*sides[:2], "--allow-missing", "all", "--all").output
+    assert "missing, as allowed: 15 cells of scipy\n" in allowed
+    assert "MISSING" not in allowed
+    nothing = invoke(sides[0], sides[2])
+    assert nothing.return_value == 4
+    assert "before has model flat; S = 16; place none; method lapjv, scipy\n" in nothing.output
+    assert "after  has model euclidean; S = 16; place none; method greedy\n" in nothing.output
+
+
 def test_an_asv_folder_gives_the_newest_result_or_that_of_a_commit(tmp_path):
     write_asv(tmp_path, 1.0, commit="a" * 40, date=1)
     write_asv(tmp_path, 3.0, commit="b" * 40, date=2)

@@ -501,3 +501,14 @@ def test_make_lines_run(command, tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+def test_what_docs_build_in_a_checkout_is_ignored_by_git():
+    built = {
+        name
+        for page in docs.pages()
+        for name in re.findall(r"^cc .*-o (\S+)", (CHECKOUT / page).read_text(), re.MULTILINE)
+    }
+    assert built
+    for name in built:
+        git(CHECKOUT, "check-ignore", "--quiet", name)

@@ -148,6 +148,9 @@ def _read_run(folder: Path) -> Measurements:
             notices.append(f"task {name!r} is not known here: only its times are compared")
     every = run_files.read_rows(folder)
     gone = Counter(map(resume_key, every)) - Counter(map(resume_key, rows))
+    for row in rows:  # a run that measured again while it lasted, where the machine was off its level, did so by itself
+        if row["replaces"]:
+            gone.pop(resume_key(row), None)
     names = sorted({f"{row['method']} on {row['case'] or row['task']}" for row in every if resume_key(row) in gone})
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""

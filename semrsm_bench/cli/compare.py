@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from semrsm_bench.core.row import cell_key, plain
 from semrsm_bench.report.formatting import format_seconds
 
 _ORDER = ("worse", "better", "same")
+_MOST_NAMES = 12
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ def compare(before: str, after: str, options: CompareOptions) -> int:
         say(f"notice: {notice}")
     if not shared:
         say("nothing to compare: the two have no cell (method, S, place) in common")
+        for label, side in (("before", found.before), ("after", found.after)):
+            say(f"  {label:<6} has {_what_is_in(side.cells)}")
         return code
     _print(found, broken, missing, options.show_all)
     if code == 4:
@@ -82,17 +85,37 @@ def _print(found: Any, broken: list[Any], missing: dict[Any, str], show_all: boo
         lines.append(_line(change, "FAIL" if change in broken else change.verdict))
     if shown:
         say("\n".join(aligned(lines, right=(2, 5, 6, 7))))
-    for cell, why in found.lost.items():
-        mark = "MISSING" if cell in missing else "missing, as allowed:"
-        say(f"{mark}  {_cell(cell)}: {why}")
+    for cell in [*missing][:_MOST_NAMES]:
+        say(f"MISSING  {_cell(cell)}: {missing[cell]}")
+    if more := [*missing][_MOST_NAMES:]:
+        say(f"MISSING  also {_count(more)} (--json names all)")
+    if allowed := [cell for cell in found.lost if cell not in missing]:
+        say(f"missing, as allowed: {_count(allowed)}")
     for label, cells in (("only before", found.only_before), ("only after", found.only_after)):
         if cells:
-            say(f"{label}: {len(cells)} cells of {', '.join(sorted({cell.method for cell in cells}))}")
+            say(f"{label}: {_count(cells)}")
     counts = Counter((change.metric, change.verdict) for change in found.changes)
     said = []
     for metric, words in (("time", ("slower", "faster", "unchanged")), ("gap", ("worse", "better", "unchanged"))):
         said.append(f"{metric}: " + ", ".join(f"{counts[metric, v]} {word}" for v, word in zip(_ORDER, words)))
     say("; ".join(said))
+
+
+def _count(cells: Sequence[Any]) -> str:
+    return f"{len(cells)} cells of {', '.join(sorted({cell.method for cell in cells}))}"
+
+
+def _what_is_in(cells: Iterable[Any]) -> str:
+    """Families or networks, S, places and methods of cells, in words; of many the first."""
+    found: dict[str, dict[str, None]] = {"model": {}, "S =": {}, "place": {}, "method": {}}
+    for cell in sorted(cells):
+        words = (cell.layer.partition("/")[0], str(cell.size or ""), cell._replace(layer="").where, cell.method)
+        for names, word in zip(found.values(), words):
+            names |= {word: None} if word else {}
+    shown = {
+        what: [*names][:_MOST_NAMES] + ["..."] * (len(names) > _MOST_NAMES) for what, names in found.items() if names
+    }
+    return "; ".join(f"{what} {', '.join(names)}" for what, names in shown.items()) or "no cell"
 
 
 def _cell(cell: Any) -> str:
