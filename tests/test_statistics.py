@@ -6,6 +6,7 @@ import matplotlib as mpl
 import pytest
 
 from semrsm_bench.bench.profiles import LEVELS
+from semrsm_bench.report.figures import drawings_of
 from semrsm_bench.report.figures.profiles import draw_profiles
 from semrsm_bench.report.layout import Layout
 from semrsm_bench.report.page.tables import PageTables
@@ -46,6 +47,26 @@ def test_the_table_has_the_places_and_shares_that_machines_get(results, records)
                 assert (first, reached) == (f"{100 * one['profile'][0]:.0f}", f"{100 * one['reached']:.0f}")
                 assert one["profile"] == sorted(one["profile"])
                 assert one["profile"][-1] <= one["reached"]
+
+
+def test_families_have_statistics_of_their_own_and_together(results):
+    small = [row for row in results.rows if row["cell"]["size"] == 256]
+    other = [row | {"case": f"flat/{row['case']}", "cell": row["cell"] | {"model": "flat"}} for row in small]
+    both = matching([*results.rows, *other])
+    standings = [panel for panel in statistics_panels(Layout(both)) if "reached" in panel.title]
+    titles = [panel.title.partition(", centring")[0] for panel in standings]
+    assert sorted(titles[:4]) == ["flat"] * 2 + ["resnet18-tiny-imagenet"] * 2
+    assert titles[4:] == ["all 2 together"] * 2
+    counts = [len(one.table.cases) for one in statistics_of(Layout(both))]
+    assert sum(counts[:4]) == sum(counts[4:]) > 0
+    assert len(task_object(both, statistics=True)["statistics"]) == len(counts) == 6
+    assert not any(
+        "together" in panel.title for panel in statistics_panels(Layout(both)) if "mean times" in panel.title
+    )
+    assert not any("together" in panel.title for panel in statistics_panels(Layout(results)))
+    names = [drawing.name for drawing in drawings_of(both)]
+    assert {"profile-together-none", "profile-together-channel"} <= {*names}
+    assert len(names) == len({*names})
 
 
 def test_the_virtual_best_solver_is_a_line_and_no_solver_is_before_it(results, records):

@@ -247,9 +247,25 @@ class Layout:
             grouped.setdefault(tuple(str(place.get(k, "")) for k in panel), []).append(cell)
         return [Sheet(panel, across, tuple(cells)) for cells in grouped.values()]
 
+    def together(self) -> list[Sheet]:
+        """Wide sheets that differ in the task's first key alone, families of instances, say, as one; none where there is one."""
+        first = self.results.task.across[0]
+        grouped: dict[tuple[str, ...], tuple[tuple[str, ...], list[Sheet]]] = {}
+        for sheet in self.sheets(wide=True):
+            place = self.results.places[sheet.cells[0]]
+            shared = tuple(key for key in sheet.keys if key != first)
+            grouped.setdefault(tuple(str(place.get(key, "")) for key in shared), (shared, []))[1].append(sheet)
+        return [
+            Sheet(shared, (first, *some[0].across), tuple(cell for sheet in some for cell in sheet.cells))
+            for shared, some in grouped.values()
+            if len(some) > 1
+        ]
+
     def title(self, sheet: Sheet) -> str:
-        """What the cells of a sheet share, in words."""
-        return label(sheet.keys, self.results.places[sheet.cells[0]])
+        """What the cells of a sheet share, in words, and how many a sheet of `together` joins."""
+        first, places = self.results.task.across[0], [self.results.places[cell] for cell in sheet.cells]
+        joined = len({str(place.get(first, "")) for place in places}) if sheet.across[:1] == (first,) else 1
+        return ", ".join(filter(None, (f"all {joined} together" if joined > 1 else "", label(sheet.keys, places[0]))))
 
     def cell_title(self, sheet: Sheet, cell: str) -> str:
         """What tells a cell of a sheet from the others, in words."""

@@ -38,10 +38,11 @@ def deadline_of(results: TaskResults) -> float:
 
 @dataclass(frozen=True)
 class SheetStatistics:
-    """Of the cells of one sheet."""
+    """Of the cells of one sheet, which may be several that are ``joined``."""
 
     layout: Layout
     sheet: Sheet
+    joined: bool = False
 
     @cached_property
     def table(self) -> TimeTable[MethodKey]:
@@ -75,10 +76,11 @@ class SheetStatistics:
 
 
 def statistics_of(layout: Layout) -> list[SheetStatistics]:
-    """Sheet by sheet; empty where a task has none."""
-    return (
-        [SheetStatistics(layout, sheet) for sheet in layout.sheets(wide=True)] if has_statistics(layout.results) else []
-    )
+    """Sheet by sheet, then of those that are joined; empty where a task has none."""
+    if not has_statistics(layout.results):
+        return []
+    alone = [SheetStatistics(layout, sheet) for sheet in layout.sheets(wide=True)]
+    return alone + [SheetStatistics(layout, sheet, joined=True) for sheet in layout.together()]
 
 
 def statistics_note(layout: Layout) -> str:
@@ -96,7 +98,7 @@ def statistics_note(layout: Layout) -> str:
 
 
 def statistics_panels(layout: Layout) -> list[Panel]:
-    """Of each sheet the standings at each level, then mean times by cell with their growth."""
+    """Of each sheet the standings at each level, then mean times by cell with their growth; last the standings of all together."""
     panels: list[Panel] = []
     catalogue, noun = layout.results.catalogue, NOUNS["solver"]
     for one in statistics_of(layout):
@@ -110,6 +112,8 @@ def statistics_panels(layout: Layout) -> list[Panel]:
         ]
         title = ", ".join(filter(None, (layout.title(one.sheet), plural(len(one.table.cases), layout.results.noun))))
         panels.append(make_panel(f"{title}: until a level is reached", (noun,), stubs, columns))
+        if one.joined:
+            continue
         lines = stubs | {level: ("Virtual best", (level,)) for level in LEVELS}
         means = [
             (

@@ -99,8 +99,14 @@ def _run_drawings(results: TaskResults, fronts: bool) -> Iterator[Drawing]:
                 has_statistics(results),
                 draw_profiles,
                 PROFILE_NOTE,
-                "share of cases by time over the fastest",
+                "performance profile: share of cases by time over the fastest",
             ),
         ):
             if wanted and (figure := draw(layout, sheet, foot)) is not None:
                 yield Drawing(f"{name}-{suffix}", figure, note, f"{alt}, {title}")
+    for sheet in layout.together() if has_statistics(results) else ():
+        title, suffix = layout.title(sheet), "-".join(str(results.places[sheet.cells[0]][key]) for key in sheet.keys)
+        if (
+            figure := draw_profiles(layout, sheet, figure_caption(results, f"{title}: {layout.cases(sheet)}"))
+        ) is not None:
+            yield Drawing(f"profile-together-{suffix}", figure, PROFILE_NOTE, f"performance profile, {title}")
