@@ -1,7 +1,9 @@
 """Compiled code where nothing can be kept: numba's own places fail, a temporary folder serves."""
 
 import errno
+import io
 import os
+import sys
 import warnings
 from pathlib import Path
 
@@ -40,6 +42,24 @@ def test_code_that_another_user_keeps_is_not_run(unkept, monkeypatch):
     monkeypatch.setattr(files.os, "getuid", lambda: real + 1)
     with pytest.warns(RuntimeWarning, match="own"):
         assert compiled.njit()(lambda a: a)(1) == 1
+
+
+@pytest.mark.parametrize("watched", [True, False])
+def test_who_sits_at_a_terminal_is_told_once_that_it_compiles_and_not_when_code_is_there(
+    monkeypatch, tmp_path, watched
+):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(sys, "stderr", said := io.StringIO())
+    monkeypatch.setattr(said, "isatty", lambda: watched)
+
+    def double(a):
+        return 2 * a
+
+    for values in ((3, 3.0), (3,)):  # the second time as another process would
+        compiled._say_once.cache_clear()
+        function = compiled.njit()(double)
+        assert [function(value) for value in values] == [6] * len(values)
+        assert said.getvalue().count("compiling, once") == watched
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])

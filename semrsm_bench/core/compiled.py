@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable
 from functools import cache, partial
@@ -36,8 +37,8 @@ def njit(**options: Any) -> Callable[[F], F]:
             )
             made = compiled(function)
         if hasattr(made, "_cache"):  # not under NUMBA_DISABLE_JIT
-            for name in ("load_overload", "save_overload"):
-                setattr(made._cache, name, partial(_unless_the_disk_fails, getattr(made._cache, name)))
+            made._cache.load_overload = partial(_loaded, made._cache.load_overload)
+            made._cache.save_overload = partial(_unless_the_disk_fails, made._cache.save_overload)
         return made
 
     return decorate
@@ -50,6 +51,20 @@ def _unless_the_disk_fails(access: Callable[..., Any], *given: Any) -> Any:
     except OSError as error:
         _warn_once(explain(OSError(error.errno, error.strerror)))
         return None
+
+
+def _loaded(access: Callable[..., Any], *given: Any) -> Any:
+    """What numba's cache answers; where that is nothing, whoever sits at a terminal learns what takes so long."""
+    found = _unless_the_disk_fails(access, *given)
+    if found is None:
+        _say_once()
+    return found
+
+
+@cache
+def _say_once() -> None:
+    if sys.stderr.isatty():
+        print("semrsm-bench: compiling, once for this installation: some 15 s", file=sys.stderr)
 
 
 @cache
