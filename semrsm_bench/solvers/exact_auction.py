@@ -9,13 +9,15 @@ pair attains its row's maximum (complementary slackness).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.solvers.auction import Prepared, prepare, trivial_matching
 from semrsm_bench.solvers.kernels import read_only
-from semrsm_bench.solvers.kernels.batches import LIST_AUCTION_FROM, LOOKS, MAX_BIDS, ExactResults, exact_batch
+from semrsm_bench.solvers.kernels.batches import LIST_AUCTION_FROM, LOOKS, ExactResults, exact_batch
 from semrsm_bench.solvers.kernels.bidding import Assignment, list_phase, match_leftovers
 from semrsm_bench.solvers.kernels.exact import Finish, correct, proven_slack
 from semrsm_bench.solvers.kernels.lists import Lists, list_rows
@@ -28,9 +30,9 @@ from semrsm_bench.solvers.registry import Solution, register_solver
 # lists of the last round are as good as new ones.
 _SHARES = np.array((0.1, 0.015, 0.003))
 _ROUNDS, _LAST_SHARE = ((0.1, 1.0), (0.02, 0.1)), 0.003
-# Further phases where a correction takes too long, each with so much smaller an eps, their bids for each row, and the looks that a
-# row may take when no phase is left.
-_PHASES, _SHRINK, _MAX_BIDS, _LAST_LOOKS = 5, 5.0, 40, 500
+# Further phases where a correction takes too long, each with so much smaller an eps; their bids for each row, after which a price
+# war goes on with so much larger a one, so many times at most; and the looks that a row may take when no phase is left.
+_PHASES, _FACTOR, _MAX_BIDS, _WARS, _LAST_LOOKS = 5, 5.0, 20, 6, 500
 # From the second correction on, prices are raised for a difference above this share of the slack that passes the check.
 _STEP = 1e-3
 
@@ -109,7 +111,7 @@ def _bid_again(prepared: Prepared, tolerance: float, results: ExactResults) -> E
         rounded = sampled_prices(prepared)
         assignment, lists, bids, _ = bid_in_rounds(prepared, rounded, _ROUNDS)
         eps = prepared.eps(_LAST_SHARE)
-        bids += list_phase(affinity, rounded, lists, assignment, eps, 0 * eps, MAX_BIDS * size)[2]
+        bids += _bid_for_all(affinity, rounded, lists, assignment, eps)
     else:
         rounded, eps = results.duals[0, 1].astype(affinity.dtype), prepared.eps(_SHARES[-1])
         assignment = Assignment(results.perms[0], np.argsort(results.perms[0]))
@@ -119,15 +121,17 @@ def _bid_again(prepared: Prepared, tolerance: float, results: ExactResults) -> E
     lists = lists._replace(bounds=lists.bounds + rounding)
     for phase in range(0 if is_large else 1, _PHASES + 1):
         if phase:
-            eps = rounded.dtype.type(max(float(eps) / _SHRINK, 4.0 * rounding_of(scale, rounded)))
-            bids += list_phase(affinity, rounded, lists, assignment, eps, 0 * eps, _MAX_BIDS * size)[2]
-        match_leftovers(assignment)
+            eps = rounded.dtype.type(max(float(eps) / _FACTOR, 4.0 * rounding_of(scale, rounded)))
+            bids += _bid_for_all(affinity, rounded, lists, assignment, eps)
+        left = match_leftovers(assignment)
         prices = duals[0, 1]
         prices[:] = rounded
         state = Finish(affinity, prices, rounded, rounding, assignment)
         # Where the first correction did not end, rounding may have driven prices round a cycle of equal pairs.
         step = max(0.0, _STEP * tolerance * largest_magnitude(scale, prices)) if phase else 0.0
-        waiting, looked, turned = correct(state, lists, step, (LOOKS if phase < _PHASES else _LAST_LOOKS) * size)
+        # A pair that was not bid for would drive all prices up.
+        most = 0 if left else (LOOKS if phase < _PHASES else _LAST_LOOKS) * size
+        waiting, looked, turned = correct(state, lists, step, most)
         looks, cycles = looks + looked, cycles + turned
         slack = proven_slack(state, scale, tolerance, duals[0, 0]) if waiting == 0 else np.inf
         if slack < np.inf:
@@ -138,3 +142,17 @@ def _bid_again(prepared: Prepared, tolerance: float, results: ExactResults) -> E
         lists.bounds[:] += more
         rounded[:] = prices
     return ExactResults(assignment.column_of[None], np.array([[bids, looks, cycles]]), np.array([slack]), duals)
+
+
+def _bid_for_all(affinity: Floats, prices: Floats, lists: Lists, assignment: Assignment, eps: np.floating[Any]) -> int:
+    """A phase of bids, and further ones with larger eps while rows are free; returns the bids.
+
+    Many equal rows and columns outbid each other by little more than eps, until the price of all is that of the next best.
+    """
+    bids, step = 0, eps
+    for _ in range(_WARS):
+        left, _, made = list_phase(affinity, prices, lists, assignment, step, 0 * step, _MAX_BIDS * len(prices))
+        bids, step = bids + int(made), step * prices.dtype.type(_FACTOR)
+        if not left:
+            break
+    return bids

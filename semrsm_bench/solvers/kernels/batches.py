@@ -85,8 +85,7 @@ def auction_batch(shares: Floats, x: Floats, ys: Floats, affinities: Floats) -> 
             made, _, _, _, assignment = _run_auction(ys[t], affinities[t], mean, longest, shares)
             if made >= 0:
                 bids[t] = made
-                left[t] = (assignment.row_of < 0).sum()
-                match_leftovers(assignment)
+                left[t] = match_leftovers(assignment)
                 perms[t] = assignment.column_of
                 solved[t] = True
     return AuctionResults(perms, solved, bids, left)
@@ -106,12 +105,13 @@ def exact_batch(shares: Floats, tolerance: float, x: Floats, ys: Floats, affinit
         for t in range(number):
             made, scale, start, rounded, assignment = _run_auction(ys[t], affinities[t], mean, longest, shares)
             if made >= 0:
-                match_leftovers(assignment)
+                left = match_leftovers(assignment)
                 prices = duals[t, 1]
                 for j in range(size):
                     prices[j] = rounded[j]
                 state = Finish(affinities[t], prices, rounded, room_for_rises(scale, start, rounded), assignment)
-                waiting, looks, cycles = correct(state, None, 0.0, LOOKS * size)
+                # A pair that was not bid for would drive all prices up.
+                waiting, looks, cycles = correct(state, None, 0.0, LOOKS * size if left == 0 else 0)
                 if waiting == 0:
                     slacks[t] = proven_slack(state, scale, tolerance, duals[t, 0])
                 for j in range(size):

@@ -136,16 +136,18 @@ def dense_phases(
 
 
 @njit(**COMPILED)
-def match_leftovers(assignment: Assignment) -> None:
-    """Match what is free on both sides in order of index."""
+def match_leftovers(assignment: Assignment) -> int:
+    """Match what is free on both sides in order of index; returns how many pairs that makes."""
     column_of, row_of = assignment
-    j = 0
+    j = made = 0
     for i in range(column_of.shape[0]):
         if column_of[i] < 0:
             while row_of[j] >= 0:
                 j += 1
             column_of[i] = j
             row_of[j] = i
+            made += 1
+    return made
 
 
 @njit(**COMPILED)
