@@ -105,10 +105,19 @@ def leads(results: TaskResults) -> Iterator[Lead]:
 
 
 def strongest(runs: Sequence[TaskResults]) -> list[Lead]:
-    """The least lead of each place. Where several runs measured a solver there, the one with most cases counts."""
+    """The least lead of each place. Of several runs that measured it those count whose calls had most time, and of these, for each
+    solver, the one with most cases.
+    """
     found: dict[tuple[str, int, int], dict[str, Lead]] = defaultdict(dict)
-    for lead in sorted((lead for results in runs for lead in leads(results)), key=lambda lead: lead.both):
-        found[lead.family, lead.size, lead.channels][lead.rival] = lead
+    timed = [(deadline_of(results), lead) for results in runs for lead in leads(results)]
+    longest: dict[tuple[str, int, int], float] = defaultdict(float)
+    for deadline, lead in timed:
+        place = lead.family, lead.size, lead.channels
+        longest[place] = max(longest[place], deadline)
+    for deadline, lead in sorted(timed, key=lambda one: one[1].both):
+        place = lead.family, lead.size, lead.channels
+        if deadline == longest[place]:
+            found[place][lead.rival] = lead
     finite = [
         [lead._replace(rivals=len(here)) for lead in here.values() if math.isfinite(lead.theirs.value)]
         for here in found.values()

@@ -115,6 +115,7 @@ def smaller(command):
 
 RAW = "--centring none"
 RIVALS = "ortools,scipy,lapx-lapjvr,lapx-lapjvs,laprust,lapcpp,acm1015,pot-emd,exact-auction,auction-fine,greedy"
+FLAT_RIVALS = "ortools,lapx-lapjvr,lapx-lapjvs,laprust,lapcpp,acm1015,exact-auction"
 MADE = "efficientnet-lite0 vit self flat resnet18-quarter resnet10-quarter plain-resnet18-w16"
 SIX = "accuracy output-difference random-labels shortcuts augmentation monotonicity"
 # Commands that do not follow the rules of `way_of`.
@@ -164,6 +165,11 @@ WAYS = {
     "--budget 60 --run-id resnet18-4096 --methods ortools,acm1015,exact-auction": only_read(
         "takes minutes; tests/test_headline.py reads what it measured"
     ),
+    f"semrsm-bench run matching --profile paper --family flat {RAW} --smallest 4096 --pairs 4096=2 --deadline 30 "
+    f"--budget 30 --run-id flat-4096 --methods {FLAT_RIVALS}": only_read(
+        "takes minutes; tests/test_headline.py reads what it measured"
+    ),
+    "semrsm-bench plot docs/runs/families --format png": only_read("tests/test_figures.py draws them"),
     "xz results/resnet18/rows.jsonl": only_read("tests/test_results.py reads a run whose rows are compressed"),
     "python docs/headline.py --write": only_read("tests/test_headline.py holds the pages against it"),
     "semrsm-bench plot docs/runs/resnet18 --format png --out docs/figures": only_read(

@@ -32,11 +32,11 @@ def skipped(method, message, **changes):
     return make_row(method=method, pair="", status="skipped", seconds=None, scores={}, message=message, **changes)
 
 
-def write_run(folder, rows, finished="2026-11-29T22:20:36.984+00:00"):
+def write_run(folder, rows, finished="2026-11-29T22:20:36.984+00:00", deadline=30.0):
     folder.mkdir(exist_ok=True)
     (folder / ROWS_FILE).write_text("".join(row.to_json() + "\n" for row in rows))
     (folder / ENVIRONMENT_FILE).write_text(json.dumps({"run_id": "run-1", "started": "2026-11-29T21:47:33+00:00"}))
-    plan = {"profile": "quick", "tasks": {"matching": {"budget": 3.0, "deadline": 30.0}}}
+    plan = {"profile": "quick", "tasks": {"matching": {"budget": 3.0, "deadline": deadline}}}
     (folder / RUN_FILE).write_text(json.dumps({"plan": plan, "finished": finished}))
     return read_results(folder, tasks=["matching"])
 
@@ -110,6 +110,14 @@ def test_a_solver_counts_with_the_run_that_gave_it_most_cases(tmp_path):
     ]
     (lead,) = HEADLINE["strongest"](runs)
     assert (lead.rival, lead.both, lead.rivals, lead.ratio.value) == ("scipy", 2, 2, pytest.approx(12.0))
+
+
+def test_a_run_whose_calls_had_more_time_replaces_one_that_cut_them(tmp_path):
+    cut = [*rows_of("exact-auction", (math.inf,)), *rows_of("scipy", (9.0,)), *rows_of("lapjv", (1e-3,))]
+    whole = [*rows_of("exact-auction", (2.0,)), *rows_of("scipy", (10.0,))]
+    runs = [*write_run(tmp_path / "a", cut), *write_run(tmp_path / "b", whole, deadline=60.0)]
+    (lead,) = HEADLINE["strongest"](runs)
+    assert (lead.rival, lead.rivals, lead.ratio.value) == ("scipy", 1, pytest.approx(5.0))
 
 
 def test_who_was_skipped_and_why_and_what_runs_were_like(tmp_path):
