@@ -64,7 +64,7 @@ def _loaded(access: Callable[..., Any], *given: Any) -> Any:
 @cache
 def _say_once() -> None:
     if sys.stderr.isatty():
-        print("semrsm-bench: compiling, once for this installation: some 15 s", file=sys.stderr)
+        sys.stderr.write("semrsm-bench: compiling, once for this installation: some 15 s\n")
 
 
 @cache
