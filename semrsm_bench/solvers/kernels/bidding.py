@@ -41,7 +41,7 @@ def _queue_of_free_rows(column_of: Integers) -> tuple[Integers, int]:
 
 
 @njit(forceinline=True, **COMPILED)
-def _wrap(at: int, size: int) -> int:
+def wrap(at: int, size: int) -> int:
     """A place of the ring, from one that may be past its end."""
     return at - size if at >= size else at
 
@@ -59,7 +59,7 @@ def bid(
     prices[j] += rise
     owner = row_of[j]
     row_of[j] = i
-    queue[_wrap(head + waiting, queue.shape[0])] = owner
+    queue[wrap(head + waiting, queue.shape[0])] = owner
     column_of[owner if owner >= 0 else i] = -1
     column_of[i] = j
     return int(waiting + (owner >= 0))
@@ -95,16 +95,16 @@ def dense_phase(
         if waiting < 3:
             i = queue[head]
             j, best, runner_up = best_two(affinity[i], prices)
-            head = _wrap(head + 1, n)
+            head = wrap(head + 1, n)
             waiting = bid(i, j, best - runner_up + eps, prices, assignment, queue, head, waiting - 1)
             bids += 1
             continue
         number = min(waiting, 4)
         for k in range(4):
-            rows[k] = queue[_wrap(head + min(k, number - 1), n)]
+            rows[k] = queue[wrap(head + min(k, number - 1), n)]
         a, b, c, d = rows[0], rows[1], rows[2], rows[3]
         best_two_of_four(affinity[a], affinity[b], affinity[c], affinity[d], prices, columns, bests, runners_up)
-        head = _wrap(head + number, n)
+        head = wrap(head + number, n)
         waiting -= number
         bids += number
         for k in range(number):
@@ -114,7 +114,7 @@ def dense_phase(
                 rise = bests[k] - runners_up[k] + eps
                 waiting = bid(i, j, rise, prices, assignment, queue, head, waiting)
             else:
-                queue[_wrap(head + waiting, n)] = i
+                queue[wrap(head + waiting, n)] = i
                 waiting += 1
     return waiting, bids
 
@@ -173,7 +173,7 @@ def bid_on_lists(
     behind = 0
     while waiting > 0 and bids < max_bids:
         i = queue[head]
-        head = _wrap(head + 1, queue.shape[0])
+        head = wrap(head + 1, queue.shape[0])
         waiting -= 1
         j, best, runner_up = listed_best_two(columns[i], values[i], prices)
         if not best >= bounds[i] - slack or best == -np.inf:

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Index, Integers
-from semrsm_bench.solvers.kernels.bidding import Assignment
+from semrsm_bench.solvers.kernels.bidding import Assignment, wrap
 from semrsm_bench.solvers.kernels.lists import Lists, list_row
 from semrsm_bench.solvers.kernels.rows import columns_reaching
-from semrsm_bench.solvers.kernels.scale import Scale, largest_magnitude, rounding_of
+from semrsm_bench.solvers.kernels.scale import Scale, largest_magnitude
 
 
 class Finish(NamedTuple):
@@ -52,9 +52,7 @@ def _append(i: Index, raises: _Raises, head: int, waiting: int) -> int:
     """Row i is to look, if it is not to do so already; returns how many are."""
     if raises.queued[i]:
         return waiting
-    n = raises.queue.shape[0]
-    at = head + waiting
-    raises.queue[at - n if at >= n else at] = i
+    raises.queue[wrap(head + waiting, raises.queue.shape[0])] = i
     raises.queued[i] = True
     return waiting + 1
 
@@ -84,7 +82,7 @@ def correct(state: Finish, lists: Lists | None, step: float, most: int) -> tuple
             first_of_pass, left_of_pass = walk + 1, waiting
         left_of_pass -= 1
         i = raises.queue[head]
-        head = head + 1 if head + 1 < n else 0
+        head = wrap(head + 1, n)
         waiting -= 1
         raises.queued[i] = False
         looks += 1
@@ -146,8 +144,8 @@ def proven_slack(state: Finish, scale: Scale, tolerance: float, duals: Floats) -
     prices, rounded = state.prices, state.rounded
     for j in range(prices.shape[0]):
         rounded[j] = prices[j]
-    rounding, magnitude = rounding_of(scale, prices), largest_magnitude(scale, prices)
-    slack = check_tight(state.affinity, prices, rounded, state.assignment.column_of, rounding, duals)
+    magnitude = largest_magnitude(scale, prices)
+    slack = check_tight(state.affinity, prices, rounded, state.assignment.column_of, scale.unit * magnitude, duals)
     return slack if magnitude < np.inf and slack <= tolerance * magnitude else np.inf
 
 
