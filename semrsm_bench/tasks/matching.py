@@ -156,7 +156,7 @@ class MatchingTask(Task):
                 for place in sample_places():
                     few = partial(_at_most, pairs_at(options.sample, place.size), place)
                     places.append(replace(place, instances=few))
-        return _chosen(places, options.layers, smallest, lacking(options.family, smallest))
+        return _chosen(places, options.layers, smallest, options.family)
 
     def notices(self, options: MatchingOptions) -> Iterator[str]:
         """Sizes of families that are not here, and places that get no pair."""
@@ -285,17 +285,19 @@ def _at_most(most: int, place: Place, count: int) -> Iterator[Instance]:
     return place.instances(min(most, count))
 
 
-def _chosen(places: Sequence[Place], layers: Sequence[str], smallest: int, lacks: Sequence[str] = ()) -> list[Place]:
-    """Places by ascending S; ValueError: a layer that none has, or none that is large enough, with what is not here."""
+def _chosen(places: Sequence[Place], layers: Sequence[str], smallest: int, families: Sequence[str]) -> list[Place]:
+    """Places by ascending S; ValueError: a layer that none has, or none that is large enough, with what is not here of families."""
     names = ", ".join(dict.fromkeys(place.model for place in places))
     known = dict.fromkeys(place.layer for place in places)
     for name in layers:
         if name not in known:
-            raise ValueError("; ".join([f"no layer {name!r} in {names}; there are {', '.join(known)}", *lacks]))
+            raise ValueError(
+                "; ".join([f"no layer {name!r} in {names}; there are {', '.join(known)}", *lacking(families, smallest)])
+            )
     chosen = [p for p in places if p.size >= smallest and (not layers or p.layer in layers)]
     if not chosen:
         largest = max((place.size for place in places), default=0)
         larger = f"the largest S is {largest}; larger images, up to S = 65536, are made with: semrsm-bench data large"
-        remedy = "; ".join(lacks) or larger
+        remedy = "; ".join(lacking(families, smallest)) or larger
         raise ValueError(f"needed are layers of at least {smallest} positions, and {names} has none; {remedy}")
     return sorted(chosen, key=lambda place: place.size)
