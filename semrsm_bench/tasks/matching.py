@@ -47,7 +47,10 @@ class MatchingOptions:
     )
     layers: tuple[str, ...] = option((), help="Only these layers; default: all in the data.")
     centring: tuple[str, ...] = option(
-        ("none", "channel"), help="Which means are subtracted first.", choices=CENTRINGS, aliases=("centrings",)
+        ("none",),
+        help="Which means are subtracted first. Those of channels change no optimum.",
+        choices=CENTRINGS,
+        aliases=("centrings",),
     )
     pairs: Mapping[str, int] | None = option(
         None,

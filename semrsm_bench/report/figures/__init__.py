@@ -46,9 +46,10 @@ def draw_all(
         names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
         name = next(n for n in names if n not in written)
         written.add(name)
-        # Placed once for all formats: that takes longer than drawing.
-        drawing.figure.draw_without_rendering()
-        drawing.figure.set_layout_engine("none")
+        if len(formats) > 1:
+            # Placed once for all formats: that takes longer than drawing.
+            drawing.figure.draw_without_rendering()
+            drawing.figure.set_layout_engine("none")
         for fmt in formats:
             paths.append(out_dir / f"{name}.{fmt}")
             with writing(paths[-1]) as partial:
