@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench.solvers.auction import Prepared, prepare, trivial_matching
+from semrsm_bench.solvers.classes import match_classes
 from semrsm_bench.solvers.kernels import read_only
 from semrsm_bench.solvers.kernels.batches import LIST_AUCTION_FROM, LOOKS, ExactResults, exact_batch
 from semrsm_bench.solvers.kernels.bidding import Assignment, list_phase, match_leftovers
-from semrsm_bench.solvers.kernels.exact import Finish, correct, proven_slack
+from semrsm_bench.solvers.kernels.exact import STEP, Finish, correct, proven_slack
 from semrsm_bench.solvers.kernels.lists import Lists, list_rows
 from semrsm_bench.solvers.kernels.scale import largest_magnitude, room_for_rises, rounding_of
 from semrsm_bench.solvers.list_auction import bid_in_rounds, sampled_prices
@@ -33,15 +34,13 @@ _ROUNDS, _LAST_SHARE = ((0.1, 1.0), (0.02, 0.1)), 0.003
 # Further phases where a correction takes too long, each with so much smaller an eps; their bids for each row, after which a price
 # war goes on with so much larger a one, so many times at most; and the looks that a row may take when no phase is left.
 _PHASES, _FACTOR, _MAX_BIDS, _WARS, _LAST_LOOKS = 5, 5.0, 20, 6, 500
-# From the second correction on, prices are raised for a difference above this share of the slack that passes the check.
-_STEP = 1e-3
 
 
 def exact_many(
     x: Floats, ys: Floats, affinities: Floats, *, tolerance: float = 1e-12
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """`exact_auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.registry.BatchFunction`."""
-    results = exact_batch(_SHARES, tolerance, *read_only(x, ys, affinities))
+    results = exact_batch(_SHARES, tolerance, True, *read_only(x, ys, affinities))
     return np.where(results.solved[:, None], results.perms, -1), results.solved
 
 
@@ -73,18 +72,14 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
         ``info``: ``slack`` (the largest, in units of A), ``bids`` of the auction, ``looks`` (rows looked at by the
         correction), ``cycles`` (turned by it).
     """
-    results = exact_batch(_SHARES, tolerance, *read_only(problem.x, problem.y[None], problem.affinity[None]))
+    results = exact_batch(_SHARES, tolerance, True, *read_only(problem.x, problem.y[None], problem.affinity[None]))
     exponent = 0
     if not results.solved[0]:
         if (trivial := trivial_matching(problem)) is not None:
             return trivial
         prepared = prepare(problem)
         exponent = prepared.exponent
-        if results.perms[0, 0] < 0 and problem.size < LIST_AUCTION_FROM:
-            arrays = read_only(prepared.x, prepared.y[None], prepared.affinity[None])
-            results = exact_batch(_SHARES, tolerance, *arrays)
-        if not results.solved[0] and (results.perms[0, 0] >= 0 or problem.size >= LIST_AUCTION_FROM):
-            results = _bid_again(prepared, tolerance, results)
+        results = match_classes(prepared, tolerance) or _match_positions(prepared, tolerance, results)
         if not results.solved[0]:
             perm = linear_sum_assignment(prepared.affinity.astype(np.float64), maximize=True)[1]
             return Solution(perm, info={"fallback": "scipy"})
@@ -96,6 +91,17 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
     bids, looks, cycles = results.work[0].tolist()
     info = {"slack": slack, "bids": bids, "looks": looks, "cycles": cycles}
     return Solution(results.perms[0], None if lost else (duals[0], duals[1]), info)
+
+
+def _match_positions(prepared: Prepared, tolerance: float, results: ExactResults) -> ExactResults:
+    """What `match_classes` leaves: row by row, from where `exact_batch` has come."""
+    small = len(prepared.start) < LIST_AUCTION_FROM
+    if small and results.perms[0, 0] < 0:
+        arrays = read_only(prepared.x, prepared.y[None], prepared.affinity[None])
+        results = exact_batch(_SHARES, tolerance, False, *arrays)
+    if results.solved[0] or (small and results.perms[0, 0] < 0):
+        return results
+    return _bid_again(prepared, tolerance, results)
 
 
 def _bid_again(prepared: Prepared, tolerance: float, results: ExactResults) -> ExactResults:
@@ -127,8 +133,7 @@ def _bid_again(prepared: Prepared, tolerance: float, results: ExactResults) -> E
         prices = duals[0, 1]
         prices[:] = rounded
         state = Finish(affinity, prices, rounded, rounding, assignment)
-        # Where the first correction did not end, rounding may have driven prices round a cycle of equal pairs.
-        step = max(0.0, _STEP * tolerance * largest_magnitude(scale, prices)) if phase else 0.0
+        step = max(0.0, STEP * tolerance * largest_magnitude(scale, prices)) if phase else 0.0
         # A pair that was not bid for would drive all prices up.
         most = 0 if left else (LOOKS if phase < _PHASES else _LAST_LOOKS) * size
         waiting, looked, turned = correct(state, lists, step, most)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phases, match_leftovers
+from semrsm_bench.solvers.kernels.classes import has_equals
 from semrsm_bench.solvers.kernels.exact import Finish, correct, proven_slack
 from semrsm_bench.solvers.kernels.scale import READY, Scale, mean_and_longest, measure, room_for_rises
 
@@ -24,6 +25,8 @@ MAX_BIDS = 200
 LOOKS = 8
 # From this size on a pass over the affinity is bound by memory, and a list auction is faster than a dense one.
 LIST_AUCTION_FROM = 2048
+# From this size on an auction between classes of equal vectors is faster than one between positions.
+CLASSES_FROM = 192
 
 Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
@@ -92,10 +95,13 @@ def auction_batch(shares: Floats, x: Floats, ys: Floats, affinities: Floats) -> 
 
 
 @njit(**COMPILED)
-def exact_batch(shares: Floats, tolerance: float, x: Floats, ys: Floats, affinities: Floats) -> ExactResults:
+def exact_batch(
+    shares: Floats, tolerance: float, only_unequal: bool, x: Floats, ys: Floats, affinities: Floats
+) -> ExactResults:
     """Match x with every y by an auction whose prices are corrected, and check.
 
-    All stay unsolved where there is nothing to bid on, or a list auction is faster.
+    All stay unsolved where there is nothing to bid on, or a list auction is faster; with ``only_unequal`` also those in which
+    many vectors are equal.
     """
     number, size = ys.shape[:2]
     perms, work = np.full((number, size), -1), np.zeros((number, 3), np.int64)
@@ -103,6 +109,8 @@ def exact_batch(shares: Floats, tolerance: float, x: Floats, ys: Floats, affinit
     if 1 < size < LIST_AUCTION_FROM and x.shape[1] > 1:
         mean, longest = mean_and_longest(x)
         for t in range(number):
+            if only_unequal and size >= CLASSES_FROM and has_equals(x, ys[t]):
+                continue
             made, scale, start, rounded, assignment = _run_auction(ys[t], affinities[t], mean, longest, shares)
             if made >= 0:
                 left = match_leftovers(assignment)

@@ -24,6 +24,10 @@ from semrsm_bench.solvers.kernels.lists import Lists, list_row
 from semrsm_bench.solvers.kernels.rows import columns_reaching
 from semrsm_bench.solvers.kernels.scale import Scale, largest_magnitude
 
+# From the second correction of a problem on, prices are raised for a difference above this share of the slack that passes the
+# check: rounding may have driven them round a cycle of equal pairs.
+STEP = 1e-3
+
 
 class Finish(NamedTuple):
     """What the finish works on: a complete matching and its prices.
