@@ -113,7 +113,6 @@ def smaller(command):
     return shlex.join(["semrsm-bench", verb, task, *kept, *added])
 
 
-RAW = "--centring none"
 RIVALS = "ortools,scipy,lapx-lapjvr,lapx-lapjvs,laprust,lapcpp,acm1015,pot-emd,exact-auction,auction-fine,greedy"
 FLAT_RIVALS = "ortools,lapx-lapjvr,lapx-lapjvs,laprust,lapcpp,acm1015,exact-auction"
 MADE = "efficientnet-lite0 vit self flat resnet18-quarter resnet10-quarter plain-resnet18-w16"
@@ -148,25 +147,25 @@ WAYS = {
         slow=False,
         why=FAMILY,
     ),
-    "semrsm-bench run matching --family all --pairs 1024=2 --centring none"
+    "semrsm-bench run matching --family all --pairs 1024=2"
     " --methods exact-auction,scipy,ortools,lapjv,lap": only_read("takes minutes; a part of it runs above"),
     "pip install 'semrsm-bench[families]'": only_read("its wheels are what tests/test_recipes.py runs with"),
     f"semrsm-bench data family {MADE}": only_read(FAMILY),
-    f"semrsm-bench run matching --profile paper --family all {RAW} --pairs 1024=100 --pairs 4096=30 --pairs 5": only_read(
+    f"semrsm-bench run matching --profile paper --family all --pairs 1024=100 --pairs 4096=30 --pairs 5": only_read(
         "takes hours; the shorter ones below have their test"
     ),
-    f"semrsm-bench run matching --profile paper --family resnet18 {RAW} --smallest 256 --pairs 1024=100 --pairs 4096=30 "
+    f"semrsm-bench run matching --profile paper --family resnet18 --smallest 256 --pairs 1024=100 --pairs 4096=30 "
     "--budget 14 --run-id resnet18": only_read("takes half an hour; tests/test_headline.py reads what it measured"),
-    f"semrsm-bench run matching --profile paper --family all {RAW} --smallest 256 --pairs 1024=5 --pairs 4096=2 "
+    f"semrsm-bench run matching --profile paper --family all --smallest 256 --pairs 1024=5 --pairs 4096=2 "
     f"--deadline 12 --budget 10 --run-id families --methods {RIVALS}": only_read(
         "takes half an hour; tests/test_families.py meets every family"
     ),
-    f"semrsm-bench run matching --profile paper --family resnet18 {RAW} --smallest 4096 --pairs 4096=30 "
+    f"semrsm-bench run matching --profile paper --family resnet18 --smallest 4096 --pairs 4096=30 "
     "--budget 60 --run-id resnet18-4096 --methods ortools,acm1015,exact-auction": only_read(
         "takes minutes; tests/test_headline.py reads what it measured"
     ),
-    f"semrsm-bench run matching --profile paper --family flat {RAW} --smallest 4096 --pairs 4096=2 --deadline 30 "
-    f"--budget 30 --run-id flat-4096 --methods {FLAT_RIVALS}": only_read(
+    "semrsm-bench run matching --profile paper --family flat,flat-maps --smallest 256 --pairs 1024=5 --pairs 4096=2 "
+    f"--deadline 30 --budget 30 --run-id flat --methods {FLAT_RIVALS}": only_read(
         "takes minutes; tests/test_headline.py reads what it measured"
     ),
     "semrsm-bench plot docs/runs/families --format png": only_read("tests/test_figures.py draws them"),
@@ -180,8 +179,8 @@ WAYS = {
     ),
     "semrsm-bench run matching --family all": only_read("takes hours; a part of it runs above"),
     "semrsm-bench table matching --where model=machol-wien": only_read("tests/test_cli_table.py has --where"),
-    "semrsm-bench run --profile large --centring none": Way(
-        "semrsm-bench run --profile large --centring none --solvers matrix-free-coarse --pairs 1"
+    "semrsm-bench run --profile large": Way(
+        "semrsm-bench run --profile large --solvers matrix-free-coarse --pairs 1"
         " --data user-cache/semrsm_bench/large",
         slow=False,
         why="takes hours",
