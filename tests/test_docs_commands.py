@@ -147,20 +147,21 @@ WAYS = {
         slow=False,
         why=FAMILY,
     ),
-    "semrsm-bench run matching --family all --pairs 1024=2"
-    " --methods exact-auction,scipy,ortools,lapjv,lap": only_read("takes minutes; a part of it runs above"),
+    "semrsm-bench run matching --family all --pairs 1024=2 --methods exact-auction,scipy,ortools,lapjv,lap": only_read(
+        "takes minutes; a part of it runs above"
+    ),
     "pip install 'semrsm-bench[families]'": only_read("its wheels are what tests/test_recipes.py runs with"),
     f"semrsm-bench data family {MADE}": only_read(FAMILY),
-    f"semrsm-bench run matching --profile paper --family all --pairs 1024=100 --pairs 4096=30 --pairs 5": only_read(
+    "semrsm-bench run matching --profile paper --family all --pairs 1024=100 --pairs 4096=30 --pairs 5": only_read(
         "takes hours; the shorter ones below have their test"
     ),
-    f"semrsm-bench run matching --profile paper --family resnet18 --smallest 256 --pairs 1024=100 --pairs 4096=30 "
+    "semrsm-bench run matching --profile paper --family resnet18 --smallest 256 --pairs 1024=100 --pairs 4096=30 "
     "--budget 14 --run-id resnet18": only_read("takes half an hour; tests/test_headline.py reads what it measured"),
     f"semrsm-bench run matching --profile paper --family all --smallest 256 --pairs 1024=5 --pairs 4096=2 "
     f"--deadline 12 --budget 10 --run-id families --methods {RIVALS}": only_read(
         "takes half an hour; tests/test_families.py meets every family"
     ),
-    f"semrsm-bench run matching --profile paper --family resnet18 --smallest 4096 --pairs 4096=30 "
+    "semrsm-bench run matching --profile paper --family resnet18 --smallest 4096 --pairs 4096=30 "
     "--budget 60 --run-id resnet18-4096 --methods ortools,acm1015,exact-auction": only_read(
         "takes minutes; tests/test_headline.py reads what it measured"
     ),
@@ -180,8 +181,7 @@ WAYS = {
     "semrsm-bench run matching --family all": only_read("takes hours; a part of it runs above"),
     "semrsm-bench table matching --where model=machol-wien": only_read("tests/test_cli_table.py has --where"),
     "semrsm-bench run --profile large": Way(
-        "semrsm-bench run --profile large --solvers matrix-free-coarse --pairs 1"
-        " --data user-cache/semrsm_bench/large",
+        "semrsm-bench run --profile large --solvers matrix-free-coarse --pairs 1 --data user-cache/semrsm_bench/large",
         slow=False,
         why="takes hours",
     ),

@@ -5,6 +5,7 @@ import itertools
 import resource
 from typing import ClassVar
 
+import numba
 import numpy as np
 import pytest
 
@@ -262,6 +263,19 @@ def test_stages_and_calls_of_the_clock(timed, known, warm):
     assert answers == ([0, 1, 2, 3] if timed else [0])
     assert calls == [*(["warm" if warm else -1] if timed and not known else []), *answers]
     assert len(clock.seconds) == len(answers)
+
+
+@pytest.mark.parametrize("most", [1, 3])
+def test_a_first_call_that_still_compiles_is_not_timed(most):
+    double = numba.njit(lambda value: 2 * value)
+    stages = []
+    clock = Clock(lambda stage, size: stages.append(stage), seen={"shape"})
+    # The warm-up has gone another way.
+    answers = clock.run(lambda i: i, lambda i: double(i), shape="shape", most=most, lasting=1e9)
+    assert answers == [0, 2, 4][:most]
+    assert len(clock.seconds) == len(clock.waited_seconds) == max(1, most - 1)
+    # While the compiler works the deadline is that of a warm-up.
+    assert stages == ["prepared", "warm", "prepared", *(["warm"] if most > 1 else []), "probed"]
 
 
 @pytest.mark.parametrize(("fewest", "most", "calls"), [(1, 9, 1), (3, 9, 3), (1, 1, 1)])

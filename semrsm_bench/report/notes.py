@@ -88,7 +88,7 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
     if apart:
         said = "; ".join(f"{', '.join(found)} ({environment})" for environment, found in apart.items())
         notes.append(f"In environments of their own, timed there by the same clock: {said}.")
-    promised = {names[m]: p for m in names if (p := facts[m].get("precision")) not in (None, PRECISION)}
+    promised = {name: p for m, name in ran.items() if (p := facts[m].get("precision")) not in (None, PRECISION)}
     if promised:
         said = ", ".join(f"{name} {p:g}" for name, p in promised.items())
         notes.append(f"Exact up to what they declare, as a share of k_opt - k_rand: {said}; all others {PRECISION:g}.")

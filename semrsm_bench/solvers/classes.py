@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.solvers.auction import Prepared
-from semrsm_bench.solvers.kernels import read_only
-from semrsm_bench.solvers.kernels.batches import LOOKS, MAX_BIDS, ExactResults
+from semrsm_bench.solvers.kernels import Integers, read_only
+from semrsm_bench.solvers.kernels.batches import LEAST_REPEATS, LIST_AUCTION_FROM, LOOKS, MAX_BIDS, ExactResults
 from semrsm_bench.solvers.kernels.bidding import Assignment
 from semrsm_bench.solvers.kernels.classes import (
     Classes,
@@ -17,7 +17,7 @@ from semrsm_bench.solvers.kernels.classes import (
     block_of,
     classes_phase,
     correct_classes,
-    has_equals,
+    count_repeats,
     keys_of,
 )
 from semrsm_bench.solvers.kernels.exact import STEP, Finish, correct, proven_slack
@@ -26,8 +26,8 @@ from semrsm_bench.solvers.problem import Floats
 
 # Phases of bids; a correction follows each from the second on, which may take the last looks when no phase is left.
 _SHARES, _FIRST_CORRECTED, _LAST_LOOKS = tuple(0.1 / 5.0**phase for phase in range(8)), 1, 500
-# Where more classes than this share of the positions are left, bids on single rows are faster.
-_MOST_CLASSES = 0.95
+# `LEAST_REPEATS` where single rows bid on lists.
+_LEAST_REPEATS_OF_LARGE = 1 / 4
 
 
 class _Groups(NamedTuple):
@@ -40,18 +40,47 @@ class _Groups(NamedTuple):
 
 def match_classes(prepared: Prepared, tolerance: float) -> ExactResults | None:
     """The optimum by an auction between classes; None where there are few equal vectors, or it does not end."""
-    if not has_equals(*read_only(prepared.x, prepared.y)):
-        return None
     size, scale = len(prepared.start), prepared.scale
-    rows, columns = _groups_of(prepared.x), _groups_of(prepared.y)
-    if len(rows.examples) + len(columns.examples) > 2 * _MOST_CLASSES * size:
+    least = LEAST_REPEATS if size < LIST_AUCTION_FROM else _LEAST_REPEATS_OF_LARGE
+    if sum(map(count_repeats, read_only(prepared.x, prepared.y))) < least * size:
         return None
+    rows, columns = _groups_of(prepared.x), _groups_of(prepared.y)
+    found = _bid(prepared, rows, columns, tolerance)
+    if found is None:
+        return None
+    holds, prices, rounding, work = found
+    assignment, duals = Assignment.empty(size), np.empty((1, 2, size))
+    # Places of rows and of columns are in order of their classes.
+    of_rows, of_columns = (np.argsort(groups.labels, kind="stable") for groups in (rows, columns))
+    assignment.column_of[of_rows[np.argsort(holds, kind="stable")]] = of_columns
+    assignment.row_of[assignment.column_of] = np.arange(size)
+    duals[0, 1] = prices[columns.labels]
+    rounded = duals[0, 1].astype(prepared.affinity.dtype)
+    state = Finish(prepared.affinity, duals[0, 1], rounded, rounding, assignment)
+    slack = proven_slack(state, scale, tolerance, duals[0, 0])
+    if slack == np.inf:
+        # Products of equal vectors can differ in their last digit.
+        waiting, *done = correct(state, None, 0.0, LOOKS * size)
+        work[1:] += done
+        slack = proven_slack(state, scale, tolerance, duals[0, 0]) if waiting == 0 else np.inf
+    return ExactResults(assignment.column_of[None], work[None], np.array([slack]), duals) if slack < np.inf else None
+
+
+def _bid(
+    prepared: Prepared, rows: _Groups, columns: _Groups, tolerance: float
+) -> tuple[Integers, NDArray[np.float64], float, NDArray[np.int64]] | None:
+    """Auctions with ever smaller eps, each with a correction, until all pairs are tight; None where they never are.
+
+    Returns the class of columns that each row gets, by place; the prices of classes; a bound on the error of ``affinity - prices``;
+    and bids, looks and cycles.
+    """
+    size, scale = len(prepared.start), prepared.scale
     block = block_of(prepared.affinity, rows.examples, columns.examples)
     classes = Classes(block, rows.begins, columns.begins, np.sort(columns.labels))
     prices, free = prepared.start[columns.examples], np.empty(len(block), np.int64)
     owners, held, places = np.empty((3, size), np.int64)
     holdings = Holdings(prices, np.empty(size, prices.dtype), owners, held, places, free)
-    work, waiting = np.zeros(3, np.int64), -1
+    work = np.zeros(3, np.int64)
     for phase, share in enumerate(_SHARES):
         left, bids = classes_phase(classes, holdings, prepared.eps(share), MAX_BIDS * size)
         work[0] += bids
@@ -64,23 +93,8 @@ def match_classes(prepared: Prepared, tolerance: float) -> ExactResults | None:
         waiting, *done = correct_classes(classes, holdings, exact, rounding, holds, step, most)
         work[1:] += done
         if waiting == 0:
-            break
-    if waiting:
-        return None
-    assignment, duals = Assignment.empty(size), np.empty((1, 2, size))
-    # Places of rows and of columns are in order of their classes.
-    of_rows, of_columns = (np.argsort(groups.labels, kind="stable") for groups in (rows, columns))
-    assignment.column_of[of_rows[np.argsort(holds, kind="stable")]] = of_columns
-    assignment.row_of[assignment.column_of] = np.arange(size)
-    duals[0, 1] = exact[columns.labels]
-    state = Finish(prepared.affinity, duals[0, 1], prices[columns.labels], rounding, assignment)
-    slack = proven_slack(state, scale, tolerance, duals[0, 0])
-    if slack == np.inf:
-        # Products of equal vectors can differ in their last digit.
-        waiting, *done = correct(state, None, 0.0, LOOKS * size)
-        work[1:] += done
-        slack = proven_slack(state, scale, tolerance, duals[0, 0]) if waiting == 0 else np.inf
-    return ExactResults(assignment.column_of[None], work[None], np.array([slack]), duals) if slack < np.inf else None
+            return holds, exact, rounding, work
+    return None
 
 
 def _groups_of(vectors: Floats) -> _Groups:

@@ -1,8 +1,9 @@
 """The compiled parts of the solvers: numba functions on arrays, written once for float32 and float64.
 
 From the bottom up: `vectors` (short vectors of floats), `rows` (passes over rows of the affinity), `lists` (candidate lists, also
-of the matrix-free search), `scale` (starting prices and the unit of ``eps``), `bidding` (auctions), `exact` (the exact finish), `classes`
-(both of them between classes of equal vectors), `batches` (whole solves in one call). Kernels release the GIL, do a bounded amount of work and check nothing.
+of the matrix-free search), `scale` (starting prices and the unit of ``eps``), `bidding` (auctions), `exact` (the exact finish),
+`classes` (both of them between classes of equal vectors), `batches` (whole solves in one call). Kernels release the GIL, do a
+bounded amount of work and check nothing.
 
 numba keeps compiled code in ``__pycache__`` and looks only at a function's own file: after changing a kernel that others
 call, delete that folder.

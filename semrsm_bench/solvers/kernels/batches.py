@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phases, match_leftovers
-from semrsm_bench.solvers.kernels.classes import has_equals
+from semrsm_bench.solvers.kernels.classes import count_repeats
 from semrsm_bench.solvers.kernels.exact import Finish, correct, proven_slack
 from semrsm_bench.solvers.kernels.scale import READY, Scale, mean_and_longest, measure, room_for_rises
 
@@ -27,6 +27,8 @@ LOOKS = 8
 LIST_AUCTION_FROM = 2048
 # From this size on an auction between classes of equal vectors is faster than one between positions.
 CLASSES_FROM = 192
+# Vectors of x and of y that repeat an earlier one, as a share of the size, from which on that is so.
+LEAST_REPEATS = 1 / 16
 
 Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
@@ -108,8 +110,10 @@ def exact_batch(
     slacks, duals = np.full(number, np.inf), np.empty((number, 2, size))
     if 1 < size < LIST_AUCTION_FROM and x.shape[1] > 1:
         mean, longest = mean_and_longest(x)
+        watched = only_unequal and size >= CLASSES_FROM
+        in_x = count_repeats(x) if watched else 0
         for t in range(number):
-            if only_unequal and size >= CLASSES_FROM and has_equals(x, ys[t]):
+            if watched and in_x + count_repeats(ys[t]) >= LEAST_REPEATS * size:
                 continue
             made, scale, start, rounded, assignment = _run_auction(ys[t], affinities[t], mean, longest, shares)
             if made >= 0:

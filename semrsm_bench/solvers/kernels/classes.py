@@ -19,11 +19,12 @@ from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Index, Integers, Scalar
 from semrsm_bench.solvers.kernels.bidding import wrap
 from semrsm_bench.solvers.kernels.rows import best_two, columns_reaching
+from semrsm_bench.solvers.kernels.scale import SUMS
 
 # Owner of a column that is free.
 _FREE = -1
-# Vectors of which pairs are compared, and the equal pairs that make it worth while to look for classes.
-_SAMPLE, _LEAST_EQUAL = 32, 10
+# Weights of a sum are 1/offset, 1/(1 + offset), ...; a table finds its numbers by so many parts of the largest, in so many steps.
+_OFFSET, _BUCKETS, _PROBES = 0.618, 2.0**40, 8
 # An odd number with bits all over; keys are products modulo 2^64.
 _FACTOR = np.uint64(0x9E3779B97F4A7C15)
 
@@ -105,25 +106,45 @@ def _next(queue: Queue) -> Index:
     return i
 
 
-@njit(**COMPILED)
-def has_equals(x: Floats, y: Floats) -> bool:
-    """Whether some of a few pairs of x, or of y, are equal, as in pictures with flat parts."""
-    return _equal_pairs(x) >= _LEAST_EQUAL or _equal_pairs(y) >= _LEAST_EQUAL
+@njit(**SUMS)
+def _sums_of(vectors: Floats) -> Floats:
+    """A weighted sum of each vector: the same of equal ones, and of hardly any others."""
+    size, channels = vectors.shape
+    sums, weights = np.empty(size, vectors.dtype), np.empty(channels, vectors.dtype)
+    for c in range(channels):
+        weights[c] = 1.0 / (c + _OFFSET)
+    for i in range(size):
+        total = vectors.dtype.type(0)
+        for c in range(channels):
+            total += vectors[i, c] * weights[c]
+        sums[i] = total
+    return sums
 
 
 @njit(**COMPILED)
-def _equal_pairs(vectors: Floats) -> int:
-    """Equal pairs of a sample that is spread evenly."""
-    size, equal = vectors.shape[0], 0
-    number = min(size, _SAMPLE)
-    for k in range(number):
-        i = k * size // number
-        for other in range(k):
-            h, c = other * size // number, 0
-            while c < vectors.shape[1] and vectors[i, c] == vectors[h, c]:
-                c += 1
-            equal += c == vectors.shape[1]
-    return equal
+def count_repeats(vectors: Floats) -> int:
+    """About how many vectors equal an earlier one: from a sum over each, and a table that is left after a few collisions."""
+    numbers, most, room, repeats = _sums_of(vectors), 0.0, 2, 0
+    for i in range(numbers.shape[0]):
+        most = max(most, abs(np.float64(numbers[i])))
+    if not 0.0 < most < np.inf:
+        return numbers.shape[0] - 1
+    while room < 4 * numbers.shape[0]:
+        room *= 2
+    table = np.empty(room, np.int64)
+    for at in range(room):
+        table[at] = -1
+    for i in range(numbers.shape[0]):
+        first = np.int64(abs(np.float64(numbers[i])) / most * _BUCKETS)
+        for probe in range(_PROBES):
+            here = (first + probe) & (room - 1)
+            if table[here] < 0:
+                table[here] = i
+                break
+            if numbers[table[here]] == numbers[i]:
+                repeats += 1
+                break
+    return repeats
 
 
 @njit(**COMPILED)
@@ -170,9 +191,9 @@ def classes_phase(classes: Classes, holdings: Holdings, eps: Scalar, max_bids: i
         bidder = _next(queue)
         if rows[bidder + 1] - rows[bidder] == 1:
             bids += 1
-            j, first, second = best_two(affinity[bidder], prices)
-            limit = affinity[bidder, j] - (first if second == -np.inf else second)
-            _take(bidder, j, 1, limit, eps, classes, holdings, queue)
+            column, first, second = best_two(affinity[bidder], prices)
+            limit = affinity[bidder, column] - (first if second == -np.inf else second)
+            _take(bidder, column, 1, limit, eps, classes, holdings, queue)
         else:
             bids += 1 + _bid_for_class(bidder, classes, holdings, eps, view, queue)
         if free[bidder] > 0:
@@ -211,14 +232,14 @@ def _bid_for_class(i: Index, classes: Classes, holdings: Holdings, eps: Scalar, 
                     asked[j] = min(asked[j], own_prices[u])
     picked, last = 0, -np.inf
     while wanted > 0:
-        j, value, after = best_two(row, asked)
+        best, value, after = best_two(row, asked)
         if value == -np.inf:
             break
         last = np.float64(value)
-        wanted -= room[j]
-        chosen[picked] = j
+        wanted -= room[best]
+        chosen[picked] = best
         picked += 1
-        asked[j] = np.inf
+        asked[best] = np.inf
     level = np.float64(after) if after > -np.inf else last
     whole = level if wanted == 0 else last
     for k in range(number):

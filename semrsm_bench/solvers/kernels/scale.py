@@ -20,7 +20,7 @@ _SAMPLED_ROWS = 64
 # precision; relative error of one operation; its largest share of the deviation (float32 that is coarser gives way to float64).
 _LIMITS32 = (1e-16, 1e18, float(np.finfo(np.float32).eps), 1e-3)
 _LIMITS64 = (1e-140, 1e140, float(np.finfo(np.float64).eps), math.inf)
-_SUMS: dict[str, Any] = {**COMPILED, "fastmath": {"reassoc", "nsz", "contract"}}
+SUMS: dict[str, Any] = {**COMPILED, "fastmath": {"reassoc", "nsz", "contract"}}
 
 # What `measure` says of a problem: ready, its numbers too large or small, or too close together for their precision.
 READY, OUT_OF_RANGE, TOO_COARSE = range(3)
@@ -38,7 +38,7 @@ class Scale(NamedTuple):
     unit: float
 
 
-@njit(**_SUMS)
+@njit(**SUMS)
 def mean_and_longest(x: Floats) -> tuple[Floats, np.float64]:
     """Mean position vector, and the length of the longest."""
     size, channels = x.shape
@@ -56,7 +56,7 @@ def mean_and_longest(x: Floats) -> tuple[Floats, np.float64]:
     return mean, np.sqrt(np.float64(longest))
 
 
-@njit(**_SUMS)
+@njit(**SUMS)
 def _starting_prices(y: Floats, mean: Floats) -> tuple[Floats, np.float64]:
     """``y @ mean``, the column means of the affinity, and the length of the longest y."""
     size, channels = y.shape
@@ -72,7 +72,7 @@ def _starting_prices(y: Floats, mean: Floats) -> tuple[Floats, np.float64]:
     return start, np.sqrt(np.float64(longest))
 
 
-@njit(**_SUMS)
+@njit(**SUMS)
 def _deviation(row: Floats, start: Floats) -> np.float64:
     """Standard deviation of ``row - start``."""
     shift = row[0] - start[0]
