@@ -86,7 +86,8 @@ def test_wrong_options_are_refused(wrong):
 
 
 def test_cases_come_by_size_with_the_ids_of_their_images(cache):
-    cases = cases_of(cache, pairs=4)
+    assert {case.cell["centring"] for case in cases_of(cache, pairs=4)} == {"none"}
+    cases = cases_of(cache, pairs=4, centring=("none", "channel"))
     assert [case.size for case in cases] == [16] * 8 + [36] * 8
     assert len({case.name for case in cases}) == len(cases)
     opened = open_cache(cache)

@@ -139,7 +139,7 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         """Have a method observed on a case; whatever the method does, a `Reply` comes back."""
         started = time.monotonic()
         once = limits.deadline + limits.warm_up
-        deadlines = {"": once, "prepared": once, "warm": limits.deadline, "probed": once}
+        deadlines = {"": once, "prepared": once, "warm": limits.deadline, "again": limits.deadline, "probed": once}
         if self.timed_out:
             deadlines["prepared"] = limits.deadline
         self._noted.clear()
@@ -158,7 +158,7 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
             self._left_running()
         # Starting a process, its imports and compilation belong to no case.
         noted = {stage: at for stage, (at, _) in self._noted.items()}
-        warmed = noted["warm"] - noted["prepared"] if "warm" in noted else 0.0
+        warmed = noted.get("again", noted["warm"]) - noted["prepared"] if "warm" in noted else 0.0
         return replace(reply, wall_seconds=time.monotonic() - noted.get("started", started) - warmed)
 
     def close(self) -> int:
@@ -203,7 +203,8 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
             return ""
         if min(claimed) <= 0:
             return "its clock stood still during a call"
-        wall, used = (end - start for start, end in zip(self._noted["warm"], self._noted["probed"]))
+        began = self._noted.get("again", self._noted["warm"])
+        wall, used = (end - start for start, end in zip(began, self._noted["probed"]))
         if used > _MOST_CORES * wall + _CPU_NOISE:
             return f"it used {used / wall:.1f} cores; one is allowed"
         said = f"a call that is said to have lasted {claimed[0]:.3g} s took"

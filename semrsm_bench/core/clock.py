@@ -26,10 +26,10 @@ _AS_SLACK = 1 << 30
 class Clock:
     """Times the calls of one observation, and reports each stage.
 
-    ``report(stage, bytes)`` returns when the parent has received it; the stages are "prepared", "warm" and "probed". Each starts a
-    new deadline, and between the last two is the first timed call and nothing else. ``memory`` is how many bytes a call
-    may take beyond what is there when it starts (None: no limit, in a process that others use too), ``seen`` what this process
-    has warmed up already. Not ``timed``: one call, no warm-up.
+    ``report(stage, bytes)`` returns when the parent has received it; the stages are "prepared", "warm", "again" where numba compiled
+    in the call after that, and "probed". Each starts a new deadline, and between the last two is a timed call and nothing else.
+    ``memory`` is how many bytes a call may take beyond what is there when it starts (None: no limit, in a process that others use
+    too), ``seen`` what this process has warmed up already. Not ``timed``: one call, no warm-up.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Clock:
             gc.disable()
             before = reset_peak()
             self._report("warm", 0)
-            with _compilation(lambda: self._report("prepared", status_bytes("VmRSS"))) as compiled:
+            with _compilation() as compiled:
                 answers = [self._timed(call, given)]
             if compiled and self.timed and most > 1:
                 # It went another way than the warm-up: its time is that of the compiler.
@@ -102,7 +102,7 @@ class Clock:
                     times.clear()
                 given = fresh(1)
                 before = reset_peak()
-                self._report("warm", 0)
+                self._report("again", 0)
                 answers.append(self._timed(call, given))
             self._report("probed", 0)
             self.peak_bytes = max(0, status_bytes("VmHWM") - before) if before else None
@@ -139,21 +139,17 @@ class Clock:
 
 
 @contextlib.contextmanager
-def _compilation(begins: Callable[[], None]) -> Iterator[list[Any]]:
-    """Within it numba's compiler is watched: as it begins, or reads what it has compiled before, ``begins`` is called, once.
-
-    What is given is empty until then.
-    """
+def _compilation() -> Iterator[list[Any]]:
+    """What is given fills when numba compiles something, or reads what it has compiled before."""
     seen: list[Any] = []
     if (events := sys.modules.get("numba.core.event")) is None:
         yield seen
         return
 
     class Watch(events.Listener):  # type: ignore[misc, name-defined]
+        # From whatever thread compiles.
         def on_start(self, event: Any) -> None:
-            if not seen:
-                seen.append(event)
-                begins()
+            seen.append(event)
 
         def on_end(self, event: Any) -> None:
             pass
