@@ -27,9 +27,9 @@ class Clock:
     """Times the calls of one observation, and reports each stage.
 
     ``report(stage, bytes)`` returns when the parent has received it; the stages are "prepared", "warm", "again" where numba
-    compiled in the call after that, and "probed". Each starts a new deadline, and between the last two is a timed call and nothing else.
-    ``memory`` is how many bytes a call may take beyond what is there when it starts (None: no limit, in a process that others use
-    too), ``seen`` what this process has warmed up already. Not ``timed``: one call, no warm-up.
+    compiled in the call after that, and "probed". Each starts a new deadline, and between the last two is a timed call and
+    nothing else. ``memory`` is how many bytes a call may take beyond what is there when it starts (None: no limit, in a process
+    that others use too), ``seen`` what this process has warmed up already. Not ``timed``: one call, no warm-up.
     """
 
     def __init__(
