@@ -424,12 +424,14 @@ def test_cells_that_were_skipped_as_a_whole_all_keep_their_row(tmp_path):
 
 def test_nothing_is_said_of_how_methods_ran_that_did_not_run():
     about = {
-        f"solver:{name}": {"facts": {"stateful": True}, "environment": [f"{name}==1"]} for name in ("scipy", "lapjv")
+        f"solver:{name}": {"facts": {"stateful": True, "precision": 5e-4}, "environment": [f"{name}==1"]}
+        for name in ("scipy", "lapjv")
     }
     absent = make_row("lapjv", status="skipped", message="not available: its environment is not there", **NO_FIGURES)
     text = render_table(matching([make_row("scipy"), absent], {**ENVIRONMENT, "methods": about}), width=1000)
     assert "timed there by the same clock: scipy (scipy==1)." in text
     assert "may take longer: scipy." in text
+    assert "as a share of k_opt - k_rand: scipy 0.0005;" in text
 
 
 def test_a_declared_precision_and_a_state_are_named_under_the_table(small):

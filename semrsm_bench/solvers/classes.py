@@ -20,8 +20,8 @@ from semrsm_bench.solvers.kernels.classes import (
     count_repeats,
     keys_of,
 )
-from semrsm_bench.solvers.kernels.exact import STEP, Finish, correct, proven_slack
-from semrsm_bench.solvers.kernels.scale import largest_magnitude, room_for_rises
+from semrsm_bench.solvers.kernels.exact import Finish, correct, proven_slack, smallest_rise
+from semrsm_bench.solvers.kernels.scale import room_for_rises
 from semrsm_bench.solvers.problem import Floats
 
 # Phases of bids; a correction follows each from the second on, which may take the last looks when no phase is left.
@@ -88,7 +88,7 @@ def _bid(
             continue
         exact, rounding = prices.astype(np.float64), room_for_rises(scale, prepared.start, prices)
         holds = classes.class_of[holdings.held]
-        step = max(0.0, STEP * tolerance * largest_magnitude(scale, exact)) if phase > _FIRST_CORRECTED else 0.0
+        step = smallest_rise(scale, tolerance, exact) if phase > _FIRST_CORRECTED else 0.0
         most = (LOOKS if phase + 1 < len(_SHARES) else _LAST_LOOKS) * len(block)
         waiting, *done = correct_classes(classes, holdings, exact, rounding, holds, step, most)
         work[1:] += done

@@ -20,9 +20,9 @@ from semrsm_bench.solvers.classes import match_classes
 from semrsm_bench.solvers.kernels import read_only
 from semrsm_bench.solvers.kernels.batches import LIST_AUCTION_FROM, LOOKS, ExactResults, exact_batch
 from semrsm_bench.solvers.kernels.bidding import Assignment, list_phase, match_leftovers
-from semrsm_bench.solvers.kernels.exact import STEP, Finish, correct, proven_slack
+from semrsm_bench.solvers.kernels.exact import Finish, correct, proven_slack, smallest_rise
 from semrsm_bench.solvers.kernels.lists import Lists, list_rows
-from semrsm_bench.solvers.kernels.scale import largest_magnitude, room_for_rises, rounding_of
+from semrsm_bench.solvers.kernels.scale import room_for_rises, rounding_of
 from semrsm_bench.solvers.list_auction import bid_in_rounds, sampled_prices
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
@@ -133,7 +133,7 @@ def _bid_again(prepared: Prepared, tolerance: float, results: ExactResults) -> E
         prices = duals[0, 1]
         prices[:] = rounded
         state = Finish(affinity, prices, rounded, rounding, assignment)
-        step = max(0.0, STEP * tolerance * largest_magnitude(scale, prices)) if phase else 0.0
+        step = smallest_rise(scale, tolerance, prices) if phase else 0.0
         # A pair that was not bid for would drive all prices up.
         most = 0 if left else (LOOKS if phase < _PHASES else _LAST_LOOKS) * size
         waiting, looked, turned = correct(state, lists, step, most)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Index, Integers, Scalar
-from semrsm_bench.solvers.kernels.bidding import wrap
+from semrsm_bench.solvers.kernels.exact import Queue, append, full_queue, take_next
 from semrsm_bench.solvers.kernels.rows import best_two, columns_reaching
 from semrsm_bench.solvers.kernels.scale import SUMS
 
@@ -63,47 +63,6 @@ class _View(NamedTuple):
     room: Integers
     owned: Integers
     chosen: Integers
-
-
-class Queue(NamedTuple):
-    """A ring of row classes that wait, whether each does; ``state`` (2,): where the next is, and how many there are."""
-
-    ring: Integers
-    waits: Integers
-    state: Integers
-
-
-@njit(**COMPILED)
-def _full_queue(number: int) -> Queue:
-    """All wait, in order of index."""
-    queue = Queue(np.empty(number, np.int64), np.empty(number, np.int64), np.empty(2, np.int64))
-    for i in range(number):
-        queue.ring[i] = i
-        queue.waits[i] = 1
-    queue.state[0] = 0
-    queue.state[1] = number
-    return queue
-
-
-@njit(**COMPILED)
-def _append(i: Index, queue: Queue) -> None:
-    """Class i waits, if it does not already."""
-    ring, waits, state = queue
-    if waits[i] == 0:
-        waits[i] = 1
-        ring[wrap(state[0] + state[1], ring.shape[0])] = i
-        state[1] += 1
-
-
-@njit(**COMPILED)
-def _next(queue: Queue) -> Index:
-    """The class that waits longest; it waits no more."""
-    ring, waits, state = queue
-    i = ring[state[0]]
-    state[0] = wrap(state[0] + 1, ring.shape[0])
-    state[1] -= 1
-    waits[i] = 0
-    return i
 
 
 @njit(**SUMS)
@@ -181,14 +140,16 @@ def classes_phase(classes: Classes, holdings: Holdings, eps: Scalar, max_bids: i
         owners[u] = _FREE
     for i in range(free.shape[0]):
         free[i] = rows[i + 1] - rows[i]
-    queue = _full_queue(free.shape[0])
+    queue = full_queue(free.shape[0])
     number = prices.shape[0]
-    view = _View(prices.copy(), np.empty(number, np.int64), np.empty(number, np.int64), np.empty(number, np.int64))
+    view = _View(
+        np.empty_like(prices), np.empty(number, np.int64), np.empty(number, np.int64), np.empty(number, np.int64)
+    )
     for j in range(number):
         view.room[j] = columns[j + 1] - columns[j]
     bids = 0
     while queue.state[1] > 0 and bids < max_bids:
-        bidder = _next(queue)
+        bidder = take_next(queue)
         if rows[bidder + 1] - rows[bidder] == 1:
             bids += 1
             column, first, second = best_two(affinity[bidder], prices)
@@ -197,7 +158,7 @@ def classes_phase(classes: Classes, holdings: Holdings, eps: Scalar, max_bids: i
         else:
             bids += 1 + _bid_for_class(bidder, classes, holdings, eps, view, queue)
         if free[bidder] > 0:
-            _append(bidder, queue)
+            append(bidder, queue)
     left = 0
     for i in range(free.shape[0]):
         left += free[i]
@@ -286,7 +247,7 @@ def _take(
                     last = rows[owner + 1] - free[owner]
                     held[places[u]] = held[last]
                     places[held[last]] = places[u]
-                    _append(owner, queue)
+                    append(owner, queue)
                 own_prices[u] = price
                 owners[u] = i
                 places[u] = rows[i + 1] - free[i]
@@ -308,7 +269,7 @@ def correct_classes(
     affinity, rows, columns, _ = classes
     rounded, owners = holdings.prices, holdings.owners
     number = affinity.shape[1]
-    queue = _full_queue(affinity.shape[0])
+    queue = full_queue(affinity.shape[0])
     # Who raised a class of columns, and for want of which: the worst that it held.
     raised_by, instead_of = np.empty(number, np.int64), np.empty(number, np.int64)
     walked, found = np.empty(number, np.int64), np.empty(number, np.int32)
@@ -321,7 +282,7 @@ def correct_classes(
         if left_of_pass == 0:
             first_of_pass, left_of_pass = walk + 1, queue.state[1]
         left_of_pass -= 1
-        i = _next(queue)
+        i = take_next(queue)
         looks += 1
         walk += 1
         own, worst = np.inf, -1
@@ -335,7 +296,7 @@ def correct_classes(
             k = instead_of[k] if raised_by[k] >= 0 else -1
         if k >= 0 and walked[k] == walk:
             cycles += _turn(k, classes, held, owners, raised_by, instead_of, queue)
-            _append(i, queue)
+            append(i, queue)
             continue
         for c in range(columns_reaching(affinity[i], rounded, rounded.dtype.type(own - 2.0 * rounding), found)):
             better = np.int64(found[c])
@@ -345,7 +306,7 @@ def correct_classes(
                 raised_by[better] = i
                 instead_of[better] = worst
                 for u in range(columns[better], columns[better + 1]):
-                    _append(owners[u], queue)
+                    append(owners[u], queue)
     return queue.state[1], looks, cycles
 
 
@@ -385,7 +346,7 @@ def _turn(
             if moved < most and owners[u] == i:
                 owners[u] = raised_by[given]
                 moved += 1
-        _append(i, queue)
+        append(i, queue)
         k = given
         if k == first:
             break

@@ -24,9 +24,9 @@ from semrsm_bench.solvers.kernels.lists import Lists, list_row
 from semrsm_bench.solvers.kernels.rows import columns_reaching
 from semrsm_bench.solvers.kernels.scale import Scale, largest_magnitude
 
-# From the second correction of a problem on, prices are raised for a difference above this share of the slack that passes the
-# check: rounding may have driven them round a cycle of equal pairs.
-STEP = 1e-3
+# Where a correction did not end, rounding may have driven prices round a cycle of equal pairs: from the second one of a problem on
+# they are raised for a difference above this share of the slack that passes the check.
+_STEP = 1e-3
 
 
 class Finish(NamedTuple):
@@ -43,22 +43,45 @@ class Finish(NamedTuple):
     assignment: Assignment
 
 
-class _Raises(NamedTuple):
-    """What the correction keeps: rows that are to look, in a ring, whether each is in it, and the row that raised each column."""
+class Queue(NamedTuple):
+    """Rows, or classes of them, that wait: a ring, whether each does, and ``state`` (2,), where the next is and how many wait."""
 
-    queue: Integers
-    queued: NDArray[np.bool_]
-    raised_by: Integers
+    ring: Integers
+    waits: NDArray[np.bool_]
+    state: Integers
+
+
+@njit(**COMPILED)
+def full_queue(number: int) -> Queue:
+    """All wait, in order of index."""
+    queue = Queue(np.empty(number, np.int64), np.empty(number, np.bool_), np.empty(2, np.int64))
+    for i in range(number):
+        queue.ring[i] = i
+        queue.waits[i] = True
+    queue.state[0] = 0
+    queue.state[1] = number
+    return queue
 
 
 @njit(forceinline=True, **COMPILED)
-def _append(i: Index, raises: _Raises, head: int, waiting: int) -> int:
-    """Row i is to look, if it is not to do so already; returns how many are."""
-    if raises.queued[i]:
-        return waiting
-    raises.queue[wrap(head + waiting, raises.queue.shape[0])] = i
-    raises.queued[i] = True
-    return waiting + 1
+def append(i: Index, queue: Queue) -> None:
+    """Number i waits, if it does not already."""
+    ring, waits, state = queue
+    if not waits[i]:
+        waits[i] = True
+        ring[wrap(state[0] + state[1], ring.shape[0])] = i
+        state[1] += 1
+
+
+@njit(forceinline=True, **COMPILED)
+def take_next(queue: Queue) -> Index:
+    """The number that waits longest; it waits no more."""
+    ring, waits, state = queue
+    i = ring[state[0]]
+    state[0] = wrap(state[0] + 1, ring.shape[0])
+    state[1] -= 1
+    waits[i] = False
+    return i
 
 
 @njit(**COMPILED)
@@ -71,40 +94,36 @@ def correct(state: Finish, lists: Lists | None, step: float, most: int) -> tuple
     affinity, prices, rounded, rounding, assignment = state
     column_of = assignment.column_of
     n = affinity.shape[0]
-    raises = _Raises(np.empty(n, np.int64), np.empty(n, np.bool_), np.empty(n, np.int64))
+    queue, raised_by = full_queue(n), np.empty(n, np.int64)
     # Walks from column to column by who raised them; one of this pass over the queue need not go where another has been.
     walked, found = np.empty(n, np.int64), np.empty(n, np.int32)
-    for i in range(n):
-        raises.queue[i] = i
-        raises.queued[i] = True
-        raises.raised_by[i] = -1
-        walked[i] = 0
-    head, waiting, looks, cycles = 0, n, 0, 0
-    walk, first_of_pass, left_of_pass = 0, 1, n
-    while waiting > 0 and looks < most:
+    for j in range(n):
+        raised_by[j] = -1
+        walked[j] = 0
+    looks = cycles = walk = 0
+    first_of_pass, left_of_pass = 1, n
+    while queue.state[1] > 0 and looks < most:
         if left_of_pass == 0:
-            first_of_pass, left_of_pass = walk + 1, waiting
+            first_of_pass, left_of_pass = walk + 1, queue.state[1]
         left_of_pass -= 1
-        i = raises.queue[head]
-        head = wrap(head + 1, n)
-        waiting -= 1
-        raises.queued[i] = False
+        i = take_next(queue)
         looks += 1
         walk += 1
         k = column_of[i]
         while k >= 0 and walked[k] < first_of_pass:
             walked[k] = walk
-            k = column_of[raises.raised_by[k]] if raises.raised_by[k] >= 0 else -1
+            k = column_of[raised_by[k]] if raised_by[k] >= 0 else -1
         if k >= 0 and walked[k] == walk:
             cycles += 1
-            waiting = _turn(k, raises, assignment, head, _append(i, raises, head, waiting))
+            append(i, queue)
+            _turn(k, raised_by, assignment, queue)
             continue
         own = np.float64(affinity[i, column_of[i]]) - prices[column_of[i]]
         if lists is not None:
             for c in range(lists.columns.shape[1]):
                 k = np.int64(lists.columns[i, c])
                 if np.float64(lists.values[i, c]) - prices[k] > own + step:
-                    waiting = _raise(i, k, np.float64(lists.values[i, c]) - own, state, raises, head, waiting)
+                    _raise(i, k, np.float64(lists.values[i, c]) - own, state, raised_by, queue)
             if lists.bounds[i] <= own + step:
                 continue
             bound = list_row(affinity[i], rounded, lists.wanted, lists.columns[i], lists.values[i])
@@ -112,34 +131,39 @@ def correct(state: Finish, lists: Lists | None, step: float, most: int) -> tuple
         for c in range(columns_reaching(affinity[i], rounded, rounded.dtype.type(own - 2.0 * rounding), found)):
             k = np.int64(found[c])
             if np.float64(affinity[i, k]) - prices[k] > own + step:
-                waiting = _raise(i, k, np.float64(affinity[i, k]) - own, state, raises, head, waiting)
-    return waiting, looks, cycles
+                _raise(i, k, np.float64(affinity[i, k]) - own, state, raised_by, queue)
+    return queue.state[1], looks, cycles
 
 
 @njit(forceinline=True, **COMPILED)
-def _raise(i: Index, k: Index, price: float, state: Finish, raises: _Raises, head: int, waiting: int) -> int:
-    """Row i raises column k to this price; the owner is to look. Returns how many are."""
+def _raise(i: Index, k: Index, price: float, state: Finish, raised_by: Integers, queue: Queue) -> None:
+    """Row i raises column k to this price; the owner is to look."""
     state.prices[k] = price
     state.rounded[k] = price
-    raises.raised_by[k] = i
-    return _append(state.assignment.row_of[k], raises, head, waiting)
+    raised_by[k] = i
+    append(state.assignment.row_of[k], queue)
 
 
 @njit(**COMPILED)
-def _turn(first: Index, raises: _Raises, assignment: Assignment, head: int, waiting: int) -> int:
-    """Every row of a cycle takes the column that it raised, and is to look; returns how many are."""
+def _turn(first: Index, raised_by: Integers, assignment: Assignment, queue: Queue) -> None:
+    """Every row of a cycle takes the column that it raised, and is to look."""
     column_of, row_of = assignment
     k = first
     while True:
-        i = raises.raised_by[k]
+        i = raised_by[k]
         following = column_of[i]
         column_of[i] = k
         row_of[k] = i
-        raises.raised_by[k] = -1
-        waiting = _append(i, raises, head, waiting)
+        raised_by[k] = -1
+        append(i, queue)
         k = following
         if k == first:
-            return waiting
+            return
+
+
+def smallest_rise(scale: Scale, tolerance: float, prices: Floats) -> float:
+    """The ``step`` of a second correction and of further ones, where prices are these."""
+    return max(0.0, _STEP * tolerance * largest_magnitude(scale, prices))
 
 
 @njit(**COMPILED)
