@@ -8,13 +8,14 @@ BASE ?= main
 HEAD ?= HEAD
 COMMITS ?= 5
 MACHINE ?=
+DIST ?= dist
 
 # Measurements use one thread; a BLAS that takes all cores would distort them.
 export OMP_NUM_THREADS ?= 1
 export OPENBLAS_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 
-.PHONY: help bench tasks report paper test test-slow test-hostile test-environments test-gate lint format plots clean gate docs asv asv-here site pytest-benchmark
+.PHONY: help bench tasks report paper test test-slow test-hostile test-environments test-gate lint format plots clean gate docs asv asv-here site pytest-benchmark wheels
 
 help: ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 22
@@ -99,6 +100,12 @@ pytest-benchmark: $(VENV)/.test ## The same cases under pytest-benchmark, into r
 	@mkdir -p results
 	$(BIN)/python -m pytest tests/pytest_benchmarks/solvers.py --benchmark-json=results/pytest-benchmark.json \
 		--benchmark-min-rounds=3 --benchmark-max-time=0.3 $(ARGS)
+
+wheels: $(VENV)/.test ## Wheel and sdist of the package, and the wheel of its data, into dist/
+	@rm -rf distributions/data/build
+	$(BIN)/python -m build --quiet --no-isolation --outdir $(DIST) .
+	$(BIN)/python -m build --quiet --no-isolation --wheel --outdir $(DIST) distributions/data
+	@rm -rf distributions/data/build
 
 lint: $(VENV)/.test ## ruff and mypy
 	$(BIN)/ruff check .

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import semrsm_bench as sb
 
-from .common import SIZES, solver_for
+from .calls import solver_for
+from .common import SIZES
 from .problems import images_of
 
 MATCHINGS = ("identity", "translation", "exact-auction", "auction-fine", "batch-optimal-512", "ortools")

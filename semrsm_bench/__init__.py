@@ -24,12 +24,13 @@ _EXPORTS = {
     "semrsm_bench.tasks.registry": ("get_task", "register_task", "task_names"),
 }
 _PLACES = {name: module for module, names in _EXPORTS.items() for name in names}
-_MODULES = ("metrics", "rsm", "solvers")
+_MODULES = ("metrics", "rsm", "solvers", "testing")
 
 if TYPE_CHECKING:
     import semrsm_bench.metrics as metrics
     import semrsm_bench.rsm as rsm
     import semrsm_bench.solvers as solvers
+    import semrsm_bench.testing as testing
     from semrsm_bench.core.registry import load_plugin
     from semrsm_bench.core.task import Answer, Case, Profile, Result, Score, Scored, Task
     from semrsm_bench.metrics.instances import get_instance, instance_names, register_instance

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urldefrag, urlsplit
 import pytest
 
 import semrsm_bench as sb
-from semrsm_bench import metrics, rsm, solvers
+from semrsm_bench import metrics, rsm, solvers, testing
 from tests.gate_repository import CHECKOUT
 
 OURS = {"genindex.html", "search.html", "py-modindex.html"}  # made by the generator, reached from every page or none
@@ -156,7 +156,7 @@ def test_formulas_are_there_to_be_typeset(parsed):
 
 def test_every_public_name_is_in_the_reference(parsed):
     public = {f"{sb.__name__}.{name}" for name in sb.__all__ if not inspect.ismodule(getattr(sb, name))}
-    for room in (metrics, rsm, solvers):
+    for room in (metrics, rsm, solvers, testing):
         public |= {f"{room.__name__}.{name}" for name in room.__all__ if name not in sb.__all__}
     assert public - {f"{sb.__name__}.__version__"} <= parsed["api.html"].anchors
 

@@ -313,9 +313,9 @@ def test_the_list_of_families_says_what_is_here(user_cache):
 
 
 def test_a_package_without_a_checkout_lists_its_families_and_has_the_sample(user_cache, tmp_path, monkeypatch):
-    monkeypatch.setattr("semrsm_bench.activations.folders._checkout_data", lambda: tmp_path / "none")
+    monkeypatch.setattr("semrsm_bench.activations.folders._places", lambda: [tmp_path / "none"])
     rows = {row["name"]: row for row in json.loads(call("list", "families", "--json")[0])}
-    assert rows["plain-resnet18-w8"]["reason"].endswith("it comes with a checkout of the project")
+    assert rows["plain-resnet18-w8"]["reason"].endswith("or by `semrsm-bench data fetch`")
     assert rows["self"]["reason"].endswith("make it with: semrsm-bench data family self")
     assert rows["flat-maps"]["available"]
     with pytest.raises(ValueError, match="plain-resnet18-w8 is not here; it comes with a checkout"):

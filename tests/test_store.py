@@ -16,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
-from semrsm_bench.activations.folders import CacheError
+from semrsm_bench.activations.folders import CacheError, shipped_data
 from semrsm_bench.activations.store import find_data, list_caches, open_cache, verify_folder, write_cache
 
 LAYERS = (("layer1", 4, 16), ("layer2", 6, 9))
@@ -165,15 +165,20 @@ def test_wrong_names_say_what_there_is(tmp_path, wrong, error, words):
 
 
 def test_search_order(tmp_path, monkeypatch):
-    named, variable, user = (
-        make_cache(tmp_path / d / "c.safetensors").parent for d in ("named", "variable", "xdg/semrsm_bench")
-    )
+    named, variable = (make_cache(tmp_path / d / "c.safetensors").parent for d in ("named", "variable"))
+    user = tmp_path / "xdg" / "semrsm_bench"
     monkeypatch.setenv("XDG_CACHE_HOME", str(user.parent))
     monkeypatch.setattr("semrsm_bench.activations.folders.__file__", str(tmp_path / "site" / "p" / "a" / "folders.py"))
     monkeypatch.delenv("SEMRSM_BENCH_DATA", raising=False)
-    assert find_data() == user
+    for place, shipped in (("site/p/mini", False), ("lib/semrsm_bench_data", True), ("xdg/semrsm_bench/data", True)):
+        folder = make_cache(tmp_path / place / "c.safetensors").parent
+        monkeypatch.syspath_prepend(tmp_path / "lib")
+        assert find_data() == folder
+        assert shipped_data() == (folder if shipped else None)
+    make_cache(user / "c.safetensors")
+    assert (find_data(), shipped_data()) == (user, user / "data")
     checkout = make_cache(tmp_path / "site" / "data" / "c.safetensors").parent
-    assert find_data() == checkout
+    assert find_data() == shipped_data() == checkout
     monkeypatch.setenv("SEMRSM_BENCH_DATA", str(variable))
     assert find_data() == variable
     assert find_data(named) == named

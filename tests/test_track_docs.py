@@ -23,7 +23,7 @@ def repository(tmp_path_factory):
     """A repository with the page's solver on main, and a branch on which it became worse."""
     folder = tmp_path_factory.mktemp("docs") / "mine"
     folder.mkdir()
-    (solver,) = blocks("python")
+    solver, *_ = blocks("python")
     (limits,) = blocks("toml")
     git(folder, "init", "--quiet", "--initial-branch=main")
     (folder / "bench_solver.py").write_text(solver)

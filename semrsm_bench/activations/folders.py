@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from semrsm_bench.core.files import user_cache_folder, writing
 FORMAT = "semrsm_bench.activations/1"
 MANIFEST = "manifest.json"
 DATA_VARIABLE = "SEMRSM_BENCH_DATA"
+WHERE_FROM = "it comes with a checkout, with the package semrsm-bench-data, or by `semrsm-bench data fetch`"
 
 
 class CacheError(ValueError):
@@ -39,16 +41,34 @@ def mini_folder() -> Path:
     return Path(__file__).resolve().parent.parent / "mini"
 
 
-def _checkout_data() -> Path:
-    """``data/`` of the checkout this package is run from (it need not exist)."""
-    return Path(__file__).resolve().parent.parent.parent / "data"
+def fetched_folder() -> Path:
+    """Folder of the shipped data as `semrsm-bench data fetch` brings them."""
+    return user_cache_folder() / "data"
+
+
+def _places() -> list[Path]:
+    """Where the shipped data may lie, the first first: checkout, user's cache, the distribution semrsm-bench-data."""
+    spec = find_spec("semrsm_bench_data")
+    installed = list(spec.submodule_search_locations or ()) if spec else []
+    return [Path(__file__).resolve().parent.parent.parent / "data", fetched_folder(), *map(Path, installed)]
+
+
+def shipped_data() -> Path | None:
+    """Folder of the shipped data: caches, features, weights; None where this is a package alone."""
+    return next((place for place in _places() if (place / MANIFEST).is_file()), None)
+
+
+def _shipped(name: str) -> Path:
+    folder = shipped_data()
+    if folder is None:
+        raise CacheError(f"{name} is not here: {WHERE_FROM}")
+    check_file(folder / name)
+    return folder / name
 
 
 def shipped_weights(name: str = "resnet18-tiny-imagenet") -> Path:
-    """Weights in the checkout's ``data/``, those of the trained ResNet-18; CacheError where the file is missing or damaged."""
-    path = _checkout_data() / f"{name}.weights.safetensors"
-    check_file(path)
-    return path
+    """Shipped weights, those of the trained ResNet-18; CacheError where the file is missing or damaged."""
+    return _shipped(f"{name}.weights.safetensors")
 
 
 def weights_metadata(path: Path) -> dict[str, Any]:
@@ -59,37 +79,35 @@ def weights_metadata(path: Path) -> dict[str, Any]:
 
 
 def shipped_folder(task: str) -> Path:
-    """Folder of the checkout's ``data/`` with the caches of a task; CacheError where it is missing."""
-    folder = _checkout_data() / task
-    if not list_caches(folder):
-        raise CacheError(
-            f"{folder} holds no cache: it comes with a checkout of the project; give --data, or networks by --model"
-        )
-    return folder
+    """Folder of the shipped data with the caches of a task; CacheError where it is missing."""
+    folder = shipped_data()
+    if folder is None or not list_caches(folder / task):
+        raise CacheError(f"activations for {task} are not here: {WHERE_FROM}; or give --data, or networks by --model")
+    return folder / task
 
 
 def small_weights() -> list[Path]:
-    """Four ResNets of a quarter of the width, two depths, two seeds, in the checkout's ``data/`` (or CacheError)."""
+    """Four ResNets of a quarter of the width, two depths, two seeds, as shipped (or CacheError)."""
     return [shipped_weights(f"{depth}-quarter-seed{seed}") for depth in ("resnet10", "resnet18") for seed in (0, 1)]
 
 
 def shipped_features(group: str) -> Path:
-    """Features of a group of networks in the checkout's ``data/``; CacheError where the file is missing or damaged."""
-    path = _checkout_data() / f"features-{group}.safetensors"
-    check_file(path)
-    return path
+    """Shipped features of a group of networks; CacheError where the file is missing or damaged."""
+    return _shipped(f"features-{group}.safetensors")
 
 
 def shipped_groups() -> set[str]:
-    """Groups of networks whose features lie in the checkout's ``data/``."""
-    return {path.stem.removeprefix("features-") for path in _checkout_data().glob("features-*.safetensors")}
+    """Groups of networks whose features ship."""
+    files = (shipped_data() or mini_folder()).glob("features-*.safetensors")
+    return {path.stem.removeprefix("features-") for path in files}
 
 
 def find_data(data: str | Path | None = None) -> Path:
     """Folder (or single cache file) that activations are read from; CacheError where there is none.
 
     Looked for in this order: the argument, the environment variable ``SEMRSM_BENCH_DATA``, the checkout's ``data/``, the
-    user's cache folder, the mini cache inside the package.
+    user's cache folder (own caches, then what ``semrsm-bench data fetch`` brought), the distribution semrsm-bench-data, the mini
+    cache inside the package.
     """
     for named, source in ((data, "--data"), (os.environ.get(DATA_VARIABLE) or None, DATA_VARIABLE)):
         if named is not None:
@@ -98,7 +116,8 @@ def find_data(data: str | Path | None = None) -> Path:
                 what = "holds no cache" if path.exists() else "does not exist"
                 raise CacheError(f"{source}: {path} {what}; make a cache with `semrsm-bench data extract`")
             return path
-    for folder in (_checkout_data(), user_cache_folder(), mini_folder()):
+    checkout, *others = _places()
+    for folder in (checkout, user_cache_folder(), *others, mini_folder()):
         if list_caches(folder):
             return folder
     raise CacheError("no activations found; make a cache with `semrsm-bench data extract`, or give --data")
@@ -148,26 +167,32 @@ def atomic_write(path: Path) -> Iterator[Path]:
 def read_manifest(folder: Path) -> dict[str, dict[str, Any]]:
     """Entries of ``manifest.json`` by file name; empty where there is none, CacheError where it is damaged."""
     path = folder / MANIFEST
-    if not path.exists():
-        return {}
+    return parse_manifest(path.read_bytes(), path, repair(path))[0] if path.exists() else {}
+
+
+def parse_manifest(text: bytes, path: str | Path, remedy: str) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """Entries of a manifest by file name, and the folders inside that have one, too; CacheError with the remedy."""
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {str(name): dict(entry) for name, entry in files.items()}
+        content = json.loads(text.decode())
+        files = {str(name): dict(entry) for name, entry in content["files"].items()}
+        return files, [str(name) for name in content.get("folders", ())]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CacheError(f"{path} is damaged ({error}); {repair(path)}") from None
+        raise CacheError(f"{path} is damaged ({error}); {remedy}") from None
 
 
 def update_manifest(path: Path, kind: str, shapes: Mapping[str, Sequence[int]]) -> None:
     """Enter (or renew) one file's sha256, size and shapes in its folder's manifest; the write is atomic."""
-    files = read_manifest(path.parent)
+    manifest = path.parent / MANIFEST
+    content = json.loads(manifest.read_bytes()) if read_manifest(path.parent) else {}
+    files = content.pop("files", {})
     files[path.name] = {
         "kind": kind,
         "sha256": file_sha256(path),
         "bytes": path.stat().st_size,
         "shapes": {name: list(shape) for name, shape in shapes.items()},
     }
-    text = json.dumps({"files": dict(sorted(files.items()))}, indent=1) + "\n"
-    with atomic_write(path.parent / MANIFEST) as partial:
+    text = json.dumps({**content, "files": dict(sorted(files.items()))}, indent=1) + "\n"
+    with atomic_write(manifest) as partial:
         partial.write_text(text, encoding="utf-8")
 
 
@@ -176,6 +201,11 @@ def repair(path: Path) -> str:
     folder = path.resolve().parent
     if folder == mini_folder():
         return "reinstall the package: `pip install --force-reinstall semrsm-bench`"
+    _, fetched, *installed = (place.resolve() for place in _places())
+    if {folder, folder.parent} & {fetched}:
+        return "bring it again with `semrsm-bench data fetch`"
+    if {folder, folder.parent} & {*installed}:
+        return "reinstall the data: `pip install --force-reinstall semrsm-bench-data`"
     for checkout in folder.parents[:2]:
         if (checkout / ".git").exists():
             return f"restore it with `git checkout -- {(folder / path.name).relative_to(checkout)}`"

@@ -1,4 +1,4 @@
-"""``semrsm-bench data``: train, networks, features, extract, large, family, list, verify."""
+"""``semrsm-bench data``: train, networks, features, extract, large, family, fetch, list, verify."""
 
 from __future__ import annotations
 
@@ -193,6 +193,21 @@ def family(names: tuple[str, ...]) -> None:
     for name in names:
         for path in make_family(name):
             describe(path)
+
+
+@data.command()
+@click.argument("source")
+@options_from(leave_out=("results", "json"))
+def fetch(source: str, output: OutputOptions) -> None:
+    """Copy the data that ship with a checkout from SOURCE, a folder or a URL, into the user's cache folder.
+
+    For a package without a checkout. Every file is held against the sha256 of its manifest. Started again it resumes: files that
+    are there are skipped.
+    """
+    from semrsm_bench.activations.fetch import fetch_data
+
+    folder, files, copied = fetch_data(source, quiet=output.quiet)
+    say(f"{folder}: {files} files, {copied} of them copied now")
 
 
 def describe(path: str | Path) -> None:

@@ -7,7 +7,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from semrsm_bench.activations.folders import CacheError, families_folder, large_folder, list_caches, shipped_folder
+from semrsm_bench.activations.folders import (
+    WHERE_FROM,
+    CacheError,
+    families_folder,
+    large_folder,
+    list_caches,
+    shipped_folder,
+)
 from semrsm_bench.activations.store import Cache, open_cache, open_caches
 from semrsm_bench.tasks import synthetic
 from semrsm_bench.tasks.sources import (
@@ -48,7 +55,7 @@ class Family:
     @property
     def remedy(self) -> str:
         """What to do where it is not here."""
-        return f"make it with: {self.command}" if self.command else "it comes with a checkout of the project"
+        return f"make it with: {self.command}" if self.command else WHERE_FROM
 
     def lacks(self, places: Sequence[Place], smallest: int = 0) -> str:
         """Which S of it, from ``smallest`` on, are not among these places of it, and what to do; "" where none."""

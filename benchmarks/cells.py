@@ -1,0 +1,1 @@
+../semrsm_bench/testing/cells.py
