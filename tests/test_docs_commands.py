@@ -221,6 +221,9 @@ WAYS = {
         "semrsm-bench check row-by-row --plugin bench_solver.py --case two"
     ),
     "semrsm-bench gate main --plugin bench_solver.py": Way(""),
+    'semrsm-bench gate main --plugin bench_solver.py --build "python setup.py build_ext --inplace"': only_read(
+        "tests/test_gate_build.py builds two commits"
+    ),
     "semrsm-bench compare before after --fail gap:0.5% --fail time:3x": Way(
         "semrsm-bench compare before after --fail gap:0.5% --fail time:1000x"
     ),

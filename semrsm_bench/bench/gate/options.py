@@ -36,6 +36,9 @@ class GateOptions:
     )
     missing: tuple[str, ...] = option((), help="Solvers that may be gone or fail now; all: any.", name="allow-missing")
     plugins: tuple[Path, ...] = option((), help="File of solvers, taken from each commit; repeatable.", name="plugin")
+    build: str | None = option(
+        None, help="Shell command that builds a commit, in a copy of it, before it is measured.", metavar="COMMAND"
+    )
     data: Path | None = option(None, help="Activations, for both sides.")
     environment: Literal["auto", "shared", "isolated"] = option(
         "auto", help="This one for both commits, or one for each; auto isolates where they want different packages."

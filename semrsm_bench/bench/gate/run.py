@@ -17,6 +17,7 @@ from semrsm_bench.bench.gate.sides import (
     GateSide,
     Repository,
     SideError,
+    build,
     has_package,
     project_of,
     requirements_of,
@@ -73,7 +74,7 @@ def run_gate(
     repository = Repository(folder or Path.cwd())
     revisions = {"base": base, "head": head}
     commits = {label: repository.commit(revision) for label, revision in revisions.items()}
-    trees = {label: repository.export(commit) for label, commit in commits.items()}
+    trees = {label: repository.export(commit, options.build) for label, commit in commits.items()}
     for file in options.plugins:
         if not any(repository.plugin(tree, file) for tree in trees.values()):
             raise ValueError(f"plugin {file} is in neither commit: commit it, and name that commit as the head")
@@ -97,6 +98,9 @@ def run_gate(
         for label in ("head", "base"):
             plugins = [path for file in options.plugins if (path := repository.plugin(trees[label], file)) is not None]
             try:
+                if options.build:
+                    report(f"building the {label}: {options.build}")
+                    build(trees[label], options.build)
                 setup = worker_setup(trees[label], plugins, isolated=isolated, package=package, core=core)
                 sides[label] = GateSide(stack.enter_context(WorkerProcess(setup)), scratch)
             except SideError as error:

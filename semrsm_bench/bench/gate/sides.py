@@ -28,6 +28,7 @@ from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Arrays
 
 _KEPT_TREES = 8
+_BUILT, _LINES_OF_BUILD = ".semrsm-bench-built", 10
 _REFERENCE_SECONDS, _DESCRIBE_SECONDS = 60.0, 120.0
 
 
@@ -88,13 +89,15 @@ class Repository:
         """Whether files that git tracks were changed since the last commit."""
         return bool(self._git("status", "--porcelain", "--untracked-files=no"))
 
-    def export(self, commit: str) -> Path:
+    def export(self, commit: str, command: str | None = None) -> Path:
         """Folder with the files of a commit, without ``data/``: both sides are measured on the same data.
 
-        Compiled kernels stay in it, so that a commit compiles once, however often it is measured.
+        Compiled kernels stay in it, so that a commit compiles once, however often it is measured; what `build` makes in it is of
+        one command.
         """
         tree = self._git("rev-parse", f"{commit}^{{tree}}").decode().strip()
-        folder = _kept("trees") / tree
+        name = f"{tree}-{hashlib.sha256(f'{sys.version} {command}'.encode()).hexdigest()[:8]}" if command else tree
+        folder = _kept("trees") / name
         if folder.is_dir():
             os.utime(folder)
             return folder
@@ -139,6 +142,18 @@ def _kept(what: str) -> Path:
         warnings.warn(text, RuntimeWarning, stacklevel=3)
     folder.mkdir(exist_ok=True)
     return folder
+
+
+def build(tree: Path, command: str) -> None:
+    """Run a shell command in an exported commit, once; SideError with the end of what it said where it fails."""
+    if (tree / _BUILT).is_file():
+        return
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(command, shell=True, cwd=tree, text=True, errors="replace", **streams)  # type: ignore[call-overload]
+    if done.returncode:
+        lines = done.stdout.strip().splitlines()[-_LINES_OF_BUILD:] or ["it said nothing"]
+        raise SideError("\n  ".join([f"its build failed with exit code {done.returncode}: {command}", *lines]))
+    (tree / _BUILT).touch()
 
 
 def has_package(tree: Path) -> bool:
