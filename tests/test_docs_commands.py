@@ -211,6 +211,7 @@ WAYS = {
     'semrsm-bench run matching --command "c-greedy=./greedy {problem} {answer}"'
     " --solvers c-greedy,greedy,exact-auction": only_read(STEPS),
     "semrsm-bench env create laprust": only_read("needs the package index; make test-environments makes all"),
+    "semrsm-bench env create --all": only_read("as for one of them"),
     "dask scheduler &": only_read("needs several machines; tests/test_rsm_dask.py runs clusters of this one"),
     "dask worker tcp://HOST:8786 --nthreads 1 --nworkers auto": only_read("as the scheduler"),
     "semrsm-bench rsm /shared/queries.npy /shared/database.npy --matching exact-auction --dask tcp://HOST:8786"
