@@ -28,7 +28,7 @@ $(VENV)/.bench: $(BIN)/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.test: $(BIN)/python pyproject.toml constraints.txt
-	$(PIP) -e '.[torch,study,lap,dask,asv,oracles,report,docs,test,dev]'
+	$(PIP) -e '.[torch,hf,study,lap,dask,asv,oracles,report,docs,test,dev]'
 	@touch $@
 
 $(VENV)/.docs: $(BIN)/python pyproject.toml constraints.txt

@@ -9,6 +9,7 @@ from semrsm_bench.core import __version__
 
 # Names are resolved on first use, so that ``import semrsm_bench`` costs nothing and never needs an optional library.
 _EXPORTS = {
+    "semrsm_bench.activations.extract": ("extract",),
     "semrsm_bench.core.registry": ("load_plugin",),
     "semrsm_bench.core.task": ("Answer", "Case", "Profile", "Result", "Score", "Scored", "Task"),
     "semrsm_bench.metrics.registry": ("get_metric", "metric_names", "register_metric"),
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import semrsm_bench.rsm as rsm
     import semrsm_bench.solvers as solvers
     import semrsm_bench.testing as testing
+    from semrsm_bench.activations.extract import extract
     from semrsm_bench.core.registry import load_plugin
     from semrsm_bench.core.task import Answer, Case, Profile, Result, Score, Scored, Task
     from semrsm_bench.metrics.instances import get_instance, instance_names, register_instance

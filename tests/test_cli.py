@@ -161,7 +161,7 @@ def test_a_signal_ends_a_verb_with_one_line_and_its_exit_code(verb, number):
         ("list solver", "'solver' is not one of"),
         ("list solvers --kind exakt", "--kind: 'exakt' is not one of approximate, baseline, exact"),
         ("data list --data nowhere", "does not exist"),
-        ("data extract a.zip --model other.pt --out o.safetensors", "not a ResNet state dict"),
+        ("data extract a.zip --model other.pt --out o.safetensors", "a state dict of another architecture"),
         ("rsm data", "name a layer"),
         ("rsm data --layer layer9", "no layer 'layer9'"),
         ("rsm z.npy --layer layer1", "are for caches"),

@@ -1,16 +1,15 @@
 """From networks and images to caches: what the hooks read, the layers and weights that are accepted, and the choice of images."""
 
 import hashlib
-import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from semrsm_bench.activations.extract import activations_of, extract, tokens_to_positions
+from semrsm_bench.activations.extract import extract_to_cache
 from semrsm_bench.activations.images import find_images, load_images
 from semrsm_bench.activations.models import Model, load_model, to_input, with_layers
+from semrsm_bench.activations.reader import activations_of
 from semrsm_bench.activations.resnet import ResNet, load_weights, save_weights
 from semrsm_bench.activations.store import open_cache
 from tests.image_files import image_zip
@@ -31,11 +30,11 @@ def weights(tmp_path):
 
 def test_the_cache_holds_what_the_network_computes(tmp_path, images, weights, monkeypatch):
     # Three batches: of kept images, of both kinds, and of others.
-    monkeypatch.setattr("semrsm_bench.activations.extract._BATCH", 4)
+    monkeypatch.setattr("semrsm_bench.activations.reader._BATCH", 4)
     keep = [1, 4, 9, 0, 11, 7]
     model = load_model(str(weights))
     out, provenance = tmp_path / "c.safetensors", {"dataset": "d", "command": "cmd"}
-    metadata = extract(model, images, out, keep=keep, mean_images=12, provenance=provenance)
+    metadata = extract_to_cache(model, images, out, keep=keep, mean_images=12, provenance=provenance)
     cache = open_cache(tmp_path / "c.safetensors")
     pixels = to_input(torch.from_numpy(load_images(images, 64)))
     with torch.no_grad():
@@ -68,17 +67,13 @@ def test_a_layer_before_an_activation_in_place_is_read_before_it(images):
 @pytest.mark.parametrize(("drop", "positions"), [(None, 16), (0, 17), (1, 16)])
 def test_tokens_of_a_named_layer_become_positions(tmp_path, images, drop, positions):
     model = with_layers(Model("vit", TinyViT(), (), drop_tokens=drop), ["block"])
-    extract(model, images[:2], tmp_path / "c.safetensors")
+    extract_to_cache(model, images[:2], tmp_path / "c.safetensors")
     cache = open_cache(tmp_path / "c.safetensors")
     assert cache.shape("block") == (2, 8, positions)
     assert cache.grid("block") == ((4, 4) if positions == 16 else None)
     with torch.no_grad():
         patches = model.network.patch(to_input(torch.from_numpy(load_images(images[:2])))).flatten(2).numpy()
     np.testing.assert_allclose(cache.activations("block", slice(None))[:, :, -16:], patches, atol=1e-2)
-    # One token alone is no class token, though 0 and 1 are squares.
-    np.testing.assert_array_equal(tokens_to_positions(np.ones((2, 1, 3)), None), np.ones((2, 3, 1)))
-    with pytest.raises(ValueError, match="cannot drop 5 of 5"):
-        tokens_to_positions(np.ones((2, 5, 3)), 5)
 
 
 def test_pictures_have_the_size_that_training_ended_with(tmp_path, weights):
@@ -92,42 +87,8 @@ def test_layers_must_exist_and_have_positions(tmp_path, images, weights):
     assert load_model(str(weights), ["layer2.0.conv1"]).layers == ("layer2.0.conv1",)
     with pytest.raises(ValueError, match="name layers with --layers; at the top are patch, block, head"):
         with_layers(Model("vit", TinyViT(), ("layer1",)))
-    with pytest.raises(ValueError, match=r"layer 'head' returns \(2, 4\); needed are maps"):
-        extract(Model("vit", TinyViT(), ("head",)), images[:2], tmp_path / "c.safetensors")
-
-
-IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
-CONFIG = {"input_size": (3, 64, 48), "mean": (0.5, 0.5, 0.5), "std": (0.1, 0.2, 0.3)}
-# Stand-ins for the calls made of libraries, which have no build for the pinned torch here; they draw new weights each time.
-TORCHVISION = SimpleNamespace(
-    list_models=lambda: ["net"], get_model=lambda name, weights: {"DEFAULT": ResNet("resnet10", 10, width=4)}[weights]
-)
-TIMM = SimpleNamespace(
-    list_models=lambda: ["net"],
-    create_model=lambda name, pretrained: {True: ResNet("resnet10", 10, width=4)}[pretrained],
-    data=SimpleNamespace(resolve_model_data_config=lambda network: CONFIG),
-)
-
-
-@pytest.mark.parametrize(
-    ("library", "module", "facts"),
-    [
-        ("torchvision", SimpleNamespace(models=TORCHVISION), (224, *IMAGENET)),
-        ("timm", TIMM, (48, CONFIG["mean"], CONFIG["std"])),
-    ],
-)
-def test_models_of_libraries(monkeypatch, library, module, facts):
-    monkeypatch.setitem(sys.modules, library, module)
-    model = load_model(f"{library}:net", ["layer4"])
-    assert (model.name, model.size, model.mean, model.std) == (f"{library}-net", *facts)
-    assert model.layers == ("layer4",)
-    # Other weights, another digest.
-    assert len({model.weights_sha256, load_model(f"{library}:net").weights_sha256, ""}) == 3
-    with pytest.raises(ValueError, match=f"{library} has no model 'other'"):
-        load_model(f"{library}:other")
-    monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(ImportError, match=f"{library}:net needs the library {library}"):
-        load_model(f"{library}:net")
+    with pytest.raises(ValueError, match=r"layer 'head' returns \(2, 4\): needed are maps"):
+        extract_to_cache(Model("vit", TinyViT(), ("head",)), images[:2], tmp_path / "c.safetensors")
 
 
 def test_checkpoints_of_every_accepted_kind(tmp_path, weights):
@@ -150,7 +111,18 @@ class Trap:
         ("net.bin", b"1234", "must be"),
         ("numbers.pt", {"a": 1}, "state dict of tensors"),
         ("trap.pt", Trap(), "cannot be read with weights_only"),
-        ("absent.safetensors", None, "no such checkpoint"),
+        ("absent.safetensors", None, "no such checkpoint .* nor one of hf:NAME, timm:NAME"),
+        (
+            "vit.pt",
+            {"blocks.0.norm1.weight": torch.ones(8)},
+            r"vit\.pt: a state dict of another architecture: expected conv1",
+        ),
+        ("vit.pt", {"blocks.0.norm1.weight": torch.ones(8)}, r"found 1 tensors: blocks\.0\.norm1\.weight \(8,\)"),
+        (
+            "flat.pt",
+            {"fc.weight": torch.ones(3, 4), "conv1.weight": torch.ones(8)},
+            "a state dict of another architecture",
+        ),
     ],
 )
 def test_bad_checkpoints_are_named(tmp_path, capsys, name, content, words):

@@ -1,62 +1,113 @@
-"""Activations of named layers during forward passes: of images in memory, or of many images into a cache file."""
+"""From images to activations: in memory, or of many images into a cache file."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from torch import nn
 
-from semrsm_bench.activations.images import ImageRef, load_images
-from semrsm_bench.activations.models import Model, best_device, to_input
+from semrsm_bench.activations.images import ImageRef, Tally, find_images, load_images, require_distinct
+from semrsm_bench.activations.models import Model, load_model, to_input, with_layers
 from semrsm_bench.activations.options import MEAN_IMAGES
+from semrsm_bench.activations.outputs import Layout
 from semrsm_bench.activations.pictures import changed_pictures
-from semrsm_bench.activations.store import square_grid, write_cache
+from semrsm_bench.activations.reader import Activations, LayerReader, activations_of, groups_of, input_of, joined
+from semrsm_bench.activations.store import write_cache
+from semrsm_bench.core.arrays import to_numpy
 from semrsm_bench.progress import progress_bar
-
-_BATCH = 32
-
-
-@dataclass(frozen=True)
-class Activations:
-    """Activations of a network on N images: per layer (N, C, S) float32 and its grid (H, W), and logits (N, K) float32.
-
-    A grid is None where S is no square number of tokens, logits are None where the network returns something else.
-    """
-
-    layers: dict[str, NDArray[np.float32]]
-    grids: dict[str, tuple[int, int] | None]
-    logits: NDArray[np.float32] | None
-
-
-def _groups(order: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Images that go through a network at once, by the side of their pictures."""
-    step = max(1, _BATCH * 64 * 64 // (size * size))
-    return [order[i : i + step] for i in range(0, len(order), step)]
-
-
-def activations_of(model: Model, pixels: NDArray[np.uint8], layers: Sequence[str] | None = None) -> Activations:
-    """Run a network over RGB images (N, H, W, 3) uint8 and keep the activations of some of its layers, by default of all.
-
-    An empty sequence of layers keeps the logits alone.
-    """
-    wanted = model.layers if layers is None else layers
-    groups = _groups(range(len(pixels)), max(pixels.shape[1:3]))
-    parts = list(_by_batch(model, (pixels[group[0] : group[-1] + 1] for group in groups), wanted))
-    logits = [part.logits for part in parts if part.logits is not None]
-    return Activations(
-        {layer: np.concatenate([part.layers[layer] for part in parts]) for layer in wanted},
-        parts[-1].grids,
-        np.concatenate(logits) if logits else None,
-    )
 
 
 def extract(
+    model: Any,
+    images: Any,
+    layers: Sequence[str] = (),
+    *,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    size: int | None = None,
+    layout: Layout = "auto",
+    drop_tokens: int | None = None,
+) -> Activations:
+    """Activations of named layers of any torch network on images.
+
+    Parameters
+    ----------
+    model : nn.Module, Model or str
+        The network, where it is and in eval mode meanwhile; or what `semrsm-bench data extract --model` takes, such as
+        ``"hf:FOLDER"``, which brings its own preprocessing.
+    images : tensor, array, path or sequence of paths
+        (N, 3, H, W) floats, preprocessed, which the network gets as they are; RGB pixels (N, H, W, 3) uint8; or folders, zips
+        and files of pictures.
+    layers : sequence of str
+        Names of submodules; ``*`` and ``[0-9]`` stand for parts of a name between two dots: ``"blocks.*"``.
+    mean, std : sequence of float, optional
+        Of the channels, on the scale 0..1, for pixels and files. A bare module has none of its own.
+    size : int, optional
+        Side in pixels of the pictures that are read from files.
+    layout : {"auto", "channels_first", "channels_last", "sequence_first"}
+        Axes of what the layers return: (N, C, H, W) or (N, C, S), (N, H, W, C) or (N, T, D), (T, N, D).
+    drop_tokens : int, optional
+        Leading tokens (class, registers) to leave out; by default those the model is known to have, or one where that leaves a
+        grid.
+
+    Returns
+    -------
+    Activations
+        A mapping from names of layers to (N, C, H, W) or (N, C, S), float32, for `compute_rsm` and `save_activations`.
+
+    Raises
+    ------
+    ValueError
+        No such layer, one that never runs, an output whose axes nothing tells, or images of another kind.
+    """
+    device = None
+    if isinstance(model, nn.Module):
+        tensors = [*model.parameters(), *model.buffers()]
+        device = tensors[0].device if tensors else torch.device("cpu")
+        model = Model(type(model).__name__, model, (), 0, (), ())
+    elif isinstance(model, str):
+        model = load_model(model)
+    model = with_layers(model, layers).told(mean, std, size, layout, drop_tokens)
+    inputs, found = _inputs(model, images)
+    groups = groups_of(range(len(inputs)), max(inputs.shape[2:]))
+    with LayerReader(model, model.layers, device) as read:
+        result = joined([read(inputs[group[0] : group[-1] + 1]) for group in groups])
+    labels = np.array([image.label for image in found], dtype=np.int64) if found else None
+    return replace(result, ids=tuple(image.name for image in found), labels=labels)
+
+
+def _inputs(model: Model, images: Any) -> tuple[torch.Tensor, list[ImageRef]]:
+    """What the network takes, (N, 3, H, W), and which pictures these are where they come from files."""
+    paths = [images] if isinstance(images, str | Path) else images
+    found: list[ImageRef] = []
+    if isinstance(paths, Sequence) and paths and all(isinstance(path, str | Path) for path in paths):
+        model.require_preprocessing()
+        found = find_images(paths)
+        require_distinct(found)
+        images = load_images(found, model.fit or model.size, progress=True)
+    array = images if isinstance(images, torch.Tensor) else to_numpy(images, "images")
+    kind = str(array.dtype).removeprefix("torch.")
+    is_pixels, shape = kind == "uint8", tuple(array.shape)
+    if len(shape) != 4 or 0 in shape or shape[3 if is_pixels else 1] != 3 or not (is_pixels or "float" in kind):
+        wanted = "(N, 3, H, W) floats, preprocessed, or RGB pixels (N, H, W, 3) uint8"
+        raise ValueError(f"images are {wanted}, or paths; got {shape} {kind}")
+    tensor = array if isinstance(array, torch.Tensor) else torch.tensor(array)
+    if is_pixels:
+        model.require_preprocessing("mean", "std")
+        return to_input(tensor, model.mean, model.std), found
+    if not torch.isfinite(tensor).all():
+        raise ValueError("the images are not finite")
+    return tensor.detach(), found
+
+
+def extract_to_cache(
     model: Model,
     images: Sequence[ImageRef],
     out: Path,
@@ -72,101 +123,68 @@ def extract(
     ``keep`` says which images' activations are stored, by default all. The mean is taken over these and as many others (seeded
     choice) as make ``mean_images``, or over all there are. Behind the images the cache holds them again after each of the
     ``changes`` (see `changed_pictures`), the ids ``NAME#CHANGE``. ``provenance`` is more metadata: ``dataset``, ``command``.
+
+    Images that cannot be read are left out; a warning counts them and names the first, the metadata (``left_out``) all. ValueError:
+    two images have one id, or none can be read.
     """
+    require_distinct(images)
+    model.require_preprocessing()
     keep = range(len(images)) if keep is None else keep
     kept = set(keep)
     others = [i for i in np.random.default_rng(seed).permutation(len(images)).tolist() if i not in kept]
     order = [*keep, *others[: max(0, mean_images - len(keep))]]
-    groups = _groups(order, model.size)
-    pixels = (load_images([images[i] for i in group], model.size) for group in groups)
-    stored: dict[str, list[NDArray[Any]]] = {layer: [] for layer in model.layers}
+    stored: list[Activations] = []
     totals: dict[str, Any] = dict.fromkeys(model.layers, 0.0)
-    logits: list[NDArray[np.float32]] = []
-    done = 0
-    with progress_bar(len(order), "extracting", unit="image") as bar:
-        for group, part in zip(groups, _by_batch(model, pixels, model.layers)):
-            rest = max(0, len(keep) - done)
-            if rest and part.logits is not None:
-                logits.append(part.logits[:rest])
-            for layer, values in part.layers.items():
-                totals[layer] += values.sum(axis=0, dtype=np.float64)
-                if rest:
-                    stored[layer].append(values[:rest])
-            done += len(group)
+    tally, read = Tally(), list[int]()
+    with LayerReader(model, model.layers) as reader, progress_bar(len(order), "extracting", unit="image") as bar:
+        for group in groups_of(order, model.size):
+            pixels = load_images([images[i] for i in group], model.fit or model.size, tally=tally)
+            here = [i for i in group if images[i] not in tally.left_out]
+            if here:
+                part = reader(input_of(model, pixels))
+                for layer, values in part.layers.items():
+                    totals[layer] += values.sum(axis=0, dtype=np.float64)
+                stored += _first(part, sum(i in kept for i in here))
+                read += here
             bar.update(len(group))
-    names = [images[i].name for i in keep]
+    names = [images[i] for i in read if i in kept]
+    if tally.left_out:
+        first = next(iter(tally.left_out.values()))
+        warnings.warn(f"{len(tally.left_out)} of {len(order)} pictures are left out; {first}", stacklevel=2)
+    if not names:
+        raise ValueError("no picture is left to store")
     for change in changes:
-        plain = load_images([images[i] for i in keep], model.size)
-        changed = activations_of(model, changed_pictures(plain, change, seed))
-        if changed.logits is not None:
-            logits.append(changed.logits)
-        for layer, values in changed.layers.items():
-            stored[layer].append(values)
+        plain = load_images(names, model.fit or model.size)
+        stored.append(activations_of(model, changed_pictures(plain, change, seed)))
+    found = joined(stored)
     metadata = {
         "model": model.name,
         "weights_sha256": model.weights_sha256,
-        "preprocessing": f"RGB, shorter side to {model.size}, centre crop, minus {model.mean}, over {model.std} (scale 0..1)",
+        "preprocessing": model.preprocessing,
+        "pictures": tally.words(pixels.shape[1:3]),
+        "left_out": {image.name: reason for image, reason in tally.left_out.items()},
+        "read_as": found.read_as,
         "torch": torch.__version__,
-        "mean_images": len(order),
-        "mean_images_sha256": hashlib.sha256("\n".join(images[i].name for i in order).encode()).hexdigest(),
+        "mean_images": len(read),
+        "mean_images_sha256": hashlib.sha256("\n".join(images[i].name for i in read).encode()).hexdigest(),
         **(provenance or {}),
     }
     write_cache(
         out,
-        {layer: np.concatenate(parts) for layer, parts in stored.items()},
-        {layer: total / len(order) for layer, total in totals.items()},
-        images=[name + suffix for suffix in ("", *(f"#{change}" for change in changes)) for name in names],
-        labels=np.tile([images[i].label for i in keep], 1 + len(changes)).astype(np.int64),
-        logits=np.concatenate(logits) if logits else None,
-        grids=part.grids,
+        found.layers,
+        {layer: total / len(read) for layer, total in totals.items()},
+        images=[image.name + suffix for suffix in ("", *(f"#{change}" for change in changes)) for image in names],
+        labels=np.tile([image.label for image in names], 1 + len(changes)).astype(np.int64),
+        logits=found.logits,
+        grids=found.grids,
         metadata=metadata,
     )
     return metadata
 
 
-def _by_batch(model: Model, batches: Iterable[NDArray[np.uint8]], layers: Sequence[str]) -> Iterator[Activations]:
-    """Activations of one batch of pixels after another."""
-    seen: dict[str, NDArray[np.float32]] = {}
-    grids: dict[str, tuple[int, int] | None] = {}
-
-    def hook(layer: str) -> Callable[[Any, Any, Any], None]:
-        def keep(_module: Any, _inputs: Any, output: Any) -> None:
-            value = output[0] if isinstance(output, tuple | list) else output
-            if not isinstance(value, torch.Tensor) or value.ndim not in (3, 4):
-                shape = tuple(value.shape) if isinstance(value, torch.Tensor) else type(value).__name__
-                raise ValueError(f"layer {layer!r} returns {shape}; needed are maps (N, C, H, W) or tokens (N, T, D)")
-            # A copy: later layers may work in place.
-            array = np.array(value.detach().float().cpu().numpy())
-            if array.ndim == 4:
-                seen[layer], grids[layer] = array.reshape(*array.shape[:2], -1), (array.shape[2], array.shape[3])
-            else:
-                seen[layer] = tokens_to_positions(array, model.drop_tokens)
-                grids[layer] = square_grid(seen[layer].shape[2])
-
-        return keep
-
-    network = model.network.to(best_device()).eval()
-    handles = [network.get_submodule(layer).register_forward_hook(hook(layer)) for layer in layers]
-    try:
-        for pixels in batches:
-            with torch.inference_mode():
-                x = torch.from_numpy(np.ascontiguousarray(pixels)).to(best_device())
-                output = network(to_input(x, model.mean, model.std))
-            classifies = isinstance(output, torch.Tensor) and output.ndim == 2
-            yield Activations(dict(seen), dict(grids), output.float().cpu().numpy() if classifies else None)
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def tokens_to_positions(tokens: NDArray[Any], drop: int | None) -> NDArray[Any]:
-    """(N, T, D) tokens as (N, D, T - drop) activations.
-
-    ``drop`` leading tokens are left out; ``None`` leaves out one where T - 1 is a square number and T is not (a class token).
-    """
-    count = tokens.shape[1]
-    if drop is None:
-        drop = int(square_grid(count - 1) is not None and square_grid(count) is None)
-    if not 0 <= drop < count:
-        raise ValueError(f"cannot drop {drop} of {count} tokens")
-    return np.ascontiguousarray(tokens[:, drop:].transpose(0, 2, 1))
+def _first(part: Activations, count: int) -> list[Activations]:
+    """The first images of a pass, in a list that is empty for none."""
+    if not count:
+        return []
+    layers = {layer: values[:count] for layer, values in part.layers.items()}
+    return [replace(part, layers=layers, logits=None if part.logits is None else part.logits[:count])]

@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from semrsm_bench.activations.designs import misleading_dots
-from semrsm_bench.activations.extract import activations_of
 from semrsm_bench.activations.folders import atomic_write, file_sha256, update_manifest, weights_metadata
 from semrsm_bench.activations.groups import DOTTED, NetworkGroup, find_groups
 from semrsm_bench.activations.images import choose_images, find_images, load_images, read_classes
 from semrsm_bench.activations.models import load_model
 from semrsm_bench.activations.options import FeaturesOptions
+from semrsm_bench.activations.reader import activations_of
 from semrsm_bench.activations.resnet import ARCHITECTURES
 from semrsm_bench.progress import progress_bar
 

@@ -1,18 +1,20 @@
-"""Networks to extract from: checkpoints of this project, torchvision's and timm's where they are installed, or any module."""
+"""Networks to extract from: checkpoints of this project, those of libraries, or any module."""
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from semrsm_bench.activations.folders import file_sha256, weights_metadata
-from semrsm_bench.activations.images import CHANNEL_MEAN, CHANNEL_STD
+from semrsm_bench.activations.images import CHANNEL_MEAN, CHANNEL_STD, Cover, Fit
+from semrsm_bench.activations.libraries import LIBRARIES
+from semrsm_bench.activations.outputs import Layout
 from semrsm_bench.activations.resnet import STAGES, load_weights, resnet_from_state
 
 SIZE = 64  # side of the pictures of a network that does not say its own
@@ -25,8 +27,9 @@ class Model:
     """A network with what must be known to feed it and to say where it came from.
 
     It takes (N, 3, size, size) and returns logits (or anything else, then no logits are kept). ``layers`` are names of submodules,
-    ``mean`` and ``std`` those of the channels on the scale 0..1; of layers that return tokens the first ``drop_tokens`` are left
-    out (default: one where that leaves a square number, else none).
+    ``mean`` and ``std`` those of the channels on the scale 0..1. ``fit`` makes pixels of a picture, and says as a text how; by
+    default the centre of the picture scaled to cover the frame. ``layout`` and ``drop_tokens`` say how its layers are read, see
+    `read_output`.
     """
 
     name: str
@@ -37,6 +40,42 @@ class Model:
     std: tuple[float, ...] = CHANNEL_STD
     weights_sha256: str = ""
     drop_tokens: int | None = None
+    layout: Layout = "auto"
+    fit: Fit | None = None
+
+    def require_preprocessing(self, *names: str) -> None:
+        """ValueError where one of size, mean and std is not known, as of a bare module."""
+        if missing := [name for name in names or ("size", "mean", "std") if not getattr(self, name)]:
+            options, words = (", ".join(f"{dash}{name}" for name in missing) for dash in ("--", ""))
+            raise ValueError(
+                f"{self.name} says no preprocessing of its own: give {words} ({options} on the command line)"
+            )
+
+    @property
+    def preprocessing(self) -> str:
+        """What is done to pictures, in words."""
+        fit = self.fit or Cover((self.size, self.size))
+        mean, std = (tuple(round(value, 6) for value in values) for values in (self.mean, self.std))
+        return f"RGB, upright, transparent on white; {fit}; minus {mean}, over {std} (scale 0..1)"
+
+    def told(
+        self,
+        mean: Sequence[float] | None = None,
+        std: Sequence[float] | None = None,
+        size: int | None = None,
+        layout: Layout = "auto",
+        drop_tokens: int | None = None,
+    ) -> Model:
+        """The model with what a user says of it; what is not said stays as it is."""
+        return replace(
+            self,
+            mean=tuple(mean or self.mean),
+            std=tuple(std or self.std),
+            size=size or self.size,
+            fit=None if size else self.fit,
+            layout=self.layout if layout == "auto" else layout,
+            drop_tokens=self.drop_tokens if drop_tokens is None else drop_tokens,
+        )
 
 
 def best_device() -> torch.device:
@@ -53,58 +92,81 @@ def to_input(
     return x
 
 
-def load_model(spec: str, layers: Sequence[str] = ()) -> Model:
-    """Load ``FILE.safetensors``, ``FILE.pt``, ``torchvision:NAME`` or ``timm:NAME``.
+def load_model(spec: str, layers: Sequence[str] | None = None) -> Model:
+    """Load a checkpoint (``.safetensors``, ``.pt``), ``hf:``, ``timm:`` or ``torchvision:NAME``, or ``module:MODULE:FUNCTION``.
 
-    Weights of this project take pictures of the size that their training ended with.
-    ``layers`` are names of submodules, required for networks without stages ``layer1 .. layer4``.
+    Weights of this project take pictures of the size that their training ended with. ``layers`` are those of `with_layers`; None
+    leaves them open. ImportError names the library that is missing, and how to get it.
     """
     library, _, name = spec.partition(":")
-    if library in ("torchvision", "timm") and name:
-        model = _of_library(library, name)
+    if library in LIBRARIES and name:
+        network, facts = LIBRARIES[library](name)
+        if isinstance(network, Model):
+            model = network
+        elif isinstance(network, nn.Module):
+            last = name.rstrip("/").replace("/", "-").replace(":", "-")
+            model = Model(f"{library}-{last}", network.eval(), STAGES, weights_sha256=_digest(network), **facts)
+        else:
+            raise TypeError(f"{spec} gives {type(network).__name__}, not a torch module or a Model")
     elif Path(spec).is_file():
         path = Path(spec)
-        network = resnet_from_state(load_weights(path))
+        try:
+            network = resnet_from_state(load_weights(path))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}".replace(f"{path}: {path}: ", f"{path}: ")) from None
         recipe = weights_metadata(path).get("recipe", {}) if path.suffix == ".safetensors" else {}
         size = recipe["phases"][-1][0] if "phases" in recipe else SIZE
-        name = path.stem.removesuffix(".weights")
-        model = Model(name, network.eval(), STAGES, size, weights_sha256=file_sha256(path))
+        name, digest = path.stem.removesuffix(".weights"), file_sha256(path)
+        # Channels first: a stage of as many channels as rows would leave it open.
+        model = Model(name, network.eval(), STAGES, size, weights_sha256=digest, layout="channels_first")
     else:
-        raise FileNotFoundError(f"{spec}: no such checkpoint (.safetensors, .pt), nor torchvision:NAME or timm:NAME")
-    return with_layers(model, layers)
+        known = ", ".join(f"{library}:NAME" for library in LIBRARIES)
+        raise FileNotFoundError(f"{spec}: no such checkpoint (.safetensors, .pt), nor one of {known}")
+    return model if layers is None else with_layers(model, layers)
 
 
 def with_layers(model: Model, layers: Sequence[str] = ()) -> Model:
-    """The model with other layers, checked against the names of its submodules."""
+    """The model with other layers, checked against the names of its submodules.
+
+    ``*``, ``?`` and ``[...]`` stand for a part of a name between two dots: ``blocks.*`` are all blocks, in the network's order.
+    """
     names = [name for name, _ in model.network.named_modules() if name]
-    chosen = tuple(layers) or tuple(layer for layer in model.layers if layer in names)
+    chosen: list[str] = [] if layers else [layer for layer in model.layers if layer in names]
+    for layer in layers:
+        found = [name for name in names if _fits(name, layer)]
+        if not found:
+            end = layer.split(".")[-1]
+            near = ", ".join(name for name in names if name.split(".")[-1] == end)[:200]
+            raise ValueError(
+                f"{model.name} has no submodule {layer!r}" + (f"; it has {near}" if near else f"; {_LIST}")
+            )
+        chosen += found
     if not chosen:
         top = ", ".join(name for name in names if "." not in name)
-        raise ValueError(f"{model.name} has no stages layer1..layer4: name layers with --layers; at the top are {top}")
-    if unknown := [layer for layer in chosen if layer not in names]:
-        near = ", ".join(name for name in names if name.split(".")[-1] == unknown[0].split(".")[-1])[:200]
-        raise ValueError(f"{model.name} has no submodule {unknown[0]!r}" + (f"; it has {near}" if near else ""))
-    return replace(model, layers=chosen)
+        lists = [
+            (n, part) for n, part in model.network.named_modules() if isinstance(part, nn.ModuleList | nn.Sequential)
+        ]
+        blocks, _ = max(lists, key=lambda pair: (isinstance(pair[1], nn.ModuleList), len(pair[1])), default=("", None))
+        hint = f", such as --layers '{blocks}.*'" if blocks else ""
+        raise ValueError(
+            f"{model.name} has no stages layer1..layer4: name layers with --layers{hint}; at the top are {top}; {_LIST}"
+        )
+    return replace(model, layers=tuple(dict.fromkeys(chosen)))
 
 
-def _of_library(library: str, name: str) -> Model:
-    try:
-        module = importlib.import_module(library)
-    except ImportError as error:
-        what = f"{library}:{name} needs the library {library} ({error})"
-        raise ImportError(f"{what}; install it beside your torch") from None
-    models = module.models if library == "torchvision" else module
-    if name not in models.list_models():
-        raise ValueError(f"{library} has no model {name!r}; its list_models() names them")
-    if library == "torchvision":
-        network = models.get_model(name, weights="DEFAULT")
-        size, mean, std = 224, IMAGENET_MEAN, IMAGENET_STD
-    else:
-        network = models.create_model(name, pretrained=True)
-        config = models.data.resolve_model_data_config(network)
-        size, mean, std = int(config["input_size"][-1]), tuple(config["mean"]), tuple(config["std"])
+_LIST = "`semrsm-bench data layers MODEL` lists all"
+
+
+def _fits(name: str, pattern: str) -> bool:
+    """As a path fits a pattern of the shell, with dots for slashes."""
+    parts, patterns = name.split("."), pattern.split(".")
+    return len(parts) == len(patterns) and all(fnmatchcase(*pair) for pair in zip(parts, patterns))
+
+
+def _digest(network: nn.Module) -> str:
+    """Of the names and values of all weights."""
     digest = hashlib.sha256()
     for key, tensor in sorted(network.state_dict().items()):
         digest.update(key.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return Model(f"{library}-{name}", network.eval(), STAGES, size, mean, std, digest.hexdigest())
+    return digest.hexdigest()

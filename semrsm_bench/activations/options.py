@@ -83,23 +83,52 @@ class FeaturesOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExtractOptions:
+class ModelOptions:
+    """What is said of a network: its layers and how they are read, its preprocessing where that is not its own."""
+
+    layers: tuple[str, ...] = option(
+        (),
+        help="Submodules, as `data layers` lists them; blocks.* are all blocks. Default: layer1,layer2,layer3,layer4.",
+    )
+    size: int | None = option(None, help="Side of the images in pixels; default: what the model takes.", minimum=1)
+    mean: tuple[float, ...] = option((), help="Of the channels, scale 0..1; default: what the model says.")
+    std: tuple[float, ...] = option((), help="Of the channels, scale 0..1; default: what the model says.")
+    layout: Literal["auto", "channels_first", "channels_last", "sequence_first"] = option(
+        "auto",
+        help="Axes of what layers return: (N, C, H, W) or (N, C, S); (N, H, W, C) or (N, T, D); (T, N, D). auto: what the shapes "
+        "prove, or else an error.",
+    )
+    drop_tokens: int | None = option(
+        None,
+        help="Leading tokens (class, registers) to leave out; default: those the model says, or 1 where that leaves a square.",
+        minimum=0,
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values and (len(values) != 3 or (name == "std" and min(values) <= 0)):
+                what = "three numbers above 0" if name == "std" else "three numbers"
+                raise OptionError(name, f"{','.join(map(str, values))} is not {what}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractOptions(ModelOptions):
     """Options of `data extract`: which activations of a network are stored."""
 
-    model: str = option(help="FILE.safetensors, FILE.pt, torchvision:NAME or timm:NAME.")
-    layers: tuple[str, ...] = option((), help="Submodules to read; default: layer1,layer2,layer3,layer4.")
+    model: str = option(
+        help="FILE.safetensors or FILE.pt of `data train`, hf:NAME or hf:FOLDER (transformers), timm:NAME, torchvision:NAME, or "
+        "module:PACKAGE.MODULE:FUNCTION, which returns a torch module."
+    )
     classes: Path | None = option(None, help=_CLASSES_HELP)
     count: int | None = option(None, help="Store this many images, spread over the classes; default: all.", minimum=1)
     mean_images: int = option(MEAN_IMAGES, help="Images the mean is taken over.", minimum=1)
-    size: int | None = option(None, help="Side of the images in pixels; default: what the model takes.", minimum=1)
-    drop_tokens: int | None = option(
-        None, help="Leading tokens to leave out; default: 1 where that leaves a square, else 0.", minimum=0
-    )
     seed: int = option(0, help="Seed of the choice of images, and of changes.", minimum=0)
     changes: tuple[str, ...] = option((), help="Store the images again after these: shift-PIXELS, flip, noise.")
     out: Path = option(help="The cache file, .safetensors.")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         _check(self, self.out)
 
 

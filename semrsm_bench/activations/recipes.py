@@ -12,10 +12,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from semrsm_bench.activations.extract import activations_of
 from semrsm_bench.activations.folders import families_folder, shipped_weights
 from semrsm_bench.activations.models import IMAGENET_MEAN, IMAGENET_STD, Model, load_model
 from semrsm_bench.activations.pictures import changed_pictures, drawn_pictures, read_pictures
+from semrsm_bench.activations.reader import activations_of
 from semrsm_bench.activations.store import write_cache
 
 COUNT = 24

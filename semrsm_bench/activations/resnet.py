@@ -115,8 +115,13 @@ def resnet_from_state(state: dict[str, torch.Tensor]) -> ResNet:
     try:
         classes = state["fc.weight"].shape[0]
         width, _, stem, _ = state["conv1.weight"].shape
-    except KeyError as error:
-        raise ValueError(f"not a ResNet state dict: it has no tensor {error}") from None
+    except (KeyError, ValueError) as error:
+        expected = "conv1.weight (C, 3, 3, 3), layer1.0.conv1.weight, ..., fc.weight"
+        found = ", ".join(f"{key} {tuple(state[key].shape)}" for key in list(state)[:3])
+        raise ValueError(
+            f"a state dict of another architecture: expected {expected}, found {len(state)} tensors: {found}, ... ({error}). A "
+            "network of your own goes by module:PACKAGE.MODULE:FUNCTION"
+        ) from None
     if stem != 3:
         raise ValueError(f"the stem is {stem}x{stem}; this family for 64x64 images has a 3x3 stem")
     depths = tuple(

@@ -1,4 +1,4 @@
-"""``semrsm-bench data``: train, networks, features, extract, large, family, fetch, list, verify."""
+"""``semrsm-bench data``: train, networks, features, extract, layers, large, family, fetch, list, verify."""
 
 from __future__ import annotations
 
@@ -10,9 +10,16 @@ from typing import Any
 
 import click
 
-from semrsm_bench.activations.options import MEAN_IMAGES, ExtractOptions, FeaturesOptions, NetworksOptions, TrainOptions
+from semrsm_bench.activations.options import (
+    MEAN_IMAGES,
+    ExtractOptions,
+    FeaturesOptions,
+    ModelOptions,
+    NetworksOptions,
+    TrainOptions,
+)
 from semrsm_bench.cli.options import DataOptions, OutputOptions, options_from
-from semrsm_bench.cli.text import aligned, print_json, say
+from semrsm_bench.cli.text import aligned, print_json, say, warnings_said
 from semrsm_bench.core.method import require_extra
 from semrsm_bench.core.options import command_words, option
 
@@ -83,29 +90,62 @@ def features(images: tuple[Path, ...], options: FeaturesOptions) -> None:
 @click.argument("images", nargs=-1, required=True, type=_PATH)
 @options_from()
 def extract(images: tuple[Path, ...], options: ExtractOptions) -> None:
-    """Run a network over IMAGES (folders, zips or files) and store its activations."""
-    require_extra("data extract", "torch", "torch", "PIL")
-    from semrsm_bench.activations.extract import extract as run_extract
-    from semrsm_bench.activations.images import choose_images, find_images
-    from semrsm_bench.activations.models import load_model
+    """Run a network over IMAGES (folders, zips or files) and store its activations.
 
-    found = find_images(images, options.classes)
-    model = load_model(options.model, options.layers)
-    source = Path(options.model).name if Path(options.model).is_file() else options.model
-    metadata = run_extract(
-        replace(model, size=options.size or model.size, drop_tokens=options.drop_tokens),
-        found,
-        options.out,
-        keep=choose_images(found, options.count, options.seed) if options.count else None,
-        mean_images=options.mean_images,
-        seed=options.seed,
-        changes=options.changes,
-        provenance=_provenance("extract", images, replace(options, model=source)),
-    )
+    The network comes from a file of `data train`, transformers, timm, torchvision, or a function of yours; its own preprocessing is
+    used and written into the cache. Pictures are turned upright (EXIF); grey of 16 bits is scaled to 8; transparent parts show
+    white; of several frames the first is taken. What cannot be read, or has more than 100 million pixels, is left out and counted.
+    """
+    require_extra("data extract", "torch", "torch", "PIL")
+    from semrsm_bench.activations.extract import extract_to_cache
+    from semrsm_bench.activations.images import choose_images, find_images, require_distinct
+    from semrsm_bench.activations.models import load_model, with_layers
+
+    with warnings_said():
+        found = find_images(images, options.classes)
+        require_distinct(found)
+        model = with_layers(load_model(options.model), options.layers).told(**_told(options))
+        source = Path(options.model).name if Path(options.model).is_file() else options.model
+        metadata = extract_to_cache(
+            model,
+            found,
+            options.out,
+            keep=choose_images(found, options.count, options.seed) if options.count else None,
+            mean_images=options.mean_images,
+            seed=options.seed,
+            changes=options.changes,
+            provenance=_provenance("extract", images, replace(options, model=source)),
+        )
+    say(f"{metadata['pictures']}\n{metadata['preprocessing']}", err=True)
+    for words in dict.fromkeys(metadata["read_as"].values()):
+        layers = [layer for layer, said in metadata["read_as"].items() if said == words]
+        say(f"{', '.join(layers)}: {words}", err=True)
     if (over := metadata["mean_images"]) < MEAN_IMAGES:
         text = f"note: the mean is over {over} images only; {MEAN_IMAGES} or more are better for centring"
         say(text, err=True)
     describe(options.out)
+
+
+def _told(options: ModelOptions) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in ("mean", "std", "size", "layout", "drop_tokens")}
+
+
+@data.command()
+@click.argument("model")
+@options_from(leave_out=("results", "quiet"))
+def layers(model: str, options: ModelOptions, output: OutputOptions) -> None:
+    """List the submodules of MODEL, what each returns for one blank picture, and how `data extract` reads it."""
+    require_extra("data layers", "torch", "torch", "PIL")
+    from semrsm_bench.activations.models import load_model
+    from semrsm_bench.activations.reader import describe_layers
+
+    with warnings_said():
+        rows = describe_layers(load_model(model).told(**_told(options)), options.layers)
+    if output.json:
+        print_json(rows)
+        return
+    head = ["layer", "module", "returns", "read as"]
+    say("\n".join(aligned([head, *([row["layer"], row["module"], row["returns"], row["read as"]] for row in rows)])))
 
 
 def _provenance(verb: str, sources: Sequence[Path], options: Any) -> dict[str, str]:
@@ -158,7 +198,7 @@ def large(images: tuple[Path, ...], options: LargeOptions) -> None:
     the repository; `semrsm-bench run --profile large` finds them there.
     """
     require_extra("data large", "study", "torch", "PIL")
-    from semrsm_bench.activations.extract import extract as run_extract
+    from semrsm_bench.activations.extract import extract_to_cache
     from semrsm_bench.activations.folders import large_folder, shipped_weights
     from semrsm_bench.activations.images import find_images
     from semrsm_bench.activations.models import load_model
@@ -170,7 +210,7 @@ def large(images: tuple[Path, ...], options: LargeOptions) -> None:
     for size in options.sizes:
         network = load_model(str(options.model or shipped_weights()), ["layer1"])
         path = (options.out or large_folder()) / f"{network.name}-{size}px.safetensors"
-        run_extract(
+        extract_to_cache(
             replace(network, size=size),
             found,
             path,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Collection, Sequence
+import warnings
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -21,6 +23,23 @@ def say(text: object, *, err: bool = False, nl: bool = True, **style: Any) -> No
 def print_json(value: Any) -> None:
     """All that standard output gets with --json: `semrsm_bench.cli.main` sends the rest to standard error."""
     click.echo(json.dumps(value, indent=1, default=str), file=click.get_current_context().obj)
+
+
+@contextmanager
+def warnings_said() -> Iterator[None]:
+    """Warnings meanwhile as lines for people on standard error, each once."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_place: Any) -> None:
+        text = str(message)
+        if text not in said:
+            said.add(text)
+            say(f"warning: {text}", err=True)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", UserWarning)
+        warnings.showwarning = show  # type: ignore[assignment]  # its other arguments are not looked at
+        yield
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Collection[int] = ()) -> list[str]:

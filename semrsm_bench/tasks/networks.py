@@ -24,8 +24,8 @@ from semrsm_bench.core.options import check, option
 from semrsm_bench.metrics.kernels import bandwidth, squared_distances
 
 if TYPE_CHECKING:
-    from semrsm_bench.activations.extract import Activations
     from semrsm_bench.activations.models import Model
+    from semrsm_bench.activations.reader import Activations
 
 # Words for a choice of layers that is no name of a submodule.
 LAST, STAGES, BLOCKS = "last", "stages", "all"
@@ -242,7 +242,7 @@ class NetworkActivations(LayerActivations):
         return self._run(self.pixels[:1], self.layers)
 
     def _run(self, pixels: NDArray[np.uint8], layers: Sequence[str]) -> Activations:
-        from semrsm_bench.activations.extract import activations_of
+        from semrsm_bench.activations.reader import activations_of
 
         try:
             return activations_of(self.model, pixels, layers)
