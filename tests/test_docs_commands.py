@@ -24,6 +24,7 @@ import semrsm_bench
 from semrsm_bench.cli import cli
 from tests import docs_commands as docs
 from tests.gate_repository import CHECKOUT, git
+from tests.hugging_face import save_model
 
 PAGES = docs.pages()
 TEXTS = {page: (CHECKOUT / page).read_text() for page in PAGES}
@@ -50,13 +51,22 @@ def only_read(why):
 
 
 PICTURES = "takes minutes and needs Tiny-ImageNet; it runs on an archive of the same layout"
-LIBRARY = "needs the library and its pretrained weights; tests/test_extract.py has stand-ins for both libraries"
+LIBRARY = "needs the library and its pretrained weights; tests/test_libraries.py has stand-ins for both libraries"
 
 FAMILY = "needs wheels and minutes; tests/test_recipes.py makes the families"
 
 OUTSIDE = "tests/test_package.py runs it away from the checkout"
 STEPS = "tests/test_command.py runs the three steps of docs/any-language.md on a small cache"
 
+# The reader's own, for --model module:...
+NETWORKS = """
+from collections import OrderedDict
+from torch import nn
+
+def small():
+    stages = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.Conv2d(4, 6, 2, 2))
+    return nn.Sequential(OrderedDict(stages=stages, pool=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), head=nn.Linear(6, 5)))
+"""
 GROUPS = "w16,w8,resnet10,labels,shortcuts,augmentation,untrained,half"
 NETWORK = "resnet18-tiny-imagenet.weights.safetensors"
 # What the normal suite gives a verb instead or besides, so that it takes seconds: options with their values.
@@ -203,8 +213,12 @@ WAYS = {
     ),
     "semrsm-bench data extract pictures/ --model torchvision:resnet50 --layers layer2,layer3 --count 100"
     " --out resnet50.safetensors": only_read(LIBRARY),
-    "semrsm-bench data extract pictures/ --model timm:vit_small_patch16_224 --layers blocks.5,blocks.11 --count 100"
-    " --out vit.safetensors": only_read(LIBRARY),
+    "semrsm-bench data extract pictures/ --model timm:vit_small_patch16_224 --layers 'blocks.*' --count 100"
+    " --out timm-vit.safetensors": only_read(LIBRARY),
+    "semrsm-bench run matching --data vit.safetensors --methods exact-auction,ortools,greedy": Way(
+        "semrsm-bench run matching --data vit.safetensors --methods exact-auction,ortools,greedy --pairs 3"
+    ),
+    "pip install 'semrsm-bench[hf]'": only_read("the extra is looked up in pyproject.toml; make test installs it"),
     'pip install "semrsm-bench[dask]"': only_read("the extra is looked up in pyproject.toml; make test installs it"),
     "cc -O2 -std=c99 -o greedy examples/greedy.c": only_read(STEPS),
     'semrsm-bench check --command "c-greedy=./greedy {problem} {answer}"': only_read(STEPS),
@@ -476,6 +490,9 @@ def run_module(name, arguments, monkeypatch):
 def ready(page, folder, *, full):
     """The folder in which a page's commands run; a page with a solver of the reader's gets a repository of the reader's."""
     docs.lay_out(folder, full)
+    if page == "docs/your-model.md":
+        save_model(folder / "my-vit", "vit")
+        (folder / "my_networks.py").write_text(NETWORKS)
     if page == "docs/track-your-solver.md":
         (folder / "bench_solver.py").write_text(python_blocks(page)[0].text)
         git(folder, "init", "--quiet", "--initial-branch=main")

@@ -14,7 +14,7 @@ from torch import nn
 from semrsm_bench.activations.folders import file_sha256, weights_metadata
 from semrsm_bench.activations.images import CHANNEL_MEAN, CHANNEL_STD, Cover, Fit
 from semrsm_bench.activations.libraries import LIBRARIES
-from semrsm_bench.activations.outputs import Layout
+from semrsm_bench.activations.options import Layout
 from semrsm_bench.activations.resnet import STAGES, load_weights, resnet_from_state
 
 SIZE = 64  # side of the pictures of a network that does not say its own

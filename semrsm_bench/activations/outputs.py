@@ -10,13 +10,14 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-Layout = Literal["auto", "channels_first", "channels_last", "sequence_first"]
+from semrsm_bench.activations.options import Layout
+
 Grid = tuple[int, int]
 Shape = tuple[int, ...]
 # Shape of a layer's output in a pass with one picture fewer ("fewer") or with pictures of twice the width ("wider"); None where

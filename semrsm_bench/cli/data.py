@@ -97,9 +97,9 @@ def extract(images: tuple[Path, ...], options: ExtractOptions) -> None:
     white; of several frames the first is taken. What cannot be read, or has more than 100 million pixels, is left out and counted.
     """
     require_extra("data extract", "torch", "torch", "PIL")
-    from semrsm_bench.activations.extract import extract_to_cache
     from semrsm_bench.activations.images import choose_images, find_images, require_distinct
     from semrsm_bench.activations.models import load_model, with_layers
+    from semrsm_bench.activations.to_cache import extract_to_cache
 
     with warnings_said():
         found = find_images(images, options.classes)
@@ -198,11 +198,11 @@ def large(images: tuple[Path, ...], options: LargeOptions) -> None:
     the repository; `semrsm-bench run --profile large` finds them there.
     """
     require_extra("data large", "study", "torch", "PIL")
-    from semrsm_bench.activations.extract import extract_to_cache
     from semrsm_bench.activations.folders import large_folder, shipped_weights
     from semrsm_bench.activations.images import find_images
     from semrsm_bench.activations.models import load_model
     from semrsm_bench.activations.pictures import package_pictures
+    from semrsm_bench.activations.to_cache import extract_to_cache
 
     found = find_images(list(images) or package_pictures())
     if len(found) < 2:

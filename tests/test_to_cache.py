@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from semrsm_bench.activations.extract import extract_to_cache
 from semrsm_bench.activations.images import find_images, load_images
 from semrsm_bench.activations.models import Model, load_model, to_input, with_layers
 from semrsm_bench.activations.reader import activations_of
 from semrsm_bench.activations.resnet import ResNet, load_weights, save_weights
 from semrsm_bench.activations.store import open_cache
+from semrsm_bench.activations.to_cache import extract_to_cache
 from tests.image_files import image_zip
 from tests.small_networks import TinyViT
 
