@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -123,8 +125,8 @@ ARCHITECTURES = {
 def save_model(folder, name, **prepared):
     """Save a model and its image processor; returns the folder."""
     import torch
-    import transformers
 
+    transformers = pytest.importorskip("transformers")
     known = ARCHITECTURES[name]
     maker = getattr(transformers, known.model)
     torch.manual_seed(0)

@@ -143,6 +143,9 @@ def test_from_a_vision_transformer_to_a_semantic_rsm_a_heat_map_and_a_line_in_th
     semantic, plain = (np.load(f"rsm.{name}.npy") for name in ("exact-auction", "identity"))
     assert (semantic >= plain - 1e-4).all()
     assert (semantic > plain + 1e-4).any()
+    said, _ = call("cka", "vit.safetensors", "--matching", "exact-auction", "--picture", "cka.png")
+    assert (tmp_path / "cka.png").stat().st_size > 5000
+    assert said.split()[:3] == ["vit.layers.0", "vit.layers.1", "vit.layers.0"]
     monkeypatch.setattr("semrsm_bench.report.figures.draw_all", lambda *_, **__: [])  # tests/test_cli_run.py has them
     call("run", "matching", "--data", "vit.safetensors", "--methods", "exact-auction,greedy", "--pairs", "2", "--quiet")
     table, _ = call("table")

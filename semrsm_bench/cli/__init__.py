@@ -26,6 +26,7 @@ VERBS = {
     "check": "Try a solver, RSM method or metric on everything that activations can be.",
     "env": "Make environments for solvers whose libraries clash with others.",
     "data": "Train a network, extract activations, list and verify the caches.",
+    "cka": "Compare the layers of one or two networks by CKA: a table and a heat map.",
     "rsm": "Compute a semantic RSM: kernels, matchings, all cores, a cluster; or what it would cost.",
 }
 # Verbs that share the module of another one.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from semrsm_bench.core.arrays import load_array
 from semrsm_bench.core.files import writing
@@ -77,6 +77,20 @@ def save_rsm_picture(
             raise ValueError(f"{file} holds no RSM: {error}") from None
         source = {file.stem: matrix}
         labels = read_description(file).get("labels") if labels is None else labels
-    figure = rsm_figure(source, labels=labels)
-    with writing(Path(path)) as partial:
-        figure.savefig(partial, format=Path(path).suffix[1:] or None, dpi=150)
+    _save(rsm_figure(source, labels=labels), Path(path))
+
+
+def save_layer_map(
+    values: NDArray[np.float64], rows: Sequence[str], columns: Sequence[str], title: str, path: str | Path
+) -> None:
+    """Write a heat map of values between layers, (rows, columns); the file's suffix says the format."""
+    side = 1.6 + 0.3 * max(len(rows), len(columns), 6)
+    figure, grid = new_panels(1, 1, (side + 0.6, side))
+    heat(grid.flat[0], values, rows, columns)
+    grid.flat[0].set_title(title, fontsize=8)
+    _save(figure, Path(path))
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with writing(path) as partial:
+        figure.savefig(partial, format=path.suffix[1:] or None, dpi=150)

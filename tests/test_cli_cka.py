@@ -1,0 +1,61 @@
+"""``semrsm-bench cka``, against the CKA of features and of semantic RSMs."""
+
+import json
+
+import numpy as np
+import pytest
+
+import semrsm_bench as sb
+from semrsm_bench.activations.store import open_cache, write_cache
+from tests.command_line import call
+
+
+@pytest.fixture
+def caches(tmp_path):
+    """Two networks on twelve images, with layers of 3 x 3 positions."""
+    rng = np.random.default_rng(0)
+    paths = [tmp_path / f"{name}.safetensors" for name in "ab"]
+    for path, layers in zip(paths, (("one", "two"), ("one", "two", "three"))):
+        values = {name: rng.normal(size=(12, 4, 9)) for name in layers}
+        means = {name: z.mean(axis=0) for name, z in values.items()}
+        write_cache(path, values, means, images=[f"{i}.png" for i in range(12)])
+    return paths
+
+
+def test_layers_of_one_cache(caches):
+    cache = open_cache(caches[0])
+    flat = [cache.activations(layer, slice(None)).astype(float).reshape(12, -1) for layer in ("one", "two")]
+    found = json.loads(call("cka", caches[0], "--json")[0])
+    assert found["rows"] == found["columns"] == ["one", "two"]
+    np.testing.assert_allclose(
+        found["values"], sb.metrics.cka_matrix(flat, kernel="linear", estimator="debiased"), atol=1e-5
+    )
+    table = call("cka", caches[0], "--estimator", "biased")[0].splitlines()
+    expected = sb.metrics.cka_matrix(flat, kernel="linear")
+    assert table[1].split() == ["one", "1.000", f"{expected[0, 1]:.3f}"]
+
+
+def test_layers_of_two_caches_by_semantic_rsms_and_the_heat_map(caches, tmp_path):
+    words = ["--matching", "exact-auction", "--kernel", "cosine", "--picture", tmp_path / "map.svg"]
+    found = json.loads(call("cka", *caches, *words, "--json")[0])
+    rsms = [
+        [
+            sb.compute_rsm(cache.activations(layer, slice(None)), matching="exact-auction", kernel="cosine")
+            for layer in cache.layers
+        ]
+        for cache in map(open_cache, caches)
+    ]
+    np.testing.assert_allclose(found["values"], sb.metrics.cka_matrix(*rsms, estimator="debiased"), atol=1e-9)
+    assert found["columns"] == ["one", "two", "three"]
+    assert "three" in (tmp_path / "map.svg").read_text()
+    assert json.loads(call("cka", *caches, "--layers", "two", "--json")[0])["rows"] == ["two"]
+
+
+def test_other_images_are_refused(caches, tmp_path):
+    whole = open_cache(caches[0])
+    layers, means = {"one": whole.activations("one", slice(None))}, {"one": whole.mean("one")}
+    swapped = [whole.images[i] for i in (0, 2, 1, *range(3, 12))]
+    write_cache(tmp_path / "c.safetensors", layers, means, images=swapped)
+    said = call("cka", caches[0], tmp_path / "c.safetensors", code=2)[1]
+    assert "hold other images ('1.png' and '2.png' stand at one place): extract both from the same pictures" in said
+    assert "a has no layer 'absent'" in call("cka", caches[0], "--layers", "absent", code=2)[1]
