@@ -283,6 +283,14 @@ def test_extract_of_pixels_and_files_uses_the_preprocessing_that_is_said(tmp_pat
     assert found.ids == ("a/0.png", "a/2.png", "b/1.png")
     assert found.labels.tolist() == [0, 0, 1]
     np.testing.assert_allclose(found["stem"], expected[[0, 2, 1]], atol=1e-5)
+    assert found.pictures == "3 pictures read"
+    (tmp_path / "b" / "1.png").write_bytes(b"no picture")
+    with pytest.warns(UserWarning, match=r"1 of 3 pictures are left out; .*1\.png: not a readable image"):
+        fewer = sb.extract(network, tmp_path, ["stem"], size=SIDE, **how)
+    assert (fewer.ids, fewer.labels.tolist()) == (("a/0.png", "a/2.png"), [0, 0])
+    np.testing.assert_allclose(fewer["stem"], expected[[0, 2]], atol=1e-5)
+    with pytest.warns(UserWarning, match="1 of 1"), pytest.raises(ValueError, match="no picture is left"):
+        sb.extract(network, tmp_path / "b", ["stem"], size=SIDE, **how)
     one = sb.extract(network, [tmp_path / "a" / "2.png"], ["stem"], size=SIDE, **how)
     np.testing.assert_allclose(one["stem"], expected[2:], atol=1e-5)
     with pytest.raises(ValueError, match="Blocks says no preprocessing of its own: give size, mean, std "):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from semrsm_bench.activations.images import ImageRef, find_images, load_images, require_distinct
+from semrsm_bench.activations.images import ImageRef, Tally, find_images, load_images, require_distinct
 from semrsm_bench.activations.options import Layout
 from semrsm_bench.core.arrays import to_numpy
 from semrsm_bench.core.method import require_extra
@@ -41,7 +41,7 @@ def extract(
         ``"hf:FOLDER"``, which brings its own preprocessing.
     images : tensor, array, path or sequence of paths
         (N, 3, H, W) floats, preprocessed, which the network gets as they are; RGB pixels (N, H, W, 3) uint8; or folders, zips
-        and files of pictures.
+        and files of pictures, of which those that cannot be read are left out, with a warning.
     layers : sequence of str
         Names of submodules; ``*`` and ``[0-9]`` stand for parts of a name between two dots: ``"blocks.*"``.
     mean, std : sequence of float, optional
@@ -81,27 +81,31 @@ def extract(
     elif isinstance(model, str):
         model = load_model(model)
     model = with_layers(model, layers).told(mean, std, size, layout, drop_tokens)
-    inputs, found = _inputs(model, images)
+    inputs, found, pictures = _inputs(model, images)
     groups = groups_of(range(len(inputs)), max(inputs.shape[2:]))
     with LayerReader(model, model.layers, device) as read:
         result = joined([read(inputs[group[0] : group[-1] + 1]) for group in groups])
     labels = np.array([image.label for image in found], dtype=np.int64) if found else None
-    return replace(result, ids=tuple(image.name for image in found), labels=labels)
+    return replace(result, ids=tuple(image.name for image in found), labels=labels, pictures=pictures)
 
 
-def _inputs(model: Model, images: Any) -> tuple[torch.Tensor, list[ImageRef]]:
-    """What the network takes, (N, 3, H, W), and which pictures these are where they come from files."""
+def _inputs(model: Model, images: Any) -> tuple[torch.Tensor, list[ImageRef], str]:
+    """What the network takes, (N, 3, H, W); of pictures from files which they are, and what was done to them."""
     import torch
 
     from semrsm_bench.activations.models import to_input
 
     paths = [images] if isinstance(images, str | Path) else images
-    found: list[ImageRef] = []
+    found, tally = list[ImageRef](), Tally()
     if isinstance(paths, Sequence) and paths and all(isinstance(path, str | Path) for path in paths):
         model.require_preprocessing()
         found = find_images(paths)
         require_distinct(found)
-        images = load_images(found, model.fit or model.size, progress=True)
+        images = load_images(found, model.fit or model.size, progress=True, tally=tally)
+        tally.warn()
+        found = [image for image in found if image not in tally.left_out]
+        if not found:
+            raise ValueError("no picture is left that can be read")
     array = images if isinstance(images, torch.Tensor) else to_numpy(images, "images")
     kind = str(array.dtype).removeprefix("torch.")
     is_pixels, shape = kind == "uint8", tuple(array.shape)
@@ -111,7 +115,8 @@ def _inputs(model: Model, images: Any) -> tuple[torch.Tensor, list[ImageRef]]:
     tensor = array if isinstance(array, torch.Tensor) else torch.tensor(array)
     if is_pixels:
         model.require_preprocessing("mean", "std")
-        return to_input(tensor, model.mean, model.std), found
+        said = tally.words((shape[1], shape[2])) if found else ""
+        return to_input(tensor, model.mean, model.std), found, said
     if not torch.isfinite(tensor).all():
         raise ValueError("the images are not finite")
-    return tensor.detach(), found
+    return tensor.detach(), [], ""

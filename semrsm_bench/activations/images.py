@@ -78,6 +78,13 @@ class Tally:
             parts.append(f"{len(self.left_out)} left out that cannot be read")
         return ", ".join(parts)
 
+    def warn(self) -> None:
+        """A warning that counts what is left out, and says why the first is."""
+        if self.left_out:
+            count = self.sizes.total() + len(self.left_out)
+            first = next(iter(self.left_out.values()))
+            warnings.warn(f"{len(self.left_out)} of {count} pictures are left out; {first}", stacklevel=3)
+
 
 @dataclass(frozen=True)
 class Cover:

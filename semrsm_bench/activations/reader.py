@@ -27,7 +27,7 @@ class Activations(Mapping[str, NDArray[np.float32]]):
 
     ``layers`` has them flat, (N, C, S), ``grids`` the (H, W) of their positions, or None. ``logits`` (N, K) float32 are None where
     the network returns something else. ``read_as`` says in words how the output of each layer was read; ``ids`` are the names of
-    pictures that were read from files, ``labels`` (N,) their classes.
+    pictures that were read from files, ``labels`` (N,) their classes, ``pictures`` what was done to them.
     """
 
     layers: dict[str, NDArray[np.float32]]
@@ -36,6 +36,7 @@ class Activations(Mapping[str, NDArray[np.float32]]):
     read_as: dict[str, str]
     ids: tuple[str, ...] = ()
     labels: NDArray[np.int64] | None = None
+    pictures: str = ""
 
     def __getitem__(self, layer: str) -> NDArray[np.float32]:
         values, grid = self.layers[layer], self.grids[layer]
@@ -64,7 +65,7 @@ class LayerReader(AbstractContextManager["LayerReader"]):
         self, model: Model, layers: Sequence[str], device: torch.device | None = None, *, shapes_only: bool = False
     ) -> None:
         self._model, self._layers = model, layers
-        self._network = model.network if device else model.network.to(best_device())
+        self._network = model.network.to(best_device()) if device is None else model.network
         self._device = device or best_device()
         weights = [weight for weight in self._network.parameters() if weight.is_floating_point()]
         self._dtype = weights[0].dtype if weights else torch.float32

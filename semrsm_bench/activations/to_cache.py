@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -49,12 +48,13 @@ def extract_to_cache(
     order = [*keep, *others[: max(0, mean_images - len(keep))]]
     stored: list[Activations] = []
     totals: dict[str, Any] = dict.fromkeys(model.layers, 0.0)
-    tally, read = Tally(), list[int]()
+    tally, read, frame = Tally(), list[int](), (model.size, model.size)
     with LayerReader(model, model.layers) as reader, progress_bar(len(order), "extracting", unit="image") as bar:
         for group in groups_of(order, model.size):
             pixels = load_images([images[i] for i in group], model.fit or model.size, tally=tally)
             here = [i for i in group if images[i] not in tally.left_out]
             if here:
+                frame = (pixels.shape[1], pixels.shape[2])
                 part = reader(input_of(model, pixels))
                 for layer, values in part.layers.items():
                     totals[layer] += values.sum(axis=0, dtype=np.float64)
@@ -62,9 +62,7 @@ def extract_to_cache(
                 read += here
             bar.update(len(group))
     names = [images[i] for i in read if i in kept]
-    if tally.left_out:
-        first = next(iter(tally.left_out.values()))
-        warnings.warn(f"{len(tally.left_out)} of {len(order)} pictures are left out; {first}", stacklevel=2)
+    tally.warn()
     if not names:
         raise ValueError("no picture is left to store")
     for change in changes:
@@ -75,7 +73,7 @@ def extract_to_cache(
         "model": model.name,
         "weights_sha256": model.weights_sha256,
         "preprocessing": model.preprocessing,
-        "pictures": tally.words(pixels.shape[1:3]),
+        "pictures": tally.words(frame),
         "left_out": {image.name: reason for image, reason in tally.left_out.items()},
         "read_as": found.read_as,
         "torch": torch.__version__,
