@@ -131,6 +131,9 @@ def test_from_a_vision_transformer_to_a_semantic_rsm_a_heat_map_and_a_line_in_th
     cache = open_cache("vit.safetensors")
     assert list(cache.metadata["left_out"]) == ["cat/03.png"]
     assert cache.logits.shape == (13, 2)
+    assert cache.metadata["model"] == "hf-my-vit"
+    assert "--model hf:my-vit " in cache.metadata["command"]
+    assert str(vit.parent) not in json.dumps({**cache.metadata, "left_out": ""})
     assert cache.grid("vit.layers.1") == (4, 4)
     # The same in Python, and what the library says: tests/test_libraries.py.
     again = sb.extract(

@@ -322,6 +322,15 @@ def test_members_that_are_damaged_or_locked_are_named(tmp_path):
     assert "encrypted" in reasons[1]
 
 
+def test_a_member_that_unpacks_to_more_than_a_picture_is_not_unpacked(tmp_path, monkeypatch):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("bomb.png", bytes(100_001))
+    monkeypatch.setattr("semrsm_bench.activations.images._MAX_BYTES", 100_000)
+    monkeypatch.setattr(zipfile.ZipFile, "read", None)  # would be called
+    with pytest.raises(ValueError, match=r"bomb\.png: unpacks to 100,001 bytes, more than the 100,000 that are read"):
+        load_images(find_images([tmp_path / "a.zip"]))
+
+
 def test_two_pictures_with_one_id_are_named(tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder / "cat").mkdir(parents=True)

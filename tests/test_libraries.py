@@ -127,6 +127,40 @@ def test_weights_of_another_network_are_refused_with_the_names(tmp_path, saved):
         load_model(f"hf:{folder}")
 
 
+def test_weights_that_are_cut_off_or_of_another_size_are_named(tmp_path):
+    folder = save_model(tmp_path / "vit", "vit")
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[:1000])
+    with pytest.raises(FileNotFoundError, match=r"hf:.*vit: .*[Hh]eader"):
+        load_model(f"hf:{folder}")
+    (folder / "model.safetensors").write_bytes(weights)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 24}))
+    with pytest.raises((FileNotFoundError, ValueError), match=r"hf:.*vit: .*(another shape|mismatch)"):
+        load_model(f"hf:{folder}")
+
+
+def test_weights_of_half_precision_are_widened(tmp_path, saved, pictures):
+    transformers.AutoModelForImageClassification.from_pretrained(saved["vit"]).half().save_pretrained(tmp_path / "half")
+    (tmp_path / "half" / "preprocessor_config.json").write_bytes(
+        (saved["vit"] / "preprocessor_config.json").read_bytes()
+    )
+    assert "float16" in (tmp_path / "half" / "config.json").read_text()
+    assert {p.dtype for p in load_model(f"hf:{tmp_path / 'half'}").network.parameters()} == {torch.float32}
+    half, full = (sb.extract(f"hf:{place}", pictures, ["vit.layers.1"]) for place in (tmp_path / "half", saved["vit"]))
+    np.testing.assert_allclose(half["vit.layers.1"], full["vit.layers.1"], atol=0.02)
+
+
+def test_a_model_that_brings_code_is_refused(tmp_path, saved):
+    folder = save_model(tmp_path / "vit", "vit")
+    config = json.loads((folder / "config.json").read_text())
+    own = {"model_type": "own", "auto_map": {"AutoConfig": "code.Config", "AutoModel": "code.Model"}}
+    (folder / "config.json").write_text(json.dumps({**config, **own}))
+    (folder / "code.py").write_text("raise SystemExit('executed')")
+    with pytest.raises(FileNotFoundError, match=r"hf:.*vit: .*custom code"):
+        load_model(f"hf:{folder}")
+
+
 def test_a_language_model_takes_no_pictures(tmp_path):
     small = {
         "hidden_size": 8,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 
 from semrsm_bench.activations.images import Cover
 from semrsm_bench.core.method import require_extra
@@ -67,14 +68,17 @@ def _transformers(name: str) -> Loaded:
     place = str(folder) if folder.is_dir() else name
     try:
         with _quiet(transformers):
-            config = transformers.AutoConfig.from_pretrained(place)
+            # Code that comes with a model is never run; the library would ask on a terminal.
+            how = {"trust_remote_code": False}
+            config = transformers.AutoConfig.from_pretrained(place, **how)
             # backend="pil": the other one needs torchvision, and scales pictures a little differently. With this one a cache does
             # not depend on whether torchvision is installed.
-            processor = transformers.AutoImageProcessor.from_pretrained(place, backend="pil")
+            processor = transformers.AutoImageProcessor.from_pretrained(place, backend="pil", **how)
             classifies = any(kind.endswith("ForImageClassification") for kind in config.architectures or ())
             maker = transformers.AutoModelForImageClassification if classifies else transformers.AutoModel
-            whole, report = maker.from_pretrained(place, output_loading_info=True)
-    except (OSError, ValueError, ImportError) as error:
+            # Weights of half precision are widened: not every layer has a version for them on a CPU.
+            whole, report = maker.from_pretrained(place, dtype="float32", output_loading_info=True, **how)
+    except (OSError, ValueError, ImportError, RuntimeError, LookupError, SafetensorError) as error:
         # The library's words are of many lines, and the first one says it.
         said = str(error).strip().split("\n")[0]
         needs = "config.json, preprocessor_config.json and the weights, as save_pretrained of the model and of its image processor"
@@ -84,7 +88,8 @@ def _transformers(name: str) -> Loaded:
             else "it is no folder here, nor a model of the Hub that can be had"
         )
         raise FileNotFoundError(f"hf:{name}: {said} ({where})") from None
-    tower = next((kind for kind in ("vision_model", "vision_encoder") if hasattr(whole, kind)), "")
+    towers = () if classifies else ("vision_model", "vision_encoder")
+    tower = next((kind for kind in towers if hasattr(whole, kind)), "")
     network = getattr(whole, tower) if tower else whole
     # A pooler on top is not in every file, and no layer depends on it.
     prefix = f"{tower}." if tower else ""

@@ -104,8 +104,8 @@ def load_model(spec: str, layers: Sequence[str] | None = None) -> Model:
         if isinstance(network, Model):
             model = network
         elif isinstance(network, nn.Module):
-            last = name.rstrip("/").replace("/", "-").replace(":", "-")
-            model = Model(f"{library}-{last}", network.eval(), STAGES, weights_sha256=_digest(network), **facts)
+            short = without_folders(spec).replace("/", "-").replace(":", "-")
+            model = Model(short, network.eval(), STAGES, weights_sha256=_digest(network), **facts)
         else:
             raise TypeError(f"{spec} gives {type(network).__name__}, not a torch module or a Model")
     elif Path(spec).is_file():
@@ -123,6 +123,13 @@ def load_model(spec: str, layers: Sequence[str] | None = None) -> Model:
         known = ", ".join(f"{library}:NAME" for library in LIBRARIES)
         raise FileNotFoundError(f"{spec}: no such checkpoint (.safetensors, .pt), nor one of {known}")
     return model if layers is None else with_layers(model, layers)
+
+
+def without_folders(spec: str) -> str:
+    """The name of a model as it is written down: of one in a file or a folder the last part, since folders differ elsewhere."""
+    library, colon, name = spec.rpartition(":") if spec.partition(":")[0] in LIBRARIES else ("", "", spec)
+    path = Path(name).expanduser()
+    return library + colon + (path.resolve().name if path.exists() else name)
 
 
 def with_layers(model: Model, layers: Sequence[str] = ()) -> Model:

@@ -98,14 +98,13 @@ def extract(images: tuple[Path, ...], options: ExtractOptions) -> None:
     """
     require_extra("data extract", "torch", "torch", "PIL")
     from semrsm_bench.activations.images import choose_images, find_images, require_distinct
-    from semrsm_bench.activations.models import load_model, with_layers
+    from semrsm_bench.activations.models import load_model, with_layers, without_folders
     from semrsm_bench.activations.to_cache import extract_to_cache
 
     with warnings_said():
         found = find_images(images, options.classes)
         require_distinct(found)
         model = with_layers(load_model(options.model), options.layers).told(**_told(options))
-        source = Path(options.model).name if Path(options.model).is_file() else options.model
         metadata = extract_to_cache(
             model,
             found,
@@ -114,7 +113,7 @@ def extract(images: tuple[Path, ...], options: ExtractOptions) -> None:
             mean_images=options.mean_images,
             seed=options.seed,
             changes=options.changes,
-            provenance=_provenance("extract", images, replace(options, model=source)),
+            provenance=_provenance("extract", images, replace(options, model=without_folders(options.model))),
         )
     say(f"{metadata['pictures']}\n{metadata['preprocessing']}", err=True)
     for words in dict.fromkeys(metadata["read_as"].values()):
