@@ -123,7 +123,7 @@ def test_from_a_vision_transformer_to_a_semantic_rsm_a_heat_map_and_a_line_in_th
     assert "warning: 1 of 14 pictures are left out; " in said
     assert "03.png: not a readable image" in said
     assert (
-        "13 pictures read, 13 resized to 32 x 32 (from 40 x 64 to 64 x 64), 1 of another shape, so cut or stretched"
+        "13 pictures read, 13 resized to 32 x 32 (from 40 x 64 to 64 x 64), 1 of another shape, so cut, stretched or padded"
         in said
     )
     assert "ViTImageProcessor of transformers (" in said
@@ -182,6 +182,8 @@ def test_what_is_said_of_a_model_reaches_it(tmp_path, monkeypatch, pictures):
     assert rows == [
         {"layer": "0", "module": "Conv2d", "returns": "(1, 4, 2, 2)", "read as": "maps (N, C, H, W)", "grid": [2, 2]}
     ]
+    small = call("data", "layers", "module:own:net", "--size", "4", code=2)[1]
+    assert "module-own-net cannot take an input (1, 3, 4, 4): " in small
     for words, problem in (
         ("--mean 1,2", "1.0,2.0 is not three numbers"),
         ("--std 1,0,1", "is not three numbers above 0"),

@@ -82,7 +82,7 @@ def test_single_files_have_no_label_and_files_that_are_no_image_are_left_out(tmp
         ("absent", None, "no such folder"),
         ("empty", "", "empty: no image in it"),
         ("bad.zip", b"not a zip", "not a readable zip"),
-        ("a.txt", b"x", r"a\.txt: no image in it"),
+        ("a.txt", b"x", r"a\.txt: no image in it .*there are 1 ending in \.txt"),
         ("bad.jpg", b"\xff\xd8 truncated", r"bad\.jpg: not a readable image"),
         ("cut.png", picture(0)[:-500], r"cut\.png: not a readable image \(.*truncated"),
     ],
@@ -210,7 +210,7 @@ def test_one_that_cannot_be_read_is_named_or_left_out_and_counted(tmp_path):
     pixels = load_images(images, tally=(tally := Tally()))
     np.testing.assert_array_equal(pixels, load_images([images[0], images[2]]))
     assert [image.name for image in tally.left_out] == ["b.png", "d.png"]
-    said = "2 pictures read, 1 resized to 64 x 64 (from 32 x 64), 1 of another shape, so cut or stretched"
+    said = "2 pictures read, 1 resized to 64 x 64 (from 32 x 64), 1 of another shape, so cut, stretched or padded"
     said += ", 2 left out that cannot be read"
     assert tally.words((64, 64)) == said
     assert load_images([images[1]], (8, 4), tally=tally).shape == (0, 8, 4, 3)

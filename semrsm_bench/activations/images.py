@@ -72,7 +72,7 @@ class Tally:
                 f"{sum(other.values())} resized to {width} x {height} (from {least if least == most else f'{least} to {most}'})"
             )
         if shapes := sum(n for (w, h), n in other.items() if w * height != h * width):
-            parts.append(f"{shapes} of another shape, so cut or stretched")
+            parts.append(f"{shapes} of another shape, so cut, stretched or padded")
         parts += [f"{n} {kind}" for kind, n in self.seen.items()]
         if self.left_out:
             parts.append(f"{len(self.left_out)} left out that cannot be read")
@@ -152,8 +152,7 @@ def find_images(sources: Iterable[str | Path], classes: Path | None = None) -> l
         left_out: Counter[str] = Counter()
         found += _images_in(Path(source), left_out)
         if left_out:
-            listed = ", ".join(f"{count} {what}" for what, count in sorted(left_out.items()))
-            warnings.warn(f"{source}: left out {listed}", stacklevel=2)
+            warnings.warn(f"{source}: left out {_listed(left_out)}", stacklevel=2)
     if not found:
         raise ValueError("no image given")
     parents = [PurePosixPath(name).parent.name for _, name, _ in found]
@@ -204,13 +203,18 @@ def _images_in(place: Path, left_out: Counter[str]) -> list[tuple[Path, str, str
         source = source.parent
         named = [(os.fsencode(place.name).decode("utf-8", "backslashreplace"), place.name)]
     pictures = sorted((name, member) for name, member in named if name.lower().endswith(_SUFFIXES))
-    if not pictures:
-        raise ValueError(f"{place}: no image in it (known endings: {', '.join(_SUFFIXES)})")
     others = Counter(PurePosixPath(name).suffix.lower() for name, _ in named if not name.lower().endswith(_SUFFIXES))
     for suffix, count in others.items():
         left_out[f"ending in {suffix}" if suffix else "without an ending"] += count
     left_out += Counter()  # drops zeros
+    if not pictures:
+        there = f"; there are {_listed(left_out)}" if left_out else ""
+        raise ValueError(f"{place}: no image in it (known endings: {', '.join(_SUFFIXES)}{there})")
     return [(source, name, member) for name, member in pictures]
+
+
+def _listed(counts: Counter[str]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in sorted(counts.items()))
 
 
 def _is_hidden(name: str) -> bool:

@@ -104,17 +104,17 @@ class LayerReader(AbstractContextManager["LayerReader"]):
     def _pass(self, x: torch.Tensor) -> Any:
         self._seen.clear()
         self._calls.clear()
-        with torch.inference_mode():
-            return self._network(x.to(self._device, self._dtype))
-
-    def __call__(self, x: torch.Tensor) -> Activations:
-        """Activations of the pictures of one pass."""
         try:
-            output = self._pass(x)
+            with torch.inference_mode():
+                return self._network(x.to(self._device, self._dtype))
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, TypeError, AttributeError, LookupError) as error:
             raise ValueError(f"{self._model.name} cannot take an input {tuple(x.shape)}: {error}") from error
+
+    def __call__(self, x: torch.Tensor) -> Activations:
+        """Activations of the pictures of one pass."""
+        output = self._pass(x)
         if missing := [layer for layer in self._layers if layer not in self._seen]:
             raise ValueError(f"layer {', '.join(map(repr, missing))} of {self._model.name} never ran: name another one")
         for layer, count in self._calls.items():
