@@ -152,6 +152,9 @@ def lay_out(folder, full):
     np.save(folder / "database.npy", rng.normal(size=(5, 6, 16)))
     np.save(folder / "activations.npy", np.abs(rng.normal(size=(6, 8, 4, 4))))
     np.save(folder / "tokens.npy", rng.normal(size=(5, 17, 8)))
+    layers = {"layer3": rng.normal(size=(12, 8, 4, 4)), "layer4": rng.normal(size=(12, 12, 2, 2))}
+    np.savez(folder / "net.npz", **layers, labels=np.arange(12) % 3, ids=[f"picture-{i}" for i in range(12)])
+    np.savez(folder / "vit.npz", **{"blocks.5": rng.normal(size=(8, 21, 16))})
     for name, width in (("images", 8), ("texts", 6)):
         np.save(folder / f"{name}.npy", rng.normal(size=(40, width)))
     features = {

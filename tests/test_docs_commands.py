@@ -161,6 +161,11 @@ WAYS = {
     "semrsm-bench run --profile paper --estimate": Way(
         "semrsm-bench run --profile paper --estimate --solvers greedy,scipy --layers layer4"
     ),
+    "semrsm-bench data extract pictures92/ --model mine.safetensors --layers layer4 --out net92.safetensors": Way(
+        "semrsm-bench data extract pictures/ --model mine.safetensors --layers layer4 --out net92.safetensors",
+        slow=False,
+        why="needs pictures that the reader downloads; tests/test_examples.py has their RDMs in small",
+    ),
     "semrsm-bench data large": Way("semrsm-bench data large --size 72 --count 2"),
     "semrsm-bench data family efficientnet-lite0 vit self flat": Way(
         "semrsm-bench data family flat", slow=False, why=FAMILY

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+import semrsm_bench as sb
 from semrsm_bench.tasks.features import read_features
 from semrsm_bench.tasks.registry import get_task
 
@@ -116,8 +117,43 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"a:1/early is there twice"):
         read_features([one, one])
     other = {"c:1/early": np.ones((N, 2)), "ids": arrays["ids"][::-1]}
-    with pytest.raises(ValueError, match=r"two.npz: ids differ from those of .*one.npz"):
+    with pytest.raises(ValueError, match=r"two.npz: ids differ from those of .*one.npz.* say --align"):
         read_features([one, written(tmp_path / "two.npz", other)])
+
+
+def test_files_are_aligned_by_id_on_request(tmp_path):
+    arrays = content()
+    order = np.random.default_rng(1).permutation(N)[: N - 1]
+    other = {
+        "c:1/early": np.arange(2.0 * N).reshape(N, 2)[order],
+        "ids": arrays["ids"][order],
+        "labels": arrays["labels"][order],
+    }
+    paths = [written(tmp_path / "one.npz", arrays), written(tmp_path / "two.npz", other)]
+    found = read_features(paths, align=True)
+    kept = np.sort(order)
+    assert found.ids == tuple(arrays["ids"][kept])
+    np.testing.assert_array_equal(found.labels, arrays["labels"][kept])
+    layers = {network.path: network.layers["early"] for network in found.networks}
+    np.testing.assert_array_equal(layers["a:1"], arrays["a:1/early"][kept])
+    np.testing.assert_array_equal(layers["c:1"], np.arange(2.0 * N).reshape(N, 2)[kept])
+    del other["ids"]
+    with pytest.raises(ValueError, match=r"three.npz: it has no ids, by which --align"):
+        read_features([paths[0], written(tmp_path / "three.npz", other)], align=True)
+    strangers = {**other, "ids": np.array([f"new {i}" for i in range(N - 1)])}
+    with pytest.raises(ValueError, match="no id is in all of them"):
+        read_features([paths[0], written(tmp_path / "four.npz", strangers)], align=True)
+
+
+def test_activations_given_as_features_say_where_they_belong(tmp_path):
+    sb.save_activations(tmp_path / "cache.safetensors", {"late": np.ones((N, 2, 4))})
+    with pytest.raises(ValueError, match="activations of one network are for --data"):
+        read_features([tmp_path / "cache.safetensors"])
+    written(tmp_path / "some.npz", content()).rename(tmp_path / "some.safetensors")
+    with pytest.raises(
+        ValueError, match=r"some.safetensors: not a readable file of features .* an archive of arrays \(.npz\)"
+    ):
+        read_features([tmp_path / "some.safetensors"])
 
 
 @pytest.mark.parametrize(

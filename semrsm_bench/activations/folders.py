@@ -14,6 +14,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from semrsm_bench.activations.kinds import SUFFIXES, ZARR, what_is
 from semrsm_bench.core.files import user_cache_folder, writing
 
 FORMAT = "semrsm_bench.activations/1"
@@ -103,17 +104,17 @@ def shipped_groups() -> set[str]:
 
 
 def find_data(data: str | Path | None = None) -> Path:
-    """Folder (or single cache file) that activations are read from; CacheError where there is none.
+    """Folder (or single file) that activations are read from; CacheError where there is none.
 
     Looked for in this order: the argument, the environment variable ``SEMRSM_BENCH_DATA``, the checkout's ``data/``, the
     user's cache folder (own caches, then what ``semrsm-bench data fetch`` brought), the distribution semrsm-bench-data, the mini
-    cache inside the package.
+    cache inside the package. The first two may also name files of other libraries, or a folder of them (see `own_files`).
     """
     for named, source in ((data, "--data"), (os.environ.get(DATA_VARIABLE) or None, DATA_VARIABLE)):
         if named is not None:
             path = Path(named)
-            if not path.is_file() and not list_caches(path):
-                what = "holds no cache" if path.exists() else "does not exist"
+            if not path.is_file() and not list_caches(path) and not own_files(path):
+                what = f"is {what_is(path)} and holds no cache" if path.exists() else "does not exist"
                 raise CacheError(f"{source}: {path} {what}; make a cache with `semrsm-bench data extract`")
             return path
     checkout, *others = _places()
@@ -140,6 +141,19 @@ def list_caches(folder: Path) -> list[Path]:
             except (SafetensorError, OSError):
                 continue
     return sorted(listed)
+
+
+def own_files(place: Path) -> list[Path]:
+    """Files of activations that are no caches: those of a folder without caches, by name; a Zarr store itself.
+
+    Beside caches they do not count, nor what the manifest names: a folder of caches may hold features, weights and results.
+    """
+    if not place.is_dir() or list_caches(place):
+        return []
+    if what_is(place) == ZARR:
+        return [place]
+    known = read_manifest(place)
+    return sorted(path for path in place.iterdir() if path.suffix.lower() in SUFFIXES and path.name not in known)
 
 
 def file_sha256(path: Path) -> str:

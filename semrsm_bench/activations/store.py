@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from semrsm_bench.activations.cache import Cache, Floats
 from semrsm_bench.activations.folders import (
     FORMAT,
     MANIFEST,
@@ -21,21 +21,24 @@ from semrsm_bench.activations.folders import (
     check_file,
     find_data,
     list_caches,
+    own_files,
     read_manifest,
     repair,
     update_manifest,
 )
+from semrsm_bench.activations.layouts import Layout, arrange, square_grid
+from semrsm_bench.activations.own import open_own, open_own_folder
+from semrsm_bench.core.arrays import to_numpy
+from semrsm_bench.core.identity import checked_ids
 
-Centring = Literal["none", "channel", "position"]
-CENTRINGS: tuple[Centring, ...] = ("none", "channel", "position")
+# Float16 has full precision from here on.
+_SMALLEST_FLOAT16 = 2.0**-14
 
 
-class Cache:
-    """One open cache of activations; images are read one slice at a time.
+class CacheFile(Cache):
+    """A cache as this package writes it; images are read one slice at a time.
 
     ``metadata`` is the provenance: model, weights_sha256, dataset, images, preprocessing, torch, command, layers, mean_images.
-    ``images`` are ids in order; ``labels`` (N,) int64 are -1 where there is none; ``logits`` (N, classes) float32 are of width 0
-    for models without a classifier.
     """
 
     def __init__(self, path: Path) -> None:
@@ -52,6 +55,7 @@ class Cache:
         self.metadata: dict[str, Any] = {k: json.loads(v) for k, v in raw.items() if k != "format"}
         self.layers: list[str] = list(self.metadata["layers"])
         self.images: list[str] = list(self.metadata["images"])
+        self.has_ids = self.metadata.get("ids") != "numbers"
         names, expected = set(self._file.keys()), {"labels", "logits"}
         expected |= {name for layer in self.layers for name in (layer, f"{layer}.mean")}
         if names != expected:
@@ -67,20 +71,8 @@ class Cache:
         self.labels: NDArray[np.int64] = self._file.get_tensor("labels")
         self.logits: NDArray[np.float32] = self._file.get_tensor("logits")
 
-    def __repr__(self) -> str:
-        return f"Cache({self.name!r}, {len(self)} images, {', '.join(self.layers)})"
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __reduce__(self) -> tuple[type, tuple[Path]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path,)
-
-    def shape(self, layer: str) -> tuple[int, int, int]:
-        """(N, C, S) of a layer."""
-        if layer not in self._shapes:
-            raise ValueError(f"{self.name} has no layer {layer!r}; it has {', '.join(self.layers)}")
-        return self._shapes[layer]
 
     def grid(self, layer: str) -> tuple[int, int] | None:
         """(H, W) of a layer's positions, or None where they do not form a grid."""
@@ -88,55 +80,134 @@ class Cache:
         grid = self.metadata["layers"][layer].get("grid")
         return (grid[0], grid[1]) if grid else None
 
-    def activations(self, layer: str, index: int | slice) -> NDArray[np.float16]:
-        """Raw activations of one image, (C, S), or of a slice of images, (n, C, S), as stored."""
-        n, _, _ = self.shape(layer)
-        if isinstance(index, slice):
-            wanted = range(n)[index]
-            first = min(wanted, default=0)
-            part: NDArray[np.float16] = self._file.get_slice(layer)[first : max(wanted, default=-1) + 1]
-            return part[[i - first for i in wanted]]
-        if not -n <= index < n:
-            raise IndexError(f"{self.name} has images 0..{n - 1}, asked for {index}")
-        return np.asarray(self.activations(layer, slice(index % n, index % n + 1))[0])
+    def dtype(self, layer: str) -> np.dtype[Any]:
+        """See `Cache`."""
+        return np.dtype(np.float32)
 
-    def mean(self, layer: str) -> NDArray[np.float32]:
+    def mean(self, layer: str) -> Floats:
         """Mean activation (C, S) over the images that `metadata` counts in ``mean_images``."""
         self.shape(layer)
         mean: NDArray[np.float32] = self._file.get_tensor(f"{layer}.mean")
         return mean
 
-    def positions(self, layer: str, index: int, centring: Centring = "none") -> NDArray[np.float32]:
-        """Position vectors of one image, (S, C) float32, read-only; centring as `compute_rsm`."""
-        if centring not in CENTRINGS:
-            raise ValueError(f"centring must be one of {', '.join(CENTRINGS)}, got {centring!r}")
-        values = self.activations(layer, index).astype(np.float32)
-        if centring != "none":
-            mean = self.mean(layer)
-            if centring == "channel":
-                mean = mean.mean(axis=1, dtype=np.float64, keepdims=True).astype(np.float32)
-            values -= mean
-        positions = np.ascontiguousarray(values.T)
-        positions.flags.writeable = False
-        return positions
+    def stored_mean(self, layer: str) -> Floats:
+        """See `Cache`."""
+        return self.mean(layer)
+
+    def _planes(self, layer: str, start: int, stop: int) -> NDArray[np.float16]:
+        part: NDArray[np.float16] = self._file.get_slice(layer)[start:stop]
+        return part
 
 
-def open_cache(path: str | Path) -> Cache:
-    """Open a cache file, or the only cache of a folder; CacheError says what is wrong with it."""
+def open_cache(path: str | Path, layout: Layout | None = None, drop_tokens: int | None = None) -> Cache:
+    """Open a cache or a file of arrays (see `open_own`), or the only one of a folder; CacheError says what is wrong with it."""
     path = Path(path)
-    if path.is_dir():
-        caches = list_caches(path)
+    if path.is_dir() and own_files(path) != [path]:
+        caches = open_caches(path, layout, drop_tokens) if own_files(path) else list_caches(path)
         if len(caches) != 1:
-            names = ", ".join(p.name for p in caches) or "none"
+            names = ", ".join(getattr(p, "path", p).name for p in caches) or "none"
             raise CacheError(f"{path} holds {len(caches)} caches ({names}): name the file")
+        if isinstance(caches[0], Cache):
+            return caches[0]
         path = caches[0]
-    return Cache(path)
+    if not _is_cache(path):
+        return open_own(path, layout, drop_tokens)
+    if layout is not None or drop_tokens is not None:
+        raise ValueError(f"{path} is a cache, which says how it is laid out: leave out layout and drop_tokens")
+    return CacheFile(path)
 
 
-def open_caches(data: Path | None = None) -> list[Cache]:
-    """The caches of a folder, or of a file; None: where data is looked for (see `find_data`)."""
+def _is_cache(path: Path) -> bool:
+    """Whether a file is, or should be, a cache of this package; CacheError where it is missing or not what the manifest says."""
+    if path.is_dir():
+        return False
+    entry = read_manifest(path.parent).get(path.name, {})
+    check_file(path)
+    if entry.get("kind") == "activations":
+        return True
+    try:
+        with safe_open(path, framework="np") as file:
+            return str((file.metadata() or {}).get("format", "")).startswith(FORMAT.partition("/")[0])
+    except (SafetensorError, OSError):
+        return False
+
+
+def open_caches(data: Path | None = None, layout: Layout | None = None, drop_tokens: int | None = None) -> list[Cache]:
+    """The caches of a folder, or of a file; None: where data is looked for (see `find_data`).
+
+    In a folder without caches: its files of arrays, see `open_own_folder`.
+    """
     place = find_data(data)
-    return [open_cache(path) for path in (list_caches(place) if place.is_dir() else [place])]
+    if place.is_dir() and own_files(place):
+        return [*open_own_folder(place, layout, drop_tokens)]
+    return [open_cache(path, layout, drop_tokens) for path in (list_caches(place) if place.is_dir() else [place])]
+
+
+def save_activations(
+    path: str | Path,
+    layers: Mapping[str, Any],
+    *,
+    ids: Sequence[Any] | None = None,
+    labels: Any = None,
+    logits: Any = None,
+    grids: Mapping[str, tuple[int, int] | None] | None = None,
+    layout: Layout | None = None,
+    drop_tokens: int | None = None,
+    metadata: Mapping[str, Any] | None = None,
+) -> None:
+    """Write activations to a cache, which `run`, `rsm` and the tasks take as ``--data``.
+
+    Parameters
+    ----------
+    path : path
+        A file that ends in ``.safetensors``; its name is that of the network in tables.
+    layers : mapping of layer to array_like or tensor
+        (N, C, H, W), (N, C, S), or with ``layout="channels_last"`` (N, H, W, C) or tokens (N, T, D). Stored as float16.
+    ids : sequence of N, optional
+        Distinct names of the images, by which results are put together; default: none.
+    labels : (N,) whole numbers, optional
+    logits : (N, classes), optional
+    grids : mapping of layer to (H, W), optional
+        Of flat positions; by default the axes of the array, or a square where S is one.
+    layout : {"channels_first", "channels_last"}, optional
+    drop_tokens : int, optional
+        Tokens in front, such as a class token and registers, that are left out.
+    metadata : mapping, optional
+        More to keep, as values of JSON: ``model``, ``dataset``, ``command``.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, an id that is there twice, values that are not finite or that float16 cannot hold.
+    """
+    planes, known, means = {}, dict(grids or {}), {}
+    for name, given in layers.items():
+        array = to_numpy(given, name)
+        if array.dtype.kind not in "fiub":
+            raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
+        found = arrange(array, name, layout, drop_tokens, known.get(name))
+        grid = known.setdefault(name, found.grid or square_grid(found.size))
+        if grid is not None and grid[0] * grid[1] != found.size:
+            raise ValueError(f"grid {tuple(grid)} does not hold the {found.size} positions of {name}")
+        planes[name] = found.planes(array)
+        means[name] = planes[name].mean(axis=0, dtype=np.float64)
+        largest = np.abs(planes[name].astype(np.float64)).reshape(found.count, -1).max(axis=1)
+        if (small := np.flatnonzero((largest > 0) & (largest < _SMALLEST_FLOAT16))).size:
+            what = f"image {small[0]} reaches only {largest[small[0]]:.3g}, too little for float16 ({_SMALLEST_FLOAT16:.2g})"
+            raise ValueError(f"{name}: {what}: scale them, or keep them as .npz, which takes float32")
+    n = len(next(iter(planes.values()), ()))
+    images = checked_ids(range(n) if ids is None else to_numpy(ids, "ids").tolist(), n, "ids")
+    numbered = {"ids": "numbers"} if ids is None else {}
+    write_cache(
+        Path(path),
+        planes,
+        means,
+        images=images,
+        labels=None if labels is None else to_numpy(labels, "labels"),
+        logits=None if logits is None else to_numpy(logits, "logits"),
+        grids=known,
+        metadata={**numbered, **(metadata or {}), "mean_images": n},
+    )
 
 
 def write_cache(
@@ -171,7 +242,9 @@ def write_cache(
             stored = np.ascontiguousarray(values, dtype=np.float16)
         if (bad := ~np.isfinite(stored).reshape(n, -1).all(axis=1)).any():
             first = int(np.argmax(bad))
-            raise ValueError(f"{name}: activations of image {images[first]} are not finite in float16 (65504 at most)")
+            raise ValueError(
+                f"{name}: activations of image {images[first]} are not finite in float16 (65504 at most); .npz takes float32"
+            )
         tensors[name] = stored
         tensors[f"{name}.mean"] = np.ascontiguousarray(means[name], dtype=np.float32)
         grid = (grids or {}).get(name, square_grid(values.shape[2]) if grids is None else None)
@@ -201,20 +274,23 @@ def copy_part(cache: Cache, count: int, out: Path, command: str) -> None:
     )
 
 
-def square_grid(size: int) -> tuple[int, int] | None:
-    """(H, W) of so many positions on a square, None where they make none."""
-    side = math.isqrt(size)
-    return (side, side) if side * side == size else None
-
-
-def verify_folder(data: str | Path | None = None) -> Iterator[tuple[str, str]]:
+def verify_folder(
+    data: str | Path | None = None, layout: Layout | None = None, drop_tokens: int | None = None
+) -> Iterator[tuple[str, str]]:
     """Yield (file name, what is wrong with it, or "") for every cache, every value of it, and all else in the manifest.
 
     ``data`` is a folder or a single cache; default: where a run would look. Folders inside of it that have a manifest count too.
     """
-    place = find_data(data)
+    place, how = find_data(data), (layout, drop_tokens)
     if place.is_file():
-        yield place.name, _problem(place, is_cache=True)
+        yield place.name, _problem(place, is_cache=True, how=how)
+        return
+    if own_files(place):
+        # All values are checked when they are opened.
+        try:
+            yield from ((cache.path.name, "") for cache in open_own_folder(place, *how))
+        except CacheError as error:
+            yield place.name, str(error)
         return
     for folder in (place, *(manifest.parent for manifest in sorted(place.glob(f"*/{MANIFEST}")))):
         known, caches = read_manifest(folder), list_caches(folder)
@@ -226,11 +302,11 @@ def verify_folder(data: str | Path | None = None) -> Iterator[tuple[str, str]]:
                 yield path.relative_to(place).as_posix(), problem
 
 
-def _problem(path: Path, is_cache: bool) -> str:
+def _problem(path: Path, is_cache: bool, how: tuple[Any, ...] = ()) -> str:
     """What is wrong with a file, or ""."""
     try:
         check_file(path)
-        return _odd_value(open_cache(path)) if is_cache else ""
+        return _odd_value(open_cache(path, *how)) if is_cache else ""
     except CacheError as error:
         return str(error)
 

@@ -139,7 +139,7 @@ def rsm(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any
         given["grid"] = tuple(settings["grid"])
 
     def compute(images: Any, database: Any) -> Any:
-        return sb.compute_rsm(images, database, kernel=kernels, matching=name, **given)
+        return sb.compute_rsm(images, database, kernel=kernels, matching=name, layout="channels_first", **given)
 
     def measure(z: Any, z2: Any, timed: bool) -> Any:
         order = np.random.default_rng(seed).permutation(len(z))
@@ -247,7 +247,12 @@ def _part(found: Any, command: Given, inputs: Given, memory: Any, which: tuple[s
         ends = np.cumsum([0, *(math.prod(shape) for shape in shapes)])
         z = np.ascontiguousarray(z[:, ends[part] : ends[part + 1]]).reshape(len(z), *shapes[part])
     matching, kernel = spec
-    given = {"matching": matching, "kernel": kernel, "centring": settings.get("centring", "channel")}
+    given = {
+        "layout": "channels_first",
+        "matching": matching,
+        "kernel": kernel,
+        "centring": settings.get("centring", "channel"),
+    }
     grid = (settings.get(f"grids_{side}") or [None] * (part + 1))[part]
     made = ("rsm", repr(given), command["inputs"].get(f"z{side}"), part)
     return memory.get(made, lambda: sb.compute_rsm(z, grid=tuple(grid) if grid else None, **given))

@@ -8,6 +8,8 @@ import os
 import signal
 import sys
 import traceback
+import warnings
+from functools import partial
 from typing import Any
 
 import click
@@ -97,7 +99,11 @@ def main(args: list[str] | None = None) -> None:
         if signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
             signal.signal(number, end)
     try:
-        code: Any = cli.main(args=words, standalone_mode=False, obj=_output_for_json() if "--json" in words else None)
+        with warnings.catch_warnings():
+            warnings.showwarning = partial(_show_warning, warnings.showwarning)
+            code: Any = cli.main(
+                args=words, standalone_mode=False, obj=_output_for_json() if "--json" in words else None
+            )
     except click.exceptions.Abort:
         resumes = {"run", "rsm"} & {*words[:1]}
         kept = "; what was measured so far is kept, the same command resumes there" if resumes else ""
@@ -121,6 +127,14 @@ def main(args: list[str] | None = None) -> None:
         _say_why(explain(error))
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _show_warning(shown: Any, message: Warning, category: type[Warning], *place: Any, **more: Any) -> None:
+    """What is said of the user's data needs no line of this package's code."""
+    if category.__module__.startswith("semrsm_bench."):
+        _say_why(message)
+    else:
+        shown(message, category, *place, **more)
 
 
 def _say_why(reason: object) -> None:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,9 @@ from semrsm_bench.cli.options import DataOptions, OutputOptions, options_from
 from semrsm_bench.cli.text import aligned, print_json, say, warnings_said
 from semrsm_bench.core.method import require_extra
 from semrsm_bench.core.options import command_words, option
+
+if TYPE_CHECKING:
+    from semrsm_bench.activations.cache import Cache
 
 _PATH = click.Path(path_type=Path)
 PACKAGE_PICTURES = "photographs shipped by scikit-image, scikit-learn and matplotlib"
@@ -250,12 +253,15 @@ def fetch(source: str, output: OutputOptions) -> None:
 
 
 def describe(path: str | Path) -> None:
-    """Print one cache: layers, shapes, provenance."""
+    """Print one cache file: layers and shapes."""
     from semrsm_bench.activations.store import open_cache
 
-    cache = open_cache(path)
+    _describe(open_cache(path))
+
+
+def _describe(cache: Cache) -> None:
     shapes = ", ".join(f"{layer} {cache.shape(layer)[1]}x{cache.shape(layer)[2]}" for layer in cache.layers)
-    say(f"{path}: {len(cache)} images, {shapes} (channels x positions)")
+    say(f"{cache.path}: {len(cache)} images, {shapes} (channels x positions)")
 
 
 @data.command("list")
@@ -265,7 +271,8 @@ def list_command(options: DataOptions, output: OutputOptions) -> None:
     from semrsm_bench.activations.store import open_caches
 
     rows: list[dict[str, Any]] = []
-    for cache in open_caches(options.data):
+    caches = open_caches(options.data, **options.layouts)
+    for cache in caches:
         count = len(cache)
         rows.append({"file": str(cache.path), "images": count, "pairs": count * (count - 1) // 2})
         rows[-1]["layers"] = {layer: list(cache.shape(layer)[1:]) for layer in cache.layers}
@@ -273,8 +280,8 @@ def list_command(options: DataOptions, output: OutputOptions) -> None:
     if output.json:
         print_json(rows)
         return
-    for row in rows:
-        describe(row["file"])
+    for cache, row in zip(caches, rows):
+        _describe(cache)
         say(f"  model {row['model']}, data {row['dataset'] or 'not said'}, sha256 {row['sha256'][:12]}")
         if row["command"]:
             say(f"  made by: {row['command']}")
@@ -315,7 +322,7 @@ def verify(options: DataOptions) -> int:
     from semrsm_bench.activations.store import verify_folder
 
     failed = 0
-    for name, problem in verify_folder(options.data):
+    for name, problem in verify_folder(options.data, **options.layouts):
         say(f"{'FAILED' if problem else 'ok    '}  {name}" + (f": {problem}" if problem else ""))
         failed += bool(problem)
     if failed:

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from semrsm_bench.activations.layouts import LayoutOptions
 from semrsm_bench.core.options import MISSING, OptionError, OptionInfo, check, describe, option
 
 
@@ -31,12 +32,12 @@ class PluginOptions:
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(LayoutOptions):
     """Where data is looked for."""
 
     data: Path | None = option(
         None,
-        help="Cache file or folder; default: $SEMRSM_BENCH_DATA, the checkout's, the user's, or the package's.",
+        help="Cache, file of arrays or folder; default: $SEMRSM_BENCH_DATA, the checkout's, the user's, or the package's.",
     )
 
 

@@ -22,9 +22,9 @@ _PATH = click.Path(path_type=Path)
 class CommandOptions(PluginOptions):
     """Where the images are and where the RSM is computed; or what it would cost."""
 
-    layer: str | None = option(None, help="Layer of a cache file.")
-    images: slice | None = option(None, help="Range of Z's images (of a cache).")
-    images2: slice | None = option(None, help="Range of Z2's images (of a cache).")
+    layer: str | None = option(None, help="Layer of a file that holds several.")
+    images: slice | None = option(None, help="Range of Z's images.")
+    images2: slice | None = option(None, help="Range of Z2's images.")
     dask: str | None = option(None, help="Scheduler of a Dask cluster to run on.", metavar="ADDRESS")
     picture: Path | None = option(None, help="Draw the RSMs, ordered by label (.png, .svg, .pdf).")
     estimate: bool = option(False, help="Time, memory and disk from a measured sample; computes nothing else.")
@@ -44,8 +44,9 @@ class CommandOptions(PluginOptions):
 def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOptions, output: OutputOptions) -> int:
     """RSM of Z, or of the queries Z against the database Z2.
 
-    Z and Z2 are caches of activations (.safetensors, or a folder that holds one) or .npy files of shape (N, C, H, W),
-    (N, C, S), or with --layout channels_last (N, T, D). Without Z the cache that comes with the project is taken.
+    Z and Z2 are caches of activations, or files of arrays (.npy, .npz, .pt, .safetensors, .h5, .zarr), or a folder that holds
+    one. Arrays are (N, C, H, W), (N, C, S), or with --layout channels_last (N, T, D). Without Z the cache that comes with the
+    project is taken.
     """
     from semrsm_bench.core.registry import load_plugin
     from semrsm_bench.rsm import IncompleteError, InvalidRsmError, compute_rsm, estimate_rsm
@@ -54,8 +55,8 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
 
     for plugin in command.plugins:
         load_plugin(plugin)
-    first = _source(z, command.layer, command.images)
-    second = None if z2 is None else _source(z2, command.layer, command.images2)
+    first = _source(z, command.layer, command.images, options)
+    second = None if z2 is None else _source(z2, command.layer, command.images2, options)
     chosen = vars(options)
     try:
         if command.estimate:
@@ -93,21 +94,21 @@ def rsm(z: Path | None, z2: Path | None, options: RsmOptions, command: CommandOp
     return 0
 
 
-def _source(path: Path | None, layer: str | None, images: slice | None) -> Any:
+def _source(path: Path | None, layer: str | None, images: slice | None, options: RsmOptions) -> Any:
     from semrsm_bench.activations.folders import find_data
     from semrsm_bench.activations.store import open_cache
     from semrsm_bench.rsm import CacheLayer
 
     if path is None:
         path = find_data()
-    if path.suffix == ".npy":
-        if layer or images:
-            raise click.UsageError(f"--layer and --images are for caches; {path} is one array")
+    if path.suffix == ".npy" and not layer and not images:
         return path
-    cache = open_cache(path)
-    if layer is None:
+    if options.class_token is not None:
+        raise click.UsageError(f"--class-token is for .npy files: of {path} say --drop-tokens")
+    cache = open_cache(path, options.layout, options.drop_tokens)
+    if layer is None and len(cache.layers) > 1:
         raise click.UsageError(f"name a layer of {cache.name} with --layer: {', '.join(cache.layers)}")
-    return CacheLayer(cache, layer, images)
+    return CacheLayer(cache, layer or cache.layers[0], images)
 
 
 def _show_estimate(cost: Any, as_json: bool) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.arrays import to_numpy
+from semrsm_bench.core.identity import require_same_ids
 
 FloatArray = NDArray[np.float64]
 
@@ -45,6 +46,7 @@ def as_float64(value: Any, name: str, *, ndim: int = 2) -> FloatArray:
 
 def as_feature_pair(X: Any, Y: Any, *, min_n: int = 2) -> tuple[FloatArray, FloatArray]:
     """Two feature matrices, (n, p) and (n, q), with the same stimuli in their rows, at least ``min_n`` of them."""
+    require_same_ids(X, Y, "XY")
     x, y = as_float64(X, "X"), as_float64(Y, "Y")
     require_same_stimuli(len(x), len(y))
     require_stimuli(len(x), min_n)
@@ -67,6 +69,7 @@ def as_rsm(value: Any, name: str, *, stacked: bool = False) -> FloatArray:
 
 def as_rsm_pair(K: Any, L: Any, *, min_n: int = 2, stacked: bool = False) -> tuple[FloatArray, FloatArray]:
     """Two RSMs, or stacks of RSMs, over the same stimuli, at least ``min_n`` of them."""
+    require_same_ids(K, L, "KL")
     k = as_rsm(K, "K", stacked=stacked)
     l = k if L is K else as_rsm(L, "L", stacked=stacked)  # noqa: E741
     if k.shape != l.shape:
@@ -77,6 +80,7 @@ def as_rsm_pair(K: Any, L: Any, *, min_n: int = 2, stacked: bool = False) -> tup
 
 def between(parts: Any, X: Any, Y: Any, names: str = "XY") -> Any:
     """Value of a metric of two parts; errors call the sides by their ``names``."""
+    require_same_ids(X, Y, names)
     return parts.compare(*(parts.prepare(side, name) for side, name in zip((X, Y), names, strict=True)))
 
 

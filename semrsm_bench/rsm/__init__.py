@@ -7,7 +7,7 @@ from semrsm_bench.rsm.estimate import Estimate, estimate_rsm
 from semrsm_bench.rsm.options import RsmOptions
 from semrsm_bench.rsm.registry import RsmMethod
 from semrsm_bench.rsm.sources import ArraySource, CacheLayer, ImageSource
-from semrsm_bench.rsm.store import IncompleteError, ResumeError
+from semrsm_bench.rsm.store import IncompleteError, ResumeError, load_rsm
 
 __all__ = [
     "ArraySource",
@@ -22,4 +22,5 @@ __all__ = [
     "bandwidth",
     "compute_rsm",
     "estimate_rsm",
+    "load_rsm",
 ]

@@ -29,7 +29,7 @@ def images(seed: int, n: int = 5, channels: int = 6, grid: tuple[int, int] = GRI
 def rsm(method: RsmMethod, *sides: Array, **how: Any) -> Array:
     """The method's RSM; whatever it raises fails the check."""
     try:
-        return np.asarray(compute_rsm(*sides, matching=method.name, **how))
+        return np.asarray(compute_rsm(*sides, matching=method.name, layout="channels_first", **how))
     except Exception as error:
         raise CheckFailedError(describe(error)) from error
 

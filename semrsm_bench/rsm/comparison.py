@@ -10,10 +10,10 @@ from typing import Any, ClassVar, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.activations.cache import Floats
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.core.method import option_names
 from semrsm_bench.core.registry import REGISTRIES, load_plugin
-from semrsm_bench.rsm.sources import Floats
 from semrsm_bench.solvers import InvalidMatchingError, MatchingProblem, Solution, check_permutation
 from semrsm_bench.solvers.kernels import read_only
 from semrsm_bench.solvers.registry import BatchFunction

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.core.identity import with_ids
 from semrsm_bench.metrics.kernels import bandwidth
 from semrsm_bench.rsm import kernels as k
 from semrsm_bench.rsm.comparison import ByVectors
@@ -43,7 +44,7 @@ def compute_rsm(
     ----------
     z : array_like, tensor, path or ImageSource
         (N, C, H, W), (N, C, S), or with ``layout="channels_last"`` (N, H, W, C) or tokens (N, T, D). NumPy, memory-mapped,
-        torch (any device and precision), the path of an .npy file, or a `CacheLayer`. float32 and narrower is matched in
+        torch (any device and precision), the path of a file with one layer, or a `CacheLayer`. float32 and narrower is matched in
         float32 (in float64 where any inner product would leave its range), wider in float64; values are summed in float64.
     z2 : as z, optional
         A database: the RSM is query x database (N, M), never mirrored. S and C must be those of z.
@@ -58,7 +59,9 @@ def compute_rsm(
         What to subtract first: nothing, the mean of each channel over images and positions, or of each channel at each
         position (which breaks the invariance to permutations). With z2 the mean of the database serves both; a cache brings
         its mean.
-    layout : {"channels_first", "channels_last"}
+    layout : {"channels_first", "channels_last"}, optional
+        Order of the axes of an array. Where it is not said, channels come first, and a `LayoutWarning` says where the shape looks
+        like something else: (N, H, W, C), tokens (N, T, D) or (T, N, D), a stack of square matrices.
     grid : (H, W), optional
         The grid of flat positions; translation needs it.
     n_jobs : int
@@ -66,8 +69,11 @@ def compute_rsm(
         others. Inside ``joblib.parallel_config(backend="dask")`` the cluster's workers.
     t : float
         Factor on the bandwidth.
-    class_token : {"keep", "drop"}
-        Whether token 0 of (N, T, D) is a position like the others or left out.
+    drop_tokens : int, optional
+        Tokens in front of (N, T, D) that are left out: the class token, registers. Where it is not said, all are kept, and a
+        `LayoutWarning` says where some are more than a square of patches.
+    class_token : {"keep", "drop"}, optional
+        An older name: "drop" is ``drop_tokens=1``, "keep" is 0.
     options : mapping, optional
         Options of the solver or RSM method.
     block : int, optional
@@ -88,6 +94,7 @@ def compute_rsm(
     Returns
     -------
     ndarray, (N, N) or (N, M), float64; or a dict by kernel, by matching, or ``{matching: {kernel: RSM}}``
+        With the ids of the images where their file names them (see `semrsm_bench.with_ids`).
         z alone: exactly symmetric. Every pair is matched once, with image i < j in the rows of the affinity (the upper
         triangle), and mirrored; row-driven approximations such as greedy would give other values for the lower triangle.
         The diagonal's matching is the identity. linear is unbounded with identity <= translation <= optimal; cosine is in
@@ -136,12 +143,12 @@ def compute_rsm(
                 raise ValueError(f"{which}: they have no cosine, leave them out or use another kernel")
     permutations = np.zeros((*images.shape, rows.size), dtype=np.intp) if return_permutations else None
     files = {} if o.out is None else _files(o.out, o)
-    labels = getattr(rows, "labels", None)
+    described = _described_images(images)
     with ExitStack() as locks:
         opened: dict[str, Products] = {}
         for name, found in chosen.items():
             if files:
-                file = open_products(files[name]["linear"], images.shape, images.fingerprint(found), labels)
+                file = open_products(files[name]["linear"], images.shape, images.fingerprint(found), described)
                 opened[name] = locks.enter_context(file)
             else:
                 opened[name] = Products(np.full(images.shape, np.nan))
@@ -152,12 +159,23 @@ def compute_rsm(
                 schedule = schedules[name]
                 fill_products(images, found, opened[name], schedule, norms.get(name), permutations, quiet=not progress)
         result = _derived(images, {name: held.values for name, held in opened.items()}, norms, o, files)
+    for per_kernel in result.values():
+        for kernel, values in per_kernel.items():
+            if {"ids", "column_ids"} & described.keys():
+                per_kernel[kernel] = with_ids(values, described.get("ids"), described.get("column_ids"))
     answer: Any = result
     if isinstance(keywords.get("kernel", ""), str):
         answer = {name: per_kernel[o.kernel[0]] for name, per_kernel in result.items()}
     if isinstance(keywords.get("matching", ""), str):
         answer = answer[o.matching[0]]
     return (answer, permutations) if return_permutations else answer
+
+
+def _described_images(images: Images) -> dict[str, Any]:
+    """What is known of the images in the rows and in the columns, as `open_products` keeps it beside the matrix."""
+    labels, ids, columns = images.rows.labels, images.rows.ids, images.columns.ids
+    found = {"labels": None if labels is None else labels.tolist(), "ids": ids, "column_ids": columns}
+    return {name: list(values) for name, values in found.items() if values is not None}
 
 
 def _files(out: Path, o: RsmOptions) -> Files:

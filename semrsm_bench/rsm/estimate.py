@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 from joblib import delayed
 
+from semrsm_bench.activations.cache import Floats
 from semrsm_bench.core.clock import Clock
 from semrsm_bench.core.stats import mean_interval
 from semrsm_bench.rsm.comparison import BySolver, ByVectors, Comparison, PairBlock
 from semrsm_bench.rsm.images import Images, all_centred
 from semrsm_bench.rsm.options import RsmOptions, takes_rsm_options
 from semrsm_bench.rsm.registry import choose_comparisons
-from semrsm_bench.rsm.sources import Floats, as_source
+from semrsm_bench.rsm.sources import as_source
 from semrsm_bench.rsm.tiles import Schedule, block_length, one_thread, processes
 
 _SAMPLE_IMAGES = 16

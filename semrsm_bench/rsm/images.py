@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.store import Centring
+from semrsm_bench.activations.cache import Centring, Floats
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.rsm.comparison import Comparison
-from semrsm_bench.rsm.sources import ArraySource, Floats, ImageSource
+from semrsm_bench.rsm.sources import ArraySource, ImageSource
 from semrsm_bench.solvers.problem import fits_float32
 
 # Activations one worker holds at a time, both sides of a tile together.

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import fft
 
+from semrsm_bench.activations.cache import Floats
+from semrsm_bench.activations.layouts import Grid
 from semrsm_bench.core.method import OWN_DISTRIBUTION
 from semrsm_bench.rsm.comparison import Comparison, PairBlock
 from semrsm_bench.rsm.registry import RSMS, MatchingRsm
-from semrsm_bench.rsm.sources import Floats, Grid
 
 # Values closer than this, relative to the norms of the two images, differ by rounding only: the lowest shift wins.
 _TIE = 1e-13

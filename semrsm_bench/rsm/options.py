@@ -9,18 +9,19 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from semrsm_bench.activations.store import Centring
+from semrsm_bench.activations.cache import Centring
+from semrsm_bench.activations.layouts import Grid, LayoutOptions
 from semrsm_bench.core.options import OptionError, check, option
 from semrsm_bench.core.registry import nearest
 from semrsm_bench.metrics.kernels import BANDWIDTH_RULES
-from semrsm_bench.rsm.sources import ClassToken, Grid, Layout
+from semrsm_bench.rsm.sources import ClassToken
 
 F = TypeVar("F", bound=Callable[..., Any])
 Kernel = Literal["linear", "cosine", "rbf"]
 
 
 @dataclass(frozen=True)
-class RsmOptions:
+class RsmOptions(LayoutOptions):
     """Keywords of `compute_rsm`, checked; see there."""
 
     matching: tuple[str, ...] = option(("ortools",), help="identity, translation, a solver or another RSM method.")
@@ -28,8 +29,7 @@ class RsmOptions:
     sigma: str | float = option("offdiag_median", help="RBF bandwidth: a rule or a number.", metavar="RULE|NUMBER")
     t: float = option(1.0, help="Factor on the bandwidth.", positive=True)
     centring: Centring = option("none", help="What to subtract first: nothing, or means by channel or by position.")
-    layout: Layout = option("channels_first", help="Order of the axes of an .npy.")
-    class_token: ClassToken = option("keep", help="Keep or drop token 0 of (N, T, D).")
+    class_token: ClassToken | None = option(None, help="drop is --drop-tokens 1, keep is 0.")
     grid: Grid | None = option(None, help="Grid of flat positions, for translation.")
     options: Mapping[str, Any] = option({}, help="Option of the solver or RSM method.", name="option")
     n_jobs: int = option(1, help="Workers; -1 for all cores.", name="jobs", short="j")
@@ -68,7 +68,7 @@ class RsmOptions:
     @property
     def layouts(self) -> dict[str, Any]:
         """How the images are laid out: keywords of `as_source`."""
-        return {"layout": self.layout, "class_token": self.class_token, "grid": self.grid}
+        return {**super().layouts, "class_token": self.class_token, "grid": self.grid}
 
 
 def takes_rsm_options(function: F) -> F:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, TypeVar
 
+from semrsm_bench.activations.layouts import Grid
 from semrsm_bench.core.method import Method, option_names, registering, words
 from semrsm_bench.core.registry import Registry
 from semrsm_bench.rsm.comparison import ByFunction, BySolver, ByVectors, Comparison
 from semrsm_bench.rsm.options import RsmOptions
-from semrsm_bench.rsm.sources import Grid
 from semrsm_bench.solvers.registry import SOLVERS, Solver
 
 F = TypeVar("F", bound=Callable[..., Any])

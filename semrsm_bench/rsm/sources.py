@@ -9,21 +9,21 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.store import Cache, open_cache
+from semrsm_bench.activations.cache import Cache, Floats
+from semrsm_bench.activations.layouts import Arrangement, Grid, Layout, LayoutWarning, arrange
+from semrsm_bench.activations.store import open_cache
 from semrsm_bench.core.arrays import load_array, to_numpy
 
-Layout = Literal["channels_first", "channels_last"]
 ClassToken = Literal["keep", "drop"]
-Floats = NDArray[np.floating[Any]]
-Grid = tuple[int, int]
 
 # Bytes read at once when a source is walked from end to end: few enough that the next chunk gets the memory of the last.
 _CHUNK_BYTES = 2**21
@@ -38,6 +38,8 @@ class ImageSource(ABC):
     channels: int  #: C
     grid: Grid | None  #: grid of the positions, (H, W), where it is known
     dtype: np.dtype[Any]  #: float32, or float64 for sources of that precision
+    ids: tuple[str, ...] | None = None  #: of the images, where they are known
+    labels: NDArray[np.int64] | None = None  #: of the images, where they are known
 
     @abstractmethod
     def read(self, start: int, stop: int) -> Floats:
@@ -75,24 +77,15 @@ class ArraySource(ImageSource):
         array: NDArray[Any],
         name: str,
         layout: Layout = "channels_first",
-        class_token: ClassToken = "keep",
+        drop_tokens: int = 0,
         grid: Grid | None = None,
     ) -> None:
-        self.name, self.layout, self.class_token = name, layout, class_token
-        shape = array.shape
+        self.name = name
         if array.dtype.kind not in "fiub":
             raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
-        if len(shape) not in (3, 4):
-            raise ValueError(f"{name} has shape {shape}; needed are (N, C, H, W), (N, C, S), or tokens (N, T, D)")
-        spatial = shape[2:] if layout == "channels_first" else shape[1:-1]
-        self.count, self.channels = int(shape[0]), int(shape[1] if layout == "channels_first" else shape[-1])
-        self.size = int(np.prod(spatial)) - (class_token == "drop")
-        if class_token == "drop" and (layout != "channels_last" or len(shape) != 3):
-            raise ValueError(f'class_token="drop" is for (N, T, D) with layout="channels_last"; {name} is {shape}')
-        if self.count == 0 or self.channels == 0 or self.size <= 0:
-            raise ValueError(f"{name} is empty: its shape is {shape}")
-        known = (int(spatial[0]), int(spatial[1])) if len(spatial) == 2 else None
-        self.grid = _checked_grid(grid, known, self.size, name)
+        self._arranged = found = Arrangement.of(array.shape, name, layout, drop_tokens)
+        self.count, self.channels, self.size = found.count, found.channels, found.size
+        self.grid = _checked_grid(grid, found.grid, self.size, name)
         narrow = np.result_type(array.dtype, np.float32) == np.float32
         self.dtype = np.dtype(np.float32 if narrow else np.float64)
         # A copy-on-write mapping may hold changes that its file does not.
@@ -101,24 +94,18 @@ class ArraySource(ImageSource):
 
     def read(self, start: int, stop: int) -> Floats:
         """See `ImageSource.read`."""
-        part = self._array[start:stop]
-        if self.layout == "channels_first":
-            flat = part.reshape(len(part), self.channels, self.size).swapaxes(1, 2)
-        else:
-            flat = part.reshape(len(part), -1, self.channels)[:, -self.size :]
-        return np.asarray(flat, dtype=self.dtype, order="C")
+        return np.asarray(self._arranged.positions(self._array[start:stop]), dtype=self.dtype, order="C")
 
     def planes(self, start: int, stop: int) -> Floats:
         """See `ImageSource.planes`."""
-        if self.layout != "channels_first":
+        if self._arranged.layout != "channels_first":
             return super().planes(start, stop)
-        part = self._array[start:stop]
-        return np.asarray(part.reshape(len(part), self.channels, self.size), dtype=self.dtype)
+        return np.asarray(self._arranged.planes(self._array[start:stop]), dtype=self.dtype)
 
     def portion(self, start: int, stop: int) -> ArraySource:
         """See `ImageSource.portion`."""
         grid = self.grid if self._array.ndim == 3 else None
-        return ArraySource(self._array[start:stop], self.name, self.layout, self.class_token, grid)
+        return ArraySource(self._array[start:stop], self.name, self._arranged.layout, self._arranged.drop, grid)
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name != "_array" or self._map is None}
@@ -137,7 +124,8 @@ class CacheLayer(ImageSource):
 
     def __init__(self, cache: Cache | str | Path, layer: str, images: slice | None = None) -> None:
         self._cache: Cache | None = cache if isinstance(cache, Cache) else open_cache(cache)
-        self._path = self._cache.path.resolve()
+        open_again, (path, *how) = self._cache.__reduce__()
+        self._path, self._reopen = path.resolve(), functools.partial(_opened, open_again, path.resolve(), *how)
         self._sha256 = self._cache.sha256
         self.layer = layer
         total, self.channels, self.size = self._cache.shape(layer)
@@ -147,16 +135,18 @@ class CacheLayer(ImageSource):
         if step != 1 or self.count == 0:
             raise ValueError(f"{self.name}: images must be a non-empty range of 0:{total} with step 1, got {images}")
         self.grid = self._cache.grid(layer)
-        self.dtype = np.dtype(np.float32)
+        self.dtype = self._cache.dtype(layer)
 
     def read(self, start: int, stop: int) -> Floats:
         """See `ImageSource.read`."""
-        raw = self.cache.activations(self.layer, slice(self._start + start, self._start + stop))
-        return np.ascontiguousarray(raw.swapaxes(1, 2), dtype=np.float32)
+        return np.ascontiguousarray(self._raw(start, stop).swapaxes(1, 2), dtype=self.dtype)
 
     def planes(self, start: int, stop: int) -> Floats:
         """See `ImageSource.planes`."""
-        return self.cache.activations(self.layer, slice(self._start + start, self._start + stop)).astype(np.float32)
+        return self._raw(start, stop).astype(self.dtype, copy=False)
+
+    def _raw(self, start: int, stop: int) -> NDArray[Any]:
+        return self.cache.activations(self.layer, slice(self._start + start, self._start + stop))
 
     def portion(self, start: int, stop: int) -> CacheLayer:
         """See `ImageSource.portion`."""
@@ -167,19 +157,25 @@ class CacheLayer(ImageSource):
         """The open cache."""
         if self._cache is None:
             status = self._path.stat()
-            self._cache = _opened(self._path, status.st_ino, status.st_mtime_ns, status.st_size)
+            self._cache = self._reopen(version=(status.st_ino, status.st_mtime_ns, status.st_size))
             if self._cache.sha256 != self._sha256:
                 raise ValueError(f"{self._path} is another file here than where the run was started")
         return self._cache
 
     @property
-    def labels(self) -> NDArray[np.int64]:
+    def labels(self) -> NDArray[np.int64]:  # type: ignore[override]
         """Labels of the images."""
         return np.asarray(self.cache.labels[self._start : self._start + self.count])
 
+    @property
+    def ids(self) -> tuple[str, ...] | None:  # type: ignore[override]
+        """Ids of the images, None where the file names none."""
+        return tuple(self.cache.images[self._start : self._start + self.count]) if self.cache.has_ids else None
+
     def stored_mean(self) -> Floats | None:
         """Mean of the cache, transposed to (S, C)."""
-        return np.ascontiguousarray(self.cache.mean(self.layer).T)
+        mean = self.cache.stored_mean(self.layer)
+        return None if mean is None else np.ascontiguousarray(mean.T)
 
     def stored_digest(self) -> str | None:
         """Digest of the file, the layer and the images."""
@@ -194,27 +190,70 @@ def as_source(
     z: Any,
     name: str = "z",
     *,
-    layout: Layout = "channels_first",
-    class_token: ClassToken = "keep",
+    layout: Layout | None = None,
+    class_token: ClassToken | None = None,
+    drop_tokens: int | None = None,
     grid: Grid | None = None,
 ) -> ImageSource:
-    """Source for whatever holds activations: see `compute_rsm` for z and the keywords; ``name`` is for messages."""
+    """Source for whatever holds activations: see `compute_rsm` for z and the keywords; ``name`` is for messages.
+
+    Where the layout of an array was not said and its shape speaks against the default, it warns (`LayoutWarning`).
+    """
+    if isinstance(z, Cache):
+        raise ValueError(f"name the layer: CacheLayer(cache, {z.layers[0]!r})")
+    if isinstance(z, str | Path):
+        path = Path(z)
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: no such file")
+        if path.suffix == ".npy":
+            z, name = _mapped(path), path.name
+        else:
+            z = _only_layer(path, layout, drop_tokens)
     if isinstance(z, ImageSource):
         source: ImageSource = copy.copy(z)
         source.grid = _checked_grid(grid, z.grid, z.size, z.name)
         return source
-    if isinstance(z, Cache):
-        raise ValueError(f"name the layer: CacheLayer(cache, {z.layers[0]!r})")
-    if not isinstance(z, str | Path):
-        return ArraySource(to_numpy(z, name), name, layout, class_token, grid)
-    path = Path(z)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
+    _require_one_array(z, name, layout)
+    array = to_numpy(z, name)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
+    found = arrange(array, name, layout, drop_tokens, grid, class_token)
+    return ArraySource(array, name, found.layout, found.drop, grid)
+
+
+def _mapped(path: Path) -> NDArray[Any]:
     try:
-        array = load_array(path, mmap_mode="r")
+        return load_array(path, mmap_mode="r")
     except (ValueError, EOFError, OSError) as error:
         raise ValueError(f"{path} is not an .npy file of numbers: {error}") from None
-    return ArraySource(array, path.name, layout, class_token, grid)
+
+
+def _only_layer(path: Path, layout: Layout | None, drop_tokens: int | None) -> CacheLayer:
+    cache = open_cache(path, layout, drop_tokens)
+    if len(cache.layers) > 1:
+        raise ValueError(
+            f"{path} holds the layers {', '.join(cache.layers)}: name one, CacheLayer(path, {cache.layers[0]!r})"
+        )
+    return CacheLayer(cache, cache.layers[0])
+
+
+def _require_one_array(z: Any, name: str, layout: Layout | None) -> None:
+    """ValueError for a model's whole output; a warning for a list that may be one."""
+    if isinstance(z, Mapping):
+        raise ValueError(
+            f"{name} is a mapping with {', '.join(map(repr, z))}: give one of them, {name}[{next(iter(z), 0)!r}]"
+        )
+    if not isinstance(z, list | tuple) or not z or not all(len(getattr(one, "shape", ())) >= 2 for one in z):
+        return
+    shapes = list(dict.fromkeys(tuple(one.shape) for one in z))
+    what = f"{name} is a {type(z).__name__} of {len(z)} arrays of shape {' and '.join(map(str, shapes[:2]))}"
+    if isinstance(z, tuple) or len(shapes) > 1:
+        several = "" if len(shapes) == 1 else ", which make no rectangular array"
+        say = f"give one of them, {name}[-1]; images of one shape are stacked by np.stack({name})"
+        raise ValueError(f"{what}{several}. If these are hidden states of a network, {say}")
+    if layout is None and len(shapes[0]) == 3 and shapes[0][1] != shapes[0][2]:
+        say = f'which was read as {len(z)} images; if they are hidden states, give one of them; else say layout="channels_first"'
+        warnings.warn(f"{what}, {say}", LayoutWarning, stacklevel=4)
 
 
 def _checked_grid(grid: Grid | None, known: Grid | None, size: int, name: str) -> Grid | None:
@@ -240,6 +279,6 @@ def _mapping(array: NDArray[Any]) -> Callable[[], NDArray[Any]] | None:
 
 
 @functools.lru_cache(maxsize=4)
-def _opened(path: Path, *version: int) -> Cache:
+def _opened(kind: Callable[..., Cache], path: Path, *how: Any, version: tuple[int, ...]) -> Cache:
     """The cache, opened once in this process for every version of its file: a worker may outlive several."""
-    return open_cache(path)
+    return kind(path, *how)

@@ -6,7 +6,7 @@ import fcntl
 import glob
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.core.arrays import load_array
 from semrsm_bench.core.files import lock, writing
+from semrsm_bench.core.identity import with_ids
 
 FORMAT = "semrsm_bench.rsm/1"
 # Rows written or read at once where a matrix may be larger than memory: few enough to stay in the cache.
@@ -89,7 +91,7 @@ def strips(shape: tuple[int, ...]) -> Iterator[slice]:
 
 
 def _description_path(out: Path) -> Path:
-    """JSON beside an RSM file: what made it, and the labels of its images."""
+    """JSON beside an RSM file: what made it, and the ids and labels of its images."""
     return out.with_name(out.name + ".json")
 
 
@@ -107,6 +109,19 @@ def read_description(out: Path) -> dict[str, Any]:
     return found
 
 
+def load_rsm(path: str | Path) -> Any:
+    """RSM of a file that `compute_rsm` streamed, (N, M) float64, memory-mapped, with the ids of its images where they are known.
+
+    ValueError: no .npy file of an RSM(`ResumeError`: its description is damaged).
+    """
+    path = Path(path)
+    values = load_array(path, mmap_mode="r")
+    if values.ndim != 2 or values.dtype.kind != "f":
+        raise ValueError(f"{path} holds {values.dtype} of shape {values.shape}, and no RSM (N, M)")
+    described = read_description(path)
+    return with_ids(values, described.get("ids"), described.get("column_ids"))
+
+
 def _describe(out: Path, description: Mapping[str, Any]) -> None:
     text = json.dumps({**description, "format": FORMAT}, indent=1, default=str) + "\n"
     with writing(_description_path(out)) as partial:
@@ -118,12 +133,12 @@ def open_products(
     out: Path,
     shape: tuple[int, int],
     fingerprint: Mapping[str, Any],
-    labels: Sequence[int] | None = None,
+    described: Mapping[str, Any] | None = None,
 ) -> Iterator[Products]:
     """Products in a file: a new one full of NaN, or the one of an interrupted run with the same fingerprint.
 
     The lock on the file is held until the context ends, also for the kernels that are derived meanwhile. ``fingerprint`` holds the
-    inputs and options that decide the values; the labels of the images are kept beside the matrix for its picture, not compared.
+    inputs and options that decide the values; ``described``, such as ids and labels of the images, is kept beside the matrix.
     """
     if out.suffix != ".npy":
         raise ValueError(f"an RSM is written to a file that ends in .npy, got {out}")
@@ -135,7 +150,7 @@ def open_products(
             raise ResumeError(f"another process is writing {out}: its lock is held")
         try:
             _remove_partials(out)
-            values = _resumed(out, shape, json.loads(json.dumps(fingerprint, default=str)), labels)
+            values = _resumed(out, shape, json.loads(json.dumps(fingerprint, default=str)), described)
             try:
                 yield Products(values)
             finally:
@@ -146,7 +161,7 @@ def open_products(
                 fcntl.flock(handle, fcntl.LOCK_UN)
 
 
-def _resumed(out: Path, shape: tuple[int, int], fingerprint: Mapping[str, Any], labels: Sequence[int] | None) -> Any:
+def _resumed(out: Path, shape: tuple[int, int], fingerprint: Mapping[str, Any], known: Mapping[str, Any] | None) -> Any:
     """The matrix in a file, mapped: an old one that belongs to this run, or a new one."""
     described = read_description(out)
     if not out.exists():
@@ -159,8 +174,7 @@ def _resumed(out: Path, shape: tuple[int, int], fingerprint: Mapping[str, Any], 
         if differing:
             what = "; ".join(f"{k}: there {theirs.get(k)!r}, here {fingerprint.get(k)!r}" for k in differing)
             raise ResumeError(f"{out} belongs to another run ({what}); choose another file or delete it")
-    kept = {} if labels is None else {"labels": [int(label) for label in labels]}
-    _describe(out, {**described, **kept, "fingerprint": fingerprint})
+    _describe(out, {**described, **(known or {}), "fingerprint": fingerprint})
     try:
         # Opened for reading first: opened for writing, a truncated file would be filled up with zeros.
         np.load(out, mmap_mode="r", allow_pickle=False)

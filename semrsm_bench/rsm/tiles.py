@@ -19,10 +19,11 @@ from joblib.parallel import get_active_backend
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
+from semrsm_bench.activations.cache import Floats
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.rsm.comparison import Comparison, PairBlock
 from semrsm_bench.rsm.images import BLOCK_BYTES, Images, Norms, all_centred
-from semrsm_bench.rsm.sources import Floats, ImageSource
+from semrsm_bench.rsm.sources import ImageSource
 from semrsm_bench.rsm.store import Products, Tile
 from semrsm_bench.solvers.registry import in_threads
 

@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.activations.cache import Floats
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.rsm.comparison import ByVectors, InvalidRsmError
 from semrsm_bench.rsm.images import BLOCK_BYTES, Images, Norms, centred_planes
-from semrsm_bench.rsm.sources import Floats, ImageSource
+from semrsm_bench.rsm.sources import ImageSource
 from semrsm_bench.rsm.store import Products
 from semrsm_bench.rsm.tiles import Schedule, one_thread, run_to_end, tiles
 from semrsm_bench.solvers.registry import in_threads

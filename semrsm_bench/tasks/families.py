@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from semrsm_bench.activations.cache import Cache
 from semrsm_bench.activations.folders import (
     WHERE_FROM,
     CacheError,
@@ -15,7 +16,7 @@ from semrsm_bench.activations.folders import (
     list_caches,
     shipped_folder,
 )
-from semrsm_bench.activations.store import Cache, open_cache, open_caches
+from semrsm_bench.activations.store import open_cache, open_caches
 from semrsm_bench.tasks import synthetic
 from semrsm_bench.tasks.sources import (
     ImagePairs,

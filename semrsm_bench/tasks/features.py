@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from semrsm_bench.activations.folders import shipped_features
+from semrsm_bench.activations.kinds import what_is
 from semrsm_bench.activations.pictures import Pictures, read_pictures
 from semrsm_bench.core.arrays import load_archive
+from semrsm_bench.core.identity import checked_ids
 from semrsm_bench.core.options import option
 from semrsm_bench.core.row import natural
 from semrsm_bench.metrics.arrays import as_float64
@@ -54,6 +56,9 @@ class FeatureOptions(NetworkOptions):
         None, help="At most so many stimuli; default: the profile's.", minimum=LEAST_STIMULI, aliases=("stimuli",)
     )
     seed: int = option(0, help="Seed of whatever is drawn: pictures, noise, exchanged stimuli, orders.", minimum=0)
+    align: bool = option(
+        False, help="Of --features only the stimuli that all files have, by ids, in the first one's order."
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,7 +83,7 @@ class FeatureOptions(NetworkOptions):
             )
             return _on_pictures(models, pictures).part(self.groups)
         files = self.features or tuple(shipped_features(name) for name in self.groups or default)
-        return read_features(files).part(self.groups, self.layers, self.networks, self.count)
+        return read_features(files, align=self.align).part(self.groups, self.layers, self.networks, self.count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,13 +160,13 @@ class FeatureSet:
         return FeatureSet(tuple(map(cut, kept)), self.ids[rows], self.labels[rows], self.sha256)
 
 
-def read_features(paths: Sequence[Path]) -> FeatureSet:
+def read_features(paths: Sequence[Path], *, align: bool = False) -> FeatureSet:
     """Networks from ``.npz`` or ``.safetensors`` files with arrays named ``GROUP:NETWORK/LAYER``, (n, p) or (n, C, S).
 
     ``GROUP:NETWORK/logits`` (n, K), ``labels`` (n,) and ``ids`` (n,) are not layers. The networks of a group have the same layers,
-    all files the same stimuli in the same order. A ``.safetensors`` file may say in its metadata, as JSON, the order of the
-    ``layers``, the ``ids`` and the ``grids`` (layer: [H, W]); without, layers are in the order of their names. Arrays stay of
-    the file's dtype.
+    all files the same stimuli in the same order, unless ``align`` brings them together by their ids. A ``.safetensors`` file may
+    say in its metadata, as JSON, the order of the ``layers``, the ``ids`` and the ``grids`` (layer: [H, W]); without, layers are in
+    the order of their names. Arrays stay of the file's dtype.
 
     Raises
     ------
@@ -178,9 +183,15 @@ def read_features(paths: Sequence[Path]) -> FeatureSet:
     file_of: dict[str, Path] = {}
     grids: dict[str, dict[str, tuple[int, int]]] = {}
     digest = hashlib.sha256()
+    rows = _shared_rows(paths) if align else {}
     for path in paths:
         for name, array, grid in _arrays(path):
             where = f"{path}: {name}"
+            if path in rows:
+                ids, kept = rows[path]
+                if len(array) != len(ids):
+                    raise ValueError(f"{where} has {len(array)} stimuli, and there are {len(ids)} ids")
+                array = array[kept]
             digest.update(f"{name} {array.shape} {array.dtype.str} ".encode())
             digest.update(np.ascontiguousarray(array).view(np.uint8).data)
             file_of.setdefault(name, path)
@@ -191,11 +202,15 @@ def read_features(paths: Sequence[Path]) -> FeatureSet:
                     )
                 first, known = shared.setdefault(name, (str(path), array.tolist()))
                 if known != array.tolist():
-                    raise ValueError(f"{where} differ from those of {first}: all files hold the same stimuli")
+                    raise ValueError(
+                        f"{where} differ from those of {first}: all files hold the same stimuli, or say --align"
+                    )
                 continue
             network, _, layer = name.partition("/")
             if not (layer and all(network.partition(":")[::2])):
-                raise ValueError(f"{where}: a name is GROUP:NETWORK/LAYER; the file holds {_LAYOUT}")
+                raise ValueError(
+                    f"{where}: a name is GROUP:NETWORK/LAYER; the file holds {_LAYOUT}; activations of one network are for --data"
+                )
             if layer in found.setdefault(network, {}):
                 raise ValueError(f"{where} is there twice")
             if array.ndim not in (2, 3) or (layer == LOGITS and array.ndim == 3) or not array.size:
@@ -207,6 +222,22 @@ def read_features(paths: Sequence[Path]) -> FeatureSet:
             if grid is not None:
                 grids.setdefault(network, {})[layer] = grid
     return FeatureSet(*_checked(found, shared, grids, file_of), digest.hexdigest())
+
+
+def _shared_rows(paths: Sequence[Path]) -> dict[Path, tuple[Sequence[str], list[int]]]:
+    """Of each file its ids, and the rows of those that all files have, in the order of the first."""
+    ids: dict[Path, Sequence[str]] = {}
+    for path in paths:
+        found = next((array for name, array, _ in _arrays(path) if name == IDS), None)
+        if found is None:
+            raise ValueError(f"{path}: it has no ids, by which --align would know its stimuli")
+        ids[path] = checked_ids(found.tolist(), len(found), f"{path}: ids")
+    shared = set.intersection(*map(set, ids.values()))
+    kept = [one for one in ids[paths[0]] if one in shared]
+    if not kept:
+        raise ValueError(f"{', '.join(map(str, paths))}: no id is in all of them")
+    places = {path: {one: row for row, one in enumerate(own)} for path, own in ids.items()}
+    return {path: (own, [places[path][one] for one in kept]) for path, own in ids.items()}
 
 
 def _on_pictures(models: Sequence[Model], pictures: Pictures) -> FeatureSet:
@@ -243,7 +274,7 @@ def _arrays(path: Path) -> Iterator[tuple[str, Array, tuple[int, int] | None]]:
         else:
             raise ValueError("features are read from .npz and .safetensors files")
     except (ValueError, EOFError, zipfile.BadZipFile, SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: not a readable file of features ({error})") from None
+        raise ValueError(f"{path}: not a readable file of features ({error}); it is {what_is(path)}") from None
 
 
 _SAID = ("layers", IDS, "grids")

@@ -12,8 +12,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from semrsm_bench.activations.cache import CENTRINGS
 from semrsm_bench.activations.folders import DATA_VARIABLE, file_sha256, large_folder, list_caches
-from semrsm_bench.activations.store import CENTRINGS, open_caches
+from semrsm_bench.activations.layouts import LayoutOptions
+from semrsm_bench.activations.store import open_caches
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import check, option
 from semrsm_bench.core.row import cell_key
@@ -34,10 +36,12 @@ from semrsm_bench.tasks.sources import Instance, Place, cache_places
 
 
 @dataclass(frozen=True)
-class MatchingOptions:
+class MatchingOptions(LayoutOptions):
     """Which pairs are matched."""
 
-    data: Path | None = option(None, help="Cache of activations, or a folder of them.")
+    data: Path | None = option(
+        None, help="Activations: a cache, .npy, .npz, .pt, .safetensors, .h5, .zarr, or a folder."
+    )
     problems: Path | None = option(
         None, help="Problems of yours in place of a cache: a file .npz of x and y, or of matrices."
     )
@@ -154,7 +158,7 @@ class MatchingTask(Task):
             named = data or os.environ.get(DATA_VARIABLE)
             if smallest > 4096 and not named and list_caches(large_folder()):
                 data = large_folder()
-            places = cache_places(open_caches(data))
+            places = cache_places(open_caches(data, **options.layouts))
             if options.sample and not (named or options.layers or smallest):
                 for place in sample_places():
                     few = partial(_at_most, pairs_at(options.sample, place.size), place)

@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import softmax
 
+from semrsm_bench.activations.cache import Cache
 from semrsm_bench.activations.folders import small_weights
 from semrsm_bench.activations.pictures import Pictures, read_pictures
-from semrsm_bench.activations.store import Cache
 from semrsm_bench.core.method import require_extra
 from semrsm_bench.core.options import check, option
 from semrsm_bench.metrics.kernels import bandwidth, squared_distances

@@ -162,7 +162,7 @@ class _NetworkTruth:
         if key not in self._exact:
             z, sigma = self._seen.activations(key[0]), s.get("sigma") or 1.0
             self._exact[key] = compute_rsm(
-                z, kernel=s["kernels"], matching=OPTIMUM, sigma=sigma, centring=s["centring"]
+                z, kernel=s["kernels"], matching=OPTIMUM, sigma=sigma, centring=s["centring"], layout="channels_first"
             )
         return self._exact[key][s["kernel"]]
 

@@ -122,7 +122,7 @@ def timed_rsm(command: Mapping[str, Any], inputs: Arrays, clock: Any, memory: An
         return z[orders[i]]
 
     def compute(images: NDArray[Any]) -> Any:
-        return compute_rsm(images, matching=name)
+        return compute_rsm(images, matching=name, layout="channels_first")
 
     found = clock.run(
         fresh, compute, warm=lambda: compute(z[:2]), shape=("rsm-cost", name, z.shape[1:], str(z.dtype)), most=5

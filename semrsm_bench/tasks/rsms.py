@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.activations.cache import CENTRINGS, Cache
 from semrsm_bench.activations.folders import shipped_folder
-from semrsm_bench.activations.store import CENTRINGS, Cache, open_caches
+from semrsm_bench.activations.layouts import LayoutOptions
+from semrsm_bench.activations.store import open_caches
 from semrsm_bench.core.options import option
 from semrsm_bench.core.task import Answer, Arrays, Case
 from semrsm_bench.metrics.arrays import as_float64, as_rsm
@@ -56,12 +58,10 @@ class LayerRsmOptions(NetworkOptions):
 
 
 @dataclass(frozen=True)
-class CachedOptions(LayerRsmOptions):
+class CachedOptions(LayoutOptions, LayerRsmOptions):
     """Activations of a cache in place of networks on pictures."""
 
-    data: Path | None = option(
-        None, help="Cache of activations, or a folder of them, in place of networks on pictures."
-    )
+    data: Path | None = option(None, help="Activations (as of `run matching`) in place of networks on pictures.")
     shipped: bool | None = option(
         None,
         help="Caches that the project ships, unless networks or pictures are named; default: the profile's.",
@@ -71,7 +71,7 @@ class CachedOptions(LayerRsmOptions):
     def caches(self, task: str) -> list[Cache]:
         """Those of ``data``, or those that ship for the task; none where networks run on pictures."""
         if self.data is not None:
-            return open_caches(self.data)
+            return open_caches(self.data, **self.layouts)
         return open_caches(shipped_folder(task)) if self.shipped and not self._named else []
 
     @property

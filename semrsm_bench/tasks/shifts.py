@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from semrsm_bench.activations.cache import Cache
 from semrsm_bench.activations.pictures import PLAIN, changed_pictures
-from semrsm_bench.activations.store import Cache
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
 from semrsm_bench.core.stats import row_weights, weighted_mean

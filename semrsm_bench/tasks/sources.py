@@ -11,7 +11,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.store import Cache, Centring, open_caches
+from semrsm_bench.activations.cache import Cache, Centring
+from semrsm_bench.activations.store import open_caches
 from semrsm_bench.core.task import Arrays
 
 ImagePairs = list[tuple[int, int]]

@@ -1,0 +1,69 @@
+"""RSMs and features go to other libraries and back, and mean the same there."""
+
+import numpy as np
+import pytest
+
+import semrsm_bench as sb
+from semrsm_bench import interop
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(6, 9))
+IDS = [f"p{i}" for i in range(6)]
+RSM = sb.with_ids(X @ X.T, IDS, IDS)
+
+
+@pytest.mark.parametrize("library", ["pandas", "xarray"])
+def test_arrays_come_back_from_tables_as_they_were(library):
+    pytest.importorskip(library)
+    there, back = getattr(interop, f"to_{library}"), getattr(interop, f"from_{library}")
+    for array in (RSM, sb.with_ids(X, IDS), X, sb.compute_rsm(X.reshape(6, 3, 3), layout="channels_first")):
+        found = back(there(array))
+        np.testing.assert_array_equal(found, array)
+        for name in ("ids", "column_ids"):
+            assert getattr(found, name, None) == getattr(array, name, None)
+    assert list(there(RSM).loc["p2"]) == list(np.asarray(RSM)[2])
+
+
+def test_rdms_are_squared_distances_and_what_rsatoolbox_makes_of_the_features():
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    other = RNG.normal(size=(6, 4))
+    rdms = interop.to_rdms({"linear": RSM, "other": sb.with_ids(other @ other.T, IDS, IDS)})
+    # Theirs is divided by the number of channels.
+    expected = rsatoolbox.rdm.calc_rdm(interop.to_dataset(sb.with_ids(X, IDS)), method="euclidean", descriptor="ids")
+    assert expected.pattern_descriptors["ids"] == IDS
+    np.testing.assert_allclose(rdms.dissimilarities[0], expected.dissimilarities[0] * X.shape[1], rtol=1e-9)
+    assert (rdms.rdm_descriptors["name"], rdms.pattern_descriptors["ids"]) == (["linear", "other"], IDS)
+    back = interop.from_rdms(rdms)
+    assert list(back) == ["linear", "other"]
+    assert back["linear"].ids == back["linear"].column_ids == tuple(IDS)
+    np.testing.assert_allclose(interop.to_rdms(back).dissimilarities, rdms.dissimilarities)
+    theirs = rsatoolbox.rdm.compare(rdms[0], rdms[1], method="spearman")[0, 0]
+    assert sb.metrics.compare_rsms(back["linear"], back["other"], "spearman") == pytest.approx(theirs)
+    half = X / np.linalg.norm(X, axis=1, keepdims=True)
+    cosine = interop.to_rdms(half @ half.T)
+    np.testing.assert_allclose(cosine.dissimilarities[0], 2 * (1 - half @ half.T)[np.triu_indices(6, 1)])
+
+
+def test_datasets_come_back_with_the_descriptor_that_is_named():
+    rsatoolbox = pytest.importorskip("rsatoolbox")
+    found = interop.from_dataset(interop.to_dataset(sb.with_ids(X, IDS)))
+    np.testing.assert_array_equal(found, X)
+    assert found.ids == tuple(IDS)
+    data = rsatoolbox.data.Dataset(X, obs_descriptors={"conds": IDS})
+    assert interop.from_dataset(data, ids="conds").ids == tuple(IDS)
+    assert getattr(interop.from_dataset(data), "ids", None) is None
+
+
+def test_rsms_that_do_not_belong_together_and_missing_libraries_are_named(monkeypatch):
+    pytest.importorskip("rsatoolbox")
+    with pytest.raises(ValueError, match=r"a, b are of different samples; semrsm_bench\.align"):
+        interop.to_rdms({"a": RSM, "b": sb.with_ids(np.asarray(RSM), IDS[::-1], IDS[::-1])})
+    with pytest.raises(ValueError, match="the RSM is not symmetric"):
+        interop.to_rdms(RNG.normal(size=(4, 4)))
+    twice = interop.to_rdms({"a": RSM, "b": RSM})
+    twice.rdm_descriptors["name"] = ["a", "a"]
+    with pytest.raises(ValueError, match="one name more than once"):
+        interop.from_rdms(twice)
+    monkeypatch.setitem(__import__("sys").modules, "xarray", None)
+    with pytest.raises(ImportError, match="pip install xarray"):
+        interop.to_xarray(X)
