@@ -114,8 +114,9 @@ def find_data(data: str | Path | None = None) -> Path:
         if named is not None:
             path = Path(named)
             if not path.is_file() and not list_caches(path) and not own_files(path):
-                what = f"is {what_is(path)} and holds no cache" if path.exists() else "does not exist"
-                raise CacheError(f"{source}: {path} {what}; make a cache with `semrsm-bench data extract`")
+                what = f"holds no cache; it is {what_is(path)}" if path.exists() else "does not exist"
+                remedy = "" if "data extract" in what else "; make a cache with `semrsm-bench data extract`"
+                raise CacheError(f"{source}: {path} {what}{remedy}")
             return path
     checkout, *others = _places()
     for folder in (checkout, user_cache_folder(), *others, mini_folder()):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from itertools import islice
 from pathlib import Path
 
 NPY, NPZ, TORCH = "an array (.npy)", "an archive of arrays (.npz)", "a file of torch (.pt)"
@@ -22,6 +23,7 @@ _PICTURES = {
     b"MM\0*": "TIFF",
 }
 _PICTURE_SUFFIXES = {".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp", ".ppm"}
+_MOST_FILES = 2000
 _EXTRACT = "activations of pictures are made with `semrsm-bench data extract`"
 
 
@@ -55,9 +57,10 @@ def what_is(path: Path) -> str:
 def _what_folder(path: Path) -> str:
     if any((path / name).exists() for name in (".zgroup", ".zarray", "zarr.json")):
         return ZARR
-    suffixes = [file.suffix.lower() for file in path.rglob("*") if file.is_file()]
-    if pictures := sum(suffix in _PICTURE_SUFFIXES for suffix in suffixes):
-        return f"a folder of {pictures} pictures: {_EXTRACT}"
+    # A data set may have millions of files.
+    suffixes = [file.suffix.lower() for file in islice(path.rglob("*"), _MOST_FILES) if file.is_file()]
+    if any(suffix in _PICTURE_SUFFIXES for suffix in suffixes):
+        return f"a folder of pictures: {_EXTRACT}"
     return "a folder" if suffixes else "an empty folder"
 
 

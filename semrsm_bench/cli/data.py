@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from semrsm_bench.activations.layouts import LayoutOptions
 from semrsm_bench.activations.options import (
     MEAN_IMAGES,
     ExtractOptions,
@@ -266,12 +267,12 @@ def _describe(cache: Cache) -> None:
 
 @data.command("list")
 @options_from(leave_out=("results", "quiet"))
-def list_command(options: DataOptions, output: OutputOptions) -> None:
+def list_command(options: DataOptions, arrays: LayoutOptions, output: OutputOptions) -> None:
     """List the caches that a run would use."""
     from semrsm_bench.activations.store import open_caches
 
     rows: list[dict[str, Any]] = []
-    caches = open_caches(options.data, **options.layouts)
+    caches = open_caches(options.data, **arrays.layouts)
     for cache in caches:
         count = len(cache)
         rows.append({"file": str(cache.path), "images": count, "pairs": count * (count - 1) // 2})
@@ -317,12 +318,12 @@ def groups(options: DataOptions, output: OutputOptions) -> None:
 
 @data.command()
 @options_from()
-def verify(options: DataOptions) -> int:
+def verify(options: DataOptions, arrays: LayoutOptions) -> int:
     """Check every file against the manifest, and every value of every cache; exit code 1 if one fails."""
     from semrsm_bench.activations.store import verify_folder
 
     failed = 0
-    for name, problem in verify_folder(options.data, **options.layouts):
+    for name, problem in verify_folder(options.data, **arrays.layouts):
         say(f"{'FAILED' if problem else 'ok    '}  {name}" + (f": {problem}" if problem else ""))
         failed += bool(problem)
     if failed:

@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from semrsm_bench.activations.layouts import LayoutOptions
 from semrsm_bench.core.options import MISSING, OptionError, OptionInfo, check, describe, option
 
 
@@ -32,7 +31,7 @@ class PluginOptions:
 
 
 @dataclass(frozen=True)
-class DataOptions(LayoutOptions):
+class DataOptions:
     """Where data is looked for."""
 
     data: Path | None = option(

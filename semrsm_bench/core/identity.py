@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.core.arrays import to_numpy
+
 Ids = tuple[str, ...]
 
 
@@ -33,7 +35,7 @@ def with_ids(array: Any, ids: Iterable[Any] | None, column_ids: Iterable[Any] | 
     Metrics refuse arrays whose ids are others, or in another order; `align` brings them together. A memory-mapped array stays one.
     None: not known. ValueError: another number of ids, or one that is there twice.
     """
-    array = np.asanyarray(array)
+    array = to_numpy(array, "array")
     found: Any = array if isinstance(array, np.memmap) else array.view(WithIds)
     found.ids = None if ids is None else checked_ids(ids, len(array), "ids")
     columns = None if column_ids is None else checked_ids(column_ids, array.shape[1], "column_ids")

@@ -67,6 +67,8 @@ class FeatureOptions(NetworkOptions):
             raise ValueError(
                 f"--{'model' if self.model else 'images'} is for networks on pictures; --features has none"
             )
+        if self.align and not self.features:
+            raise ValueError("--align is for files of yours: give --features too, or leave it out")
         if self.size and not pictured:
             raise ValueError("--size is for networks on pictures: give --model or --images too, or leave it out")
 
