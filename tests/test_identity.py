@@ -47,6 +47,16 @@ def test_what_is_computed_from_an_array_with_ids_has_none():
     assert sb.with_ids(np.eye(3), [1, 2, 3]).ids == ("1", "2", "3")
 
 
+@pytest.mark.parametrize("kernel", [sb.metrics.linear_rsm, sb.metrics.cosine_rsm, sb.metrics.rbf_rsm])
+def test_rsms_of_features_have_their_ids(kernel):
+    x, y = RNG.normal(size=(2, 9, 5))
+    K = kernel(sb.with_ids(x, IDS))
+    assert K.ids == K.column_ids == tuple(IDS)
+    K = kernel(x[:4], sb.with_ids(y, IDS))
+    assert (K.ids, K.column_ids) == (None, tuple(IDS))
+    assert type(kernel(x)) is np.ndarray
+
+
 PAIRS = {
     "compare_rsms": (sb.metrics.compare_rsms, "rsms"),
     "cka": (sb.metrics.cka, "rsms"),

@@ -43,6 +43,14 @@ def with_ids(array: Any, ids: Iterable[Any] | None, column_ids: Iterable[Any] | 
     return found
 
 
+def between_ids(rsm: NDArray[np.float64], rows: Any, columns: Any = None) -> NDArray[np.float64]:
+    """An RSM (n, m) with the ids of the features that its rows are of, and its columns (None: the same); as it is without any."""
+    ids = ids_of(rows)
+    others = ids if columns is None else ids_of(columns)
+    found: NDArray[np.float64] = rsm if ids is None and others is None else with_ids(rsm, ids, others)
+    return found
+
+
 def checked_ids(ids: Iterable[Any], count: int, what: str) -> Ids:
     """Ids as text; ValueError, which calls them ``what``: another number of them than ``count``, or one that is there twice."""
     found = tuple(one.decode() if isinstance(one, bytes) else str(one) for one in ids)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.core.identity import between_ids
 from semrsm_bench.metrics.arrays import ROUNDING, FloatArray, as_float64, in_range, one_of, unit_rows, upper_triangle
 
 KERNELS = ("linear", "cosine", "rbf")
@@ -27,7 +28,7 @@ def linear_rsm(X: Any, X2: Any = None) -> FloatArray:
     """
     x, x2 = _pair(X, X2)
     with np.errstate(over="ignore", invalid="ignore"):
-        return np.asarray(in_range(x @ x2.T, "the linear RSM"))
+        return between_ids(np.asarray(in_range(x @ x2.T, "the linear RSM")), X, X2)
 
 
 def cosine_rsm(X: Any, X2: Any = None) -> FloatArray:
@@ -37,7 +38,7 @@ def cosine_rsm(X: Any, X2: Any = None) -> FloatArray:
     """
     x, x2 = _pair(X, X2)
     u = unit_rows(x, "X")
-    return np.asarray(u @ (u if x2 is x else unit_rows(x2, "X2")).T)
+    return between_ids(np.asarray(u @ (u if x2 is x else unit_rows(x2, "X2")).T), X, X2)
 
 
 def rbf_rsm(X: Any, X2: Any = None, *, sigma: str | float = "offdiag_median", t: float = 1.0) -> FloatArray:
@@ -61,7 +62,7 @@ def rbf_rsm(X: Any, X2: Any = None, *, sigma: str | float = "offdiag_median", t:
     else:
         width = bandwidth(distances, sigma, t=t, query_database=True)
     distances *= -0.5 / width / width
-    return np.exp(distances, out=distances)
+    return between_ids(np.exp(distances, out=distances), X, X2)
 
 
 def squared_distances(X: Any, X2: Any = None) -> FloatArray:
