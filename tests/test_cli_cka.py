@@ -59,3 +59,13 @@ def test_other_images_are_refused(caches, tmp_path):
     said = call("cka", caches[0], tmp_path / "c.safetensors", code=2)[1]
     assert "hold other images ('1.png' and '2.png' stand at one place): extract both from the same pictures" in said
     assert "a has no layer 'absent'" in call("cka", caches[0], "--layers", "absent", code=2)[1]
+
+
+def test_images_in_another_order_are_aligned_by_id_on_request(tmp_path):
+    rng = np.random.default_rng(1)
+    z, names, order = rng.normal(size=(8, 3, 4)), [f"p{i}" for i in range(8)], rng.permutation(8)[:7]
+    sb.save_activations(tmp_path / "a.safetensors", {"one": z}, ids=names)
+    sb.save_activations(tmp_path / "b.safetensors", {"one": z[order]}, ids=[names[i] for i in order])
+    words = ("cka", tmp_path / "a.safetensors", tmp_path / "b.safetensors")
+    assert "say --align" in call(*words, code=2)[1]
+    assert json.loads(call(*words, "--align", "--json")[0])["values"] == [[pytest.approx(1)]]

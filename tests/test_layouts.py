@@ -198,7 +198,7 @@ def test_the_command_line_warns_in_one_line_and_the_argument_settles_it(tmp_path
     for name in ("tokens.npy", "tokens.npz"):
         words = ("rsm", tmp_path / name, "--matching", "identity", "--quiet")
         error = call(*words)[1]
-        assert error.startswith("semrsm-bench: ")
+        assert error.startswith("warning: ")
         assert error.count("\n") == 1
         assert "7 x 7 patches and 1 more as tokens (N, T, D): say layout" in error
         assert "drop_tokens=1" in call(*words, "--layout", "channels_last")[1]

@@ -8,8 +8,6 @@ import os
 import signal
 import sys
 import traceback
-import warnings
-from functools import partial
 from typing import Any
 
 import click
@@ -83,6 +81,8 @@ def main(args: list[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that lacks a sign must not end a run
+    from semrsm_bench.cli.text import warnings_said
+
     words = sys.argv[1:] if args is None else args
     came = signal.SIGINT
 
@@ -99,8 +99,7 @@ def main(args: list[str] | None = None) -> None:
         if signal.getsignal(number) == signal.SIG_DFL:  # not under nohup
             signal.signal(number, end)
     try:
-        with warnings.catch_warnings():
-            warnings.showwarning = partial(_show_warning, warnings.showwarning)
+        with warnings_said():
             code: Any = cli.main(
                 args=words, standalone_mode=False, obj=_output_for_json() if "--json" in words else None
             )
@@ -127,14 +126,6 @@ def main(args: list[str] | None = None) -> None:
         _say_why(explain(error))
         sys.exit(1)
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _show_warning(shown: Any, message: Warning, category: type[Warning], *place: Any, **more: Any) -> None:
-    """What is said of the user's data needs no line of this package's code."""
-    if category.__module__.startswith("semrsm_bench."):
-        _say_why(message)
-    else:
-        shown(message, category, *place, **more)
 
 
 def _say_why(reason: object) -> None:

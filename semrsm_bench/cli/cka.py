@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import click
 
+from semrsm_bench.activations.layouts import LayoutOptions
 from semrsm_bench.cli.options import OutputOptions, options_from
 from semrsm_bench.cli.text import aligned, print_json, say
 from semrsm_bench.core.options import option
@@ -17,13 +18,14 @@ _PATH = click.Path(path_type=Path)
 
 
 @dataclass(frozen=True)
-class CkaOptions:
+class CkaOptions(LayoutOptions):
     """Which layers are compared, and by which RSMs."""
 
     layers: tuple[str, ...] = option((), help="Only these layers; default: all.", aliases=("layer",))
     matching: str = option("identity", help="identity, translation, a solver or another RSM method.")
     kernel: Kernel = option("linear", help="Kernel of the RSMs.")
     estimator: Literal["debiased", "biased"] = option("debiased", help="biased is close to 1 for few images.")
+    align: bool = option(False, help="Of two networks only the images that both have, by id.")
     n_jobs: int = option(1, help="Workers; -1 for all cores.", name="jobs", short="j")
     picture: Path | None = option(None, help="Draw the heat map (.png, .svg, .pdf).")
 
@@ -35,17 +37,21 @@ class CkaOptions:
 def cka(z: Path, z2: Path | None, options: CkaOptions, output: OutputOptions) -> None:
     """CKA of the layers of the cache Z with each other, or with those of Z2: centred kernel alignment of their RSMs.
 
-    The images of both must be the same, in the same order.
+    The images of both must be the same, in the same order, unless --align brings them together by their ids.
     """
-    from semrsm_bench.activations.store import Cache, open_cache
+    from semrsm_bench.activations.cache import Cache
+    from semrsm_bench.activations.store import open_cache
+    from semrsm_bench.core.identity import align
     from semrsm_bench.metrics import cka_matrix
     from semrsm_bench.rsm import CacheLayer, compute_rsm
 
-    caches = [open_cache(path) for path in (z, z2) if path is not None]
-    if caches[0].images != caches[-1].images:
+    caches = [open_cache(path, **options.layouts) for path in (z, z2) if path is not None]
+    if not options.align and caches[0].images != caches[-1].images:
         first = next((pair for pair in zip(caches[0].images, caches[-1].images) if pair[0] != pair[1]), None)
         what = f"{first[0]!r} and {first[1]!r} stand at one place" if first else "one has more than the other"
-        raise ValueError(f"{z} and {z2} hold other images ({what}): extract both from the same pictures")
+        raise ValueError(
+            f"{z} and {z2} hold other images ({what}): extract both from the same pictures, or say --align"
+        )
 
     def rsms(cache: Cache) -> tuple[list[str], list[object]]:
         names = list(options.layers) or cache.layers
@@ -54,6 +60,9 @@ def cka(z: Path, z2: Path | None, options: CkaOptions, output: OutputOptions) ->
 
     (rows, own), (columns, others) = rsms(caches[0]), rsms(caches[-1]) if z2 else ([], None)
     columns = columns or rows
+    if options.align and others:
+        both = align(*own, *others)
+        own, others = both[: len(own)], both[len(own) :]
     values = cka_matrix(own, others, estimator=options.estimator)
     if options.picture is not None:
         from semrsm_bench.report.rsm_picture import save_layer_map

@@ -20,7 +20,7 @@ from semrsm_bench.activations.options import (
     TrainOptions,
 )
 from semrsm_bench.cli.options import DataOptions, OutputOptions, options_from
-from semrsm_bench.cli.text import aligned, print_json, say, warnings_said
+from semrsm_bench.cli.text import aligned, print_json, say
 from semrsm_bench.core.method import require_extra
 from semrsm_bench.core.options import command_words, option
 
@@ -105,20 +105,19 @@ def extract(images: tuple[Path, ...], options: ExtractOptions) -> None:
     from semrsm_bench.activations.models import load_model, with_layers, without_folders
     from semrsm_bench.activations.to_cache import extract_to_cache
 
-    with warnings_said():
-        found = find_images(images, options.classes)
-        require_distinct(found)
-        model = with_layers(load_model(options.model), options.layers).told(**_told(options))
-        metadata = extract_to_cache(
-            model,
-            found,
-            options.out,
-            keep=choose_images(found, options.count, options.seed) if options.count else None,
-            mean_images=options.mean_images,
-            seed=options.seed,
-            changes=options.changes,
-            provenance=_provenance("extract", images, replace(options, model=without_folders(options.model))),
-        )
+    found = find_images(images, options.classes)
+    require_distinct(found)
+    model = with_layers(load_model(options.model), options.layers).told(**_told(options))
+    metadata = extract_to_cache(
+        model,
+        found,
+        options.out,
+        keep=choose_images(found, options.count, options.seed) if options.count else None,
+        mean_images=options.mean_images,
+        seed=options.seed,
+        changes=options.changes,
+        provenance=_provenance("extract", images, replace(options, model=without_folders(options.model))),
+    )
     say(f"{metadata['pictures']}\n{metadata['preprocessing']}", err=True)
     for words in dict.fromkeys(metadata["read_as"].values()):
         layers = [layer for layer, said in metadata["read_as"].items() if said == words]
@@ -142,8 +141,7 @@ def layers(model: str, options: ModelOptions, output: OutputOptions) -> None:
     from semrsm_bench.activations.models import load_model
     from semrsm_bench.activations.reader import describe_layers
 
-    with warnings_said():
-        rows = describe_layers(load_model(model).told(**_told(options)), options.layers)
+    rows = describe_layers(load_model(model).told(**_told(options)), options.layers)
     if output.json:
         print_json(rows)
         return

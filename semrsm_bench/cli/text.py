@@ -27,18 +27,20 @@ def print_json(value: Any) -> None:
 
 @contextmanager
 def warnings_said() -> Iterator[None]:
-    """Warnings meanwhile as lines for people on standard error, each once."""
+    """Warnings to users meanwhile as lines on standard error, each once; other ones keep their place in the code."""
     said: set[str] = set()
+    shown = warnings.showwarning
 
-    def show(message: Warning | str, *_place: Any) -> None:
-        text = str(message)
-        if text not in said:
+    def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+        if not issubclass(category, UserWarning):
+            shown(message, category, *place, **more)
+        elif (text := str(message)) not in said:
             said.add(text)
             say(f"warning: {text}", err=True)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", UserWarning)
-        warnings.showwarning = show  # type: ignore[assignment]  # its other arguments are not looked at
+        warnings.showwarning = show  # type: ignore[assignment]  # which has them one by one
         yield
 
 
