@@ -164,7 +164,7 @@ def test_a_signal_ends_a_verb_with_one_line_and_its_exit_code(verb, number):
         ("data extract a.zip --model other.pt --out o.safetensors", "a state dict of another architecture"),
         ("rsm data", "name a layer"),
         ("rsm data --layer layer9", "no layer 'layer9'"),
-        ("rsm z.npy --layer layer1", "are for caches"),
+        ("rsm z.npy --layer layer1", "z has no layer 'layer1'; it has z"),
         ("rsm z.npy --matching batch-optimal-128 --option blok_solver=scipy", "block_solver"),
         ("rsm z.npy --count 3", "--estimate"),
         ("rsm z.npy --estimate --sample-seconds 0", "--sample-seconds: 0.0 is not larger than 0"),
