@@ -34,8 +34,9 @@ class Noted:
         return call()
 
 
-def ask(kind, name, inputs, clock=None, memory=None, seed=0, run=7, repeats=6, **settings):
+def ask(kind, name, inputs, clock=None, memory=None, seed=0, run=7, repeats=6, options=None, **settings):
     given = {"settings": settings, "seed": (run, seed, repeats), "inputs": {n: n for n in inputs}}
+    given |= {"options": options} if options else {}
     command = {"kind": kind, "name": name, **given}
     return observe.observe(command, inputs, clock or Noted(), memory or ResultCache())
 
@@ -295,3 +296,19 @@ def test_a_call_that_fails_leaves_no_limit_behind():
 def test_the_reference_kernel_does_the_same_each_time():
     assert ReferenceKernel()() == pytest.approx(ReferenceKernel()())
     assert ReferenceKernel().seconds(times=2) > 0
+
+
+@pytest.mark.parametrize("seed", [0, 5])
+def test_methods_of_every_kind_get_the_options_of_the_command(z, seed):
+    @sb.register_metric("drawn-metric", takes="features", best="max", range=(0, np.inf))
+    def drawn_metric(x, y, *, seed=0):
+        return float(seed)
+
+    options = {"seed": seed} if seed else None
+    found = ask("rsm", "sliced", {"z": z}, options=options, kernel="linear", centring="none")["arrays"]["rsm"]
+    expected = sb.compute_rsm(z, matching="sliced", centring="none", options={"seed": seed})
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    x = z.reshape(6, -1)
+    assert (ask("metric", "drawn-metric", {"x": x, "y": x}, options=options)["arrays"]["values"] == seed).all()
+    found = ask("solver", "sliced-sort", {"x": x, "y": x[::-1]}, options=options)["arrays"]["perms"]
+    assert found.shape[1:] == (6,)

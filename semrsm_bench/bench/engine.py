@@ -169,13 +169,13 @@ class _Engine:
         self.ledger.observe(row.as_dict())
 
     def _steps(self) -> Iterator[tuple[Cell, Case, int]]:
-        ledger, repeats = self.ledger, self.plan.options.repeats
+        ledger = self.ledger
         for name in self.plan.tasks:
             cells = [cell for cell in self.plan.cells if cell.task.name == name]
             most = 1 if self.estimate else max((len(cell.cases) for cell in cells), default=0)
             for start, cell in itertools.product([0, *range(1, most, _CHUNK)], cells):
                 cases = cell.cases[start : start + _CHUNK if start else 1]
-                for case, repeat in itertools.product(cases, range(repeats)):
+                for case, repeat in itertools.product(cases, range(cell.observations)):
                     if ledger.is_closed(cell) or (self.estimate and ledger.is_given_up(cell)):
                         break
                     if resume_key(cell.identity(case, repeat)) in ledger.done:
@@ -190,9 +190,7 @@ class _Engine:
         """What was measured while the machine was off its level, where it is back there."""
         for _ in range(drift.TRIES):
             wanted = self.ledger.drifted()
-            steps = (
-                (c, case, r) for c in cells for case in c.cases for r in range(self.plan.options.repeats) if wanted
-            )
+            steps = ((c, case, r) for c in cells for case in c.cases for r in range(c.observations) if wanted)
             for cell, case, repeat in steps:
                 key = resume_key(cell.identity(case, repeat))
                 if (
@@ -221,6 +219,7 @@ class _Engine:
             "environment": "; ".join(cell.method.environment),
             "cell": dict(cell.place),
             "units": case.units if case else {},
+            "seed": repeat // cell.repeats,
         }
 
     def _measure(self, cell: Cell, case: Case, repeat: int, limits: CallLimits) -> Row:
@@ -232,7 +231,8 @@ class _Engine:
                 limits,
                 settings=case.settled(),
                 observer=_observer_of(cell.task),
-                seed=(self._seed, repeat, self.plan.options.repeats),
+                seed=(self._seed, repeat, cell.observations),
+                **({"options": {"seed": repeat // cell.repeats}} if cell.seeds > 1 else {}),
             )
         except OSError as error:
             reply = Reply.of_the_machine(error)

@@ -170,17 +170,17 @@ class Ledger:
         if self.is_closed(cell) or self.reason_to_close(cell):
             return 0
         progress = self._cells[cell.key]
-        left = max(0, len(cell.cases) * self.plan.options.repeats - progress.measured)
+        left = max(0, len(cell.cases) * cell.observations - progress.measured)
         affordable = (cell.profile.budget - progress.spent) / max(self._expected_seconds(cell), 1e-6)
         return min(left, max(int(affordable), 0 if progress.measured else 1))
 
     def forecast(self) -> list[dict[str, Any]]:
         """What each cell still costs: cases in the end (of those wanted), seconds a case, seconds in all, and why it is cut."""
-        lines, repeats = [], self.plan.options.repeats
+        lines = []
         for cell in self.plan.cells:
             progress, left = self._cells[cell.key], self.planned_observations(cell)
             seconds = self._expected_seconds(cell)
-            cases = len(progress.ok) + left // repeats
+            cases = len(progress.ok) + left // cell.observations
             reason = "" if left else progress.closed or self.reason_to_close(cell)
             if not reason and self.is_given_up(cell):
                 least = min(p.given_up for p in self._method[cell.key[:2]] if p.given_up is not None)
@@ -195,7 +195,7 @@ class Ledger:
                     "size": cell.size,
                     "cases": cases,
                     "wanted": len(cell.cases),
-                    "seconds_a_case": seconds * repeats,
+                    "seconds_a_case": seconds * cell.observations,
                     "seconds": left * seconds,
                     "reason": reason,
                 }

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib import import_module
 from typing import Any
 from zlib import crc32
@@ -58,6 +58,7 @@ def solver(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
     sequence = np.random.default_rng(crc32(repr(x.shape).encode())).permutation(max(size - 1, 0)) + 1
     # Packages from before programs have neither.
     prepare, program = getattr(found, "prepare", None), getattr(found, "program", "")
+    options = {**found.options, **command.get("options", {})}
     # The shift of each call; seconds that a program says it took; and the first call's problem, checksums of its arrays, and
     # what the solver returned.
     shifts: list[int] = []
@@ -81,10 +82,10 @@ def solver(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
             first.update(problem=problem, checksums=_checksums(problem))
         if i >= 0:
             shifts.append(shift)
-        return prepare(problem, **found.options) if prepare else problem
+        return prepare(problem, **options) if prepare else problem
 
     def call(problem: Any) -> Any:
-        result = found.function(problem, **found.options)
+        result = found.function(problem, **options)
         first.setdefault("result", result)
         if program:
             said.append(result.info.get("program_seconds"))
@@ -137,6 +138,8 @@ def rsm(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any
         given["sigma"] = settings["rule"]
     if settings.get("grid"):
         given["grid"] = tuple(settings["grid"])
+    if command.get("options"):
+        given["options"] = command["options"]
 
     def compute(images: Any, database: Any) -> Any:
         return sb.compute_rsm(images, database, kernel=kernels, matching=name, layout="channels_first", **given)
@@ -178,7 +181,8 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
     """
     import semrsm_bench as sb
 
-    found, settings, seed = sb.get_metric(command["name"]), command["settings"], command.get("seed", (0, 0, 1))[:2]
+    found, settings = _bound(sb.get_metric(command["name"]), command), command["settings"]
+    seed = command.get("seed", (0, 0, 1))[:2]
     pairs = [tuple(pair) for pair in settings.get("pairs") or [(0, 0)]]
     specs = found.rsms or (None, None)
     undefined: list[str] = []
@@ -231,6 +235,12 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
     return {"arrays": {"values": np.array(values), "values_yx": back}, "info": info}
 
 
+def _bound(found: Any, command: Given) -> Any:
+    """A method with the options that the command gives it."""
+    more = command.get("options")
+    return replace(found, options={**found.options, **more}) if more else found
+
+
 def _part(found: Any, command: Given, inputs: Given, memory: Any, which: tuple[str, int, Any]) -> Any:
     """One part of a side as a metric takes it: features, their linear RSM, or the RSM of positions that a composite names."""
     import semrsm_bench as sb
@@ -266,7 +276,7 @@ def instance(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str
     answers = clock.run(
         # The warm-up sees every array in the reverse order.
         lambda i: {name: a[::-1].copy() for name, a in named.items()} if i < 0 else named,
-        sb.get_instance(command["name"]).run,
+        _bound(sb.get_instance(command["name"]), command).run,
         shape=("instance", command["name"]),
         most=1,
     )

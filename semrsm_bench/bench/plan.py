@@ -33,6 +33,7 @@ class RunOptions:
         None, help="Only these; default: all that the task names.", aliases=("solvers",)
     )
     repeats: int = option(1, help="Observations of each case.", minimum=1)
+    seeds: int = option(1, help="Seeds 0, 1, ... that methods which draw numbers are measured with.", minimum=1)
     deadline: float | None = option(None, help="Seconds for each stage; default: the profile's.", positive=True)
     memory: int = option(4 << 30, help="Memory for one call, beyond its inputs.", positive=True, unit="bytes")
     budget: float | None = option(
@@ -67,6 +68,13 @@ class Cell:
     cases: tuple[Case, ...]
     code: str
     skip: str = ""
+    repeats: int = 1  # observations of a case, of each seed
+    seeds: int = 1  # with more than one the method is given each of them, repeats of one seed together
+
+    @property
+    def observations(self) -> int:
+        """How often a case is observed."""
+        return self.repeats * self.seeds
 
     @cached_property
     def key(self) -> tuple[str, str, str]:
@@ -111,7 +119,9 @@ class Plan:
             for name, (options, profile) in self.tasks.items()
         }
         run = self.options
-        return {"profile": run.profile, "tasks": tasks, "repeats": run.repeats, "memory": run.memory}
+        # Runs from before there were seeds are resumed.
+        seeds = {"seeds": run.seeds} if run.seeds > 1 else {}
+        return {"profile": run.profile, "tasks": tasks, "repeats": run.repeats, "memory": run.memory, **seeds}
 
     @property
     def commands(self) -> list[str]:
@@ -184,7 +194,9 @@ def make_plan(
             for method in methods:
                 code = hashlib.sha256(f"{method.code} {measured_by}".encode()).hexdigest()[:16]
                 skip = _reason_to_skip(method, kept[0], options.memory, profile)
-                cells.append(Cell(task, method, profile, cases[0].cell, kept, code, skip))
+                # Whose seed is bound to the name, or has no default, is no matter of draws.
+                seeds = options.seeds if "seed" in method.defaults and "seed" not in method.options else 1
+                cells.append(Cell(task, method, profile, cases[0].cell, kept, code, skip, options.repeats, seeds))
     kinds = sorted({task.kind for task in tasks})
     known = dict.fromkeys([*(m.name for m in declared if m.kind in kinds), *(cell.method.name for cell in cells)])
     for name in options.methods or ():

@@ -138,7 +138,7 @@ class Observer:
         self._own: dict[str, dict[str, str]] = {}
 
     def __call__(self, method: Declaration, arrays: Arrays, limits: CallLimits, **given: Any) -> Reply:
-        """One observation; ``given`` may say settings, observer, timed, and seed."""
+        """One observation; ``given`` may say settings, observer, timed, seed, and options of the method."""
         command = {
             "kind": method.kind,
             "name": method.name,

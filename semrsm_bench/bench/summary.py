@@ -52,6 +52,8 @@ class Summary:
     scores: Mapping[str, Interval] = field(default_factory=dict)
     jackknife: Mapping[str, Interval] = field(default_factory=dict)  # beside a bootstrap of few units
     bounds: Mapping[str, float] = field(default_factory=dict)  # certified, of scores that are not known themselves
+    # With several seeds: what the scores are with each, apart from intervals, which are of the means over seeds.
+    seeds: Mapping[str, Floats] = field(default_factory=dict)
     worst: Mapping[str, float] = field(default_factory=dict)  # worst of the cases, in the direction of the score
     undefined: Mapping[str, int] = field(default_factory=dict)  # observed cases in which a score has no value
     # Medians over cases: the call (a pair of it, see `Task.time_per`), with what it shares with other methods, and that alone.
@@ -200,6 +202,10 @@ def _summary(
     jackknife = _replicates(task, repeats, left_out, units) if left_out is not None else {}
     is_bootstrap = task.resampling == "bootstrap"
     replicates = _replicates(task, repeats, drawn, units) if is_bootstrap else jackknife
+    by_seed: dict[int, list[list[Result]]] = {}
+    for part, repeat in zip(by_repeat.values(), repeats):
+        by_seed.setdefault(part[0]["seed"], []).append(repeat)
+    of_seeds = [_replicates(task, part, drawn[:1], units) for part in by_seed.values()] if len(by_seed) > 1 else []
     # Times are medians, for which a jackknife is no interval.
     weights = stats.row_weights([part[0]["units"][task.unit] for part in cases.values()], drawn, units)
     first = rows[0]
@@ -219,6 +225,7 @@ def _summary(
         jackknife={
             name: _interval(task, name, drawn, "jackknife") for name, drawn in jackknife.items() if is_bootstrap
         },
+        seeds={s.name: np.array([f[s.name][0] for f in of_seeds if s.name in f]) for s in task.scores if of_seeds},
         bounds=task.bounds(results) if results else {},
         worst={s.name: (min if s.best == "max" else max)(known) for s in task.scores if (known := values[s.name])},
         undefined={

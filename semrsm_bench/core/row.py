@@ -49,7 +49,7 @@ class Row:
     units: Mapping[str, Sequence[str]] = field(default_factory=dict)  # ids of what intervals resample: images ...
     data_sha256: str = ""  # digest of the file that the case comes from
     repeat: int = 0
-    seed: int = 0
+    seed: int = 0  # what a method that draws numbers was given, where several seeds were asked for
     message: str = ""  # why the status is not ok
     seconds: float | None = None  # median of the timed calls
     seconds_min: float | None = None

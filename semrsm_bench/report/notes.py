@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from semrsm_bench.bench.contest import is_ranked, without_ranking
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.stats import UNKNOWN
@@ -28,6 +30,15 @@ def score_text(score: Score, summary: Summary) -> str:
         sign = "≥" if score.best == "max" else "≤"
         return f"{sign} {format_score(score, summary.bounds[score.name], bound=True)}"
     return UNDEFINED if _undefined(summary, score.name) else NOTHING
+
+
+def seeds_text(summary: Summary, score: str) -> str:
+    """How far a score lies apart from seed to seed; "" of a method that had one seed."""
+    values = summary.seeds.get(score, np.empty(0))
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
+        return ""
+    return f"{score} {values.std(ddof=1):.2g} ({values.min():.4g} to {values.max():.4g}, {len(values)} seeds)"
 
 
 def failure_text(summary: Summary | None) -> str:
@@ -92,6 +103,15 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
     if promised:
         said = ", ".join(f"{name} {p:g}" for name, p in promised.items())
         notes.append(f"Exact up to what they declare, as a share of k_opt - k_rand: {said}; all others {PRECISION:g}.")
+    drawn = [
+        f"{', '.join(filter(None, (names[m], places[c])))}: {said}"
+        for m, c, s in present
+        if (said := seeds_text(s, results.task.scores[0].name))
+    ]
+    if drawn:
+        notes.append(
+            f"Over seeds, standard deviation (lowest to highest); ± is of the mean over them: {'; '.join(drawn)}."
+        )
     partial = [
         f"{', '.join(filter(None, (names[m], places[c])))}: {_observed(s, results.noun)}"
         for m, c, s in present

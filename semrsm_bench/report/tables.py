@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
+
 from semrsm_bench.bench.contest import without_ranking
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.escape import escape_csv
@@ -172,6 +174,11 @@ def _record(layout: Layout, method: MethodKey, summary: Summary) -> dict[str, An
         record[f"{name}_bound"] = summary.bounds.get(name, math.nan)
         record[f"{name}_worst"] = summary.worst.get(name, math.nan)
         record[f"{name}_undefined"] = summary.undefined.get(name, 0)
+        if name in summary.seeds:
+            record |= {
+                "seeds": len(summary.seeds[name]),
+                f"{name}_seeds_sd": float(np.std(summary.seeds[name], ddof=1)),
+            }
     record |= {**summary.seconds.named("seconds"), **summary.total_seconds.named("total_seconds")}
     record |= {"shared_seconds": summary.shared_seconds, "peak_bytes": summary.peak_bytes}
     record["program_seconds"] = summary.program_seconds
