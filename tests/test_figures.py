@@ -255,6 +255,14 @@ def test_tasks_of_one_run_get_names_of_their_own(tmp_path):
     assert names == {*own, "ranks-solver.png"}
 
 
+def test_several_processes_write_the_same_files_as_one(tmp_path):
+    results = [matching([make_row("greedy"), make_row("scipy"), make_row("greedy", model="a/b")])]
+    one, two = (draw_all(results, tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2))
+    assert [path.name for path in one] == [path.name for path in two]
+    assert len(one) > 6
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+
+
 def test_looks_are_never_alike_and_tell_families_apart_without_colour():
     names = [f"family{i}" for i in range(20)]
     methods = [

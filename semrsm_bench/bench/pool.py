@@ -105,19 +105,24 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
         self._core = core
         self._most = psutil.virtual_memory().available // 2 if most is None else most
         self._workers: OrderedDict[tuple[str, str], WorkerProcess] = OrderedDict()
+        # What each held when it was last in use: between its observations a worker is stopped.
+        self._held: dict[tuple[str, str], int] = {}
 
     def of(self, method: Declaration) -> WorkerProcess:
         """The worker of a method; only the files that bring it are imported there."""
         key = (method.kind, method.name)
+        last = next(reversed(self._workers), None)
+        if key == last:
+            return self._workers[key]
+        if last and (pid := self._workers[last].pid):
+            self._held[last] = resident_bytes(pid)
         if key not in self._workers:
             self._workers[key] = WorkerProcess(setup_for(method, self._core))
-        elif key == next(reversed(self._workers)):
-            return self._workers[key]
         self._workers.move_to_end(key)
-        worker, *others = reversed(self._workers.values())
+        (_, worker), *others = reversed(self._workers.items())
         held = 0
-        for other in others:
-            held += 0 if other.pid is None else resident_bytes(other.pid)
+        for name, other in others:
+            held += self._held.get(name, 0) if other.pid else 0
             if held > self._most:
                 other.close()
         return worker

@@ -171,12 +171,14 @@ def plot(words: tuple[str, ...], options: PlotOptions, output: OutputOptions) ->
         for path in paths:
             save_rsm_picture(file, path)
     else:
+        from joblib import cpu_count
+
         from semrsm_bench.report.figures import draw_all
         from semrsm_bench.report.write import FIGURES_FOLDER
 
         folder, results = select(words, output.results, options)
         folder = options.out or folder / FIGURES_FOLDER
-        paths = draw_all(results, folder, formats=options.formats, private=options.private)
+        paths = draw_all(results, folder, formats=options.formats, private=options.private, jobs=cpu_count())
     if not paths:
         _nothing("no row of this run is ok, so there is nothing to draw")
     say("\n".join(map(str, paths)))

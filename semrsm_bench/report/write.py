@@ -23,6 +23,8 @@ def write_report(folder: Path) -> tuple[list[TaskResults], list[Path]]:
     ``table.md``, ``table.tex`` and ``table.csv``; for several tasks ``table-TASK.md`` and so on. Figures are PNG alone: SVG and PDF
     would take twice as long as all the rest, and `plot` makes them.
     """
+    from joblib import cpu_count
+
     from semrsm_bench.report.figures import draw_all
 
     try:
@@ -36,4 +38,4 @@ def write_report(folder: Path) -> tuple[list[TaskResults], list[Path]]:
         for fmt, suffix in suffixes.items():
             files.append(folder / f"{name}.{suffix}")
             write_text(files[-1], render_table(one, fmt))
-    return results, [*files, *draw_all(results, folder / FIGURES_FOLDER, formats=["png"])]
+    return results, [*files, *draw_all(results, folder / FIGURES_FOLDER, formats=["png"], jobs=cpu_count())]

@@ -10,6 +10,7 @@ import importlib.util
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from semrsm_bench.core.files import writing
 from semrsm_bench.report.layout import Layout
@@ -19,49 +20,67 @@ from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.statistics import has_statistics
 from semrsm_bench.report.style import RC, Drawing
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # What would make two files of the same figure differ.
 _UNDATED = {"png": {"Software": None}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
 
 
 def draw_all(
-    results: Sequence[TaskResults], out_dir: Path, *, formats: Sequence[str] = tuple(_UNDATED), private: bool = False
+    results: Sequence[TaskResults],
+    out_dir: Path,
+    *,
+    formats: Sequence[str] = tuple(_UNDATED),
+    private: bool = False,
+    jobs: int = 1,
 ) -> list[Path]:
     """Draw every figure that the results allow, and return the files; none where no row is ok.
 
     Files are ``front-none.png`` and so on: what the cells of a figure share is in the name where it varies, and the task where
     there are several; of several tasks also ``fronts.png``, ``ranks-KIND.png`` and ``orders-KIND.png``. ``private`` adds those
-    that show a user's own pictures, whose licence may forbid to pass them on.
+    that show a user's own pictures, whose licence may forbid to pass them on. They are written by so many processes.
     """
     import matplotlib
+    from joblib import Parallel, delayed
 
+    with matplotlib.rc_context(dict(RC)):
+        named = _named(results, private)
+        files = Parallel(n_jobs=jobs)(delayed(_save)(figure, name, out_dir, formats) for name, figure in named)
+    return list(itertools.chain.from_iterable(files))
+
+
+def _named(results: Sequence[TaskResults], private: bool) -> Iterator[tuple[str, Figure]]:
+    """Every figure and the name of its files, no two alike."""
     from semrsm_bench.report.figures.overview import overview
 
-    paths: list[Path] = []
+    several = len(results) > 1
+    drawings = ((one.task.name if several else "", drawing) for one in results for drawing in drawings_of(one))
     written: set[str] = set()
-
-    def save(drawing: Drawing, name: str) -> None:
+    for task, drawing in itertools.chain(drawings, (("", drawing) for drawing in overview(results))):
         if not (drawing.shareable or private):
-            return
+            continue
+        name = drawing.name if drawing.name.startswith(task) else f"{task}-{drawing.name}"
         # Two names can become one where letters differ that no file takes.
         names = itertools.chain([name], (f"{name}-{i}" for i in itertools.count(2)))
         name = next(n for n in names if n not in written)
         written.add(name)
+        yield name, drawing.figure
+
+
+def _save(figure: Figure, name: str, folder: Path, formats: Sequence[str]) -> list[Path]:
+    """Files of a figure, in whichever process."""
+    import matplotlib
+
+    paths = [folder / f"{name}.{fmt}" for fmt in formats]
+    with matplotlib.rc_context(dict(RC)):
         if len(formats) > 1:
             # Placed once for all formats: that takes longer than drawing.
-            drawing.figure.draw_without_rendering()
-            drawing.figure.set_layout_engine("none")
-        for fmt in formats:
-            paths.append(out_dir / f"{name}.{fmt}")
-            with writing(paths[-1]) as partial:
-                drawing.figure.savefig(partial, format=fmt, dpi=200, metadata=_UNDATED[fmt])
-
-    with matplotlib.rc_context(dict(RC)):
-        for one in results:
-            for drawing in drawings_of(one):
-                named = len(results) == 1 or drawing.name.startswith(one.task.name)
-                save(drawing, drawing.name if named else f"{one.task.name}-{drawing.name}")
-        for drawing in overview(results):
-            save(drawing, drawing.name)
+            figure.draw_without_rendering()
+            figure.set_layout_engine("none")
+        for path, fmt in zip(paths, formats):
+            with writing(path) as partial:
+                figure.savefig(partial, format=fmt, dpi=200, metadata=_UNDATED[fmt])
     return paths
 
 
