@@ -1,4 +1,4 @@
-"""The approximate auctions (dense, certified, on lists, matrix-free) and the batches: what each promises its caller."""
+"""The approximate auctions (dense, certified, on lists) and the batches: what each promises its caller."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,6 @@ from semrsm_bench.solvers import (
     get_solver,
     list_auction,
     matching_value,
-    matrix_free,
     random_value,
     solve,
 )
@@ -21,32 +20,27 @@ from tests.hard_problems import KINDS, activations, best_value, corrected, hard_
 
 DENSE = ["auction-coarse", "auction-fine"]
 LISTED = ["list-auction-coarse", "list-auction-fine"]
-SEARCHING = ["matrix-free-coarse", "matrix-free-fine"]
-ALL = [*DENSE, "auction-certified", *LISTED, *SEARCHING]
+ALL = [*DENSE, "auction-certified", *LISTED]
 BATCHED = ["exact-auction", *DENSE]
 
 
 @pytest.mark.parametrize(
-    ("name", "size", "channels", "least", "options"),
-    [(name, size, 32, least, {}) for name, least in zip(DENSE, (0.99, 0.999)) for size in (256, 700)]
-    + [(name, size, 24, least, {}) for name, least in zip(LISTED, (0.985, 0.999)) for size in (700, 2304)]
-    + [(name, 3000, c, least, {"sample": 256}) for name, least in zip(SEARCHING, (0.95, 0.99)) for c in (6, 40)]
-    + [("matrix-free-coarse", 500, 8, 1 - 1e-9, {})],  # no larger than the sample: solved exactly
+    ("name", "size", "channels", "least"),
+    [(name, size, 32, least) for name, least in zip(DENSE, (0.99, 0.999)) for size in (256, 700)]
+    + [(name, size, 24, least) for name, least in zip(LISTED, (0.985, 0.999)) for size in (700, 2304)],
 )
-def test_quality_of_the_named_solvers(name, size, channels, least, options):
+def test_quality_of_the_named_solvers(name, size, channels, least):
     problem = activations(size, channels)
-    assert least <= corrected(problem, get_solver(name).run(problem, **options).perm) <= 1 + 1e-9
+    assert least <= corrected(problem, get_solver(name).run(problem).perm) <= 1 + 1e-9
 
 
 @pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.timeout(60)
 def test_hard_problems_end_with_a_permutation(name, kind):
-    options = {"sample": 16} if name.startswith("matrix-free") else {}
     for size, channels in [(1, 2), (2, 1), (3, 5), (40, 3), (150, 2), (200, 35), (530, 2)]:
         problem = hard_problem(kind, size, channels, 1)
-        assert np.array_equal(np.sort(get_solver(name).run(problem, **options).perm), np.arange(size))
-        assert not (options and problem.has_affinity)
+        assert np.array_equal(np.sort(get_solver(name).run(problem).perm), np.arange(size))
 
 
 @pytest.mark.parametrize("name", DENSE)
@@ -145,16 +139,6 @@ def test_the_seed_decides_the_sample_and_repeats():
     assert runs[0] == runs[1] != runs[2]
 
 
-def test_the_last_round_bids_whatever_the_lists_leave_out(monkeypatch):
-    slacks, bid_on_lists = [], matrix_free.bid_on_lists
-    monkeypatch.setattr(matrix_free, "bid_on_lists", lambda *a: slacks.append(a[5]) or bid_on_lists(*a))
-    problem = activations(3000, 8)
-    info = get_solver("matrix-free-fine").run(problem, sample=256).info
-    assert not problem.has_affinity
-    assert np.isinf(slacks).tolist() == [False] * (len(slacks) - 1) + [True]
-    assert info["left"] < 150
-
-
 @pytest.mark.parametrize(
     ("name", "option", "values", "message"),
     [
@@ -162,11 +146,6 @@ def test_the_last_round_bids_whatever_the_lists_leave_out(monkeypatch):
         ("auction-certified", "rtol", [-0.1, 1.5, np.nan], "rtol must be between"),
         ("list-auction-coarse", "rounds", [(), ((0.0, 1.0),)], "eps must be positive"),
         ("list-auction-coarse", "sample", [0], "sample must be at least 1"),
-        ("matrix-free-coarse", "probes", [0], "must be at least"),
-        ("matrix-free-coarse", "eps", [0.0, np.nan], "must be at least"),
-        ("matrix-free-coarse", "slack", [-1.0], "must be at least"),
-        ("matrix-free-coarse", "renewals", [-1.0], "must be at least"),
-        ("matrix-free-coarse", "sample", [1], "must be at least"),
     ],
 )
 def test_rejects_options_out_of_range(name, option, values, message):

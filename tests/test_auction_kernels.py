@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 from scipy.optimize import linear_sum_assignment
 
-from semrsm_bench.solvers import MatchingProblem, list_auction, matrix_free
+from semrsm_bench.solvers import MatchingProblem, centring, list_auction
 from semrsm_bench.solvers.auction import prepare
+from semrsm_bench.solvers.centring import centre, row_duals
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase, dense_phases, list_phase
 from semrsm_bench.solvers.kernels.lists import Lists, list_rows, listed_best_two
 from semrsm_bench.solvers.kernels.rows import best_two, best_two_of_four, best_value, column_maxima, row_maxima
 from semrsm_bench.solvers.kernels.scale import Scale
-from semrsm_bench.solvers.matrix_free import ColumnSearch, centre, row_duals
 from tests.hard_problems import activations, hard_problem, shortfalls, true_affinity
 
 # Passes over rows.
@@ -49,8 +49,8 @@ def test_row_and_column_maxima(size):
 @pytest.mark.parametrize("tile", [(1024, 4096), (7, 11), (1, 300)])
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (5, 300), (300, 5), (1200, 900)])
 def test_row_duals_are_row_maxima(monkeypatch, tile, rows, columns):
-    monkeypatch.setattr(matrix_free, "_BLOCK_BYTES", 8 * tile[0] * tile[1])
-    monkeypatch.setattr(matrix_free, "_COLUMNS", tile[1])
+    monkeypatch.setattr(centring, "_BLOCK_BYTES", 8 * tile[0] * tile[1])
+    monkeypatch.setattr(centring, "_COLUMNS", tile[1])
     draw = np.random.default_rng(rows)
     x, y, prices = draw.normal(size=(rows, 7)), draw.normal(size=(columns, 7)), draw.normal(size=columns)
     assert row_duals(x, y, prices) == pytest.approx((x @ y.T - prices).max(axis=1), rel=1e-12)
@@ -168,7 +168,7 @@ def test_a_list_and_its_bound_cover_the_row(dtype, levels, size):
     draw = np.random.default_rng(size)
     affinity = draw.integers(0, levels, (9, size)).astype(dtype)
     prices = draw.integers(0, max(2, levels // 10), size).astype(dtype)
-    columns, values, bounds, _ = lists = Lists.empty(9, np.dtype(dtype))
+    columns, values, bounds = lists = Lists.empty(9, np.dtype(dtype))
     list_rows(affinity, prices, lists)
     for i, reduced in enumerate(affinity - prices):
         listed = values[i] > -np.inf
@@ -184,7 +184,7 @@ def test_a_list_and_its_bound_cover_the_row(dtype, levels, size):
 
 @pytest.mark.parametrize("padded", [64, 200, 512])
 def test_entries_of_minus_infinity_do_not_fill_a_list(padded):
-    # Buckets of the matrix-free search are padded so; bisecting from minus infinity made every entry a candidate.
+    # Bisecting from minus infinity would make every entry a candidate.
     affinity = np.random.default_rng(padded).normal(size=(40, 1024)).astype(np.float32)
     affinity[:, np.random.default_rng(0).permutation(1024)[:padded]] = -np.inf
     affinity[:, 5:1024:64] = -np.inf
@@ -194,33 +194,3 @@ def test_entries_of_minus_infinity_do_not_fill_a_list(padded):
     assert 12 <= listed.min() <= listed.mean() < 15
     for row, columns, bound, number in zip(affinity, lists.columns, lists.bounds, listed):
         assert bound >= np.delete(row, columns[:number]).max()
-
-
-def searched(problem, number, probes, prices):
-    """The problem centred, and the lists of all rows from buckets around so many sampled columns."""
-    centred, size, draw = centre(problem), problem.size, np.random.default_rng(0)
-    rows, columns = (np.sort(draw.permutation(size)[:number]) for _ in range(2))
-    lists = Lists.empty(size, np.dtype(np.float32))
-    ColumnSearch(centred, rows, columns, probes).fill(np.arange(size), prices, lists)
-    return centred.x.astype(np.float64) @ centred.y.astype(np.float64).T - prices, lists
-
-
-def test_searching_every_bucket_finds_the_best_columns():
-    prices = np.random.default_rng(1).normal(size=700).astype(np.float32)
-    reduced, (listed, values, bounds, _) = searched(activations(700, 9, seed=4), 24, 24, prices)
-    for i in range(0, 700, 7):
-        kept = listed[i][values[i] > -np.inf]
-        assert len(np.unique(kept)) == len(kept) >= 12
-        assert reduced[i, kept].max() == pytest.approx(reduced[i].max(), abs=1e-4)
-        assert bounds[i] >= np.delete(reduced[i], kept).max() - 1e-4
-        assert values[i][: len(kept)] - prices[kept] == pytest.approx(reduced[i, kept], abs=1e-4)
-
-
-@pytest.mark.parametrize(("rows_at_a_time", "block_bytes"), [(1 << 14, 8 << 20), (300, 8 << 20), (1 << 14, 1 << 16)])
-def test_few_buckets_hold_most_of_the_best_columns(monkeypatch, rows_at_a_time, block_bytes):
-    monkeypatch.setattr(matrix_free, "_ROWS_AT_A_TIME", rows_at_a_time)
-    monkeypatch.setattr(matrix_free, "_BLOCK_BYTES", block_bytes)
-    problem = activations(2000, 40, seed=4)
-    y = centre(problem).y
-    reduced, lists = searched(problem, 200, 16, np.einsum("sc,sc->s", y, y) / 2)
-    assert np.mean((lists.columns == reduced.argmax(axis=1)[:, None]).any(axis=1)) > 0.9

@@ -209,7 +209,7 @@ WAYS = {
     "semrsm-bench run matching --family all": only_read("takes hours; a part of it runs above"),
     "semrsm-bench table matching --where model=machol-wien": only_read("tests/test_cli_table.py has --where"),
     "semrsm-bench run --profile large": Way(
-        "semrsm-bench run --profile large --solvers matrix-free-coarse --pairs 1 --data user-cache/semrsm_bench/large",
+        "semrsm-bench run --profile large --solvers hierarchical-coarse --pairs 1 --data user-cache/semrsm_bench/large",
         slow=False,
         why="takes hours",
     ),

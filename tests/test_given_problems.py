@@ -72,7 +72,7 @@ def test_a_solver_that_takes_vectors_says_that_a_matrix_has_none():
     for name in set(sb.solver_names(available_only=True)) - set(APPLICABLE):
         with pytest.raises(ValueError, match=f"{name!r} takes position vectors x and y, and this problem is a matrix"):
             sb.solve(problem, name)
-    assert {"greedy", "topk-greedy-128", "batch-optimal-128", "matrix-free-fine"}.isdisjoint(APPLICABLE)
+    assert {"greedy", "topk-greedy-128", "batch-optimal-128", "hierarchical-fine"}.isdisjoint(APPLICABLE)
     assert {"identity", "scipy", "exact-auction", "auction-fine", "list-auction-fine"} <= {*APPLICABLE}
 
 
@@ -288,13 +288,13 @@ def test_a_run_on_problems_of_the_user_certifies_optima_and_says_who_does_not_ap
     monkeypatch.chdir(tmp_path)
     costs = np.random.default_rng(1).integers(0, 1000, (2, 30, 30))
     np.savez("mine.npz", x=X[0], y=Y[0], **{"ints/costs": costs})
-    chosen = ["--methods", "scipy,auction-fine,identity,greedy,matrix-free-fine", "--quiet", "--run-id", "r"]
+    chosen = ["--methods", "scipy,auction-fine,identity,greedy,hierarchical-fine", "--quiet", "--run-id", "r"]
     call("run", "--problems", "mine.npz", *chosen)
     rows = [json.loads(line) for line in (tmp_path / "results" / "r" / "rows.jsonl").read_text().splitlines()]
     by_form = {form: [row for row in rows if row["cell"]["layer"] == form] for form in ("vectors", "matrix")}
     assert {row["status"] for row in by_form["vectors"]} == {"ok"}
     skipped = {row["method"]: row["message"] for row in by_form["matrix"] if row["status"] == "skipped"}
-    assert skipped == dict.fromkeys(("greedy", "matrix-free-fine"), "it takes x and y, of which there are none here")
+    assert skipped == dict.fromkeys(("greedy", "hierarchical-fine"), "it takes x and y, of which there are none here")
     for row in by_form["matrix"]:
         if row["status"] == "ok":
             matrix = costs[int(row["case"][-1])]

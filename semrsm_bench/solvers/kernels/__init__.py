@@ -1,7 +1,7 @@
 """The compiled parts of the solvers: numba functions on arrays, written once for float32 and float64.
 
-From the bottom up: `vectors` (short vectors of floats), `rows` (passes over rows of the affinity), `lists` (candidate lists, also
-of the matrix-free search), `scale` (starting prices and the unit of ``eps``), `bidding` (auctions), `exact` (the exact finish),
+From the bottom up: `vectors` (short vectors of floats), `rows` (passes over rows of the affinity), `lists` (candidate lists),
+`scale` (starting prices and the unit of ``eps``), `bidding` (auctions), `exact` (the exact finish),
 `classes` (both of them between classes of equal vectors), `batches` (whole solves in one call). Kernels release the GIL, do a
 bounded amount of work and check nothing.
 

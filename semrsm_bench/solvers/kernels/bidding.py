@@ -151,56 +151,16 @@ def match_leftovers(assignment: Assignment) -> int:
 
 
 @njit(**COMPILED)
-def bid_on_lists(
-    affinity: Floats | None,
-    prices: Floats,
-    lists: Lists,
-    assignment: Assignment,
-    eps: Scalar,
-    slack: Scalar,
-    max_bids: int,
-) -> tuple[int, int, int]:
-    """The bidding of the free rows on lists; returns how many still wait, how many lists fell behind, and the bids.
-
-    A list falls behind when its best is more than ``slack`` below its bound. With ``slack = 0`` every pair ends within
-    ``eps`` of its row's maximum over *all* columns; a larger slack relies on it that prices of columns left out have risen
-    as well. The row is scanned anew, or, where there is no affinity, left free: the caller makes it a new list.
-    """
-    columns, values, bounds, wanted = lists
-    queue, waiting = _queue_of_free_rows(assignment.column_of)
-    head = 0
-    bids = 0
-    behind = 0
-    while waiting > 0 and bids < max_bids:
-        i = queue[head]
-        head = wrap(head + 1, queue.shape[0])
-        waiting -= 1
-        j, best, runner_up = listed_best_two(columns[i], values[i], prices)
-        if not best >= bounds[i] - slack or best == -np.inf:
-            behind += 1
-            if affinity is None:
-                continue
-            bounds[i] = list_row(affinity[i], prices, wanted, columns[i], values[i])
-            j, best, runner_up = listed_best_two(columns[i], values[i], prices)
-        # The best column left out may be as good as the bound; rounding must not put it above the best listed one.
-        runner_up = min(best, max(runner_up, bounds[i] - slack))
-        if runner_up == -np.inf:
-            # A list of one column has no second choice; then a bid rises by eps alone.
-            runner_up = best
-        bids += 1
-        waiting = bid(i, j, best - runner_up + eps, prices, assignment, queue, head, waiting)
-    return waiting, behind, bids
-
-
-@njit(**COMPILED)
 def list_phase(
     affinity: Floats, prices: Floats, lists: Lists, assignment: Assignment, eps: Scalar, slack: Scalar, max_bids: int
 ) -> tuple[int, int, int]:
     """`dense_phase` on lists: returns rows still free, rows scanned anew, and bids made.
 
-    A pair whose column is not on its row's list is freed too: nothing is known of it.
+    A pair whose column is not on its row's list is freed too: nothing is known of it. A row is scanned anew when the best of its
+    list is more than ``slack`` below its bound. With ``slack = 0`` every pair ends within ``eps`` of its row's maximum over *all*
+    columns; a larger slack relies on it that prices of columns left out have risen as well.
     """
-    columns, values, bounds, _ = lists
+    columns, values, bounds = lists
     column_of, row_of = assignment
     for i in range(column_of.shape[0]):
         j = column_of[i]
@@ -213,4 +173,24 @@ def list_phase(
             if not own >= max(best, bounds[i] - slack) - eps:
                 column_of[i] = -1
                 row_of[j] = -1
-    return bid_on_lists(affinity, prices, lists, assignment, eps, slack, max_bids)
+    queue, waiting = _queue_of_free_rows(assignment.column_of)
+    head = 0
+    bids = 0
+    behind = 0
+    while waiting > 0 and bids < max_bids:
+        i = queue[head]
+        head = wrap(head + 1, queue.shape[0])
+        waiting -= 1
+        j, best, runner_up = listed_best_two(columns[i], values[i], prices)
+        if not best >= bounds[i] - slack or best == -np.inf:
+            behind += 1
+            bounds[i] = list_row(affinity[i], prices, columns[i], values[i])
+            j, best, runner_up = listed_best_two(columns[i], values[i], prices)
+        # The best column left out may be as good as the bound; rounding must not put it above the best listed one.
+        runner_up = min(best, max(runner_up, bounds[i] - slack))
+        if runner_up == -np.inf:
+            # A list of one column has no second choice; then a bid rises by eps alone.
+            runner_up = best
+        bids += 1
+        waiting = bid(i, j, best - runner_up + eps, prices, assignment, queue, head, waiting)
+    return waiting, behind, bids

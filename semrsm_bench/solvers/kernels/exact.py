@@ -126,7 +126,7 @@ def correct(state: Finish, lists: Lists | None, step: float, most: int) -> tuple
                     _raise(i, k, np.float64(lists.values[i, c]) - own, state, raised_by, queue)
             if lists.bounds[i] <= own + step:
                 continue
-            bound = list_row(affinity[i], rounded, lists.wanted, lists.columns[i], lists.values[i])
+            bound = list_row(affinity[i], rounded, lists.columns[i], lists.values[i])
             lists.bounds[i] = np.float64(bound) + rounding
         for c in range(columns_reaching(affinity[i], rounded, rounded.dtype.type(own - 2.0 * rounding), found)):
             k = np.int64(found[c])

@@ -1,11 +1,10 @@
 """Candidate lists: a few columns of each row that look best, and a bound on all others.
 
-A list keeps up to ``WIDTH`` columns that looked best for a row under the prices of the moment, and a *bound* on ``affinity -
+A list keeps up to 16 columns that looked best for a row under the prices of the moment, and a *bound* on ``affinity -
 prices`` over every column it left out. Prices only rise, so the bound stays true for good. While the best listed value is at
 least the bound, the list alone decides; otherwise the row is scanned anew.
 
-Lists are padded with column 0 at affinity minus infinity, so a kernel may read whole vectors. `list_rows` makes them from an
-affinity, `score_buckets` from inner products that are made where needed and never stored.
+Lists are padded with column 0 at affinity minus infinity, so a kernel may read whole vectors.
 """
 
 from __future__ import annotations
@@ -20,26 +19,23 @@ from semrsm_bench.solvers.kernels import vectors as v
 from semrsm_bench.solvers.kernels.rows import mask_of, reaching, top_two, update_two
 
 # Columns of a list, a whole number of vectors, and how many a new one should hold: few enough that few lists overflow.
-WIDTH = 16
-WANTED = 12
-# Columns of a packed block: the lanes of a float32 vector.
-BLOCK_COLUMNS = 16
+_WIDTH = 16
+_WANTED = 12
 # A threshold is looked for among the maxima of 4 vectors' worth of lanes; bisection stops after this many halvings.
 _HALVINGS = 8
 
 
 class Lists(NamedTuple):
-    """Lists of all rows: int32 columns and their affinities (S, width), bounds (S,), and how many columns one should hold."""
+    """Lists of all rows: int32 columns and their affinities (S, 16), and bounds (S,)."""
 
     columns: Integers
     values: Floats
     bounds: Floats
-    wanted: int
 
     @classmethod
-    def empty(cls, size: int, dtype: np.dtype[Any], wanted: int = WANTED, width: int = WIDTH) -> Lists:
+    def empty(cls, size: int, dtype: np.dtype[Any]) -> Lists:
         """Room for lists of all rows."""
-        return cls(np.empty((size, width), np.int32), np.empty((size, width), dtype), np.empty(size, dtype), wanted)
+        return cls(np.empty((size, _WIDTH), np.int32), np.empty((size, _WIDTH), dtype), np.empty(size, dtype))
 
 
 @njit(forceinline=True, **COMPILED)
@@ -49,11 +45,11 @@ def _lower_finite(x: v.Vector, low: v.Vector, none: v.Vector) -> v.Vector:
 
 
 @njit(**COMPILED)
-def _threshold(row: Floats, prices: Floats, wanted: int) -> Scalar:
-    """A value that at least ``wanted`` entries of ``row - prices`` reach (all, where that is fewer), and not many more.
+def _threshold(row: Floats, prices: Floats) -> Scalar:
+    """A value that at least 12 entries of ``row - prices`` reach (all, where that is fewer), and not many more.
 
     The row is dealt into 4 vectors' worth of lanes, and the number of lanes whose maximum reaches a value is bisected:
-    entries of the top ``wanted`` seldom share a lane. Entries of minus infinity, which pad some rows, do not count.
+    the best entries seldom share a lane. Entries of minus infinity, which pad some rows, do not count.
     """
     n = row.shape[0]
     lanes = v.lanes_of(row)
@@ -68,17 +64,17 @@ def _threshold(row: Floats, prices: Floats, wanted: int) -> Scalar:
     high = v.highest(v.higher(v.higher(a, b), v.higher(c, d)))
     most = v.fill(row, high)
     low = v.lowest(_lower_finite(a, _lower_finite(b, _lower_finite(c, _lower_finite(d, most, none), none), none), none))
-    if full == 0 or v.count_bits(mask_of(a, b, c, d, v.fill(row, low), lanes)) < wanted:
+    if full == 0 or v.count_bits(mask_of(a, b, c, d, v.fill(row, low), lanes)) < _WANTED:
         return row.dtype.type(-np.inf)
     half = row.dtype.type(0.5)
     for _ in range(_HALVINGS):
         middle = low + half * (high - low)
         reached = v.count_bits(mask_of(a, b, c, d, v.fill(row, middle), lanes))
-        if reached < wanted:
+        if reached < _WANTED:
             high = middle
         else:
             low = middle
-            if reached <= wanted + 1:
+            if reached <= _WANTED + 1:
                 break
     return low
 
@@ -114,14 +110,14 @@ def _keep(
 
 
 @njit(**COMPILED)
-def list_row(row: Floats, prices: Floats, wanted: int, columns: Integers, values: Floats) -> Scalar:
+def list_row(row: Floats, prices: Floats, columns: Integers, values: Floats) -> Scalar:
     """Make one row's list; returns the bound on ``row - prices`` over all columns not on it.
 
     Of many equal entries most are refused one by one; to collect them first (`columns_reaching`) takes half as long again.
     """
     n = row.shape[0]
     step = 4 * v.lanes_of(row)
-    least = lost = floor = _threshold(row, prices, wanted)
+    least = lost = floor = _threshold(row, prices)
     count = 0
     full = n - n % step
     threshold = v.fill(row, least)
@@ -147,7 +143,7 @@ def list_row(row: Floats, prices: Floats, wanted: int, columns: Integers, values
 def list_rows(affinity: Floats, prices: Floats, lists: Lists) -> None:
     """Make the lists of all rows of ``affinity``, which may be a block of rows."""
     for i in range(affinity.shape[0]):
-        lists.bounds[i] = list_row(affinity[i], prices, lists.wanted, lists.columns[i], lists.values[i])
+        lists.bounds[i] = list_row(affinity[i], prices, lists.columns[i], lists.values[i])
 
 
 @njit(forceinline=True, **COMPILED)
@@ -165,64 +161,3 @@ def listed_best_two(columns: Integers, values: Floats, prices: Floats) -> tuple[
         first, second, place = update_two(x, v.fill(prices, k), first, second, place)
     at, best, runner_up = top_two(prices, first, second, place)
     return np.int64(columns[at]), best, runner_up
-
-
-class Packed(NamedTuple):
-    """Vectors of buckets in blocks of 16: bucket b has the blocks ``begins[b]`` to ``begins[b + 1]``.
-
-    ``columns`` says which column each of the 16 places is, -1 for one left over; ``vectors`` (blocks, C * 16), channel by channel.
-    """
-
-    begins: Integers
-    columns: Integers
-    vectors: Floats
-
-
-@njit(**COMPILED)
-def score_buckets(
-    x: Floats, rows: Integers, buckets: Integers, packed: Packed, packed_prices: Floats, lists: Lists
-) -> None:
-    """Lists of the given rows from exact inner products with every column of their buckets.
-
-    ``buckets`` (len(rows), T) are the buckets to look into, -1 for none; ``packed_prices`` those of the packed columns,
-    infinite for places left over. The bound of a list covers these columns, not those of other buckets.
-    """
-    columns, values, bounds, wanted = lists
-    blocks = packed.begins
-    channels = x.shape[1]
-    most = packed.columns.shape[0]
-    scores = np.empty(most, np.float32)
-    places = np.empty(most, np.int64)
-    nothing = np.zeros(most, np.float32)
-    for r in range(len(rows)):
-        i = rows[r]
-        count = 0
-        for b in buckets[r]:
-            if b < 0:
-                continue
-            # Each row begins elsewhere in the bucket: of many equal columns, every row then lists others.
-            inside = blocks[b + 1] - blocks[b]
-            for step in range(inside):
-                block = blocks[b] + (step + i) % inside
-                line = packed.vectors[block]
-                even = v.fill(scores, 0.0)
-                odd = even
-                for c in range(0, channels - 1, 2):
-                    even = v.plus_product(even, v.load(line, c * BLOCK_COLUMNS), v.fill(scores, x[i, c]))
-                    odd = v.plus_product(odd, v.load(line, (c + 1) * BLOCK_COLUMNS), v.fill(scores, x[i, c + 1]))
-                if channels % 2 == 1:
-                    even = v.plus_product(
-                        even, v.load(line, (channels - 1) * BLOCK_COLUMNS), v.fill(scores, x[i, channels - 1])
-                    )
-                v.store(scores, count, v.minus(even, v.minus(v.load(packed_prices, block * BLOCK_COLUMNS), odd)))
-                for lane in range(BLOCK_COLUMNS):
-                    places[count + lane] = block * BLOCK_COLUMNS + lane
-                count += BLOCK_COLUMNS
-        bounds[i] = list_row(scores[:count], nothing, wanted, columns[i], values[i])
-        for k in range(columns.shape[1]):
-            if values[i, k] > -np.inf:
-                place = places[columns[i, k]]
-                columns[i, k] = packed.columns[place]
-                values[i, k] += packed_prices[place]
-            else:
-                columns[i, k] = 0

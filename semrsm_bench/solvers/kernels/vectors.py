@@ -198,12 +198,6 @@ choose_above = _operation(
     lambda builder, kind, x, y, a, b: builder.select(builder.fcmp_ordered(">", x, y), a, b),
     "``choose_above(x, y, a, b)`` is lane by lane ``a`` where ``x > y``, else ``b``.",
 )
-_FUSED = ("contract",)
-plus_product = _operation(
-    3,
-    lambda builder, kind, t, a, b: builder.fadd(t, builder.fmul(a, b, flags=_FUSED), flags=_FUSED),
-    "``plus_product(t, a, b)`` is ``t + a * b``, rounded once where the machine can.",
-)
 at_least = _operation(2, _emit_mask, "Bit ``l`` of the result says whether ``a[l] >= b[l]``.", lambda kind: types.int64)
 highest = _operation(1, lambda b, kind, a: _reduce(b, kind, a, ">"), "Largest lane.", lambda kind: kind.dtype)
 lowest = _operation(1, lambda b, kind, a: _reduce(b, kind, a, "<"), "Smallest lane.", lambda kind: kind.dtype)
