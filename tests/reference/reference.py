@@ -341,7 +341,7 @@ def plain(value: Any) -> Any:
     return int(number) if number.is_integer() and abs(number) < 1e12 else number
 
 
-_HARDWARE = r"solvers .*/(auction-(fine|coarse|certified)|list-auction-.*)/[kc]$|rsms other/options"
+_HARDWARE = r"solvers .*/(auction-(fine|coarse|certified)|list-auction-.*|hierarchical-.*)/[kc]$|rsms other/options"
 # The first pattern that fits a key gives what a value may differ by, as a share of the largest number in it: on the machine
 # that wrote the file and on another one. Auctions in float32 follow the last bits of the affinity, which differ between CPUs
 # (BLAS, vector width), as far as here; on one CPU every process gives the same.
