@@ -5,12 +5,16 @@ and 100 stimuli of which a tenth of the variance is shared, or none, before thei
 """
 
 import sys
+import warnings
 from functools import partial
 
 import matplotlib.pyplot as plt
 import numpy as np
 
+from semrsm_bench import MisleadingWarning
 from semrsm_bench.metrics import linear_cka, significance
+
+warnings.simplefilter("ignore", MisleadingWarning)  # it is what the picture shows
 
 ESTIMATORS = {"biased": "#0072b2", "debiased": "#d55e00"}
 STIMULI, WIDTHS, DRAWS = {50: "o", 100: "^", 400: "s"}, (5, 10, 30, 100, 300, 1000, 3000), 8

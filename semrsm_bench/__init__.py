@@ -13,6 +13,7 @@ _EXPORTS = {
     "semrsm_bench.activations.layouts": ("LayoutWarning",),
     "semrsm_bench.activations.store": ("save_activations",),
     "semrsm_bench.core.identity": ("align", "with_ids"),
+    "semrsm_bench.core.misleading": ("MisleadingWarning",),
     "semrsm_bench.core.registry": ("load_plugin",),
     "semrsm_bench.core.task": ("Answer", "Case", "Profile", "Result", "Score", "Scored", "Task"),
     "semrsm_bench.metrics.registry": ("get_metric", "metric_names", "register_metric"),
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from semrsm_bench.activations.layouts import LayoutWarning
     from semrsm_bench.activations.store import save_activations
     from semrsm_bench.core.identity import align, with_ids
+    from semrsm_bench.core.misleading import MisleadingWarning
     from semrsm_bench.core.registry import load_plugin
     from semrsm_bench.core.task import Answer, Case, Profile, Result, Score, Scored, Task
     from semrsm_bench.metrics.instances import get_instance, instance_names, register_instance

@@ -22,6 +22,9 @@ from semrsm_bench.metrics import (
 )
 from tests.representations import notebook, related
 
+# tests/test_misleading.py says when it comes.
+pytestmark = pytest.mark.filterwarnings("ignore::semrsm_bench.MisleadingWarning")
+
 
 def features(seed, n=30, widths=(4, 7)):
     return related(seed, n, widths, noise=0.5)

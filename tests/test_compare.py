@@ -98,7 +98,7 @@ def test_other_machines_and_other_data_are_noticed():
     before, after = sides()
     other = dataclasses.replace(after, machine="another", data="other")
     notices = " ".join(compare(before, other).notices)
-    assert "processors differ" in notices
+    assert "machines differ" in notices
     assert "different data" in notices
 
 

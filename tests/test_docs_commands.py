@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tomllib
 import types
+import warnings
 from dataclasses import dataclass
 
 import click
@@ -479,6 +480,7 @@ def test_commands_run(page, same_place, monkeypatch):
             if words[1] == "run":
                 # tests/test_cli_run.py checks a run's figures; drawing them is most of the time here.
                 patch.setattr("semrsm_bench.report.figures.draw_all", lambda *_, **__: [])
+            warnings.simplefilter("error", semrsm_bench.MisleadingWarning)
             done = CliRunner().invoke(cli, words[1:], standalone_mode=False)
         if done.exception is not None:
             raise AssertionError(f"{page}: {command}\n{done.output}") from done.exception
@@ -511,6 +513,7 @@ def test_python_blocks_run(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "bench_solver.py").touch()  # stands for the solver of a page, which its blocks import
+    warnings.simplefilter("error", semrsm_bench.MisleadingWarning)  # pytest puts the filters back
     for block in python_blocks(page):
         module = types.ModuleType("block_of_a_page")
         vars(module).update(TAKEN_FOR_GRANTED.get(page, {}))

@@ -157,12 +157,17 @@ def _read_run(folder: Path) -> Measurements:
         notices.append(f"{gone.total()} rows were replaced by later ones: {', '.join(names[:3])}{more}")
     return Measurements(
         f"run {folder.name}",
-        str((environment.get("cpu") or {}).get("model", "")),
+        _machine(environment.get("cpu") or {}),
         ",".join(sorted({str(row["data_sha256"]) for row in rows if row["data_sha256"]})),
         {key: _figures(part, tasks[key.task], folder) for key, part in parts.items()},
         tuple(notices),
         "run",
     )
+
+
+def _machine(cpu: Mapping[str, Any]) -> str:
+    """The processor and how many of its cores there are."""
+    return ", ".join(filter(None, (str(cpu.get("model") or ""), f"{n} cores" if (n := cpu.get("logical")) else "")))
 
 
 def _keys(rows: Sequence[Row]) -> list[CellKey]:
@@ -353,7 +358,7 @@ def compare(before: Measurements, after: Measurements) -> RunComparison:
             changes.append(_change(key, "gap", figures.gaps, new.gaps))
     notices = [f"{side.name}: {text}" for side in (before, after) for text in (*side.notices, *side.oddities)]
     if before.machine and after.machine and before.machine != after.machine:
-        notices.append(f"the processors differ ({before.machine}; {after.machine}): compare gaps, not times")
+        notices.append(f"the machines differ ({before.machine}; {after.machine}): compare gaps, not times")
     if before.data and after.data and before.data != after.data:
         notices.append("the two were measured on different data: gaps and times are of different problems")
     if any(not c.paired for c in changes if c.metric == "time"):

@@ -195,6 +195,10 @@ class Task(ABC):
         """Lines about what these options leave out, where one might expect it; a run shows them. None by default."""
         return ()
 
+    def caution(self, place: Mapping[str, Any]) -> str:
+        """What readers of the figures of a cell easily get wrong; it is under the table. "" by default."""
+        return ""
+
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Any:
         """What answers are held against, by default `Case.known`. Runs in the engine's process, which alone knows it."""
         return case.known

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from semrsm_bench.core.identity import require_same_ids
+from semrsm_bench.core.misleading import MisleadingWarning
 from semrsm_bench.metrics.arrays import (
     ROUNDING,
     FloatArray,
@@ -30,6 +33,8 @@ from semrsm_bench.metrics.registry import CENTRED, FORMS, KORNBLITH, ROTATIONS, 
 
 ESTIMATORS = ("biased", "debiased")
 _BLOCK_ENTRIES = 2**17
+# Where shuffled stimuli give more than this, a biased value is mostly chance.
+_MOSTLY_CHANCE = 0.5
 
 _of_rsms = partial(register_metric, takes="rsms", best="max", complexity="O(n^2); O(n^2)")
 _of_features = partial(register_metric, takes="features", best="max", range=(0, 1))
@@ -110,6 +115,20 @@ class Cka(Hsic):
         require_same_stimuli(len(a), len(b))
         return float(np.vdot(a, b))
 
+    def trace(self, a: Any) -> float:
+        """Trace of a side's centred RSM of norm 1."""
+        return float(np.trace(a))
+
+    def between(self, X: Any, Y: Any, names: str = "XY") -> float:
+        """CKA of two inputs; MisleadingWarning where the biased value is mostly what shuffled stimuli give, too."""
+        require_same_ids(X, Y, names)
+        a, b = (self.prepare(side, name) for side, name in zip((X, Y), names, strict=True))
+        value, n = self.compare(a, b), len(X)
+        if not self.debiased:
+            # The mean over all permutations of one side's stimuli, for any two centred RSMs.
+            _warn_of_chance(n, self.trace(a) * self.trace(b) / (n - 1), 4)
+        return value
+
 
 @_of_rsms(
     "cka_debiased",
@@ -128,9 +147,9 @@ def cka(K: Any, L: Any, estimator: str = "biased") -> float:
 
     In [0, 1] for the biased estimator of positive semi-definite RSMs; in [-1, 1] for the debiased one, and for semantic RSMs,
     which are not positive semi-definite in general. Nothing is clamped. NaN where an RSM is constant up to rounding once
-    centred, which makes the ratio 0 / 0.
+    centred, which makes the ratio 0 / 0. MisleadingWarning where the biased value of shuffled stimuli is above .5 on average.
     """
-    return float(between(Cka(estimator), K, L, "KL"))
+    return Cka(estimator).between(K, L, "KL")
 
 
 class LinearSide(NamedTuple):
@@ -172,6 +191,10 @@ class LinearCka(Cka):
         n = len(a)
         return float(n / (n - 2) * (a @ b) - a.sum() * b.sum() / ((n - 1) * (n - 2)))
 
+    def trace(self, a: LinearSide) -> float:
+        """Trace of a side's centred RSM of norm 1."""
+        return float(np.trace(a.values)) if a.is_rsm else square_norm(a.values)
+
     def compare(self, a: LinearSide, b: LinearSide) -> float:
         """CKA of two sides."""
         require_same_stimuli(len(a.values), len(b.values))
@@ -209,7 +232,7 @@ def linear_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
         Features of the same stimuli.
     estimator : {"biased", "debiased"}
     """
-    return float(between(LinearCka(estimator), X, Y))
+    return LinearCka(estimator).between(X, Y)
 
 
 class RbfCka(Cka):
@@ -237,7 +260,7 @@ def rbf_cka(
     In [0, 1] (biased) or [-1, 1] (debiased). Invariant to isotropic scaling where sigma is a rule that scales. Raises as
     `rbf_rsm` and `cka` do.
     """
-    return float(between(RbfCka(estimator, sigma=sigma, t=t), X, Y))
+    return RbfCka(estimator, sigma=sigma, t=t).between(X, Y)
 
 
 class CosineCka(Cka):
@@ -260,7 +283,7 @@ def cosine_cka(X: Any, Y: Any, estimator: str = "biased") -> float:
 
     Raises as `cosine_rsm` (zero rows) and `cka` do.
     """
-    return float(between(CosineCka(estimator), X, Y))
+    return CosineCka(estimator).between(X, Y)
 
 
 def minibatch_cka(
@@ -346,8 +369,28 @@ def cka_matrix(
                 raise ValueError(f"{label} has {len(rsm)} stimuli but layers[0] has {len(rsms[0])}")
             rsms.append(balanced(rsm)[0])
     require_stimuli(len(rsms[0]), least)
-    aligned = _alignments(*_inner_products(rsms, estimator))
+    products, raw = _inner_products(rsms, estimator)
+    aligned = _alignments(products, raw)
+    if estimator == "biased" and len(rsms) > 1:
+        traces = np.array([np.trace(k) - k.mean() * len(k) for k in rsms]) / _norm(products.diagonal(), raw)
+        chance = np.outer(traces, traces)[~np.eye(len(rsms), dtype=bool)] / (len(rsms[0]) - 1)
+        _warn_of_chance(len(rsms[0]), float(np.fmax.reduce(chance)), 3)
     return aligned if others is None else aligned[: len(layers), len(layers) :]
+
+
+def _warn_of_chance(n: int, chance: float, stacklevel: int) -> None:
+    """MisleadingWarning where chance alone gives much of a biased value; the level is that of who called the public function.
+
+    The text is the same for alike inputs, so that a loop over them shows it once.
+    """
+    if chance > _MOSTLY_CHANCE:
+        floor = math.floor(10 * chance - 1e-9) / 10
+        text = (
+            f"biased CKA of {n} stimuli: where one side's stimuli are shuffled, more than {floor:.1f} "
+            "comes out on average, whatever they show. There are too few stimuli for such wide representations: take more, or "
+            "estimator='debiased'"
+        )
+        warnings.warn(text, MisleadingWarning, stacklevel=stacklevel)
 
 
 def _least(estimator: str) -> int:

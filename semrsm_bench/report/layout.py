@@ -224,10 +224,9 @@ class Layout:
         # Where cases share units, a bootstrap of these is rather too wide.
         few_units = [s for s in self.results.summaries if s.jackknife and s.unit == (task.case_unit or task.unit)]
         if few_units:
-            few = plurals(min(few_units, key=lambda s: s.units).unit)
-            sentences.append(
-                f"A bootstrap of so few {few} is too narrow; --json and the page have the jackknife beside it"
-            )
+            fewest = min(few_units, key=lambda s: s.units)
+            beside = "--json and the page have the jackknife beside it"
+            sentences.append(f"A bootstrap of so few {plurals(fewest.unit)} ({fewest.units}) is too narrow; {beside}")
         return f"{'. '.join(filter(None, sentences))}."
 
     def sheets(self, wide: bool = False) -> list[Sheet]:

@@ -85,6 +85,7 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
         if worst:
             where = "; ".join(": ".join(filter(None, (places[c], f"{n} of {ok}"))) for c, (n, ok) in worst.items())
             notes.append(f"{UNDEFINED} {score.undefined or f'{score.title} has no value in some {cases}'} ({where}).")
+    notes += [f"{said}." for said in dict.fromkeys(results.task.caution(results.places[c]) for c in cells) if said]
     if any(s.bounds for _, _, s in present):
         notes.append("≥ certified lower bound: the optimum is not known, only an upper bound of it.")
     # What is said of how a method was measured is said of those that ran.

@@ -184,6 +184,12 @@ class MatchingTask(Task):
             ends = f"--pairs ends at S = {max(map(int, pairs))}; add --pairs {sizes[-1]}=N"
             yield f"{model} gets no pair at S = {', '.join(sizes)}: {ends}"
 
+    def caution(self, place: Mapping[str, Any]) -> str:
+        """The ratio k/k_opt depends on the offset of the features."""
+        if place.get("centring", "none") == "none":
+            return ""
+        return "k/k_opt of centred features is not that of raw ones, which papers print: compare c"
+
     def truth(self, case: Case, arrays: Arrays, solve: Solve) -> Any:
         """The certified optimum, and the mean over all permutations."""
         problem = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -11,6 +12,7 @@ import numpy as np
 from semrsm_bench.activations.cache import Cache
 from semrsm_bench.activations.pictures import PLAIN, changed_pictures
 from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.misleading import MisleadingWarning
 from semrsm_bench.core.options import option
 from semrsm_bench.core.stats import row_weights, weighted_mean
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Result, Score, Scored, Task
@@ -153,7 +155,10 @@ def identified(results: Sequence[Result], estimator: str = "debiased") -> dict[s
     for row, result in enumerate(results):
         networks.setdefault(str(result.raw["network"]), []).append(row)
     plain, changed = ([r.arrays[side] for r in results] for side in ("plain", "changed"))
-    alike = cka_matrix(plain, changed, estimator=estimator)
+    with warnings.catch_warnings():
+        # The biased estimator is there to be compared with the other.
+        warnings.simplefilter("ignore", MisleadingWarning)
+        alike = cka_matrix(plain, changed, estimator=estimator)
     names = np.array([str(result.raw["layer"]) for result in results])
     widths = {
         name: {results[i].raw["layer"]: results[i].raw["channels"] for i in rows} for name, rows in networks.items()
