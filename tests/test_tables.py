@@ -476,6 +476,21 @@ def test_no_text_from_outside_moves_the_cursor_or_breaks_a_line(fmt):
         assert all(len({len(line) for line in table}) == 1 for table in markdown_tables(text))
 
 
+@pytest.mark.parametrize(
+    ("complexity", "shown"),
+    [
+        ("O(S^2) in practice, O(S^3) at worst", "O(S²) in practice  "),
+        ("O(n min(n, p)); O(p), once", "O(n min(n, p)); O(p)  "),
+    ],
+)
+def test_a_terminal_shows_the_first_clause_of_a_complexity(complexity, shown):
+    told = {"methods": {"solver:greedy": {"complexity": complexity}}}
+    (line,) = (
+        t for t in render_table(matching([make_row("greedy")], ENVIRONMENT | told)).splitlines() if "greedy" in t
+    )
+    assert line.startswith(shown)
+
+
 @pytest.mark.parametrize("paper", [False, True])
 def test_latex_lines_have_as_many_columns_as_the_table(small, paper):
     for results in (matching(small), hostile_results()):

@@ -12,6 +12,9 @@ from semrsm_bench.core.escape import escape_latex, escape_markdown
 from semrsm_bench.report.formatting import NOTHING
 from semrsm_bench.report.layout import BLOCK_SIZE, COMPLEXITY, RANK, ColumnGroup, Line, Panel
 
+# Where a complexity says more, but not inside of brackets.
+_CLAUSE = re.compile(r",(?![^(]*\))")
+
 GAP = "  "
 GROUP_GAP = "   "
 
@@ -51,7 +54,7 @@ def _brief(panel: Panel) -> Panel:
     lines = (
         replace(
             line,
-            stub=tuple(t.split(",")[0] if head == COMPLEXITY else t for head, t in zip(panel.stub, line.stub)),
+            stub=tuple(_CLAUSE.split(t)[0] if head == COMPLEXITY else t for head, t in zip(panel.stub, line.stub)),
             entries=tuple(map(tight, line.entries)),
         )
         for line in panel.lines

@@ -34,7 +34,7 @@ from semrsm_bench.tasks.sources import (
 )
 
 # Sizes of the families that `Family.in_sample` names.
-SAMPLE_SIZES = (256, 1024)
+SAMPLE_SIZES = (256,)
 
 
 @dataclass(frozen=True)
