@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from semrsm_bench.activations.images import ImageRef, Tally, find_images, load_images, require_distinct
-from semrsm_bench.activations.options import Layout
+from semrsm_bench.activations.options import LayerLayout
 from semrsm_bench.core.arrays import to_numpy
 from semrsm_bench.core.method import require_extra
 
@@ -29,7 +29,7 @@ def extract(
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     size: int | None = None,
-    layout: Layout = "auto",
+    layout: LayerLayout = "auto",
     drop_tokens: int | None = None,
 ) -> Activations:
     """Activations of named layers of any torch network on images.

@@ -14,7 +14,7 @@ from torch import nn
 from semrsm_bench.activations.folders import file_sha256, weights_metadata
 from semrsm_bench.activations.images import CHANNEL_MEAN, CHANNEL_STD, Cover, Fit
 from semrsm_bench.activations.libraries import LIBRARIES
-from semrsm_bench.activations.options import Layout
+from semrsm_bench.activations.options import LayerLayout
 from semrsm_bench.activations.resnet import STAGES, load_weights, resnet_from_state
 
 SIZE = 64  # side of the pictures of a network that does not say its own
@@ -40,7 +40,7 @@ class Model:
     std: tuple[float, ...] = CHANNEL_STD
     weights_sha256: str = ""
     drop_tokens: int | None = None
-    layout: Layout = "auto"
+    layout: LayerLayout = "auto"
     fit: Fit | None = None
 
     def require_preprocessing(self, *names: str) -> None:
@@ -63,7 +63,7 @@ class Model:
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
         size: int | None = None,
-        layout: Layout = "auto",
+        layout: LayerLayout = "auto",
         drop_tokens: int | None = None,
     ) -> Model:
         """The model with what a user says of it; what is not said stays as it is."""

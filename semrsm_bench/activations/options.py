@@ -10,7 +10,7 @@ from semrsm_bench.core.options import OptionError, check, option
 
 # Fewer make a mean that is not worth centring with.
 MEAN_IMAGES = 1000
-Layout = Literal["auto", "channels_first", "channels_last", "sequence_first"]
+LayerLayout = Literal["auto", "channels_first", "channels_last", "sequence_first"]
 _CLASSES_HELP = "Class directories in label order, one a line."
 
 
@@ -94,7 +94,7 @@ class ModelOptions:
     size: int | None = option(None, help="Side of the images in pixels; default: what the model takes.", minimum=1)
     mean: tuple[float, ...] = option((), help="Of the channels, scale 0..1; default: what the model says.")
     std: tuple[float, ...] = option((), help="Of the channels, scale 0..1; default: what the model says.")
-    layout: Layout = option(
+    layout: LayerLayout = option(
         "auto",
         help="Axes of what layers return: (N, C, H, W) or (N, C, S); (N, H, W, C) or (N, T, D); (T, N, D). auto: what the shapes "
         "prove, or else an error.",

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from semrsm_bench.activations.options import Layout
+from semrsm_bench.activations.options import LayerLayout
 
 Grid = tuple[int, int]
 Shape = tuple[int, ...]
@@ -95,7 +95,7 @@ def read_output(
     count: int,
     picture: Grid,
     probe: Probe = lambda kind: None,
-    layout: Layout = "auto",
+    layout: LayerLayout = "auto",
     drop_tokens: int | None = None,
 ) -> Reading:
     """How an output of that shape is read, in a pass of ``count`` pictures of ``picture`` (H, W) pixels.
@@ -125,7 +125,7 @@ def grid_of(count: int, picture: Grid) -> Grid | None:
     return (rows, columns) if rows and rows * columns == count and rows * width == columns * height else None
 
 
-def _read_maps(layer: str, shape: Shape, count: int, picture: Grid, probe: Probe, layout: Layout) -> Reading:
+def _read_maps(layer: str, shape: Shape, count: int, picture: Grid, probe: Probe, layout: LayerLayout) -> Reading:
     if shape[0] != count:
         raise LayoutError(layer, shape, f"the first axis is not that of the {count} pictures; {_AROUND}")
     if layout == "sequence_first":
@@ -153,7 +153,7 @@ def _similar(grid: Grid, picture: Grid) -> bool:
     return rows == columns if height == width else abs(rows * width - columns * height) < max(height, width)
 
 
-def _batch_axis(layer: str, shape: Shape, count: int, probe: Probe, layout: Layout) -> int:
+def _batch_axis(layer: str, shape: Shape, count: int, probe: Probe, layout: LayerLayout) -> int:
     if layout != "auto":
         axis = int(layout == "sequence_first")
         if shape[axis] != count:
@@ -169,7 +169,7 @@ def _batch_axis(layer: str, shape: Shape, count: int, probe: Probe, layout: Layo
 
 
 def _is_flat_maps(
-    layer: str, shape: Shape, picture: Grid, probe: Probe, layout: Layout, drop_tokens: int | None
+    layer: str, shape: Shape, picture: Grid, probe: Probe, layout: LayerLayout, drop_tokens: int | None
 ) -> bool:
     """Whether (N, a, b) is (N, C, S) and not (N, T, D)."""
     if layout != "auto" or drop_tokens is not None:  # who counts tokens has tokens
