@@ -255,9 +255,13 @@ def test_tasks_of_one_run_get_names_of_their_own(tmp_path):
     assert names == {*own, "ranks-solver.png"}
 
 
-def test_several_processes_write_the_same_files_as_one(tmp_path):
+def test_several_processes_write_the_same_files_as_one(tmp_path, monkeypatch):
     results = [matching([make_row("greedy"), make_row("scipy"), make_row("greedy", model="a/b")])]
-    one, two = (draw_all(results, tmp_path / str(jobs), jobs=jobs) for jobs in (1, 2))
+    one = draw_all(results, tmp_path / "1", jobs=1)
+    # They were started in one folder, and write where the caller is now.
+    draw_all(results, tmp_path / "first", formats=["png"], jobs=2)
+    monkeypatch.chdir(tmp_path)
+    two = draw_all(results, (tmp_path / "2").relative_to(tmp_path), jobs=2)
     assert [path.name for path in one] == [path.name for path in two]
     assert len(one) > 6
     assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]

@@ -117,3 +117,23 @@ def test_the_part_that_all_share_is_in_the_order_of_the_first():
 def test_ids_that_name_no_samples_are_refused(call, words):
     with pytest.raises(ValueError, match=words):
         call()
+
+
+def test_ids_travel_from_arrays_to_rsms_and_caches(tmp_path):
+    named = sb.with_ids(Z.astype(np.float32), IDS)
+    assert sb.compute_rsm(named, matching="identity").ids == tuple(IDS)
+    between = sb.compute_rsm(named[:4], named, matching="identity")
+    assert (between.ids, between.column_ids) == (None, tuple(IDS))
+    sb.save_activations(tmp_path / "own.safetensors", {"a": named, "b": named.copy()})
+    assert sb.compute_rsm(CacheLayer(tmp_path / "own.safetensors", "a"), matching="identity").ids == tuple(IDS)
+    other = sb.with_ids(Z.astype(np.float32), IDS[::-1])
+    with pytest.raises(ValueError, match="in another order"):
+        sb.save_activations(tmp_path / "two.safetensors", {"a": named, "b": other})
+
+
+@pytest.mark.parametrize("name", ["labels", "logits", "a.mean"])
+def test_a_layer_cannot_have_a_name_that_means_something_else(tmp_path, name):
+    with pytest.raises(ValueError, match=f"a layer cannot be called '{name}'"):
+        sb.save_activations(tmp_path / "net.safetensors", {name: Z})
+    with pytest.raises(TypeError, match="layers must be a mapping such as"):
+        sb.save_activations(tmp_path / "net.safetensors", Z)

@@ -38,6 +38,8 @@ DOUBTFUL = {
     "CIFAR": ((12, 65, 192), "8 x 8 patches and 1 more"),
     "no class token": ((12, 196, 768), "14 x 14 patches as tokens"),
     "SigLIP": ((12, 256, 1152), "16 x 16 patches as tokens"),
+    "DINOv3 at 448 pixels": ((6, 789, 384), "28 x 28 patches and 5 more as tokens"),
+    "a wide one at 448 pixels": ((6, 785, 1024), "28 x 28 patches and 1 more as tokens"),
     "sequence first": ((197, 12, 768), r"in the first axis, .*z.transpose\(1, 0, 2\) with layout=.channels_last"),
     "CLIP, sequence first": ((257, 12, 1024), r"z.transpose\(1, 0, 2\)"),
     "costs": ((5, 40, 40), "a stack of square matrices, such as costs .*MatchingProblem.from_affinity"),

@@ -280,7 +280,7 @@ def test_a_function_of_the_users(monkeypatch, tmp_path, pictures):
         ("own_networks", ValueError, "it is module:PACKAGE.MODULE:FUNCTION"),
         ("own_networks:absent", ImportError, "has no attribute 'absent'"),
         ("not_there:f", ImportError, "No module named 'not_there'"),
-        ("own_networks:text", TypeError, "gives str, not a torch module or a Model"),
+        ("own_networks:text", ValueError, "gives str, not a torch module or a Model"),
     ):
         with pytest.raises(error, match=words):
             load_model(f"module:{spec}")

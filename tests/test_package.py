@@ -73,7 +73,7 @@ class Outside:
 
     def __init__(self, folder, packages):
         self.folder = folder
-        kept = {k: v for k, v in os.environ.items() if k != "SEMRSM_BENCH_DATA"}
+        kept = {k: v for k, v in os.environ.items() if k != "SEMRSM_BENCH_DATA" and "PYTEST" not in k}
         path = f"{packages / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
         caches = {"XDG_CACHE_HOME": str(folder / "user-cache"), "OMP_NUM_THREADS": "1"}
         self.environment = {**kept, **caches, "PATH": path, "PYTHONPATH": str(packages)}

@@ -299,6 +299,21 @@ def test_extract_of_pixels_and_files_uses_the_preprocessing_that_is_said(tmp_pat
         sb.extract(network, pixels, ["stem"], mean=how["mean"])
 
 
+def test_ids_that_are_given_travel_to_rsms():
+    torch.manual_seed(0)
+    network, pixels = nn.Conv2d(3, 4, 3), torch.rand(5, 3, 8, 8)
+    net = nn.Sequential(network)
+    found = sb.extract(net, pixels, ["0"], ids="abcde")
+    assert found["0"].ids == sb.compute_rsm(found["0"], matching="identity").ids == tuple("abcde")
+    turned = sb.extract(net, pixels.flip(0), ["0"], ids="edcba")
+    with pytest.raises(ValueError, match="in another order"):
+        sb.metrics.cka(*(sb.compute_rsm(f["0"], matching="identity") for f in (found, turned)), estimator="debiased")
+    with pytest.raises(ValueError, match="there are 2 ids for 5 samples"):
+        sb.extract(net, pixels, ["0"], ids="ab")
+    with pytest.raises(TypeError, match="model must be a torch module"):
+        sb.extract(lambda x: x, pixels, ["0"])
+
+
 @pytest.mark.parametrize(
     ("images", "words"),
     [

@@ -12,6 +12,7 @@ import numpy as np
 from semrsm_bench.activations.images import ImageRef, Tally, find_images, load_images, require_distinct
 from semrsm_bench.activations.options import LayerLayout
 from semrsm_bench.core.arrays import to_numpy
+from semrsm_bench.core.identity import checked_ids
 from semrsm_bench.core.method import require_extra
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def extract(
     size: int | None = None,
     layout: LayerLayout = "auto",
     drop_tokens: int | None = None,
+    ids: Sequence[Any] | None = None,
 ) -> Activations:
     """Activations of named layers of any torch network on images.
 
@@ -53,6 +55,8 @@ def extract(
     drop_tokens : int, optional
         Leading tokens (class, registers) to leave out; by default those the model is known to have, or one where that leaves a
         grid.
+    ids : sequence of N, optional
+        Distinct names of the images, where these are arrays; pictures from files have their own.
 
     Returns
     -------
@@ -63,6 +67,8 @@ def extract(
     ------
     ValueError
         No such layer, one that never runs, an output whose axes nothing tells, or images of another kind.
+    TypeError
+        The model is none.
     ImportError
         torch or Pillow is missing, or the library that the model comes from.
     """
@@ -80,13 +86,18 @@ def extract(
         model = Model(type(model).__name__, model, (), 0, (), ())
     elif isinstance(model, str):
         model = load_model(model)
+    elif not isinstance(model, Model):
+        raise TypeError(f"model must be a torch module, or text such as 'hf:FOLDER', got {type(model).__name__}")
     model = with_layers(model, layers).told(mean, std, size, layout, drop_tokens)
     inputs, found, pictures = _inputs(model, images)
+    if ids is not None and found:
+        raise ValueError("ids are for arrays: pictures from files are called by their names")
+    names = [image.name for image in found] if ids is None else checked_ids(ids, len(inputs), "ids")
     groups = groups_of(range(len(inputs)), max(inputs.shape[2:]))
     with LayerReader(model, model.layers, device) as read:
         result = joined([read(inputs[group[0] : group[-1] + 1]) for group in groups])
     labels = np.array([image.label for image in found], dtype=np.int64) if found else None
-    return replace(result, ids=tuple(image.name for image in found), labels=labels, pictures=pictures)
+    return replace(result, ids=tuple(names), labels=labels, pictures=pictures)
 
 
 def _inputs(model: Model, images: Any) -> tuple[torch.Tensor, list[ImageRef], str]:

@@ -17,9 +17,11 @@ Layout = Literal["channels_first", "channels_last"]
 Grid = tuple[int, int]
 
 # Sides of the grids of patches of published vision transformers.
-_SIDES = (7, 12, 14, 16, 24, 27, 32, 37)
+_SIDES = (7, 12, 14, 16, 18, 20, 24, 27, 28, 30, 32, 37, 40, 48, 64)
 # Tokens in front of the patches: class, distillation, registers.
 _PREFIXES = (1, 2, 4, 5)
+# Tokens that are looked for in the first axis: other numbers are more often those of images.
+_FIRST_AXIS = frozenset(side**2 + k for side in (7, 12, 14, 16) for k in (1, 2, 5))
 
 
 class LayoutWarning(UserWarning):
@@ -135,7 +137,7 @@ def _doubt(array: NDArray[Any]) -> str:
     if (patches := _patches(a, b)) or (_square(a) and a >= 49 and b >= 64 and not _square(b) and b % 64 == 0):
         what = f"like {patches or _in_words(a, 0)} as tokens (N, T, D)"
         return f'{read}, but looks {what}: say layout="channels_last", {right}'
-    if (patches := _known(n)) and b % 64 == 0 and (not _square(b) or _known(n, 12)):
+    if n in _FIRST_AXIS and (patches := _known(n)) and b % 64 == 0 and (not _square(b) or _known(n, 12)):
         what = f"like {patches} in the first axis, as tokens (T, N, D)"
         return f'{read}, but looks {what}: give z.transpose(1, 0, 2) with layout="channels_last", {right}'
     return ""

@@ -107,7 +107,7 @@ def load_model(spec: str, layers: Sequence[str] | None = None) -> Model:
             short = without_folders(spec).replace("/", "-").replace(":", "-")
             model = Model(short, network.eval(), STAGES, weights_sha256=_digest(network), **facts)
         else:
-            raise TypeError(f"{spec} gives {type(network).__name__}, not a torch module or a Model")
+            raise ValueError(f"{spec} gives {type(network).__name__}, not a torch module or a Model")
     elif Path(spec).is_file():
         path = Path(spec)
         try:

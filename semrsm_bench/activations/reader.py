@@ -17,6 +17,7 @@ from torch import nn
 
 from semrsm_bench.activations.models import Model, best_device, to_input, with_layers
 from semrsm_bench.activations.outputs import Grid, LayoutError, Reading, Shape, read_output, tensor_in
+from semrsm_bench.core.identity import with_ids
 
 _BATCH = 32
 
@@ -27,7 +28,8 @@ class Activations(Mapping[str, NDArray[np.float32]]):
 
     ``layers`` has them flat, (N, C, S), ``grids`` the (H, W) of their positions, or None. ``logits`` (N, K) float32 are None where
     the network returns something else. ``read_as`` says in words how the output of each layer was read; ``ids`` are the names of
-    pictures that were read from files, ``labels`` (N,) their classes, ``pictures`` what was done to them.
+    pictures that were read from files, or those that were given, and what the mapping gives carries them; ``labels`` (N,) are
+    their classes, ``pictures`` what was done to them.
     """
 
     layers: dict[str, NDArray[np.float32]]
@@ -40,7 +42,9 @@ class Activations(Mapping[str, NDArray[np.float32]]):
 
     def __getitem__(self, layer: str) -> NDArray[np.float32]:
         values, grid = self.layers[layer], self.grids[layer]
-        return values if grid is None else values.reshape(*values.shape[:2], *grid)
+        values = values if grid is None else values.reshape(*values.shape[:2], *grid)
+        named: NDArray[np.float32] = with_ids(values, self.ids) if self.ids else values
+        return named
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.layers)

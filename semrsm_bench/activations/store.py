@@ -29,7 +29,7 @@ from semrsm_bench.activations.folders import (
 from semrsm_bench.activations.layouts import Layout, arrange, square_grid
 from semrsm_bench.activations.own import open_own, open_own_folder
 from semrsm_bench.core.arrays import to_numpy
-from semrsm_bench.core.identity import checked_ids
+from semrsm_bench.core.identity import checked_ids, ids_of, require_same_ids
 
 # Float16 has full precision from here on.
 _SMALLEST_FLOAT16 = 2.0**-14
@@ -164,7 +164,8 @@ def save_activations(
     layers : mapping of layer to array_like or tensor
         (N, C, H, W), (N, C, S), or with ``layout="channels_last"`` (N, H, W, C) or tokens (N, T, D). Stored as float16.
     ids : sequence of N, optional
-        Distinct names of the images, by which results are put together; default: none.
+        Distinct names of the images, by which results are put together; default: those that the layers carry (see
+        `semrsm_bench.with_ids`), if any.
     labels : (N,) whole numbers, optional
     logits : (N, classes), optional
     grids : mapping of layer to (H, W), optional
@@ -178,8 +179,20 @@ def save_activations(
     Raises
     ------
     ValueError
-        Shapes that do not fit, an id that is there twice, values that are not finite or that float16 cannot hold.
+        Shapes that do not fit, an id that is there twice, layers with other ids, a layer with a name that has another meaning in a
+        cache, values that are not finite or that float16 cannot hold.
+    TypeError
+        ``layers`` is no mapping.
     """
+    if not isinstance(layers, Mapping):
+        raise TypeError(f"layers must be a mapping such as {{'layer1': z}}, got {type(layers).__name__}")
+    if reserved := [name for name in layers if name in ("labels", "logits") or name.endswith(".mean")]:
+        raise ValueError(f"a layer cannot be called {reserved[0]!r}: a cache keeps something else under that name")
+    if ids is None:
+        with_their_own = [array for array in layers.values() if ids_of(array) is not None]
+        for array in with_their_own[1:]:
+            require_same_ids(with_their_own[0], array)
+        ids = ids_of(with_their_own[0]) if with_their_own else None
     planes, known, means = {}, dict(grids or {}), {}
     for name, given in layers.items():
         array = to_numpy(given, name)

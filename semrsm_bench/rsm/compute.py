@@ -94,7 +94,7 @@ def compute_rsm(
     Returns
     -------
     ndarray, (N, N) or (N, M), float64; or a dict by kernel, by matching, or ``{matching: {kernel: RSM}}``
-        With the ids of the images where their file names them (see `semrsm_bench.with_ids`).
+        With the ids of the images where their file or array has them (see `semrsm_bench.with_ids`).
         z alone: exactly symmetric. Every pair is matched once, with image i < j in the rows of the affinity (the upper
         triangle), and mirrored; row-driven approximations such as greedy would give other values for the lower triangle.
         The diagonal's matching is the identity. linear is unbounded with identity <= translation <= optimal; cosine is in

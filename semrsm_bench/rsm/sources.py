@@ -22,6 +22,7 @@ from semrsm_bench.activations.cache import Cache, Floats
 from semrsm_bench.activations.layouts import Arrangement, Grid, Layout, LayoutWarning, arrange
 from semrsm_bench.activations.store import open_cache
 from semrsm_bench.core.arrays import load_array, to_numpy
+from semrsm_bench.core.identity import ids_of
 
 ClassToken = Literal["keep", "drop"]
 
@@ -218,7 +219,9 @@ def as_source(
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
     found = arrange(array, name, layout, drop_tokens, grid, class_token)
-    return ArraySource(array, name, found.layout, found.drop, grid)
+    given = ArraySource(array, name, found.layout, found.drop, grid)
+    given.ids = ids_of(z)
+    return given
 
 
 def _mapped(path: Path) -> NDArray[Any]:

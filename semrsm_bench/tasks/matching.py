@@ -117,7 +117,7 @@ class MatchingTask(Task):
             "under five minutes",
             {"pairs": {"1024": 12, "4096": 3, "": 1}, "sample": {"256": 2}},
             30.0,
-            8.0,
+            30.0,
             patience=20.0,
         ),
         "paper": Profile("1000 pairs or all there are, every solver", {"pairs": {"": 1000}}, 180.0, 600.0),

@@ -133,7 +133,7 @@ def relative_time(solver: Callable[[int], list[float]], kernel: Callable[[], flo
     return ratio_of_least({name: first[name] + more[name] for name in samplers}, "solver")
 
 
-def time_in_kernels(solver: str, problem: Any) -> float:
+def solved_in_kernels(solver: str, problem: Any) -> float:
     """A solver's time on a problem in units of a fixed kernel, which varies less from machine to machine than seconds do."""
     return relative_time(lambda number: observed(solver, problem, seed=number).seconds, ReferenceKernel().seconds)
 

@@ -23,8 +23,8 @@ from .calls import (
     matching_of,
     observed,
     shifted,
+    solved_in_kernels,
     solver_for,
-    time_in_kernels,
 )
 from .clock import peak_bytes
 
@@ -87,7 +87,7 @@ class Runtime(OverSizes):
     @_shown("reference kernels", "Solve in units of a fixed kernel (lower is better; gated)")
     def track_rel_time(self, problems: Problems, solver: str, size: int, centring: str) -> float:
         """Time of the first pair in units of a fixed kernel."""
-        return time_in_kernels(solver, self.problems[0])
+        return solved_in_kernels(solver, self.problems[0])
 
 
 class Quality(OverSizes):

@@ -44,10 +44,12 @@ def draw_all(
     import matplotlib
     from joblib import Parallel, delayed
 
+    # Processes that joblib keeps may be in another folder.
+    folder = out_dir.absolute()
     with matplotlib.rc_context(dict(RC)):
         named = _named(results, private)
-        files = Parallel(n_jobs=jobs)(delayed(_save)(figure, name, out_dir, formats) for name, figure in named)
-    return list(itertools.chain.from_iterable(files))
+        files = Parallel(n_jobs=jobs)(delayed(_save)(figure, name, folder, formats) for name, figure in named)
+    return [out_dir / name for names in files for name in names]
 
 
 def _named(results: Sequence[TaskResults], private: bool) -> Iterator[tuple[str, Figure]]:
@@ -68,20 +70,20 @@ def _named(results: Sequence[TaskResults], private: bool) -> Iterator[tuple[str,
         yield name, drawing.figure
 
 
-def _save(figure: Figure, name: str, folder: Path, formats: Sequence[str]) -> list[Path]:
-    """Files of a figure, in whichever process."""
+def _save(figure: Figure, name: str, folder: Path, formats: Sequence[str]) -> list[str]:
+    """Write the files of a figure, in whichever process; their names."""
     import matplotlib
 
-    paths = [folder / f"{name}.{fmt}" for fmt in formats]
+    files = [f"{name}.{fmt}" for fmt in formats]
     with matplotlib.rc_context(dict(RC)):
         if len(formats) > 1:
             # Placed once for all formats: that takes longer than drawing.
             figure.draw_without_rendering()
             figure.set_layout_engine("none")
-        for path, fmt in zip(paths, formats):
-            with writing(path) as partial:
+        for file, fmt in zip(files, formats):
+            with writing(folder / file) as partial:
                 figure.savefig(partial, format=fmt, dpi=200, metadata=_UNDATED[fmt])
-    return paths
+    return files
 
 
 def drawings_of(results: TaskResults, *, fronts: bool = True) -> Iterator[Drawing]:
