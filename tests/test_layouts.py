@@ -60,6 +60,62 @@ def test_a_shape_that_speaks_against_channels_first_warns_until_the_layout_is_sa
         assert as_source(z, layout="channels_last", drop_tokens=None if len(shape) == 4 else 0).channels == shape[-1]
 
 
+LAST_SHAPES = [
+    *[(6, side**2 + k, d) for side in (7, 8, 14, 16, 24, 37) for k in (1, 5) for d in (192, 384, 768, 1024, 1152)],
+    *[(6, side**2 + k, d) for side in (4, 6) for k in (1, 5) for d in (16, 24, 48, 192)],
+    *[(6, 21, d) for d in (8, 10, 12, 20, 30)],
+    *[(6, side**2 + 4, d) for side in (7, 8, 14, 16) for d in (192, 768)],
+    *[(6, 49, 768), (6, 196, 384), (6, 784, 192), (6, 3136, 96), (6, 64, 192), (6, 256, 768), (6, 196, 1024)],
+    *[(6, side, side, c) for side, c in ((56, 96), (28, 192), (14, 384), (7, 768), (64, 128), (112, 64), (112, 32))],
+    *[(6, 30, 40, 512), (6, 15, 20, 32), (6, 12, 16, 64), (6, 24, 32, 96), (6, 24, 32, 256), (6, 7, 14, 512)],
+    *[(197, 8, 768), (50, 32, 768), (257, 16, 1024), (201, 5, 384), (17, 6, 192)],
+    *[(6, 30, 30), (6, 197, 197)],
+]
+FIRST_SHAPES = [
+    (4, 64, 64, 48),
+    (4, 48, 48, 32),
+    (4, 64, 3072),
+    (4, 64, 12288),
+    (4, 256, 49),
+    (4, 64, 3136),
+    (4, 512, 196),
+    (4, 2048, 7, 7),
+    (4, 96, 55, 55),
+    (4, 64, 47, 156),
+    (4, 256, 12, 24),
+    (4, 30, 12),
+    (4, 30, 16),
+    (4, 50, 16),
+    (4, 50, 64),
+    (4, 20, 144),
+    (4, 10, 10, 10),
+    (4, 5, 9),
+    (4, 10, 48),
+    (4, 1, 64, 512),
+    (4, 64, 1, 1000),
+    (100, 64, 3072),
+    (200, 64, 64),
+    (200, 64, 1024),
+    (50, 64, 1024),
+    (17, 64, 192 // 3),
+    (257, 3, 64),
+    (4, 64, 64),
+]
+
+
+@pytest.mark.parametrize("shape", LAST_SHAPES)
+def test_other_layouts_of_many_networks_are_noticed(shape):
+    with pytest.warns(LayoutWarning):
+        as_source(shaped(*shape))
+
+
+@pytest.mark.parametrize("shape", FIRST_SHAPES)
+def test_maps_of_many_networks_are_not_doubted(shape):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert as_source(shaped(*shape)).channels == shape[1]
+
+
 def test_similarities_that_look_like_activations_warn_by_their_symmetry():
     z = RNG.normal(size=(4, 16, 16))
     with pytest.warns(LayoutWarning, match="square matrices"):
@@ -127,6 +183,8 @@ def test_maps_of_oblong_pictures_do_not_warn(n, channels, short, share):
         (201, {"class_token": "drop"}, "14 x 14 patches and 4 more, .* say drop_tokens=5, or drop_tokens=1"),
         (261, {}, "16 x 16 patches and 5 more"),
         (26, {}, "5 x 5 patches and 1 more"),
+        (21, {}, "4 x 4 patches and 5 more, .* say drop_tokens=5"),
+        (41, {}, "6 x 6 patches and 5 more"),
     ],
 )  # fmt: skip
 def test_tokens_that_stay_in_the_matching_are_said_until_their_number_is(tokens, how, words):
@@ -194,11 +252,13 @@ def test_torch_states_are_named_as_arrays_are():
         as_source(torch.ones(2, 197, 48))
 
 
-def test_the_command_line_warns_in_one_line_and_the_argument_settles_it(tmp_path):
+def test_the_command_line_warns_in_one_line_and_the_argument_settles_it(tmp_path, monkeypatch):
     np.save(tmp_path / "tokens.npy", RNG.normal(size=(3, 50, 32)))
     np.savez(tmp_path / "tokens.npz", block=RNG.normal(size=(3, 50, 32)))
+    # A path below the current folder, of which a worker knows the whole: said once all the same.
+    monkeypatch.chdir(tmp_path)
     for name in ("tokens.npy", "tokens.npz"):
-        words = ("rsm", tmp_path / name, "--matching", "identity", "--quiet")
+        words = ("rsm", name, "--matching", "identity", "--quiet")
         error = call(*words)[1]
         assert error.startswith("warning: ")
         assert error.count("\n") == 1

@@ -128,13 +128,15 @@ def test_register_tokens_are_never_taken_for_positions_in_silence(special):
     assert found.grids == {"layer": None}
 
 
-def test_tokens_that_the_network_should_have_and_has_not_are_warned_of():
+@pytest.mark.parametrize("special", [1, 5])
+def test_a_layer_without_the_tokens_that_the_network_has_keeps_its_patches(special):
     network = Network(tokens())
-    words = "16 tokens, which make a grid; without the first 1 .*: --drop-tokens 0"
-    model = Model("net", network, ("layer",), drop_tokens=1)
+    model = Model("net", network, ("layer",), drop_tokens=special)
+    words = f"16 tokens, which make a grid; without the first {special} they do not: all are kept"
     with LayerReader(model, ("layer",)) as reader, pytest.warns(UserWarning, match=words):
         found = reader(pictures())
-    assert found["layer"].shape == (3, 6, 15)
+    assert found["layer"].shape == (3, 6, 4, 4)
+    assert found.read_as == {"layer": "tokens (N, T, D), none left out"}
 
 
 def test_flat_maps_are_told_from_tokens_or_the_user_says_which():

@@ -16,12 +16,9 @@ from semrsm_bench.core.options import option
 Layout = Literal["channels_first", "channels_last"]
 Grid = tuple[int, int]
 
-# Sides of the grids of patches of published vision transformers.
-_SIDES = (7, 12, 14, 16, 18, 20, 24, 27, 28, 30, 32, 37, 40, 48, 64)
-# Tokens in front of the patches: class, distillation, registers.
-_PREFIXES = (1, 2, 4, 5)
-# Tokens that are looked for in the first axis: other numbers are more often those of images.
-_FIRST_AXIS = frozenset(side**2 + k for side in (7, 12, 14, 16) for k in (1, 2, 5))
+# Tokens in front of a square of patches: class, distillation, registers; and the least side of the square. Fewer patches with as
+# many tokens are more often something else.
+_IN_FRONT = {1: 4, 5: 4, 2: 7, 4: 7, 0: 7}
 
 
 class LayoutWarning(UserWarning):
@@ -118,68 +115,86 @@ def arrange(
 def _doubt(array: NDArray[Any]) -> str:
     """What speaks against channels first, where nothing was said; "" for nothing."""
     n, a, b, *rest = array.shape
+    right = 'or layout="channels_first" if it is right'
     if rest:
         (c,) = rest
-        colours = c <= 4 < a and b >= 8 * c
-        deep = c >= 16 * max(a, b) and max(a, b) <= 4 * min(a, b)
-        same = a == b and ((a >= 7 and b != c) or c >= max(16, 4 * b))
-        if not (same or colours or deep):
-            return ""
         read = f"was read as {a} channels on a grid of {b} x {c}"
-        return f'{read}, but looks like (N, H, W, C): say layout="channels_last", or layout="channels_first" if it is right'
+        if not _looks_channels_last(a, b, c):
+            return ""
+        return f'{read}, but looks like (N, H, W, C): say layout="channels_last", {right}'
     read = f"was read as {n} images of {a} channels at {b} positions"
-    right = 'or layout="channels_first" if it is right'
     if a == b >= 8 and (not _square(a) or _is_symmetric(array[0])):
         what = "like a stack of square matrices, such as costs or similarities"
         return (
             f"{read}, but looks {what}: for these there is MatchingProblem.from_affinity; {right.removeprefix('or ')}"
         )
-    if (patches := _patches(a, b)) or (_square(a) and a >= 49 and b >= 64 and not _square(b) and b % 64 == 0):
-        what = f"like {patches or _in_words(a, 0)} as tokens (N, T, D)"
+    if a != b and _look_like_tokens(a, b):
+        what = f"like {_in_words(a)} as tokens (N, T, D)"
         return f'{read}, but looks {what}: say layout="channels_last", {right}'
-    if n in _FIRST_AXIS and (patches := _known(n)) and b % 64 == 0 and (not _square(b) or _known(n, 12)):
-        what = f"like {patches} in the first axis, as tokens (T, N, D)"
+    # Images may be of any number, too: a map's positions are mostly a square, and widths of networks multiples of 64.
+    wide = b % 64 == 0 and (not _square(b) or (b >= 256 and math.isqrt(n) in (12, 14, 16)))
+    if wide and _front(n) in (1, 2, 5) and _look_like_tokens(n, b):
+        what = f"like {_in_words(n)} in the first axis, as tokens (T, N, D)"
         return f'{read}, but looks {what}: give z.transpose(1, 0, 2) with layout="channels_last", {right}'
     return ""
 
 
-def _patches(tokens: int, channels: int) -> str:
-    """The words for tokens that are a grid of patches and some in front of them; "" where these are no such tokens."""
-    if channels >= 32 and not _square(channels):
-        return _in_words(tokens, 1) if tokens > 16 and _square(tokens - 1) else _known(tokens)
-    # Published widths that are square numbers: 256, 576, 1024.
-    return _known(tokens, 12) if channels % 64 == 0 and _prefix(tokens) != 4 else ""
+def _looks_channels_last(a: int, b: int, c: int) -> bool:
+    """Whether (N, a, b, c) is more likely (N, H, W, C): its grid is nearer to a square, or a is no number of channels."""
+    if c <= 4 < a and b >= 8 * c:  # colours
+        return True
+    if a == b >= 7:
+        # 64 channels of 64 x 48, a photograph's sides, are as likely.
+        return b != c and not (_are_channels(a) and c in (3 * b / 4, 2 * b / 3))
+    if b == c or c % 8:
+        return False
+    first, last = (max(sides) / min(sides) for sides in ((b, c), (a, b)))
+    return (last <= 4 and first >= 2 * last) or (last <= 2 and not _are_channels(a))
+
+
+def _look_like_tokens(tokens: int, width: int) -> bool:
+    """Whether (N, tokens, width) is more likely (N, T, D) than (N, C, S), whose positions are mostly a square."""
+    front = _front(tokens)
+    if front is None or width < 8:
+        return False
+    if _square(width):
+        # Widths of networks that are squares: 256, 576, 1024.
+        return width % 8 == 0 and (not _are_channels(tokens) or (front > 0 and width >= 256 and width % 64 == 0))
+    if front == 0 and _are_channels(tokens):
+        return width % 64 == 0 and width <= 16 * tokens
+    return width % 8 == 0 or not _are_channels(tokens)
+
+
+def _are_channels(number: int) -> bool:
+    """Whether networks have so many channels: multiples of 8, the first few, and round ones of small networks."""
+    return number <= 4 or (number % 8 == 0 and number <= 2048) or (number % 10 == 0 and number <= 100)
+
+
+def _front(tokens: int) -> int | None:
+    """How many tokens are in front of a square of patches, None where it is none."""
+    fitting = (k for k, side in _IN_FRONT.items() if tokens - k >= side**2 and _square(tokens - k))
+    front = next(fitting, None)
+    # 30 tokens are rather 5 x 6 patches than 5 x 5 and 5 more.
+    short = next((side for side in range(math.isqrt(tokens), 0, -1) if tokens % side == 0), 1)
+    return None if front and 2 * tokens < 3 * short * short else front
 
 
 def _tokens_that_stay(shape: Sequence[int], found: Arrangement) -> str:
     """What speaks against matching all tokens that are left, where nothing was said; "" for nothing."""
-    if found.layout != "channels_last" or len(shape) != 3 or _square(found.size):
+    if found.layout != "channels_last" or len(shape) != 3 or not (more := _front(found.size)):
         return ""
-    patches = _in_words(found.size, 1) if found.size > 16 and _square(found.size - 1) else _known(found.size)
-    if not patches:
-        return ""
-    more = found.size - math.isqrt(found.size) ** 2
     kept = (
         "which is matched as a position like the others"
         if more == 1
         else "which are matched as positions like the others"
     )
-    return f"has {patches}, {kept}: say drop_tokens={found.drop + more}, or drop_tokens={found.drop} if it is right"
+    return f"has {_in_words(found.size)}, {kept}: say drop_tokens={found.drop + more}, or drop_tokens={found.drop} if it is right"
 
 
-def _prefix(tokens: int) -> int:
-    """How many tokens are in front of a grid of patches of a published size; 0 for none."""
-    return next((k for k in _PREFIXES if math.isqrt(max(0, tokens - k)) in _SIDES and _square(tokens - k)), 0)
-
-
-def _known(tokens: int, smallest: int = 7) -> str:
-    prefix = _prefix(tokens)
-    return _in_words(tokens, prefix) if prefix and math.isqrt(tokens - prefix) >= smallest else ""
-
-
-def _in_words(tokens: int, prefix: int) -> str:
-    side = math.isqrt(tokens - prefix)
-    return f"{side} x {side} patches" + (f" and {prefix} more" if prefix else "")
+def _in_words(tokens: int) -> str:
+    front = _front(tokens) or 0
+    side = math.isqrt(tokens - front)
+    return f"{side} x {side} patches" + (f" and {front} more" if front else "")
 
 
 def square_grid(size: int) -> Grid | None:

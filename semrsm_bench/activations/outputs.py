@@ -101,7 +101,8 @@ def read_output(
     """How an output of that shape is read, in a pass of ``count`` pictures of ``picture`` (H, W) pixels.
 
     ``layout`` is what the user says of all layers. ``drop_tokens`` leading tokens are left out, by default one where that leaves
-    a grid of the pictures' shape and all of them would not. `LayoutError`: nothing tells, or the options do not fit.
+    a grid of the pictures' shape and all of them would not; none, with a warning, where all make a grid and the others do not.
+    `LayoutError`: nothing tells, or the options do not fit.
     """
     if len(shape) == 4:
         return _read_maps(layer, shape, count, picture, probe, layout)
@@ -198,8 +199,10 @@ def _tokens_to_drop(layer: str, tokens: int, picture: Grid, drop: int | None) ->
         if not 0 <= drop < tokens:
             raise LayoutError(layer, f"{tokens} tokens", f"cannot drop {drop} of them")
         if drop and not grid_of(tokens - drop, picture) and grid_of(tokens, picture):
+            # A layer before the class token and the registers join the patches.
             text = f"layer {layer!r} returns {tokens} tokens, which make a grid; without the first {drop} they do not"
-            warnings.warn(f"{text}: --drop-tokens 0 keeps them (drop_tokens= in Python)", stacklevel=2)
+            warnings.warn(f"{text}: all are kept", stacklevel=2)
+            return 0
         return drop
     candidates = [k for k in range(min(_MOST_SPECIAL_TOKENS, tokens)) if grid_of(tokens - k, picture)]
     if candidates[:1] == [0] or candidates[:1] == [1]:

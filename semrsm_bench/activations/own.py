@@ -61,7 +61,9 @@ class OwnFile(Cache):
             self._require_finite(layer)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return open_own, (self.path, *self._how)
+        # What was assumed was said when the file was opened first: a worker opens it as said.
+        layout, drop = self._how
+        return open_own, (self.path, layout or "channels_first", drop or 0)
 
     def grid(self, layer: str) -> tuple[int, int] | None:
         """See `Cache`; flat positions are a grid where S is a square number."""

@@ -183,6 +183,9 @@ class CacheLayer(ImageSource):
         text = f"{self._sha256} {self.layer} {self._start}:{self._start + self.count}"
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
+    def __copy__(self) -> CacheLayer:
+        return self.portion(0, self.count)
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_cache": None}
 
