@@ -123,7 +123,15 @@ def test_weights_of_another_network_are_refused_with_the_names(tmp_path, saved):
     words = (
         r"of another network than ViTForImageClassification, .* missing .*\(.*vit\..*unknown \(embeddings\.layernorm"
     )
-    with pytest.raises(ValueError, match=words):
+    with pytest.raises(ValueError, match=words + ".*take both from one save_pretrained"):
+        load_model(f"hf:{folder}")
+    # The same names, of other shapes.
+    config = json.loads((saved["vit"] / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 32}))
+    (folder / "model.safetensors").write_bytes((saved["vit"] / "model.safetensors").read_bytes())
+    with pytest.raises(
+        ValueError, match=r"of another network than ViTFor.*of another shape \(.*vit\..*take both from one"
+    ):
         load_model(f"hf:{folder}")
 
 
@@ -250,7 +258,7 @@ def test_a_library_that_is_built_for_another_torch_is_named(monkeypatch, tmp_pat
         load_model(f"{library}:net")
 
 
-OWN = """
+OWN = """import sys
 from torch import nn
 from semrsm_bench.activations.models import Model
 
@@ -259,6 +267,11 @@ def module():
 
 def model():
     return Model("mine", module(), ("0",), 32, (0.5, 0.5, 0.5), (0.1, 0.1, 0.1))
+
+def needs(path):
+    return module()
+
+network = module()
 
 def text():
     return "no network"
@@ -280,6 +293,13 @@ def test_a_function_of_the_users(monkeypatch, tmp_path, pictures):
         ("own_networks", ValueError, "it is module:PACKAGE.MODULE:FUNCTION"),
         ("own_networks:absent", ImportError, "has no attribute 'absent'"),
         ("not_there:f", ImportError, "No module named 'not_there'"),
+        (
+            "own_networks:needs",
+            ValueError,
+            r"needs arguments \(missing a required argument: 'path'\); needed is a function",
+        ),
+        ("own_networks:network", ValueError, "is of type Sequential; needed is a function"),
+        ("own_networks:sys", ValueError, "is of type module; needed is a function that is called without arguments"),
         ("own_networks:text", ValueError, "gives str, not a torch module or a Model"),
     ):
         with pytest.raises(error, match=words):

@@ -230,6 +230,10 @@ REFUSED = {
     "odd.npz": (lambda p: np.savez(p, z=LAYERS["late"], y=np.ones(12)), r"y has shape \(12,\); .* labels \(N,\)"),
     "uneven.npz": (lambda p: np.savez(p, a=LAYERS["late"], b=LAYERS["late"][:4]), r"different numbers of images \(a 12, b 4\)"),
     "objects.npz": (lambda p: np.savez(p, z=np.array([{}, 1], object)), "z.npy is a pickled array of objects"),
+    "objects.npy": (
+        lambda p: np.save(p, np.array([{}, 1], object), allow_pickle=True),
+        r"objects.npy: it is a pickled array of objects, which may run code and is not opened: give it a dtype .*\)$",
+    ),
     "text.npz": (lambda p: np.savez(p, z=np.array([[["a"]]])), "z is of dtype <U1"),
     "none.npz": (lambda p: np.savez(p, labels=np.arange(3)), "has labels and no layer"),
     "twice.npz": (lambda p: np.savez(p, z=LAYERS["late"], ids=["a"] * 12), "ids: 'a' is there twice, at 0 and 1"),
@@ -261,7 +265,8 @@ REFUSED = {
     ),
     "nested.pt": (torch_saves(lambda torch: {"state_dict": {"w": torch.ones(2)}}), "'state_dict' is a dict with weights"),
     "states.pt": (torch_saves(lambda torch: (torch.ones(2, 3, 4),) * 3), "holds a tuple of 3; needed is a tensor or a dict"),
-    "objects.pt": (torch_saves(lambda torch: torch.nn.Linear(2, 3)), "holds Python objects beside tensors"),
+    "objects.pt": (torch_saves(lambda torch: torch.nn.Linear(2, 3)), r"a pickled Python object \(torch.nn.modules.linear.Linear\), .*: save a tensor .*"
+        r"of a network, `semrsm-bench data extract --model` makes activations"),
 }  # fmt: skip
 
 

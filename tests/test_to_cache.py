@@ -110,7 +110,13 @@ class Trap:
         ("bad.safetensors", b"1234", "not a readable"),
         ("net.bin", b"1234", "must be"),
         ("numbers.pt", {"a": 1}, "state dict of tensors"),
-        ("trap.pt", Trap(), "cannot be read with weights_only"),
+        (
+            "trap.pt",
+            Trap(),
+            r"holds a pickled Python object \(.*print\), .*: save its weights, torch.save\(network.state_dict",
+        ),
+        ("module.pt", torch.nn.Linear(2, 3), r"object \(torch.nn.modules.linear.Linear\), .* by module:PACKAGE.MODULE"),
+        ("cut.pt", b"PK\3\4", "cut.pt: cannot be read .*; write or copy it again"),
         ("absent.safetensors", None, "no such checkpoint .* nor one of hf:NAME, timm:NAME"),
         (
             "vit.pt",

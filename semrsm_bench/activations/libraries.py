@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -77,7 +78,9 @@ def _transformers(name: str) -> Loaded:
             classifies = any(kind.endswith("ForImageClassification") for kind in config.architectures or ())
             maker = transformers.AutoModelForImageClassification if classifies else transformers.AutoModel
             # Weights of half precision are widened: not every layer has a version for them on a CPU.
-            whole, report = maker.from_pretrained(place, dtype="float32", output_loading_info=True, **how)
+            # Those of another shape are said below.
+            how |= {"output_loading_info": True, "ignore_mismatched_sizes": True}
+            whole, report = maker.from_pretrained(place, dtype="float32", **how)
     except (OSError, ValueError, ImportError, RuntimeError, LookupError, SafetensorError) as error:
         # The library's words are of many lines, and the first one says it.
         said = str(error).strip().split("\n")[0]
@@ -99,7 +102,7 @@ def _transformers(name: str) -> Loaded:
         raise ValueError(
             f"hf:{name}: the weights are of another network than {type(whole).__name__}, which config.json says: "
             f"{len(expected)} tensors are missing or of another shape ({', '.join(expected[:3])}, ...), and "
-            f"{len(found)} unknown ({', '.join(found[:3])}, ...)"
+            f"{len(found)} unknown ({', '.join(found[:3])}, ...): take both from one save_pretrained"
         )
     if network.main_input_name != "pixel_values":
         raise ValueError(f"hf:{name}: {type(network).__name__} takes {network.main_input_name}, not pictures")
@@ -193,6 +196,13 @@ def _module(name: str) -> Loaded:
         raise ImportError(f"module:{name}: {error}") from None
     finally:
         sys.path.pop(0)
+    wanted = "needed is a function that is called without arguments and returns a torch module"
+    if not callable(found) or (hasattr(found, "named_modules") and not isinstance(found, type)):
+        raise ValueError(f"module:{name} is of type {type(found).__name__}; {wanted}")
+    try:
+        inspect.signature(found).bind()
+    except TypeError as error:
+        raise ValueError(f"module:{name} needs arguments ({error}); {wanted}: write one that gives them") from None
     return Loaded(found(), {"size": 0, "mean": (), "std": ()})  # nothing is known of its preprocessing
 
 

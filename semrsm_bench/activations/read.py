@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from semrsm_bench.activations.folders import CacheError
 from semrsm_bench.activations.kinds import HDF5, NPY, NPZ, READABLE, SAFETENSORS, TORCH, ZARR, what_is
-from semrsm_bench.core.arrays import load_array, to_numpy
+from semrsm_bench.core.arrays import PICKLED, load_array, to_numpy
 
 _SAFE = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I8": "|i1", "U8": "|u1", "BOOL": "|b1"}
 _SAFE |= {f"{sign}{bits}": f"<{sign.lower()}{bits // 8}" for sign in "IU" for bits in (16, 32, 64)}
@@ -52,7 +53,12 @@ def read_arrays(path: Path) -> dict[str, Stored]:
 
 
 def _npy(path: Path) -> Iterator[tuple[str, Stored]]:
-    array = load_array(path, mmap_mode="r")
+    try:
+        array = load_array(path, mmap_mode="r")
+    except ValueError as error:
+        if PICKLED in str(error):
+            raise CacheError(f"{path}: {error}") from None
+        raise
     yield "", Stored(array.shape, array.dtype, lambda: array)
 
 
@@ -65,16 +71,11 @@ def _npz(path: Path) -> Iterator[tuple[str, Stored]]:
                 shape, fortran, dtype = read(file)
                 begin = file.tell()
             if dtype.hasobject:
-                raise CacheError(f"{path}: {entry.filename} is a pickled array of objects; {_OBJECTS}")
+                raise CacheError(f"{path}: {entry.filename} is {PICKLED}")
             load = partial(_member, path, entry.filename)
             if entry.compress_type == zipfile.ZIP_STORED:
                 load = partial(_mapped_member, path, entry.header_offset, begin, shape, fortran, dtype)
             yield entry.filename.removesuffix(".npy"), Stored(shape, dtype, load)
-
-
-_OBJECTS = (
-    "it may run code and is not opened: give it a dtype of numbers, or of text as ids, with np.array(..., dtype=...)"
-)
 
 
 def _member(path: Path, name: str) -> NDArray[Any]:
@@ -133,10 +134,9 @@ def _torch(path: Path) -> Iterator[tuple[str, Stored]]:
     except Exception as error:
         if "weights_only" not in str(error):
             raise
-        what = "holds Python objects beside tensors, which may run code and are not opened"
-        raise CacheError(
-            f"{path} {what}: save a tensor or a dict of tensors, torch.save({{'layer1': z}}, path)"
-        ) from None
+        remedy = "save a tensor or a dict of tensors, torch.save({'layer1': z}, path)"
+        network = "; of a network, `semrsm-bench data extract --model` makes activations"
+        raise CacheError(f"{path} holds {pickled_in(error)}: {remedy}{network}") from None
     if isinstance(content, torch.Tensor):
         content = {"": content}
     if not isinstance(content, Mapping):
@@ -154,6 +154,13 @@ def _torch(path: Path) -> Iterator[tuple[str, Stored]]:
             raise CacheError(f"{path}: {what}; needed is a tensor or a dict of tensors, layer by layer")
         array = to_numpy(value, str(name))
         yield str(name), Stored(array.shape, array.dtype, partial(np.asarray, array))
+
+
+def pickled_in(error: Exception) -> str:
+    """What torch found in a file beside tensors and did not open, in words."""
+    kind = re.search(r"GLOBAL ([\w.]+)", str(error))
+    named = f" ({kind[1]})" if kind else ""
+    return f"a pickled Python object{named}, which may run code and is not opened"
 
 
 def _hdf5(path: Path) -> Iterator[tuple[str, Stored]]:

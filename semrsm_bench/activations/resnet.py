@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from semrsm_bench.activations.folders import atomic_write
+from semrsm_bench.activations.read import pickled_in
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
@@ -151,7 +152,12 @@ def load_weights(path: Path) -> dict[str, torch.Tensor]:
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"{path}: cannot be read with weights_only ({error}); save the bare state dict") from None
+        if "weights_only" not in str(error):
+            raise ValueError(f"{path}: cannot be read ({str(error).splitlines()[0]}); write or copy it again") from None
+        remedy = (
+            "save its weights, torch.save(network.state_dict(), path), or give it by module:PACKAGE.MODULE:FUNCTION"
+        )
+        raise ValueError(f"{path} holds {pickled_in(error)}: {remedy}") from None
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
             loaded = loaded[key]

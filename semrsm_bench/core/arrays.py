@@ -10,6 +10,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+PICKLED = (
+    "a pickled array of objects, which may run code and is not opened: give it a dtype of numbers, or of text as ids, with "
+    "np.array(..., dtype=...)"
+)
 _MAGIC = b"\x93NUMPY"
 
 
@@ -19,7 +23,10 @@ def load_array(path: str | Path, mmap_mode: Literal["r"] | None = None) -> NDArr
         if file.read(len(_MAGIC)) != _MAGIC:
             several = "an .npz archive of several arrays" if zipfile.is_zipfile(path) else "no .npy file"
             raise ValueError(f"it is {several}; numpy.save writes one array")
-    array: NDArray[Any] = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    except ValueError as error:
+        raise ValueError(f"it is {PICKLED}" if "object" in str(error).lower() else str(error)) from None
     return array
 
 
