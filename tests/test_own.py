@@ -265,8 +265,11 @@ REFUSED = {
     ),
     "nested.pt": (torch_saves(lambda torch: {"state_dict": {"w": torch.ones(2)}}), "'state_dict' is a dict with weights"),
     "states.pt": (torch_saves(lambda torch: (torch.ones(2, 3, 4),) * 3), "holds a tuple of 3; needed is a tensor or a dict"),
-    "objects.pt": (torch_saves(lambda torch: torch.nn.Linear(2, 3)), r"a pickled Python object \(torch.nn.modules.linear.Linear\), .*: save a tensor .*"
-        r"of a network, `semrsm-bench data extract --model` makes activations"),
+    "objects.pt": (
+        torch_saves(lambda torch: torch.nn.Linear(2, 3)),
+        r"a pickled Python object \(torch.nn.modules.linear.Linear\), .*: save a tensor .*"
+        r"of a network, `semrsm-bench data extract --model` makes activations",
+    ),
 }  # fmt: skip
 
 
