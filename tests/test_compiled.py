@@ -56,7 +56,7 @@ def test_who_sits_at_a_terminal_is_told_once_that_it_compiles_and_not_when_code_
         return 2 * a
 
     for values in ((3, 3.0), (3,)):  # the second time as another process would
-        compiled._say_once.cache_clear()
+        compiled._tell_once.cache_clear()
         function = compiled.njit()(double)
         assert [function(value) for value in values] == [6] * len(values)
         assert said.getvalue().count("compiling, once") == watched

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from scipy.io import savemat
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import jensenshannon, pdist, squareform
 from scipy.special import softmax
 
@@ -115,3 +116,19 @@ def test_published_rdms_are_compared_with_an_rsm_of_ones_own_by_their_ids(tmp_pa
     # The judgements are distances of the same points; those of another order would give about 0.
     assert float(found["mine.rbf"][2]) > 0.9
     assert float(found["human IT"][2]) > 0.8
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_the_exact_auction_stays_exact_without_any_of_its_ideas(flat):
+    names, rng = sb.load_plugin("ablation.py"), np.random.default_rng(0)
+    x, y = (np.maximum(rng.standard_normal((150, 6)) + 0.5, 0).astype(np.float32) for _ in range(2))
+    if flat:
+        x[40:], y[:90] = x[0], y[-1]
+    problem = sb.MatchingProblem(x, y)
+    rows, columns = linear_sum_assignment(problem.affinity.astype(np.float64), maximize=True)
+    optimum = problem.affinity[rows, columns].sum(dtype=np.float64)
+    assert len(names) == 8
+    for name in names:
+        found = sb.get_solver(name).run(problem)
+        assert sb.matching_value(problem, found.perm) == pytest.approx(optimum, rel=1e-6)
+        assert flat or "fallback" not in found.info, name

@@ -471,6 +471,38 @@ def test_workers_together_hold_no_more_memory_than_they_may(monkeypatch):
     assert alive == ["greedy", "identity", "sliced-sort"]
 
 
+COMPILING = """
+import numpy as np
+from semrsm_bench import register_solver
+from semrsm_bench.core.compiled import njit
+
+@njit()
+def count_down(n):
+    return np.arange(n)[::-1].copy()
+
+@register_solver("down", kind="baseline")
+@register_solver("down-too", kind="baseline")
+def down(problem):
+    return count_down(problem.size)
+"""
+
+
+def test_one_line_says_that_methods_wait_for_compilation_and_none_where_it_is_done(tmp_path):
+    plugin = tmp_path / "compiling.py"
+    plugin.write_text(COMPILING)
+    told = []
+    for _ in range(2):
+        lines = []
+        with Workers(report=lines.append) as workers, Scratch() as scratch:
+            observe = Observer(workers.of, scratch)
+            for name in ("down", "down-too"):
+                reply = observe(Declaration("solver", name, plugins=(str(plugin),)), pair(), LIMITS)
+                assert reply.status == "ok", reply
+        told.append(lines)
+    assert [len(lines) for lines in told] == [1, 0]
+    assert "compiling" in told[0][0]
+
+
 def test_processes_end_where_none_may_be_kept():
     with Workers(most=0) as workers, Scratch() as scratch:
         observe = Observer(workers.of, scratch)

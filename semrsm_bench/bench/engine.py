@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from semrsm_bench.bench import drift
 from semrsm_bench.bench.environment import describe_environment
@@ -109,7 +110,12 @@ def run(
         for row in old:
             ledger.observe(row)
         report(f"{'resuming' if writer.resumed else 'new'} run {writer.folder} ({len(old)} rows are there)")
-        with claimed_core() as core, Scratch() as scratch, Workers(core) as workers:
+
+        def beside_the_bar(line: str) -> None:
+            with tqdm.external_write_mode(file=sys.stderr):
+                report(line)
+
+        with claimed_core() as core, Scratch() as scratch, Workers(core, report=beside_the_bar) as workers:
             engine = _Engine(plan, ledger, writer, Observer(workers.of, scratch), session.estimate)
             engine.measure_all(quiet)
         if not session.estimate and ledger.is_finished:

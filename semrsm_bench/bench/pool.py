@@ -98,11 +98,13 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
     """One worker for each method, as long as the others hold no more than ``most`` bytes; use it as a context manager.
 
     By default half of the memory that is free at the start. Beyond that the processes that were not used for the longest end; they
-    start anew when they are asked for.
+    start anew when they are asked for. ``report`` gets a line when the first method waits for compilation.
     """
 
-    def __init__(self, core: int | None = None, most: int | None = None) -> None:
-        self._core = core
+    def __init__(
+        self, core: int | None = None, most: int | None = None, report: Callable[[str], None] = lambda text: None
+    ) -> None:
+        self._core, self._report = core, report
         self._most = psutil.virtual_memory().available // 2 if most is None else most
         self._workers: OrderedDict[tuple[str, str], WorkerProcess] = OrderedDict()
         # What each held when it was last in use: between its observations a worker is stopped.
@@ -117,7 +119,7 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
         if last and (pid := self._workers[last].pid):
             self._held[last] = resident_bytes(pid)
         if key not in self._workers:
-            self._workers[key] = WorkerProcess(setup_for(method, self._core))
+            self._workers[key] = WorkerProcess(setup_for(method, self._core), self._tell_once)
         self._workers.move_to_end(key)
         (_, worker), *others = reversed(self._workers.items())
         held = 0
@@ -126,6 +128,12 @@ class Workers(contextlib.AbstractContextManager["Workers"]):
             if held > self._most:
                 other.close()
         return worker
+
+    def _tell_once(self) -> None:
+        self._report(
+            "compiling what this package needs, method by method, once for this installation; no method's time counts it"
+        )
+        self._report = lambda text: None
 
     def __exit__(self, *error: object) -> None:
         for worker in self._workers.values():

@@ -114,10 +114,13 @@ class _LostError(Exception):
 
 
 class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
-    """One worker process; use it as a context manager. Between two commands it is stopped: its threads take no time from others."""
+    """One worker process; use it as a context manager. Between two commands it is stopped: its threads take no time from others.
 
-    def __init__(self, setup: WorkerSetup = WorkerSetup()) -> None:
-        self.setup = setup
+    ``on_compiling`` is called before the first function of this package is compiled in it.
+    """
+
+    def __init__(self, setup: WorkerSetup = WorkerSetup(), on_compiling: Callable[[], None] = lambda: None) -> None:
+        self.setup, self._on_compiling = setup, on_compiling
         # A method ran into its deadline: the next one gets no more time for a warm-up.
         self.timed_out = False
         # File of the package that the process imported
@@ -269,6 +272,10 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
             self._socket.sendall(json.dumps({"id": self._number, **command}, default=str).encode() + b"\n")
             stage, ahead = "", list(deadlines)[1:]
             while "done" not in (message := self._message(stage, deadlines[stage], most, memory)):
+                if message.get("stage") == "compiling":
+                    self._on_compiling()
+                    self._socket.sendall(b"{}\n")
+                    continue
                 stage, size = str(message.get("stage")), message.get("bytes")
                 if stage not in ahead or not isinstance(size, int):
                     raise self._foreign()

@@ -15,6 +15,15 @@ from semrsm_bench.core.files import explain, temporary_folder
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+def _say_at_terminal() -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write("semrsm-bench: compiling, once for this installation: some 15 s\n")
+
+
+# Called once a process, before the first function is compiled: a worker has no terminal, and tells its parent.
+tell: Callable[[], None] = _say_at_terminal
+
+
 def njit(**options: Any) -> Callable[[F], F]:
     """Compile a function on its first call, without the GIL, and keep what was compiled for later processes.
 
@@ -54,17 +63,16 @@ def _unless_the_disk_fails(access: Callable[..., Any], *given: Any) -> Any:
 
 
 def _loaded(access: Callable[..., Any], *given: Any) -> Any:
-    """What numba's cache answers; where that is nothing, whoever sits at a terminal learns what takes so long."""
+    """What numba's cache answers; where that is nothing, whoever waits learns what takes so long."""
     found = _unless_the_disk_fails(access, *given)
     if found is None:
-        _say_once()
+        _tell_once()
     return found
 
 
 @cache
-def _say_once() -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write("semrsm-bench: compiling, once for this installation: some 15 s\n")
+def _tell_once() -> None:
+    tell()
 
 
 @cache
