@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import re
 import zipfile
 
 import numpy as np
@@ -295,6 +296,26 @@ def test_the_command_line_says_it_in_one_line_and_verify_counts_it(tmp_path):
     assert "1 file(s) failed" in call("data", "verify", "--data", tmp_path, code=1)[1]
 
 
+@pytest.mark.parametrize("kind", ["arrays", "caches"])
+def test_a_file_that_is_wrong_in_a_folder_is_named_with_the_way_on(tmp_path, kind):
+    for name in "abc":
+        if kind == "arrays":
+            np.savez(tmp_path / f"{name}.npz", z=LAYERS["late"])
+        else:
+            sb.save_activations(tmp_path / f"{name}.safetensors", {"z": LAYERS["late"]})
+    wrong = next(tmp_path.glob("b.*"))
+    wrong.write_bytes(wrong.read_bytes()[:-300])
+    words = rf"{re.escape(str(wrong))}.*: mend the file or (move|take) it out of {re.escape(str(tmp_path))}"
+    with pytest.raises(CacheError, match=words):
+        open_caches(tmp_path)
+    wrong.unlink()
+    if kind == "caches":
+        manifest = json.loads((tmp_path / "manifest.json").read_text())
+        del manifest["files"][wrong.name]
+        (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    assert [cache.name for cache in open_caches(tmp_path)] == ["a", "c"]
+
+
 def test_a_library_that_is_missing_is_named(tmp_path, monkeypatch):
     (tmp_path / "a.h5").write_bytes(b"\x89HDF\r\n\x1a\n")
     (tmp_path / "a.zarr").mkdir()
@@ -326,6 +347,9 @@ def test_saved_activations_are_a_cache_of_what_was_given(tmp_path):
     cache = open_cache(path)
     assert (cache.grid("late"), cache.has_ids, cache.metadata["model"]) == ((2, 3), False, "m")
     assert dict(verify_folder(tmp_path)) == {"mine.safetensors": ""}
+    for names in (["dog", "cat", "cat"] * 4, np.array(["dog", "cat", "cat"] * 4, object)):
+        sb.save_activations(path, {"late": LAYERS["late"]}, labels=names)
+        assert open_cache(path).labels.tolist() == [1, 0, 0] * 4
     assert CacheLayer(cache, "late").ids is None
 
 
@@ -336,7 +360,12 @@ def test_saved_activations_are_a_cache_of_what_was_given(tmp_path):
         ({"a": 1e-6 * LAYERS["late"]}, {}, "image 0 reaches only .* too little for float16"),
         ({"a": LAYERS["late"]}, {"ids": ["x"] * 12}, "'x' is there twice"),
         ({"a": LAYERS["late"]}, {"ids": ["x"]}, "1 ids for 12"),
-        ({"a": LAYERS["late"]}, {"labels": np.arange(3)}, "do not fit 12 images"),
+        (
+            {"a": LAYERS["late"]},
+            {"labels": np.arange(3)},
+            r"labels are int64 of shape \(3,\); needed are 12 whole numbers, .* or names of classes",
+        ),
+        ({"a": LAYERS["late"]}, {"labels": np.full(12, 0.5)}, "labels are float64 .*; needed are 12 whole numbers"),
         ({"a": LAYERS["late"]}, {"grids": {"a": (4, 4)}}, "does not hold the 6 positions"),
         ({"a": np.ones((3, 4))}, {}, "features .* have no positions"),
         ({}, {}, "at least one image and one layer"),

@@ -68,6 +68,17 @@ def test_activations_are_those_of_the_network_whichever_way_they_are_made(togeth
     assert seen.grid("layer3") == (8, 8)
 
 
+def test_of_layers_that_a_wildcard_found_those_with_positions_are_compared():
+    model = choose_layers(resnet(), ("layer[34]", "f*"))
+    assert model.layers == ("layer3", "layer4", "fc")
+    seen = NetworkActivations(model, pixels())
+    with pytest.warns(UserWarning, match=r"1 layers .* have no positions: fc"):
+        assert seen.layers == ("layer3", "layer4")
+    np.testing.assert_array_equal(
+        seen.activations("layer4"), NetworkActivations(resnet(), pixels()).activations("layer4")
+    )
+
+
 def test_the_activations_used_last_stay_and_are_the_same_array(monkeypatch):
     monkeypatch.setattr(networks, "_TOGETHER", 0)
     monkeypatch.setattr(networks, "_REMEMBERED", 65_000)

@@ -91,6 +91,23 @@ def test_layers_must_exist_and_have_positions(tmp_path, images, weights):
         extract_to_cache(Model("vit", TinyViT(), ("head",)), images[:2], tmp_path / "c.safetensors")
 
 
+def test_of_layers_that_a_wildcard_found_those_without_positions_are_left_out_and_counted(tmp_path, images):
+    network = TinyViT()
+    network.spare = torch.nn.Identity()
+    model = with_layers(Model("vit", network, ()), ["*"])
+    words = r"^2 layers that the wildcards of --layers found have no positions: head \(\(2, 4\)\), spare \(never runs\); they are"
+    with pytest.warns(UserWarning, match=words):
+        extract_to_cache(model, images[:2], tmp_path / "c.safetensors")
+    assert open_cache(tmp_path / "c.safetensors").layers == ["patch", "block"]
+    with pytest.raises(ValueError, match=r"1 layers .* head \(\(2, 4\)\), and none is left"):
+        extract_to_cache(with_layers(model, ["h*"]), images[:2], tmp_path / "c.safetensors")
+    # Who names one wants it.
+    with pytest.raises(ValueError, match=r"layer 'head' returns \(2, 4\): needed are maps"):
+        extract_to_cache(with_layers(model, ["*", "head"]), images[:2], tmp_path / "c.safetensors")
+    with pytest.raises(ValueError, match="layer 'spare' of vit never ran"):
+        extract_to_cache(with_layers(model, ["*", "spare"]), images[:2], tmp_path / "c.safetensors")
+
+
 def test_checkpoints_of_every_accepted_kind(tmp_path, weights):
     state = load_weights(weights)
     parallel = {f"module.{k}": v for k, v in state.items()}

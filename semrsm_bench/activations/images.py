@@ -288,7 +288,8 @@ def decode(data: bytes, size: int | tuple[int, int] | Fit, name: str, tally: Tal
     except MemoryError:
         raise
     except Exception as error:  # decoders meet a damaged file with whatever error they run into
-        raise ValueError(f"{name}: not a readable image ({error or type(error).__name__})") from None
+        said = str(error).partition(" <_io.BytesIO")[0]  # where the bytes lay is no reason
+        raise ValueError(f"{name}: not a readable image ({said or type(error).__name__})") from None
     tally.sizes[image.size] += 1
     return fit(image)
 

@@ -27,7 +27,8 @@ class Model:
     """A network with what must be known to feed it and to say where it came from.
 
     It takes (N, 3, size, size) and returns logits (or anything else, then no logits are kept). ``layers`` are names of submodules,
-    ``mean`` and ``std`` those of the channels on the scale 0..1. ``fit`` makes pixels of a picture, and says as a text how; by
+    those of them ``by_pattern`` were found by a wildcard, and are left out where they have no positions; ``mean`` and ``std`` are
+    those of the channels on the scale 0..1. ``fit`` makes pixels of a picture, and says as a text how; by
     default the centre of the picture scaled to cover the frame. ``layout`` and ``drop_tokens`` say how its layers are read, see
     `read_output`.
     """
@@ -42,6 +43,7 @@ class Model:
     drop_tokens: int | None = None
     layout: LayerLayout = "auto"
     fit: Fit | None = None
+    by_pattern: frozenset[str] = frozenset()
 
     def require_preprocessing(self, *names: str) -> None:
         """ValueError where one of size, mean and std is not known, as of a bare module."""
@@ -139,6 +141,7 @@ def with_layers(model: Model, layers: Sequence[str] = ()) -> Model:
     """
     names = [name for name, _ in model.network.named_modules() if name]
     chosen: list[str] = [] if layers else [layer for layer in model.layers if layer in names]
+    named = set(chosen).union(layers)
     for layer in layers:
         found = [name for name in names if _fits(name, layer)]
         if not found:
@@ -158,7 +161,7 @@ def with_layers(model: Model, layers: Sequence[str] = ()) -> Model:
         raise ValueError(
             f"{model.name} has no stages layer1..layer4: name layers with --layers{hint}; at the top are {top}; {_LIST}"
         )
-    return replace(model, layers=tuple(dict.fromkeys(chosen)))
+    return replace(model, layers=tuple(dict.fromkeys(chosen)), by_pattern=frozenset(chosen) - named)
 
 
 _LIST = "`semrsm-bench data layers MODEL` lists all"

@@ -53,9 +53,11 @@ class OwnFile(Cache):
         given = self._array("ids" if "ids" in arrays else "images") if self.has_ids else np.arange(n)
         try:
             self.images = list(checked_ids(given.tolist(), n, f"{path}: ids"))
+            self.labels = class_labels(
+                self._array("labels") if "labels" in arrays else np.full(n, -1), n, f"{path}: labels"
+            )
         except ValueError as error:
             raise CacheError(str(error)) from None
-        self.labels = self._labels(n)
         self.logits = self._logits(n)
         for layer in self.layers:
             self._require_finite(layer)
@@ -135,17 +137,6 @@ class OwnFile(Cache):
                 what = f"image {self.images[start + image]}, channel {channel}, position {position}"
                 raise CacheError(f"{self.path}: {layer} is not finite in {what}; clean the activations first")
 
-    def _labels(self, n: int) -> NDArray[np.int64]:
-        if "labels" not in self._stored:
-            return np.full(n, -1)
-        labels = self._array("labels")
-        if labels.dtype.kind in "US":
-            labels = np.unique(labels, return_inverse=True)[1]  # classes by name, in the order of their names
-        if labels.shape != (n,) or labels.dtype.kind not in "iufb" or (labels != np.floor(labels)).any():
-            what = f"{labels.dtype} of shape {labels.shape}; needed are {n} whole numbers, one an image, or names of classes"
-            raise CacheError(f"{self.path}: labels are {what}")
-        return labels.astype(np.int64)
-
     def _logits(self, n: int) -> NDArray[np.float32]:
         if "logits" not in self._stored:
             return np.zeros((n, 0), np.float32)
@@ -154,6 +145,18 @@ class OwnFile(Cache):
             what = f"{logits.dtype} of shape {logits.shape}; needed are finite numbers ({n}, classes)"
             raise CacheError(f"{self.path}: logits are {what}")
         return np.ascontiguousarray(logits, np.float32)
+
+
+def class_labels(labels: NDArray[Any], n: int, what: str) -> NDArray[np.int64]:
+    """Labels (n,) as whole numbers, names of classes in the order of the names; ValueError, which calls them ``what``."""
+    if labels.dtype.kind == "O" and all(isinstance(one, str) for one in labels.flat):
+        labels = labels.astype(str)
+    if labels.dtype.kind in "US":
+        labels = np.unique(labels, return_inverse=True)[1]
+    if labels.shape != (n,) or labels.dtype.kind not in "iufb" or (labels != np.floor(labels)).any():
+        wanted = f"needed are {n} whole numbers, one an image, or names of classes"
+        raise ValueError(f"{what} are {labels.dtype} of shape {labels.shape}; {wanted}")
+    return labels.astype(np.int64)
 
 
 def open_own(path: Path, layout: Layout | None = None, drop_tokens: int | None = None) -> OwnFile:

@@ -60,7 +60,8 @@ class LayerReader(AbstractContextManager["LayerReader"]):
     """Hooks on layers of a network, called with inputs (N, 3, H, W); they are gone when the context ends.
 
     What a layer returns is copied, since later ones may work in place. ValueError: a layer that never runs, or whose output cannot
-    be read; a warning for one that runs more than once in a pass (the last output is kept).
+    be read; a warning for one that runs more than once in a pass (the last output is kept), and for those of `Model.by_pattern`
+    that are left out.
 
     For `describe` alone (``shapes_only``) nothing is copied, and what cannot be read is no error.
     """
@@ -99,7 +100,7 @@ class LayerReader(AbstractContextManager["LayerReader"]):
         try:
             tensor = tensor_in(layer, output).detach()
         except LayoutError as error:
-            if not self._shapes_only:
+            if not self._shapes_only and layer not in self._model.by_pattern:
                 raise
             self._refused[layer] = error.returned, error.problem
         else:
@@ -118,25 +119,38 @@ class LayerReader(AbstractContextManager["LayerReader"]):
 
     def __call__(self, x: torch.Tensor) -> Activations:
         """Activations of the pictures of one pass."""
-        output = self._pass(x)
-        if missing := [layer for layer in self._layers if layer not in self._seen]:
-            raise ValueError(f"layer {', '.join(map(repr, missing))} of {self._model.name} never ran: name another one")
+        output, layers = self._pass(x), self._layers
+        missing = [layer for layer in self._layers if layer not in self._seen]
+        if named := [layer for layer in missing if layer not in self._model.by_pattern]:
+            raise ValueError(f"layer {', '.join(map(repr, named))} of {self._model.name} never ran: name another one")
+        if missing:
+            layers = self._leave_out(missing)
         for layer, count in self._calls.items():
-            if count > 1:
+            if count > 1 and layer in layers:
                 text = f"layer {layer!r} ran {count} times in one pass, and the last output is kept"
                 warnings.warn(f"{text}: name a layer that runs once, such as the block around it", stacklevel=2)
         # Taken now: what settles a doubt are passes of their own.
         seen = dict(self._seen)
-        for layer in self._layers:
+        for layer in layers:
             if layer not in self._readings:
                 self._readings[layer] = self._read(layer, tuple(seen[layer].shape), x)
-        readings = {layer: self._readings[layer] for layer in self._layers}
+        readings = {layer: self._readings[layer] for layer in layers}
         return Activations(
             {layer: reading(layer, seen[layer]) for layer, reading in readings.items()},
             {layer: reading.grid for layer, reading in readings.items()},
             _logits(output),
             {layer: reading.words for layer, reading in readings.items()},
         )
+
+    def _leave_out(self, missing: Sequence[str]) -> Sequence[str]:
+        """The layers without those that a wildcard found and that give nothing; a warning counts them, ValueError: none is left."""
+        reasons = [f"{layer} ({self._refused.get(layer, ('never runs',))[0]})" for layer in missing]
+        text = f"{len(missing)} layers that the wildcards of --layers found have no positions: {', '.join(reasons[:5])}"
+        layers = [layer for layer in self._layers if layer not in missing]
+        if not layers:
+            raise ValueError(f"{text}, and none is left; `semrsm-bench data layers MODEL` lists all")
+        warnings.warn(f"{text}{', ...' if len(missing) > 5 else ''}; they are left out", stacklevel=3)
+        return layers
 
     def describe(self, x: torch.Tensor) -> Iterator[tuple[str, str, str, Grid | None]]:
         """Of each layer its name, what it returns, how that is read (or why not), and the grid of its positions."""

@@ -27,7 +27,7 @@ from semrsm_bench.activations.folders import (
     update_manifest,
 )
 from semrsm_bench.activations.layouts import Layout, arrange, square_grid
-from semrsm_bench.activations.own import open_own, open_own_folder
+from semrsm_bench.activations.own import class_labels, open_own, open_own_folder
 from semrsm_bench.core.arrays import to_numpy
 from semrsm_bench.core.identity import checked_ids, ids_of, require_same_ids
 
@@ -138,9 +138,18 @@ def open_caches(data: Path | None = None, layout: Layout | None = None, drop_tok
     In a folder without caches: its files of arrays, see `open_own_folder`.
     """
     place = find_data(data)
-    if place.is_dir() and own_files(place):
-        return [*open_own_folder(place, layout, drop_tokens)]
-    return [open_cache(path, layout, drop_tokens) for path in (list_caches(place) if place.is_dir() else [place])]
+    own = own_files(place) if place.is_dir() else []
+    files = own or (list_caches(place) if place.is_dir() else [place])
+    try:
+        if own:
+            return [*open_own_folder(place, layout, drop_tokens)]
+        return [open_cache(path, layout, drop_tokens) for path in files]
+    except CacheError as error:
+        if len(files) < 2:
+            raise
+        why = "no network or layer of a folder is left out in silence"
+        out = f"move it out of {place}" if own else f"take it out of {place / MANIFEST}, too"
+        raise CacheError(f"{error} ({why}: mend the file or {out})") from None
 
 
 def save_activations(
@@ -166,7 +175,8 @@ def save_activations(
     ids : sequence of N, optional
         Distinct names of the images, by which results are put together; default: those that the layers carry (see
         `semrsm_bench.with_ids`), if any.
-    labels : (N,) whole numbers, optional
+    labels : (N,) whole numbers or names of classes, optional
+        Names are numbered in their order.
     logits : (N, classes), optional
     grids : mapping of layer to (H, W), optional
         Of flat positions; by default the axes of the array, or a square where S is one.
@@ -216,7 +226,7 @@ def save_activations(
         planes,
         means,
         images=images,
-        labels=None if labels is None else to_numpy(labels, "labels"),
+        labels=None if labels is None else class_labels(to_numpy(labels, "labels"), n, "labels"),
         logits=None if logits is None else to_numpy(logits, "logits"),
         grids=known,
         metadata={**numbered, **(metadata or {}), "mean_images": n},

@@ -47,7 +47,7 @@ def extract_to_cache(
     others = [i for i in np.random.default_rng(seed).permutation(len(images)).tolist() if i not in kept]
     order = [*keep, *others[: max(0, mean_images - len(keep))]]
     stored: list[Activations] = []
-    totals: dict[str, Any] = dict.fromkeys(model.layers, 0.0)
+    totals: dict[str, Any] = {}
     tally, read, frame = Tally(), list[int](), (model.size, model.size)
     with LayerReader(model, model.layers) as reader, progress_bar(len(order), "extracting", unit="image") as bar:
         for group in groups_of(order, model.size):
@@ -57,7 +57,7 @@ def extract_to_cache(
                 frame = (pixels.shape[1], pixels.shape[2])
                 part = reader(input_of(model, pixels))
                 for layer, values in part.layers.items():
-                    totals[layer] += values.sum(axis=0, dtype=np.float64)
+                    totals[layer] = totals.get(layer, 0.0) + values.sum(axis=0, dtype=np.float64)
                 stored += _first(part, sum(i in kept for i in here))
                 read += here
             bar.update(len(group))

@@ -199,8 +199,13 @@ class NetworkActivations(LayerActivations):
 
     def __init__(self, model: Model, pixels: NDArray[np.uint8]) -> None:
         self.model, self.pixels = model, pixels
-        self.name, self.layers = model.name, model.layers
+        self.name = model.name
         self._logits: NDArray[np.float32] | None = None
+
+    @cached_property
+    def layers(self) -> Sequence[str]:  # type: ignore[override]
+        """Those of the model; of those that a wildcard found only what has positions, which a pass tells."""
+        return tuple(self._one_picture.layers) if self.model.by_pattern else self.model.layers
 
     def shape(self, layer: str) -> tuple[int, int, int]:
         """See `LayerActivations`; from a forward pass of one picture."""
@@ -239,7 +244,7 @@ class NetworkActivations(LayerActivations):
 
     @cached_property
     def _one_picture(self) -> Activations:
-        return self._run(self.pixels[:1], self.layers)
+        return self._run(self.pixels[:1], self.model.layers)
 
     def _run(self, pixels: NDArray[np.uint8], layers: Sequence[str]) -> Activations:
         from semrsm_bench.activations.reader import activations_of
