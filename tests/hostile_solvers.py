@@ -152,7 +152,7 @@ def sockets():
 @sb.register_solver(
     "hostile-socket",
     kind="approximate",
-    grid={"what": ["close", "all", "shut", "text", "long", "list", "deep", "forged", "stage", "path"]},
+    grid={"what": ["close", "all", "shut", "text", "long", "list", "deep", "forged", "stage", "compiling", "path"]},
 )
 def disturb(problem, *, what):
     """Do something to the socket that leads to the parent."""
@@ -165,6 +165,7 @@ def disturb(problem, *, what):
         "deep": b"[" * 200_000 + b"]" * 200_000 + b"\n",
         "forged": b'{"id": 2, "done": {"status": "ok", "seconds": "fast"}}\n',
         "stage": stages,
+        "compiling": stages.replace(b"prepared", b"compiling"),
         "path": json.dumps({"id": 2, "done": {"status": "ok", "arrays": {"perms": str(victim)}}}).encode() + b"\n",
     }
     for number in list(sockets()):

@@ -128,6 +128,8 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         self._process: Any = None
         self._unread = b""
         self._number = 0
+        # It has said that it compiles.
+        self._compiles = False
         # Kills for want of memory that the system had counted when the process was last heard of
         self._memory_kills = 0
         # Stage -> this process's clock, and the CPU time of the worker and all that it started
@@ -240,7 +242,7 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         # Files of a program go with the process, however that ends.
         self._files = tempfile.TemporaryDirectory(prefix="semrsm-bench-") if setup.program else None
         output = sys.stderr.fileno() if setup.show_output else self._log
-        self._memory_kills, self._unread, self._number = memory_kills(), b"", 0
+        self._memory_kills, self._unread, self._number, self._compiles = memory_kills(), b"", 0, False
         with theirs:
             self._process = start_worker(
                 theirs,
@@ -272,7 +274,10 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
             self._socket.sendall(json.dumps({"id": self._number, **command}, default=str).encode() + b"\n")
             stage, ahead = "", list(deadlines)[1:]
             while "done" not in (message := self._message(stage, deadlines[stage], most, memory)):
-                if message.get("stage") == "compiling":
+                if (
+                    message.get("stage") == "compiling" and not self._compiles
+                ):  # once: it begins the stage's deadline anew
+                    self._compiles = True
                     self._on_compiling()
                     self._socket.sendall(b"{}\n")
                     continue
