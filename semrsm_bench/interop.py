@@ -81,7 +81,8 @@ def from_rdms(rdms: Any, ids: str = "ids", names: str = "name") -> dict[str, Any
     """RSMs (n, n) of rsatoolbox's RDMs by name: similarities -d / 2, whose squared distances (`to_rdms`) are d again.
 
     ``ids`` is the pattern descriptor that says which samples these are, ``names`` the RDM descriptor of names; where there is none
-    the RSMs have no ids, and numbers as names. ValueError: a name that is there twice.
+    the RSMs have no ids, and numbers as names. ValueError: a name that is there twice, or NaN, by which rsatoolbox marks pairs that
+    were not measured.
     """
     called = [str(name) for name in rdms.rdm_descriptors.get(names, range(rdms.n_rdm))]
     if len(set(called)) < len(called):
@@ -89,10 +90,8 @@ def from_rdms(rdms: Any, ids: str = "ids", names: str = "name") -> dict[str, Any
             f"RDMs have one name more than once in {names!r}: {', '.join(called)}; name another descriptor"
         )
     known = rdms.pattern_descriptors.get(ids)
-    return {
-        name: matrix if known is None else with_ids(matrix, known, known)
-        for name, matrix in zip(called, np.asarray(rdms.get_matrices(), np.float64) / -2)
-    }
+    found = {name: as_float64(matrix, f"RDM {name!r}") / -2 for name, matrix in zip(called, rdms.get_matrices())}
+    return found if known is None else {name: with_ids(matrix, known, known) for name, matrix in found.items()}
 
 
 def to_dataset(x: Any) -> Any:

@@ -57,8 +57,24 @@ def test_other_images_are_refused(caches, tmp_path):
     swapped = [whole.images[i] for i in (0, 2, 1, *range(3, 12))]
     write_cache(tmp_path / "c.safetensors", layers, means, images=swapped)
     said = call("cka", caches[0], tmp_path / "c.safetensors", code=2)[1]
-    assert "hold other images ('1.png' and '2.png' stand at one place): extract both from the same pictures" in said
+    assert "in another order: at 1 is '1.png' in" in said
+    assert "; extract both from the same pictures, or say --align" in said
+    sb.save_activations(tmp_path / "few.safetensors", {"one": layers["one"][:11]})
+    assert "the first has 12 and the second 11" in call("cka", caches[0], tmp_path / "few.safetensors", code=2)[1]
     assert "a has no layer 'absent'" in call("cka", caches[0], "--layers", "absent", code=2)[1]
+
+
+def test_a_file_with_ids_beside_one_without_says_so(caches, tmp_path):
+    layers = {"one": open_cache(caches[1]).activations("one", slice(None))}
+    np.savez(tmp_path / "plain.npz", **layers)
+    said = "taken for the same, in the same order"
+    for words in ((caches[0], tmp_path / "plain.npz"), (tmp_path / "plain.npz", caches[0])):
+        out, error = call("cka", *words, "--layers", "one")
+        assert f"{caches[0]} says which images it holds and {tmp_path / 'plain.npz'} does not: they are {said}" in error
+        assert error.count("\n") == 1
+        assert "one" in out
+    assert said not in call("cka", *caches)[1]
+    assert said not in call("cka", tmp_path / "plain.npz", tmp_path / "plain.npz")[1]
 
 
 def test_images_in_another_order_are_aligned_by_id_on_request(tmp_path):

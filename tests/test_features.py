@@ -1,6 +1,7 @@
 """Files of features: what is read, and what is refused with which words."""
 
 import json
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,16 @@ def test_files_that_do_not_belong_together_are_refused(tmp_path):
         read_features([one, written(tmp_path / "two.npz", other)])
 
 
+def test_a_file_with_ids_beside_one_without_says_so(tmp_path):
+    one = written(tmp_path / "one.npz", content())
+    plain = written(tmp_path / "two.npz", {"c:1/early": np.ones((N, 2))})
+    with pytest.warns(UserWarning, match=r"two.npz has no ids and .*one.npz has: .* the same, in the same order"):
+        read_features([one, plain])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_features([plain])
+
+
 def test_files_are_aligned_by_id_on_request(tmp_path):
     arrays = content()
     order = np.random.default_rng(1).permutation(N)[: N - 1]
@@ -141,7 +152,7 @@ def test_files_are_aligned_by_id_on_request(tmp_path):
     with pytest.raises(ValueError, match=r"three.npz: it has no ids, by which --align"):
         read_features([paths[0], written(tmp_path / "three.npz", other)], align=True)
     strangers = {**other, "ids": np.array([f"new {i}" for i in range(N - 1)])}
-    with pytest.raises(ValueError, match="no id is in all of them"):
+    with pytest.raises(ValueError, match=r"one.npz.*four.npz: the 2 arrays have no id in common"):
         read_features([paths[0], written(tmp_path / "four.npz", strangers)], align=True)
 
 

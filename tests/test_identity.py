@@ -95,6 +95,45 @@ def test_other_samples_or_another_order_are_refused_and_aligned_on_request(name)
         metric(first, strangers)
 
 
+def made(kind):
+    x = RNG.normal(size=(30, 5))
+    return {
+        "rsm": lambda: x @ x.T,
+        "probabilities": lambda: np.abs(x) / np.abs(x).sum(axis=1, keepdims=True),
+        "counts": lambda: RNG.integers(1, 4, size=(30, 4)),
+    }.get(kind, lambda: x)()
+
+
+@pytest.mark.parametrize("name", [name for name, info in sb.metrics.METRICS.items() if len(info.inputs) == 2])
+def test_every_metric_of_two_sides_refuses_another_order(name):
+    info = sb.metrics.METRICS[name]
+    first, second = map(made, info.inputs)
+    info.function(first, second)
+    with pytest.raises(ValueError, match="the same samples in another order"):
+        info.function(sb.with_ids(first, range(30)), sb.with_ids(second, range(29, -1, -1)))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        sb.metrics.canonical_correlations,
+        lambda x, y: sb.metrics.null_distribution(lambda a, b: 0.0, x, y, 2),
+        lambda x, y: sb.metrics.significance("linear_cka", x, y, 2),
+        lambda x, y: sb.metrics.cka_matrix([x, x], [x, y], kernel="linear"),
+        lambda x, y: sb.metrics.instance_similarity([x, x, y]),
+        lambda x, y: sb.metrics.Barycenter().fit([x, y]),
+        sb.get_metric("linear_regression").run,
+        sb.metrics.align,
+    ],
+)
+def test_what_takes_several_arrays_refuses_another_order(call):
+    x, y = RNG.normal(size=(2, 9, 3))
+    call(x, y)
+    call(sb.with_ids(x, IDS), sb.with_ids(y, IDS))
+    with pytest.raises(ValueError, match="the same samples in another order"):
+        call(sb.with_ids(x, IDS), sb.with_ids(y, IDS[::-1]))
+
+
 def test_the_part_that_all_share_is_in_the_order_of_the_first():
     x = sb.with_ids(np.arange(8.0).reshape(4, 2), "abcd")
     K = sb.with_ids(np.arange(9.0).reshape(3, 3), "dxb", "dxb")

@@ -1,5 +1,7 @@
 """RSMs and features go to other libraries and back, and mean the same there."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,16 @@ def test_rdms_are_squared_distances_and_what_rsatoolbox_makes_of_the_features():
     half = X / np.linalg.norm(X, axis=1, keepdims=True)
     cosine = interop.to_rdms(half @ half.T)
     np.testing.assert_allclose(cosine.dissimilarities[0], 2 * (1 - half @ half.T)[np.triu_indices(6, 1)])
+
+
+def test_pairs_that_were_not_measured_are_refused():
+    """rsatoolbox marks them by NaN."""
+    matrices = np.ones((2, 6, 6)) - np.eye(6)
+    matrices[1, 2, 3] = matrices[1, 3, 2] = np.nan
+    said = {"rdm_descriptors": {}, "pattern_descriptors": {}}
+    rdms = SimpleNamespace(n_rdm=2, get_matrices=lambda: matrices, **said)
+    with pytest.raises(ValueError, match=r"RDM '1' has 2 non-finite entries, the first \(nan\) at \(2, 3\)"):
+        interop.from_rdms(rdms)
 
 
 def test_datasets_come_back_with_the_descriptor_that_is_named():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -41,29 +42,34 @@ def cka(z: Path, z2: Path | None, options: CkaOptions, output: OutputOptions) ->
     """
     from semrsm_bench.activations.cache import Cache
     from semrsm_bench.activations.store import open_cache
-    from semrsm_bench.core.identity import align
+    from semrsm_bench.core.identity import align, require_equal_ids
     from semrsm_bench.metrics import cka_matrix
+    from semrsm_bench.metrics.arrays import require_same_stimuli
     from semrsm_bench.rsm import CacheLayer, compute_rsm
 
     caches = [open_cache(path, **options.layouts) for path in (z, z2) if path is not None]
-    if not options.align and caches[0].images != caches[-1].images:
-        first = next((pair for pair in zip(caches[0].images, caches[-1].images) if pair[0] != pair[1]), None)
-        what = f"{first[0]!r} and {first[1]!r} stand at one place" if first else "one has more than the other"
-        raise ValueError(
-            f"{z} and {z2} hold other images ({what}): extract both from the same pictures, or say --align"
-        )
+    if z2 is not None and not options.align:
+        # Before the RSMs, which take time.
+        own, others = (cache.images if cache.has_ids else None for cache in caches)
+        remedy = "extract both from the same pictures, or say --align"
+        require_equal_ids(own, others, (str(z), str(z2)), remedy)
+        require_same_stimuli(*map(len, caches))
+        if (own is None) != (others is None):
+            named, other = (z, z2) if own else (z2, z)
+            text = f"{named} says which images it holds and {other} does not: they are taken for the same, in the same order"
+            warnings.warn(f"{text}; ids=, an array `ids` or an entry of that name says it", stacklevel=2)
 
     def rsms(cache: Cache) -> tuple[list[str], list[object]]:
         names = list(options.layers) or cache.layers
         how: dict[str, Any] = {"matching": options.matching, "kernel": options.kernel, "n_jobs": options.n_jobs}
         return names, [compute_rsm(CacheLayer(cache, layer), **how) for layer in names]
 
-    (rows, own), (columns, others) = rsms(caches[0]), rsms(caches[-1]) if z2 else ([], None)
+    (rows, left), (columns, right) = rsms(caches[0]), rsms(caches[-1]) if z2 else ([], None)
     columns = columns or rows
-    if options.align and others:
-        both = align(*own, *others)
-        own, others = both[: len(own)], both[len(own) :]
-    values = cka_matrix(own, others, estimator=options.estimator)
+    if options.align and right:
+        both = align(*left, *right)
+        left, right = both[: len(left)], both[len(left) :]
+    values = cka_matrix(left, right, estimator=options.estimator)
     if options.picture is not None:
         from semrsm_bench.report.rsm_picture import save_layer_map
 

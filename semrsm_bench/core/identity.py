@@ -73,11 +73,26 @@ def ids_of(array: Any) -> Ids | None:
 
 def require_same_ids(first: Any, second: Any, names: Sequence[str] = ("the first", "the second")) -> None:
     """ValueError where both arrays carry ids, and these are others, or in another order."""
-    a, b = ids_of(first), ids_of(second)
-    if a is None or b is None or a == b:
+    require_equal_ids(ids_of(first), ids_of(second), names)
+
+
+def require_one_set_of_ids(arrays: Sequence[Any], name: str) -> None:
+    """`require_same_ids` of all arrays, which errors call ``name``[0], [1], ..., with the first one that carries ids."""
+    known = [i for i, array in enumerate(arrays) if ids_of(array) is not None]
+    for i in known[1:]:
+        require_same_ids(arrays[known[0]], arrays[i], (f"{name}[{known[0]}]", f"{name}[{i}]"))
+
+
+def require_equal_ids(
+    a: Sequence[str] | None,
+    b: Sequence[str] | None,
+    names: Sequence[str],
+    remedy: str = "semrsm_bench.align brings arrays to the samples that they share, in one order",
+) -> None:
+    """ValueError where both sides have ids, and these are others, or in another order; it says which, and the ``remedy``."""
+    if a is None or b is None or tuple(a) == tuple(b):
         return
     x, y = names
-    remedy = "semrsm_bench.align brings arrays to the samples that they share, in one order"
     if set(a) == set(b):
         place = next(i for i, (one, other) in enumerate(zip(a, b)) if one != other)
         what = f"the same samples in another order: at {place} is {a[place]!r} in {x} and {b[place]!r} in {y}"

@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
+from semrsm_bench.core.identity import require_one_set_of_ids
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, centred, one_of, require_stimuli, square_norm
 from semrsm_bench.metrics.procrustes import GROUPS, best_map
 from semrsm_bench.metrics.ranks import dense_ranks, first_largest
@@ -108,7 +109,7 @@ class Barycenter:
         self._fitted = 0
         prepared = [self._prepare(model, f"models[{index}]") for index, model in enumerate(models)]
         xs = [x for x, *_ in prepared]
-        _require_same_stimuli(xs)
+        _require_same_stimuli(models)
         width = max(x.shape[1] for x in xs)
         if self.n_components is not None and width < self.n_components:
             raise ValueError(f"no model has n_components={self.n_components} principal components; the most is {width}")
@@ -176,7 +177,7 @@ class Barycenter:
             if x.shape[1] != len(mean):
                 raise ValueError(f"models[{index}] was fitted with {len(mean)} units, but now has {x.shape[1]}")
             aligned.append((x - mean) / self.scales_[index] @ self.rotations_[index])
-        _require_same_stimuli(aligned)
+        _require_same_stimuli(models)
         return aligned
 
     def fit_transform(self, models: Sequence[Any]) -> list[FloatArray]:
@@ -207,7 +208,8 @@ class Barycenter:
             raise ValueError("this Barycenter is not fitted yet; call fit first")
 
 
-def _require_same_stimuli(models: list[FloatArray]) -> None:
+def _require_same_stimuli(models: Sequence[Any]) -> None:
+    require_one_set_of_ids(models, "models")
     if len(lengths := sorted({len(x) for x in models})) > 1:
         raise ValueError(f"all models must hold the same stimuli, but they have {lengths} of them")
 

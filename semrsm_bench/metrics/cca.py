@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from semrsm_bench.core.identity import require_same_ids
 from semrsm_bench.metrics.arrays import (
     ROUNDING,
     FloatArray,
@@ -45,6 +46,7 @@ def canonical_correlations(X: Any, Y: Any, *, centre: bool = True) -> FloatArray
     centre : bool
         False keeps the column means, which makes these cosines between subspaces instead of correlations.
     """
+    require_same_ids(X, Y, "XY")
     qx, qy = (_basis(side, name, centre)[1] for side, name in ((X, "X"), (Y, "Y")))
     return _cosines(qx, qy)
 

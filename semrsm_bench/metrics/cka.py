@@ -364,6 +364,7 @@ def cka_matrix(
             raise ValueError(f"{name} is empty; give at least one RSM or feature matrix")
         for index, layer in enumerate(() if side is None else side):
             label = f"{name}[{index}]"
+            require_same_ids(layers[0], layer, ("layers[0]", label))
             rsm = as_rsm(layer if make is None else make(as_float64(layer, label)), label)
             if rsms and len(rsm) != len(rsms[0]):
                 raise ValueError(f"{label} has {len(rsm)} stimuli but layers[0] has {len(rsms[0])}")

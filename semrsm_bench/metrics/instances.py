@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
+from semrsm_bench.core.identity import require_one_set_of_ids
 from semrsm_bench.core.method import registering, words
 from semrsm_bench.core.registry import Registry
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, one_of, unit_rows
@@ -155,6 +156,7 @@ def distance_from_mean(aligned: Any) -> FloatArray:
 def _stacked(aligned: Sequence[Any]) -> FloatArray:
     """K models of one shape as an array (K, m, d)."""
     models = [as_float64(a, f"aligned[{k}]") for k, a in enumerate(aligned)]
+    require_one_set_of_ids(aligned, "aligned")
     for k, model in enumerate(models):
         if model.shape != models[0].shape:
             raise ValueError(

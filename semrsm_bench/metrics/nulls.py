@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from semrsm_bench.core.identity import require_same_ids
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, one_of
 from semrsm_bench.metrics.declarations import MetricInfo, declared, find_declared
 from semrsm_bench.metrics.instances import instance_similarity
@@ -45,6 +46,7 @@ def null_distribution(
     if n < 1:
         raise ValueError(f"n must be at least 1; got {n}")
     function, info = _resolve(metric)
+    require_same_ids(X, Y, "XY")
     y = as_float64(Y, "Y")
     square = y.shape[0] == y.shape[1]
     if permute is not None:

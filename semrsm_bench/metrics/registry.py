@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
+from semrsm_bench.core.identity import require_same_ids
 from semrsm_bench.core.method import Method, registering, words
 from semrsm_bench.core.registry import Registry, UnknownNameError, nearest, registry_of
 from semrsm_bench.metrics.kernels import KERNELS
@@ -201,6 +202,7 @@ class Metric(Measure):
         self.require_available()
         merged = {**self.options, **options}
         self.check_options(merged)
+        require_same_ids(x, y, "xy")
         return self._number(self.function(x, y, **merged))
 
 
@@ -301,6 +303,7 @@ def _as_function(target: Any) -> tuple[Callable[..., Any], Callable[..., Any] | 
 
     def function(x: Any, y: Any, **options: Any) -> Any:
         parts = make(**options)
+        require_same_ids(x, y, "XY")
         return parts.compare(
             *(parts.prepare(side, **({"name": name} if named else {})) for side, name in ((x, "X"), (y, "Y")))
         )

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.core.identity import require_same_ids
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, one_of
 from semrsm_bench.metrics.ranks import first_largest
 
@@ -78,6 +79,7 @@ def retrieval_scores(
     ``top`` is how many database images a query retrieves; the best score among them counts.
     """
     queries, database = _checked(query_counts, database_counts, score)
+    require_same_ids(K, query_counts, ("K", "query_counts"))
     k = as_float64(K, "K")
     if k.shape != (len(queries), len(database)):
         raise ValueError(f"K must be {len(queries)} queries x {len(database)} database images, but it is {k.shape}")

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.compiled import njit
+from semrsm_bench.core.identity import require_same_ids
 from semrsm_bench.metrics.arrays import (
     ROUNDING,
     FloatArray,
@@ -250,6 +251,7 @@ def jensen_shannon_correlation(P: Any, K: Any, method: str = "pearson") -> float
         As in `compare_rsms`, whose errors it raises too.
     """
     one_of(method, ("pearson", "spearman"), "method")
+    require_same_ids(P, K, "PK")
     divergence, k = jensen_shannon(P), as_rsm(K, "K")
     if len(divergence) != len(k):
         raise ValueError(f"P and K must hold the same samples, but P has {len(divergence)} and K has {len(k)}")

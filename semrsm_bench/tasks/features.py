@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +21,7 @@ from semrsm_bench.activations.folders import shipped_features
 from semrsm_bench.activations.kinds import what_is
 from semrsm_bench.activations.pictures import Pictures, read_pictures
 from semrsm_bench.core.arrays import load_archive
-from semrsm_bench.core.identity import checked_ids
+from semrsm_bench.core.identity import align, checked_ids, with_ids
 from semrsm_bench.core.options import option
 from semrsm_bench.core.row import natural
 from semrsm_bench.metrics.arrays import as_float64
@@ -186,6 +187,7 @@ def read_features(paths: Sequence[Path], *, align: bool = False) -> FeatureSet:
     grids: dict[str, dict[str, tuple[int, int]]] = {}
     digest = hashlib.sha256()
     rows = _shared_rows(paths) if align else {}
+    named: set[Path] = set()
     for path in paths:
         for name, array, grid in _arrays(path):
             where = f"{path}: {name}"
@@ -198,6 +200,7 @@ def read_features(paths: Sequence[Path], *, align: bool = False) -> FeatureSet:
             digest.update(np.ascontiguousarray(array).view(np.uint8).data)
             file_of.setdefault(name, path)
             if name in (LABELS, IDS):
+                named |= {path} if name == IDS else set()
                 if name == LABELS and not _whole(array):
                     raise ValueError(
                         f"{where} are {array.dtype} {array.flat[:3].tolist()}...; needed are whole numbers, one a class"
@@ -223,6 +226,9 @@ def read_features(paths: Sequence[Path], *, align: bool = False) -> FeatureSet:
             found[network][layer] = array
             if grid is not None:
                 grids.setdefault(network, {})[layer] = grid
+    if named and (nameless := [path for path in paths if path not in named]):
+        text = f"{nameless[0]} has no ids and {min(named)} has: its stimuli are taken for the same, in the same order"
+        warnings.warn(text, stacklevel=2)
     return FeatureSet(*_checked(found, shared, grids, file_of), digest.hexdigest())
 
 
@@ -234,12 +240,11 @@ def _shared_rows(paths: Sequence[Path]) -> dict[Path, tuple[Sequence[str], list[
         if found is None:
             raise ValueError(f"{path}: it has no ids, by which --align would know its stimuli")
         ids[path] = checked_ids(found.tolist(), len(found), f"{path}: ids")
-    shared = set.intersection(*map(set, ids.values()))
-    kept = [one for one in ids[paths[0]] if one in shared]
-    if not kept:
-        raise ValueError(f"{', '.join(map(str, paths))}: no id is in all of them")
-    places = {path: {one: row for row, one in enumerate(own)} for path, own in ids.items()}
-    return {path: (own, [places[path][one] for one in kept]) for path, own in ids.items()}
+    try:
+        rows = align(*(with_ids(np.arange(len(own)), own) for own in ids.values()))
+    except ValueError as error:
+        raise ValueError(f"{', '.join(map(str, paths))}: {error}") from None
+    return {path: (own, kept.tolist()) for (path, own), kept in zip(ids.items(), rows)}
 
 
 def _on_pictures(models: Sequence[Model], pictures: Pictures) -> FeatureSet:
