@@ -1,6 +1,7 @@
 """Warnings of figures that are right and mislead: when they come, that they are true, and that they come at no other time."""
 
 import itertools
+import math
 import warnings
 
 import numpy as np
@@ -70,3 +71,19 @@ def test_the_ratio_of_centred_features_has_its_note_and_that_of_raw_ones_has_non
         (results,) = collect([make_row("greedy", centring=centring), make_row("ortools", centring=centring)], {})
         text = " ".join(render_table(results).split())
         assert ("k/k_opt of centred features is not that of raw ones, which papers print: compare c." in text) == said
+
+
+def of_images(count):
+    """Rows of all pairs of so many images."""
+    pairs = itertools.combinations(map(str, range(count)), 2)
+    return [make_row(solver, pair="-".join(pair)) for pair in pairs for solver in ("greedy", "ortools")]
+
+
+@pytest.mark.parametrize(("images", "said"), [(2, "1 pair is"), (3, "3 images are"), (4, "4 images are"), (5, "")])
+def test_few_images_have_no_interval_that_says_anything(images, said):
+    (results,) = collect(of_images(images), {})
+    text = " ".join(render_table(results).split())
+    assert ("too few for an interval" in text) == bool(said)
+    assert not said or f"{said} too few for an interval that says anything: take 5 or more." in text
+    # What it is about: a percentile of so many different draws, of which most are nobody's.
+    assert (math.comb(2 * images - 1, images) < 40) == bool(said)

@@ -27,6 +27,8 @@ from semrsm_bench.tasks.registry import get_task
 
 # A bootstrap over so few units is too narrow; the jackknife is shown beside it.
 FEW_UNITS = 30
+# So few have less than 40 different draws: not one for each 2.5 %.
+TOO_FEW_UNITS = 4
 
 Row = Mapping[str, Any]
 Legend = dict[str, dict[str, Any]]

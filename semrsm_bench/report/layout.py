@@ -17,6 +17,7 @@ from semrsm_bench.bench.contest import (
     is_ranked,
     told_apart,
 )
+from semrsm_bench.bench.summary import TOO_FEW_UNITS
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
@@ -221,9 +222,14 @@ class Layout:
             )
         if over := self.results.resampled:
             sentences.append(f"±: the farther end of a 95 % {task.resampling} interval over {over}")
+        too_few = [s for s in self.results.summaries if 0 < s.units <= TOO_FEW_UNITS]
         # Where cases share units, a bootstrap of these is rather too wide.
         few_units = [s for s in self.results.summaries if s.jackknife and s.unit == (task.case_unit or task.unit)]
-        if few_units:
+        if too_few:
+            fewest = min(too_few, key=lambda s: s.units)
+            many = f"{plural(fewest.units, fewest.unit)} {'is' if fewest.units == 1 else 'are'} too few"
+            sentences.append(f"{many} for an interval that says anything: take {TOO_FEW_UNITS + 1} or more")
+        elif few_units:
             fewest = min(few_units, key=lambda s: s.units)
             beside = "--json and the page have the jackknife beside it"
             sentences.append(f"A bootstrap of so few {plurals(fewest.unit)} ({fewest.units}) is too narrow; {beside}")
