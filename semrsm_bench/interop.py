@@ -1,6 +1,6 @@
 """RSMs and features to and from pandas, xarray and rsatoolbox, with the ids of their samples; each library only where it is used.
 
-netrep and scikit-learn take features (n, p) as they are.
+scikit-learn takes features (n, p) as they are, netrep a list of them in one order: `semrsm_bench.align`.
 """
 
 from __future__ import annotations

@@ -149,3 +149,10 @@ def test_without_a_name_all_default_tasks_that_have_the_given_options_are_measur
 )
 def test_options_that_no_default_task_takes_are_refused(monkeypatch, words, said):
     assert said in measured_tasks(monkeypatch, words)
+
+
+def test_tasks_of_features_take_activations_by_their_own_option(tmp_path):
+    said = call("run", "layers", "null", "--data", tmp_path / "a.npz", code=2)[1]
+    assert "layers, null: give activations by --features, one file a network" in said
+    assert "No such option" in call("run", "layers", "--dat", "a.npz", code=2)[1]
+    assert "No such option" in call("run", "instances", "--data", "a.npz", code=2)[1]

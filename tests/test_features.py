@@ -156,10 +156,44 @@ def test_files_are_aligned_by_id_on_request(tmp_path):
         read_features([paths[0], written(tmp_path / "four.npz", strangers)], align=True)
 
 
-def test_activations_given_as_features_say_where_they_belong(tmp_path):
-    sb.save_activations(tmp_path / "cache.safetensors", {"late": np.ones((N, 2, 4))})
-    with pytest.raises(ValueError, match="activations of one network are for --data"):
-        read_features([tmp_path / "cache.safetensors"])
+def test_activations_are_networks_too(tmp_path):
+    """Files of `run matching --data`: caches, arrays by layer, folders; what is compared is the same as of a file of features."""
+    rng = np.random.default_rng(0)
+    nets = {name: {layer: rng.normal(size=(N, 4, 3, 3)) for layer in ("early", "late")} for name in ("one", "two")}
+    ids = [f"p{i}" for i in range(N)]
+    for name, layers in nets.items():
+        sb.save_activations(tmp_path / f"{name}.safetensors", layers, ids=ids, labels=np.arange(N), logits=np.eye(N))
+        np.savez(tmp_path / f"{name}.npz", **layers)
+    found = read_features([tmp_path / "one.safetensors", tmp_path / "two.safetensors"])
+    assert [network.path for network in found.networks] == ["activations:one", "activations:two"]
+    assert (found.ids, found.labels.tolist()) == (tuple(ids), list(range(N)))
+    for network in found.networks:
+        np.testing.assert_array_equal(network.logits, np.eye(N))
+        assert network.grids == {"early": (3, 3), "late": (3, 3)}
+        for layer, z in nets[network.name].items():
+            np.testing.assert_allclose(network.pooled[layer], z.mean(axis=(2, 3)), atol=2e-3)
+    plain = read_features([tmp_path / "one.npz", tmp_path / "two.npz"])
+    np.testing.assert_array_equal(plain.networks[1].layers["late"], nets["two"]["late"].reshape(N, 4, 9))
+    (tmp_path / "folder").mkdir()
+    for name in ("one", "two"):
+        np.savez(tmp_path / "folder" / f"{name}.npz", **nets[name])
+    assert read_features([tmp_path / "folder"]).sha256 == plain.sha256
+    order = np.random.default_rng(1).permutation(N)[:-1]
+    sb.save_activations(
+        tmp_path / "some.safetensors", {k: z[order] for k, z in nets["two"].items()}, ids=[ids[i] for i in order]
+    )
+    both = read_features([tmp_path / "one.safetensors", tmp_path / "some.safetensors"], align=True)
+    assert both.ids == tuple(ids[i] for i in np.sort(order))
+    tokens = rng.normal(size=(N, 10, 8))
+    np.savez(tmp_path / "vit.npz", block=tokens)
+    (vit,) = read_features([tmp_path / "vit.npz"], layout="channels_last", drop_tokens=1).networks
+    np.testing.assert_allclose(vit.pooled["block"], tokens[:, 1:].mean(axis=1), rtol=1e-5)
+
+
+def test_a_file_of_another_kind_is_named(tmp_path):
+    np.savez(tmp_path / "flat.npz", early=np.ones((N, 2)))
+    with pytest.raises(ValueError, match=r"flat.npz: early: a name is GROUP:NETWORK/LAYER, numpy.savez\(path, "):
+        read_features([tmp_path / "flat.npz"])
     written(tmp_path / "some.npz", content()).rename(tmp_path / "some.safetensors")
     with pytest.raises(
         ValueError, match=r"some.safetensors: not a readable file of features .* an archive of arrays \(.npz\)"

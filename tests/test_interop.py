@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from scipy.linalg import orthogonal_procrustes
 
 import semrsm_bench as sb
 from semrsm_bench import interop
@@ -79,3 +80,34 @@ def test_rsms_that_do_not_belong_together_and_missing_libraries_are_named(monkey
     monkeypatch.setitem(__import__("sys").modules, "xarray", None)
     with pytest.raises(ImportError, match="pip install xarray"):
         interop.to_xarray(X)
+
+
+class StandIn:
+    """LinearMetric(alpha=1) of netrep with angular scores: a list of arrays (n, p) -> (networks, networks)."""
+
+    def pairwise_distances(self, Xs):
+        assert isinstance(Xs, list)
+        assert {type(X) for X in Xs} == {np.ndarray}
+        return np.array([[self.score(X, Y) for Y in Xs] for X in Xs])
+
+    def score(self, X, Y):
+        X, Y = (Z - Z.mean(axis=0) for Z in (X, Y))
+        R, _ = orthogonal_procrustes(X, Y)
+        return np.arccos(np.clip((X @ R * Y).sum() / np.linalg.norm(X) / np.linalg.norm(Y), -1, 1))
+
+
+def test_a_line_there_and_a_line_back_from_netrep():
+    """The lines of docs/your-model.md."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(3, 12, 5))
+    order = rng.permutation(12)[:10]
+    nets = {"a": sb.with_ids(values[0], range(12)), "b": sb.with_ids(values[1][order], order)}
+    nets["c"] = sb.with_ids(values[2], range(12))
+    Xs = [np.asarray(x) for x in sb.align(*nets.values())]
+    D = sb.with_ids(StandIn().pairwise_distances(Xs), nets, nets)
+    assert D.ids == D.column_ids == ("a", "b", "c")
+    kept = np.sort(order)
+    for i, j in ((0, 1), (1, 2)):
+        expected = sb.metrics.procrustes_distance(values[i][kept], values[j][kept], "angular")
+        assert D[i, j] == pytest.approx(expected)
+    assert list(interop.to_pandas(D).loc["a"].index) == ["a", "b", "c"]

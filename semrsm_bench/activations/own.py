@@ -21,7 +21,7 @@ from semrsm_bench.core.identity import checked_ids
 RESERVED = "labels (N,), ids or images (N,), logits (N, K) and LAYER.mean"
 _NO_LAYERS = ("labels", "ids", "images", "logits")
 _NEEDED = f"needed are activations (N, C, H, W), (N, C, S) or tokens (N, T, D) by layer; {RESERVED} are no layers"
-_FEATURES = re.compile(r"[^/:]+:[^/]+/.+")
+FEATURE_NAME = re.compile(r"[^/:]+:[^/]+/.+")
 _WEIGHTS = (".weight", ".bias", ".running_mean", ".running_var", ".num_batches_tracked")
 _CHUNK_BYTES = 2**24
 
@@ -205,7 +205,7 @@ def _require_activations(arrays: Mapping[str, Stored], path: Path, files: Sequen
             raise CacheError(
                 f"{file} is an RSM ({beside.name} says what made it), not activations; draw it with `plot`"
             )
-    features = [name for name in arrays if _FEATURES.fullmatch(name)]
+    features = [name for name in arrays if FEATURE_NAME.fullmatch(name)]
     weights = [name for name in arrays if name.endswith(_WEIGHTS)]
     if features:
         what = f"a file of features (it has {features[0]}), not of activations: give it with --features"

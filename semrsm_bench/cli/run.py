@@ -33,6 +33,7 @@ class TaskCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Find out which tasks are named, take their options in, then parse."""
         from semrsm_bench.bench.methods import sort_plugins
+        from semrsm_bench.tasks.features import FeatureOptions
         from semrsm_bench.tasks.registry import TASKS, default_tasks, get_task
 
         names = set(TASKS.names())
@@ -56,6 +57,12 @@ class TaskCommand(click.Command):
         self.params = [*params, *extra.values()]
         try:
             return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            if error.option_name == "--data" and all(issubclass(kind, FeatureOptions) for kind in tasks.values()):
+                raise click.UsageError(
+                    f"{', '.join(tasks)}: give activations by --features, one file a network"
+                ) from None
+            raise
         finally:
             if not ctx.resilient_parsing:
                 self.params = params

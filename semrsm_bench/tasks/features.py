@@ -7,9 +7,9 @@ import json
 import sys
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from semrsm_bench.activations.folders import shipped_features
+from semrsm_bench.activations.cache import Cache
+from semrsm_bench.activations.folders import CacheError, shipped_features
 from semrsm_bench.activations.kinds import what_is
+from semrsm_bench.activations.layouts import Layout, LayoutOptions
+from semrsm_bench.activations.own import FEATURE_NAME
 from semrsm_bench.activations.pictures import Pictures, read_pictures
+from semrsm_bench.activations.read import read_arrays
+from semrsm_bench.activations.store import open_caches
 from semrsm_bench.core.arrays import load_archive
 from semrsm_bench.core.identity import align, checked_ids, with_ids
 from semrsm_bench.core.options import option
@@ -38,11 +43,13 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class FeatureOptions(NetworkOptions):
+class FeatureOptions(LayoutOptions, NetworkOptions):
     """Networks and stimuli, from files or, with ``model`` or ``images``, from pictures. None stands for the profile's value."""
 
     features: tuple[Path, ...] = option(
-        (), help=f".npz or .safetensors with {_LAYOUT}; repeatable. Default: networks that the project ships."
+        (),
+        help=f".npz or .safetensors with {_LAYOUT}; or activations of a network, as of `run matching --data`; repeatable. "
+        "Default: networks that the project ships.",
     )
     groups: tuple[str, ...] = option((), help="Only these groups of networks, in this order; default: all.")
     layers: tuple[str, ...] = option(
@@ -86,7 +93,9 @@ class FeatureOptions(NetworkOptions):
             )
             return _on_pictures(models, pictures).part(self.groups)
         files = self.features or tuple(shipped_features(name) for name in self.groups or default)
-        return read_features(files, align=self.align).part(self.groups, self.layers, self.networks, self.count)
+        return read_features(files, align=self.align, **self.layouts).part(
+            self.groups, self.layers, self.networks, self.count
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,13 +172,18 @@ class FeatureSet:
         return FeatureSet(tuple(map(cut, kept)), self.ids[rows], self.labels[rows], self.sha256)
 
 
-def read_features(paths: Sequence[Path], *, align: bool = False) -> FeatureSet:
+def read_features(
+    paths: Sequence[Path], *, align: bool = False, layout: Layout | None = None, drop_tokens: int | None = None
+) -> FeatureSet:
     """Networks from ``.npz`` or ``.safetensors`` files with arrays named ``GROUP:NETWORK/LAYER``, (n, p) or (n, C, S).
 
     ``GROUP:NETWORK/logits`` (n, K), ``labels`` (n,) and ``ids`` (n,) are not layers. The networks of a group have the same layers,
     all files the same stimuli in the same order, unless ``align`` brings them together by their ids. A ``.safetensors`` file may
     say in its metadata, as JSON, the order of the ``layers``, the ``ids`` and the ``grids`` (layer: [H, W]); without, layers are in
     the order of their names. Arrays stay of the file's dtype.
+
+    A file or folder that `open_caches` takes, with ``layout`` and ``drop_tokens``, is a network of the group ``activations``, which
+    is called as the file is; its layers keep their positions.
 
     Raises
     ------
@@ -186,10 +200,11 @@ def read_features(paths: Sequence[Path], *, align: bool = False) -> FeatureSet:
     file_of: dict[str, Path] = {}
     grids: dict[str, dict[str, tuple[int, int]]] = {}
     digest = hashlib.sha256()
-    rows = _shared_rows(paths) if align else {}
+    read = partial(_arrays, layout=layout, drop_tokens=drop_tokens)
+    rows = _shared_rows(paths, read) if align else {}
     named: set[Path] = set()
     for path in paths:
-        for name, array, grid in _arrays(path):
+        for name, array, grid in read(path):
             where = f"{path}: {name}"
             if path in rows:
                 ids, kept = rows[path]
@@ -214,7 +229,7 @@ def read_features(paths: Sequence[Path], *, align: bool = False) -> FeatureSet:
             network, _, layer = name.partition("/")
             if not (layer and all(network.partition(":")[::2])):
                 raise ValueError(
-                    f"{where}: a name is GROUP:NETWORK/LAYER; the file holds {_LAYOUT}; activations of one network are for --data"
+                    f"{where}: a name is GROUP:NETWORK/LAYER, numpy.savez(path, **{{'mine:net/layer': x}}); a file holds {_LAYOUT}"
                 )
             if layer in found.setdefault(network, {}):
                 raise ValueError(f"{where} is there twice")
@@ -232,11 +247,13 @@ def read_features(paths: Sequence[Path], *, align: bool = False) -> FeatureSet:
     return FeatureSet(*_checked(found, shared, grids, file_of), digest.hexdigest())
 
 
-def _shared_rows(paths: Sequence[Path]) -> dict[Path, tuple[Sequence[str], list[int]]]:
+def _shared_rows(
+    paths: Sequence[Path], read: Callable[[Path], Iterator[tuple[str, Array, Any]]]
+) -> dict[Path, tuple[Sequence[str], list[int]]]:
     """Of each file its ids, and the rows of those that all files have, in the order of the first."""
     ids: dict[Path, Sequence[str]] = {}
     for path in paths:
-        found = next((array for name, array, _ in _arrays(path) if name == IDS), None)
+        found = next((array for name, array, _ in read(path) if name == IDS), None)
         if found is None:
             raise ValueError(f"{path}: it has no ids, by which --align would know its stimuli")
         ids[path] = checked_ids(found.tolist(), len(found), f"{path}: ids")
@@ -260,10 +277,16 @@ def _on_pictures(models: Sequence[Model], pictures: Pictures) -> FeatureSet:
     return FeatureSet(tuple(networks), tuple(pictures.ids), pictures.labels, digest.hexdigest())
 
 
-def _arrays(path: Path) -> Iterator[tuple[str, Array, tuple[int, int] | None]]:
+def _arrays(
+    path: Path, layout: Layout | None, drop_tokens: int | None
+) -> Iterator[tuple[str, Array, tuple[int, int] | None]]:
     """Name, array, and grid of its positions, layers of a network in order."""
-    if not path.is_file():
+    if not path.exists():
         raise FileNotFoundError(f"{path}: no such file of features")
+    if _holds_activations(path):
+        for cache in open_caches(path, layout, drop_tokens):
+            yield from _of_cache(cache)
+        return
     try:
         if path.suffix == ".npz":
             for name, array in load_archive(path):
@@ -282,6 +305,30 @@ def _arrays(path: Path) -> Iterator[tuple[str, Array, tuple[int, int] | None]]:
             raise ValueError("features are read from .npz and .safetensors files")
     except (ValueError, EOFError, zipfile.BadZipFile, SafetensorError, OSError) as error:
         raise ValueError(f"{path}: not a readable file of features ({error}); it is {what_is(path)}") from None
+
+
+def _holds_activations(path: Path) -> bool:
+    """Whether layers have their own names, with positions, as of one network."""
+    if path.is_dir():
+        return True
+    try:
+        arrays = read_arrays(path)
+    except CacheError:
+        return False
+    return not any(map(FEATURE_NAME.fullmatch, arrays)) and any(len(array.shape) > 2 for array in arrays.values())
+
+
+def _of_cache(cache: Cache) -> Iterator[tuple[str, Array, tuple[int, int] | None]]:
+    """What `_arrays` yields, ids first."""
+    network = f"activations:{cache.name}"
+    if cache.has_ids:
+        yield IDS, np.array(cache.images), None
+    if (cache.labels >= 0).all():
+        yield LABELS, cache.labels, None
+    for layer in cache.layers:
+        yield f"{network}/{layer}", cache.activations(layer, slice(None)), cache.grid(layer)
+    if cache.logits.shape[1]:
+        yield f"{network}/{LOGITS}", cache.logits, None
 
 
 _SAID = ("layers", IDS, "grids")
