@@ -348,3 +348,28 @@ def test_a_task_that_lacks_something_is_refused(tmp_path, old, new, message):
     with pytest.raises(ValueError, match=message):
         sb.load_plugin(file)
     assert "added" not in sb.task_names()
+
+
+@pytest.mark.parametrize("get", [sb.get_solver, sb.get_rsm, sb.get_metric, sb.get_task, sb.get_instance])
+@pytest.mark.parametrize("given", [np.ones((2, 2)), None, sb.MatchingProblem(np.eye(3), np.eye(3)), ["greedy"]])
+def test_what_is_no_name_is_refused_with_what_is_wanted(get, given):
+    with pytest.raises(TypeError, match=rf": wanted is a name, text such as '[\w-]+', got {type(given).__name__}$"):
+        get(given)
+
+
+def test_arguments_in_another_order_are_told_the_order():
+    x = np.eye(3)
+    problem = sb.MatchingProblem(x, x)
+    for call, words in (
+        (
+            lambda: sb.solve("greedy", problem),
+            r"solver: .* got MatchingProblem; the arguments are solve\(problem, name\)",
+        ),
+        (
+            lambda: sb.solve(x, x),
+            r"got ndarray; the arguments are solve\(problem, name\), with problem = MatchingProblem",
+        ),
+        (lambda: sb.solve_many("greedy", [problem]), r"got list; the arguments are solve_many\(problems, name\)"),
+    ):
+        with pytest.raises(TypeError, match=words):
+            call()

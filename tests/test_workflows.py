@@ -39,6 +39,63 @@ def test_actions_are_pinned_and_nothing_is_secret(name):
     assert not any("${{" in step.get("run", "") for step in steps)
 
 
+def expressions(part):
+    """All of ``${{ }}`` below a part of a workflow."""
+    if isinstance(part, dict | list):
+        return [found for one in (part.values() if isinstance(part, dict) else part) for found in expressions(one)]
+    return re.findall(r"\$\{\{(.*?)\}\}", part) if isinstance(part, str) else []
+
+
+def jobs_of(name):
+    """Lists of steps, and what they may name of inputs."""
+    if name == "action":
+        content = yaml.safe_load((CHECKOUT / "action.yml").read_text())
+        return [(content["runs"]["steps"], content["inputs"], content["outputs"])]
+    return [(job["steps"], {}, job.get("outputs", {})) for job in yaml.safe_load(TEXTS[name])["jobs"].values()]
+
+
+@pytest.mark.parametrize("name", [*TEXTS, "action"])
+def test_every_step_does_one_thing_and_every_expression_names_what_is_there(name):
+    """What actionlint checks too, which is not everywhere to be had."""
+    action = yaml.safe_load((CHECKOUT / "action.yml").read_text())
+    for steps, inputs, outputs in jobs_of(name):
+        written = {}
+        for step in steps:
+            assert ("uses" in step) != ("run" in step), step
+            assert "run" not in step or name != "action" or step["shell"] == "bash"
+            for words in expressions(step):
+                check_expression(words, inputs, written)
+            for variable in re.findall(r"\$\{?([A-Z][A-Z_]*)", step.get("run", "")):
+                is_own = variable in step.get("env", {}) or re.search(
+                    rf"^\s*(export )?{variable}=", step["run"], re.MULTILINE
+                )
+                assert is_own or variable.startswith(("GITHUB_", "RUNNER_")), f"${variable} is set nowhere"
+            if step.get("uses", "").startswith((PLACEHOLDER, "./")):
+                given, known = step.get("with", {}), action["inputs"]
+                assert set(given) <= set(known)
+                assert {key for key, about in known.items() if about.get("required")} <= set(given)
+                written[step.get("id")] = set(action["outputs"])
+            elif "id" in step:
+                written[step["id"]] = set(re.findall(r'echo "(\w+)=.*>> "\$GITHUB_OUTPUT"', step.get("run", "")))
+        for words in expressions(outputs):
+            check_expression(words, inputs, written)
+    if name == "action":
+        assert set(expressions(action["runs"]["steps"])), "nothing was checked"
+
+
+def check_expression(words, inputs, written):
+    """That inputs exist, and that outputs are written by a step before."""
+    assert set(re.findall(r"\binputs\.([\w-]+)", words)) <= set(inputs), words
+    for step, output in re.findall(r"\bsteps\.([\w-]+)\.outputs\.([\w-]+)", words):
+        assert output in written.get(step, ()), f"{words}: no step before writes it"
+
+
+@pytest.mark.parametrize("words", [" inputs.absent ", " steps.gate.outputs.absent ", " steps.later.outputs.summary "])
+def test_an_expression_that_names_nothing_is_noticed(words):
+    with pytest.raises(AssertionError):
+        check_expression(words, {"plugin": {}}, {"gate": {"summary"}})
+
+
 @pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
 def test_workflows_run_what_a_contributor_can_run(path):
     used = set(re.findall(r"\bmake ([a-z-]+)", path.read_text()))

@@ -107,7 +107,10 @@ class Registry(Generic[E]):
                 _added.extend((self, name) for name in fresh)
 
     def get(self, name: str) -> E:
-        """The entry of that name; UnknownNameError, a KeyError and ValueError, names the nearest ones."""
+        """The entry of that name; UnknownNameError, a KeyError and ValueError, names the nearest ones, TypeError: no text."""
+        if not isinstance(name, str):
+            such = next(iter(self.names()), "name")
+            raise TypeError(f"{self.noun}: wanted is a name, text such as {such!r}, got {type(name).__name__}")
         found = self.find(name)
         if found is None:
             names = self.names()  # also those of plugins

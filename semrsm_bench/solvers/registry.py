@@ -275,7 +275,7 @@ def solve(problem: MatchingProblem, solver: str, **options: Any) -> Permutation:
     ndarray, (S,), intp
         Row i of x is matched with row ``perm[i]`` of y; always a valid permutation.
     """
-    return get_solver(solver).run(problem, **options).perm
+    return _chosen(solver, "solve(problem, name), with problem = MatchingProblem(x, y)").run(problem, **options).perm
 
 
 def solve_many(problems: Iterable[MatchingProblem], solver: str, n_jobs: int = 1, **options: Any) -> list[Permutation]:
@@ -290,7 +290,7 @@ def solve_many(problems: Iterable[MatchingProblem], solver: str, n_jobs: int = 1
     """
     from joblib import effective_n_jobs
 
-    chosen, threads = get_solver(solver), effective_n_jobs(n_jobs)
+    chosen, threads = _chosen(solver, "solve_many(problems, name)"), effective_n_jobs(n_jobs)
     if threads == 1:
         return [chosen.run(problem, **options).perm for problem in problems]
 
@@ -299,6 +299,14 @@ def solve_many(problems: Iterable[MatchingProblem], solver: str, n_jobs: int = 1
 
     perms = dict(in_threads((partial(numbered, i, problem) for i, problem in enumerate(problems)), threads))
     return [perms[i] for i in range(len(perms))]
+
+
+def _chosen(solver: str, call: str) -> Solver:
+    """The solver of that name; TypeError, which says how the function is called, where it is no name."""
+    try:
+        return get_solver(solver)
+    except TypeError as error:
+        raise TypeError(f"{error}; the arguments are {call}") from None
 
 
 def in_threads(tasks: Iterator[Callable[[], R]], threads: int) -> Iterator[R]:
