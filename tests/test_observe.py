@@ -12,7 +12,7 @@ import pytest
 import semrsm_bench as sb
 from semrsm_bench.bench import observe
 from semrsm_bench.bench.worker import ReferenceKernel, ResultCache
-from semrsm_bench.core.clock import Clock
+from semrsm_bench.core.clock import MOST_COMPILING, Clock
 
 
 class Noted:
@@ -267,15 +267,29 @@ def test_stages_and_calls_of_the_clock(timed, known, warm):
 
 
 @pytest.mark.parametrize("most", [1, 3])
-def test_a_first_call_that_still_compiles_is_not_timed(most):
-    double = numba.njit(lambda value: 2 * value)
+@pytest.mark.parametrize("compiling", [[0], [0, 1], [1], [2], [1, 2, 3]])
+def test_a_call_that_still_compiles_is_not_timed(most, compiling):
+    """The warm-up has gone another way, or some of the calls go ways of their own."""
+    ways = {i: numba.njit(lambda value: 2 * value) for i in compiling}
     stages = []
     clock = Clock(lambda stage, size: stages.append(stage), seen={"shape"})
-    # The warm-up has gone another way.
-    answers = clock.run(lambda i: i, lambda i: double(i), shape="shape", most=most, lasting=1e9)
-    assert answers == [0, 2, 4][:most]
-    assert len(clock.seconds) == len(clock.waited_seconds) == max(1, most - 1)
-    assert stages == ["prepared", "warm", *(["again"] if most > 1 else []), "probed"]
+
+    def call(i):
+        return ways.get(i, lambda value: 2 * value)(i)
+
+    answers = clock.run(lambda i: clock.shared(lambda: i), call, shape="shape", most=most, lasting=1e9)
+    made = [i for i in range(10) if i not in compiling][:most]
+    assert clock.calls == made
+    assert answers == [2 * i for i in range(made[-1] + 1)]
+    assert len(clock.seconds) == len(clock.waited_seconds) == len(clock.shared_seconds) == most
+    assert stages == ["prepared", "warm", *["again"] * made[0], "probed"]
+
+
+def test_a_method_that_compiles_in_every_call_is_timed_all_the_same():
+    clock = Clock(seen={"shape"})
+    answers = clock.run(lambda i: i, lambda i: numba.njit(lambda: i)(), shape="shape", most=2, lasting=1e9)
+    assert answers == list(range(MOST_COMPILING + 2))
+    assert clock.calls == [MOST_COMPILING, MOST_COMPILING + 1]
 
 
 @pytest.mark.parametrize(("fewest", "most", "calls"), [(1, 9, 1), (3, 9, 3), (1, 1, 1)])

@@ -147,7 +147,7 @@ def rsm(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any
     def measure(z: Any, z2: Any, timed: bool) -> Any:
         order = np.random.default_rng(seed).permutation(len(z))
         if timed:
-            (made,) = clock.run(
+            made, *_ = clock.run(
                 lambda i: z[order],
                 lambda images: compute(images, z2),
                 warm=lambda: compute(np.asarray(z[:2]), None if z2 is None else np.asarray(z2[:2])),

@@ -22,6 +22,7 @@ import numpy as np
 import psutil
 
 from semrsm_bench.bench.start import start_worker
+from semrsm_bench.core.clock import MOST_COMPILING
 from semrsm_bench.core.ending import LONGEST_SAID, how_it_ended
 from semrsm_bench.core.environments import Environment
 from semrsm_bench.core.files import explain, of_the_machine
@@ -34,6 +35,8 @@ _START_BYTES = 2 << 30
 _START_SECONDS = 300.0
 _SHORTEST_WATCH, _LONGEST_WATCH = 0.002, 0.03
 _LONGEST_MESSAGE = 8 << 20
+# What a worker reports, in this order; see `semrsm_bench.core.clock.Clock`.
+_STAGES = ("prepared", "warm", *["again"] * MOST_COMPILING, "probed")
 # CPU time is counted in hundredths of a second. This process may look late at its clock, where others keep it waiting.
 _MOST_CORES, _CPU_NOISE, _LATE_SECONDS = 1.25, 0.1, 5.0
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -272,7 +275,7 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
         try:
             self._number += 1
             self._socket.sendall(json.dumps({"id": self._number, **command}, default=str).encode() + b"\n")
-            stage, ahead = "", list(deadlines)[1:]
+            stage, ahead = "", [stage for stage in _STAGES if stage in deadlines]
             while "done" not in (message := self._message(stage, deadlines[stage], most, memory)):
                 if (
                     message.get("stage") == "compiling" and not self._compiles

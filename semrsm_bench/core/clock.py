@@ -19,6 +19,8 @@ from time import perf_counter_ns, process_time_ns, thread_time_ns
 from typing import Any
 
 MOST_CALLS = 20
+# Calls of one observation whose time is left out because numba compiled in them.
+MOST_COMPILING = 3
 SAMPLE_SECONDS = 0.02
 _AS_SLACK = 1 << 30
 
@@ -26,8 +28,8 @@ _AS_SLACK = 1 << 30
 class Clock:
     """Times the calls of one observation, and reports each stage.
 
-    ``report(stage, bytes)`` returns when the parent has received it; the stages are "prepared", "warm", "again" where numba
-    compiled in the call after that, and "probed". Each starts a new deadline, and between the last two is a timed call and
+    ``report(stage, bytes)`` returns when the parent has received it; the stages are "prepared", "warm", "again" after each call in
+    which numba compiled, and "probed". Each starts a new deadline, and between the last two is a timed call and
     nothing else. ``memory`` is how many bytes a call may take beyond what is there when it starts (None: no limit, in a process
     that others use too), ``seen`` what this process has warmed up already. Not ``timed``: one call, no warm-up.
     """
@@ -42,10 +44,13 @@ class Clock:
         self._report, self._memory, self.timed = report, memory, timed
         self._seen = set() if seen is None else seen
         self.seconds: list[float] = []  # one for each timed call
+        self.calls: list[int] = []  # which calls these are, of all that were made
         self.shared_seconds: list[float] = []  # time of what it shares with other methods (the affinity)
         self.waited_seconds: list[float] = []  # how long it waited for a core that other programs had
         self.peak_bytes: int | None = None  # memory that the first timed call took
         self._process = os.getpid()
+        # How many of the shared seconds belong to timed calls
+        self._shared = 0
 
     def run(
         self,
@@ -62,8 +67,9 @@ class Clock:
 
         No two inputs are equal, so that a method cannot reuse what it remembers; the result of a call is complete, not lazy.
         ``warm``, by default the call itself on ``fresh(-1)``, runs once, untimed, for each ``shape`` in this process: compilation
-        and lazy imports count for no case. The time of a first call in which numba still had to compile is left out. Between
-        ``fewest`` and ``most`` calls it stops once they have lasted ``lasting`` seconds together.
+        and lazy imports count for no case. Where numba still had to compile in a call, which went another way than the warm-up, its
+        time is left out, its answer is not, and another call is made. Between ``fewest`` and ``most`` timed calls it stops once they
+        have lasted ``lasting`` seconds together.
         """
         if self.seconds:
             raise RuntimeError("one observation has one run of the clock")
@@ -92,25 +98,23 @@ class Clock:
             if self._memory is not None:
                 gc.freeze()  # libraries and compiled code need no second look in the next collection
             gc.disable()
+            answers: list[Any] = []
             before = reset_peak()
             self._report("warm", 0)
             with _compilation() as compiled:
-                answers = [self._timed(call, given)]
-            if compiled and self.timed and most > 1:
-                # It went another way than the warm-up: its time is that of the compiler.
-                for times in (self.seconds, self.shared_seconds, self.waited_seconds):
-                    times.clear()
-                given = fresh(1)
-                before = reset_peak()
-                self._report("again", 0)
-                answers.append(self._timed(call, given))
-            self._report("probed", 0)
-            self.peak_bytes = max(0, status_bytes("VmHWM") - before) if before else None
-            lasted = self.seconds[0]
-            while self.timed and len(answers) < most and (len(answers) < fewest or lasted < lasting):
-                given = fresh(len(answers))
-                answers.append(self._timed(call, given))
-                lasted += self.seconds[-1]
+                while not self.seconds:
+                    if answers:
+                        given = fresh(len(answers))
+                        before = reset_peak()
+                        self._report("again", 0)
+                    self._timed(call, given, answers, compiled)
+                self._report("probed", 0)
+                self.peak_bytes = max(0, status_bytes("VmHWM") - before) if before else None
+                while self.timed and len(self.seconds) < most:
+                    if len(self.seconds) >= fewest and sum(self.seconds) >= lasting:
+                        break
+                    given = fresh(len(answers))
+                    self._timed(call, given, answers, compiled)
         finally:
             if collected:
                 gc.enable()
@@ -118,17 +122,24 @@ class Clock:
                 resource.setrlimit(resource.RLIMIT_AS, ceiling)
         return answers
 
-    def _timed(self, call: Callable[[Any], Any], given: Any) -> Any:
+    def _timed(self, call: Callable[[Any], Any], given: Any, answers: list[Any], compiled: list[Any]) -> None:
+        """Make a call, and keep its time unless something was ``compiled`` meanwhile."""
+        compiled.clear()
         waited = waited_nanoseconds() - helpers_nanoseconds()
         start = perf_counter_ns()
         answer = call(given)
         elapsed = perf_counter_ns() - start
         waited = max(0, waited_nanoseconds() - helpers_nanoseconds() - waited)
+        leave_if_copied(self._process)
+        answers.append(answer)
+        if compiled and self.timed and len(answers) - len(self.seconds) <= MOST_COMPILING:
+            del self.shared_seconds[self._shared :]
+            return
+        self._shared = len(self.shared_seconds)
+        self.calls.append(len(answers) - 1)
         self.seconds.append(elapsed / 1e9)
         # A longer wait than the call was before it or after it.
         self.waited_seconds.append(waited / 1e9 if waited < elapsed else 0.0)
-        leave_if_copied(self._process)
-        return answer
 
     def shared(self, call: Callable[[], Any]) -> Any:
         """Result of a call whose time is counted apart, because other methods need the same."""

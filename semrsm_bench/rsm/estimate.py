@@ -188,4 +188,4 @@ def _time_pairs(matching: Comparison, images: Sequence[Floats], worker: int, sec
         clock = Clock(seen={None})
         clock.run(lambda i: group(width), matching.fill, fewest=_FEWEST_GROUPS, most=2**31, lasting=seconds)
     peak = max(one.peak_bytes or 0, clock.peak_bytes or 0)
-    return [spent / count for spent, count in zip(clock.seconds, pairs, strict=True)], peak
+    return [spent / pairs[i] for spent, i in zip(clock.seconds, clock.calls, strict=True)], peak
