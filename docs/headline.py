@@ -105,8 +105,8 @@ def leads(results: TaskResults) -> Iterator[Lead]:
 
 
 def strongest(runs: Sequence[TaskResults]) -> list[Lead]:
-    """The least lead of each place. Of several runs that measured it those count whose calls had most time, and of these, for each
-    solver, the one with most cases.
+    """The least lead of each place, infinite where no other solver ended. Of several runs that measured it those count whose calls
+    had most time, and of these, for each solver, the one with most cases.
     """
     found: dict[tuple[str, int, int], dict[str, Lead]] = defaultdict(dict)
     timed = [(deadline_of(results), lead) for results in runs for lead in leads(results)]
@@ -118,11 +118,11 @@ def strongest(runs: Sequence[TaskResults]) -> list[Lead]:
         place = lead.family, lead.size, lead.channels
         if deadline == longest[place]:
             found[place][lead.rival] = lead
-    finite = [
-        [lead._replace(rivals=len(here)) for lead in here.values() if math.isfinite(lead.theirs.value)]
+    ended = [
+        [lead._replace(rivals=len(here)) for lead in here.values() if not math.isnan(lead.ratio.value)]
         for here in found.values()
     ]
-    return sorted(min(here, key=lambda lead: lead.ratio.value) for here in finite if here)
+    return sorted(min(here, key=lambda lead: lead.ratio.value) for here in ended if here)
 
 
 def short_table(found: Sequence[Lead]) -> str:
@@ -142,14 +142,15 @@ def short_table(found: Sequence[Lead]) -> str:
 
 def counts(found: Sequence[Lead]) -> str:
     """How often others are ahead, with the worst, and how often nobody knows."""
-    rivals = sorted({lead.rivals for lead in found})
+    rivals = sorted({lead.rivals for lead in found}) or [0]
     behind = [lead for lead in found if lead.behind]
     worst = f", most in {_where(min(behind, key=lambda lead: lead.ratio.value))}" if behind else ""
     undecided = sum(lead.undecided for lead in found)
+    lacking = f"Not decided, for lack of cases: {undecided}" if undecided else "Cases that the fastest lack turn none of them"
     return (
         f"In each of {len(found)} places, of {len({lead.family for lead in found})} families, "
         f"{' to '.join(map(str, dict.fromkeys((rivals[0], rivals[-1]))))} other exact solvers were measured. Others are ahead in "
-        f"{len(behind)}{worst}. {f'Not decided, for lack of cases: {undecided}' if undecided else 'All are decided'}."
+        f"{len(behind)}{worst}. {lacking}."
     )
 
 
@@ -295,7 +296,9 @@ def _factor(ratio: float) -> str:
 
 
 def _with_ends(interval: Interval, text: Callable[[float], str]) -> str:
-    """A number with its interval, which a single case does not have."""
+    """A number with its interval, which a single case does not have; where no other solver ended there is no number."""
+    if math.isinf(interval.value):
+        return "none ended"
     ends = "" if interval.low == interval.high else f" ({text(interval.low)} to {text(interval.high)})"
     return text(interval.value) + ends
 

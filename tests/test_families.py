@@ -230,6 +230,7 @@ def test_families_run_from_the_command_line_and_lacking_ones_say_how_they_are_ma
     assert [row["raw"]["k_opt"] for row in matrix] == 2 * [-(numbers * numbers[::-1]).sum()]
     for words, said in (
         (["flatt"], "did you mean 'flat'"),
+        (["all,flatt"], "did you mean 'flat'"),
         (["flat"], "family flat is not here; make it with: semrsm-bench data family flat"),
         (["flat-maps", "--problems", "mine.npz"], "family: it takes the place of --data"),
         (["flat-maps", "--layers", "layer9"], "no layer 'layer9' in flat-maps"),

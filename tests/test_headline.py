@@ -176,7 +176,18 @@ def test_every_place_has_draws_of_its_own_and_the_run_with_most_cases_counts(tmp
     assert (second.family, second.cases, second.ratio.value) == ("tiny", 3, pytest.approx(10.0))
     text = HEADLINE["short_table"]([first, second])
     assert "In each of 2 places, of 2 families, 1 other exact solvers were measured." in text
-    assert "Others are ahead in 1, most in matrices at S = 16 (`lap` 1.00 ms, ours 2.00 ms). All are decided." in text
+    assert "Others are ahead in 1, most in matrices at S = 16 (`lap` 1.00 ms, ours 2.00 ms). Cases that the fastest lack turn none of them." in text
+
+
+def test_a_place_where_no_other_solver_ends_has_its_line(tmp_path):
+    late = [dataclasses.replace(row, status="timeout", seconds=None, scores={}) for row in rows_of("lap", (1.0, 1.0))]
+    tasks = write_run(tmp_path / "late", [*rows_of("exact-auction", (1e-3, 2e-3)), *late])
+    (lead,) = HEADLINE["strongest"](tasks)
+    assert (lead.family, lead.rival, lead.behind, lead.undecided) == ("tiny", "lap", False, False)
+    assert HEADLINE["long_table"]([lead]).count("| none ended | none ended |") == 1
+    alone = write_run(tmp_path / "alone", rows_of("exact-auction", (1e-3, 2e-3)))
+    assert HEADLINE["strongest"](alone) == []
+    assert "In each of 0 places" in HEADLINE["short_table"]([])
 
 
 def test_no_kept_row_is_of_a_wrong_answer_and_all_are_small():

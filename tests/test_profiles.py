@@ -48,6 +48,14 @@ def random_rows(seed, methods=6, pairs=9):
     return times, scores
 
 
+def test_a_budget_that_leaves_few_cases_of_large_s_makes_no_profile_better():
+    small = rows_of({"fast": [1.0, 1.0, 1.0, 1.0], "slow": [5.0, 5.0, 5.0, 50.0]}, size=256)
+    large = rows_of({"fast": [1.0, 1.0, 1.0, 1.0], "slow": [50.0, None, None, None]}, size=4096)
+    found = table_of([*small, *({**row, "case": f"large/{row['case']}"} for row in large)]).standings("exact")
+    assert found["slow"].within[10.0] == pytest.approx((3 / 4 + 0 / 1) / 2)
+    assert (found["slow"].cases, found["fast"].within[1.0]) == (5, 1.0)
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_profiles_are_those_of_the_definition(seed):
     times, scores = random_rows(seed)

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from semrsm_bench.bench.ledger import NOT_TRIED
 from semrsm_bench.bench.summary import resampled
@@ -33,7 +34,8 @@ FEWEST_SIZES = 3
 @dataclass(frozen=True)
 class Standing:
     """A method at one level: its place by ``behind``, its mean time over that of the virtual best solver, both unknown where
-    it lacks a cell or never reaches the level; shares of its ``cases`` within factors of the fastest, and those that reach it.
+    it lacks a cell or never reaches the level; shares of its ``cases`` within factors of the fastest, and those that reach it, each
+    cell alike.
     """
 
     rank: Interval
@@ -96,10 +98,16 @@ class TimeTable(Generic[K]):
 
     def profile(self, level: str, factors: Floats) -> Floats:
         """Share of each method's cases in which its time is within each factor of the shortest, (M, factors)."""
-        ratios = self.ratios(level)[:, None, :]
-        count = (~np.isnan(ratios)).sum(axis=2)
-        within: Floats = (ratios <= np.asarray(factors)[:, None]).sum(axis=2) / np.where(count, count, np.nan)
-        return within
+        ratios = self.ratios(level)
+        return np.stack([self._share(ratios <= factor, ~np.isnan(ratios)) for factor in factors], axis=1)
+
+    def _share(self, true: NDArray[np.bool_], known: NDArray[np.bool_]) -> Floats:
+        """How often something is true where it is known, (M,): a mean over cells. A budget leaves few cases of large S."""
+        cells = np.array(list(self.places.values()), dtype=bool).reshape(len(self.places), -1)
+        count = known.astype(float) @ cells.T
+        shares = ((true & known).astype(float) @ cells.T) / np.where(count, count, np.nan)
+        found: Floats = np.nansum(shares, axis=1) / np.where(count.any(axis=1), (count > 0).sum(axis=1), np.nan)
+        return found
 
     def means(self, times: Floats) -> dict[str, Floats]:
         """Shifted geometric means by cell of times (M, N), failures charged at the deadline, in every draw, (M, 1 + B), s."""
@@ -123,7 +131,7 @@ class TimeTable(Generic[K]):
         # Equal ones share the better place.
         ranks = np.where(np.isnan(behind), np.nan, 1.0 + (behind[None] < behind[:, None]).sum(axis=1))
         within, cases = self.profile(level, np.array(FACTORS)), (~np.isnan(times)).sum(axis=1)
-        reached = np.isfinite(times).sum(axis=1) / np.where(cases, cases, np.nan)
+        reached = self._share(np.isfinite(times), ~np.isnan(times))
         return {
             method: Standing(
                 interval_of(ranks[m]),

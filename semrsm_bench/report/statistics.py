@@ -90,7 +90,7 @@ def statistics_note(layout: Layout) -> str:
         f"Statistics: times end to end{affinity}, over {layout.results.resampled}. T/best: mean time until the level is reached "
         "over that of the virtual best solver, which takes the fastest of each case; each cell counts alike. #: place by T/best, "
         "with the range that holds 95 % of the draws. ≤ n×: cases within n times the fastest that reaches the level, in percent "
-        f"(Dolan and Moré 2002). Means are shifted geometric ones, shift {1e3 * SHIFT:g} ms (S/1024)². Failures count as "
+        f"(Dolan and Moré 2002), of those that the method was given, each cell alike. Means are shifted geometric ones, shift {1e3 * SHIFT:g} ms (S/1024)². Failures count as "
         f"{deadline_of(layout.results):g} s; what a budget cut, or was skipped as too slow or unfit, is left out, and so is a "
         "case that only one of those was given that reach the level anywhere, or fail. p: growth of the "
         f"call alone, over {FEWEST_SIZES} or more sizes."

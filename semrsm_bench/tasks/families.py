@@ -245,10 +245,11 @@ def find_family(name: str) -> Family:
 
 def places_of(names: Sequence[str]) -> list[Place]:
     """Places of families by name, of "all" those that are there; ValueError where one that is named is not there."""
+    named = [find_family(name) for name in dict.fromkeys(names) if name != "all"]
     if "all" in names:
         return [place for family in FAMILIES.values() for place in family.places()]
     found = []
-    for family in map(find_family, dict.fromkeys(names)):
+    for family in named:
         here = family.places()
         if not here:
             raise ValueError(f"family {family.name} is not here; {family.remedy}")
