@@ -146,7 +146,9 @@ def counts(found: Sequence[Lead]) -> str:
     behind = [lead for lead in found if lead.behind]
     worst = f", most in {_where(min(behind, key=lambda lead: lead.ratio.value))}" if behind else ""
     undecided = sum(lead.undecided for lead in found)
-    lacking = f"Not decided, for lack of cases: {undecided}" if undecided else "Cases that the fastest lack turn none of them"
+    lacking = (
+        f"Not decided, for lack of cases: {undecided}" if undecided else "Cases that the fastest lack turn none of them"
+    )
     return (
         f"In each of {len(found)} places, of {len({lead.family for lead in found})} families, "
         f"{' to '.join(map(str, dict.fromkeys((rivals[0], rivals[-1]))))} other exact solvers were measured. Others are ahead in "

@@ -214,6 +214,14 @@ def test_a_persistent_program_that_fails_says_why_and_is_started_again(program, 
     assert len({*log.read_text().split()}) == 2
 
 
+def test_a_second_answer_to_one_request_is_not_taken_for_one_to_the_next(program, tmp_path):
+    twice = PERSISTENT.replace("{answer!r}", "'done\\ndone'")
+    sb.register_command("twice", [program("twice", twice), tmp_path / "pids", "{problem}", "{answer}"], persistent=True)
+    sb.solve(problem_of(), "twice")
+    with pytest.raises(ProgramError, match="before it was asked"):
+        sb.solve(problem_of(), "twice")
+
+
 @pytest.mark.parametrize(
     "command", ["./solver", "./solver {problem}", "./solver {answer}", "{problem} {answer}", "./s {z} {answer}"]
 )

@@ -1,6 +1,7 @@
 """Environments of their own: made whole or not at all, kept apart from this one, and measured in."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -58,6 +59,9 @@ def test_an_environment_is_made_once_with_numpy_and_removed(wheels):
     )
     assert Path(prefix.stdout.strip()).resolve() == environment.folder.resolve()
     assert not environment.create()  # it is there
+    shutil.rmtree(*environment.folder.glob("lib/python*/site-packages/toy-1.5.dist-info"))
+    assert environment.versions == {}
+    assert environment.create()  # what was damaged is made anew
     (environment.folder / "installed.json").unlink()  # as where the making was cut off
     assert environment.versions == {}
     environment.remove()
@@ -127,7 +131,10 @@ def made_by_hand(requirements, version, order):
     (packages / "toy.py").write_text(
         f"import numpy as np\n\ndef solve(problem):\n    return np.arange(problem.size){order}\n"
     )
-    (environment.folder / "installed.json").write_text(json.dumps({"toy": version, "numpy": np.__version__}))
+    versions = {"toy": version, "numpy": np.__version__}
+    for name, number in versions.items():
+        (packages / f"{name}-{number}.dist-info").mkdir()
+    (environment.folder / "installed.json").write_text(json.dumps(versions))
     return environment
 
 

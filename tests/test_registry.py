@@ -215,6 +215,12 @@ def test_what_a_solver_promises_and_keeps_is_declared(precision):
     assert declared.version == "unknown"
 
 
+@pytest.mark.parametrize("environment", ["", ["toy==1", ""], "--index-url=somewhere", [3]])
+def test_what_is_no_requirement_is_not_given_to_pip(environment):
+    with pytest.raises(ValueError, match="requirements such as"):
+        added(environment=environment)
+
+
 # Any kind.
 
 

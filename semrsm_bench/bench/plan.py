@@ -34,7 +34,11 @@ class RunOptions:
     )
     repeats: int = option(1, help="Observations of each case.", minimum=1)
     seeds: int = option(1, help="Seeds 0, 1, ... that methods which draw numbers are measured with.", minimum=1)
-    deadline: float | None = option(None, help="Seconds for each stage; default: the profile's.", positive=True)
+    deadline: float | None = option(
+        None,
+        help="Seconds for a call, a minute more for a method's first; default: the profile's.",
+        positive=True,
+    )
     memory: int = option(4 << 30, help="Memory for one call, beyond its inputs.", positive=True, unit="bytes")
     budget: float | None = option(
         None, help="Seconds for one cell (a method at one place of the table); default: the profile's.", positive=True

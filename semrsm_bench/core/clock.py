@@ -67,9 +67,9 @@ class Clock:
 
         No two inputs are equal, so that a method cannot reuse what it remembers; the result of a call is complete, not lazy.
         ``warm``, by default the call itself on ``fresh(-1)``, runs once, untimed, for each ``shape`` in this process: compilation
-        and lazy imports count for no case. Where numba still had to compile in a call, which went another way than the warm-up, its
-        time is left out, its answer is not, and another call is made. Between ``fewest`` and ``most`` timed calls it stops once they
-        have lasted ``lasting`` seconds together.
+        and lazy imports count for no case. Where numba still had to compile in a call, which went another way than the warm-up,
+        its time is left out, its answer is not, and another call is made. Between ``fewest`` and ``most`` timed calls it stops
+        once they have lasted ``lasting`` seconds together.
         """
         if self.seconds:
             raise RuntimeError("one observation has one run of the clock")

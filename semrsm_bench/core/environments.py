@@ -60,7 +60,8 @@ class Environment:
             found = json.loads((self.folder / _INSTALLED).read_text())
         except (OSError, ValueError):
             return {}
-        return dict(found) if self.python.exists() else {}
+        installed = len([*self.folder.glob("lib/python*/site-packages/*.*-info")])
+        return dict(found) if self.python.exists() and installed >= len(found) else {}
 
     def create(self) -> bool:
         """Make it, unless it is there; whether it was made now.

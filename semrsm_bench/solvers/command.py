@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import re
+import select
 import shlex
 import shutil
 import subprocess
@@ -78,7 +79,7 @@ class Running:
         self._lock = threading.Lock()
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115  # lives as long as the process
         self._process: Any = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True, errors="replace"
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, bufsize=0
         )
 
     @property
@@ -89,14 +90,21 @@ class Running:
     def ask(self, line: str) -> float | None:
         """Have a request carried out; the seconds that the program says it took."""
         with self._lock:
+            output, early = self._process.stdout, False
             try:
-                self._process.stdin.write(line + "\n")
-                self._process.stdin.flush()
-                said = self._process.stdout.readline()
+                # A second answer to the last request would be taken for one to this.
+                early = bool(select.select([output], [], [], 0)[0])
+                if not early:
+                    self._process.stdin.write(f"{line}\n".encode())
+                said = output.readline().decode(errors="replace")
             except BrokenPipeError:
                 said = ""
         if not said:
             raise ProgramError(*how_it_ended(self._process.wait(), _tail(self._log)))
+        if early:
+            self._process.kill()
+            self._process.wait()
+            raise ProgramError("invalid", f"it wrote {said[:100]!r} before it was asked")
         word, _, rest = said.strip().partition(" ")
         if word == "done":
             return _seconds(rest)

@@ -204,8 +204,8 @@ def register_solver(
     Raises
     ------
     ValueError
-        The name is taken or malformed, the kind unknown, the grid empty, or the precision not in 0 to 1e-3 or not of an
-        exact solver. Nothing is registered then.
+        The name is taken or malformed, the kind unknown, the grid empty, the precision not in 0 to 1e-3 or not of an exact
+        solver, or something in the environment no requirement. Nothing is registered then.
     TypeError
         The function does not take the problem first, or lacks an option that is bound.
     """
@@ -215,6 +215,9 @@ def register_solver(
             f"solver {name!r}: precision is what an exact solver promises, from 0 to {LARGEST_PRECISION:g}, got {precision!r} "
             f"for kind {kind!r}; one that misses the optimum by more than rounding is approximate"
         )
+    needed = words(environment)
+    if wrong := [one for one in needed if not isinstance(one, str) or not one[:1].isalnum()]:
+        raise ValueError(f"solver {name!r}: environment holds requirements such as 'lapx==0.11.1', got {wrong[0]!r}")
     return registering(
         SOLVERS,
         Solver,
@@ -227,7 +230,7 @@ def register_solver(
         precision=PRECISION if kind == "exact" and precision is None else precision,
         stateful=stateful,
         takes_vectors=matrix_free if takes_vectors is None else takes_vectors,
-        environment=words(environment),
+        environment=needed,
         prepare=prepare,
         program=program,
     )
