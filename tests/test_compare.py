@@ -523,10 +523,21 @@ def test_what_is_missing_is_counted_and_of_nothing_in_common_it_is_said_what_the
     allowed = invoke(*sides[:2], "--allow-missing", "all", "--all").output
     assert "missing, as allowed: 15 cells of scipy\n" in allowed
     assert "MISSING" not in allowed
+    assert "only before" not in allowed  # the same cells
     nothing = invoke(sides[0], sides[2])
     assert nothing.return_value == 4
     assert "before has model flat; S = 16; place none; method lapjv, scipy\n" in nothing.output
     assert "after  has model euclidean; S = 16; place none; method greedy\n" in nothing.output
+
+
+def test_of_many_methods_that_are_missing_the_first_are_named(tmp_path):
+    for name, count in (("before", 30), ("after", 1)):
+        with RunWriter(tmp_path / name) as writer:
+            for i in range(count):
+                writer.append(make_row(method=f"method-{i:02}", pair="0-1"))
+    allowed = invoke(tmp_path / "before", tmp_path / "after", "--allow-missing", "all").output
+    assert "missing, as allowed: 29 cells of method-01, " in allowed
+    assert ", method-12, ...\n" in allowed
 
 
 def test_an_asv_folder_gives_the_newest_result_or_that_of_a_commit(tmp_path):

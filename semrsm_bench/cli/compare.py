@@ -92,7 +92,8 @@ def _print(found: Any, broken: list[Any], missing: dict[Any, str], show_all: boo
         say(f"MISSING  also {_count(more)} (--json names all)")
     if allowed := [cell for cell in found.lost if cell not in missing]:
         say(f"missing, as allowed: {_count(allowed)}")
-    for label, cells in (("only before", found.only_before), ("only after", found.only_after)):
+    only_before = [cell for cell in found.only_before if cell not in found.lost]
+    for label, cells in (("only before", only_before), ("only after", found.only_after)):
         if cells:
             say(f"{label}: {_count(cells)}")
     counts = Counter((change.metric, change.verdict) for change in found.changes)
@@ -103,7 +104,12 @@ def _print(found: Any, broken: list[Any], missing: dict[Any, str], show_all: boo
 
 
 def _count(cells: Sequence[Any]) -> str:
-    return f"{len(cells)} cells of {', '.join(sorted({cell.method for cell in cells}))}"
+    names = sorted({cell.method for cell in cells})
+    return f"{len(cells)} cells of {', '.join(_first(names))}"
+
+
+def _first(names: Sequence[str]) -> list[str]:
+    return [*names[:_MOST_NAMES], *["..."] * (len(names) > _MOST_NAMES)]
 
 
 def _what_is_in(cells: Iterable[Any]) -> str:
@@ -113,9 +119,7 @@ def _what_is_in(cells: Iterable[Any]) -> str:
         words = (cell.layer.partition("/")[0], str(cell.size or ""), cell._replace(layer="").where, cell.method)
         for names, word in zip(found.values(), words):
             names |= {word: None} if word else {}
-    shown = {
-        what: [*names][:_MOST_NAMES] + ["..."] * (len(names) > _MOST_NAMES) for what, names in found.items() if names
-    }
+    shown = {what: _first([*names]) for what, names in found.items() if names}
     return "; ".join(f"{what} {', '.join(names)}" for what, names in shown.items()) or "no cell"
 
 
