@@ -326,3 +326,25 @@ def test_methods_of_every_kind_get_the_options_of_the_command(z, seed):
     assert (ask("metric", "drawn-metric", {"x": x, "y": x}, options=options)["arrays"]["values"] == seed).all()
     found = ask("solver", "sliced-sort", {"x": x, "y": x[::-1]}, options=options)["arrays"]["perms"]
     assert found.shape[1:] == (6,)
+
+
+def test_results_are_kept_up_to_a_limit_and_the_oldest_goes_first():
+    kept, made = ResultCache(limit=100), []
+
+    def get(key, size=40):
+        return kept.get(key, lambda: (made.append(key), np.zeros(size, dtype=np.uint8))[1])
+
+    for key in ("a", "b", "a", "c", "a", "c"):
+        get(key)
+    # b was in use before a: it gave way to c.
+    assert made == ["a", "b", "c"]
+    get("b")
+    get("c")
+    assert made == ["a", "b", "c", "b"]
+    assert get("too large", 1000).size == 1000
+    get("too large")
+    get("b")
+    get("c")
+    get("b")
+    get("c")
+    assert made == ["a", "b", "c", "b", "too large", "b", "c"]

@@ -142,19 +142,21 @@ class _Engine:
     def measure_all(self, quiet: bool) -> None:
         """Go through the plan in rounds: one case of every cell, then a few cases of every cell at a time."""
         begun = time.monotonic()
-        shown = begun - 1.0
+        shown, pause = begun, 0.0
         with progress_bar(1, "measuring", unit="s", quiet=quiet) as bar:
             # Counted in seconds of work, measured and expected, because cells differ by a factor of 10,000.
             bar.smoothing = 0
             bar.bar_format = "{desc} {percentage:3.0f}% |{bar}| {elapsed} < {remaining}{postfix}"
             for cell, case, repeat in self._steps():
                 now = time.monotonic()
-                if now - shown > 1.0:
-                    shown = now
+                if not quiet and now - shown > pause:
                     place = " ".join(map(str, cell.place.values()))
                     bar.set_postfix_str(f"{cell.task.name} {cell.method.name} {place}", refresh=False)
                     bar.total = now - begun + self.ledger.remaining_seconds()
                     bar.update(now - begun - bar.n)
+                    # What is left takes long to add up in a plan of many cells: one part in fifty of the time at most.
+                    shown = time.monotonic()
+                    pause = max(1.0, 50 * (shown - now))
                 limits = CallLimits(cell.profile.deadline, self.plan.options.memory)
                 if self.estimate and limits.deadline > _ESTIMATE_SECONDS:
                     limits = replace(limits, deadline=_ESTIMATE_SECONDS, warm_up=_ESTIMATE_SECONDS)
@@ -172,7 +174,7 @@ class _Engine:
 
     def _write(self, row: Row) -> None:
         self.writer.append(row)
-        self.ledger.observe(row.as_dict())
+        self.ledger.observe(vars(row))
 
     def _steps(self) -> Iterator[tuple[Cell, Case, int]]:
         ledger = self.ledger

@@ -199,7 +199,8 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
         def prepare() -> list[Any]:
             order = np.random.default_rng([*seed, i + 1]).permutation(len(next(iter(inputs.values()))))
             given = _part(found, command, inputs, memory, (side, part, spec))
-            given = given[np.ix_(order, order)] if found.takes == "rsms" else given[order]
+            # Row by row is faster than entry by entry.
+            given = given[order].take(order, axis=1) if found.takes == "rsms" else given[order]
             # With no value where it cannot be prepared: the reason is found again with every pair that has it.
             made = attempt(lambda: clock.shared(lambda: found.prepare(given)), None)
             return [made, clock.shared_seconds.pop() if made is not None else 0.0, *undefined[-1:] * (made is None)]
@@ -208,8 +209,12 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
         return memory.get(("part", command["name"], file, part, spec, *seed, i), prepare)
 
     def fresh(i: int, chosen: Any = pairs, sides: tuple[str, str] = ("x", "y")) -> Any:
-        first, second = sides
-        return [(prepared(first, a, specs[0], i), prepared(second, b, specs[1], i)) for a, b in chosen]
+        # Once for each part, which many pairs share.
+        xs, ys = (
+            {part: prepared(side, part, spec, i) for part in dict.fromkeys(parts)}
+            for side, parts, spec in zip(sides, zip(*chosen), specs, strict=True)
+        )
+        return [(xs[a], ys[b]) for a, b in chosen]
 
     def value(a: Any, b: Any) -> float:
         if reasons := [*a[2:], *b[2:]]:

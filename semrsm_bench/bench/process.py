@@ -387,9 +387,9 @@ def descendants(pid: int) -> list[int]:
     """Ids of all processes that a process started and that are still there."""
     found = []
     with contextlib.suppress(OSError):
-        for path in Path(f"/proc/{pid}/task").glob("*/children"):
-            with contextlib.suppress(OSError):
-                found += [int(child) for child in path.read_text().split()]
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(OSError), open(f"/proc/{pid}/task/{thread}/children", "rb") as file:
+                found += [int(child) for child in file.read().split()]
     return [*found, *(further for child in found for further in descendants(child))]
 
 

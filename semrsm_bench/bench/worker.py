@@ -59,7 +59,7 @@ class ResultCache:
     """Results that later cases need again, by key, the oldest dropped beyond a gigabyte."""
 
     def __init__(self, limit: int = 1 << 30) -> None:
-        self._limit, self._kept = limit, OrderedDict[Any, tuple[Any, int]]()
+        self._limit, self._size, self._kept = limit, 0, OrderedDict[Any, tuple[Any, int]]()
 
     def get(self, key: Any, make: Callable[[], Any]) -> Any:
         """What is kept under the key, or what ``make`` returns, kept from now on."""
@@ -68,8 +68,9 @@ class ResultCache:
             return self._kept[key][0]
         value = make()
         self._kept[key] = (value, _size_of(value))
-        while len(self._kept) > 1 and sum(size for _, size in self._kept.values()) > self._limit:
-            self._kept.popitem(last=False)
+        self._size += self._kept[key][1]
+        while len(self._kept) > 1 and self._size > self._limit:
+            self._size -= self._kept.popitem(last=False)[1][1]
         return value
 
 

@@ -190,6 +190,8 @@ def plain(value: Any, *, bounded: bool = True, depth: int = 0) -> Any:
     the addresses that differ from process to process;
     bounded, long texts and long or deep collections are cut with a mark.
     """
+    if type(value) is float:  # most of what a row holds
+        return value if math.isfinite(value) else None
     try:
         if hasattr(value, "item") and getattr(value, "ndim", None) == 0:
             value = value.item()

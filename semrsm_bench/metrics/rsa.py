@@ -39,10 +39,11 @@ _ALL_EQUAL = "all off-diagonal entries of the {} side are equal, so it has no co
 
 
 class Ranked(NamedTuple):
-    """A vector's dense ranks (m,), and how many entries have each."""
+    """A vector's dense ranks (m,), how many different ones there are, and how many pairs of entries are tied."""
 
     ranks: NDArray[np.intp]
-    counts: NDArray[np.intp]
+    count: int
+    tied: int
 
 
 class Rsa:
@@ -63,7 +64,7 @@ class Rsa:
             ranks, counts = dense_ranks(v)
             if len(counts) == 1 and self.method == "kendall_b":
                 raise ValueError(_ALL_EQUAL.format(place))
-            return Ranked(ranks, counts)
+            return Ranked(ranks, len(counts), _pairs(counts))
         if self.method in ("spearman", "rho_a"):
             v = mid_ranks(v)
         m = len(v)
@@ -168,20 +169,19 @@ def correlate(a: FloatArray, b: FloatArray, method: str) -> float:
 def _kendall(a: Ranked, b: Ranked, *, tau_b: bool) -> float:
     """Kendall's tau in O(m log m): sort by the one side, count exchanges of the other (Knight 1966)."""
     m = len(a.ranks)
-    if len(a.counts) == m:
+    if not a.tied:
         # Without ties the ranks of a are the places that sort it.
         ordered, tied_both = np.empty_like(b.ranks), 0
         ordered[a.ranks] = b.ranks
     else:
         # One integer for each pair of ranks sorts by a, and by b among equal a, at the price of a single sort.
-        keys = np.sort(a.ranks * len(b.counts) + b.ranks)
+        keys = np.sort(a.ranks * b.count + b.ranks)
         tied_both = _pairs(np.diff(np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1], [True])))))
-        ordered = keys % len(b.counts)
-    tied_a, tied_b = _pairs(a.counts), _pairs(b.counts)
+        ordered = keys % b.count
     pairs = m * (m - 1) // 2
-    difference = pairs - tied_a - tied_b + tied_both - 2 * int(_inversions(ordered, len(b.counts)))
+    difference = pairs - a.tied - b.tied + tied_both - 2 * int(_inversions(ordered, b.count))
     return (
-        float(difference / np.sqrt(float(pairs - tied_a)) / np.sqrt(float(pairs - tied_b)))
+        float(difference / np.sqrt(float(pairs - a.tied)) / np.sqrt(float(pairs - b.tied)))
         if tau_b
         else difference / pairs
     )

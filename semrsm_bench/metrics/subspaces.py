@@ -107,11 +107,12 @@ class LinearPredictivity:
         require_same_stimuli(n, len(b.u))
         y = b.u * b.s  # rotated units: the same squared errors
         target = a.u.T @ y
-        errors = np.empty((len(_PENALTIES), n))
+        errors, squares = np.empty((len(_PENALTIES), n)), a.u**2
         for row, penalty in zip(errors, _PENALTIES * a.s[0] ** 2, strict=True):
             kept = a.s**2 / (a.s**2 + penalty)
-            left_out = (y - a.u @ (kept[:, None] * target)) / (1.0 - 1.0 / n - a.u**2 @ kept)[:, None]
-            row[:] = np.sum(left_out**2, axis=1)
+            error = a.u @ (kept[:, None] * target)
+            error -= y
+            row[:] = np.einsum("ij,ij->i", error, error) / (1.0 - 1.0 / n - squares @ kept) ** 2
         of_others = errors.sum(axis=1)[:, None] - errors
         chosen = np.take_along_axis(errors, of_others.argmin(axis=0)[None], axis=0)
         return float(1.0 - chosen.sum() / (np.sum(b.s**2) * (n / (n - 1)) ** 2))

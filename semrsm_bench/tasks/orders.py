@@ -14,14 +14,12 @@ def credits(alike: Floats, right: NDArray[np.bool_]) -> list[float]:
 
     What is undefined earns none.
     """
-    found = []
-    for values, correct in zip(alike, right, strict=True):
-        if correct.any():
-            known = np.where(np.isnan(values), -np.inf, values)
-            best = known.max()
-            tied = known >= best - TIE * abs(best) if np.isfinite(best) else np.zeros(len(known), bool)
-            found.append(float(correct[tied].sum() / max(1, tied.sum())))
-    return found
+    asked = right.any(axis=1)
+    known, right = np.where(np.isnan(alike), -np.inf, alike)[asked], right[asked]
+    best = known.max(axis=1, keepdims=True, initial=-np.inf)
+    with np.errstate(invalid="ignore"):
+        tied = (known >= best - TIE * np.abs(best)) & np.isfinite(best)
+    return ((right & tied).sum(axis=1) / np.maximum(1, tied.sum(axis=1))).tolist()
 
 
 def credit(more: Floats, less: Floats) -> Floats:
