@@ -42,7 +42,7 @@ class Ranked(NamedTuple):
     """A vector's dense ranks (m,), how many different ones there are, and how many pairs of entries are tied."""
 
     ranks: NDArray[np.intp]
-    count: int
+    distinct: int
     tied: int
 
 
@@ -175,11 +175,11 @@ def _kendall(a: Ranked, b: Ranked, *, tau_b: bool) -> float:
         ordered[a.ranks] = b.ranks
     else:
         # One integer for each pair of ranks sorts by a, and by b among equal a, at the price of a single sort.
-        keys = np.sort(a.ranks * b.count + b.ranks)
+        keys = np.sort(a.ranks * b.distinct + b.ranks)
         tied_both = _pairs(np.diff(np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1], [True])))))
-        ordered = keys % b.count
+        ordered = keys % b.distinct
     pairs = m * (m - 1) // 2
-    difference = pairs - a.tied - b.tied + tied_both - 2 * int(_inversions(ordered, b.count))
+    difference = pairs - a.tied - b.tied + tied_both - 2 * int(_inversions(ordered, b.distinct))
     return (
         float(difference / np.sqrt(float(pairs - a.tied)) / np.sqrt(float(pairs - b.tied)))
         if tau_b

@@ -19,7 +19,7 @@ def credits(alike: Floats, right: NDArray[np.bool_]) -> list[float]:
     best = known.max(axis=1, keepdims=True, initial=-np.inf)
     with np.errstate(invalid="ignore"):
         tied = (known >= best - TIE * np.abs(best)) & np.isfinite(best)
-    return ((right & tied).sum(axis=1) / np.maximum(1, tied.sum(axis=1))).tolist()
+    return [float(c) for c in (right & tied).sum(axis=1) / np.maximum(1, tied.sum(axis=1))]
 
 
 def credit(more: Floats, less: Floats) -> Floats:
