@@ -27,13 +27,13 @@ def to_pandas(array: Any) -> Any:
 def from_pandas(frame: Any) -> Any:
     """The array of a DataFrame, its index as ids; also its columns where they are the same, as of an RSM.
 
-    An index of numbers from 0, which pandas makes by itself, is no ids.
+    An index of numbers from 0, which pandas makes by itself, is no ids. Columns in another order keep it.
     """
     pandas = _library("pandas")
     values = as_float64(frame.to_numpy(), "the frame")
     if isinstance(frame.index, pandas.RangeIndex):
         return values
-    same = list(frame.index) == list(frame.columns)
+    same = set(frame.index) == set(frame.columns)
     return with_ids(values, frame.index, frame.columns if same else None)
 
 

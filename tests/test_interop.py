@@ -111,3 +111,17 @@ def test_a_line_there_and_a_line_back_from_netrep():
         expected = sb.metrics.procrustes_distance(values[i][kept], values[j][kept], "angular")
         assert D[i, j] == pytest.approx(expected)
     assert list(interop.to_pandas(D).loc["a"].index) == ["a", "b", "c"]
+
+
+def test_an_rsm_whose_columns_are_in_another_order_is_refused_by_name_and_put_in_order_by_align():
+    features = sb.with_ids(np.random.default_rng(0).normal(size=(8, 5)), "abcdefgh")
+    rsm = sb.metrics.linear_rsm(features)
+    frame = sb.interop.to_pandas(rsm)
+    other = sb.interop.from_pandas(frame[frame.columns[::-1]])
+    with pytest.raises(
+        ValueError, match="rows of L and its columns hold the same samples in another order: at 0 is 'a'"
+    ):
+        sb.metrics.cka(rsm, other)
+    again, whole = sb.align(other, rsm)
+    np.testing.assert_array_equal(again, rsm)
+    assert sb.metrics.cka(again, whole) == pytest.approx(1.0)

@@ -403,3 +403,10 @@ def test_numbers_of_an_archive_are_the_same_mapped_and_read(tmp_path):
         cache = open_cache(tmp_path / "a.npz")
         for name, array in arrays.items():
             np.testing.assert_array_equal(cache.activations(name, slice(None)), array.reshape(*array.shape[:2], -1))
+
+
+def test_what_a_mac_leaves_beside_each_file_is_no_data(tmp_path):
+    np.save(tmp_path / "layer.npy", np.random.default_rng(0).random((4, 3, 2, 2)))
+    (tmp_path / "._layer.npy").write_bytes(b"\0\5\x16\7" * 9)
+    (cache,) = open_caches(tmp_path)
+    assert list(cache.layers) == ["layer"]

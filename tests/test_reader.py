@@ -83,7 +83,80 @@ FORMS = {
 @pytest.mark.parametrize("words", FORMS)
 @pytest.mark.filterwarnings("error")
 def test_every_layout_is_found_by_what_the_shapes_prove(words, fixed):
-    assert read(Network(FORMS[words], fixed=fixed), pictures()) == words
+    # Which of the tokens is the one too many no shape proves: what was taken for it is said, unless the user has said it.
+    told = {"drop_tokens": 1} if "1 left out" in words else {}
+    assert read(Network(FORMS[words], fixed=fixed), pictures(), **told) == words
+    if told:
+        with pytest.warns(
+            UserWarning, match="17 tokens; the first is left out, taken for a class token: --drop-tokens 1"
+        ):
+            assert read(Network(FORMS[words], fixed=fixed), pictures()) == words
+
+
+def test_registers_that_make_a_larger_square_with_the_patches_are_found_by_wider_pictures():
+    with pytest.raises(
+        LayoutError, match=r"returns 25 tokens: .* these are no patches: --drop-tokens 9 leaves them out"
+    ):
+        read(Network(tokens(9)), pictures())
+    assert read(Network(tokens(9)), pictures(), drop_tokens=9) == "tokens (N, T, D), 9 left out"
+
+
+def test_complex_numbers_and_numbers_that_are_not_finite_are_refused_by_their_layer():
+    with pytest.raises(LayoutError, match=r"layer 'layer' returns complex numbers \(3, 6, 4, 4\): give their absolute"):
+        read(Network(torch.fft.fft2), pictures())
+    x = torch.rand(200, 3, SIDE, SIDE)
+    x[130] = 1e30
+    spoiled = nn.Sequential(nn.Conv2d(3, 6, 8, 8), Squares())
+    with pytest.raises(
+        ValueError, match="layer '1' of Sequential gives NaN or infinite numbers, first for picture 130"
+    ):
+        sb.extract(spoiled, x, ["1"])
+
+
+class Squares(nn.Module):
+    def forward(self, x):
+        return x * x
+
+
+def test_layers_under_two_names_of_scripts_and_without_submodules():
+    class Named(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.maps = self.again = nn.Conv2d(3, 6, 8, 8)
+
+        def forward(self, x):
+            return self.again(x)
+
+    x = pictures()
+    found = sb.extract(Named(), x, ["maps", "again"])
+    np.testing.assert_array_equal(found["maps"], found["again"])
+    with pytest.raises(ValueError, match=r"Conv2d is one Conv2d without submodules: put it into torch.nn.Sequential"):
+        sb.extract(nn.Conv2d(3, 6, 8), x, ["*"])
+    traced = torch.jit.trace(nn.Sequential(nn.Conv2d(3, 6, 8, 8), nn.ReLU()), x)
+    with pytest.raises(ValueError, match="scripted or traced network take no hooks; give the network itself"):
+        sb.extract(traced, x, ["1"])
+
+
+def test_a_layer_that_runs_for_some_pictures_alone():
+    class Sometimes(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.maps, self.more, self.passes = nn.Conv2d(3, 6, 8, 8), nn.ReLU(), 0
+
+        def forward(self, x):
+            self.passes += 1
+            return self.more(self.maps(x)) if self.passes == 1 else self.maps(x)
+
+    with pytest.raises(ValueError, match="'more' of Sometimes did not run for some of the pictures 32 and later"):
+        sb.extract(Sometimes(), torch.rand(140, 3, 64, 64), ["more"])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_a_network_of_other_than_colour_pictures_gets_them_as_they_are(channels):
+    x = torch.rand(5, channels, SIDE, SIDE)
+    network = nn.Sequential(nn.Conv2d(channels, 6, 8, 8))
+    with torch.no_grad():
+        np.testing.assert_allclose(sb.extract(network, x, ["0"])["0"], network(x).numpy(), rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("form", [lambda maps: maps, lambda maps: maps.permute(0, 2, 3, 1)])
@@ -110,7 +183,7 @@ def test_as_many_tokens_as_pictures_are_told_apart_by_one_picture_fewer(first):
 
 def test_one_picture_alone_is_read_as_many_are():
     for words, form in FORMS.items():
-        assert read(Network(form), pictures(1))[:5] == words[:5]
+        assert read(Network(form), pictures(1), drop_tokens=int("1 left out" in words))[:5] == words[:5]
 
 
 @pytest.mark.parametrize("special", [2, 5])
@@ -173,11 +246,11 @@ def test_a_tuple_is_read_where_one_of_it_can_be_meant():
         lambda m: [hidden(m), None, (2, 2)],
         lambda m: {"pooler_output": m.mean((2, 3)), "last_hidden_state": hidden(m), "hidden_states": (hidden(m),) * 3},
     ):
-        assert read(Network(form), pictures()) == "tokens (N, T, D), 1 left out"
+        assert read(Network(form), pictures(), drop_tokens=1) == "tokens (N, T, D), 1 left out"
     with pytest.raises(LayoutError, match=r"returns 3 tensors, several of shape \(3, 17, 6\): name the submodule"):
         read(Network(lambda m: (hidden(m),) * 3), pictures())
     with pytest.warns(UserWarning, match=r"the first tensor \(3, 17, 6\) is taken, not \(3, 2, 17, 17\)"):
-        read(Network(lambda m: (hidden(m), torch.zeros(3, 2, 17, 17))), pictures())
+        read(Network(lambda m: (hidden(m), torch.zeros(3, 2, 17, 17))), pictures(), drop_tokens=1)
     for form, what in (
         (lambda m: m.mean((2, 3)), r"\(3, 6\)"),
         (lambda m: None, "NoneType"),
@@ -190,7 +263,7 @@ def test_a_tuple_is_read_where_one_of_it_can_be_meant():
 @pytest.mark.parametrize("words", FORMS)
 def test_pictures_that_are_no_squares(words):
     x = pictures(3, 16, 48)  # 2 x 6 patches
-    assert read(Network(FORMS[words]), x)[:5] == words[:5]
+    assert read(Network(FORMS[words]), x, drop_tokens=int("1 left out" in words))[:5] == words[:5]
     assert [grid_of(count, (16, 48)) for count in (3, 12, 27, 13, 0)] == [(1, 3), (2, 6), (3, 9), None, None]
     assert grid_of(49, (224, 224)) == (7, 7)
 
@@ -319,7 +392,7 @@ def test_ids_that_are_given_travel_to_rsms():
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (np.zeros((3, 32, 32, 3)), r"images are \(N, 3, H, W\) floats.* got \(3, 32, 32, 3\) float64"),
+        (np.zeros((3, 32, 32, 3)), r"images are \(N, C, H, W\) floats.* got \(3, 32, 32, 3\) float64"),
         (np.zeros((3, 32, 32)), r"got \(3, 32, 32\)"),
         (np.zeros((0, 3, 32, 32)), r"got \(0, 3, 32, 32\)"),
         (np.zeros((2, 3, 32, 32), dtype=int), "int64"),

@@ -31,10 +31,10 @@ def bound(problem, *, seed=0):
 def done(tmp_path, user_cache, kept_workers):
     (tmp_path / "drawn.py").write_text(FILE)
     how = {"plugins": (tmp_path / "drawn.py",), "layers": ("layer1",), "seeds": 3, "repeats": 2, "run_id": "seeds"}
-    bench = Bench(tmp_path)
-    found = bench("drawn", "bound", "greedy", **how)
+    bench, lines = Bench(tmp_path), []
+    found = bench("drawn", "bound", "greedy", report=lines.append, **how)
     assert bench("drawn", "bound", "greedy", **how).measured == 0, "it resumes"
-    found.cache = bench.cache
+    found.cache, found.lines = bench.cache, lines
     return found
 
 
@@ -50,6 +50,11 @@ def test_who_draws_is_measured_with_every_seed_and_others_are_not(done):
     assert {row["seed"] for row in done.rows if row["method"] != "drawn"} == {0}
     x, y = (cache.positions("layer1", i, "none") for i in (0, 1))
     assert all(row["options"] == ({"seed": 2} if row["method"] == "bound" else {}) for row in done.rows)
+
+
+def test_who_is_measured_once_all_the_same_is_said(done):
+    (said,) = (line for line in done.lines if "seed" in line.partition(":")[2])
+    assert said == "notice: measured once, since they have no option seed: bound, greedy"
 
 
 def test_the_spread_over_seeds_stands_apart_from_that_over_pairs(done):

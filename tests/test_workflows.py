@@ -138,6 +138,13 @@ def test_actionlint_has_nothing_to_say(tmp_path):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_action_and_the_plain_workflow_keep_the_summary_as_an_artifact():
+    plain = next(text for text in PAGE.read_text().split("```yaml")[1:] if "--summary" in text).partition("```")[0]
+    for text in (plain, (CHECKOUT / "action.yml").read_text()):
+        (kept,) = re.findall(r"uses: actions/upload-artifact@\w+.*?path: (\S+(?: \S+ }})?)", text, re.DOTALL)
+        assert kept in ("gate.md", "${{ steps.gate.outputs.summary }}")
+
+
 def test_the_address_to_install_from_is_said_once():
     pages = [CHECKOUT / page for page in docs.pages()]
     named = [

@@ -42,7 +42,7 @@ def extract(
         The network, where it is and in eval mode meanwhile; or what `semrsm-bench data extract --model` takes, such as
         ``"hf:FOLDER"``, which brings its own preprocessing.
     images : tensor, array, path or sequence of paths
-        (N, 3, H, W) floats, preprocessed, which the network gets as they are; RGB pixels (N, H, W, 3) uint8; or folders, zips
+        (N, C, H, W) floats, preprocessed, which the network gets as they are; RGB pixels (N, H, W, 3) uint8; or folders, zips
         and files of pictures, of which those that cannot be read are left out, with a warning.
     layers : sequence of str
         Names of submodules; ``*`` and ``[0-9]`` stand for parts of a name between two dots: ``"blocks.*"``.
@@ -101,7 +101,7 @@ def extract(
 
 
 def _inputs(model: Model, images: Any) -> tuple[torch.Tensor, list[ImageRef], str]:
-    """What the network takes, (N, 3, H, W); of pictures from files which they are, and what was done to them."""
+    """What the network takes, (N, C, H, W); of pictures from files which they are, and what was done to them."""
     import torch
 
     from semrsm_bench.activations.models import to_input
@@ -120,8 +120,10 @@ def _inputs(model: Model, images: Any) -> tuple[torch.Tensor, list[ImageRef], st
     array = images if isinstance(images, torch.Tensor) else to_numpy(images, "images")
     kind = str(array.dtype).removeprefix("torch.")
     is_pixels, shape = kind == "uint8", tuple(array.shape)
-    if len(shape) != 4 or 0 in shape or shape[3 if is_pixels else 1] != 3 or not (is_pixels or "float" in kind):
-        wanted = "(N, 3, H, W) floats, preprocessed, or RGB pixels (N, H, W, 3) uint8"
+    no_pixels = len(shape) != 4 or shape[3] != 3
+    no_input = len(shape) != 4 or "float" not in kind or (shape[3] == 3 and shape[1] != 3)
+    if 0 in shape or (no_pixels if is_pixels else no_input):
+        wanted = "(N, C, H, W) floats, preprocessed, or RGB pixels (N, H, W, 3) uint8"
         raise ValueError(f"images are {wanted}, or paths; got {shape} {kind}")
     tensor = array if isinstance(array, torch.Tensor) else torch.tensor(array)
     if is_pixels:

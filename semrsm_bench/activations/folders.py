@@ -147,14 +147,16 @@ def list_caches(folder: Path) -> list[Path]:
 def own_files(place: Path) -> list[Path]:
     """Files of activations that are no caches: those of a folder without caches, by name; a Zarr store itself.
 
-    Beside caches they do not count, nor what the manifest names: a folder of caches may hold features, weights and results.
+    Beside caches they do not count, nor what the manifest names: a folder of caches may hold features, weights and results. Nor do
+    hidden ones, such as those that a Mac puts beside each file on a foreign disk.
     """
     if not place.is_dir() or list_caches(place):
         return []
     if what_is(place) == ZARR:
         return [place]
     known = read_manifest(place)
-    return sorted(path for path in place.iterdir() if path.suffix.lower() in SUFFIXES and path.name not in known)
+    files = (path for path in place.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith("."))
+    return sorted(path for path in files if path.name not in known)
 
 
 def file_sha256(path: Path) -> str:

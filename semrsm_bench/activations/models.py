@@ -139,7 +139,7 @@ def with_layers(model: Model, layers: Sequence[str] = ()) -> Model:
 
     ``*``, ``?`` and ``[...]`` stand for a part of a name between two dots: ``blocks.*`` are all blocks, in the network's order.
     """
-    names = [name for name, _ in model.network.named_modules() if name]
+    names = [name for name, _ in model.network.named_modules(remove_duplicate=False) if name]
     chosen: list[str] = [] if layers else [layer for layer in model.layers if layer in names]
     named = set(chosen).union(layers)
     for layer in layers:
@@ -147,6 +147,11 @@ def with_layers(model: Model, layers: Sequence[str] = ()) -> Model:
         if not found:
             end = layer.split(".")[-1]
             near = ", ".join(name for name in names if name.split(".")[-1] == end)[:200]
+            if not names:
+                whole = type(model.network).__name__
+                raise ValueError(
+                    f"{model.name} is one {whole} without submodules: put it into torch.nn.Sequential, as layer '0'"
+                )
             raise ValueError(
                 f"{model.name} has no submodule {layer!r}" + (f"; it has {near}" if near else f"; {_LIST}")
             )

@@ -80,6 +80,10 @@ def tensor_in(layer: str, output: Any) -> torch.Tensor:
         shown = ", ".join(str(tuple(value.shape)) for value in found) or type(output).__name__
         raise LayoutError(layer, shown, "needed are maps (N, C, H, W) or tokens (N, T, D)")
     first, *others = fitting
+    if first.is_complex():
+        raise LayoutError(
+            layer, f"complex numbers {tuple(first.shape)}", "give their absolute values by a module of yours"
+        )
     if any(other.shape == first.shape for other in others):
         advice = "name the submodule that makes the one you want (`semrsm-bench data layers MODEL` lists all)"
         raise LayoutError(layer, f"{len(fitting)} tensors, several of shape {tuple(first.shape)}", advice)
@@ -112,7 +116,7 @@ def read_output(
     if batch == 0 and _is_flat_maps(layer, shape, picture, probe, layout, drop_tokens):
         return Reading((0, 1, 2), 0, grid_of(shape[2], picture), shape, "flat maps (N, C, S)")
     tokens = shape[rest[0]]
-    drop = _tokens_to_drop(layer, tokens, picture, drop_tokens)
+    drop = _tokens_to_drop(layer, tokens, picture, lambda: (probe("wider") or ())[rest[0] : rest[0] + 1], drop_tokens)
     grid = grid_of(tokens - drop, picture)
     words = f"{said or 'tokens (N, T, D), '}{drop or 'none'} left out"
     return Reading((batch, rest[1], rest[0]), drop, grid, shape, words)
@@ -193,8 +197,8 @@ def _is_flat_maps(
     raise LayoutError(layer, shape, f"{problem} (layout=, drop_tokens= in Python)")
 
 
-def _tokens_to_drop(layer: str, tokens: int, picture: Grid, drop: int | None) -> int:
-    """How many leading tokens are left out."""
+def _tokens_to_drop(layer: str, tokens: int, picture: Grid, wider: Callable[[], Shape], drop: int | None) -> int:
+    """How many leading tokens are left out. ``wider``: (tokens,) of a picture twice as wide, () where the network refuses it."""
     if drop is not None:
         if not 0 <= drop < tokens:
             raise LayoutError(layer, f"{tokens} tokens", f"cannot drop {drop} of them")
@@ -205,9 +209,23 @@ def _tokens_to_drop(layer: str, tokens: int, picture: Grid, drop: int | None) ->
             return 0
         return drop
     candidates = [k for k in range(min(_MOST_SPECIAL_TOKENS, tokens)) if grid_of(tokens - k, picture)]
-    if candidates[:1] == [0] or candidates[:1] == [1]:
-        return candidates[0] if tokens > 1 else 0
     if tokens == 1:
+        return 0
+    text, settled = f"layer {layer!r} returns {tokens} tokens", "(drop_tokens= in Python)"
+    if candidates[:1] == [1]:
+        said = f"--drop-tokens 1 says that this is right, 0 keeps it {settled}"
+        warnings.warn(f"{text}; the first is left out, taken for a class token: {said}", stacklevel=2)
+        return 1
+    if candidates[:1] == [0]:
+        # Patches double with the width; class and register tokens do not.
+        special = [2 * tokens - count for count in wider()] if len(candidates) > 1 else []
+        if special and special[0] in candidates[1:]:
+            raise LayoutError(
+                layer,
+                f"{tokens} tokens",
+                f"a picture twice as wide has {special[0]} fewer than twice as many, so these are no patches: "
+                f"--drop-tokens {special[0]} leaves them out, --drop-tokens 0 keeps them {settled}",
+            )
         return 0
     advice = f"--drop-tokens {candidates[0]} leaves {tokens - candidates[0]}, which do; " if candidates else ""
     problem = "they make no grid of the pictures' shape, with or without a class token (register tokens?)"

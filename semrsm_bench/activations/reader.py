@@ -78,6 +78,7 @@ class LayerReader(AbstractContextManager["LayerReader"]):
         self._calls: Counter[str] = Counter()
         self._readings: dict[str, Reading] = {}
         self._probed: dict[str, dict[str, Shape]] = {}  # shapes of all layers in the passes that settle doubts
+        self._read_pictures = 0  # in earlier passes
         self._shapes_only, self._refused = shapes_only, dict[str, tuple[str, str]]()
 
     def __enter__(self) -> LayerReader:
@@ -121,8 +122,8 @@ class LayerReader(AbstractContextManager["LayerReader"]):
         """Activations of the pictures of one pass."""
         output, layers = self._pass(x), self._layers
         missing = [layer for layer in self._layers if layer not in self._seen]
-        if named := [layer for layer in missing if layer not in self._model.by_pattern]:
-            raise ValueError(f"layer {', '.join(map(repr, named))} of {self._model.name} never ran: name another one")
+        if named := [layer for layer in missing if layer not in self._model.by_pattern or layer in self._readings]:
+            raise ValueError(f"layer {', '.join(map(repr, named))} of {self._model.name} {self._why_missing(named[0])}")
         if missing:
             layers = self._leave_out(missing)
         for layer, count in self._calls.items():
@@ -135,12 +136,29 @@ class LayerReader(AbstractContextManager["LayerReader"]):
             if layer not in self._readings:
                 self._readings[layer] = self._read(layer, tuple(seen[layer].shape), x)
         readings = {layer: self._readings[layer] for layer in layers}
+        values = {layer: reading(layer, seen[layer]) for layer, reading in readings.items()}
+        for layer, array in values.items():
+            if not np.isfinite(array).all():
+                first = self._read_pictures + int(np.argmax(~np.isfinite(array).all(axis=(1, 2))))
+                raise ValueError(
+                    f"layer {layer!r} of {self._model.name} gives NaN or infinite numbers, first for picture {first}"
+                )
+        self._read_pictures += len(x)
         return Activations(
-            {layer: reading(layer, seen[layer]) for layer, reading in readings.items()},
+            values,
             {layer: reading.grid for layer, reading in readings.items()},
             _logits(output),
             {layer: reading.words for layer, reading in readings.items()},
         )
+
+    def _why_missing(self, layer: str) -> str:
+        if layer in self._readings:
+            return f"did not run for some of the pictures {self._read_pictures} and later, and ran for those before"
+        if isinstance(self._network, torch.jit.ScriptModule):
+            return (
+                "cannot be read: the submodules of a scripted or traced network take no hooks; give the network itself"
+            )
+        return "never ran: name another one"
 
     def _leave_out(self, missing: Sequence[str]) -> Sequence[str]:
         """The layers without those that a wildcard found and that give nothing; a warning counts them, ValueError: none is left."""

@@ -98,6 +98,8 @@ def run(
     for name, (filled, _) in plan.tasks.items():
         for line in get_task(name).notices(filled):
             report(f"notice: {line}")
+    if seedless := dict.fromkeys(c.method.name for c in plan.cells if options.seeds > c.seeds):
+        report(f"notice: measured once, since they have no option seed: {', '.join(seedless)}")
     methods = {(c.method.kind, c.method.name): c.method for c in plan.cells}
     data = dict.fromkeys(
         (str(c.place.get("model") or c.task.name), case.data_sha256) for c in plan.cells for case in c.cases

@@ -132,6 +132,7 @@ def _chosen(array: Any, kept: list[str]) -> Any:
     rows = [place[one] for one in kept]
     columns = array.column_ids
     plain: NDArray[Any] = np.asarray(array)[rows]
-    if columns == array.ids:
-        return with_ids(plain[:, rows], kept, kept)
+    if columns is not None and set(columns) == set(array.ids):
+        across = {one: j for j, one in enumerate(columns)}
+        return with_ids(plain[:, [across[one] for one in kept]], kept, kept)
     return with_ids(plain, kept, columns)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.core.arrays import to_numpy
-from semrsm_bench.core.identity import require_same_ids
+from semrsm_bench.core.identity import ids_of, require_equal_ids, require_same_ids
 
 FloatArray = NDArray[np.float64]
 
@@ -60,6 +60,7 @@ def as_rsm(value: Any, name: str, *, stacked: bool = False) -> FloatArray:
         what = "a stack of square RSMs" if stacked else "a square RSM"
         raise ValueError(f"{name} must be {what}, but its shape is {array.shape}; features go through linear_rsm")
     if not stacked:
+        require_equal_ids(ids_of(value), getattr(value, "column_ids", None), (f"the rows of {name}", "its columns"))
         _require_symmetric(array, name)
     elif not np.array_equal(array, array.transpose(0, 2, 1)):
         for index, rsm in enumerate(array):
