@@ -285,6 +285,15 @@ def _machines(runs: Iterable[TaskResults]) -> str:
     return "; ".join(dict.fromkeys(f"{machine(one.environment)}, {day(one.environment)}" for one in runs))
 
 
+def _unsteady(runs: Iterable[TaskResults]) -> str:
+    """How far the machine's speed went astray in the least steady of the runs."""
+    known = [one for run in runs if (one := steadiness(run.rows))]
+    if not known:
+        return ""
+    worst = max(known, key=lambda one: one.high / one.low)
+    return f"; meanwhile a fixed kernel took {worst.low:.2f} to {worst.high:.2f} times its median (5 to 95 %, least steady run)"
+
+
 def _seconds(time: Interval) -> str:
     return _with_ends(time, format_seconds)
 
@@ -312,7 +321,10 @@ def tables(runs: Sequence[Path]) -> dict[tuple[Path, str], str]:
     maps = [results for results in tasks if {place["model"] for place in results.places.values()} == {MAPS}]
     quick = [one for results in maps for one in quicker(results)]
     return {
-        (README, "headline"): f"{short_table(found)}\n{quick_text(quick)} Measured on {_machines(tasks)}.\n",
+        (
+            README,
+            "headline",
+        ): f"{short_table(found)}\n{quick_text(quick)} Measured on {_machines(tasks)}{_unsteady(tasks)}.\n",
         (RESULTS, "families"): long_table(found),
         (RESULTS, "skipped"): skipped_table(tasks),
         (RESULTS, "runs"): run_list(tasks),

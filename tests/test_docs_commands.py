@@ -185,13 +185,20 @@ WAYS = {
         "takes hours; the shorter ones below have their test"
     ),
     "semrsm-bench run matching --profile paper --family resnet18 --smallest 256 --pairs 1024=100 --pairs 4096=30 "
-    "--budget 14 --run-id resnet18": only_read("takes half an hour; tests/test_headline.py reads what it measured"),
+    "--budget 6 --run-id resnet18": only_read("takes half an hour; tests/test_headline.py reads what it measured"),
     f"semrsm-bench run matching --profile paper --family all --smallest 256 --pairs 1024=5 --pairs 4096=2 "
     f"--deadline 12 --budget 10 --run-id families --methods {RIVALS}": only_read(
         "takes half an hour; tests/test_families.py meets every family"
     ),
-    "semrsm-bench run matching --profile paper --family resnet18 --smallest 4096 --pairs 4096=30 "
-    "--budget 60 --run-id resnet18-4096 --methods ortools,acm1015,exact-auction": only_read(
+    "semrsm-bench run matching --profile paper --family all --pairs 256=2 --deadline 12 --run-id agreement": only_read(
+        "takes minutes; tests/test_headline.py reads what it measured"
+    ),
+    "semrsm-bench run matching --profile paper --family resnet18 --smallest 1024 --pairs 1024=100 --pairs 4096=30 "
+    "--budget 60 --run-id strongest --methods ortools,laprust,acm1015,exact-auction": only_read(
+        "takes minutes; tests/test_headline.py reads what it measured"
+    ),
+    "semrsm-bench run matching --profile large --pairs 1 --deadline 120 --budget 60 --run-id large --methods "
+    "ortools,lapx-lapjvs,acm1015,exact-auction,hierarchical-coarse,hierarchical-fine": only_read(
         "takes minutes; tests/test_headline.py reads what it measured"
     ),
     "semrsm-bench run matching --profile paper --family flat,flat-maps --smallest 256 --pairs 1024=5 --pairs 4096=2 "

@@ -34,7 +34,7 @@ def poison(monkeypatch):
 
 
 def methods(kind):
-    return [name for name in getattr(sb, f"{kind}_names")() if not getattr(sb, f"get_{kind}")(name).reason]
+    return [name for name in getattr(sb, f"{kind}_names")() if getattr(sb, f"get_{kind}")(name).available]
 
 
 def inputs(kind):
