@@ -49,7 +49,7 @@ def by_key(rows):
 def test_thirty_kills_of_a_run(tmp_path):
     cache = small_cache(tmp_path / "data", images=6)
     common = ["run", "matching", "--data", str(cache), "--methods", "scipy,identity,greedy", "--pairs", "12"]
-    common += ["--repeats", "3", "--quiet"]
+    common += ["--repeats", "6", "--quiet"]
     whole = [*common, "--out", str(tmp_path / "whole"), "--run-id", "one"]
     killed(whole, tmp_path / "log", 0, 1)
     often = [*common, "--out", str(tmp_path / "often"), "--run-id", "one"]
@@ -57,7 +57,7 @@ def test_thirty_kills_of_a_run(tmp_path):
     expected, found = (by_key(rows_of(tmp_path / name / "one")) for name in ("whole", "often"))
     assert facts["killed"] >= 20, "the run ended before it was killed often enough: make it longer"
     assert found == expected
-    assert len(found) == 3 * 4 * 12 * 3
+    assert len(found) == 3 * 2 * 12 * 6
     leftovers = {p.name for p in (tmp_path / "often" / "one").iterdir()}
     assert not [name for name in leftovers if "tmp" in name or "partial" in name], leftovers
 
