@@ -320,11 +320,9 @@ def tables(runs: Sequence[Path]) -> dict[tuple[Path, str], str]:
     found = strongest(tasks)
     maps = [results for results in tasks if {place["model"] for place in results.places.values()} == {MAPS}]
     quick = [one for results in maps for one in quicker(results)]
+    headline = f"{short_table(found)}\n{quick_text(quick)} Measured on {_machines(tasks)}{_unsteady(tasks)}.\n"
     return {
-        (
-            README,
-            "headline",
-        ): f"{short_table(found)}\n{quick_text(quick)} Measured on {_machines(tasks)}{_unsteady(tasks)}.\n",
+        (README, "headline"): headline,
         (RESULTS, "families"): long_table(found),
         (RESULTS, "skipped"): skipped_table(tasks),
         (RESULTS, "runs"): run_list(tasks),

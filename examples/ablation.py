@@ -17,7 +17,7 @@ from scipy.optimize import linear_sum_assignment
 from semrsm_bench import MatchingProblem, Solution, get_solver, register_solver
 from semrsm_bench.solvers.auction import Prepared, prepare
 from semrsm_bench.solvers.kernels import read_only
-from semrsm_bench.solvers.kernels.batches import exact_batch
+from semrsm_bench.solvers.kernels.batches import LOOKS, MAX_BIDS, exact_batch
 from semrsm_bench.solvers.kernels.bidding import Assignment, bid, dense_phase, match_leftovers, wrap
 from semrsm_bench.solvers.kernels.exact import Finish, correct, proven_slack, smallest_rise
 from semrsm_bench.solvers.kernels.rows import best_two
@@ -25,7 +25,6 @@ from semrsm_bench.solvers.kernels.scale import room_for_rises
 
 PHASES = (0.1, 0.015, 0.003)
 TOLERANCE = 1e-12
-MOST_BIDS = 200
 DECLARED: dict[str, Any] = {"kind": "exact", "releases_gil": True, "requires": "numba"}
 
 
@@ -44,11 +43,11 @@ def pieces(
     if not from_means:
         prices[:] = 0
     for share in shares:
-        phase(prepared.affinity, prices, assignment, prepared.eps(share), MOST_BIDS * size)
+        phase(prepared.affinity, prices, assignment, prepared.eps(share), MAX_BIDS * size)
     for k in range(1, 6):
         if (answer := finish(prepared, prices, assignment, step=k > 1)) is not None:
             return answer
-        phase(prepared.affinity, prices, assignment, prepared.eps(shares[-1] / 5**k), MOST_BIDS * size)
+        phase(prepared.affinity, prices, assignment, prepared.eps(shares[-1] / 5**k), MAX_BIDS * size)
     return with_scipy(prepared)
 
 
@@ -66,7 +65,7 @@ def bids_alone(problem: MatchingProblem) -> Solution:
     prices, assignment, share = prepared.start.copy(), Assignment.empty(problem.size), PHASES[0]
     while share * prepared.scale.deviation > TOLERANCE / 10 * prepared.scale.largest:
         eps = share * prepared.scale.deviation
-        dense_phase(prepared.affinity, prices, assignment, eps, MOST_BIDS * problem.size)
+        dense_phase(prepared.affinity, prices, assignment, eps, MAX_BIDS * problem.size)
         if (answer := finish(prepared, prices, assignment, looks=0)) is not None:
             return answer
         share /= 5
@@ -88,7 +87,7 @@ def position_by_position(problem: MatchingProblem) -> Solution:
 
 
 def finish(
-    prepared: Prepared, rounded: np.ndarray, assignment: Assignment, *, step: bool = False, looks: int = 8
+    prepared: Prepared, rounded: np.ndarray, assignment: Assignment, *, step: bool = False, looks: int = LOOKS
 ) -> Solution | None:
     """The matching with its duals, where these prices, after so many looks a row, make all pairs tight; None elsewhere."""
     size, duals = len(rounded), np.empty((2, len(rounded)))

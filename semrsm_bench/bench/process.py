@@ -277,9 +277,8 @@ class WorkerProcess(contextlib.AbstractContextManager["WorkerProcess"]):
             self._socket.sendall(json.dumps({"id": self._number, **command}, default=str).encode() + b"\n")
             stage, ahead = "", [stage for stage in _STAGES if stage in deadlines]
             while "done" not in (message := self._message(stage, deadlines[stage], most, memory)):
-                if (
-                    message.get("stage") == "compiling" and not self._compiles
-                ):  # once: it begins the stage's deadline anew
+                # Once: it begins the stage's deadline anew.
+                if message.get("stage") == "compiling" and not self._compiles:
                     self._compiles = True
                     self._on_compiling()
                     self._socket.sendall(b"{}\n")

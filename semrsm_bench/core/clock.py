@@ -99,6 +99,7 @@ class Clock:
                 gc.freeze()  # libraries and compiled code need no second look in the next collection
             gc.disable()
             answers: list[Any] = []
+            lasted = 0.0
             before = reset_peak()
             self._report("warm", 0)
             with _compilation() as compiled:
@@ -107,14 +108,12 @@ class Clock:
                         given = fresh(len(answers))
                         before = reset_peak()
                         self._report("again", 0)
-                    self._timed(call, given, answers, compiled)
+                    lasted += self._timed(call, given, answers, compiled)
                 self._report("probed", 0)
                 self.peak_bytes = max(0, status_bytes("VmHWM") - before) if before else None
-                while self.timed and len(self.seconds) < most:
-                    if len(self.seconds) >= fewest and sum(self.seconds) >= lasting:
-                        break
+                while self.timed and len(self.seconds) < most and (len(self.seconds) < fewest or lasted < lasting):
                     given = fresh(len(answers))
-                    self._timed(call, given, answers, compiled)
+                    lasted += self._timed(call, given, answers, compiled)
         finally:
             if collected:
                 gc.enable()
@@ -122,8 +121,8 @@ class Clock:
                 resource.setrlimit(resource.RLIMIT_AS, ceiling)
         return answers
 
-    def _timed(self, call: Callable[[Any], Any], given: Any, answers: list[Any], compiled: list[Any]) -> None:
-        """Make a call, and keep its time unless something was ``compiled`` meanwhile."""
+    def _timed(self, call: Callable[[Any], Any], given: Any, answers: list[Any], compiled: list[Any]) -> float:
+        """Make a call, and keep its time unless something was ``compiled`` meanwhile; that time, or 0."""
         compiled.clear()
         waited = waited_nanoseconds() - helpers_nanoseconds()
         start = perf_counter_ns()
@@ -134,12 +133,13 @@ class Clock:
         answers.append(answer)
         if compiled and self.timed and len(answers) - len(self.seconds) <= MOST_COMPILING:
             del self.shared_seconds[self._shared :]
-            return
+            return 0.0
         self._shared = len(self.shared_seconds)
         self.calls.append(len(answers) - 1)
         self.seconds.append(elapsed / 1e9)
         # A longer wait than the call was before it or after it.
         self.waited_seconds.append(waited / 1e9 if waited < elapsed else 0.0)
+        return self.seconds[-1]
 
     def shared(self, call: Callable[[], Any]) -> Any:
         """Result of a call whose time is counted apart, because other methods need the same."""
