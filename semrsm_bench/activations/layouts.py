@@ -158,8 +158,8 @@ def _look_like_tokens(tokens: int, width: int) -> bool:
     if front is None or width < 8:
         return False
     if _square(width):
-        # Widths of networks that are squares: 256, 576, 1024.
-        return width % 8 == 0 and (not _are_channels(tokens) or (front > 0 and width >= 256 and width % 64 == 0))
+        # Widths of networks that are squares: 256, 576, 1024. 50 tokens are 7 x 7 and a class token; 200 are rather channels.
+        return width % 8 == 0 and (not _are_channels(tokens) or (front in (1, 5) and width >= 256 and width % 64 == 0))
     if front == 0 and _are_channels(tokens):
         return width % 64 == 0 and width <= 16 * tokens
     return width % 8 == 0 or not _are_channels(tokens)
