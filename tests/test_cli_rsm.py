@@ -55,7 +55,7 @@ def lying(problem):
 def test_options_of_the_call_reach_it(folder):
     (folder / "mine.py").write_text(PLUGIN)
     chosen = "--plugin mine.py --matching cli-test-rolling --option by=3 --centring channel --block 2 --json"
-    text, _ = run(f"tokens.npy --layout channels_last --class-token drop {chosen}")
+    text, _ = run(f"tokens.npy --layout channels_last --drop-tokens 1 {chosen}")
     z = np.load("z.npy")[:, :, 1:].astype(np.float32)
     z -= z.mean(axis=(0, 2), keepdims=True)
     upper = np.triu(np.einsum("ics,jcs->ij", z, np.roll(z, 3, axis=2)), 1)

@@ -135,14 +135,14 @@ def test_every_layout_is_the_same_rsm():
         (z.tolist(), {}),
         (tokens, {"layout": "channels_last"}),
         (z.transpose(0, 2, 3, 1), {"layout": "channels_last"}),
-        (with_token, {"layout": "channels_last", "class_token": "drop"}),
+        (with_token, {"layout": "channels_last", "drop_tokens": 1}),
         (np.asfortranarray(z), {}),
         (z[::-1].copy()[::-1], {}),
     ):
         np.testing.assert_allclose(compute_rsm(other, matching="scipy", **how), expected, rtol=1e-6)
     kept = compute_rsm(with_token, matching="scipy", layout="channels_last")
     assert (kept[0, 1:] > expected[0, 1:]).all()
-    on_grid = compute_rsm(with_token, matching="translation", layout="channels_last", class_token="drop", grid=(2, 3))
+    on_grid = compute_rsm(with_token, matching="translation", layout="channels_last", drop_tokens=1, grid=(2, 3))
     np.testing.assert_allclose(on_grid, compute_rsm(z, matching="translation"), rtol=1e-6)
     with pytest.raises(ValueError, match="grid"):
         compute_rsm(with_token, matching="translation", layout="channels_last", grid=(2, 3))
@@ -210,8 +210,8 @@ ONES = np.ones((2, 3, 4))
     [
         (np.ones((2, 3)), {}, "shape"),
         *((np.ones(shape), {}, "empty") for shape in ((0, 3, 4), (2, 0, 4), (2, 3, 0))),
-        (np.ones((2, 1, 3)), {"layout": "channels_last", "class_token": "drop"}, "empty"),
-        (ONES, {"class_token": "drop"}, "class_token"),
+        (np.ones((2, 1, 3)), {"layout": "channels_last", "drop_tokens": 1}, "empty"),
+        (ONES, {"drop_tokens": 1}, "drop_tokens"),
         (ONES, {"layout": "NCHW"}, "layout: .* one of channels_first"),
         (ONES, {"centring": "zero"}, "centring: .* one of none"),
         (ONES, {"grid": (2, 3)}, "does not hold"),

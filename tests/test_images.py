@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageOps
 
 from semrsm_bench.activations.images import (
     MAX_PIXELS,
@@ -210,10 +210,27 @@ def test_one_that_cannot_be_read_is_named_or_left_out_and_counted(tmp_path):
     pixels = load_images(images, tally=(tally := Tally()))
     np.testing.assert_array_equal(pixels, load_images([images[0], images[2]]))
     assert [image.name for image in tally.left_out] == ["b.png", "d.png"]
-    said = "2 pictures read, 1 resized to 64 x 64 (from 32 x 64), 1 of another shape, so cut, stretched or padded"
+    said = "2 pictures read, 1 resized to 64 x 64 (from 32 x 64), 1 of another shape, so cut"
     said += ", 2 left out that cannot be read"
     assert tally.words((64, 64)) == said
     assert load_images([images[1]], (8, 4), tally=tally).shape == (0, 8, 4, 3)
+
+
+@pytest.mark.parametrize(
+    ("fit", "said"),
+    [
+        (Cover((24, 64)), "cut"),
+        (Cover((24, 24), short=32), "cut"),
+        (lambda image: np.asarray(image.resize((64, 24))), "stretched"),
+        (lambda image: np.asarray(ImageOps.pad(image, (64, 24))), "padded"),
+        (lambda image: np.asarray(ImageOps.pad(image, (64, 24), color="white", centering=(0, 0))), "padded"),
+    ],
+)
+def test_what_is_done_to_pictures_of_another_shape_is_said(tmp_path, fit, said):
+    for name, size in (("a", (64, 24)), ("b", (50, 24)), ("c", (32, 32))):
+        (tmp_path / f"{name}.png").write_bytes(picture(0, size))
+    load_images(find_images([tmp_path]), fit, tally=(tally := Tally()))
+    assert f"2 of another shape, so {said}" in tally.words(fit.size if isinstance(fit, Cover) else (24, 64))
 
 
 def test_links_to_folders_are_followed_and_those_that_lead_back_are_not(tmp_path):

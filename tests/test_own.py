@@ -168,7 +168,8 @@ def test_a_folder_without_caches_is_read_and_beside_caches_own_files_do_not_coun
     assert [(cache.name, sorted(cache.layers)) for cache in found] == [
         (tmp_path.name, ["first", "second"]), ("a", ["early", "late"]),
     ]  # fmt: skip
-    assert dict(verify_folder(tmp_path)) == {tmp_path.name: "", "a.npz": ""}
+    names = (tmp_path.name, "a.npz", "first.npy", "second.npy")
+    assert dict(verify_folder(tmp_path)) == dict.fromkeys(names, "")
     sb.save_activations(tmp_path / "cache.safetensors", {"late": LAYERS["late"]})
     assert [cache.name for cache in open_caches(tmp_path)] == ["cache"]
 
@@ -294,6 +295,23 @@ def test_the_command_line_says_it_in_one_line_and_verify_counts_it(tmp_path):
         assert error.count("\n") == 1
         assert "z has shape (2, 3)" in error
     assert "1 file(s) failed" in call("data", "verify", "--data", tmp_path, code=1)[1]
+
+
+def test_verify_names_every_file_that_is_wrong_and_what_does_not_belong_together(tmp_path):
+    np.savez(tmp_path / "flat.npz", z=np.ones((2, 3)))
+    np.save(tmp_path / "nan.npy", np.full((4, 3, 5), np.nan))
+    np.save(tmp_path / "fine.npy", np.ones((4, 3, 5)))
+    np.save(tmp_path / "labels.npy", np.arange(4))
+    (tmp_path / "cut.npz").write_bytes(b"PK")
+    found = dict(verify_folder(tmp_path))
+    assert {name for name, problem in found.items() if problem} == {"flat.npz", "nan.npy", "cut.npz"}
+    assert {name for name, problem in found.items() if not problem} == {"fine.npy", "labels.npy"}
+    for name in ("flat.npz", "nan.npy", "cut.npz"):
+        (tmp_path / name).unlink()
+    np.save(tmp_path / "labels.npy", np.arange(5))
+    found = dict(verify_folder(tmp_path))
+    assert "labels" in found.pop(tmp_path.name)
+    assert found == {"fine.npy": "", "labels.npy": ""}
 
 
 @pytest.mark.parametrize("kind", ["arrays", "caches"])

@@ -55,11 +55,15 @@ class ImageRef:
 
 @dataclass
 class Tally:
-    """What became of the pictures that were read: ``seen`` of each kind, ``sizes`` (width, height), and why some are left out."""
+    """What became of the pictures that were read: ``seen`` of each kind, ``sizes`` (width, height), and why some are left out.
+
+    ``fit`` is their way into the frame.
+    """
 
     seen: Counter[str] = field(default_factory=Counter)
     sizes: Counter[tuple[int, int]] = field(default_factory=Counter)
     left_out: dict[ImageRef, str] = field(default_factory=dict)
+    fit: Fit | None = None
 
     def words(self, frame: tuple[int, int]) -> str:
         """One line: how many were read, how many had another size or shape than the frame (H, W), what else was done."""
@@ -72,7 +76,7 @@ class Tally:
                 f"{sum(other.values())} resized to {width} x {height} (from {least if least == most else f'{least} to {most}'})"
             )
         if shapes := sum(n for (w, h), n in other.items() if w * height != h * width):
-            parts.append(f"{shapes} of another shape, so cut, stretched or padded")
+            parts.append(f"{shapes} of another shape, so {_way_into(frame, self.fit or Cover(frame))}")
         parts += [f"{n} {kind}" for kind, n in self.seen.items()]
         if self.left_out:
             parts.append(f"{len(self.left_out)} left out that cannot be read")
@@ -291,7 +295,21 @@ def decode(data: bytes, size: int | tuple[int, int] | Fit, name: str, tally: Tal
         said = str(error).partition(" <_io.BytesIO")[0]  # where the bytes lay is no reason
         raise ValueError(f"{name}: not a readable image ({said or type(error).__name__})") from None
     tally.sizes[image.size] += 1
+    tally.fit = fit
     return fit(image)
+
+
+def _way_into(frame: tuple[int, int], fit: Fit) -> str:
+    """What is done to pictures of another shape: seen on one of double width that gets brighter from left to right."""
+    from PIL import Image
+
+    height, width = frame
+    row = np.linspace(0, 255, 2 * width).astype(np.uint8)
+    made = fit(Image.fromarray(np.tile(row[None, :, None], (height, 1, 3))))
+    seen = np.ptp(made[..., 0].astype(int), axis=1)
+    if seen.min() < seen.max() / 2:
+        return "padded"
+    return "stretched" if seen.max() > 192 else "cut"
 
 
 def _as_rgb(opened: Picture, tally: Tally) -> Picture:

@@ -62,8 +62,9 @@ class Arrangement:
             what = "; features (N, P) have no positions to match" if len(shape) == 2 else ""
             raise ValueError(f"{name} has shape {shape}; needed are (N, C, H, W), (N, C, S), or tokens (N, T, D){what}")
         if drop and (layout != "channels_last" or len(shape) != 3):
-            said = f'drop_tokens={drop} (class_token="drop" is 1)'
-            raise ValueError(f'{said} is for tokens (N, T, D) with layout="channels_last"; {name} is {shape}')
+            raise ValueError(
+                f'drop_tokens={drop} is for tokens (N, T, D) with layout="channels_last"; {name} is {shape}'
+            )
         spatial = shape[2:] if layout == "channels_first" else shape[1:-1]
         channels = shape[1] if layout == "channels_first" else shape[-1]
         size = math.prod(spatial) - drop
@@ -87,25 +88,17 @@ class Arrangement:
 
 
 def arrange(
-    array: NDArray[Any],
-    name: str,
-    layout: Layout | None,
-    drop: int | None,
-    grid: Grid | None = None,
-    class_token: str | None = None,
+    array: NDArray[Any], name: str, layout: Layout | None, drop: int | None, grid: Grid | None = None
 ) -> Arrangement:
     """Arrangement of a user's array; None is what was not said, and warns (`LayoutWarning`) where it looks wrong.
 
-    ``class_token``, an older name: "drop" for one token, "keep" for none. Errors as `Arrangement.of`.
+    Errors as `Arrangement.of`.
     """
-    if class_token is not None and drop is not None:
-        raise ValueError("class_token and drop_tokens say the same thing: give drop_tokens alone")
-    left_out = int(class_token == "drop") if drop is None else drop
-    found = Arrangement.of(array.shape, name, layout or "channels_first", left_out)
+    found = Arrangement.of(array.shape, name, layout or "channels_first", drop or 0)
     texts = []
     if layout is None and grid is None:
         texts.append(_doubt(array))
-    if drop is None and class_token != "keep" and grid is None:
+    if drop is None and grid is None:
         texts.append(_tokens_that_stay(array.shape, found))
     for text in filter(None, texts):
         warnings.warn(f"{name} of shape {array.shape} {text}", LayoutWarning, stacklevel=4)
@@ -128,9 +121,9 @@ def _doubt(array: NDArray[Any]) -> str:
         return (
             f"{read}, but looks {what}: for these there is MatchingProblem.from_affinity; {right.removeprefix('or ')}"
         )
-    if a != b and _look_like_tokens(a, b):
-        what = f"like {_in_words(a)} as tokens (N, T, D)"
-        return f'{read}, but looks {what}: say layout="channels_last", {right}'
+    if a != b and (_look_like_tokens(a, b) or _are_either(a, b)):
+        looks = "may as well be" if _are_either(a, b) else "looks like"
+        return f'{read}, but {looks} {_in_words(a)} as tokens (N, T, D): say layout="channels_last", {right}'
     # Images may be of any number, too: a map's positions are mostly a square, and widths of networks multiples of 64.
     wide = b % 64 == 0 and (not _square(b) or (b >= 256 and math.isqrt(n) in (12, 14, 16)))
     if wide and _front(n) in (1, 2, 5) and _look_like_tokens(n, b):
@@ -163,6 +156,11 @@ def _look_like_tokens(tokens: int, width: int) -> bool:
     if front == 0 and _are_channels(tokens):
         return width % 64 == 0 and width <= 16 * tokens
     return width % 8 == 0 or not _are_channels(tokens)
+
+
+def _are_either(tokens: int, width: int) -> bool:
+    """Whether (N, tokens, width) are channels at a square of positions as likely as a large square of wide tokens."""
+    return 256 <= tokens < width <= 1024 and width % 64 == 0 and _square(tokens) and _square(width)
 
 
 def _are_channels(number: int) -> bool:

@@ -192,6 +192,30 @@ def open_own_folder(folder: Path, layout: Layout | None = None, drop_tokens: int
     return ([open_own(folder, layout, drop_tokens)] if single else []) + found
 
 
+def verify_own_folder(
+    folder: Path, layout: Layout | None = None, drop_tokens: int | None = None
+) -> Iterator[tuple[str, str]]:
+    """Yield (file name, what is wrong with it, or ""); then the folder, for its files of one array each, if each is right."""
+    singles, failed = list[Path](), False
+    for file in own_files(folder):
+        try:
+            single = set(read_arrays(file)) == {""} and file != folder
+            singles += [file] if single else []
+            if not (single and (file.stem in _NO_LAYERS or file.stem.endswith(".mean"))):
+                open_own(file, layout, drop_tokens)  # checks every value
+            yield file.name, ""
+        except CacheError as error:
+            failed = True
+            yield file.name, str(error)
+    if singles and not failed:
+        try:
+            # What was assumed was said of each file.
+            open_own(folder, layout or "channels_first", drop_tokens or 0)
+            yield folder.name, ""
+        except CacheError as error:
+            yield folder.name, str(error)
+
+
 def _single_arrays(folder: Path) -> dict[Path, Mapping[str, Stored]]:
     found = {file: read_arrays(file) for file in own_files(folder)}
     return {file: arrays for file, arrays in found.items() if set(arrays) == {""}}

@@ -27,7 +27,7 @@ from semrsm_bench.activations.folders import (
     update_manifest,
 )
 from semrsm_bench.activations.layouts import Layout, arrange, square_grid
-from semrsm_bench.activations.own import class_labels, open_own, open_own_folder
+from semrsm_bench.activations.own import class_labels, open_own, open_own_folder, verify_own_folder
 from semrsm_bench.core.arrays import to_numpy
 from semrsm_bench.core.identity import checked_ids, ids_of, require_same_ids
 
@@ -309,11 +309,7 @@ def verify_folder(
         yield place.name, _problem(place, is_cache=True, how=how)
         return
     if own_files(place):
-        # All values are checked when they are opened.
-        try:
-            yield from ((cache.path.name, "") for cache in open_own_folder(place, *how))
-        except CacheError as error:
-            yield place.name, str(error)
+        yield from verify_own_folder(place, *how)
         return
     for folder in (place, *(manifest.parent for manifest in sorted(place.glob(f"*/{MANIFEST}")))):
         known, caches = read_manifest(folder), list_caches(folder)

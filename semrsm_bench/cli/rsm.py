@@ -103,8 +103,6 @@ def _source(path: Path | None, layer: str | None, images: slice | None, options:
         path = find_data()
     if path.suffix == ".npy" and not layer and not images:
         return path
-    if options.class_token is not None:
-        raise click.UsageError(f"--class-token is for .npy files: of {path} say --drop-tokens")
     cache = open_cache(path, options.layout, options.drop_tokens)
     if layer is None and len(cache.layers) > 1:
         raise click.UsageError(f"name a layer of {cache.name} with --layer: {', '.join(cache.layers)}")

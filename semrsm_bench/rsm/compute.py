@@ -72,8 +72,6 @@ def compute_rsm(
     drop_tokens : int, optional
         Tokens in front of (N, T, D) that are left out: the class token, registers. Where it is not said, all are kept, and a
         `LayoutWarning` says where some are more than a square of patches.
-    class_token : {"keep", "drop"}, optional
-        An older name: "drop" is ``drop_tokens=1``, "keep" is 0.
     options : mapping, optional
         Options of the solver or RSM method.
     block : int, optional

@@ -14,7 +14,6 @@ from semrsm_bench.activations.layouts import Grid, LayoutOptions
 from semrsm_bench.core.options import OptionError, check, option
 from semrsm_bench.core.registry import nearest
 from semrsm_bench.metrics.kernels import BANDWIDTH_RULES
-from semrsm_bench.rsm.sources import ClassToken
 
 F = TypeVar("F", bound=Callable[..., Any])
 Kernel = Literal["linear", "cosine", "rbf"]
@@ -29,7 +28,6 @@ class RsmOptions(LayoutOptions):
     sigma: str | float = option("offdiag_median", help="RBF bandwidth: a rule or a number.", metavar="RULE|NUMBER")
     t: float = option(1.0, help="Factor on the bandwidth.", positive=True)
     centring: Centring = option("none", help="What to subtract first: nothing, or means by channel or by position.")
-    class_token: ClassToken | None = option(None, help="drop is --drop-tokens 1, keep is 0.")
     grid: Grid | None = option(None, help="Grid of flat positions, for translation.")
     options: Mapping[str, Any] = option({}, help="Option of the solver or RSM method.", name="option")
     n_jobs: int = option(1, help="Workers; -1 for all cores.", name="jobs", short="j")
@@ -68,7 +66,7 @@ class RsmOptions(LayoutOptions):
     @property
     def layouts(self) -> dict[str, Any]:
         """How the images are laid out: keywords of `as_source`."""
-        return {**super().layouts, "class_token": self.class_token, "grid": self.grid}
+        return {**super().layouts, "grid": self.grid}
 
 
 def takes_rsm_options(function: F) -> F:

@@ -13,7 +13,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +23,6 @@ from semrsm_bench.activations.layouts import Arrangement, Grid, Layout, LayoutWa
 from semrsm_bench.activations.store import open_cache
 from semrsm_bench.core.arrays import load_array, to_numpy
 from semrsm_bench.core.identity import ids_of
-
-ClassToken = Literal["keep", "drop"]
 
 # Bytes read at once when a source is walked from end to end: few enough that the next chunk gets the memory of the last.
 _CHUNK_BYTES = 2**21
@@ -195,7 +193,6 @@ def as_source(
     name: str = "z",
     *,
     layout: Layout | None = None,
-    class_token: ClassToken | None = None,
     drop_tokens: int | None = None,
     grid: Grid | None = None,
 ) -> ImageSource:
@@ -221,7 +218,7 @@ def as_source(
     array = to_numpy(z, name)
     if array.dtype.kind not in "fiub":
         raise ValueError(f"{name} must hold real numbers, got dtype {array.dtype}")
-    found = arrange(array, name, layout, drop_tokens, grid, class_token)
+    found = arrange(array, name, layout, drop_tokens, grid)
     given = ArraySource(array, name, found.layout, found.drop, grid)
     given.ids = ids_of(z)
     return given

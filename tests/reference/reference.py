@@ -119,9 +119,9 @@ def _other_rsms() -> Values:
         values[f"other/rbf/sigma={rule}/t=0.5"] = sb.compute_rsm(z, kernel="rbf", sigma=rule, t=0.5, **exact)
     values["other/channels_last"] = sb.compute_rsm(np.moveaxis(z, 1, -1), layout="channels_last", **exact)
     tokens = np.concatenate([flat[:, :, :1] * 3, flat], axis=2).swapaxes(1, 2)
-    for keep in ("keep", "drop"):
-        values[f"other/tokens/class_token={keep}"] = sb.compute_rsm(
-            tokens, layout="channels_last", class_token=keep, **exact
+    for drop in (0, 1):
+        values[f"other/tokens/drop_tokens={drop}"] = sb.compute_rsm(
+            tokens, layout="channels_last", drop_tokens=drop, **exact
         )
     values["other/flat/grid/translation"] = sb.compute_rsm(flat, grid=(8, 8), matching="translation")
     values["other/float64"] = sb.compute_rsm(z.astype(np.float64), **exact)
