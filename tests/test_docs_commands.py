@@ -291,7 +291,7 @@ WAYS = {
         slow=False,
         why=PICTURES,
     ),
-    "semrsm-bench data features val50.zip --networks networks --classes classes50.tsv --count 32 --group w16,w8 --first 8"
+    "semrsm-bench data features val50.zip --networks networks --classes classes50.tsv --count 24 --group w16,w8 --first 8"
     " --positions --layers layer3.0,layer3.1,layer4.0,layer4.1 --out data": Way(
         "semrsm-bench data features val.zip --networks networks --classes classes.tsv --count 8 --group untrained --first 1"
         " --positions --layers layer3.0,layer4.1 --out features",

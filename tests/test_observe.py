@@ -208,6 +208,22 @@ def test_a_metric_in_two_parts_is_warmed_up_on_other_inputs_and_prepares_each_si
     assert len(clock.shared_seconds) == 1, "each row says how long both sides took to prepare"
 
 
+@pytest.mark.parametrize(("digests", "again"), [(["a", "b"], 0), (["b", "a"], 0), (["a", "c"], 1), (None, 2)])
+def test_what_is_prepared_of_a_part_serves_cases_that_have_it_in_another_file(digests, again):
+    sb.register_metric("in-two-parts", takes="features", best="max", range=(-100, 100))(InTwoParts)
+    x, y = np.random.default_rng(3).standard_normal((2, 9, 4))
+    memory = ResultCache()
+    first = {"digests_x": ["a"], "digests_y": ["b"]}
+    ask("metric", "in-two-parts", {"x": x, "y": y}, Noted(cold=False), memory, **first)
+    InTwoParts.seen.clear()
+    command = {"kind": "metric", "name": "in-two-parts", "seed": (7, 0, 6), "inputs": {"x": "elsewhere", "y": "there"}}
+    settings = {f"digests_{side}": [digest] for side, digest in zip("xy", digests or ())}
+    sides = (y, x) if digests == ["b", "a"] else (x, y)
+    found = observe.observe({**command, "settings": settings}, dict(zip("xy", sides)), Noted(cold=False), memory)
+    assert [what for what, _ in InTwoParts.seen] == ["prepare"] * again + ["compare"]
+    assert found["arrays"]["values"].tolist() == [pytest.approx([(x * y).sum()])]
+
+
 @pytest.mark.parametrize("part", ["prepare", "compare"])
 def test_what_a_metric_refuses_is_undefined_with_its_words(part):
     class Picky(InTwoParts):

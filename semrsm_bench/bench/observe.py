@@ -176,8 +176,9 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
     """A metric on pairs of representations; every run, repeat and call sees the stimuli in another order, the same on both sides.
 
     ``settings["pairs"]`` are parts of x and of y that are compared, ``widths_x`` how many columns of x each part has; by default
-    x is one part. ``values``, (calls, pairs): more than one call where there is one pair. ``values_yx``, (pairs,): with x and y
-    exchanged. What is prepared of one part serves all cases that have it; its time counts as shared.
+    x is one part. ``digests_x`` say which parts are the same in other files. ``values``, (calls, pairs): more than one call where
+    there is one pair. ``values_yx``, (pairs,): with x and y exchanged. What is prepared of one part serves all cases, of all
+    tasks, that have it; its time counts as shared.
     """
     import semrsm_bench as sb
 
@@ -205,8 +206,7 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
             made = attempt(lambda: clock.shared(lambda: found.prepare(given)), None)
             return [made, clock.shared_seconds.pop() if made is not None else 0.0, *undefined[-1:] * (made is None)]
 
-        file = command["inputs"].get(side if spec is None else f"z{side}")
-        return memory.get(("part", command["name"], file, part, spec, *seed, i), prepare)
+        return memory.get(("part", command["name"], _place(command, side, part, spec), spec, *seed, i), prepare)
 
     def fresh(i: int, chosen: Any = pairs, sides: tuple[str, str] = ("x", "y")) -> Any:
         # Once for each part, which many pairs share.
@@ -246,6 +246,14 @@ def _bound(found: Any, command: Given) -> Any:
     return replace(found, options={**found.options, **more}) if more else found
 
 
+def _place(command: Given, side: str, part: int, spec: Any) -> Any:
+    """What tells a part of a side from all others: its digest where the settings have it, else its file and its number there."""
+    digests = command["settings"].get(f"digests_{side}")
+    if spec is None and digests:
+        return digests[part]
+    return command["inputs"].get(side if spec is None else f"z{side}"), part
+
+
 def _part(found: Any, command: Given, inputs: Given, memory: Any, which: tuple[str, int, Any]) -> Any:
     """One part of a side as a metric takes it: features, their linear RSM, or the RSM of positions that a composite names."""
     import semrsm_bench as sb
@@ -255,7 +263,7 @@ def _part(found: Any, command: Given, inputs: Given, memory: Any, which: tuple[s
     if spec is None:
         ends = np.cumsum([0, *(settings.get(f"widths_{side}") or [inputs[side].shape[1]])])
         x = np.asarray(inputs[side][:, ends[part] : ends[part + 1]])
-        linear = ("linear", command["inputs"].get(side), part)
+        linear = ("linear", _place(command, side, part, spec))
         return memory.get(linear, lambda: sb.metrics.linear_rsm(x)) if found.takes == "rsms" else x
     z = inputs[f"z{side}"]
     if shapes := settings.get(f"shapes_{side}"):

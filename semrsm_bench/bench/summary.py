@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 import string
 from collections import Counter, UserDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -140,7 +140,9 @@ def summarise(rows: Sequence[Row], task: Task, folder: Path | None = None) -> li
         for row in cell:
             methods.setdefault((row["method"], str(sorted(row["options"].items()))), []).append(row)
         parts = sorted(methods.values(), key=lambda part: order[part[0]["method"]])
-        found += [replace(_summary(task, part, *draws, units, folder), unit=unit) for part in parts]
+        # Most methods have the same cases.
+        weigh = cache(partial(stats.row_weights, draws=draws[0], units=units))
+        found += [replace(_summary(task, part, *draws, weigh, units, folder), unit=unit) for part in parts]
     return found
 
 
@@ -175,9 +177,18 @@ def shared_time(rows: Sequence[Row], task: Task) -> Interval:
 
 
 def _summary(
-    task: Task, rows: Sequence[Row], drawn: Floats, left_out: Floats | None, units: Sequence[str], folder: Path | None
+    task: Task,
+    rows: Sequence[Row],
+    drawn: Floats,
+    left_out: Floats | None,
+    weigh: Callable[[tuple[tuple[str, ...], ...]], Floats],
+    units: Sequence[str],
+    folder: Path | None,
 ) -> Summary:
-    """Of a method in a cell, with the draws of a bootstrap and, where units are few, of a jackknife."""
+    """Of a method in a cell, with the draws of a bootstrap and, where units are few, of a jackknife.
+
+    ``weigh`` gives the weights in the bootstrap of cases with these units.
+    """
     cases: dict[str, list[Row]] = {}
     for row in (row for row in rows if row["status"] == "ok"):
         cases.setdefault(str(row["case"]), []).append(row)
@@ -209,7 +220,8 @@ def _summary(
         by_seed.setdefault(part[0]["seed"], []).append(repeat)
     of_seeds = [_replicates(task, part, drawn[:1], units) for part in by_seed.values()] if len(by_seed) > 1 else []
     # Times are medians, for which a jackknife is no interval.
-    weights = stats.row_weights([part[0]["units"][task.unit] for part in cases.values()], drawn, units)
+    weights = weigh(tuple(part[0]["units"][task.unit] for part in cases.values()))
+    call = _median_interval(seconds, weights)
     first = rows[0]
     return Summary(
         task=task.name,
@@ -234,8 +246,8 @@ def _summary(
             s.name: sum(any(row["scores"].get(s.name, 0.0) is None for row in part) for part in cases.values())
             for s in task.scores
         },
-        seconds=_median_interval(seconds, weights),
-        total_seconds=_median_interval(seconds + np.nan_to_num(shared), weights),
+        seconds=call,
+        total_seconds=call if np.isnan(shared).all() else _median_interval(seconds + np.nan_to_num(shared), weights),
         shared_seconds=_median(shared),
         peak_bytes=_median(peaks),
         program_seconds=_median(said),

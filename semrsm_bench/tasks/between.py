@@ -32,7 +32,7 @@ class BetweenNetworks(FeatureTask):
 
     groups: ClassVar[tuple[str, ...]]  #: where the user names none
     profiles: ClassVar[Mapping[str, Profile]] = {
-        "quick": Profile("5 networks of a group, 250 pictures", {"networks": 5, "count": 250}, 20.0, 20.0),
+        "quick": Profile("5 networks of a group, 200 pictures", {"networks": 5, "count": 200}, 20.0, 20.0),
         "paper": Profile("10 networks of a group, 500 pictures", {"networks": 10, "count": 500}, 120.0, 600.0),
     }
 

@@ -55,12 +55,12 @@ class Cost(Task):
     )
     unit = case_unit = "pair"
     across = ("stimuli", "units")
-    leading: ClassVar[Mapping[str, str | int]] = {"stimuli": 1000, "units": 512}
+    leading: ClassVar[Mapping[str, str | int]] = {"stimuli": 500, "units": 512}
     options = CostOptions
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile(
-            "250 and 1,000 stimuli, 64 and 512 units",
-            {"stimuli": (250, 1000), "units": (64, 512), "repeated": 1},
+            "250 and 500 stimuli, 64 and 512 units",
+            {"stimuli": (250, 500), "units": (64, 512), "repeated": 1},
             10.0,
             20.0,
             60.0,

@@ -32,7 +32,7 @@ class _Designed(BetweenNetworks):
         UNDEFINED,
     )
     profiles: ClassVar[Mapping[str, Profile]] = {
-        "quick": Profile("3 networks of a group, 250 pictures", {"networks": 3, "count": 250}, 20.0, 20.0),
+        "quick": Profile("3 networks of a group, 200 pictures", {"networks": 3, "count": 200}, 20.0, 20.0),
         "paper": Profile("5 networks of a group, 500 pictures", {"networks": 5, "count": 500}, 120.0, 600.0),
     }
     source = "Klabunde, Wald et al. (ReSi), ICLR 2025, grounding by design"

@@ -31,8 +31,8 @@ class Function(GradedTask):
     source = "after Ding et al., NeurIPS 2021"
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile(
-            "4 networks, 3 layers, 12 subsets, 250 pictures",
-            {"networks": 4, "count": 250, "partners": 1, "depths": 3, "steps": 12},
+            "4 networks, 3 layers, 12 subsets, 200 pictures",
+            {"networks": 4, "count": 200, "partners": 1, "depths": 3, "steps": 12},
             20.0,
             20.0,
         ),

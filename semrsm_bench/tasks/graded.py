@@ -54,8 +54,8 @@ class GradedTask(FeatureTask):
     )
     profiles: ClassVar[Mapping[str, Profile]] = {
         "quick": Profile(
-            "4 networks, 3 layers, 6 steps, 250 pictures",
-            {"networks": 4, "count": 250, "partners": 1, "depths": 3, "steps": 6},
+            "4 networks, 2 layers, 6 steps, 200 pictures",
+            {"networks": 4, "count": 200, "partners": 1, "depths": 2, "steps": 6},
             20.0,
             20.0,
         ),

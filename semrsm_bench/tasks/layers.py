@@ -47,7 +47,7 @@ class Layers(FeatureTask):
     by_default = True
     source = "Kornblith et al., ICML 2019, section 6.1"
     profiles: ClassVar[Mapping[str, Profile]] = {
-        "quick": Profile("4 networks of each width, 250 pictures", {"networks": 4, "count": 250}, 20.0, 20.0),
+        "quick": Profile("4 networks of each width, 200 pictures", {"networks": 4, "count": 200}, 20.0, 20.0),
         "paper": Profile("10 networks of each width, 500 pictures", {"networks": 10, "count": 500}, 120.0, 600.0),
     }
 

@@ -46,7 +46,7 @@ class Monotonicity(FeatureTask):
     leading: ClassVar[Mapping[str, str | int]] = {"networks": f"w16 {EQUALISED}"}
     source = "Klabunde, Wald et al. (ReSi), ICLR 2025, grounding by design"
     profiles: ClassVar[Mapping[str, Profile]] = {
-        "quick": Profile("2 networks of each width, 250 pictures", {"networks": 2, "count": 250}, 20.0, 20.0),
+        "quick": Profile("2 networks of each width, 200 pictures", {"networks": 2, "count": 200}, 20.0, 20.0),
         "paper": Profile("10 networks of each width, 500 pictures", {"networks": 10, "count": 500}, 120.0, 600.0),
     }
 

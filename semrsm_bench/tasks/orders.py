@@ -53,9 +53,11 @@ def average_precision(values: Floats, positive: NDArray[np.bool_], weights: Floa
 
 def _placed(values: Floats, target: Floats) -> NDArray[np.intp]:
     """Ranks; an undefined value is at the wrong end, below all others where the target is high, above them where it is low."""
+    known = ~np.isnan(values)
+    if known.all():
+        return dense_ranks(values)[0]
     wanted, _ = dense_ranks(target)
     ranks = np.where(2 * wanted >= wanted.max(), -1 - wanted, 2 * len(values) - wanted)
-    known = ~np.isnan(values)
     if known.any():
         ranks[known] = dense_ranks(values[known])[0]
     return dense_ranks(ranks.astype(np.float64))[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -73,6 +74,12 @@ class Side:
     def shapes(self) -> list[list[int]]:
         """C and S of each layer with positions."""
         return [list(part.shape[1:]) for part in self.positions]
+
+    @cached_property
+    def digests(self) -> list[str]:
+        """What tells each representation from all others: what a metric prepares of one serves all cases and tasks that have it."""
+        parts = [np.ascontiguousarray(part, dtype=np.float32) for part in self.features]
+        return [hashlib.sha256(f"{part.shape} ".encode() + part.tobytes()).hexdigest() for part in parts]
 
     @cached_property
     def joined(self) -> NDArray[np.float32]:
@@ -166,7 +173,9 @@ def make_case(
 
     settings: dict[str, Any] = {"pairs": [list(pair) for pair in pairs], "lacks": ()}
     for name_of, of in sides.items():
-        settings |= {f"{what}_{name_of}": partial(_layout, of, what) for what in ("widths", "shapes", "grids")}
+        settings |= {
+            f"{what}_{name_of}": partial(_layout, of, what) for what in ("widths", "digests", "shapes", "grids")
+        }
     if any(not isinstance(of, Side) or not of.positions for of in sides.values()):
         settings["lacks"] = NO_POSITIONS
     elif any(None in side.grids for side in (x, y) if isinstance(side, Side)):
