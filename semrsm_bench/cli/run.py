@@ -165,7 +165,7 @@ def _show(
 ) -> None:
     """Print the tables of a run, or of each task the best of one cell, its failures, and where everything is."""
     from semrsm_bench.report.tables import render_table
-    from semrsm_bench.report.write import FIGURES_FOLDER
+    from semrsm_bench.report.write import FIGURES_FOLDER, MOST_DRAWN
 
     if results:
         say(render_table(results, width=terminal_width(), best=_BEST if brief else None))
@@ -186,7 +186,8 @@ def _show(
     if tables:
         say(f"table    {', '.join(map(str, tables))}")
     if len(files) > len(tables):
-        say(f"figures  {folder / FIGURES_FOLDER}  ({len(files) - len(tables)} files)")
+        more = f"; those of each task: semrsm-bench plot {folder}" if len(results) > MOST_DRAWN else ""
+        say(f"figures  {folder / FIGURES_FOLDER}  ({len(files) - len(tables)} files{more})")
 
 
 def _show_estimate(forecast: list[dict[str, Any]], facts: dict[str, Any], as_json: bool) -> None:

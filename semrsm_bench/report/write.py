@@ -9,6 +9,8 @@ from semrsm_bench.report.results import NothingMeasuredError, TaskResults, read_
 from semrsm_bench.report.tables import TableFormat, render_table
 
 FIGURES_FOLDER = "figures"
+# Of more tasks the figures of each would take a fifth of a quick run.
+MOST_DRAWN = 4
 
 
 def write_text(path: Path, text: str) -> None:
@@ -21,7 +23,8 @@ def write_report(folder: Path) -> tuple[list[TaskResults], list[Path]]:
     """Tables and figures of a run, written into its folder; what was read, and the files made, none where there are no rows.
 
     ``table.md``, ``table.tex`` and ``table.csv``; for several tasks ``table-TASK.md`` and so on. Figures are PNG alone: SVG and PDF
-    would take twice as long as all the rest, and `plot` makes them.
+    would take twice as long as all the rest, and `plot` makes them. Of more than `MOST_DRAWN` tasks they are those over all tasks;
+    `plot` makes the others, too.
     """
     from joblib import cpu_count
 
@@ -38,4 +41,8 @@ def write_report(folder: Path) -> tuple[list[TaskResults], list[Path]]:
         for fmt, suffix in suffixes.items():
             files.append(folder / f"{name}.{suffix}")
             write_text(files[-1], render_table(one, fmt))
-    return results, [*files, *draw_all(results, folder / FIGURES_FOLDER, formats=["png"], jobs=cpu_count())]
+    each = len(results) <= MOST_DRAWN
+    return results, [
+        *files,
+        *draw_all(results, folder / FIGURES_FOLDER, formats=["png"], each=each, jobs=cpu_count()),
+    ]

@@ -80,6 +80,11 @@ class FeatureOptions(LayoutOptions, NetworkOptions):
         if self.size and not pictured:
             raise ValueError("--size is for networks on pictures: give --model or --images too, or leave it out")
 
+    @property
+    def chosen(self) -> bool:
+        """Whether the user names groups, files or networks on pictures; else they are those that a task takes."""
+        return bool(self.groups or self.features or self.model or self.images)
+
     def read(self, default: Sequence[str]) -> FeatureSet:
         """The networks; those of the groups ``default`` that ship where neither files nor networks are named.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from itertools import combinations, pairwise, product
 from typing import Any, ClassVar
@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from semrsm_bench.core.method import Declaration
+from semrsm_bench.core.options import option
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Score, Scored
 from semrsm_bench.tasks.features import FeatureNetwork, FeatureOptions
 from semrsm_bench.tasks.orders import credits
@@ -24,6 +25,18 @@ _COMPONENTS = 16
 _ROUNDS = 60
 # What is left of a constant layer when its mean is taken off, as a share of it: rounding.
 _CONSTANT = 1e-12
+
+
+@dataclass(frozen=True)
+class LayersOptions(FeatureOptions):
+    """Networks and stimuli, and which networks of one group are compared."""
+
+    within: int | None = option(
+        None,
+        help="Where no groups are named: of so many, the first ones, networks are compared with one another, too; "
+        "default: the profile's.",
+        minimum=0,
+    )
 
 
 @register_task
@@ -45,13 +58,19 @@ class Layers(FeatureTask):
     )
     leading: ClassVar[Mapping[str, str | int]] = {"networks": "w16 x w8"}
     by_default = True
+    options = LayersOptions
     source = "Kornblith et al., ICML 2019, section 6.1"
     profiles: ClassVar[Mapping[str, Profile]] = {
-        "quick": Profile("4 networks of each width, 200 pictures", {"networks": 4, "count": 200}, 20.0, 20.0),
+        "quick": Profile(
+            "4 networks of each width, 200 pictures; those of width 8 only with those of width 16",
+            {"networks": 4, "count": 200, "within": 1},
+            20.0,
+            20.0,
+        ),
         "paper": Profile("10 networks of each width, 500 pictures", {"networks": 10, "count": 500}, 120.0, 600.0),
     }
 
-    def cases(self, options: FeatureOptions) -> Iterator[Case]:
+    def cases(self, options: LayersOptions) -> Iterator[Case]:
         """Pairs of networks, all layers of one with all of the other."""
         found = options.read(("w16", "w8"))
         if len(found.groups) < 2:
@@ -59,7 +78,8 @@ class Layers(FeatureTask):
         order = found.reordering(options.seed)
         sides = {network.path: Side.of(network) for network in found.networks}
         moved = {path: side.permuted(order) for path, side in sides.items()}
-        for a, b in [*((g, g) for g in found.groups), *combinations(found.groups, 2)]:
+        within = list(found.groups)[: None if options.chosen else options.within]
+        for a, b in [*((g, g) for g in within), *combinations(found.groups, 2)]:
             first, second = found.groups[a], found.groups[b]
             if list(first[0].layers) != list(second[0].layers) or len(first[0].layers) < 2:
                 continue

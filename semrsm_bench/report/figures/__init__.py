@@ -33,13 +33,15 @@ def draw_all(
     *,
     formats: Sequence[str] = tuple(_UNDATED),
     private: bool = False,
+    each: bool = True,
     jobs: int = 1,
 ) -> list[Path]:
     """Draw every figure that the results allow, and return the files; none where no row is ok.
 
     Files are ``front-none.png`` and so on: what the cells of a figure share is in the name where it varies, and the task where
     there are several; of several tasks also ``fronts.png``, ``ranks-KIND.png`` and ``orders-KIND.png``. ``private`` adds those
-    that show a user's own pictures, whose licence may forbid to pass them on. They are written by so many processes.
+    that show a user's own pictures, whose licence may forbid to pass them on; not ``each`` leaves those of single tasks out. They
+    are written by so many processes.
     """
     import matplotlib
     from joblib import Parallel, delayed
@@ -47,17 +49,17 @@ def draw_all(
     # Processes that joblib keeps may be in another folder.
     folder = out_dir.absolute()
     with matplotlib.rc_context(dict(RC)):
-        named = _named(results, private)
+        named = _named(results, private, each)
         files = Parallel(n_jobs=jobs)(delayed(_save)(figure, name, folder, formats) for name, figure in named)
     return [out_dir / name for names in files for name in names]
 
 
-def _named(results: Sequence[TaskResults], private: bool) -> Iterator[tuple[str, Figure]]:
+def _named(results: Sequence[TaskResults], private: bool, each: bool) -> Iterator[tuple[str, Figure]]:
     """Every figure and the name of its files, no two alike."""
     from semrsm_bench.report.figures.overview import overview
 
     several = len(results) > 1
-    drawings = ((one.task.name if several else "", drawing) for one in results for drawing in drawings_of(one))
+    drawings = ((one.task.name if several else "", drawing) for one in results if each for drawing in drawings_of(one))
     written: set[str] = set()
     for task, drawing in itertools.chain(drawings, (("", drawing) for drawing in overview(results))):
         if not (drawing.shareable or private):
