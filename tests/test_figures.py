@@ -253,6 +253,8 @@ def test_tasks_of_one_run_get_names_of_their_own(tmp_path):
     names = {p.name for p in draw_all(both, tmp_path, formats=("png",))}
     own = {f"matching-{f}-none{n}.png" for f in ("front", "runtime", "quality") for n in ("", "-2")}
     assert names == {*own, "ranks-solver.png"}
+    over_all = draw_all(both, tmp_path / "over all", formats=("png",), each=False)
+    assert [path.name for path in over_all] == ["ranks-solver.png"]
 
 
 def test_several_processes_write_the_same_files_as_one(tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from semrsm_bench.bench.plan import RunOptions, make_plan
+from semrsm_bench.bench.plan import RunOptions, make_plan, settled
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Answer, Case
 from semrsm_bench.metrics import linear_cka
@@ -266,3 +266,16 @@ def test_values_are_those_of_the_metric_on_the_layers(planted):
         layers = [[content[f"a:{i}/{name}"] for name in ("one", "two", "three", "four")] for i in (0, 1)]
     expected = [linear_cka(x, y) for x, y in itertools.product(*layers)]
     assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_quick_compares_networks_of_the_second_width_with_the_first_alone():
+    def cells(**given):
+        quick = settled(TASK.options(**given), TASK.profiles["quick"])
+        return list(dict.fromkeys(case.cell["networks"] for case in TASK.cases(quick)))
+
+    across = ["w16 x w8", "w16 x w8 permuted"]
+    first, second = ([name, f"{name} permuted", f"{name} equalised"] for name in ("w16", "w8"))
+    assert cells() == [*first, *across]
+    assert cells(within=0) == across
+    # Groups that somebody names are all of interest.
+    assert cells(groups=("w16", "w8")) == cells(within=2) == [*first, *second, *across]
