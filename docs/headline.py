@@ -1,4 +1,4 @@
-"""What README and `docs/results.md` say of solvers, from the rows that are kept in ``docs/runs``.
+"""What README and `docs/results.md` say of methods, from the rows that are kept in ``docs/runs``.
 
     python docs/headline.py [RUN ...]    # print it; of the kept runs, or of yours
     python docs/headline.py --write      # renew both pages
@@ -35,6 +35,8 @@ HERE = Path(__file__).resolve().parent
 RUNS = HERE / "runs"
 README, RESULTS = HERE.parent / "README.md", HERE / "results.md"
 OURS, MAPS, SIZES = "exact-auction", "resnet18-tiny-imagenet", (256, 1024, 4096)
+# What README names of RSM methods and metrics, beside the best
+COMPARED = {"outputs": ("identity", OURS, "pooled"), "layers": ("linear_cka", "mutual_knn", "cca")}
 
 
 class Lead(NamedTuple):
@@ -260,6 +262,42 @@ def quick_table(found: Sequence[Quick]) -> str:
     return "".join(lines) if found else "None.\n"
 
 
+def compared(results: TaskResults, cell: str) -> str:
+    """Of a cell the best method, those of `COMPARED`, and the best that must lose: score and time of each."""
+    score, here = results.task.scores[0], {m: s for (c, m), s in results.cells.items() if c == cell and s.ok}
+    sign = 1 if score.best == "max" else -1
+    values = {m: sign * s.scores[score.name].value for m, s in here.items()}
+    order = sorted((m for m in values if not math.isnan(values[m])), key=values.__getitem__, reverse=True)
+    methods = [m for m in order if m.category not in ("baseline", "statistic")]
+    shown = [(f"best of {len(methods)} ", m) for m in methods[:1]]
+    shown += [("", m) for name in COMPARED[results.task.name] for m in methods[1:] if m.name == name]
+    for category, words in (("baseline", "best baseline "), ("statistic", "best number of one side ")):
+        shown += [(words, m) for m in order if m.category == category][:1]
+    return ", ".join(
+        f"{words}`{m.name}` {format_score(score, *here[m].scores[score.name])} ({format_seconds(here[m].seconds.value)})"
+        for words, m in shown
+    )
+
+
+def fronts(runs: Sequence[TaskResults]) -> str:
+    """What the figure shows of RSM methods and metrics, a line for each kernel of the one, and one of the other."""
+    found = {one.task.name: one for one in runs}
+    if not found.keys() >= COMPARED.keys():
+        return "Not measured.\n"
+    rsms, metrics = (found[name] for name in COMPARED)
+    lead = rsms.places[rsms.leading]
+    cells = {p["kernel"]: cell for cell, p in rsms.places.items() if {**p, "kernel": ""} == {**lead, "kernel": ""}}
+    said = f"S = {lead['size']}, {lead['layer']} of {lead['model']}, {rsms.task.scores[0].title}, time per {rsms.timed}"
+    lines = [f"- **RSM methods** ([outputs](docs/tasks/outputs.md); {said}):\n"]
+    lines += [f"  - {kernel} kernel: {compared(rsms, cells[kernel])}.\n" for kernel in ("linear", "rbf")]
+    said = f"{metrics.places[metrics.leading]['networks']}, {metrics.task.scores[0].title}, time per {metrics.timed}"
+    lines += [
+        f"- **Metrics** ([layers](docs/tasks/layers.md); {said}):\n",
+        f"  {compared(metrics, metrics.leading)}.\n",
+    ]
+    return "".join(lines)
+
+
 def written(page: str, name: str, table: str) -> str:
     """The page with the table of today."""
     begin, end = f"<!-- {name}: begin (python docs/headline.py --write) -->\n", f"<!-- {name}: end -->"
@@ -320,9 +358,11 @@ def tables(runs: Sequence[Path]) -> dict[tuple[Path, str], str]:
     found = strongest(tasks)
     maps = [results for results in tasks if {place["model"] for place in results.places.values()} == {MAPS}]
     quick = [one for results in maps for one in quicker(results)]
+    wide = [run for run in runs if COMPARED.keys() <= read_json(run / RUN_FILE)["plan"]["tasks"].keys()]
     headline = f"{short_table(found)}\n{quick_text(quick)} Measured on {_machines(tasks)}{_unsteady(tasks)}.\n"
     return {
         (README, "headline"): headline,
+        (README, "fronts"): fronts([one for run in wide for one in read_results(run, tasks=list(COMPARED))]),
         (RESULTS, "families"): long_table(found),
         (RESULTS, "skipped"): skipped_table(tasks),
         (RESULTS, "runs"): run_list(tasks),

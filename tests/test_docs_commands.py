@@ -127,6 +127,11 @@ def smaller(command):
 
 RIVALS = "ortools,scipy,lapx-lapjvr,lapx-lapjvs,laprust,lapcpp,acm1015,pot-emd,exact-auction,auction-fine,greedy"
 FLAT_RIVALS = "ortools,lapx-lapjvr,lapx-lapjvs,laprust,lapcpp,acm1015,exact-auction"
+SLOW = (
+    "exact-auction,acm1015,ortools,ortools-2023,scipy,scipy-2023,laprust,lapcpp,lap,lap-lapjv,lapjv,lapx-lapjv,lapx-lapjvx,"
+    "lapx-lapjvc,lapx-lapjvh,lapx-lapjvr,lapx-lapjvs,minilsap,nanolsap,pot-emd,fastlap-lapjv,fastlap-lapjvsp,"
+    "fastlap-auction,sinkhorn-rounded"
+)
 MADE = "efficientnet-lite0 vit self flat resnet18-quarter resnet10-quarter plain-resnet18-w16"
 SIX = "accuracy output-difference random-labels shortcuts augmentation monotonicity"
 # Commands that do not follow the rules of `way_of`.
@@ -197,6 +202,12 @@ WAYS = {
     "--budget 60 --run-id strongest --methods ortools,laprust,acm1015,exact-auction": only_read(
         "takes minutes; tests/test_headline.py reads what it measured"
     ),
+    "semrsm-bench run matching --profile paper --family resnet18 --smallest 4096 --pairs 4096=5 --budget 600 "
+    f"--run-id slow --methods {SLOW}": only_read("takes half an hour; tests/test_headline.py reads what it measured"),
+    "semrsm-bench run --profile quick --run-id quick": only_read(
+        "takes minutes; tests/test_headline.py reads what it measured"
+    ),
+    "semrsm-bench plot docs/runs/quick --format png": only_read("tests/test_figures.py draws them"),
     "semrsm-bench run matching --profile large --pairs 1 --deadline 120 --budget 60 --run-id large --methods "
     "ortools,lapx-lapjvs,acm1015,exact-auction,hierarchical-coarse,hierarchical-fine": only_read(
         "takes minutes; tests/test_headline.py reads what it measured"

@@ -7,13 +7,18 @@ import math
 import runpy
 import shlex
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from semrsm_bench.bench import drift
 from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, RUN_FILE, load_rows, read_json
+from semrsm_bench.bench.summary import Summary
+from semrsm_bench.core.stats import Interval
+from semrsm_bench.report.catalogue import MethodKey
 from semrsm_bench.report.results import read_results
+from semrsm_bench.tasks.registry import TASKS
 from tests.bench_data import make_row
 
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -196,6 +201,33 @@ def test_no_kept_row_is_of_a_wrong_answer_and_all_are_small():
     for run in KEPT:
         found = {(row["method"], row["status"]) for row in load_rows(run)}
         assert not [entry for entry in found if entry[1] in ("wrong", "invalid", "error", "crashed")]
+
+
+def test_methods_are_named_beside_the_best_and_what_must_lose_stands_last():
+    scores = {
+        "cka": 0.5,
+        "mutual_knn": 0.7,
+        "linear_cka": 0.6,
+        "cca": math.nan,
+        "spectrum": 0.2,
+        "norms": 0.9,
+        "random": 0.1,
+    }
+    kinds = {"spectrum": "baseline", "random": "baseline", "norms": "statistic"}
+    cells = {}
+    for name, score in scores.items():
+        summary = Summary(
+            *("layers", name, "metric", kinds.get(name, ""), {}, {}), ok=1, seconds=Interval(2.0, 2.0, 2.0),
+            scores={"identification": Interval(score, score - 0.05, score + 0.1)},
+        )  # fmt: skip
+        cells["w8 x w16", MethodKey.of(name, "metric", summary.category, {})] = summary
+        cells["w8", MethodKey.of(name, "metric", summary.category, {})] = dataclasses.replace(summary, scores={})
+    results = SimpleNamespace(task=TASKS.get("layers"), cells=cells)
+    assert HEADLINE["compared"](results, "w8 x w16") == (
+        "best of 3 `mutual_knn` 70.0 ±10.0 (2.00 s), `linear_cka` 60.0 ±10.0 (2.00 s), "
+        "best baseline `spectrum` 20.0 ±10.0 (2.00 s), best number of one side `norms` 90.0 ±10.0 (2.00 s)"
+    )
+    assert HEADLINE["fronts"]([results]) == "Not measured.\n"
 
 
 @pytest.mark.parametrize("run", KEPT, ids=lambda run: run.name)
