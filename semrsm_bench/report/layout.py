@@ -278,12 +278,12 @@ class Layout:
 
     def group_title(self, sheet: Sheet, cell: str) -> str:
         """Heading of a cell of a sheet: what tells it apart, and how many units it rests on."""
-        count = plural(self.results.usual_units[cell], self.results.counted)
+        count = plural(self.results.most_units[cell], self.results.counted)
         return ", ".join(filter(None, (self.cell_title(sheet, cell), count)))
 
     def cases(self, sheet: Sheet) -> str:
         """How many units, or cases, are behind the cells of a sheet: ``3 to 12 pairs``."""
-        counts = {n for cell in sheet.cells if (n := self.results.usual_units[cell])} or {0}
+        counts = {n for cell in sheet.cells if (n := self.results.most_units[cell])} or {0}
         least = f"{min(counts)} to " if len(counts) > 1 else ""
         return least + plural(max(counts), self.results.counted)
 
@@ -364,7 +364,7 @@ class Layout:
             found.append(time_text(summary.total_seconds if self.end_to_end else summary.seconds))
         if self.says:
             found.append(format_seconds(summary.program_seconds))
-        if is_partial(summary, self.results.usual_cases[cell]):
+        if is_partial(summary, self.results.most_cases[cell]):
             found[-1] += f" {PARTIAL}"
         return tuple(found)
 

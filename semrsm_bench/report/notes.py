@@ -50,9 +50,9 @@ def failure_text(summary: Summary | None) -> str:
     return f"{summary.failure}: {reason}" if is_short else summary.failure
 
 
-def is_partial(summary: Summary, usual: int) -> bool:
-    """Whether a cell rests on other cases than its neighbours: some failed, or fewer (or more) were tried."""
-    return bool(summary.ok) and (bool(summary.failure) or summary.ok != usual)
+def is_partial(summary: Summary, most: int) -> bool:
+    """Whether a cell rests on fewer cases than its neighbours: some failed, or fewer were tried."""
+    return bool(summary.ok) and (bool(summary.failure) or summary.ok < most)
 
 
 def _undefined(summary: Summary, score: str) -> int:
@@ -116,7 +116,7 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
     partial = [
         f"{', '.join(filter(None, (names[m], places[c])))}: {_observed(s, results.noun)}"
         for m, c, s in present
-        if is_partial(s, results.usual_cases[c])
+        if is_partial(s, results.most_cases[c])
     ]
     if partial:
         notes.append(f"{PARTIAL} not the same {cases} as the others: {'; '.join(partial)}.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -137,19 +136,19 @@ class TaskResults:
         return {cell: time for cell, time in found.items() if not math.isnan(time.value)}
 
     @cached_property
-    def usual_cases(self) -> dict[str, int]:
-        """How many cases most methods of a cell rest on."""
-        return {cell: _usual(s.ok for (c, _), s in self.cells.items() if c == cell) for cell in self.places}
+    def most_cases(self) -> dict[str, int]:
+        """How many cases of a cell any method rests on, at most: others had too few for their budget, or failed."""
+        return {cell: max((s.ok for (c, _), s in self.cells.items() if c == cell), default=0) for cell in self.places}
 
     @cached_property
-    def usual_units(self) -> dict[str, int]:
+    def most_units(self) -> dict[str, int]:
         """How many there are of what is `counted` in those cases; the number of cases where they name none."""
         found = {}
         for cell, rows in self.observed.items():
             units: dict[MethodKey, set[str]] = {}
             for row in rows:
                 units.setdefault(MethodKey.of_row(row), set()).update(row["units"].get(self.counted, ()))
-            found[cell] = _usual(map(len, units.values())) or self.usual_cases[cell]
+            found[cell] = max(map(len, units.values()), default=0) or self.most_cases[cell]
         return found
 
     def case_values(self, score: str) -> dict[tuple[str, MethodKey], NDArray[np.float64]]:
@@ -169,12 +168,6 @@ def _by_case(rows: Iterable[Row], value: Callable[[Row], float | None]) -> NDArr
         if (found := value(row)) is not None:
             cases.setdefault(str(row["case"]), []).append(found)
     return np.array([np.median(values) for values in cases.values()])
-
-
-def _usual(counts: Iterable[int]) -> int:
-    """The commonest count, the largest of several; 0 where all are."""
-    found = Counter(n for n in counts if n)
-    return max(found, key=lambda n: (found[n], n), default=0)
 
 
 def collect(

@@ -113,7 +113,7 @@ def _run_drawings(results: TaskResults, fronts: bool) -> Iterator[Drawing]:
         suffix = "-".join(str(place.get(key, "")) for key in sheet.keys if key in varying)
         # Time over S says something where S varies; a task of solvers always shows all three, so that runs look alike.
         over_s = task.kind == "solver" or len({results.places[cell].get("size") for cell in sheet.cells}) > 1
-        boxes = task.kind == "solver" or (over_s and max(results.usual_cases[cell] for cell in sheet.cells) > 1)
+        boxes = task.kind == "solver" or (over_s and max(results.most_cases[cell] for cell in sheet.cells) > 1)
         for name, wanted, draw, note, alt in (
             ("front", fronts, draw_front, FRONT_NOTE, f"{score} against time"),
             ("runtime", over_s, draw_runtime, "Median time over S.", "time over S"),

@@ -44,7 +44,7 @@ def front_plot(layout: Layout) -> dict[str, Any] | None:
                 named = {"size", "layer", "model"} & set(group)
                 value = label([k for k in group if k != "channels"], place) if named else str(place.get(group[0], ""))
                 choice["S" if "size" in group else group[0].replace("_", " ").capitalize()] = value
-            title = ", ".join(filter(None, (where, plural(results.usual_units[cell], results.counted))))
+            title = ", ".join(filter(None, (where, plural(results.most_units[cell], results.counted))))
             figure = _figure(layout, cell, where, axis, points)
             variants.append({"choice": {**choice, "Score": score.title}, "title": title, "figure": figure})
             # The largest S, where methods differ most.
