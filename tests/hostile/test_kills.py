@@ -78,7 +78,7 @@ def test_thirty_kills_of_an_rsm(tmp_path):
 @pytest.mark.parametrize("nth", [1, 7, 50])
 def test_a_kill_between_a_row_and_its_newline(tmp_path, nth):
     cache = small_cache(tmp_path / "data", images=6)
-    common = ["run", "matching", "--data", str(cache), "--methods", "scipy,greedy", "--pairs", "8", "--quiet"]
+    common = ["run", "matching", "--data", str(cache), "--methods", "scipy,greedy", "--pairs", "15", "--quiet"]
     killed([*common, "--out", str(tmp_path / "whole"), "--run-id", "one"], tmp_path / "log", 0, 1)
     often = [*common, "--out", str(tmp_path / "often"), "--run-id", "one"]
     assert killed(often, tmp_path / "log", 1, 0, tear=nth)["killed"] == 1
