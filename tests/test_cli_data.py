@@ -180,7 +180,7 @@ def test_what_is_said_of_a_model_reaches_it(tmp_path, monkeypatch, pictures):
         {"layer": "0", "module": "Conv2d", "returns": "(1, 4, 2, 2)", "read as": "maps (N, C, H, W)", "grid": [2, 2]}
     ]
     small = call("data", "layers", "module:own:net", "--size", "4", code=2)[1]
-    assert "module-own-net cannot take an input (1, 3, 4, 4): " in small
+    assert "module-own-net fails on an input (1, 3, 4, 4): " in small
     for words, problem in (
         ("--mean 1,2", "1.0,2.0 is not three numbers"),
         ("--std 1,0,1", "is not three numbers above 0"),

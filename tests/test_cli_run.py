@@ -155,4 +155,6 @@ def test_tasks_of_features_take_activations_by_their_own_option(tmp_path):
     said = call("run", "layers", "null", "--data", tmp_path / "a.npz", code=2)[1]
     assert "layers, null: give activations by --features, one file a network" in said
     assert "No such option" in call("run", "layers", "--dat", "a.npz", code=2)[1]
-    assert "No such option" in call("run", "instances", "--data", "a.npz", code=2)[1]
+    for task in ("instances", "rsm-cost", "translation"):
+        said = call("run", task, "--data", "a.npz", code=2)[1]
+        assert f"{task}: there is no --data here; it is an option of matching, outputs" in said

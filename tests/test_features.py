@@ -190,10 +190,36 @@ def test_activations_are_networks_too(tmp_path):
     np.testing.assert_allclose(vit.pooled["block"], tokens[:, 1:].mean(axis=1), rtol=1e-5)
 
 
+def test_features_by_layer_are_one_network_in_any_kind_of_file(tmp_path):
+    rng = np.random.default_rng(0)
+    nets = {name: {layer: rng.normal(size=(N, 3)) for layer in ("early", "late")} for name in ("one", "two")}
+    ids = np.array([f"p{i}" for i in range(N)])
+    for name, layers in nets.items():
+        np.savez(tmp_path / f"{name}.npz", **layers, labels=np.arange(N), ids=ids, logits=np.eye(N))
+        torch = pytest.importorskip("torch")
+        torch.save({layer: torch.tensor(z) for layer, z in layers.items()}, tmp_path / f"{name}.pt")
+        np.save(tmp_path / f"{name}.npy", layers["late"])
+    found = read_features([tmp_path / "one.npz", tmp_path / "two.npz"])
+    assert (found.ids, found.labels.tolist()) == (tuple(ids), list(range(N)))
+    assert [network.path for network in found.networks] == ["features:one", "features:two"]
+    tensors = read_features([tmp_path / "one.pt", tmp_path / "two.pt"])
+    for network, same in zip(found.networks, tensors.networks):
+        np.testing.assert_array_equal(network.logits, np.eye(N))
+        assert list(network.layers) == list(same.layers) == ["early", "late"]
+        for layer, z in nets[network.name].items():
+            np.testing.assert_array_equal(network.layers[layer], z)
+            np.testing.assert_array_equal(same.layers[layer], z)
+    alone = read_features([tmp_path / "one.npy", tmp_path / "two.npy"])
+    np.testing.assert_array_equal(alone.networks[1].layers["features"], nets["two"]["late"])
+
+
 def test_a_file_of_another_kind_is_named(tmp_path):
-    np.savez(tmp_path / "flat.npz", early=np.ones((N, 2)))
-    with pytest.raises(ValueError, match=r"flat.npz: early: a name is GROUP:NETWORK/LAYER, numpy.savez\(path, "):
+    np.savez(tmp_path / "flat.npz", **{"net/early": np.ones((N, 2))})
+    with pytest.raises(ValueError, match=r"flat.npz: net/early: a name is GROUP:NETWORK/LAYER, numpy.savez\(path, "):
         read_features([tmp_path / "flat.npz"])
+    np.savez(tmp_path / "mixed.npz", early=np.ones((N, 2)), late=np.ones((N, 2, 3)))
+    with pytest.raises(ValueError, match=r"features \(N, P\) are for --features, in a file of their own"):
+        read_features([tmp_path / "mixed.npz"])
     written(tmp_path / "some.npz", content()).rename(tmp_path / "some.safetensors")
     with pytest.raises(
         ValueError, match=r"some.safetensors: not a readable file of features .* an archive of arrays \(.npz\)"
@@ -207,7 +233,7 @@ def test_a_file_of_another_kind_is_named(tmp_path):
         ("none.npz", None, FileNotFoundError, "no such file of features"),
         ("bad.npz", b"nothing", ValueError, r"not a readable file of features \(it is no .npz archive"),
         ("bad.safetensors", b"\xff" * 64, ValueError, "not a readable file of features"),
-        ("features.pt", b"x", ValueError, "features are read from .npz and .safetensors files"),
+        ("features.pt", b"x", ValueError, "features of several networks are read from .npz and .safetensors files"),
     ],
 )
 def test_what_cannot_be_read_is_named(tmp_path, name, text, error, said):

@@ -69,6 +69,7 @@ LAST_SHAPES = [
     *[(6, side, side, c) for side, c in ((56, 96), (28, 192), (14, 384), (7, 768), (64, 128), (112, 64), (112, 32))],
     *[(6, 30, 40, 512), (6, 15, 20, 32), (6, 12, 16, 64), (6, 24, 32, 96), (6, 24, 32, 256), (6, 7, 14, 512)],
     *[(197, 8, 768), (50, 32, 768), (257, 16, 1024), (201, 5, 384), (17, 6, 192)],
+    *[(196, 4, 768), (256, 4, 768), (1369, 8, 384), (65, 12, 32), (65, 8, 48), (17, 6, 24)],
     *[(6, 30, 30), (6, 197, 197)],
 ]
 FIRST_SHAPES = [
@@ -116,6 +117,14 @@ def test_maps_of_many_networks_are_not_doubted(shape):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert as_source(shaped(*shape)).channels == shape[1]
+
+
+@pytest.mark.parametrize("shape", [(50, 64, 768), (197, 64, 192), (197, 100, 768), (197, 50, 768), (64, 64, 768)])
+def test_where_tokens_may_be_in_either_of_two_axes_both_are_named(shape):
+    with pytest.warns(
+        LayoutWarning, match=r'\(N, T, D\) or .* \(T, N, D\): say layout="channels_last" or give z.transpose'
+    ):
+        as_source(shaped(*shape))
 
 
 @pytest.mark.parametrize("shape", [(6, 256, 576), (6, 256, 1024), (6, 576, 1024)])

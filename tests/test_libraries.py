@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -55,6 +56,17 @@ def test_layers_are_what_the_library_gives_for_its_own_preprocessing(name, saved
         # Padding is the mean colour here, zero there: half a grey level.
         np.testing.assert_allclose(values, expected, atol=0.02 if "sam" in name else 1e-4, rtol=1e-3)
     assert found.ids == ("0.png", "1.png", "2.png")
+
+
+@pytest.mark.parametrize("name", ["vit", "dinov2-registers"])
+def test_a_network_of_the_library_brings_its_special_tokens_as_an_object_too(name, saved, pictures):
+    model = load_model(f"hf:{saved[name]}")
+    x = torch.randn(3, 3, model.size, model.size)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = sb.extract(model.network, x, [ARCHITECTURES[name].layers])
+    assert [values.shape[1:] for values in found.values()] == ARCHITECTURES[name].shapes
+    assert model.drop_tokens == ARCHITECTURES[name].special
 
 
 @pytest.mark.parametrize("name", ARCHITECTURES)

@@ -397,7 +397,7 @@ def test_ids_that_are_given_travel_to_rsms():
         (np.zeros((0, 3, 32, 32)), r"got \(0, 3, 32, 32\)"),
         (np.zeros((2, 3, 32, 32), dtype=int), "int64"),
         (np.full((2, 3, 32, 32), np.nan), "not finite"),
-        (np.zeros((2, 3, 4, 4)), r"Blocks cannot take an input \(2, 3, 4, 4\): .*[Kk]ernel size"),
+        (np.zeros((2, 3, 4, 4)), r"Blocks fails on an input \(2, 3, 4, 4\): .*[Kk]ernel size"),
         ([[1, 2], [3]], "images is not a rectangular array"),
         (np.array([["a", None]]), "got"),
     ],
@@ -412,7 +412,8 @@ def test_extract_says_what_is_wrong_with_images(images, words):
     [
         ([], r"name layers with --layers, such as --layers 'blocks\.\*'; at the top are stem, blocks"),
         (["blocks.9"], "has no submodule 'blocks.9'; `semrsm-bench data layers MODEL` lists all"),
-        (["block.*"], r"has no submodule 'block\.\*'"),
+        (["block.*"], r"has no submodule 'block\.\*'; `semrsm-bench data"),
+        (["model.blocks.*"], r"has no submodule 'model\.blocks\.\*'; it has blocks\.\*$"),
         (["layer.0"], r"no submodule 'layer\.0'; it has blocks\.0, blocks\.0\.0, blocks\.1\.0"),
     ],
 )

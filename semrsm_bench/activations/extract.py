@@ -76,6 +76,7 @@ def extract(
     import torch
     from torch import nn
 
+    from semrsm_bench.activations.libraries import special_tokens
     from semrsm_bench.activations.models import Model, load_model, with_layers
     from semrsm_bench.activations.reader import LayerReader, groups_of, joined
 
@@ -83,7 +84,7 @@ def extract(
     if isinstance(model, nn.Module):
         tensors = [*model.parameters(), *model.buffers()]
         device = tensors[0].device if tensors else torch.device("cpu")
-        model = Model(type(model).__name__, model, (), 0, (), ())
+        model = Model(type(model).__name__, model, (), 0, (), (), drop_tokens=special_tokens(model))
     elif isinstance(model, str):
         model = load_model(model)
     elif not isinstance(model, Model):

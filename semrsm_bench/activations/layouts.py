@@ -121,15 +121,17 @@ def _doubt(array: NDArray[Any]) -> str:
         return (
             f"{read}, but looks {what}: for these there is MatchingProblem.from_affinity; {right.removeprefix('or ')}"
         )
+    ways = []
     if a != b and (_look_like_tokens(a, b) or _are_either(a, b)):
-        looks = "may as well be" if _are_either(a, b) else "looks like"
-        return f'{read}, but {looks} {_in_words(a)} as tokens (N, T, D): say layout="channels_last", {right}'
-    # Images may be of any number, too: a map's positions are mostly a square, and widths of networks multiples of 64.
-    wide = b % 64 == 0 and (not _square(b) or (b >= 256 and math.isqrt(n) in (12, 14, 16)))
-    if wide and _front(n) in (1, 2, 5) and _look_like_tokens(n, b):
-        what = f"like {_in_words(n)} in the first axis, as tokens (T, N, D)"
-        return f'{read}, but looks {what}: give z.transpose(1, 0, 2) with layout="channels_last", {right}'
-    return ""
+        ways.append((f"{_in_words(a)} as tokens (N, T, D)", 'say layout="channels_last"'))
+    if _are_tokens_first(n, b):
+        what = f"{_in_words(n)} in the first axis, as tokens (T, N, D)"
+        ways.append((what, 'give z.transpose(1, 0, 2) with layout="channels_last"'))
+    if not ways:
+        return ""
+    looks = "may as well be" if len(ways) > 1 or _are_either(a, b) else "looks like"
+    what, way = (" or ".join(words) for words in zip(*ways))
+    return f"{read}, but {looks} {what}: {way}, {right}"
 
 
 def _looks_channels_last(a: int, b: int, c: int) -> bool:
@@ -161,6 +163,20 @@ def _look_like_tokens(tokens: int, width: int) -> bool:
 def _are_either(tokens: int, width: int) -> bool:
     """Whether (N, tokens, width) are channels at a square of positions as likely as a large square of wide tokens."""
     return 256 <= tokens < width <= 1024 and width % 64 == 0 and _square(tokens) and _square(width)
+
+
+def _are_tokens_first(count: int, width: int) -> bool:
+    """Whether the first axis of (count, a, width) is more likely tokens than images.
+
+    Images may be of any number, but positions are mostly a square, and no widths of networks.
+    """
+    front = _front(count)
+    if front is None or not _look_like_tokens(count, width):
+        return False
+    if _square(width):
+        return front in (1, 2, 5) and width >= 256 and width % 64 == 0 and math.isqrt(count) in (12, 14, 16)
+    # Also without tokens in front where channels are few.
+    return width <= 2048 and (front in (1, 2, 5) or width % 64 == 0)
 
 
 def _are_channels(number: int) -> bool:

@@ -106,11 +106,18 @@ def _transformers(name: str) -> Loaded:
         )
     if network.main_input_name != "pixel_values":
         raise ValueError(f"hf:{name}: {type(network).__name__} takes {network.main_input_name}, not pictures")
+    return Loaded(network, {**_processed(processor), "drop_tokens": special_tokens(network)})
+
+
+def special_tokens(network: Any) -> int | None:
+    """Tokens that a network of transformers or timm has in front of its patches; None of a network of another kind."""
+    if not hasattr(network, "config"):
+        return getattr(network, "num_prefix_tokens", None)
     names = [key.split(".")[-1] for key, _ in network.named_parameters()]
     special = sum(names.count(token) for token in ("cls_token", "class_embedding", "distillation_token"))
     if "register_tokens" in names:
         special += int(network.config.num_register_tokens)
-    return Loaded(network, {**_processed(processor), "drop_tokens": special})
+    return special
 
 
 def _processed(processor: Any) -> dict[str, Any]:
@@ -166,7 +173,7 @@ def _timm(name: str) -> Loaded:
     _, height, width = told["input_size"]
     fit = Cover((height, width), int(min(height, width) / told["crop_pct"]), told["interpolation"])
     facts: dict[str, Any] = {"size": width, "fit": fit, "mean": tuple(told["mean"]), "std": tuple(told["std"])}
-    return Loaded(network, {**facts, "drop_tokens": getattr(network, "num_prefix_tokens", None)})
+    return Loaded(network, {**facts, "drop_tokens": special_tokens(network)})
 
 
 def _imported(library: str, name: str) -> Any:

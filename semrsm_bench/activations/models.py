@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -134,6 +134,19 @@ def without_folders(spec: str) -> str:
     return library + colon + (path.resolve().name if path.exists() else name)
 
 
+def _near(names: Sequence[str], layer: str) -> Iterable[str]:
+    """What may be meant by a layer that is not there: its name without or with what stands in front, else the same last part."""
+    parts = layer.split(".")
+    for rest in (".".join(parts[i:]) for i in range(1, len(parts))):
+        if rest.strip("*.") and any(_fits(name, rest) for name in names):
+            return [rest]
+    longer = [name.split(".") for name in names if name.count(".") >= len(parts)]
+    fronts = [".".join(name[: -len(parts)]) for name in longer if _fits(".".join(name[-len(parts) :]), layer)]
+    if fronts:
+        return [f"{front}.{layer}" for front in dict.fromkeys(fronts)]
+    return [name for name in names if name.split(".")[-1] == parts[-1]]
+
+
 def with_layers(model: Model, layers: Sequence[str] = ()) -> Model:
     """The model with other layers, checked against the names of its submodules.
 
@@ -145,8 +158,7 @@ def with_layers(model: Model, layers: Sequence[str] = ()) -> Model:
     for layer in layers:
         found = [name for name in names if _fits(name, layer)]
         if not found:
-            end = layer.split(".")[-1]
-            near = ", ".join(name for name in names if name.split(".")[-1] == end)[:200]
+            near = ", ".join(_near(names, layer))[:200]
             if not names:
                 whole = type(model.network).__name__
                 raise ValueError(

@@ -116,7 +116,7 @@ class OwnFile(Cache):
         if stored.dtype.kind not in "fiub":
             raise CacheError(f"{where} is of dtype {stored.dtype}; {_NEEDED}")
         if len(stored.shape) not in (3, 4):
-            hint = "; features (N, P) are for --features" if len(stored.shape) == 2 else ""
+            hint = "; features (N, P) are for --features, in a file of their own" if len(stored.shape) == 2 else ""
             raise CacheError(f"{where} has shape {stored.shape}; {_NEEDED}{hint}")
         layout, drop = self._how
         try:

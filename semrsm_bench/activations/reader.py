@@ -116,7 +116,8 @@ class LayerReader(AbstractContextManager["LayerReader"]):
         except torch.OutOfMemoryError:
             raise
         except (RuntimeError, TypeError, AttributeError, LookupError) as error:
-            raise ValueError(f"{self._model.name} cannot take an input {tuple(x.shape)}: {error}") from error
+            what = f"{self._model.name} fails on an input {tuple(x.shape)}"
+            raise ValueError(f"{what}: {type(error).__name__}: {error}") from error
 
     def __call__(self, x: torch.Tensor) -> Activations:
         """Activations of the pictures of one pass."""

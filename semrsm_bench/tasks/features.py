@@ -23,7 +23,7 @@ from semrsm_bench.activations.kinds import what_is
 from semrsm_bench.activations.layouts import Layout, LayoutOptions
 from semrsm_bench.activations.own import FEATURE_NAME
 from semrsm_bench.activations.pictures import Pictures, read_pictures
-from semrsm_bench.activations.read import read_arrays
+from semrsm_bench.activations.read import Stored, read_arrays
 from semrsm_bench.activations.store import open_caches
 from semrsm_bench.core.arrays import load_archive
 from semrsm_bench.core.identity import align, checked_ids, with_ids
@@ -48,7 +48,8 @@ class FeatureOptions(LayoutOptions, NetworkOptions):
 
     features: tuple[Path, ...] = option(
         (),
-        help=f".npz or .safetensors with {_LAYOUT}; or activations of a network, as of `run matching --data`; repeatable. "
+        help=f".npz or .safetensors with {_LAYOUT}; or one network: features (n, p) by layer, or activations, as of `run matching "
+        "--data`; repeatable. "
         "Default: networks that the project ships.",
     )
     groups: tuple[str, ...] = option((), help="Only these groups of networks, in this order; default: all.")
@@ -188,7 +189,8 @@ def read_features(
     the order of their names. Arrays stay of the file's dtype.
 
     A file or folder that `open_caches` takes, with ``layout`` and ``drop_tokens``, is a network of the group ``activations``, which
-    is called as the file is; its layers keep their positions.
+    is called as the file is; its layers keep their positions. A file of features (n, p) by layer, of any kind that `read_arrays`
+    takes, is a network of the group ``features``.
 
     Raises
     ------
@@ -292,6 +294,11 @@ def _arrays(
         for cache in open_caches(path, layout, drop_tokens):
             yield from _of_cache(cache)
         return
+    if plain := _one_network(path):
+        for layer, stored in plain.items():
+            name = layer if layer in (LABELS, IDS) else f"features:{path.stem}/{layer or 'features'}"
+            yield name, stored.load(), None
+        return
     try:
         if path.suffix == ".npz":
             for name, array in load_archive(path):
@@ -307,7 +314,7 @@ def _arrays(
                 if IDS in said:
                     yield IDS, np.array(said[IDS]), None
         else:
-            raise ValueError("features are read from .npz and .safetensors files")
+            raise ValueError("features of several networks are read from .npz and .safetensors files")
     except (ValueError, EOFError, zipfile.BadZipFile, SafetensorError, OSError) as error:
         raise ValueError(f"{path}: not a readable file of features ({error}); it is {what_is(path)}") from None
 
@@ -321,6 +328,17 @@ def _holds_activations(path: Path) -> bool:
     except CacheError:
         return False
     return not any(map(FEATURE_NAME.fullmatch, arrays)) and any(len(array.shape) > 2 for array in arrays.values())
+
+
+def _one_network(path: Path) -> dict[str, Stored]:
+    """Features (n, p) by layer, the names without that of a network, as of one network; else nothing."""
+    try:
+        arrays = read_arrays(path)
+    except CacheError:
+        return {}
+    layers = [array for name, array in arrays.items() if name not in (LABELS, IDS, LOGITS)]
+    plain = all(len(array.shape) == 2 for array in layers) and not any(set(":/") & set(name) for name in arrays)
+    return arrays if layers and plain else {}
 
 
 def _of_cache(cache: Cache) -> Iterator[tuple[str, Array, tuple[int, int] | None]]:
