@@ -12,6 +12,7 @@ from semrsm_bench.metrics import cka, jensen_shannon
 from semrsm_bench.metrics.arrays import upper_triangle
 from semrsm_bench.tasks import networks
 from semrsm_bench.tasks.outputs import Outputs
+from tests.command_line import call
 from tests.observing import options, result
 
 N = 14
@@ -102,3 +103,10 @@ def test_a_network_without_logits_or_with_equal_ones_is_named(monkeypatch):
         case = next(iter(Outputs().cases(options(Outputs(), count=10, shipped=False))))
         with pytest.raises(ValueError, match=said):
             Outputs().truth(case, case.inputs(), None)
+
+
+def test_activations_without_logits_are_refused_before_anything_is_measured(tmp_path):
+    np.savez(tmp_path / "net.npz", layer=np.ones((14, 3, 4, 4)))
+    said = call("run", "outputs", "--data", tmp_path / "net.npz", "--out", tmp_path / "results", code=2)[1]
+    assert "net.npz: it has no logits (N, K)" in said
+    assert not (tmp_path / "results").exists()

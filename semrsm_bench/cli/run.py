@@ -62,9 +62,15 @@ class TaskCommand(click.Command):
                 raise click.UsageError(
                     f"{', '.join(tasks)}: give activations by --features, one file a network"
                 ) from None
-            others = [name for name in sorted(names) if error.option_name in {i.flag for i in describe(get_task(name).options)}]
+            others = [
+                name
+                for name in sorted(names)
+                if error.option_name in {i.flag for i in describe(get_task(name).options)}
+            ]
             if others:
-                text = f"{', '.join(tasks)}: there is no {error.option_name} here; it is an option of {', '.join(others)}"
+                text = (
+                    f"{', '.join(tasks)}: there is no {error.option_name} here; it is an option of {', '.join(others)}"
+                )
                 raise click.UsageError(text) from None
             raise
         finally:

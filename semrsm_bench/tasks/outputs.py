@@ -50,6 +50,8 @@ class OutputsOptions(CachedOptions, CountOptions):
             ids = cache.images[: self.count]
             if len(ids) < LEAST_IMAGES:
                 raise ValueError(f"{cache.path}: at least {LEAST_IMAGES} pictures are needed, got {len(ids)}")
+            if not cache.logits.shape[1]:
+                raise ValueError(f"{cache.path}: it has no logits (N, K), which RSMs are compared with: store them too")
             yield CachedActivations(cache, range(len(ids)), self.layers), ids
         if not caches:
             networks, pictures = self.seen((LAST,), lambda: [shipped_weights(), *small_weights()], LEAST_IMAGES)
