@@ -14,17 +14,19 @@ import math
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from semrsm_bench.bench import drift
 from semrsm_bench.bench.drift import steadiness
 from semrsm_bench.bench.ledger import NOT_TRIED
 from semrsm_bench.bench.profiles import TimeTable, time_table
 from semrsm_bench.bench.results import RUN_FILE, read_json
 from semrsm_bench.core.row import cell_key
-from semrsm_bench.core.stats import Interval, interval_of, weighted_mean, weighted_median
+from semrsm_bench.core.stats import UNKNOWN, Interval, interval_of, weighted_mean, weighted_median
 from semrsm_bench.report.formatting import format_score, format_seconds, plural
 from semrsm_bench.report.provenance import day, machine
 from semrsm_bench.report.results import Row, TaskResults, read_results
@@ -34,7 +36,11 @@ from semrsm_bench.report.tables import render_table
 HERE = Path(__file__).resolve().parent
 RUNS = HERE / "runs"
 README, RESULTS = HERE.parent / "README.md", HERE / "results.md"
+OPPONENTS, MATCHING = HERE / "opponents.md", HERE / "tasks" / "matching.md"
 OURS, MAPS, SIZES = "exact-auction", "resnet18-tiny-imagenet", (256, 1024, 4096)
+# Old versions beside those of today; and what the paper compares
+VERSIONS = (("scipy", "scipy-2023"), ("ortools", "ortools-2023"))
+PAPER = (("batch-optimal-128", "ortools"), ("scipy", "ortools"))
 # What README names of RSM methods and metrics, beside the best
 COMPARED = {"outputs": ("identity", OURS, "pooled"), "layers": ("linear_cka", "mutual_knn", "cca")}
 
@@ -43,7 +49,7 @@ class Lead(NamedTuple):
     """Our median time in one place, that of another exact solver, s, and theirs over ours, on the cases that ``both`` were given.
 
     ``cases``: those that either was given. ``least``: the ratio over these, were the other solver's time on those that it lacks
-    nothing, and ours endless. ``rivals``: other exact solvers that were measured here.
+    nothing, and ours endless. ``rivals``: other exact solvers that ended here. ``runs``: the least and largest ratio of any run.
     """
 
     family: str
@@ -57,16 +63,22 @@ class Lead(NamedTuple):
     ratio: Interval
     least: float
     rivals: int = 0
+    runs: Interval = UNKNOWN
+
+    @property
+    def tied(self) -> bool:
+        """Whether the interval, or what different runs gave, is on both sides of 1."""
+        return self.ratio.low < 1 < self.ratio.high or self.runs.low < 1 < self.runs.high
 
     @property
     def behind(self) -> bool:
         """Whether the other solver is faster on the cases that both were given."""
-        return self.ratio.value < 1
+        return self.ratio.value < 1 and not self.tied
 
     @property
     def undecided(self) -> bool:
         """Whether we are ahead on these, and cases that one of both lacks could turn it."""
-        return not self.behind and not self.least > 1
+        return not self.behind and not self.tied and not self.least > 1
 
 
 def places(results: TaskResults) -> Iterator[TimeTable[str]]:
@@ -83,27 +95,51 @@ def places(results: TaskResults) -> Iterator[TimeTable[str]]:
 def leads(results: TaskResults) -> Iterator[Lead]:
     """Our exact solver beside each other one, in all places where both were given a case."""
     for table in places(results):
-        ours, (cell,) = table.methods.index(OURS), table.places
-        place = next(row["cell"] for row in results.rows if cell_key(row["cell"]) == cell)
-        mine, weights = table.alone[ours], table.weights
-        for m in (m for m, exact in enumerate(table.exact) if exact and m != ours):
-            # A case that a solver failed counts, with an infinite time; one that it was not given does not.
-            theirs, lacking = table.alone[m], np.isnan(table.alone[[ours, m]])
-            both, either = ~lacking.any(axis=0), ~lacking.all(axis=0)
-            if not both.any():
-                continue
-            times = [weighted_median(of[both], weights[:, both]) for of in (mine, theirs)]
-            worst = [
-                weighted_median(np.where(np.isnan(of), missing, of)[either], weights[:1, either])[0]
-                for of, missing in ((mine, np.inf), (theirs, 0.0))
-            ]
-            with np.errstate(invalid="ignore"):
-                ratio, least = interval_of(times[1] / times[0]), float(worst[1] / worst[0])
-                own, other = map(interval_of, times)
-            yield Lead(
-                *(place["model"], place["size"], place["channels"], int(both.sum()), int(either.sum())),
-                *(own, table.methods[m], other, ratio, least),
-            )
+        for method, exact in zip(table.methods, table.exact):
+            if exact and method != OURS and (lead := beside(results, table, OURS, method)):
+                yield lead
+
+
+def beside(results: TaskResults, table: TimeTable[str], method: str, other: str) -> Lead | None:
+    """A method beside another one in a place; None where no case was given to both."""
+    if not {method, other} <= set(table.methods):
+        return None
+    (cell,) = table.places
+    place = next(row["cell"] for row in results.rows if cell_key(row["cell"]) == cell)
+    mine, theirs = (table.alone[table.methods.index(name)] for name in (method, other))
+    # A case that a solver failed counts, with an infinite time; one that it was not given does not.
+    lacking, weights = np.isnan([mine, theirs]), table.weights
+    both, either = ~lacking.any(axis=0), ~lacking.all(axis=0)
+    if not both.any():
+        return None
+    times = [weighted_median(of[both], weights[:, both]) for of in (mine, theirs)]
+    worst = [
+        weighted_median(np.where(np.isnan(of), missing, of)[either], weights[:1, either])[0]
+        for of, missing in ((mine, np.inf), (theirs, 0.0))
+    ]
+    with np.errstate(invalid="ignore"):
+        ratio, least = interval_of(times[1] / times[0]), float(worst[1] / worst[0])
+        own, theirs_ = map(interval_of, times)
+    return Lead(
+        *(place["model"], place["size"], place["channels"], int(both.sum()), int(either.sum())),
+        *(own, other, theirs_, ratio, least),
+    )
+
+
+def pairwise(runs: Sequence[TaskResults], pairs: Sequence[tuple[str, str]]) -> str:
+    """How many times as long the second of each pair takes as the first, by S, in the run where both had most cases."""
+    found: dict[tuple[str, str, int], Lead] = {}
+    for results in runs:
+        for table in places(results):
+            for method, other in pairs:
+                lead = beside(results, table, method, other)
+                key = method, other, int(table.sizes[0])
+                if lead and key[2] in SIZES and (key not in found or lead.both > found[key].both):
+                    found[key] = lead
+    lines = ["| S | solver | beside it | times as long | pairs |\n", "|---|---|---|---|---|\n"]
+    for (method, other, size), lead in sorted(found.items(), key=lambda item: pairs.index(item[0][:2])):
+        lines.append(f"| {size} | `{method}` | `{other}` | {_times(lead.ratio)} | {lead.both} |\n")
+    return "".join(lines)
 
 
 def strongest(runs: Sequence[TaskResults]) -> list[Lead]:
@@ -121,10 +157,37 @@ def strongest(runs: Sequence[TaskResults]) -> list[Lead]:
         if deadline == longest[place]:
             found[place][lead.rival] = lead
     ended = [
-        [lead._replace(rivals=len(here)) for lead in here.values() if not math.isnan(lead.ratio.value)]
+        [
+            lead._replace(rivals=sum(math.isfinite(other.ratio.value) for other in here.values()))
+            for lead in here.values()
+            if not math.isnan(lead.ratio.value)
+        ]
         for here in found.values()
     ]
-    return sorted(min(here, key=lambda lead: lead.ratio.value) for here in ended if here)
+    ratios: dict[tuple[Any, ...], list[float]] = defaultdict(list)
+    for _, lead in timed:
+        ratios[lead.family, lead.size, lead.channels, lead.rival].append(lead.ratio.value)
+
+    def with_runs(lead: Lead) -> Lead:
+        known = ratios[lead.family, lead.size, lead.channels, lead.rival]
+        return lead._replace(runs=Interval(lead.ratio.value, min(known), max(known)))
+
+    return sorted(with_runs(min(here, key=lambda lead: lead.ratio.value)) for here in ended if here)
+
+
+def steady_text(runs: Sequence[TaskResults], found: Sequence[Lead]) -> str:
+    """The ratios of `short_table` over the rows alone that were timed while the machine was within 20 % of its usual speed."""
+    texts = []
+    for lead in (lead for lead in found if lead.family == MAPS and lead.size in SIZES):
+        parts = []
+        for one in runs:
+            level = drift.level_of(row["reference_seconds"] for row in one.rows if row["reference_seconds"])
+            rows = [row for row in one.rows if row["method"] in (OURS, lead.rival) and row["cell"]["model"] == MAPS]
+            rows = [row for row in rows if not drift.is_off(row["reference_seconds"] or level, level)]
+            parts += [replace(one, rows=rows)] if rows else []
+        (same,) = (other for other in strongest(parts) if other.size == lead.size)
+        texts.append(f"{_times(same.ratio)} at S = {lead.size}")
+    return f"Over the moments alone in which the machine was within 20 % of its usual speed: {', '.join(texts)}."
 
 
 def short_table(found: Sequence[Lead]) -> str:
@@ -153,15 +216,16 @@ def counts(found: Sequence[Lead]) -> str:
     )
     return (
         f"In each of {len(found)} places, of {len({lead.family for lead in found})} families, "
-        f"{' to '.join(map(str, dict.fromkeys((rivals[0], rivals[-1]))))} other exact solvers were measured. Others are ahead in "
-        f"{len(behind)}{worst}. {lacking}."
+        f"{' to '.join(map(str, dict.fromkeys((rivals[0], rivals[-1]))))} other exact solvers ended. Others are ahead in "
+        f"{len(behind)}{worst}; in {sum(lead.tied for lead in found)} the two are not told apart: the interval, or the runs, are "
+        f"on both sides of 1. {lacking}."
     )
 
 
 def long_table(found: Sequence[Lead]) -> str:
     """One line for each place."""
     lines = [
-        f"| family | S | C | cases | `{OURS}` | fastest other exact solver | others measured | its time | times as long |\n",
+        f"| family | S | C | cases | `{OURS}` | fastest other exact solver | others that ended | its time | times as long |\n",
         "|---|---|---|---|---|---|---|---|---|\n",
     ]
     for lead in found:
@@ -170,7 +234,11 @@ def long_table(found: Sequence[Lead]) -> str:
             f"| `{lead.rival}` | {lead.rivals} | {_seconds(lead.theirs)} | {_times(lead.ratio)}{_doubt(lead)} |\n"
         )
     behind = sorted((lead for lead in found if lead.behind), key=lambda lead: lead.ratio.value)
-    lists = [("Others are ahead in", behind), ("Not decided are", [lead for lead in found if lead.undecided])]
+    lists = [
+        ("Others are ahead in", behind),
+        ("Not told apart are", [lead for lead in found if lead.tied]),
+        ("Not decided are", [lead for lead in found if lead.undecided]),
+    ]
     lines += [
         f"\n{text} {len(some)} of {len(found)}: {'; '.join(map(_where, some)) or 'none'}.\n" for text, some in lists
     ]
@@ -359,14 +427,16 @@ def tables(runs: Sequence[Path]) -> dict[tuple[Path, str], str]:
     maps = [results for results in tasks if {place["model"] for place in results.places.values()} == {MAPS}]
     quick = [one for results in maps for one in quicker(results)]
     wide = [run for run in runs if COMPARED.keys() <= read_json(run / RUN_FILE)["plan"]["tasks"].keys()]
-    headline = f"{short_table(found)}\n{quick_text(quick)} Measured on {_machines(tasks)}{_unsteady(tasks)}.\n"
+    text = f"{quick_text(quick)} Measured on {_machines(tasks)}{_unsteady(tasks)}.\n"
     return {
-        (README, "headline"): headline,
+        (README, "headline"): f"{short_table(found)}\n{steady_text(tasks, found)}\n\n{text}",
         (README, "fronts"): fronts([one for run in wide for one in read_results(run, tasks=list(COMPARED))]),
         (RESULTS, "families"): long_table(found),
         (RESULTS, "skipped"): skipped_table(tasks),
         (RESULTS, "runs"): run_list(tasks),
         (RESULTS, "approximations"): quick_table(quick),
+        (OPPONENTS, "versions"): pairwise(maps, VERSIONS),
+        (MATCHING, "paper"): pairwise(maps, PAPER),
         (RESULTS, "solvers"): "".join(render_table(one, "md", paper=True, statistics=True) for one in maps),
     }
 

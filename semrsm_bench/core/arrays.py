@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +38,9 @@ def load_archive(path: Path) -> Iterator[tuple[str, NDArray[Any]]]:
             one = "one array without a name (.npy)" if file.read(len(_MAGIC)) == _MAGIC else "no .npz archive"
         raise ValueError(f"it is {one}; numpy.savez makes an archive of arrays with names")
     with np.load(path, allow_pickle=False) as content:
-        for name in content.files:
+        for name, count in Counter(content.files).items():
+            if count > 1:
+                raise ValueError(f"{name!r} is there {count} times")
             yield name, content[name]
 
 
