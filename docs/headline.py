@@ -211,14 +211,15 @@ def counts(found: Sequence[Lead]) -> str:
     behind = [lead for lead in found if lead.behind]
     worst = f", most in {_where(min(behind, key=lambda lead: lead.ratio.value))}" if behind else ""
     undecided = sum(lead.undecided for lead in found)
+    tied = sum(lead.tied for lead in found)
+    ties = f"; in {tied} the two are not told apart: the interval, or two runs, are on both sides of 1" if tied else ""
     lacking = (
         f"Not decided, for lack of cases: {undecided}" if undecided else "Cases that the fastest lack turn none of them"
     )
     return (
         f"In each of {len(found)} places, of {len({lead.family for lead in found})} families, "
         f"{' to '.join(map(str, dict.fromkeys((rivals[0], rivals[-1]))))} other exact solvers ended. Others are ahead in "
-        f"{len(behind)}{worst}; in {sum(lead.tied for lead in found)} the two are not told apart: the interval, or the runs, are "
-        f"on both sides of 1. {lacking}."
+        f"{len(behind)}{worst}{ties}. {lacking}."
     )
 
 

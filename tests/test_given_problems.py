@@ -1,10 +1,13 @@
 """Problems that are matrices, and files of problems: against every permutation, SciPy, and what is no problem at all."""
 
 import copy
+import io
 import itertools
 import json
 import math
 import pickle
+import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -305,3 +308,16 @@ def test_a_run_on_problems_of_the_user_certifies_optima_and_says_who_does_not_ap
             assert row["shared_seconds"] is None
     assert "takes the place of --data" in call("run", "--problems", "mine.npz", "--layers", "a", *chosen, code=2)[1]
     assert "there is no file" in call("run", "--problems", "none.npz", *chosen, code=2)[1]
+
+
+def test_an_archive_with_a_name_twice_is_refused(tmp_path):
+    member = io.BytesIO()
+    np.save(member, np.eye(4))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # zipfile's
+        with zipfile.ZipFile(tmp_path / "twice.npz", "w") as archive:
+            for _ in range(2):
+                archive.writestr("affinity.npy", member.getvalue())
+    said = call("run", "matching", "--problems", tmp_path / "twice.npz", "--methods", "scipy", code=2)[1]
+    assert "twice.npz" in said
+    assert "'affinity' is there 2 times" in said
