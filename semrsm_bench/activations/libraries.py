@@ -113,11 +113,9 @@ def special_tokens(network: Any) -> int | None:
     """Tokens that a network of transformers or timm has in front of its patches; None of a network of another kind."""
     if not hasattr(network, "config"):
         return getattr(network, "num_prefix_tokens", None)
-    names = [key.split(".")[-1] for key, _ in network.named_parameters()]
-    special = sum(names.count(token) for token in ("cls_token", "class_embedding", "distillation_token"))
-    if "register_tokens" in names:
-        special += int(network.config.num_register_tokens)
-    return special
+    found = [(key.split(".")[-1], value) for key, value in network.named_parameters()]
+    single = sum(name in ("cls_token", "class_embedding", "distillation_token") for name, _ in found)
+    return single + sum(int(value.shape[-2]) for name, value in found if name == "register_tokens")
 
 
 def _processed(processor: Any) -> dict[str, Any]:
