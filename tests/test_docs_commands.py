@@ -26,6 +26,7 @@ from semrsm_bench.cli import cli
 from tests import docs_commands as docs
 from tests.gate_repository import CHECKOUT, git
 from tests.hugging_face import save_model
+from tests.images92 import write_images92
 
 PAGES = docs.pages()
 TEXTS = {page: (CHECKOUT / page).read_text() for page in PAGES}
@@ -169,8 +170,6 @@ WAYS = {
     ),
     "semrsm-bench data extract pictures92/ --model mine.safetensors --layers layer4 --out net92.safetensors": Way(
         "semrsm-bench data extract pictures/ --model mine.safetensors --layers layer4 --out net92.safetensors",
-        slow=False,
-        why="needs pictures that the reader downloads; tests/test_examples.py has their RDMs in small",
     ),
     "semrsm-bench data large": Way("semrsm-bench data large --size 72 --count 2"),
     "semrsm-bench data family efficientnet-lite0 vit self flat": Way(
@@ -517,6 +516,7 @@ def ready(page, folder, *, full):
     docs.lay_out(folder, full)
     if page == "docs/your-model.md":
         save_model(folder / "my-vit", "vit")
+        write_images92(folder / "92imageData")
         (folder / "my_networks.py").write_text(NETWORKS)
     if page == "docs/track-your-solver.md":
         (folder / "bench_solver.py").write_text(python_blocks(page)[0].text)

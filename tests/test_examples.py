@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.io import savemat
 from scipy.optimize import linear_sum_assignment
 from scipy.spatial.distance import jensenshannon, pdist, squareform
 from scipy.special import softmax
@@ -15,6 +14,7 @@ import semrsm_bench as sb
 from semrsm_bench.activations.folders import list_caches, shipped_folder
 from semrsm_bench.activations.store import open_cache
 from tests.command_line import call
+from tests.images92 import write_images92
 
 pytestmark = pytest.mark.usefixtures("kept_workers")
 
@@ -89,22 +89,11 @@ def test_every_example_of_a_method_passes_its_check(file):
 
 
 def test_published_rdms_are_compared_with_an_rsm_of_ones_own_by_their_ids(tmp_path, monkeypatch, capsys):
-    """Files of the form that rsatoolbox distributes, with numbers of our own."""
     monkeypatch.syspath_prepend(str(tmp_path))
     import images92
 
-    rng = np.random.default_rng(0)
-    points = rng.normal(size=(92, 5))
-
-    def rdms(*names, noise=0.0):
-        moved = [points + noise * rng.normal(size=points.shape) for _ in names]
-        entries = [(squareform(pdist(p)), np.array([name])) for p, name in zip(moved, names)]
-        return np.array(entries, dtype=[("RDM", object), ("name", object)])[None]
-
-    savemat(tmp_path / "92_brainRDMs.mat", {"RDMs": rdms("hIT | A | Session: 1", "hIT | B | Session: 1", noise=0.3)})
-    savemat(tmp_path / "92_modelRDMs.mat", {"Models": rdms("animacy", "monkeyIT", "V1", noise=1.0)})
-    savemat(tmp_path / "92_behavRDMs.mat", {"rdms_behav_92": rdms("simJudge | subject1")})
-    order = rng.permutation(92)
+    points = write_images92(tmp_path)
+    order = np.random.default_rng(0).permutation(92)
     names = [images92.IDS[i] for i in order]
     sb.save_activations(tmp_path / "net.safetensors", {"a": points[order, :, None]}, ids=names)
     call(
