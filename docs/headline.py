@@ -28,6 +28,7 @@ from semrsm_bench.bench.results import RUN_FILE, read_json
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval, interval_of, weighted_mean, weighted_median
 from semrsm_bench.report.formatting import format_score, format_seconds, plural
+from semrsm_bench.report.places import Place
 from semrsm_bench.report.provenance import day, machine
 from semrsm_bench.report.results import Row, TaskResults, read_results
 from semrsm_bench.report.statistics import deadline_of
@@ -81,7 +82,7 @@ class Lead(NamedTuple):
         return not self.behind and not self.tied and not self.least > 1
 
 
-def places(results: TaskResults) -> Iterator[TimeTable[str]]:
+def places(results: TaskResults) -> Iterator[tuple[Place, TimeTable[str]]]:
     """The times in each place, of raw features alone, where ours was measured."""
     cells: dict[str, list[Row]] = defaultdict(list)
     for row in results.rows:
@@ -89,23 +90,21 @@ def places(results: TaskResults) -> Iterator[TimeTable[str]]:
             cells[cell_key(row["cell"])].append(row)
     for rows in cells.values():
         if any(row["case"] and row["method"] == OURS for row in rows):
-            yield time_table(rows, results.task, deadline_of(results), lambda row: str(row["method"]))
+            yield rows[0]["cell"], time_table(rows, results.task, deadline_of(results), lambda row: str(row["method"]))
 
 
 def leads(results: TaskResults) -> Iterator[Lead]:
     """Our exact solver beside each other one, in all places where both were given a case."""
-    for table in places(results):
+    for place, table in places(results):
         for method, exact in zip(table.methods, table.exact):
-            if exact and method != OURS and (lead := beside(results, table, OURS, method)):
+            if exact and method != OURS and (lead := beside(place, table, OURS, method)):
                 yield lead
 
 
-def beside(results: TaskResults, table: TimeTable[str], method: str, other: str) -> Lead | None:
+def beside(place: Place, table: TimeTable[str], method: str, other: str) -> Lead | None:
     """A method beside another one in a place; None where no case was given to both."""
     if not {method, other} <= set(table.methods):
         return None
-    (cell,) = table.places
-    place = next(row["cell"] for row in results.rows if cell_key(row["cell"]) == cell)
     mine, theirs = (table.alone[table.methods.index(name)] for name in (method, other))
     # A case that a solver failed counts, with an infinite time; one that it was not given does not.
     lacking, weights = np.isnan([mine, theirs]), table.weights
@@ -130,11 +129,10 @@ def pairwise(runs: Sequence[TaskResults], pairs: Sequence[tuple[str, str]]) -> s
     """How many times as long the second of each pair takes as the first, by S, in the run where both had most cases."""
     found: dict[tuple[str, str, int], Lead] = {}
     for results in runs:
-        for table in places(results):
-            for method, other in pairs:
-                lead = beside(results, table, method, other)
-                key = method, other, int(table.sizes[0])
-                if lead and key[2] in SIZES and (key not in found or lead.both > found[key].both):
+        for place, table in places(results):
+            for method, other in pairs if place["size"] in SIZES else ():
+                lead, key = beside(place, table, method, other), (method, other, place["size"])
+                if lead and (key not in found or lead.both > found[key].both):
                     found[key] = lead
     lines = ["| S | solver | beside it | times as long | pairs |\n", "|---|---|---|---|---|\n"]
     for (method, other, size), lead in sorted(found.items(), key=lambda item: pairs.index(item[0][:2])):
@@ -301,7 +299,7 @@ def quicker(results: TaskResults) -> list[Quick]:
     """All there are, on the cases that both were given, by S and time."""
     approximate = {row["method"] for row in results.rows if row["category"] == "approximate"}
     found = []
-    for table in places(results):
+    for place, table in places(results):
         ours = table.methods.index(OURS)
         for m in (m for m, method in enumerate(table.methods) if method in approximate):
             both = ~np.isnan(table.alone[[ours, m]]).any(axis=0)
@@ -310,7 +308,7 @@ def quicker(results: TaskResults) -> list[Quick]:
             if theirs.value < own.value:
                 c = interval_of(weighted_mean(table.scores[m, both], weights))
                 quality = format_score(results.task.scores[0], *c)
-                found.append(Quick(int(table.sizes[0]), table.methods[m], theirs, own, c.value, quality))
+                found.append(Quick(place["size"], table.methods[m], theirs, own, c.value, quality))
     return sorted(found, key=lambda quick: (quick.size, quick.theirs.value))
 
 

@@ -290,12 +290,13 @@ def _arrays(
     """Name, array, and grid of its positions, layers of a network in order."""
     if not path.exists():
         raise FileNotFoundError(f"{path}: no such file of features")
-    if _holds_activations(path):
+    arrays = {} if path.is_dir() else _by_layer(path)
+    if path.is_dir() or any(len(array.shape) > 2 for array in arrays.values()):
         for cache in open_caches(path, layout, drop_tokens):
             yield from _of_cache(cache)
         return
-    if plain := _one_network(path):
-        for layer, stored in plain.items():
+    if _are_features(arrays):
+        for layer, stored in arrays.items():
             name = layer if layer in (LABELS, IDS) else f"features:{path.stem}/{layer or 'features'}"
             yield name, stored.load(), None
         return
@@ -319,26 +320,20 @@ def _arrays(
         raise ValueError(f"{path}: not a readable file of features ({error}); it is {what_is(path)}") from None
 
 
-def _holds_activations(path: Path) -> bool:
-    """Whether layers have their own names, with positions, as of one network."""
-    if path.is_dir():
-        return True
-    try:
-        arrays = read_arrays(path)
-    except CacheError:
-        return False
-    return not any(map(FEATURE_NAME.fullmatch, arrays)) and any(len(array.shape) > 2 for array in arrays.values())
-
-
-def _one_network(path: Path) -> dict[str, Stored]:
-    """Features (n, p) by layer, the names without that of a network, as of one network; else nothing."""
+def _by_layer(path: Path) -> dict[str, Stored]:
+    """The arrays of one network, whose names are those of its layers; nothing for a file that names networks, or none of arrays."""
     try:
         arrays = read_arrays(path)
     except CacheError:
         return {}
+    return {} if any(map(FEATURE_NAME.fullmatch, arrays)) else arrays
+
+
+def _are_features(arrays: Mapping[str, Stored]) -> bool:
+    """Whether all layers are features (n, p), by names that cannot be meant for those of a network and a layer."""
     layers = [array for name, array in arrays.items() if name not in (LABELS, IDS, LOGITS)]
     plain = all(len(array.shape) == 2 for array in layers) and not any(set(":/") & set(name) for name in arrays)
-    return arrays if layers and plain else {}
+    return bool(layers) and plain
 
 
 def _of_cache(cache: Cache) -> Iterator[tuple[str, Array, tuple[int, int] | None]]:
