@@ -100,7 +100,7 @@ def certified_auction(problem: MatchingProblem, *, rtol: float = 0.01) -> Soluti
         share, phases, chance = _FIRST_SHARE, 0, random_value(problem)
         while share * prepared.scale.deviation > prepared.eps(0.0):
             eps = prepared.eps(share)
-            left, _ = dense_phase(prepared.affinity, prices, assignment, eps, MAX_BIDS * problem.size)
+            left, _ = dense_phase(prepared.affinity, prices, assignment, eps, MAX_BIDS * problem.size, np.inf)
             phases += 1
             if left:
                 break

@@ -29,8 +29,8 @@ from semrsm_bench.solvers.registry import Solution, register_solver
 
 # Phases of the dense auction; rounds of the list auction that takes its place for large problems, and its last eps, for which the
 # lists of the last round are as good as new ones.
-_SHARES = np.array((0.1, 0.015, 0.003))
-_ROUNDS, _LAST_SHARE = ((0.1, 1.0), (0.02, 0.1)), 0.003
+_SHARES = np.array((0.1, 0.01, 0.001))
+_ROUNDS, _LAST_SHARE = ((0.1, 1.0), (0.01, 0.1)), 0.0003
 # Further phases where a correction takes too long, each with so much smaller an eps; their bids for each row, after which a price
 # war goes on with so much larger a one, so many times at most; and the looks that a row may take when no phase is left.
 _PHASES, _FACTOR, _MAX_BIDS, _WARS, _LAST_LOOKS = 5, 5.0, 20, 6, 5000

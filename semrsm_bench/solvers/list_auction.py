@@ -81,7 +81,7 @@ def sampled_prices(prepared: Prepared, share: int = 8, seed: int = 0) -> Floats:
     rows, columns = draw_sample(size, number, seed)
     block, strip = read_only(prepared.x[rows] @ prepared.y[columns].T, prepared.affinity[rows])
     prices = prepared.start[columns].copy()
-    dense_phase(block, prices, Assignment.empty(number), prepared.eps(_SAMPLE_EPS), MAX_BIDS * number)
+    dense_phase(block, prices, Assignment.empty(number), prepared.eps(_SAMPLE_EPS), MAX_BIDS * number, np.inf)
     return np.asarray(column_maxima(strip, row_maxima(block, prices)))
 
 
@@ -115,7 +115,7 @@ def settle_leftovers(x: Floats, y: Floats, prices: Floats, assignment: Assignmen
         part = Assignment.empty(len(rows))
         if len(rows) > 1:
             (block,) = read_only(x[rows] @ y[columns].T)
-            dense_phase(block, prices[columns], part, eps, MAX_BIDS * len(rows))
+            dense_phase(block, prices[columns], part, eps, MAX_BIDS * len(rows), np.inf)
         match_leftovers(part)
         assignment.column_of[rows] = columns[part.column_of]
         assignment.row_of[columns[part.column_of]] = rows

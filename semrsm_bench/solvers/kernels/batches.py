@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats
-from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phases, match_leftovers
+from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phases, list_phase, match_leftovers
 from semrsm_bench.solvers.kernels.classes import count_repeats
 from semrsm_bench.solvers.kernels.exact import Finish, correct, proven_slack
-from semrsm_bench.solvers.kernels.scale import READY, Scale, mean_and_longest, measure, room_for_rises
+from semrsm_bench.solvers.kernels.lists import WIDTH, Lists, list_rows
+from semrsm_bench.solvers.kernels.scale import READY, Scale, mean_and_longest, measure, room_for_rises, rounding_of
 
 # Bids for each row after which an auction is cut off; real activations need 5 to 25.
 MAX_BIDS = 200
 # How often a row may look on average before there is another phase of bids.
 LOOKS = 8
+# From this size on bids on lists, after a first phase, are faster than bids on whole rows.
+LISTS_FROM = 512
 # From this size on a pass over the affinity is bound by memory, and a list auction is faster than a dense one.
 LIST_AUCTION_FROM = 2048
 # From this size on an auction between classes of equal vectors is faster than one between positions.
@@ -102,8 +105,8 @@ def exact_batch(
 ) -> ExactResults:
     """Match x with every y by an auction whose prices are corrected, and check.
 
-    All stay unsolved where there is nothing to bid on, or a list auction is faster; with ``only_unequal`` also those in which
-    many vectors are equal.
+    From a size on, rows bid on lists after the first phase. All problems stay unsolved where there is nothing to bid on, or a list
+    auction is faster from the start; with ``only_unequal`` also those in which many vectors are equal.
     """
     number, size = ys.shape[:2]
     perms, work = np.full((number, size), -1), np.zeros((number, 3), np.int64)
@@ -112,21 +115,47 @@ def exact_batch(
         mean, longest = mean_and_longest(x)
         watched = only_unequal and size >= CLASSES_FROM
         in_x = count_repeats(x) if watched else 0
+        listed = size if size >= LISTS_FROM else 0
+        lists = Lists(np.empty((listed, WIDTH), np.int32), np.empty((listed, WIDTH), x.dtype), np.empty(listed, x.dtype))
+        bounds = np.empty(listed)
         for t in range(number):
             if watched and in_x + count_repeats(ys[t]) >= LEAST_REPEATS * size:
                 continue
-            made, scale, start, rounded, assignment = _run_auction(ys[t], affinities[t], mean, longest, shares)
+            affinity = affinities[t]
+            first = shares[:1] if listed else shares
+            made, scale, start, rounded, assignment = _run_auction(ys[t], affinity, mean, longest, first)
             if made >= 0:
+                if listed:
+                    made += _bid_on_lists(affinity, rounded, lists, assignment, shares[1:], scale)
                 left = match_leftovers(assignment)
-                prices = duals[t, 1]
+                prices, rounding = duals[t, 1], room_for_rises(scale, start, rounded)
                 for j in range(size):
                     prices[j] = rounded[j]
-                state = Finish(affinities[t], prices, rounded, room_for_rises(scale, start, rounded), assignment)
+                for i in range(listed):
+                    bounds[i] = lists.bounds[i] + rounding
+                state = Finish(affinity, prices, rounded, rounding, assignment)
                 # A pair that was not bid for would drive all prices up.
-                waiting, looks, cycles = correct(state, None, 0.0, LOOKS * size if left == 0 else 0)
+                most = LOOKS * size if left == 0 else 0
+                if listed:
+                    waiting, looks, cycles = correct(state, Lists(lists.columns, lists.values, bounds), 0.0, most)
+                else:
+                    waiting, looks, cycles = correct(state, None, 0.0, most)
                 if waiting == 0:
                     slacks[t] = proven_slack(state, scale, tolerance, duals[t, 0])
                 for j in range(size):
                     perms[t, j] = assignment.column_of[j]
                 work[t, 0], work[t, 1], work[t, 2] = made, looks, cycles
     return ExactResults(perms, work, slacks, duals)
+
+
+@njit(**COMPILED)
+def _bid_on_lists(
+    affinity: Floats, prices: Floats, lists: Lists, assignment: Assignment, shares: Floats, scale: Scale
+) -> int:
+    """Further phases on lists made under these prices; returns the bids."""
+    list_rows(affinity, prices, lists)
+    none, floor, made = prices.dtype.type(0), 4.0 * rounding_of(scale, prices), 0
+    for share in shares:
+        eps = prices.dtype.type(max(share * scale.deviation, floor))
+        made += list_phase(affinity, prices, lists, assignment, eps, none, MAX_BIDS * affinity.shape[0])[2]
+    return made

@@ -63,7 +63,7 @@ def best_two(row: Floats, prices: Floats) -> tuple[Index, Scalar, Scalar]:
     """
     n = row.shape[0]
     lanes = v.lanes_of(prices)
-    first = second = other_first = other_second = v.fill(prices, -np.inf)
+    first = second = other_first = other_second = v.lowest_number(prices)
     place = other_place = v.fill(prices, 0)
     full = n - n % (2 * lanes)
     for k in range(0, full, 2 * lanes):
@@ -89,7 +89,7 @@ def best_two_of_four(
     """
     n = a.shape[0]
     lanes = v.lanes_of(a)
-    first_a = first_b = first_c = first_d = v.fill(a, -np.inf)
+    first_a = first_b = first_c = first_d = v.lowest_number(a)
     second_a = second_b = second_c = second_d = first_a
     place_a = place_b = place_c = place_d = v.fill(a, 0)
     full = n - n % lanes
@@ -115,7 +115,7 @@ def best_value(row: Floats, prices: Floats) -> Scalar:
     """Largest ``row - prices``."""
     n = row.shape[0]
     lanes = v.lanes_of(row)
-    first = v.fill(row, -np.inf)
+    first = v.lowest_number(row)
     other = first
     full = n - n % (2 * lanes)
     for k in range(0, full, 2 * lanes):

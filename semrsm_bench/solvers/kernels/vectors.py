@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, register_model
 from numpy.typing import NDArray
@@ -26,8 +27,9 @@ from semrsm_bench.core.compiled import njit
 # Typed as Any: the compiled function does not have the signature of the one it is made from.
 intrinsic: Any = numba_intrinsic
 
-LANES = {types.float32: 16, types.float64: 8}
+LANES = {types.float32: 16, types.float64: 8, types.int16: 32}
 _INT32 = ir.IntType(32)
+_ELEMENTS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType(), types.int16: ir.IntType(16)}
 
 
 class Vector(types.Type):  # type: ignore[misc]
@@ -46,7 +48,7 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 
 
 def _llvm_type(kind: Vector) -> ir.VectorType:
-    return ir.VectorType(ir.FloatType() if kind.dtype == types.float32 else ir.DoubleType(), kind.lanes)
+    return ir.VectorType(_ELEMENTS[kind.dtype], kind.lanes)
 
 
 def _shuffle(builder: ir.IRBuilder, value: ir.Value, order: list[int]) -> ir.Value:
@@ -144,6 +146,40 @@ def gather(typingctx: Any, array: Any, index: Any, at: Any) -> Any:
 
 
 @intrinsic
+def lowest_number(typingctx: Any, array: Any) -> Any:
+    """A vector that is below all others of the array's type: minus infinity, or the smallest integer."""
+    kind = Vector(array.dtype)
+    value = -(1 << 15) if array.dtype == types.int16 else float("-inf")
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return ir.Constant(_llvm_type(kind), [value] * kind.lanes)
+
+    return kind(array), codegen
+
+
+@intrinsic
+def interleave(typingctx: Any, words: Any, at: Any) -> Any:
+    """Transpose a square of 16 x 16 pairs of uint16 in place: pair j of row i, ``words[at + 32 i + 2 j]``, changes with pair i of j."""
+    row, pairs = ir.VectorType(_INT32, 16), range(16)
+    # A perfect shuffle of the rows, four times, is the transposition.
+    halves = [[first + step + 16 * second for step in range(8) for second in range(2)] for first in (0, 8)]
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        places = [builder.add(args[1], ir.IntType(64)(32 * i)) for i in pairs]
+        pointers = [_pointer(context, builder, words, args[0], place, row)[0] for place in places]
+        values = [builder.load(pointer, align=2, typ=row) for pointer in pointers]
+        for _ in range(4):
+            both = [(values[i], values[i + 8]) for i in range(8)]
+            masks = [ir.Constant(ir.VectorType(_INT32, 16), order) for order in halves]
+            values = [builder.shuffle_vector(a, b, mask) for a, b in both for mask in masks]
+        for pointer, value in zip(pointers, values):
+            builder.store(value, pointer, align=2)
+        return context.get_dummy_value()
+
+    return types.none(words, types.intp), codegen
+
+
+@intrinsic
 def lane_of(typingctx: Any, a: Any, lane: Any) -> Any:
     """``a[lane]``; the caller keeps within bounds."""
 
@@ -151,6 +187,20 @@ def lane_of(typingctx: Any, a: Any, lane: Any) -> Any:
         return builder.extract_element(args[0], builder.trunc(args[1], _INT32))
 
     return a.dtype(a, types.int64), codegen
+
+
+@intrinsic
+def lane_of_four(typingctx: Any, a: Any, b: Any, c: Any, d: Any, lane: Any) -> Any:
+    """`lane_of` four vectors one after the other."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        place = cgutils.alloca_once(builder, ir.ArrayType(_llvm_type(a), 4))
+        for i in range(4):
+            builder.store(args[i], builder.gep(place, [_INT32(0), _INT32(i)]))
+        first = builder.bitcast(place, ir.PointerType(_llvm_type(a).element))
+        return builder.load(builder.gep(first, [args[4]]))
+
+    return a.dtype(a, b, c, d, types.int64), codegen
 
 
 def _operation(
@@ -172,8 +222,20 @@ def _operation(
     return intrinsic(operation)
 
 
+def _compare(builder: Any, sign: str, a: Any, b: Any) -> Any:
+    is_integer = isinstance(a.type.element, ir.IntType)
+    return builder.icmp_signed(sign, a, b) if is_integer else builder.fcmp_ordered(sign, a, b)
+
+
 def _select(builder: Any, sign: str, a: Any, b: Any) -> Any:
-    return builder.select(builder.fcmp_ordered(sign, a, b), a, b)
+    return builder.select(_compare(builder, sign, a, b), a, b)
+
+
+def _minus(builder: Any, kind: Vector, a: Any, b: Any) -> Any:
+    if kind.dtype != types.int16:
+        return builder.fsub(a, b)
+    signature = ir.FunctionType(a.type, [a.type, a.type])
+    return builder.call(builder.module.declare_intrinsic(f"llvm.ssub.sat.v{kind.lanes}i16", (), signature), [a, b])
 
 
 def _reduce(builder: Any, kind: Vector, value: Any, sign: str) -> Any:
@@ -186,16 +248,16 @@ def _reduce(builder: Any, kind: Vector, value: Any, sign: str) -> Any:
 
 
 def _emit_mask(builder: Any, kind: Vector, a: Any, b: Any) -> Any:
-    bits = builder.bitcast(builder.fcmp_ordered(">=", a, b), ir.IntType(kind.lanes))
+    bits = builder.bitcast(_compare(builder, ">=", a, b), ir.IntType(kind.lanes))
     return builder.zext(bits, ir.IntType(64))
 
 
-minus = _operation(2, lambda builder, kind, a, b: builder.fsub(a, b), "Lane by lane difference ``a - b``.")
+minus = _operation(2, _minus, "Lane by lane difference ``a - b``; integers stay within their range.")
 higher = _operation(2, lambda builder, kind, a, b: _select(builder, ">", a, b), "Lane by lane maximum (no NaN).")
 lower = _operation(2, lambda builder, kind, a, b: _select(builder, "<", a, b), "Lane by lane minimum (no NaN).")
 choose_above = _operation(
     4,
-    lambda builder, kind, x, y, a, b: builder.select(builder.fcmp_ordered(">", x, y), a, b),
+    lambda builder, kind, x, y, a, b: builder.select(_compare(builder, ">", x, y), a, b),
     "``choose_above(x, y, a, b)`` is lane by lane ``a`` where ``x > y``, else ``b``.",
 )
 at_least = _operation(2, _emit_mask, "Bit ``l`` of the result says whether ``a[l] >= b[l]``.", lambda kind: types.int64)

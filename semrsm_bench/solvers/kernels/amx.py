@@ -1,0 +1,254 @@
+"""Inner products on a processor's tile unit (Intel's AMX), to the accuracy of float32.
+
+The unit multiplies bfloat16, which have 8 significant bits, and sums in float32. Every float32 is the sum of three of them, and
+six of the nine products of such parts are above the rounding of float32 itself; the other three are left out. That is six
+times the work, on a unit that is sixteen times as fast as vectors of float32.
+
+Vectors are *packed* for it: strips of 32 vectors, of each strip chunks of 32 channels, of each chunk the three parts, and of each
+part two tiles of 16 vectors. A tile of left vectors is 16 rows of 32 bfloat16; one of right vectors has its pairs of bfloat16
+transposed. What is missing to whole strips and chunks is zero.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+import sys
+from functools import cache
+from typing import Any
+
+import llvmlite.binding
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numpy.typing import NDArray
+
+from semrsm_bench.core.compiled import njit
+from semrsm_bench.solvers.kernels import COMPILED, Floats
+from semrsm_bench.solvers.kernels import vectors as v
+from semrsm_bench.solvers.kernels.vectors import intrinsic
+
+Words = NDArray[np.uint16]
+
+# Vectors of a strip and channels of a chunk; parts of a float32; bfloat16 of a tile; and all of a chunk.
+SIDE, _PARTS, _TILE = 32, 3, 16 * 32
+CHUNK = _PARTS * 2 * _TILE
+# Parts that are multiplied, smaller products first; in this order few tiles are loaded anew.
+_PRODUCTS = ((2, 0), (1, 0), (1, 1), (0, 1), (0, 2), (0, 0))
+# Largest entries between which no part and no product that matters is flushed to zero, and none overflows.
+_SMALLEST, _LARGEST = 1e-12, 1e15
+# Bytes of packed right vectors that stay in the cache while strips of left ones pass.
+_PANEL_BYTES = 1 << 20
+# Linux asks a process to say that it wants the unit's registers: arch_prctl(ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA).
+_ARCH_PRCTL, _REQUEST, _TILE_DATA = 158, 0x1023, 18
+
+_INT8, _INT64 = ir.IntType(8), ir.IntType(64)
+
+
+@cache
+def has_tiles() -> bool:
+    """Whether this process can use a tile unit: Linux on an x86-64 processor that has one, and numba compiles for it."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        return False
+    config: Any = numba.config
+    features: Any = llvmlite.binding.get_host_cpu_features()
+    compiles = not (config.DISABLE_JIT or config.CPU_NAME or config.CPU_FEATURES)
+    if not (compiles and features.get("amx-bf16") and features.get("amx-tile")):
+        return False
+    return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST, _TILE_DATA) == 0)
+
+
+def _address(context: Any, builder: Any, kind: Any, array: ir.Value, at: ir.Value) -> ir.Value:
+    data = context.make_array(kind)(context, builder, array).data
+    return builder.bitcast(builder.gep(data, [at]), _INT8.as_pointer())
+
+
+def _emit(builder: Any, name: str, *values: Any) -> None:
+    kind = ir.FunctionType(ir.VoidType(), [value.type for value in values])
+    builder.call(builder.module.declare_intrinsic(f"llvm.x86.{name}", (), kind), values)
+
+
+@intrinsic
+def _begin(typingctx: Any) -> Any:
+    """Give all eight tiles 16 rows of 64 bytes."""
+    layout = bytearray(64)
+    layout[0] = 1
+    layout[16:32:2] = bytes([64] * 8)
+    layout[48:56] = bytes([16] * 8)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        constant = ir.Constant(ir.ArrayType(_INT8, 64), layout)
+        place = cgutils.alloca_once_value(builder, constant)
+        _emit(builder, "ldtilecfg", builder.bitcast(place, _INT8.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.none(), codegen
+
+
+@intrinsic
+def _end(typingctx: Any) -> Any:
+    """Give the tiles back."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _emit(builder, "tilerelease")
+        return context.get_dummy_value()
+
+    return types.none(), codegen
+
+
+@intrinsic
+def _clear_sums(typingctx: Any) -> Any:
+    """Tiles 0 to 3, the sums of a block of 32 x 32, become zero."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        for tile in range(4):
+            _emit(builder, "tilezero", _INT8(tile))
+        return context.get_dummy_value()
+
+    return types.none(), codegen
+
+
+@intrinsic
+def _add_chunk(typingctx: Any, left: Any, at_left: Any, right: Any, at_right: Any) -> Any:
+    """Add the products of a chunk of a left strip and of one of a right strip to the sums."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        loaded: list[int | None] = [None, None]
+        for parts in _PRODUCTS:
+            for side, (kind, part, first) in enumerate(((left, parts[0], 4), (right, parts[1], 6))):
+                if loaded[side] == part:
+                    continue
+                loaded[side] = part
+                for half in range(2):
+                    at = builder.add(args[2 * side + 1], _INT64((2 * part + half) * _TILE))
+                    address = _address(context, builder, kind, args[2 * side], at)
+                    _emit(builder, "tileloadd64", _INT8(first + half), address, _INT64(64))
+            for tile in range(4):
+                _emit(builder, "tdpbf16ps", _INT8(tile), _INT8(4 + tile // 2), _INT8(6 + tile % 2))
+        return context.get_dummy_value()
+
+    return types.none(left, types.intp, right, types.intp), codegen
+
+
+@intrinsic
+def _store_sums(typingctx: Any, out: Any, at: Any, width: Any) -> Any:
+    """Write the sums to a block of 32 x 32 that begins at ``out[at]``, in rows that are ``width`` apart."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        for tile in range(4):
+            place = builder.add(args[1], _INT64(16 * (tile % 2)))
+            place = builder.add(place, builder.mul(args[2], _INT64(16 * (tile // 2))))
+            address = _address(context, builder, out, args[0], place)
+            _emit(builder, "tilestored64", _INT8(tile), address, builder.mul(args[2], _INT64(4)))
+        return context.get_dummy_value()
+
+    return types.none(out, types.intp, types.intp), codegen
+
+
+@njit(**COMPILED)
+def packed_size(vectors: Floats) -> int:
+    """Words of packed vectors (n, C)."""
+    return -(-vectors.shape[0] // SIDE) * -(-vectors.shape[1] // SIDE) * CHUNK
+
+
+@intrinsic
+def _split(typingctx: Any, line: Any, at: Any, packed: Any, place: Any) -> Any:
+    """The parts of the 32 floats from ``line[at]`` on, each into the row of its tile; that of the first begins at ``packed[place]``."""
+    floats, bits, words = (ir.VectorType(kind, 32) for kind in (ir.FloatType(), ir.IntType(32), ir.IntType(16)))
+
+    def all_of(value: int) -> ir.Constant:
+        return ir.Constant(bits, [value] * 32)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        source = builder.bitcast(_address(context, builder, line, args[0], args[1]), floats.as_pointer())
+        rest = builder.load(source, align=4)
+        for part in range(_PARTS):
+            given = builder.bitcast(rest, bits)
+            # To nearest, half to even.
+            is_odd = builder.and_(builder.lshr(given, all_of(16)), all_of(1))
+            rounded = builder.add(builder.add(given, all_of(0x7FFF)), is_odd)
+            rounded = builder.and_(rounded, all_of(0xFFFF0000))
+            at = builder.add(args[3], _INT64(2 * part * _TILE))
+            target = builder.bitcast(_address(context, builder, packed, args[2], at), words.as_pointer())
+            builder.store(builder.trunc(builder.lshr(rounded, all_of(16)), words), target, align=2)
+            rest = builder.fsub(rest, builder.bitcast(rounded, floats))
+        return context.get_dummy_value()
+
+    return types.none(line, types.intp, packed, types.intp), codegen
+
+
+@njit(**COMPILED)
+def pack(vectors: Floats, is_right: bool, packed: Words) -> bool:
+    """Pack contiguous float32 vectors (n, C) into `packed_size` words; returns whether their numbers suit the unit."""
+    count, channels = vectors.shape
+    strips, chunks, whole = -(-count // SIDE), -(-channels // SIDE), channels // SIDE
+    flat, line = vectors.reshape(-1), np.zeros(SIDE, np.float32)
+    high = low = v.fill(line, 0.0)
+    for i in range(count):
+        first = ((i // SIDE) * chunks * _PARTS * 2 + (i % SIDE) // 16) * _TILE + (i % 16) * SIDE
+        for k in range(whole):
+            at = i * channels + k * SIDE
+            for half in range(at, at + SIDE, 16):
+                entries = v.load(flat, half)
+                high, low = v.higher(high, entries), v.lower(low, entries)
+            _split(flat, at, packed, first + k * CHUNK)
+        if whole < chunks:
+            for c in range(whole * SIDE, channels):
+                line[c - whole * SIDE] = vectors[i, c]
+            for half in range(0, SIDE, 16):
+                entries = v.load(line, half)
+                high, low = v.higher(high, entries), v.lower(low, entries)
+            _split(line, 0, packed, first + whole * CHUNK)
+    line[:] = 0
+    for i in range(count, strips * SIDE):
+        first = ((i // SIDE) * chunks * _PARTS * 2 + (i % SIDE) // 16) * _TILE + (i % 16) * SIDE
+        for k in range(chunks):
+            _split(line, 0, packed, first + k * CHUNK)
+    if is_right:
+        for at in range(0, packed.shape[0], _TILE):
+            v.interleave(packed, at)
+    return _SMALLEST < max(v.highest(high), -v.lowest(low)) < _LARGEST
+
+
+@njit(**COMPILED)
+def multiply(left: Words, right: Words, channels: int, out: Floats) -> None:
+    """Inner products of packed vectors into ``out`` (n, m), contiguous float32."""
+    chunks = -(-channels // SIDE)
+    rows, columns = -(-out.shape[0] // SIDE), -(-out.shape[1] // SIDE)
+    panel = max(1, _PANEL_BYTES // (2 * chunks * CHUNK))
+    _begin()
+    for begin in range(0, columns, panel):
+        for i in range(rows):
+            multiply_strip(left, i, right, begin, min(begin + panel, columns), chunks, out)
+    _end()
+
+
+@njit(**COMPILED)
+def multiply_strip(left: Words, i: int, right: Words, begin: int, end: int, chunks: int, out: Floats) -> None:
+    """The products of strip i of the left vectors with strips ``begin`` to ``end`` of the right ones, between begin and end."""
+    height, width = out.shape
+    flat, edge = out.reshape(-1), np.empty((SIDE, SIDE), np.float32)
+    for j in range(begin, end):
+        _clear_sums()
+        for k in range(chunks):
+            _add_chunk(left, (i * chunks + k) * CHUNK, right, (j * chunks + k) * CHUNK)
+        first, column = i * SIDE, j * SIDE
+        if first + SIDE <= height and column + SIDE <= width:
+            _store_sums(flat, first * width + column, width)
+        else:
+            _store_sums(edge.reshape(-1), 0, SIDE)
+            for r in range(min(SIDE, height - first)):
+                for c in range(min(SIDE, width - column)):
+                    out[first + r, column + c] = edge[r, c]
+
+
+@njit(**COMPILED)
+def inner_products_into(x: Floats, y: Floats, out: Floats) -> bool:
+    """``x @ y.T`` of float32 vectors (n, C) and (m, C) into ``out``; False where their numbers do not suit the unit."""
+    left, right = np.empty(packed_size(x), np.uint16), np.empty(packed_size(y), np.uint16)
+    if not (pack(x, False, left) and pack(y, True, right)):
+        return False
+    multiply(left, right, x.shape[1], out)
+    return True
