@@ -16,6 +16,7 @@ from semrsm_bench.core.method import option_names
 from semrsm_bench.core.registry import REGISTRIES, load_plugin
 from semrsm_bench.solvers import InvalidMatchingError, MatchingProblem, Solution, check_permutation
 from semrsm_bench.solvers.kernels import read_only
+from semrsm_bench.solvers.products import Affinities
 from semrsm_bench.solvers.registry import BatchFunction
 
 Values = NDArray[np.float64]
@@ -237,17 +238,15 @@ class BySolver(_Registered):
         size = x.shape[1]
         seen = np.empty(size, dtype=np.uint8)
         together = max(1, min(len(y), AFFINITY_BYTES // (size * size * x.itemsize)))
-        room = None if self.matrix_free else np.empty((together, size, size), dtype=x.dtype)
+        made = None if self.matrix_free else Affinities(x, y)
+        room = np.empty((0 if made is None else together, size, size), dtype=x.dtype)
         wanted = ((i, np.flatnonzero(row)) for i, row in enumerate(block.wanted) if row.any())
         groups = ((i, g) for i, c in wanted for g in np.split(c, range(together, len(c), together)))
         for i, group in groups:
             # A view where they are neighbours.
             neighbours = group[-1] - group[0] + 1 == len(group)
             (theirs,) = read_only(y[group[0] : group[-1] + 1] if neighbours else y[group])
-            affinities = None
-            if room is not None:
-                with np.errstate(under="ignore"):
-                    affinities = np.matmul(x[i], theirs.swapaxes(1, 2), out=room[: len(group)])
+            affinities = None if made is None else made.fill(i, group, room[: len(group)])
             found, solved = self._batch(batch, x[i], theirs, affinities)
             for k, j in enumerate(group.tolist()):
                 if solved[k]:

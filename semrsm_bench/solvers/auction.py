@@ -23,6 +23,7 @@ from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase
 from semrsm_bench.solvers.kernels.rows import row_maxima
 from semrsm_bench.solvers.kernels.scale import OUT_OF_RANGE, TOO_COARSE, Scale, mean_and_longest, measure, rounding_of
 from semrsm_bench.solvers.problem import Floats, MatchingProblem, matching_value, random_value
+from semrsm_bench.solvers.products import inner_products
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
 
 _FIRST_SHARE, _SHRINK = 0.2, 4.0
@@ -100,7 +101,7 @@ def certified_auction(problem: MatchingProblem, *, rtol: float = 0.01) -> Soluti
         share, phases, chance = _FIRST_SHARE, 0, random_value(problem)
         while share * prepared.scale.deviation > prepared.eps(0.0):
             eps = prepared.eps(share)
-            left, _ = dense_phase(prepared.affinity, prices, assignment, eps, MAX_BIDS * problem.size, np.inf)
+            left, _ = dense_phase(prepared.affinity, prices, assignment, eps, MAX_BIDS * problem.size)
             phases += 1
             if left:
                 break
@@ -154,7 +155,7 @@ def prepare(problem: MatchingProblem) -> Prepared:
     if status == OUT_OF_RANGE:
         exponents = [math.frexp(float(np.abs(z).max()))[1] for z in (problem.x, problem.y)]
         x, y = (np.ldexp(z, -exponent) for z, exponent in zip((problem.x, problem.y), exponents))
-        prepared, status = _measured(x, y, x @ y.T, sum(exponents))
+        prepared, status = _measured(x, y, inner_products(x, y), sum(exponents))
     if status == TOO_COARSE:
         x, y = prepared.x.astype(np.float64), prepared.y.astype(np.float64)
         prepared, status = _measured(x, y, x @ y.T, prepared.exponent)

@@ -13,7 +13,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from semrsm_bench.solvers.centring import Centred, centre, row_duals
+from semrsm_bench.solvers.centring import Centred, centre, roundings, row_duals
 from semrsm_bench.solvers.hierarchical import match_blocks
 from semrsm_bench.solvers.list_auction import draw_sample
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
@@ -131,7 +131,7 @@ def _dual_value(problem: MatchingProblem, centred: Centred, prices: Floats) -> f
     """`dual_value` from prices of the centred problem.
 
     Rounding can have taken something from any computed ``x_i . y_j - v_j``: ``|fl(x.y) - x.y| <= gamma(C) |x||y|`` whatever
-    the order of summation (Higham 2002, section 3.1); C + 1 terms here, and two more roundings because the vectors were
+    the order of summation (Higham 2002, section 3.1); for the terms of `roundings`, one more, and two because the vectors were
     rounded to the working precision. Before that the centre was subtracted in float64, with an error relative to the
     vectors as given.
     """
@@ -139,12 +139,12 @@ def _dual_value(problem: MatchingProblem, centred: Centred, prices: Floats) -> f
         return math.inf
     x, y, size, channels = centred.x, centred.y, problem.size, problem.channels
     largest_x, largest_y = (float(np.abs(z).max()) for z in (problem.x, problem.y))
-    terms, unit = channels + 6, float(np.finfo(x.dtype).eps) / 2
+    terms, unit = roundings(x, y) + 6, float(np.finfo(x.dtype).eps) / 2
     gamma = terms * unit / (1 - terms * unit)
     x_norms, y_norms = (np.sqrt(np.einsum("sc,sc->s", z, z, dtype=np.float64)) * (1 + gamma) for z in (x, y))
     given = math.ldexp(largest_x, -centred.x_exponent) + math.ldexp(largest_y, -centred.y_exponent)
     errors = gamma * (x_norms * float(y_norms.max()) + float(np.abs(prices).max()))
-    errors += channels * (4.0 * _UNIT64 * given + _UNDERFLOW)
+    errors += channels * 4.0 * _UNIT64 * given + terms * _UNDERFLOW
     u, v = row_duals(x, y, prices).astype(np.float64), prices.astype(np.float64)
     try:
         total = math.ldexp(math.fsum(np.concatenate([u, v, errors])), centred.exponent)

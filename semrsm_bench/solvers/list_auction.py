@@ -23,6 +23,7 @@ from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phase, list_p
 from semrsm_bench.solvers.kernels.lists import Lists, list_rows
 from semrsm_bench.solvers.kernels.rows import column_maxima, row_maxima
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
+from semrsm_bench.solvers.products import inner_products
 from semrsm_bench.solvers.registry import Solution, register_solver
 
 _SAMPLE_EPS = 0.2
@@ -79,10 +80,10 @@ def sampled_prices(prepared: Prepared, share: int = 8, seed: int = 0) -> Floats:
     if number < _SMALLEST_SAMPLE:
         return prepared.start.copy()
     rows, columns = draw_sample(size, number, seed)
-    block, strip = read_only(prepared.x[rows] @ prepared.y[columns].T, prepared.affinity[rows])
+    (block,) = read_only(inner_products(prepared.x[rows], prepared.y[columns]))
     prices = prepared.start[columns].copy()
-    dense_phase(block, prices, Assignment.empty(number), prepared.eps(_SAMPLE_EPS), MAX_BIDS * number, np.inf)
-    return np.asarray(column_maxima(strip, row_maxima(block, prices)))
+    dense_phase(block, prices, Assignment.empty(number), prepared.eps(_SAMPLE_EPS), MAX_BIDS * number)
+    return np.asarray(column_maxima(prepared.affinity, rows, row_maxima(block, prices)))
 
 
 def draw_sample(size: int, number: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -114,8 +115,8 @@ def settle_leftovers(x: Floats, y: Floats, prices: Floats, assignment: Assignmen
         rows, columns = free_rows[i : i + _LEFTOVERS], free_columns[i : i + _LEFTOVERS]
         part = Assignment.empty(len(rows))
         if len(rows) > 1:
-            (block,) = read_only(x[rows] @ y[columns].T)
-            dense_phase(block, prices[columns], part, eps, MAX_BIDS * len(rows), np.inf)
+            (block,) = read_only(inner_products(x[rows], y[columns]))
+            dense_phase(block, prices[columns], part, eps, MAX_BIDS * len(rows))
         match_leftovers(part)
         assignment.column_of[rows] = columns[part.column_of]
         assignment.row_of[columns[part.column_of]] = rows

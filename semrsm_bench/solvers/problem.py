@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from semrsm_bench.core.arrays import to_numpy
+from semrsm_bench.solvers.products import inner_products
 
 Floats = NDArray[np.floating[Any]]
 Permutation = NDArray[np.intp]
@@ -165,7 +166,7 @@ class MatchingProblem:
         """``x @ y.T``, (S, S), read-only; computed once."""
         affinity = self._affinity
         if affinity is None:
-            affinity = _locked(self.x @ self.y.T)
+            affinity = _locked(inner_products(self.x, self.y))
             object.__setattr__(self, "_affinity", affinity)
         return affinity
 

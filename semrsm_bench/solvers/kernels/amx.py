@@ -80,7 +80,7 @@ def _begin(typingctx: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         constant = ir.Constant(ir.ArrayType(_INT8, 64), layout)
-        place = cgutils.alloca_once_value(builder, constant)
+        place: Any = cgutils.alloca_once_value(builder, constant)  # type: ignore[no-untyped-call]
         _emit(builder, "ldtilecfg", builder.bitcast(place, _INT8.as_pointer()))
         return context.get_dummy_value()
 
@@ -155,7 +155,7 @@ def packed_size(vectors: Floats) -> int:
 
 @intrinsic
 def _split(typingctx: Any, line: Any, at: Any, packed: Any, place: Any) -> Any:
-    """The parts of the 32 floats from ``line[at]`` on, each into the row of its tile; that of the first begins at ``packed[place]``."""
+    """The parts of 32 floats from ``line[at]`` on, each into the row of its tile, that of the first at ``packed[place]``."""
     floats, bits, words = (ir.VectorType(kind, 32) for kind in (ir.FloatType(), ir.IntType(32), ir.IntType(16)))
 
     def all_of(value: int) -> ir.Constant:
@@ -213,6 +213,13 @@ def pack(vectors: Floats, is_right: bool, packed: Words) -> bool:
 
 
 @njit(**COMPILED)
+def packed(vectors: Floats, is_right: bool) -> tuple[Words, bool]:
+    """Float32 vectors (n, C) as `pack` leaves them, in new room."""
+    words = np.empty(packed_size(vectors), np.uint16)
+    return words, pack(vectors, is_right, words)
+
+
+@njit(**COMPILED)
 def multiply(left: Words, right: Words, channels: int, out: Floats) -> None:
     """Inner products of packed vectors into ``out`` (n, m), contiguous float32."""
     chunks = -(-channels // SIDE)
@@ -221,19 +228,25 @@ def multiply(left: Words, right: Words, channels: int, out: Floats) -> None:
     _begin()
     for begin in range(0, columns, panel):
         for i in range(rows):
-            multiply_strip(left, i, right, begin, min(begin + panel, columns), chunks, out)
+            _multiply_strip(left, i, right, begin, min(begin + panel, columns), chunks, out)
     _end()
 
 
+@njit(forceinline=True, **COMPILED)
+def _multiply_block(left: Words, i: int, right: Words, j: int, chunks: int) -> None:
+    """The products of a left and a right strip, as sums."""
+    _clear_sums()
+    for k in range(chunks):
+        _add_chunk(left, (i * chunks + k) * CHUNK, right, (j * chunks + k) * CHUNK)
+
+
 @njit(**COMPILED)
-def multiply_strip(left: Words, i: int, right: Words, begin: int, end: int, chunks: int, out: Floats) -> None:
+def _multiply_strip(left: Words, i: int, right: Words, begin: int, end: int, chunks: int, out: Floats) -> None:
     """The products of strip i of the left vectors with strips ``begin`` to ``end`` of the right ones, between begin and end."""
     height, width = out.shape
     flat, edge = out.reshape(-1), np.empty((SIDE, SIDE), np.float32)
     for j in range(begin, end):
-        _clear_sums()
-        for k in range(chunks):
-            _add_chunk(left, (i * chunks + k) * CHUNK, right, (j * chunks + k) * CHUNK)
+        _multiply_block(left, i, right, j, chunks)
         first, column = i * SIDE, j * SIDE
         if first + SIDE <= height and column + SIDE <= width:
             _store_sums(flat, first * width + column, width)
@@ -247,8 +260,41 @@ def multiply_strip(left: Words, i: int, right: Words, begin: int, end: int, chun
 @njit(**COMPILED)
 def inner_products_into(x: Floats, y: Floats, out: Floats) -> bool:
     """``x @ y.T`` of float32 vectors (n, C) and (m, C) into ``out``; False where their numbers do not suit the unit."""
-    left, right = np.empty(packed_size(x), np.uint16), np.empty(packed_size(y), np.uint16)
-    if not (pack(x, False, left) and pack(y, True, right)):
+    left, suits_x = packed(x, False)
+    right, suits_y = packed(y, True)
+    if suits_x and suits_y:
+        multiply(left, right, x.shape[1], out)
+    return suits_x and suits_y
+
+
+@njit(**COMPILED)
+def row_duals_into(x: Floats, y: Floats, prices: Floats, duals: Floats) -> bool:
+    """``max_j (x_i . y_j - prices_j)`` of float32 vectors into ``duals`` (n,), with no room for the products; as above."""
+    left, suits_x = packed(x, False)
+    right, suits_y = packed(y, True)
+    if not (suits_x and suits_y):
         return False
-    multiply(left, right, x.shape[1], out)
+    chunks, rows, columns = -(-x.shape[1] // SIDE), -(-len(x) // SIDE), -(-len(y) // SIDE)
+    panel = max(1, _PANEL_BYTES // (2 * chunks * CHUNK))
+    # Columns that only fill the last strip are never the largest.
+    every = np.full(columns * SIDE, np.inf, np.float32)
+    every[: len(y)] = prices
+    block, best = np.empty(SIDE * SIDE, np.float32), np.full(rows * SIDE, -np.inf, np.float32)
+    sums = np.empty(SIDE * 16, np.float32)
+    _begin()
+    for begin in range(0, columns, panel):
+        for i in range(rows):
+            sums[:] = -np.inf
+            for j in range(begin, min(begin + panel, columns)):
+                _multiply_block(left, i, right, j, chunks)
+                _store_sums(block, 0, SIDE)
+                first, second = v.load(every, j * SIDE), v.load(every, j * SIDE + 16)
+                for r in range(SIDE):
+                    a = v.minus(v.load(block, r * SIDE), first)
+                    b = v.minus(v.load(block, r * SIDE + 16), second)
+                    v.store(sums, 16 * r, v.higher(v.load(sums, 16 * r), v.higher(a, b)))
+            for r in range(SIDE):
+                best[i * SIDE + r] = max(best[i * SIDE + r], v.highest(v.load(sums, 16 * r)))
+    _end()
+    duals[:] = best[: len(x)]
     return True

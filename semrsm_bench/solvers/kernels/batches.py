@@ -116,7 +116,9 @@ def exact_batch(
         watched = only_unequal and size >= CLASSES_FROM
         in_x = count_repeats(x) if watched else 0
         listed = size if size >= LISTS_FROM else 0
-        lists = Lists(np.empty((listed, WIDTH), np.int32), np.empty((listed, WIDTH), x.dtype), np.empty(listed, x.dtype))
+        lists = Lists(
+            np.empty((listed, WIDTH), np.int32), np.empty((listed, WIDTH), x.dtype), np.empty(listed, x.dtype)
+        )
         bounds = np.empty(listed)
         for t in range(number):
             if watched and in_x + count_repeats(ys[t]) >= LEAST_REPEATS * size:

@@ -67,7 +67,7 @@ def bid(
 
 @njit(**COMPILED)
 def dense_phase(
-    affinity: Floats, prices: Floats, assignment: Assignment, eps: Scalar, max_bids: int, ceiling: Scalar
+    affinity: Floats, prices: Floats, assignment: Assignment, eps: Scalar, max_bids: int
 ) -> tuple[int, int]:
     """Free the pairs that ``eps`` no longer allows, then let the free rows bid until none is free or ``max_bids`` were made.
 
@@ -95,11 +95,8 @@ def dense_phase(
         if waiting < 3:
             i = queue[head]
             j, best, runner_up = best_two(affinity[i], prices)
-            rise = best - runner_up + eps
-            if prices[j] + rise > ceiling:
-                return waiting, bids
             head = wrap(head + 1, n)
-            waiting = bid(i, j, rise, prices, assignment, queue, head, waiting - 1)
+            waiting = bid(i, j, best - runner_up + eps, prices, assignment, queue, head, waiting - 1)
             bids += 1
             continue
         number = min(waiting, 4)
@@ -115,8 +112,6 @@ def dense_phase(
             j = columns[k]
             if affinity[i, j] - prices[j] == bests[k]:
                 rise = bests[k] - runners_up[k] + eps
-                if prices[j] + rise > ceiling:
-                    return waiting + number - k, bids
                 waiting = bid(i, j, rise, prices, assignment, queue, head, waiting)
             else:
                 queue[wrap(head + waiting, n)] = i
@@ -136,7 +131,7 @@ def dense_phases(
     total = 0
     for share in shares:
         eps = prices.dtype.type(max(share * scale.deviation, floor))
-        total += dense_phase(affinity, prices, assignment, eps, max_bids, np.inf)[1]
+        total += dense_phase(affinity, prices, assignment, eps, max_bids)[1]
     return total
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from semrsm_bench.core.compiled import njit
 from semrsm_bench.solvers.kernels import COMPILED, Floats, Index, Integers, Scalar
 from semrsm_bench.solvers.kernels import vectors as v
-from semrsm_bench.solvers.kernels.rows import mask_of, top_two, update_two
+from semrsm_bench.solvers.kernels.rows import mask_of, reaching, top_two, update_two
 
 # Columns of a list, a whole number of vectors, and how many a new one should hold: few enough that few lists overflow.
 WIDTH = 16
@@ -44,15 +44,28 @@ def _lower_finite(x: v.Vector, low: v.Vector, none: v.Vector) -> v.Vector:
     return v.lower(low, v.choose_above(x, none, x, low))
 
 
-@njit(forceinline=True, **COMPILED)
-def _threshold(a: v.Vector, b: v.Vector, c: v.Vector, d: v.Vector, row: Floats) -> Scalar:
-    """A value that at least 12 of these lanes reach (all above minus infinity, where those are fewer), and not many more."""
-    lanes, none = v.lanes_of(row), v.lowest_number(row)
+@njit(**COMPILED)
+def _threshold(row: Floats, prices: Floats) -> Scalar:
+    """A value that at least 12 entries of ``row - prices`` reach (all, where that is fewer), and not many more.
+
+    The row is dealt into 4 vectors' worth of lanes, and the number of lanes whose maximum reaches a value is bisected:
+    the best entries seldom share a lane. Entries of minus infinity, which pad some rows, do not count.
+    """
+    n = row.shape[0]
+    lanes = v.lanes_of(row)
+    full = n - n % (4 * lanes)
+    none = v.fill(row, -np.inf)
+    a = b = c = d = none
+    for k in range(0, full, 4 * lanes):
+        a = v.higher(a, v.minus(v.load(row, k), v.load(prices, k)))
+        b = v.higher(b, v.minus(v.load(row, k + lanes), v.load(prices, k + lanes)))
+        c = v.higher(c, v.minus(v.load(row, k + 2 * lanes), v.load(prices, k + 2 * lanes)))
+        d = v.higher(d, v.minus(v.load(row, k + 3 * lanes), v.load(prices, k + 3 * lanes)))
     high = v.highest(v.higher(v.higher(a, b), v.higher(c, d)))
     most = v.fill(row, high)
     low = v.lowest(_lower_finite(a, _lower_finite(b, _lower_finite(c, _lower_finite(d, most, none), none), none), none))
-    if v.count_bits(mask_of(a, b, c, d, v.fill(row, low), lanes)) <= _WANTED:
-        return low
+    if full == 0 or v.count_bits(mask_of(a, b, c, d, v.fill(row, low), lanes)) < _WANTED:
+        return row.dtype.type(-np.inf)
     half = row.dtype.type(0.5)
     for _ in range(_HALVINGS):
         middle = low + half * (high - low)
@@ -67,56 +80,62 @@ def _threshold(a: v.Vector, b: v.Vector, c: v.Vector, d: v.Vector, row: Floats) 
 
 
 @njit(**COMPILED)
+def _keep(
+    value: Scalar, column: int, count: int, columns: Integers, reduced: Floats, floor: Scalar, lost: Scalar
+) -> tuple[int, Scalar, Scalar]:
+    """Put one entry into a list, in place of the worst where it is full.
+
+    Returns the count, the worst entry of a full list, and the best value lost. Where many entries are equal, the first comparison
+    with ``floor`` refuses nearly all.
+    """
+    width = columns.shape[0]
+    if count < width:
+        columns[count] = column
+        reduced[count] = value
+        count += 1
+    elif value > floor:
+        worst = 0
+        while reduced[worst] != floor:
+            worst += 1
+        lost = max(lost, floor)
+        columns[worst] = column
+        reduced[worst] = value
+    else:
+        return count, floor, max(lost, value)
+    if count == width:
+        floor = reduced[0]
+        for k in range(1, width):
+            floor = min(floor, reduced[k])
+    return count, floor, lost
+
+
+@njit(**COMPILED)
 def list_row(row: Floats, prices: Floats, columns: Integers, values: Floats) -> Scalar:
     """Make one row's list; returns the bound on ``row - prices`` over all columns not on it.
 
-    The row is dealt into 4 vectors' worth of lanes. Of each lane the largest entry may be listed; the second largest is lost. The best
-    entries seldom share a lane.
+    Of many equal entries most are refused one by one; to collect them first (`columns_reaching`) takes half as long again.
     """
     n = row.shape[0]
-    lanes = v.lanes_of(row)
-    first_a = first_b = first_c = first_d = v.lowest_number(row)
-    second_a = second_b = second_c = second_d = first_a
-    place_a = place_b = place_c = place_d = v.fill(row, 0)
-    full, whole = n - n % (4 * lanes), n - n % lanes
-    for k in range(0, full, 4 * lanes):
-        here = v.fill(row, k)
-        x = v.minus(v.load(row, k), v.load(prices, k))
-        first_a, second_a, place_a = update_two(x, here, first_a, second_a, place_a)
-        x = v.minus(v.load(row, k + lanes), v.load(prices, k + lanes))
-        first_b, second_b, place_b = update_two(x, here, first_b, second_b, place_b)
-        x = v.minus(v.load(row, k + 2 * lanes), v.load(prices, k + 2 * lanes))
-        first_c, second_c, place_c = update_two(x, here, first_c, second_c, place_c)
-        x = v.minus(v.load(row, k + 3 * lanes), v.load(prices, k + 3 * lanes))
-        first_d, second_d, place_d = update_two(x, here, first_d, second_d, place_d)
-    for k in range(full, whole, lanes):
-        x = v.minus(v.load(row, k), v.load(prices, k))
-        first_a, second_a, place_a = update_two(x, v.fill(row, k), first_a, second_a, place_a)
-    least = _threshold(first_a, first_b, first_c, first_d, row)
-    lost = v.highest(v.higher(v.higher(second_a, second_b), v.higher(second_c, second_d)))
-    for k in range(WIDTH):
-        columns[k] = 0
-        values[k] = -np.inf
-    mask = mask_of(first_a, first_b, first_c, first_d, v.fill(row, least), lanes)
-    if v.count_bits(mask) < 4 * lanes:
-        lost = max(lost, least)
+    step = 4 * v.lanes_of(row)
+    least = lost = floor = _threshold(row, prices)
     count = 0
-    while mask != 0 and count < WIDTH:
-        lane = v.first_bit(mask)
-        mask &= mask - 1
-        j = np.int64(v.lane_of_four(place_a, place_b, place_c, place_d, lane)) + lane
-        columns[count] = j
-        values[count] = row[j]
-        count += 1
-    if mask != 0:
-        lost = v.highest(v.higher(v.higher(first_a, first_b), v.higher(first_c, first_d)))
-    for j in range(whole, n):
-        if count < WIDTH:
-            columns[count] = j
-            values[count] = row[j]
-            count += 1
-        else:
-            lost = max(lost, row[j] - prices[j])
+    full = n - n % step
+    threshold = v.fill(row, least)
+    # While the list is made, its values are reduced ones.
+    for k in range(0, full, step):
+        mask = reaching(row, prices, k, threshold)
+        while mask != 0:
+            j = k + v.first_bit(mask)
+            mask &= mask - 1
+            count, floor, lost = _keep(row[j] - prices[j], j, count, columns, values, floor, lost)
+    for j in range(full, n):
+        value = row[j] - prices[j]
+        if value >= least:
+            count, floor, lost = _keep(value, j, count, columns, values, floor, lost)
+    for k in range(count):
+        values[k] = row[columns[k]]
+    columns[count:] = 0
+    values[count:] = -np.inf
     return lost
 
 

@@ -63,7 +63,7 @@ def best_two(row: Floats, prices: Floats) -> tuple[Index, Scalar, Scalar]:
     """
     n = row.shape[0]
     lanes = v.lanes_of(prices)
-    first = second = other_first = other_second = v.lowest_number(prices)
+    first = second = other_first = other_second = v.fill(prices, -np.inf)
     place = other_place = v.fill(prices, 0)
     full = n - n % (2 * lanes)
     for k in range(0, full, 2 * lanes):
@@ -89,7 +89,7 @@ def best_two_of_four(
     """
     n = a.shape[0]
     lanes = v.lanes_of(a)
-    first_a = first_b = first_c = first_d = v.lowest_number(a)
+    first_a = first_b = first_c = first_d = v.fill(a, -np.inf)
     second_a = second_b = second_c = second_d = first_a
     place_a = place_b = place_c = place_d = v.fill(a, 0)
     full = n - n % lanes
@@ -115,7 +115,7 @@ def best_value(row: Floats, prices: Floats) -> Scalar:
     """Largest ``row - prices``."""
     n = row.shape[0]
     lanes = v.lanes_of(row)
-    first = v.lowest_number(row)
+    first = v.fill(row, -np.inf)
     other = first
     full = n - n % (2 * lanes)
     for k in range(0, full, 2 * lanes):
@@ -137,14 +137,14 @@ def row_maxima(affinity: Floats, prices: Floats) -> Floats:
 
 
 @njit(**COMPILED)
-def column_maxima(affinity: Floats, duals: Floats) -> Floats:
-    """``max_i affinity[i, j] - duals[i]`` of every column j: the smallest feasible prices of these row duals."""
+def column_maxima(affinity: Floats, rows: Integers, duals: Floats) -> Floats:
+    """``max_k affinity[rows[k], j] - duals[k]`` of every column j: the smallest feasible prices of these row duals."""
     n = affinity.shape[1]
     prices = np.full(n, -np.inf, duals.dtype)
     lanes = v.lanes_of(prices)
     full = n - n % lanes
-    for i in range(affinity.shape[0]):
-        row = affinity[i]
+    for i in range(rows.shape[0]):
+        row = affinity[rows[i]]
         dual = v.fill(row, duals[i])
         for k in range(0, full, lanes):
             v.store(prices, k, v.higher(v.load(prices, k), v.minus(v.load(row, k), dual)))

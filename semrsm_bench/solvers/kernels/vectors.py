@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 from numba.extending import intrinsic as numba_intrinsic
 from numba.extending import models, register_model
 from numpy.typing import NDArray
@@ -27,9 +26,8 @@ from semrsm_bench.core.compiled import njit
 # Typed as Any: the compiled function does not have the signature of the one it is made from.
 intrinsic: Any = numba_intrinsic
 
-LANES = {types.float32: 16, types.float64: 8, types.int16: 32}
+LANES = {types.float32: 16, types.float64: 8}
 _INT32 = ir.IntType(32)
-_ELEMENTS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType(), types.int16: ir.IntType(16)}
 
 
 class Vector(types.Type):  # type: ignore[misc]
@@ -48,7 +46,7 @@ class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
 
 
 def _llvm_type(kind: Vector) -> ir.VectorType:
-    return ir.VectorType(_ELEMENTS[kind.dtype], kind.lanes)
+    return ir.VectorType(ir.FloatType() if kind.dtype == types.float32 else ir.DoubleType(), kind.lanes)
 
 
 def _shuffle(builder: ir.IRBuilder, value: ir.Value, order: list[int]) -> ir.Value:
@@ -146,20 +144,8 @@ def gather(typingctx: Any, array: Any, index: Any, at: Any) -> Any:
 
 
 @intrinsic
-def lowest_number(typingctx: Any, array: Any) -> Any:
-    """A vector that is below all others of the array's type: minus infinity, or the smallest integer."""
-    kind = Vector(array.dtype)
-    value = -(1 << 15) if array.dtype == types.int16 else float("-inf")
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return ir.Constant(_llvm_type(kind), [value] * kind.lanes)
-
-    return kind(array), codegen
-
-
-@intrinsic
 def interleave(typingctx: Any, words: Any, at: Any) -> Any:
-    """Transpose a square of 16 x 16 pairs of uint16 in place: pair j of row i, ``words[at + 32 i + 2 j]``, changes with pair i of j."""
+    """Transpose a square of 16 x 16 pairs of uint16 in place; pair j of row i is at ``words[at + 32 i + 2 j]``."""
     row, pairs = ir.VectorType(_INT32, 16), range(16)
     # A perfect shuffle of the rows, four times, is the transposition.
     halves = [[first + step + 16 * second for step in range(8) for second in range(2)] for first in (0, 8)]
@@ -189,20 +175,6 @@ def lane_of(typingctx: Any, a: Any, lane: Any) -> Any:
     return a.dtype(a, types.int64), codegen
 
 
-@intrinsic
-def lane_of_four(typingctx: Any, a: Any, b: Any, c: Any, d: Any, lane: Any) -> Any:
-    """`lane_of` four vectors one after the other."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        place = cgutils.alloca_once(builder, ir.ArrayType(_llvm_type(a), 4))
-        for i in range(4):
-            builder.store(args[i], builder.gep(place, [_INT32(0), _INT32(i)]))
-        first = builder.bitcast(place, ir.PointerType(_llvm_type(a).element))
-        return builder.load(builder.gep(first, [args[4]]))
-
-    return a.dtype(a, b, c, d, types.int64), codegen
-
-
 def _operation(
     number: int, emit: Callable[..., Any], doc: str, result: Callable[[Any], Any] = lambda kind: kind
 ) -> Any:
@@ -222,20 +194,8 @@ def _operation(
     return intrinsic(operation)
 
 
-def _compare(builder: Any, sign: str, a: Any, b: Any) -> Any:
-    is_integer = isinstance(a.type.element, ir.IntType)
-    return builder.icmp_signed(sign, a, b) if is_integer else builder.fcmp_ordered(sign, a, b)
-
-
 def _select(builder: Any, sign: str, a: Any, b: Any) -> Any:
-    return builder.select(_compare(builder, sign, a, b), a, b)
-
-
-def _minus(builder: Any, kind: Vector, a: Any, b: Any) -> Any:
-    if kind.dtype != types.int16:
-        return builder.fsub(a, b)
-    signature = ir.FunctionType(a.type, [a.type, a.type])
-    return builder.call(builder.module.declare_intrinsic(f"llvm.ssub.sat.v{kind.lanes}i16", (), signature), [a, b])
+    return builder.select(builder.fcmp_ordered(sign, a, b), a, b)
 
 
 def _reduce(builder: Any, kind: Vector, value: Any, sign: str) -> Any:
@@ -248,16 +208,16 @@ def _reduce(builder: Any, kind: Vector, value: Any, sign: str) -> Any:
 
 
 def _emit_mask(builder: Any, kind: Vector, a: Any, b: Any) -> Any:
-    bits = builder.bitcast(_compare(builder, ">=", a, b), ir.IntType(kind.lanes))
+    bits = builder.bitcast(builder.fcmp_ordered(">=", a, b), ir.IntType(kind.lanes))
     return builder.zext(bits, ir.IntType(64))
 
 
-minus = _operation(2, _minus, "Lane by lane difference ``a - b``; integers stay within their range.")
+minus = _operation(2, lambda builder, kind, a, b: builder.fsub(a, b), "Lane by lane difference ``a - b``.")
 higher = _operation(2, lambda builder, kind, a, b: _select(builder, ">", a, b), "Lane by lane maximum (no NaN).")
 lower = _operation(2, lambda builder, kind, a, b: _select(builder, "<", a, b), "Lane by lane minimum (no NaN).")
 choose_above = _operation(
     4,
-    lambda builder, kind, x, y, a, b: builder.select(_compare(builder, ">", x, y), a, b),
+    lambda builder, kind, x, y, a, b: builder.select(builder.fcmp_ordered(">", x, y), a, b),
     "``choose_above(x, y, a, b)`` is lane by lane ``a`` where ``x > y``, else ``b``.",
 )
 at_least = _operation(2, _emit_mask, "Bit ``l`` of the result says whether ``a[l] >= b[l]``.", lambda kind: types.int64)
