@@ -14,15 +14,12 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from semrsm_bench.solvers.centring import Centred, centre, roundings, row_duals
-from semrsm_bench.solvers.hierarchical import match_blocks
-from semrsm_bench.solvers.list_auction import draw_sample
+from semrsm_bench.solvers.hierarchical import priced_matching
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import get_solver
 
 EFFORTS = ("fast", "tight", "exact")
-# Rows and columns whose optimum gives the first prices; a problem no larger is solved as a whole.
-_SAMPLE = 2048
-# Positions of a block, and rounds by effort, in which blocks make these prices better.
+# Positions of a block, and rounds by effort, in which blocks make prices better.
 _BLOCK, _ROUNDS = 1024, {"fast": 6, "tight": 10}
 # Smallest float32 that is not denormal, generously: what underflow can take from a product of numbers near 1.
 _UNDERFLOW = 1e-37
@@ -62,10 +59,13 @@ def upper_bound(problem: MatchingProblem, effort: str = "fast") -> float:
         if duals is not None:
             return dual_value(problem, duals[1], dtype=np.float64)
     centred = centre(problem)
-    prices = _prices(centred, effort)
-    if effort == "fast":
-        return _dual_value(problem, centred, prices)
-    # Seen from the columns: the best prices for these row duals are what the bound computes.
+    prices = priced_matching(centred, _BLOCK, _ROUNDS[effort])[1]
+    return _dual_value(problem, centred, prices) if effort == "fast" else tight_value(problem, centred, prices)
+
+
+def tight_value(problem: MatchingProblem, centred: Centred, prices: Floats) -> float:
+    """`dual_value` of the best prices for the row duals of these prices of the centred problem."""
+    # Seen from the columns, these are what the bound computes.
     of_rows = row_duals(centred.x, centred.y, prices)
     return _dual_value(MatchingProblem.trusted(problem.y, problem.x), centred.transposed, of_rows)
 
@@ -74,21 +74,8 @@ def tight_prices(problem: MatchingProblem) -> NDArray[np.float64]:
     """The prices behind the bound "tight", (S,) float64: `dual_value` proves it again from them alone."""
     centred = centre(problem)
     x, y = centred.x, centred.y
-    prices = row_duals(y, x, row_duals(x, y, _prices(centred, "tight")))
+    prices = row_duals(y, x, row_duals(x, y, priced_matching(centred, _BLOCK, _ROUNDS["tight"])[1]))
     return np.ldexp(prices.astype(np.float64), centred.exponent) + problem.y.astype(np.float64) @ centred.x_mean
-
-
-def _prices(centred: Centred, effort: str) -> Floats:
-    """Prices of the columns of a centred problem, nearly optimal."""
-    x, y = centred.x, centred.y
-    rows, columns = draw_sample(len(x), _SAMPLE, seed=0)
-    duals = get_solver("exact-auction").run(MatchingProblem(x[rows], y[columns])).duals
-    if duals is None:
-        return np.zeros(len(y), np.float32)
-    prices = row_duals(y, x[rows], duals[0].astype(np.float32))
-    if len(x) > _SAMPLE:
-        match_blocks(x, y, _BLOCK, _ROUNDS[effort], 0, prices)
-    return prices
 
 
 def dual_value(problem: MatchingProblem, prices: ArrayLike, *, dtype: DTypeLike | None = None) -> float:

@@ -27,10 +27,10 @@ from semrsm_bench.solvers.list_auction import bid_in_rounds, sampled_prices
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
-# Phases of the dense auction; rounds of the list auction that takes its place for large problems, and its last eps, for which the
-# lists of the last round are as good as new ones.
+# Phases of the auction of `exact_batch`; rounds of the list auction that takes its place for large problems, the third from a size
+# on where its lists cost less than the bids that they save; and its last eps, for which the lists of the last round will do.
 _SHARES = np.array((0.1, 0.01, 0.001))
-_ROUNDS, _LAST_SHARE = ((0.1, 1.0), (0.01, 0.1)), 0.0003
+_ROUNDS, _THREE_FROM, _LAST_SHARE = ((0.1, 1.0), (0.01, 0.1), (0.001, 0.01)), 8192, 0.0003
 # Further phases where a correction takes too long, each with so much smaller an eps; their bids for each row, after which a price
 # war goes on with so much larger a one, so many times at most; and the looks that a row may take when no phase is left.
 _PHASES, _FACTOR, _MAX_BIDS, _WARS, _LAST_LOOKS = 5, 5.0, 20, 6, 5000
@@ -115,7 +115,7 @@ def _bid_again(prepared: Prepared, tolerance: float, results: ExactResults) -> E
     bids, looks, cycles = results.work[0].tolist()
     if is_large:
         rounded = sampled_prices(prepared)
-        assignment, lists, bids, _ = bid_in_rounds(prepared, rounded, _ROUNDS)
+        assignment, lists, bids, _ = bid_in_rounds(prepared, rounded, _ROUNDS if size >= _THREE_FROM else _ROUNDS[:2])
         eps = prepared.eps(_LAST_SHARE)
         bids += _bid_for_all(affinity, rounded, lists, assignment, eps)
     else:

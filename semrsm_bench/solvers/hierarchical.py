@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from semrsm_bench.solvers.auction import trivial_matching
-from semrsm_bench.solvers.centring import centre
+from semrsm_bench.solvers.centring import Centred, centre, row_duals
+from semrsm_bench.solvers.list_auction import draw_sample
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, get_solver, register_solver
 
 Indices = NDArray[np.intp]
 _Halves = Sequence[tuple[Indices, Indices]]
 
+# Rows and columns whose optimum gives the first prices; a problem no larger is solved as a whole.
+_SAMPLE = 2048
 # Vectors that tell where a random axis may lie, and turns in which halves are found.
 _SHOWN, _TURNS = 2048, 3
 
@@ -46,8 +49,7 @@ def hierarchical(problem: MatchingProblem, *, block: int = 512, rounds: int = 1,
     seed : int
         Seed of the axes along which blocks are cut.
     """
-    if block < 2 or rounds < 0:
-        raise ValueError(f"block must be at least 2 and rounds not negative, got {block} and {rounds}")
+    check_blocks(block, rounds)
     if (trivial := trivial_matching(problem)) is not None:
         return trivial
     if problem.size <= block:
@@ -55,6 +57,26 @@ def hierarchical(problem: MatchingProblem, *, block: int = 512, rounds: int = 1,
         return get_solver("exact-auction").run(MatchingProblem.trusted(problem.x, problem.y))
     centred = centre(problem)
     return Solution(match_blocks(centred.x, centred.y, block, rounds, seed))
+
+
+def check_blocks(block: int, rounds: int) -> None:
+    """Raise ValueError unless these are options of `hierarchical`."""
+    if block < 2 or rounds < 0:
+        raise ValueError(f"block must be at least 2 and rounds not negative, got {block} and {rounds}")
+
+
+def priced_matching(centred: Centred, block: int, rounds: int, seed: int = 0) -> tuple[Indices, Floats]:
+    """The matching of `match_blocks` and prices (S,) of the columns, nearly optimal; those of few positions are."""
+    x, y = centred.x, centred.y
+    rows, columns = draw_sample(len(x), _SAMPLE, seed=0)
+    found = get_solver("exact-auction").run(MatchingProblem(x[rows], y[columns]))
+    whole: Indices = np.empty(len(x), np.intp)
+    if len(x) <= _SAMPLE:
+        whole[rows] = columns[found.perm]
+    prices = np.zeros(len(y), np.float32)
+    if found.duals is not None:
+        prices = row_duals(y, x[rows], found.duals[0].astype(np.float32))
+    return (whole if len(x) <= _SAMPLE else match_blocks(x, y, block, rounds, seed, prices)), prices
 
 
 def match_blocks(x: Floats, y: Floats, block: int, rounds: int, seed: int, prices: Floats | None = None) -> Indices:

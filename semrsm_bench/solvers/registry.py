@@ -128,7 +128,7 @@ SOLVERS: Registry[Solver] = Registry(
     "semrsm_bench.solvers",
     (
         *("exact", "opponents", "sparse", "transport", "norm_order", "auction", "list_auction", "exact_auction"),
-        "hierarchical",
+        *("hierarchical", "certified"),
     ),
 )
 
