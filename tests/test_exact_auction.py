@@ -152,7 +152,7 @@ def test_any_matching_is_corrected_to_the_optimum(kind, listed):
     assert (reduced.max(axis=1) - reduced[np.arange(60), column_of]).max() <= 2e-15 * (1 + state.prices.max())
 
 
-@pytest.mark.parametrize("size", [256, 2100])
+@pytest.mark.parametrize("size", [400, 600, 2100])
 def test_what_takes_too_many_looks_is_bid_for_again_with_bounded_work_and_given_up_in_the_end(size, monkeypatch):
     # Costs i j: the last row gets the first column (Machol and Wien).
     draw, number = np.random.default_rng(0), np.arange(1, size + 1)
@@ -164,7 +164,7 @@ def test_what_takes_too_many_looks_is_bid_for_again_with_bounded_work_and_given_
     assert solution.info["looks"] <= (5 * 8 + 5000) * size
     assert solution.info["bids"] <= (3 * 200 + 6 * 6 * 20) * size
     assert -problem.affinity[np.arange(size), solution.perm].sum(dtype=np.float64) == (number * number[::-1]).sum()
-    if size == 256:
+    if size < 2100:
         monkeypatch.setattr(module, "_PHASES", 0)
         assert SOLVER.run(problem).info == {"fallback": "scipy"}
 
