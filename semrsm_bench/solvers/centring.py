@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from semrsm_bench.solvers.kernels import read_only
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
-from semrsm_bench.solvers.products import unit_for
+from semrsm_bench.solvers.products import packed_both, unit_for
 
 # Bytes of a block of inner products that stays in the cache between the product and what is done with it.
 _BLOCK_BYTES = 8 << 20
@@ -61,9 +60,9 @@ def row_duals(x: Floats, y: Floats, prices: Floats) -> Floats:
     With x and y exchanged, and row duals in place of prices, it gives the smallest feasible prices of those row duals.
     """
     result = np.full(len(x), -np.inf, x.dtype)
-    if (unit := unit_for(x, y, len(x) * y.size)) and unit.row_duals_into(
-        *read_only(x, y, prices.astype(x.dtype)), result
-    ):
+    if packed := packed_both(x, y):
+        unit, *words = packed
+        unit.packed_row_duals(*words, x.shape[1], prices.astype(x.dtype), result)
         return result
     for j in range(0, len(y), _COLUMNS):
         right = np.concatenate([y[j : j + _COLUMNS].T, -prices[None, j : j + _COLUMNS].astype(x.dtype)])

@@ -18,7 +18,13 @@ from scipy.optimize import linear_sum_assignment
 from semrsm_bench.solvers.auction import Prepared, prepare, trivial_matching
 from semrsm_bench.solvers.classes import match_classes
 from semrsm_bench.solvers.kernels import read_only
-from semrsm_bench.solvers.kernels.batches import LIST_AUCTION_FROM, LOOKS, ExactResults, exact_batch
+from semrsm_bench.solvers.kernels.batches import (
+    LIST_AUCTION_FROM,
+    LISTS_FROM,
+    LOOKS,
+    ExactResults,
+    exact_batch,
+)
 from semrsm_bench.solvers.kernels.bidding import Assignment, list_phase, match_leftovers
 from semrsm_bench.solvers.kernels.exact import Finish, correct, proven_slack, smallest_rise
 from semrsm_bench.solvers.kernels.lists import Lists, list_rows
@@ -27,9 +33,9 @@ from semrsm_bench.solvers.list_auction import bid_in_rounds, sampled_prices
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
 from semrsm_bench.solvers.registry import Solution, register_solver
 
-# Phases of the auction of `exact_batch`; rounds of the list auction that takes its place for large problems, the third from a size
-# on where its lists cost less than the bids that they save; and its last eps, for which the lists of the last round will do.
-_SHARES = np.array((0.1, 0.01, 0.001))
+# Phases of an auction on whole rows, and of one that bids on lists after the first; rounds of the list auction that takes their
+# place for large problems, the third where its lists cost less than the bids that they save, and its last eps.
+_SHARES, _LISTED_SHARES = np.array((0.1, 0.015, 0.003)), np.array((0.1, 0.01, 0.001))
 _ROUNDS, _THREE_FROM, _LAST_SHARE = ((0.1, 1.0), (0.01, 0.1), (0.001, 0.01)), 8192, 0.0003
 # Further phases where a correction takes too long, each with so much smaller an eps; their bids for each row, after which a price
 # war goes on with so much larger a one, so many times at most; and the looks that a row may take when no phase is left.
@@ -40,7 +46,7 @@ def exact_many(
     x: Floats, ys: Floats, affinities: Floats, *, tolerance: float = 1e-12
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """`exact_auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.registry.BatchFunction`."""
-    results = exact_batch(_SHARES, tolerance, True, *read_only(x, ys, affinities))
+    results = _match_row_by_row(x, ys, affinities, tolerance, True)
     return np.where(results.solved[:, None], results.perms, -1), results.solved
 
 
@@ -72,7 +78,7 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
         ``info``: ``slack`` (the largest, in units of A), ``bids`` of the auction, ``looks`` (rows looked at by the
         correction), ``cycles`` (turned by it).
     """
-    results = exact_batch(_SHARES, tolerance, True, *read_only(problem.x, problem.y[None], problem.affinity[None]))
+    results = _match_row_by_row(problem.x, problem.y[None], problem.affinity[None], tolerance, True)
     exponent = 0
     if not results.solved[0]:
         if (trivial := trivial_matching(problem)) is not None:
@@ -93,12 +99,17 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
     return Solution(results.perms[0], None if lost else (duals[0], duals[1]), info)
 
 
+def _match_row_by_row(x: Floats, ys: Floats, affinities: Floats, tolerance: float, only_unequal: bool) -> ExactResults:
+    size = ys.shape[1]
+    shares, lists = (_SHARES, None) if size < LISTS_FROM else (_LISTED_SHARES, Lists.empty(size, x.dtype))
+    return exact_batch(shares, tolerance, only_unequal, lists, *read_only(x, ys, affinities))
+
+
 def _match_positions(prepared: Prepared, tolerance: float, results: ExactResults) -> ExactResults:
     """What `match_classes` leaves: row by row, from where `exact_batch` has come."""
     small = len(prepared.start) < LIST_AUCTION_FROM
     if small and results.perms[0, 0] < 0:
-        arrays = read_only(prepared.x, prepared.y[None], prepared.affinity[None])
-        results = exact_batch(_SHARES, tolerance, False, *arrays)
+        results = _match_row_by_row(prepared.x, prepared.y[None], prepared.affinity[None], tolerance, False)
     if results.solved[0] or (small and results.perms[0, 0] < 0):
         return results
     return _bid_again(prepared, tolerance, results)
@@ -111,16 +122,18 @@ def _bid_again(prepared: Prepared, tolerance: float, results: ExactResults) -> E
     """
     affinity, start, scale, size = prepared.affinity, prepared.start, prepared.scale, len(prepared.start)
     is_large = size >= LIST_AUCTION_FROM
-    lists = Lists.empty(size, affinity.dtype)
     bids, looks, cycles = results.work[0].tolist()
     if is_large:
         rounded = sampled_prices(prepared)
-        assignment, lists, bids, _ = bid_in_rounds(prepared, rounded, _ROUNDS if size >= _THREE_FROM else _ROUNDS[:2])
+        rounds = _ROUNDS[: 3 if size >= _THREE_FROM else 2]
+        assignment, lists, bids, _ = bid_in_rounds(prepared, rounded, rounds)
         eps = prepared.eps(_LAST_SHARE)
         bids += _bid_for_all(affinity, rounded, lists, assignment, eps)
     else:
-        rounded, eps = results.duals[0, 1].astype(affinity.dtype), prepared.eps(_SHARES[-1])
+        last = _SHARES if size < LISTS_FROM else _LISTED_SHARES
+        rounded, eps = results.duals[0, 1].astype(affinity.dtype), prepared.eps(last[-1])
         assignment = Assignment(results.perms[0], np.argsort(results.perms[0]))
+        lists = Lists.empty(size, affinity.dtype)
         list_rows(affinity, rounded, lists)
     duals = np.empty((1, 2, size))
     rounding, slack = room_for_rises(scale, start, rounded), np.inf

@@ -13,8 +13,8 @@ from semrsm_bench.solvers.kernels import Floats, read_only
 # Multiplications below which packing costs more than the unit gains.
 _LEAST_WORK = 1 << 22
 
-# Vectors as the unit reads them; None where their numbers do not suit it.
-_Packed = NDArray[np.uint16] | None
+# Vectors as the unit reads them.
+Words = NDArray[np.uint16]
 
 
 def inner_products(x: Floats, y: Floats) -> Floats:
@@ -22,10 +22,11 @@ def inner_products(x: Floats, y: Floats) -> Floats:
 
     Those of the tile unit are as near to the exact ones as those of float32 are, in another order of summation.
     """
-    if unit := unit_for(x, y, len(x) * y.size):
+    if packed := packed_both(x, y):
+        unit, *words = packed
         result = np.empty((len(x), len(y)), np.float32)
-        if unit.inner_products_into(*read_only(np.ascontiguousarray(x), np.ascontiguousarray(y)), result):
-            return result
+        unit.multiply(*words, x.shape[1], result)
+        return result
     return x @ y.T
 
 
@@ -35,8 +36,8 @@ class Affinities:
     def __init__(self, x: Floats, y: Floats) -> None:
         self._x, self._y = read_only(x, y)
         self._unit = unit_for(x, y, x.shape[1] * y.shape[1] * y.shape[2])
-        self._left: tuple[int, _Packed] = (-1, None)
-        self._right: dict[int, _Packed] = {}
+        self._left: tuple[int, Words | None] = (-1, None)
+        self._right: dict[int, Words | None] = {}
 
     def fill(self, i: int, js: NDArray[np.intp], out: Floats) -> Floats:
         """``x[i] @ y[j].T`` for every j into ``out`` (len(js), S, S)."""
@@ -50,14 +51,24 @@ class Affinities:
             self._unit.multiply(left, right, self._x.shape[2], target)
         return out
 
-    def _right_of(self, j: int) -> _Packed:
+    def _right_of(self, j: int) -> Words | None:
         if self._unit and j not in self._right:
             self._right[j] = _packed(self._unit, self._y[j], True)
         return self._right.get(j)
 
 
-def _packed(unit: ModuleType, vectors: Floats, is_right: bool) -> _Packed:
-    words, suits = unit.packed(vectors, is_right)
+def packed_both(x: Floats, y: Floats) -> tuple[ModuleType, Words, Words] | None:
+    """The compiled products of the unit, and x (n, C) and y (m, C) packed for it; None where BLAS is to multiply them."""
+    unit = unit_for(x, y, len(x) * y.size)
+    if unit is None:
+        return None
+    left, right = (_packed(unit, z, is_right) for z, is_right in ((x, False), (y, True)))
+    return None if left is None or right is None else (unit, left, right)
+
+
+def _packed(unit: ModuleType, vectors: Floats, is_right: bool) -> Words | None:
+    """None where the numbers do not suit the unit."""
+    words, suits = unit.pack(*read_only(np.ascontiguousarray(vectors)), is_right)
     return words if suits else None
 
 

@@ -147,12 +147,6 @@ def _store_sums(typingctx: Any, out: Any, at: Any, width: Any) -> Any:
     return types.none(out, types.intp, types.intp), codegen
 
 
-@njit(**COMPILED)
-def packed_size(vectors: Floats) -> int:
-    """Words of packed vectors (n, C)."""
-    return -(-vectors.shape[0] // SIDE) * -(-vectors.shape[1] // SIDE) * CHUNK
-
-
 @intrinsic
 def _split(typingctx: Any, line: Any, at: Any, packed: Any, place: Any) -> Any:
     """The parts of 32 floats from ``line[at]`` on, each into the row of its tile, that of the first at ``packed[place]``."""
@@ -180,10 +174,11 @@ def _split(typingctx: Any, line: Any, at: Any, packed: Any, place: Any) -> Any:
 
 
 @njit(**COMPILED)
-def pack(vectors: Floats, is_right: bool, packed: Words) -> bool:
-    """Pack contiguous float32 vectors (n, C) into `packed_size` words; returns whether their numbers suit the unit."""
+def pack(vectors: Floats, is_right: bool) -> tuple[Words, bool]:
+    """Contiguous float32 vectors (n, C), packed, and whether their numbers suit the unit."""
     count, channels = vectors.shape
     strips, chunks, whole = -(-count // SIDE), -(-channels // SIDE), channels // SIDE
+    packed = np.empty(strips * chunks * CHUNK, np.uint16)
     flat, line = vectors.reshape(-1), np.zeros(SIDE, np.float32)
     high = low = v.fill(line, 0.0)
     for i in range(count):
@@ -209,83 +204,58 @@ def pack(vectors: Floats, is_right: bool, packed: Words) -> bool:
     if is_right:
         for at in range(0, packed.shape[0], _TILE):
             v.interleave(packed, at)
-    return _SMALLEST < max(v.highest(high), -v.lowest(low)) < _LARGEST
-
-
-@njit(**COMPILED)
-def packed(vectors: Floats, is_right: bool) -> tuple[Words, bool]:
-    """Float32 vectors (n, C) as `pack` leaves them, in new room."""
-    words = np.empty(packed_size(vectors), np.uint16)
-    return words, pack(vectors, is_right, words)
-
-
-@njit(**COMPILED)
-def multiply(left: Words, right: Words, channels: int, out: Floats) -> None:
-    """Inner products of packed vectors into ``out`` (n, m), contiguous float32."""
-    chunks = -(-channels // SIDE)
-    rows, columns = -(-out.shape[0] // SIDE), -(-out.shape[1] // SIDE)
-    panel = max(1, _PANEL_BYTES // (2 * chunks * CHUNK))
-    _begin()
-    for begin in range(0, columns, panel):
-        for i in range(rows):
-            _multiply_strip(left, i, right, begin, min(begin + panel, columns), chunks, out)
-    _end()
+    return packed, _SMALLEST < max(v.highest(high), -v.lowest(low)) < _LARGEST
 
 
 @njit(forceinline=True, **COMPILED)
 def _multiply_block(left: Words, i: int, right: Words, j: int, chunks: int) -> None:
-    """The products of a left and a right strip, as sums."""
+    """The products of strip i of the left vectors and strip j of the right ones, as sums."""
     _clear_sums()
     for k in range(chunks):
         _add_chunk(left, (i * chunks + k) * CHUNK, right, (j * chunks + k) * CHUNK)
 
 
+@njit(forceinline=True, **COMPILED)
+def _panel(chunks: int) -> int:
+    """Strips of right vectors that stay in the cache while those of the left ones pass."""
+    return max(1, _PANEL_BYTES // (2 * chunks * CHUNK))
+
+
 @njit(**COMPILED)
-def _multiply_strip(left: Words, i: int, right: Words, begin: int, end: int, chunks: int, out: Floats) -> None:
-    """The products of strip i of the left vectors with strips ``begin`` to ``end`` of the right ones, between begin and end."""
+def multiply(left: Words, right: Words, channels: int, out: Floats) -> None:
+    """Inner products of packed vectors into ``out`` (n, m), contiguous float32."""
     height, width = out.shape
-    flat, edge = out.reshape(-1), np.empty((SIDE, SIDE), np.float32)
-    for j in range(begin, end):
-        _multiply_block(left, i, right, j, chunks)
-        first, column = i * SIDE, j * SIDE
-        if first + SIDE <= height and column + SIDE <= width:
-            _store_sums(flat, first * width + column, width)
-        else:
-            _store_sums(edge.reshape(-1), 0, SIDE)
-            for r in range(min(SIDE, height - first)):
-                for c in range(min(SIDE, width - column)):
-                    out[first + r, column + c] = edge[r, c]
-
-
-@njit(**COMPILED)
-def inner_products_into(x: Floats, y: Floats, out: Floats) -> bool:
-    """``x @ y.T`` of float32 vectors (n, C) and (m, C) into ``out``; False where their numbers do not suit the unit."""
-    left, suits_x = packed(x, False)
-    right, suits_y = packed(y, True)
-    if suits_x and suits_y:
-        multiply(left, right, x.shape[1], out)
-    return suits_x and suits_y
-
-
-@njit(**COMPILED)
-def row_duals_into(x: Floats, y: Floats, prices: Floats, duals: Floats) -> bool:
-    """``max_j (x_i . y_j - prices_j)`` of float32 vectors into ``duals`` (n,), with no room for the products; as above."""
-    left, suits_x = packed(x, False)
-    right, suits_y = packed(y, True)
-    if not (suits_x and suits_y):
-        return False
-    chunks, rows, columns = -(-x.shape[1] // SIDE), -(-len(x) // SIDE), -(-len(y) // SIDE)
-    panel = max(1, _PANEL_BYTES // (2 * chunks * CHUNK))
-    # Columns that only fill the last strip are never the largest.
-    every = np.full(columns * SIDE, np.inf, np.float32)
-    every[: len(y)] = prices
-    block, best = np.empty(SIDE * SIDE, np.float32), np.full(rows * SIDE, -np.inf, np.float32)
-    sums = np.empty(SIDE * 16, np.float32)
+    chunks, rows, columns = -(-channels // SIDE), -(-height // SIDE), -(-width // SIDE)
+    flat, edge = out.reshape(-1), np.empty(SIDE * SIDE, np.float32)
     _begin()
-    for begin in range(0, columns, panel):
+    for begin in range(0, columns, _panel(chunks)):
+        for i in range(rows):
+            for j in range(begin, min(begin + _panel(chunks), columns)):
+                _multiply_block(left, i, right, j, chunks)
+                high, wide = min(SIDE, height - i * SIDE), min(SIDE, width - j * SIDE)
+                if high == SIDE and wide == SIDE:
+                    _store_sums(flat, i * SIDE * width + j * SIDE, width)
+                    continue
+                _store_sums(edge, 0, SIDE)
+                for r in range(high):
+                    for c in range(wide):
+                        out[i * SIDE + r, j * SIDE + c] = edge[r * SIDE + c]
+    _end()
+
+
+@njit(**COMPILED)
+def packed_row_duals(left: Words, right: Words, channels: int, prices: Floats, duals: Floats) -> None:
+    """``max_j (x_i . y_j - prices_j)`` of packed vectors into ``duals`` (n,), float32, with no room for the products."""
+    chunks, rows, columns = -(-channels // SIDE), -(-len(duals) // SIDE), -(-len(prices) // SIDE)
+    # Columns that only fill the last strip are never the largest.
+    every, best = np.full(columns * SIDE, np.inf, np.float32), np.full(rows * SIDE, -np.inf, np.float32)
+    every[: len(prices)] = prices
+    block, sums = np.empty(SIDE * SIDE, np.float32), np.empty(SIDE * 16, np.float32)
+    _begin()
+    for begin in range(0, columns, _panel(chunks)):
         for i in range(rows):
             sums[:] = -np.inf
-            for j in range(begin, min(begin + panel, columns)):
+            for j in range(begin, min(begin + _panel(chunks), columns)):
                 _multiply_block(left, i, right, j, chunks)
                 _store_sums(block, 0, SIDE)
                 first, second = v.load(every, j * SIDE), v.load(every, j * SIDE + 16)
@@ -296,5 +266,4 @@ def row_duals_into(x: Floats, y: Floats, prices: Floats, duals: Floats) -> bool:
             for r in range(SIDE):
                 best[i * SIDE + r] = max(best[i * SIDE + r], v.highest(v.load(sums, 16 * r)))
     _end()
-    duals[:] = best[: len(x)]
-    return True
+    duals[:] = best[: len(duals)]

@@ -17,16 +17,16 @@ from semrsm_bench.solvers.kernels import COMPILED, Floats
 from semrsm_bench.solvers.kernels.bidding import Assignment, dense_phases, list_phase, match_leftovers
 from semrsm_bench.solvers.kernels.classes import count_repeats
 from semrsm_bench.solvers.kernels.exact import Finish, correct, proven_slack
-from semrsm_bench.solvers.kernels.lists import WIDTH, Lists, list_rows
+from semrsm_bench.solvers.kernels.lists import Lists, list_rows
 from semrsm_bench.solvers.kernels.scale import READY, Scale, mean_and_longest, measure, room_for_rises, rounding_of
 
 # Bids for each row after which an auction is cut off; real activations need 5 to 25.
 MAX_BIDS = 200
 # How often a row may look on average before there is another phase of bids.
 LOOKS = 8
-# From this size on bids on lists, after a first phase, are faster than bids on whole rows.
+# From this size on bids on lists are faster than bids on whole rows, after a first phase of those.
 LISTS_FROM = 512
-# From this size on a pass over the affinity is bound by memory, and a list auction is faster than a dense one.
+# From this size on a pass over the affinity is bound by memory, and a list auction is faster from the start.
 LIST_AUCTION_FROM = 2048
 # From this size on an auction between classes of equal vectors is faster than one between positions.
 CLASSES_FROM = 192
@@ -101,11 +101,17 @@ def auction_batch(shares: Floats, x: Floats, ys: Floats, affinities: Floats) -> 
 
 @njit(**COMPILED)
 def exact_batch(
-    shares: Floats, tolerance: float, only_unequal: bool, x: Floats, ys: Floats, affinities: Floats
+    shares: Floats,
+    tolerance: float,
+    only_unequal: bool,
+    lists: Lists | None,
+    x: Floats,
+    ys: Floats,
+    affinities: Floats,
 ) -> ExactResults:
     """Match x with every y by an auction whose prices are corrected, and check.
 
-    From a size on, rows bid on lists after the first phase. All problems stay unsolved where there is nothing to bid on, or a list
+    With room for ``lists`` rows bid on lists after the first phase. All stay unsolved where there is nothing to bid on, or a list
     auction is faster from the start; with ``only_unequal`` also those in which many vectors are equal.
     """
     number, size = ys.shape[:2]
@@ -115,33 +121,28 @@ def exact_batch(
         mean, longest = mean_and_longest(x)
         watched = only_unequal and size >= CLASSES_FROM
         in_x = count_repeats(x) if watched else 0
-        listed = size if size >= LISTS_FROM else 0
-        lists = Lists(
-            np.empty((listed, WIDTH), np.int32), np.empty((listed, WIDTH), x.dtype), np.empty(listed, x.dtype)
-        )
-        bounds = np.empty(listed)
         for t in range(number):
             if watched and in_x + count_repeats(ys[t]) >= LEAST_REPEATS * size:
                 continue
-            affinity = affinities[t]
-            first = shares[:1] if listed else shares
-            made, scale, start, rounded, assignment = _run_auction(ys[t], affinity, mean, longest, first)
+            whole = shares if lists is None else shares[:1]
+            made, scale, start, rounded, assignment = _run_auction(ys[t], affinities[t], mean, longest, whole)
             if made >= 0:
-                if listed:
-                    made += _bid_on_lists(affinity, rounded, lists, assignment, shares[1:], scale)
+                if lists is not None:
+                    made += _bid_on_lists(affinities[t], rounded, lists, assignment, shares[1:], scale)
                 left = match_leftovers(assignment)
                 prices, rounding = duals[t, 1], room_for_rises(scale, start, rounded)
                 for j in range(size):
                     prices[j] = rounded[j]
-                for i in range(listed):
-                    bounds[i] = lists.bounds[i] + rounding
-                state = Finish(affinity, prices, rounded, rounding, assignment)
+                state = Finish(affinities[t], prices, rounded, rounding, assignment)
                 # A pair that was not bid for would drive all prices up.
                 most = LOOKS * size if left == 0 else 0
-                if listed:
-                    waiting, looks, cycles = correct(state, Lists(lists.columns, lists.values, bounds), 0.0, most)
-                else:
+                if lists is None:
                     waiting, looks, cycles = correct(state, None, 0.0, most)
+                else:
+                    bounds = np.empty(size)
+                    for i in range(size):
+                        bounds[i] = lists.bounds[i] + rounding
+                    waiting, looks, cycles = correct(state, Lists(lists.columns, lists.values, bounds), 0.0, most)
                 if waiting == 0:
                     slacks[t] = proven_slack(state, scale, tolerance, duals[t, 0])
                 for j in range(size):
@@ -154,10 +155,10 @@ def exact_batch(
 def _bid_on_lists(
     affinity: Floats, prices: Floats, lists: Lists, assignment: Assignment, shares: Floats, scale: Scale
 ) -> int:
-    """Further phases on lists made under these prices; returns the bids."""
+    """Phases of bids on lists that are made under these prices; returns the bids."""
     list_rows(affinity, prices, lists)
-    none, floor, made = prices.dtype.type(0), 4.0 * rounding_of(scale, prices), 0
+    floor, made = 4.0 * rounding_of(scale, prices), 0
     for share in shares:
         eps = prices.dtype.type(max(share * scale.deviation, floor))
-        made += list_phase(affinity, prices, lists, assignment, eps, none, MAX_BIDS * affinity.shape[0])[2]
+        made += list_phase(affinity, prices, lists, assignment, eps, 0 * eps, MAX_BIDS * affinity.shape[0])[2]
     return made

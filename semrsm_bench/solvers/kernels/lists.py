@@ -19,7 +19,7 @@ from semrsm_bench.solvers.kernels import vectors as v
 from semrsm_bench.solvers.kernels.rows import mask_of, reaching, top_two, update_two
 
 # Columns of a list, a whole number of vectors, and how many a new one should hold: few enough that few lists overflow.
-WIDTH = 16
+_WIDTH = 16
 _WANTED = 12
 # A threshold is looked for among the maxima of 4 vectors' worth of lanes; bisection stops after this many halvings.
 _HALVINGS = 8
@@ -35,7 +35,7 @@ class Lists(NamedTuple):
     @classmethod
     def empty(cls, size: int, dtype: np.dtype[Any]) -> Lists:
         """Room for lists of all rows."""
-        return cls(np.empty((size, WIDTH), np.int32), np.empty((size, WIDTH), dtype), np.empty(size, dtype))
+        return cls(np.empty((size, _WIDTH), np.int32), np.empty((size, _WIDTH), dtype), np.empty(size, dtype))
 
 
 @njit(forceinline=True, **COMPILED)
