@@ -16,8 +16,8 @@ from scipy.optimize import linear_sum_assignment
 
 from semrsm_bench import MatchingProblem, Solution, get_solver, register_solver
 from semrsm_bench.solvers.auction import Prepared, prepare
-from semrsm_bench.solvers.kernels import read_only
-from semrsm_bench.solvers.kernels.batches import LOOKS, MAX_BIDS, exact_batch
+from semrsm_bench.solvers.exact_auction import match_row_by_row
+from semrsm_bench.solvers.kernels.batches import LOOKS, MAX_BIDS
 from semrsm_bench.solvers.kernels.bidding import Assignment, bid, dense_phase, match_leftovers, wrap
 from semrsm_bench.solvers.kernels.exact import Finish, correct, proven_slack, smallest_rise
 from semrsm_bench.solvers.kernels.rows import best_two
@@ -81,8 +81,8 @@ def in_float64(problem: MatchingProblem) -> Solution:
 @register_solver("without-classes", **DECLARED, max_size=2047)
 def position_by_position(problem: MatchingProblem) -> Solution:
     """The solver itself, also where many vectors are equal."""
-    arrays = read_only(problem.x, problem.y[None], problem.affinity[None])
-    results = exact_batch(np.array(PHASES), TOLERANCE, False, *arrays)
+    arrays = problem.x, problem.y[None], problem.affinity[None]
+    results = match_row_by_row(*arrays, tolerance=TOLERANCE, only_unequal=False)
     return Solution(results.perms[0]) if results.solved[0] else pieces(problem)
 
 

@@ -46,7 +46,7 @@ def exact_many(
     x: Floats, ys: Floats, affinities: Floats, *, tolerance: float = 1e-12
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """`exact_auction` of one image with many, in one compiled call; see `semrsm_bench.solvers.registry.BatchFunction`."""
-    results = _match_row_by_row(x, ys, affinities, tolerance, True)
+    results = match_row_by_row(x, ys, affinities, tolerance=tolerance)
     return np.where(results.solved[:, None], results.perms, -1), results.solved
 
 
@@ -78,7 +78,7 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
         ``info``: ``slack`` (the largest, in units of A), ``bids`` of the auction, ``looks`` (rows looked at by the
         correction), ``cycles`` (turned by it).
     """
-    results = _match_row_by_row(problem.x, problem.y[None], problem.affinity[None], tolerance, True)
+    results = match_row_by_row(problem.x, problem.y[None], problem.affinity[None], tolerance=tolerance)
     exponent = 0
     if not results.solved[0]:
         if (trivial := trivial_matching(problem)) is not None:
@@ -99,7 +99,10 @@ def exact_auction(problem: MatchingProblem, *, tolerance: float = 1e-12) -> Solu
     return Solution(results.perms[0], None if lost else (duals[0], duals[1]), info)
 
 
-def _match_row_by_row(x: Floats, ys: Floats, affinities: Floats, tolerance: float, only_unequal: bool) -> ExactResults:
+def match_row_by_row(
+    x: Floats, ys: Floats, affinities: Floats, *, tolerance: float, only_unequal: bool = True
+) -> ExactResults:
+    """One image with many, see `exact_batch`; none is solved where there are many equal vectors, unless told otherwise."""
     size = ys.shape[1]
     shares, lists = (_SHARES, None) if size < LISTS_FROM else (_LISTED_SHARES, Lists.empty(size, x.dtype))
     return exact_batch(shares, tolerance, only_unequal, lists, *read_only(x, ys, affinities))
@@ -109,7 +112,8 @@ def _match_positions(prepared: Prepared, tolerance: float, results: ExactResults
     """What `match_classes` leaves: row by row, from where `exact_batch` has come."""
     small = len(prepared.start) < LIST_AUCTION_FROM
     if small and results.perms[0, 0] < 0:
-        results = _match_row_by_row(prepared.x, prepared.y[None], prepared.affinity[None], tolerance, False)
+        arrays = prepared.x, prepared.y[None], prepared.affinity[None]
+        results = match_row_by_row(*arrays, tolerance=tolerance, only_unequal=False)
     if results.solved[0] or (small and results.perms[0, 0] < 0):
         return results
     return _bid_again(prepared, tolerance, results)

@@ -181,29 +181,25 @@ def pack(vectors: Floats, is_right: bool) -> tuple[Words, bool]:
     packed = np.empty(strips * chunks * CHUNK, np.uint16)
     flat, line = vectors.reshape(-1), np.zeros(SIDE, np.float32)
     high = low = v.fill(line, 0.0)
-    for i in range(count):
-        first = ((i // SIDE) * chunks * _PARTS * 2 + (i % SIDE) // 16) * _TILE + (i % 16) * SIDE
-        for k in range(whole):
-            at = i * channels + k * SIDE
-            for half in range(at, at + SIDE, 16):
-                entries = v.load(flat, half)
-                high, low = v.higher(high, entries), v.lower(low, entries)
-            _split(flat, at, packed, first + k * CHUNK)
-        if whole < chunks:
-            for c in range(whole * SIDE, channels):
-                line[c - whole * SIDE] = vectors[i, c]
-            for half in range(0, SIDE, 16):
-                entries = v.load(line, half)
-                high, low = v.higher(high, entries), v.lower(low, entries)
-            _split(line, 0, packed, first + whole * CHUNK)
-    line[:] = 0
-    for i in range(count, strips * SIDE):
-        first = ((i // SIDE) * chunks * _PARTS * 2 + (i % SIDE) // 16) * _TILE + (i % 16) * SIDE
-        for k in range(chunks):
-            _split(line, 0, packed, first + k * CHUNK)
-    if is_right:
-        for at in range(0, packed.shape[0], _TILE):
-            v.interleave(packed, at)
+    for at in range(0, packed.shape[0], CHUNK):
+        k = at // CHUNK % chunks
+        for r in range(SIDE):
+            i = at // CHUNK // chunks * SIDE + r
+            place = at + r // 16 * _TILE + r % 16 * SIDE
+            if i < count and k < whole:
+                begin = i * channels + k * SIDE
+                _split(flat, begin, packed, place)
+                a, b = v.load(flat, begin), v.load(flat, begin + 16)
+            else:
+                for c in range(SIDE):
+                    inside = i < count and k * SIDE + c < channels
+                    line[c] = vectors[i, k * SIDE + c] if inside else np.float32(0)
+                _split(line, 0, packed, place)
+                a, b = v.load(line, 0), v.load(line, 16)
+            high, low = v.higher(high, v.higher(a, b)), v.lower(low, v.lower(a, b))
+        if is_right:
+            for tile in range(at, at + CHUNK, _TILE):
+                v.interleave(packed, tile)
     return packed, _SMALLEST < max(v.highest(high), -v.lowest(low)) < _LARGEST
 
 

@@ -25,7 +25,7 @@ MAX_BIDS = 200
 # How often a row may look on average before there is another phase of bids.
 LOOKS = 8
 # From this size on bids on lists are faster than bids on whole rows, after a first phase of those.
-LISTS_FROM = 512
+LISTS_FROM = 1000
 # From this size on a pass over the affinity is bound by memory, and a list auction is faster from the start.
 LIST_AUCTION_FROM = 2048
 # From this size on an auction between classes of equal vectors is faster than one between positions.
