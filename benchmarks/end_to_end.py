@@ -1,13 +1,14 @@
 """From x and y to the certified permutation, in units of numpy's ``x @ y.T``, and the affinity and the solve by themselves.
 
-Run ``python -m benchmarks.end_to_end [--sizes 256 1024 4096] [--pairs 30]``, pinned to one core, with one thread. For every pair of the
-shipped activations numpy's product, `MatchingProblem.affinity` and `exact-auction` follow each other, several times, and ratios are
-taken within a pair; the table shows their median and how far they lie apart.
+Run ``python -m benchmarks.end_to_end [--sizes 256 1024 4096] [--pairs 30]``, pinned to one core, with one thread. For every pair of
+the shipped activations numpy's product, `MatchingProblem.affinity` and `exact-auction` follow each other, several times, and ratios
+are taken within a pair; the table shows their median and how far they lie apart.
 """
 
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from itertools import combinations
 
 import numpy as np
@@ -26,12 +27,12 @@ def measure(images: np.ndarray, pairs: int, rounds: int = 5, solver: str = "exac
     images : ndarray, (N, C, H, W)
     """
     vectors = [np.ascontiguousarray(z.reshape(len(z), -1).T, dtype=np.float32) for z in images]
-    found = []
+    chosen, found = sb.get_solver(solver), []
     for x, y in list(combinations(vectors, 2))[:pairs]:
         seconds = []
         for _ in range(rounds + 1):  # the first compiles
             problem = sb.MatchingProblem(x, y)
-            calls = (lambda: x @ y.T, lambda: problem.affinity, lambda: sb.get_solver(solver).run(problem))
+            calls = partial(np.matmul, x, y.T), partial(getattr, problem, "affinity"), partial(chosen.run, problem)
             seconds.append([timed(call)[1] for call in calls])
         found.append(np.median(seconds[1:], axis=0))
     return np.array(found)

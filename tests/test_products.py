@@ -118,15 +118,13 @@ def test_bounds_hold_in_exact_arithmetic(seed):
 def test_products_of_many_images_pack_each_once(monkeypatch):
     x, y = vectors(0, 3, 50, 20), vectors(1, 4, 50, 20)
     made, expected = Affinities(x, y), [[inner_products(one, other) for other in y] for one in x]
-    packed = []
-    if has_tiles():
-        real = products._packed
-        monkeypatch.setattr(products, "_packed", lambda *given: packed.append(given[2]) or real(*given))
+    packed, real = [], products.pack_for_unit
+    monkeypatch.setattr(products, "pack_for_unit", lambda *given: packed.append(given) or real(*given))
     for i, js in product(range(3), ([0, 1], [3, 1, 2])):
         found = made.fill(i, np.array(js), np.empty((len(js), 50, 50), np.float32))
         for j, one in zip(js, found, strict=True):
             assert np.array_equal(one, expected[i][j])
-    assert len(packed) == (7 if has_tiles() else 0)
+    assert len(packed) == 4
 
 
 def test_one_image_of_huge_numbers_does_not_spoil_the_others():

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from semrsm_bench.solvers.kernels import read_only
 from semrsm_bench.solvers.problem import Floats, MatchingProblem
-from semrsm_bench.solvers.products import packed_both, unit_for
+from semrsm_bench.solvers.products import pack_for_unit, unit_for
 
 # Bytes of a block of inner products that stays in the cache between the product and what is done with it.
 _BLOCK_BYTES = 8 << 20
@@ -60,10 +61,11 @@ def row_duals(x: Floats, y: Floats, prices: Floats) -> Floats:
     With x and y exchanged, and row duals in place of prices, it gives the smallest feasible prices of those row duals.
     """
     result = np.full(len(x), -np.inf, x.dtype)
-    if packed := packed_both(x, y):
-        unit, *words = packed
-        unit.packed_row_duals(*words, x.shape[1], prices.astype(x.dtype), result)
-        return result
+    if packed := pack_for_unit(x, y):
+        unit, words = packed
+        if unit.row_duals_into(*read_only(x), words, prices.astype(x.dtype), result):
+            return result
+        result[:] = -np.inf
     for j in range(0, len(y), _COLUMNS):
         right = np.concatenate([y[j : j + _COLUMNS].T, -prices[None, j : j + _COLUMNS].astype(x.dtype)])
         for here, product in _products(x, right):
@@ -74,7 +76,7 @@ def row_duals(x: Floats, y: Floats, prices: Floats) -> Floats:
 def roundings(x: Floats, y: Floats) -> int:
     """How many roundings an entry of a product in `row_duals` goes through at most: C, or six times that, and two left out."""
     channels = int(x.shape[1])
-    return 6 * channels + 2 if unit_for(x, y, len(x) * y.size) else channels
+    return 6 * channels + 2 if unit_for(x, y) else channels
 
 
 def _products(vectors: Floats, right: Floats) -> Iterator[tuple[slice, Floats]]:

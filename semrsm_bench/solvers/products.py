@@ -22,11 +22,11 @@ def inner_products(x: Floats, y: Floats) -> Floats:
 
     Those of the tile unit are as near to the exact ones as those of float32 are, in another order of summation.
     """
-    if packed := packed_both(x, y):
-        unit, *words = packed
+    if packed := pack_for_unit(x, y):
+        unit, right = packed
         result = np.empty((len(x), len(y)), np.float32)
-        unit.multiply(*words, x.shape[1], result)
-        return result
+        if unit.multiply(*read_only(np.ascontiguousarray(x)), right, result):
+            return result
     return x @ y.T
 
 
@@ -35,46 +35,33 @@ class Affinities:
 
     def __init__(self, x: Floats, y: Floats) -> None:
         self._x, self._y = read_only(x, y)
-        self._unit = unit_for(x, y, x.shape[1] * y.shape[1] * y.shape[2])
-        self._left: tuple[int, Words | None] = (-1, None)
-        self._right: dict[int, Words | None] = {}
+        self._packed: dict[int, tuple[ModuleType, Words] | None] = {}
 
     def fill(self, i: int, js: NDArray[np.intp], out: Floats) -> Floats:
         """``x[i] @ y[j].T`` for every j into ``out`` (len(js), S, S)."""
-        if self._unit and self._left[0] != i:
-            self._left = i, _packed(self._unit, self._x[i], False)
-        left, rights = self._left[1], [self._right_of(j) for j in js.tolist()]
-        if self._unit is None or left is None or any(right is None for right in rights):
-            with np.errstate(under="ignore"):
-                return np.matmul(self._x[i], self._y[js].swapaxes(1, 2), out=out)
-        for right, target in zip(rights, out):
-            self._unit.multiply(left, right, self._x.shape[2], target)
+        left = self._x[i]
+        for j in js.tolist():
+            if j not in self._packed:
+                self._packed[j] = pack_for_unit(left, self._y[j])
+        found = [self._packed[j] for j in js.tolist()]
+        for packed, target in zip(found, out):
+            if packed is None or not packed[0].multiply(left, packed[1], target):
+                with np.errstate(under="ignore"):
+                    return np.matmul(left, self._y[js].swapaxes(1, 2), out=out)
         return out
 
-    def _right_of(self, j: int) -> Words | None:
-        if self._unit and j not in self._right:
-            self._right[j] = _packed(self._unit, self._y[j], True)
-        return self._right.get(j)
 
-
-def packed_both(x: Floats, y: Floats) -> tuple[ModuleType, Words, Words] | None:
-    """The compiled products of the unit, and x (n, C) and y (m, C) packed for it; None where BLAS is to multiply them."""
-    unit = unit_for(x, y, len(x) * y.size)
-    if unit is None:
+def pack_for_unit(x: Floats, y: Floats) -> tuple[ModuleType, Words] | None:
+    """The compiled products of the unit, and y (m, C) packed to be multiplied by x (n, C); None where BLAS is to do it."""
+    if (unit := unit_for(x, y)) is None:
         return None
-    left, right = (_packed(unit, z, is_right) for z, is_right in ((x, False), (y, True)))
-    return None if left is None or right is None else (unit, left, right)
+    right, suits = unit.pack(*read_only(np.ascontiguousarray(y)))
+    return (unit, right) if suits else None
 
 
-def _packed(unit: ModuleType, vectors: Floats, is_right: bool) -> Words | None:
-    """None where the numbers do not suit the unit."""
-    words, suits = unit.pack(*read_only(np.ascontiguousarray(vectors)), is_right)
-    return words if suits else None
-
-
-def unit_for(x: Floats, y: Floats, work: int) -> ModuleType | None:
-    """The compiled products of the unit, where there is one that so many multiplications of these vectors gain by."""
-    return _unit() if x.dtype == y.dtype == np.float32 and work >= _LEAST_WORK else None
+def unit_for(x: Floats, y: Floats) -> ModuleType | None:
+    """The compiled products of the unit, where there is one and vectors (n, C) and (m, C) are so many that they gain by it."""
+    return _unit() if x.dtype == y.dtype == np.float32 and len(x) * y.size >= _LEAST_WORK else None
 
 
 @cache

@@ -6,7 +6,7 @@ times the work, on a unit that is sixteen times as fast as vectors of float32.
 
 Vectors are *packed* for it: strips of 32 vectors, of each strip chunks of 32 channels, of each chunk the three parts, and of each
 part two tiles of 16 vectors. A tile of left vectors is 16 rows of 32 bfloat16; one of right vectors has its pairs of bfloat16
-transposed. What is missing to whole strips and chunks is zero.
+transposed. What is missing to whole strips and chunks is zero. The right side is packed whole, the left strip by strip.
 """
 
 from __future__ import annotations
@@ -174,22 +174,19 @@ def _split(typingctx: Any, line: Any, at: Any, packed: Any, place: Any) -> Any:
 
 
 @njit(**COMPILED)
-def pack(vectors: Floats, is_right: bool) -> tuple[Words, bool]:
-    """Contiguous float32 vectors (n, C), packed, and whether their numbers suit the unit."""
+def _pack_strip(vectors: Floats, strip: int, packed: Words, begin: int) -> np.float32:
+    """Pack 32 vectors of (n, C), as left ones, from ``packed[begin]`` on; returns their largest magnitude."""
     count, channels = vectors.shape
-    strips, chunks, whole = -(-count // SIDE), -(-channels // SIDE), channels // SIDE
-    packed = np.empty(strips * chunks * CHUNK, np.uint16)
-    flat, line = vectors.reshape(-1), np.zeros(SIDE, np.float32)
+    flat, line = vectors.reshape(-1), np.empty(SIDE, np.float32)
     high = low = v.fill(line, 0.0)
-    for at in range(0, packed.shape[0], CHUNK):
-        k = at // CHUNK % chunks
+    for k in range(-(-channels // SIDE)):
         for r in range(SIDE):
-            i = at // CHUNK // chunks * SIDE + r
-            place = at + r // 16 * _TILE + r % 16 * SIDE
-            if i < count and k < whole:
-                begin = i * channels + k * SIDE
-                _split(flat, begin, packed, place)
-                a, b = v.load(flat, begin), v.load(flat, begin + 16)
+            i = strip * SIDE + r
+            place = begin + k * CHUNK + r // 16 * _TILE + r % 16 * SIDE
+            if i < count and (k + 1) * SIDE <= channels:
+                at = i * channels + k * SIDE
+                _split(flat, at, packed, place)
+                a, b = v.load(flat, at), v.load(flat, at + 16)
             else:
                 for c in range(SIDE):
                     inside = i < count and k * SIDE + c < channels
@@ -197,37 +194,48 @@ def pack(vectors: Floats, is_right: bool) -> tuple[Words, bool]:
                 _split(line, 0, packed, place)
                 a, b = v.load(line, 0), v.load(line, 16)
             high, low = v.higher(high, v.higher(a, b)), v.lower(low, v.lower(a, b))
-        if is_right:
-            for tile in range(at, at + CHUNK, _TILE):
-                v.interleave(packed, tile)
-    return packed, _SMALLEST < max(v.highest(high), -v.lowest(low)) < _LARGEST
-
-
-@njit(forceinline=True, **COMPILED)
-def _multiply_block(left: Words, i: int, right: Words, j: int, chunks: int) -> None:
-    """The products of strip i of the left vectors and strip j of the right ones, as sums."""
-    _clear_sums()
-    for k in range(chunks):
-        _add_chunk(left, (i * chunks + k) * CHUNK, right, (j * chunks + k) * CHUNK)
-
-
-@njit(forceinline=True, **COMPILED)
-def _panel(chunks: int) -> int:
-    """Strips of right vectors that stay in the cache while those of the left ones pass."""
-    return max(1, _PANEL_BYTES // (2 * chunks * CHUNK))
+    return max(v.highest(high), -v.lowest(low))
 
 
 @njit(**COMPILED)
-def multiply(left: Words, right: Words, channels: int, out: Floats) -> None:
-    """Inner products of packed vectors into ``out`` (n, m), contiguous float32."""
+def pack(vectors: Floats) -> tuple[Words, bool]:
+    """Contiguous float32 vectors (n, C), packed as right ones, and whether their numbers suit the unit."""
+    strips, size = -(-vectors.shape[0] // SIDE), -(-vectors.shape[1] // SIDE) * CHUNK
+    packed, largest = np.empty(strips * size, np.uint16), np.float32(0)
+    for strip in range(strips):
+        largest = max(largest, _pack_strip(vectors, strip, packed, strip * size))
+        for tile in range(strip * size, (strip + 1) * size, _TILE):
+            v.interleave(packed, tile)
+    return packed, bool(_SMALLEST < largest < _LARGEST)
+
+
+@njit(forceinline=True, **COMPILED)
+def _multiply_block(left: Words, right: Words, j: int) -> None:
+    """The products of a left strip and strip j of the right vectors, as sums."""
+    _clear_sums()
+    for at in range(0, left.shape[0], CHUNK):
+        _add_chunk(left, at, right, j * left.shape[0] + at)
+
+
+@njit(forceinline=True, **COMPILED)
+def _panel(left: Words) -> int:
+    """Strips of right vectors that stay in the cache while those of the left ones pass."""
+    return max(1, _PANEL_BYTES // (2 * left.shape[0]))
+
+
+@njit(**COMPILED)
+def multiply(x: Floats, right: Words, out: Floats) -> bool:
+    """Inner products of x (n, C) with packed vectors into ``out`` (n, m); whether the numbers of x suit the unit."""
     height, width = out.shape
-    chunks, rows, columns = -(-channels // SIDE), -(-height // SIDE), -(-width // SIDE)
+    left, largest = np.empty(-(-x.shape[1] // SIDE) * CHUNK, np.uint16), np.float32(0)
+    columns = -(-width // SIDE)
     flat, edge = out.reshape(-1), np.empty(SIDE * SIDE, np.float32)
     _begin()
-    for begin in range(0, columns, _panel(chunks)):
-        for i in range(rows):
-            for j in range(begin, min(begin + _panel(chunks), columns)):
-                _multiply_block(left, i, right, j, chunks)
+    for begin in range(0, columns, _panel(left)):
+        for i in range(-(-height // SIDE)):
+            largest = max(largest, _pack_strip(x, i, left, 0))
+            for j in range(begin, min(begin + _panel(left), columns)):
+                _multiply_block(left, right, j)
                 high, wide = min(SIDE, height - i * SIDE), min(SIDE, width - j * SIDE)
                 if high == SIDE and wide == SIDE:
                     _store_sums(flat, i * SIDE * width + j * SIDE, width)
@@ -237,29 +245,33 @@ def multiply(left: Words, right: Words, channels: int, out: Floats) -> None:
                     for c in range(wide):
                         out[i * SIDE + r, j * SIDE + c] = edge[r * SIDE + c]
     _end()
+    return bool(_SMALLEST < largest < _LARGEST)
 
 
 @njit(**COMPILED)
-def packed_row_duals(left: Words, right: Words, channels: int, prices: Floats, duals: Floats) -> None:
-    """``max_j (x_i . y_j - prices_j)`` of packed vectors into ``duals`` (n,), float32, with no room for the products."""
-    chunks, rows, columns = -(-channels // SIDE), -(-len(duals) // SIDE), -(-len(prices) // SIDE)
+def row_duals_into(x: Floats, right: Words, prices: Floats, duals: Floats) -> bool:
+    """``max_j (x_i . y_j - prices_j)`` of packed y into ``duals`` (n,), float32, with no room for the products; as `multiply`."""
+    left, largest = np.empty(-(-x.shape[1] // SIDE) * CHUNK, np.uint16), np.float32(0)
+    columns = -(-len(prices) // SIDE)
     # Columns that only fill the last strip are never the largest.
-    every, best = np.full(columns * SIDE, np.inf, np.float32), np.full(rows * SIDE, -np.inf, np.float32)
+    every = np.full(columns * SIDE, np.inf, np.float32)
     every[: len(prices)] = prices
     block, sums = np.empty(SIDE * SIDE, np.float32), np.empty(SIDE * 16, np.float32)
+    duals[:] = -np.inf
     _begin()
-    for begin in range(0, columns, _panel(chunks)):
-        for i in range(rows):
+    for begin in range(0, columns, _panel(left)):
+        for first in range(0, len(duals), SIDE):
+            largest = max(largest, _pack_strip(x, first // SIDE, left, 0))
             sums[:] = -np.inf
-            for j in range(begin, min(begin + _panel(chunks), columns)):
-                _multiply_block(left, i, right, j, chunks)
+            for j in range(begin, min(begin + _panel(left), columns)):
+                _multiply_block(left, right, j)
                 _store_sums(block, 0, SIDE)
-                first, second = v.load(every, j * SIDE), v.load(every, j * SIDE + 16)
+                low, high = v.load(every, j * SIDE), v.load(every, j * SIDE + 16)
                 for r in range(SIDE):
-                    a = v.minus(v.load(block, r * SIDE), first)
-                    b = v.minus(v.load(block, r * SIDE + 16), second)
+                    a = v.minus(v.load(block, r * SIDE), low)
+                    b = v.minus(v.load(block, r * SIDE + 16), high)
                     v.store(sums, 16 * r, v.higher(v.load(sums, 16 * r), v.higher(a, b)))
-            for r in range(SIDE):
-                best[i * SIDE + r] = max(best[i * SIDE + r], v.highest(v.load(sums, 16 * r)))
+            for r in range(min(SIDE, len(duals) - first)):
+                duals[first + r] = max(duals[first + r], v.highest(v.load(sums, 16 * r)))
     _end()
-    duals[:] = best[: len(duals)]
+    return bool(_SMALLEST < largest < _LARGEST)
