@@ -74,12 +74,12 @@ def _threshold(row: Floats, prices: Floats) -> Scalar:
             high = middle
         else:
             low = middle
-            if reached <= _WANTED + 1:
+            if reached <= _WANTED + 2:
                 break
     return low
 
 
-@njit(**COMPILED)
+@njit(forceinline=True, **COMPILED)
 def _keep(
     value: Scalar, column: int, count: int, columns: Integers, reduced: Floats, floor: Scalar, lost: Scalar
 ) -> tuple[int, Scalar, Scalar]:
@@ -121,6 +121,9 @@ def list_row(row: Floats, prices: Floats, columns: Integers, values: Floats) -> 
     count = 0
     full = n - n % step
     threshold = v.fill(row, least)
+    for k in range(_WIDTH):
+        columns[k] = 0
+        values[k] = -np.inf
     # While the list is made, its values are reduced ones.
     for k in range(0, full, step):
         mask = reaching(row, prices, k, threshold)
@@ -134,8 +137,6 @@ def list_row(row: Floats, prices: Floats, columns: Integers, values: Floats) -> 
             count, floor, lost = _keep(value, j, count, columns, values, floor, lost)
     for k in range(count):
         values[k] = row[columns[k]]
-    columns[count:] = 0
-    values[count:] = -np.inf
     return lost
 
 
