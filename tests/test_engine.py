@@ -516,6 +516,23 @@ def test_a_file_brings_a_whole_task_with_an_observer(bench, median, observe):
 
 
 @pytest.mark.parametrize(
+    ("in_a_row", "then"),
+    [
+        (2, "cka 24, svcca 24, cka 35, svcca 35, cka 6, svcca 6"),
+        (None, "cka 246, cka 35, svcca 246, svcca 35"),
+    ],
+)
+def test_a_task_says_how_many_cases_come_before_the_next_methods_turn(bench, median, monkeypatch, in_a_row, then):
+    task = type(median.task(file := median()))
+    monkeypatch.setattr(task, "in_a_row", in_a_row)
+    monkeypatch.setattr(task, "cells", 2)
+    done = bench(plugins=(file,), tasks={task.name: ToyOptions(cases=7)})
+    turns = [turn.split() for turn in f"cka 0, svcca 0, cka 1, svcca 1, {then}".split(", ")]
+    wanted = [(method, case) for method, cases in turns for case in cases]
+    assert [(row["method"], row["case"]) for row in done.rows] == wanted
+
+
+@pytest.mark.parametrize(
     ("say", "status", "words"),
     [
         ("object", "invalid", "its answer cannot be read: Object arrays"),

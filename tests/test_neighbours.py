@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from semrsm_bench.metrics import get_metric
+from semrsm_bench.metrics.neighbours import NeighbourMetric
 
 K = 4
 
@@ -55,6 +56,15 @@ BY_LOOPS = {
     "jaccard_rank": lambda x, y, a, b, i: jaccard(a, b) * ranks(a, b),
     "second_order_cosine": second_order,
 }
+
+
+@pytest.mark.parametrize("k", [1, 10, 64, 65, 149])
+def test_neighbours_are_those_of_a_whole_sort_with_ties_by_index(k):
+    x = np.random.default_rng(k).integers(0, 3, (150, 3)).astype(float)  # 27 places: most distances are tied
+    far = ((x[:, None] - x) ** 2).sum(axis=2) + np.where(np.eye(150), np.inf, 0.0)
+    found = NeighbourMetric(k, "euclidean").prepare(x)
+    np.testing.assert_array_equal(found.nearest, np.argsort(far, axis=1, kind="stable")[:, :k])
+    assert all((row[near] == range(1, k + 1)).all() and row.sum() == k * (k + 1) / 2 for near, row in zip(*found))
 
 
 @pytest.mark.parametrize("seed", range(4))

@@ -34,8 +34,6 @@ from semrsm_bench.core.task import Answer, Arrays, Case, Scored, Task
 from semrsm_bench.progress import progress_bar
 from semrsm_bench.tasks.registry import default_tasks, get_task
 
-# Cases of a cell measured in a row, before the next method's turn: short enough that a drift of the machine hits all alike.
-_CHUNK = 5
 _KEPT_TRUTHS = 12
 # All that an estimate waits for one case, seconds; the warm-up may take as long again.
 _ESTIMATE_SECONDS = 15.0
@@ -142,7 +140,7 @@ class _Engine:
         self._truths: OrderedDict[tuple[str, str, str], tuple[Arrays, Any]] = OrderedDict()
 
     def measure_all(self, quiet: bool) -> None:
-        """Go through the plan in rounds: one case of every cell, then a few cases of every cell at a time."""
+        """Go through the plan: one case of every cell first, from which follows how long the rest takes."""
         begun = time.monotonic()
         shown, pause = begun, 0.0
         with progress_bar(1, "measuring", unit="s", quiet=quiet) as bar:
@@ -182,9 +180,7 @@ class _Engine:
         ledger = self.ledger
         for name in self.plan.tasks:
             cells = [cell for cell in self.plan.cells if cell.task.name == name]
-            most = 1 if self.estimate else max((len(cell.cases) for cell in cells), default=0)
-            for start, cell in itertools.product([0, *range(1, most, _CHUNK)], cells):
-                cases = cell.cases[start : start + _CHUNK if start else 1]
+            for cell, cases in _turns(cells, first_alone=self.estimate):
                 for case, repeat in itertools.product(cases, range(cell.observations)):
                     if ledger.is_closed(cell) or (self.estimate and ledger.is_given_up(cell)):
                         break
@@ -291,6 +287,19 @@ class _Engine:
                 self._truths.popitem(last=False)
         self._truths.move_to_end(key)
         return self._truths[key]
+
+
+def _turns(cells: Sequence[Cell], *, first_alone: bool) -> Iterator[tuple[Cell, Sequence[Case]]]:
+    """One case of every cell of a task, then, unless the first is wanted alone, the rest in the order that the task asks for."""
+    yield from ((cell, cell.cases[:1]) for cell in cells)
+    most = 1 if first_alone else max((len(cell.cases) for cell in cells), default=1)
+    step = cells[0].task.in_a_row if cells else None
+    if step is None:
+        # Whatever a method prepared is used before its worker has to make room for another one.
+        order = list(dict.fromkeys(cell.method.name for cell in cells))
+        cells, step = sorted(cells, key=lambda cell: order.index(cell.method.name)), most
+    for start, cell in itertools.product(range(1, most, step), cells):
+        yield cell, cell.cases[start : start + step]
 
 
 def _median_said(said: Any) -> float | None:

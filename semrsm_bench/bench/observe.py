@@ -199,9 +199,8 @@ def metric(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, 
     def prepared(side: str, part: int, spec: Any, i: int) -> Any:
         def prepare() -> list[Any]:
             order = np.random.default_rng([*seed, i + 1]).permutation(len(next(iter(inputs.values()))))
-            given = _part(found, command, inputs, memory, (side, part, spec))
-            # Row by row is faster than entry by entry.
-            given = given[order].take(order, axis=1) if found.takes == "rsms" else given[order]
+            given = _part(command, inputs, memory, (side, part, spec), order)
+            given = sb.metrics.linear_rsm(given) if found.takes == "rsms" and spec is None else given
             # With no value where it cannot be prepared: the reason is found again with every pair that has it.
             made = attempt(lambda: clock.shared(lambda: found.prepare(given)), None)
             return [made, clock.shared_seconds.pop() if made is not None else 0.0, *undefined[-1:] * (made is None)]
@@ -254,17 +253,15 @@ def _place(command: Given, side: str, part: int, spec: Any) -> Any:
     return command["inputs"].get(side if spec is None else f"z{side}"), part
 
 
-def _part(found: Any, command: Given, inputs: Given, memory: Any, which: tuple[str, int, Any]) -> Any:
-    """One part of a side as a metric takes it: features, their linear RSM, or the RSM of positions that a composite names."""
+def _part(command: Given, inputs: Given, memory: Any, which: tuple[str, int, Any], order: Any) -> Any:
+    """One part of a side, its stimuli in this order: features, or the RSM of positions that a composite names."""
     import semrsm_bench as sb
 
     side, part, spec = which
     settings = command["settings"]
     if spec is None:
         ends = np.cumsum([0, *(settings.get(f"widths_{side}") or [inputs[side].shape[1]])])
-        x = np.asarray(inputs[side][:, ends[part] : ends[part + 1]])
-        linear = ("linear", _place(command, side, part, spec))
-        return memory.get(linear, lambda: sb.metrics.linear_rsm(x)) if found.takes == "rsms" else x
+        return np.asarray(inputs[side][:, ends[part] : ends[part + 1]])[order]
     z = inputs[f"z{side}"]
     if shapes := settings.get(f"shapes_{side}"):
         ends = np.cumsum([0, *(math.prod(shape) for shape in shapes)])
@@ -278,7 +275,9 @@ def _part(found: Any, command: Given, inputs: Given, memory: Any, which: tuple[s
     }
     grid = (settings.get(f"grids_{side}") or [None] * (part + 1))[part]
     made = ("rsm", repr(given), command["inputs"].get(f"z{side}"), part)
-    return memory.get(made, lambda: sb.compute_rsm(z, grid=tuple(grid) if grid else None, **given))
+    rsm = memory.get(made, lambda: sb.compute_rsm(z, grid=tuple(grid) if grid else None, **given))
+    # Row by row is faster than entry by entry.
+    return rsm[order].take(order, axis=1)
 
 
 def instance(command: Given, inputs: Given, clock: Any, memory: Any) -> dict[str, Any]:

@@ -168,6 +168,9 @@ class Task(ABC):
     profiles: ClassVar[Mapping[str, Profile]] = {"quick": Profile("quick"), "paper": Profile("all")}
     #: Measured where the user names none; None: all of the kind. Methods of plugins always take part.
     methods: ClassVar[tuple[str, ...] | None] = None
+    #: Cases of a cell measured in a row, before the next method's turn: so few that a drift of the machine hits all methods
+    #: alike. None: all of all cells, one method after the other, where cases share what a method prepares and time is no score.
+    in_a_row: ClassVar[int | None] = 5
     by_default: ClassVar[bool] = False  #: whether a run without the name of any task measures it
     source: ClassVar[str] = ""  #: the paper and section that it comes from
     #: ``module:function``, or the name of a function in the task's file, that runs in the worker as

@@ -123,7 +123,7 @@ def centred(array: FloatArray) -> FloatArray:
     """
     first = array[0]
     result = np.asarray(array - first)
-    constant = np.abs(result).max(axis=0) <= ROUNDING * np.abs(first)
+    constant = np.maximum(result.max(axis=0), -result.min(axis=0)) <= ROUNDING * np.abs(first)
     result -= result.mean(axis=0)
     result[:, constant] = 0.0
     return result
@@ -141,8 +141,7 @@ def unit_rows(x: FloatArray, name: str, zero_rows: str = "zero rows") -> FloatAr
 
 def upper_triangle(matrix: FloatArray) -> FloatArray:
     """Entries above the diagonal (i < j), row by row; shape (n (n - 1) / 2,)."""
-    places = np.arange(len(matrix))
-    return np.asarray(matrix[np.less.outer(places, places)])
+    return np.concatenate([row[i:] for i, row in enumerate(matrix, 1)])
 
 
 def triangle_side(length: int) -> int:

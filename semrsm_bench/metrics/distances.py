@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from scipy.special import logsumexp
 
 from semrsm_bench.metrics.arrays import (
     ROUNDING,
@@ -124,11 +123,14 @@ class WhitenedRsa:
         require_stimuli(n, 3)
         gram = centred(centred(balanced(k)[0]).T)
         size = float(np.linalg.norm(gram))
-        gram -= np.trace(gram) / (n - 1) * (np.eye(n) - 1.0 / n)
+        multiple = float(np.trace(gram)) / (n - 1)
+        gram += multiple / n
+        gram.flat[:: n + 1] -= multiple
         norm = float(np.linalg.norm(gram))
         if norm <= ROUNDING * n * size:
             raise ValueError(f"all distances that {name} stands for are equal: nothing to correlate")
-        return np.ascontiguousarray(gram / norm)
+        gram /= norm
+        return np.ascontiguousarray(gram.T)  # it is symmetric, and was centred transposed
 
     def compare(self, a: FloatArray, b: FloatArray) -> float:
         """Cosine of two sides."""
@@ -184,7 +186,8 @@ class CeiledRsa:
         distances = upper_triangle(squared_distances(x))
         distances -= distances.mean()
         # Of one unit: sums over all pairs of its squared distances and of their squares, from its moments.
-        second, fourth = np.sum(x**2, axis=0), np.sum(x**4, axis=0)
+        squares = x * x
+        second, fourth = np.sum(squares, axis=0), np.einsum("ij,ij->j", squares, squares)
         of_units = np.sum(n * fourth + 3 * second**2 - (n * second) ** 2 / len(distances))
         total = float(distances @ distances)
         reliable = p / (p - 1) * (total - of_units) if p > 1 and total > of_units else math.nan
@@ -258,4 +261,6 @@ class UniformityDifference(OneNumber):
 
     def describe(self, x: FloatArray, name: str) -> float:
         """Logarithm of the mean over all pairs of stimuli."""
-        return float(logsumexp(-self.t * squared_distances(x))) - 2 * math.log(len(x))
+        # Every term is at most 1 and those of the diagonal are: the sum neither overflows nor vanishes.
+        both = 2 * float(np.exp(-self.t * upper_triangle(squared_distances(x))).sum())
+        return math.log(len(x) + both) - 2 * math.log(len(x))

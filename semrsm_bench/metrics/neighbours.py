@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.core.compiled import njit
 from semrsm_bench.metrics.arrays import FloatArray, as_float64, balanced, one_of, require_same_stimuli, unit_rows
 from semrsm_bench.metrics.kernels import squared_distances
 from semrsm_bench.metrics.registry import FORMS, KLABUNDE, ROTATIONS, register_metric
@@ -17,6 +18,8 @@ HUH = "Huh et al., ICML 2024"
 
 # Similarities that differ by less, as a share of the largest, are equal: the lower index comes first.
 _DIGITS = 12
+# Up to so many neighbours it is faster to insert each candidate where it belongs than to sort them all.
+_FEW = 64
 
 _similarity = partial(
     register_metric, takes="features", best="max", range=(0, 1), complexity="O(n^2 (p + log n)); O(n k)"
@@ -59,9 +62,13 @@ class NeighbourMetric:
 
     def among(self, similarities: FloatArray) -> Any:
         """Neighbourhoods by the similarities of all pairs (n, n)."""
-        rounded: FloatArray = np.round(similarities / (float(np.abs(similarities).max()) or 1.0), _DIGITS)
-        np.fill_diagonal(rounded, -np.inf)
-        nearest = _first(-rounded, self.k)
+        largest = max(float(similarities.max()), -float(similarities.min())) or 1.0
+        if self.k <= _FEW:
+            nearest = _first(similarities, 10.0**_DIGITS / largest, self.k)
+        else:
+            rounded = np.round(similarities / -largest, _DIGITS)
+            np.fill_diagonal(rounded, np.inf)
+            nearest = np.argsort(rounded, axis=1, kind="stable")[:, : self.k]
         ranks = np.zeros(similarities.shape, dtype=np.uint16)
         np.put_along_axis(ranks, nearest, np.arange(1, self.k + 1, dtype=np.uint16)[None], axis=1)
         return Neighbourhoods(nearest, ranks)
@@ -72,15 +79,23 @@ class NeighbourMetric:
         return np.take_along_axis(b.ranks, a.nearest, axis=1)
 
 
-def _first(keys: FloatArray, k: int) -> NDArray[np.intp]:
-    """The k smallest of each row in their order, equal ones by index, (n, k)."""
-    chosen = keys <= np.partition(keys, k - 1, axis=1)[:, k - 1 : k]
-    if np.count_nonzero(chosen) > chosen.shape[0] * k:
-        # Ties at the end: which of them are the first needs a whole sort.
-        return np.argsort(keys, axis=1, kind="stable")[:, :k]
-    found = np.nonzero(chosen)[1].reshape(-1, k)
-    order = np.argsort(np.take_along_axis(keys, found, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)
+@njit()
+def _first(similarities: FloatArray, scale: float, k: int) -> NDArray[np.intp]:  # pragma: no cover
+    """The k largest of each row without the diagonal, the largest first, equal ones by index, (n, k)."""
+    n = len(similarities)
+    found, best = np.empty((n, k), np.intp), np.empty(k)
+    for i in range(n):
+        best[:] = -np.inf
+        for j in range(n):
+            value = np.rint(similarities[i, j] * scale)
+            if value <= best[k - 1] or j == i:
+                continue
+            place = k - 1
+            while place > 0 and best[place - 1] < value:
+                best[place], found[i, place] = best[place - 1], found[i, place - 1]
+                place -= 1
+            best[place], found[i, place] = value, j
+    return found
 
 
 @_similarity("mutual_knn_euclidean", invariant_to=FORMS, reference=HUH, by="euclidean")

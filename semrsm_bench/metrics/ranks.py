@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.core.compiled import njit
 from semrsm_bench.metrics.arrays import FloatArray
 
 TIE = 1e-12
@@ -21,29 +22,46 @@ Indices = NDArray[np.intp]
 def tie_groups(values: FloatArray) -> tuple[Indices, Indices]:
     """The order of n values, and where in it each group of ties begins; with n itself as the last entry."""
     order = np.argsort(values)
-    ordered = values[order]
-    tolerance = TIE * np.abs(ordered[1:])
-    if ordered[0] < 0:
-        # Sums that cancel leave rounding as large as that of the largest. What is never negative, such as a divergence or an
-        # RBF kernel, is small without cancelling, and its small values have an order.
-        tolerance = np.full_like(tolerance, TIE * max(-ordered[0], ordered[-1]))
-    starts = np.flatnonzero(np.concatenate(([True], ~(np.diff(ordered) <= tolerance), [True])))
-    return order, starts
+    low, high = values[order[0]], values[order[-1]]
+    # Sums that cancel leave rounding as large as that of the largest. What is never negative, such as a divergence or an
+    # RBF kernel, is small without cancelling, and its small values have an order.
+    return order, _starts(values, order, TIE * max(-low, high) if low < 0 else 0.0)
+
+
+@njit()
+def _starts(values: FloatArray, order: Indices, rounding: float) -> Indices:  # pragma: no cover
+    """Where in the order each group of values begins that differ by no more than rounding, 0: their own; and n."""
+    starts, groups, last = np.empty(len(order) + 1, np.intp), 0, values[order[0]]
+    for i in range(len(order)):
+        value = values[order[i]]
+        if i == 0 or not value - last <= (rounding if rounding > 0.0 else TIE * value):
+            starts[groups] = i
+            groups += 1
+        last = value
+    starts[groups] = len(order)
+    return starts[: groups + 1]
 
 
 def dense_ranks(values: FloatArray) -> tuple[Indices, Indices]:
     """Ranks from 0 on without gaps, ties sharing one, and how many values have each."""
     order, starts = tie_groups(values)
-    counts = np.diff(starts)
-    ranks = np.empty_like(order)
-    ranks[order] = np.repeat(np.arange(len(counts)), counts)
-    return ranks, counts
+    return _spread(np.arange(len(starts) - 1), order, starts), np.diff(starts)
 
 
 def mid_ranks(values: FloatArray) -> FloatArray:
     """Ranks from 1 on, ties sharing the mean of their ranks."""
-    ranks, counts = dense_ranks(values)
-    return np.asarray((np.cumsum(counts) - (counts - 1) / 2)[ranks])
+    order, starts = tie_groups(values)
+    return np.asarray(_spread((starts[:-1] + starts[1:] + 1) / 2, order, starts))
+
+
+@njit()
+def _spread(of_groups: Any, order: Indices, starts: Indices) -> Any:  # pragma: no cover
+    """What belongs to each group of ties, at the place of each of its values, (n,)."""
+    result = np.empty(len(order), of_groups.dtype)
+    for group in range(len(of_groups)):
+        for i in range(starts[group], starts[group + 1]):
+            result[order[i]] = of_groups[group]
+    return result
 
 
 def weighted_ranks(values: Any, weights: FloatArray) -> FloatArray:

@@ -195,21 +195,49 @@ def _pairs(counts: NDArray[np.intp]) -> int:
 def _inversions(ranks: NDArray[np.intp], count: int) -> int:  # pragma: no cover
     """How many pairs of ranks in 0 .. count - 1 are out of order; equal ones are not.
 
-    A Fenwick tree holds how many of each rank came so far: node j counts the ranks below j that its lowest bit covers.
+    Each gets a place of its own, the first of equal ones the lowest. A bit set holds which places came so far, 64 to a word, and a
+    binary tree over the words how many lie in the left half below each of its nodes. On the way from a word to the root a place
+    meets as many nodes as any other: nothing to mispredict.
     """
-    tree = np.zeros(count + 1, dtype=np.int64)
+    m = len(ranks)
+    starts = np.zeros(count + 1 if count < m else 0, dtype=np.int32)
+    if count < m:
+        for i in range(m):
+            starts[ranks[i] + 1] += 1
+        for rank in range(count):
+            starts[rank + 1] += starts[rank]
+    levels = 0
+    while 64 << levels < m:
+        levels += 1
+    words = np.zeros(1 << levels, dtype=np.uint64)
+    tree = np.zeros(1 << levels, dtype=np.int32)
     inversions = 0
-    for i in range(len(ranks)):
-        j = ranks[i] + 1
-        inversions += i
-        while j > 0:
-            inversions -= tree[j]
-            j -= j & -j
-        j = ranks[i] + 1
-        while j <= count:
-            tree[j] += 1
-            j += j & -j
+    for i in range(m):
+        place = ranks[i]
+        if count < m:
+            place = starts[ranks[i]]
+            starts[ranks[i]] += 1
+        bit = np.uint64(1) << np.uint64(place & 63)
+        word = words[place >> 6]
+        words[place >> 6] = word | bit
+        before = _ones(word & (bit - np.uint64(1)))
+        node = (place >> 6) + (1 << levels)
+        for _ in range(levels):
+            right = node & 1
+            node >>= 1
+            before += tree[node] * right
+            tree[node] += 1 - right
+        inversions += i - before
     return inversions
+
+
+@njit()
+def _ones(word: Any) -> int:  # pragma: no cover
+    """How many bits of a uint64 are set: of pairs of bits, of fours, of eights, and the sum of those."""
+    word -= (word >> np.uint64(1)) & np.uint64(0x5555555555555555)
+    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
+    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
+    return np.int64((word * np.uint64(0x0101010101010101)) >> np.uint64(56))  # type: ignore[return-value]
 
 
 def jensen_shannon(P: Any) -> FloatArray:

@@ -58,6 +58,7 @@ class Layers(FeatureTask):
     )
     leading: ClassVar[Mapping[str, str | int]] = {"networks": "w16 x w8"}
     by_default = True
+    in_a_row = None  # each network is in many cases
     options = LayersOptions
     source = "Kornblith et al., ICML 2019, section 6.1"
     profiles: ClassVar[Mapping[str, Profile]] = {
