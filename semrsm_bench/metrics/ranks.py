@@ -42,10 +42,10 @@ def _starts(values: FloatArray, order: Indices, rounding: float) -> Indices:  # 
     return starts[: groups + 1]
 
 
-def dense_ranks(values: FloatArray) -> tuple[Indices, Indices]:
-    """Ranks from 0 on without gaps, ties sharing one, and how many values have each."""
+def dense_ranks(values: FloatArray) -> tuple[NDArray[np.int32], Indices]:
+    """Ranks from 0 on without gaps, ties sharing one, and how many values have each; fewer than 2^31 values."""
     order, starts = tie_groups(values)
-    return _spread(np.arange(len(starts) - 1), order, starts), np.diff(starts)
+    return _spread(np.arange(len(starts) - 1, dtype=np.int32), order, starts), np.diff(starts)
 
 
 def mid_ranks(values: FloatArray) -> FloatArray:

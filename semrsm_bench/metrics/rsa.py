@@ -39,10 +39,10 @@ _ALL_EQUAL = "all off-diagonal entries of the {} side are equal, so it has no co
 
 
 class Ranked(NamedTuple):
-    """A vector's dense ranks (m,), how many different ones there are, and how many pairs of entries are tied."""
+    """A vector's dense ranks (m,), of each rank how many entries are lower, and how many pairs of entries are tied."""
 
-    ranks: NDArray[np.intp]
-    distinct: int
+    ranks: NDArray[np.int32]
+    lower: NDArray[np.intp]
     tied: int
 
 
@@ -64,7 +64,7 @@ class Rsa:
             ranks, counts = dense_ranks(v)
             if len(counts) == 1 and self.method == "kendall_b":
                 raise ValueError(_ALL_EQUAL.format(place))
-            return Ranked(ranks, len(counts), _pairs(counts))
+            return Ranked(ranks, np.cumsum(counts) - counts, _pairs(counts))
         if self.method in ("spearman", "rho_a"):
             v = mid_ranks(v)
         m = len(v)
@@ -168,18 +168,11 @@ def correlate(a: FloatArray, b: FloatArray, method: str) -> float:
 
 def _kendall(a: Ranked, b: Ranked, *, tau_b: bool) -> float:
     """Kendall's tau in O(m log m): sort by the one side, count exchanges of the other (Knight 1966)."""
-    m = len(a.ranks)
-    if not a.tied:
-        # Without ties the ranks of a are the places that sort it.
-        ordered, tied_both = np.empty_like(b.ranks), 0
-        ordered[a.ranks] = b.ranks
-    else:
-        # One integer for each pair of ranks sorts by a, and by b among equal a, at the price of a single sort.
-        keys = np.sort(a.ranks * b.distinct + b.ranks)
-        tied_both = _pairs(np.diff(np.flatnonzero(np.concatenate(([True], keys[1:] != keys[:-1], [True])))))
-        ordered = keys % b.distinct
-    pairs = m * (m - 1) // 2
-    difference = pairs - a.tied - b.tied + tied_both - 2 * int(_inversions(ordered, b.distinct))
+    if a.tied > b.tied:
+        a, b = b, a
+    ordered, tied_both = _sorted_by(a.ranks, a.lower, b.ranks)
+    pairs = len(ordered) * (len(ordered) - 1) // 2
+    difference = pairs - a.tied - b.tied + tied_both - 2 * int(_inversions(ordered, b.lower))
     return (
         float(difference / np.sqrt(float(pairs - a.tied)) / np.sqrt(float(pairs - b.tied)))
         if tau_b
@@ -192,20 +185,42 @@ def _pairs(counts: NDArray[np.intp]) -> int:
 
 
 @njit()
-def _inversions(ranks: NDArray[np.intp], count: int) -> int:  # pragma: no cover
-    """How many pairs of ranks in 0 .. count - 1 are out of order; equal ones are not.
+def _sorted_by(
+    ranks: NDArray[np.int32], lower: NDArray[np.intp], others: NDArray[np.int32]
+) -> tuple[NDArray[np.int32], int]:  # pragma: no cover
+    """The other side's ranks in the order of these, among equal ones in their own; and how many pairs are tied on both sides."""
+    m, groups, tied = len(ranks), len(lower), 0
+    result = np.empty_like(others)
+    if groups == m:
+        for i in range(m):
+            result[ranks[i]] = others[i]
+        return result, tied
+    next_place = lower.astype(np.int32)
+    for i in range(m):
+        result[next_place[ranks[i]]] = others[i]
+        next_place[ranks[i]] += 1
+    for group in range(groups):
+        if next_place[group] - lower[group] > 1:
+            part = result[lower[group] : next_place[group]]
+            part.sort()
+            equal = 0
+            for i in range(1, len(part)):
+                equal = equal + 1 if part[i] == part[i - 1] else 0
+                tied += equal
+    return result, tied
+
+
+@njit()
+def _inversions(ranks: NDArray[np.int32], lower: NDArray[np.intp]) -> int:  # pragma: no cover
+    """How many pairs of dense ranks are out of order; equal ones are not. Of each rank ``lower`` says how many are lower.
 
     Each gets a place of its own, the first of equal ones the lowest. A bit set holds which places came so far, 64 to a word, and a
     binary tree over the words how many lie in the left half below each of its nodes. On the way from a word to the root a place
     meets as many nodes as any other: nothing to mispredict.
     """
     m = len(ranks)
-    starts = np.zeros(count + 1 if count < m else 0, dtype=np.int32)
-    if count < m:
-        for i in range(m):
-            starts[ranks[i] + 1] += 1
-        for rank in range(count):
-            starts[rank + 1] += starts[rank]
+    has_ties = len(lower) < m
+    next_place = lower.astype(np.int32)
     levels = 0
     while 64 << levels < m:
         levels += 1
@@ -214,9 +229,9 @@ def _inversions(ranks: NDArray[np.intp], count: int) -> int:  # pragma: no cover
     inversions = 0
     for i in range(m):
         place = ranks[i]
-        if count < m:
-            place = starts[ranks[i]]
-            starts[ranks[i]] += 1
+        if has_ties:
+            place = next_place[ranks[i]]
+            next_place[ranks[i]] += 1
         bit = np.uint64(1) << np.uint64(place & 63)
         word = words[place >> 6]
         words[place >> 6] = word | bit

@@ -51,7 +51,7 @@ def average_precision(values: Floats, positive: NDArray[np.bool_], weights: Floa
         return np.asarray((hits * precision).sum(axis=1) / hits.sum(axis=1))
 
 
-def _placed(values: Floats, target: Floats) -> NDArray[np.intp]:
+def _placed(values: Floats, target: Floats) -> NDArray[np.int32]:
     """Ranks; an undefined value is at the wrong end, below all others where the target is high, above them where it is low."""
     known = ~np.isnan(values)
     if known.all():
