@@ -226,8 +226,10 @@ def _settle(parent: int, cores: Sequence[int]) -> None:
 def serve_copies(requests: socket.socket) -> Mapping[str, Any]:
     """Import what workers need, and make a copy of this process for every request; returns in the copy, with its settings."""
     own("bench/observe")
+    from semrsm_bench.core.compiled import set_up
     from semrsm_bench.core.registry import registry_of
 
+    set_up()
     for kind in ("solver", "rsm", "metric", "instance"):
         registry_of(kind).find("")  # imports the built-in ones
     gc.collect()

@@ -53,6 +53,15 @@ def njit(**options: Any) -> Callable[[F], F]:
     return decorate
 
 
+def set_up() -> None:
+    """Have numba set itself up, which takes half a second of the first compiled function of a process; its copies have it then."""
+    numba.njit(_nothing)()
+
+
+def _nothing() -> None:
+    """Compiled in no time, and kept nowhere."""
+
+
 def _unless_the_disk_fails(access: Callable[..., Any], *given: Any) -> Any:
     """What numba's cache answers, or None: compiled and not kept."""
     try:

@@ -21,6 +21,8 @@ from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Pairs, Si
 
 Labels = NDArray[np.int64]
 _DECIMALS = 6
+# Cases whose representations are kept for the methods that meet them next; those of a case take some 20 MB.
+_KEPT = 32
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class GradedTask(FeatureTask):
     """A task whose score is whether values of a metric have the order of the truth, over the steps of a change."""
 
     options = GradedOptions
+    in_a_row = _KEPT - 1  # made once for all methods; a worker that has to start again and again costs more
     scores = (
         Score("spearman", "Spearman", low=-1.0, chance=0.0, meaning="rank correlation of the value with the truth"),
         Score("first", "value, first step", low=-float("inf"), high=float("inf")),
@@ -163,7 +166,7 @@ def _part(made: Callable[[], tuple[Any, ...]], which: int) -> Any:
     return made()[which]
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=_KEPT)
 def _made(steps: Callable[[], list[Steps]]) -> tuple[Side, Side, Floats]:
     """Both sides of a case and the truth (layers, steps), which all methods share."""
     made = steps()

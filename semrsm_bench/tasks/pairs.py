@@ -188,7 +188,7 @@ def _side(of: Given) -> Side:
     return of if isinstance(of, Side) else _made(of)
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)  # both sides of as many cases as a task has measured in a row
 def _made(of: Callable[[], Side]) -> Side:
     return of()
 
