@@ -55,7 +55,8 @@ def njit(**options: Any) -> Callable[[F], F]:
 
 def set_up() -> None:
     """Have numba set itself up, which takes half a second of the first compiled function of a process; its copies have it then."""
-    numba.njit(_nothing)()
+    compiled: Any = numba.njit(_nothing)
+    compiled()
 
 
 def _nothing() -> None:
