@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from semrsm_bench.solvers.kernels import Floats, read_only
 
-# Multiplications below which packing costs more than the unit gains.
-_LEAST_WORK = 1 << 22
+# Multiplications below which packing costs more than the unit gains, and channels from which on strips leave the first cache.
+_LEAST_WORK, _MOST_CHANNELS = 1 << 22, 512
 
 # Vectors as the unit reads them.
 Words = NDArray[np.uint16]
@@ -39,7 +39,7 @@ class Affinities:
 
     def fill(self, i: int, js: NDArray[np.intp], out: Floats) -> Floats:
         """``x[i] @ y[j].T`` for every j into ``out`` (len(js), S, S)."""
-        left = self._x[i]
+        left = np.ascontiguousarray(self._x[i])
         for j in js.tolist():
             if j not in self._packed:
                 self._packed[j] = pack_for_unit(left, self._y[j])
@@ -61,7 +61,8 @@ def pack_for_unit(x: Floats, y: Floats) -> tuple[ModuleType, Words] | None:
 
 def unit_for(x: Floats, y: Floats) -> ModuleType | None:
     """The compiled products of the unit, where there is one and vectors (n, C) and (m, C) are so many that they gain by it."""
-    return _unit() if x.dtype == y.dtype == np.float32 and len(x) * y.size >= _LEAST_WORK else None
+    gains = len(x) * y.size >= _LEAST_WORK and x.shape[1] <= _MOST_CHANNELS
+    return _unit() if gains and x.dtype == y.dtype == np.float32 else None
 
 
 @cache

@@ -173,6 +173,14 @@ def _split(typingctx: Any, line: Any, at: Any, packed: Any, place: Any) -> Any:
     return types.none(line, types.intp, packed, types.intp), codegen
 
 
+@njit(forceinline=True, **COMPILED)
+def _words(count: int) -> Words:
+    """Room that begins with a line of the cache: a row of a tile that lies in two takes twice as long."""
+    room = np.empty(count + 32, np.uint16)
+    skipped = -room.ctypes.data % 64 // 2
+    return room[skipped : skipped + count]
+
+
 @njit(**COMPILED)
 def _pack_strip(vectors: Floats, strip: int, packed: Words, begin: int) -> np.float32:
     """Pack 32 vectors of (n, C), as left ones, from ``packed[begin]`` on; returns their largest magnitude."""
@@ -201,7 +209,7 @@ def _pack_strip(vectors: Floats, strip: int, packed: Words, begin: int) -> np.fl
 def pack(vectors: Floats) -> tuple[Words, bool]:
     """Contiguous float32 vectors (n, C), packed as right ones, and whether their numbers suit the unit."""
     strips, size = -(-vectors.shape[0] // SIDE), -(-vectors.shape[1] // SIDE) * CHUNK
-    packed, largest = np.empty(strips * size, np.uint16), np.float32(0)
+    packed, largest = _words(strips * size), np.float32(0)
     for strip in range(strips):
         largest = max(largest, _pack_strip(vectors, strip, packed, strip * size))
         for tile in range(strip * size, (strip + 1) * size, _TILE):
@@ -227,9 +235,9 @@ def _panel(left: Words) -> int:
 def multiply(x: Floats, right: Words, out: Floats) -> bool:
     """Inner products of x (n, C) with packed vectors into ``out`` (n, m); whether the numbers of x suit the unit."""
     height, width = out.shape
-    left, largest = np.empty(-(-x.shape[1] // SIDE) * CHUNK, np.uint16), np.float32(0)
+    left, largest = _words(-(-x.shape[1] // SIDE) * CHUNK), np.float32(0)
     columns = -(-width // SIDE)
-    flat, edge = out.reshape(-1), np.empty(SIDE * SIDE, np.float32)
+    flat, edge = out.reshape(-1), _words(2 * SIDE * SIDE).view(np.float32)
     _begin()
     for begin in range(0, columns, _panel(left)):
         for i in range(-(-height // SIDE)):
@@ -251,12 +259,12 @@ def multiply(x: Floats, right: Words, out: Floats) -> bool:
 @njit(**COMPILED)
 def row_duals_into(x: Floats, right: Words, prices: Floats, duals: Floats) -> bool:
     """``max_j (x_i . y_j - prices_j)`` of packed y into ``duals`` (n,), float32, with no room for the products; as `multiply`."""
-    left, largest = np.empty(-(-x.shape[1] // SIDE) * CHUNK, np.uint16), np.float32(0)
+    left, largest = _words(-(-x.shape[1] // SIDE) * CHUNK), np.float32(0)
     columns = -(-len(prices) // SIDE)
     # Columns that only fill the last strip are never the largest.
     every = np.full(columns * SIDE, np.inf, np.float32)
     every[: len(prices)] = prices
-    block, sums = np.empty(SIDE * SIDE, np.float32), np.empty(SIDE * 16, np.float32)
+    block, sums = _words(2 * SIDE * SIDE).view(np.float32), _words(2 * SIDE * 16).view(np.float32)
     duals[:] = -np.inf
     _begin()
     for begin in range(0, columns, _panel(left)):
