@@ -208,7 +208,7 @@ WAYS = {
     ),
     "semrsm-bench plot docs/runs/quick --format png": only_read("tests/test_figures.py draws them"),
     "semrsm-bench run matching --profile large --pairs 1 --deadline 120 --budget 60 --run-id large --methods "
-    "ortools,lapx-lapjvs,acm1015,exact-auction,hierarchical-coarse,hierarchical-fine": only_read(
+    "ortools,lapx-lapjvs,acm1015,exact-auction,hierarchical-coarse,hierarchical-fine,hierarchical-certified": only_read(
         "takes minutes; tests/test_headline.py reads what it measured"
     ),
     "semrsm-bench run matching --profile paper --family flat,flat-maps --smallest 256 --pairs 1024=5 --pairs 4096=2 "
