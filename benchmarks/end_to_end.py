@@ -1,9 +1,9 @@
 """From x and y to the certified permutation, in units of the time of ``x @ y.T`` alone.
 
 Run ``python -m benchmarks.end_to_end [--sizes 256 1024 4096] [--pairs 30] [--solver NAME] [--cache FILE]``, pinned to one core,
-with one thread. For every pair of images numpy's product, `MatchingProblem.affinity` (where the solver takes one) and the solver follow
-each other, several times, and ratios are taken within a pair; the table shows their median and how far they lie apart. Of a product
-that would not fit the memory blocks are made that stay in the cache.
+with one thread. For every pair of images numpy's product, `MatchingProblem.affinity` (where the solver takes one) and the
+solver follow each other, several times, and ratios are taken within a pair; the table shows their median and how far they lie
+apart. Of a product that would not fit the memory blocks are made that stay in the cache.
 """
 
 from __future__ import annotations
