@@ -91,3 +91,21 @@ def test_wrong_options_are_refused():
         TASK.options(units=(0,))
     with pytest.raises(ValueError, match="stimuli"):
         TASK.options(stimuli=(2,))
+
+
+def test_the_untimed_first_call_is_a_small_one_and_one_serves_all_sizes():
+    shapes, seen = [], set()
+
+    @register_metric("noting", takes="features", best="max", range=(0, 1), symmetric=True)
+    def noting(x, y):
+        shapes.append(x.shape)
+        if len(x) < 65:
+            raise ValueError("too few stimuli")  # in the warm-up alone: no figure is lost
+        return 0.5
+
+    for case in cases(stimuli=(70, 80), units=(3, 100), repeated=1):
+        found = compare({"name": "noting"}, case.inputs(), Clock(seen=seen), None)
+        assert found["info"] == {}
+        assert len(found["arrays"]["pair"]) == len(found["arrays"]["values"]) > 0
+    assert shapes[0] == (64, 3)
+    assert {*shapes[1:]} == {(70, 3), (70, 100), (80, 3), (80, 100)}
