@@ -14,7 +14,7 @@ SOLVERS = (
     "topk-greedy-128", "topk-greedy-256", "topk-greedy-512",
     "batch-optimal-128", "batch-optimal-256", "batch-optimal-512", "batch-optimal-1024",
     "auction-fine", "auction-coarse", "auction-certified", "list-auction-fine", "list-auction-coarse",
-    "exact-auction", "hierarchical-fine", "hierarchical-coarse",
+    "exact-auction", "hierarchical-fine", "hierarchical-coarse", "hierarchical-certified",
 )
 # fmt: on
 SIZES = (64, 256, 1024, 4096)

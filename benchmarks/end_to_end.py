@@ -17,11 +17,9 @@ from pathlib import Path
 import numpy as np
 
 import semrsm_bench as sb
-from semrsm_bench.activations.store import open_cache
-from semrsm_bench.solvers import random_value
 
 from .clock import timed
-from .problems import images_of
+from .problems import first_layer, images_of, positions
 
 # Positions from which on a product is made in blocks, and rows and columns of a block.
 LARGE, BLOCK = 20_000, (512, 4096)
@@ -58,7 +56,7 @@ def measure(
             times = [one for _, one in taken]
             seconds.append([times[0], sum(times[1:-1]), times[-1]])
         found.append(np.median(seconds[1:], axis=0))
-        solution, chance = taken[-1][0], random_value(problem)
+        solution, chance = taken[-1][0], float(x.sum(0, dtype=np.float64) @ y.sum(0, dtype=np.float64)) / len(x)
         upper = solution.info.get("k_upper") or (sum(map(np.sum, solution.duals)) if solution.duals else np.nan)
         proved.append((sb.matching_value(problem, solution.perm) - chance) / (upper - chance))
     return np.array(found), proved
@@ -84,9 +82,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--cache", type=Path, help="activations whose first layer is taken instead of the shipped ones")
     options = parser.parse_args(arguments)
     if options.cache:
-        cache = open_cache(options.cache)
-        layer = next(iter(cache.layers))
-        sources = [[cache.positions(layer, i) for i in range(min(cache.shape(layer)[0], options.pairs + 1))]]
+        layer, count = first_layer(options.cache)
+        sources = [[positions(options.cache, layer, i, "none") for i in range(min(count, options.pairs + 1))]]
     else:
         shipped = images_of(options.sizes, 12)
         sources = [

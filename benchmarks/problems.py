@@ -40,6 +40,13 @@ def positions(path: Path, layer: str, image: int, centring: str) -> np.ndarray:
     return np.ascontiguousarray(values.T)
 
 
+def first_layer(path: Path) -> tuple[str, int]:
+    """Name of the first layer of a cache, and its number of images."""
+    with safe_open(path, "np") as file:
+        layer = next(iter(json.loads(file.metadata()["layers"])))
+        return layer, int(file.get_slice(layer).get_shape()[0])
+
+
 def positions_of(path: Path, entry) -> tuple[np.ndarray, np.ndarray]:
     """Position vectors of both images of an entry of ``optima.json``."""
     first, second = (positions(path, entry["layer"], int(i), entry["centring"]) for i in entry["pair"].split("-"))
