@@ -74,7 +74,7 @@ def _threshold(row: Floats, prices: Floats) -> Scalar:
             high = middle
         else:
             low = middle
-            if reached <= _WANTED + 2:
+            if reached <= _WANTED + 1:
                 break
     return low
 
