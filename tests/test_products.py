@@ -117,11 +117,11 @@ def test_bounds_hold_in_exact_arithmetic(seed):
 
 def test_products_of_many_images_pack_each_once(monkeypatch):
     x, y = vectors(0, 3, 50, 20), vectors(1, 4, 50, 20)
-    made, expected = Affinities(x, y), [[inner_products(one, other) for other in y] for one in x]
+    made, expected = Affinities(), [[inner_products(one, other) for other in y] for one in x]
     packed, real = [], products.pack_for_unit
     monkeypatch.setattr(products, "pack_for_unit", lambda *given: packed.append(given) or real(*given))
     for i, js in product(range(3), ([0, 1], [3, 1, 2])):
-        found = made.fill(i, np.array(js), np.empty((len(js), 50, 50), np.float32))
+        found = made.fill(x[i], js, y[js], np.empty((len(js), 50, 50), np.float32))
         for j, one in zip(js, found, strict=True):
             assert np.array_equal(one, expected[i][j])
     assert len(packed) == 4
@@ -130,9 +130,9 @@ def test_products_of_many_images_pack_each_once(monkeypatch):
 def test_one_image_of_huge_numbers_does_not_spoil_the_others():
     x, y = vectors(0, 2, 40, 20), vectors(1, 2, 40, 20)
     x[1] *= np.float32(1e20)
-    made = Affinities(x, y)
+    made = Affinities()
     for i in (0, 1, 0):
-        found = made.fill(i, np.arange(2), np.empty((2, 40, 40), np.float32))
+        found = made.fill(x[i], range(2), y, np.empty((2, 40, 40), np.float32))
         assert found == pytest.approx(x[i] @ y.swapaxes(1, 2), rel=1e-4, abs=1e-4 * float(np.abs(x[i]).max()))
 
 

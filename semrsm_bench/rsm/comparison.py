@@ -238,7 +238,7 @@ class BySolver(_Registered):
         size = x.shape[1]
         seen = np.empty(size, dtype=np.uint8)
         together = max(1, min(len(y), AFFINITY_BYTES // (size * size * x.itemsize)))
-        made = None if self.matrix_free else Affinities(x, y)
+        made = None if self.matrix_free else Affinities()
         room = np.empty((0 if made is None else together, size, size), dtype=x.dtype)
         wanted = ((i, np.flatnonzero(row)) for i, row in enumerate(block.wanted) if row.any())
         groups = ((i, g) for i, c in wanted for g in np.split(c, range(together, len(c), together)))
@@ -246,7 +246,7 @@ class BySolver(_Registered):
             # A view where they are neighbours.
             neighbours = group[-1] - group[0] + 1 == len(group)
             (theirs,) = read_only(y[group[0] : group[-1] + 1] if neighbours else y[group])
-            affinities = None if made is None else made.fill(i, group, room[: len(group)])
+            affinities = None if made is None else made.fill(x[i], group.tolist(), theirs, room[: len(group)])
             found, solved = self._batch(batch, x[i], theirs, affinities)
             for k, j in enumerate(group.tolist()):
                 if solved[k]:

@@ -60,12 +60,12 @@ def row_duals(x: Floats, y: Floats, prices: Floats) -> Floats:
 
     With x and y exchanged, and row duals in place of prices, it gives the smallest feasible prices of those row duals.
     """
-    result = np.full(len(x), -np.inf, x.dtype)
     if packed := pack_for_unit(x, y):
         unit, words = packed
-        if unit.row_duals_into(*read_only(x), words, prices.astype(x.dtype), result):
-            return result
-        result[:] = -np.inf
+        found = np.empty(len(x), x.dtype)
+        if unit.row_duals_into(*read_only(x), words, prices.astype(x.dtype), found):
+            return found
+    result = np.full(len(x), -np.inf, x.dtype)
     for j in range(0, len(y), _COLUMNS):
         right = np.concatenate([y[j : j + _COLUMNS].T, -prices[None, j : j + _COLUMNS].astype(x.dtype)])
         for here, product in _products(x, right):

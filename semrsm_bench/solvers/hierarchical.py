@@ -70,13 +70,14 @@ def priced_matching(centred: Centred, block: int, rounds: int, seed: int = 0) ->
     x, y = centred.x, centred.y
     rows, columns = draw_sample(len(x), _SAMPLE, seed=0)
     found = get_solver("exact-auction").run(MatchingProblem(x[rows], y[columns]))
-    whole: Indices = np.empty(len(x), np.intp)
-    if len(x) <= _SAMPLE:
-        whole[rows] = columns[found.perm]
     prices = np.zeros(len(y), np.float32)
     if found.duals is not None:
         prices = row_duals(y, x[rows], found.duals[0].astype(np.float32))
-    return (whole if len(x) <= _SAMPLE else match_blocks(x, y, block, rounds, seed, prices)), prices
+    if len(x) > _SAMPLE:
+        return match_blocks(x, y, block, rounds, seed, prices), prices
+    perm: Indices = np.empty(len(x), np.intp)
+    perm[rows] = columns[found.perm]
+    return perm, prices
 
 
 def match_blocks(x: Floats, y: Floats, block: int, rounds: int, seed: int, prices: Floats | None = None) -> Indices:

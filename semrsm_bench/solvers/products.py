@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from types import ModuleType
 
 import numpy as np
-from numpy.typing import NDArray
 
-from semrsm_bench.solvers.kernels import Floats, read_only
+from semrsm_bench.solvers.kernels import Floats, Words, read_only
 
 # Multiplications below which packing costs more than the unit gains, and channels from which on strips leave the first cache.
 _LEAST_WORK, _MOST_CHANNELS = 1 << 22, 512
-
-# Vectors as the unit reads them.
-Words = NDArray[np.uint16]
 
 
 def inner_products(x: Floats, y: Floats) -> Floats:
@@ -31,23 +28,21 @@ def inner_products(x: Floats, y: Floats) -> Floats:
 
 
 class Affinities:
-    """Inner products of images x (a, S, C) with images y (b, S, C), each of which is packed for the unit once."""
+    """Inner products of one image after the other with many that come again, each of which is packed for the unit once."""
 
-    def __init__(self, x: Floats, y: Floats) -> None:
-        self._x, self._y = read_only(x, y)
+    def __init__(self) -> None:
         self._packed: dict[int, tuple[ModuleType, Words] | None] = {}
 
-    def fill(self, i: int, js: NDArray[np.intp], out: Floats) -> Floats:
-        """``x[i] @ y[j].T`` for every j into ``out`` (len(js), S, S)."""
-        left = np.ascontiguousarray(self._x[i])
-        for j in js.tolist():
-            if j not in self._packed:
-                self._packed[j] = pack_for_unit(left, self._y[j])
-        found = [self._packed[j] for j in js.tolist()]
-        for packed, target in zip(found, out):
+    def fill(self, x: Floats, numbers: Sequence[int], ys: Floats, out: Floats) -> Floats:
+        """``x @ y.T`` for every y of ys (b, S, C), which have these numbers, into ``out`` (b, S, S)."""
+        (left,) = read_only(np.ascontiguousarray(x))
+        for number, y, target in zip(numbers, ys, out):
+            if number not in self._packed:
+                self._packed[number] = pack_for_unit(left, y)
+            packed = self._packed[number]
             if packed is None or not packed[0].multiply(left, packed[1], target):
                 with np.errstate(under="ignore"):
-                    return np.matmul(left, self._y[js].swapaxes(1, 2), out=out)
+                    return np.matmul(left, ys.swapaxes(1, 2), out=out)
         return out
 
 

@@ -113,10 +113,12 @@ def compare(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, m
     found, undefined = get_metric(command["name"]), []
     seed = command.get("seed", (0, 0, 1))[:2]
 
+    def as_taken(sides: list[Any]) -> list[Any]:
+        return [linear_rsm(side) for side in sides] if found.takes == "rsms" else sides
+
     def fresh(i: int) -> Any:
         order = np.random.default_rng([*seed, i + 1]).permutation(len(inputs["x"]))
-        sides = [np.asarray(inputs[name])[order] for name in "xy"]
-        return [linear_rsm(side) for side in sides] if found.takes == "rsms" else sides
+        return as_taken([np.asarray(inputs[name])[order] for name in "xy"])
 
     def call(sides: Any) -> float:
         try:
@@ -126,8 +128,7 @@ def compare(command: Mapping[str, Any], inputs: Mapping[str, Any], clock: Any, m
             return math.nan
 
     def warm() -> None:
-        small = {name: np.asarray(inputs[name])[:_WARM, :_WARM] for name in "xy"}
-        call([linear_rsm(side) for side in small.values()] if found.takes == "rsms" else list(small.values()))
+        call(as_taken([np.asarray(inputs[name])[:_WARM, :_WARM] for name in "xy"]))
         clock.shared_seconds.clear()
         undefined.clear()
 

@@ -1,9 +1,9 @@
 """The compiled parts of the solvers: numba functions on arrays, written once for float32 and float64.
 
-From the bottom up: `vectors` (short vectors of floats), `rows` (passes over rows of the affinity), `lists` (candidate lists),
-`scale` (starting prices and the unit of ``eps``), `bidding` (auctions), `exact` (the exact finish),
-`classes` (both of them between classes of equal vectors), `batches` (whole solves in one call). Kernels release the GIL, do a
-bounded amount of work and check nothing.
+From the bottom up: `vectors` (short vectors of floats), `amx` (inner products on a tile unit), `rows` (passes over rows of the
+affinity), `lists` (candidate lists), `scale` (starting prices and the unit of ``eps``), `bidding` (auctions), `exact` (the
+exact finish), `classes` (both of them between classes of equal vectors), `batches` (whole solves in one call). Kernels release
+the GIL, do a bounded amount of work and check nothing.
 
 numba keeps compiled code in ``__pycache__`` and looks only at a function's own file: after changing a kernel that others
 call, delete that folder.
@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 Integers = NDArray[np.integer[Any]]
+# Parts of vectors as a tile unit reads them.
+Words = NDArray[np.uint16]
 # One number, in the precision of the arrays it is used with.
 Scalar = np.floating[Any]
 # A row or a column.

@@ -23,14 +23,11 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numpy.typing import NDArray
 
 from semrsm_bench.core.compiled import njit
-from semrsm_bench.solvers.kernels import COMPILED, Floats
+from semrsm_bench.solvers.kernels import COMPILED, Floats, Words
 from semrsm_bench.solvers.kernels import vectors as v
 from semrsm_bench.solvers.kernels.vectors import intrinsic
-
-Words = NDArray[np.uint16]
 
 # Vectors of a strip and channels of a chunk; parts of a float32; bfloat16 of a tile; and all of a chunk.
 SIDE, _PARTS, _TILE = 32, 3, 16 * 32
@@ -58,11 +55,6 @@ def has_tiles() -> bool:
     if not (compiles and features.get("amx-bf16") and features.get("amx-tile")):
         return False
     return bool(ctypes.CDLL(None).syscall(_ARCH_PRCTL, _REQUEST, _TILE_DATA) == 0)
-
-
-def _address(context: Any, builder: Any, kind: Any, array: ir.Value, at: ir.Value) -> ir.Value:
-    data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [at]), _INT8.as_pointer())
 
 
 def _emit(builder: Any, name: str, *values: Any) -> None:
@@ -123,7 +115,7 @@ def _add_chunk(typingctx: Any, left: Any, at_left: Any, right: Any, at_right: An
                 loaded[side] = part
                 for half in range(2):
                     at = builder.add(args[2 * side + 1], _INT64((2 * part + half) * _TILE))
-                    address = _address(context, builder, kind, args[2 * side], at)
+                    address, _ = v.pointer_to(context, builder, kind, args[2 * side], at, _INT8)
                     _emit(builder, "tileloadd64", _INT8(first + half), address, _INT64(64))
             for tile in range(4):
                 _emit(builder, "tdpbf16ps", _INT8(tile), _INT8(4 + tile // 2), _INT8(6 + tile % 2))
@@ -140,7 +132,7 @@ def _store_sums(typingctx: Any, out: Any, at: Any, width: Any) -> Any:
         for tile in range(4):
             place = builder.add(args[1], _INT64(16 * (tile % 2)))
             place = builder.add(place, builder.mul(args[2], _INT64(16 * (tile // 2))))
-            address = _address(context, builder, out, args[0], place)
+            address, _ = v.pointer_to(context, builder, out, args[0], place, _INT8)
             _emit(builder, "tilestored64", _INT8(tile), address, builder.mul(args[2], _INT64(4)))
         return context.get_dummy_value()
 
@@ -156,8 +148,8 @@ def _split(typingctx: Any, line: Any, at: Any, packed: Any, place: Any) -> Any:
         return ir.Constant(bits, [value] * 32)
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        source = builder.bitcast(_address(context, builder, line, args[0], args[1]), floats.as_pointer())
-        rest = builder.load(source, align=4)
+        source, align = v.pointer_to(context, builder, line, args[0], args[1], floats)
+        rest = builder.load(source, align=align)
         for part in range(_PARTS):
             given = builder.bitcast(rest, bits)
             # To nearest, half to even.
@@ -165,8 +157,8 @@ def _split(typingctx: Any, line: Any, at: Any, packed: Any, place: Any) -> Any:
             rounded = builder.add(builder.add(given, all_of(0x7FFF)), is_odd)
             rounded = builder.and_(rounded, all_of(0xFFFF0000))
             at = builder.add(args[3], _INT64(2 * part * _TILE))
-            target = builder.bitcast(_address(context, builder, packed, args[2], at), words.as_pointer())
-            builder.store(builder.trunc(builder.lshr(rounded, all_of(16)), words), target, align=2)
+            target, align = v.pointer_to(context, builder, packed, args[2], at, words)
+            builder.store(builder.trunc(builder.lshr(rounded, all_of(16)), words), target, align=align)
             rest = builder.fsub(rest, builder.bitcast(rounded, floats))
         return context.get_dummy_value()
 

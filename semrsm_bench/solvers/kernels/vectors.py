@@ -58,7 +58,7 @@ def _is_line(array: Any) -> bool:
     return isinstance(array, types.Array) and array.ndim == 1 and array.layout == "C"
 
 
-def _pointer(context: Any, builder: Any, kind: Any, array: ir.Value, at: ir.Value, target: ir.Type) -> Any:
+def pointer_to(context: Any, builder: Any, kind: Any, array: ir.Value, at: ir.Value, target: ir.Type) -> Any:
     """Pointer to ``array[at]`` as the first of the values of a vector type, and the alignment that it is sure of."""
     data = context.make_array(kind)(context, builder, array).data
     pointer = builder.bitcast(builder.gep(data, [at]), ir.PointerType(target))
@@ -81,7 +81,7 @@ def load_as(typingctx: Any, like: Any, array: Any, at: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         given = ir.VectorType(_llvm_type(Vector(array.dtype)).element, kind.lanes)
-        pointer, align = _pointer(context, builder, array, args[1], args[2], given)
+        pointer, align = pointer_to(context, builder, array, args[1], args[2], given)
         vector = builder.load(pointer, align=align, typ=given)
         return vector if array.dtype == kind.dtype else builder.fpext(vector, _llvm_type(kind))
 
@@ -101,7 +101,7 @@ def store(typingctx: Any, array: Any, at: Any, value: Any) -> Any:
         return None
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        pointer, align = _pointer(context, builder, array, args[0], args[1], _llvm_type(value))
+        pointer, align = pointer_to(context, builder, array, args[0], args[1], _llvm_type(value))
         builder.store(args[2], pointer, align=align)
         return context.get_dummy_value()
 
@@ -129,7 +129,7 @@ def gather(typingctx: Any, array: Any, index: Any, at: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         numbers = ir.VectorType(_INT32, kind.lanes)
-        pointer, align = _pointer(context, builder, index, args[1], args[2], numbers)
+        pointer, align = pointer_to(context, builder, index, args[1], args[2], numbers)
         places = builder.sext(
             builder.load(pointer, align=align, typ=numbers), ir.VectorType(ir.IntType(64), kind.lanes)
         )
@@ -152,7 +152,7 @@ def interleave(typingctx: Any, words: Any, at: Any) -> Any:
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         places = [builder.add(args[1], ir.IntType(64)(32 * i)) for i in pairs]
-        pointers = [_pointer(context, builder, words, args[0], place, row)[0] for place in places]
+        pointers = [pointer_to(context, builder, words, args[0], place, row)[0] for place in places]
         values = [builder.load(pointer, align=2, typ=row) for pointer in pointers]
         for _ in range(4):
             both = [(values[i], values[i + 8]) for i in range(8)]
