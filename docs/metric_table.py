@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from semrsm_bench.metrics import get_metric, metric_names
-from semrsm_bench.metrics.registry import UNITS, Metric
+from semrsm_bench.metrics.registry import UNITS, Metric, unchanged_by
 
 PAGE = Path(__file__).with_name("metrics.md")
 BEGIN, END = "<!-- metrics: begin (python docs/metric_table.py --write) -->\n", "<!-- metrics: end -->\n"
@@ -37,8 +37,7 @@ def _cells(metric: Metric) -> Iterator[str]:
     low, high = (("-" if end < 0 else "") + _NUMBERS.get(abs(end), f"{abs(end):g}") for end in metric.range)
     open_low, open_high = ("(" if "infty" in low else "["), (")" if "infty" in high else "]")
     yield f"${open_low}{low}, {high}{open_high}$" + (f", {UNITS[metric.measured_in]}" if metric.measured_in else "")
-    x, y = (", ".join(word.replace("_", " ") for word in words) for words in metric.invariances)
-    yield x or "nothing" if x == y else f"X: {x or 'nothing'}; Y: {y or 'nothing'}"
+    yield unchanged_by(metric.invariances)
     # A power is typeset; the rest stays as it is declared.
     yield re.sub(r"O\(((?:[^()]|\([^()]*\))*)\)", lambda found: f"$O({_typeset(found[1])})$", metric.complexity)
     yield metric.reference or "this package"

@@ -159,7 +159,7 @@ def test_a_signal_ends_a_verb_with_one_line_and_its_exit_code(verb, number):
         ("check absent --plugin absent.py", "'absent' is not available"),
         ("check nothing.py", "registers nothing"),
         ("list solver", "'solver' is not one of"),
-        ("list solvers --kind exakt", "--kind: 'exakt' is not one of approximate, baseline, exact"),
+        ("list solvers --kind exakt", "--kind: 'exakt' is no kind of solvers; did you mean 'exact'?"),
         ("data list --data nowhere", "does not exist"),
         ("data extract a.zip --model other.pt --out o.safetensors", "a state dict of another architecture"),
         ("rsm data", "name a layer"),

@@ -132,3 +132,9 @@ def test_every_verb_has_help_for_each_of_its_options():
         assert found.help, name
         for parameter in found.params:
             assert not isinstance(parameter, click.Option) or parameter.help, (name, parameter.name)
+
+
+def test_no_command_has_a_flag_twice():
+    for name, found in commands(cli, click.Context(cli)):
+        flags = [flag for parameter in found.params for flag in (*parameter.opts, *parameter.secondary_opts)]
+        assert len(flags) == len(set(flags)), (name, sorted(flags))

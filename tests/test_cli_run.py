@@ -1,17 +1,20 @@
 """``semrsm-bench run``: what it measures, prints and ends with."""
 
 import json
+import re
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from click.testing import CliRunner
 
 from semrsm_bench.bench.results import load_rows
+from semrsm_bench.cli import cli
 from semrsm_bench.cli.run import _read, _show
 from semrsm_bench.core.options import describe
 from semrsm_bench.report import tables
-from semrsm_bench.tasks.registry import get_task
+from semrsm_bench.tasks.registry import get_task, task_names
 from tests.bench_data import HOSTILE, small_cache
 from tests.command_line import call
 
@@ -145,10 +148,32 @@ def test_without_a_name_all_default_tasks_that_have_the_given_options_are_measur
 
 
 @pytest.mark.parametrize(
-    ("words", "said"), [("--pairs 3 --kernels rbf", "no task has all of kernels, pairs"), ("--pairs x", "'x'")]
+    ("words", "said"), [("--pairs 3 --kernels rbf", "no task has all of --kernels, --pairs"), ("--pairs x", "'x'")]
 )
 def test_options_that_no_default_task_takes_are_refused(monkeypatch, words, said):
     assert said in measured_tasks(monkeypatch, words)
+
+
+def test_an_option_that_tasks_name_differently_is_read_by_each_of_them(monkeypatch):
+    tasks = measured_tasks(monkeypatch, "layers cost matching --count 100 --stimuli 20 --pairs 3")["tasks"]
+    assert (tasks["layers"].count, tasks["cost"].stimuli) == (20, (20,))
+    assert (tasks["cost"].repeated, tasks["matching"].pairs) == (3, {"": 3})
+    tasks = measured_tasks(monkeypatch, "cost layers --count 100 --stimuli 20,30 --stimuli 40", code=2)
+    assert "'20,30'" in tasks  # it is one number for layers
+    assert "--stimuli" in tasks
+    tasks = measured_tasks(monkeypatch, "cost layers --count 100 --units 4")["tasks"]
+    assert (tasks["layers"].count, tasks["cost"].stimuli) == (100, None)
+
+
+@pytest.mark.filterwarnings("error")
+def test_all_tasks_at_once_have_no_flag_twice():
+    done = CliRunner().invoke(cli, ["run", *task_names(), "--help"])
+    assert done.exit_code == 0, done.output
+    shown = done.output.partition("Options:")[2]
+    lists = re.findall(r"^  (-[a-z-]+(?:, -[a-z-]+)*)", shown, flags=re.MULTILINE)
+    flags = [flag for flags in lists for flag in flags.split(", ")]
+    assert {"--count", "--stimuli", "--pairs", "--units", "--layers", "--layer"} <= set(flags)
+    assert len(flags) == len(set(flags)), sorted(flag for flag in set(flags) if flags.count(flag) > 1)
 
 
 def test_tasks_of_features_take_activations_by_their_own_option(tmp_path):

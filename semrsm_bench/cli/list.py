@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +14,8 @@ from semrsm_bench.cli.options import OutputOptions, PluginOptions, options_from
 from semrsm_bench.cli.text import print_json, say
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.options import option
-from semrsm_bench.core.registry import registry_of
+from semrsm_bench.core.registry import nearest, registry_of
+from semrsm_bench.metrics.registry import UNITS, unchanged_by
 
 # What can be listed -> (the kind of entry, the heading).
 ROOMS = {
@@ -24,14 +26,18 @@ ROOMS = {
     "tasks": ("task", "Tasks"),
     "families": ("family", "Families of instances (matching)"),
 }
-_FIRST = ("exact", "approximate", "baseline")
+# In this order; those of tasks, what they judge, follow.
+_KINDS = ("", "exact", "approximate", "matching", "matching-free", "statistic", "baseline")
+_ENDS = {math.pi / 2: "pi/2", math.sqrt(2): "sqrt 2"}
 
 
 @dataclass(frozen=True)
 class ListOptions(PluginOptions):
     """Which entries."""
 
-    kind: str | None = option(None, help="Only these, such as exact, approximate or baseline solvers.")
+    kind: str | None = option(
+        None, help="Only these: exact, approximate or baseline solvers; baseline metrics; rsms with a matching; ..."
+    )
 
 
 @click.command("list")
@@ -46,21 +52,30 @@ def list_command(what: str | None, options: ListOptions, output: OutputOptions) 
     files, _ = sort_plugins(options.plugins)
     declared = brought(plugin_keys(files), kinds) if kinds else []
     entries = {room: list(_entries(ROOMS[room][0], declared)) for room in rooms}
-    categories = sorted({row["kind"] for rows in entries.values() for row in rows} - {""})
-    if options.kind is not None and options.kind not in categories:
-        raise click.BadParameter(f"{options.kind!r} is not one of {', '.join(categories)}", param_hint="--kind")
+    if options.kind is not None:
+        _require_kind(options.kind, {row["kind"] for rows in entries.values() for row in rows} - {""}, what)
     shown = {room: [r for r in rows if options.kind in (None, r["kind"])] for room, rows in entries.items()}
     if output.json:
         print_json([row for rows in shown.values() for row in rows])
         return
     for room, rows in shown.items():
-        for kind in sorted({row["kind"] for row in rows}, key=lambda k: (_FIRST.index(k) if k in _FIRST else 9, k)):
+        found = {row["kind"] for row in rows}
+        for kind in sorted(found, key=lambda k: (_KINDS.index(k) if k in _KINDS else len(_KINDS), k)):
             title = f"{ROOMS[room][1]} ({kind})" if kind else ROOMS[room][1]
             if room == "solvers":
                 title = "Baselines" if kind == "baseline" else kind.capitalize()
             say(title, bold=True)
             for row in (row for row in rows if row["kind"] == kind):
                 _print(row)
+
+
+def _require_kind(kind: str, known: set[str], what: str | None) -> None:
+    if kind in known:
+        return
+    problem = f"{kind!r} is no kind of {what or 'anything that is listed'}; {nearest(kind, sorted(known))}"
+    if not known:
+        problem = f"{what} have no kinds: leave --kind out; {', '.join(room for room in ROOMS if room != what)} have"
+    raise click.BadParameter(problem, param_hint="--kind")
 
 
 def _entries(kind: str, declared: Sequence[Declaration]) -> Iterator[dict[str, Any]]:
@@ -76,11 +91,11 @@ def _entries(kind: str, declared: Sequence[Declaration]) -> Iterator[dict[str, A
             yield {**about, "options": {}, "source": task.source}
         return
     for method in (*(method.declare() for method in entries), *(d for d in declared if d.kind == kind)):
-        known = ("matrix_free", "precision", "stateful", "takes")
+        known = ("matrix_free", "precision", "stateful", "takes", "best", "range", "symmetric", "invariances", "unit")
         yield {
             "registry": kind,
             "name": method.name,
-            "kind": method.category if kind == "solver" else "",
+            "kind": method.category,
             "summary": method.summary,
             "options": method.defaults,
             "complexity": method.complexity,
@@ -117,6 +132,8 @@ def _families() -> Iterator[dict[str, Any]]:
 
 def _print(row: dict[str, Any]) -> None:
     say(f"  {row['name'] + ' ':<22}{row['summary']}")
+    if "best" in row:
+        say(f"{'':24}{'; '.join(_promises(row))}", dim=True)
     facts = (
         row.get("complexity"),
         f"exact to {row['precision']:g}" if row.get("precision") is not None else "",
@@ -132,3 +149,19 @@ def _print(row: dict[str, Any]) -> None:
         say(f"{'':24}{'; '.join(str(fact) for fact in facts if fact)}", dim=True)
     if row.get("reason"):
         say(f"{'':24}not {'here' if row['registry'] == 'family' else 'available'}: {row['reason']}", fg="yellow")
+
+
+def _promises(row: dict[str, Any]) -> Iterator[str]:
+    """Direction, range with unit, symmetry and invariances of what gives numbers."""
+    yield row["best"]
+    low, high = row["range"]
+    unit = f", {UNITS[row['unit']]}" if row.get("unit") else ""
+    yield f"{'(-inf' if low is None else f'[{_end(low)}'}, {'inf)' if high is None else f'{_end(high)}]'}{unit}"
+    if "symmetric" in row:
+        yield "symmetric" if row["symmetric"] else "not symmetric"
+    if row["takes"] != "pixels":
+        yield f"unchanged by {unchanged_by(row['invariances'])}"
+
+
+def _end(value: float) -> str:
+    return _ENDS.get(value) or f"{value:g}"

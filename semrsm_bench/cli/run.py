@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from semrsm_bench.bench.plan import RunOptions
 from semrsm_bench.bench.results import ROWS_FILE, SessionOptions
 from semrsm_bench.cli.options import OutputOptions, click_option, joined, made, options_from
 from semrsm_bench.cli.text import aligned, duration, print_json, say, terminal_width
-from semrsm_bench.core.options import OptionError, describe
+from semrsm_bench.core.options import OptionError, OptionInfo, describe
 from semrsm_bench.core.row import METHOD_FAULTS
 
 _SHOWN = (*METHOD_FAULTS, "timeout", "memory")
@@ -27,7 +28,7 @@ _NUMBER = re.compile(r"[-+]?\d[\d.]*(e[-+]?\d+)?")
 class TaskCommand(click.Command):
     """A command with the options of `run` and those of the tasks that its arguments name.
 
-    An option that several of these tasks have is read by each as it declares it.
+    A flag that several of these tasks have is read by each as it declares it, also where it is an alias for one of them.
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -47,14 +48,13 @@ class TaskCommand(click.Command):
         tasks = {name: get_task(name).options for name in dict.fromkeys(named)}
         ctx.meta["tasks"] = tasks
         params = self.params
-        known = {param.name for param in params}
-        extra: dict[str, click.Option] = {}
-        for options in tasks.values():
-            for info in describe(options):
-                if info.field in known:
-                    raise TypeError(f"the option {info.flag} of a task is one of `run` itself")
-                extra.setdefault(info.field, click_option(info, raw=True))
-        self.params = [*params, *extra.values()]
+        known = {name for param in params for name in (param.name, *param.opts)}
+        infos = [info for options in tasks.values() for info in describe(options)]
+        for info in infos:
+            if known & {info.field, *info.flags}:
+                raise TypeError(f"the option {info.flag} of a task is one of `run` itself")
+        ctx.meta["owners"] = owners = _owners(infos)
+        self.params = [*params, *_shared_options(infos, owners)]
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
@@ -80,15 +80,19 @@ class TaskCommand(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         """Call the function with the tasks' options as instances of their classes."""
         tasks: dict[str, type] = ctx.meta["tasks"]
-        words = {name: ctx.params.pop(name) for name in {i.field for o in tasks.values() for i in describe(o)}}
-        given = {field for field, word in words.items() if word not in (None, ())}
+        owners: dict[str, str] = ctx.meta["owners"]
+        words = {flag: ctx.params.pop(_name(flag)) for flag in set(owners.values())}
+        given = {flag for flag, word in words.items() if word not in (None, ())}
         found, problems = {}, []
         for name, options in tasks.items():
             infos = {info.field: info for info in describe(options)}
-            if ctx.meta["by_default"] and not given <= set(infos):
+            heard = {field: {owners[flag] for flag in info.flags} for field, info in infos.items()}
+            if ctx.meta["by_default"] and not given <= set().union(*heard.values()):
                 continue  # of the tasks that nobody named, those that have all options that are given
             try:
-                values = {field: joined(info, _read(info, words[field])) for field, info in infos.items()}
+                values = {
+                    field: joined(info, _read(info, _words(words, heard[field]))) for field, info in infos.items()
+                }
                 found[name] = made(options, values, infos)
             except click.UsageError as error:
                 if not ctx.meta["by_default"]:
@@ -102,6 +106,37 @@ class TaskCommand(click.Command):
         return super().invoke(ctx)
 
 
+def _owners(infos: Sequence[OptionInfo]) -> dict[str, str]:
+    """Of each flag the option that has it on the command line: its own, or else the first that has it as an alias."""
+    owners = {info.flag: info.flag for info in infos}
+    for info in infos:
+        for flag in info.flags:
+            owners.setdefault(flag, info.flag)
+    return owners
+
+
+def _shared_options(infos: Sequence[OptionInfo], owners: Mapping[str, str]) -> list[click.Option]:
+    """An option for each owner of flags, described as the first task does."""
+    first: dict[str, OptionInfo] = {}
+    for info in infos:
+        first.setdefault(info.flag, info)
+    own = {flag: tuple(_name(f, "-") for f, owner in owners.items() if owner == flag != f) for flag in first}
+    return [
+        click_option(replace(info, field=_name(flag), name=_name(flag, "-"), aliases=own[flag]), raw=True)
+        for flag, info in first.items()
+    ]
+
+
+def _name(flag: str, dash: str = "_") -> str:
+    return flag.removeprefix("--").replace("-", dash)
+
+
+def _words(words: Mapping[str, Any], flags: Iterable[str]) -> Any:
+    """What the command line gave by any of an option's flags."""
+    given = [words[flag] for flag in sorted(flags) if words[flag] not in (None, ())]
+    return tuple(itertools.chain.from_iterable(given)) if len(given) > 1 else given[0] if given else None
+
+
 def _read(info: Any, words: Any) -> Any:
     """Words of a raw option as this task reads them; the last one counts where it takes one value."""
     if info.kind == "flag" or not words:
@@ -109,7 +144,7 @@ def _read(info: Any, words: Any) -> Any:
     try:
         parsed = [info.parse(word) for word in words]
     except OptionError as error:
-        raise click.BadParameter(error.problem, param_hint=info.flag) from None
+        raise click.BadParameter(error.problem, param_hint=" / ".join(info.flags)) from None
     return tuple(parsed) if info.shape != "one" else parsed[-1]
 
 

@@ -74,6 +74,13 @@ UNITS = {
 }
 """What values are measured in."""
 
+
+def unchanged_by(invariances: Iterable[Iterable[str]]) -> str:
+    """Invariances of each input in words, once where all have the same."""
+    said = [", ".join(name.replace("_", " ") for name in named) or "nothing" for named in invariances]
+    return said[0] if len(set(said)) == 1 else "; ".join(f"{side}: {names}" for side, names in zip("XY", said))
+
+
 ROTATIONS = ("unit_permutation", "orthogonal", "zero_units")
 SHAPES = (*ROTATIONS, "translation")
 FORMS = (*SHAPES, "isotropic_scaling")
@@ -138,9 +145,10 @@ class Measure(Method):
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What it takes, its direction, its range (None where it has no end), and the inputs of a case that it needs."""
+        """What it takes, direction, range (None where it has no end), invariances, and the inputs of a case that it needs."""
         ends = [end if math.isfinite(end) else None for end in self.range]
-        return {"takes": self.takes, "best": self.best, "range": ends, "inputs": [self.takes]}
+        about = {"best": self.best, "range": ends, "invariances": [list(named) for named in self.invariances]}
+        return {"takes": self.takes, "inputs": [self.takes], **about}
 
     @property
     def sign(self) -> int:
