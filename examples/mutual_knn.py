@@ -1,17 +1,12 @@
-"""A metric of one's own in the table of `layers`: how many neighbours do two representations agree on?"""
+"""A metric of one's own in the tables of all tasks: how many neighbours do two representations agree on?"""
 
 import numpy as np
 import semrsm_bench as sb
 
+SAME = ("translation", "isotropic_scaling", "orthogonal", "unit_permutation", "zero_units")
 
-@sb.register_metric(
-    "mutual-knn",
-    takes="features",
-    best="max",
-    range=(0, 1),
-    grid={"k": [5, 10]},
-    invariant_to=["translation", "isotropic_scaling", "orthogonal", "unit_permutation", "zero_units"],
-)
+
+@sb.register_metric("mutual-knn", takes="features", best="max", range=(0, 1), grid={"k": [5, 10]}, invariant_to=SAME)
 def mutual_knn(x, y, *, k=10):
     """Mean share of the k nearest neighbours (Euclidean, each stimulus left out) that both sides name."""
     near = []

@@ -13,12 +13,15 @@ from scipy.special import softmax
 import semrsm_bench as sb
 from semrsm_bench.activations.folders import list_caches, shipped_folder
 from semrsm_bench.activations.store import open_cache
+from semrsm_bench.tasks.registry import task_names
+from tests import docs_commands as docs
 from tests.command_line import call
 from tests.images92 import write_images92
 
 pytestmark = pytest.mark.usefixtures("kept_workers")
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
+REGISTER = (EXAMPLES.parent / "docs" / "register.md").read_text()
 
 
 @pytest.fixture(autouse=True)
@@ -51,6 +54,20 @@ def test_a_metric_of_ones_own_has_its_row_in_the_table_of_layers(tmp_path):
     # What has no model is named by its task, so that `merge` can tell data of two tasks apart.
     (environment,) = Path("results").glob("*/environment.json")
     assert [data["name"] for data in json.loads(environment.read_text())["data"]] == ["layers"]
+
+
+def test_a_metric_of_ones_own_has_its_row_in_the_table_of_every_task_for_metrics():
+    (command,) = (c for c in docs.commands(REGISTER) if c.startswith("semrsm-bench run layers exchange "))
+    tasks = command.removeprefix("semrsm-bench run ").removesuffix(" --plugin examples/mutual_knn.py")
+    assert set(tasks.split()) == set(task_names("metric"))
+    small = "--networks 2 --count 60 --sizes 30 --units 8 --methods mutual-knn-5,linear_cka --quiet"
+    call("run", *tasks.split(), "--plugin", "mutual_knn.py", *small.split())
+    for table in json.loads(call("table", "latest", "--json")[0]):
+        rows = [row for row in table["rows"] if row["method"] == "mutual-knn-5"]
+        assert rows, table["task"]
+        assert {row["status"] for row in rows} == {"ok"}
+        tasks = tasks.replace(table["task"], "")
+    assert not tasks.split()
 
 
 def test_an_rsm_method_of_ones_own_has_its_row_in_the_table_of_outputs():
@@ -86,6 +103,32 @@ def test_a_task_of_ones_own_takes_one_file():
 @pytest.mark.parametrize("file", ["norm_sort.py", "mutual_knn.py", "covariance.py", "weakest_pair.py"])
 def test_every_example_of_a_method_passes_its_check(file):
     assert "cases passed" in call("check", file)[0]
+
+
+@pytest.mark.parametrize("file", ["norm_sort.py", "mutual_knn.py", "covariance.py", "weakest_pair.py"])
+def test_the_page_about_plugins_shows_the_examples_as_they_are(file):
+    code = (EXAMPLES / file).read_text()
+    if code.startswith('"""'):  # what the file is for: the page says it in its own words
+        code = code.split('"""', 2)[2].lstrip()
+    assert code in [block.text for block in docs.blocks(REGISTER)]
+
+
+def test_a_metric_takes_fifteen_lines():
+    assert sum(bool(line.strip()) for line in (EXAMPLES / "mutual_knn.py").read_text().splitlines()) <= 15
+
+
+def test_the_metric_in_two_parts_passes_its_check_and_prepares_each_side_once(tmp_path):
+    (code,) = (block.text for block in docs.blocks(REGISTER) if "def prepare(self" in block.text)
+    (tmp_path / "parts.py").write_text(code)
+    assert "cases passed" in call("check", "parts.py")[0]
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "nets.npz", **{f"a:{i}/{layer}": rng.normal(size=(40, 4)) for i in range(3) for layer in "bcd"})
+    (tmp_path / "parts.py").write_text(code.replace("z = np", "open('calls', 'a').write('1')\n        z = np"))
+    call("run", "layers", "--features", "nets.npz", "--plugin", "parts.py", "--methods", "gram-cosine", "--quiet")
+    groups = {cell["networks"]: cell for cell in json.loads(call("table", "latest", "layers", "--json")[0])["rows"]}
+    assert {*groups} >= {"a", "a permuted"}
+    # Nine layers, also equalised or with their stimuli in another order; and the two of a first call.
+    assert len((tmp_path / "calls").read_text()) <= 9 * len(groups) + 2
 
 
 def test_published_rdms_are_compared_with_an_rsm_of_ones_own_by_their_ids(tmp_path, monkeypatch, capsys):

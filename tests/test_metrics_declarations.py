@@ -1,5 +1,6 @@
 """Every declaration of every metric, checked both ways: what must not change it, and what must."""
 
+import re
 import runpy
 
 import numpy as np
@@ -108,6 +109,19 @@ def test_models_that_are_the_same_have_the_best_instance_similarity():
 def test_the_table_in_the_docs_is_what_metrics_declare():
     page = (CHECKOUT / "docs/metrics.md").read_text()
     assert runpy.run_path(str(CHECKOUT / "docs/metric_table.py"))["written"](page) == page
+
+
+def test_every_metric_is_defined_in_the_page_beside_its_line_in_the_table():
+    page = (CHECKOUT / "docs/metrics.md").read_text()
+    _, found, definitions = page.partition("### How to read the definitions")
+    definitions, until, _ = definitions.partition("## Significance")
+    assert found
+    assert until
+    named = set(re.findall(r"`([a-z0-9_]+)`", definitions))
+    missing = [
+        name for name in metric_names() if get_metric(name).module.startswith("semrsm_bench.") and name not in named
+    ]
+    assert not missing, f"docs/metrics.md does not say what these are: {missing}"
 
 
 def test_every_metric_says_what_it_costs_and_where_it_is_from():
