@@ -254,6 +254,7 @@ WAYS = {
     "semrsm-bench rsm /shared/queries.npy /shared/database.npy --matching exact-auction --dask tcp://HOST:8786"
     " --out retrieval.npy": only_read("as the scheduler"),
     "python -m benchmarks.bench_metrics": Way("python -m benchmarks.bench_metrics --case rsa_pearson --rounds 1"),
+    "python -m benchmarks.barycenter": Way("python -m benchmarks.barycenter --part fit --stimuli 30 --units 6"),
     # track-your-solver.md; its workflow runs in tests/test_track_docs.py
     "semrsm-bench check row-by-row --plugin bench_solver.py": Way(
         "semrsm-bench check row-by-row --plugin bench_solver.py --case two"
