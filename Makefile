@@ -53,11 +53,11 @@ bench: $(VENV)/.bench ## Measure solvers, RSM methods and metrics on shipped dat
 report: $(VENV)/.report ## One HTML page of the latest run; ARGS="RUN --out page.html" chooses
 	$(BIN)/semrsm-bench report $(ARGS)
 
-paper: $(VENV)/.bench ## The long version: all pairs, every solver (ARGS=--estimate says how long first)
-	$(BIN)/semrsm-bench run --profile paper $(ARGS)
+paper: $(VENV)/.bench ## The long version: every solver on all pairs, every metric in all tasks (ARGS=--estimate says how long first)
+	$(BIN)/semrsm-bench run solvers metrics --profile paper $(ARGS)
 
 tasks: $(VENV)/.study ## Every task but matching (ARGS="--profile paper" for all of it, ARGS="--plugin FILE" for methods of yours)
-	$(BIN)/semrsm-bench run translation retrieval outputs shifts rsm-cost instances layers exchange noise function accuracy output-difference random-labels shortcuts augmentation monotonicity null samples cost $(ARGS)
+	$(BIN)/semrsm-bench run rsms instances metrics $(ARGS)
 
 test: $(VENV)/.test lint ## Lint, type check and run the tests
 	$(BIN)/python -m pytest -n 2 -m "not slow and not gate and not hostile and not environments" $(ARGS)

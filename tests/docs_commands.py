@@ -18,8 +18,9 @@ from markdown_it import MarkdownIt
 
 from semrsm_bench.cli import cli
 from semrsm_bench.cli.options import click_option
+from semrsm_bench.cli.run import tasks_of
 from semrsm_bench.core.options import describe
-from semrsm_bench.tasks.registry import default_tasks, get_task, task_names
+from semrsm_bench.tasks.registry import default_tasks, get_task
 from tests.bench_data import small_cache
 from tests.gate_repository import CHECKOUT
 from tests.image_files import image_zip, picture
@@ -122,10 +123,8 @@ def unknown_options(command):
     known = {option for parameter in found.params for option in (*parameter.opts, *parameter.secondary_opts)}
     known |= {"-h", "--help", "--version"}
     if found.name == "run":
-        named = [get_task(word) for word in words if word in task_names()] or [
-            get_task(name) for name in default_tasks()
-        ]
-        options = [click_option(info) for task in named for info in describe(task.options)]
+        named = tasks_of(words) or default_tasks()
+        options = [click_option(info) for name in named for info in describe(get_task(name).options)]
         known |= {option for one in options for option in (*one.opts, *one.secondary_opts)}
     return [word for word in words if word.startswith("-") and word.split("=")[0] not in known]
 

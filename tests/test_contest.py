@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from semrsm_bench.bench.contest import beyond_baselines, differences, told_apart, without_ranking
+from semrsm_bench.bench.contest import beyond_baselines, differences, one_sided, told_apart, without_ranking
+from semrsm_bench.bench.summary import summarise
 from semrsm_bench.core.stats import holm, two_sided_p
+from semrsm_bench.report.results import collect
 from semrsm_bench.report.tables import render_table
 from semrsm_bench.tasks.registry import get_task
 
+from .bench_data import make_row as bench_row
 from .synthetic_rows import make_row, matching
 from .test_summary import directed, pairs_of, row, summary, summary_of_toy
 
@@ -51,7 +54,11 @@ def test_differences_that_are_made_together_are_corrected_together():
         ([0.98, 0.97, 0.965], [0.2], [], "3 of 3 methods"),
         ([0.98, 0.97, 0.95], [0.2], [], ""),
         ([0.98, 0.7, 0.3], [0.2], [1.0] * 50, ""),
-        ([0.9, 0.9], [0.9], [1.0], ""),
+        # Of one method a baseline can say something, but not how close others are.
+        ([0.9, 0.9], [0.9], [1.0], "the baseline b0"),
+        ([0.9], [0.46], [], "the baseline b0"),
+        ([0.9], [0.4], [], ""),
+        ([0.98, 0.97], [0.2], [], ""),
         ([-0.2, math.nan, 0.1, 0.3], [], [], ""),
         # What is undefined has the score of chance: the median is .2 with it, .4 without.
         ([0.4, 0.4, 0.8, math.nan, math.nan, 0.0], [0.15], [], "the baseline b0"),
@@ -80,6 +87,61 @@ def test_smaller_may_be_better_and_a_score_without_end_says_nothing(baseline, ch
     assert not without_ranking(summary_of_toy(endless, rows), endless)
 
 
+@pytest.mark.parametrize(
+    ("chance", "values", "baseline", "said"),
+    [
+        (0.5, [0.96, 0.99, 0.999], 0.5, "3 of 3 methods are 90% of the way from chance to the best value, or more"),
+        (0.5, [0.94, 0.97, 0.999], 0.5, ""),
+        (0.5, [0.9, 0.8, 0.7], 0.66, "the baseline none"),  # .16 of what the median has above chance, .3
+        (0.5, [0.9, 0.8, 0.7], 0.64, ""),
+        (None, [0.91, 0.95, 0.99], 0.1, "3 of 3 methods"),
+    ],
+)
+def test_a_cell_is_judged_from_chance_and_one_that_all_pass_is_a_check(chance, values, baseline, said):
+    toy = directed(chance=chance)
+    rows = [{"method": f"m{i}", "scores": {"value": v}} for i, v in enumerate(values)]
+    found = without_ranking(
+        summary_of_toy(toy, [*rows, {"method": "none", "category": "baseline", "scores": {"value": baseline}}]), toy
+    )
+    assert bool(found) == bool(said)
+    assert said in "".join(found.values())
+
+
+def of_layers(methods, count=9):
+    """Rows of the task layers, of one pair of networks with so many layers: methods, each a category and a share found."""
+    same = {"task": "layers", "kind": "metric", "case": "one", "raw": {"layers": ["layer"] * count}}
+    place = {"cell": {"networks": "a x b"}, "units": {"network": ["a:0", "b:0"]}}
+    return [
+        bench_row(method=name, category=category, scores={"identification": value}, **same, **place).as_dict()
+        for name, (category, value) in methods.items()
+    ]
+
+
+THREE = {"m0": ("", 0.2), "m1": ("", 0.29), "m2": ("", 0.35)}
+
+
+@pytest.mark.parametrize(("baseline", "count", "check"), [(0.15, 9, False), (0.15, 1000, True), (0.21, 9, True)])
+def test_chance_may_be_known_to_the_rows_alone(baseline, count, check):
+    """One in nine layers: a baseline's .15 is more than half of .29, but .04 beyond chance is less than half of .18."""
+    task = get_task("layers")
+    found = without_ranking(summarise(of_layers(THREE | {"none": ("baseline", baseline)}, count), task), task)
+    assert bool(found) == check
+
+
+@pytest.mark.parametrize("statistic", [0.21, 0.19])
+def test_the_table_says_where_a_number_of_each_side_does_well_and_where_nothing_must_lose(statistic):
+    (results,) = collect(of_layers(THREE | {"size": ("statistic", statistic)}), {})
+    assert [*one_sided(results.summaries, results.task).values()] == ["size"] * (statistic > 0.2)
+    text = " ".join(render_table(results).split())
+    assert ("One number of each side" in text) == (statistic > 0.2)
+    assert "Nothing that must lose was measured" in text
+    assert "--methods takes spectrum, width, norms, random, too" in text
+    (results,) = collect(of_layers(THREE | {"size": ("statistic", statistic), "none": ("baseline", 0.1)}), {})
+    assert "Nothing that must lose" not in " ".join(render_table(results).split())
+    (results,) = collect(of_layers({"size": ("statistic", statistic)}), {})
+    assert "Nothing that must lose" not in " ".join(render_table(results).split())
+
+
 def test_differences_of_rounding_alone_are_none():
     """The same scores, summed in another order, are no better and no worse."""
     cells = [
@@ -87,7 +149,7 @@ def test_differences_of_rounding_alone_are_none():
         for m, up in (("a", 1.0), ("b", 1 + 3e-16), ("c", 1 + 1e-9))
     ]
     found = differences(summary(*itertools.chain(*cells)), "c", "a")
-    assert [d.p for d in found] == [1.0, 0.0]
+    assert [d.p for d in found] == [1.0, 2 * 2.0**-8]  # two comparisons, nine images
     assert found[0].interval == (0.0, 0.0, 0.0)
 
 

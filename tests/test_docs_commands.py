@@ -161,6 +161,16 @@ WAYS = {
         OUTSIDE
     ),
     "semrsm-bench compare speed.json speed.json": only_read(OUTSIDE),
+    "semrsm-bench run metrics --profile paper --run-id metrics": only_read(
+        "takes 45 minutes; tests/test_task_tables.py reads what it measured"
+    ),
+    "semrsm-bench run metrics --plugin examples/mutual_knn.py": Way(
+        "semrsm-bench run null monotonicity --plugin examples/mutual_knn.py --networks 2 --count 60 --methods mutual-knn-5",
+        slow=False,
+        why="takes minutes",
+    ),
+    "semrsm-bench table docs/runs/metrics layers --json": only_read("tests/test_task_tables.py prints its tables"),
+    "python docs/task_tables.py --keep results/metrics --write": only_read("tests/test_task_tables.py runs it"),
     "make tasks": Way("", slow=False, why="takes half an hour; each task runs below"),
     "make test": only_read("it is the suite that this test belongs to"),
     "semrsm-bench check examples/norm_sort.py": Way("semrsm-bench check examples/norm_sort.py --case two"),

@@ -275,7 +275,8 @@ def test_methods_are_named_beside_the_best_and_what_must_lose_stands_last():
 @pytest.mark.parametrize("run", KEPT, ids=lambda run: run.name)
 def test_kept_runs_are_finished_and_of_the_commands_on_the_page(run):
     description = read_json(run / RUN_FILE)
-    lines = HEADLINE["RESULTS"].read_text().replace("\\\n", " ").splitlines()
+    pages = HEADLINE["RESULTS"], HEADLINE["MATCHING"].with_name("index.md")
+    lines = [line for page in pages for line in page.read_text().replace("\\\n", " ").splitlines()]
     shown = [shlex.split(line) for line in lines if line.startswith("semrsm-bench run")]
     (words,) = (words for words in shown if ("--run-id", run.name) in itertools.pairwise(words))
     assert any(set(words) - {"--run-id", run.name} <= set(shlex.split(command)) for command in description["commands"])

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from scipy.stats import binomtest, ttest_1samp
 from scipy.stats import t as student_t
-from scipy.stats import ttest_1samp
 
 from examples.interval_coverage import coverage, coverage_of_medians
 from semrsm_bench.core.stats import (
@@ -124,7 +124,10 @@ def test_a_jackknife_that_is_undefined_without_a_unit_has_no_interval():
 
 
 def test_a_two_sided_p_of_what_never_varies_and_of_a_single_unit():
-    assert two_sided_p(np.ones(101), "bootstrap", 5) == 0.0
+    """The least p of a sign test of so many units, whether the deviation is 0 or rounding."""
+    for replicates in (np.ones(101), np.r_[1.0, np.full(50, 1 + 2e-16), np.ones(50)]):
+        assert two_sided_p(replicates, "bootstrap", 5) == binomtest(5, 5).pvalue
+    assert two_sided_p(np.r_[0.3, np.full(4, 0.1 + 0.2)], "jackknife", 4) == binomtest(4, 4).pvalue
     assert two_sided_p(np.zeros(101), "bootstrap", 5) == 1.0
     assert math.isnan(two_sided_p(np.ones(2), "jackknife", 1))
     assert math.isnan(two_sided_p(np.array([math.nan, 1.0, 2.0]), "bootstrap", 2))

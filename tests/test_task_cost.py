@@ -40,6 +40,15 @@ def test_every_size_is_a_cell_and_pairs_differ():
     assert len({case.name for case in found}) == len({case.data_sha256 for case in found}) == 8
 
 
+def test_of_large_representations_one_pair_is_enough_where_nobody_says_how_many():
+    def sizes(**given):
+        chosen = TASK.options(stimuli=(1000, 1001), units=(1000,), **given)
+        return [(case.size, case.channels) for case in TASK.cases(chosen)]
+
+    assert sizes() == [(1000, 1000)] * 3 + [(1001, 1000)]
+    assert sizes(repeated=2) == [(1000, 1000)] * 2 + [(1001, 1000)] * 2
+
+
 def test_representations_have_something_in_common():
     (case,) = cases(stimuli=(400,), units=(20,))
     assert linear_cka(*case.inputs().values()) > 0.3

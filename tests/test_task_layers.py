@@ -55,7 +55,8 @@ def test_chance_is_one_in_the_number_of_layers(planted):
         assert TASK.by_chance(one.raw) == 0.25
 
 
-CELLS = ("a", "a permuted", "a equalised", "b", "b permuted", "b equalised", "a x b", "a x b permuted")
+WITHIN = [f"{group}{form}" for group in "ab" for form in ("", " equalised")]
+CELLS = [f"{cell}{word}" for cell in (*WITHIN, "a x b") for word in ("", " permuted")]
 
 
 def test_metrics_find_planted_layers_and_what_ignores_the_stimuli_does_not(planted):
@@ -75,6 +76,24 @@ def test_metrics_find_planted_layers_and_what_ignores_the_stimuli_does_not(plant
         assert score["width"] == 0.25  # all are as wide: ties share the credit
         value = found["linear_cka", cell]
         assert (value["same"] > value["other"] + 0.3) != cell.endswith(" permuted")
+
+
+@pytest.mark.parametrize("cell", ["a permuted", "a equalised permuted", "a x b permuted"])
+def test_every_network_has_an_order_of_its_own(planted, cell):
+    """One order for all would agree with the other side by one luck in all pairs."""
+    plain, moved = (
+        {case.units["network"][1]: case.inputs()["y"] for case in found if case.cell["networks"] == name}
+        for name in (cell.removesuffix(" permuted"), cell)
+        for found in [[*TASK.cases(options(TASK, features=(planted,)))]]
+    )
+    orders = [
+        tuple(((y[:, None] - plain[network]) ** 2).sum(axis=2).argmin(axis=1))
+        for network, y in moved.items()
+        if network in plain
+    ]
+    assert len({*orders}) == len(orders) > 1
+    for order in orders:
+        assert sorted(order) == [*range(N)]
 
 
 def test_equal_spectra_leave_nothing_to_what_ignores_the_stimuli(planted):
@@ -207,7 +226,7 @@ def test_groups_with_other_layers_are_not_compared_and_units_are_networks(tmp_pa
     arrays |= {f"b:0/{layer}": np.ones((N, 3)) for layer in "vw"}
     np.savez(tmp_path / "some.npz", **arrays)
     cases = list(TASK.cases(options(TASK, features=(tmp_path / "some.npz",))))
-    assert {case.cell["networks"] for case in cases} == {"a", "a permuted", "a equalised"}
+    assert {case.cell["networks"] for case in cases} == {"a", "a permuted", "a equalised", "a equalised permuted"}
     plain = [case for case in cases if case.cell["networks"] == "a"]
     assert [case.units["network"] for case in plain] == [("a:0", "a:1"), ("a:0", "a:2"), ("a:1", "a:2")]
     # One array for a network, so that it is sent once.
@@ -274,7 +293,8 @@ def test_quick_compares_networks_of_the_second_width_with_the_first_alone():
         return list(dict.fromkeys(case.cell["networks"] for case in TASK.cases(quick)))
 
     across = ["w16 x w8", "w16 x w8 permuted"]
-    first, second = ([name, f"{name} permuted", f"{name} equalised"] for name in ("w16", "w8"))
+    forms = ("", " permuted", " equalised", " equalised permuted")
+    first, second = ([name + form for form in forms] for name in ("w16", "w8"))
     assert cells() == [*first, *across]
     assert cells(within=0) == across
     # Groups that somebody names are all of interest.

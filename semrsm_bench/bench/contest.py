@@ -17,8 +17,10 @@ from semrsm_bench.core.stats import UNKNOWN, Floats, Interval, Resampling, inter
 from semrsm_bench.core.task import Score, Task
 from semrsm_bench.metrics.ranks import TIE
 
-# A cell does not rank methods where so many of them are so close to the best; fewer methods say nothing either way.
-_MOST, _CLOSE, _FEWEST, _HALF = 0.9, 0.02, 3, 0.5
+# A cell does not rank methods where so many of them are so close to the best, or so far up; fewer methods say nothing either way.
+_MOST, _CLOSE, _PASSED, _FEWEST = 0.9, 0.02, 0.9, 3
+# Nor where what must lose has so much of what the median method has.
+_HALF = 0.5
 # Methods are told apart where the corrected p of their difference is below.
 ALPHA = 0.05
 
@@ -110,10 +112,47 @@ def _value(summary: Summary, score: Score) -> float:
     return summary.scores.get(score.name, UNKNOWN).value
 
 
-def _ends(score: Score) -> tuple[float, float]:
-    """Chance and the best value; infinite or NaN where there is none."""
+@dataclass
+class _Cell:
+    """First scores of a cell from chance, 0, to the end of the scale, 1: those of its methods, and by name of what must lose."""
+
+    methods: list[float]
+    baselines: dict[str, float]
+    statistics: dict[str, float]
+
+    def best(self, of: Mapping[str, float]) -> str:
+        """The best of these, where it reaches half of the median method; else ""."""
+        name = max(of, key=of.__getitem__, default="")
+        return name if name and self.methods and of[name] >= np.median(self.methods) * _HALF else ""
+
+
+def _ends(summaries: Iterable[Summary], task: Task) -> tuple[float, float]:
+    """Chance, as rows of a cell say, and the best value; infinite where there is none."""
+    score = task.scores[0]
     end, other = (score.high, score.low) if score.best == "max" else (score.low, score.high)
-    return (score.chance if score.chance is not None else other), end
+    return next((s.chance for s in summaries if not math.isnan(s.chance)), other), end
+
+
+def _cells(summaries: Sequence[Summary], task: Task) -> dict[str, _Cell]:
+    """By `cell_key`, those alone whose scale has two ends. A score that is undefined is that of chance: it earns nothing."""
+    score = task.scores[0]
+    parts: dict[str, list[Summary]] = {}
+    for summary in summaries:
+        parts.setdefault(cell_key(summary.place), []).append(summary)
+    found = {}
+    for key, part in parts.items():
+        chance, end = _ends(part, task)
+        if not math.isfinite(end - chance):
+            continue
+        cell = found[key] = _Cell([], {}, {})
+        for summary in part:
+            value = (_value(summary, score) - chance) / (end - chance)
+            known = not math.isnan(value)
+            if is_ranked(summary) and (known or (summary.ok and score.name not in summary.bounds)):
+                cell.methods.append(value if known else 0.0)
+            elif known and summary.category in ("baseline", "statistic"):
+                (cell.baselines if summary.category == "baseline" else cell.statistics)[summary.method] = value
+    return found
 
 
 def beyond_baselines(summaries: Sequence[Summary], task: Task) -> list[Interval]:
@@ -123,16 +162,19 @@ def beyond_baselines(summaries: Sequence[Summary], task: Task) -> list[Interval]
     end, and where the baseline leaves less than half of the way from chance: divided by a small rest any value is far from 0.
     """
     score = task.scores[0]
-    chance, end = _ends(score)
-    strongest: dict[str, Summary] = {}
+    cells: dict[str, list[Summary]] = {}
     for s in summaries:
-        if s.category == "baseline" and not math.isnan(value := _value(s, score)):
-            best = strongest.setdefault(cell_key(s.place), s)
-            if abs(end - value) < abs(end - _value(best, score)):
-                strongest[cell_key(s.place)] = s
+        cells.setdefault(cell_key(s.place), []).append(s)
+    ends = {cell: _ends(part, task) for cell, part in cells.items()}
+    strongest: dict[str, Summary] = {}
+    for cell, part in cells.items():
+        baselines = [s for s in part if s.category == "baseline" and not math.isnan(_value(s, score))]
+        if baselines:
+            strongest[cell] = min(baselines, key=lambda s: abs(ends[cell][1] - _value(s, score)))
     found = []
     for s in summaries:
-        baseline = strongest.get(cell_key(s.place))
+        cell = cell_key(s.place)
+        baseline, (chance, end) = strongest.get(cell), ends[cell]
         # What is no number, without a baseline or an end, is not below a half.
         share = (_value(baseline, score) - chance) / (end - chance) if baseline and math.isfinite(end) else math.nan
         if baseline is None or s.category == "baseline" or score.name not in s.replicates or not share < _HALF:
@@ -147,29 +189,36 @@ def beyond_baselines(summaries: Sequence[Summary], task: Task) -> list[Interval]
 def without_ranking(summaries: Sequence[Summary], task: Task) -> dict[str, str]:
     """Cells that are a check and not a contest, by `cell_key`, each with the reason.
 
-    There the best baseline reaches half of the median method's first score, corrected for chance, or 90 % of the methods are
-    within .02 of the best. A method whose score is undefined has that of chance: what is undefined earns nothing.
+    There the best baseline reaches half of the median method's first score, corrected for chance, or 90 % of the methods, of three
+    or more, are within .02 of the best, or nearly at the end of the scale: .9 of the way from chance. The last is not asked of
+    solvers, where what is left to the optimum is what counts.
     """
     score = task.scores[0]
-    chance, end = _ends(score)
-    if not math.isfinite(end - chance):
-        return {}
-    cells: dict[str, tuple[list[float], list[tuple[float, str]]]] = {}
-    for summary in summaries:
-        methods, baselines = cells.setdefault(cell_key(summary.place), ([], []))
-        value = (_value(summary, score) - chance) / (end - chance)
-        if summary.category == "baseline" and not math.isnan(value):
-            baselines.append((value, summary.method))
-        elif is_ranked(summary) and (not math.isnan(value) or (summary.ok and score.name not in summary.bounds)):
-            methods.append(0.0 if math.isnan(value) else value)
     found = {}
-    for cell, (methods, baselines) in cells.items():
-        if len(methods) < _FEWEST:
-            continue
-        share, name = max(baselines, default=(-math.inf, ""))
-        close = sum(value >= max(methods) - _CLOSE for value in methods)
-        if share >= np.median(methods) * _HALF:
-            found[cell] = f"the baseline {name} reaches half of the median method's {score.title}"
-        elif close >= _MOST * len(methods):
-            found[cell] = f"{close} of {len(methods)} methods are within {_CLOSE:g} of the best {score.title}"
+    for key, cell in _cells(summaries, task).items():
+        values, most = np.array(cell.methods), _MOST * len(cell.methods)
+        close = int((values >= values.max(initial=-math.inf) - _CLOSE).sum())
+        passed = int((values >= _PASSED).sum()) if score.style != "quality" else 0
+        of = f"{{}} of {len(values)} methods are"
+        if name := cell.best(cell.baselines):
+            found[key] = f"the baseline {name} reaches half of the median method's {score.title}"
+        elif len(values) >= _FEWEST and close >= most:
+            found[key] = f"{of.format(close)} within {_CLOSE:g} of the best {score.title}"
+        elif len(values) >= _FEWEST and passed >= most:
+            found[key] = f"{of.format(passed)} {_PASSED:.0%} of the way from chance to the best {score.title}, or more"
     return found
+
+
+def one_sided(summaries: Sequence[Summary], task: Task) -> dict[str, str]:
+    """Cells where one number of each side does as a baseline must not (see `without_ranking`), by `cell_key`: which, the best.
+
+    It compares no stimuli, and a method may have part of its score in the same way.
+    """
+    cells = _cells(summaries, task).items()
+    return {key: name for key, cell in cells if (name := cell.best(cell.statistics))}
+
+
+def without_baselines(summaries: Sequence[Summary], task: Task) -> bool:
+    """Whether there are methods to rank, and nothing was measured that must lose, so that no cell can be found a check."""
+    cells = _cells(summaries, task).values() if task.scores[0].style != "quality" else ()
+    return any(cell.methods for cell in cells) and not any(cell.baselines for cell in cells)

@@ -58,6 +58,7 @@ class Summary:
     seeds: Mapping[str, Floats] = field(default_factory=dict)
     worst: Mapping[str, float] = field(default_factory=dict)  # worst of the cases, in the direction of the score
     undefined: Mapping[str, int] = field(default_factory=dict)  # observed cases in which a score has no value
+    chance: float = math.nan  # the first score of a method that knows nothing
     # Medians over cases: the call (a pair of it, see `Task.time_per`), with what it shares with other methods, and that alone.
     seconds: Interval = UNKNOWN
     total_seconds: Interval = UNKNOWN
@@ -246,6 +247,7 @@ def _summary(
             s.name: sum(any(row["scores"].get(s.name, 0.0) is None for row in part) for part in cases.values())
             for s in task.scores
         },
+        chance=next((task.by_chance(result.raw) for result in results), math.nan),
         seconds=call,
         total_seconds=call if np.isnan(shared).all() else _median_interval(seconds + np.nan_to_num(shared), weights),
         shared_seconds=_median(shared),

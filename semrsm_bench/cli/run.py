@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import re
 from collections import defaultdict
@@ -14,11 +15,14 @@ import click
 
 from semrsm_bench.bench.plan import RunOptions
 from semrsm_bench.bench.results import ROWS_FILE, SessionOptions
+from semrsm_bench.cli.list import ROOMS
 from semrsm_bench.cli.options import OutputOptions, click_option, joined, made, options_from
 from semrsm_bench.cli.text import aligned, duration, print_json, say, terminal_width
 from semrsm_bench.core.options import OptionError, OptionInfo, describe
 from semrsm_bench.core.row import METHOD_FAULTS
 
+# Words for all tasks that judge a kind of method, as in `list`.
+KINDS = {room: kind for room, (kind, _) in ROOMS.items() if kind not in ("task", "family")}
 _SHOWN = (*METHOD_FAULTS, "timeout", "memory")
 # Of the methods that a table ranks, where nobody asked for a task by its name.
 _BEST = 12
@@ -38,24 +42,23 @@ class TaskCommand(click.Command):
         from semrsm_bench.tasks.registry import TASKS, default_tasks, get_task
 
         names = set(TASKS.names())
-        named = [word for word in args if word in names]
-        if not named:  # those that a file brings, or else the default
-            files = [Path(after) for word, after in itertools.pairwise(args) if word == "--plugin"]
-            files += [Path(word.partition("=")[2]) for word in args if word.startswith("--plugin=")]
-            named = sort_plugins([path for path in files if path.is_file()])[1]
-        ctx.meta["by_default"] = not named
-        named = named or default_tasks()
-        tasks = {name: get_task(name).options for name in dict.fromkeys(named)}
-        ctx.meta["tasks"] = tasks
         params = self.params
-        known = {name for param in params for name in (param.name, *param.opts)}
-        infos = [info for options in tasks.values() for info in describe(options)]
-        for info in infos:
-            if known & {info.field, *info.flags}:
-                raise TypeError(f"the option {info.flag} of a task is one of `run` itself")
-        ctx.meta["owners"] = owners = _owners(infos)
-        self.params = [*params, *_shared_options(infos, owners)]
         try:
+            # A word may be the value of an option, too: only a parser that knows all options tells which are arguments.
+            named = tasks_of(args)
+            self.params, _ = _with_options(params, named or default_tasks())
+            with contextlib.suppress(click.UsageError):
+                words = self.make_parser(ctx).parse_args(args.copy())[0]["named"]
+                named = tasks_of(words if isinstance(words, tuple) else ())
+            if not named:  # those that a file brings, or else the default
+                files = [Path(after) for word, after in itertools.pairwise(args) if word == "--plugin"]
+                files += [Path(word.partition("=")[2]) for word in args if word.startswith("--plugin=")]
+                named = sort_plugins([path for path in files if path.is_file()])[1]
+            ctx.meta["by_default"] = not named
+            named = named or default_tasks()
+            tasks = {name: get_task(name).options for name in named}
+            ctx.meta["tasks"] = tasks
+            self.params, ctx.meta["owners"] = _with_options(params, named)
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             if error.option_name == "--data" and all(issubclass(kind, FeatureOptions) for kind in tasks.values()):
@@ -104,6 +107,29 @@ class TaskCommand(click.Command):
             raise click.UsageError(f"no task has all of {', '.join(sorted(given))}; name the tasks")
         ctx.params |= {"tasks": found, "by_default": ctx.meta["by_default"]}
         return super().invoke(ctx)
+
+
+def tasks_of(words: Sequence[str]) -> list[str]:
+    """Names of the tasks that words name, by themselves or as all of a kind; others name none."""
+    from semrsm_bench.tasks.registry import task_names
+
+    known = {name: [name] for name in task_names()} | {word: task_names(kind) for word, kind in KINDS.items()}
+    return list(dict.fromkeys(name for word in words for name in known.get(word, ())))
+
+
+def _with_options(
+    params: Sequence[click.Parameter], tasks: Sequence[str]
+) -> tuple[list[click.Parameter], dict[str, str]]:
+    """Parameters of `run` and of the options of tasks; and who of these has a flag."""
+    from semrsm_bench.tasks.registry import get_task
+
+    known = {name for param in params for name in (param.name, *param.opts)}
+    infos = [info for name in tasks for info in describe(get_task(name).options)]
+    for info in infos:
+        if known & {info.field, *info.flags}:
+            raise TypeError(f"the option {info.flag} of a task is one of `run` itself")
+    owners = _owners(infos)
+    return [*params, *_shared_options(infos, owners)], owners
 
 
 def _owners(infos: Sequence[OptionInfo]) -> dict[str, str]:
@@ -162,7 +188,8 @@ def run(
     """Measure methods on TASKs, row by row; ends with their tables. Without a task: those that are measured by default.
 
     Of these the ones that have all options that are given, and all libraries that they need. `semrsm-bench list tasks`
-    names all tasks, `semrsm-bench run TASK --help` shows the options of one. Started again with the same
+    names all tasks, `semrsm-bench run TASK --help` shows the options of one; metrics, rsms, solvers and instances are all
+    tasks of that kind. Started again with the same
     options, a run that was interrupted is resumed. Exit codes: 0 fine, 1 the machine failed (the same command resumes), 2 wrong
     use, 3 a method failed (crashed, raised, or gave no valid answer), 4 nothing was measured.
     """
@@ -170,7 +197,8 @@ def run(
     from semrsm_bench.tasks.registry import get_task
 
     for name in named:
-        get_task(name)
+        if name not in KINDS:
+            get_task(name)
     silent = output.quiet or output.json
     finished, ledger = measure(
         options,

@@ -126,15 +126,17 @@ def weighted_median(values: Floats, weights: Floats) -> Floats:
 def two_sided_p(replicates: Floats, how: Resampling, units: int) -> float:
     """Student's t of a difference over its standard error, units - 1 degrees of freedom; NaN where it is undefined.
 
-    The share of draws beyond 0 would be no smaller than one draw, which no correction for many comparisons survives.
+    The share of draws beyond 0 would be no smaller than one draw, which no correction for many comparisons survives. A difference
+    that is the same in all draws has the least p that a sign test of so many units gives: of scores that take few values, such as
+    shares of a few layers, some pairs agree so by luck, and t would be endless.
     """
     from scipy.special import stdtr
 
     value, error = float(replicates[0]), standard_error(replicates, how)
     if math.isnan(value) or math.isnan(error) or units < 2:
         return math.nan
-    if error == 0:
-        return float(value == 0)
+    if not exceeds(error, _ROUNDING * abs(value)):
+        return 1.0 if value == 0 else 2.0 ** (1 - units)
     return float(2 * stdtr(units - 1, -abs(value) / error))
 
 

@@ -16,8 +16,10 @@ from semrsm_bench.bench.contest import (
     differences,
     is_ranked,
     told_apart,
+    without_baselines,
 )
 from semrsm_bench.bench.summary import TOO_FEW_UNITS
+from semrsm_bench.core.registry import registry_of
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN, Interval
 from semrsm_bench.core.task import Score
@@ -129,7 +131,7 @@ class Layout:
     def stub(self) -> tuple[str, ...]:
         """Headings of the columns before the groups; those that are empty throughout are left out."""
         methods, catalogue = self.results.methods, self.results.catalogue
-        first = (COMPLEXITY,) if any(catalogue.complexity(m) for m in methods) else ()
+        first = (COMPLEXITY,) if self.time_title and any(catalogue.complexity(m) for m in methods) else ()
         last = (BLOCK_SIZE,) if any(m.block_size for m in methods) else ()
         return (*first, NOUNS.get(self.results.task.kind, "Method"), *last)
 
@@ -219,6 +221,13 @@ class Layout:
         if self.says:
             sentences.append(
                 f"T of a program: from the request to the answer, as seen from outside; {SAYS}: its own word, not checked"
+            )
+        every = registry_of(task.kind)
+        lost = [name for name in every.names() if every.get(name).category == "baseline"]
+        if lost and without_baselines(self.results.summaries, task):
+            sentences.append(
+                "Nothing that must lose was measured, so nothing says whether a cell ranks methods: --methods takes "
+                f"{', '.join(lost)}, too"
             )
         if over := self.results.resampled:
             sentences.append(f"±: the farther end of a 95 % {task.resampling} interval over {over}")

@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from semrsm_bench.bench.contest import is_ranked, without_ranking
+from semrsm_bench.bench.contest import is_ranked, one_sided, without_ranking
 from semrsm_bench.bench.summary import Summary
+from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN
 from semrsm_bench.core.task import Score
 from semrsm_bench.report.catalogue import MethodKey
@@ -120,10 +121,7 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
     ]
     if partial:
         notes.append(f"{PARTIAL} not the same {cases} as the others: {'; '.join(partial)}.")
-    checks = [(places[c], why) for c, why in without_ranking(results.summaries, results.task).items() if c in places]
-    if checks:
-        cells_do = "This cell does" if len(checks) == 1 else "These cells do"
-        notes.append(f"{cells_do} not rank methods: {'; '.join(': '.join(filter(None, check)) for check in checks)}.")
+    notes += _contests(results, places)
     notes += _leaks(results, cells, places)
     # Why cells are empty, each reason once with the cells it is true of; one that the cell itself gives is left out.
     reasons: dict[str, dict[str, list[str]]] = {}
@@ -137,13 +135,43 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
     return notes
 
 
+def _contests(results: TaskResults, places: Mapping[str, str]) -> list[str]:
+    """Which of these cells do not rank methods, and in which of the others a number of each side does well."""
+    summaries, task = results.summaries, results.task
+    every = without_ranking(summaries, task)
+    checks = {places[cell]: why for cell, why in every.items() if cell in places}
+    sided = {
+        places[cell]: f"{name} {score_text(task.scores[0], summary)}"
+        for cell, name in one_sided(summaries, task).items()
+        if cell in places and cell not in every
+        for summary in summaries
+        if (cell_key(summary.place), summary.method) == (cell, name)
+    }
+    notes = []
+    if checks:
+        cells_do = "This cell does" if len(checks) == 1 else "These cells do"
+        notes.append(f"{cells_do} not rank methods: {_listed(checks)}.")
+    if sided:
+        notes.append(
+            f"One number of each side, which compares nothing with the other side, has half of the median method's "
+            f"{task.scores[0].title} or more, so that a method may have part of its own by that: {_listed(sided)}."
+        )
+    return notes
+
+
+def _listed(said: Mapping[str, str]) -> str:
+    return "; ".join(": ".join(filter(None, one)) for one in said.items())
+
+
 def _leaks(results: TaskResults, cells: Sequence[str], places: Mapping[str, str]) -> list[str]:
     """Of each cell where nothing real can be found the methods that find something, best first: a sentence where any does."""
     task, found = results.task, []
     for cell in cells:
         if not task.leak or not str(results.places[cell].get(task.across[0], "")).endswith(task.leak):
             continue
-        chance = next((task.by_chance(row["raw"]) for row in results.observed[cell]), math.nan)
+        chance = next(
+            (s.chance for (c, _), s in results.cells.items() if c == cell and not math.isnan(s.chance)), math.nan
+        )
         above = [
             (interval.value, results.catalogue.display_name(m))
             for (c, m), s in results.cells.items()

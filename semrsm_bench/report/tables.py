@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from semrsm_bench.bench.contest import without_ranking
+from semrsm_bench.bench.contest import one_sided, without_ranking
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.escape import escape_csv
 from semrsm_bench.core.row import cell_key, plain
@@ -124,6 +124,7 @@ def task_object(
             "unit": task.unit,
             "resampling": task.resampling,
             "checks": {names[cell]: why for cell, why in without_ranking(results.summaries, task).items()},
+            "one_sided": {names[cell]: name for cell, name in one_sided(results.summaries, task).items()},
             "told_apart": apart,
             "rows": table_records(results, paper),
             **({"statistics": statistics_records(layout)} if statistics else {}),

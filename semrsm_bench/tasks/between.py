@@ -60,19 +60,19 @@ class BetweenNetworks(FeatureTask):
     def cases(self, options: FeatureOptions) -> Iterator[Case]:
         """A case for each cell and layer; the last cell also with the stimuli permuted."""
         found = options.read(self.default_groups())
-        order = found.reordering(options.seed)
         targets = self.targets(found)
         cells = [(cell, pairs) for cell, pairs in self.cells(found) if len(pairs) >= _LEAST_PAIRS]
         if not cells:
             raise ValueError(f"{self.name} needs three networks of a group; there are {len(found.networks)} in all")
         layers = dict.fromkeys(layer for network in found.networks for layer in network.layers)
         for layer in layers if options.layers else ("",):
-            side = _joined(found.networks, layer)
-            moved = side.permuted(order)
+            sides = _sides(found.networks, layer)
+            side = Side.join(sides)
+            moved = [one.reordered(options.seed, network.path) for one, network in zip(sides, found.networks)]
             # Chance needs no precision: the last cell will do.
             for cell, pairs, other in [
                 *((*cell, side) for cell in cells),
-                (f"{cells[-1][0]} {PERMUTED}", cells[-1][1], moved),
+                (f"{cells[-1][0]} {PERMUTED}", cells[-1][1], Side.join(moved)),
             ]:
                 there = sorted(set(chain.from_iterable(pairs)))
                 place = {network: i for i, network in enumerate(there)}
@@ -114,8 +114,8 @@ class BetweenNetworks(FeatureTask):
         return self.measure(raw["sign"] * (forth + back) / 2, weights, here, raw)
 
 
-def _joined(networks: Sequence[FeatureNetwork], layer: str) -> Side:
+def _sides(networks: Sequence[FeatureNetwork], layer: str) -> list[Side]:
     """One layer of each network, by default its last."""
     if lacks := next((network for network in networks if layer and layer not in network.layers), None):
         raise ValueError(f"{lacks.path} has no layer {layer!r}, which another network has")
-    return Side.join([Side.of(network, [layer or list(network.layers)[-1]]) for network in networks])
+    return [Side.of(network, [layer or list(network.layers)[-1]]) for network in networks]

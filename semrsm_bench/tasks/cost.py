@@ -21,6 +21,8 @@ from semrsm_bench.tasks.registry import register_task
 # Dimensions that the two representations have in common.
 _SHARED = 10
 _MOST_CALLS = 5
+# Values of a representation beyond which one pair is enough: it takes seconds, and every pair several calls.
+_LARGE = 1_000_000
 # Stimuli and units of the first call, which compiles and imports: a full one would take as long as one that is timed.
 _WARM = 64
 
@@ -31,7 +33,12 @@ class CostOptions:
 
     stimuli: tuple[int, ...] | None = option(None, help="Numbers of stimuli, n; default: the profile's.", minimum=4)
     units: tuple[int, ...] | None = option(None, help="Numbers of units, p; default: the profile's.", minimum=1)
-    repeated: int | None = option(None, help="Pairs of representations of each size.", minimum=1, name="pairs")
+    repeated: int | None = option(
+        None,
+        help="Pairs of representations of each size; default: 3, of more than a million values 1.",
+        minimum=1,
+        name="pairs",
+    )
     seed: int = option(0, help="Seed of the representations.", minimum=0)
 
     def __post_init__(self) -> None:
@@ -68,8 +75,8 @@ class Cost(Task):
             60.0,
         ),
         "paper": Profile(
-            "250 to 2,000 stimuli, 64 to 4,096 units, 3 pairs of each size",
-            {"stimuli": (250, 500, 1000, 2000), "units": (64, 512, 4096), "repeated": 3},
+            "250 to 2,000 stimuli, 64 to 4,096 units; 3 pairs of each size, one of more than a million values",
+            {"stimuli": (250, 500, 1000, 2000), "units": (64, 512, 4096)},
             60.0,
             120.0,
             600.0,
@@ -81,7 +88,7 @@ class Cost(Task):
         """Pairs of representations of each size, small ones first."""
         for n in sorted(options.stimuli or ()):
             for p in sorted(options.units or ()):
-                for k in range(options.repeated or 1):
+                for k in range(options.repeated or (1 if n * p > _LARGE else 3)):
                     yield _case(n, p, [options.seed, k, n, p])
 
     def score(self, case: Case, arrays: Arrays, answer: Answer, truth: Any, declared: Declaration) -> Scored:

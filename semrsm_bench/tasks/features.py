@@ -152,10 +152,6 @@ class FeatureSet:
             there = ", ".join(network.path for network in self.networks)
             raise ValueError(f"{task} compares two networks of a group, and no group has two: there is {there}")
 
-    def reordering(self, seed: int) -> NDArray[np.intp]:
-        """An order of the stimuli at random, the same in all tasks: that of cells which see one side reordered."""
-        return np.random.default_rng([seed, 1]).permutation(len(self.ids))
-
     def part(
         self,
         groups: Sequence[str] = (),

@@ -7,6 +7,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
+from itertools import product
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -17,7 +18,7 @@ from semrsm_bench.core.options import option
 from semrsm_bench.core.task import Case, Floats, Profile, Score
 from semrsm_bench.tasks.features import FeatureNetwork, FeatureOptions, FeatureSet
 from semrsm_bench.tasks.orders import spearman
-from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Pairs, Side, make_case
+from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Pairs, Side, few, make_case
 
 Labels = NDArray[np.int64]
 _DECIMALS = 6
@@ -99,12 +100,12 @@ class GradedTask(FeatureTask):
                 for ahead in range(1, min(partners + 1, len(networks)))
                 for i, one in enumerate(networks)
             ]
-            # A leak is large: a few pairs will do.
-            leaks = pairs[: max(2, len(networks) // 2)]
-            for form, kept in (*((form, pairs) for form in self.forms), (PERMUTED, leaks)):
-                cell = " ".join(filter(None, (group, form)))
-                for pair in kept:
-                    made = partial(_made, partial(self._steps, found, pair, layers, form, options.seed, steps))
+            of_one = pairs[: len(networks)]
+            for form, word in product(self.forms, ("", PERMUTED)):
+                cell = " ".join(filter(None, (group, form, word)))
+                for pair in few(of_one) if word else pairs:
+                    which = (form, bool(word), options.seed, steps)
+                    made = partial(_made, partial(self._steps, found, pair, layers, *which))
                     yield replace(
                         make_case(
                             f"{pair[0].path}/{pair[1].path}/{cell}",
@@ -125,6 +126,7 @@ class GradedTask(FeatureTask):
         pair: tuple[FeatureNetwork, ...],
         layers: Sequence[str],
         form: str,
+        permuted: bool,
         seed: int,
         steps: int,
     ) -> list[Steps]:
@@ -134,7 +136,7 @@ class GradedTask(FeatureTask):
             labels = found.labels
             # The same draws in all forms, and in a run with other networks beside these.
             place = "/".join([*(network.path for network in pair), layer]).encode()
-            if form == PERMUTED:
+            if permuted:
                 # One order for all would agree with the other side by the same chance everywhere.
                 order = np.random.default_rng([seed, 1, *place]).permutation(len(y))
                 y, labels = y[order], labels[order]

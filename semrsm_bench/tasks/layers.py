@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, partial
@@ -15,7 +16,7 @@ from semrsm_bench.core.options import option
 from semrsm_bench.core.task import Answer, Arrays, Case, Floats, Profile, Score, Scored
 from semrsm_bench.tasks.features import FeatureNetwork, FeatureOptions
 from semrsm_bench.tasks.orders import credits
-from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Given, Pairs, Side, make_case
+from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Given, Pairs, Side, make_case, reordered
 from semrsm_bench.tasks.registry import register_task
 
 EQUALISED = "equalised"
@@ -76,27 +77,23 @@ class Layers(FeatureTask):
         found = options.read(("w16", "w8"))
         if len(found.groups) < 2:
             found.require_pair(self.name)
-        order = found.reordering(options.seed)
         sides = {network.path: Side.of(network) for network in found.networks}
-        moved = {path: side.permuted(order) for path, side in sides.items()}
         within = list(found.groups)[: None if options.chosen else options.within]
         for a, b in [*((g, g) for g in within), *combinations(found.groups, 2)]:
             first, second = found.groups[a], found.groups[b]
             if list(first[0].layers) != list(second[0].layers) or len(first[0].layers) < 2:
                 continue
             pairs = list(combinations(first, 2)) if a == b else list(product(first, second))
-            forms: dict[str, tuple[Mapping[str, Given], Mapping[str, Given]]] = {
-                "": (sides, sides),
-                PERMUTED: (sides, moved),
-            }
+            forms: dict[str, Mapping[str, Given]] = {"": sides}
             if a == b and len(first) > 1:
                 paths = [network.path for network in first]
-                equal = dict(zip(paths, equalised_later([sides[path] for path in paths], options.seed)))
-                forms[EQUALISED] = (equal, equal)
-            for form, (xs, ys) in forms.items():
-                cell = " ".join(filter(None, (a if a == b else f"{a} x {b}", form)))
-                for one, other in _few(first, second) if form == PERMUTED else pairs:
-                    yield _case(cell, one, other, xs[one.path], ys[other.path], found.sha256)
+                forms[EQUALISED] = dict(zip(paths, equalised_later([sides[path] for path in paths], options.seed)))
+            for form, there in forms.items():
+                moved = {path: reordered(side, options.seed, path) for path, side in there.items()}
+                for word, kept, ys in (("", pairs, there), (PERMUTED, _few(first, second), moved)):
+                    cell = " ".join(filter(None, (a if a == b else f"{a} x {b}", form, word)))
+                    for one, other in kept:
+                        yield _case(cell, one, other, there[one.path], ys[other.path], found.sha256)
 
     def score(self, case: Case, arrays: Arrays, answer: Answer, truth: Any, declared: Declaration) -> Scored:
         """As for all tasks on features; the row names the layers, for maps of its values."""
@@ -105,7 +102,7 @@ class Layers(FeatureTask):
 
     def by_chance(self, raw: Mapping[str, Any]) -> float:
         """One in the number of layers."""
-        return 1 / len(raw["layers"])
+        return 1 / len(raw["layers"]) if raw.get("layers") else math.nan
 
     def judge(self, case: Case, pairs: Pairs, declared: Declaration) -> Mapping[str, float]:
         """Share of layers found, of both directions; and mean values in the metric's own direction."""

@@ -13,7 +13,7 @@ from semrsm_bench.core.task import Case, Floats, Profile, Score
 from semrsm_bench.tasks.features import FeatureOptions
 from semrsm_bench.tasks.layers import EQUALISED, equalised_later
 from semrsm_bench.tasks.orders import credit, spearman
-from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Given, Pairs, Side, make_case
+from semrsm_bench.tasks.pairs import PERMUTED, UNDEFINED, FeatureTask, Given, Pairs, Side, few, make_case, reordered
 from semrsm_bench.tasks.registry import register_task
 
 _LEAST_LAYERS = 3
@@ -53,26 +53,22 @@ class Monotonicity(FeatureTask):
     def cases(self, options: FeatureOptions) -> Iterator[Case]:
         """Networks, all layers of one with one another."""
         found = options.read(("w16", "w8"))
-        order = found.reordering(options.seed)
         for group, networks in found.groups.items():
             if len(networks[0].layers) < _LEAST_LAYERS:
                 raise ValueError(
                     f"monotonicity needs three layers; networks of {group} have {', '.join(networks[0].layers)}"
                 )
             sides = [Side.of(network) for network in networks]
-            forms: dict[str, tuple[Sequence[Given], Sequence[Given]]] = {
-                "": (sides, sides),
-                EQUALISED: (equal := equalised_later(sides, options.seed), equal),
-                PERMUTED: (sides, [side.permuted(order) for side in sides]),
-            }
-            for form, (xs, ys) in forms.items():
-                cell = f"{group} {form}".strip()
-                # Chance needs no precision: one network will do.
-                for network, x, y in list(zip(networks, xs, ys))[: 1 if form == PERMUTED else None]:
-                    count = len(network.layers)
-                    pairs = list(combinations(range(count), 2))
-                    name = f"{network.path}/{cell}"
-                    yield make_case(name, {"networks": cell}, x, y, pairs, (network,), found.sha256, count)
+            forms: dict[str, Sequence[Given]] = {"": sides, EQUALISED: equalised_later(sides, options.seed)}
+            for form, xs in forms.items():
+                moved = [reordered(x, options.seed, network.path) for network, x in zip(networks, xs)]
+                for word, ys, kept in (("", xs, networks), (PERMUTED, moved, few(networks))):
+                    cell = " ".join(filter(None, (group, form, word)))
+                    for network, x, y in zip(kept, xs, ys):
+                        count = len(network.layers)
+                        pairs = list(combinations(range(count), 2))
+                        name = f"{network.path}/{cell}"
+                        yield make_case(name, {"networks": cell}, x, y, pairs, (network,), found.sha256, count)
 
     def judge(self, case: Case, pairs: Pairs, declared: Declaration) -> Mapping[str, float]:
         """Shares of comparisons that come out as layers are ordered; and the rank correlation from each layer on."""

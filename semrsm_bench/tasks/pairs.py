@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache, partial
 from itertools import chain
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from semrsm_bench.tasks.features import FeatureNetwork, FeatureOptions
 from semrsm_bench.tasks.networks import LazyLayer
 
 Array = NDArray[Any]
+T = TypeVar("T")
 PERMUTED = "permuted"
 NO_POSITIONS = dict.fromkeys(
     ("zx", "zy"), "positions (n, C, S) beside features (n, p)"
@@ -60,8 +61,12 @@ class Side:
         )
         return cls(features, positions, grids) if have else cls(features)
 
-    def permuted(self, order: NDArray[np.intp]) -> Side:
-        """The same with the stimuli in another order."""
+    def reordered(self, seed: int, network: str) -> Side:
+        """The same with the stimuli in an order at random, one for each seed and network.
+
+        One order for all networks would agree with the other side by the same luck everywhere.
+        """
+        order = np.random.default_rng([seed, 1, *network.encode()]).permutation(len(self.features[0]))
         features, positions = tuple(f[order] for f in self.features), tuple(z[order] for z in self.positions)
         return Side(features, positions, self.grids)
 
@@ -95,6 +100,16 @@ class Side:
 
 Given = Side | Callable[[], Side]
 """A side of a case; what is costly to make is a function, called when the case is measured."""
+
+
+def reordered(side: Given, seed: int, network: str) -> Given:
+    """A side with its stimuli `Side.reordered`; what is made later stays so."""
+    return side.reordered(seed, network) if isinstance(side, Side) else lambda: _side(side).reordered(seed, network)
+
+
+def few(cases: Sequence[T]) -> Sequence[T]:
+    """Half of them, but two: a leak is large, and chance needs no precision."""
+    return cases[: max(2, len(cases) // 2)]
 
 
 class Pairs(NamedTuple):

@@ -1,0 +1,83 @@
+"""The tables in the pages of tasks for metrics, from the rows that are kept in ``docs/runs/metrics``.
+
+    semrsm-bench run metrics --profile paper --run-id metrics
+    python docs/task_tables.py --keep results/metrics    # keep its rows
+    python docs/task_tables.py                           # print the tables
+    python docs/task_tables.py --write                   # put them into the pages
+
+A page says in a comment which part of the run it shows, as the words after ``semrsm-bench table docs/runs/metrics``. Rows are kept
+without the values of single pairs, most of their size, where no score is made of these again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import lzma
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from semrsm_bench.bench.results import ENVIRONMENT_FILE, ROWS_FILE, RUN_FILE
+from semrsm_bench.cli import cli
+from semrsm_bench.core.task import Task
+from semrsm_bench.tasks.registry import get_task
+
+HERE = Path(__file__).resolve().parent
+RUN = "docs/runs/metrics"
+_BLOCK = re.compile(r"(<!-- table: (?P<words>.+?) -->\n).*?(<!-- end of the table -->)", re.DOTALL)
+
+
+def table(words: str) -> str:
+    """The table of a part of the run as Markdown, and the command that prints it."""
+    command = ["table", RUN, *shlex.split(words), "--format", "md"]
+    with contextlib.chdir(HERE.parent):
+        found = CliRunner().invoke(cli, command)
+    if found.exit_code:
+        raise SystemExit(f"semrsm-bench {shlex.join(command)}: {found.output.strip() or found.exception}")
+    return f"`semrsm-bench table {RUN} {words} --format md`:\n\n{found.stdout.strip()}\n"
+
+
+def written(page: str) -> str:
+    """The page with the tables of the kept run."""
+    return _BLOCK.sub(lambda block: f"{block[1]}\n{table(block['words'])}\n{block[3]}", page)
+
+
+def pages() -> Iterator[Path]:
+    """Those that have a table of the run."""
+    return (path for path in sorted((HERE / "tasks").glob("*.md")) if _BLOCK.search(path.read_text()))
+
+
+def keep(run: Path) -> None:
+    """Put the rows of a run, with what is said of it, where `table` finds them."""
+    kept = HERE.parent / RUN
+    kept.mkdir(exist_ok=True)
+    rows = [json.loads(line) for line in (run / ROWS_FILE).read_text().splitlines()]
+    for row in rows:
+        if type(get_task(row["task"])).aggregate is Task.aggregate:
+            for name in ("values", "values_yx"):
+                row["raw"].pop(name, None)
+    lines = "".join(f"{json.dumps(row)}\n" for row in rows)
+    (kept / f"{ROWS_FILE}.xz").write_bytes(lzma.compress(lines.encode(), preset=9))
+    for name in (RUN_FILE, ENVIRONMENT_FILE):
+        shutil.copy(run / name, kept)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--keep", type=Path, metavar="RUN")
+    parser.add_argument("--write", action="store_true")
+    given = parser.parse_args()
+    if given.keep:
+        keep(given.keep)
+    for path in pages():
+        page = written(path.read_text())
+        if given.write:
+            path.write_text(page)
+        else:
+            print("".join(block[0] + "\n" for block in _BLOCK.finditer(page)))
