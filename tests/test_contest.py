@@ -90,7 +90,7 @@ def test_smaller_may_be_better_and_a_score_without_end_says_nothing(baseline, ch
 @pytest.mark.parametrize(
     ("chance", "values", "baseline", "said"),
     [
-        (0.5, [0.96, 0.99, 0.999], 0.5, "3 of 3 methods are 90% of the way from chance to the best value, or more"),
+        (0.5, [0.96, 0.99, 0.999], 0.5, "3 of 3 methods are 90 % of the way from chance to the best value, or more"),
         (0.5, [0.94, 0.97, 0.999], 0.5, ""),
         (0.5, [0.9, 0.8, 0.7], 0.66, "the baseline none"),  # .16 of what the median has above chance, .3
         (0.5, [0.9, 0.8, 0.7], 0.64, ""),

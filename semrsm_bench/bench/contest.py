@@ -80,13 +80,8 @@ def differences(
 
 def told_apart(summaries: Sequence[Summary], task: Task) -> list[ToldApart]:
     """All pairs of methods of each cell in the task's first score, corrected for those of the cell; only cells with any."""
-    score = task.scores[0]
-    cells: dict[str, list[Summary]] = {}
-    for summary in summaries:
-        if is_ranked(summary) and not math.isnan(_value(summary, score)):
-            cells.setdefault(cell_key(summary.place), []).append(summary)
-    found = []
-    for methods in cells.values():
+    score, found = task.scores[0], []
+    for methods in _by_cell([s for s in summaries if is_ranked(s) and not math.isnan(_value(s, score))]).values():
         methods.sort(key=lambda s: _value(s, score), reverse=score.best == "max")
         pairs = _differences(list(itertools.combinations(methods, 2)), score.name, task.resampling)
         if pairs:
@@ -112,6 +107,13 @@ def _value(summary: Summary, score: Score) -> float:
     return summary.scores.get(score.name, UNKNOWN).value
 
 
+def _by_cell(summaries: Iterable[Summary]) -> dict[str, list[Summary]]:
+    found: dict[str, list[Summary]] = {}
+    for summary in summaries:
+        found.setdefault(cell_key(summary.place), []).append(summary)
+    return found
+
+
 @dataclass
 class _Cell:
     """First scores of a cell from chance, 0, to the end of the scale, 1: those of its methods, and by name of what must lose."""
@@ -135,12 +137,8 @@ def _ends(summaries: Iterable[Summary], task: Task) -> tuple[float, float]:
 
 def _cells(summaries: Sequence[Summary], task: Task) -> dict[str, _Cell]:
     """By `cell_key`, those alone whose scale has two ends. A score that is undefined is that of chance: it earns nothing."""
-    score = task.scores[0]
-    parts: dict[str, list[Summary]] = {}
-    for summary in summaries:
-        parts.setdefault(cell_key(summary.place), []).append(summary)
-    found = {}
-    for key, part in parts.items():
+    score, found = task.scores[0], {}
+    for key, part in _by_cell(summaries).items():
         chance, end = _ends(part, task)
         if not math.isfinite(end - chance):
             continue
@@ -161,10 +159,7 @@ def beyond_baselines(summaries: Sequence[Summary], task: Task) -> list[Interval]
     1 is the end of the scale, 0 no better than the baseline. `UNKNOWN` for baselines, where there is none, where the scale has no
     end, and where the baseline leaves less than half of the way from chance: divided by a small rest any value is far from 0.
     """
-    score = task.scores[0]
-    cells: dict[str, list[Summary]] = {}
-    for s in summaries:
-        cells.setdefault(cell_key(s.place), []).append(s)
+    score, cells = task.scores[0], _by_cell(summaries)
     ends = {cell: _ends(part, task) for cell, part in cells.items()}
     strongest: dict[str, Summary] = {}
     for cell, part in cells.items():
@@ -205,7 +200,9 @@ def without_ranking(summaries: Sequence[Summary], task: Task) -> dict[str, str]:
         elif len(values) >= _FEWEST and close >= most:
             found[key] = f"{of.format(close)} within {_CLOSE:g} of the best {score.title}"
         elif len(values) >= _FEWEST and passed >= most:
-            found[key] = f"{of.format(passed)} {_PASSED:.0%} of the way from chance to the best {score.title}, or more"
+            found[key] = (
+                f"{of.format(passed)} {100 * _PASSED:.0f} % of the way from chance to the best {score.title}, or more"
+            )
     return found
 
 
