@@ -137,12 +137,7 @@ MADE = "efficientnet-lite0 vit self flat resnet18-quarter resnet10-quarter plain
 SIX = "accuracy output-difference random-labels shortcuts augmentation monotonicity"
 # Commands that do not follow the rules of `way_of`.
 WAYS = {
-    f"semrsm-bench run {SIX} --profile paper": Way(
-        "semrsm-bench run accuracy --profile paper --networks 2 --count 60 --methods linear_cka,jaccard",
-        slow=False,
-        why="takes 20 minutes",
-    ),
-    f"semrsm-bench table latest {SIX} --json | python examples/beside_resi.py": only_read(
+    f"semrsm-bench table docs/runs/metrics {SIX} --json | python examples/beside_resi.py": only_read(
         "tests/test_paper_figures.py runs the example"
     ),
     # make: the normal suite reads the recipe (test_make_lines_have_a_recipe), the slow one runs it in a copy of the checkout
