@@ -142,6 +142,16 @@ def test_the_table_says_where_a_number_of_each_side_does_well_and_where_nothing_
     assert "Nothing that must lose" not in " ".join(render_table(results).split())
 
 
+@pytest.mark.parametrize("best", ["max", "min"])
+@pytest.mark.parametrize(("spread", "named"), [(0.1, True), (0.9, False)])
+def test_a_number_of_each_side_that_may_be_at_chance_is_not_named(best, spread, named):
+    sign = 1 if best == "max" else -1
+    of_one = 0.4 + spread * np.array([-1, 1, -1, 1, 0])
+    values = {"size": ("statistic", sign * of_one), "m": ("", sign * np.full(5, 0.5))}
+    task, found = of_networks(values, "jackknife", best=best, chance=0.0, low=-1.0, high=1.0)
+    assert [*one_sided(found, task).values()] == ["size"] * named
+
+
 def test_differences_of_rounding_alone_are_none():
     """The same scores, summed in another order, are no better and no worse."""
     cells = [

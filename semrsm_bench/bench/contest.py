@@ -116,7 +116,9 @@ def _by_cell(summaries: Iterable[Summary]) -> dict[str, list[Summary]]:
 
 @dataclass
 class _Cell:
-    """First scores of a cell from chance, 0, to the end of the scale, 1: those of its methods, and by name of what must lose."""
+    """First scores of a cell from chance, 0, to the end of the scale, 1: those of its methods, by name those of what must lose, and
+    those of numbers of one side whose intervals are clear of chance.
+    """
 
     methods: list[float]
     baselines: dict[str, float]
@@ -148,9 +150,16 @@ def _cells(summaries: Sequence[Summary], task: Task) -> dict[str, _Cell]:
             known = not math.isnan(value)
             if is_ranked(summary) and (known or (summary.ok and score.name not in summary.bounds)):
                 cell.methods.append(value if known else 0.0)
-            elif known and summary.category in ("baseline", "statistic"):
-                (cell.baselines if summary.category == "baseline" else cell.statistics)[summary.method] = value
+            elif known and summary.category == "baseline":
+                cell.baselines[summary.method] = value
+            elif known and summary.category == "statistic" and not _may_be(summary.scores[score.name], chance, end):
+                cell.statistics[summary.method] = value
     return found
+
+
+def _may_be(interval: Interval, chance: float, end: float) -> bool:
+    """Whether an interval reaches to chance, or beyond it, from the end of the scale."""
+    return interval.low <= chance if end > chance else interval.high >= chance
 
 
 def beyond_baselines(summaries: Sequence[Summary], task: Task) -> list[Interval]:
