@@ -164,6 +164,8 @@ WAYS = {
         slow=False,
         why="takes minutes",
     ),
+    "semrsm-bench plot docs/runs/metrics layers exchange noise function output-difference monotonicity null samples "
+    "--format png": only_read("takes a minute; tests/test_overview.py draws such figures"),
     "semrsm-bench table docs/runs/metrics layers --json": only_read("tests/test_task_tables.py prints its tables"),
     "python docs/task_tables.py --keep results/metrics --write": only_read("tests/test_task_tables.py runs it"),
     "make tasks": Way("", slow=False, why="takes half an hour; each task runs below"),

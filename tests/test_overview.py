@@ -101,6 +101,14 @@ def test_ranks_are_those_of_the_scores(results):
     assert hatched == [columns.index(("alike", "p"))]
 
 
+def test_leak_tests_have_no_ranks(results, monkeypatch):
+    metrics = [one for one in results if one.task.kind == "metric"]
+    for one in metrics:
+        monkeypatch.setattr(type(one.task), "leak", "q")
+    (axes,) = draw_ranks(metrics).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["up: cell p", "down: cell p", "alike"]
+
+
 def test_orders_are_compared_by_kendalls_tau_over_the_methods_that_both_tasks_rank(results):
     (axes, _) = draw_orders([one for one in results if one.task.kind == "metric"]).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["up: cell q", "down: cell p", "alike"]

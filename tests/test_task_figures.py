@@ -1,6 +1,7 @@
 """Pictures of tasks: what they draw is what the rows and their arrays hold."""
 
 import itertools
+from types import SimpleNamespace
 
 import matplotlib as mpl
 import numpy as np
@@ -12,6 +13,7 @@ from scipy.stats import spearmanr
 from semrsm_bench.activations.retrieval import from_scenes
 from semrsm_bench.activations.scenes import parts_of_packages
 from semrsm_bench.bench.summary import results_of, summarise
+from semrsm_bench.core.stats import Interval
 from semrsm_bench.metrics.registry import get_metric
 from semrsm_bench.report.figures import draw_all, instances, layers, matching, outputs, retrieval, translation
 from semrsm_bench.report.figures.parts import by_depth, contact_sheet, heat, method_looks, words_of
@@ -244,6 +246,39 @@ def test_maps_of_layers_are_means_over_pairs_of_networks_and_both_directions(tmp
     assert [label.get_text() for label in axes.get_xticklabels()] == ["early", "late"]
     found = 100 * drawn.summary("linear_regression", networks="a").scores["identification"].value
     assert axes.get_title() == f"linear_regression: {found:.1f} %"
+
+
+def test_rows_that_were_kept_without_values_have_no_maps():
+    scores = {"identification": Interval(0.5, 0.4, 0.6)}
+    results = SimpleNamespace(
+        task=get_task("layers"),
+        places={"a x b": {"networks": "a x b"}},
+        summaries=[SimpleNamespace(place={"networks": "a x b"}, method="linear_cka", scores=scores)],
+        rows=[{"status": "ok", "cell": {"networks": "a x b"}, "method": "linear_cka", "raw": {"layers": ["a", "b"]}}],
+    )
+    assert [*layers.draw(results)] == []
+
+
+def test_a_point_of_a_method_is_nearer_to_its_own_layer_than_to_another():
+    places = [
+        {"model": "m", "shift": "20x0", "centring": "none", "kernel": "rbf", "layer": f"layer{i}", "size": 4**i}
+        for i in (2, 3)
+    ]
+    scores = {"auroc": Interval(0.9, 0.8, 1.0)}
+    summaries = [
+        SimpleNamespace(place=place, method=f"method-{m}", category="", options={}, scores=scores, ok=1)
+        for place in places
+        for m in range(20)
+    ]
+    drawn = translation._draw_auroc(summaries)
+    drawn_at = [
+        x
+        for line in drawn.figure.axes[0].lines
+        if len(line.get_xdata()) == 2
+        for x in enumerate(sorted(line.get_xdata()))
+    ]
+    assert len(drawn_at) >= 40
+    assert all(abs(x - layer) < 0.5 for layer, x in drawn_at if x == x)
 
 
 def test_a_map_is_empty_where_no_pair_of_networks_has_a_value():

@@ -237,6 +237,10 @@ class Task(ABC):
         chance = self.scores[0].chance
         return math.nan if chance is None else chance
 
+    def is_leak(self, place: Mapping[str, Any]) -> bool:
+        """Whether a cell is one where nothing real can be found, see ``leak``."""
+        return bool(self.leak) and str(place.get(self.across[0], "")).endswith(self.leak)
+
     def bounds(self, results: Sequence[Result]) -> dict[str, float]:
         """Certified bounds, over the rows of one method in one cell, of scores whose value is unknown; none by default."""
         return {}

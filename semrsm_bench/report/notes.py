@@ -167,7 +167,7 @@ def _leaks(results: TaskResults, cells: Sequence[str], places: Mapping[str, str]
     """Of each cell where nothing real can be found the methods that find something, best first: a sentence where any does."""
     task, found = results.task, []
     for cell in cells:
-        if not task.leak or not str(results.places[cell].get(task.across[0], "")).endswith(task.leak):
+        if not task.is_leak(results.places[cell]):
             continue
         chance = next(
             (s.chance for (c, _), s in results.cells.items() if c == cell and not math.isnan(s.chance)), math.nan

@@ -12,7 +12,6 @@ from semrsm_bench.report.figures.parts import heat
 from semrsm_bench.report.formatting import format_score
 from semrsm_bench.report.results import TaskResults
 from semrsm_bench.report.style import Drawing, new_panels, short
-from semrsm_bench.tasks.pairs import PERMUTED
 
 _MOST_METRICS, _COLUMNS = 8, 4
 
@@ -22,18 +21,19 @@ def draw(results: TaskResults) -> Iterator[Drawing]:
     score = results.task.scores[0]
     for place in results.places.values():
         cell = str(place["networks"])
-        here = [s for s in results.summaries if s.place == place and score.name in s.scores]
-        if cell.endswith(PERMUTED) or not here:
+        # Rows may be kept without their values.
+        measured: dict[str, list[Mapping[str, Any]]] = {}
+        for row in results.rows:
+            if row["status"] == "ok" and row["cell"] == place and "values" in row["raw"]:
+                measured.setdefault(row["method"], []).append(row)
+        here = [s for s in results.summaries if s.place == place and s.method in measured and score.name in s.scores]
+        if results.task.is_leak(place) or not here:
             continue
         ranked = sorted(here, key=lambda s: -s.scores[score.name].value)
         chosen = {round(k) for k in np.linspace(0, len(ranked) - 1, min(_MOST_METRICS, len(ranked)))}
         figure, grid = new_panels(len(chosen), min(_COLUMNS, len(chosen)), (3.1, 2.9))
         for axes, k in zip(grid.flat, sorted(chosen)):
-            rows = [
-                r
-                for r in results.rows
-                if r["status"] == "ok" and r["method"] == ranked[k].method and r["cell"] == place
-            ]
+            rows = measured[ranked[k].method]
             names = rows[0]["raw"]["layers"]
             heat(axes, mean_map(rows), names, names)
             axes.label_outer()

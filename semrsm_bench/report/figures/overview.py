@@ -81,8 +81,13 @@ def draw_fronts(results: Sequence[TaskResults]) -> Figure | None:
 
 
 def draw_ranks(results: Sequence[TaskResults]) -> Figure | None:
-    """Methods of one kind by the cells of their tasks that have any result; None where there are fewer than two."""
-    columns = [(one, cell) for one in results for cell, rows in one.observed.items() if rows]
+    """Methods of one kind by the cells of their tasks that have any result and are no leak tests; None for fewer than two."""
+    columns = [
+        (one, cell)
+        for one in results
+        for cell, rows in one.observed.items()
+        if rows and not one.task.is_leak(one.places[cell])
+    ]
     methods = results[0].catalogue.order(m for one in results for m in one.methods)
     if len(columns) < 2 or not methods:
         return None

@@ -135,10 +135,11 @@ def _draw_auroc(summaries: Sequence[Summary]) -> Drawing:
     for axes, group, title in zip(grid.flat, groups, titles):
         here = [s for s in summaries if value_of(s.place, *_GROUP) == group]
         layers = by_depth(s.place for s in here)
+        step = min(0.1, 0.75 / len(looks))  # so that a point is nearer to its own layer than to the next one
         for number, (method, look) in enumerate(looks.items()):
             found = {layers.index(s.place["layer"]): s.scores["auroc"] for s in here if s.method == method}
             places = sorted(found)
-            x, values = np.array(places) + 0.1 * (number - (len(looks) - 1) / 2), [found[i] for i in places]
+            x, values = np.array(places) + step * (number - (len(looks) - 1) / 2), [found[i] for i in places]
             style: dict[str, Any] = {"color": look.color, "marker": look.marker, "ms": 4.5, "mec": "black", "mew": 0.3}
             axes.plot(x, [i.value for i in values], label=method, lw=0.8, **style)
             axes.vlines(x, [i.low for i in values], [i.high for i in values], color=look.color, lw=1.2)
