@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -151,7 +152,21 @@ def measured_tasks(monkeypatch, words, code=0):
 def test_without_a_name_all_default_tasks_that_have_the_given_options_are_measured(monkeypatch, words, tasks):
     found = measured_tasks(monkeypatch, words)
     assert [*found["tasks"]] == tasks
-    assert found["leave_out"] == (tasks in (["matching", "outputs"], ["matching"]) or words == "--kernels rbf")
+    by_name = [word for word in words.split()[: 1 if words.startswith("outputs") else None] if word == "outputs"]
+    assert found["leave_out"] == (not by_name)
+
+
+def test_of_all_tasks_of_a_kind_those_that_lack_something_are_left_out_with_the_reason(
+    tmp_path, user_cache, kept_workers
+):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "own.npz", **{f"a:{i}/{la}": rng.normal(size=(20, 4)) for i in range(3) for la in "xyz"})
+    words = ("--features", tmp_path / "own.npz", "--methods", "linear_cka", "--out", tmp_path, "--stimuli", 10)
+    _, err = call("run", "metrics", *words)
+    assert "task 'accuracy' is left out" in err
+    assert "task 'output-difference' is left out: a:0 has no logits" in err
+    assert {row["task"] for row in load_rows(next(tmp_path.glob("2*")))} >= {"layers", "exchange", "monotonicity"}
+    assert "has no logits" in call("run", "output-difference", *words, code=2)[1]
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,13 @@ def test_leak_tests_have_no_ranks(results, monkeypatch):
     assert [label.get_text() for label in axes.get_xticklabels()] == ["up: cell p", "down: cell p", "alike"]
 
 
-def test_orders_are_compared_by_kendalls_tau_over_the_methods_that_both_tasks_rank(results):
+def test_a_task_without_a_contest_has_no_order(results):
+    (axes, _) = draw_orders([one for one in results if one.task.kind == "metric"]).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["up: cell q", "down: cell p"]
+
+
+def test_orders_are_compared_by_kendalls_tau_over_the_methods_that_both_tasks_rank(results, monkeypatch):
+    monkeypatch.setattr("semrsm_bench.report.figures.overview.without_ranking", lambda *_: {})
     (axes, _) = draw_orders([one for one in results if one.task.kind == "metric"]).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["up: cell q", "down: cell p", "alike"]
     up, down, alike = (dict(zip(METHODS, VALUES[t][c])) for t, c in (("up", "q"), ("down", "p"), ("alike", "p")))

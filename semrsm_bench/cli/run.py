@@ -189,7 +189,7 @@ def run(
 
     Of these the ones that have all options that are given, and all libraries that they need. `semrsm-bench list tasks`
     names all tasks, `semrsm-bench run TASK --help` shows the options of one; metrics, rsms, solvers and instances are all
-    tasks of that kind. Started again with the same
+    tasks of that kind for which there is what they need, such as logits. Started again with the same
     options, a run that was interrupted is resumed. Exit codes: 0 fine, 1 the machine failed (the same command resumes), 2 wrong
     use, 3 a method failed (crashed, raised, or gave no valid answer), 4 nothing was measured.
     """
@@ -204,7 +204,7 @@ def run(
         options,
         session,
         tasks,
-        leave_out=by_default,
+        leave_out=by_default or not KINDS.keys().isdisjoint(named),
         quiet=silent,
         report=lambda text: None if silent else say(text, err=True),
     )

@@ -34,8 +34,8 @@ _RANKS_NOTE = (
 )
 
 _ORDERS_NOTE = (
-    "Kendall's tau-b between the orders of the methods in two tasks, each in the cell that stands for it: 1 the same order, 0 none "
-    "in common. Baselines, statistics of one side and undefined scores take no part."
+    "Kendall's tau-b between the orders of the methods in two tasks, each in the cell that stands for it, or another contest: 1 "
+    "the same order, 0 none in common. Baselines, statistics of one side and undefined scores take no part."
 )
 
 
@@ -123,14 +123,18 @@ def draw_ranks(results: Sequence[TaskResults]) -> Figure | None:
 
 
 def draw_orders(results: Sequence[TaskResults]) -> Figure | None:
-    """How alike the orders of methods are in any two tasks, each in its leading cell; None where fewer than two rank any."""
+    """How alike the orders of methods are in any two tasks, each in its leading cell, or else another one, that is no check; None
+    where fewer than two rank any.
+    """
     names, orders = [], []
     for one in results:
         score = one.task.scores[0]
         sign = 1 if score.best == "max" else -1
-        known: dict[str, dict[MethodKey, float]] = {cell: {} for cell in one.places}
+        checks = without_ranking(one.summaries, one.task)
+        known: dict[str, dict[MethodKey, float]] = {cell: {} for cell in one.places if cell not in checks}
         for (cell, method), summary in one.cells.items():
-            if is_ranked(summary) and not np.isnan(value := summary.scores.get(score.name, UNKNOWN).value):
+            value = summary.scores.get(score.name, UNKNOWN).value
+            if cell in known and is_ranked(summary) and not np.isnan(value):
                 known[cell][method] = sign * value
         if ranked := [cell for cell, values in known.items() if len(values) >= _FEWEST]:
             cell = max(ranked, key=one.leads)
