@@ -203,14 +203,14 @@ def without_ranking(summaries: Sequence[Summary], task: Task) -> dict[str, str]:
         values, most = np.array(cell.methods), _MOST * len(cell.methods)
         close = int((values >= values.max(initial=-math.inf) - _CLOSE).sum())
         passed = int((values >= _PASSED).sum()) if score.style != "quality" else 0
-        of = f"{{}} of {len(values)} methods are"
+        said = f"of {len(values)} methods are"
         if name := cell.best(cell.baselines):
             found[key] = f"the baseline {name} reaches half of the median method's {score.title}"
         elif len(values) >= _FEWEST and close >= most:
-            found[key] = f"{of.format(close)} within {_CLOSE:g} of the best {score.title}"
+            found[key] = f"{close} {said} within {_CLOSE:g} of the best {score.title}"
         elif len(values) >= _FEWEST and passed >= most:
             found[key] = (
-                f"{of.format(passed)} {100 * _PASSED:.0f} % of the way from chance to the best {score.title}, or more"
+                f"{passed} {said} {100 * _PASSED:.0f} % of the way from chance to the best {score.title}, or more"
             )
     return found
 

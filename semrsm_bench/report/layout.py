@@ -222,13 +222,13 @@ class Layout:
             sentences.append(
                 f"T of a program: from the request to the answer, as seen from outside; {SAYS}: its own word, not checked"
             )
-        every = registry_of(task.kind)
-        lost = [name for name in every.names() if every.get(name).category == "baseline"]
-        if lost and without_baselines(self.results.summaries, task):
-            sentences.append(
-                "Nothing that must lose was measured, so nothing says whether a cell ranks methods: --methods takes "
-                f"{', '.join(lost)}, too"
-            )
+        if without_baselines(self.results.summaries, task):
+            every = registry_of(task.kind)
+            if lost := [name for name in every.names() if every.get(name).category == "baseline"]:
+                sentences.append(
+                    "Nothing that must lose was measured, so nothing says whether a cell ranks methods: --methods takes "
+                    f"{', '.join(lost)}, too"
+                )
         if over := self.results.resampled:
             sentences.append(f"±: the farther end of a 95 % {task.resampling} interval over {over}")
         too_few = [s for s in self.results.summaries if 0 < s.units <= TOO_FEW_UNITS]

@@ -153,7 +153,7 @@ def _contests(results: TaskResults, places: Mapping[str, str]) -> list[str]:
         notes.append(f"{cells_do} not rank methods: {_listed(checks)}.")
     if sided:
         notes.append(
-            f"One number of each side, which compares nothing with the other side, has half of the median method's "
+            "One number of each side, which compares nothing with the other side, has half of the median method's "
             f"{task.scores[0].title} or more, so that a method may have part of its own by that: {_listed(sided)}."
         )
     return notes

@@ -89,8 +89,9 @@ class Layers(FeatureTask):
                 paths = [network.path for network in first]
                 forms[EQUALISED] = dict(zip(paths, equalised_later([sides[path] for path in paths], options.seed)))
             for form, there in forms.items():
-                moved = {path: reordered(side, options.seed, path) for path, side in there.items()}
-                for word, kept, ys in (("", pairs, there), (PERMUTED, _few(first, second), moved)):
+                leaks = _few(first, second)
+                moved = {path: reordered(there[path], options.seed, path) for path in {y.path for _, y in leaks}}
+                for word, kept, ys in (("", pairs, there), (PERMUTED, leaks, moved)):
                     cell = " ".join(filter(None, (a if a == b else f"{a} x {b}", form, word)))
                     for one, other in kept:
                         yield _case(cell, one, other, there[one.path], ys[other.path], found.sha256)

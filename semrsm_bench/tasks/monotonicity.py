@@ -61,8 +61,9 @@ class Monotonicity(FeatureTask):
             sides = [Side.of(network) for network in networks]
             forms: dict[str, Sequence[Given]] = {"": sides, EQUALISED: equalised_later(sides, options.seed)}
             for form, xs in forms.items():
-                moved = [reordered(x, options.seed, network.path) for network, x in zip(networks, xs)]
-                for word, ys, kept in (("", xs, networks), (PERMUTED, moved, few(networks))):
+                leaks = few(networks)
+                moved = [reordered(x, options.seed, network.path) for network, x in zip(leaks, xs)]
+                for word, ys, kept in (("", xs, networks), (PERMUTED, moved, leaks)):
                     cell = " ".join(filter(None, (group, form, word)))
                     for network, x, y in zip(kept, xs, ys):
                         count = len(network.layers)

@@ -20,6 +20,8 @@ def draw(results: TaskResults) -> Iterator[Drawing]:
     """A figure for each cell without permuted stimuli: a map for each metric, or for eight from the best to the worst."""
     score = results.task.scores[0]
     for place in results.places.values():
+        if results.task.is_leak(place):
+            continue
         cell = str(place["networks"])
         # Rows may be kept without their values.
         measured: dict[str, list[Mapping[str, Any]]] = {}
@@ -27,7 +29,7 @@ def draw(results: TaskResults) -> Iterator[Drawing]:
             if row["status"] == "ok" and row["cell"] == place and "values" in row["raw"]:
                 measured.setdefault(row["method"], []).append(row)
         here = [s for s in results.summaries if s.place == place and s.method in measured and score.name in s.scores]
-        if results.task.is_leak(place) or not here:
+        if not here:
             continue
         ranked = sorted(here, key=lambda s: -s.scores[score.name].value)
         chosen = {round(k) for k in np.linspace(0, len(ranked) - 1, min(_MOST_METRICS, len(ranked)))}

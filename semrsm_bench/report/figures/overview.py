@@ -92,7 +92,8 @@ def draw_ranks(results: Sequence[TaskResults]) -> Figure | None:
     if len(columns) < 2 or not methods:
         return None
     ranks, undefined = np.array([_ranks(one, cell, methods) for one, cell in columns]).transpose(1, 2, 0)
-    checks = [cell in without_ranking(one.summaries, one.task) for one, cell in columns]
+    without = {one.task.name: without_ranking(one.summaries, one.task) for one in results}
+    checks = [cell in without[one.task.name] for one, cell in columns]
     names = [short(results[0].catalogue.display_name(m)) for m in methods]
     words = [": ".join(filter(None, (one.task.name, _words(one, cell)))) for one, cell in columns]
     size = max(4.5, 2.4 + 0.36 * len(columns)), 0.8 + 0.19 * len(methods) + 0.055 * max(map(len, words))
