@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from semrsm_bench.bench.results import load_rows
 from semrsm_bench.cli import cli
-from semrsm_bench.cli.run import _read, _show
+from semrsm_bench.cli.run import _read, _show, _show_estimate
 from semrsm_bench.core.options import describe
 from semrsm_bench.report import tables
 from semrsm_bench.tasks.registry import get_task, task_names
@@ -103,13 +103,38 @@ def test_json_and_quiet_leave_nothing_else_on_the_output(run):
 
 def test_an_estimate_is_shown_and_resumed_from(run):
     out, _ = run("--solvers identity,scipy --estimate")
-    assert "in all; the same command without --estimate resumes from here" in out
+    assert "in all: 4 cells measured, 0 guessed; the same command without --estimate resumes from here" in out
     assert len([line for line in out.splitlines() if "2 of 2" in line]) == 4
     facts = json.loads(run("--solvers identity,scipy --json")[0])
     assert (facts["resumed"], facts["measured"]) == (4, 4)
     again = json.loads(run("--solvers identity --estimate --json")[0])
     assert again["seconds"] == pytest.approx(sum(cell["seconds"] for cell in again["cells"]))
+    assert (again["cells_measured"], again["cells_guessed"], again["cells_given_up"]) == (2, 0, 0)
     assert not again["complete"]
+
+
+def test_an_estimate_says_what_it_guessed_and_gives_a_range_where_it_gave_up(capsys):
+    line = {
+        "task": "t",
+        "method": "m",
+        "cell": {"size": 4},
+        "cases": 2,
+        "wanted": 5,
+        "seconds_a_case": 3.0,
+        "reason": "",
+    }
+    forecast = [
+        {**line, "known": "measured", "least_seconds": 600.0, "seconds": 600.0},
+        {**line, "known": "guessed", "least_seconds": 300.0, "seconds": 300.0, "reason": "guessed from other methods"},
+        {**line, "known": "given up", "least_seconds": 300.0, "seconds": 53100.0},
+        {**line, "known": "", "least_seconds": 0.0, "seconds": 0.0},
+    ]
+    _show_estimate(forecast, {}, as_json=False)
+    _, first, second, third, _, last = capsys.readouterr().out.splitlines()
+    assert first.split() == ["t", "m", "4", "2", "of", "5", "3", "10.0", "min"]
+    assert second.endswith("5.0 min  guessed from other methods")
+    assert third.endswith("5.0 min to 14.8 h")
+    assert last.startswith("about 20.0 min to 15.0 h in all: 1 cell measured, 1 guessed, 1 given up, ")
 
 
 def test_of_an_option_of_a_task_that_is_given_twice_the_last_one_counts():

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,7 +24,9 @@ from semrsm_bench.bench import results as runs
 from semrsm_bench.bench.engine import Finished
 from semrsm_bench.bench.methods import sort_plugins
 from semrsm_bench.bench.optimum import OptimumCache
+from semrsm_bench.bench.plan import Cell
 from semrsm_bench.bench.process import CallLimits
+from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.row import FAULT_BY, METHOD_FAULTS, SCHEMA, STATUSES, resume_key
 from semrsm_bench.report.results import read_results
 from semrsm_bench.solvers import MatchingProblem, matching_value, random_value, solve
@@ -154,7 +157,7 @@ def test_a_hanging_method_costs_a_bounded_time_and_is_no_fault(bench, monkeypatc
     """What takes longer than an estimate waits leaves no row of it: the run itself measures it, under its deadline."""
     how = {"plugins": (HOSTILE,), "deadline": 0.6, "run_id": "one"}
     bench("identity")  # its worker has started and warmed up
-    monkeypatch.setattr(engine, "_ESTIMATE_SECONDS", 0.3)
+    monkeypatch.setattr(engine, "_ESTIMATE_CASE_SECONDS", 0.3)
     begun = bench("hostile-hang", "identity", **how, estimate=True)
     assert set(begun.by_method) == {"identity"}
     hanging = [line for line in begun.ledger.forecast() if line["method"] == "hostile-hang"]
@@ -220,6 +223,45 @@ def test_an_estimate_measures_one_case_of_every_cell_and_foresees_the_rest(bench
     again = bench("identity", "scipy")
     assert (again.folder, again.resumed) == (begun.folder, 4)
     assert again.ledger.remaining_seconds() == 0
+
+
+def test_an_estimate_ends_with_its_time_and_the_run_resumes_from_it(bench, monkeypatch):
+    monkeypatch.setattr(engine, "_ESTIMATE_SECONDS", 0.0)
+    begun = bench("identity", "scipy", estimate=True)
+    assert begun.by_method == {"identity": {"ok": 1}}
+    assert Counter(line["known"] for line in begun.ledger.forecast()) == {"measured": 1, "guessed": 3}
+    again = bench("identity", "scipy")
+    assert (again.folder, again.resumed, again.measured) == (begun.folder, 1, 11)
+
+
+@pytest.mark.parametrize("cases", [3, 30])
+def test_every_beginning_of_an_estimate_is_spread_over_tasks_methods_and_places(cases):
+    """Three tasks of eight methods in four places, of two sizes."""
+    sizes, declared = {"a": 4, "b": 4, "c": 9, "d": 9}, [Declaration("metric", f"m{i}") for i in range(8)]
+    tasks = [SimpleNamespace(name=name) for name in ("first", "second", "third")]
+    cells = [
+        Cell(task, method, None, {"place": place}, (SimpleNamespace(size=size, channels=0),) * cases, "")
+        for task in tasks
+        for place, size in sizes.items()
+        for method in declared
+    ]
+    turns = list(engine.spread(cells))
+    assert {len(taken) for _, taken in turns} == {1 if cases == 3 else 2}
+    order = [cell for cell, _ in turns]
+    assert sorted(cell.key for cell in order) == sorted(cell.key for cell in cells)
+    assert order == [cell for cell, _ in engine.spread(cells)]
+    # In the first pass every task has every method, at the smaller size, in both of its places.
+    for task in tasks:
+        first = [cell for cell in order[:24] if cell.task is task]
+        assert {cell.method.name for cell in first} == {method.name for method in declared}
+        assert Counter(cell.place["place"] for cell in first) == {"a": 4, "b": 4}
+        for method in declared:
+            own = [cell.size for cell in order if cell.task is task and cell.method is method]
+            assert own == [4, 4, 9, 9]
+    # Half a pass holds half of each task's methods, and not the same ones of all.
+    half = [(cell.task.name, cell.method.name) for cell in order[:12]]
+    assert Counter(task for task, _ in half) == {"first": 4, "second": 4, "third": 4}
+    assert len({method for _, method in half}) == 8
 
 
 def test_a_finished_run_is_followed_by_a_new_one_and_a_named_one_stays(bench):

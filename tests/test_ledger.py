@@ -17,17 +17,17 @@ from semrsm_bench.core.task import Profile
 from tests.toy_tasks import ToyOptions, toy
 
 
-def ledger_of(sizes=(16, 36), patience=20.0, models=("", "", ""), **options):
-    """A ledger of one method, at one place for each size, and its cells; five cases each."""
+def ledger_of(sizes=(16, 36), patience=20.0, models=("", "", ""), methods=("m",), **options):
+    """A ledger of methods, at one place for each size, and its cells, place by place; five cases each."""
     task = toy(profiles={"quick": Profile("q", {}, 20.0, 30.0, patience)})
     task.cases = lambda own: [
         dataclasses.replace(case, name=f"{size}-{case.name}", cell={"size": size, "model": model}, size=size)
         for size, model in zip(sizes, models)
         for case in type(task).cases(task, own)
     ]
-    method = Declaration("metric", "m", code="c")
+    declared = [Declaration("metric", name, code="c") for name in methods]
     with mock.patch.object(planning, "task_digest", return_value="t"):
-        plan = make_plan(RunOptions(**options), [task], {"toy": ToyOptions(cases=5)}, [method])
+        plan = make_plan(RunOptions(**options), [task], {"toy": ToyOptions(cases=5)}, declared)
     return Ledger(plan), plan.cells
 
 
@@ -142,7 +142,7 @@ def test_the_forecast_adds_up(repeats, measured, seconds):
     assert [line["size"] for line in lines] == [16, 36]
     wall, growth = seconds + 0.2, (36 / 16) ** 2.3
     # Of an observation in each cell: as measured, else from the smaller S, else a guess.
-    each = (wall, min(2 * seconds * growth, 20.0)) if rows else (0.2 + 1e-7 * 16**2, 0.2 + 1e-7 * 36**2)
+    each = (wall, min(wall + seconds * (growth - 1), 20.0)) if rows else (0.2 + 1e-7 * 16**2, 0.2 + 1e-7 * 36**2)
     for line, one, seen in zip(lines, each, (len(rows), 0)):
         assert line["seconds_a_case"] == pytest.approx(one * repeats)
         # As many as are left or the budget allows.
@@ -171,10 +171,53 @@ def test_one_more_observation_is_expected_to_take_as_long_as_the_fastest(walls):
     assert line["seconds"] == pytest.approx((5 - len(walls)) * min(walls))
 
 
+def test_what_was_not_measured_is_guessed_from_the_nearest_cells_of_the_method_or_from_other_methods_there():
+    ledger, cells = ledger_of(
+        sizes=(16, 16, 16, 64), models=("a", "b", "c", "d"), methods=("m", "n", "o"), patience=None, budget=1000.0
+    )
+    at = {(cell.method.name, cell.place["model"]): cell for cell in cells}
+    for place, wall in ((("m", "a"), 1.0), (("m", "b"), 3.0), (("n", "d"), 5.0), (("n", "c"), 8.0)):
+        ledger.observe(observed(at[place], wall_seconds=wall, seconds=0.5))
+    lines = {(line["method"], line["cell"]["model"]): line for line in ledger.forecast()}
+    near, others = "guessed from the method's nearest cells", "guessed from other methods"
+    growth = 0.5 * (4**2.3 - 1)
+    expected = {
+        ("m", "a"): (1.0, 4, "measured", ""),
+        ("m", "b"): (3.0, 4, "measured", ""),
+        ("m", "c"): (2.0, 5, "guessed", near),  # both are as near as each other
+        ("m", "d"): (2.0 + growth, 5, "guessed", near),
+        ("n", "a"): (8.0, 5, "guessed", near),
+        ("n", "b"): (8.0, 5, "guessed", near),
+        ("n", "c"): (8.0, 4, "measured", ""),
+        ("n", "d"): (5.0, 4, "measured", ""),
+        ("o", "a"): (1.0, 5, "guessed", others),
+        ("o", "b"): (3.0, 5, "guessed", others),
+        ("o", "c"): (8.0, 5, "guessed", others),
+        ("o", "d"): (5.0, 5, "guessed", others),
+    }
+    for place, (seconds, left, known, reason) in expected.items():
+        line = lines[place]
+        assert (line["known"], line["reason"], line["cases"]) == (known, reason, 5), place
+        assert line["least_seconds"] == line["seconds"] == pytest.approx(left * seconds), place
+
+
+def test_what_was_given_up_has_a_range():
+    """Given up after 2 s, with a deadline of 20 s and a budget of 30 s: five cases of 2 s, or one of 20 s."""
+    ledger, (small, large) = ledger_of(patience=None)
+    ledger.give_up(small, 2.0)
+    for line in ledger.forecast():
+        assert (line["least_seconds"], line["seconds"], line["cases"], line["known"]) == (10.0, 20.0, 1, "given up")
+    ledger.observe(observed(large, wall_seconds=1.5))
+    assert [(line["known"], line["least_seconds"]) for line in ledger.forecast()] == [
+        ("given up", 10.0),
+        ("measured", 6.0),
+    ]
+
+
 @pytest.mark.parametrize("at", [0, 1, 2])
 def test_what_an_estimate_gives_up_is_given_up_at_larger_sizes_too(at):
     ledger, cells = ledger_of(sizes=(16, 36, 64), patience=None)
-    assert not any(map(ledger.is_given_up, cells))
+    assert {ledger.given_up(cell) for cell in cells} == {None}
     ledger.give_up(cells[at], 2.5)
-    assert [ledger.is_given_up(cell) for cell in cells] == [i >= at for i in range(3)]
+    assert [ledger.given_up(cell) for cell in cells] == [2.5 if i >= at else None for i in range(3)]
     assert ["more than 2.5 s a case" in line["reason"] for line in ledger.forecast()] == [i >= at for i in range(3)]

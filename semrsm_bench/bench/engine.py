@@ -7,8 +7,8 @@ import itertools
 import math
 import sys
 import time
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +35,12 @@ from semrsm_bench.progress import progress_bar
 from semrsm_bench.tasks.registry import default_tasks, get_task
 
 _KEPT_TRUTHS = 12
-# All that an estimate waits for one case, seconds; the warm-up may take as long again.
-_ESTIMATE_SECONDS = 15.0
+# What an estimate measures, seconds, without what starts and compiles methods; and all that it waits for one case, whose warm-up
+# may take as long again.
+_ESTIMATE_SECONDS, _ESTIMATE_CASE_SECONDS = 60.0, 15.0
+# Methods that an estimate measures in one place before it goes on to the next task, because they share the inputs; and with how
+# many cases a cell gives it two: the first alone prepares what the others find.
+_ESTIMATE_IN_A_ROW, _ESTIMATE_MANY = 4, 10
 # Whose worker times the reference kernel, on the core of all others, and how long that may take
 _REFERENCE, _REFERENCE_SECONDS = Declaration("reference", ""), 10.0
 
@@ -127,7 +131,7 @@ def run(
 
 
 class _Engine:
-    """One session; an estimate takes the first case of every cell alone."""
+    """One session; an estimate takes cells as `spread` has them, as far as it comes in its time."""
 
     def __init__(self, plan: Plan, ledger: Ledger, writer: RunWriter, observe: Observer, estimate: bool) -> None:
         self.plan, self.ledger, self.writer, self.observe, self.estimate = plan, ledger, writer, observe, estimate
@@ -142,7 +146,7 @@ class _Engine:
     def measure_all(self, quiet: bool) -> None:
         """Go through the plan: one case of every cell first, from which follows how long the rest takes."""
         begun = time.monotonic()
-        shown, pause = begun, 0.0
+        shown, pause, spent = begun, 0.0, 0.0
         with progress_bar(1, "measuring", unit="s", quiet=quiet) as bar:
             # Counted in seconds of work, measured and expected, because cells differ by a factor of 10,000.
             bar.smoothing = 0
@@ -152,14 +156,15 @@ class _Engine:
                 if not quiet and now - shown > pause:
                     place = " ".join(map(str, cell.place.values()))
                     bar.set_postfix_str(f"{cell.task.name} {cell.method.name} {place}", refresh=False)
-                    bar.total = now - begun + self.ledger.remaining_seconds()
+                    bar.total = now - begun
+                    bar.total += _ESTIMATE_SECONDS - spent if self.estimate else self.ledger.remaining_seconds()
                     bar.update(now - begun - bar.n)
                     # What is left takes long to add up in a plan of many cells: one part in fifty of the time at most.
                     shown = time.monotonic()
                     pause = max(1.0, 50 * (shown - now))
                 limits = CallLimits(cell.profile.deadline, self.plan.options.memory)
-                if self.estimate and limits.deadline > _ESTIMATE_SECONDS:
-                    limits = replace(limits, deadline=_ESTIMATE_SECONDS, warm_up=_ESTIMATE_SECONDS)
+                if self.estimate and limits.deadline > _ESTIMATE_CASE_SECONDS:
+                    limits = replace(limits, deadline=_ESTIMATE_CASE_SECONDS, warm_up=_ESTIMATE_CASE_SECONDS)
                 before = self._speed.read()
                 row = self._measure(cell, case, repeat, limits)
                 row = replace(row, reference_seconds=max(filter(None, (before, self._speed.read())), default=None))
@@ -169,6 +174,9 @@ class _Engine:
                     self.ledger.give_up(cell, limits.deadline)
                 else:
                     self._write(row)
+                spent += row.wall_seconds or 0.0
+                if self.estimate and spent > _ESTIMATE_SECONDS:
+                    break
             bar.total = max(time.monotonic() - begun, 1e-9)
             bar.update(bar.total - bar.n)
 
@@ -177,20 +185,27 @@ class _Engine:
         self.ledger.observe(vars(row))
 
     def _steps(self) -> Iterator[tuple[Cell, Case, int]]:
-        ledger = self.ledger
+        if self.estimate:
+            yield from self._left(spread(self.plan.cells))
+            return
         for name in self.plan.tasks:
             cells = [cell for cell in self.plan.cells if cell.task.name == name]
-            for cell, cases in _turns(cells, first_alone=self.estimate):
-                for case, repeat in itertools.product(cases, range(cell.observations)):
-                    if ledger.is_closed(cell) or (self.estimate and ledger.is_given_up(cell)):
-                        break
-                    if resume_key(cell.identity(case, repeat)) in ledger.done:
-                        continue
-                    if reason := ledger.reason_to_close(cell):
-                        self._write(Row(**self._facts(cell, None, 0), status="skipped", message=reason))
-                        break
-                    yield cell, case, repeat
-            yield from () if self.estimate else self._drifted_steps(cells)
+            yield from self._left(_turns(cells))
+            yield from self._drifted_steps(cells)
+
+    def _left(self, turns: Iterable[tuple[Cell, Sequence[Case]]]) -> Iterator[tuple[Cell, Case, int]]:
+        """Of some cases of cells those that have no row; a cell that is not worth it is closed."""
+        ledger = self.ledger
+        for cell, cases in turns:
+            for case, repeat in itertools.product(cases, range(cell.observations)):
+                if ledger.is_closed(cell) or (self.estimate and ledger.given_up(cell) is not None):
+                    break
+                if resume_key(cell.identity(case, repeat)) in ledger.done:
+                    continue
+                if reason := ledger.reason_to_close(cell):
+                    self._write(Row(**self._facts(cell, None, 0), status="skipped", message=reason))
+                    break
+                yield cell, case, repeat
 
     def _drifted_steps(self, cells: Sequence[Cell]) -> Iterator[tuple[Cell, Case, int]]:
         """What was measured while the machine was off its level, where it is back there."""
@@ -289,10 +304,10 @@ class _Engine:
         return self._truths[key]
 
 
-def _turns(cells: Sequence[Cell], *, first_alone: bool) -> Iterator[tuple[Cell, Sequence[Case]]]:
-    """One case of every cell of a task, then, unless the first is wanted alone, the rest in the order that the task asks for."""
+def _turns(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Sequence[Case]]]:
+    """One case of every cell of a task, then the rest in the order that the task asks for."""
     yield from ((cell, cell.cases[:1]) for cell in cells)
-    most = 1 if first_alone else max((len(cell.cases) for cell in cells), default=1)
+    most = max((len(cell.cases) for cell in cells), default=1)
     step = cells[0].task.in_a_row if cells else None
     if step is None:
         # Whatever a method prepared is used before its worker has to make room for another one.
@@ -300,6 +315,25 @@ def _turns(cells: Sequence[Cell], *, first_alone: bool) -> Iterator[tuple[Cell, 
         cells, step = sorted(cells, key=lambda cell: order.index(cell.method.name)), most
     for start, cell in itertools.product(range(1, most, step), cells):
         yield cell, cell.cases[start : start + step]
+
+
+def spread(cells: Sequence[Cell]) -> Iterator[tuple[Cell, Sequence[Case]]]:
+    """The first case of every cell, or two, in an order whose beginning, however short, is spread over tasks, methods and places.
+
+    Of a method in a task the smallest S comes first: what takes too long there need not be tried at larger ones.
+    """
+    tasks: dict[str, dict[str, list[Cell]]] = defaultdict(lambda: defaultdict(list))
+    for cell in cells:
+        tasks[cell.task.name][cell.method.name].append(cell)
+    turns: dict[Cell, tuple[int, float]] = {}
+    for t, methods in enumerate(tasks.values()):
+        for m, own in enumerate(methods.values()):
+            few = m // _ESTIMATE_IN_A_ROW
+            first = few % len(own)
+            for turn, cell in enumerate(sorted(own[first:] + own[:first], key=lambda cell: cell.extent)):
+                turns[cell] = turn, (few * _ESTIMATE_IN_A_ROW / len(methods) + t / len(tasks)) % 1
+    order = sorted(cells, key=turns.__getitem__)
+    return ((cell, cell.cases[: 2 if len(cell.cases) >= _ESTIMATE_MANY else 1]) for cell in order)
 
 
 def _median_said(said: Any) -> float | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from semrsm_bench.bench import drift
 from semrsm_bench.bench.plan import TOO_SLOW, Cell, Plan
@@ -43,10 +45,12 @@ class Ledger:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._cells = {cell.key: _Progress(cell) for cell in plan.cells}
-        # Of each method on a task, all cells, smallest S first
-        self._method: dict[tuple[str, str], list[_Progress]] = defaultdict(list)
+        # Of each method on a task, all cells, smallest S first; and of each place of a task
+        self._method: dict[tuple[str, ...], list[_Progress]] = defaultdict(list)
+        self._place: dict[tuple[str, ...], list[_Progress]] = defaultdict(list)
         for progress in sorted(self._cells.values(), key=lambda p: p.cell.size):
             self._method[progress.cell.key[:2]].append(progress)
+            self._place[progress.cell.key[::2]].append(progress)
         # Keys of the rows that are there; and of observations that the machine spoiled, with what became of them
         self.done: set[str] = set()
         self.machine_faults: dict[str, str] = {}
@@ -118,9 +122,10 @@ class Ledger:
         """Whether every observation that the machine spoiled had a second try; each session tries them again all the same."""
         return all(progress.closed is not None for progress in self._tried_once.values())
 
-    def is_given_up(self, cell: Cell) -> bool:
-        """Whether an estimate need not try the cell: the method has taken too long at this S or a smaller one."""
-        return any(p.given_up is not None and p.cell.size <= cell.size for p in self._method[cell.key[:2]])
+    def given_up(self, cell: Cell) -> float | None:
+        """The seconds after which an estimate no longer waited for the method at this S or a smaller one, or None."""
+        waited = [p.given_up for p in self._method[cell.key[:2]] if p.given_up is not None and p.cell.size <= cell.size]
+        return min(waited, default=None)
 
     def is_closed(self, cell: Cell) -> bool:
         """Whether a row says that nothing more is measured in the cell."""
@@ -151,42 +156,52 @@ class Ledger:
             return f"{TOO_SLOW}: {cubic:.0f} s a case expected from smaller S"
         return ""
 
-    def _expected_seconds(self, cell: Cell) -> float:
-        """For one more observation in the cell, as far as is known."""
+    def _expected(self, cell: Cell) -> tuple[float, float, str]:
+        """Seconds of one more observation in the cell, at least and at most, and what they are guessed from, if they are."""
         progress, deadline = self._cells[cell.key], cell.profile.deadline
         if math.isfinite(progress.observation):
-            return progress.observation
-        if self.is_given_up(cell):
-            return deadline
-        known = [p for p in self._method[cell.key[:2]] if math.isfinite(p.call)]
-        if not known:
-            return 0.2 + 1e-7 * cell.size**2
-        near = min(known, key=lambda p: abs(math.log(max(p.cell.size, 1) / max(cell.size, 1))))
-        guess = near.call * (cell.size / max(near.cell.size, 1)) ** 2.3
-        return float(min(2 * guess, deadline))
+            return progress.observation, progress.observation, ""
+        if (waited := self.given_up(cell)) is not None:
+            return waited, deadline, ""
+        for known, source in (
+            (self._method[cell.key[:2]], "the method's nearest cells"),
+            (self._place[cell.key[::2]], "other methods"),
+        ):
+            if measured := [p for p in known if math.isfinite(p.observation)]:
+                seconds = min(float(np.mean([_scaled(p, cell) for p in _nearest(measured, cell)])), deadline)
+                return seconds, seconds, source
+        seconds = 0.2 + 1e-7 * cell.size**2
+        return seconds, seconds, "S alone"
 
-    def planned_observations(self, cell: Cell) -> int:
-        """How many more observations the cell will see, by the budget."""
+    def planned_observations(self, cell: Cell, seconds: float | None = None) -> int:
+        """How many more observations the cell will see, by the budget, where each takes so many seconds, or what is expected."""
         if self.is_closed(cell) or self.reason_to_close(cell):
             return 0
         progress = self._cells[cell.key]
         left = max(0, len(cell.cases) * cell.observations - progress.measured)
-        affordable = (cell.profile.budget - progress.spent) / max(self._expected_seconds(cell), 1e-6)
+        seconds = self._expected(cell)[1] if seconds is None else seconds
+        affordable = (cell.profile.budget - progress.spent) / max(seconds, 1e-6)
         return min(left, max(int(affordable), 0 if progress.measured else 1))
 
     def forecast(self) -> list[dict[str, Any]]:
-        """What each cell still costs: cases in the end (of those wanted), seconds a case, seconds in all, and why it is cut."""
+        """What each cell still costs: cases in the end (of those wanted), seconds a case, seconds in all, and why it is cut.
+
+        ``seconds`` are those at most; ``least_seconds`` are fewer where an estimate no longer waited. ``known`` says what they rest
+        on: "measured", "guessed" or "given up"; "" where nothing is to be measured.
+        """
         lines = []
         for cell in self.plan.cells:
-            progress, left = self._cells[cell.key], self.planned_observations(cell)
-            seconds = self._expected_seconds(cell)
+            progress, (least, most, source) = self._cells[cell.key], self._expected(cell)
+            left, left_at_least = (self.planned_observations(cell, seconds) for seconds in (most, least))
             cases = len(progress.ok) + left // cell.observations
-            reason = "" if left else progress.closed or self.reason_to_close(cell)
-            if not reason and self.is_given_up(cell):
-                least = min(p.given_up for p in self._method[cell.key[:2]] if p.given_up is not None)
-                reason = f"more than {least:g} s a case; at most what deadline and budget allow"
-            if not reason and cases < len(cell.cases):
-                reason = f"budget of {cell.profile.budget:g} s"
+            reasons = [] if left else [progress.closed or self.reason_to_close(cell)]
+            if left and source:
+                reasons.append(f"guessed from {source}")
+            if left and least < most:
+                reasons.append(f"more than {least:g} s a case; at most what deadline and budget allow")
+            elif cases < len(cell.cases) and (left or reasons == [""]):
+                reasons.append(f"budget of {cell.profile.budget:g} s")
+            known = "measured" if progress.measured else "given up" if least < most else "guessed"
             lines.append(
                 {
                     "task": cell.task.name,
@@ -195,13 +210,33 @@ class Ledger:
                     "size": cell.size,
                     "cases": cases,
                     "wanted": len(cell.cases),
-                    "seconds_a_case": seconds * cell.observations,
-                    "seconds": left * seconds,
-                    "reason": reason,
+                    "seconds_a_case": most * cell.observations,
+                    "least_seconds": min(left_at_least * least, left * most),
+                    "seconds": left * most,
+                    "known": known if left or progress.measured else "",
+                    "reason": "; ".join(filter(None, reasons)),
                 }
             )
         return lines
 
     def remaining_seconds(self) -> float:
-        """For all that is left to measure."""
-        return sum(self.planned_observations(cell) * self._expected_seconds(cell) for cell in self.plan.cells)
+        """For all that is left to measure, at most."""
+        return sum(self.planned_observations(cell) * self._expected(cell)[1] for cell in self.plan.cells)
+
+
+def _nearest(measured: Sequence[_Progress], cell: Cell) -> list[_Progress]:
+    """Of cells those whose S and C are nearest to those of a cell."""
+
+    def distance(progress: _Progress) -> float:
+        pairs = zip(progress.cell.extent, cell.extent)
+        return sum(abs(math.log(max(there, 1) / max(here, 1))) for there, here in pairs)
+
+    nearest = min(map(distance, measured))
+    return [progress for progress in measured if distance(progress) == nearest]
+
+
+def _scaled(progress: _Progress, cell: Cell) -> float:
+    """Seconds of an observation in a cell, from those in another one: a call takes longer with S, all else does not."""
+    call = progress.call if math.isfinite(progress.call) else 0.0
+    growth: float = (max(cell.size, 1) / max(progress.cell.size, 1)) ** 2.3
+    return progress.observation + call * (growth - 1)

@@ -90,6 +90,11 @@ class Cell:
         """S of its cases."""
         return self.cases[0].size
 
+    @property
+    def extent(self) -> tuple[int, int]:
+        """S and C of its cases, 0 where they have none."""
+        return self.size, self.cases[0].channels
+
     def identity(self, case: Case | None, repeat: int) -> dict[str, Any]:
         """The fields of a row that its key is made of; a row without a case speaks for the cell."""
         return {

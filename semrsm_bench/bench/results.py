@@ -156,7 +156,9 @@ class SessionOptions:
     out: Path = option(Path("results"), help="Folder of all runs.")
     run_id: str | None = option(None, help="Name of the run; an unfinished one of that name is resumed.")
     fresh: bool = option(False, help="Start a new run even where an unfinished one would fit.")
-    estimate: bool = option(False, help="Measure one case of every cell, say how long the rest takes, and stop.")
+    estimate: bool = option(
+        False, help="Measure for about a minute, a case here and there, say how long all takes, and stop."
+    )
 
 
 class RunBusyError(ValueError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -264,14 +264,25 @@ def _show(
 
 
 def _show_estimate(forecast: list[dict[str, Any]], facts: dict[str, Any], as_json: bool) -> None:
-    total = sum(line["seconds"] for line in forecast)
+    from semrsm_bench.report.formatting import plural
+
+    least, most = (sum(line[key] for line in forecast) for key in ("least_seconds", "seconds"))
+    counts = Counter(line["known"] for line in forecast)
     if as_json:
-        print_json({**facts, "seconds": total, "cells": forecast})
+        numbers = {f"cells_{how.replace(' ', '_')}": counts[how] for how in ("measured", "guessed", "given up")}
+        print_json({**facts, "least_seconds": least, "seconds": most, **numbers, "cells": forecast})
         return
-    lines = [("method", "cell", "cases", "s a case", "total", "")]
+    lines = [("task", "method", "cell", "cases", "s a case", "total", "")]
     for line in forecast:
         cell, cases = "/".join(map(str, line["cell"].values())), f"{line['cases']} of {line['wanted']}"
-        times = f"{line['seconds_a_case']:.3g}", duration(line["seconds"])
-        lines.append((line["method"], cell, cases, *times, line["reason"]))
-    say("\n".join(aligned(lines, right=(2, 3, 4))))
-    say(f"about {duration(total)} in all; the same command without --estimate resumes from here")
+        times = f"{line['seconds_a_case']:.3g}", _range(line["least_seconds"], line["seconds"])
+        lines.append((line["task"], line["method"], cell, cases, *times, line["reason"]))
+    say("\n".join(aligned(lines, right=(3, 4, 5))))
+    known = f"{plural(counts['measured'], 'cell')} measured, {counts['guessed']} guessed"
+    if counts["given up"]:
+        known += f", {counts['given up']} given up, for which there is a range"
+    say(f"about {_range(least, most)} in all: {known}; the same command without --estimate resumes from here")
+
+
+def _range(least: float, most: float) -> str:
+    return " to ".join(dict.fromkeys(map(duration, (least, most))))
