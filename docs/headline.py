@@ -42,8 +42,8 @@ OURS, MAPS, SIZES = "exact-auction", "resnet18-tiny-imagenet", (256, 1024, 4096)
 # Old versions beside those of today; and what the paper compares
 VERSIONS = (("scipy", "scipy-2023"), ("ortools", "ortools-2023"))
 PAPER = (("batch-optimal-128", "ortools"), ("scipy", "ortools"))
-# What README names of RSM methods and metrics, beside the best
-COMPARED = {"outputs": ("identity", OURS, "pooled"), "layers": ("linear_cka", "mutual_knn", "cca")}
+# Of RSM methods and of metrics: what README opens with, beside our solver
+FRONTS = ("outputs", "layers")
 
 
 class Lead(NamedTuple):
@@ -329,53 +329,59 @@ def quick_table(found: Sequence[Quick]) -> str:
     return "".join(lines) if found else "None.\n"
 
 
-def compared(results: TaskResults, cell: str) -> str:
-    """Of a cell the best method, those of `COMPARED`, and the best that must lose: score and time of each."""
-    score, here = results.task.scores[0], {m: s for (c, m), s in results.cells.items() if c == cell and s.ok}
-    sign = 1 if score.best == "max" else -1
-    values = {m: sign * s.scores[score.name].value for m, s in here.items()}
-    order = sorted((m for m in values if not math.isnan(values[m])), key=values.__getitem__, reverse=True)
-    methods = [m for m in order if m.category not in ("baseline", "statistic")]
-    shown = [(f"best of {len(methods)} ", m) for m in methods[:1]]
-    shown += [("", m) for name in COMPARED[results.task.name] for m in methods[1:] if m.name == name]
-    for category, words in (("baseline", "best baseline "), ("statistic", "best number of one side ")):
-        shown += [(words, m) for m in order if m.category == category][:1]
-    return ", ".join(
-        f"{words}`{m.name}` {format_score(score, *here[m].scores[score.name])} ({format_seconds(here[m].seconds.value)})"
-        for words, m in shown
-    )
+class Standing(NamedTuple):
+    """A method in a cell: its first score, more is better, and name, score and time in words."""
+
+    name: str
+    category: str
+    value: float
+    text: str
 
 
-def exact_line(found: Sequence[Lead], size: int = 1024) -> str:
-    """What the optimum takes on the maps at one S, by ours and by the fastest other exact solver."""
-    for lead in (lead for lead in found if (lead.family, lead.size) == (MAPS, size)):
-        return (
-            f"- **Solvers** ([matching](docs/tasks/matching.md); S = {size}, time per pair): the certified optimum takes `{OURS}` "
-            f"{format_seconds(lead.ours.value)}, the fastest other exact solver, `{lead.rival}`, "
-            f"{format_seconds(lead.theirs.value)}.\n"
-        )
-    return ""
+def standings(results: TaskResults, cell: str) -> list[Standing]:
+    """All methods of a cell that have a score, the best first."""
+    score, found = results.task.scores[0], []
+    for (place, method), summary in results.cells.items():
+        known = summary.scores.get(score.name, UNKNOWN)
+        if place == cell and not math.isnan(known.value):
+            text = f"`{method.name}` {format_score(score, *known)} ({format_seconds(summary.seconds.value)})"
+            value = known.value if score.best == "max" else -known.value
+            found.append(Standing(method.name, method.category, value, text))
+    return sorted(found, key=lambda one: -one.value)
 
 
-def fronts(runs: Sequence[TaskResults]) -> str:
-    """What the figure shows of RSM methods and metrics, a line for each kernel of the one, and one of the other."""
-    found = {one.task.name: one for one in runs}
-    if not found.keys() >= COMPARED.keys():
+def fronts(leads: Sequence[Lead], runs: Sequence[TaskResults], size: int = 1024) -> str:
+    """One sentence of each front: solvers, RSM methods, metrics."""
+    known = {one.task.name: one for one in runs}
+    ours = [lead for lead in leads if (lead.family, lead.size) == (MAPS, size)]
+    if not ours or not known.keys() >= {*FRONTS}:
         return "Not measured.\n"
-    rsms, metrics = (found[name] for name in COMPARED)
-    lead = rsms.places[rsms.leading]
-    cells = {p["kernel"]: cell for cell, p in rsms.places.items() if {**p, "kernel": ""} == {**lead, "kernel": ""}}
-    said = f"S = {lead['size']}, {lead['layer']} of {lead['model']}, {rsms.task.scores[0].title}, time per {rsms.timed}"
-    lines = [f"- **RSM methods** ([outputs](docs/tasks/outputs.md); {said}):\n"]
-    lines += [f"  - {kernel} kernel: {compared(rsms, cells[kernel])}.\n" for kernel in ("linear", "rbf")]
-    deep = [(p, cell) for cell, p in rsms.places.items() if p["size"] < lead["size"] and p["kernel"] == "rbf"]
-    lines += [f"  - rbf kernel, {p['layer']}, S = {p['size']}: {compared(rsms, cell)}.\n" for p, cell in deep]
-    said = f"{metrics.places[metrics.leading]['networks']}, {metrics.task.scores[0].title}, time per {metrics.timed}"
-    lines += [
-        f"- **Metrics** ([layers](docs/tasks/layers.md); {said}):\n",
-        f"  {compared(metrics, metrics.leading)}.\n",
-    ]
-    return "".join(lines)
+    rsms, metrics = (known[name] for name in FRONTS)
+    free = [standings(rsms, cell)[0].category == "matching-free" for cell in rsms.places]
+    cell = next((cell for cell, is_free in zip(rsms.places, free) if is_free), rsms.leading)
+    place, networks = rsms.places[cell], metrics.places[metrics.leading]["networks"]
+    here, there = standings(rsms, cell), standings(metrics, metrics.leading)
+    exact, identity, cka = (
+        next(one for one in of if one.name == name)
+        for of, name in ((here, OURS), (here, "identity"), (there, "linear_cka"))
+    )
+    worse, none, sided = (
+        next(one for one in of if one.category == category)
+        for of, category in ((here, "baseline"), (there, "baseline"), (there, "statistic"))
+    )
+    return (
+        f"- **Solvers** ([matching](docs/tasks/matching.md)): the certified optimum of a pair at S = {size} takes `{OURS}` "
+        f"{_seconds(ours[0].ours)}, and the fastest other exact solver, `{ours[0].rival}`, {_seconds(ours[0].theirs)}, "
+        f"{_times(ours[0].ratio)} times as long.\n"
+        f"- **RSM methods** ([outputs](docs/tasks/outputs.md); {rsms.task.scores[0].title}, less is better, time per "
+        f"{rsms.timed}): in {sum(free)} of {len(free)} cells (layer x kernel) the best one needs no matching"
+        f"{', as' if any(free) else ';'} at {place['layer']}, S = {place['size']}, {place['kernel']} kernel, "
+        f"where {here[0].text} stands before {exact.text}, {identity.text} and the best baseline, {worse.text}.\n"
+        f"- **Metrics** ([layers](docs/tasks/layers.md); {metrics.task.scores[0].title}, time per {metrics.timed}): "
+        f"between two widths ({networks}) the best is {there[0].text}, {cka.text} is "
+        f"{'behind' if sided.value > cka.value else 'ahead of'} the best number of one side, {sided.text}, "
+        f"and the best baseline is {none.text}.\n"
+    )
 
 
 def written(page: str, name: str, table: str) -> str:
@@ -441,12 +447,11 @@ def tables(runs: Sequence[Path]) -> dict[tuple[Path, str], str]:
     found = strongest(tasks)
     maps = [results for results in tasks if {place["model"] for place in results.places.values()} == {MAPS}]
     quick = [one for results in maps for one in quicker(results)]
-    wide = [run for run, names in asked.items() if COMPARED.keys() <= names]
+    wide = [one for run, names in asked.items() if names >= {*FRONTS} for one in read_results(run, tasks=FRONTS)]
     text = f"{quick_text(quick)} Measured on {_machines(tasks)}{_unsteady(tasks)}.\n"
     return {
         (README, "headline"): f"{short_table(found)}\n{steady_text(tasks, found)}\n\n{text}",
-        (README, "fronts"): exact_line(found)
-        + fronts([one for run in wide for one in read_results(run, tasks=list(COMPARED))]),
+        (README, "fronts"): fronts(found, wide),
         (RESULTS, "families"): long_table(found),
         (RESULTS, "skipped"): skipped_table(tasks),
         (RESULTS, "runs"): run_list(tasks),

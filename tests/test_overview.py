@@ -1,6 +1,7 @@
 """The figures over all tasks of a run: ranks are those of the scores, marks are where they belong, each kind has its front."""
 
 import math
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -115,8 +116,8 @@ def test_a_task_without_a_contest_has_no_order(results):
 
 
 def test_orders_are_compared_by_kendalls_tau_over_the_methods_that_both_tasks_rank(results, monkeypatch):
-    monkeypatch.setattr("semrsm_bench.report.figures.overview.without_ranking", lambda *_: {})
-    (axes, _) = draw_orders([one for one in results if one.task.kind == "metric"]).axes
+    monkeypatch.setattr("semrsm_bench.report.results.without_ranking", lambda *_: {})
+    (axes, _) = draw_orders([replace(one) for one in results if one.task.kind == "metric"]).axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["up: cell q", "down: cell p", "alike"]
     up, down, alike = (dict(zip(METHODS, VALUES[t][c])) for t, c in (("up", "q"), ("down", "p"), ("alike", "p")))
     shown = np.ma.filled(axes.images[0].get_array(), np.nan)

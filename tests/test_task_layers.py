@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import re
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
+from semrsm_bench.activations.folders import shipped_data
 from semrsm_bench.bench.plan import RunOptions, make_plan, settled
 from semrsm_bench.core.method import Declaration
 from semrsm_bench.core.task import Answer, Case
@@ -273,9 +275,15 @@ def test_a_plan_makes_no_equal_spectra(planted, monkeypatch):
     assert any(case.cell["networks"] == "a equalised" for case in TASK.cases(options(TASK, features=(planted,))))
 
 
-def test_composites_need_positions(planted):
+def test_composites_need_positions_and_the_files_that_are_named_have_them(planted):
     case = next(iter(TASK.cases(options(TASK, features=(planted,)))))
     assert {*case.settings["lacks"]} == {"zx", "zy"}
+    for said in case.settings["lacks"].values():
+        named = re.findall(r"positions-\w+\.safetensors", said)
+        assert named == ["positions-w16.safetensors", "positions-w8.safetensors"]
+        for name in named:
+            found = options(TASK, features=(shipped_data() / name,))
+            assert not next(iter(TASK.cases(found))).settings["lacks"]
 
 
 def test_values_are_those_of_the_metric_on_the_layers(planted):

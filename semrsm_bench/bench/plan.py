@@ -244,9 +244,10 @@ def _reason_to_skip(method: Declaration, case: Case, memory: int, profile: Profi
         return f"not available: {method.reason}"
     if case.skip:
         return case.skip
-    lacks = settings.get("lacks", ())  # names of inputs, or a mapping of these to words for them
+    lacks = settings.get("lacks", ())  # names of inputs, or a mapping of these to what is said of them
     if missing := [name for name in facts.get("inputs") or () if name in lacks]:
-        missing = list(dict.fromkeys(lacks[name] for name in missing)) if isinstance(lacks, Mapping) else missing
+        if isinstance(lacks, Mapping):
+            return "; ".join(dict.fromkeys(lacks[name] for name in missing))
         return f"it takes {' and '.join(missing)}, of which there are none here"
     if facts.get("needs_grid") and None in (settings.get(name, ()) for name in ("grid", "grid_x", "grid_y")):
         return "it shifts a grid, and these positions are on none"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from semrsm_bench.bench.contest import is_ranked, one_sided, without_ranking
+from semrsm_bench.bench.contest import is_ranked
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import UNKNOWN
@@ -138,12 +138,11 @@ def panel_notes(results: TaskResults, cells: Sequence[str], keys: Sequence[str])
 def _contests(results: TaskResults, places: Mapping[str, str]) -> list[str]:
     """Which of these cells do not rank methods, and in which of the others a number of each side does well."""
     summaries, task = results.summaries, results.task
-    every = without_ranking(summaries, task)
-    checks = {places[cell]: why for cell, why in every.items() if cell in places}
+    checks = {places[cell]: why for cell, why in results.checks.items() if cell in places}
     sided = {
         places[cell]: f"{name} {score_text(task.scores[0], summary)}"
-        for cell, name in one_sided(summaries, task).items()
-        if cell in places and cell not in every
+        for cell, name in results.one_sided.items()
+        if cell in places and cell not in results.checks
         for summary in summaries
         if (cell_key(summary.place), summary.method) == (cell, name)
     }

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from semrsm_bench.bench.contest import one_sided, without_ranking
 from semrsm_bench.bench.results import load_environment, load_rows
 from semrsm_bench.bench.summary import Summary, results_of, shared_time, summarise
-from semrsm_bench.core.escape import cleaned
+from semrsm_bench.core.escape import clean, cleaned
 from semrsm_bench.core.registry import UnknownNameError
 from semrsm_bench.core.row import cell_key
 from semrsm_bench.core.stats import Interval
@@ -67,6 +68,16 @@ class TaskResults:
         if len(found) > 1:
             return f"{plurals(task.unit)}, and over {cases} where no {task.unit} is in two of them"
         return cases if found == {task.case_unit} else plurals(task.unit) if task.unit else ""
+
+    @cached_property
+    def checks(self) -> dict[str, str]:
+        """Its cells that are no contest, with the reason; see `without_ranking`."""
+        return without_ranking(self.summaries, self.task)
+
+    @cached_property
+    def one_sided(self) -> dict[str, str]:
+        """Its cells where one number of each side does well, with which; see `semrsm_bench.bench.contest.one_sided`."""
+        return one_sided(self.summaries, self.task)
 
     @property
     def timed(self) -> str:
@@ -188,18 +199,17 @@ def collect(
     if not rows:
         raise NothingMeasuredError("nothing was measured: the run has no rows")
     # Texts from outside are cleaned here; the path of a row's arrays stays as it is.
-    rows, environment = [{**cleaned(row), "arrays": row["arrays"]} for row in rows], cleaned(environment)
+    there, runs = (list(dict.fromkeys(clean(str(row[key])) for row in rows if row[key])) for key in ("task", "run_id"))
+    chosen, where, environment = list(dict.fromkeys(tasks)) or there, where or {}, cleaned(environment)
+    rows = [{**cleaned(row), "arrays": row["arrays"]} for row in rows if clean(str(row["task"])) in chosen]
     # An exact solver with a wrong answer has a category of its own, for all its rows.
     wrong = {(row["task"], row["method"]) for row in rows if row["status"] == "wrong"}
     rows = [{**row, "category": "wrong"} if (row["task"], row["method"]) in wrong else row for row in rows]
-    runs = list(dict.fromkeys(str(row["run_id"]) for row in rows if row["run_id"]))
     if len(runs) > 1:
         raise ValueError(
             f"rows of {len(runs)} runs ({', '.join(map(repr, runs[:4]))}) cannot share a cell; figures of several machines "
             "are laid side by side (semrsm-bench merge), never averaged"
         )
-    there = list(dict.fromkeys(str(row["task"]) for row in rows))
-    chosen, where = list(dict.fromkeys(tasks)) or there, where or {}
     found = []
     for name in chosen:
         if name not in there:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from semrsm_bench.bench.contest import one_sided, without_ranking
 from semrsm_bench.bench.summary import Summary
 from semrsm_bench.core.escape import escape_csv
 from semrsm_bench.core.row import cell_key, plain
@@ -123,8 +122,8 @@ def task_object(
             "score": {"name": score.name, "title": score.title, "best": score.best, "chance": score.chance},
             "unit": task.unit,
             "resampling": task.resampling,
-            "checks": {names[cell]: why for cell, why in without_ranking(results.summaries, task).items()},
-            "one_sided": {names[cell]: name for cell, name in one_sided(results.summaries, task).items()},
+            "checks": {names[cell]: why for cell, why in results.checks.items()},
+            "one_sided": {names[cell]: name for cell, name in results.one_sided.items()},
             "told_apart": apart,
             "rows": table_records(results, paper),
             **({"statistics": statistics_records(layout)} if statistics else {}),

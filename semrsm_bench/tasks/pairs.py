@@ -21,9 +21,12 @@ from semrsm_bench.tasks.networks import LazyLayer
 Array = NDArray[Any]
 T = TypeVar("T")
 PERMUTED = "permuted"
+#: What is said where a method takes positions that a case lacks
 NO_POSITIONS = dict.fromkeys(
-    ("zx", "zy"), "positions (n, C, S) beside features (n, p)"
-)  #: what a case without them lacks
+    ("zx", "zy"),
+    "it takes positions (n, C, S), and these are features (n, p) alone; for the task layers give "
+    "--features data/positions-w16.safetensors, data/positions-w8.safetensors or a file of yours that holds layers (n, C, S)",
+)
 # How far beyond its range rounding may carry a value, as a share of it, or of 1 where it is smaller.
 _ROUNDING = 1e-4
 _DIGITS = 9  # of values in rows

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from semrsm_bench.bench.contest import is_ranked, without_ranking
+from semrsm_bench.bench.contest import is_ranked
 from semrsm_bench.core.stats import UNKNOWN, Floats
 from semrsm_bench.metrics.ranks import TIE, dense_ranks
 from semrsm_bench.report.catalogue import MethodKey
@@ -92,8 +92,7 @@ def draw_ranks(results: Sequence[TaskResults]) -> Figure | None:
     if len(columns) < 2 or not methods:
         return None
     ranks, undefined = np.array([_ranks(one, cell, methods) for one, cell in columns]).transpose(1, 2, 0)
-    without = {one.task.name: without_ranking(one.summaries, one.task) for one in results}
-    checks = [cell in without[one.task.name] for one, cell in columns]
+    checks = [cell in one.checks for one, cell in columns]
     names = [short(results[0].catalogue.display_name(m)) for m in methods]
     words = [": ".join(filter(None, (one.task.name, _words(one, cell)))) for one, cell in columns]
     size = max(4.5, 2.4 + 0.36 * len(columns)), 0.8 + 0.19 * len(methods) + 0.055 * max(map(len, words))
@@ -131,8 +130,7 @@ def draw_orders(results: Sequence[TaskResults]) -> Figure | None:
     for one in results:
         score = one.task.scores[0]
         sign = 1 if score.best == "max" else -1
-        checks = without_ranking(one.summaries, one.task)
-        known: dict[str, dict[MethodKey, float]] = {cell: {} for cell in one.places if cell not in checks}
+        known: dict[str, dict[MethodKey, float]] = {cell: {} for cell in one.places if cell not in one.checks}
         for (cell, method), summary in one.cells.items():
             value = summary.scores.get(score.name, UNKNOWN).value
             if cell in known and is_ranked(summary) and not np.isnan(value):
