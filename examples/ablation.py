@@ -97,7 +97,7 @@ def finish(
     state = Finish(prepared.affinity, duals[1], rounded, room, assignment)
     smallest = smallest_rise(prepared.scale, TOLERANCE, duals[1]) if step else 0.0
     waiting = correct(state, None, smallest, looks * size)[0] if looks and not left else left
-    if waiting or not np.isfinite(proven_slack(state, prepared.scale, TOLERANCE, duals[0])):
+    if waiting or not np.isfinite(proven_slack(state, None, prepared.scale, TOLERANCE, duals[0])):
         rounded[:] = duals[1]
         return None
     return Solution(assignment.column_of, (duals[0], duals[1]))

@@ -132,7 +132,7 @@ def test_infinite_prices_certify_nothing(price, certified):
     (affinity,) = read_only(x @ y.T)
     state = unfinished(affinity, np.full(20, price), best_columns(affinity))
     correct(state, None, 0.0, 20 * 500)
-    assert np.isfinite(proven_slack(state, Scale(1.0, 1.0, 1e-16), 1e-12, np.empty(20))) == certified
+    assert np.isfinite(proven_slack(state, None, Scale(1.0, 1.0, 1e-16), 1e-12, np.empty(20))) == certified
 
 
 @pytest.mark.parametrize("listed", [False, True])
@@ -169,13 +169,20 @@ def test_what_takes_too_many_looks_is_bid_for_again_with_bounded_work_and_given_
         assert SOLVER.run(problem).info == {"fallback": "scipy"}
 
 
+@pytest.mark.parametrize("listed", [False, True])
 @pytest.mark.parametrize("rounding", [1e-5, 10.0])
 @pytest.mark.parametrize("given", [np.float32, np.float64])
-def test_the_check_finds_a_swapped_pair_and_the_row_maxima(given, rounding):
+def test_the_check_finds_a_swapped_pair_and_the_row_maxima(given, rounding, listed):
     problem = hard_problem("normal", 50, 6, 3)
     affinity, v = true_affinity(problem).astype(given), np.random.default_rng(0).normal(size=50)
     row_duals, wrong = np.empty(50), np.random.default_rng(1).permutation(50)
-    slack = check_tight(affinity, v, v.astype(given), wrong, rounding, row_duals)
+    lists = None
+    if listed:  # under prices that have risen since, some of them by much
+        state = unfinished(affinity, (v - np.random.default_rng(2).exponential(size=50)).astype(given), wrong)
+        lists = new_lists(state)
+        is_sure = affinity[np.arange(50), wrong] - v[wrong] >= lists.bounds
+        assert 0 < is_sure.sum() < 50
+    slack = check_tight(affinity, v, v.astype(given), lists, wrong, rounding, row_duals)
     reduced = affinity.astype(np.float64) - v
     assert row_duals == pytest.approx(reduced.max(axis=1), rel=1e-15)
     assert slack == pytest.approx((reduced.max(axis=1) - reduced[np.arange(50), wrong]).max(), rel=1e-12)

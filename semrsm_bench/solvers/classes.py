@@ -57,12 +57,12 @@ def match_classes(prepared: Prepared, tolerance: float) -> ExactResults | None:
     duals[0, 1] = prices[columns.labels]
     rounded = duals[0, 1].astype(prepared.affinity.dtype)
     state = Finish(prepared.affinity, duals[0, 1], rounded, rounding, assignment)
-    slack = proven_slack(state, scale, tolerance, duals[0, 0])
+    slack = proven_slack(state, None, scale, tolerance, duals[0, 0])
     if slack == np.inf:
         # Products of equal vectors can differ in their last digit.
         waiting, *done = correct(state, None, 0.0, LOOKS * size)
         work[1:] += done
-        slack = proven_slack(state, scale, tolerance, duals[0, 0]) if waiting == 0 else np.inf
+        slack = proven_slack(state, None, scale, tolerance, duals[0, 0]) if waiting == 0 else np.inf
     return ExactResults(assignment.column_of[None], work[None], np.array([slack]), duals) if slack < np.inf else None
 
 

@@ -155,7 +155,7 @@ def _bid_again(prepared: Prepared, tolerance: float, results: ExactResults) -> E
         most = 0 if left else (LOOKS if phase < _PHASES else _LAST_LOOKS) * size
         waiting, looked, turned = correct(state, lists, step, most)
         looks, cycles = looks + looked, cycles + turned
-        slack = proven_slack(state, scale, tolerance, duals[0, 0]) if waiting == 0 else np.inf
+        slack = proven_slack(state, lists, scale, tolerance, duals[0, 0]) if waiting == 0 else np.inf
         if slack < np.inf:
             break
         # Prices may have risen so far that what is allowed for their rounding is too little.

@@ -120,19 +120,29 @@ def correct(state: Finish, lists: Lists | None, step: float, most: int) -> tuple
             continue
         own = np.float64(affinity[i, column_of[i]]) - prices[column_of[i]]
         if lists is not None:
-            for c in range(lists.columns.shape[1]):
-                k = np.int64(lists.columns[i, c])
-                if np.float64(lists.values[i, c]) - prices[k] > own + step:
-                    _raise(i, k, np.float64(lists.values[i, c]) - own, state, raised_by, queue)
+            _raise_listed(i, own, step, lists, state, raised_by, queue)
+            if lists.bounds[i] > own + step:
+                bound = list_row(affinity[i], rounded, lists.columns[i], lists.values[i])
+                lists.bounds[i] = np.float64(bound) + rounding
+                _raise_listed(i, own, step, lists, state, raised_by, queue)
             if lists.bounds[i] <= own + step:
                 continue
-            bound = list_row(affinity[i], rounded, lists.columns[i], lists.values[i])
-            lists.bounds[i] = np.float64(bound) + rounding
         for c in range(columns_reaching(affinity[i], rounded, rounded.dtype.type(own - 2.0 * rounding), found)):
             k = np.int64(found[c])
             if np.float64(affinity[i, k]) - prices[k] > own + step:
                 _raise(i, k, np.float64(affinity[i, k]) - own, state, raised_by, queue)
     return queue.state[1], looks, cycles
+
+
+@njit(**COMPILED)
+def _raise_listed(
+    i: Index, own: float, step: float, lists: Lists, state: Finish, raised_by: Integers, queue: Queue
+) -> None:
+    """Row i raises the columns of its list that are better than its own."""
+    for c in range(lists.columns.shape[1]):
+        k = np.int64(lists.columns[i, c])
+        if np.float64(lists.values[i, c]) - state.prices[k] > own + step:
+            _raise(i, k, np.float64(lists.values[i, c]) - own, state, raised_by, queue)
 
 
 @njit(forceinline=True, **COMPILED)
@@ -167,24 +177,33 @@ def smallest_rise(scale: Scale, tolerance: float, prices: Floats) -> float:
 
 
 @njit(**COMPILED)
-def proven_slack(state: Finish, scale: Scale, tolerance: float, duals: Floats) -> float:
+def proven_slack(state: Finish, lists: Lists | None, scale: Scale, tolerance: float, duals: Floats) -> float:
     """`check_tight`; infinite where it exceeds ``tolerance`` times the largest ``|A| + |p|``, or prices have left float64."""
     prices, rounded = state.prices, state.rounded
     for j in range(prices.shape[0]):
         rounded[j] = prices[j]
     magnitude = largest_magnitude(scale, prices)
-    slack = check_tight(state.affinity, prices, rounded, state.assignment.column_of, scale.unit * magnitude, duals)
+    perm = state.assignment.column_of
+    slack = check_tight(state.affinity, prices, rounded, lists, perm, scale.unit * magnitude, duals)
     return slack if magnitude < np.inf and slack <= tolerance * magnitude else np.inf
 
 
 @njit(**COMPILED)
 def check_tight(
-    affinity: Floats, prices: Floats, rounded: Floats, perm: Integers, rounding: float, duals: Floats
+    affinity: Floats,
+    prices: Floats,
+    rounded: Floats,
+    lists: Lists | None,
+    perm: Integers,
+    rounding: float,
+    duals: Floats,
 ) -> float:
     """Row maxima of ``affinity - prices`` in float64 (into ``duals``) and the largest slack of a matched pair.
 
     Any prices will do. A scan in the precision of the affinity first finds the entries
-    that can exceed the matched one, allowing for ``rounding``; those are compared in float64.
+    that can exceed the matched one, allowing for ``rounding``; those are compared in float64. With ``lists``, made under prices
+    that have only risen and with bounds that allow for rounding, no row is scanned whose pair is at least as good as all that its
+    list leaves out.
     """
     n = affinity.shape[0]
     found = np.empty(n, np.int32)
@@ -193,6 +212,12 @@ def check_tight(
         row = affinity[i]
         own = np.float64(row[perm[i]]) - prices[perm[i]]
         best = own
+        if lists is not None and own >= lists.bounds[i]:
+            for c in range(lists.columns.shape[1]):
+                best = max(best, np.float64(lists.values[i, c]) - prices[lists.columns[i, c]])
+            duals[i] = best
+            worst = max(worst, best - own)
+            continue
         for k in range(columns_reaching(row, rounded, rounded.dtype.type(own - 2.0 * rounding), found)):
             best = max(best, np.float64(row[found[k]]) - prices[found[k]])
         duals[i] = best

@@ -110,10 +110,10 @@ def _keep(
 
 
 @njit(**COMPILED)
-def list_row(row: Floats, prices: Floats, columns: Integers, values: Floats) -> Scalar:
+def list_row(row: Floats, prices: Floats, columns: Integers, values: Floats, is_followed: bool = False) -> Scalar:
     """Make one row's list; returns the bound on ``row - prices`` over all columns not on it.
 
-    Of many equal entries most are refused one by one; to collect them first (`columns_reaching`) takes half as long again.
+    Where the next row in memory follows, it is fetched meanwhile. Of many equal entries most are refused one by one; to collect them first (`columns_reaching`) takes half as long again.
     """
     n = row.shape[0]
     step = 4 * v.lanes_of(row)
@@ -126,6 +126,9 @@ def list_row(row: Floats, prices: Floats, columns: Integers, values: Floats) -> 
         values[k] = -np.inf
     # While the list is made, its values are reduced ones.
     for k in range(0, full, step):
+        if is_followed:
+            for line in range(k + n, k + n + step, v.lanes_of(row)):
+                v.fetch(row, line)
         mask = reaching(row, prices, k, threshold)
         while mask != 0:
             j = k + v.first_bit(mask)
@@ -144,7 +147,7 @@ def list_row(row: Floats, prices: Floats, columns: Integers, values: Floats) -> 
 def list_rows(affinity: Floats, prices: Floats, lists: Lists) -> None:
     """Make the lists of all rows of ``affinity``, which may be a block of rows."""
     for i in range(affinity.shape[0]):
-        lists.bounds[i] = list_row(affinity[i], prices, lists.columns[i], lists.values[i])
+        lists.bounds[i] = list_row(affinity[i], prices, lists.columns[i], lists.values[i], True)
 
 
 @njit(forceinline=True, **COMPILED)

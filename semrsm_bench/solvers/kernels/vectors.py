@@ -121,6 +121,24 @@ def fill(typingctx: Any, array: Any, scalar: Any) -> Any:
 
 
 @intrinsic
+def fetch(typingctx: Any, array: Any, at: Any) -> Any:
+    """Ask for the line of the cache with ``array[at]``, which may be past the end: nothing is read there."""
+    number = ir.IntType(32)
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        address, _ = pointer_to(context, builder, array, args[0], args[1], ir.IntType(8))
+        kind = ir.FunctionType(ir.VoidType(), [address.type, number, number, number])
+        builder.call(
+            builder.module.declare_intrinsic("llvm.prefetch", (address.type,), kind),
+            # To be read, kept in all caches, data.
+            [address, number(0), number(3), number(1)],
+        )
+        return context.get_dummy_value()
+
+    return types.none(array, types.intp), codegen
+
+
+@intrinsic
 def gather(typingctx: Any, array: Any, index: Any, at: Any) -> Any:
     """``array[index[at : at + lanes]]`` for an int32 ``index``."""
     if not _is_line(array) or not _is_line(index) or index.dtype != types.int32:
