@@ -1,12 +1,14 @@
-"""The tables in the pages of tasks for metrics, from the rows that are kept in ``docs/runs/metrics``.
+"""Tables in the pages of tasks, from rows that are kept in ``docs/runs``.
 
     semrsm-bench run metrics --profile paper --run-id metrics
+    semrsm-bench run rsm-cost --profile paper --run-id rsm-cost
     python docs/task_tables.py --keep results/metrics    # keep its rows
     python docs/task_tables.py                           # print the tables
     python docs/task_tables.py --write                   # put them into the pages
 
-A page says in a comment which part of the run it shows, as the words after ``semrsm-bench table docs/runs/metrics``. Rows are kept
-without the values of single pairs, most of their size, where no score is made of these again.
+A page says in a comment which part of a run it shows, as the words after ``semrsm-bench table``. With ``--json`` it shows the
+first score of all cells side by side. Rows are kept without the values of single pairs, most of their size, where no score is made
+of these again.
 """
 
 from __future__ import annotations
@@ -19,8 +21,9 @@ import lzma
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 from click.testing import CliRunner
@@ -31,35 +34,48 @@ from semrsm_bench.core.task import Task
 from semrsm_bench.tasks.registry import get_task
 
 HERE = Path(__file__).resolve().parent
-RUN = "docs/runs/metrics"
-# Of the kept run, which all pages show
+# Of a kept run, which many pages show
 _rows = functools.cache(load_rows)
 _BLOCK = re.compile(r"(<!-- table: (?P<words>.+?) -->\n).*?(<!-- end of the table -->)", re.DOTALL)
 
 
 def table(words: str) -> str:
-    """The table of a part of the run as Markdown, and the command that prints it."""
-    command = ["table", RUN, *shlex.split(words), "--format", "md"]
+    """The table of a part of a run as Markdown, and the command that prints it."""
+    is_grid = "--json" in words
+    words = words if is_grid else f"{words} --format md"
+    command = ["table", *shlex.split(words)]
     with contextlib.chdir(HERE.parent), mock.patch("semrsm_bench.report.results.load_rows", _rows):
         found = CliRunner().invoke(cli, command)
     if found.exit_code:
         raise SystemExit(f"semrsm-bench {shlex.join(command)}: {found.output.strip() or found.exception}")
-    return f"`semrsm-bench table {RUN} {words} --format md`:\n\n{found.stdout.strip()}\n"
+    shown = grid(json.loads(found.stdout)["rows"]) if is_grid else found.stdout.strip()
+    return f"`semrsm-bench table {words}`:\n\n{shown}\n"
+
+
+def grid(rows: Sequence[dict[str, Any]]) -> str:
+    """Methods down, cells across, two digits of the first score in each."""
+    values = {(row["method"], row["cell"]): row["score"] for row in rows}
+    methods, cells = (list(dict.fromkeys(column)) for column in zip(*values))
+    lines = [["", *(cell.replace(", ", " x ") for cell in cells)], ["---", *("--:" for _ in cells)]]
+    for method in methods:
+        scores = (values.get((method, cell)) for cell in cells)
+        lines.append([f"`{method}`", *("-" if score is None else f"{float(f'{score:.2g}'):g}" for score in scores)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def written(page: str) -> str:
-    """The page with the tables of the kept run."""
+    """The page with the tables of kept runs."""
     return _BLOCK.sub(lambda block: f"{block[1]}\n{table(block['words'])}\n{block[3]}", page)
 
 
 def pages() -> Iterator[Path]:
-    """Those that have a table of the run."""
+    """Those that have a table of a kept run."""
     return (path for path in sorted((HERE / "tasks").glob("*.md")) if _BLOCK.search(path.read_text()))
 
 
 def keep(run: Path) -> None:
     """Put the rows of a run, with what is said of it, where `table` finds them."""
-    kept = HERE.parent / RUN
+    kept = HERE / "runs" / run.name
     kept.mkdir(exist_ok=True)
     rows = [json.loads(line) for line in (run / ROWS_FILE).read_text().splitlines()]
     for row in rows:

@@ -159,6 +159,9 @@ WAYS = {
     "semrsm-bench run metrics --profile paper --run-id metrics": only_read(
         "takes 45 minutes; tests/test_task_tables.py reads what it measured"
     ),
+    "semrsm-bench run rsm-cost --profile paper --run-id rsm-cost": only_read(
+        "takes half an hour; tests/test_task_tables.py reads what it measured"
+    ),
     "semrsm-bench run metrics --plugin examples/mutual_knn.py": Way(
         "semrsm-bench run null monotonicity --plugin examples/mutual_knn.py --networks 2 --count 60 --methods mutual-knn-5",
         slow=False,

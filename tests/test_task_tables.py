@@ -27,7 +27,7 @@ def test_kept_rows_give_the_tables_of_the_run_with_less(tmp_path, monkeypatch, k
     monkeypatch.setitem(TABLES["keep"].__globals__, "HERE", tmp_path / "docs")
     (tmp_path / "docs/runs").mkdir(parents=True)
     TABLES["keep"](tmp_path / "some")
-    kept = tmp_path / "docs/runs/metrics"
+    kept = tmp_path / "docs/runs/some"
     assert call("table", kept, "--json") == call("table", tmp_path / "some", "--json")
     rows = load_rows(kept)
     assert {row["task"] for row in rows if "values" in row["raw"]} == {"accuracy"}

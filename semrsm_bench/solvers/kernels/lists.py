@@ -113,7 +113,8 @@ def _keep(
 def list_row(row: Floats, prices: Floats, columns: Integers, values: Floats, is_followed: bool = False) -> Scalar:
     """Make one row's list; returns the bound on ``row - prices`` over all columns not on it.
 
-    Where the next row in memory follows, it is fetched meanwhile. Of many equal entries most are refused one by one; to collect them first (`columns_reaching`) takes half as long again.
+    Where the next row in memory follows, it is fetched meanwhile. Of many equal entries most are refused one by one; to collect
+    them first (`columns_reaching`) takes half as long again.
     """
     n = row.shape[0]
     step = 4 * v.lanes_of(row)
