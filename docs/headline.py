@@ -357,8 +357,8 @@ def fronts(leads: Sequence[Lead], runs: Sequence[TaskResults], size: int = 1024)
     if not ours or not known.keys() >= {*FRONTS}:
         return "Not measured.\n"
     rsms, metrics = (known[name] for name in FRONTS)
-    free = [standings(rsms, cell)[0].category == "matching-free" for cell in rsms.places]
-    cell = next((cell for cell, is_free in zip(rsms.places, free) if is_free), rsms.leading)
+    free = [cell for cell in rsms.places if standings(rsms, cell)[0].category == "matching-free"]
+    cell = rsms.leading if rsms.leading in free or not free else free[0]
     place, networks = rsms.places[cell], metrics.places[metrics.leading]["networks"]
     here, there = standings(rsms, cell), standings(metrics, metrics.leading)
     exact, identity, cka = (
@@ -374,13 +374,12 @@ def fronts(leads: Sequence[Lead], runs: Sequence[TaskResults], size: int = 1024)
         f"{_seconds(ours[0].ours)}, and the fastest other exact solver, `{ours[0].rival}`, {_seconds(ours[0].theirs)}, "
         f"{_times(ours[0].ratio)} times as long.\n"
         f"- **RSM methods** ([outputs](docs/tasks/outputs.md); {rsms.task.scores[0].title}, less is better, time per "
-        f"{rsms.timed}): in {sum(free)} of {len(free)} cells (layer x kernel) the best one needs no matching"
-        f"{', as' if any(free) else ';'} at {place['layer']}, S = {place['size']}, {place['kernel']} kernel, "
+        f"{rsms.timed}): in {len(free)} of {len(rsms.places)} cells (layer x kernel) the best one needs no matching"
+        f"{', as' if free else ';'} at {place['layer']}, S = {place['size']}, {place['kernel']} kernel, "
         f"where {here[0].text} stands before {exact.text}, {identity.text} and the best baseline, {worse.text}.\n"
         f"- **Metrics** ([layers](docs/tasks/layers.md); {metrics.task.scores[0].title}, time per {metrics.timed}): "
-        f"between two widths ({networks}) the best is {there[0].text}, {cka.text} is "
-        f"{'behind' if sided.value > cka.value else 'ahead of'} the best number of one side, {sided.text}, "
-        f"and the best baseline is {none.text}.\n"
+        f"between two widths ({networks}) the best is {there[0].text}, {cka.text}, "
+        f"the best number of one side {sided.text}, and the best baseline {none.text}.\n"
     )
 
 

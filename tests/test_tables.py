@@ -680,5 +680,5 @@ def test_who_is_above_chance_where_nothing_real_is_left_is_named(toy, monkeypatc
     assert "Above chance" not in render_table(collect(rows, {}))
     monkeypatch.setattr(Toy, "leak", "moved")
     text = unwrapped(render_table(collect(rows, {})))
-    assert "Above chance where nothing real is left" in text
+    assert "Above chance where nothing real is left, but for numbers of one side" in text
     assert "better 81.0 (chance 50.0)." in text, "the others' intervals hold chance, or are below it"

@@ -185,9 +185,8 @@ def _leaks(results: TaskResults, cells: Sequence[str], places: Mapping[str, str]
             )
     return (
         [
-            "Above chance where nothing real is left (by single 95 % intervals, so that one in forty is there by luck): "
-            + "; ".join(found)
-            + "."
+            "Above chance where nothing real is left, but for numbers of one side (by single 95 % intervals, "
+            "so that one in forty is there by luck): " + "; ".join(found) + "."
         ]
         if found
         else []
