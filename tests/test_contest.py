@@ -255,6 +255,13 @@ def test_what_is_beyond_the_strongest_baseline(best, end):
     assert beyond["real"][1:] == pytest.approx(tuple(np.quantile(drawn[1:], [0.025, 0.975])))
 
 
+def test_no_interval_goes_beyond_the_end_of_the_scale():
+    values = {"a": ("", [0.3, 1.0, 1.0, 1.0]), "b": ("baseline", [0.2, 0.0, 0.1, 0.0])}
+    task, found = of_networks(values, "jackknife")
+    beyond = beyond_baselines(found, task)[0]
+    assert 0 < beyond.low < beyond.value < beyond.high == 1
+
+
 @pytest.mark.parametrize(("floor", "known"), [(0.49, True), (0.51, False)])
 def test_beside_a_baseline_that_leaves_less_than_half_of_the_scale_nothing_is_beyond(floor, known):
     """(.3 - .9)/(1 - .9) = -6 says nothing but that the rest was small."""

@@ -186,7 +186,8 @@ def beyond_baselines(summaries: Sequence[Summary], task: Task) -> list[Interval]
             continue
         floor = baseline.replicates[score.name]
         room = np.where(np.isclose(floor, end, rtol=0, atol=TIE), np.nan, end - floor)
-        found.append(interval_of((s.replicates[score.name] - floor) / room, task.resampling))
+        beyond = interval_of((s.replicates[score.name] - floor) / room, task.resampling)
+        found.append(beyond._replace(high=float(np.minimum(beyond.high, 1.0))))
     return found
 
 
