@@ -221,7 +221,8 @@ class Ledger:
 
     def remaining_seconds(self) -> float:
         """For all that is left to measure, at most."""
-        return sum(self.planned_observations(cell) * self._expected(cell)[1] for cell in self.plan.cells)
+        expected = ((cell, self._expected(cell)[1]) for cell in self.plan.cells)
+        return sum(self.planned_observations(cell, seconds) * seconds for cell, seconds in expected)
 
 
 def _nearest(measured: Sequence[_Progress], cell: Cell) -> list[_Progress]:

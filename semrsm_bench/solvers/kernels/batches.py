@@ -137,17 +137,15 @@ def exact_batch(
                 # A pair that was not bid for would drive all prices up.
                 most = LOOKS * size if left == 0 else 0
                 if lists is None:
-                    waiting, looks, cycles = correct(state, None, 0.0, most)
-                    if waiting == 0:
-                        slacks[t] = proven_slack(state, None, scale, tolerance, duals[t, 0])
+                    allowing = None
                 else:
                     bounds = np.empty(size)
                     for i in range(size):
                         bounds[i] = lists.bounds[i] + rounding
                     allowing = Lists(lists.columns, lists.values, bounds)
-                    waiting, looks, cycles = correct(state, allowing, 0.0, most)
-                    if waiting == 0:
-                        slacks[t] = proven_slack(state, allowing, scale, tolerance, duals[t, 0])
+                waiting, looks, cycles = correct(state, allowing, 0.0, most)
+                if waiting == 0:
+                    slacks[t] = proven_slack(state, allowing, scale, tolerance, duals[t, 0])
                 for j in range(size):
                     perms[t, j] = assignment.column_of[j]
                 work[t, 0], work[t, 1], work[t, 2] = made, looks, cycles

@@ -215,11 +215,9 @@ def check_tight(
         if lists is not None and own >= lists.bounds[i]:
             for c in range(lists.columns.shape[1]):
                 best = max(best, np.float64(lists.values[i, c]) - prices[lists.columns[i, c]])
-            duals[i] = best
-            worst = max(worst, best - own)
-            continue
-        for k in range(columns_reaching(row, rounded, rounded.dtype.type(own - 2.0 * rounding), found)):
-            best = max(best, np.float64(row[found[k]]) - prices[found[k]])
+        else:
+            for k in range(columns_reaching(row, rounded, rounded.dtype.type(own - 2.0 * rounding), found)):
+                best = max(best, np.float64(row[found[k]]) - prices[found[k]])
         duals[i] = best
         worst = max(worst, best - own)
     return worst
