@@ -309,6 +309,6 @@ def test_kept_runs_are_finished_and_of_the_commands_on_the_page(run):
 def test_the_pages_hold_what_the_kept_rows_give(monkeypatch):
     monkeypatch.setattr(drift, "FEWEST", 10)  # which tests/conftest.py raises for runs of tests
     for (page, name), table in HEADLINE["tables"](KEPT).items():
-        assert table.count("\n") >= 3 or name in ("runs", "skipped")
+        assert table.count("\n") > 3 or name in ("runs", "skipped") or (name, table.count("\n")) == ("fronts", 3)
         text = page.read_text()
         assert HEADLINE["written"](text, name, table) == text, "renew it with: python docs/headline.py --write"
